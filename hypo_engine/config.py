@@ -1,0 +1,394 @@
+"""TrainConfig: the one schema behind the launch form, YAML, the command line and the API. No torch here.
+
+Names follow TRL where TRL has one. Every field carries its help text and bounds, from which the form,
+the documentation and the error messages are made. ``json_schema_extra["group"]`` says where the form
+shows a field: ``front``, or a section of Advanced.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class Method(StrEnum):
+    """What is trained: DPO on the offline pairs alone, or HyPO, which adds the KL penalty on own samples."""
+
+    DPO = "dpo"
+    HYPO = "hypo"
+
+
+class KLEstimator(StrEnum):
+    SEQUENCE = "sequence"
+    REWARD_TO_GO = "reward_to_go"
+
+
+class Scheduler(StrEnum):
+    LINEAR = "linear"
+    COSINE = "cosine"
+    CONSTANT = "constant"
+
+
+class Precision(StrEnum):
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class PromptStyle(StrEnum):
+    AUTO = "auto"
+    CHAT = "chat"
+    PLAIN = "plain"
+
+
+def _in(group: str) -> dict[str, Any]:
+    return {"group": group}
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides what a run computes, besides the data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False, protected_namespaces=())
+
+    model_name_or_path: str = Field(
+        "demo",
+        min_length=1,
+        max_length=500,
+        title="Base model",
+        description="`demo` (SmolLM2-135M-Instruct), a hub id, or a local folder with safetensors weights.",
+        json_schema_extra=_in("front"),
+    )
+    method: Method = Field(
+        Method.HYPO,
+        title="Method",
+        description="dpo: the offline loss alone. hypo: DPO plus the KL penalty on sampled responses.",
+        json_schema_extra=_in("front"),
+    )
+
+    beta: float = Field(
+        0.1,
+        gt=0,
+        le=10,
+        title="beta",
+        description="Scale of DPO's margin: larger keeps the policy closer to the reference.",
+        json_schema_extra=_in("front"),
+    )
+    kl_coef: float = Field(
+        1e-3,
+        ge=0,
+        le=10,
+        title="kl_coef",
+        description="Weight of HyPO's reverse-KL penalty, in units of the DPO loss. DPO ignores it.",
+        json_schema_extra=_in("front"),
+    )
+    learning_rate: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="Peak learning rate: about 1e-4 for LoRA, 3e-6 for full fine-tuning.",
+        json_schema_extra=_in("front"),
+    )
+    max_steps: int = Field(
+        -1,
+        ge=-1,
+        le=10_000_000,
+        title="Steps",
+        description="Optimiser steps; -1 trains for the number of epochs instead.",
+        json_schema_extra=_in("front"),
+    )
+    num_train_epochs: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        title="Epochs",
+        description="Passes over the pairs, when Steps is -1.",
+        json_schema_extra=_in("front"),
+    )
+    per_device_train_batch_size: int = Field(
+        4,
+        ge=1,
+        le=4096,
+        title="Batch size",
+        description="Pairs in one forward and backward pass.",
+        json_schema_extra=_in("front"),
+    )
+    lora_r: int = Field(
+        16,
+        ge=0,
+        le=1024,
+        title="LoRA rank",
+        description="Rank of the LoRA adapter; 0 trains every weight of the model.",
+        json_schema_extra=_in("front"),
+    )
+
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        title="Label smoothing",
+        description="Assumed share of flipped labels (conservative DPO).",
+        json_schema_extra=_in("loss"),
+    )
+    kl_estimator: KLEstimator = Field(
+        KLEstimator.SEQUENCE,
+        title="KL estimator",
+        description="Score-function estimator of the KL gradient: whole sequence, or per-token reward-to-go.",
+        json_schema_extra=_in("loss"),
+    )
+
+    num_generations: int = Field(
+        2,
+        ge=1,
+        le=64,
+        title="Responses per prompt (k)",
+        description="Responses HyPO samples for each prompt; 2 or more give the leave-one-out baseline.",
+        json_schema_extra=_in("sampling"),
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        le=5,
+        title="Temperature",
+        description="Temperature of HyPO's samples; policy and reference are scaled alike.",
+        json_schema_extra=_in("sampling"),
+    )
+
+    max_prompt_length: int = Field(
+        512,
+        ge=1,
+        le=131_072,
+        title="Prompt tokens",
+        description="Longer prompts lose tokens on the left, which is counted and reported.",
+        json_schema_extra=_in("lengths"),
+    )
+    max_completion_length: int = Field(
+        256,
+        ge=1,
+        le=131_072,
+        title="Completion tokens",
+        description="Limit of stored answers (longer pairs are left out and counted) and of sampled responses.",
+        json_schema_extra=_in("lengths"),
+    )
+    prompt_style: PromptStyle = Field(
+        PromptStyle.AUTO,
+        title="Prompt style",
+        description="auto: conversations through the tokenizer's chat template where it has one, plain prompts "
+        "as they stand. chat: plain prompts become a user's turn. plain: conversations become plain text.",
+        json_schema_extra=_in("lengths"),
+    )
+
+    gradient_accumulation_steps: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        title="Accumulation",
+        description="Batches whose gradients make one optimiser step.",
+        json_schema_extra=_in("optimiser"),
+    )
+    lr_scheduler_type: Scheduler = Field(
+        Scheduler.LINEAR,
+        title="Schedule",
+        description="How the learning rate falls after the warm-up.",
+        json_schema_extra=_in("optimiser"),
+    )
+    warmup_ratio: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        title="Warm-up",
+        description="Share of the steps in which the learning rate rises from zero.",
+        json_schema_extra=_in("optimiser"),
+    )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Weight decay",
+        description="AdamW's decoupled weight decay.",
+        json_schema_extra=_in("optimiser"),
+    )
+    max_grad_norm: float = Field(
+        1.0,
+        gt=0,
+        le=1e6,
+        title="Gradient clipping",
+        description="Largest norm of the gradient; a longer one is scaled down to it.",
+        json_schema_extra=_in("optimiser"),
+    )
+
+    lora_alpha: int = Field(
+        32,
+        ge=1,
+        le=4096,
+        title="LoRA alpha",
+        description="The adapter's update is scaled by alpha / rank.",
+        json_schema_extra=_in("adapter"),
+    )
+    lora_target_modules: str = Field(
+        "all-linear",
+        min_length=1,
+        max_length=2000,
+        title="LoRA modules",
+        description="`all-linear`, or module names separated by commas. The output head is never adapted.",
+        json_schema_extra=_in("adapter"),
+    )
+
+    precompute_ref_log_probs: bool = Field(
+        True,
+        title="Cache the reference",
+        description="Compute the reference's log-probabilities of the pairs once and share them between runs.",
+        json_schema_extra=_in("memory"),
+    )
+    precision: Precision = Field(
+        Precision.AUTO,
+        title="Precision",
+        description="Of the base model's weights; auto is bfloat16 on a GPU and float32 on a CPU. "
+        "LoRA weights and the optimiser stay in float32.",
+        json_schema_extra=_in("memory"),
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        title="Gradient checkpointing",
+        description="Recompute activations in the backward pass: less memory, about a third slower.",
+        json_schema_extra=_in("memory"),
+    )
+
+    logging_steps: int = Field(
+        1,
+        ge=1,
+        le=100_000,
+        title="Log every",
+        description="Optimiser steps between two points of the charts.",
+        json_schema_extra=_in("watching"),
+    )
+    eval_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="Evaluate every",
+        description="Optimiser steps between evaluations on the held-out pairs; 0 evaluates at start and end only.",
+        json_schema_extra=_in("watching"),
+    )
+    eval_pairs: int = Field(
+        32,
+        ge=0,
+        le=100_000,
+        title="Evaluation pairs",
+        description="Held-out pairs used by an evaluation; 0 uses none.",
+        json_schema_extra=_in("watching"),
+    )
+    eval_prompts: int = Field(
+        16,
+        ge=0,
+        le=10_000,
+        title="KL prompts",
+        description="Held-out prompts on which an evaluation samples the KL to the reference; 0 uses none.",
+        json_schema_extra=_in("watching"),
+    )
+    probe_prompts: int = Field(
+        2,
+        ge=0,
+        le=32,
+        title="Probe prompts",
+        description="Fixed held-out prompts answered at every evaluation, so that change can be read.",
+        json_schema_extra=_in("watching"),
+    )
+    save_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="Checkpoint every",
+        description="Optimiser steps between checkpoints; 0 keeps the last one only.",
+        json_schema_extra=_in("watching"),
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Order of the data, the adapter's start and every sample follow from it.",
+        json_schema_extra=_in("watching"),
+    )
+
+    @property
+    def samples_online(self) -> bool:
+        """Whether the run samples responses and pays the KL penalty."""
+        return self.method is Method.HYPO
+
+    @property
+    def pairs_per_step(self) -> int:
+        """Pairs that one optimiser step sees."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML, every field written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
+    """Check raw values against the schema.
+
+    Returns:
+        One sentence for each bad field, keyed by the field's name; empty when the values are good.
+    """
+    try:
+        TrainConfig.model_validate(dict(values))
+    except ValidationError as error:
+        return {str(e["loc"][0]) if e["loc"] else "config": _sentence(e) for e in error.errors()}
+    return {}
+
+
+def _sentence(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"]) or "config"
+    if error["type"] == "extra_forbidden":
+        return f"{name}: there is no such option; see `hypo runs launch --help` for the names."
+    given = error.get("input")
+    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]} (given: {str(given)[:80]!r})."
+
+
+def parse_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Build a TrainConfig from raw values.
+
+    Raises:
+        ConfigError: naming every bad field, its value and the bound it breaks.
+    """
+    from hypo_engine.errors import ConfigError
+
+    errors = field_errors(values)
+    if errors:
+        raise ConfigError(" ".join(errors.values()))
+    return TrainConfig.model_validate(dict(values))
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Turn ``["beta=0.05", "max_steps=20"]`` into raw values; each value is read as YAML.
+
+    Raises:
+        ConfigError: for an entry without ``=`` or with a value that is not YAML.
+    """
+    from hypo_engine.errors import ConfigError
+
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{assignment!r} is not NAME=VALUE, as in beta=0.05.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{name}: the value {text!r} cannot be read.") from error
+        values[name.strip()] = _as_number(value)
+    return values
+
+
+def _as_number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-4`` as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

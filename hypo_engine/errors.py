@@ -1,0 +1,43 @@
+"""Everything the engine raises on purpose. The message of each error says what to do next.
+
+    EngineError
+    ├── ConfigError        the configuration cannot be run as written
+    ├── ModelError         a base model or an adapter cannot be used
+    ├── DataError          pairs or prompts cannot be used
+    ├── CheckpointError    a checkpoint is damaged or belongs to another run
+    └── Interrupted        the reporter wished the run to stop; `wish` says how
+"""
+
+from hypo_engine.reporting import Wish
+
+
+class EngineError(Exception):
+    """Base of every error the engine raises on purpose."""
+
+
+class ConfigError(EngineError):
+    """The configuration cannot be run as written."""
+
+
+class ModelError(EngineError):
+    """A base model or an adapter cannot be used."""
+
+
+class DataError(EngineError):
+    """Pairs or prompts cannot be used."""
+
+
+class CheckpointError(EngineError):
+    """A checkpoint is damaged or belongs to another run."""
+
+
+class Interrupted(EngineError):
+    """The run let go between two steps because its reporter wished so.
+
+    Attributes:
+        wish: ``Wish.CANCEL`` (do not go on) or ``Wish.YIELD`` (the process is going away; go on elsewhere).
+    """
+
+    def __init__(self, wish: Wish) -> None:
+        super().__init__(f"The run stopped on request: {wish.value}.")
+        self.wish = wish
