@@ -1,0 +1,99 @@
+"""Launching runs: one door for the form, the command line and the API."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+from app import dispatch
+from app.errors import InvalidInput
+from app.store import conversations, runs
+from app.store.db import write_session
+from app.store.models import Run
+from hypo_engine.config import Method, TrainConfig, field_errors
+
+
+class LaunchMethod(StrEnum):
+    """What can be launched; twins are a DPO and a HyPO run on the same data, seed and budget."""
+
+    DPO = "dpo"
+    HYPO = "hypo"
+    TWINS = "twins"
+
+    @property
+    def methods(self) -> list[Method]:
+        """The engine's methods, in the order in which they are queued."""
+        return [Method.DPO, Method.HYPO] if self is LaunchMethod.TWINS else [Method(self.value)]
+
+
+def check_config(values: Mapping[str, Any]) -> TrainConfig:
+    """The configuration that raw values describe.
+
+    Raises:
+        InvalidInput: naming every bad field; `field` is the first of them.
+    """
+    errors = field_errors(values)
+    if errors:
+        raise InvalidInput(" ".join(errors.values()), field=next(iter(errors)))
+    return TrainConfig.model_validate(dict(values))
+
+
+def launch(
+    method: LaunchMethod | str,
+    dataset_id: int,
+    values: Mapping[str, Any],
+    *,
+    name: str = "",
+    parent_id: int | None = None,
+) -> list[Run]:
+    """Queue one run, or two for twins, and tell the workers after the commit.
+
+    Args:
+        values: raw TrainConfig values; `method` among them is overruled.
+        name: what the runs are called; made up from method and dataset when empty.
+
+    Raises:
+        InvalidInput: for a bad method, name or configuration; nothing is queued then.
+        NotFound: for a dataset that does not exist.
+    """
+    try:
+        chosen = LaunchMethod(method)
+    except ValueError as error:
+        raise InvalidInput(f"method must be dpo, hypo or twins, not {method!r}.", field="method") from error
+    name = name.strip()
+    if len(name) > 100:
+        raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
+    configs = [check_config({**values, "method": m.value}) for m in chosen.methods]
+    group = str(uuid4()) if len(configs) > 1 else None
+    with write_session() as session:
+        queued = [
+            runs.create(
+                session=session,
+                name=name,
+                config=config.model_dump(mode="json"),
+                dataset_id=dataset_id,
+                twin_group=group,
+                parent_id=parent_id,
+            )
+            for config in configs
+        ]
+        for run in queued:
+            label = {"dpo": "DPO", "hypo": "HyPO"}[run.method]
+            run.name = f"{name} · {label}" if name and group else name or f"{label} on {run.dataset.name}"
+    for run in queued:
+        send_run(run.id)
+    return queued
+
+
+def send_run(run_id: int) -> None:
+    """Tell the train workers of a run and remember that they were told."""
+    if dispatch.send_run(run_id):
+        with write_session() as session:
+            runs.mark_sent(run_id, session=session)
+
+
+def send_comparison(comparison_id: int) -> None:
+    """Tell the generate workers of a question and remember that they were told."""
+    if dispatch.send_comparison(comparison_id):
+        with write_session() as session:
+            conversations.mark_sent(comparison_id, session=session)

@@ -1,0 +1,109 @@
+"""One Settings for every process, read from the environment with the prefix HYPO_."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What differs between a laptop and a cluster. Every default is the embedded one."""
+
+    model_config = SettingsConfigDict(env_prefix="HYPO_", extra="ignore")
+
+    home: Path = Field(
+        Path(".hypo"),
+        description="Folder of the embedded database, the artifacts, the unpacked models and the logs.",
+    )
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL, such as postgresql+psycopg://user:password@host/hypo; "
+        "empty is SQLite in the home folder.",
+    )
+    broker_url: str = Field(
+        "",
+        description="Redis or Valkey URL, such as redis://host:6379/0; "
+        "empty is the Valkey that `hypo up` starts.",
+    )
+    artifacts_url: str = Field(
+        "",
+        description="Where checkpoints are kept: a folder or s3://bucket/prefix; "
+        "empty is a folder in the home folder.",
+    )
+    auth: SecretStr = Field(
+        SecretStr(""),
+        description="Logins as user:password, separated by commas; needed to listen beyond this machine.",
+    )
+    host: str = Field("127.0.0.1", description="Address the web app listens on.")
+    port: int = Field(7860, ge=0, le=65535, description="Port of the web app; 0 takes a free one.")
+    max_upload_mb: int = Field(
+        1024, ge=1, description="Largest dataset file taken, in MiB, unpacked size included."
+    )
+    max_dataset_rows: int = Field(2_000_000, ge=1, description="Most rows one dataset may have.")
+    max_prompt_chars: int = Field(
+        32_000, ge=1, description="Longest question the compare page takes, in characters."
+    )
+    lease_seconds: float = Field(60.0, gt=0, description="A worker silent for this long has lost its run.")
+    max_attempts: int = Field(3, ge=1, description="How often a run is started before it counts as failed.")
+    resend_seconds: float = Field(
+        60.0, gt=0, description="A queued run that no worker took for this long is sent to the broker again."
+    )
+    keep_served_models: int = Field(2, ge=1, description="Base models the generate worker keeps in memory.")
+
+    @property
+    def root(self) -> Path:
+        """The home folder as an absolute path."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.root / 'hypo.db'}"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where the demo model is unpacked."""
+        return self.root / "models"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where reference log-probabilities are kept between runs."""
+        return self.root / "cache"
+
+    @property
+    def work_dir(self) -> Path:
+        """Local scratch of running runs; what lasts is copied to the artifacts."""
+        return self.root / "work"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def artifacts(self) -> str:
+        """The artifacts' root as an fsspec URL or an absolute folder."""
+        if not self.artifacts_url:
+            return str(self.root / "artifacts")
+        if "://" in self.artifacts_url:
+            return self.artifacts_url.rstrip("/")
+        return str(Path(self.artifacts_url).expanduser().resolve())
+
+    def logins(self) -> list[tuple[str, str]]:
+        """The user and password pairs of ``auth``.
+
+        Raises:
+            ValueError: for an entry that is not user:password.
+        """
+        pairs = []
+        for entry in filter(None, self.auth.get_secret_value().split(",")):
+            user, colon, password = entry.partition(":")
+            if not colon or not user.strip() or not password:
+                raise ValueError("HYPO_AUTH must be user:password, with commas between several.")
+            pairs.append((user.strip(), password))
+        return pairs
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Every database operation, a file a noun. Queries take a keyword-only session; the caller commits."""

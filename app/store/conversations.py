@@ -1,0 +1,375 @@
+"""Conversations: side-by-side chats, their questions (comparisons) and who answers.
+
+A comparison's answers are generations in the state queued; the generate worker claims the comparison
+as a whole, with a lease, and writes the answers. A worker that dies loses the lease; the next one
+starts the unfinished answers again.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput, NotFound, Refused
+from app.store import prompts
+from app.store.enums import GenerationKind, GenerationStatus, RunStatus
+from app.store.models import Checkpoint, Comparison, Contender, Conversation, Generation, Run, User, utcnow
+
+MAX_CONTENDERS = 4
+MAX_ANSWER_ATTEMPTS = 3
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class ContenderChoice:
+    """Who shall answer: a base model as it is, or a run's checkpoint (the last where none is named)."""
+
+    run_id: int | None = None
+    checkpoint_id: int | None = None
+    base_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How all contenders decode; temperature 0 takes the likeliest token."""
+
+    max_new_tokens: int = 128
+    temperature: float = 0.7
+    top_p: float = 1.0
+
+    def check(self) -> None:
+        if not 1 <= self.max_new_tokens <= 4096:
+            raise InvalidInput("max_new_tokens must be between 1 and 4096.", field="max_new_tokens")
+        if not 0 <= self.temperature <= 5:
+            raise InvalidInput("temperature must be between 0 and 5.", field="temperature")
+        if not 0 < self.top_p <= 1:
+            raise InvalidInput("top_p must be above 0 and at most 1.", field="top_p")
+
+
+def ensure_user(name: str, *, session: Session) -> User:
+    """The user of a name, made now if new."""
+    user = session.scalar(select(User).where(User.name == name))
+    if user is None:
+        user = User(name=name)
+        session.add(user)
+        session.flush()
+    return user
+
+
+def start(
+    choices: Sequence[ContenderChoice],
+    *,
+    session: Session,
+    user: str,
+    blind: bool,
+    seed: int,
+    decoding: Decoding,
+) -> Conversation:
+    """Begin a conversation; a blind one shuffles its contenders once, here.
+
+    Raises:
+        InvalidInput: for no or too many contenders, or decoding parameters out of bounds.
+        NotFound: for a run or checkpoint that does not exist.
+        Refused: for a run that has no checkpoint.
+    """
+    if not 1 <= len(choices) <= MAX_CONTENDERS:
+        raise InvalidInput(f"Choose between 1 and {MAX_CONTENDERS} contenders.", field="contenders")
+    if not 0 <= seed < 2**31:
+        raise InvalidInput("seed must be between 0 and 2147483647.", field="seed")
+    decoding.check()
+    contenders = [_contender(choice, session) for choice in choices]
+    if blind:
+        random.SystemRandom().shuffle(contenders)
+    conversation = Conversation(
+        user_id=ensure_user(user, session=session).id,
+        blind=blind,
+        seed=seed,
+        parameters={
+            "max_new_tokens": decoding.max_new_tokens,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+        },
+    )
+    session.add(conversation)
+    session.flush()
+    for position, contender in enumerate(contenders):
+        contender.position = position
+        contender.conversation_id = conversation.id
+        session.add(contender)
+    session.flush()
+    session.refresh(conversation)
+    return conversation
+
+
+def _contender(choice: ContenderChoice, session: Session) -> Contender:
+    if choice.run_id is None:
+        if not choice.base_model:
+            raise InvalidInput("A contender is a run, or the base model of one.", field="contenders")
+        return Contender(base_model=choice.base_model, name="Reference", method=REFERENCE)
+    run = session.get(Run, choice.run_id)
+    if run is None:
+        raise NotFound(f"There is no run {choice.run_id}; choose one from the list of runs.")
+    query = select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(Checkpoint.step.desc())
+    if choice.checkpoint_id is not None:
+        query = query.where(Checkpoint.id == choice.checkpoint_id)
+    checkpoint = session.scalars(query.limit(1)).first()
+    if checkpoint is None:
+        raise Refused(f"Run {run.id} has no checkpoint yet; wait for it to finish, then compare.")
+    final = run.status is RunStatus.FINISHED and checkpoint.step == run.total_steps
+    name = run.name if final else f"{run.name} @ {checkpoint.step}"
+    return Contender(
+        base_model=run.base_model, run_id=run.id, checkpoint_id=checkpoint.id, name=name, method=run.method
+    )
+
+
+def get(conversation_id: int, *, session: Session) -> Conversation:
+    """One conversation.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    conversation = session.get(Conversation, conversation_id)
+    if conversation is None:
+        raise NotFound(f"There is no conversation {conversation_id}; start a new one on the compare page.")
+    return conversation
+
+
+def get_comparison(comparison_id: int, *, session: Session) -> Comparison:
+    """One question of a conversation.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    comparison = session.get(Comparison, comparison_id)
+    if comparison is None:
+        raise NotFound(f"There is no comparison {comparison_id}.")
+    return comparison
+
+
+def turns(conversation_id: int, *, session: Session) -> Sequence[Comparison]:
+    """The questions of a conversation, in order."""
+    return session.scalars(
+        select(Comparison).where(Comparison.conversation_id == conversation_id).order_by(Comparison.turn)
+    ).all()
+
+
+def recent(*, session: Session, user: str | None = None, limit: int = 30) -> Sequence[Conversation]:
+    """Conversations, newest first."""
+    query = select(Conversation).order_by(Conversation.id.desc()).limit(limit)
+    if user is not None:
+        query = query.join(User, Conversation.user_id == User.id).where(User.name == user)
+    return session.scalars(query).all()
+
+
+def ask(
+    conversation_id: int,
+    question: str,
+    *,
+    session: Session,
+    continues_from: int | None = None,
+    max_chars: int = 32_000,
+) -> Comparison:
+    """Put a question to all contenders: a new turn whose answers are queued.
+
+    Raises:
+        InvalidInput: for an empty or too long question, or a position that does not exist.
+        Refused: while an earlier turn is still being answered.
+    """
+    question = question.strip()
+    if not question:
+        raise InvalidInput("The question is empty; write what the models shall answer.", field="question")
+    if len(question) > max_chars:
+        raise InvalidInput(
+            f"The question has {len(question):,} characters; the limit is {max_chars:,}. Shorten it.",
+            field="question",
+        )
+    question = question.replace("\x00", "")
+    conversation = get(conversation_id, session=session)
+    earlier = turns(conversation_id, session=session)
+    if earlier and any(not a.status.is_over for a in answers(earlier[-1].id, session=session)):
+        raise Refused("The last question is still being answered; stop the answers or wait for them.")
+    positions = [contender.position for contender in conversation.contenders]
+    if continues_from is not None and continues_from not in positions:
+        raise InvalidInput("continues_from names no contender.", field="continues_from")
+    comparison = Comparison(
+        conversation_id=conversation_id,
+        turn=len(earlier),
+        question=question,
+        continues_from=continues_from if earlier else None,
+    )
+    session.add(comparison)
+    session.flush()
+    for position in positions:
+        _queue_answer(comparison, position, session, seed=conversation.seed, take=0)
+    session.flush()
+    session.refresh(comparison)
+    return comparison
+
+
+def regenerate(comparison_id: int, position: int, *, session: Session, seed: int | None = None) -> Generation:
+    """Queue another take of one answer, with the next seed unless one is given.
+
+    Raises:
+        Refused: while the present take is being written, when a later turn built on it, or after a vote.
+    """
+    from app.store.labels import has_votes
+
+    comparison = get_comparison(comparison_id, session=session)
+    if comparison.turn + 1 != len(turns(comparison.conversation_id, session=session)):
+        raise Refused("Later questions build on this answer; only the last turn can be regenerated.")
+    present = [a for a in answers(comparison_id, session=session) if a.position == position]
+    if not present:
+        raise NotFound(f"Comparison {comparison_id} has no contender at position {position}.")
+    if not present[0].status.is_over:
+        raise Refused("This answer is still being written; stop it first.")
+    if has_votes(comparison_id, session=session):
+        raise Refused("This turn has a vote; withdraw the vote first, then regenerate.")
+    take = present[0].take + 1
+    conversation = comparison.conversation
+    fresh = _queue_answer(
+        comparison, position, session, seed=conversation.seed + take if seed is None else seed, take=take
+    )
+    comparison.sent_at = None
+    session.flush()
+    return fresh
+
+
+def _queue_answer(
+    comparison: Comparison, position: int, session: Session, *, seed: int, take: int
+) -> Generation:
+    messages = history(comparison, position, session=session)
+    generation = Generation(
+        kind=GenerationKind.ANSWER,
+        status=GenerationStatus.QUEUED,
+        prompt_id=prompts.keep(messages, session=session),
+        comparison_id=comparison.id,
+        position=position,
+        take=take,
+        seed=seed,
+        parameters=dict(comparison.conversation.parameters),
+    )
+    session.add(generation)
+    return generation
+
+
+def history(comparison: Comparison, position: int, *, session: Session) -> list[dict[str, str]]:
+    """The messages a contender sees at a turn: the conversation so far, then the question."""
+    messages: list[dict[str, str]] = []
+    earlier = [t for t in turns(comparison.conversation_id, session=session) if t.turn < comparison.turn]
+    if earlier:
+        seen_as = position if comparison.continues_from is None else comparison.continues_from
+        last = earlier[-1]
+        reply = next((a for a in answers(last.id, session=session) if a.position == seen_as), None)
+        messages = list(reply.prompt.content) if reply is not None else []
+        messages.append({"role": "assistant", "content": reply.text if reply is not None else ""})
+    messages.append({"role": "user", "content": comparison.question})
+    return messages
+
+
+def answers(comparison_id: int, *, session: Session) -> list[Generation]:
+    """The last take of each contender's answer, in the order shown."""
+    rows = session.scalars(
+        select(Generation)
+        .where(Generation.comparison_id == comparison_id)
+        .order_by(Generation.position, Generation.take)
+    )
+    return list({row.position: row for row in rows}.values())
+
+
+# --- the worker's side -----------------------------------------------------------------------
+
+
+def mark_sent(comparison_id: int, *, session: Session) -> None:
+    """Remember that the broker took the comparison's message."""
+    session.execute(update(Comparison).where(Comparison.id == comparison_id).values(sent_at=utcnow()))
+
+
+def claim(comparison_id: int, *, session: Session, lease_seconds: float) -> Comparison | None:
+    """Take a comparison that has answers to write and no living worker on it; None otherwise."""
+    now = utcnow()
+    waiting = select(Generation.id).where(Generation.comparison_id == comparison_id, _unfinished()).exists()
+    taken = session.execute(
+        update(Comparison)
+        .where(
+            Comparison.id == comparison_id,
+            or_(Comparison.lease_until.is_(None), Comparison.lease_until < now),
+            waiting,
+        )
+        .values(
+            lease_id=str(uuid4()),
+            lease_until=now + timedelta(seconds=lease_seconds),
+            attempt=Comparison.attempt + 1,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if not taken.rowcount:  # type: ignore[attr-defined]
+        return None
+    session.expire_all()
+    return get_comparison(comparison_id, session=session)
+
+
+def renew(comparison_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:
+    """Keep a claimed comparison; False when the lease was lost."""
+    done = session.execute(
+        update(Comparison)
+        .where(Comparison.id == comparison_id, Comparison.lease_id == lease_id)
+        .values(lease_until=utcnow() + timedelta(seconds=lease_seconds))
+    )
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def release(comparison_id: int, lease_id: str, *, session: Session) -> None:
+    """Let go of a comparison; what is unfinished may be claimed again."""
+    session.execute(
+        update(Comparison)
+        .where(Comparison.id == comparison_id, Comparison.lease_id == lease_id)
+        .values(lease_id=None, lease_until=None, sent_at=None)
+    )
+
+
+def undelivered(*, session: Session, resend_seconds: float) -> Sequence[int]:
+    """Ids of comparisons with answers to write, held by no worker, whose message is old or was never sent."""
+    now = utcnow()
+    stale = now - timedelta(seconds=resend_seconds)
+    return session.scalars(
+        select(Comparison.id)
+        .join(Generation, Generation.comparison_id == Comparison.id)
+        .where(
+            _unfinished(),
+            or_(Comparison.lease_until.is_(None), Comparison.lease_until < now),
+            or_(Comparison.sent_at.is_(None), Comparison.sent_at < stale, Comparison.lease_until < now),
+        )
+        .distinct()
+        .order_by(Comparison.id)
+    ).all()
+
+
+def give_up_on_lost(*, session: Session) -> None:
+    """Fail answers whose worker died again and again."""
+    lost = (
+        select(Comparison.id)
+        .where(Comparison.lease_until < utcnow(), Comparison.attempt >= MAX_ANSWER_ATTEMPTS)
+        .scalar_subquery()
+    )
+    session.execute(
+        update(Generation)
+        .where(Generation.comparison_id.in_(lost), _unfinished())
+        .values(
+            status=GenerationStatus.FAILED,
+            error="The worker died again and again while answering; it may need more memory.",
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def count(*, session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Comparison)) or 0
+
+
+def _unfinished() -> Any:
+    return Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING])

@@ -1,0 +1,162 @@
+"""Generations: texts sampled in training, and answers on the compare page as they grow."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from app.store import prompts
+from app.store.enums import GenerationKind, GenerationStatus
+from app.store.models import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSample:
+    """A response sampled in training, ready to store; log-probabilities are sums in nats."""
+
+    kind: GenerationKind
+    step: int
+    prompt: Any
+    text: str
+    seed: int
+    tokens: int
+    complete: bool
+    policy_logp: float
+    reference_logp: float
+
+
+def record_samples(run_id: int, samples: Iterable[TrainingSample], *, session: Session) -> None:
+    """Store responses a run sampled."""
+    for sample in samples:
+        session.add(
+            Generation(
+                kind=sample.kind,
+                prompt_id=prompts.keep(sample.prompt, session=session),
+                run_id=run_id,
+                step=sample.step,
+                text=sample.text,
+                seed=sample.seed,
+                tokens=sample.tokens,
+                complete=sample.complete,
+                policy_logp=sample.policy_logp,
+                reference_logp=sample.reference_logp,
+            )
+        )
+
+
+def forget_samples(run_id: int, *, session: Session, kind: GenerationKind, step: int) -> None:
+    """Drop what an earlier attempt sampled at a step that is done again."""
+    session.execute(
+        delete(Generation).where(
+            Generation.run_id == run_id, Generation.kind == kind, Generation.step == step
+        )
+    )
+
+
+def of_run(
+    run_id: int,
+    *,
+    session: Session,
+    kind: GenerationKind,
+    step: int | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> Sequence[Generation]:
+    """Samples of a run, by step and then in the order sampled."""
+    query = select(Generation).where(Generation.run_id == run_id, Generation.kind == kind)
+    if step is not None:
+        query = query.where(Generation.step == step)
+    return session.scalars(query.order_by(Generation.step, Generation.id).limit(limit).offset(offset)).all()
+
+
+def count_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> int:
+    query = select(func.count()).where(Generation.run_id == run_id, Generation.kind == kind)
+    return session.scalar(query) or 0
+
+
+# --- answers: queued -> running -> finished | stopped | failed --------------------------------
+
+
+def start_answer(generation_id: int, *, session: Session) -> None:
+    """queued -> running, with an empty text."""
+    session.execute(
+        update(Generation)
+        .where(
+            Generation.id == generation_id,
+            Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING]),
+        )
+        .values(status=GenerationStatus.RUNNING, text="", tokens=0)
+    )
+
+
+def grow_answer(generation_id: int, *, session: Session, text: str, tokens: int, seconds: float) -> None:
+    """Store the text so far; pages read it on their timer."""
+    session.execute(
+        update(Generation)
+        .where(Generation.id == generation_id, Generation.status == GenerationStatus.RUNNING)
+        .values(text=text, tokens=tokens, seconds=seconds)
+    )
+
+
+def finish_answer(
+    generation_id: int,
+    *,
+    session: Session,
+    status: GenerationStatus,
+    text: str,
+    tokens: int,
+    seconds: float,
+    complete: bool,
+    policy_logp: float,
+    reference_logp: float,
+    token_logps: list[Any],
+) -> None:
+    """running -> finished or stopped, with its log-probabilities."""
+    session.execute(
+        update(Generation)
+        .where(Generation.id == generation_id, Generation.status == GenerationStatus.RUNNING)
+        .values(
+            status=status,
+            text=text,
+            tokens=tokens,
+            seconds=seconds,
+            complete=complete,
+            policy_logp=policy_logp,
+            reference_logp=reference_logp,
+            token_logps=token_logps,
+        )
+    )
+
+
+def fail_answer(generation_id: int, *, session: Session, error: str) -> None:
+    """queued or running -> failed, with a sentence for people."""
+    session.execute(
+        update(Generation)
+        .where(
+            Generation.id == generation_id,
+            Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING]),
+        )
+        .values(status=GenerationStatus.FAILED, error=error)
+    )
+
+
+def wish_stop(generation_ids: Sequence[int], *, session: Session) -> None:
+    """Ask for answers to stop: at once for those waiting, after the next token for those being written."""
+    session.execute(
+        update(Generation)
+        .where(Generation.id.in_(generation_ids), Generation.status == GenerationStatus.QUEUED)
+        .values(status=GenerationStatus.STOPPED, stop_wished=True)
+    )
+    session.execute(
+        update(Generation)
+        .where(Generation.id.in_(generation_ids), Generation.status == GenerationStatus.RUNNING)
+        .values(stop_wished=True)
+    )
+
+
+def stop_wishes(generation_ids: Sequence[int], *, session: Session) -> set[int]:
+    """Those of the answers that people want to stop."""
+    query = select(Generation.id).where(Generation.id.in_(generation_ids), Generation.stop_wished)
+    return set(session.scalars(query))

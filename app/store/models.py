@@ -1,0 +1,375 @@
+"""The tables. Times are UTC; JSON columns hold plain values only."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+from app.store.enums import (
+    Choice,
+    EventLevel,
+    GenerationKind,
+    GenerationStatus,
+    RunStatus,
+    RunWish,
+    Split,
+)
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A time that is UTC on the way in and on the way out; SQLite forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _enum(kind: type[Any]) -> Enum:
+    return Enum(
+        kind,
+        native_enum=False,
+        length=32,
+        create_constraint=False,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UTCDateTime(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+        Any: JSON(),
+        RunStatus: _enum(RunStatus),
+        RunWish: _enum(RunWish),
+        GenerationKind: _enum(GenerationKind),
+        GenerationStatus: _enum(GenerationStatus),
+        Split: _enum(Split),
+        Choice: _enum(Choice),
+        EventLevel: _enum(EventLevel),
+    }
+
+
+class User(Base):
+    """A person who votes. Without a login there is one, named `local`."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Dataset(Base):
+    """One immutable version of a named set of pairs."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    version: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    rows: Mapped[int]
+    left_out_count: Mapped[int] = mapped_column(default=0)
+    held_out: Mapped[float] = mapped_column(default=0.1)
+    format: Mapped[str] = mapped_column(String(60))
+    source: Mapped[str] = mapped_column(String(500))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    deleted_at: Mapped[datetime | None]
+
+
+class DatasetPair(Base):
+    """One preference pair. `prompt` is a string, or a list of messages; `row` counts in the source from 1."""
+
+    __tablename__ = "dataset_pairs"
+    __table_args__ = (Index(None, "dataset_id", "split", "position"),)
+
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    row: Mapped[int] = mapped_column(BigInteger)
+    split: Mapped[Split]
+    prompt: Mapped[Any]
+    chosen: Mapped[str] = mapped_column(Text)
+    rejected: Mapped[str] = mapped_column(Text)
+
+
+class DatasetLeftOut(Base):
+    """A row of a dataset's source that became no pair, and why."""
+
+    __tablename__ = "dataset_left_out"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    row: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(300))
+
+
+class Run(Base):
+    """One training run. The truth about it: messages carry only its id."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index(None, "status", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(120))
+    method: Mapped[str] = mapped_column(String(16))
+    status: Mapped[RunStatus] = mapped_column(default=RunStatus.QUEUED)
+    wish: Mapped[RunWish] = mapped_column(default=RunWish.NONE)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
+    base_model: Mapped[str] = mapped_column(String(500))
+    config: Mapped[dict[str, Any]]
+    seed: Mapped[int]
+    twin_group: Mapped[str | None] = mapped_column(String(36), index=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    lease_id: Mapped[str | None] = mapped_column(String(36))
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(String(200))
+    sent_at: Mapped[datetime | None]
+
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int] = mapped_column(default=0)
+    phase: Mapped[str] = mapped_column(String(80), default="")
+    error: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)
+
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    started_at: Mapped[datetime | None]
+    training_started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    dataset: Mapped[Dataset] = relationship(lazy="joined", innerjoin=True)
+
+
+class RunEvent(Base):
+    """A line of a run's log."""
+
+    __tablename__ = "run_events"
+    __table_args__ = (Index(None, "run_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+    level: Mapped[EventLevel] = mapped_column(default=EventLevel.INFO)
+    message: Mapped[str] = mapped_column(Text)
+
+
+class Metric(Base):
+    """One number measured at one step; taking a run up again overwrites the steps done twice."""
+
+    __tablename__ = "metrics"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float] = mapped_column(Float(53))
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Checkpoint(Base):
+    """A complete set of weights of a run; `path` is relative to the artifacts' root."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("run_id", "step"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    step: Mapped[int]
+    path: Mapped[str] = mapped_column(String(500))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Prompt(Base):
+    """A prompt that was answered, kept once: a string, or a list of messages."""
+
+    __tablename__ = "prompts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    content: Mapped[Any]
+
+
+class Conversation(Base):
+    """A side-by-side chat: who answers, in the order shown, and how they decode."""
+
+    __tablename__ = "conversations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    blind: Mapped[bool] = mapped_column(default=False)
+    seed: Mapped[int]
+    parameters: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    contenders: Mapped[list["Contender"]] = relationship(order_by="Contender.position", lazy="selectin")
+
+
+class Contender(Base):
+    """One answerer of a conversation: a run's checkpoint, or the reference where `run_id` is null."""
+
+    __tablename__ = "contenders"
+
+    conversation_id: Mapped[int] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    base_model: Mapped[str] = mapped_column(String(500))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
+    checkpoint_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id", ondelete="SET NULL"))
+    name: Mapped[str] = mapped_column(String(160))
+    method: Mapped[str] = mapped_column(String(16))
+
+
+class Comparison(Base):
+    """One question put to all contenders of a conversation: a turn. Votes are on comparisons.
+
+    `continues_from` is the position whose earlier answers all contenders see as the conversation so far;
+    null lets each contender continue its own.
+    """
+
+    __tablename__ = "comparisons"
+    __table_args__ = (UniqueConstraint("conversation_id", "turn"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    turn: Mapped[int]
+    question: Mapped[str] = mapped_column(Text)
+    continues_from: Mapped[int | None]
+    sent_at: Mapped[datetime | None]
+    lease_id: Mapped[str | None] = mapped_column(String(36))
+    lease_until: Mapped[datetime | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    conversation: Mapped[Conversation] = relationship(lazy="joined", innerjoin=True)
+
+
+class Generation(Base):
+    """A text a model wrote, with all that made it: in training (run, step) or as an answer (comparison).
+
+    Log-probabilities are sums over the text's tokens, in nats. `token_logps` holds
+    [token text, policy, reference] triples where they were kept. A regenerated answer is a new row with
+    a higher `take`; the page shows the last.
+    """
+
+    __tablename__ = "generations"
+    __table_args__ = (
+        Index(None, "run_id", "kind", "step"),
+        UniqueConstraint("comparison_id", "position", "take"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[GenerationKind]
+    status: Mapped[GenerationStatus] = mapped_column(default=GenerationStatus.FINISHED)
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    step: Mapped[int | None]
+    comparison_id: Mapped[int | None] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"))
+    position: Mapped[int | None]
+    take: Mapped[int] = mapped_column(default=0)
+    text: Mapped[str] = mapped_column(Text, default="")
+    seed: Mapped[int] = mapped_column(BigInteger)
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    tokens: Mapped[int] = mapped_column(default=0)
+    complete: Mapped[bool] = mapped_column(default=True)
+    seconds: Mapped[float | None]
+    policy_logp: Mapped[float | None] = mapped_column(Float(53))
+    reference_logp: Mapped[float | None] = mapped_column(Float(53))
+    token_logps: Mapped[list[Any] | None]
+    stop_wished: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    prompt: Mapped[Prompt] = relationship(lazy="joined", innerjoin=True)
+
+
+class Label(Base):
+    """A person's vote on a comparison.
+
+    For BEST, `best` and `worst` are generations; `shown` is the order in which the generations stood.
+    """
+
+    __tablename__ = "labels"
+    __table_args__ = (UniqueConstraint("comparison_id", "user_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    choice: Mapped[Choice]
+    best_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))
+    worst_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))
+    shown: Mapped[list[Any]]
+    blind: Mapped[bool]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    seconds: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Worker(Base):
+    """A worker process and when it was last seen; the pages and commands read who is there."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    queues: Mapped[str] = mapped_column(String(100))
+    device: Mapped[str] = mapped_column(String(100), default="")
+    started_at: Mapped[datetime] = mapped_column(default=utcnow)
+    seen_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+__all__ = [
+    "Base",
+    "Checkpoint",
+    "Comparison",
+    "Contender",
+    "Conversation",
+    "Dataset",
+    "DatasetLeftOut",
+    "DatasetPair",
+    "Generation",
+    "Label",
+    "Metric",
+    "Prompt",
+    "Run",
+    "RunEvent",
+    "UTCDateTime",
+    "User",
+    "Worker",
+]

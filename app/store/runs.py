@@ -1,0 +1,414 @@
+"""Runs: every query and every transition between their states.
+
+    queued ──claim──▶ running ──finish──▶ finished
+      │ ▲               │ │ └──fail─────▶ failed
+      │ └─release/reap──┘ └──cancelled──▶ cancelled
+      └──────request_cancel─────────────▶ cancelled
+
+Everything a worker writes is guarded by its lease: a worker that lost the run changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound, Refused
+from app.store.enums import EventLevel, GenerationStatus, RunStatus, RunWish
+from app.store.models import (
+    Checkpoint,
+    Comparison,
+    Contender,
+    Dataset,
+    Generation,
+    Metric,
+    Run,
+    RunEvent,
+    utcnow,
+)
+
+
+def create(
+    *,
+    session: Session,
+    name: str,
+    config: Mapping[str, Any],
+    dataset_id: int,
+    twin_group: str | None = None,
+    parent_id: int | None = None,
+) -> Run:
+    """Queue a run; `config` is a dumped TrainConfig.
+
+    Raises:
+        NotFound: when the dataset does not exist or was deleted.
+    """
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None or dataset.deleted_at is not None:
+        raise NotFound(f"There is no dataset {dataset_id}; `hypo datasets list` shows what there is.")
+    run = Run(
+        name=name,
+        method=str(config["method"]),
+        dataset_id=dataset_id,
+        base_model=str(config["model_name_or_path"]),
+        config=dict(config),
+        seed=int(config["seed"]),
+        twin_group=twin_group,
+        parent_id=parent_id,
+    )
+    session.add(run)
+    session.flush()
+    add_event(session=session, run_id=run.id, message="Queued.")
+    session.refresh(run)
+    return run
+
+
+def get(run_id: int, *, session: Session) -> Run:
+    """One run.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    run = session.get(Run, run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id}; `hypo runs list` shows what there is.")
+    return run
+
+
+def find(
+    *,
+    session: Session,
+    method: str | None = None,
+    status: RunStatus | None = None,
+    dataset_name: str | None = None,
+    name: str | None = None,
+    limit: int = 200,
+    offset: int = 0,
+) -> Sequence[Run]:
+    """Runs, newest first; `name` matches a part of the name, whatever the case."""
+    query = select(Run).order_by(Run.id.desc()).limit(limit).offset(offset)
+    if method:
+        query = query.where(Run.method == method)
+    if status:
+        query = query.where(Run.status == status)
+    if dataset_name:
+        query = query.join(Dataset, Run.dataset_id == Dataset.id).where(Dataset.name == dataset_name)
+    if name:
+        query = query.where(Run.name.icontains(name, autoescape=True))
+    return session.scalars(query).all()
+
+
+def twins_of(run: Run, *, session: Session) -> Sequence[Run]:
+    """The runs launched together with this one, itself included, oldest first."""
+    if run.twin_group is None:
+        return [run]
+    return session.scalars(select(Run).where(Run.twin_group == run.twin_group).order_by(Run.id)).all()
+
+
+def count_by_status(*, session: Session) -> dict[RunStatus, int]:
+    rows = session.execute(select(Run.status, func.count()).group_by(Run.status)).all()
+    return {status: count for status, count in rows}
+
+
+def place_in_queue(run: Run, *, session: Session) -> int | None:
+    """1 for the run that starts next; None for one that is not waiting."""
+    if run.status is not RunStatus.QUEUED:
+        return None
+    ahead = select(func.count()).select_from(Run).where(Run.status == RunStatus.QUEUED, Run.id < run.id)
+    return session.scalar(ahead) + 1  # type: ignore[operator]
+
+
+# --- transitions -----------------------------------------------------------------------------
+
+
+def mark_sent(run_id: int, *, session: Session) -> None:
+    """Remember that the broker took the run's message."""
+    session.execute(update(Run).where(Run.id == run_id).values(sent_at=utcnow()))
+
+
+def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -> Run | None:
+    """Take a queued run: queued -> running, in one guarded UPDATE.
+
+    Returns:
+        The run with its new `lease_id`, or None when somebody else has it or it is not waiting any more.
+    """
+    now = utcnow()
+    taken = session.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
+        .values(
+            status=RunStatus.RUNNING,
+            attempt=Run.attempt + 1,
+            lease_id=str(uuid4()),
+            lease_until=now + timedelta(seconds=lease_seconds),
+            worker=worker,
+            started_at=func.coalesce(Run.started_at, now),
+            phase="starting",
+            error=None,
+            traceback=None,
+        )
+    )
+    if taken.rowcount == 0:  # type: ignore[attr-defined]
+        return None
+    session.expire_all()
+    run = get(run_id, session=session)
+    again = f", attempt {run.attempt}" if run.attempt > 1 else ""
+    add_event(session=session, run_id=run_id, message=f"Taken up by {worker}{again}.")
+    return run
+
+
+def renew(run_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:
+    """Keep a running run; False when the lease was lost and the worker must let go."""
+    until = utcnow() + timedelta(seconds=lease_seconds)
+    return _held(run_id, lease_id, session, lease_until=until)
+
+
+def read_wish(run_id: int, lease_id: str, *, session: Session) -> RunWish | None:
+    """What people want of the run; None when the lease was lost."""
+    return session.scalar(
+        select(Run.wish).where(Run.id == run_id, Run.lease_id == lease_id, Run.status == RunStatus.RUNNING)
+    )
+
+
+def set_progress(
+    run_id: int, lease_id: str, *, session: Session, step: int, total_steps: int, phase: str
+) -> bool:
+    """Record how far the run is; False when the lease was lost."""
+    values: dict[str, Any] = {"step": step, "total_steps": total_steps, "phase": phase[:80]}
+    if step > 0:
+        values["training_started_at"] = func.coalesce(Run.training_started_at, utcnow())
+    return _held(run_id, lease_id, session, **values)
+
+
+def finish(run_id: int, lease_id: str, *, session: Session) -> bool:
+    """running -> finished; False when the lease was lost."""
+    done = _held(
+        run_id, lease_id, session, status=RunStatus.FINISHED, finished_at=utcnow(), phase="", **_NO_LEASE
+    )
+    if done:
+        add_event(session=session, run_id=run_id, message="Finished.")
+    return done
+
+
+def fail(run_id: int, lease_id: str, *, session: Session, error: str, traceback: str | None = None) -> bool:
+    """running -> failed, with a sentence for people; False when the lease was lost."""
+    done = _held(
+        run_id,
+        lease_id,
+        session,
+        status=RunStatus.FAILED,
+        finished_at=utcnow(),
+        phase="",
+        error=error,
+        traceback=traceback,
+        **_NO_LEASE,
+    )
+    if done:
+        add_event(session=session, run_id=run_id, level=EventLevel.ERROR, message=error)
+    return done
+
+
+def cancelled(run_id: int, lease_id: str, *, session: Session) -> bool:
+    """running -> cancelled, written by the process that has let go; False when the lease was lost."""
+    done = _held(
+        run_id, lease_id, session, status=RunStatus.CANCELLED, finished_at=utcnow(), phase="", **_NO_LEASE
+    )
+    if done:
+        add_event(session=session, run_id=run_id, message="Cancelled.")
+    return done
+
+
+def release(run_id: int, lease_id: str, *, session: Session, reason: str) -> bool:
+    """running -> queued, by a worker that goes away in good order; the attempt does not count."""
+    done = _held(
+        run_id,
+        lease_id,
+        session,
+        status=RunStatus.QUEUED,
+        attempt=Run.attempt - 1,
+        phase="",
+        sent_at=None,
+        **_NO_LEASE,
+    )
+    if done:
+        add_event(session=session, run_id=run_id, message=reason)
+    return done
+
+
+def request_cancel(run_id: int, *, session: Session) -> Run:
+    """Cancel: at once for a queued run, as a wish for a running one.
+
+    Raises:
+        Refused: when the run is over already.
+    """
+    run = get(run_id, session=session)
+    waiting = session.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
+        .values(status=RunStatus.CANCELLED, finished_at=utcnow(), wish=RunWish.CANCEL)
+    )
+    if waiting.rowcount:  # type: ignore[attr-defined]
+        add_event(session=session, run_id=run_id, message="Cancelled before it started.")
+    else:
+        wished = session.execute(
+            update(Run).where(Run.id == run_id, Run.status == RunStatus.RUNNING).values(wish=RunWish.CANCEL)
+        )
+        if not wished.rowcount:  # type: ignore[attr-defined]
+            session.refresh(run)
+            raise Refused(f"Run {run_id} is {run.status.value} already; there is nothing to cancel.")
+        add_event(session=session, run_id=run_id, message="Asked to cancel.")
+    session.refresh(run)
+    return run
+
+
+def reap(*, session: Session, max_attempts: int) -> list[int]:
+    """Return runs whose worker fell silent to the queue, or fail them after too many attempts.
+
+    Returns:
+        The ids that are queued again.
+    """
+    now = utcnow()
+    lost = session.scalars(
+        select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_until < now).with_for_update()
+    ).all()
+    queued = []
+    for run in lost:
+        guard = (Run.id == run.id, Run.lease_id == run.lease_id, Run.lease_until < now)
+        if run.wish is RunWish.CANCEL:
+            _reap_one(guard, session, status=RunStatus.CANCELLED, finished_at=now)
+            add_event(session=session, run_id=run.id, message="Cancelled; its worker was gone.")
+        elif run.attempt >= max_attempts:
+            error = (
+                f"The worker died {run.attempt} times during this run (last on {run.worker}); it may need "
+                "more memory: lower the batch size or the lengths, then clone and launch it again."
+            )
+            _reap_one(guard, session, status=RunStatus.FAILED, finished_at=now, error=error)
+            add_event(session=session, run_id=run.id, level=EventLevel.ERROR, message=error)
+        else:
+            _reap_one(guard, session, status=RunStatus.QUEUED, sent_at=None)
+            message = f"Worker {run.worker} fell silent; the run is back in the queue."
+            add_event(session=session, run_id=run.id, level=EventLevel.WARNING, message=message)
+            queued.append(run.id)
+    return queued
+
+
+def undelivered(*, session: Session, resend_seconds: float) -> Sequence[int]:
+    """Ids of queued runs whose message was never sent, or sent long ago while nothing came of it."""
+    stale = utcnow() - timedelta(seconds=resend_seconds)
+    return session.scalars(
+        select(Run.id)
+        .where(Run.status == RunStatus.QUEUED, or_(Run.sent_at.is_(None), Run.sent_at < stale))
+        .order_by(Run.id)
+    ).all()
+
+
+def remove(run_id: int, *, session: Session) -> list[str]:
+    """Delete a run and what it made in training; answers and votes stay.
+
+    Returns:
+        Paths of its checkpoints under the artifacts' root, for the caller to delete.
+
+    Raises:
+        Refused: while the run is queued or running, or while an answer is being written with it.
+    """
+    run = get(run_id, session=session)
+    if not run.status.is_over:
+        raise Refused(f"Run {run_id} is {run.status.value}; cancel it first, then delete it.")
+    if answering_with(run_id, session=session):
+        raise Refused(f"Run {run_id} is answering on the compare page; delete it when it is done.")
+    paths = list(session.scalars(select(Checkpoint.path).where(Checkpoint.run_id == run_id)))
+    session.execute(delete(Run).where(Run.id == run_id))
+    session.expire_all()
+    return paths
+
+
+_NO_LEASE: dict[str, Any] = {"lease_id": None, "lease_until": None}
+
+
+def _held(run_id: int, lease_id: str, session: Session, **values: Any) -> bool:
+    done = session.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.lease_id == lease_id, Run.status == RunStatus.RUNNING)
+        .values(**values)
+    )
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def _reap_one(guard: Sequence[ColumnElement[bool]], session: Session, **values: Any) -> None:
+    session.execute(update(Run).where(*guard).values(phase="", **_NO_LEASE, **values))
+
+
+# --- what a run leaves behind ----------------------------------------------------------------
+
+
+def add_event(*, session: Session, run_id: int, message: str, level: EventLevel = EventLevel.INFO) -> None:
+    session.add(RunEvent(run_id=run_id, level=level, message=message))
+
+
+def events(run_id: int, *, session: Session, limit: int = 500) -> Sequence[RunEvent]:
+    """The newest lines of a run's log, oldest first."""
+    newest = select(RunEvent).where(RunEvent.run_id == run_id).order_by(RunEvent.id.desc()).limit(limit)
+    return list(reversed(session.scalars(newest).all()))
+
+
+def add_checkpoint(run_id: int, *, session: Session, step: int, path: str) -> None:
+    session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id, Checkpoint.step == step))
+    session.add(Checkpoint(run_id=run_id, step=step, path=path))
+
+
+def checkpoints(run_id: int, *, session: Session) -> Sequence[Checkpoint]:
+    """A run's checkpoints, oldest first."""
+    return session.scalars(
+        select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(Checkpoint.step)
+    ).all()
+
+
+def last_checkpoint(run_id: int, *, session: Session) -> Checkpoint | None:
+    return session.scalar(
+        select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(Checkpoint.step.desc()).limit(1)
+    )
+
+
+def answering_with(run_id: int, *, session: Session) -> bool:
+    """Whether an answer is being written with the run's weights right now."""
+    busy = (
+        select(Generation.id)
+        .join(Comparison, Generation.comparison_id == Comparison.id)
+        .join(
+            Contender,
+            (Contender.conversation_id == Comparison.conversation_id)
+            & (Contender.position == Generation.position),
+        )
+        .where(
+            Contender.run_id == run_id,
+            Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING]),
+        )
+        .limit(1)
+    )
+    return session.scalar(busy) is not None
+
+
+def seconds_left(run: Run, *, now: datetime | None = None) -> float | None:
+    """Time to the end at the pace so far, in seconds; None before the first step or when not running."""
+    if run.status is not RunStatus.RUNNING or not run.training_started_at or run.step < 2:
+        return None
+    spent = ((now or utcnow()) - run.training_started_at).total_seconds()
+    return max(0.0, spent / (run.step - 1) * (run.total_steps - run.step))
+
+
+def final_metrics(run_id: int, *, session: Session) -> dict[str, float]:
+    """The last value of every metric of a run."""
+    last = (
+        select(Metric.name, func.max(Metric.step).label("step"))
+        .where(Metric.run_id == run_id)
+        .group_by(Metric.name)
+        .subquery()
+    )
+    rows = session.execute(
+        select(Metric.name, Metric.value)
+        .join(last, (Metric.name == last.c.name) & (Metric.step == last.c.step))
+        .where(Metric.run_id == run_id)
+    )
+    return {name: value for name, value in rows}
