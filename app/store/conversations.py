@@ -16,7 +16,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import prompts
+from app.store import prompts, users
 from app.store.enums import GenerationKind, GenerationStatus, RunStatus
 from app.store.models import Checkpoint, Comparison, Contender, Conversation, Generation, Run, User, utcnow
 
@@ -51,16 +51,6 @@ class Decoding:
             raise InvalidInput("top_p must be above 0 and at most 1.", field="top_p")
 
 
-def ensure_user(name: str, *, session: Session) -> User:
-    """The user of a name, made now if new."""
-    user = session.scalar(select(User).where(User.name == name))
-    if user is None:
-        user = User(name=name)
-        session.add(user)
-        session.flush()
-    return user
-
-
 def start(
     choices: Sequence[ContenderChoice],
     *,
@@ -83,10 +73,12 @@ def start(
         raise InvalidInput("seed must be between 0 and 2147483647.", field="seed")
     decoding.check()
     contenders = [_contender(choice, session) for choice in choices]
+    if len({(c.base_model, c.run_id, c.checkpoint_id) for c in contenders}) < len(contenders):
+        raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")
     if blind:
         random.SystemRandom().shuffle(contenders)
     conversation = Conversation(
-        user_id=ensure_user(user, session=session).id,
+        user_id=users.ensure(user, session=session).id,
         blind=blind,
         seed=seed,
         parameters={
@@ -178,7 +170,8 @@ def ask(
 
     Raises:
         InvalidInput: for an empty or too long question, or a position that does not exist.
-        Refused: while an earlier turn is still being answered.
+        Refused: while an earlier turn is still being answered, when a contender's run was deleted, or when
+            an answer that the question continues from is missing.
     """
     question = question.strip()
     if not question:
@@ -190,12 +183,14 @@ def ask(
         )
     question = question.replace("\x00", "")
     conversation = get(conversation_id, session=session)
+    lock(conversation_id, session=session)
+    _check_contenders_exist(conversation)
     earlier = turns(conversation_id, session=session)
-    if earlier and any(not a.status.is_over for a in answers(earlier[-1].id, session=session)):
-        raise Refused("The last question is still being answered; stop the answers or wait for them.")
     positions = [contender.position for contender in conversation.contenders]
     if continues_from is not None and continues_from not in positions:
         raise InvalidInput("continues_from names no contender.", field="continues_from")
+    if earlier:
+        _check_continues(answers(earlier[-1].id, session=session), continues_from)
     comparison = Comparison(
         conversation_id=conversation_id,
         turn=len(earlier),
@@ -211,15 +206,39 @@ def ask(
     return comparison
 
 
+def _check_contenders_exist(conversation: Conversation) -> None:
+    """A deleted run leaves its name here, and no weights to answer with."""
+    for contender in conversation.contenders:
+        if contender.method != REFERENCE and contender.run_id is None:
+            raise Refused(f"{contender.name} was deleted and cannot answer; start a new conversation.")
+
+
+def _check_continues(replies: Sequence[Generation], continues_from: int | None) -> None:
+    if any(not reply.status.is_over for reply in replies):
+        raise Refused("The last question is still being answered; stop the answers or wait for them.")
+    for reply in replies:
+        if continues_from in (None, reply.position) and not reply.text.strip():
+            letter = "ABCD"[reply.position or 0]
+            raise Refused(f"Answer {letter} is empty; regenerate it or continue from another answer.")
+
+
+def lock(conversation_id: int, *, session: Session) -> None:
+    """Make other writers of this conversation wait for the transaction; SQLite has one writer anyway."""
+    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
+
+
 def regenerate(comparison_id: int, position: int, *, session: Session, seed: int | None = None) -> Generation:
     """Queue another take of one answer, with the next seed unless one is given.
 
     Raises:
-        Refused: while the present take is being written, when a later turn built on it, or after a vote.
+        Refused: while the present take is being written, when a later turn built on it, after a vote, or
+            when a contender's run was deleted.
     """
     from app.store.labels import has_votes
 
     comparison = get_comparison(comparison_id, session=session)
+    lock(comparison.conversation_id, session=session)
+    _check_contenders_exist(comparison.conversation)
     if comparison.turn + 1 != len(turns(comparison.conversation_id, session=session)):
         raise Refused("Later questions build on this answer; only the last turn can be regenerated.")
     present = [a for a in answers(comparison_id, session=session) if a.position == position]
@@ -235,6 +254,7 @@ def regenerate(comparison_id: int, position: int, *, session: Session, seed: int
         comparison, position, session, seed=conversation.seed + take if seed is None else seed, take=take
     )
     comparison.sent_at = None
+    comparison.attempt = 0
     session.flush()
     return fresh
 

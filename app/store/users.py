@@ -1,0 +1,23 @@
+"""Users: the people who ask and vote."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.store.models import User
+
+LOCAL = "local"
+"""The one user there is without a login."""
+
+
+def ensure(name: str, *, session: Session) -> User:
+    """The user of a name, made now if new; of two writers who meet on a new name, one reads."""
+    query = select(User).where(User.name == name)
+    user = session.scalar(query)
+    if user is None:
+        kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        session.execute(kind.insert(User).values(name=name).on_conflict_do_nothing())
+        user = session.scalars(query).one()
+    return user

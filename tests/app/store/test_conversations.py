@@ -1,0 +1,271 @@
+"""Conversations: who answers, what each contender sees, and who writes the answers."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput, NotFound, Refused
+from app.store import conversations, generations, labels, runs, users
+from app.store.conversations import ContenderChoice, Decoding
+from app.store.db import write_session
+from app.store.enums import Choice, GenerationStatus, RunStatus
+from app.store.models import utcnow
+from tests.app import arena
+
+
+def test_contenders_stand_as_chosen_and_are_named(session: Session) -> None:
+    run = arena.add_run(session, "hypo", name="mine", steps=(5, 10))
+    early = runs.checkpoints(run.id, session=session)[0]
+    unfinished = arena.add_run(session, "dpo", name="going", status=RunStatus.CANCELLED)
+    conversation = arena.start(
+        session,
+        [
+            ContenderChoice(base_model="demo"),
+            ContenderChoice(run_id=run.id),
+            ContenderChoice(run_id=run.id, checkpoint_id=early.id),
+            ContenderChoice(run_id=unfinished.id),
+        ],
+    )
+    assert [c.name for c in conversation.contenders] == ["Reference", "mine", "mine @ 5", "going @ 10"]
+    assert [c.method for c in conversation.contenders] == ["reference", "hypo", "hypo", "dpo"]
+    assert [c.position for c in conversation.contenders] == [0, 1, 2, 3]
+
+
+def test_a_blind_conversation_shuffles(session: Session) -> None:
+    run = arena.add_run(session)
+    choices = [ContenderChoice(base_model="demo"), ContenderChoice(run_id=run.id)]
+    first = {arena.start(session, choices, blind=True).contenders[0].method for _ in range(40)}
+    assert first == {"reference", "dpo"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**31}, "seed"),
+        ({"decoding": Decoding(max_new_tokens=0)}, "max_new_tokens"),
+        ({"decoding": Decoding(temperature=-0.1)}, "temperature"),
+        ({"decoding": Decoding(temperature=float("nan"))}, "temperature"),
+        ({"decoding": Decoding(top_p=0)}, "top_p"),
+    ],
+)
+def test_bad_parameters_are_named(session: Session, values: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        arena.start(session, [ContenderChoice(base_model="demo")], **values)
+
+
+def test_bad_choices_are_refused(session: Session) -> None:
+    reference = ContenderChoice(base_model="demo")
+    with pytest.raises(InvalidInput, match="between 1 and 4"):
+        arena.start(session, [])
+    with pytest.raises(InvalidInput, match="between 1 and 4"):
+        arena.start(session, [ContenderChoice(base_model=str(n)) for n in range(5)])
+    with pytest.raises(InvalidInput, match="twice"):
+        arena.start(session, [reference, reference])
+    with pytest.raises(InvalidInput, match="base model"):
+        arena.start(session, [ContenderChoice()])
+    with pytest.raises(NotFound, match="no run 99"):
+        arena.start(session, [ContenderChoice(run_id=99)])
+    with pytest.raises(Refused, match="no checkpoint"):
+        arena.start(session, [ContenderChoice(run_id=arena.add_run(session, steps=()).id)])
+
+
+def test_a_question_queues_an_answer_a_contender(session: Session) -> None:
+    run = arena.add_run(session)
+    conversation = arena.start(
+        session, [ContenderChoice(base_model="demo"), ContenderChoice(run_id=run.id)], seed=11
+    )
+    comparison = conversations.ask(conversation.id, "  Why?\x00 ", session=session, continues_from=1)
+    rows = conversations.answers(comparison.id, session=session)
+    assert [row.status for row in rows] == [GenerationStatus.QUEUED] * 2
+    assert {row.seed for row in rows} == {11}
+    assert rows[0].parameters == {"max_new_tokens": 128, "temperature": 0.7, "top_p": 1.0}
+    assert rows[0].prompt_id == rows[1].prompt_id
+    assert rows[0].prompt.content == [{"role": "user", "content": "Why?"}]
+    assert (comparison.turn, comparison.continues_from) == (0, None)
+    with pytest.raises(Refused, match="still being answered"):
+        conversations.ask(conversation.id, "And?", session=session)
+
+
+@pytest.mark.parametrize("question", ["", " \n", "x" * 20])
+def test_empty_and_long_questions_are_refused(session: Session, question: str) -> None:
+    conversation = arena.start(session, [ContenderChoice(base_model="demo")])
+    with pytest.raises(InvalidInput, match="question"):
+        conversations.ask(conversation.id, question, session=session, max_chars=10)
+
+
+def test_all_see_the_answer_the_turn_continues_from(session: Session) -> None:
+    first = arena.asked(session, ("one", "two"), question="Q1")
+    second = conversations.ask(first.conversation_id, "Q2", session=session, continues_from=1)
+    rows = conversations.answers(second.id, session=session)
+    assert rows[0].prompt_id == rows[1].prompt_id
+    assert [message["content"] for message in rows[0].prompt.content] == ["Q1", "two", "Q2"]
+
+
+def test_each_may_continue_its_own(session: Session) -> None:
+    first = arena.asked(session, ("one", "two"), question="Q1")
+    second = conversations.ask(first.conversation_id, "Q2", session=session)
+    arena.answer(session, second, ("three", "four"))
+    third = conversations.ask(first.conversation_id, "Q3", session=session)
+    seen = [
+        [message["content"] for message in row.prompt.content]
+        for row in conversations.answers(third.id, session=session)
+    ]
+    assert seen == [["Q1", "one", "Q2", "three", "Q3"], ["Q1", "two", "Q2", "four", "Q3"]]
+
+
+def test_an_empty_answer_cannot_be_continued(session: Session) -> None:
+    first = arena.asked(session, ("one", " "))
+    for continues_from in (None, 1):
+        with pytest.raises(Refused, match="Answer B is empty"):
+            conversations.ask(first.conversation_id, "Q2", session=session, continues_from=continues_from)
+    with pytest.raises(InvalidInput, match="continues_from"):
+        conversations.ask(first.conversation_id, "Q2", session=session, continues_from=2)
+    conversations.ask(first.conversation_id, "Q2", session=session, continues_from=0)
+
+
+def test_a_deleted_run_cannot_answer_any_more(session: Session) -> None:
+    first = arena.asked(session)
+    runs.remove(first.conversation.contenders[1].run_id or 0, session=session)
+    session.commit()
+    with pytest.raises(Refused, match="dpo run was deleted"):
+        conversations.ask(first.conversation_id, "Q2", session=session, continues_from=0)
+    with pytest.raises(Refused, match="dpo run was deleted"):
+        conversations.regenerate(first.id, 0, session=session)
+    assert [row.text for row in conversations.answers(first.id, session=session)] == [
+        "first answer",
+        "second answer",
+    ]
+
+
+def test_regenerating_is_another_take_with_the_next_seed(session: Session) -> None:
+    comparison = arena.asked(session)
+    fresh = conversations.regenerate(comparison.id, 1, session=session)
+    assert (fresh.take, fresh.seed, fresh.status) == (1, 8, GenerationStatus.QUEUED)
+    assert [row.take for row in conversations.answers(comparison.id, session=session)] == [0, 1]
+    with pytest.raises(Refused, match="still being written"):
+        conversations.regenerate(comparison.id, 1, session=session)
+    with pytest.raises(NotFound):
+        conversations.regenerate(comparison.id, 2, session=session)
+
+
+def test_a_voted_or_continued_turn_is_not_regenerated(session: Session) -> None:
+    comparison = arena.asked(session)
+    label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
+    with pytest.raises(Refused, match="withdraw the vote"):
+        conversations.regenerate(comparison.id, 0, session=session)
+    labels.withdraw(label.id, session=session)
+    conversations.ask(comparison.conversation_id, "Q2", session=session, continues_from=0)
+    with pytest.raises(Refused, match="last turn"):
+        conversations.regenerate(comparison.id, 0, session=session)
+
+
+def test_recent_conversations_of_a_person(session: Session) -> None:
+    one = arena.start(session, [ContenderChoice(base_model="demo")], user="ada")
+    two = arena.start(session, [ContenderChoice(base_model="demo")], user="bob")
+    assert [c.id for c in conversations.recent(session=session)] == [two.id, one.id]
+    assert [c.id for c in conversations.recent(session=session, user="ada")] == [one.id]
+    with pytest.raises(NotFound):
+        conversations.get(999, session=session)
+
+
+def test_two_tabs_that_ask_at_once_make_one_turn(engine: Engine) -> None:
+    with write_session() as session:
+        conversation_id = arena.start(session, [ContenderChoice(base_model="demo")]).id
+    gate, outcomes = threading.Barrier(3), []
+
+    def ask() -> None:
+        gate.wait()
+        try:
+            with write_session() as session:
+                conversations.ask(conversation_id, "Q", session=session)
+            outcomes.append("asked")
+        except Refused:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["asked", "refused", "refused"]
+
+
+def test_two_writers_of_one_new_name_agree(engine: Engine) -> None:
+    gate, ids = threading.Barrier(3), []
+
+    def ensure() -> None:
+        gate.wait()
+        with write_session() as session:
+            ids.append(users.ensure("ada", session=session).id)
+
+    threads = [threading.Thread(target=ensure) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 3
+    assert len(set(ids)) == 1
+
+
+def test_one_worker_claims_and_a_lost_lease_is_claimed_again(session: Session) -> None:
+    comparison = arena.asked(session)
+    assert conversations.claim(comparison.id, session=session, lease_seconds=60) is None
+    conversations.regenerate(comparison.id, 0, session=session)
+    held = conversations.claim(comparison.id, session=session, lease_seconds=60)
+    assert held is not None
+    assert held.lease_id is not None
+    assert conversations.claim(comparison.id, session=session, lease_seconds=60) is None
+    assert conversations.renew(comparison.id, held.lease_id, session=session, lease_seconds=60)
+    assert not conversations.renew(comparison.id, "another", session=session, lease_seconds=60)
+    assert conversations.undelivered(session=session, resend_seconds=60) == []
+    held.lease_until = utcnow() - timedelta(seconds=1)
+    session.flush()
+    assert conversations.undelivered(session=session, resend_seconds=60) == [comparison.id]
+    again = conversations.claim(comparison.id, session=session, lease_seconds=60)
+    assert again is not None
+    assert again.attempt == 2
+    conversations.release(comparison.id, again.lease_id or "", session=session)
+    session.refresh(comparison)
+    assert comparison.lease_id is None
+
+
+def test_answers_whose_worker_died_again_and_again_fail(session: Session) -> None:
+    comparison = arena.asked(session)
+    conversations.regenerate(comparison.id, 0, session=session)
+    comparison.attempt = conversations.MAX_ANSWER_ATTEMPTS
+    comparison.lease_until = utcnow() - timedelta(seconds=1)
+    session.flush()
+    conversations.give_up_on_lost(session=session)
+    session.expire_all()
+    assert conversations.answers(comparison.id, session=session)[0].status is GenerationStatus.FAILED
+    assert conversations.regenerate(comparison.id, 0, session=session).take == 2
+    assert comparison.attempt == 0
+
+
+def test_an_answer_grows_stops_and_keeps_its_log_probabilities(session: Session) -> None:
+    comparison = arena.asked(session)
+    fresh = conversations.regenerate(comparison.id, 0, session=session)
+    generations.start_answer(fresh.id, session=session)
+    generations.grow_answer(fresh.id, session=session, text="so f", tokens=2, seconds=0.1)
+    generations.wish_stop([fresh.id], session=session)
+    assert generations.stop_wishes([fresh.id], session=session) == {fresh.id}
+    generations.finish_answer(
+        fresh.id,
+        session=session,
+        status=GenerationStatus.STOPPED,
+        text="so far",
+        tokens=2,
+        seconds=0.2,
+        complete=False,
+        policy_logp=-1.0,
+        reference_logp=-2.0,
+        token_logps=[["so", -0.5, -1.0], [" far", -0.5, -1.0]],
+    )
+    session.expire_all()
+    stored = conversations.answers(comparison.id, session=session)[0]
+    assert (stored.status, stored.text, stored.policy_logp) == (GenerationStatus.STOPPED, "so far", -1.0)
+    assert conversations.count(session=session) == 1

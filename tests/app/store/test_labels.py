@@ -1,0 +1,206 @@
+"""Votes: what is stored, what is refused, and who has seen the names."""
+
+import threading
+
+import pytest
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput, NotFound, Refused
+from app.store import conversations, labels, runs
+from app.store.db import write_session
+from app.store.enums import Choice, GenerationStatus
+from app.store.labels import VoteFilter
+from app.store.models import Label
+from tests.app import arena
+
+
+def test_of_two_answers_the_best_implies_the_worst(session: Session) -> None:
+    comparison = arena.asked(session)
+    shown = [row.id for row in conversations.answers(comparison.id, session=session)]
+    label = labels.vote(
+        comparison.id,
+        session=session,
+        user="ada",
+        choice=Choice.BEST,
+        best=1,
+        reason=" clearer ",
+        seconds=3.5,
+    )
+    assert (label.best_id, label.worst_id) == (shown[1], shown[0])
+    assert label.shown == shown
+    assert (label.reason, label.seconds, label.blind) == ("clearer", 3.5, False)
+
+
+def test_a_second_vote_takes_the_place_of_the_first(session: Session) -> None:
+    comparison = arena.asked(session)
+    first = labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE, seconds=2.0)
+    again = labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0, seconds=9.0)
+    assert again.id == first.id
+    assert (again.choice, again.seconds) == (Choice.BEST, 2.0)
+    labels.vote(comparison.id, session=session, user="bob", choice=Choice.ALL_BAD)
+    assert labels.count(session=session) == {Choice.BEST: 1, Choice.TIE: 0, Choice.ALL_BAD: 1}
+
+
+@pytest.mark.parametrize(
+    ("choice", "best", "worst", "field"),
+    [
+        (Choice.BEST, None, None, "best"),
+        (Choice.BEST, 0, None, "worst"),
+        (Choice.BEST, 0, 0, "worst"),
+        (Choice.BEST, 3, 0, "best"),
+        (Choice.BEST, 0, -1, "worst"),
+        (Choice.TIE, 0, None, "choice"),
+        (Choice.ALL_BAD, None, 1, "choice"),
+    ],
+)
+def test_positions_must_fit_the_choice(
+    session: Session, choice: Choice, best: int | None, worst: int | None, field: str
+) -> None:
+    comparison = arena.asked(session, ("one", "two", "three"))
+    with pytest.raises(InvalidInput) as caught:
+        labels.vote(comparison.id, session=session, user="ada", choice=choice, best=best, worst=worst)
+    assert caught.value.field == field
+
+
+def test_best_and_worst_of_four(session: Session) -> None:
+    comparison = arena.asked(session, ("one", "two", "three", "four"))
+    labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=3, worst=1)
+    (vote,) = labels.votes(session=session)
+    assert vote.best is not None
+    assert vote.worst is not None
+    assert (vote.best.letter, vote.worst.letter) == ("D", "B")
+    assert [side.contender.name for side in vote.sides] == ["Reference", "dpo run", "hypo run", "dpo run @ 5"]
+    assert [side.step for side in vote.sides] == [None, 10, 10, 5]
+
+
+def test_no_vote_while_an_answer_is_written_or_when_one_failed(session: Session) -> None:
+    comparison = arena.asked(session)
+    row = conversations.answers(comparison.id, session=session)[1]
+    row.status = GenerationStatus.RUNNING
+    with pytest.raises(Refused, match="still being written"):
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
+    row.status = GenerationStatus.FAILED
+    with pytest.raises(Refused, match="Answer B failed"):
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
+
+
+def test_one_answer_cannot_be_voted_on(session: Session) -> None:
+    comparison = arena.asked(session, ("alone",))
+    with pytest.raises(Refused, match="at least two"):
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
+
+
+def test_a_long_reason_is_refused(session: Session) -> None:
+    comparison = arena.asked(session)
+    with pytest.raises(InvalidInput, match="reason"):
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE, reason="x" * 5000)
+
+
+def test_names_are_hidden_until_the_voter_votes(session: Session) -> None:
+    comparison = arena.asked(session, blind=True)
+    conversation = comparison.conversation
+    assert labels.names_hidden(conversation, "ada", session=session)
+    first = labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
+    assert first.blind
+    assert not labels.names_hidden(conversation, "ada", session=session)
+    assert labels.names_hidden(conversation, "bob", session=session)
+
+
+def test_a_changed_mind_is_not_blind_but_a_changed_reason_is(session: Session) -> None:
+    comparison = arena.asked(session, blind=True)
+    vote = {"session": session, "user": "ada"}
+    labels.vote(comparison.id, choice=Choice.BEST, best=0, **vote)
+    same = labels.vote(comparison.id, choice=Choice.BEST, best=0, reason="warmer", **vote)
+    assert same.blind
+    changed = labels.vote(comparison.id, choice=Choice.BEST, best=1, **vote)
+    assert not changed.blind
+
+
+def test_later_turns_of_a_revealed_conversation_are_not_blind(session: Session) -> None:
+    comparison = arena.asked(session, blind=True)
+    labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
+    second = conversations.ask(comparison.conversation_id, "And now?", session=session, continues_from=0)
+    arena.answer(session, second, ("yes", "no"))
+    assert not labels.vote(second.id, session=session, user="ada", choice=Choice.TIE).blind
+    assert labels.vote(second.id, session=session, user="bob", choice=Choice.TIE).blind
+
+
+def test_withdrawing_ends_blindness(session: Session) -> None:
+    comparison = arena.asked(session, blind=True)
+    label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
+    with pytest.raises(Refused, match="ada"):
+        labels.withdraw(label.id, session=session, user="bob")
+    labels.withdraw(label.id, session=session, user="ada")
+    assert labels.votes(session=session) == []
+    with pytest.raises(NotFound):
+        labels.withdraw(label.id, session=session)
+    assert not labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE).blind
+
+
+def test_filters_and_pages(session: Session) -> None:
+    first, second = arena.asked(session), arena.asked(session)
+    labels.vote(first.id, session=session, user="ada", choice=Choice.TIE)
+    labels.vote(first.id, session=session, user="bob", choice=Choice.BEST, best=0)
+    labels.vote(second.id, session=session, user="ada", choice=Choice.ALL_BAD)
+    run_id = first.conversation.contenders[1].run_id
+
+    def found(**only: object) -> list[tuple[str, Choice]]:
+        votes = labels.votes(session=session, only=VoteFilter(**only))  # type: ignore[arg-type]
+        return [(vote.user, vote.label.choice) for vote in votes]
+
+    assert found() == [("ada", Choice.ALL_BAD), ("bob", Choice.BEST), ("ada", Choice.TIE)]
+    assert found(user="ada") == [("ada", Choice.ALL_BAD), ("ada", Choice.TIE)]
+    assert found(choice=Choice.BEST) == [("bob", Choice.BEST)]
+    assert found(run_id=run_id) == [("bob", Choice.BEST), ("ada", Choice.TIE)]
+    assert found(user="nobody") == []
+    assert len(labels.votes(session=session, limit=1, offset=1)) == 1
+    assert labels.voters(session=session) == ["ada", "bob"]
+    assert labels.count(session=session, only=VoteFilter(user="bob"))[Choice.BEST] == 1
+
+
+def test_the_stream_is_complete_and_oldest_first(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "_BATCH", 2)
+    comparison = arena.asked(session)
+    for user in "abcde":
+        labels.vote(comparison.id, session=session, user=user, choice=Choice.TIE)
+    session.commit()
+    assert [vote.user for vote in labels.stream(session=session)] == list("abcde")
+
+
+def test_a_deleted_run_leaves_its_name_and_its_votes(session: Session) -> None:
+    comparison = arena.asked(session)
+    run_id = comparison.conversation.contenders[1].run_id
+    assert run_id is not None
+    labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1)
+    runs.remove(run_id, session=session)
+    session.commit()
+    (vote,) = labels.votes(session=session)
+    assert [side.contender.name for side in vote.sides] == ["Reference", "dpo run"]
+    assert vote.best is not None
+    assert (vote.best.contender.run_id, vote.best.step) == (None, None)
+
+
+def test_two_tabs_that_vote_at_once_leave_one_vote(engine: Engine) -> None:
+    with write_session() as session:
+        comparison_id = arena.asked(session).id
+    gate, errors = threading.Barrier(4), []
+
+    def vote(choice: Choice) -> None:
+        gate.wait()
+        try:
+            with write_session() as session:
+                labels.vote(comparison_id, session=session, user="ada", choice=choice)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=vote, args=(choice,)) for choice in (Choice.TIE, Choice.ALL_BAD) for _ in "12"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with write_session() as session:
+        assert session.scalar(select(func.count()).select_from(Label)) == 1
