@@ -1,0 +1,6 @@
+"""Files and hub ids -> immutable datasets in the store."""
+
+from app.imports.readers import Limits
+from app.imports.service import AddedDataset, FileLook, UnknownFormat, add_dataset, add_pairs, look_into
+
+__all__ = ["AddedDataset", "FileLook", "Limits", "UnknownFormat", "add_dataset", "add_pairs", "look_into"]

@@ -1,0 +1,297 @@
+"""Adding datasets: read and check a file first, then store it in one short transaction.
+
+Rows are converted into a temporary file before the database is touched. A slow upload or a bad file thus
+never holds SQLite's write lock, and a file that turns out useless halfway has changed nothing.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput
+from app.imports.readers import Limits, NumberedRow, open_rows
+from app.imports.spool import Spool, spooled
+from app.imports.unpacked import bad_file
+from app.settings import get_settings
+from app.store import datasets
+from hypo_engine.formats import (
+    ROWS_TO_DETECT,
+    ColumnMapping,
+    Format,
+    Kept,
+    LeftOut,
+    Pair,
+    RowError,
+    convert,
+    detect,
+    make_pair,
+)
+
+DEFAULT_HELD_OUT = 0.1
+MOST_HELD_OUT = 0.9
+_NAME = re.compile(r"[^\W_][\w.\- ]{0,99}")
+
+
+class UnknownFormat(InvalidInput):
+    """No known format; `columns` are the names a mapping can choose from."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        named = ", ".join(columns[:20]) or "none"
+        super().__init__(
+            "The format is not recognised. Say which columns hold prompt, chosen and rejected; "
+            f"there are: {named}.",
+            field="mapping",
+        )
+        self.columns = list(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class AddedDataset:
+    """What an import stored; of the rows left out the first are held, and all are counted."""
+
+    id: int
+    name: str
+    version: int
+    format: str
+    rows: int
+    left_out: list[LeftOut]
+    left_out_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileLook:
+    """A first look at a file: its format where one is known, its columns, and its first rows converted."""
+
+    format: Format | None
+    columns: list[str]
+    preview: list[Kept | LeftOut]
+
+
+def look_into(path: Path, *, limits: Limits | None = None) -> FileLook:
+    """Read the first rows of a file and store nothing.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: the file cannot be used as a whole, or holds what cannot become pairs.
+    """
+    with open_rows(path, limits or Limits.of(get_settings())) as rows:
+        head = list(islice(rows, ROWS_TO_DETECT))
+    known = detect(row for _, row in head)
+    columns = _columns(head)
+    if known is None and not columns:
+        raise _unknown(head, columns)
+    if known and known.refusal:
+        raise bad_file(known.refusal)
+    return FileLook(known, columns, list(convert(head, known)) if known else [])
+
+
+def add_dataset(
+    *,
+    session: Session,
+    path: Path,
+    name: str,
+    source: str = "",
+    mapping: ColumnMapping | None = None,
+    held_out: float = DEFAULT_HELD_OUT,
+    limits: Limits | None = None,
+) -> AddedDataset:
+    """Add a file as the next version of a name; the caller commits.
+
+    Args:
+        source: where the file comes from, in words; its name when empty.
+        mapping: which columns to use; without one the format is recognised.
+        held_out: share of the prompts kept for evaluation, 0 to 0.9.
+
+    Raises:
+        NotFound: there is no such file.
+        UnknownFormat: no mapping was given and no format is recognised.
+        InvalidInput: a bad name, share, mapping or file, or no row became a pair; nothing is stored then.
+    """
+    return add_files(
+        session=session,
+        paths=[path],
+        name=name,
+        source=source or path.name,
+        mapping=mapping,
+        held_out=held_out,
+        limits=limits,
+    )
+
+
+def add_files(
+    *,
+    session: Session,
+    paths: Sequence[Path],
+    name: str,
+    source: str,
+    mapping: ColumnMapping | None = None,
+    held_out: float = DEFAULT_HELD_OUT,
+    limits: Limits | None = None,
+) -> AddedDataset:
+    """Add several files as one dataset, as `add_dataset` does; rows are numbered through."""
+    name, held_out = checked_name(name), checked_held_out(held_out)
+    rows = _rows_of_files(paths, limits or Limits.of(get_settings()))
+    head = list(islice(rows, ROWS_TO_DETECT))
+    how = _usable(mapping, head)
+    with spooled(convert(chain(head, rows), how)) as spool:
+        return _store(
+            session=session,
+            spool=spool,
+            name=name,
+            sha256=_sha256(paths),
+            format=how.name,
+            source=_storable(source),
+            held_out=held_out,
+        )
+
+
+def add_pairs(
+    *,
+    session: Session,
+    pairs: Iterable[Pair],
+    name: str,
+    source: str,
+    format: str = "pairs",
+    held_out: float = DEFAULT_HELD_OUT,
+) -> AddedDataset:
+    """Add pairs that are there already, such as votes, as the next version of a name; the caller commits.
+
+    The dataset's sha256 is that of the pairs as lines of JSON.
+
+    Raises:
+        InvalidInput: a bad name or share, or no usable pair.
+    """
+    name, held_out = checked_name(name), checked_held_out(held_out)
+    with spooled(_checked(pairs)) as spool:
+        return _store(
+            session=session,
+            spool=spool,
+            name=name,
+            sha256=hashlib.file_digest(spool.rewound(), "sha256").hexdigest(),
+            format=format,
+            source=_storable(source),
+            held_out=held_out,
+        )
+
+
+def checked_name(name: str) -> str:
+    """A dataset's name without the white space around it.
+
+    Raises:
+        InvalidInput: the name is empty, too long, or could be taken for an id or a version.
+    """
+    name = name.strip()
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            "A dataset's name has 1 to 100 letters, digits, spaces and . _ - "
+            "and begins with a letter or digit.",
+            field="name",
+        )
+    if name.isdigit():
+        raise InvalidInput("A name of digits alone would be taken for an id. Add a letter.", field="name")
+    return name
+
+
+def checked_held_out(share: float) -> float:
+    """A share of prompts to hold out.
+
+    Raises:
+        InvalidInput: the share is not a number from 0 to 0.9.
+    """
+    if not 0 <= share <= MOST_HELD_OUT:
+        raise InvalidInput(
+            f"The held-out share must lie between 0 and {MOST_HELD_OUT} (given: {share}).", field="held_out"
+        )
+    return float(share)
+
+
+def _rows_of_files(paths: Sequence[Path], limits: Limits) -> Iterator[NumberedRow]:
+    """The rows of all files, numbered through; the limits hold for all of them together."""
+    last = 0
+    for path in paths:
+        with open_rows(path, limits) as rows:
+            offset = last
+            for number, row in rows:
+                last = offset + number
+                yield last, row
+
+
+def _usable(mapping: ColumnMapping | None, head: Sequence[NumberedRow]) -> Format | ColumnMapping:
+    columns = _columns(head)
+    if mapping is None:
+        known = detect(row for _, row in head)
+        if known is None:
+            raise _unknown(head, columns)
+        if known.refusal:
+            raise bad_file(known.refusal)
+        return known
+    missing = [name for name in mapping.columns if name not in columns]
+    if missing:
+        wanted, there = ", ".join(map(repr, missing)), ", ".join(columns[:20]) or "none"
+        raise InvalidInput(f"The file has no column {wanted}; there are: {there}.", field="mapping")
+    return mapping
+
+
+def _unknown(head: Sequence[NumberedRow], columns: Sequence[str]) -> InvalidInput:
+    """A mapping helps rows that have columns, and no others."""
+    if columns:
+        return UnknownFormat(columns)
+    reasons = [f"row {number}: {row}" for number, row in head if isinstance(row, RowError)]
+    return bad_file("The file holds no rows with named columns. " + "; ".join(reasons[:3]))
+
+
+def _columns(head: Sequence[NumberedRow]) -> list[str]:
+    return list(dict.fromkeys(str(name) for _, row in head if isinstance(row, Mapping) for name in row))
+
+
+def _checked(pairs: Iterable[Pair]) -> Iterator[Kept | LeftOut]:
+    for number, pair in enumerate(pairs, start=1):
+        try:
+            yield Kept(number, make_pair(pair.prompt, pair.chosen, pair.rejected))
+        except RowError as error:
+            yield LeftOut(number, str(error))
+
+
+def _sha256(paths: Sequence[Path]) -> str:
+    """Of the one file's bytes; of several files, of their digests one a line."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _storable(source: str) -> str:
+    return source.encode(errors="replace").decode().replace("\x00", "?")[:500]
+
+
+def _store(
+    *, session: Session, spool: Spool, name: str, sha256: str, format: str, source: str, held_out: float
+) -> AddedDataset:
+    if spool.kept == 0:
+        raise bad_file(spool.why_nothing_was_kept())
+    dataset = datasets.create(
+        session=session,
+        name=name,
+        sha256=sha256,
+        format=format,
+        source=source,
+        held_out=held_out,
+        pairs=spool.pairs(),
+        left_out=spool.left_out,
+        left_out_count=spool.left_out_count,
+    )
+    return AddedDataset(
+        id=dataset.id,
+        name=dataset.name,
+        version=dataset.version,
+        format=dataset.format,
+        rows=dataset.rows,
+        left_out=spool.left_out,
+        left_out_count=spool.left_out_count,
+    )

@@ -1,0 +1,68 @@
+"""Converted rows on disk, between reading a file and writing the database."""
+
+import io
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from hypo_engine.formats import Kept, LeftOut, Pair
+
+KEPT_LEFT_OUT = 10_000
+
+
+class Spool:
+    """Pairs in a temporary file; the rows left out are counted, and the first of them kept."""
+
+    def __init__(self, file: io.BufferedRandom) -> None:
+        self._file = file
+        self.kept = 0
+        self.left_out: list[LeftOut] = []
+        self.left_out_count = 0
+        self._reasons: Counter[str] = Counter()
+
+    def fill(self, rows: Iterable[Kept | LeftOut]) -> None:
+        for row in rows:
+            if isinstance(row, Kept):
+                self.kept += 1
+                pair = row.pair
+                prompt = pair.prompt if isinstance(pair.prompt, str) else list(pair.prompt)
+                line = json.dumps([row.row, prompt, pair.chosen, pair.rejected])
+                self._file.write(line.encode() + b"\n")
+            else:
+                self.left_out_count += 1
+                if len(self.left_out) < KEPT_LEFT_OUT:
+                    self.left_out.append(row)
+                if row.reason in self._reasons or len(self._reasons) < 1000:
+                    self._reasons[row.reason] += 1
+
+    def rewound(self) -> io.BufferedRandom:
+        """The file of pairs, a JSON list a line, from its beginning."""
+        self._file.seek(0)
+        return self._file
+
+    def pairs(self) -> Iterator[Kept]:
+        for line in self.rewound():
+            row, prompt, chosen, rejected = json.loads(line)
+            yield Kept(row, Pair(prompt, chosen, rejected))
+
+    def why_nothing_was_kept(self) -> str:
+        """One sentence on a file without a single pair."""
+        if not self.left_out_count:
+            return "The file has no rows. Nothing was added."
+        first = self.left_out[0]
+        common = "; ".join(f"{reason} ({count} rows)" for reason, count in self._reasons.most_common(3))
+        return (
+            "No row became a pair, so nothing was added. "
+            f"Row {first.row}: {first.reason}. Most common: {common}."
+        )
+
+
+@contextmanager
+def spooled(rows: Iterable[Kept | LeftOut]) -> Iterator[Spool]:
+    """Write converted rows to a temporary file that is gone at the end of the block."""
+    with tempfile.TemporaryFile() as file:
+        spool = Spool(file)
+        spool.fill(rows)
+        yield spool

@@ -1,0 +1,65 @@
+"""A file's bytes, gunzipped where it is gzip, counted against a limit while they are read."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from app.errors import InvalidInput, NotFound
+
+GZIP_MAGIC = b"\x1f\x8b"
+PEEK_BYTES = 1024 * 1024
+
+
+def bad_file(message: str) -> InvalidInput:
+    """The error for a file that cannot be used as a whole."""
+    return InvalidInput(message, field="file")
+
+
+class _Counted(io.RawIOBase):
+    """Reads from another stream and refuses to go past a limit, so that a gzip bomb stops early."""
+
+    def __init__(self, inner: IO[bytes], limit: int) -> None:
+        self._inner = inner
+        self._left = limit
+        self._limit = limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        try:
+            data = self._inner.read(len(buffer))
+        except EOFError:
+            raise bad_file("The gzip file ends in the middle. Copy or download it again.") from None
+        except (gzip.BadGzipFile, zlib.error):
+            raise bad_file("The gzip file is damaged. Copy or download it again.") from None
+        self._left -= len(data)
+        if self._left < 0:
+            raise bad_file(
+                f"The file is larger than {self._limit // 2**20} MiB unpacked. "
+                "Split it, or raise HYPO_MAX_UPLOAD_MB."
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def open_unpacked(path: Path, limit: int) -> Iterator["io.BufferedReader[Any]"]:
+    """Open a plain or gzipped file for reading in one pass.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: while reading, when the file is damaged or unpacks to more than `limit` bytes.
+    """
+    if not path.is_file():
+        raise NotFound(f"There is no file {path}.")
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        inner: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+        with io.BufferedReader(_Counted(inner, limit), PEEK_BYTES) as stream:
+            yield stream

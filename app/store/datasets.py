@@ -1,0 +1,281 @@
+"""Datasets: immutable versions of named sets of pairs, and every query on them."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, String, cast, func, insert, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound, Refused
+from app.store.enums import RunStatus, Split
+from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run, utcnow
+from hypo_engine.formats import Kept, LeftOut, Pair, prompt_fraction
+
+BATCH_ROWS = 500
+VERSION_TRIES = 20
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """How many pairs a dataset trains on, and how many it keeps for evaluation."""
+
+    train: int
+    held_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Characters of a dataset's answers."""
+
+    chosen_mean: float
+    chosen_longest: int
+    rejected_mean: float
+    rejected_longest: int
+
+
+def create(
+    *,
+    session: Session,
+    name: str,
+    sha256: str,
+    format: str,
+    source: str,
+    held_out: float,
+    pairs: Iterable[Kept],
+    left_out: Sequence[LeftOut] = (),
+    left_out_count: int | None = None,
+) -> Dataset:
+    """Store the next version of a name.
+
+    Args:
+        pairs: read once, in batches; which side of the split a pair is on follows from its prompt alone.
+        left_out: the rows to show; `left_out_count` counts those that are not kept as well.
+    """
+    dataset = _next_version(
+        session=session,
+        name=name,
+        sha256=sha256,
+        format=format,
+        source=source[:500],
+        held_out=held_out,
+        left_out_count=len(left_out) if left_out_count is None else left_out_count,
+    )
+    rows = 0
+    for batch in _batches(pairs):
+        session.execute(
+            insert(DatasetPair), [_pair_values(dataset, rows + i, kept) for i, kept in enumerate(batch)]
+        )
+        rows += len(batch)
+    for lines in _batches(left_out):
+        session.execute(
+            insert(DatasetLeftOut),
+            [{"dataset_id": dataset.id, "row": line.row, "reason": line.reason} for line in lines],
+        )
+    dataset.rows = rows
+    session.flush()
+    return dataset
+
+
+def _next_version(*, session: Session, name: str, **values: Any) -> Dataset:
+    """Insert the dataset's row; when somebody else takes the version meanwhile, take the next."""
+    for attempt in range(VERSION_TRIES):
+        newest = session.scalar(select(func.max(Dataset.version)).where(Dataset.name == name))
+        dataset = Dataset(name=name, version=(newest or 0) + 1, rows=0, **values)
+        try:
+            with session.begin_nested():
+                session.add(dataset)
+        except IntegrityError:
+            if attempt == VERSION_TRIES - 1:
+                raise
+            continue
+        return dataset
+    raise Refused(f"{name} is being added by too many at once. Try again.")
+
+
+def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:
+    pair = kept.pair
+    prompt = pair.prompt if isinstance(pair.prompt, str) else [dict(turn) for turn in pair.prompt]
+    held = prompt_fraction(pair.prompt) < dataset.held_out
+    return {
+        "dataset_id": dataset.id,
+        "position": position,
+        "row": kept.row,
+        "split": Split.HELD_OUT if held else Split.TRAIN,
+        "prompt": prompt,
+        "chosen": pair.chosen,
+        "rejected": pair.rejected,
+    }
+
+
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH_ROWS)):
+        yield batch
+
+
+def get(dataset_id: int, *, session: Session) -> Dataset:
+    """One version, deleted or not: a run shows what it was trained on.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None:
+        raise NotFound(f"There is no dataset {dataset_id}; `hypo datasets list` shows what there is.")
+    return dataset
+
+
+def resolve(reference: str, *, session: Session) -> Dataset:
+    """The dataset that a person means by `12` (an id), `name` (its newest version) or `name@3`.
+
+    Raises:
+        NotFound: when there is none, or it was deleted.
+    """
+    reference = reference.strip()
+    query = select(Dataset).where(Dataset.deleted_at.is_(None))
+    name, at, version = reference.rpartition("@")
+    if _is_id(reference):
+        query = query.where(Dataset.id == int(reference))
+    elif at and _is_id(version):
+        query = query.where(Dataset.name == name, Dataset.version == int(version))
+    else:
+        query = query.where(Dataset.name == reference).order_by(Dataset.version.desc()).limit(1)
+    dataset = session.scalars(query).one_or_none()
+    if dataset is None:
+        raise NotFound(f"There is no dataset {reference[:120]!r}; `hypo datasets list` shows what there is.")
+    return dataset
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
+def find(
+    *,
+    session: Session,
+    name: str | None = None,
+    newest_only: bool = False,
+    limit: int = 200,
+    offset: int = 0,
+) -> Sequence[Dataset]:
+    """Versions that were not deleted, newest first; `name` matches a part of the name, whatever the case."""
+    query = select(Dataset).where(Dataset.deleted_at.is_(None)).order_by(Dataset.id.desc())
+    if name:
+        query = query.where(Dataset.name.icontains(name, autoescape=True))
+    if newest_only:
+        newest = select(func.max(Dataset.id)).where(Dataset.deleted_at.is_(None)).group_by(Dataset.name)
+        query = query.where(Dataset.id.in_(newest))
+    return session.scalars(query.limit(limit).offset(offset)).all()
+
+
+def versions_of(name: str, *, session: Session) -> Sequence[Dataset]:
+    """The versions of a name that were not deleted, newest first."""
+    query = select(Dataset).where(Dataset.name == name, Dataset.deleted_at.is_(None))
+    return session.scalars(query.order_by(Dataset.version.desc())).all()
+
+
+def page_of_pairs(
+    dataset_id: int,
+    *,
+    session: Session,
+    offset: int = 0,
+    limit: int = 20,
+    split: Split | None = None,
+    search: str = "",
+) -> Sequence[DatasetPair]:
+    """Pairs in the order of the source."""
+    query = select(DatasetPair).where(*_matching(dataset_id, split, search))
+    return session.scalars(query.order_by(DatasetPair.position).limit(limit).offset(offset)).all()
+
+
+def count_pairs(dataset_id: int, *, session: Session, split: Split | None = None, search: str = "") -> int:
+    """How many pairs `page_of_pairs` can show."""
+    query = select(func.count()).select_from(DatasetPair).where(*_matching(dataset_id, split, search))
+    return session.scalar(query) or 0
+
+
+def _matching(dataset_id: int, split: Split | None, search: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [DatasetPair.dataset_id == dataset_id]
+    if split is not None:
+        conditions.append(DatasetPair.split == split)
+    if search:
+        escaped = json.dumps(search)[1:-1]
+        conditions.append(
+            or_(
+                DatasetPair.chosen.icontains(search, autoescape=True),
+                DatasetPair.rejected.icontains(search, autoescape=True),
+                cast(DatasetPair.prompt, String).icontains(escaped, autoescape=True),
+            )
+        )
+    return conditions
+
+
+def page_of_left_out(
+    dataset_id: int, *, session: Session, offset: int = 0, limit: int = 100
+) -> Sequence[DatasetLeftOut]:
+    """Rows that became no pair, in the order of the source."""
+    query = select(DatasetLeftOut).where(DatasetLeftOut.dataset_id == dataset_id)
+    return session.scalars(query.order_by(DatasetLeftOut.id).limit(limit).offset(offset)).all()
+
+
+def iter_pairs(dataset_id: int, *, session: Session, split: Split | None = None) -> Iterator[Pair]:
+    """Stream the pairs, of one side of the split or all, in the order of the source."""
+    query = (
+        select(DatasetPair.prompt, DatasetPair.chosen, DatasetPair.rejected)
+        .where(*_matching(dataset_id, split, ""))
+        .order_by(DatasetPair.position)
+        .execution_options(yield_per=BATCH_ROWS)
+    )
+    for prompt, chosen, rejected in session.execute(query):
+        yield Pair(prompt, chosen, rejected)
+
+
+def split_counts(dataset_id: int, *, session: Session) -> SplitCounts:
+    """Pairs on either side. A small dataset may have none held out: the prompts' hashes decide."""
+    query = (
+        select(DatasetPair.split, func.count())
+        .where(DatasetPair.dataset_id == dataset_id)
+        .group_by(DatasetPair.split)
+    )
+    counts = {split: count for split, count in session.execute(query)}
+    return SplitCounts(counts.get(Split.TRAIN, 0), counts.get(Split.HELD_OUT, 0))
+
+
+def lengths(dataset_id: int, *, session: Session) -> Lengths:
+    """Characters of the answers, over all pairs."""
+    chosen, rejected = func.length(DatasetPair.chosen), func.length(DatasetPair.rejected)
+    query = select(func.avg(chosen), func.max(chosen), func.avg(rejected), func.max(rejected))
+    row = session.execute(query.where(DatasetPair.dataset_id == dataset_id)).one()
+    return Lengths(float(row[0] or 0), row[1] or 0, float(row[2] or 0), row[3] or 0)
+
+
+def delete(dataset_id: int, *, session: Session) -> Dataset:
+    """Take a version off the lists. Its pairs stay, so that finished runs can still show them.
+
+    Raises:
+        NotFound: when there is none with this id.
+        Refused: while runs that need it are queued or running.
+    """
+    dataset = get(dataset_id, session=session)
+    waiting = session.execute(
+        select(Run.name, Run.id)
+        .where(Run.dataset_id == dataset_id, Run.status.in_((RunStatus.QUEUED, RunStatus.RUNNING)))
+        .order_by(Run.id)
+    ).all()
+    if waiting:
+        names = ", ".join(f"{name} ({run_id})" for name, run_id in waiting[:5])
+        more = f" and {len(waiting) - 5} more" if len(waiting) > 5 else ""
+        raise Refused(
+            f"{dataset.name} version {dataset.version} is used by runs that are not over: {names}{more}. "
+            "Cancel them first."
+        )
+    if dataset.deleted_at is None:
+        dataset.deleted_at = utcnow()
+    session.flush()
+    return dataset
