@@ -1,10 +1,21 @@
 """Alembic's entry: migrates the database of the process's settings, or the connection it is handed."""
 
+from typing import Any, Literal
+
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Enum
 
 from app.store.db import get_engine
-from app.store.models import Base
+from app.store.models import Base, UTCDateTime
+
+
+def render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
+    """Write our own column types as what they are in the database."""
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, Enum):
+        return f"sa.String(length={item.length})"
+    return False
 
 
 def run(connection: Connection) -> None:
@@ -13,6 +24,7 @@ def run(connection: Connection) -> None:
         target_metadata=Base.metadata,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        render_item=render,
     )
     with context.begin_transaction():
         context.run_migrations()

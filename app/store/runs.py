@@ -294,9 +294,28 @@ def reap(*, session: Session, max_attempts: int) -> list[int]:
     return queued
 
 
-def undelivered(*, session: Session, resend_seconds: float) -> Sequence[int]:
-    """Ids of queued runs whose message was never sent, or sent long ago while nothing came of it."""
-    stale = utcnow() - timedelta(seconds=resend_seconds)
+def workers_with_runs(*, session: Session) -> Sequence[str]:
+    """Names of workers that hold a running run."""
+    held = select(Run.worker).where(Run.status == RunStatus.RUNNING, Run.worker.is_not(None)).distinct()
+    return [name for name in session.scalars(held) if name is not None]
+
+
+def expire_leases_of(worker: str, *, session: Session) -> None:
+    """End the leases of a worker known to be dead; the reaper does the rest."""
+    session.execute(
+        update(Run)
+        .where(Run.status == RunStatus.RUNNING, Run.worker == worker)
+        .values(lease_until=utcnow() - timedelta(seconds=1))
+    )
+
+
+def undelivered(*, session: Session, resend_seconds: float, train_workers: int) -> Sequence[int]:
+    """Ids of queued runs whose message was never sent, or sent long ago while a worker stood idle.
+
+    While all of the `train_workers` are busy a run waits for its turn, and its message with it.
+    """
+    busy = session.scalar(select(func.count()).where(Run.status == RunStatus.RUNNING)) or 0
+    stale = utcnow() - timedelta(seconds=resend_seconds if busy < train_workers else 86_400)
     return session.scalars(
         select(Run.id)
         .where(Run.status == RunStatus.QUEUED, or_(Run.sent_at.is_(None), Run.sent_at < stale))

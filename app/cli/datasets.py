@@ -1,0 +1,115 @@
+"""`hypo datasets`: add, list, show, delete."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.output import JsonFlag, print_json, print_table, say, warn
+from app.errors import InvalidInput, Refused
+from app.settings import get_settings
+from app.store import datasets
+from app.store.db import read_session, write_session
+from app.views import dataset_view
+
+cli = typer.Typer(help="Datasets of preference pairs.", no_args_is_help=True)
+
+
+@cli.command("add")
+def add_command(
+    file: Annotated[str, typer.Argument(help="JSON, JSONL, CSV or Parquet, gzipped or not; or a hub id.")],
+    name: Annotated[str, typer.Option(help="The dataset's name; an old name makes a new version.")],
+    held_out: Annotated[float, typer.Option(help="Share of the prompts kept for evaluation.")] = 0.1,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="For unknown formats: prompt=COLUMN,chosen=COLUMN,rejected=COLUMN."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a file as a dataset; rows that are no pair are left out, each with its reason."""
+    from app.imports import add_dataset
+
+    path = Path(file)
+    if not path.is_file():
+        raise Refused(f"There is no file {file}; check the path.")
+    with write_session() as session:
+        added = add_dataset(
+            session=session,
+            path=path,
+            name=name,
+            source=path.name,
+            mapping=_mapping(columns),
+            held_out=held_out,
+            settings=get_settings(),
+        )
+    left_out = [{"row": entry.row, "reason": entry.reason} for entry in added.left_out]
+    if as_json:
+        print_json(
+            {"id": added.id, "name": added.name, "version": added.version, "rows": added.rows}
+            | {"left_out": left_out}
+        )
+        return
+    say(f"Dataset {added.id}: {added.name} version {added.version}, {added.rows} pairs.")
+    for entry in left_out[:20]:
+        warn(f"Row {entry['row']} left out: {entry['reason']}")
+    if len(left_out) > 20:
+        warn(f"... and {len(left_out) - 20} more; `hypo datasets show {added.id}` counts them.")
+
+
+def _mapping(columns: str | None) -> Any:
+    from hypo_engine.formats import ColumnMapping
+
+    if columns is None:
+        return None
+    named = dict(part.partition("=")[::2] for part in columns.split(","))
+    if set(named) != {"prompt", "chosen", "rejected"}:
+        raise InvalidInput("--columns must be prompt=COLUMN,chosen=COLUMN,rejected=COLUMN.", field="columns")
+    return ColumnMapping(**named)
+
+
+@cli.command("list")
+def list_command(as_json: JsonFlag = False) -> None:
+    """List datasets, newest first."""
+    with read_session() as session:
+        views = [dataset_view(dataset) for dataset in datasets.find(session=session)]
+    if as_json:
+        print_json(views)
+        return
+    print_table(
+        ["id", "name", "version", "pairs", "left out", "format", "source"],
+        (
+            [view[key] for key in ("id", "name", "version", "rows", "left_out_count", "format", "source")]
+            for view in views
+        ),
+        empty="No datasets yet; `hypo datasets add FILE --name NAME` adds one.",
+    )
+
+
+@cli.command("show")
+def show_command(
+    dataset: Annotated[str, typer.Argument(help="NAME, NAME@VERSION or id.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show one dataset: counts, what was left out and why, and its first pairs."""
+    with read_session() as session:
+        found = datasets.resolve(dataset, session=session)
+        view = dataset_view(found)
+        view["left_out"] = [
+            {"row": entry.row, "reason": entry.reason}
+            for entry in datasets.page_of_left_out(found.id, session=session, limit=1000)
+        ]
+        view["splits"] = asdict(datasets.split_counts(found.id, session=session))
+        view["first"] = [
+            {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+            for pair in datasets.page_of_pairs(found.id, session=session, limit=3)
+        ]
+    if as_json:
+        print_json(view)
+        return
+    for key in ("name", "version", "rows", "splits", "left_out_count", "format", "source", "sha256"):
+        say(f"{key:<15} {view[key]}")
+    for entry in view["left_out"][:20]:
+        warn(f"Row {entry['row']} left out: {entry['reason']}")
+    for pair in view["first"]:
+        say(f"\nprompt    {pair['prompt']}\nchosen    {pair['chosen']}\nrejected  {pair['rejected']}")

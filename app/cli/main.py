@@ -1,0 +1,134 @@
+"""`hypo`: the top of the command line, and the commands that run processes."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from app import migrate
+from app.cli import chat, datasets, labels, runs
+from app.cli.output import JsonFlag, print_json, say, stderr
+from app.dispatch import QUEUES
+from app.errors import AppError, Refused
+from app.settings import get_settings
+
+cli = typer.Typer(
+    name="hypo",
+    help="HyPO Studio: launch DPO and HyPO runs, compare the models, label what they say.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+db = typer.Typer(help="The database.", no_args_is_help=True)
+cli.add_typer(db, name="db")
+cli.add_typer(datasets.cli, name="datasets")
+cli.add_typer(runs.cli, name="runs")
+cli.add_typer(labels.cli, name="labels")
+cli.command("chat")(chat.chat)
+
+
+@cli.command()
+def up(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; HYPO_HOST, or this machine only.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; HYPO_PORT, or 7860; 0 takes a free one.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Queue the demo experiment and follow it.")] = False,
+) -> None:
+    """Start everything: migrations, broker, workers and the web app; Ctrl-C stops it."""
+    from app.up import run_up
+
+    settings = get_settings()
+    run_up(
+        settings,
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
+        demo=demo,
+    )
+
+
+@cli.command()
+def worker(
+    queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = ",".join(QUEUES),
+) -> None:
+    """Start one worker process; it needs a broker: HYPO_BROKER_URL, or a running `hypo up`."""
+    from app.dispatch import broker_url
+
+    unknown = set(queues.split(",")) - set(QUEUES)
+    if unknown:
+        raise Refused(f"There is no queue {sorted(unknown)[0]!r}; the queues are {', '.join(QUEUES)}.")
+    if broker_url(get_settings()) is None:
+        raise Refused("There is no broker: set HYPO_BROKER_URL, or start the app with `hypo up` first.")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "worker", "--queues", queues])
+
+
+@cli.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML: TrainConfig fields, `dataset` and `output_dir`.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Train with the engine alone: no database, no queue."""
+    if not config.is_file():
+        raise Refused(f"There is no file {config}; write one from the launch page's YAML.")
+    command = [sys.executable, "-m", "hypo_engine", str(config)]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, "--json"] if as_json else command)
+
+
+@db.command("upgrade")
+def db_upgrade(as_json: JsonFlag = False) -> None:
+    """Migrate the database to the newest schema."""
+    migrate.upgrade()
+    if as_json:
+        print_json({"database": "current"})
+    else:
+        say("The database is up to date.")
+
+
+def main() -> None:
+    """Entry point; exit status 0 only for success, errors in one sentence on stderr."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit status."""
+    try:
+        status = cli(args=arguments, standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except click.exceptions.Abort:
+        return _complain("Stopped.", 130)
+    except click.ClickException as error:
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            error.show()
+            return 2
+        return _complain(error.format_message(), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("Stopped.", 130)
+    except AppError as error:
+        return _complain(str(error), 1)
+    except (OperationalError, ProgrammingError) as error:
+        return _complain(_database_sentence(error), 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _database_sentence(error: Exception) -> str:
+    text = str(error.__cause__ or error).strip().splitlines()[0]
+    if "no such table" in text or "does not exist" in text:
+        return (
+            f"The database of {get_settings().root} has no tables yet; run `hypo db upgrade`, or start "
+            "the app with `hypo up`. Another home? Set HYPO_HOME."
+        )
+    return f"The database did not answer: {text}"
+
+
+def _complain(message: str, status: int) -> int:
+    stderr.print(f"hypo: {message}", markup=False)
+    return status

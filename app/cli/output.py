@@ -1,0 +1,72 @@
+"""What every command shares: `--json`, tables, and errors in one sentence on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.errors import Refused
+from app.settings import get_settings
+from app.store import workers
+from app.store.db import read_session
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """The one JSON value of a command."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Rows as a table for people, or the sentence `empty`."""
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    if table.row_count:
+        stdout.print(table)
+    else:
+        stdout.print(empty)
+
+
+def _plain(cell: object) -> str:
+    return str(cell).replace("[", r"\[")
+
+
+def warn(message: str) -> None:
+    """A sentence on stderr."""
+    stderr.print(message, style="yellow", markup=False)
+
+
+def say(message: str) -> None:
+    """A sentence on stdout."""
+    stdout.print(message, markup=False)
+
+
+def worker_missing(queue: str) -> str | None:
+    """A sentence on how to start a worker when none of a queue is there."""
+    with read_session() as session:
+        if workers.present(session=session, queue=queue):
+            return None
+    return (
+        f"No {queue} worker runs on {get_settings().root}; start everything with `hypo up`, "
+        f"or one worker with `hypo worker --queues {queue}`."
+    )
+
+
+def require_worker(queue: str) -> None:
+    """Refuse to wait for a worker that is not there.
+
+    Raises:
+        Refused: saying how to start one.
+    """
+    missing = worker_missing(queue)
+    if missing:
+        raise Refused(missing)

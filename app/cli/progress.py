@@ -1,0 +1,110 @@
+"""A live progress bar in the terminal for each run, and the table at the end."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from app.store import runs
+from app.store.db import read_session
+from app.store.models import Run
+
+console = Console(highlight=False)
+
+
+def follow(run_ids: Sequence[int], *, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Draw a bar for each run until all are over or `stopped` says so."""
+    with _bars() as progress:
+        tasks = {run_id: progress.add_task(f"run {run_id}", total=None, phase="") for run_id in run_ids}
+        while not stopped():
+            with read_session() as session:
+                found = [runs.get(run_id, session=session) for run_id in run_ids]
+                places = {run.id: runs.place_in_queue(run, session=session) for run in found}
+            for run in found:
+                _draw(progress, tasks[run.id], run, places[run.id])
+            if all(run.status.is_over for run in found):
+                return
+            time.sleep(0.5)
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[phase]}"),
+        console=console,
+        refresh_per_second=4,
+    )
+
+
+def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None:
+    if run.started_at is None:
+        progress.reset(task, start=False)
+    elif not progress.tasks[task].started:
+        progress.start_task(task)
+    phase = f"{run.status.value}, place {place}" if place else run.phase or run.status.value
+    left = runs.seconds_left(run)
+    if left is not None:
+        phase += f", {left / 60:.1f} min left" if left > 90 else f", {left:.0f} s left"
+    progress.update(
+        task, description=run.name[:28], completed=run.step, total=run.total_steps or None, phase=phase
+    )
+    if run.status.is_over:
+        progress.stop_task(task)
+
+
+def results_table(run_ids: Sequence[int]) -> Table:
+    """What the runs came to: margin, accuracy, sampled KL, minutes."""
+    table = Table(
+        "run", "state", "margin", "accuracy", "sampled KL", "minutes", box=None, header_style="bold"
+    )
+    with read_session() as session:
+        for run_id in run_ids:
+            run = runs.get(run_id, session=session)
+            last = runs.final_metrics(run_id, session=session)
+            table.add_row(
+                run.name,
+                run.status.value,
+                _number(last.get("eval_rewards/margins")),
+                _number(last.get("eval_rewards/accuracies")),
+                _number(last.get("eval_objective/kl"), last.get("eval_objective/kl_stderr")),
+                _minutes(run),
+            )
+    return table
+
+
+def _number(value: float | None, error: float | None = None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if error is None else f"{value:.2f} ± {error:.2f}"
+
+
+def _minutes(run: Run) -> str:
+    if run.started_at is None or run.finished_at is None:
+        return "-"
+    return f"{(run.finished_at - run.started_at).total_seconds() / 60:.1f}"
+
+
+class BackgroundFollow(threading.Thread):
+    """`follow` in a thread, then `after`; for a foreground that has other things to watch."""
+
+    def __init__(self, run_ids: Sequence[int], after: Callable[[], None]) -> None:
+        super().__init__(name="follow", daemon=True)
+        self._run_ids = run_ids
+        self._after = after
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        follow(self._run_ids, stopped=self._stopped.is_set)
+        if not self._stopped.is_set():
+            self._after()
+
+    def stop(self) -> None:
+        """End the drawing, so that the terminal is left in order."""
+        self._stopped.set()
+        self.join(timeout=2)

@@ -1,0 +1,235 @@
+"""`hypo runs`: launch, list, show, cancel, clone, delete, export."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from app import artifacts, presets
+from app.cli.output import JsonFlag, print_json, print_table, require_worker, say, warn, worker_missing
+from app.dispatch import TRAIN_QUEUE
+from app.errors import InvalidInput, Refused
+from app.launch import LaunchMethod, launch
+from app.store import datasets as dataset_store
+from app.store import runs
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
+from app.store.models import Run
+from app.views import run_view
+from hypo_engine.config import TrainConfig, parse_assignments
+from hypo_engine.errors import ConfigError
+
+cli = typer.Typer(help="Training runs.", no_args_is_help=True)
+
+RunId = Annotated[int, typer.Argument(help="The run's number.")]
+
+
+@cli.command("launch")
+def launch_command(
+    dataset: Annotated[str, typer.Option(help="Dataset: NAME, NAME@VERSION or id.")],
+    method: Annotated[LaunchMethod, typer.Option(help="dpo, hypo, or twins: both on the same data.")],
+    model: Annotated[str, typer.Option(help="demo, a hub id or a local folder.")] = "demo",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE for any TrainConfig field; repeat it.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Start from a preset of the launch page.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Start from a YAML file of TrainConfig fields.")] = None,
+    name: Annotated[str, typer.Option(help="What to call the run.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the runs are over.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Queue a run, or two for twins."""
+    values: dict[str, Any] = {}
+    if preset is not None:
+        values |= _preset(preset)
+    if config is not None:
+        values |= _read_yaml(config)
+    values |= {"model_name_or_path": model, **_assignments(settings or [])}
+    if wait:
+        require_worker(TRAIN_QUEUE)
+    with read_session() as session:
+        dataset_id = dataset_store.resolve(dataset, session=session).id
+    queued = launch(method, dataset_id, values, name=name)
+    if not wait:
+        missing = worker_missing(TRAIN_QUEUE)
+        if missing:
+            warn(f"Queued, and waiting: {missing}")
+    _report([run.id for run in queued], wait=wait, as_json=as_json)
+
+
+@cli.command("list")
+def list_command(
+    method: Annotated[str | None, typer.Option(help="dpo or hypo.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="State of the runs.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of their dataset.")] = None,
+    name: Annotated[str | None, typer.Option(help="Part of their name.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List runs, newest first."""
+    with read_session() as session:
+        found = runs.find(session=session, method=method, status=status, dataset_name=dataset, name=name)
+        views = [run_view(run, session=session) for run in found]
+    if as_json:
+        print_json(views)
+        return
+    print_table(
+        ["id", "name", "method", "state", "steps", "dataset"],
+        (
+            (
+                view["id"],
+                view["name"],
+                view["method"],
+                view["status"],
+                f"{view['step']}/{view['total_steps'] or '?'}",
+                f"{view['dataset']['name']}@{view['dataset']['version']}",
+            )
+            for view in views
+        ),
+        empty="No runs yet; `hypo runs launch --help` says how to launch one.",
+    )
+
+
+@cli.command("show")
+def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
+    """Show one run: state, metrics, configuration, log."""
+    with read_session() as session:
+        run = runs.get(run_id, session=session)
+        view = run_view(run, session=session)
+        view["events"] = [
+            {"at": event.at.isoformat(), "level": event.level.value, "message": event.message}
+            for event in runs.events(run_id, session=session)
+        ]
+    if as_json:
+        print_json(view)
+        return
+    say(
+        f"Run {run_id}: {view['name']}, {view['status']}, step {view['step']} of {view['total_steps'] or '?'}"
+    )
+    if view["error"]:
+        warn(view["error"])
+    print_table(["metric", "value"], sorted(view["metrics"].items()), empty="No metrics yet.")
+    say(yaml.safe_dump(view["config"], sort_keys=False))
+    for event in view["events"]:
+        say(f"{event['at'][:19]} {event['level']:<7} {event['message']}")
+
+
+@cli.command("cancel")
+def cancel_command(run_id: RunId, as_json: JsonFlag = False) -> None:
+    """Cancel a queued or running run; a running one lets go after its step."""
+    with write_session() as session:
+        run = runs.request_cancel(run_id, session=session)
+        view = run_view(run, session=session)
+    if as_json:
+        print_json(view)
+    elif run.status is RunStatus.CANCELLED:
+        say(f"Run {run_id} is cancelled.")
+    else:
+        say(f"Run {run_id} was asked to stop; it lets go after its step.")
+
+
+@cli.command("clone")
+def clone_command(
+    run_id: RunId,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE to change; repeat it.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the run is over.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Launch a run again, with changes if any are given."""
+    if wait:
+        require_worker(TRAIN_QUEUE)
+    with read_session() as session:
+        run = runs.get(run_id, session=session)
+    values = {**run.config, **_assignments(settings or [])}
+    [queued] = launch(str(values["method"]), run.dataset_id, values, name=run.name, parent_id=run.id)
+    _report([queued.id], wait=wait, as_json=as_json)
+
+
+@cli.command("delete")
+def delete_command(
+    run_id: RunId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete a run with its metrics, samples and checkpoints; answers and votes stay."""
+    if not yes and not as_json:
+        typer.confirm(f"Delete run {run_id} and its checkpoints?", abort=True, err=True)
+    with write_session() as session:
+        paths = runs.remove(run_id, session=session)
+    for path in paths:
+        artifacts.delete_folder(path)
+    print_json({"deleted": run_id}) if as_json else say(f"Run {run_id} is deleted.")
+
+
+@cli.command("export")
+def export_command(
+    run_id: RunId,
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a run's weights as a PEFT adapter (or full model) with a model card."""
+    folder = artifacts.export_run(run_id, output)
+    print_json({"run": run_id, "output": str(folder)}) if as_json else say(f"Written to {folder}.")
+
+
+def _report(run_ids: list[int], *, wait: bool, as_json: bool) -> None:
+    if wait:
+        _wait(run_ids, quiet=as_json or not sys.stderr.isatty())
+    with read_session() as session:
+        views = [run_view(runs.get(run_id, session=session), session=session) for run_id in run_ids]
+    if as_json:
+        print_json(views)
+    else:
+        for view in views:
+            place = f", place {view['place_in_queue']} in the queue" if view["place_in_queue"] else ""
+            say(f"Run {view['id']}: {view['name']}, {view['status']}{place}")
+    bad = [view for view in views if view["status"] in ("failed", "cancelled")]
+    if wait and bad:
+        raise Refused(
+            "; ".join(f"run {view['id']} {view['status']}: {view['error'] or 'on request'}" for view in bad)
+        )
+
+
+def _wait(run_ids: list[int], *, quiet: bool) -> None:
+    from app.cli.progress import follow
+
+    if not quiet:
+        follow(run_ids)
+        return
+    while not _all_over(run_ids):
+        time.sleep(0.3)
+
+
+def _all_over(run_ids: list[int]) -> bool:
+    with read_session() as session:
+        found: list[Run] = [runs.get(run_id, session=session) for run_id in run_ids]
+    return all(run.status.is_over for run in found)
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name not in presets.PRESETS:
+        raise InvalidInput(
+            f"There is no preset {name!r}; there are {', '.join(presets.PRESETS)}.", field="preset"
+        )
+    return dict(presets.PRESETS[name].values)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(f"{path} cannot be read as YAML: {error}", field="config") from error
+    if not isinstance(values, dict):
+        raise InvalidInput(f"{path} must hold NAME: VALUE lines.", field="config")
+    return {key: value for key, value in values.items() if key in TrainConfig.model_fields}
+
+
+def _assignments(assignments: list[str]) -> dict[str, Any]:
+    try:
+        return parse_assignments(assignments)
+    except ConfigError as error:
+        raise InvalidInput(f"--set: {error}", field="set") from error

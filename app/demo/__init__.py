@@ -1,0 +1,61 @@
+"""The demo: preference pairs and prompts written for this project, and the experiment on them."""
+
+import json
+from functools import lru_cache
+from importlib.resources import as_file, files
+
+from sqlalchemy import select
+
+from app.imports import add_dataset
+from app.launch import LaunchMethod, launch
+from app.presets import PRESETS
+from app.settings import get_settings
+from app.store import datasets
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
+from app.store.models import Run
+
+DATASET = "demo-summaries"
+EXPERIMENT = "Demo"
+
+
+@lru_cache(maxsize=1)
+def held_out_questions() -> list[str]:
+    """Prompts that no run trains on, to ask on the compare page."""
+    lines = (files(__name__) / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["prompt"][-1]["content"] for line in lines]
+
+
+def ensure_dataset() -> int:
+    """The id of the demo dataset, added now if it is not there."""
+    with read_session() as session:
+        known = datasets.versions_of(DATASET, session=session)
+    if known:
+        return known[0].id
+    with as_file(files(__name__) / "pairs.jsonl") as path, write_session() as session:
+        added = add_dataset(
+            session=session, path=path, name=DATASET, source="demo", held_out=0.1, settings=get_settings()
+        )
+    return added.id
+
+
+def ensure_experiment() -> list[int]:
+    """Ids of the demo's DPO and HyPO run, queued now unless an earlier start did and they did not fail."""
+    dataset_id = ensure_dataset()
+    with read_session() as session:
+        query = (
+            select(Run)
+            .where(
+                Run.dataset_id == dataset_id,
+                Run.name.startswith(f"{EXPERIMENT} · "),
+                Run.status.not_in([RunStatus.FAILED, RunStatus.CANCELLED]),
+            )
+            .order_by(Run.id.desc())
+        )
+        known = session.scalars(query).all()
+    for run in known:
+        twins = [twin.id for twin in known if twin.twin_group == run.twin_group]
+        if len(twins) == 2:
+            return sorted(twins)
+    queued = launch(LaunchMethod.TWINS, dataset_id, PRESETS["demo"].values, name=EXPERIMENT)
+    return [run.id for run in queued]

@@ -1,0 +1,268 @@
+"""`hypo up`: every process of the app on one machine, started, watched, restarted and stopped together.
+
+Children hold a pipe to the supervisor as their standard input and leave when it closes (app/leash.py),
+so nothing outlives a supervisor that was killed.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from app.dispatch import QUEUES
+from app.errors import Refused
+from app.settings import Settings
+
+STOP_SECONDS = 20.0
+"""How long a child may take to let go before it is killed; a training step has to end in it."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Child:
+    """A process to keep alive."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log_file: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+
+    def start(self) -> None:
+        with self.log_file.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", "HYPO_LEASHED": "1"},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+@dataclass
+class Supervisor:
+    """Starts the children, watches them until told to stop, and stops them in reverse order."""
+
+    settings: Settings
+    host: str
+    port: int
+    children: list[Child] = field(default_factory=list)
+    say: Callable[[str], None] = print
+    _lock: IO[str] | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        shown = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{shown}:{self.port}"
+
+    def start(self) -> None:
+        """Start everything and return when the web app answers.
+
+        Raises:
+            Refused: when another app runs in this home, the port is taken, or a child does not come up.
+        """
+        check_exposure(self.host, self.settings)
+        self.settings.logs_dir.mkdir(parents=True, exist_ok=True)
+        self._take_home()
+        self.port = free_port(self.host, self.port)
+        broker = self.settings.broker_url
+        if not broker:
+            broker = self._add_broker()
+            self._start_child(self.children[0])
+            _wait_for_port(int(broker.rpartition(":")[2].partition("/")[0]), self.children[0])
+        self._write_running(broker)
+        environment = {"HYPO_HOME": str(self.settings.root), "HYPO_BROKER_URL": broker}
+        python = [sys.executable, "-m"]
+        self._add("web", [*python, "app.main", "--host", self.host, "--port", str(self.port)], environment)
+        for queue in QUEUES:
+            self._add(f"worker-{queue}", [*python, "worker", "--queues", queue], environment)
+        for child in self.children:
+            if not child.alive:
+                self._start_child(child)
+        self._wait_for_web()
+
+    def watch(self) -> None:
+        """Keep the children alive until `request_stop`; one that keeps dying is started ever more slowly."""
+        while not self._stop.wait(0.5):
+            for child in self.children:
+                if child.alive:
+                    if child.failures and time.monotonic() - child.started > 60:
+                        child.failures = 0
+                    continue
+                pause = min(30.0, 0.5 * 2**child.failures)
+                if time.monotonic() - child.started < pause:
+                    continue
+                child.failures += 1
+                log.warning("%s ended; starting it again (its log: %s)", child.name, child.log_file)
+                self._start_child(child)
+
+    def request_stop(self) -> None:
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Stop every child: politely, the broker last, then by force."""
+        self._stop.set()
+        others = [child for child in self.children if child.name != "broker"]
+        _stop_all(others, STOP_SECONDS)
+        _stop_all([child for child in self.children if child.name == "broker"], 5.0)
+        (self.settings.root / "running.json").unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    def _add(self, name: str, command: list[str], environment: dict[str, str]) -> Child:
+        child = Child(name, command, environment, self.settings.logs_dir / f"{name}.log")
+        self.children.append(child)
+        return child
+
+    def _add_broker(self) -> str:
+        port = free_port("127.0.0.1", 0)
+        password = secrets.token_urlsafe(24)
+        self._add(
+            "broker",
+            [sys.executable, "-m", "app.embedded_broker", "--port", str(port)],
+            {"HYPO_EMBEDDED_PASSWORD": password, "HYPO_HOME": str(self.settings.root)},
+        )
+        return f"redis://:{password}@127.0.0.1:{port}/0"
+
+    def _start_child(self, child: Child) -> None:
+        child.start()
+        self._record_children()
+
+    def _take_home(self) -> None:
+        self._lock = (self.settings.root / "up.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            running = read_running(self.settings)
+            where = f" at {running['url']}" if running else ""
+            raise Refused(
+                f"HyPO Studio already runs in {self.settings.root}{where}; stop it with Ctrl-C there, "
+                "or set HYPO_HOME to another folder."
+            ) from error
+
+    def _write_running(self, broker: str) -> None:
+        self._running: dict[str, Any] = {"pid": os.getpid(), "url": self.url, "broker_url": broker}
+        self._record_children()
+
+    def _record_children(self) -> None:
+        if not hasattr(self, "_running"):
+            return
+        pids = {child.name: child.process.pid for child in self.children if child.process is not None}
+        path = self.settings.root / "running.json"
+        partial = path.with_suffix(".partial")
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump({**self._running, "children": pids}, file)
+        partial.replace(path)
+
+    def _wait_for_web(self) -> None:
+        web = next(child for child in self.children if child.name == "web")
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not self._stop.is_set():
+            if not web.alive:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/healthz", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.2)
+        raise Refused(f"The web app did not come up; its last words: {last_line(web.log_file)}")
+
+
+def read_running(settings: Settings) -> dict[str, Any] | None:
+    """Facts about the app that runs in this home, or None."""
+    try:
+        facts: dict[str, Any] = json.loads((settings.root / "running.json").read_text())
+        os.kill(int(facts["pid"]), 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return facts
+
+
+def check_exposure(host: str, settings: Settings) -> None:
+    """Refuse to listen beyond this machine without a login.
+
+    Raises:
+        Refused: saying how to set a login.
+    """
+    try:
+        logins = settings.logins()
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    if host not in ("127.0.0.1", "localhost", "::1") and not logins:
+        raise Refused(
+            f"Listening on {host} would let anybody on the network in; "
+            "set HYPO_AUTH=user:password first, or leave --host out."
+        )
+
+
+def free_port(host: str, port: int) -> int:
+    """The port itself if it can be listened on, or a free one for 0.
+
+    Raises:
+        Refused: when it is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Refused(
+                f"Port {port} on {host} cannot be used ({error.strerror}); choose another with --port, "
+                "or --port 0 for a free one."
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    return lines[-1] if lines else f"none; see {path}"
+
+
+def _wait_for_port(port: int, child: Child) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and child.alive:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise Refused(f"The embedded broker did not come up; its last words: {last_line(child.log_file)}")
+
+
+def _stop_all(children: list[Child], seconds: float) -> None:
+    running = [child.process for child in children if child.alive and child.process is not None]
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    for process in running:
+        try:
+            process.wait(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,32 @@
+"""`python -m worker --queues train,generate`: one worker process."""
+
+import argparse
+import os
+
+from app.dispatch import QUEUES
+from app.leash import hold_leash
+
+
+def main() -> None:
+    """Start a Celery worker for the named queues and stay until it is told to go."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queues", default=",".join(QUEUES))
+    queues = parser.parse_args().queues
+    os.environ["HYPO_WORKER_QUEUES"] = queues
+    from worker.celery_app import app, worker_name
+
+    hold_leash()
+    app.worker_main(
+        [
+            "worker",
+            f"--queues={queues}",
+            f"--hostname={worker_name().replace(',', '-')}",
+            "--loglevel=INFO",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

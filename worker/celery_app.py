@@ -1,0 +1,69 @@
+"""The Celery app of the workers.
+
+Messages are hints (app/dispatch.py), so they are acknowledged when they arrive: what a dying worker
+loses, the keeper sends again. One process does one thing at a time (pool `solo`), for a GPU is not
+shared by forking, and takes no message ahead that another worker could have.
+"""
+
+import logging
+import os
+import socket
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init, worker_shutdown, worker_shutting_down
+
+from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN_TASK, broker_url
+from app.settings import get_settings
+from worker.going import going_away
+from worker.keeper import Keeper
+
+settings = get_settings()
+
+app = Celery("hypo", broker=broker_url(settings) or "redis://127.0.0.1:6379/0", include=["worker.tasks"])
+app.conf.update(
+    task_ignore_result=True,
+    task_acks_late=False,
+    task_routes={TRAIN_TASK: {"queue": TRAIN_QUEUE}, ANSWER_TASK: {"queue": GENERATE_QUEUE}},
+    task_default_queue=TRAIN_QUEUE,
+    worker_pool="solo",
+    worker_concurrency=1,
+    worker_prefetch_multiplier=1,
+    worker_disable_prefetch=True,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={"socket_keepalive": True, "socket_connect_timeout": 5},
+)
+
+_keeper: Keeper | None = None
+
+
+def worker_name() -> str:
+    """Who this process is, in rows and logs: host:pid:queues."""
+    return f"{socket.gethostname()}:{os.getpid()}:{queues()}"
+
+
+def queues() -> str:
+    """The queues this process was started for, separated by commas."""
+    return os.environ.get("HYPO_WORKER_QUEUES", ",".join(QUEUES))
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _start(**_: Any) -> None:
+    global _keeper
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _keeper = Keeper(worker_name(), queues())
+    _keeper.start()
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _go(**_: Any) -> None:
+    going_away.set()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _stop(**_: Any) -> None:
+    if _keeper is not None:
+        _keeper.stop()

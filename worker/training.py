@@ -1,0 +1,117 @@
+"""From a run's id to a trained run: claim, train, and say in the row how it ended."""
+
+import errno
+import logging
+import traceback
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app import artifacts
+from app.errors import AppError
+from app.settings import get_settings
+from app.store import datasets, runs
+from app.store.db import read_session, write_session
+from app.store.enums import Split
+from app.store.models import Run
+from hypo_engine.config import parse_config
+from hypo_engine.errors import EngineError, Interrupted
+from hypo_engine.reporting import Wish
+from hypo_engine.train import train
+from worker.lease import LeaseHolder
+from worker.reporter import StoreReporter, patiently
+
+log = logging.getLogger(__name__)
+
+
+def train_run(run_id: int, *, worker: str) -> None:
+    """Train a run from start to end, or from its last checkpoint; nothing if it does not wait any more."""
+    settings = get_settings()
+    with write_session() as session:
+        run = runs.claim(run_id, session=session, worker=worker, lease_seconds=settings.lease_seconds)
+    if run is None or run.lease_id is None:
+        log.info("Run %s does not wait any more; its message is dropped.", run_id)
+        return
+    lease_id = run.lease_id
+
+    def renew() -> bool:
+        with write_session() as session:
+            return runs.renew(run_id, lease_id, session=session, lease_seconds=settings.lease_seconds)
+
+    with LeaseHolder(renew, settings.lease_seconds) as lease:
+        reporter = StoreReporter(run_id, lease_id, lease.lost)
+        try:
+            _train(run, reporter)
+        except Interrupted as interrupted:
+            _let_go(run_id, lease_id, interrupted.wish)
+        except Exception as error:
+            log.exception("Run %s failed", run_id)
+            _fail(run_id, lease_id, error)
+        else:
+            patiently(lambda session: _finish(session, run_id, lease_id))
+
+
+def _finish(session: Session, run_id: int, lease_id: str) -> None:
+    runs.finish(run_id, lease_id, session=session)
+
+
+def _train(run: Run, reporter: StoreReporter) -> None:
+    settings = get_settings()
+    reporter.progress(run.step, run.total_steps, "reading the dataset")
+    config = parse_config(run.config)
+    with read_session() as session:
+        pairs = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.TRAIN))
+        held_out = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.HELD_OUT))
+    output = settings.work_dir / f"run-{run.id}"
+    _bring_back_checkpoint(run.id, output)
+    train(
+        config,
+        pairs,
+        eval_pairs=held_out,
+        eval_prompts=list({str(pair.prompt): pair.prompt for pair in held_out}.values()),
+        output_dir=output,
+        reporter=reporter,
+        models_dir=settings.models_dir,
+        cache_dir=settings.cache_dir,
+    )
+
+
+def _bring_back_checkpoint(run_id: int, output: Path) -> None:
+    """Fetch the last checkpoint when an earlier attempt ran on another machine."""
+    with read_session() as session:
+        checkpoint = runs.last_checkpoint(run_id, session=session)
+    if checkpoint is not None:
+        artifacts.fetch_folder(checkpoint.path, output / Path(checkpoint.path).name)
+
+
+def _let_go(run_id: int, lease_id: str, wish: Wish) -> None:
+    def write(session: Session) -> None:
+        if wish is Wish.YIELD:
+            reason = "The worker was asked to stop; the run waits for the next one."
+            runs.release(run_id, lease_id, session=session, reason=reason)
+        else:
+            runs.cancelled(run_id, lease_id, session=session)
+
+    patiently(write)
+
+
+def _fail(run_id: int, lease_id: str, error: Exception) -> None:
+    sentence, trace = describe(error), traceback.format_exc()
+    patiently(lambda session: _write_failure(session, run_id, lease_id, sentence, trace))
+
+
+def _write_failure(session: Session, run_id: int, lease_id: str, sentence: str, trace: str) -> None:
+    runs.fail(run_id, lease_id, session=session, error=sentence, traceback=trace)
+
+
+def describe(error: Exception) -> str:
+    """One sentence for people about what ended a run."""
+    if isinstance(error, (EngineError, AppError)):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full; free some space, then clone the run and launch it again."
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "Out of memory; lower the batch size or the lengths, then clone the run and launch it again."
+    return (
+        f"Something unexpected happened ({type(error).__name__}: {str(error)[:300]}); the traceback has more."
+    )
