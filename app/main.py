@@ -1,0 +1,144 @@
+"""The web app: builds the pages, mounts them on FastAPI and serves. Run it with `python -m app.main`.
+
+Every page is a module of `app.ui` with a `build()` that is called inside its route. Pages read rows on a
+timer and never wait on a training event, so closing or reloading one loses nothing.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import gradio as gr
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, JSONResponse
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.settings import Settings, get_settings
+from app.store.db import read_session
+from app.ui import charts, home, launch, run, runs
+from app.ui.theme import Theme, css
+
+TITLE = "HyPO Studio"
+
+
+class Page(NamedTuple):
+    """A page: its name in the navigation, its path, and what builds it."""
+
+    name: str
+    path: str
+    build: Callable[[], None]
+    in_navbar: bool = True
+
+
+def _optional(module: str) -> Callable[[], None] | None:
+    return import_module(module).build if find_spec(module) else None
+
+
+def pages() -> list[Page]:
+    """All pages, in the order of the navigation; the first is the front page."""
+    found = [
+        ("Home", "", home.build, True),
+        ("Datasets", "datasets", _optional("app.ui.datasets"), True),
+        ("Launch", "launch", launch.build, True),
+        ("Runs", "runs", runs.build, True),
+        ("Run", "run", run.build, False),
+        ("Compare", "compare", _optional("app.ui.compare"), True),
+        ("Results", "results", _optional("app.ui.results"), True),
+    ]
+    return [Page(name, path, build, shown) for name, path, build, shown in found if build is not None]
+
+
+def build_blocks() -> gr.Blocks:
+    """All pages and the functions of the API as one Gradio app."""
+    first, *others = pages()
+    blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
+    with blocks:
+        first.build()
+        if find_spec("app.api"):
+            import_module("app.api").register()
+    for page in others:
+        with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
+            page.build()
+    return blocks
+
+
+def build() -> FastAPI:
+    """The whole web app."""
+    settings = get_settings()
+    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_api_route("/healthz", healthz, methods=["GET"])
+    app.add_api_route("/plotly.min.js", plotly_js, methods=["GET"])
+    gr.mount_gradio_app(
+        app,
+        build_blocks(),
+        path="/",
+        server_name=settings.host,
+        server_port=settings.port,
+        auth=settings.logins() or None,
+        auth_message="HyPO Studio",
+        footer_links=["api"],
+        run_history=False,
+        max_file_size=f"{settings.max_upload_mb}mb",
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        theme=Theme(),
+        css=css(),
+        head=charts.HEAD,
+        favicon_path=str(Path(__file__).with_name("ui") / "favicon.svg"),
+    )
+    return app
+
+
+def healthz() -> JSONResponse:
+    """Whether the app can do its work: 200 when the database answers, 503 when not."""
+    try:
+        with read_session() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError as error:
+        problem = str(error.__cause__ or error).splitlines()[0]
+        return JSONResponse({"status": "unavailable", "database": problem}, status_code=503)
+    return JSONResponse({"status": "ok", "database": "ok"})
+
+
+def plotly_js() -> FileResponse:
+    """Plotly from the installed package: charts need no network."""
+    return FileResponse(
+        charts.PLOTLY_JS, media_type="text/javascript", headers={"Cache-Control": "public, max-age=604800"}
+    )
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until told to stop."""
+    import uvicorn
+
+    uvicorn.run(
+        build(),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+    )
+
+
+def main() -> None:
+    """Serve on the address of the settings, or of the command line."""
+    settings = get_settings()
+    parser = argparse.ArgumentParser(description="Serve the HyPO Studio web app.")
+    parser.add_argument("--host", default=settings.host)
+    parser.add_argument("--port", type=int, default=settings.port)
+    given = parser.parse_args()
+    run_server(settings.model_copy(update={"host": given.host, "port": given.port}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Presets: starting points for the form and the command line, by task. They are this project's own choice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Values of a TrainConfig to start from; what is not named keeps its default."""
+
+    title: str
+    description: str
+    values: Mapping[str, Any]
+
+
+def _preset(title: str, description: str, **values: Any) -> Preset:
+    return Preset(title, description, MappingProxyType(values))
+
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {
+        "quick": _preset(
+            "Quick look",
+            "Ten short steps, to see that everything works. It teaches the model very little.",
+            max_steps=10,
+            per_device_train_batch_size=2,
+            max_prompt_length=192,
+            max_completion_length=48,
+            learning_rate=2e-4,
+            eval_steps=5,
+            eval_pairs=8,
+            eval_prompts=4,
+            probe_prompts=2,
+        ),
+        "demo": _preset(
+            "Demo",
+            "Enough for the demo pairs to show a difference between DPO and HyPO on a laptop's CPU.",
+            max_steps=60,
+            per_device_train_batch_size=4,
+            max_prompt_length=256,
+            max_completion_length=64,
+            learning_rate=2e-4,
+            kl_coef=5e-3,
+            eval_steps=15,
+            eval_pairs=16,
+            eval_prompts=8,
+            probe_prompts=3,
+        ),
+        "summaries": _preset(
+            "Short summaries",
+            "Posts with one good and one poor summary, as in TL;DR; long prompts, short answers.",
+            num_train_epochs=1.0,
+            per_device_train_batch_size=8,
+            gradient_accumulation_steps=4,
+            max_prompt_length=512,
+            max_completion_length=64,
+            beta=0.05,
+            eval_steps=50,
+            eval_pairs=128,
+            eval_prompts=32,
+            probe_prompts=4,
+            save_steps=100,
+        ),
+        "chat": _preset(
+            "Chat",
+            "Conversations with a better and a worse reply; long answers, several turns.",
+            num_train_epochs=1.0,
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=8,
+            max_prompt_length=1024,
+            max_completion_length=512,
+            beta=0.1,
+            learning_rate=5e-5,
+            gradient_checkpointing=True,
+            eval_steps=50,
+            eval_pairs=64,
+            eval_prompts=16,
+            probe_prompts=4,
+            save_steps=100,
+        ),
+        "votes": _preset(
+            "From votes",
+            "A few hundred labelled pairs from the compare page: several passes, gentle steps.",
+            num_train_epochs=3.0,
+            per_device_train_batch_size=4,
+            learning_rate=5e-5,
+            beta=0.2,
+            eval_steps=20,
+            eval_pairs=32,
+            eval_prompts=16,
+            probe_prompts=4,
+        ),
+    }
+)

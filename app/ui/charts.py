@@ -1,0 +1,173 @@
+"""Charts: plotly figures as plain data, drawn in place so that a zoom survives new points.
+
+`gr.Plot` makes a new plot for every value, which flickers and forgets the zoom. A panel is a `gr.HTML`
+whose script hands each figure to `Plotly.react`; colours are names (`@hypo`) that the script looks up in
+the style sheet, so light and dark mode need no new data.
+"""
+
+import importlib.util
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+from markupsafe import Markup
+
+from app.ui.theme import role
+from app.ui.widgets import Html, join
+
+_SPEC = importlib.util.find_spec("plotly")
+PLOTLY_JS: Final = (
+    Path(_SPEC.origin if _SPEC and _SPEC.origin else "plotly").parent / "package_data" / "plotly.min.js"
+)
+HEAD: Final = '<script src="plotly.min.js" defer></script>'
+MAX_POINTS: Final = 1200
+SMOOTH_FROM: Final = 20
+
+Point = tuple[float, float]
+Figure = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart.
+
+    Attributes:
+        label: what the hover says.
+        points: (x, y), in order of x.
+        errors: half-lengths of the error bars, one a point.
+        held_out: measured on held-out data; drawn with markers.
+        shade: which of the method's shades, to tell several runs of one method apart.
+    """
+
+    label: str
+    method: str
+    points: Sequence[Point]
+    errors: Sequence[float] | None = None
+    held_out: bool = False
+    shade: int = 0
+    smooth: bool = False
+
+
+def colour(method: str, shade: int = 0) -> str:
+    """The name of a method's colour, which the page's script looks up."""
+    shade %= len(role(method).light)
+    known = method if method in ("dpo", "hypo") else "reference"
+    return f"@{known}-{shade}" if shade else f"@{known}"
+
+
+def figure(
+    key: str,
+    title: str,
+    series: Iterable[Series],
+    *,
+    note: str = "",
+    x_title: str = "step",
+    y_title: str = "",
+    y_range: tuple[float, float] | None = None,
+    zero: bool = False,
+    percent: bool = False,
+) -> Figure:
+    """One chart. Without any points it says so instead of drawing empty axes.
+
+    Args:
+        key: stands for the chart; a chart of the same key is updated in place.
+        zero: draw the zero line, for values that have a sign.
+    """
+    data = [trace for one in series if one.points for trace in _traces(one)]
+    layout: dict[str, Any] = {
+        "uirevision": key,
+        "xaxis": {"title": {"text": x_title, "standoff": 4}, "zeroline": False, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": y_title}, "zeroline": zero, "automargin": True},
+        "hovermode": "x unified",
+        "showlegend": False,
+    }
+    if y_range:
+        layout["yaxis"]["range"] = list(y_range)
+    if percent:
+        layout["yaxis"]["tickformat"] = ".0%"
+    return {"key": key, "title": title, "note": note, "data": data, "layout": layout}
+
+
+def _traces(one: Series) -> list[dict[str, Any]]:
+    look = role(one.method)
+    tint = colour(one.method, one.shade)
+    points = thin(one.points, MAX_POINTS)
+    x = [p[0] for p in points]
+    y = [p[1] if math.isfinite(p[1]) else None for p in points]
+    base: dict[str, Any] = {"type": "scatter", "x": x, "name": one.label}
+    if one.held_out:
+        marker = {"symbol": f"{look.symbol}-open", "size": 7, "color": tint, "line": {"width": 2}}
+        trace = {**base, "y": y, "mode": "lines+markers", "marker": marker}
+        trace["line"] = {"color": tint, "width": 1.2, "dash": look.dash}
+        if one.errors is not None and len(one.errors) == len(points):
+            bars = [e if math.isfinite(e) else 0 for e in one.errors]
+            trace["error_y"] = {"type": "data", "array": bars, "color": tint, "thickness": 1.2, "width": 3}
+        return [trace]
+    line = {"color": tint, "width": 2, "dash": look.dash}
+    marker = {"symbol": look.symbol, "size": 6, "color": tint}
+    mode = "lines+markers" if len(points) < 12 else "lines"
+    if not one.smooth or len(points) < SMOOTH_FROM:
+        return [{**base, "y": y, "mode": mode, "line": line, "marker": marker}]
+    faint = {**base, "y": y, "mode": "lines", "line": {"color": tint, "width": 1}, "opacity": 0.28}
+    return [
+        {**faint, "hoverinfo": "skip"},
+        {**base, "y": smoothed(y), "mode": "lines", "line": line, "customdata": y, "hovertemplate": _HOVER},
+    ]
+
+
+_HOVER = "%{y:.4g} (measured %{customdata:.4g})"
+
+
+def smoothed(values: Sequence[float | None], weight: float = 0.85) -> list[float | None]:
+    """Exponential moving average without the pull towards zero at the start."""
+    result: list[float | None] = []
+    mean = mass = 0.0
+    for value in values:
+        if value is None:
+            result.append(None)
+            continue
+        mean = weight * mean + (1 - weight) * value
+        mass = weight * mass + (1 - weight)
+        result.append(mean / mass)
+    return result
+
+
+def thin(points: Sequence[Point], most: int) -> list[Point]:
+    """At most about so many points, evenly taken; the first and the last always stay."""
+    if len(points) <= most:
+        return list(points)
+    stride = math.ceil(len(points) / most)
+    kept = list(points[::stride])
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def legend(entries: Iterable[tuple[str, str, int]], *, held_out: bool = True) -> Html:
+    """One key for all charts of a panel; entries are (label, method, shade)."""
+    items = [
+        Markup('<li><span class="hy-key hy-dash-{}" style="--key:var(--hy-{})"></span>{}</li>').format(
+            role(method).dash, colour(method, shade)[1:], label
+        )
+        for label, method, shade in entries
+    ]
+    if held_out:
+        items.append(
+            Markup('<li class="hy-note"><span class="hy-ring"></span>measured on held-out data</li>')
+        )
+    return Markup('<ul class="hy-legend">{}</ul>').format(join(items))
+
+
+def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTML:
+    """A grid of charts; its value is a list of figures."""
+    return gr.HTML(
+        list(value),
+        html_template='<div class="hy-charts"></div>',
+        js_on_load=_DRAW,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+_DRAW = (Path(__file__).with_name("charts.js")).read_text(encoding="utf-8")

@@ -1,0 +1,7 @@
+import gradio as gr
+
+from app.ui import widgets
+
+
+def build() -> None:
+    gr.HTML(widgets.page_header("run", "Being built."))

@@ -1,0 +1,190 @@
+"""The look: a theme, the palette of reference, DPO and HyPO, and the style sheet; nothing is fetched.
+
+Colours say who, and never alone: each method also has its letter on a badge and its own dash in charts.
+The palette keeps apart for readers with any of the common colour blindnesses (after Okabe and Ito).
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import gradio as gr
+from gradio.themes.utils import sizes
+
+STYLE_SHEET: Final = Path(__file__).with_name("style.css")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """How one method looks everywhere: shades on light and dark ground, letter, line and marker.
+
+    The first shade is the method's colour; the others tell several runs of one method apart.
+    """
+
+    label: str
+    letter: str
+    light: tuple[str, ...]
+    dark: tuple[str, ...]
+    dash: str
+    symbol: str
+
+
+ROLES: Final = {
+    "reference": Role(
+        "Reference",
+        "R",
+        ("#5f6772", "#8b939e", "#3a4049"),
+        ("#a9b1bc", "#7e8691", "#d3d9e1"),
+        "dot",
+        "diamond",
+    ),
+    "dpo": Role(
+        "DPO", "D", ("#c75300", "#e39a2d", "#8a3a00"), ("#f08a3c", "#f5c067", "#c9672a"), "dash", "square"
+    ),
+    "hypo": Role(
+        "HyPO", "H", ("#0068a8", "#3fa3d8", "#003d63"), ("#58b2ec", "#a5d8f7", "#2f86bf"), "solid", "circle"
+    ),
+}
+
+
+def role(method: str) -> Role:
+    """The role of a method's name; an unknown one has the reference's look and its own name."""
+    known = ROLES.get(method)
+    return known or replace(ROLES["reference"], label=method or "Unknown", letter=(method[:1] or "?").upper())
+
+
+INK = gr.themes.Color(
+    name="ink",
+    c50="#f7f7f5",
+    c100="#efefec",
+    c200="#e1e1dc",
+    c300="#c9c9c3",
+    c400="#9a9b97",
+    c500="#71736f",
+    c600="#555853",
+    c700="#3d403d",
+    c800="#262927",
+    c900="#181a19",
+    c950="#101211",
+)
+
+TEAL = gr.themes.Color(
+    name="teal",
+    c50="#eef8f6",
+    c100="#d5eeea",
+    c200="#aedcd5",
+    c300="#7cc4ba",
+    c400="#46a598",
+    c500="#22877a",
+    c600="#156c62",
+    c700="#12574f",
+    c800="#104640",
+    c900="#0e3a36",
+    c950="#062421",
+)
+
+TEXT = sizes.Size(
+    name="text_hypo", xxs="11px", xs="12px", sm="13px", md="15px", lg="17px", xl="22px", xxl="28px"
+)
+SANS = (
+    gr.themes.LocalFont("IBM Plex Sans", weights=(400, 600)),
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "sans-serif",
+)
+MONO = (
+    gr.themes.LocalFont("IBM Plex Mono", weights=(400,)),
+    "ui-monospace",
+    "Menlo",
+    "Consolas",
+    "monospace",
+)
+
+
+class Theme(gr.themes.Base):
+    """Ink on paper, one teal accent for links and focus; the methods own the other colours."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            primary_hue=TEAL, secondary_hue=INK, neutral_hue=INK, text_size=TEXT, font=SANS, font_mono=MONO
+        )
+        self.name = "hypo"
+        self.set(
+            body_background_fill="#fbfbfa",
+            body_background_fill_dark="#131514",
+            background_fill_primary="#ffffff",
+            background_fill_primary_dark="#1a1d1b",
+            background_fill_secondary="*neutral_50",
+            background_fill_secondary_dark="#202321",
+            body_text_color="*neutral_800",
+            body_text_color_dark="#e6e7e4",
+            body_text_color_subdued="*neutral_500",
+            body_text_color_subdued_dark="#9ea29d",
+            border_color_primary="*neutral_200",
+            border_color_primary_dark="#333733",
+            block_background_fill="*background_fill_primary",
+            block_border_width="1px",
+            block_shadow="none",
+            block_label_text_weight="600",
+            block_title_text_weight="600",
+            block_title_text_color="*neutral_700",
+            block_title_text_color_dark="#d4d6d2",
+            block_title_text_size="*text_sm",
+            block_info_text_size="*text_sm",
+            block_info_text_color="*neutral_500",
+            block_info_text_color_dark="#9ea29d",
+            input_background_fill="#ffffff",
+            input_background_fill_dark="#131514",
+            input_border_color="*neutral_300",
+            input_border_color_dark="#444944",
+            input_border_width="1px",
+            input_border_color_focus="*primary_500",
+            input_shadow_focus="0 0 0 3px color-mix(in srgb, var(--primary-500) 22%, transparent)",
+            button_primary_background_fill="*neutral_800",
+            button_primary_background_fill_hover="*neutral_700",
+            button_primary_background_fill_dark="#e6e7e4",
+            button_primary_background_fill_hover_dark="#ffffff",
+            button_primary_text_color="#ffffff",
+            button_primary_text_color_dark="#181a19",
+            button_secondary_background_fill="#ffffff",
+            button_secondary_background_fill_hover="*neutral_100",
+            button_secondary_background_fill_dark="#1f2220",
+            button_secondary_background_fill_hover_dark="#2a2e2b",
+            button_secondary_border_color="*neutral_300",
+            button_secondary_border_color_dark="#444944",
+            button_border_width="1px",
+            button_cancel_background_fill="#b42318",
+            button_cancel_background_fill_hover="#912018",
+            button_cancel_background_fill_dark="#c4372b",
+            button_cancel_background_fill_hover_dark="#d8493c",
+            button_cancel_text_color="#ffffff",
+            button_large_text_weight="600",
+            button_medium_text_weight="600",
+            link_text_color="*primary_600",
+            link_text_color_dark="*primary_300",
+            link_text_color_hover="*primary_700",
+            link_text_color_hover_dark="*primary_200",
+            link_text_color_visited="*primary_600",
+            link_text_color_visited_dark="*primary_300",
+            slider_color="*primary_500",
+            checkbox_background_color_selected="*primary_600",
+            checkbox_background_color_selected_dark="*primary_500",
+            checkbox_border_color_selected="*primary_600",
+            checkbox_label_background_fill_selected="*primary_50",
+            checkbox_label_background_fill_selected_dark="*primary_950",
+            checkbox_label_border_color_selected="*primary_500",
+        )
+
+
+def css() -> str:
+    """The style sheet, with the methods' colours as variables in front."""
+    light = "".join(_variables(name, role.light) for name, role in ROLES.items())
+    dark = "".join(_variables(name, role.dark) for name, role in ROLES.items())
+    return f":root {{ {light} }}\n.dark {{ {dark} }}\n{STYLE_SHEET.read_text(encoding='utf-8')}"
+
+
+def _variables(name: str, shades: tuple[str, ...]) -> str:
+    """`--hy-dpo` is the method's colour, `--hy-dpo-1` and on are its other shades."""
+    numbered = (f"--hy-{name}-{i}: {shade};" for i, shade in enumerate(shades) if i)
+    return f"--hy-{name}: {shades[0]};" + "".join(numbered)
