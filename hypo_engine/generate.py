@@ -1,0 +1,279 @@
+"""Answers for the chat page: base model and adapters side by side, decoded together in one batch.
+
+The base model is loaded once; each row of the batch runs with its own adapter, or none. Rows with the
+same seed draw the same uniform numbers, so their answers differ only where their distributions do.
+Afterwards every answer is scored under its model and under the base, at temperature 1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hypo_engine.adapters import ADAPTER_CONFIG, check_adapter, quiet_peft
+from hypo_engine.config import Precision, PromptStyle
+from hypo_engine.data import Tokenization, decode_text
+from hypo_engine.detokenize import TextStream
+from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.logprobs import TokenLogps
+from hypo_engine.models import (
+    context_limit,
+    default_device,
+    load_model,
+    load_tokenizer,
+    resolve_model,
+    stop_token_ids,
+    weights_dtype,
+)
+from hypo_engine.reporting import Prompt
+from hypo_engine.sampling import Choice, Response, sample_responses
+from hypo_engine.trunk import Encoded, Ids, Joined, Trunk, trunk_agrees
+
+OnText = Callable[[int, str, int], None]
+ShouldStop = Callable[[int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One answer wanted.
+
+    Attributes:
+        prompt: The conversation so far, or a plain text to continue.
+        adapter: Name given to :meth:`Served.add_adapter`; None is the base model.
+        max_new_tokens: Length limit of the answer, at least 1.
+        temperature: 0 takes the most likely token each time.
+        top_p: Share of the probability that the drawn tokens come from, in (0, 1].
+        seed: Rows with equal seeds draw equal random numbers.
+    """
+
+    prompt: Prompt
+    adapter: str | None
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer given; log-probabilities are in nats, of the distribution at temperature 1.
+
+    Attributes:
+        tokens: Number of tokens, the end token included.
+        finished: It ended by itself.
+        stopped: It was stopped on request.
+        policy_logp: Sum over tokens under the row's own model; ``reference_logp`` under the base.
+        token_texts: What each token adds to the text; the end token by its name.
+    """
+
+    text: str
+    tokens: int
+    finished: bool
+    stopped: bool
+    policy_logp: float
+    reference_logp: float
+    token_texts: list[str]
+    policy_token_logps: list[float]
+    reference_token_logps: list[float]
+
+
+@dataclass
+class Served:
+    """A base model in memory, with adapters that come and go. Made by :func:`load_served`."""
+
+    base: Any
+    tokenizer: Any
+    tokenization: Tokenization
+    stop_ids: frozenset[int]
+    shares_prompts: bool
+    _peft: Any = None
+    _adapters: dict[str, str] = field(default_factory=dict)
+    _models: dict[str, Any] = field(default_factory=dict)
+    _count: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Names of everything added."""
+        return [*self._adapters, *self._models]
+
+    def add_adapter(self, name: str, path: str | Path) -> None:
+        """Load a LoRA adapter's folder, or the folder of a fully fine-tuned model, under a name.
+
+        Raises:
+            ModelError: the folder holds neither, or does not fit the base model.
+        """
+        if name in self.names:
+            self.remove_adapter(name)
+        folder = Path(path)
+        if (folder / ADAPTER_CONFIG).is_file():
+            self._load_adapter(name, folder)
+        elif (folder / "config.json").is_file():
+            dtype = next(self.base.parameters()).dtype
+            self._models[name] = load_model(str(folder), dtype=dtype, device=self.base.device)
+        else:
+            raise ModelError(
+                f"{folder.name!r} holds no adapter and no model; export the run's checkpoint again."
+            )
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget what was added under a name; an unknown name is no error."""
+        self._models.pop(name, None)
+        inner = self._adapters.pop(name, None)
+        if inner is None:
+            return
+        if self._adapters:
+            self._peft.set_adapter(next(iter(self._adapters.values())))
+            self._peft.delete_adapter(inner)
+        else:
+            self.base, self._peft = self._peft.unload(), None
+
+    def answer(
+        self,
+        requests: Sequence[GenerationRequest],
+        on_text: OnText = lambda _row, _text, _tokens: None,
+        should_stop: ShouldStop = lambda _row: False,
+    ) -> list[Answer]:
+        """Answer every request, those on the base and its adapters in one batch.
+
+        Args:
+            on_text: Called with (row, the whole text so far, tokens so far) after each token.
+            should_stop: Called with a row after each of its tokens; True ends that row.
+
+        Raises:
+            ModelError: a request names an adapter that was not added.
+            ConfigError: a request's numbers are out of bounds.
+        """
+        for request in requests:
+            self._check(request)
+        answers: dict[int, Answer] = {}
+        rows = [row for row, request in enumerate(requests) if request.adapter not in self._models]
+        groups = [(self._peft or self.base, rows)] if rows else []
+        for name, model in self._models.items():
+            groups.append((model, [row for row, request in enumerate(requests) if request.adapter == name]))
+        for model, rows in groups:
+            if rows:
+                batch = _Batch(self, model, rows, [requests[row] for row in rows])
+                answers.update(zip(rows, batch.answer(on_text, should_stop), strict=True))
+        return [answers[row] for row in range(len(requests))]
+
+    def prompt_ids(self, request: GenerationRequest) -> tuple[list[int], int]:
+        """A request's prompt ids, trimmed on the left to the model's context, and its length limit."""
+        ids, limit = self.tokenization.prompt_ids(request.prompt), context_limit(self.base)
+        if limit is None:
+            return ids, request.max_new_tokens
+        new_tokens = min(request.max_new_tokens, max(1, limit // 2), limit - 1)
+        new_tokens = max(new_tokens, min(request.max_new_tokens, limit - len(ids)))
+        return self.tokenization.trim(ids, limit - new_tokens), new_tokens
+
+    def encode(self, model: Any, prompts: Sequence[Ids], adapters: Sequence[str | None] | None) -> Encoded:
+        """Prompts ready for a model; ``adapters`` None uses the base (or the full model) alone."""
+        extra: dict[str, list[Any]] = {}
+        if model is self._peft:
+            names = adapters or [None] * len(prompts)
+            extra["adapter_names"] = ["__base__" if name is None else self._adapters[name] for name in names]
+        return (Trunk if self.shares_prompts else Joined)(
+            model, prompts, pad_id=self.tokenizer.eos_token_id, extra=extra
+        )
+
+    def _load_adapter(self, name: str, folder: Path) -> None:
+        from peft import PeftModel
+
+        inner = f"adapter{self._count}"  # names from outside may hold what module names may not
+        check_adapter(self.base, folder)
+        with quiet_peft():
+            if self._peft is None:
+                self._peft = PeftModel.from_pretrained(self.base, folder, adapter_name=inner).eval()
+            else:
+                self._peft.load_adapter(folder, adapter_name=inner, torch_device=str(self.base.device))
+        self._count += 1
+        self._adapters[name] = inner
+        self._peft.requires_grad_(False)
+
+    def _check(self, request: GenerationRequest) -> None:
+        if request.adapter is not None and request.adapter not in self.names:
+            raise ModelError(f"There is no adapter {request.adapter!r} here; add it first.")
+        if request.max_new_tokens < 1 or request.temperature < 0 or not 0 < request.top_p <= 1:
+            raise ConfigError(
+                "An answer needs at least 1 token, a temperature of 0 or more and top_p in (0, 1]."
+            )
+
+
+class _Batch:
+    """Requests answered together by one model."""
+
+    def __init__(
+        self, served: Served, model: Any, rows: Sequence[int], requests: Sequence[GenerationRequest]
+    ) -> None:
+        self._served, self._model, self._rows, self._requests = served, model, rows, requests
+        pairs = [served.prompt_ids(request) for request in requests]
+        self._prompts, self._limits = [ids for ids, _ in pairs], [limit for _, limit in pairs]
+        self._streams = [TextStream(served.tokenizer) for _ in requests]
+        self._stopped = [False] * len(requests)
+
+    @torch.no_grad()
+    def answer(self, on_text: OnText, should_stop: ShouldStop) -> list[Answer]:
+        served, places = self._served, range(len(self._requests))
+        device = served.base.device
+
+        def on_token(place: int, token: int) -> bool:
+            stream, row = self._streams[place], self._rows[place]
+            stream.add(token, special=token in served.stop_ids)
+            on_text(row, stream.text, len(stream.pieces))
+            self._stopped[place] = token not in served.stop_ids and should_stop(row)
+            return self._stopped[place]
+
+        encoded = served.encode(self._model, self._prompts, [request.adapter for request in self._requests])
+        responses = sample_responses(
+            encoded.decoding(places),
+            seeds=[request.seed for request in self._requests],
+            choice=Choice(
+                torch.tensor([r.temperature for r in self._requests], dtype=torch.float64, device=device),
+                torch.tensor([r.top_p for r in self._requests], dtype=torch.float64, device=device),
+            ),
+            max_new_tokens=self._limits,
+            stop_ids=served.stop_ids,
+            on_token=on_token,
+        )
+        completions = [response.ids for response in responses]
+        policy = encoded.score(places, completions)
+        base = served._peft or served.base
+        reference = served.encode(base, self._prompts, None).score(places, completions)
+        return [self._make(place, responses[place], policy, reference) for place in places]
+
+    def _make(self, place: int, response: Response, policy: TokenLogps, reference: TokenLogps) -> Answer:
+        count = len(response.ids)
+        policy_logps = policy.values[place, :count].tolist()
+        reference_logps = reference.values[place, :count].tolist()
+        return Answer(
+            text=decode_text(self._served.tokenizer, response.ids),
+            tokens=count,
+            finished=response.finished,
+            stopped=self._stopped[place],
+            policy_logp=sum(policy_logps),
+            reference_logp=sum(reference_logps),
+            token_texts=self._streams[place].pieces,
+            policy_token_logps=policy_logps,
+            reference_token_logps=reference_logps,
+        )
+
+
+def load_served(model_name: str, models_dir: Path, precision: Precision = Precision.AUTO) -> Served:
+    """Load a base model to answer with.
+
+    Raises:
+        ModelError: as :func:`hypo_engine.models.load_model`.
+    """
+    resolved = resolve_model(model_name, models_dir)
+    tokenizer = load_tokenizer(resolved)
+    device = default_device()
+    model = load_model(resolved, dtype=weights_dtype(precision, device), device=device).requires_grad_(False)
+    tokenization = Tokenization(tokenizer, PromptStyle.AUTO)
+    return Served(
+        base=model,
+        tokenizer=tokenizer,
+        tokenization=tokenization,
+        stop_ids=stop_token_ids(model, tokenizer) | {tokenization.turn_end_id},
+        shares_prompts=trunk_agrees(model, pad_id=tokenizer.eos_token_id),
+    )

@@ -1,0 +1,97 @@
+"""Log-probabilities of chosen tokens, in float32, without a float32 copy of the logits.
+
+``log_softmax`` on [rows, vocab] would keep one more tensor of that size in float32 for the backward
+pass. Here the forward keeps one number a row and the backward makes the gradient in chunks of rows:
+d log p(y) / d z = onehot(y) - softmax(z).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_CHUNK_ELEMENTS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogps:
+    """Log-probabilities of completions, token by token, in nats.
+
+    Attributes:
+        values: [rows, longest] float32, left-aligned, zero after a completion's end.
+        mask: [rows, longest] bool, True on a completion's tokens (its end-of-sequence token included).
+    """
+
+    values: Tensor
+    mask: Tensor
+
+    def sums(self) -> Tensor:
+        """Log-probability of each whole completion: [rows]."""
+        return self.values.sum(dim=1)
+
+    def rows(self, part: slice) -> "TokenLogps":
+        """The same for some of the rows."""
+        return TokenLogps(self.values[part], self.mask[part])
+
+
+def selected_logps(logits: Tensor, targets: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
+    """log softmax(logits / temperature)[targets].
+
+    Args:
+        logits: [..., vocab], any floating dtype.
+        targets: [...] token ids.
+        temperature: A number, or a tensor that broadcasts to targets' shape from the left ([rows, 1]).
+
+    Returns:
+        [...] float32.
+    """
+    scale = (1.0 / torch.as_tensor(temperature, dtype=torch.float32, device=logits.device)).expand(
+        targets.shape
+    )
+    flat = logits.reshape(-1, logits.shape[-1])
+    picked: Tensor = _SelectedLogps.apply(flat, targets.reshape(-1), scale.reshape(-1))  # type: ignore[no-untyped-call]
+    return picked.view(targets.shape)
+
+
+class _SelectedLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+        normalizers = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
+        for chunk in _chunks(logits):
+            normalizers[chunk] = (logits[chunk].float() * scale[chunk, None]).logsumexp(dim=-1)
+        ctx.save_for_backward(logits, targets, scale, normalizers)
+        return logits.gather(1, targets[:, None])[:, 0].float() * scale - normalizers
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        logits, targets, scale, normalizers = ctx.saved_tensors
+        weights = gradient * scale
+        result = torch.empty_like(logits)
+        for chunk in _chunks(logits):
+            z = logits[chunk].float() * scale[chunk, None]
+            z = z.sub_(normalizers[chunk, None]).exp_().mul_(-weights[chunk, None])
+            result[chunk] = z.scatter_add_(1, targets[chunk, None], weights[chunk, None])
+        return result, None, None
+
+
+def _chunks(logits: Tensor) -> list[slice]:
+    rows = max(1, _CHUNK_ELEMENTS // logits.shape[-1])
+    return [slice(start, start + rows) for start in range(0, len(logits), rows)]
+
+
+def pad(
+    rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, left: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Stack token ids of unequal length: ids [rows, longest] int64 and mask [rows, longest] bool."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.bool)
+    for index, row in enumerate(rows):
+        place = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[index, place] = torch.tensor(row, dtype=torch.long)
+        mask[index, place] = True
+    return ids.to(device), mask.to(device)

@@ -1,0 +1,212 @@
+"""Base models and tokenizers, loaded the one safe way: safetensors weights, no remote code, no dropout.
+
+Every way a model can be unusable becomes a ModelError of one sentence that says what to do.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hypo_engine.config import Precision
+from hypo_engine.demo_model import DEMO_NAME, DEMO_UPSTREAM, demo_folder
+from hypo_engine.errors import ModelError
+
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def default_device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_model(name: str, models_dir: Path) -> str:
+    """Turn the name of a base model into what transformers loads.
+
+    Args:
+        name: ``demo``, a local folder, or a hub id.
+        models_dir: Where the demo model is written, once.
+
+    Returns:
+        A folder's path or a hub id.
+
+    Raises:
+        ModelError: a path that is no folder, holds an adapter, or only pickle weights.
+    """
+    if name == DEMO_NAME:
+        return str(demo_folder(models_dir))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        _check_folder(folder, name)
+        return str(folder.resolve())
+    if name.startswith(("/", "./", "../", "~")) or "\\" in name or name.count("/") > 1:
+        raise ModelError(f"There is no folder {name!r}; give a model's folder, a hub id, or `demo`.")
+    return name
+
+
+def published_name(name: str) -> str:
+    """The base model's name to write into an adapter that leaves this machine."""
+    return DEMO_UPSTREAM if name == DEMO_NAME else name
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    if (folder / "adapter_config.json").exists():
+        raise ModelError(
+            f"{name!r} carries a LoRA adapter, so switching the adapter off would not give the reference; "
+            "merge the adapter into its base model and use the merged folder."
+        )
+    if not (folder / "config.json").exists():
+        raise ModelError(f"{name!r} has no config.json; give a folder that save_pretrained wrote.")
+    if any(folder.glob("*.safetensors")):
+        return
+    if any((folder / pickle).exists() for pickle in _PICKLES):
+        raise ModelError(
+            f"{name!r} has only pickle weights, which can run code when read; "
+            "convert them with save_pretrained, which writes safetensors."
+        )
+    raise ModelError(f"{name!r} has no safetensors weights; give a folder that save_pretrained wrote.")
+
+
+def load_tokenizer(resolved: str) -> Any:
+    """Load a model's tokenizer; ``resolved`` comes from :func:`resolve_model`.
+
+    Raises:
+        ModelError: it cannot be loaded or has no end-of-sequence token.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(lambda: AutoTokenizer.from_pretrained(resolved, trust_remote_code=False), resolved)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"The tokenizer of {resolved!r} has no end-of-sequence token; set eos_token and save it again."
+        )
+    return tokenizer
+
+
+def weights_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of frozen base weights: AUTO is bfloat16 on a GPU and float32 on a CPU."""
+    if precision is Precision.AUTO:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32
+
+
+def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> Any:
+    """Load a causal language model in evaluation mode with every dropout off.
+
+    Args:
+        resolved: A folder or a hub id, from :func:`resolve_model`.
+
+    Raises:
+        ModelError: it does not exist, is not a causal language model, has no safetensors weights,
+            needs remote code, or carries an adapter.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = _load(lambda: AutoConfig.from_pretrained(resolved, trust_remote_code=False), resolved)
+    _check_causal(config, resolved)
+    _silence_dropout_settings(config)
+    model = _load(
+        lambda: AutoModelForCausalLM.from_pretrained(
+            resolved, config=config, dtype=dtype, trust_remote_code=False, use_safetensors=True
+        ),
+        resolved,
+    )
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise ModelError(
+            f"{resolved!r} carries a LoRA adapter, so the adapter off would not be the reference; "
+            "merge the adapter into its base model first."
+        )
+    disable_dropout(model)
+    return model.to(device).eval()
+
+
+def _load(call: Callable[[], Any], resolved: str) -> Any:
+    """Run a transformers loader and turn what it raises into a ModelError."""
+    try:
+        return call()
+    except MemoryError:
+        raise
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise ModelError(_load_failure(resolved, error)) from error
+
+
+def _load_failure(resolved: str, error: Exception) -> str:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return (
+            f"{resolved!r} needs code of its own to run, which is never executed; "
+            "choose a model that transformers knows."
+        )
+    if "safetensors" in text and not Path(resolved).is_dir():
+        return (
+            f"{resolved!r} has no safetensors weights; choose a model that has, "
+            "or convert it with save_pretrained."
+        )
+    if Path(resolved).is_dir():
+        first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+        return f"{resolved!r} cannot be read ({first[:200]}); check that the folder is complete."
+    return (
+        f"The base model {resolved!r} was not found: it is neither a folder nor a model the hub would give; "
+        "check the name, the network, and HF_TOKEN for gated models."
+    )
+
+
+def _check_causal(config: Any, resolved: str) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    if config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"{resolved!r} ({config.model_type}) is not a causal language model; "
+            "choose one that writes text from left to right."
+        )
+
+
+def _silence_dropout_settings(config: Any) -> None:
+    """Set every dropout probability of a configuration to 0, functional attention dropout included."""
+    for name, value in list(vars(config).items()):
+        if isinstance(value, float) and ("dropout" in name or name.endswith(("pdrop", "_drop"))):
+            setattr(config, name, 0.0)
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Set every dropout of a model to 0: modules, and probabilities that layers keep as numbers."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):
+            if isinstance(value, float) and "dropout" in name:
+                setattr(module, name, 0.0)
+
+
+def context_limit(model: Any) -> int | None:
+    """The most tokens the model takes, or None where it does not say."""
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token id that ends a response: of the tokenizer, the configuration and generation_config.
+
+    Nothing else of generation_config (temperature, top_p, penalties) is used anywhere.
+    """
+    found: set[int] = {tokenizer.eos_token_id}
+    for source in (model.config, getattr(model, "generation_config", None)):
+        ids = getattr(source, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return frozenset(found)
+
+
+def model_identity(resolved: str, model: Any) -> str:
+    """A text that changes when the base model's weights or configuration change."""
+    folder = Path(resolved)
+    if not folder.is_dir():
+        return f"{resolved}@{getattr(model.config, '_commit_hash', None)}"
+    files = sorted(folder.glob("*.safetensors"))
+    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return json.dumps([str(folder.resolve()), (folder / "config.json").read_text(), stats])

@@ -1,0 +1,186 @@
+"""Putting a run together: tokens, plan, model, optimiser, caches, and the checkpoint it goes on from.
+
+Checks that need no model come first, so that a mistake costs no loading time.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hypo_engine.batches import make_plan
+from hypo_engine.checkpoint import (
+    Counters,
+    Fingerprint,
+    latest_checkpoint,
+    load_checkpoint,
+    remove_checkpoint,
+)
+from hypo_engine.config import TrainConfig
+from hypo_engine.data import Tokenization, TokenPair, decode_text, tokenize_pairs
+from hypo_engine.errors import ConfigError
+from hypo_engine.evaluate import Evaluation, TokenPrompt
+from hypo_engine.formats import Pair
+from hypo_engine.models import (
+    context_limit,
+    default_device,
+    load_tokenizer,
+    model_identity,
+    resolve_model,
+    stop_token_ids,
+)
+from hypo_engine.objective import make_objective
+from hypo_engine.policy import Policy, load_policy, make_optimizer
+from hypo_engine.reference import ReferenceCache, reference_key
+from hypo_engine.reporting import Prompt, Reporter
+from hypo_engine.run import Run, ask_wish
+
+_WATCHING = {"logging_steps", "eval_steps", "eval_pairs", "eval_prompts", "probe_prompts", "save_steps"}
+"""Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
+
+
+def prepare_run(
+    config: TrainConfig,
+    pairs: Sequence[Pair],
+    *,
+    eval_pairs: Sequence[Pair],
+    eval_prompts: Sequence[Prompt],
+    output_dir: Path,
+    reporter: Reporter,
+    models_dir: Path,
+    cache_dir: Path | None,
+    resume: bool,
+) -> Run:
+    """Everything before the first step; arguments and errors as in :func:`hypo_engine.train.train`."""
+    announce = partial(_announce, reporter)
+    announce("loading model")
+    resolved = resolve_model(config.model_name_or_path, models_dir)
+    tokenizer = load_tokenizer(resolved)
+    tokenization = Tokenization(tokenizer, config.prompt_style)
+    tokens = _tokenize(config, pairs, tokenization, reporter, "training")
+    held_out = _tokenize(config, eval_pairs[: config.eval_pairs], tokenization, reporter, "evaluation")
+    plan = make_plan(
+        len(tokens),
+        pairs_per_step=config.pairs_per_step,
+        max_steps=config.max_steps,
+        epochs=config.num_train_epochs,
+        seed=config.seed,
+    )
+    announce("loading model")
+    device = default_device()
+    policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device)
+    _check_context(config, policy.model)
+    if not policy.shares_prompts:
+        reporter.log("info", "This model's cache cannot be shared: each answer reads its prompt anew.")
+
+    stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
+    identity = model_identity(resolved, policy.model)
+    parameters = policy.parameters()
+    open_cache = partial(_open_cache, config, policy, identity, cache_dir)
+    run = Run(
+        config=config,
+        reporter=reporter,
+        output_dir=output_dir,
+        given_pairs=pairs,
+        pairs=tokens,
+        plan=plan,
+        tokenizer=tokenizer,
+        policy=policy,
+        objective=make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids),
+        optimizer=make_optimizer(
+            parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        ),
+        reference=open_cache(tokens) if config.precompute_ref_log_probs else None,
+        evaluation=Evaluation(
+            pairs=held_out,
+            reference=open_cache(held_out),
+            prompts=_token_prompts(config, eval_prompts[: config.eval_prompts], tokenization),
+            probes=_token_prompts(config, eval_prompts[: config.probe_prompts], tokenization),
+            beta=config.beta,
+            label_smoothing=config.label_smoothing,
+            temperature=config.temperature,
+            max_new_tokens=config.max_completion_length,
+            stop_ids=stop_ids,
+            seed=config.seed,
+            batch_size=config.per_device_train_batch_size,
+            decode=partial(decode_text, tokenizer),
+            between=lambda phase: run.between(phase),
+            watch=lambda: run.watch(),
+        ),
+        fingerprint=_fingerprint(config, tokens, identity),
+        counters=Counters(),
+        parameters=parameters,
+    )
+    _go_on(run, resume=resume)
+    return run
+
+
+def _announce(reporter: Reporter, phase: str) -> None:
+    reporter.progress(0, 0, phase)
+    ask_wish(reporter)
+
+
+def _tokenize(
+    config: TrainConfig, pairs: Sequence[Pair], tokenization: Tokenization, reporter: Reporter, what: str
+) -> list[TokenPair]:
+    limits = (config.max_prompt_length, config.max_completion_length)
+    tokens, report = tokenize_pairs(
+        pairs, tokenization, max_prompt_length=limits[0], max_completion_length=limits[1]
+    )
+    for sentence in report.sentences(*limits):
+        reporter.log("warning", f"Of the {what} data: {sentence}")
+    return tokens
+
+
+def _token_prompts(
+    config: TrainConfig, prompts: Sequence[Prompt], tokenization: Tokenization
+) -> list[TokenPrompt]:
+    return [
+        TokenPrompt(prompt, tokenization.trim(tokenization.prompt_ids(prompt), config.max_prompt_length))
+        for prompt in prompts
+    ]
+
+
+def _check_context(config: TrainConfig, model: Any) -> None:
+    limit = context_limit(model)
+    wanted = config.max_prompt_length + config.max_completion_length
+    if limit is not None and wanted > limit:
+        raise ConfigError(
+            f"max_prompt_length + max_completion_length is {wanted}, but the model reads {limit} tokens; "
+            "lower one of them."
+        )
+
+
+def _open_cache(
+    config: TrainConfig, policy: Policy, identity: str, cache_dir: Path | None, tokens: Sequence[TokenPair]
+) -> ReferenceCache:
+    device = policy.model.device
+    dtype = next(policy.model.parameters()).dtype
+    arithmetic = f"{device.type} {dtype} {config.precision.value} full={not policy.adapted}"
+    return ReferenceCache(cache_dir, reference_key(identity, arithmetic, tokens), len(tokens))
+
+
+def _fingerprint(config: TrainConfig, tokens: Sequence[TokenPair], identity: str) -> Fingerprint:
+    values = json.dumps(config.model_dump(mode="json", exclude=_WATCHING), sort_keys=True)
+    return Fingerprint(config=_sha(values), data=reference_key("", "", tokens), model=_sha(identity))
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _go_on(run: Run, *, resume: bool) -> None:
+    """Load the latest checkpoint, or delete what an earlier run left when it is to start over."""
+    find: Callable[[], Path | None] = partial(latest_checkpoint, run.output_dir)
+    if not resume:
+        while (old := find()) is not None:
+            remove_checkpoint(old)
+        return
+    if (latest := find()) is not None:
+        run.counters = load_checkpoint(
+            latest, policy=run.policy, optimizer=run.optimizer, fingerprint=run.fingerprint
+        )
+        run.last_checkpoint = latest
+        run.reporter.log("info", f"Going on from step {run.counters.step}.")

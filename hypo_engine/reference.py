@@ -1,0 +1,126 @@
+"""Cached reference log-probabilities of pairs: computed once, shared between runs on the same data.
+
+The file's name is a hash of everything the numbers depend on: the base model's weights, the dtype they
+run in, and the token ids themselves (so tokenizer, template, style and lengths count too). Only pairs
+that a run will see are computed; a file with gaps is filled by the run that needs more.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hypo_engine.data import TokenPair
+from hypo_engine.policy import Policy
+from hypo_engine.trunk import Encoded, Ids
+
+_VERSION = "1"
+
+
+def reference_key(model_identity: str, arithmetic: str, pairs: Sequence[TokenPair]) -> str:
+    """SHA-256 over all that cached numbers depend on.
+
+    Args:
+        model_identity: From :func:`hypo_engine.models.model_identity`.
+        arithmetic: Device type and dtype the model runs in.
+    """
+    digest = hashlib.sha256(repr((_VERSION, model_identity, arithmetic)).encode())
+    for pair in pairs:
+        digest.update(repr((pair.prompt, pair.chosen, pair.rejected)).encode())
+    return digest.hexdigest()
+
+
+class ReferenceCache:
+    """Reference log-probabilities of each pair's two answers; NaN marks what is not computed yet."""
+
+    def __init__(self, folder: Path | None, key: str, size: int) -> None:
+        """Open the cache of ``key``; with ``folder`` None it stays in memory. Foreign files are ignored."""
+        self._path = folder / f"reference-{key[:40]}.safetensors" if folder else None
+        self._key = key
+        self.values = torch.full((size, 2), float("nan"), dtype=torch.float32)
+        self._merge()
+
+    def missing(self, places: Sequence[int]) -> list[int]:
+        """Those of ``places`` that are not computed yet."""
+        return [place for place in places if bool(self.values[place].isnan().any())]
+
+    def get(self, places: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Reference log-probabilities of (chosen, rejected), each [len(places)] float32."""
+        picked = self.values[list(places)].to(device)
+        return picked[:, 0], picked[:, 1]
+
+    def put(self, places: Sequence[int], chosen: Tensor, rejected: Tensor) -> None:
+        """Store what was computed: chosen and rejected are [len(places)]."""
+        self.values[list(places)] = torch.stack([chosen, rejected], dim=1).float().cpu()
+
+    def save(self) -> None:
+        """Write the file in one move, keeping what another process has added meanwhile."""
+        if self._path is None:
+            return
+        self._merge()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_name(f".{self._path.name}-{secrets.token_hex(8)}")
+        try:
+            save_file({"logps": self.values}, temporary, metadata={"key": self._key})
+            temporary.replace(self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _merge(self) -> None:
+        if self._path is None or not self._path.exists():
+            return
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                stored = file.get_tensor("logps") if (file.metadata() or {}).get("key") == self._key else None
+        except (SafetensorError, OSError):
+            return  # a damaged file is a cache miss
+        if stored is not None and stored.shape == self.values.shape:
+            self.values = torch.where(self.values.isnan(), stored, self.values)
+
+
+def length_batches(places: Sequence[int], pairs: Sequence[TokenPair], batch_size: int) -> list[list[int]]:
+    """Places cut into batches of pairs of like length, longest first."""
+    ordered = sorted(places, key=lambda place: (-pairs[place].length, place))
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+
+
+def score_pairs(
+    encode: Callable[[Sequence[Ids]], Encoded], pairs: Sequence[TokenPair]
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of (chosen, rejected) summed over tokens: each [pairs] float32."""
+    places = range(len(pairs))
+    completions = [*(p.chosen for p in pairs), *(p.rejected for p in pairs)]
+    sums = encode([p.prompt for p in pairs]).score([*places, *places], completions).sums()
+    return sums[: len(pairs)], sums[len(pairs) :]
+
+
+def fill_reference(
+    cache: ReferenceCache,
+    policy: Policy,
+    pairs: Sequence[TokenPair],
+    places: Sequence[int],
+    *,
+    batch_size: int,
+    between: Callable[[int, int], None],
+) -> None:
+    """Compute what is missing of ``places``; what was computed is kept even when ``between`` raises.
+
+    Args:
+        between: Called before each batch with (pairs done, pairs to do).
+    """
+    missing = cache.missing(places)
+    done = 0
+    try:
+        for batch in length_batches(missing, pairs, batch_size):
+            between(done, len(missing))
+            done += len(batch)
+            with policy.reference() as encode:
+                cache.put(batch, *score_pairs(encode, [pairs[place] for place in batch]))
+    finally:
+        if missing:
+            cache.save()
