@@ -1,9 +1,10 @@
 """CSV records as rows. Strict about quotes and columns: a broken record is left out rather than misread."""
 
 import csv
+import json
 from collections import deque
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.imports.unpacked import bad_file
 from hypo_engine.formats import RowError
@@ -11,6 +12,7 @@ from hypo_engine.jsonl import LONGEST_ROW_BYTES
 
 csv.field_size_limit(LONGEST_ROW_BYTES)
 DELIMITERS = (",", ";", "\t")
+_MESSAGE_KEYS = {"role", "from"}
 
 
 class Readable(Protocol):
@@ -54,7 +56,7 @@ class _Lines:
         self._waiting.extendleft(reversed(self.of_record[1:]))
 
 
-def csv_rows(stream: Readable, longest: int) -> Iterator[tuple[int, dict[str, str] | RowError]]:
+def csv_rows(stream: Readable, longest: int) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
     """Yield (record number, row or the reason there is none); the record under the header is number 1.
 
     Raises:
@@ -80,7 +82,7 @@ def csv_rows(stream: Readable, longest: int) -> Iterator[tuple[int, dict[str, st
             yield number, _row(header, cells, RowError("a line is too long") if lines.too_long else None)
 
 
-def _row(header: list[str], cells: list[str], problem: RowError | None) -> dict[str, str] | RowError:
+def _row(header: list[str], cells: list[str], problem: RowError | None) -> dict[str, Any] | RowError:
     if problem:
         return problem
     if len(cells) != len(header):
@@ -89,7 +91,18 @@ def _row(header: list[str], cells: list[str], problem: RowError | None) -> dict[
         "".join(cells).encode()
     except UnicodeEncodeError:
         return RowError("not UTF-8")
-    return dict(zip(header, cells, strict=True))
+    return dict(zip(header, map(_cell, cells), strict=True))
+
+
+def _cell(text: str) -> Any:
+    """A cell's text, or the messages where it is the JSON of some: our own exports put them like that."""
+    if not (text.startswith("[{") and text.endswith("}]")):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if all(isinstance(turn, dict) and _MESSAGE_KEYS & turn.keys() for turn in value) else text
 
 
 def _header(lines: _Lines) -> tuple[list[str], str]:

@@ -1,0 +1,225 @@
+"""Exports of votes, read back by plain readers, by Hugging Face datasets and by our importer."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app import board
+from app.errors import InvalidInput, Refused
+from app.exports import labels as exports
+from app.exports.labels import LabelFormat
+from app.exports.writers import FileType
+from app.imports import service
+from app.store import conversations, datasets, labels
+from app.store.db import read_session, write_session
+from app.store.enums import Choice
+from tests.app import arena
+
+AWKWARD = 'He said "no",\nthen =1+1; <b>bold</b> \u2028 and 🦆\r\nleft.'
+
+
+def cast(session: Session, texts: tuple[str, ...], choice: Choice, **given: Any) -> int:
+    """A comparison with a vote; the comparison's id."""
+    question = given.pop("question", "Which?")
+    comparison = arena.asked(session, texts, question=question, blind=given.pop("blind", False))
+    labels.vote(comparison.id, session=session, user=given.pop("user", "ada"), choice=choice, **given)
+    return comparison.id
+
+
+@pytest.fixture
+def votes(engine: Engine) -> dict[str, int]:
+    """A vote of every kind; ids of the comparisons."""
+    with write_session() as session:
+        found = {
+            "pair": cast(session, ("good", AWKWARD), Choice.BEST, best=1, reason="because", seconds=2.5),
+            "tie": cast(session, ("one", "two"), Choice.TIE),
+            "bad": cast(session, ("one", "two"), Choice.ALL_BAD),
+            "same": cast(session, ("one", "one "), Choice.BEST, best=0),
+            "empty": cast(session, ("one", " "), Choice.BEST, best=0),
+            "three": cast(session, ("one", "two", "three"), Choice.BEST, best=2, worst=0),
+        }
+        turn = conversations.ask(
+            conversations.get_comparison(found["pair"], session=session).conversation_id,
+            "And then?",
+            session=session,
+            continues_from=1,
+        )
+        arena.answer(session, turn, ("later", "never"))
+        labels.vote(turn.id, session=session, user="ada", choice=Choice.BEST, best=0)
+        own = conversations.ask(turn.conversation_id, "Each its own?", session=session)
+        arena.answer(session, own, ("mine", "yours"))
+        labels.vote(own.id, session=session, user="ada", choice=Choice.BEST, best=0)
+        return {**found, "turn": turn.id, "own": own.id}
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, with JSON cells of a CSV parsed."""
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    if path.suffix == ".parquet":
+        return list(pq.read_table(path).to_pylist())
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [
+            {name: json.loads(cell) if cell[:1] == "[" else cell for name, cell in row.items()}
+            for row in csv.DictReader(stream)
+        ]
+
+
+@pytest.mark.parametrize("file_type", list(FileType))
+def test_trl_holds_the_pairs_and_counts_the_rest(
+    votes: dict[str, int], tmp_path: Path, file_type: FileType
+) -> None:
+    exported = exports.export_labels("trl", file_type, folder=tmp_path)
+    assert exported.rows == 3
+    assert exported.left_out == {
+        "ties": 1,
+        "all_bad": 1,
+        "different_histories": 1,
+        "same_text": 1,
+        "empty_answer": 1,
+    }
+    rows = read(exported.path)
+    assert rows[0] == {
+        "prompt": [{"role": "user", "content": "Which?"}],
+        "chosen": [{"role": "assistant", "content": AWKWARD}],
+        "rejected": [{"role": "assistant", "content": "good"}],
+    }
+    assert [row["chosen"][0]["content"] for row in rows] == [AWKWARD, "three", "later"]
+    assert rows[1]["rejected"][0]["content"] == "one"
+    assert [message["role"] for message in rows[2]["prompt"]] == ["user", "assistant", "user"]
+    assert rows[2]["prompt"][1]["content"] == AWKWARD
+    assert exports.count_trl() == (3, exported.left_out)
+
+
+@pytest.mark.parametrize("file_type", list(FileType))
+def test_an_exported_file_comes_back_through_datasets_unchanged(
+    votes: dict[str, int], tmp_path: Path, file_type: FileType
+) -> None:
+    path = exports.export_labels("trl", file_type, folder=tmp_path).path
+    with write_session() as session:
+        added = service.add_dataset(session=session, path=path, name="back", held_out=0.0)
+    assert (added.format, added.rows, added.left_out_count) == ("trl", 3, 0)
+    with read_session() as session:
+        pairs = list(datasets.iter_pairs(added.id, session=session))
+    rows = read(path)
+    assert [pair.prompt for pair in pairs] == [row["prompt"] for row in rows]
+    assert [pair.chosen for pair in pairs] == [row["chosen"][0]["content"] for row in rows]
+    assert [pair.rejected for pair in pairs] == [row["rejected"][0]["content"] for row in rows]
+
+
+def test_votes_become_a_dataset_in_one_call(votes: dict[str, int]) -> None:
+    first = exports.use_as_dataset("my votes")
+    again = exports.use_as_dataset("my votes")
+    assert (first.rows, first.version, again.version, first.left_out_count) == (3, 1, 2, 0)
+    with read_session() as session:
+        assert datasets.get(first.id, session=session).source == "votes"
+    with pytest.raises(InvalidInput):
+        exports.use_as_dataset("../votes")
+
+
+def test_without_a_preference_there_is_no_dataset(engine: Engine) -> None:
+    with write_session() as session:
+        cast(session, ("one", "two"), Choice.TIE)
+    with pytest.raises(Refused, match="prefers"):
+        exports.use_as_dataset("votes")
+
+
+@pytest.mark.parametrize("file_type", list(FileType))
+def test_raw_holds_every_vote_with_everything(
+    votes: dict[str, int], tmp_path: Path, file_type: FileType
+) -> None:
+    exported = exports.export_labels(LabelFormat.RAW, file_type, folder=tmp_path)
+    rows = read(exported.path)
+    assert exported.rows == len(rows) == 8
+    assert [row["winner"] or None for row in rows] == [
+        "model_b", "tie", "tie (bothbad)", "model_a", "model_a", None, "model_a", "model_a",
+    ]  # fmt: skip
+    first, three = rows[0], rows[5]
+    assert int(first["comparison_id"]) == votes["pair"]
+    assert (first["user"], first["choice"], first["best"], first["worst"]) == ("ada", "best", "B", "A")
+    assert (first["model_a"], first["model_b"], first["reason"]) == ("Reference", "dpo run", "because")
+    assert float(first["seconds"]) == 2.5
+    assert str(first["blind"]).lower() == "false"
+    assert (int(first["seed"]), int(first["max_new_tokens"])) == (7, 128)
+    answer = first["answers"][1]
+    assert (answer["letter"], answer["method"], answer["checkpoint_step"]) == ("B", "dpo", 10)
+    assert (answer["text"], answer["policy_logp"], answer["reference_logp"]) == (AWKWARD, -4.0, -6.0)
+    assert answer["token_logps"][0] == {"token": "He ", "policy": -1.0, "reference": -1.5}
+    assert answer["messages"] == [{"role": "user", "content": "Which?"}]
+    assert three["shown"] == ["Reference", "dpo run", "hypo run"]
+    assert (three["best"], three["worst"]) == ("C", "A")
+    assert rows[6]["continues_from"] == "B"
+
+
+@pytest.mark.parametrize("format", list(LabelFormat))
+@pytest.mark.parametrize("file_type", list(FileType))
+def test_no_votes_make_a_readable_empty_file(
+    engine: Engine, tmp_path: Path, format: LabelFormat, file_type: FileType
+) -> None:
+    exported = exports.export_labels(format, file_type, folder=tmp_path)
+    assert exported.rows == 0
+    assert read(exported.path) == []
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_unknown_formats_are_refused(settings: object, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="trl, raw"):
+        exports.export_labels("kto", "jsonl", folder=tmp_path)
+    with pytest.raises(InvalidInput, match="jsonl, csv, parquet"):
+        exports.export_labels("trl", "xlsx", folder=tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_hugging_face_datasets_reads_the_export(
+    votes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets as hf
+
+    path = exports.export_labels("trl", "jsonl", folder=tmp_path).path
+    loaded = hf.load_dataset("json", data_files=str(path), cache_dir=str(tmp_path / "cache"), split="train")
+    assert loaded.column_names == ["prompt", "chosen", "rejected"]
+    assert loaded[0]["chosen"] == [{"role": "assistant", "content": AWKWARD}]
+
+
+def test_the_board_counts_pairs_and_biases(engine: Engine) -> None:
+    with write_session() as session:
+        comparison = arena.asked(session, ("long answer", "short"))
+        for user, best in (("ada", 1), ("bob", 1), ("cyd", 0)):
+            labels.vote(comparison.id, session=session, user=user, choice=Choice.BEST, best=best)
+        labels.vote(comparison.id, session=session, user="dee", choice=Choice.TIE)
+    with read_session() as session:
+        found = board.tally(labels.stream(session=session))
+    (record,) = found.records
+    assert (record.first.method, record.second.method) == ("dpo", "reference")
+    assert (record.wins, record.losses, record.ties, record.votes) == (2, 1, 1, 4)
+    assert record.win_rate == pytest.approx(2 / 3)
+    assert (found.first_side, found.two_sided) == (1, 3)
+    assert (found.longer, found.longer_of) == (1, 3)
+    assert (found.agreements, found.agreement_of) == (1, 6)
+
+
+def test_best_and_worst_of_four_are_five_comparisons(engine: Engine) -> None:
+    with write_session() as session:
+        cast(session, ("a", "b", "c", "d"), Choice.BEST, best=0, worst=3)
+    with read_session() as session:
+        found = board.tally(labels.stream(session=session))
+    outcomes = Counter((record.wins, record.losses) for record in found.records)
+    assert outcomes[0, 0] == 1
+    assert sum(outcomes.values()) == 6
+
+
+def test_wilson_and_votes_to_decide() -> None:
+    low, high = board.wilson(8, 10)
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
+    assert board.wilson(0, 5)[0] == 0.0
+    assert board.votes_to_decide(8, 10) == 1
+    assert board.votes_to_decide(90, 100) == 0
+    assert board.votes_to_decide(5, 10) is None
+    assert board.votes_to_decide(0, 0) is None
