@@ -5,7 +5,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.answers import Answers
 from app.store import runs
+from app.store.labels import Vote
 from app.store.models import Dataset, Run
 
 
@@ -52,3 +54,50 @@ def run_view(run: Run, *, session: Session) -> dict[str, Any]:
 
 def _time(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat()
+
+
+def answers_view(present: Answers) -> dict[str, Any]:
+    """A comparison's answers, in the order shown."""
+    names = {contender.position: contender for contender in present.contenders}
+    return {
+        "conversation_id": present.conversation_id,
+        "comparison_id": present.comparison_id,
+        "answers": [
+            {
+                "position": answer.position,
+                "name": names[answer.position].name,
+                "method": names[answer.position].method,
+                "run_id": names[answer.position].run_id,
+                "status": answer.status.value,
+                "text": answer.text,
+                "tokens": answer.tokens,
+                "seconds": answer.seconds,
+                "policy_logp": answer.policy_logp,
+                "reference_logp": answer.reference_logp,
+                "seed": answer.seed,
+                "error": answer.error,
+            }
+            for answer in present.answers
+            if answer.position is not None
+        ],
+    }
+
+
+def vote_view(vote: Vote) -> dict[str, Any]:
+    """A vote: who preferred what to what, and why."""
+    return {
+        "id": vote.label.id,
+        "comparison_id": vote.comparison.id,
+        "conversation_id": vote.comparison.conversation_id,
+        "user": vote.user,
+        "choice": vote.label.choice.value,
+        "best": vote.best.contender.name if vote.best else None,
+        "worst": vote.worst.contender.name if vote.worst else None,
+        "shown": [side.contender.name for side in vote.sides],
+        "blind": vote.label.blind,
+        "reason": vote.label.reason,
+        "seconds": vote.label.seconds,
+        "question": vote.comparison.question,
+        "created_at": _time(vote.label.created_at),
+        "updated_at": _time(vote.label.updated_at),
+    }

@@ -8,7 +8,6 @@ import typer
 
 from app.cli.output import JsonFlag, print_json, print_table, say, warn
 from app.errors import InvalidInput, Refused
-from app.settings import get_settings
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.views import dataset_view
@@ -41,7 +40,6 @@ def add_command(
             source=path.name,
             mapping=_mapping(columns),
             held_out=held_out,
-            settings=get_settings(),
         )
     left_out = [{"row": entry.row, "reason": entry.reason} for entry in added.left_out]
     if as_json:

@@ -9,7 +9,6 @@ from sqlalchemy import select
 from app.imports import add_dataset
 from app.launch import LaunchMethod, launch
 from app.presets import PRESETS
-from app.settings import get_settings
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
@@ -33,9 +32,7 @@ def ensure_dataset() -> int:
     if known:
         return known[0].id
     with as_file(files(__name__) / "pairs.jsonl") as path, write_session() as session:
-        added = add_dataset(
-            session=session, path=path, name=DATASET, source="demo", held_out=0.1, settings=get_settings()
-        )
+        added = add_dataset(session=session, path=path, name=DATASET, source="demo", held_out=0.1)
     return added.id
 
 

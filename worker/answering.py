@@ -1,0 +1,182 @@
+"""From a comparison's id to written answers: claim, decode those on one base together, stream into rows."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy.orm import Session
+
+from app.errors import AppError
+from app.settings import get_settings
+from app.store import conversations, generations
+from app.store.db import read_session, write_session
+from app.store.enums import GenerationStatus
+from app.store.models import Comparison, Generation
+from hypo_engine.generate import Answer, GenerationRequest
+from worker.going import going_away
+from worker.lease import LeaseHolder
+from worker.reporter import patiently
+from worker.serving import Seat, Serving
+from worker.training import describe
+
+WRITE_SECONDS = 0.15
+"""How often the growing texts are written."""
+
+log = logging.getLogger(__name__)
+_serving = Serving()
+
+
+def answer_comparison(comparison_id: int) -> None:
+    """Write a comparison's unfinished answers; nothing if there are none or another worker is at it."""
+    seconds = get_settings().lease_seconds
+    with write_session() as session:
+        comparison = conversations.claim(comparison_id, session=session, lease_seconds=seconds)
+        if comparison is None or comparison.lease_id is None:
+            log.info("Comparison %s does not wait any more; its message is dropped.", comparison_id)
+            return
+        lease_id = comparison.lease_id
+        pending = _pending(comparison, session)
+
+    def renew() -> bool:
+        with write_session() as session:
+            return conversations.renew(comparison_id, lease_id, session=session, lease_seconds=seconds)
+
+    with LeaseHolder(renew, seconds) as lease:
+        for _, group in groupby(sorted(pending, key=_base_of), key=_base_of):
+            if not lease.lost.is_set() and not going_away.is_set():
+                _answer_together(list(group), lease)
+    patiently(lambda session: conversations.release(comparison_id, lease_id, session=session))
+
+
+def _base_of(pending: "Pending") -> str:
+    return pending.seat.base_model
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An answer to write: its row, and who writes it."""
+
+    generation: Generation
+    seat: Seat
+
+
+def _pending(comparison: Comparison, session: Session) -> list[Pending]:
+    contenders = {c.position: c for c in comparison.conversation.contenders}
+    found = []
+    for answer in conversations.answers(comparison.id, session=session):
+        if answer.status.is_over or answer.position is None:
+            continue
+        try:
+            found.append(Pending(answer, Seat.of(contenders[answer.position], session=session)))
+        except AppError as error:
+            generations.fail_answer(answer.id, session=session, error=str(error))
+    return found
+
+
+def _answer_together(pending: Sequence[Pending], lease: LeaseHolder) -> None:
+    """Decode the answers of contenders that share a base model in one batch."""
+    stream = Stream([p.generation.id for p in pending], lease)
+    try:
+        served = _serving.seat([p.seat for p in pending])
+        stream.start()
+        requests = [_request(p.generation, p.seat.adapter) for p in pending]
+        answers = served.answer(requests, on_text=stream.on_text, should_stop=stream.should_stop)
+    except Exception as error:
+        log.exception("Answers %s failed", stream.ids)
+        sentence = describe(error)
+        patiently(lambda session: _fail_all(session, stream.ids, sentence))
+        return
+    if not stream.interrupted:
+        patiently(lambda session: stream.finish(session, answers))
+
+
+def _fail_all(session: Session, ids: Sequence[int], sentence: str) -> None:
+    for generation_id in ids:
+        generations.fail_answer(generation_id, session=session, error=sentence)
+
+
+def _request(generation: Generation, adapter: str | None) -> GenerationRequest:
+    parameters = generation.parameters
+    return GenerationRequest(
+        prompt=generation.prompt.content,
+        adapter=adapter,
+        max_new_tokens=int(parameters["max_new_tokens"]),
+        temperature=float(parameters["temperature"]),
+        top_p=float(parameters["top_p"]),
+        seed=generation.seed,
+    )
+
+
+class Stream:
+    """Writes growing texts every little while, and reads who shall stop."""
+
+    def __init__(self, ids: Sequence[int], lease: LeaseHolder) -> None:
+        self.ids = list(ids)
+        self._lease = lease
+        self._latest: dict[int, tuple[str, int]] = {}
+        self._seconds: dict[int, float] = {}
+        self._stop: set[int] = set()
+        self._written_at = 0.0
+        self._started = time.perf_counter()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the answers are left for another worker."""
+        return self._lease.lost.is_set() or going_away.is_set()
+
+    def start(self) -> None:
+        self._started = time.perf_counter()
+        patiently(self._start)
+
+    def _start(self, session: Session) -> None:
+        for generation_id in self.ids:
+            generations.start_answer(generation_id, session=session)
+
+    def on_text(self, row: int, text: str, tokens: int) -> None:
+        self._latest[row] = (text, tokens)
+        self._seconds[row] = time.perf_counter() - self._started
+        if time.perf_counter() - self._written_at >= WRITE_SECONDS:
+            patiently(self._grow)
+            self._written_at = time.perf_counter()
+            self._latest.clear()
+            with read_session() as session:
+                self._stop = generations.stop_wishes(self.ids, session=session)
+
+    def _grow(self, session: Session) -> None:
+        for row, (text, tokens) in self._latest.items():
+            generations.grow_answer(
+                self.ids[row],
+                session=session,
+                text=text.replace("\x00", "\ufffd"),
+                tokens=tokens,
+                seconds=self._seconds[row],
+            )
+
+    def should_stop(self, row: int) -> bool:
+        return self.interrupted or self.ids[row] in self._stop
+
+    def finish(self, session: Session, answers: Sequence[Answer]) -> None:
+        """Write the whole texts with their log-probabilities."""
+        for row, answer in enumerate(answers):
+            generations.finish_answer(
+                self.ids[row],
+                session=session,
+                status=GenerationStatus.STOPPED if answer.stopped else GenerationStatus.FINISHED,
+                text=answer.text.replace("\x00", "\ufffd"),
+                tokens=answer.tokens,
+                seconds=self._seconds.get(row, time.perf_counter() - self._started),
+                complete=answer.finished,
+                policy_logp=answer.policy_logp,
+                reference_logp=answer.reference_logp,
+                token_logps=[
+                    [text.replace("\x00", "\ufffd"), policy, reference]
+                    for text, policy, reference in zip(
+                        answer.token_texts,
+                        answer.policy_token_logps,
+                        answer.reference_token_logps,
+                        strict=True,
+                    )
+                ],
+            )

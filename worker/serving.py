@@ -1,0 +1,84 @@
+"""Models kept in memory for answering: one base for all contenders that share it, checkpoints beside it."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app import artifacts
+from app.errors import Refused
+from app.settings import get_settings
+from app.store.models import Checkpoint, Contender
+from hypo_engine.checkpoint import weights_folder
+from hypo_engine.generate import Served, load_served
+
+CHECKPOINTS_KEPT = 8
+"""Checkpoints kept beside one base; the one not used for longest goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Who writes an answer: a base model as it is, or a checkpoint trained from it."""
+
+    base_model: str
+    checkpoint_path: str | None
+
+    @property
+    def adapter(self) -> str | None:
+        """The name under which the checkpoint is served; None for the base."""
+        return self.checkpoint_path
+
+    @classmethod
+    def of(cls, contender: Contender, *, session: Session) -> "Seat":
+        """The seat of a contender.
+
+        Raises:
+            Refused: when its run or checkpoint was deleted meanwhile.
+        """
+        if contender.checkpoint_id is None and contender.method == "reference":
+            return cls(contender.base_model, None)
+        checkpoint = session.get(Checkpoint, contender.checkpoint_id) if contender.checkpoint_id else None
+        if checkpoint is None:
+            raise Refused(f"{contender.name} was deleted; start a new conversation with runs that are there.")
+        return cls(contender.base_model, checkpoint.path)
+
+
+class Serving:
+    """Loaded base models, the last used ones, with the checkpoints added to them."""
+
+    def __init__(self) -> None:
+        self._bases: OrderedDict[str, Served] = OrderedDict()
+        self._used: dict[str, OrderedDict[str, None]] = {}
+
+    def seat(self, seats: Sequence[Seat]) -> Served:
+        """The base model of seats that share it, with every seat's checkpoint added.
+
+        Raises:
+            ModelError: the base model or a checkpoint cannot be loaded.
+            Refused: a checkpoint's files are gone.
+        """
+        served = self._base(seats[0].base_model)
+        used = self._used[seats[0].base_model]
+        for path in {seat.checkpoint_path for seat in seats} - {None}:
+            assert path is not None
+            if path not in served.names:
+                local = get_settings().cache_dir / "served" / path
+                served.add_adapter(path, weights_folder(artifacts.fetch_folder(path, Path(local))))
+            used[path] = None
+            used.move_to_end(path)
+        while len(used) > max(CHECKPOINTS_KEPT, len(seats)):
+            served.remove_adapter(used.popitem(last=False)[0])
+        return served
+
+    def _base(self, name: str) -> Served:
+        settings = get_settings()
+        if name not in self._bases:
+            while len(self._bases) >= settings.keep_served_models:
+                dropped, _ = self._bases.popitem(last=False)
+                del self._used[dropped]
+            self._bases[name] = load_served(name, settings.models_dir)
+            self._used[name] = OrderedDict()
+        self._bases.move_to_end(name)
+        return self._bases[name]
