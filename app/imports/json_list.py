@@ -48,7 +48,7 @@ def list_rows(stream: Readable, longest: int) -> Iterator[tuple[int, Any | RowEr
 def _parsed(raw: bytearray | None, longest: int) -> Any:
     if raw is None:
         raise RowError(f"longer than {longest // 1024} KiB")
-    return parse_row(bytes(raw))
+    return parse_row(bytes(raw).strip())
 
 
 def _marks(stream: Readable) -> Iterator[tuple[bytes, bytes]]:

@@ -66,14 +66,7 @@ def open_rows(path: Path, limits: Limits) -> Iterator[Iterator[NumberedRow]]:
             rows = jsonl_rows(stream, limits.longest_row)
         else:
             rows = csv_rows(stream, limits.longest_row)
-        yield _up_to(rows, limits.max_rows)
-
-
-def _up_to(rows: Iterator[NumberedRow], most: int) -> Iterator[NumberedRow]:
-    for count, row in enumerate(rows, start=1):
-        if count > most:
-            raise bad_file(f"The file has more than {most} rows. Split it, or raise HYPO_MAX_DATASET_ROWS.")
-        yield row
+        yield rows
 
 
 def _kind(head: bytes, file_name: str) -> str:

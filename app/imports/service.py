@@ -211,13 +211,18 @@ def checked_held_out(share: float) -> float:
 
 
 def _rows_of_files(paths: Sequence[Path], limits: Limits) -> Iterator[NumberedRow]:
-    """The rows of all files, numbered through; the limits hold for all of them together."""
-    last = 0
+    """The rows of all files, numbered through; together they may have `limits.max_rows`."""
+    count = last = 0
     for path in paths:
         with open_rows(path, limits) as rows:
             offset = last
             for number, row in rows:
-                last = offset + number
+                last, count = offset + number, count + 1
+                if count > limits.max_rows:
+                    raise bad_file(
+                        f"There are more than {limits.max_rows} rows. "
+                        "Split them, or raise HYPO_MAX_DATASET_ROWS."
+                    )
                 yield last, row
 
 
