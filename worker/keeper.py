@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import conversations, runs, workers
+from app.store import conversations, recovery, runs, workers
 from app.store.db import write_session
 
 BEAT_SECONDS = 5.0
@@ -63,11 +63,11 @@ def keep_house() -> None:
     """Reap lost runs and answers, and send again what no worker took."""
     settings = get_settings()
     with write_session() as session:
-        lost = runs.reap(session=session, max_attempts=settings.max_attempts)
+        lost = recovery.reap(session=session, max_attempts=settings.max_attempts)
         conversations.give_up_on_lost(session=session)
         workers.forget_silent(session=session)
         trainers = len(workers.present(session=session, queue=dispatch.TRAIN_QUEUE))
-        waiting_runs = runs.undelivered(
+        waiting_runs = recovery.undelivered(
             session=session, resend_seconds=settings.resend_seconds, train_workers=trainers
         )
         waiting = conversations.undelivered(session=session, resend_seconds=settings.resend_seconds)
@@ -94,11 +94,11 @@ def _release_runs_of_dead_neighbours() -> None:
     """Expire at once the leases of processes of this machine that are gone, instead of waiting them out."""
     host = socket.gethostname()
     with write_session() as session:
-        for name in runs.workers_with_runs(session=session):
+        for name in recovery.workers_with_runs(session=session):
             machine, _, rest = name.partition(":")
             pid = rest.partition(":")[0]
             if machine == host and pid.isdigit() and not _alive(int(pid)):
-                runs.expire_leases_of(name, session=session)
+                recovery.expire_leases_of(name, session=session)
 
 
 def _alive(pid: int) -> bool:

@@ -5,7 +5,8 @@
       │ └─release/reap──┘ └──cancelled──▶ cancelled
       └──────request_cancel─────────────▶ cancelled
 
-Everything a worker writes is guarded by its lease: a worker that lost the run changes nothing.
+Everything a worker writes is guarded by its lease: a worker that lost the run changes nothing. What
+happens to a run whose worker died is in recovery.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
@@ -29,6 +30,9 @@ from app.store.models import (
     RunEvent,
     utcnow,
 )
+
+NO_LEASE: dict[str, Any] = {"lease_id": None, "lease_until": None}
+"""What a run that no worker holds has for a lease."""
 
 
 def create(
@@ -185,7 +189,7 @@ def set_progress(
 def finish(run_id: int, lease_id: str, *, session: Session) -> bool:
     """running -> finished; False when the lease was lost."""
     done = _held(
-        run_id, lease_id, session, status=RunStatus.FINISHED, finished_at=utcnow(), phase="", **_NO_LEASE
+        run_id, lease_id, session, status=RunStatus.FINISHED, finished_at=utcnow(), phase="", **NO_LEASE
     )
     if done:
         add_event(session=session, run_id=run_id, message="Finished.")
@@ -203,7 +207,7 @@ def fail(run_id: int, lease_id: str, *, session: Session, error: str, traceback:
         phase="",
         error=error,
         traceback=traceback,
-        **_NO_LEASE,
+        **NO_LEASE,
     )
     if done:
         add_event(session=session, run_id=run_id, level=EventLevel.ERROR, message=error)
@@ -213,7 +217,7 @@ def fail(run_id: int, lease_id: str, *, session: Session, error: str, traceback:
 def cancelled(run_id: int, lease_id: str, *, session: Session) -> bool:
     """running -> cancelled, written by the process that has let go; False when the lease was lost."""
     done = _held(
-        run_id, lease_id, session, status=RunStatus.CANCELLED, finished_at=utcnow(), phase="", **_NO_LEASE
+        run_id, lease_id, session, status=RunStatus.CANCELLED, finished_at=utcnow(), phase="", **NO_LEASE
     )
     if done:
         add_event(session=session, run_id=run_id, message="Cancelled.")
@@ -230,7 +234,7 @@ def release(run_id: int, lease_id: str, *, session: Session, reason: str) -> boo
         attempt=Run.attempt - 1,
         phase="",
         sent_at=None,
-        **_NO_LEASE,
+        **NO_LEASE,
     )
     if done:
         add_event(session=session, run_id=run_id, message=reason)
@@ -263,66 +267,6 @@ def request_cancel(run_id: int, *, session: Session) -> Run:
     return run
 
 
-def reap(*, session: Session, max_attempts: int) -> list[int]:
-    """Return runs whose worker fell silent to the queue, or fail them after too many attempts.
-
-    Returns:
-        The ids that are queued again.
-    """
-    now = utcnow()
-    lost = session.scalars(
-        select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_until < now).with_for_update()
-    ).all()
-    queued = []
-    for run in lost:
-        guard = (Run.id == run.id, Run.lease_id == run.lease_id, Run.lease_until < now)
-        if run.wish is RunWish.CANCEL:
-            _reap_one(guard, session, status=RunStatus.CANCELLED, finished_at=now)
-            add_event(session=session, run_id=run.id, message="Cancelled; its worker was gone.")
-        elif run.attempt >= max_attempts:
-            error = (
-                f"The worker died {run.attempt} times during this run (last on {run.worker}); it may need "
-                "more memory: lower the batch size or the lengths, then clone and launch it again."
-            )
-            _reap_one(guard, session, status=RunStatus.FAILED, finished_at=now, error=error)
-            add_event(session=session, run_id=run.id, level=EventLevel.ERROR, message=error)
-        else:
-            _reap_one(guard, session, status=RunStatus.QUEUED, sent_at=None)
-            message = f"Worker {run.worker} fell silent; the run is back in the queue."
-            add_event(session=session, run_id=run.id, level=EventLevel.WARNING, message=message)
-            queued.append(run.id)
-    return queued
-
-
-def workers_with_runs(*, session: Session) -> Sequence[str]:
-    """Names of workers that hold a running run."""
-    held = select(Run.worker).where(Run.status == RunStatus.RUNNING, Run.worker.is_not(None)).distinct()
-    return [name for name in session.scalars(held) if name is not None]
-
-
-def expire_leases_of(worker: str, *, session: Session) -> None:
-    """End the leases of a worker known to be dead; the reaper does the rest."""
-    session.execute(
-        update(Run)
-        .where(Run.status == RunStatus.RUNNING, Run.worker == worker)
-        .values(lease_until=utcnow() - timedelta(seconds=1))
-    )
-
-
-def undelivered(*, session: Session, resend_seconds: float, train_workers: int) -> Sequence[int]:
-    """Ids of queued runs whose message was never sent, or sent long ago while a worker stood idle.
-
-    While all of the `train_workers` are busy a run waits for its turn, and its message with it.
-    """
-    busy = session.scalar(select(func.count()).where(Run.status == RunStatus.RUNNING)) or 0
-    stale = utcnow() - timedelta(seconds=resend_seconds if busy < train_workers else 86_400)
-    return session.scalars(
-        select(Run.id)
-        .where(Run.status == RunStatus.QUEUED, or_(Run.sent_at.is_(None), Run.sent_at < stale))
-        .order_by(Run.id)
-    ).all()
-
-
 def remove(run_id: int, *, session: Session) -> list[str]:
     """Delete a run and what it made in training; answers and votes stay.
 
@@ -343,9 +287,6 @@ def remove(run_id: int, *, session: Session) -> list[str]:
     return paths
 
 
-_NO_LEASE: dict[str, Any] = {"lease_id": None, "lease_until": None}
-
-
 def _held(run_id: int, lease_id: str, session: Session, **values: Any) -> bool:
     done = session.execute(
         update(Run)
@@ -353,10 +294,6 @@ def _held(run_id: int, lease_id: str, session: Session, **values: Any) -> bool:
         .values(**values)
     )
     return bool(done.rowcount)  # type: ignore[attr-defined]
-
-
-def _reap_one(guard: Sequence[ColumnElement[bool]], session: Session, **values: Any) -> None:
-    session.execute(update(Run).where(*guard).values(phase="", **_NO_LEASE, **values))
 
 
 # --- what a run leaves behind ----------------------------------------------------------------
@@ -370,6 +307,11 @@ def events(run_id: int, *, session: Session, limit: int = 500) -> Sequence[RunEv
     """The newest lines of a run's log, oldest first."""
     newest = select(RunEvent).where(RunEvent.run_id == run_id).order_by(RunEvent.id.desc()).limit(limit)
     return list(reversed(session.scalars(newest).all()))
+
+
+def last_event_id(run_ids: Sequence[int], *, session: Session) -> int:
+    """Something that changes whenever one of the runs logs a line."""
+    return session.scalar(select(func.max(RunEvent.id)).where(RunEvent.run_id.in_(run_ids))) or 0
 
 
 def add_checkpoint(run_id: int, *, session: Session, step: int, path: str) -> None:
