@@ -1,0 +1,152 @@
+"""Datasets of the Hugging Face hub: fetch a repository's training files and add them like any file."""
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput
+from app.imports.readers import Limits
+from app.imports.service import DEFAULT_HELD_OUT, AddedDataset, add_files, checked_held_out, checked_name
+from app.settings import get_settings
+from hypo_engine.formats import ColumnMapping
+
+KINDS = re.compile(r"\.(parquet|jsonl|ndjson|json|csv)(\.gz)?$", re.IGNORECASE)
+NO_ROWS = re.compile(r"(^|/)(dataset_infos?|config|state|[^/]*metadata[^/]*)\.json$|(^|/)\.", re.IGNORECASE)
+SPLITS = ("train_prefs", "train")
+OTHER_SPLITS = re.compile(r"(^|[/_.-])(tests?|eval|validation|valid|val|dev)([/_.-]|$)", re.IGNORECASE)
+_REPO_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
+
+
+class Hub(Protocol):
+    """What we need of the hub."""
+
+    def file_sizes(self, repo_id: str) -> Mapping[str, int]:
+        """The repository's files and their bytes."""
+
+    def fetch(self, repo_id: str, file: str, folder: Path) -> Path:
+        """Copy a file into a folder and say where it lies."""
+
+
+class HuggingFace:
+    """The hub itself; its client reads HF_ENDPOINT and HF_TOKEN from the environment."""
+
+    def file_sizes(self, repo_id: str) -> Mapping[str, int]:
+        from huggingface_hub import HfApi
+
+        info = HfApi().dataset_info(repo_id, files_metadata=True, timeout=15)
+        return {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+
+    def fetch(self, repo_id: str, file: str, folder: Path) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        return Path(str(hf_hub_download(repo_id, file, repo_type="dataset", local_dir=folder)))
+
+
+def add_from_hub(
+    *,
+    session: Session,
+    repo_id: str,
+    name: str = "",
+    mapping: ColumnMapping | None = None,
+    held_out: float = DEFAULT_HELD_OUT,
+    limits: Limits | None = None,
+    hub: Hub | None = None,
+) -> AddedDataset:
+    """Add the training split of a hub dataset, such as `trl-lib/ultrafeedback_binarized`; the caller commits.
+
+    Args:
+        name: the part of the id after the slash when empty.
+
+    Raises:
+        InvalidInput: a bad id, no network, no such dataset, nothing in it that we read, or what
+            `add_dataset` refuses.
+    """
+    repo_id = checked_repo_id(repo_id)
+    name, held_out = checked_name(name or repo_id.rpartition("/")[2]), checked_held_out(held_out)
+    hub, limits = hub or HuggingFace(), limits or Limits.of(get_settings())
+    with tempfile.TemporaryDirectory() as folder:
+        paths = fetch_training_files(repo_id, Path(folder), hub=hub, limits=limits)
+        return add_files(
+            session=session,
+            paths=paths,
+            name=name,
+            source=f"hub: {repo_id}",
+            mapping=mapping,
+            held_out=held_out,
+            limits=limits,
+        )
+
+
+def checked_repo_id(repo_id: str) -> str:
+    """A hub id, taken out of a pasted address where one was given.
+
+    Raises:
+        InvalidInput: it is not an id such as `name/dataset`.
+    """
+    repo_id = re.sub(r"^(https?://)?(www\.)?huggingface\.co/datasets/", "", repo_id.strip()).strip("/")
+    repo_id = "/".join(repo_id.split("/")[:2])
+    if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id:
+        raise _bad_hub(f"{repo_id[:100]!r} is not a hub id; it looks like trl-lib/ultrafeedback_binarized.")
+    return repo_id
+
+
+def fetch_training_files(repo_id: str, folder: Path, *, hub: Hub, limits: Limits) -> list[Path]:
+    """Copy the files of the training split into a folder.
+
+    Raises:
+        InvalidInput: no network, no such dataset, no file of a kind we read, or too large.
+    """
+    try:
+        sizes = hub.file_sizes(repo_id)
+        wanted = training_files(list(sizes))
+        if not wanted:
+            raise _bad_hub(f"{repo_id} holds no JSON, JSONL, CSV or Parquet file.")
+        if sum(sizes[file] for file in wanted) > limits.max_bytes:
+            raise _bad_hub(
+                f"{repo_id} is larger than {limits.max_bytes // 2**20} MiB. "
+                "Raise HYPO_MAX_UPLOAD_MB, or bring a part of it as a file."
+            )
+        return [hub.fetch(repo_id, file, folder) for file in wanted]
+    except InvalidInput:
+        raise
+    except Exception as error:  # the client lets through whatever its HTTP library raises
+        raise _bad_hub(_why(repo_id, error)) from error
+
+
+def training_files(files: Sequence[str]) -> list[str]:
+    """The files of the `train_prefs` split, else of `train`, else all that name no other split."""
+    readable = sorted(file for file in files if KINDS.search(file) and not NO_ROWS.search(file))
+    for split in SPLITS:
+        named = [file for file in readable if re.search(rf"(^|[/_.-]){split}([/_.-]|$)", file)]
+        if named:
+            return _one_kind(named)
+    return _one_kind([file for file in readable if not OTHER_SPLITS.search(file)] or readable)
+
+
+def _one_kind(files: list[str]) -> list[str]:
+    """Where a repository has the same rows twice, as Parquet and as JSON, one of them is enough."""
+    parquet = [file for file in files if ".parquet" in file.lower()]
+    return parquet or files
+
+
+def _why(repo_id: str, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return f"{repo_id} asks for consent first. Give it on the hub and set HF_TOKEN."
+    if isinstance(error, RepositoryNotFoundError):
+        return f"The hub has no dataset {repo_id}, or it is private. Check the id, or set HF_TOKEN."
+    if isinstance(error, HfHubHTTPError):
+        return f"The hub answered {error.response.status_code} for {repo_id}. Try again later."
+    return (
+        f"The hub cannot be reached ({type(error).__name__}), so {repo_id} was not fetched. "
+        "Without a network, bring the dataset as a file instead."
+    )
+
+
+def _bad_hub(message: str) -> InvalidInput:
+    return InvalidInput(message, field="hub")

@@ -1,0 +1,64 @@
+"""What is odd about a dataset, found in one pass before anybody trains on it."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from hypo_engine.formats import Pair
+from hypo_engine.reporting import Prompt
+
+MOST_PAIRS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """Counts over the pairs checked.
+
+    `duplicates` repeat an earlier pair; `contradictions` prefer what an earlier pair rejected.
+    `longer_wins` is the accuracy of the rule "the longer answer is better" on pairs whose answers differ
+    in length: far from 0.5 the data teaches length. None when there is no such pair.
+    """
+
+    pairs: int
+    prompts: int
+    duplicates: int
+    contradictions: int
+    longer_wins: float | None
+    complete: bool
+
+
+def check_pairs(pairs: Iterable[Pair], *, most: int = MOST_PAIRS) -> Preflight:
+    """Look at up to `most` pairs; `complete` says whether that was all of them."""
+    iterator = iter(pairs)
+    prompts: set[bytes] = set()
+    seen: set[bytes] = set()
+    duplicates = contradictions = longer = shorter = equal = 0
+    for pair in islice(iterator, most):
+        prompt = _digest(pair.prompt)
+        prompts.add(prompt)
+        forward, backward = (
+            _digest(prompt, pair.chosen, pair.rejected),
+            _digest(prompt, pair.rejected, pair.chosen),
+        )
+        duplicates += forward in seen
+        contradictions += backward in seen
+        seen.add(forward)
+        longer += len(pair.chosen) > len(pair.rejected)
+        shorter += len(pair.chosen) < len(pair.rejected)
+        equal += len(pair.chosen) == len(pair.rejected)
+    return Preflight(
+        pairs=longer + shorter + equal,
+        prompts=len(prompts),
+        duplicates=duplicates,
+        contradictions=contradictions,
+        longer_wins=longer / (longer + shorter) if longer + shorter else None,
+        complete=next(iterator, None) is None,
+    )
+
+
+def _digest(*parts: Prompt | bytes) -> bytes:
+    """Sixteen bytes for the parts, so that a large dataset fits in memory."""
+    plain = [part.hex() if isinstance(part, bytes) else part for part in parts]
+    return hashlib.sha256(json.dumps(plain).encode()).digest()[:16]
