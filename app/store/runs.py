@@ -287,7 +287,7 @@ def remove(run_id: int, *, session: Session) -> list[str]:
     return paths
 
 
-def _held(run_id: int, lease_id: str, session: Session, **values: Any) -> bool:
+def _held(run_id: int, lease_id: str, session: Session, /, **values: Any) -> bool:
     done = session.execute(
         update(Run)
         .where(Run.id == run_id, Run.lease_id == lease_id, Run.status == RunStatus.RUNNING)
