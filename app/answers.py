@@ -5,12 +5,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from app.errors import InvalidInput
 from app.launch import send_comparison
 from app.settings import get_settings
-from app.store import conversations, generations, runs, users
+from app.store import conversations, generations, labels, runs, users
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
-from app.store.models import Comparison, Contender, Generation
+from app.store.enums import Choice
+from app.store.labels import LETTERS
+from app.store.models import Comparison, Contender, Generation, Label
+
+LONGEST_WAIT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,13 @@ class Answers:
 
 
 def contenders_of_runs(run_ids: Sequence[int], *, with_reference: bool) -> list[ContenderChoice]:
-    """The runs' last checkpoints, after the base model of the first of them where the reference is wanted."""
-    choices = [ContenderChoice(run_id=run_id) for run_id in run_ids]
+    """The runs' last checkpoints, after the base models they share where the reference is wanted."""
+    bases: dict[str, None] = {}
     if with_reference and run_ids:
         with read_session() as session:
-            base_model = runs.get(run_ids[0], session=session).base_model
-        choices.insert(0, ContenderChoice(base_model=base_model))
-    return choices
+            bases = dict.fromkeys(runs.get(run_id, session=session).base_model for run_id in run_ids)
+    references = [ContenderChoice(base_model=base) for base in bases]
+    return references + [ContenderChoice(run_id=run_id) for run_id in run_ids]
 
 
 def begin(
@@ -65,6 +70,39 @@ def begin(
         )
     send_comparison(comparison.id)
     return comparison
+
+
+def follow_up(conversation_id: int, question: str, *, continues_from: int | None) -> Comparison:
+    """Put the next question of a conversation.
+
+    Args:
+        continues_from: position of the answer that all see as the conversation so far; None for each its own.
+
+    Raises:
+        AppError: as `conversations.ask`.
+    """
+    with write_session() as session:
+        comparison = conversations.ask(
+            conversation_id,
+            question,
+            session=session,
+            continues_from=continues_from,
+            max_chars=get_settings().max_prompt_chars,
+        )
+    send_comparison(comparison.id)
+    return comparison
+
+
+def regenerate(comparison_id: int, position: int) -> Generation:
+    """Ask one contender again, with the next seed.
+
+    Raises:
+        AppError: as `conversations.regenerate`.
+    """
+    with write_session() as session:
+        fresh = conversations.regenerate(comparison_id, position, session=session)
+    send_comparison(comparison_id)
+    return fresh
 
 
 def look(comparison_id: int) -> Answers:
@@ -99,8 +137,51 @@ def wait(comparison_id: int, *, seconds: float, on_look: Callable[[Answers], Non
     return present
 
 
-def stop(comparison_id: int) -> None:
-    """Ask for all unfinished answers of a comparison to stop."""
+def stop(comparison_id: int, position: int | None = None) -> None:
+    """Ask for the unfinished answers of a comparison to stop, or for the one at a position."""
     present = look(comparison_id)
+    ids = [answer.id for answer in present.answers if position in (None, answer.position)]
     with write_session() as session:
-        generations.wish_stop([answer.id for answer in present.answers], session=session)
+        generations.wish_stop(ids, session=session)
+
+
+def vote(
+    comparison_id: int,
+    choice: str,
+    *,
+    user: str = users.LOCAL,
+    worst: str = "",
+    reason: str = "",
+    seconds: float | None = None,
+) -> Label:
+    """Vote in words: `A` to `D` for the best answer, `tie`, or `both bad`.
+
+    Args:
+        worst: letter of the worst answer, needed for the best of more than two.
+
+    Raises:
+        AppError: as `labels.vote`, and InvalidInput for other words.
+    """
+    kinds = {"tie": Choice.TIE, "both bad": Choice.ALL_BAD, "all bad": Choice.ALL_BAD}
+    kind = kinds.get(choice.strip().lower().replace("_", " "), Choice.BEST)
+    with write_session() as session:
+        return labels.vote(
+            comparison_id,
+            session=session,
+            user=user,
+            choice=kind,
+            best=_position(choice, "choice") if kind is Choice.BEST else None,
+            worst=_position(worst, "worst") if worst.strip() else None,
+            reason=reason,
+            seconds=seconds,
+        )
+
+
+def _position(letter: str, field: str) -> int:
+    position = LETTERS.find(letter.strip().upper()) if len(letter.strip()) == 1 else -1
+    if position < 0:
+        others = ", tie or both bad" if field == "choice" else ""
+        raise InvalidInput(
+            f"{field} must be one of {', '.join(LETTERS)}{others}, not {letter!r}.", field=field
+        )
+    return position

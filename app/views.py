@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.answers import Answers
 from app.store import runs
-from app.store.labels import Vote
+from app.store.labels import LETTERS, Vote
 from app.store.models import Dataset, Run
 
 
@@ -64,6 +64,7 @@ def answers_view(present: Answers) -> dict[str, Any]:
         "comparison_id": present.comparison_id,
         "answers": [
             {
+                "letter": LETTERS[answer.position],
                 "position": answer.position,
                 "name": names[answer.position].name,
                 "method": names[answer.position].method,

@@ -245,6 +245,15 @@ def votes(
     return _with_details(session.scalars(query).all(), session)
 
 
+def details(label_id: int, *, session: Session) -> Vote:
+    """One vote with all it is about.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    return _with_details([get(label_id, session=session)], session)[0]
+
+
 def stream(*, session: Session, only: VoteFilter | None = None) -> Iterator[Vote]:
     """All votes, oldest first, read in batches so that memory stays flat."""
     last = 0
