@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.settings import Settings, get_settings
 from app.store.db import read_session
 from app.ui import charts, home, launch, run, runs
-from app.ui.theme import Theme, css
+from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
 
@@ -93,7 +93,7 @@ def build() -> FastAPI:
         pwa=False,
         theme=Theme(),
         css=css(),
-        head=charts.HEAD,
+        head=head() + charts.HEAD,
         favicon_path=str(Path(__file__).with_name("ui") / "favicon.svg"),
     )
     return app

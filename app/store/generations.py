@@ -76,6 +76,24 @@ def count_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> int:
     return session.scalar(query) or 0
 
 
+def newest_of_run(
+    run_id: int, *, session: Session, kind: GenerationKind, limit: int, offset: int = 0
+) -> Sequence[Generation]:
+    """Samples of a run, the latest step first."""
+    query = select(Generation).where(Generation.run_id == run_id, Generation.kind == kind)
+    return session.scalars(
+        query.order_by(Generation.step.desc(), Generation.id.desc()).limit(limit).offset(offset)
+    ).all()
+
+
+def steps_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> Sequence[int]:
+    """The steps at which a run sampled, in order."""
+    query = select(Generation.step).where(
+        Generation.run_id == run_id, Generation.kind == kind, Generation.step.is_not(None)
+    )
+    return [step for step in session.scalars(query.distinct().order_by(Generation.step)) if step is not None]
+
+
 # --- answers: queued -> running -> finished | stopped | failed --------------------------------
 
 

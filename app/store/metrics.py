@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.store.models import Metric, utcnow
@@ -38,3 +38,10 @@ def names_of(run_ids: Sequence[int], *, session: Session) -> Sequence[str]:
     """Names of all metrics the runs have, sorted."""
     query = select(Metric.name).where(Metric.run_id.in_(run_ids)).distinct().order_by(Metric.name)
     return session.scalars(query).all()
+
+
+def revision(run_ids: Sequence[int], *, session: Session) -> tuple[int, int]:
+    """Something that changes whenever the runs have new points: how many there are, and the last step."""
+    query = select(func.count(), func.max(Metric.step)).where(Metric.run_id.in_(run_ids))
+    points, last = session.execute(query).one()
+    return points, last or 0

@@ -66,6 +66,7 @@ def figure(
     note: str = "",
     x_title: str = "step",
     y_title: str = "",
+    x_end: float | None = None,
     y_range: tuple[float, float] | None = None,
     zero: bool = False,
     percent: bool = False,
@@ -73,6 +74,7 @@ def figure(
     """One chart. Without any points it says so instead of drawing empty axes.
 
     Args:
+        x_end: where the axis ends, the same in charts that stand side by side.
         key: stands for the chart; a chart of the same key is updated in place.
         zero: draw the zero line, for values that have a sign.
     """
@@ -84,6 +86,8 @@ def figure(
         "hovermode": "x unified",
         "showlegend": False,
     }
+    if x_end is not None:
+        layout["xaxis"]["range"] = [-0.02 * x_end, 1.04 * x_end]
     if y_range:
         layout["yaxis"]["range"] = list(y_range)
     if percent:

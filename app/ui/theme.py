@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.themes.utils import sizes
 
 STYLE_SHEET: Final = Path(__file__).with_name("style.css")
+FRAME: Final = Path(__file__).with_name("frame.css")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ TEXT = sizes.Size(
     name="text_hypo", xxs="11px", xs="12px", sm="13px", md="15px", lg="17px", xl="22px", xxl="28px"
 )
 SANS = (
-    gr.themes.LocalFont("IBM Plex Sans", weights=(400, 600)),
+    gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)),
     "system-ui",
     "-apple-system",
     "Segoe UI",
@@ -188,3 +189,8 @@ def _variables(name: str, shades: tuple[str, ...]) -> str:
     """`--hy-dpo` is the method's colour, `--hy-dpo-1` and on are its other shades."""
     numbered = (f"--hy-{name}-{i}: {shade};" for i, shade in enumerate(shades) if i)
     return f"--hy-{name}: {shades[0]};" + "".join(numbered)
+
+
+def head() -> str:
+    """What goes into the page's head as it stands: Gradio rewrites the selectors of its own `css`."""
+    return f"<style>{FRAME.read_text(encoding='utf-8')}</style>"

@@ -1,0 +1,189 @@
+"""What the run page says about a run, as HTML made from rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from app.store import runs, workers
+from app.store.enums import RunStatus, RunWish
+from app.store.models import Run, RunEvent
+from app.ui import widgets
+from app.ui.commands import DEFAULTS
+from app.ui.doctor import Finding
+from app.ui.widgets import Html
+from hypo_engine.config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What can be done with a run as it stands."""
+
+    cancel: bool
+    export: bool
+    delete: bool
+
+
+def actions(run: Run, *, session: Session) -> Actions:
+    waiting = not run.status.is_over and run.wish is RunWish.NONE
+    return Actions(
+        cancel=waiting,
+        export=runs.last_checkpoint(run.id, session=session) is not None,
+        delete=run.status.is_over,
+    )
+
+
+def header(run: Run, twins: Sequence[Run]) -> Html:
+    """Name, badges and where to go from here."""
+    badges = [widgets.method_badge(run.method), widgets.status_badge(run.status, _state_word(run))]
+    for twin in twins:
+        if twin.id != run.id:
+            label = Markup("twin: {} {}").format(
+                widgets.method_badge(twin.method), widgets.status_badge(twin.status)
+            )
+            badges.append(
+                Markup('<a class="hy-twin" href="{}">{}</a>').format(widgets.url("run", id=twin.id), label)
+            )
+    lead = Markup('<span class="hy-badges"><span class="hy-note">Run {}</span>{}</span>').format(
+        run.id, widgets.join(badges)
+    )
+    compare = ",".join(str(twin.id) for twin in twins)
+    buttons = [
+        widgets.link_button("Clone", "launch", clone=run.id),
+        widgets.link_button("Overlay", "runs", compare=compare),
+    ]
+    if any(twin.status is RunStatus.FINISHED for twin in twins):
+        buttons.append(widgets.link_button("Compare answers", "compare", primary=True, runs=compare))
+    return widgets.page_header(run.name, lead, *buttons)
+
+
+def _state_word(run: Run) -> str:
+    if run.status is RunStatus.RUNNING and run.wish is RunWish.CANCEL:
+        return "stopping"
+    return run.status.value
+
+
+def status(run: Run, *, session: Session) -> Html:
+    """Where the run stands: place in the queue, progress, or what went wrong."""
+    if run.status is RunStatus.QUEUED:
+        return _queued(run, session)
+    if run.status is RunStatus.FAILED:
+        return widgets.join(
+            [widgets.error_banner(run.error or "The run failed without a message.", run.traceback), _bar(run)]
+        )
+    if run.status is RunStatus.RUNNING and run.wish is RunWish.CANCEL:
+        stopping = widgets.notice("Asked to cancel; the run lets go after its present step.", "warning")
+        return widgets.join([stopping, _bar(run)])
+    return _bar(run)
+
+
+def _queued(run: Run, session: Session) -> Html:
+    place = runs.place_in_queue(run, session=session)
+    text = Markup("Place <b>{}</b> in the queue.").format(place)
+    if workers.present(session=session, queue="train"):
+        return widgets.notice(Markup("{} It starts by itself when a train worker is free.").format(text))
+    return widgets.notice(Markup("{} {}").format(text, no_worker()), "warning")
+
+
+def no_worker(queue: str = "train") -> Html:
+    """What to do where nobody works."""
+    return Markup(
+        "No {} worker is running: start everything with <code>hypo up</code>, or one worker with "
+        "<code>hypo worker --queues {}</code>."
+    ).format(queue, queue)
+
+
+def _bar(run: Run) -> Html:
+    live = run.status is RunStatus.RUNNING
+    left = runs.seconds_left(run)
+    phase = run.phase if live else ""
+    return widgets.progress_bar(run.step, run.total_steps, seconds_left=left, phase=phase, live=live)
+
+
+def run_facts(run: Run) -> Html:
+    """The short list of what the run is made of."""
+    dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
+    pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", run.base_model)]
+    pairs += [(_title(name), _value(run.config.get(name))) for name in _HEAD if name in run.config]
+    if run.method == "hypo":
+        pairs.append(("kl_coef", _value(run.config.get("kl_coef"))))
+    pairs.append(("Seed", run.seed))
+    pairs.append(("Launched", widgets.ago(run.created_at)))
+    if run.started_at and run.finished_at:
+        pairs.append(("Took", widgets.duration((run.finished_at - run.started_at).total_seconds())))
+    if run.worker:
+        pairs.append(("Worker", run.worker))
+    if run.attempt > 1:
+        pairs.append(("Attempt", run.attempt))
+    if run.parent_id:
+        pairs.append(("Cloned from", widgets.link(f"run {run.parent_id}", "run", id=run.parent_id)))
+    return widgets.facts(pairs)
+
+
+_HEAD = ("beta", "learning_rate", "per_device_train_batch_size", "lora_r")
+
+
+def findings(found: Sequence[Finding]) -> Html:
+    """The doctor's words."""
+    if not found:
+        return widgets.NOTHING
+    items = [Markup('<li class="hy-{}">{}</li>').format(finding.level, finding.text) for finding in found]
+    return Markup(
+        '<section class="hy-doctor"><h2 class="hy-h2">Reading the curves</h2><ul>{}</ul></section>'
+    ).format(widgets.join(items))
+
+
+def log(events: Sequence[RunEvent]) -> Html:
+    """The run's log, newest first."""
+    if not events:
+        return widgets.empty_state("The log is empty", "What the run does is written here.")
+    lines = [
+        Markup('<li class="hy-{}"><time title="{}">{}</time><span>{}</span></li>').format(
+            event.level.value,
+            event.at.isoformat(),
+            event.at.strftime("%H:%M:%S"),
+            widgets.escape(event.message),
+        )
+        for event in reversed(events)
+    ]
+    return Markup('<ol class="hy-log">{}</ol>').format(widgets.join(lines))
+
+
+def config_table(config: Mapping[str, Any]) -> Html:
+    """The configuration: what differs from the defaults first, the rest folded away."""
+    names = [name for name in TrainConfig.model_fields if name in config]
+    own = [name for name in names if config[name] != DEFAULTS[name]]
+    rest = [name for name in names if config[name] == DEFAULTS[name]]
+    changed = (
+        _fields(own, config, ["Setting", "Value", "Default"]) if own else widgets.notice("All as by default.")
+    )
+    folded = Markup('<details class="hy-fold"><summary>{} at their default</summary>{}</details>').format(
+        widgets.count(len(rest), "setting"), _fields(rest, config, ["Setting", "Value"])
+    )
+    return widgets.join([widgets.section("Changed from the defaults", changed), folded])
+
+
+def _fields(names: Sequence[str], config: Mapping[str, Any], headers: list[str]) -> Html:
+    rows = [
+        [
+            Markup('{} <span class="hy-note">{}</span>').format(_title(name), name)
+            if _title(name) != name
+            else name,
+            _value(config[name]),
+            _value(DEFAULTS[name]),
+        ][: len(headers)]
+        for name in names
+    ]
+    return widgets.table(headers, rows, stack=False)
+
+
+def _title(name: str) -> str:
+    return TrainConfig.model_fields[name].title or name
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

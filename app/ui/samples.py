@@ -1,0 +1,153 @@
+"""What a run sampled, as HTML: probe answers side by side, and the online samples it was trained on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from app.store import generations
+from app.store.enums import GenerationKind
+from app.store.models import Generation, Run
+from app.store.prompts import canonical
+from app.ui import widgets
+from app.ui.widgets import Html
+
+PAGE = 20
+LATEST = -1
+
+
+def probe_steps(runs: Sequence[Run], *, session: Session) -> list[int]:
+    """Steps at which any of the runs answered the probe prompts."""
+    steps = {
+        step
+        for run in runs
+        for step in generations.steps_of_run(run.id, session=session, kind=GenerationKind.PROBE)
+    }
+    return sorted(steps)
+
+
+def probes(runs: Sequence[Run], before: int, after: int, *, session: Session) -> Html:
+    """Answers to the fixed prompts: at an earlier step, and at a later one of every run.
+
+    Args:
+        runs: the run, and its twin if it has one; the earlier answers are the first run's.
+        after: a step, or LATEST for each run's own last one.
+    """
+    first, columns = _columns(runs, before, after, session)
+    if not first and not any(answers for _, _, answers in columns):
+        return widgets.empty_state(
+            "No probe answers yet",
+            "At every evaluation the run answers a few fixed held-out prompts; they appear here.",
+        )
+    earlier = any(step != before for _, step, _ in columns)
+    blocks = []
+    for key, prompt in _prompts([first, *(answers for _, _, answers in columns)]).items():
+        cells = (
+            [_answer_cell(Markup("<b>{}</b>").format(_step_name(before)), first.get(key))] if earlier else []
+        )
+        cells += [
+            _answer_cell(
+                Markup("{} <span>step {}</span>").format(widgets.method_badge(run.method), step),
+                answers.get(key),
+            )
+            for run, step, answers in columns
+        ]
+        blocks.append(
+            Markup(
+                '<article class="hy-probe"><div class="hy-asked">{}</div>'
+                '<div class="hy-side">{}</div></article>'
+            ).format(widgets.messages(prompt), widgets.join(cells))
+        )
+    return widgets.join(blocks)
+
+
+Answers = dict[str, Generation]
+
+
+def _columns(
+    runs: Sequence[Run], before: int, after: int, session: Session
+) -> tuple[Answers, list[tuple[Run, int, Answers]]]:
+    first = _answers(runs[0].id, before, session)
+    columns = []
+    for run in runs:
+        steps = generations.steps_of_run(run.id, session=session, kind=GenerationKind.PROBE)
+        step = (steps[-1] if steps else 0) if after == LATEST else after
+        answers = _answers(run.id, step, session)
+        if answers:
+            columns.append((run, step, answers))
+    return first, columns
+
+
+def _answers(run_id: int, step: int, session: Session) -> Answers:
+    rows = generations.of_run(run_id, session=session, kind=GenerationKind.PROBE, step=step, limit=100)
+    return {canonical(row.prompt.content): row for row in rows}
+
+
+def _prompts(columns: Sequence[Answers]) -> dict[str, Any]:
+    return {key: row.prompt.content for answers in columns for key, row in answers.items()}
+
+
+def _step_name(step: int) -> str:
+    return "Before training" if step == 0 else f"Step {step}"
+
+
+def _answer_cell(head: Html, row: Generation | None) -> Html:
+    body = widgets.NOTHING if row is None else widgets.answer(row.text, note=facts(row))
+    return Markup('<div class="hy-cell"><div class="hy-cell-head">{}</div>{}</div>').format(head, body)
+
+
+def facts(row: Generation) -> str:
+    """Length and distance of a sampled text, in a line."""
+    words = [widgets.count(row.tokens, "token")]
+    if not row.complete:
+        words.append("cut at the limit")
+    if row.policy_logp is not None and row.reference_logp is not None:
+        words.append(f"KL {row.policy_logp - row.reference_logp:+.1f} nats")
+    return " · ".join(words)
+
+
+def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
+    """A page of the responses sampled for the KL penalty, latest first; and how many pages there are."""
+    total = generations.count_of_run(run_id, session=session, kind=GenerationKind.ONLINE)
+    pages = max(1, -(-total // PAGE))
+    page = min(max(page, 1), pages)
+    rows = generations.newest_of_run(
+        run_id, session=session, kind=GenerationKind.ONLINE, limit=PAGE, offset=(page - 1) * PAGE
+    )
+    if not rows:
+        return widgets.empty_state(
+            "No online samples", "HyPO keeps the responses it samples; DPO samples none."
+        ), 1
+    return widgets.table(
+        ["Step", "Prompt and response", "Tokens", "log π", "log π_ref", "KL part"],
+        [
+            (
+                row.step,
+                _exchange(row),
+                row.tokens,
+                widgets.number(row.policy_logp, 1),
+                widgets.number(row.reference_logp, 1),
+                _difference(row),
+            )
+            for row in rows
+        ],
+        caption=f"Online samples, page {page} of {pages}",
+        numeric=(0, 2, 3, 4, 5),
+    ), pages
+
+
+def _exchange(row: Generation) -> Html:
+    return Markup(
+        "<details class='hy-fold'><summary>{}</summary>{}</details><div class='hy-text'>{}</div>"
+    ).format(
+        widgets.prompt_line(row.prompt.content),
+        widgets.messages(row.prompt.content),
+        widgets.escape(row.text),
+    )
+
+
+def _difference(row: Generation) -> str:
+    if row.policy_logp is None or row.reference_logp is None:
+        return "–"
+    return f"{row.policy_logp - row.reference_logp:+.1f}"

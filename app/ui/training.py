@@ -1,0 +1,217 @@
+"""The charts of training: which metrics they show, and runs as the lines in them."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.orm import Session
+
+from app.store import metrics
+from app.store.models import Run
+from app.ui import charts
+from app.ui.charts import Figure, Point, Series, colour
+from app.ui.theme import role
+from app.ui.widgets import Html
+
+XAxis = Literal["steps", "seconds"]
+Points = Mapping[tuple[int, str], Sequence[Point]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One chart: the metric of training, and its counterpart measured on held-out data."""
+
+    key: str
+    title: str
+    note: str
+    train: str
+    held_out: str = ""
+    stderr: str = ""
+    zero: bool = False
+    percent: bool = False
+
+
+CHARTS = (
+    Chart("loss", "Loss", "What is minimised; 0.69 is a coin toss between the answers.", "loss", "eval_loss"),
+    Chart(
+        "margins",
+        "Reward margin",
+        "How far the chosen answer's reward is above the rejected one's.",
+        "rewards/margins",
+        "eval_rewards/margins",
+        zero=True,
+    ),
+    Chart(
+        "accuracies",
+        "Reward accuracy",
+        "Share of pairs in which the chosen answer has the higher reward.",
+        "rewards/accuracies",
+        "eval_rewards/accuracies",
+        percent=True,
+    ),
+    Chart(
+        "chosen",
+        "Log-probability of chosen",
+        "Of the preferred answers, in nats. It may fall a little.",
+        "logps/chosen",
+        "eval_logps/chosen",
+    ),
+    Chart(
+        "rejected",
+        "Log-probability of rejected",
+        "Of the other answers, in nats. It should fall faster.",
+        "logps/rejected",
+        "eval_logps/rejected",
+    ),
+    Chart(
+        "kl",
+        "KL to the reference",
+        "Sampled from the policy, nats a response; bars are the standard error.",
+        "objective/kl",
+        "eval_objective/kl",
+        "eval_objective/kl_stderr",
+        zero=True,
+    ),
+    Chart(
+        "length", "Length of samples", "Mean tokens of the responses HyPO samples.", "completions/mean_length"
+    ),
+    Chart("grad", "Gradient norm", "Before clipping.", "grad_norm"),
+)
+STEP_TIME = ("step_time", "time/sampling", "time/training")
+NAMES = sorted({n for c in CHARTS for n in (c.train, c.held_out, c.stderr) if n} | set(STEP_TIME))
+
+
+def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, str], list[Point]]:
+    """All points the charts show, keyed by run and metric."""
+    found = metrics.series(run_ids, NAMES, session=session)
+    return {key: [(float(step), value) for step, value in points] for key, points in found.items()}
+
+
+def shades(runs: Sequence[Run]) -> dict[int, int]:
+    """Which shade of its method's colour each run has: the first of a method has the colour itself."""
+    seen: dict[str, int] = {}
+    chosen = {}
+    for run in runs:
+        chosen[run.id] = seen.get(run.method, 0)
+        seen[run.method] = chosen[run.id] + 1
+    return chosen
+
+
+def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> list[Figure]:
+    """Every chart, with a line for each run."""
+    shade = shades(runs)
+    clocks = {run.id: _clock(points.get((run.id, "step_time"), ())) for run in runs}
+    ends = [p[-1][0] for p in points.values() if p]
+    last = max(ends, default=1.0)
+    if x_axis == "seconds":
+        last = max((max(clock.values()) for clock in clocks.values()), default=1.0)
+    made = []
+    for chart in CHARTS:
+        lines: list[Series] = []
+        for run in runs:
+            clock = clocks[run.id] if x_axis == "seconds" else None
+            lines.extend(_lines(chart, run, points, shade[run.id], clock))
+        made.append(
+            charts.figure(
+                chart.key,
+                chart.title,
+                lines,
+                note=chart.note,
+                x_title="seconds of training" if x_axis == "seconds" else "step",
+                zero=chart.zero,
+                percent=chart.percent,
+                x_end=max(last, 1.0),
+                y_range=(-0.03, 1.03) if chart.percent else None,
+            )
+        )
+    made.append(_step_time(runs, points, shade))
+    return made
+
+
+def legend(runs: Sequence[Run]) -> Html:
+    """The key: by method for a run or twins, by name where several runs share a method."""
+    shade = shades(runs)
+    by_method = len({run.method for run in runs}) == len(runs)
+    entries = [
+        (role(run.method).label if by_method else f"{run.name} (#{run.id})", run.method, shade[run.id])
+        for run in runs
+    ]
+    return charts.legend(entries)
+
+
+def _lines(
+    chart: Chart, run: Run, points: Points, shade: int, clock: Mapping[float, float] | None
+) -> list[Series]:
+    label = role(run.method).label if not shade else run.name
+    train = points.get((run.id, chart.train), ())
+    lines = [Series(label, run.method, _on(train, clock), shade=shade, smooth=True)]
+    held_out = points.get((run.id, chart.held_out), ())
+    if held_out:
+        errors = dict(points.get((run.id, chart.stderr), ()))
+        bars = [errors.get(step, 0.0) for step, _ in held_out] if errors else None
+        lines.append(
+            Series(f"{label}, held out", run.method, _on(held_out, clock), bars, held_out=True, shade=shade)
+        )
+    return lines
+
+
+def _clock(step_times: Sequence[Point]) -> dict[float, float]:
+    """Seconds of training by the end of each step; a step that was not logged counts like the next."""
+    spent, last = 0.0, 0.0
+    clock = {0.0: 0.0}
+    for step, seconds in step_times:
+        spent += seconds * (step - last)
+        last = step
+        clock[step] = spent
+    return clock
+
+
+def _on(points: Sequence[Point], clock: Mapping[float, float] | None) -> list[Point]:
+    if clock is None:
+        return list(points)
+    known = sorted(clock)
+    return [(clock[known[bisect_right(known, step) - 1]], value) for step, value in points]
+
+
+def _step_time(runs: Sequence[Run], points: Points, shade: Mapping[int, int]) -> Figure:
+    """Where the seconds of a step go, a bar for each run."""
+    rows = []
+    for run in runs:
+        training = _mean(points.get((run.id, "time/training"), ()))
+        sampling = _mean(points.get((run.id, "time/sampling"), ()))
+        if training is None and sampling is None:
+            training = _mean(points.get((run.id, "step_time"), ()))
+        if training is not None or sampling is not None:
+            rows.append((run, training or 0.0, sampling or 0.0))
+    rows.reverse()
+    labels = [role(run.method).label if not shade[run.id] else f"#{run.id}" for run, _, _ in rows]
+    tints = [colour(run.method, shade[run.id]) for run, _, _ in rows]
+    figure = charts.figure(
+        "time",
+        "Time of a step",
+        (),
+        note="Mean seconds: training plain, sampling hatched.",
+        x_title="seconds",
+    )
+    if rows:
+        bar = {"type": "bar", "orientation": "h", "y": labels, "hovertemplate": "%{x:.2f} s", "width": 0.5}
+        figure["data"] = [
+            {**bar, "name": "training", "x": [t for _, t, _ in rows], "marker": {"color": tints}},
+            {
+                **bar,
+                "name": "sampling",
+                "x": [s for _, _, s in rows],
+                "marker": {
+                    "color": tints,
+                    "opacity": 0.75,
+                    "pattern": {"shape": "/", "fgcolor": "@card", "fgopacity": 0.7, "size": 7},
+                },
+            },
+        ]
+        figure["layout"] |= {"barmode": "stack", "hovermode": "closest", "bargap": 0.4}
+    return figure
+
+
+def _mean(points: Sequence[Point]) -> float | None:
+    return sum(value for _, value in points) / len(points) if points else None
