@@ -34,7 +34,8 @@ def run_up(settings: Settings, *, host: str, port: int, demo: bool) -> None:
     finally:
         if follower is not None:
             follower.stop()
-        console.print("Stopping ...")
+        if supervisor.children:
+            console.print("Stopping ...")
         supervisor.stop()
 
 

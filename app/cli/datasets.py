@@ -1,16 +1,22 @@
 """`hypo datasets`: add, list, show, delete."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from app.cli.output import JsonFlag, print_json, print_table, say, warn
-from app.errors import InvalidInput, Refused
+from app.errors import InvalidInput
+from app.imports import add_dataset
+from app.imports.hub import add_from_hub
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.views import dataset_view
+from hypo_engine.formats import ColumnMapping
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 cli = typer.Typer(help="Datasets of preference pairs.", no_args_is_help=True)
 
@@ -27,20 +33,13 @@ def add_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Add a file as a dataset; rows that are no pair are left out, each with its reason."""
-    from app.imports import add_dataset
-
     path = Path(file)
-    if not path.is_file():
-        raise Refused(f"There is no file {file}; check the path.")
+    mapping = _mapping(columns)
     with write_session() as session:
-        added = add_dataset(
-            session=session,
-            path=path,
-            name=name,
-            source=path.name,
-            mapping=_mapping(columns),
-            held_out=held_out,
-        )
+        if path.exists() or not _HUB_ID.fullmatch(file):
+            added = add_dataset(session=session, path=path, name=name, mapping=mapping, held_out=held_out)
+        else:
+            added = add_from_hub(session=session, repo_id=file, name=name, mapping=mapping, held_out=held_out)
     left_out = [{"row": entry.row, "reason": entry.reason} for entry in added.left_out]
     if as_json:
         print_json(
@@ -55,9 +54,7 @@ def add_command(
         warn(f"... and {len(left_out) - 20} more; `hypo datasets show {added.id}` counts them.")
 
 
-def _mapping(columns: str | None) -> Any:
-    from hypo_engine.formats import ColumnMapping
-
+def _mapping(columns: str | None) -> ColumnMapping | None:
     if columns is None:
         return None
     named = dict(part.partition("=")[::2] for part in columns.split(","))

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from app import migrate
-from app.cli import chat, datasets, labels, runs
+from app.cli import datasets, labels, runs
+from app.cli.chat import chat
 from app.cli.output import JsonFlag, print_json, say, stderr
 from app.dispatch import QUEUES
 from app.errors import AppError, Refused
@@ -29,7 +29,7 @@ cli.add_typer(db, name="db")
 cli.add_typer(datasets.cli, name="datasets")
 cli.add_typer(runs.cli, name="runs")
 cli.add_typer(labels.cli, name="labels")
-cli.command("chat")(chat.chat)
+cli.command()(chat)
 
 
 @cli.command()
@@ -101,14 +101,7 @@ def run(arguments: list[str]) -> int:
     try:
         status = cli(args=arguments, standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.exceptions.Abort:
-        return _complain("Stopped.", 130)
-    except click.ClickException as error:
-        if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            error.show()
-            return 2
-        return _complain(error.format_message(), error.exit_code)
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         return _complain("Stopped.", 130)
     except AppError as error:
         return _complain(str(error), 1)
@@ -117,6 +110,19 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        return _usage_error(error)
+
+
+def _usage_error(error: Exception) -> int:
+    """Typer's complaints about arguments; it exports no common base of them, but each says its message."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    return _complain(message().replace("Value error, ", ""), 2)
 
 
 def _database_sentence(error: Exception) -> str:

@@ -16,7 +16,10 @@ from app.store.db import read_session
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 
-stdout = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 240
+"""Columns of a table that no person sees in a terminal: nothing is cut there."""
+
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

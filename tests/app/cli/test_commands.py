@@ -1,0 +1,194 @@
+"""The command line, called in this process on a real database."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import migrate
+from app.cli.main import run
+from app.settings import Settings
+from app.store import runs, workers
+from app.store.db import write_session
+
+
+@pytest.fixture
+def home(settings: Settings) -> Settings:
+    migrate.upgrade()
+    return settings
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> Path:
+    rows = [
+        {"prompt": f"Question {n}?", "chosen": f" Good {n}.", "rejected": f" Bad {n}."} for n in range(20)
+    ]
+    rows.insert(3, {"prompt": "Same?", "chosen": "x", "rejected": "x"})
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """Run a command that must succeed with one JSON value on stdout; return the value."""
+    status = run([*arguments, "--json"])
+    output = capsys.readouterr()
+    assert status == 0, output.err
+    return json.loads(output.out)
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must fail with one sentence on stderr and nothing on stdout; return the sentence."""
+    status = run(list(arguments))
+    output = capsys.readouterr()
+    assert status != 0
+    assert output.out == ""
+    assert "Traceback" not in output.err
+    return output.err.strip()
+
+
+@pytest.fixture
+def dataset(home: Settings, pairs_file: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    return call(capsys, "datasets", "add", str(pairs_file), "--name", "mine")
+
+
+def test_add_reports_the_dataset_and_each_row_left_out(dataset: dict[str, Any]) -> None:
+    assert dataset["name"] == "mine"
+    assert dataset["version"] == 1
+    assert dataset["rows"] == 20
+    assert [entry["row"] for entry in dataset["left_out"]] == [4]
+    assert set(dataset) == {"id", "name", "version", "rows", "left_out"}
+
+
+def test_adding_again_makes_a_version(
+    dataset: dict[str, Any], pairs_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = call(capsys, "datasets", "add", str(pairs_file), "--name", "mine")
+    assert again["version"] == 2
+    listed = call(capsys, "datasets", "list")
+    assert [(d["name"], d["version"]) for d in listed] == [("mine", 2), ("mine", 1)]
+
+
+def test_show_counts_splits_and_left_out(dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    shown = call(capsys, "datasets", "show", "mine")
+    assert shown["splits"]["train"] + shown["splits"]["held_out"] == 20
+    assert shown["left_out"][0]["row"] == 4
+    assert len(shown["first"]) == 3
+
+
+def test_missing_file_is_refused_in_one_sentence(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nosuch.json" in refuse(capsys, "datasets", "add", "nosuch.json", "--name", "x")
+
+
+def test_launch_queues_twins_with_the_given_values(
+    dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    queued = call(
+        capsys, "runs", "launch", "--method", "twins", "--dataset", "mine", "--set", "beta=0.05",
+        "--set", "max_steps=20", "--set", "learning_rate=1e-4",
+    )  # fmt: skip
+    assert [run["method"] for run in queued] == ["dpo", "hypo"]
+    assert all(run["status"] == "queued" and run["metrics"] == {} for run in queued)
+    assert queued[0]["config"]["beta"] == 0.05
+    assert queued[1]["config"]["learning_rate"] == 1e-4
+    assert queued[0]["twin_group"] == queued[1]["twin_group"] is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--set", "beta=-1"], "beta"),
+        (["--set", "nonsense=1"], "nonsense"),
+        (["--set", "beta"], "NAME=VALUE"),
+        (["--method", "ppo"], "'ppo'"),
+        (["--dataset", "nothing"], "nothing"),
+        (["--preset", "nothing"], "nothing"),
+        (["--wait"], "hypo up"),
+    ],
+)
+def test_a_bad_launch_queues_nothing(
+    arguments: list[str], named: str, dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = refuse(capsys, "runs", "launch", "--method", "dpo", "--dataset", "mine", *arguments)
+    assert named in sentence
+    assert call(capsys, "runs", "list") == []
+
+
+def test_launch_without_a_worker_says_how_to_start_one(
+    dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["runs", "launch", "--method", "dpo", "--dataset", "mine"]) == 0
+    assert "hypo worker --queues train" in capsys.readouterr().err
+    with write_session() as session:
+        workers.beat("host:1:train", session=session, queues="train", device="CPU")
+    assert run(["runs", "launch", "--method", "dpo", "--dataset", "mine"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_cancel_clone_and_delete(dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    [queued] = call(capsys, "runs", "launch", "--method", "hypo", "--dataset", "mine")
+    first = str(queued["id"])
+    assert "cancel it first" in refuse(capsys, "runs", "delete", first, "--yes")
+    assert call(capsys, "runs", "cancel", first)["status"] == "cancelled"
+    assert "already" in refuse(capsys, "runs", "cancel", first)
+    [clone] = call(capsys, "runs", "clone", first, "--set", "beta=0.3")
+    assert clone["config"]["beta"] == 0.3
+    assert clone["method"] == "hypo"
+    with write_session() as session:
+        assert runs.get(clone["id"], session=session).parent_id == queued["id"]
+    assert call(capsys, "runs", "delete", first) == {"deleted": queued["id"]}
+    assert "There is no run" in refuse(capsys, "runs", "show", first)
+
+
+def test_list_filters(dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "runs", "launch", "--method", "twins", "--dataset", "mine", "--name", "Night 1")
+    assert len(call(capsys, "runs", "list")) == 2
+    assert [r["method"] for r in call(capsys, "runs", "list", "--method", "dpo")] == ["dpo"]
+    assert len(call(capsys, "runs", "list", "--name", "night")) == 2
+    assert call(capsys, "runs", "list", "--status", "finished") == []
+    assert call(capsys, "runs", "list", "--dataset", "other") == []
+
+
+def test_export_without_a_checkpoint_is_refused(
+    dataset: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [queued] = call(capsys, "runs", "launch", "--method", "dpo", "--dataset", "mine")
+    sentence = refuse(capsys, "runs", "export", str(queued["id"]), "--output", str(tmp_path / "out"))
+    assert "no checkpoint" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_export_counts_and_needs_a_known_ending(
+    home: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = call(capsys, "labels", "export", "--format", "trl", "--output", str(tmp_path / "v.jsonl"))
+    assert counts["rows"] == 0
+    assert (tmp_path / "v.jsonl").read_text() == ""
+    assert "--file-type" in refuse(capsys, "labels", "export", "--output", str(tmp_path / "v.txt"))
+    assert call(capsys, "labels", "list") == []
+
+
+def test_chat_without_a_worker_says_how_to_start_one(
+    home: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "hypo worker --queues generate" in refuse(capsys, "chat", "Hello?")
+
+
+def test_a_home_without_tables_names_the_remedy(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "hypo db upgrade" in refuse(capsys, "runs", "list")
+    assert call(capsys, "db", "upgrade") == {"database": "current"}
+    assert call(capsys, "runs", "list") == []
+
+
+def test_worker_without_a_broker_is_refused(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "HYPO_BROKER_URL" in refuse(capsys, "worker")
+    assert "no queue 'nope'" in refuse(capsys, "worker", "--queues", "nope")
+
+
+def test_listening_beyond_this_machine_needs_a_login(
+    home: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "HYPO_AUTH" in refuse(capsys, "up", "--host", "0.0.0.0").replace("Stopping ...", "")
