@@ -1,0 +1,139 @@
+"""``python -m hypo_engine config.yaml``: train from a file, without the rest of HyPO Studio.
+
+The YAML holds the fields of TrainConfig and, besides: ``dataset`` (a JSONL file of any known preference
+format), ``output_dir``, and optionally ``eval_fraction`` (share of the prompts held out), ``models_dir``
+and ``cache_dir``.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hypo_engine.config import TrainConfig, parse_config
+from hypo_engine.errors import ConfigError, EngineError
+from hypo_engine.formats import Kept, Pair, prompt_fraction, read_jsonl_pairs
+from hypo_engine.reporting import LogLevel, SilentReporter
+
+_PLACES = {
+    "dataset": None,
+    "output_dir": None,
+    "eval_fraction": 0.1,
+    "models_dir": Path.home() / ".cache" / "hypo-studio" / "models",
+    "cache_dir": Path.home() / ".cache" / "hypo-studio" / "reference",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a YAML file asks for."""
+
+    config: TrainConfig
+    dataset: Path
+    output_dir: Path
+    eval_fraction: float
+    models_dir: Path
+    cache_dir: Path
+
+
+class LineReporter(SilentReporter):
+    """Prints a line for each new phase, each set of metrics and each message."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def progress(self, step: int, total_steps: int, phase: str) -> None:
+        line = f"[{step}/{total_steps}] {phase}"
+        if line != self._last:
+            print(line, flush=True)
+        self._last = line
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        print(f"step {step}: {format_metrics(values)}", flush=True)
+
+    def checkpoint(self, step: int, path: str) -> None:
+        print(f"step {step}: checkpoint {path}", flush=True)
+
+    def log(self, level: LogLevel, message: str) -> None:
+        print(f"{level}: {message}", flush=True)
+
+
+def format_metrics(values: Mapping[str, float]) -> str:
+    """Metrics on one line, in order of name."""
+    return "  ".join(f"{name} {values[name]:.5g}" for name in sorted(values))
+
+
+def read_job(path: Path) -> Job:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, lacks ``dataset`` or ``output_dir``, or a field is bad.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML; give a file of `name: value` lines.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no `name: value` lines.")
+    places: dict[str, Any] = {name: values.pop(name, default) for name, default in _PLACES.items()}
+    for name in ("dataset", "output_dir"):
+        if not isinstance(places[name], str):
+            raise ConfigError(f"{path} does not say {name}; add a line `{name}: PATH`.")
+    fraction = places["eval_fraction"]
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
+        raise ConfigError(f"eval_fraction is a share from 0 to less than 1 (given: {fraction!r}).")
+    return Job(
+        config=parse_config(values),
+        dataset=Path(places["dataset"]),
+        output_dir=Path(places["output_dir"]),
+        eval_fraction=float(fraction),
+        models_dir=Path(places["models_dir"]),
+        cache_dir=Path(places["cache_dir"]),
+    )
+
+
+def split_pairs(pairs: Sequence[Pair], eval_fraction: float) -> tuple[list[Pair], list[Pair]]:
+    """Training and held-out pairs: all pairs of a prompt fall on the same side."""
+    held_out = [pair for pair in pairs if prompt_fraction(pair.prompt) < eval_fraction]
+    return [pair for pair in pairs if prompt_fraction(pair.prompt) >= eval_fraction], held_out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as a YAML file says; returns the exit code (0 when trained, 1 after one sentence on stderr)."""
+    parser = argparse.ArgumentParser(prog="python -m hypo_engine", description="Train with DPO or HyPO.")
+    parser.add_argument("config", type=Path, help="YAML: the fields of TrainConfig, dataset and output_dir")
+    try:
+        _train(read_job(parser.parse_args(arguments).config))
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(job: Job) -> None:
+    read = list(read_jsonl_pairs(job.dataset))
+    pairs, held_out = split_pairs([row.pair for row in read if isinstance(row, Kept)], job.eval_fraction)
+    left_out = len(read) - len(pairs) - len(held_out)
+    print(f"{len(pairs)} pairs to train on, {len(held_out)} held out, {left_out} rows left out", flush=True)
+    from hypo_engine.train import train  # loads torch, so after the files are known to be good
+
+    result = train(
+        job.config,
+        pairs,
+        eval_pairs=held_out,
+        eval_prompts=[pair.prompt for pair in held_out],
+        output_dir=job.output_dir,
+        reporter=LineReporter(),
+        models_dir=job.models_dir,
+        cache_dir=job.cache_dir,
+    )
+    print(f"{result.steps} steps: {format_metrics(result.metrics)}")
+    print(f"weights: {result.adapter_dir or result.model_dir}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
