@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
 
 
 class Settings(BaseSettings):
@@ -58,7 +59,8 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.root / 'hypo.db'}"
+        embedded = URL.create("sqlite", database=str(self.root / "hypo.db"))
+        return self.database_url or embedded.render_as_string()
 
     @property
     def models_dir(self) -> Path:
