@@ -1,0 +1,134 @@
+"""From a question to answers in rows, with the real engine on a tiny model."""
+
+from pathlib import Path
+
+import pytest
+
+from app import answers, artifacts
+from app.settings import Settings
+from app.store import generations, runs
+from app.store.conversations import ContenderChoice, Decoding
+from app.store.db import write_session
+from app.store.enums import GenerationStatus
+from app.store.models import Comparison
+from tests.worker.conftest import Launcher
+from worker.answering import Stream, answer_comparison
+from worker.training import train_run
+
+SHORT = Decoding(max_new_tokens=8, temperature=1.0)
+
+
+@pytest.fixture
+def contenders(launch_tiny: Launcher) -> list[ContenderChoice]:
+    """The reference, a DPO run and a HyPO run."""
+    twins = launch_tiny("twins")
+    for run_id in twins:
+        train_run(run_id, worker="here:1:train")
+    return answers.contenders_of_runs(twins, with_reference=True)
+
+
+def ask(contenders: list[ContenderChoice], question: str = "Say something.") -> Comparison:
+    return answers.begin(contenders, question, seed=7, decoding=SHORT)
+
+
+def test_all_contenders_answer_with_log_probabilities(contenders: list[ContenderChoice]) -> None:
+    comparison = ask(contenders)
+    answer_comparison(comparison.id)
+    present = answers.look(comparison.id)
+    assert [c.method for c in present.contenders] == ["reference", "dpo", "hypo"]
+    assert {a.status for a in present.answers} == {GenerationStatus.FINISHED}
+    reference, dpo, _ = present.answers
+    assert reference.policy_logp == pytest.approx(reference.reference_logp, abs=1e-4)
+    assert dpo.policy_logp != pytest.approx(dpo.reference_logp, abs=1e-4)
+    for answer in present.answers:
+        assert 1 <= answer.tokens <= 8
+        assert answer.seconds is not None
+        assert answer.token_logps is not None
+        assert len(answer.token_logps) == answer.tokens
+        assert sum(triple[1] for triple in answer.token_logps) == pytest.approx(answer.policy_logp, abs=1e-3)
+
+
+def test_the_same_seed_gives_the_same_answers(contenders: list[ContenderChoice]) -> None:
+    texts = []
+    for _ in range(2):
+        comparison = ask(contenders)
+        answer_comparison(comparison.id)
+        texts.append([a.text for a in answers.look(comparison.id).answers])
+    assert texts[0] == texts[1]
+
+
+def test_a_second_delivery_does_nothing(contenders: list[ContenderChoice]) -> None:
+    comparison = ask(contenders[:1])
+    answer_comparison(comparison.id)
+    before = answers.look(comparison.id).answers[0]
+    answer_comparison(comparison.id)
+    after = answers.look(comparison.id).answers[0]
+    assert (after.text, after.seconds) == (before.text, before.seconds)
+
+
+def test_an_answer_stops_on_request_while_others_go_on(
+    contenders: list[ContenderChoice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = answers.begin(
+        contenders, "Go on.", seed=1, decoding=Decoding(max_new_tokens=40, temperature=1.0)
+    )
+    heard = Stream.on_text
+
+    def stop_second(self: Stream, row: int, text: str, tokens: int) -> None:
+        heard(self, row, text, tokens)
+        if tokens == 1:
+            answers.stop(comparison.id, 1)
+
+    monkeypatch.setattr(Stream, "on_text", stop_second)
+    monkeypatch.setattr("worker.answering.WRITE_SECONDS", 0.0)
+    answer_comparison(comparison.id)
+    first, second, third = answers.look(comparison.id).answers
+    assert second.status is GenerationStatus.STOPPED
+    assert second.tokens < 40
+    assert first.status is third.status is GenerationStatus.FINISHED
+
+
+def test_a_waiting_answer_that_is_stopped_is_never_written(contenders: list[ContenderChoice]) -> None:
+    comparison = ask(contenders)
+    with write_session() as session:
+        generations.wish_stop([answers.look(comparison.id).answers[0].id], session=session)
+    answer_comparison(comparison.id)
+    first, second, _ = answers.look(comparison.id).answers
+    assert (first.status, first.text) == (GenerationStatus.STOPPED, "")
+    assert second.status is GenerationStatus.FINISHED
+
+
+def test_a_later_turn_sees_the_answer_it_continues_from(contenders: list[ContenderChoice]) -> None:
+    first = ask(contenders)
+    answer_comparison(first.id)
+    said = answers.look(first.id).answers[1].text
+    second = answers.follow_up(first.conversation_id, "And then?", continues_from=1)
+    answer_comparison(second.id)
+    for answer in answers.look(second.id).answers:
+        roles = [message["role"] for message in answer.prompt.content]
+        assert roles == ["user", "assistant", "user"]
+        assert answer.prompt.content[1]["content"] == said
+
+
+def test_a_missing_model_fails_the_answer_in_one_sentence(home: Settings, tmp_path: Path) -> None:
+    comparison = ask([ContenderChoice(base_model=str(tmp_path / "gone"))])
+    answer_comparison(comparison.id)
+    [answer] = answers.look(comparison.id).answers
+    assert answer.status is GenerationStatus.FAILED
+    assert answer.error is not None
+    assert "gone" in answer.error
+
+
+def test_a_run_deleted_meanwhile_fails_its_answer_alone(contenders: list[ContenderChoice]) -> None:
+    comparison = ask(contenders)
+    assert contenders[1].run_id is not None
+    with write_session() as session:
+        for path in (c.path for c in runs.checkpoints(contenders[1].run_id, session=session)):
+            artifacts.delete_folder(path)
+        session.delete(runs.get(contenders[1].run_id, session=session))
+    answer_comparison(comparison.id)
+    reference, dpo, hypo = answers.look(comparison.id).answers
+    assert dpo.status is GenerationStatus.FAILED
+    assert dpo.error is not None
+    assert "deleted" in dpo.error
+    assert reference.status is hypo.status is GenerationStatus.FINISHED

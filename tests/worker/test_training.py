@@ -1,0 +1,168 @@
+"""From a queued row to a trained run, with the real engine on a tiny model."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app import artifacts
+from app.errors import Refused
+from app.settings import Settings
+from app.store import datasets, generations, metrics, runs
+from app.store.db import read_session, write_session
+from app.store.enums import GenerationKind, RunStatus
+from app.store.models import Run
+from tests.worker.conftest import Launcher
+from worker.going import going_away
+from worker.reporter import StoreReporter
+from worker.training import train_run
+
+
+def run_of(run_id: int) -> Run:
+    with read_session() as session:
+        return runs.get(run_id, session=session)
+
+
+def test_twins_end_with_metrics_samples_and_checkpoints(launch_tiny: Launcher, home: Settings) -> None:
+    dpo, hypo = launch_tiny("twins")
+    for run_id in (dpo, hypo):
+        train_run(run_id, worker="here:1:train")
+    with read_session() as session:
+        for run_id in (dpo, hypo):
+            run = runs.get(run_id, session=session)
+            assert (run.status, run.step, run.total_steps, run.error) == (RunStatus.FINISHED, 2, 2, None)
+            assert run.lease_id is None
+            last = runs.final_metrics(run_id, session=session)
+            assert last["rewards/margins"] is not None
+            assert "eval_objective/kl_stderr" in last
+            checkpoint = runs.last_checkpoint(run_id, session=session)
+            assert checkpoint is not None
+            assert checkpoint.step == 2
+            assert (Path(home.artifacts) / checkpoint.path / "adapter" / "adapter_config.json").is_file()
+        points = metrics.series([dpo, hypo], ["loss/dpo", "loss", "eval_rewards/margins"], session=session)
+        online = generations.of_run(hypo, session=session, kind=GenerationKind.ONLINE)
+        assert len(online) == 2 * 2 * 2
+        assert all(sample.policy_logp is not None and sample.reference_logp is not None for sample in online)
+        assert not generations.of_run(dpo, session=session, kind=GenerationKind.ONLINE)
+        assert generations.of_run(dpo, session=session, kind=GenerationKind.PROBE)
+    assert points[dpo, "eval_rewards/margins"][0] == (0, pytest.approx(0.0, abs=1e-6))
+    assert points[dpo, "loss"][0][1] == pytest.approx(0.6931472, abs=1e-6)
+
+
+def test_a_second_delivery_does_nothing(launch_tiny: Launcher) -> None:
+    [run_id] = launch_tiny()
+    train_run(run_id, worker="here:1:train")
+    before = run_of(run_id)
+    train_run(run_id, worker="there:2:train")
+    after = run_of(run_id)
+    assert (after.attempt, after.worker, after.finished_at) == (1, "here:1:train", before.finished_at)
+
+
+def test_a_wish_to_cancel_ends_the_run_between_steps(
+    launch_tiny: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [run_id] = launch_tiny(max_steps=50)
+    heard = StoreReporter.metrics
+
+    def cancel_after_first_step(self: StoreReporter, step: int, values: dict[str, float]) -> None:
+        heard(self, step, values)
+        if step == 1 and "loss" in values:
+            with write_session() as session:
+                runs.request_cancel(run_id, session=session)
+
+    monkeypatch.setattr(StoreReporter, "metrics", cancel_after_first_step)
+    monkeypatch.setattr("worker.reporter.WISH_SECONDS", 0.0)
+    train_run(run_id, worker="here:1:train")
+    run = run_of(run_id)
+    assert run.status is RunStatus.CANCELLED
+    assert 1 <= run.step < 50
+    with read_session() as session:
+        assert runs.last_checkpoint(run_id, session=session) is not None
+        assert runs.events(run_id, session=session)[-1].message == "Cancelled."
+
+
+def test_a_worker_told_to_go_hands_the_run_to_the_next(
+    launch_tiny: Launcher, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [straight] = launch_tiny(max_steps=4)
+    train_run(straight, worker="here:1:train")
+    [run_id] = launch_tiny(max_steps=4)
+    heard = StoreReporter.metrics
+
+    def leave_after_second_step(self: StoreReporter, step: int, values: dict[str, float]) -> None:
+        heard(self, step, values)
+        if step == 2 and "loss" in values:
+            going_away.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreReporter, "metrics", leave_after_second_step)
+        train_run(run_id, worker="here:1:train")
+    released = run_of(run_id)
+    assert (released.status, released.attempt, released.sent_at) == (RunStatus.QUEUED, 0, None)
+    going_away.clear()
+    shutil.rmtree(home.work_dir)  # the next worker is another machine: the artifacts have the checkpoint
+    train_run(run_id, worker="there:2:train")
+    resumed = run_of(run_id)
+    assert (resumed.status, resumed.step, resumed.attempt) == (RunStatus.FINISHED, 4, 1)
+    with read_session() as session:
+        points = metrics.series([straight, run_id], ["loss"], session=session)
+    assert points[run_id, "loss"] == points[straight, "loss"]
+
+
+def test_a_model_that_does_not_exist_fails_in_one_sentence(launch_tiny: Launcher, tmp_path: Path) -> None:
+    [run_id] = launch_tiny(model_name_or_path=str(tmp_path / "nothing"))
+    train_run(run_id, worker="here:1:train")
+    run = run_of(run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.error is not None
+    assert "nothing" in run.error
+    assert run.traceback is not None
+    assert "Traceback" in run.traceback
+    assert "Traceback" not in run.error
+
+
+def test_a_dataset_deleted_after_the_launch_still_trains_the_run(
+    launch_tiny: Launcher, dataset_id: int
+) -> None:
+    [run_id] = launch_tiny()
+    with write_session() as session, pytest.raises(Refused, match="run"):
+        datasets.delete(dataset_id, session=session)
+    with write_session() as session:
+        datasets.get(dataset_id, session=session).deleted_at = run_of(run_id).created_at
+    train_run(run_id, worker="here:1:train")
+    assert run_of(run_id).status is RunStatus.FINISHED
+
+
+def test_a_full_disk_keeps_what_was_measured(launch_tiny: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    [run_id] = launch_tiny()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifacts, "save_folder", full)
+    train_run(run_id, worker="here:1:train")
+    run = run_of(run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.error is not None
+    assert "disk is full" in run.error
+    with read_session() as session:
+        assert runs.final_metrics(run_id, session=session)["loss"] > 0
+
+
+def test_a_worker_that_lost_its_lease_writes_no_more(
+    launch_tiny: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [run_id] = launch_tiny(max_steps=6)
+    heard = StoreReporter.metrics
+
+    def lose_lease(self: StoreReporter, step: int, values: dict[str, float]) -> None:
+        heard(self, step, values)
+        if step == 1 and "loss" in values:
+            with write_session() as session:
+                runs.get(run_id, session=session).lease_id = "somebody else"
+
+    monkeypatch.setattr(StoreReporter, "metrics", lose_lease)
+    train_run(run_id, worker="here:1:train")
+    run = run_of(run_id)
+    assert (run.status, run.lease_id) == (RunStatus.RUNNING, "somebody else")
+    assert run.step <= 1
