@@ -1,0 +1,282 @@
+"""The datasets page. `datasets` adds and lists; `datasets?id=N` shows one version."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.errors import AppError, NotFound
+from app.imports import AddedDataset, UnknownFormat, add_dataset, look_into
+from app.imports.hub import add_from_hub
+from app.imports.service import DEFAULT_HELD_OUT, MOST_HELD_OUT
+from app.preflight import check_pairs
+from app.settings import get_settings
+from app.store import datasets
+from app.store.db import read_session, write_session
+from app.store.enums import Split
+from app.tokens import token_counter
+from app.ui import datasetview, widgets
+from app.ui.widgets import Html
+from hypo_engine.errors import DataError
+from hypo_engine.formats import ColumnMapping
+
+PAIRS_A_PAGE = 10
+LINES_A_PAGE = 50
+SHARED = ""
+_BUSY: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 2}
+
+
+def build() -> None:
+    """Layout, then wiring."""
+    header = gr.HTML()
+    message = gr.HTML()
+    with gr.Column(visible=False) as overview:
+        with gr.Row():
+            with gr.Column(scale=3):
+                file = gr.File(label="JSON, JSONL, CSV or Parquet, also gzipped", type="filepath", height=130)
+                hub = gr.Textbox(
+                    label="Or a Hugging Face id",
+                    placeholder="trl-lib/ultrafeedback_binarized",
+                    info="Fetched from the hub when you add it; needs a network.",
+                )
+            with gr.Column(scale=2):
+                name = gr.Textbox(label="Name", info="A name that exists gets a new version.", max_length=100)
+                held_out = gr.Slider(
+                    0,
+                    MOST_HELD_OUT,
+                    value=DEFAULT_HELD_OUT,
+                    step=0.01,
+                    label="Held-out share",
+                    info="Kept for evaluation, split by prompt: no prompt is on both sides.",
+                )
+                add = gr.Button("Add dataset", variant="primary")
+        with gr.Row(visible=False) as mapping:
+            prompt = gr.Dropdown([], label="Prompt column", interactive=True)
+            chosen = gr.Dropdown([], label="Chosen column", interactive=True)
+            rejected = gr.Dropdown([], label="Rejected column", interactive=True)
+        look = gr.HTML()
+        found = gr.HTML()
+    with gr.Column(visible=False) as detail:
+        facts = gr.HTML()
+        with gr.Tabs():
+            with gr.Tab("Pairs", id="pairs"):
+                with gr.Row(elem_classes="hy-filters"):
+                    split = gr.Dropdown(
+                        [("all", ""), ("training", Split.TRAIN.value), ("held out", Split.HELD_OUT.value)],
+                        value="",
+                        label="Side",
+                        scale=0,
+                    )
+                    search = gr.Textbox(label="Search", placeholder="words in prompt or answers", scale=1)
+                    page = gr.Number(1, label="Page", precision=0, minimum=1, scale=0, min_width=110)
+                pages = gr.HTML()
+                pairs = gr.HTML()
+            with gr.Tab("Left out", id="left-out"):
+                line_page = gr.Number(1, label="Page", precision=0, minimum=1, scale=0, min_width=110)
+                left_out = gr.HTML()
+            with gr.Tab("Check", id="check"):
+                check = gr.HTML()
+        with gr.Row(elem_classes="hy-buttons"):
+            delete = gr.Button("Delete this version", size="md", min_width=170, scale=0)
+            yes = gr.Button(
+                "Yes, delete it", variant="stop", size="md", min_width=150, scale=0, visible=False
+            )
+            no = gr.Button("No, keep it", size="md", min_width=120, scale=0, visible=False)
+
+    # wiring
+    columns = [prompt, chosen, rejected]
+    widgets.on_load(show, None, [header, overview, found, detail, facts]).then(
+        show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET
+    ).then(show_left_out, line_page, left_out, **widgets.QUIET).then(show_check, None, check, **widgets.QUIET)
+    file.change(look_at, [file, name], [look, name, mapping, *columns], **widgets.QUIET)
+    add.click(
+        add_from_page,
+        [file, hub, name, held_out, *columns],
+        [message, found, file, hub, name, mapping, *columns],
+        show_progress_on=add,
+        **_BUSY,
+    )
+    gr.on([split.input, search.submit], lambda: 1, None, page, **widgets.QUIET).then(
+        show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET
+    )
+    page.change(show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET)
+    line_page.change(show_left_out, line_page, left_out, **widgets.QUIET)
+    delete.click(lambda: ask(True), None, [delete, yes, no], **widgets.QUIET)
+    no.click(lambda: ask(False), None, [delete, yes, no], **widgets.QUIET)
+    yes.click(delete_version, None, message, **widgets.QUIET).then(None, message, None, js=_LEAVE)
+
+
+_LEAVE = "(html) => { if ((html || '').includes('data-gone')) window.location.href = 'datasets'; }"
+
+
+def _dataset_id(request: gr.Request | None) -> int | None:
+    ids = widgets.query_ids(request, "id")
+    return ids[0] if ids else None
+
+
+def show(request: gr.Request) -> tuple[Any, ...]:
+    """The list, or the one version that the address names."""
+    dataset_id = _dataset_id(request)
+    if dataset_id is None:
+        header = widgets.page_header(
+            "Datasets", "Pairs of answers to the same prompt, one preferred. A dataset never changes."
+        )
+        return header, gr.update(visible=True), dataset_list(), gr.update(visible=False), ""
+    with read_session() as session:
+        try:
+            dataset = datasets.get(dataset_id, session=session)
+        except NotFound:
+            gone = widgets.empty_state(
+                "There is no such dataset",
+                f"No dataset has the id {dataset_id}.",
+                widgets.link_button("All datasets", "datasets", primary=True),
+            )
+            header = widgets.page_header("Dataset not found") + gone
+            return header, gr.update(visible=False), "", gr.update(visible=False), ""
+        facts = datasetview.dataset_facts(
+            dataset,
+            datasets.split_counts(dataset_id, session=session),
+            datasets.lengths(dataset_id, session=session),
+            datasets.versions_of(dataset.name, session=session),
+        )
+    actions = [widgets.link_button("All datasets", "datasets")]
+    if dataset.deleted_at is None:
+        actions.append(widgets.link_button("Launch a run on it", "launch", primary=True, dataset=dataset.id))
+    state = " It was deleted; runs that used it still show it." if dataset.deleted_at else ""
+    lead = f"Version {dataset.version}, {widgets.count(dataset.rows, 'pair')}.{state}"
+    header = widgets.page_header(dataset.name, lead, *actions)
+    return header, gr.update(visible=False), "", gr.update(visible=True), facts
+
+
+def dataset_list() -> Html:
+    """All datasets as they are now."""
+    with read_session() as session:
+        return datasetview.dataset_list(datasets.find(session=session))
+
+
+def show_pairs(split: str, search: str, page: float | None, request: gr.Request) -> tuple[Html, Html]:
+    """A page of pairs, and how many pages there are."""
+    dataset_id = _dataset_id(request)
+    if dataset_id is None:
+        return widgets.NOTHING, widgets.NOTHING
+    side, wanted = Split(split) if split else None, search.strip()
+    offset = (_page(page) - 1) * PAIRS_A_PAGE
+    with read_session() as session:
+        total = datasets.count_pairs(dataset_id, session=session, split=side, search=wanted)
+        rows = datasets.page_of_pairs(
+            dataset_id, session=session, offset=offset, limit=PAIRS_A_PAGE, split=side, search=wanted
+        )
+    words = f"{widgets.count(total, 'pair')}, {widgets.count(-(-total // PAIRS_A_PAGE), 'page')}"
+    shown = datasetview.pair_list(rows, token_counter(get_settings()))
+    return shown, Html('<p class="hy-note">{}</p>').format(words)
+
+
+def show_left_out(page: float | None, request: gr.Request) -> Html:
+    """A page of the rows that became no pair."""
+    dataset_id = _dataset_id(request)
+    if dataset_id is None:
+        return widgets.NOTHING
+    offset = (_page(page) - 1) * LINES_A_PAGE
+    with read_session() as session:
+        lines = datasets.page_of_left_out(dataset_id, session=session, offset=offset, limit=LINES_A_PAGE)
+    if not lines and offset:
+        return widgets.notice("There are no more.")
+    return datasetview.left_out_list(lines)
+
+
+def show_check(request: gr.Request) -> Html:
+    """What to know before training on the pairs."""
+    dataset_id = _dataset_id(request)
+    if dataset_id is None:
+        return widgets.NOTHING
+    with read_session() as session:
+        return datasetview.preflight(check_pairs(datasets.iter_pairs(dataset_id, session=session)))
+
+
+def _page(value: float | None) -> int:
+    return min(max(int(value or 1), 1), 10**6)
+
+
+def look_at(file: str | None, name: str) -> tuple[Any, ...]:
+    """What a chosen file is: its format and first pairs, or the columns to choose from."""
+    if not file:
+        return (widgets.NOTHING, gr.skip(), *_mapping_fields([]))
+    path = Path(file)
+    try:
+        found = look_into(path)
+    except AppError as error:
+        return (widgets.error_banner(str(error)), gr.skip(), *_mapping_fields([]))
+    suggested = name or path.name.partition(".")[0][:100]
+    return (datasetview.look(found), suggested, *_mapping_fields([] if found.format else found.columns))
+
+
+def _mapping_fields(columns: list[str]) -> tuple[Any, ...]:
+    """The row of the mapping and its three menus: shown and filled when there are columns to choose from."""
+    answers = [(name, name) for name in columns]
+    prompts = [*answers, ("what both answers begin with", SHARED)]
+    empty = {"value": None}
+    return (
+        gr.update(visible=bool(columns)),
+        gr.update(choices=prompts, **empty),
+        gr.update(choices=answers, **empty),
+        gr.update(choices=answers, **empty),
+    )
+
+
+def add_from_page(
+    file: str | None,
+    hub: str,
+    name: str,
+    held_out: float,
+    prompt: str | None,
+    chosen: str | None,
+    rejected: str | None,
+) -> tuple[Any, ...]:
+    """Add the file, or the hub id; a refusal keeps everything in its field."""
+    try:
+        done = _add(file, hub, name, held_out, _mapping(prompt, chosen, rejected))
+    except UnknownFormat as error:
+        return (widgets.error_banner(str(error)), *_kept(), *_mapping_fields(error.columns))
+    except (AppError, DataError) as error:
+        return (widgets.error_banner(str(error)), *_kept(), *(gr.skip() for _ in range(4)))
+    return (datasetview.added(done), dataset_list(), None, "", "", *_mapping_fields([]))
+
+
+def _kept() -> tuple[Any, ...]:
+    return tuple(gr.skip() for _ in range(4))
+
+
+def _mapping(prompt: str | None, chosen: str | None, rejected: str | None) -> ColumnMapping | None:
+    if not chosen and not rejected and not prompt:
+        return None
+    if not chosen or not rejected or prompt is None:
+        raise DataError("Choose a column for each of prompt, chosen and rejected.")
+    return ColumnMapping(prompt or None, chosen, rejected)
+
+
+def _add(
+    file: str | None, hub: str, name: str, held_out: float, mapping: ColumnMapping | None
+) -> AddedDataset:
+    if not file and not hub.strip():
+        raise DataError("Choose a file, or write a hub id.")
+    with write_session() as session:
+        if not file:
+            return add_from_hub(session=session, repo_id=hub, name=name, mapping=mapping, held_out=held_out)
+        return add_dataset(session=session, path=Path(file), name=name, mapping=mapping, held_out=held_out)
+
+
+def ask(asking: bool) -> tuple[Any, Any, Any]:
+    """The delete button, or the question in its place."""
+    return gr.update(visible=not asking), gr.update(visible=asking), gr.update(visible=asking)
+
+
+def delete_version(request: gr.Request) -> Html:
+    """Delete the version that the address names, unless a run needs it."""
+    dataset_id = _dataset_id(request)
+    try:
+        with write_session() as session:
+            dataset = datasets.delete(dataset_id or 0, session=session)
+            words = f"Deleted {dataset.name} version {dataset.version}."
+    except AppError as error:
+        return widgets.error_banner(str(error))
+    return widgets.notice(Html("<span data-gone>{}</span>").format(words), "good")

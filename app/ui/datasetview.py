@@ -1,0 +1,238 @@
+"""Datasets as HTML: the list, one version's facts, its pairs with their differences, what was left out."""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+
+from markupsafe import Markup
+
+from app.imports import AddedDataset, FileLook
+from app.preflight import Preflight
+from app.store.datasets import Lengths, SplitCounts
+from app.store.enums import Split
+from app.store.models import Dataset, DatasetLeftOut, DatasetPair
+from app.tokens import TokenCounter
+from app.ui import widgets
+from app.ui.widgets import Html
+from hypo_engine.formats import FORMATS, Kept, LeftOut, Pair
+from hypo_engine.reporting import Prompt
+
+SHOWN_CHARACTERS = 4000
+MOST_WORDS = 500
+LEAST_ALIKE = 0.3
+_TITLES = {known.name: known.title for known in FORMATS} | {"mapped": "Mapped columns", "votes": "Votes"}
+_SPLITS = {Split.TRAIN: "training", Split.HELD_OUT: "held out"}
+_COLUMNS = (
+    "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(260px,100%),1fr));gap:8px 20px;"
+    "padding:14px 0;border-top:1px solid var(--hy-line)"
+)
+_MARKS = {
+    "chosen": "background:var(--hy-good-soft);color:inherit;border-bottom:2px solid var(--hy-good)",
+    "rejected": "background:var(--hy-bad-soft);color:inherit;border-bottom:2px dotted var(--hy-bad)",
+}
+
+
+def format_title(name: str) -> str:
+    """A format's name for people."""
+    return _TITLES.get(name, name)
+
+
+def dataset_list(found: Sequence[Dataset]) -> Html:
+    """All versions, newest first."""
+    if not found:
+        return widgets.empty_state(
+            "No datasets yet", "Add a file above; the formats people use are recognised."
+        )
+    rows = [
+        [
+            widgets.link(dataset.name, "datasets", id=dataset.id),
+            dataset.version,
+            f"{dataset.rows:,}",
+            f"{dataset.left_out_count:,}",
+            format_title(dataset.format),
+            widgets.clip(dataset.source, 60),
+            widgets.ago(dataset.created_at),
+            widgets.link("Launch", "launch", dataset=dataset.id),
+        ]
+        for dataset in found
+    ]
+    headers = ["Name", "Version", "Pairs", "Left out", "Format", "From", "Added", Markup("&nbsp;")]
+    return widgets.table(headers, rows, caption="Datasets", numeric=(1, 2, 3))
+
+
+def dataset_facts(
+    dataset: Dataset, counts: SplitCounts, lengths: Lengths, versions: Sequence[Dataset]
+) -> Html:
+    """What a version is and where it comes from."""
+    others = widgets.join(
+        (
+            Markup("<b>{}</b>").format(other.version)
+            if other.id == dataset.id
+            else widgets.link(other.version, "datasets", id=other.id)
+            for other in versions
+        ),
+        " · ",
+    )
+    held = f"{counts.held_out:,}"
+    if counts.held_out == 0 and dataset.held_out > 0:
+        held = "0 (too few prompts for the share asked for)"
+    return widgets.facts(
+        {
+            "Training pairs": f"{counts.train:,}",
+            "Held-out pairs": held,
+            "Rows left out": f"{dataset.left_out_count:,}",
+            "Chosen answers": _lengths(lengths.chosen_mean, lengths.chosen_longest),
+            "Rejected answers": _lengths(lengths.rejected_mean, lengths.rejected_longest),
+            "Format": format_title(dataset.format),
+            "From": dataset.source,
+            "Added": widgets.ago(dataset.created_at),
+            "SHA-256": Markup('<code title="{}">{}…</code>').format(dataset.sha256, dataset.sha256[:12]),
+            "Versions": others,
+        }
+    )
+
+
+def _lengths(mean: float, longest: int) -> str:
+    return f"{mean:,.0f} characters, longest {longest:,}"
+
+
+def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Html:
+    """Prompt, chosen and rejected beside each other; on a narrow screen below each other."""
+    if not pairs:
+        return widgets.notice("No pair matches.")
+    note = Markup("")
+    if counter is None:
+        note = Markup('<p class="hy-note">{}</p>').format(
+            "Token counts appear once the demo model is unpacked (by `hypo up` or a first run on it)."
+        )
+    blocks = (
+        _pair(
+            Pair(pair.prompt, pair.chosen, pair.rejected), f"row {pair.row} · {_SPLITS[pair.split]}", counter
+        )
+        for pair in pairs
+    )
+    return note + widgets.join(blocks)
+
+
+def _pair(pair: Pair, label: str, counter: TokenCounter | None) -> Html:
+    chosen, rejected = differing(pair.chosen[:SHOWN_CHARACTERS], pair.rejected[:SHOWN_CHARACTERS])
+    cells = [
+        _cell("Prompt", widgets.messages(_cut(pair.prompt)), pair.prompt, counter, label),
+        _cell("Chosen", chosen, pair.chosen, counter),
+        _cell("Rejected", rejected, pair.rejected, counter),
+    ]
+    return Markup('<article style="{}">{}</article>').format(_COLUMNS, widgets.join(cells))
+
+
+def _cell(title: str, body: Html, whole: Prompt, counter: TokenCounter | None, label: str = "") -> Html:
+    size = sum(len(turn["content"]) for turn in whole) if not isinstance(whole, str) else len(whole)
+    notes = [label] if label else []
+    if counter is not None:
+        notes.append(widgets.count(counter.count(whole), "token"))
+    if size > SHOWN_CHARACTERS:
+        notes.append(f"{SHOWN_CHARACTERS:,} of {size:,} characters shown")
+    return Markup(
+        '<div><div class="hy-role">{}</div><div class="hy-text">{}</div><div class="hy-note">{}</div></div>'
+    ).format(title, body, " · ".join(notes))
+
+
+def _cut(prompt: Prompt) -> Prompt:
+    if isinstance(prompt, str):
+        return prompt[:SHOWN_CHARACTERS]
+    return [{**turn, "content": turn["content"][:SHOWN_CHARACTERS]} for turn in prompt]
+
+
+def differing(chosen: str, rejected: str) -> tuple[Html, Html]:
+    """Both answers as HTML with the words marked that only one has; unmarked where little is alike."""
+    ours, theirs = re.split(r"(\s+)", chosen), re.split(r"(\s+)", rejected)
+    if len(ours) + len(theirs) > 4 * MOST_WORDS:
+        return widgets.escape(chosen), widgets.escape(rejected)
+    steps = SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes()
+    same = sum(len("".join(ours[a:b]).split()) for kind, a, b, _, _ in steps if kind == "equal")
+    if same < LEAST_ALIKE * max(len(chosen.split()), len(rejected.split())):
+        return widgets.escape(chosen), widgets.escape(rejected)
+    left, right = [], []
+    for kind, a, b, c, d in steps:
+        left.append(_span("".join(ours[a:b]), "" if kind == "equal" else "chosen"))
+        right.append(_span("".join(theirs[c:d]), "" if kind == "equal" else "rejected"))
+    return widgets.join(left), widgets.join(right)
+
+
+def _span(text: str, side: str) -> Html:
+    if not side or not text.strip():
+        return widgets.escape(text)
+    return Markup('<mark style="{}">{}</mark>').format(_MARKS[side], widgets.escape(text))
+
+
+def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
+    """Row numbers and reasons."""
+    rows = [[f"{line.row:,}", line.reason] for line in lines]
+    if not rows:
+        return widgets.notice("Every row became a pair.", "good")
+    return widgets.table(
+        ["Row", "Why it was left out"], rows, caption="Rows left out", numeric=(0,), stack=False
+    )
+
+
+def look(found: FileLook) -> Html:
+    """What a chosen file looks like, before it is added."""
+    if found.format is None:
+        return widgets.notice(
+            "The format is not recognised. Say below which columns hold the prompt and the answers.",
+            "warning",
+        )
+    kept = [row for row in found.preview if isinstance(row, Kept)]
+    left_out = [row for row in found.preview if isinstance(row, LeftOut)]
+    rows = widgets.count(len(found.preview), "row")
+    words = f"{found.format.title}. Of the first {rows}, {len(kept)} became pairs."
+    shown = widgets.join(_pair(row.pair, f"row {row.row}", None) for row in kept[:2])
+    problems = left_out_list(left_out[:5]) if left_out else Markup("")
+    return widgets.notice(words, "good" if kept else "warning") + problems + shown
+
+
+def added(dataset: AddedDataset) -> Html:
+    """What an import did."""
+    words = Markup("Added {} version {}: {}. ").format(
+        widgets.link(dataset.name, "datasets", id=dataset.id),
+        dataset.version,
+        widgets.count(dataset.rows, "pair"),
+    )
+    if dataset.left_out_count:
+        words += f"{widgets.count(dataset.left_out_count, 'row')} left out; its page says why. "
+    words += widgets.link("Launch a run on it", "launch", dataset=dataset.id)
+    return widgets.notice(words, "good")
+
+
+def preflight(found: Preflight) -> Html:
+    """What to know before training on the pairs."""
+    scope = "" if found.complete else f" (the first {found.pairs:,} pairs were checked)"
+    rule = "–" if found.longer_wins is None else f"{found.longer_wins:.0%}"
+    facts = widgets.facts(
+        {
+            "Distinct prompts": f"{found.prompts:,}{scope}",
+            "Repeated pairs": f"{found.duplicates:,}",
+            "Contradictory pairs": f"{found.contradictions:,}",
+            "Right by length alone": rule,
+        }
+    )
+    notices = [widgets.notice(words, "warning") for words in _worries(found)]
+    return facts + widgets.join(notices or [widgets.notice("Nothing odd was found.", "good")])
+
+
+def _worries(found: Preflight) -> list[str]:
+    worries = []
+    if found.contradictions:
+        worries.append(
+            f"{widgets.count(found.contradictions, 'pair')} prefer what another pair rejects; "
+            "they cancel each other out in training."
+        )
+    if found.duplicates > found.pairs // 20:
+        worries.append("More than one pair in twenty repeats another one, which counts it several times.")
+    if found.longer_wins is not None and abs(found.longer_wins - 0.5) > 0.15:
+        which = "longer" if found.longer_wins > 0.5 else "shorter"
+        share = max(found.longer_wins, 1 - found.longer_wins)
+        worries.append(
+            f"Taking the {which} answer is right in {share:.0%} of the pairs, "
+            f"so a model may learn to write {which} answers and little else."
+        )
+    return worries

@@ -1,0 +1,147 @@
+"""The datasets page's handlers, called without a browser."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markupsafe import Markup
+
+from app.store import datasets as store
+from app.store.db import read_session
+from app.ui import datasets as page
+from app.ui import datasetview
+
+ROWS: list[Any] = [
+    {
+        "prompt": f"Prompt {i} <script>alert(1)</script>",
+        "chosen": f"**good** {i} here",
+        "rejected": f"bad {i} here",
+    }
+    for i in range(25)
+]
+
+
+def request(**query: object) -> Any:
+    return SimpleNamespace(query_params={name: str(value) for name, value in query.items()}, username=None)
+
+
+def write(folder: Path, rows: list[Any]) -> str:
+    path = folder / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def add(folder: Path, rows: list[Any] = ROWS, name: str = "sky") -> int:
+    message, *_ = page.add_from_page(write(folder, rows), "", name, 0.1, None, None, None)
+    assert "Added" in message
+    with read_session() as session:
+        return store.resolve(name, session=session).id
+
+
+@pytest.mark.usefixtures("engine")
+def test_file_is_looked_at_then_added_then_listed(tmp_path: Path) -> None:
+    file = write(tmp_path, [*ROWS, {"prompt": "p"}])
+    look, name, mapping, *_ = page.look_at(file, "")
+    assert "TRL preference. Of the first 26 rows, 25 became pairs." in look
+    assert "chosen is empty" in look
+    assert name == "pairs"
+    assert mapping["visible"] is False
+    message, found, file_field, *_ = page.add_from_page(file, "", name, 0.1, None, None, None)
+    assert "25 pairs" in message
+    assert "1 row left out" in message
+    assert "launch?dataset=" in message
+    assert "pairs" in found
+    assert file_field is None
+    header, overview, listed, detail, _ = page.show(request())
+    assert "Datasets" in header
+    assert (overview["visible"], detail["visible"]) == (True, False)
+    assert listed == found
+
+
+@pytest.mark.usefixtures("engine")
+def test_one_version_shows_facts_pairs_and_what_was_left_out(tmp_path: Path) -> None:
+    dataset_id = add(tmp_path, [*ROWS, {"prompt": ""}])
+    header, overview, _, detail, facts = page.show(request(id=dataset_id))
+    assert f"launch?dataset={dataset_id}" in header
+    assert (overview["visible"], detail["visible"]) == (False, True)
+    assert "TRL preference" in facts
+    pairs, pages = page.show_pairs("", "", 3, request(id=dataset_id))
+    assert "25 pairs, 3 pages" in pages
+    assert "Prompt 20" in pairs
+    assert "Token counts appear once" in pairs
+    assert "&lt;script&gt;" in pairs
+    assert "<script" not in pairs
+    assert "**good**" in pairs
+    _, pages = page.show_pairs("", "Prompt 7 ", 1, request(id=dataset_id))
+    assert "1 pair, 1 page" in pages
+    assert "No pair matches" in page.show_pairs("held_out", "nowhere", None, request(id=dataset_id))[0]
+    assert "prompt missing" in page.show_left_out(1, request(id=dataset_id))
+    assert "There are no more" in page.show_left_out(9, request(id=dataset_id))
+    assert "Taking the longer answer is right in 100%" in page.show_check(request(id=dataset_id))
+
+
+@pytest.mark.usefixtures("engine")
+def test_page_without_a_dataset_or_with_an_unknown_one() -> None:
+    assert "No datasets yet" in page.show(request())[2]
+    assert "no dataset has the id 99" in page.show(request(id=99))[0].lower()
+    assert page.show_pairs("", "", 1, request()) == ("", "")
+    assert page.show_left_out(1, request()) == ""
+    assert page.show_check(request(id="x")) == ""
+
+
+@pytest.mark.usefixtures("engine")
+def test_unknown_format_offers_the_columns(tmp_path: Path) -> None:
+    file = write(tmp_path, [{"question": f"q {i}", "good": "a", "bad": "b"} for i in range(3)])
+    look, _, mapping, prompt, chosen, _ = page.look_at(file, "sky")
+    assert "not recognised" in look
+    assert mapping["visible"] is True
+    assert [name for name, _ in chosen["choices"]] == ["question", "good", "bad"]
+    assert prompt["choices"][-1][1] == page.SHARED
+    refused = page.add_from_page(file, "", "sky", 0.1, None, None, None)
+    assert "Say which columns" in refused[0]
+    assert refused[5]["visible"] is True
+    assert "Choose a column" in page.add_from_page(file, "", "sky", 0.1, None, "good", "bad")[0]
+    assert "one column twice" in page.add_from_page(file, "", "sky", 0.1, "bad", "good", "bad")[0]
+    assert "3 pairs" in page.add_from_page(file, "", "sky", 0.1, "question", "good", "bad")[0]
+
+
+@pytest.mark.usefixtures("engine")
+def test_refusals_are_sentences_on_the_page(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.json"
+    empty.write_bytes(b"")
+    assert "The file is empty" in page.look_at(str(empty), "")[0]
+    assert page.look_at(None, "")[0] == ""
+    assert "Choose a file" in page.add_from_page(None, " ", "sky", 0.1, None, None, None)[0]
+    assert "name" in page.add_from_page(write(tmp_path, ROWS), "", "", 0.1, None, None, None)[0]
+    assert "is not a hub id" in page.add_from_page(None, "no id", "sky", 0.1, None, None, None)[0]
+    kto = write(tmp_path, [{"prompt": "p", "completion": "c", "label": True}])
+    assert "thumb" in page.look_at(kto, "")[0]
+
+
+@pytest.mark.usefixtures("engine")
+def test_deleting_leaves_the_page_or_says_why_not(tmp_path: Path) -> None:
+    dataset_id = add(tmp_path)
+    assert [update["visible"] for update in page.ask(True)] == [False, True, True]
+    assert "data-gone" in page.delete_version(request(id=dataset_id))
+    assert "It was deleted" in page.show(request(id=dataset_id))[0]
+    assert "There is no dataset" in page.delete_version(request(id=999))
+
+
+def test_words_that_differ_are_marked_and_others_are_not() -> None:
+    chosen, rejected = datasetview.differing("The sky is <b>blue</b> today", "The sky is green today")
+    assert Markup("The sky is <mark") in chosen
+    assert "&lt;b&gt;blue&lt;/b&gt;</mark>" in chosen
+    assert "green</mark>" in rejected
+    assert "<mark" not in "".join(datasetview.differing("one two three", "four five six seven"))
+
+
+@settings(deadline=None, database=None)
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_marked_text_still_says_what_it_said(chosen: str, rejected: str) -> None:
+    for marked, text in zip(datasetview.differing(chosen, rejected), (chosen, rejected), strict=True):
+        kept = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").replace("\n", "")
+        assert marked.replace("<br>", "").striptags().split() == Markup.escape(kept).striptags().split()
