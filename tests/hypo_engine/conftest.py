@@ -1,0 +1,112 @@
+"""Fixtures of the engine's tests: tiny models on disk, pairs, and a reporter that remembers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hypo_engine.config import TrainConfig
+from hypo_engine.formats import Pair
+from hypo_engine.reporting import LogLevel, Sample, Wish
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny models run fastest on one thread, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny model of an architecture, written once a session."""
+    root = tmp_path_factory.mktemp("models")
+
+    def folder(architecture: str = "llama") -> Path:
+        path = root / architecture
+        return path if path.exists() else write_tiny_model(path, architecture=architecture)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[Pair]:
+    """Ten pairs of unequal length, conversations and plain prompts."""
+    return [
+        Pair(
+            prompt=f"Question {i}: where is Paris?" if i % 3 == 0 else [_turn(i)],
+            chosen="Paris." if i % 2 else f"The capital of France is Paris {i}.",
+            rejected="A long answer wanders and repeats itself." if i % 2 else "No.",
+        )
+        for i in range(10)
+    ]
+
+
+def _turn(i: int) -> dict[str, str]:
+    return {"role": "user", "content": "Write a short answer. " * (i % 4) + f"Number {i}?"}
+
+
+@pytest.fixture
+def config(tiny: Callable[[str], Path]) -> Callable[..., TrainConfig]:
+    """A small configuration on the tiny Llama; keyword arguments change fields."""
+
+    def make(**changes: Any) -> TrainConfig:
+        fields: dict[str, Any] = {
+            "model_name_or_path": str(tiny("llama")),
+            "max_steps": 3,
+            "lora_r": 4,
+            "learning_rate": 1e-2,
+            "max_prompt_length": 100,
+            "max_completion_length": 40,
+            "warmup_ratio": 0.0,
+            "kl_coef": 0.01,
+        }
+        return TrainConfig(**(fields | changes))
+
+    return make
+
+
+class Recorder:
+    """A reporter that remembers what it heard, and wishes what ``decide`` says."""
+
+    def __init__(self, decide: Callable[["Recorder"], Wish] = lambda _: Wish.CONTINUE) -> None:
+        self.phases: list[tuple[int, int, str]] = []
+        self.values: dict[int, dict[str, float]] = {}
+        self.rows: list[Sample] = []
+        self.checkpoints: list[tuple[int, str]] = []
+        self.messages: list[str] = []
+        self._decide = decide
+
+    def progress(self, step: int, total_steps: int, phase: str) -> None:
+        self.phases.append((step, total_steps, phase))
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.values.setdefault(step, {}).update(values)
+
+    def samples(self, rows: Sequence[Sample]) -> None:
+        self.rows += rows
+
+    def checkpoint(self, step: int, path: str) -> None:
+        self.checkpoints.append((step, path))
+
+    def log(self, level: LogLevel, message: str) -> None:
+        self.messages.append(f"{level}: {message}")
+
+    def wish(self) -> Wish:
+        return self._decide(self)
+
+
+TIMES = {"step_time", "time/sampling", "time/training"}
+
+
+def computed(recorder: Recorder) -> dict[int, dict[str, float]]:
+    """Everything measured but the times."""
+    return {
+        step: {name: value for name, value in values.items() if name not in TIMES}
+        for step, values in recorder.values.items()
+    }
