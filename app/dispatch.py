@@ -41,6 +41,7 @@ def _producer(url: str) -> Celery:
         "socket_connect_timeout": 2,
         "socket_timeout": 5,
         "max_retries": 1,
+        "interval_start": 0.1,
     }
     return producer
 

@@ -44,6 +44,7 @@ class Child:
     failures: int = 0
 
     def start(self) -> None:
+        self.let_go()
         with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -54,6 +55,11 @@ class Child:
                 start_new_session=True,
             )
         self.started = time.monotonic()
+
+    def let_go(self) -> None:
+        """Close this end of the leash of a process that has ended."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
 
     @property
     def alive(self) -> bool:
@@ -127,9 +133,10 @@ class Supervisor:
         others = [child for child in self.children if child.name != "broker"]
         _stop_all(others, STOP_SECONDS)
         _stop_all([child for child in self.children if child.name == "broker"], 5.0)
-        (self.settings.root / "running.json").unlink(missing_ok=True)
         if self._lock is not None:
+            (self.settings.root / "running.json").unlink(missing_ok=True)
             self._lock.close()
+            self._lock = None
 
     def _add(self, name: str, command: list[str], environment: dict[str, str]) -> Child:
         child = Child(name, command, environment, self.settings.logs_dir / f"{name}.log")
@@ -151,16 +158,18 @@ class Supervisor:
         self._record_children()
 
     def _take_home(self) -> None:
-        self._lock = (self.settings.root / "up.lock").open("w")
+        lock = (self.settings.root / "up.lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            lock.close()
             running = read_running(self.settings)
             where = f" at {running['url']}" if running else ""
             raise Refused(
                 f"HyPO Studio already runs in {self.settings.root}{where}; stop it with Ctrl-C there, "
                 "or set HYPO_HOME to another folder."
             ) from error
+        self._lock = lock
 
     def _write_running(self, broker: str) -> None:
         self._running: dict[str, Any] = {"pid": os.getpid(), "url": self.url, "broker_url": broker}
@@ -266,3 +275,5 @@ def _stop_all(children: list[Child], seconds: float) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    for child in children:
+        child.let_go()

@@ -1,0 +1,145 @@
+"""Launching: what is refused before anything is queued, twins, names, and telling the workers."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from app import dispatch
+from app import launch as launching
+from app.errors import InvalidInput, NotFound
+from app.launch import LaunchMethod, check_config, launch
+from app.settings import Settings
+from app.store import runs
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
+from app.store.models import Run
+from hypo_engine.config import Method
+from tests.app import arena
+
+
+@pytest.fixture
+def dataset_id(engine: Engine) -> int:
+    with write_session() as session:
+        return arena.add_dataset(session, "posts").id
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Ids that a broker took; each row must be there for others to read when its message is sent."""
+    ids: list[int] = []
+
+    def take(run_id: int) -> bool:
+        with read_session() as session:
+            assert runs.get(run_id, session=session).status is RunStatus.QUEUED
+        ids.append(run_id)
+        return True
+
+    monkeypatch.setattr(dispatch, "send_run", take)
+    return ids
+
+
+def count() -> int:
+    with read_session() as session:
+        return session.scalar(select(func.count()).select_from(Run)) or 0
+
+
+def stored(run_id: int) -> Run:
+    with read_session() as session:
+        return runs.get(run_id, session=session)
+
+
+def test_one_run_is_queued_and_sent_after_the_commit(dataset_id: int, sent: list[int]) -> None:
+    [run] = launch("dpo", dataset_id, {"beta": 0.2, "seed": 3}, name="  mine  ")
+    row = stored(run.id)
+    assert sent == [run.id]
+    assert row.sent_at is not None
+    assert (row.name, row.method, row.seed, row.twin_group) == ("mine", "dpo", 3, None)
+    assert row.config["beta"] == 0.2
+
+
+def test_twins_differ_in_the_method_alone(dataset_id: int, sent: list[int]) -> None:
+    dpo, hypo = launch(LaunchMethod.TWINS, dataset_id, {"seed": 3, "method": "ignored"}, name="pair")
+    assert (dpo.name, hypo.name) == ("pair · DPO", "pair · HyPO")
+    assert dpo.twin_group == hypo.twin_group is not None
+    assert {**dpo.config, "method": ""} == {**hypo.config, "method": ""}
+    assert (dpo.method, hypo.method) == ("dpo", "hypo")
+    assert sent == [dpo.id, hypo.id]
+
+
+def test_a_run_without_a_name_gets_one(dataset_id: int, sent: list[int]) -> None:
+    names = [run.name for run in launch("twins", dataset_id, {})]
+    assert names == ["DPO on posts", "HyPO on posts"]
+
+
+def test_a_clone_knows_its_parent(dataset_id: int, sent: list[int]) -> None:
+    [parent] = launch("hypo", dataset_id, {})
+    [child] = launch("hypo", dataset_id, {}, parent_id=parent.id)
+    assert stored(child.id).parent_id == parent.id
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "name", "field"),
+    [
+        ("ppo", {}, "", "method"),
+        ("dpo", {}, "x" * 101, "name"),
+        ("dpo", {"beta": 0}, "", "beta"),
+        ("dpo", {"beta": "much"}, "", "beta"),
+        ("twins", {"num_generations": 0}, "", "num_generations"),
+        ("hypo", {"no_such_option": 1}, "", "no_such_option"),
+        ("hypo", {"learning_rate": float("nan")}, "", "learning_rate"),
+    ],
+)
+def test_a_bad_launch_queues_nothing_and_names_the_field(
+    dataset_id: int, sent: list[int], method: str, values: dict[str, Any], name: str, field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        launch(method, dataset_id, values, name=name)
+    assert caught.value.field == field
+    assert (count(), sent) == (0, [])
+
+
+def test_every_bad_field_is_named() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_config({"beta": -1, "lora_r": -1})
+    assert "beta" in str(caught.value)
+    assert "lora_r" in str(caught.value)
+
+
+def test_an_unknown_dataset_queues_nothing(engine: Engine, sent: list[int]) -> None:
+    with pytest.raises(NotFound):
+        launch("twins", 4711, {})
+    assert (count(), sent) == (0, [])
+
+
+def test_without_a_broker_the_run_waits_in_the_database(dataset_id: int) -> None:
+    [run] = launch("dpo", dataset_id, {})
+    row = stored(run.id)
+    assert (row.status, row.sent_at) == (RunStatus.QUEUED, None)
+
+
+def test_a_broker_that_does_not_answer_fails_no_launch(
+    dataset_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Settings(broker_url="redis://127.0.0.1:1/0")
+    monkeypatch.setattr(dispatch, "get_settings", lambda: given)
+    [run] = launch("dpo", dataset_id, {})
+    assert stored(run.id).sent_at is None
+    assert not dispatch.send_comparison(1)
+
+
+def test_a_question_is_remembered_as_sent(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with write_session() as session:
+        comparison = arena.asked(session)
+    monkeypatch.setattr(dispatch, "send_comparison", lambda comparison_id: True)
+    launching.send_comparison(comparison.id)
+    with Session(engine) as session:
+        again = session.get(type(comparison), comparison.id)
+        assert again is not None
+        assert again.sent_at is not None
+
+
+def test_methods_of_a_launch() -> None:
+    assert LaunchMethod("hypo").methods == [Method.HYPO]
+    assert LaunchMethod.TWINS.methods == [Method.DPO, Method.HYPO]

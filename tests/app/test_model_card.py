@@ -1,0 +1,58 @@
+"""The model card: a YAML header the hub reads, what was measured, how to load it."""
+
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy.orm import Session
+
+from app.model_card import model_card
+from app.store.models import Run
+from tests.app import arena
+
+
+def card_of(run: Run, metrics: dict[str, float] | None = None) -> tuple[dict[str, Any], str]:
+    text = model_card(run, metrics or {}, step=12)
+    before, header, body = text.split("---\n", 2)
+    assert before == ""
+    return yaml.safe_load(header), body
+
+
+def test_a_card_of_an_adapter(session: Session) -> None:
+    run = arena.add_run(session, "hypo", name="My: run [1]", base_model="org/model")
+    header, body = card_of(run, {"eval_rewards/margins": 0.123456, "loss": 1.0, "eval_objective/kl": 2.0})
+    assert header["base_model"] == "org/model"
+    assert header["library_name"] == "peft"
+    assert {"hypo", "preference-tuning"} <= set(header["tags"])
+    assert "# My: run [1]" in body
+    assert "trained by HyPO for 12 steps" in body
+    assert run.dataset.name in body
+    assert run.dataset.sha256[:12] in body
+    assert "| `eval_rewards/margins` | 0.1235 |" in body
+    assert "| `eval_objective/kl` | 2 |" in body
+    assert "`loss`" not in body
+    assert "PeftModel.from_pretrained" in body
+
+
+def test_a_card_holds_the_whole_configuration(session: Session) -> None:
+    run = arena.add_run(session, "dpo")
+    _, body = card_of(run)
+    written = body.split("```yaml\n")[1].split("```")[0]
+    assert yaml.safe_load(written) == run.config
+    assert "Nothing was evaluated." in body
+
+
+def test_the_demo_model_is_not_a_hub_id(session: Session) -> None:
+    header, body = card_of(arena.add_run(session, "dpo", base_model="demo"))
+    assert "base_model" not in header
+    assert "SmolLM2-135M-Instruct" in body
+
+
+@pytest.mark.parametrize("rank", [0])
+def test_full_weights_are_not_called_an_adapter(session: Session, rank: int) -> None:
+    run = arena.add_run(session, "dpo", base_model="org/model")
+    run.config = {**run.config, "lora_r": rank}
+    header, body = card_of(run)
+    assert header["library_name"] == "transformers"
+    assert "A full set of weights" in body
+    assert "AutoModelForCausalLM.from_pretrained(FOLDER)" in body
