@@ -103,7 +103,7 @@ def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Htm
     note = Markup("")
     if counter is None:
         note = Markup('<p class="hy-note">{}</p>').format(
-            "Token counts appear once the demo model is unpacked (by `hypo up` or a first run on it)."
+            "Token counts appear once the demo model is unpacked, which its first use does."
         )
     blocks = (
         _pair(
@@ -169,16 +169,14 @@ def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
     rows = [[f"{line.row:,}", line.reason] for line in lines]
     if not rows:
         return widgets.notice("Every row became a pair.", "good")
-    return widgets.table(
-        ["Row", "Why it was left out"], rows, caption="Rows left out", numeric=(0,), stack=False
-    )
+    return widgets.table(["Row", "Why it was left out"], rows, caption="Rows left out", stack=False)
 
 
 def look(found: FileLook) -> Html:
     """What a chosen file looks like, before it is added."""
     if found.format is None:
         return widgets.notice(
-            "The format is not recognised. Say below which columns hold the prompt and the answers.",
+            "The format is not recognised. Choose the columns of the prompt and the answers.",
             "warning",
         )
     kept = [row for row in found.preview if isinstance(row, Kept)]
@@ -212,7 +210,7 @@ def preflight(found: Preflight) -> Html:
             "Distinct prompts": f"{found.prompts:,}{scope}",
             "Repeated pairs": f"{found.duplicates:,}",
             "Contradictory pairs": f"{found.contradictions:,}",
-            "Right by length alone": rule,
+            "Longer answer is chosen": rule,
         }
     )
     notices = [widgets.notice(words, "warning") for words in _worries(found)]
