@@ -130,7 +130,8 @@ class Tokenization:
         """At most ``limit`` ids: the left goes, a beginning-of-sequence token stays."""
         if len(ids) <= limit:
             return ids
-        if limit > 1 and ids[0] == self.tokenizer.bos_token_id and not self.tokenizer.chat_template:
+        bos = self.tokenizer.bos_token_id
+        if limit > 1 and ids[0] == bos and ids.count(bos) == 1:  # more often, it opens turns
             return [ids[0], *ids[len(ids) - limit + 1 :]]
         return ids[len(ids) - limit :]
 

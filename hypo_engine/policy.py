@@ -64,7 +64,9 @@ class _Checkpointed:
 
     def __init__(self, model: Any) -> None:
         self._model, self.device = model, model.device
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # the first is the second's new name in transformers
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
 
     def __call__(self, **inputs: Any) -> Any:
         if not torch.is_grad_enabled():
