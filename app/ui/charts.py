@@ -101,16 +101,17 @@ def _traces(one: Series) -> list[dict[str, Any]]:
     points = thin(one.points, MAX_POINTS)
     x = [p[0] for p in points]
     y = [p[1] if math.isfinite(p[1]) else None for p in points]
+    dash = look.dashes[one.shade % len(look.dashes)]
     base: dict[str, Any] = {"type": "scatter", "x": x, "name": one.label}
     if one.held_out:
         marker = {"symbol": f"{look.symbol}-open", "size": 7, "color": tint, "line": {"width": 2}}
         trace = {**base, "y": y, "mode": "lines+markers", "marker": marker}
-        trace["line"] = {"color": tint, "width": 1.2, "dash": look.dash}
+        trace["line"] = {"color": tint, "width": 1.2, "dash": dash}
         if one.errors is not None and len(one.errors) == len(points):
             bars = [e if math.isfinite(e) else 0 for e in one.errors]
             trace["error_y"] = {"type": "data", "array": bars, "color": tint, "thickness": 1.2, "width": 3}
         return [trace]
-    line = {"color": tint, "width": 2, "dash": look.dash}
+    line = {"color": tint, "width": 2, "dash": dash}
     marker = {"symbol": look.symbol, "size": 6, "color": tint}
     mode = "lines+markers" if len(points) < 12 else "lines"
     if not one.smooth or len(points) < SMOOTH_FROM:
@@ -150,17 +151,31 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
 
 def legend(entries: Iterable[tuple[str, str, int]], *, held_out: bool = True) -> Html:
     """One key for all charts of a panel; entries are (label, method, shade)."""
-    items = [
-        Markup('<li><span class="hy-key hy-dash-{}" style="--key:var(--hy-{})"></span>{}</li>').format(
-            role(method).dash, colour(method, shade)[1:], label
-        )
-        for label, method, shade in entries
-    ]
+    items = [Markup("<li>{}{}</li>").format(_key(method, shade), label) for label, method, shade in entries]
     if held_out:
         items.append(
             Markup('<li class="hy-note"><span class="hy-ring"></span>measured on held-out data</li>')
         )
     return Markup('<ul class="hy-legend">{}</ul>').format(join(items))
+
+
+_STROKES: Final = {
+    "solid": "",
+    "dash": "7 5",
+    "dot": "2 4",
+    "dashdot": "7 4 2 4",
+    "longdash": "11 5",
+    "longdashdot": "11 4 2 4",
+}
+
+
+def _key(method: str, shade: int) -> Html:
+    """A piece of a run's line."""
+    dash = role(method).dashes[shade % len(role(method).dashes)]
+    return Markup(
+        '<svg class="hy-key" viewBox="0 0 30 4" aria-hidden="true"><line x1="0" y1="2" x2="30" y2="2" '
+        'stroke="var(--hy-{})" stroke-width="3" stroke-dasharray="{}"/></svg>'
+    ).format(colour(method, shade)[1:], _STROKES[dash])
 
 
 def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTML:

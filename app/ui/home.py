@@ -1,7 +1,161 @@
-import gradio as gr
+"""The front page: what to do next, and what is going on."""
 
-from app.ui import widgets
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from app.store import conversations, datasets, labels, runs, workers
+from app.store.db import read_session
+from app.store.enums import RunStatus
+from app.store.models import Run
+from app.ui import runs as runs_page
+from app.ui import runview, widgets
+from app.ui.widgets import Html
+
+SECONDS = 2.0
+RECENT = 6
 
 
 def build() -> None:
-    gr.HTML(widgets.page_header("home", "Being built."))
+    """Layout, then wiring."""
+    gr.HTML(
+        widgets.page_header(
+            "HyPO Studio",
+            "Train a model on preferences with DPO and HyPO, then judge blind which one answers better.",
+        )
+    )
+    steps, now, recent, seen = gr.HTML(), gr.HTML(), gr.HTML(), gr.State("")
+    shown = [steps, now, recent, seen]
+    widgets.on_load(refresh, seen, shown)
+    widgets.poll(SECONDS, refresh, seen, shown)
+
+
+def refresh(seen: str) -> tuple[Any, ...]:
+    """The whole page, where it is another than the one seen."""
+    with read_session() as session:
+        pieces = (three_steps(session=session), activity(session=session), results(session=session))
+    now = "".join(pieces)
+    if now == seen:
+        return tuple(gr.skip() for _ in range(4))
+    return (*pieces, now)
+
+
+def three_steps(*, session: Session) -> Html:
+    """Bring data, launch, compare: each with how far one is and what comes next."""
+    known = datasets.find(session=session, limit=1000)
+    counts = runs.count_by_status(session=session)
+    finished, votes = counts.get(RunStatus.FINISHED, 0), sum(labels.count(session=session).values())
+    asked = conversations.count(session=session)
+    done = (bool(known), finished > 0, votes > 0)
+    following = done.index(False) if False in done else None
+    steps = [
+        (
+            "Bring preference pairs",
+            "A prompt with a better and a worse answer: a file, a dataset of the hub, or the demo.",
+            widgets.count(len(known), "dataset version") if known else "Nothing here yet",
+            ("Datasets", "datasets"),
+        ),
+        (
+            "Launch DPO and HyPO",
+            "Twins share data, order, seed and budget, so that only the method differs.",
+            f"{widgets.count(sum(counts.values()), 'run')}, {finished} finished" if counts else "No runs yet",
+            ("Launch", "launch"),
+        ),
+        (
+            "Compare and vote",
+            "Ask all of them the same question, blind, and say which answer is best.",
+            f"{widgets.count(asked, 'question')}, {widgets.count(votes, 'vote')}"
+            if asked
+            else "No votes yet",
+            ("Compare", "compare"),
+        ),
+    ]
+    cards = [
+        Markup(
+            '<li class="hy-step{}"><span class="hy-count" aria-hidden="true">{}</span><h2>{}</h2><p>{}</p>'
+            '<footer><span class="hy-note">{}</span>{}</footer></li>'
+        ).format(
+            " hy-next" if following == i else " hy-done" if done[i] else "",
+            "✓" if done[i] else i + 1,
+            title,
+            text,
+            state,
+            widgets.link_button(label, page, primary=following == i),
+        )
+        for i, (title, text, state, (label, page)) in enumerate(steps)
+    ]
+    return Markup('<ol class="hy-steps">{}</ol>').format(widgets.join(cards))
+
+
+def activity(*, session: Session) -> Html:
+    """What runs, what waits, and who works."""
+    running = runs.find(session=session, status=RunStatus.RUNNING)
+    queued = list(reversed(runs.find(session=session, status=RunStatus.QUEUED)))
+    pieces = []
+    if running or queued:
+        rows = [_row(run, session) for run in [*running, *queued[:RECENT]]]
+        more = f"and {len(queued) - RECENT} more" if len(queued) > RECENT else ""
+        table = widgets.table(
+            ["Run", "Method", "State", "Progress"], rows, caption="Runs in progress and waiting"
+        )
+        pieces.append(widgets.section("Going on now", table, more))
+    pieces.append(widgets.section("Workers", _workers(waiting=bool(queued), session=session)))
+    return widgets.join(pieces)
+
+
+def _row(run: Run, session: Session) -> tuple[object, ...]:
+    return (
+        widgets.link(run.name, "run", id=run.id),
+        widgets.method_badge(run.method),
+        widgets.status_badge(run.status),
+        runs_page.progress(run, session=session),
+    )
+
+
+def _workers(*, waiting: bool, session: Session) -> Html:
+    present = workers.present(session=session)
+    pieces = []
+    for queue, work in (("train", "trains runs"), ("generate", "answers on the compare page")):
+        if not any(queue in worker.queues.split(",") for worker in present):
+            urgent = waiting and queue == "train"
+            text = Markup("Nobody {}. {}").format(work, runview.no_worker(queue))
+            pieces.append(widgets.notice(text, "warning" if urgent else "info"))
+    items = [
+        Markup(
+            "<li><i class='hy-dot' aria-hidden='true'></i><b>{}</b> <span class='hy-note'>{}</span></li>"
+        ).format(
+            " and ".join(worker.queues.split(",")),
+            " · ".join(filter(None, [worker.device, worker.id])),
+        )
+        for worker in present
+    ]
+    if items:
+        pieces.insert(0, Markup('<ul class="hy-workers">{}</ul>').format(widgets.join(items)))
+    return widgets.join(pieces)
+
+
+def results(*, session: Session) -> Html:
+    """The runs that ended last, with what they reached on held-out pairs."""
+    ended = [run for run in runs.find(session=session, limit=60) if run.status.is_over][:RECENT]
+    if not ended:
+        return widgets.NOTHING
+    rows = []
+    for run in ended:
+        last = runs.final_metrics(run.id, session=session)
+        accuracy = last.get("eval_rewards/accuracies")
+        rows.append(
+            (
+                widgets.link(run.name, "run", id=run.id),
+                widgets.method_badge(run.method),
+                widgets.status_badge(run.status),
+                "–" if accuracy is None else f"{accuracy:.0%}",
+                widgets.number(last.get("eval_rewards/margins"), 2),
+                widgets.number(last.get("eval_objective/kl"), 2),
+                widgets.ago(run.finished_at),
+            )
+        )
+    headers = ["Run", "Method", "State", "Held-out accuracy", "Margin", "KL to reference", "Ended"]
+    table = widgets.table(headers, rows, caption="Latest results", numeric=(3, 4, 5))
+    return widgets.section("Latest results", table, widgets.link("all runs", "runs"))

@@ -1,7 +1,373 @@
-import gradio as gr
+"""The launch page: the form, the same as YAML and command, and what is wrong before anything is queued."""
 
-from app.ui import widgets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from app.errors import AppError, InvalidInput, NotFound
+from app.launch import LaunchMethod, launch
+from app.presets import PRESETS
+from app.store import datasets, runs, workers
+from app.store.db import read_session
+from app.store.models import Dataset, Run
+from app.ui import form, runview, widgets
+from app.ui.commands import DEFAULTS, from_yaml, launch_command, to_yaml
+from app.ui.form import Form
+from app.ui.widgets import Html
+from hypo_engine.config import TrainConfig
+
+METHODS = [("DPO", "dpo"), ("HyPO", "hypo"), ("Twins: both, to compare", "twins")]
+FIELDS = ["model_name_or_path", *form.names()]
+MAX_YAML_BYTES = 100_000
 
 
 def build() -> None:
-    gr.HTML(widgets.page_header("launch", "Being built."))
+    """Layout, then wiring."""
+    gr.HTML(
+        widgets.page_header(
+            "Launch a run",
+            "DPO learns from the pairs alone; HyPO also samples from the model and pays for drifting away.",
+        )
+    )
+    notice = gr.HTML()
+    fields = Form()
+    with gr.Row(elem_classes="hy-launch"):
+        with gr.Column(scale=3, min_width=340):
+            with gr.Group(elem_classes="hy-panel"):
+                with gr.Row(elem_classes="hy-grid hy-two"):
+                    with gr.Column(min_width=260, elem_classes="hy-field"):
+                        dataset = gr.Dropdown(
+                            [], label="Dataset", info="What it learns from.", elem_id="field-dataset"
+                        )
+                        dataset_message = gr.HTML(visible=False)
+                    with gr.Column(min_width=260, elem_classes="hy-field"):
+                        model = gr.Dropdown(
+                            ["demo"],
+                            value="demo",
+                            label=TrainConfig.model_fields["model_name_or_path"].title,
+                            info=form.help_text("model_name_or_path"),
+                            allow_custom_value=True,
+                            elem_id="field-model_name_or_path",
+                        )
+                        fields.add("model_name_or_path", model)
+                method = gr.Radio(
+                    METHODS,
+                    value="twins",
+                    label="Method",
+                    info="Twins are a DPO and a HyPO run on the same data, order, seed and budget.",
+                    elem_id="field-method",
+                )
+            with gr.Group(elem_classes="hy-panel"):
+                preset = gr.Radio(
+                    [(preset.title, name) for name, preset in PRESETS.items()],
+                    value=None,
+                    label="Start from a preset",
+                    info="Starting points by task, this project's own choice; every value can be changed.",
+                    elem_id="field-preset",
+                )
+                about = gr.HTML(elem_classes="hy-about")
+                fields.front()
+            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                fields.advanced()
+            name = gr.Textbox(
+                label="Name", info="What to call it; made up when empty.", max_lines=1, elem_id="field-name"
+            )
+            name_message = gr.HTML(visible=False)
+        with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
+            summary = gr.HTML()
+            go = gr.Button("Launch", variant="primary", size="lg", elem_id="launch")
+            outcome = gr.HTML()
+            command = gr.Code(label="The same as a command", interactive=False)
+            with gr.Accordion("The same as YAML", open=False):
+                yaml = gr.Code(language="yaml", interactive=False, show_label=False, max_lines=24)
+            with gr.Accordion("Load YAML", open=False, elem_id="load-yaml"):
+                pasted = gr.Textbox(
+                    label="Paste", lines=5, max_lines=12, placeholder="beta: 0.05\nmax_steps: 200"
+                )
+                with gr.Row(elem_classes="hy-buttons"):
+                    take = gr.Button("Fill the form", size="md", scale=0, min_width=130)
+                    upload = gr.UploadButton("Open a file", file_types=[".yaml", ".yml"], size="md", scale=0)
+                yaml_message = gr.HTML()
+            reset = gr.Button("Reset to defaults", size="sm", scale=0, min_width=150)
+    parent = gr.State(None)
+    draft = gr.BrowserState({}, storage_key="hypo-launch", secret="hypo-launch")
+
+    # wiring
+    knobs = [fields.inputs[field] for field in FIELDS]
+    given = [dataset, method, name, *knobs]
+    told = [dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
+    seen = [summary, command, yaml, draft, go, *told]
+    quiet: dict[str, Any] = {**widgets.QUIET, "trigger_mode": "always_last"}
+
+    def then_preview(event: Any) -> None:
+        event.then(preview, given, seen, **widgets.QUIET)
+
+    then_preview(
+        widgets.on_load(
+            open_page, draft, [notice, dataset, method, name, parent, outcome, preset, about, *knobs]
+        )
+    )
+    widgets.poll(5, worker_notice, None, notice)
+    gr.on([component.input for component in given], preview, given, seen, **quiet)
+    then_preview(preset.input(use_preset, preset, [about, *knobs], **widgets.QUIET))
+    filled = [dataset, method, name, yaml_message, *knobs]
+    then_preview(take.click(fill, [pasted, dataset, method, name, *knobs], filled, **widgets.QUIET))
+    then_preview(
+        upload.upload(fill_from_file, [upload, dataset, method, name, *knobs], filled, **widgets.QUIET)
+    )
+    then_preview(reset.click(defaults, None, [preset, about, method, name, parent, *knobs], **widgets.QUIET))
+    launched = go.click(
+        launch_runs, [parent, *given], [outcome, go, *told], trigger_mode="once", api_visibility="private"
+    )
+    launched.then(None, outcome, None, js=_FOLLOW)
+
+
+_FOLLOW = """(html) => {
+  const next = (html || '').match(/data-next="([^"]+)"/);
+  if (next) window.location.href = next[1];
+}"""
+
+
+# --- handlers --------------------------------------------------------------------------------
+
+
+def dataset_choices() -> list[tuple[str, int]]:
+    """Datasets that can be trained on, newest first."""
+    with read_session() as session:
+        return [(_dataset_name(found), found.id) for found in datasets.find(session=session)]
+
+
+def _dataset_name(dataset: Dataset) -> str:
+    return f"{dataset.name} v{dataset.version} ({widgets.count(dataset.rows, 'pair')})"
+
+
+def worker_notice() -> Html:
+    """A warning where a launched run would wait for ever."""
+    with read_session() as session:
+        present = workers.present(session=session, queue="train")
+    if present:
+        return widgets.NOTHING
+    return widgets.notice(
+        Markup("{} Runs launched now wait in the queue.").format(runview.no_worker()), "warning"
+    )
+
+
+def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> tuple[Any, ...]:
+    """The form as it was left, or as the address says: `?clone=RUN` or `?dataset=ID`."""
+    choices = dataset_choices()
+    values, chosen = dict(DEFAULTS), dict(draft or {})
+    values |= {k: v for k, v in (chosen.get("values") or {}).items() if k in DEFAULTS}
+    method, name, dataset_id = chosen.get("method", "twins"), chosen.get("name", ""), chosen.get("dataset")
+    parent, said = None, widgets.NOTHING
+    source, problem = _cloned(request)
+    if source is not None:
+        values = {**DEFAULTS, **{k: v for k, v in source.config.items() if k in DEFAULTS}}
+        method, name, dataset_id, parent = source.method, source.name, source.dataset_id, source.id
+        said = widgets.notice(
+            Markup("A copy of {}; change what you like.").format(
+                widgets.link(f"run {source.id}, {source.name}", "run", id=source.id)
+            )
+        )
+    elif problem:
+        said = widgets.notice(problem, "warning")
+    asked = widgets.query_ids(request, "dataset")
+    dataset_id = asked[0] if asked else dataset_id
+    known = [identity for _, identity in choices]
+    dataset_id = dataset_id if dataset_id in known else (known[0] if known else None)
+    return (
+        worker_notice(),
+        gr.update(choices=choices, value=dataset_id),
+        method if method in list(LaunchMethod) else "twins",
+        name,
+        parent,
+        said,
+        None,
+        widgets.NOTHING,
+        gr.update(choices=_model_choices(), value=values["model_name_or_path"]),
+        *(values[field] for field in FIELDS[1:]),
+    )
+
+
+def _model_choices() -> list[str]:
+    with read_session() as session:
+        used = [run.base_model for run in runs.find(session=session, limit=50)]
+    return list(dict.fromkeys(["demo", *used]))
+
+
+def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:
+    wanted = widgets.query_ids(request, "clone")
+    if not wanted:
+        return None, ""
+    try:
+        with read_session() as session:
+            return runs.get(wanted[0], session=session), ""
+    except NotFound:
+        return None, f"There is no run {wanted[0]} to clone; the form has its defaults."
+
+
+def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tuple[Any, ...]:
+    """What the form says as summary, command and YAML, what is wrong with it, and the draft to keep."""
+    raw = _raw(values)
+    errors = form.check(raw, method)
+    tidy = raw if errors else TrainConfig.model_validate({**raw, "method": "hypo"}).model_dump(mode="json")
+    dataset = _find_dataset(dataset_id)
+    reference = f"{dataset.name}@{dataset.version}" if dataset else ""
+    return (
+        _summary(tidy, method, dataset, errors),
+        launch_command(method, reference, tidy, name=name or ""),
+        to_yaml(tidy, method=method, dataset=reference, name=name or ""),
+        {"dataset": dataset_id, "method": method, "name": name, "values": raw},
+        gr.update(interactive=True, value="Launch both" if method == "twins" else "Launch"),
+        *_messages({**errors, **_name_error(name)}),
+    )
+
+
+def use_preset(chosen: str | None) -> tuple[Any, ...]:
+    """Fill the form with a preset; the base model stays."""
+    preset = PRESETS.get(chosen or "")
+    if preset is None:
+        return tuple(gr.skip() for _ in range(1 + len(FIELDS)))
+    values = {**DEFAULTS, **preset.values}
+    about = Markup('<p class="hy-note">{}</p>').format(preset.description)
+    return about, gr.skip(), *(values[field] for field in FIELDS[1:])
+
+
+def defaults() -> tuple[Any, ...]:
+    """The form as it is on the first visit."""
+    return None, widgets.NOTHING, "twins", "", None, *(DEFAULTS[field] for field in FIELDS)
+
+
+def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any) -> tuple[Any, ...]:
+    """Fill the form from YAML; what the YAML does not name stays as it is."""
+    try:
+        loaded = from_yaml(text or "")
+        method = str(loaded.pop("method", method))
+        if method not in list(LaunchMethod):
+            raise InvalidInput(f"method must be dpo, hypo or twins, not {method!r}.", field="method")
+        reference = loaded.pop("dataset", None)
+        if reference is not None:
+            with read_session() as session:
+                dataset_id = datasets.resolve(str(reference), session=session).id
+    except AppError as error:
+        return (
+            *(gr.skip() for _ in range(3)),
+            widgets.error_banner(str(error)),
+            *(gr.skip() for _ in FIELDS),
+        )
+    name = str(loaded.pop("name", name) or "")
+    merged = {**_raw(values), **loaded}
+    errors = form.check(merged, method)
+    said = widgets.notice(f"The form holds the YAML's {widgets.count(len(loaded), 'value')}.", "good")
+    if errors:
+        first, sentence = next(iter(errors.items()))
+        said = widgets.error_banner(f"{first}: {sentence}")
+        merged = {k: (v if k not in errors or _fits(k, v) else _raw(values)[k]) for k, v in merged.items()}
+    return dataset_id, method, name, said, *(merged[field] for field in FIELDS)
+
+
+def fill_from_file(path: str | None, *rest: Any) -> tuple[Any, ...]:
+    """Fill the form from a YAML file."""
+    try:
+        file = Path(path or "")
+        if file.stat().st_size > MAX_YAML_BYTES:
+            raise InvalidInput("This file is too large for a configuration.", field="yaml")
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, AppError) as error:
+        said = str(error) if isinstance(error, AppError) else "This file cannot be read as text."
+        return (*(gr.skip() for _ in range(3)), widgets.error_banner(said), *(gr.skip() for _ in FIELDS))
+    return fill(text, *rest)
+
+
+def launch_runs(
+    parent: int | None, dataset_id: int | None, method: str, name: str, *values: Any
+) -> tuple[Any, ...]:
+    """Check the form and queue what it describes; a bad value is told beside its field and queues nothing."""
+    raw = _raw(values)
+    errors = {**form.check(raw, method), **_name_error(name)}
+    if _find_dataset(dataset_id) is None:
+        errors["dataset"] = "Choose a dataset; the page Datasets brings one in."
+    if errors:
+        count = widgets.count(len(errors), "value")
+        said = widgets.error_banner(f"Nothing was queued: {count} to correct ({', '.join(errors)}).")
+        return said, gr.skip(), *_messages(errors)
+    try:
+        queued = launch(method, int(dataset_id or 0), raw, name=name or "", parent_id=parent)
+    except AppError as error:
+        return widgets.error_banner(str(error)), gr.skip(), *_messages({})
+    links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], " and ")
+    said = Markup(
+        '<div class="hy-notice hy-good" role="status" data-next="{}">Queued {}. Opening…</div>'
+    ).format(widgets.url("run", id=queued[-1].id), links)
+    return said, gr.update(interactive=False, value="Queued"), *_messages({})
+
+
+def _raw(values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a component can show a value at all, even a bad one."""
+    kind = TrainConfig.model_fields[name].annotation
+    if kind in (int, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return kind is str
+
+
+def _name_error(name: str | None) -> dict[str, str]:
+    return (
+        {"name": "The name has more than 100 characters; shorten it."}
+        if len((name or "").strip()) > 100
+        else {}
+    )
+
+
+def _messages(errors: Mapping[str, str]) -> list[Any]:
+    return [
+        gr.update(value=widgets.field_error(errors.get(field, "")), visible=field in errors)
+        for field in ("dataset", "name", *FIELDS)
+    ]
+
+
+def _find_dataset(dataset_id: int | None) -> Dataset | None:
+    if dataset_id is None:
+        return None
+    with read_session() as session:
+        try:
+            dataset = datasets.get(int(dataset_id), session=session)
+        except (NotFound, ValueError):
+            return None
+    return dataset if dataset.deleted_at is None else None
+
+
+def _summary(
+    values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]
+) -> Html:
+    """How much work this is, in a sentence."""
+    if dataset is None:
+        return widgets.empty_state(
+            "No dataset yet",
+            "A run learns from pairs of answers: a prompt, a chosen and a rejected one.",
+            widgets.link_button("Bring in a dataset", "datasets", primary=True),
+        )
+    if errors:
+        return widgets.notice(f"To correct first: {', '.join(errors)}.", "warning")
+    pairs = round(dataset.rows * (1 - dataset.held_out))
+    a_step = values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
+    steps = values["max_steps"]
+    if steps < 0:
+        steps = max(1, round(values["num_train_epochs"] * pairs / a_step))
+    passes = steps * a_step / pairs if pairs else 0.0
+    what = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run"}[method]
+    sampled = steps * a_step * values["num_generations"] if method != "dpo" else 0
+    own = f" HyPO samples {sampled:,} responses." if sampled else ""
+    return Markup('<p class="hy-summary"><b>{}</b> of {} on about {}, {} a step ({}).{}</p>').format(
+        what, widgets.count(steps, "step"), widgets.count(pairs, "pair"), a_step, _epochs(passes), own
+    )
+
+
+def _epochs(passes: float) -> str:
+    text = f"{passes:.2g}"
+    return f"{text} epoch" if text == "1" else f"{text} epochs"

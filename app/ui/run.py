@@ -71,7 +71,7 @@ def build() -> None:
             with gr.Tab("Log", id="log"):
                 log = gr.HTML()
             with gr.Tab("Configuration", id="config"):
-                command = gr.Code(label="Command", language="shell", interactive=False)
+                command = gr.Code(label="Command", interactive=False)
                 config = gr.HTML()
                 yaml = gr.Code(label="YAML", language="yaml", interactive=False)
     seen = gr.State(())

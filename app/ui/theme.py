@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.themes.utils import sizes
 
 STYLE_SHEET: Final = Path(__file__).with_name("style.css")
+SCRIPT: Final = Path(__file__).with_name("page.js")
 FRAME: Final = Path(__file__).with_name("frame.css")
 
 
@@ -19,14 +20,14 @@ FRAME: Final = Path(__file__).with_name("frame.css")
 class Role:
     """How one method looks everywhere: shades on light and dark ground, letter, line and marker.
 
-    The first shade is the method's colour; the others tell several runs of one method apart.
+    The first shade and dash are the method's own; the others tell several runs of one method apart.
     """
 
     label: str
     letter: str
     light: tuple[str, ...]
     dark: tuple[str, ...]
-    dash: str
+    dashes: tuple[str, ...]
     symbol: str
 
 
@@ -36,14 +37,24 @@ ROLES: Final = {
         "R",
         ("#5f6772", "#8b939e", "#3a4049"),
         ("#a9b1bc", "#7e8691", "#d3d9e1"),
-        "dot",
+        ("dot", "dot", "dot"),
         "diamond",
     ),
     "dpo": Role(
-        "DPO", "D", ("#c75300", "#e39a2d", "#8a3a00"), ("#f08a3c", "#f5c067", "#c9672a"), "dash", "square"
+        "DPO",
+        "D",
+        ("#c75300", "#e39a2d", "#8a3a00"),
+        ("#f08a3c", "#f5c067", "#c9672a"),
+        ("dash", "dashdot", "longdash"),
+        "square",
     ),
     "hypo": Role(
-        "HyPO", "H", ("#0068a8", "#3fa3d8", "#003d63"), ("#58b2ec", "#a5d8f7", "#2f86bf"), "solid", "circle"
+        "HyPO",
+        "H",
+        ("#0068a8", "#3fa3d8", "#003d63"),
+        ("#58b2ec", "#a5d8f7", "#2f86bf"),
+        ("solid", "longdashdot", "longdash"),
+        "circle",
     ),
 }
 
@@ -125,6 +136,7 @@ class Theme(gr.themes.Base):
             border_color_primary="*neutral_200",
             border_color_primary_dark="#333733",
             block_background_fill="*background_fill_primary",
+            block_background_fill_dark="*background_fill_primary",
             block_border_width="1px",
             block_shadow="none",
             block_label_text_weight="600",
@@ -193,4 +205,5 @@ def _variables(name: str, shades: tuple[str, ...]) -> str:
 
 def head() -> str:
     """What goes into the page's head as it stands: Gradio rewrites the selectors of its own `css`."""
-    return f"<style>{FRAME.read_text(encoding='utf-8')}</style>"
+    frame, script = FRAME.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
+    return f"<style>{frame}</style><script>{script}</script>"

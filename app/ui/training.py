@@ -185,7 +185,8 @@ def _step_time(runs: Sequence[Run], points: Points, shade: Mapping[int, int]) ->
         if training is not None or sampling is not None:
             rows.append((run, training or 0.0, sampling or 0.0))
     rows.reverse()
-    labels = [role(run.method).label if not shade[run.id] else f"#{run.id}" for run, _, _ in rows]
+    by_method = len({run.method for run in runs}) == len(runs)
+    labels = [role(run.method).label if by_method else f"run {run.id}" for run, _, _ in rows]
     tints = [colour(run.method, shade[run.id]) for run, _, _ in rows]
     figure = charts.figure(
         "time",
@@ -209,6 +210,7 @@ def _step_time(runs: Sequence[Run], points: Points, shade: Mapping[int, int]) ->
                 },
             },
         ]
+        figure["layout"]["yaxis"]["type"] = "category"
         figure["layout"] |= {"barmode": "stack", "hovermode": "closest", "bargap": 0.4}
     return figure
 

@@ -1,0 +1,23 @@
+// The boxes of the runs table. In scope: element, watch (see gr.HTML's js_on_load). The choice is kept here,
+// by run, so that a row that moves takes its tick along.
+const asked = new URLSearchParams(location.search).get('compare') || '';
+const picked = new Set(asked.split(',').filter(Boolean));
+
+const show = () => {
+  for (const box of element.querySelectorAll('input[data-run]')) box.checked = picked.has(box.dataset.run);
+};
+const tell = () => {
+  const field = document.querySelector('#runs-chosen textarea, #runs-chosen input');
+  if (!field) return setTimeout(tell, 80);
+  field.value = [...picked].join(',');
+  field.dispatchEvent(new Event('input', { bubbles: true }));
+};
+
+element.addEventListener('change', (event) => {
+  const run = event.target.dataset?.run;
+  if (!run) return;
+  event.target.checked ? picked.add(run) : picked.delete(run);
+  tell();
+});
+watch('value', show);
+show();
