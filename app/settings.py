@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(
         1024, ge=1, description="Largest dataset file taken, in MiB, unpacked size included."
     )
-    max_dataset_rows: int = Field(2_000_000, ge=1, description="Most rows one dataset may have.")
+    max_dataset_rows: int = Field(500_000, ge=1, description="Most rows one dataset may have.")
     max_prompt_chars: int = Field(
         32_000, ge=1, description="Longest question the compare page takes, in characters."
     )

@@ -28,7 +28,9 @@ def add_command(
     held_out: Annotated[float, typer.Option(help="Share of the prompts kept for evaluation.")] = 0.1,
     columns: Annotated[
         str | None,
-        typer.Option(help="For unknown formats: prompt=COLUMN,chosen=COLUMN,rejected=COLUMN."),
+        typer.Option(
+            help="For unknown formats: prompt=COLUMN,chosen=COLUMN,rejected=COLUMN; prompt is optional."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -58,9 +60,9 @@ def _mapping(columns: str | None) -> ColumnMapping | None:
     if columns is None:
         return None
     named = dict(part.partition("=")[::2] for part in columns.split(","))
-    if set(named) != {"prompt", "chosen", "rejected"}:
+    if not {"chosen", "rejected"} <= set(named) <= {"prompt", "chosen", "rejected"}:
         raise InvalidInput("--columns must be prompt=COLUMN,chosen=COLUMN,rejected=COLUMN.", field="columns")
-    return ColumnMapping(**named)
+    return ColumnMapping(named.get("prompt"), named["chosen"], named["rejected"])
 
 
 @cli.command("list")
