@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.store import runs
 from app.store.db import read_session
@@ -32,13 +32,14 @@ def follow(run_ids: Sequence[int], *, stopped: Callable[[], bool] = lambda: Fals
 
 def _bars() -> Progress:
     return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(bar_width=30),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[phase]}"),
+        TextColumn("{task.fields[phase]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         console=console,
         refresh_per_second=4,
+        expand=True,
     )
 
 
@@ -52,7 +53,7 @@ def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None
     if left is not None:
         phase += f", {left / 60:.1f} min left" if left > 90 else f", {left:.0f} s left"
     progress.update(
-        task, description=run.name[:28], completed=run.step, total=run.total_steps or None, phase=phase
+        task, description=run.name[:22], completed=run.step, total=run.total_steps or None, phase=phase
     )
     if run.status.is_over:
         progress.stop_task(task)
