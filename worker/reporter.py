@@ -24,12 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class StoreReporter:
-    """Writes the events of one claimed run; every write of state is guarded by the lease."""
+    """Writes the events of one claimed run; every write of state is guarded by the lease.
 
-    def __init__(self, run_id: int, lease_id: str, lost: threading.Event) -> None:
+    Args:
+        lost: set when the lease is gone.
+        keep_all: whether a checkpoint leaves the earlier ones of the run in place.
+    """
+
+    def __init__(self, run_id: int, lease_id: str, lost: threading.Event, *, keep_all: bool = True) -> None:
         self._run_id = run_id
         self._lease_id = lease_id
         self._lost = lost
+        self._keep_all = keep_all
         self._asked_at = 0.0
         self._wish = Wish.CONTINUE
         self._sampled: set[tuple[GenerationKind, int]] = set()
@@ -59,10 +65,24 @@ class StoreReporter:
         self._sampled |= new
 
     def checkpoint(self, step: int, path: str) -> None:
+        if self._lost.is_set():
+            return
         folder = Path(path)
         key = f"runs/{self._run_id}/{folder.name}"
         artifacts.save_folder(folder, key)
         self._write(lambda session: runs.add_checkpoint(self._run_id, session=session, step=step, path=key))
+        if not self._keep_all:
+            self._forget_before(step)
+
+    def _forget_before(self, step: int) -> None:
+        earlier: list[str] = []
+
+        def write(session: Session) -> None:
+            earlier[:] = runs.forget_checkpoints_before(self._run_id, session=session, step=step)
+
+        self._write(write)
+        for key in earlier:
+            artifacts.delete_folder(key)
 
     def log(self, level: LogLevel, message: str) -> None:
         self._write(

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import shutil
 import traceback
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def train_run(run_id: int, *, worker: str) -> None:
             return runs.renew(run_id, lease_id, session=session, lease_seconds=settings.lease_seconds)
 
     with LeaseHolder(renew, settings.lease_seconds) as lease:
-        reporter = StoreReporter(run_id, lease_id, lease.lost)
+        keep_all = bool(run.config.get("save_steps"))
+        reporter = StoreReporter(run_id, lease_id, lease.lost, keep_all=keep_all)
         try:
             _train(run, reporter)
         except Interrupted as interrupted:
@@ -49,6 +51,7 @@ def train_run(run_id: int, *, worker: str) -> None:
             _fail(run_id, lease_id, error)
         else:
             patiently(lambda session: _finish(session, run_id, lease_id))
+    _clean_up(run_id)
 
 
 def _finish(session: Session, run_id: int, lease_id: str) -> None:
@@ -62,9 +65,9 @@ def _train(run: Run, reporter: StoreReporter) -> None:
     with read_session() as session:
         pairs = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.TRAIN))
         held_out = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.HELD_OUT))
-    output = settings.work_dir / f"run-{run.id}"
+    output = _scratch(run.id)
     _bring_back_checkpoint(run.id, output)
-    train(
+    result = train(
         config,
         pairs,
         eval_pairs=held_out,
@@ -74,6 +77,26 @@ def _train(run: Run, reporter: StoreReporter) -> None:
         models_dir=settings.models_dir,
         cache_dir=settings.cache_dir,
     )
+    if _last_step(run.id) != result.steps:  # an attempt before this one died while it stored its last one
+        reporter.checkpoint(result.steps, str(result.checkpoint_dir))
+
+
+def _last_step(run_id: int) -> int | None:
+    with read_session() as session:
+        checkpoint = runs.last_checkpoint(run_id, session=session)
+    return None if checkpoint is None else checkpoint.step
+
+
+def _scratch(run_id: int) -> Path:
+    return get_settings().work_dir / f"run-{run_id}"
+
+
+def _clean_up(run_id: int) -> None:
+    """Delete the scratch of a run that is over; what lasts is in the artifacts."""
+    with read_session() as session:
+        over = runs.get(run_id, session=session).status.is_over
+    if over:
+        shutil.rmtree(_scratch(run_id), ignore_errors=True)
 
 
 def _bring_back_checkpoint(run_id: int, output: Path) -> None:

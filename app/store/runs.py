@@ -319,6 +319,14 @@ def add_checkpoint(run_id: int, *, session: Session, step: int, path: str) -> No
     session.add(Checkpoint(run_id=run_id, step=step, path=path))
 
 
+def forget_checkpoints_before(run_id: int, *, session: Session, step: int) -> list[str]:
+    """Drop the checkpoints of earlier steps; returns their paths, for the caller to delete."""
+    earlier = (Checkpoint.run_id == run_id, Checkpoint.step < step)
+    paths = list(session.scalars(select(Checkpoint.path).where(*earlier)))
+    session.execute(delete(Checkpoint).where(*earlier))
+    return paths
+
+
 def checkpoints(run_id: int, *, session: Session) -> Sequence[Checkpoint]:
     """A run's checkpoints, oldest first."""
     return session.scalars(

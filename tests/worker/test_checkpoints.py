@@ -1,0 +1,86 @@
+"""Checkpoints of a run in the artifacts: which are kept, and that none is missing at the end."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from app import artifacts
+from app.settings import Settings
+from app.store import runs
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
+from app.store.models import utcnow
+from tests.worker.conftest import Launcher
+from worker.reporter import StoreReporter
+from worker.training import train_run
+
+
+def steps(run_id: int) -> list[int]:
+    with read_session() as session:
+        return [checkpoint.step for checkpoint in runs.checkpoints(run_id, session=session)]
+
+
+def stored_folders(run_id: int, home: Settings) -> list[str]:
+    return sorted(path.name for path in (Path(home.artifacts) / f"runs/{run_id}").iterdir())
+
+
+def saved(tmp_path: Path, step: int) -> str:
+    folder = tmp_path / f"checkpoint-{step:06d}"
+    folder.mkdir()
+    (folder / "state.json").write_text(str(step))
+    return str(folder)
+
+
+@pytest.mark.parametrize(("keep_all", "kept"), [(True, [5, 10]), (False, [10])])
+def test_only_the_last_is_kept_unless_all_are_wanted(
+    launch_tiny: Launcher, home: Settings, tmp_path: Path, keep_all: bool, kept: list[int]
+) -> None:
+    [run_id] = launch_tiny()
+    reporter = StoreReporter(run_id, "lease", threading.Event(), keep_all=keep_all)
+    for step in (5, 10):
+        reporter.checkpoint(step, saved(tmp_path, step))
+    assert steps(run_id) == kept
+    assert stored_folders(run_id, home) == [f"checkpoint-{step:06d}" for step in kept]
+
+
+def test_who_lost_the_lease_stores_no_files(launch_tiny: Launcher, home: Settings, tmp_path: Path) -> None:
+    [run_id] = launch_tiny()
+    lost = threading.Event()
+    lost.set()
+    StoreReporter(run_id, "lease", lost).checkpoint(5, saved(tmp_path, 5))
+    assert steps(run_id) == []
+    assert not (Path(home.artifacts) / f"runs/{run_id}").exists()
+
+
+def test_a_death_while_the_last_one_was_stored_loses_it_not(
+    launch_tiny: Launcher, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [run_id] = launch_tiny()
+
+    class Death(BaseException):
+        """What no handler sees, as a SIGKILL."""
+
+    def die(folder: Path, key: str) -> None:
+        raise Death
+
+    with monkeypatch.context() as patched:
+        patched.setattr(artifacts, "save_folder", die)
+        with pytest.raises(Death):
+            train_run(run_id, worker="here:1:train")
+    with write_session() as session:
+        run = runs.get(run_id, session=session)
+        assert run.status is RunStatus.RUNNING
+        run.status, run.lease_id, run.lease_until = RunStatus.QUEUED, None, utcnow()
+    train_run(run_id, worker="here:2:train")
+    with read_session() as session:
+        assert runs.get(run_id, session=session).status is RunStatus.FINISHED
+    assert steps(run_id) == [2]
+    assert stored_folders(run_id, home) == ["checkpoint-000002"]
+
+
+def test_a_run_that_is_over_leaves_no_scratch(launch_tiny: Launcher, home: Settings) -> None:
+    [run_id] = launch_tiny()
+    train_run(run_id, worker="here:1:train")
+    assert stored_folders(run_id, home) == ["checkpoint-000002"]
+    assert list(home.work_dir.iterdir()) == []
