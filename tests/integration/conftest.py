@@ -1,0 +1,80 @@
+"""A cluster of one test's own, on SQLite or PostgreSQL, with short leases; and runs small enough for it."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app import migrate
+from app.imports import add_dataset
+from app.launch import launch
+from app.settings import get_settings
+from app.store import db
+from app.store.db import write_session
+from tests.integration.cluster import Broker, Cluster
+from tests.tiny_model import write_tiny_model
+from tests.worker.conftest import TINY_RUN
+
+LaunchTiny = Callable[..., list[int]]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def database() -> str:
+    """Which database a test's cluster has; a test may parametrize it."""
+    return "sqlite"
+
+
+@pytest.fixture
+def cluster(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Cluster]:
+    broker = Broker(tmp_path / "broker")
+    environment = {
+        "HYPO_HOME": str(tmp_path / "home"),
+        "HYPO_BROKER_URL": broker.url,
+        "HYPO_LEASE_SECONDS": "3",
+        "HYPO_RESEND_SECONDS": "2",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    if database == "postgresql":
+        environment["HYPO_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    if database == "postgresql":
+        with db.get_engine().begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    migrate.upgrade()
+    cluster = Cluster(tmp_path, broker)
+    try:
+        broker.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        db.get_engine().dispose()
+        get_settings.cache_clear()
+
+
+@pytest.fixture
+def launch_tiny(cluster: Cluster, tiny_model: Path, tmp_path: Path) -> LaunchTiny:
+    """Launches runs on a tiny model and two dozen pairs; returns their ids."""
+    rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    with write_session() as session:
+        dataset_id = add_dataset(session=session, path=path, name="tiny", held_out=0.3).id
+
+    def launch_runs(method: str = "dpo", **values: object) -> list[int]:
+        given = {"model_name_or_path": str(tiny_model), **TINY_RUN, **values}
+        return [run.id for run in launch(method, dataset_id, given)]
+
+    return launch_runs
