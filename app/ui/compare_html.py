@@ -1,0 +1,296 @@
+"""The compare page's pieces of HTML: answers, where they depart from the reference, earlier turns, votes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from app.store.enums import Choice, GenerationStatus
+from app.store.labels import LETTERS
+from app.store.models import Contender, Generation, Label
+from app.ui import widgets
+from app.ui.compare_state import RecentConversation, Turn, View
+from app.ui.widgets import Html
+
+STRONGEST_RATIO = 3.0
+"""A log-ratio, in nats, from which on a token has the full colour."""
+
+WAITING = {GenerationStatus.QUEUED: "waiting for a worker", GenerationStatus.RUNNING: "writing"}
+
+
+def letter(position: int) -> Html:
+    return Markup('<b class="hy-letter">{}</b>').format(LETTERS[position])
+
+
+def who(view: View, position: int) -> Html:
+    """The letter of a side and, once it may be seen, who it is."""
+    contender = view.contenders[position]
+    if view.hidden:
+        return Markup('<span class="hy-who">{}<span class="hy-note">name hidden</span></span>').format(
+            letter(position)
+        )
+    return Markup('<span class="hy-who">{}{}{}</span>').format(
+        letter(position), widgets.method_badge(contender.method, contender.name), _origin(contender)
+    )
+
+
+def _origin(contender: Contender) -> Html:
+    if contender.run_id is None:
+        gone = "" if contender.method == "reference" else "run deleted"
+        return Markup('<small class="hy-note">{}</small>').format(gone or contender.base_model)
+    return Markup('<small class="hy-note">{}</small>').format(
+        widgets.link(f"run #{contender.run_id}", "run", id=contender.run_id)
+    )
+
+
+def panel(view: View, position: int) -> Html:
+    """The answer being written or voted on, with its numbers."""
+    turn = view.current
+    return Markup('<article class="hy-reply{}"><header>{}{}</header>{}{}</article>').format(
+        _verdict_css(turn, position),
+        who(view, position),
+        _verdict(turn, position),
+        _text(turn.answers[position]),
+        _numbers(turn.answers[position], hidden=view.hidden),
+    )
+
+
+def _text(answer: Generation) -> Html:
+    if answer.status is GenerationStatus.FAILED:
+        return widgets.error_banner(answer.error or "The answer failed.")
+    live = not answer.status.is_over
+    if live and not answer.text:
+        return Markup('<div class="hy-text hy-wait" aria-busy="true">{}<i></i></div>').format(
+            WAITING[answer.status]
+        )
+    if not answer.text:
+        return Markup('<div class="hy-text"><em class="hy-note">(empty: it ended at once)</em></div>')
+    return Markup('<div class="hy-text{}" {}>{}</div>').format(
+        " hy-live" if live else "",
+        Markup('aria-busy="true"') if live else "",
+        widgets.escape(answer.text),
+    )
+
+
+def _numbers(answer: Generation, *, hidden: bool) -> Html:
+    """Tokens, seconds, log-probabilities; the latter give the reference away and wait for the vote."""
+    if answer.status in (GenerationStatus.QUEUED, GenerationStatus.FAILED):
+        return widgets.NOTHING
+    facts: list[tuple[str, object]] = [
+        ("tokens", f"{answer.tokens:,}"),
+        ("seconds", f"{answer.seconds:.1f}" if answer.seconds is not None else "–"),
+    ]
+    policy, reference = answer.policy_logp, answer.reference_logp
+    known = answer.status.is_over and policy is not None and reference is not None
+    if known and not hidden:
+        facts += [
+            ("log p, policy", _minus(widgets.number(policy, 1))),
+            ("log p, reference", _minus(widgets.number(reference, 1))),
+            ("difference", _signed((policy or 0.0) - (reference or 0.0))),
+        ]
+    below = [_ending(answer), "log-probabilities follow the vote" if known and hidden else ""]
+    note = " · ".join(filter(None, [*below, f"seed {answer.seed}" if answer.take else ""]))
+    return Markup('<footer class="hy-numbers"><dl>{}</dl>{}</footer>{}').format(
+        widgets.join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*fact) for fact in facts),
+        Markup('<p class="hy-note">{}</p>').format(note) if note else widgets.NOTHING,
+        departures(answer.token_logps) if known and not hidden else widgets.NOTHING,
+    )
+
+
+def _ending(answer: Generation) -> str:
+    if answer.status is GenerationStatus.STOPPED:
+        return "stopped"
+    if answer.status is GenerationStatus.FINISHED and not answer.complete:
+        return "cut at the length limit"
+    return ""
+
+
+def _signed(value: float) -> str:
+    return _minus(f"{value:+,.1f}") if round(value, 1) else "0.0"
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "−")
+
+
+def departures(token_logps: Sequence[Any] | None) -> Html:
+    """The answer's tokens, coloured by how much likelier or less likely the policy finds them."""
+    if not token_logps:
+        return widgets.NOTHING
+    tokens = widgets.join(_token(str(text), policy, reference) for text, policy, reference in token_logps)
+    return Markup(
+        '<details class="hy-departs"><summary>Where it departs from the reference</summary>'
+        '<div class="hy-text">{}</div><p class="hy-note"><span class="hy-likelier">likelier</span> or '
+        '<span class="hy-rarer">less likely</span> than under the reference; point at a token for numbers.'
+        "</p></details>"
+    ).format(tokens)
+
+
+def _token(text: str, policy: float, reference: float) -> Html:
+    ratio = policy - reference
+    if not math.isfinite(ratio):
+        return Markup("<span>{}</span>").format(text)
+    share = min(abs(ratio) / STRONGEST_RATIO, 1.0)
+    return Markup('<span class="{}" style="--share:{:.0f}%" title="{}">{}</span>').format(
+        "hy-likelier" if ratio > 0 else "hy-rarer",
+        100 * share if share >= 0.03 else 0,
+        f"log-ratio {ratio:+.2f}: policy {policy:.2f}, reference {reference:.2f}",
+        text,
+    )
+
+
+# --- turns and votes -------------------------------------------------------------------------
+
+
+def question(turn: Turn) -> Html:
+    return Markup(
+        '<div class="hy-question"><span class="hy-role">Question {}</span><div class="hy-text">{}</div></div>'
+    ).format(turn.comparison.turn + 1, widgets.escape(turn.comparison.question))
+
+
+def earlier_turns(view: View) -> Html:
+    """Questions before the present one, each with its answers side by side and the vote."""
+    pieces = []
+    for turn in view.turns[:-1]:
+        cards = widgets.join(_card(view, turn, position) for position in range(len(view.contenders)))
+        pieces.append(
+            Markup(
+                '<section class="hy-earlier">{}<div class="hy-cards" data-count="{}">{}</div>'
+                '<p class="hy-note">{}</p></section>'
+            ).format(
+                question(turn),
+                len(view.contenders),
+                cards,
+                " ".join(filter(None, (vote_sentence(view, turn), continues(view, turn)))),
+            )
+        )
+    return widgets.join(pieces)
+
+
+def _card(view: View, turn: Turn, position: int) -> Html:
+    return Markup('<article class="hy-reply{}"><header>{}{}</header>{}</article>').format(
+        _verdict_css(turn, position),
+        who(view, position),
+        _verdict(turn, position),
+        _text(turn.answers[position]),
+    )
+
+
+def continues(view: View, turn: Turn) -> str:
+    """What the answers of a later turn saw as the conversation so far."""
+    if turn.comparison.turn == 0:
+        return ""
+    origin = turn.comparison.continues_from
+    if origin is None:
+        return "Each continued its own answer; a vote on that makes no training pair."
+    return f"All continued from answer {view.title(origin)}."
+
+
+def _verdict(turn: Turn, position: int) -> Html:
+    words = {turn.best: "best", turn.worst: "worst"} if turn.label else {}
+    if position not in words or position is None:
+        return widgets.NOTHING
+    word = words[position]
+    if word == "worst" and len(turn.answers) == 2:
+        return widgets.NOTHING
+    return Markup('<span class="hy-verdict hy-{}">{}</span>').format(
+        word, "better" if len(turn.answers) == 2 else word
+    )
+
+
+def _verdict_css(turn: Turn, position: int) -> str:
+    return " hy-voted" if turn.label and turn.best == position else ""
+
+
+def vote_sentence(view: View, turn: Turn) -> str:
+    """A person's vote in words; empty before it."""
+    label = turn.label
+    if label is None:
+        return ""
+    return f"You voted: {choice_words(view, turn, label)}."
+
+
+def choice_words(view: View, turn: Turn, label: Label) -> str:
+    two = len(turn.answers) == 2
+    if label.choice is Choice.TIE:
+        return "tie" if two else "all alike"
+    if label.choice is Choice.ALL_BAD or turn.best is None or turn.worst is None:
+        return "both bad" if two else "all bad"
+    if two:
+        return f"{view.title(turn.best)} is better"
+    return f"{view.title(turn.best)} is best, {view.title(turn.worst)} worst"
+
+
+def vote_note(view: View) -> Html:
+    """Where the vote stands: locked, open, or cast."""
+    turn = view.current
+    if any(answer.status is GenerationStatus.FAILED for answer in turn.answers):
+        return Markup('<p class="hy-note">An answer failed; regenerate it, then vote.</p>')
+    if not turn.over:
+        return Markup('<p class="hy-note">Votes open when all answers are there.</p>')
+    if turn.label is not None:
+        change = "Choose again to change it." if len(turn.answers) == 2 else "Vote again to change it."
+        return Markup('<p class="hy-note" data-hy-voted><strong>{}</strong> {}</p>').format(
+            vote_sentence(view, turn), change
+        )
+    keys = " Arrow keys: ← A, → B, ↑ tie, ↓ both bad." if len(turn.answers) == 2 else ""
+    hidden = " The names are shown after it." if view.hidden else ""
+    return Markup('<p class="hy-note">Your vote?{}{}</p>').format(hidden, keys)
+
+
+def present_question(view: View) -> Html:
+    """The question that is being answered, and what its answers build on."""
+    turn = view.current
+    note = continues(view, turn)
+    below = Markup('<p class="hy-note">{}</p>').format(note) if note else widgets.NOTHING
+    return question(turn) + below
+
+
+def summary(view: View) -> Html:
+    """How all contenders decode, and the way to a new conversation with the same runs."""
+    given = view.conversation.parameters
+    parts = [
+        f"seed {view.conversation.seed}",
+        f"up to {given.get('max_new_tokens')} tokens",
+        f"temperature {given.get('temperature'):g}",
+        f"top-p {given.get('top_p'):g}",
+        "blind: names follow the vote" if view.hidden else "",
+    ]
+    runs = sorted(contender.run_id for contender in view.contenders if contender.run_id is not None)
+    again = widgets.link_button("New conversation", "compare", runs=",".join(map(str, runs)))
+    return Markup('<div class="hy-bar"><p class="hy-note">{}</p>{}</div>').format(
+        " · ".join(filter(None, parts)), again
+    )
+
+
+def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
+    """Links to the newest conversations."""
+    rows = [
+        Markup('<li{}>{}<span class="hy-note">{}</span></li>').format(
+            Markup(' aria-current="true"') if line.id == present else "",
+            widgets.link(widgets.clip(line.question, 80) or "(no question)", "compare", conversation=line.id),
+            Markup("{} · {} · {}").format(
+                " / ".join(line.names) or "names hidden",
+                widgets.count(line.turns, "turn"),
+                widgets.ago(line.conversation.created_at),
+            ),
+        )
+        for line in found
+    ]
+    if not rows:
+        return widgets.NOTHING
+    return widgets.section(
+        "Your conversations", Markup('<ul class="hy-list">{}</ul>').format(widgets.join(rows))
+    )
+
+
+def no_worker() -> Html:
+    return widgets.notice(
+        Markup(
+            "No worker answers questions right now; what you ask waits in the queue. "
+            "<code>hypo up</code> starts everything, "
+            "<code>hypo worker --queues generate</code> starts one worker."
+        ),
+        "warning",
+    )

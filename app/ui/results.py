@@ -1,0 +1,294 @@
+"""Results: who wins, what sways the votes, the votes themselves, and the way out as a file or a dataset."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import answers
+from app.api import download_folder
+from app.board import tally
+from app.errors import NotFound
+from app.exports import labels as exports
+from app.exports.labels import LabelFormat
+from app.exports.writers import FileType
+from app.store import labels, runs
+from app.store.db import read_session, write_session
+from app.store.enums import Choice
+from app.store.labels import LETTERS, Vote, VoteFilter
+from app.ui import compare, results_html, widgets
+from app.ui.compare_actions import saying_why
+
+PAGE_ROWS = 20
+ALL = ""
+VERDICTS = [("any verdict", ALL), ("one preferred", "best"), ("tie", "tie"), ("both or all bad", "all_bad")]
+CLICK_DOWNLOAD = """() => setTimeout(() => {
+    const place = document.getElementById("hy-download");
+    const target = place?.matches("a, button") ? place : place?.querySelector("a, button");
+    target?.click();
+}, 250)"""
+
+Parts = dict[str, Any]
+Shown = list[Any]
+
+
+def build() -> None:
+    """Lay the page out, then say what happens."""
+    parts: Parts = {}
+    gr.HTML(compare.STYLE, padding=False)
+    gr.HTML(
+        widgets.page_header(
+            "Results",
+            "What the votes say, and the votes themselves.",
+            widgets.link_button("Compare models", "compare"),
+        )
+    )
+    parts["empty"] = gr.HTML(visible=False)
+    with gr.Column(visible=False) as parts["body"]:
+        _lay_out_change(parts)
+        parts["board"] = gr.HTML()
+        _lay_out_way_out(parts)
+        _lay_out_list(parts)
+    _wire(parts)
+
+
+# --- layout ----------------------------------------------------------------------------------
+
+
+def _lay_out_way_out(parts: Parts) -> None:
+    gr.HTML('<h2 class="hy-h2" style="margin-top:18px">Export</h2>')
+    parts["counts"] = gr.HTML()
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=320):
+            parts["format"] = gr.Radio(
+                [("trl: prompt, chosen, rejected", "trl"), ("raw: one row a vote, with everything", "raw")],
+                value="trl",
+                label="Format",
+            )
+            with gr.Row():
+                parts["file_type"] = gr.Radio(
+                    [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")],
+                    value="jsonl",
+                    label="File",
+                    min_width=220,
+                )
+                parts["export"] = gr.Button("Download", scale=0, min_width=130)
+            parts["download"] = gr.DownloadButton("File", visible="hidden", elem_id="hy-download")
+        with gr.Column(min_width=320):
+            parts["name"] = gr.Textbox(
+                "votes",
+                label="Dataset",
+                info="A known name gets a new version.",
+                max_length=100,
+            )
+            parts["use"] = gr.Button("Use as dataset", variant="primary")
+            parts["used"] = gr.HTML()
+
+
+def _lay_out_change(parts: Parts) -> None:
+    parts["label_id"] = gr.Number(0, visible="hidden", precision=0)
+    with gr.Column(visible=False) as parts["change"]:
+        parts["changing"] = gr.HTML()
+        parts["choice"] = gr.Radio([], label="Verdict")
+        parts["worst"] = gr.Radio([], label="Worst", visible=False)
+        parts["reason"] = gr.Textbox(label="Reason (optional)", max_lines=3, max_length=4000)
+        with gr.Row():
+            parts["save"] = gr.Button("Save the vote", variant="primary", scale=0, min_width=150)
+            parts["withdraw"] = gr.Button("Withdraw it", variant="stop", scale=0, min_width=150)
+            parts["close"] = gr.Button("Leave it", scale=0, min_width=110)
+
+
+def _lay_out_list(parts: Parts) -> None:
+    gr.HTML('<h2 class="hy-h2" style="margin-top:18px">Votes</h2>')
+    with gr.Row():
+        parts["who"] = gr.Dropdown([("everybody", ALL)], value=ALL, label="Who", min_width=150)
+        parts["verdict"] = gr.Dropdown(VERDICTS, value=ALL, label="Verdict", min_width=150)
+        parts["run"] = gr.Dropdown([("any run", ALL)], value=ALL, label="Run", min_width=150)
+    parts["list"] = gr.HTML()
+    parts["page"] = gr.Number(0, visible="hidden", precision=0)
+    with gr.Row():
+        parts["newer"] = gr.Button("Newer", size="sm", scale=0, min_width=100, visible=False)
+        parts["older"] = gr.Button("Older", size="sm", scale=0, min_width=100, visible=False)
+
+
+# --- handlers --------------------------------------------------------------------------------
+
+OPENED = ("empty", "body", "board", "counts", "who", "run", "list", "page", "newer", "older")
+CHANGED = ("label_id", "change", "changing", "choice", "worst", "reason")
+
+
+def open_page(request: gr.Request | None = None) -> Shown:
+    """Everything, in the order of OPENED and then CHANGED."""
+    return [*overview(request), *open_change(request)]
+
+
+def overview(request: gr.Request | None = None) -> Shown:
+    """The board, the counts and the first page of the list, in the order of OPENED."""
+    with read_session() as session:
+        board = tally(labels.stream(session=session))
+        people = labels.voters(session=session)
+        known = runs.find(session=session)
+    if board.votes == 0:
+        hidden = gr.update(visible=False)
+        return [
+            gr.update(value=results_html.nothing_yet(), visible=True), hidden,
+            *[gr.skip()] * (len(OPENED) - 2),
+        ]  # fmt: skip
+    rows, left_out = exports.count_trl()
+    names = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
+    return [
+        gr.update(visible=False),
+        gr.update(visible=True),
+        results_html.win_rates(board) + results_html.habits(board),
+        results_html.export_counts(rows, left_out),
+        gr.update(choices=[("everybody", ALL), *((name, name) for name in people)], value=ALL),
+        gr.update(choices=[("any run", ALL), *names], value=ALL),
+        *list_votes(ALL, ALL, ALL, 0, request),
+    ]
+
+
+def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Shown:
+    """A page of the votes that match: list, page, newer, older."""
+    only = VoteFilter(
+        user=who or None,
+        choice=Choice(verdict) if verdict else None,
+        run_id=int(run) if run else None,
+    )
+    number = max(int(page or 0), 0)
+    with read_session() as session:
+        found = labels.votes(session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS)
+    shown = found[:PAGE_ROWS]
+    table = (
+        results_html.vote_list(shown, user=widgets.username(request))
+        if shown
+        else widgets.notice("No vote matches. Widen the filters.")
+    )
+    return [
+        table,
+        number,
+        gr.update(visible=number > 0),
+        gr.update(visible=len(found) > PAGE_ROWS),
+    ]
+
+
+def first_page(who: str, verdict: str, run: str, request: gr.Request | None = None) -> Shown:
+    return list_votes(who, verdict, run, 0, request)
+
+
+def newer(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Shown:
+    return list_votes(who, verdict, run, page - 1, request)
+
+
+def older(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Shown:
+    return list_votes(who, verdict, run, page + 1, request)
+
+
+def export(format: str, file_type: str) -> str:
+    """The written file's path, for the hidden download button."""
+    written = saying_why(
+        lambda: exports.export_labels(LabelFormat(format), FileType(file_type), folder=download_folder())
+    )
+    if written.rows == 0:
+        gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
+    return str(Path(written.path))
+
+
+def use_as_dataset(name: str) -> str:
+    """Make the votes the next version of a dataset."""
+    added = saying_why(lambda: exports.use_as_dataset(name))
+    return results_html.became_dataset(added.name, added.version, added.rows, added.id)
+
+
+# --- changing a vote -------------------------------------------------------------------------
+
+
+def open_change(request: gr.Request | None = None) -> Shown:
+    """The vote that the address names, opened for its voter; in the order of CHANGED."""
+    wanted = widgets.query(request, "vote")
+    if not wanted.isdecimal():
+        return closed()
+    try:
+        with read_session() as session:
+            vote = labels.details(int(wanted[:9]), session=session)
+    except NotFound:
+        return closed()
+    if vote.user != widgets.username(request):
+        return closed()
+    return _opened(vote)
+
+
+def _opened(vote: Vote) -> Shown:
+    two = len(vote.sides) == 2
+    best = "is better" if two else "is best"
+    titles = [(f"{side.letter} · {side.contender.name}", side.letter) for side in vote.sides]
+    verdicts = [(f"{title} {best}", letter) for title, letter in titles]
+    verdicts += [("Tie" if two else "All alike", "tie"), ("Both bad" if two else "All bad", "both bad")]
+    words = {Choice.TIE: "tie", Choice.ALL_BAD: "both bad"}
+    value = vote.best.letter if vote.best else words.get(vote.label.choice)
+    return [
+        vote.label.id,
+        gr.update(visible=True),
+        results_html.changing(vote),
+        gr.update(choices=verdicts, value=value),
+        gr.update(choices=titles, value=vote.worst.letter if vote.worst else None, visible=not two),
+        vote.label.reason,
+    ]
+
+
+def closed() -> Shown:
+    """No vote is being changed."""
+    return [0, gr.update(visible=False), *[gr.skip()] * (len(CHANGED) - 2)]
+
+
+def save(
+    label_id: float, choice: str, worst: str | None, reason: str, request: gr.Request | None = None
+) -> Shown:
+    """Store the changed vote, then show everything anew."""
+    user = widgets.username(request)
+
+    def act() -> None:
+        with read_session() as session:
+            vote = labels.details(int(label_id), session=session)
+        names_worst = len(vote.sides) > 2 and choice in LETTERS
+        answers.vote(
+            vote.comparison.id, choice, user=user, worst=(worst or "") if names_worst else "", reason=reason
+        )
+
+    saying_why(act)
+    gr.Info("The vote is changed.", duration=3)
+    return [*overview(request), *closed()]
+
+
+def withdraw(label_id: float, request: gr.Request | None = None) -> Shown:
+    """Take the vote back, then show everything anew."""
+
+    def act() -> None:
+        with write_session() as session:
+            labels.withdraw(int(label_id), session=session, user=widgets.username(request))
+
+    saying_why(act)
+    gr.Info("The vote is withdrawn.", duration=3)
+    return [*overview(request), *closed()]
+
+
+# --- wiring ----------------------------------------------------------------------------------
+
+
+def _wire(parts: Parts) -> None:
+    quiet: dict[str, Any] = {**widgets.QUIET, "concurrency_limit": None}
+    everything = [parts[name] for name in (*OPENED, *CHANGED)]
+    filters = [parts[name] for name in ("who", "verdict", "run")]
+    page = [parts[name] for name in ("list", "page", "newer", "older")]
+    widgets.on_load(open_page, None, everything)
+    for chosen in filters:
+        chosen.input(first_page, filters, page, **quiet)
+    parts["newer"].click(newer, [*filters, parts["page"]], page, **quiet)
+    parts["older"].click(older, [*filters, parts["page"]], page, **quiet)
+    parts["export"].click(export, [parts["format"], parts["file_type"]], parts["download"], **quiet).success(
+        None, None, None, js=CLICK_DOWNLOAD
+    )
+    parts["use"].click(use_as_dataset, parts["name"], parts["used"], trigger_mode="once", **quiet)
+    given = [parts[name] for name in ("label_id", "choice", "worst", "reason")]
+    parts["save"].click(save, given, everything, **quiet)
+    parts["withdraw"].click(withdraw, parts["label_id"], everything, **quiet)
+    parts["close"].click(closed, None, [parts[name] for name in CHANGED], **quiet)

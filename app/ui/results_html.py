@@ -1,0 +1,219 @@
+"""The results page's pieces of HTML: win rates, habits of the voters, the list of votes."""
+
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+from app.board import Board, Model, Record, wilson
+from app.exports.labels import REASONS, WhyLeftOut
+from app.store.enums import Choice
+from app.store.labels import Side, Vote
+from app.ui import widgets
+from app.ui.widgets import Html
+
+
+def nothing_yet() -> Html:
+    return widgets.empty_state(
+        "No votes yet",
+        "Ask two or more models the same question, vote for the better answer, and find here who wins.",
+        widgets.link_button("Compare models", "compare", primary=True),
+    )
+
+
+# --- win rates -------------------------------------------------------------------------------
+
+
+def win_rates(board: Board) -> Html:
+    """A line for each two models that met: the share of votes for the first, with its interval."""
+    rows = [
+        (
+            _model(record.first),
+            _model(record.second),
+            _rate(record),
+            f"{record.wins} : {record.losses}",
+            record.ties,
+            record.all_bad,
+            _verdict(record),
+        )
+        for record in board.records
+    ]
+    table = widgets.table(
+        ["Model", "against", "preferred, with 95% interval", "votes", "ties", "all bad", "so far"],
+        rows,
+        caption="Win rates",
+        numeric=(3, 4, 5),
+    )
+    note = "ties and all bad are not in the share; the interval is Wilson's"
+    return widgets.section("Win rates", table, note)
+
+
+def _model(model: Model) -> Html:
+    badge = widgets.method_badge(model.method, model.name)
+    if model.run_id is None:
+        gone = model.base_model if model.method == "reference" else "run deleted"
+        return Markup('{} <small class="hy-note">{}</small>').format(badge, gone)
+    return Markup("{} {}").format(badge, widgets.link(f"#{model.run_id}", "run", id=model.run_id))
+
+
+def _rate(record: Record) -> Html:
+    if record.win_rate is None or record.interval is None:
+        return Markup('<span class="hy-note">no vote prefers one</span>')
+    low, high = record.interval
+    return Markup(
+        '<span class="hy-rate"><b>{:.0f}%</b><span class="hy-span" role="img" aria-label="{}">'
+        '<i style="left:{:.1f}%;width:{:.1f}%"></i><em style="left:{:.1f}%"></em></span>'
+        '<small class="hy-note">{}</small></span>'
+    ).format(
+        100 * record.win_rate,
+        _range(low, high),
+        100 * low,
+        100 * (high - low),
+        100 * record.win_rate,
+        _range(low, high),
+    )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{100 * low:.0f}–{100 * high:.0f}%"
+
+
+def _verdict(record: Record) -> str:
+    more = record.more_votes
+    if more == 0 and record.win_rate is not None:
+        return f"{record.first.name if record.win_rate > 0.5 else record.second.name} is ahead"
+    if more is None:
+        return "even" if record.decided else "unknown"
+    return f"not told apart; about {widgets.count(more, 'more vote')} at this share"
+
+
+# --- habits ----------------------------------------------------------------------------------
+
+
+def habits(board: Board) -> Html:
+    """How much sides, lengths and voters sway the votes."""
+    facts = {
+        "votes": f"{board.votes:,}",
+        "cast blind": _share(board.blind, board.votes, interval=False),
+        "for the left side": _share(board.first_side, board.two_sided),
+        "for the longer answer": _share(board.longer, board.longer_of),
+        "same vote by two people": _share(board.agreements, board.agreement_of, interval=False),
+    }
+    return widgets.section("What sways the votes", widgets.facts(facts), _bias_note(board))
+
+
+def _share(part: int, whole: int, *, interval: bool = True) -> str:
+    if whole == 0:
+        return "–"
+    words = f"{100 * part / whole:.0f}% of {whole}"
+    return f"{words} ({_range(*wilson(part, whole))})" if interval else words
+
+
+def _bias_note(board: Board) -> str:
+    """A warning where an interval leaves one half out."""
+    found = [
+        name
+        for name, part, whole in (
+            ("the side", board.first_side, board.two_sided),
+            ("the length", board.longer, board.longer_of),
+        )
+        if whole and not wilson(part, whole)[0] <= 0.5 <= wilson(part, whole)[1]
+    ]
+    if not found:
+        return ""
+    return f"{' and '.join(found)} may sway the votes"
+
+
+# --- the way out -----------------------------------------------------------------------------
+
+
+def export_counts(rows: int, left_out: Mapping[str, int]) -> Html:
+    """How many training pairs the votes make, and why the others make none."""
+    reasons = [
+        f"{widgets.count(left_out[reason.value], 'vote')} left out: {REASONS[reason]}"
+        for reason in WhyLeftOut
+        if left_out.get(reason.value)
+    ]
+    return Markup('<p class="hy-note"><strong>{}</strong>{}</p>').format(
+        f"The votes make {widgets.count(rows, 'training pair')}.",
+        widgets.join(Markup("<br>{}").format(reason) for reason in reasons),
+    )
+
+
+def became_dataset(name: str, version: int, rows: int, dataset_id: int) -> Html:
+    return widgets.notice(
+        Markup("{} is dataset {} now, version {}. {} {}").format(
+            widgets.count(rows, "pair").capitalize(),
+            Markup("<strong>{}</strong>").format(name),
+            version,
+            widgets.link("Look at it", "datasets", dataset=dataset_id),
+            widgets.link("or launch a run on it", "launch", dataset=dataset_id),
+        ),
+        "good",
+    )
+
+
+# --- the list --------------------------------------------------------------------------------
+
+
+def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
+    """The votes of a page; a person changes their own."""
+    rows = [
+        (
+            f"#{vote.label.id}",
+            widgets.ago(vote.label.updated_at),
+            vote.user,
+            widgets.link(
+                widgets.clip(vote.comparison.question, 70),
+                "compare",
+                conversation=vote.comparison.conversation_id,
+            ),
+            verdict(vote),
+            "blind" if vote.label.blind else "open",
+            widgets.clip(vote.label.reason, 90),
+            _change(vote, user),
+        )
+        for vote in votes
+    ]
+    headers = ["vote", "when", "who", "question", "verdict", "names", "reason", ""]
+    return widgets.table(headers, rows, caption="Votes")
+
+
+def _change(vote: Vote, user: str) -> Html:
+    if vote.user != user:
+        return widgets.NOTHING
+    return widgets.link("change", "results", vote=vote.label.id)
+
+
+def verdict(vote: Vote) -> Html:
+    """Who was preferred to whom, as the sides stood."""
+    two = len(vote.sides) == 2
+    if vote.label.choice is Choice.TIE:
+        return Markup("{}<br>{}").format("tie" if two else "all alike", _sides(vote.sides))
+    if vote.label.choice is Choice.ALL_BAD or vote.best is None or vote.worst is None:
+        return Markup("{}<br>{}").format("both bad" if two else "all bad", _sides(vote.sides))
+    return Markup('{} <span class="hy-note">over</span> {}').format(_side(vote.best), _side(vote.worst))
+
+
+def _sides(sides: Sequence[Side]) -> Html:
+    return Markup('<small class="hy-note">{}</small>').format(
+        " / ".join(side.contender.name for side in sides)
+    )
+
+
+def _side(side: Side) -> Html:
+    return widgets.method_badge(side.contender.method, side.contender.name)
+
+
+def changing(vote: Vote) -> Html:
+    """The question and the answers of a vote that is being changed."""
+    answers = widgets.join(
+        Markup(
+            '<article class="hy-reply"><header><span class="hy-who"><b class="hy-letter">{}</b>{}</span>'
+            '</header><div class="hy-text">{}</div></article>'
+        ).format(side.letter, _side(side), widgets.escape(side.answer.text))
+        for side in vote.sides
+    )
+    return Markup(
+        '<div id="change" class="hy-earlier"><h2 class="hy-h2">Change vote #{}</h2><div class="hy-question">'
+        '<div class="hy-text">{}</div></div><div class="hy-cards">{}</div></div>'
+    ).format(vote.label.id, widgets.escape(vote.comparison.question), answers)
