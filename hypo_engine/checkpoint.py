@@ -18,9 +18,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hypo_engine.adapters import ADAPTER_WEIGHTS
@@ -29,6 +31,10 @@ from hypo_engine.policy import Policy
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE = "state.json"
+_DAMAGED = (
+    "{} is damaged: its files are not those that were written; "
+    "delete its folder to go on from the checkpoint before it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +119,13 @@ def load_checkpoint(
                 f"{checkpoint.name} belongs to a run with another {what}; "
                 "give this run an output folder of its own, or start it with resume off."
             )
-    _load_weights(policy, weights_folder(checkpoint))
-    optimizer.load_state_dict(torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True))
-    return Counters(**state["counters"])
+    try:
+        _load_weights(policy, weights_folder(checkpoint))
+        stored = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
+        optimizer.load_state_dict(stored)
+        return Counters(**state["counters"])
+    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(_DAMAGED.format(checkpoint.name)) from error
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -130,10 +140,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         complete = False
     if not complete:
-        raise CheckpointError(
-            f"{checkpoint.name} is damaged: its files are not those that were written; "
-            "delete its folder to go on from the checkpoint before it."
-        )
+        raise CheckpointError(_DAMAGED.format(checkpoint.name))
     return state
 
 

@@ -143,9 +143,6 @@ def tokenize_pairs(
 
     Args:
         max_completion_length: In tokens, the end token included.
-
-    Raises:
-        DataError: no pair is left.
     """
     report = TokenReport(pairs=len(pairs))
     kept: list[TokenPair] = []
@@ -161,11 +158,6 @@ def tokenize_pairs(
         report.boundary_differences += _boundary_differs(tokenization, pair, prompt, chosen)
         report.trimmed_prompts += len(prompt) > max_prompt_length
         kept.append(TokenPair(index, tokenization.trim(prompt, max_prompt_length), chosen, rejected))
-    if pairs and not kept:
-        raise DataError(
-            f"Every one of the {len(pairs)} pairs has an answer of more than {max_completion_length} tokens; "
-            "raise max_completion_length."
-        )
     return kept, report
 
 

@@ -65,7 +65,8 @@ class _Checkpointed:
     def __init__(self, model: Any) -> None:
         self._model, self.device = model, model.device
         # the first is the second's new name in transformers
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        name = "activation_checkpointing_enable"
+        enable = getattr(model, name, None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
 
     def __call__(self, **inputs: Any) -> Any:

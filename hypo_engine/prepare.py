@@ -20,7 +20,7 @@ from hypo_engine.checkpoint import (
 )
 from hypo_engine.config import TrainConfig
 from hypo_engine.data import Tokenization, TokenPair, decode_text, tokenize_pairs
-from hypo_engine.errors import ConfigError
+from hypo_engine.errors import ConfigError, DataError
 from hypo_engine.evaluate import Evaluation, TokenPrompt
 from hypo_engine.formats import Pair
 from hypo_engine.models import (
@@ -60,6 +60,11 @@ def prepare_run(
     tokenizer = load_tokenizer(resolved)
     tokenization = Tokenization(tokenizer, config.prompt_style)
     tokens = _tokenize(config, pairs, tokenization, reporter, "training")
+    if not tokens:
+        raise DataError(
+            f"Every pair has an answer of more than {config.max_completion_length} tokens; "
+            "raise max_completion_length."
+        )
     held_out = _tokenize(config, eval_pairs[: config.eval_pairs], tokenization, reporter, "evaluation")
     plan = make_plan(
         len(tokens),

@@ -62,7 +62,9 @@ def config(tiny: Callable[[str], Path]) -> Callable[..., TrainConfig]:
             "lora_r": 4,
             "learning_rate": 1e-2,
             "max_prompt_length": 100,
-            "max_completion_length": 40,
+            "max_completion_length": 20,
+            "eval_prompts": 2,
+            "probe_prompts": 1,
             "warmup_ratio": 0.0,
             "kl_coef": 0.01,
         }
