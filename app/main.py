@@ -6,13 +6,12 @@ timer and never wait on a training event, so closing or reloading one loses noth
 
 import argparse
 import os
+import warnings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +21,10 @@ from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import api
 from app.settings import Settings, get_settings
 from app.store.db import read_session
-from app.ui import charts, home, launch, run, runs
+from app.ui import charts, compare, datasets, home, launch, results, run, runs
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
@@ -39,22 +39,17 @@ class Page(NamedTuple):
     in_navbar: bool = True
 
 
-def _optional(module: str) -> Callable[[], None] | None:
-    return import_module(module).build if find_spec(module) else None
-
-
 def pages() -> list[Page]:
     """All pages, in the order of the navigation; the first is the front page."""
-    found = [
-        ("Home", "", home.build, True),
-        ("Datasets", "datasets", _optional("app.ui.datasets"), True),
-        ("Launch", "launch", launch.build, True),
-        ("Runs", "runs", runs.build, True),
-        ("Run", "run", run.build, False),
-        ("Compare", "compare", _optional("app.ui.compare"), True),
-        ("Results", "results", _optional("app.ui.results"), True),
+    return [
+        Page("Home", "", home.build),
+        Page("Datasets", "datasets", datasets.build),
+        Page("Launch", "launch", launch.build),
+        Page("Runs", "runs", runs.build),
+        Page("Run", "run", run.build, in_navbar=False),
+        Page("Compare", "compare", compare.build),
+        Page("Results", "results", results.build),
     ]
-    return [Page(name, path, build, shown) for name, path, build, shown in found if build is not None]
 
 
 def build_blocks() -> gr.Blocks:
@@ -63,8 +58,7 @@ def build_blocks() -> gr.Blocks:
     blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
     with blocks:
         first.build()
-        if find_spec("app.api"):
-            import_module("app.api").register()
+        api.register()
     for page in others:
         with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
             page.build()
@@ -77,9 +71,17 @@ def build() -> FastAPI:
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.add_api_route("/plotly.min.js", plotly_js, methods=["GET"])
+    blocks = build_blocks()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "SSR mode is not supported")  # said even where it is off
+        _mount(app, blocks, settings)
+    return app
+
+
+def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
     gr.mount_gradio_app(
         app,
-        build_blocks(),
+        blocks,
         path="/",
         server_name=settings.host,
         server_port=settings.port,
@@ -96,7 +98,6 @@ def build() -> FastAPI:
         head=head() + charts.HEAD,
         favicon_path=str(Path(__file__).with_name("ui") / "favicon.svg"),
     )
-    return app
 
 
 def healthz() -> JSONResponse:

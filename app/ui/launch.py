@@ -82,7 +82,7 @@ def build() -> None:
             outcome = gr.HTML()
             command = gr.Code(label="The same as a command", interactive=False)
             with gr.Accordion("The same as YAML", open=False):
-                yaml = gr.Code(language="yaml", interactive=False, show_label=False, max_lines=24)
+                yaml = gr.Code(interactive=False, show_label=False, max_lines=24)
             with gr.Accordion("Load YAML", open=False, elem_id="load-yaml"):
                 pasted = gr.Textbox(
                     label="Paste", lines=5, max_lines=12, placeholder="beta: 0.05\nmax_steps: 200"
@@ -99,7 +99,7 @@ def build() -> None:
     knobs = [fields.inputs[field] for field in FIELDS]
     given = [dataset, method, name, *knobs]
     told = [dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
-    seen = [summary, command, yaml, draft, go, *told]
+    seen = [summary, outcome, command, yaml, draft, go, *told]
     quiet: dict[str, Any] = {**widgets.QUIET, "trigger_mode": "always_last"}
 
     def then_preview(event: Any) -> None:
@@ -113,7 +113,7 @@ def build() -> None:
     widgets.poll(5, worker_notice, None, notice)
     gr.on([component.input for component in given], preview, given, seen, **quiet)
     then_preview(preset.input(use_preset, preset, [about, *knobs], **widgets.QUIET))
-    filled = [dataset, method, name, yaml_message, *knobs]
+    filled = [dataset, method, name, preset, about, yaml_message, *knobs]
     then_preview(take.click(fill, [pasted, dataset, method, name, *knobs], filled, **widgets.QUIET))
     then_preview(
         upload.upload(fill_from_file, [upload, dataset, method, name, *knobs], filled, **widgets.QUIET)
@@ -217,6 +217,7 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tup
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return (
         _summary(tidy, method, dataset, errors),
+        widgets.NOTHING,
         launch_command(method, reference, tidy, name=name or ""),
         to_yaml(tidy, method=method, dataset=reference, name=name or ""),
         {"dataset": dataset_id, "method": method, "name": name, "values": raw},
@@ -252,11 +253,7 @@ def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any
             with read_session() as session:
                 dataset_id = datasets.resolve(str(reference), session=session).id
     except AppError as error:
-        return (
-            *(gr.skip() for _ in range(3)),
-            widgets.error_banner(str(error)),
-            *(gr.skip() for _ in FIELDS),
-        )
+        return _untouched(str(error))
     name = str(loaded.pop("name", name) or "")
     merged = {**_raw(values), **loaded}
     errors = form.check(merged, method)
@@ -265,7 +262,7 @@ def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any
         first, sentence = next(iter(errors.items()))
         said = widgets.error_banner(f"{first}: {sentence}")
         merged = {k: (v if k not in errors or _fits(k, v) else _raw(values)[k]) for k, v in merged.items()}
-    return dataset_id, method, name, said, *(merged[field] for field in FIELDS)
+    return dataset_id, method, name, None, widgets.NOTHING, said, *(merged[field] for field in FIELDS)
 
 
 def fill_from_file(path: str | None, *rest: Any) -> tuple[Any, ...]:
@@ -277,8 +274,13 @@ def fill_from_file(path: str | None, *rest: Any) -> tuple[Any, ...]:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, AppError) as error:
         said = str(error) if isinstance(error, AppError) else "This file cannot be read as text."
-        return (*(gr.skip() for _ in range(3)), widgets.error_banner(said), *(gr.skip() for _ in FIELDS))
+        return _untouched(said)
     return fill(text, *rest)
+
+
+def _untouched(problem: str) -> tuple[Any, ...]:
+    """The form as it stands, and what is wrong with the YAML."""
+    return (*(gr.skip() for _ in range(5)), widgets.error_banner(problem), *(gr.skip() for _ in FIELDS))
 
 
 def launch_runs(

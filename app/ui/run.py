@@ -73,7 +73,7 @@ def build() -> None:
             with gr.Tab("Configuration", id="config"):
                 command = gr.Code(label="Command", interactive=False)
                 config = gr.HTML()
-                yaml = gr.Code(label="YAML", language="yaml", interactive=False)
+                yaml = gr.Code(label="YAML", interactive=False)
     seen = gr.State(())
 
     # wiring
@@ -197,6 +197,12 @@ def _shown(run: Run, twins: list[Run], session: Session) -> list[Any]:
 
 def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> list[Any]:
     points = training.load_points([twin.id for twin in twins], session=session)
+    if not points:
+        waiting = widgets.empty_state(
+            "No curves yet",
+            "They begin with the first evaluation, before the first step; this page follows by itself.",
+        )
+        return [waiting, widgets.NOTHING, []]
     curves = metrics.series([run.id], doctor.DOCTOR_NAMES, session=session)
     findings = doctor.examine({name: values for (_, name), values in curves.items()})
     return [

@@ -76,7 +76,24 @@ def status(run: Run, *, session: Session) -> Html:
     if run.status is RunStatus.RUNNING and run.wish is RunWish.CANCEL:
         stopping = widgets.notice("Asked to cancel; the run lets go after its present step.", "warning")
         return widgets.join([stopping, _bar(run)])
+    if run.status is RunStatus.FINISHED:
+        return _reached(run, session)
     return _bar(run)
+
+
+def _reached(run: Run, session: Session) -> Html:
+    """What a finished run reached on held-out pairs."""
+    last = runs.final_metrics(run.id, session=session)
+    accuracy, steps = last.get("eval_rewards/accuracies"), widgets.count(run.step, "step")
+    reached = widgets.facts(
+        {
+            "Held-out accuracy": "–" if accuracy is None else f"{accuracy:.0%}",
+            "Held-out margin": widgets.number(last.get("eval_rewards/margins"), 2),
+            "KL to the reference": widgets.number(last.get("eval_objective/kl"), 2),
+            "Trained for": steps,
+        }
+    )
+    return Markup('<div class="hy-results">{}</div>').format(reached)
 
 
 def _queued(run: Run, session: Session) -> Html:

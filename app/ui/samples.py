@@ -119,7 +119,10 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
         return widgets.empty_state(
             "No online samples", "HyPO keeps the responses it samples; DPO samples none."
         ), 1
-    return widgets.table(
+    where = Markup(
+        '<p class="hy-note">Page {} of {}, the latest first. KL part: log π − log π_ref.</p>'
+    ).format(page, pages)
+    rows_table = widgets.table(
         ["Step", "Prompt and response", "Tokens", "log π", "log π_ref", "KL part"],
         [
             (
@@ -134,7 +137,8 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
         ],
         caption=f"Online samples, page {page} of {pages}",
         numeric=(0, 2, 3, 4, 5),
-    ), pages
+    )
+    return widgets.join([where, rows_table]), pages
 
 
 def _exchange(row: Generation) -> Html:

@@ -219,7 +219,7 @@ def table(
     body = join(
         Markup("<tr>{}</tr>").format(
             join(
-                Markup('<td class="{}" data-label="{}">{}</td>').format(
+                Markup('<td class="{}" data-label="{}"><div>{}</div></td>').format(
                     css(i), headers[i] if not isinstance(headers[i], Markup) else "", cell
                 )
                 for i, cell in enumerate(row)

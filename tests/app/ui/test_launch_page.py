@@ -1,0 +1,175 @@
+"""The launch page's handlers, called without a browser."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput
+from app.presets import PRESETS
+from app.store import runs
+from app.store.models import Dataset
+from app.ui import form, launch
+from app.ui.commands import DEFAULTS, from_yaml, launch_command, to_yaml
+from hypo_engine.config import TrainConfig, parse_assignments
+from tests.app.ui.conftest import request_for
+
+START = [DEFAULTS[field] for field in launch.FIELDS]
+
+
+def values(**changes: Any) -> list[Any]:
+    return [changes.get(field, DEFAULTS[field]) for field in launch.FIELDS]
+
+
+def test_the_form_covers_every_field_of_the_schema() -> None:
+    shown = {*launch.FIELDS, "method"}
+    assert shown == set(TrainConfig.model_fields)
+    in_sections = [name for _, names in form.sections() for name in names]
+    assert sorted([*form.names("front"), *in_sections]) == sorted(launch.FIELDS[1:])
+    assert all(form.make(name).label for name in launch.FIELDS[1:])
+
+
+def test_help_tells_the_bounds() -> None:
+    assert "(above 0, at most 10)" in form.help_text("beta")
+    assert "(0 to 10)" in form.help_text("kl_coef")
+    assert "below 0.5" in form.help_text("label_smoothing")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid(name: str) -> None:
+    assert form.check({**DEFAULTS, **PRESETS[name].values}, "twins") == {}
+
+
+def test_a_preset_fills_the_form_and_leaves_the_model() -> None:
+    about, model, *knobs = launch.use_preset("quick")
+    assert PRESETS["quick"].description in about
+    assert not isinstance(model, str)
+    assert knobs[launch.FIELDS.index("max_steps") - 1] == 10
+
+
+def test_yaml_goes_there_and_back() -> None:
+    config = {**DEFAULTS, "beta": 0.05, "learning_rate": 1e-05, "gradient_checkpointing": True}
+    text = to_yaml(config, method="twins", dataset="pairs@1", name="Ünï: code #1")
+    loaded = from_yaml(text)
+    assert loaded.pop("method") == "twins"
+    assert (loaded.pop("dataset"), loaded.pop("name")) == ("pairs@1", "Ünï: code #1")
+    assert {**loaded, "method": DEFAULTS["method"]} == config
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "beta: [1", "bogus: 1", "just words", "\x00"])
+def test_bad_yaml_is_told_in_a_sentence(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        from_yaml(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_says_the_same_as_the_form() -> None:
+    config = {
+        **DEFAULTS,
+        "beta": 0.05,
+        "learning_rate": 1e-05,
+        "precompute_ref_log_probs": False,
+        "max_steps": 20,
+    }
+    command = launch_command("twins", "pairs@1", config, name="it's mine")
+    words = command.replace("\\\n", " ").split()
+    given = [word for before, word in pairwise(words) if before == "--set"]
+    assert {**DEFAULTS, **parse_assignments(given)} == config
+    assert command.startswith("hypo runs launch")
+
+
+def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Dataset) -> None:
+    said, button, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(max_steps=3))
+    queued = runs.find(session=session)
+    assert sorted(run.method for run in queued) == ["dpo", "hypo"]
+    assert {run.config["max_steps"] for run in queued} == {3}
+    assert f'data-next="run?id={max(run.id for run in queued)}"' in said
+    assert button["interactive"] is False
+    assert not any(message["visible"] for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"beta": 0}, "beta"),
+        ({"per_device_train_batch_size": 2.5}, "per_device_train_batch_size"),
+        ({"learning_rate": None}, "learning_rate"),
+        ({"model_name_or_path": ""}, "model_name_or_path"),
+        ({"precision": "int3"}, "precision"),
+    ],
+)
+def test_a_bad_value_is_told_beside_its_field_and_queues_nothing(
+    session: Session, dataset: Dataset, changes: dict[str, Any], field: str
+) -> None:
+    said, _, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(**changes))
+    by_field = dict(zip(["dataset", "name", *launch.FIELDS], messages, strict=True))
+    assert "Nothing was queued" in said
+    assert [name for name, message in by_field.items() if message["visible"]] == [field]
+    assert field not in by_field[field]["value"].split("(given")[0]
+    assert runs.find(session=session) == []
+
+
+def test_no_dataset_queues_nothing(session: Session) -> None:
+    said, *_ = launch.launch_runs(None, None, "dpo", "", *START)
+    assert "dataset" in said
+    assert runs.find(session=session) == []
+
+
+def test_preview_follows_the_form(session: Session, dataset: Dataset) -> None:
+    summary, _, command, text, draft, button, *_ = launch.preview(
+        dataset.id, "hypo", "mine", *values(beta=0.3)
+    )
+    assert "A HyPO run" in summary
+    assert "--set beta=0.3" in command
+    assert "--dataset pairs@1" in command
+    assert yaml.safe_load(text)["beta"] == 0.3
+    assert draft["values"]["beta"] == 0.3
+    assert button["value"] == "Launch"
+
+
+def test_opening_a_clone_takes_over_everything(session: Session, dataset: Dataset) -> None:
+    launch.launch_runs(None, dataset.id, "dpo", "first", *values(beta=0.7, seed=5))
+    [run] = runs.find(session=session)
+    opened = launch.open_page({}, request_for(clone=run.id))
+    knobs = dict(zip(launch.FIELDS[1:], opened[9:], strict=True))
+    assert opened[1]["value"] == dataset.id
+    assert opened[2:5] == ("dpo", "first", run.id)
+    assert (knobs["beta"], knobs["seed"]) == (0.7, 5)
+
+
+def test_opening_a_draft_and_an_unknown_clone(session: Session, dataset: Dataset) -> None:
+    draft = {"dataset": 99, "method": "hypo", "name": "d", "values": {"beta": 0.4, "gone": 1}}
+    opened = launch.open_page(draft, request_for(clone=77))
+    assert "no run 77" in opened[5]
+    assert opened[1]["value"] == dataset.id
+    assert dict(zip(launch.FIELDS[1:], opened[9:], strict=True))["beta"] == 0.4
+
+
+def test_yaml_fills_the_form(session: Session, dataset: Dataset) -> None:
+    text = "dataset: pairs\nmethod: dpo\nbeta: 5e-2\n"
+    filled = launch.fill(text, None, "twins", "kept", *START)
+    assert filled[:3] == (dataset.id, "dpo", "kept")
+    assert filled[6 + launch.FIELDS.index("beta")] == 0.05
+
+
+@pytest.mark.parametrize("text", ["method: ppo", "dataset: nowhere", "beta: [", "nonsense: 1"])
+def test_yaml_that_does_not_fit_leaves_the_form(session: Session, text: str) -> None:
+    filled = launch.fill(text, 1, "twins", "", *START)
+    assert "hy-error" in filled[5]
+    assert len(filled) == 6 + len(launch.FIELDS)
+    assert all(isinstance(value, dict) for value in filled[6:])
+
+
+def test_a_bad_value_in_yaml_is_told(session: Session) -> None:
+    filled = launch.fill("beta: -3\nprecision: int3", None, "twins", "", *START)
+    assert "beta" in filled[5]
+    assert filled[6 + launch.FIELDS.index("beta")] == -3
+    assert filled[6 + launch.FIELDS.index("precision")] == "auto"
+
+
+def test_a_file_that_is_no_text(session: Session, tmp_path: Any) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read" in launch.fill_from_file(str(file), 1, "twins", "", *START)[5]

@@ -1,0 +1,203 @@
+"""The run, runs and home pages' handlers, called without a browser."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app.launch import launch
+from app.store import generations, metrics, runs
+from app.store.enums import GenerationKind, RunStatus
+from app.store.models import Dataset, Run
+from app.ui import home
+from app.ui import run as run_page
+from app.ui import runs as runs_page
+from tests.app.ui.conftest import request_for
+
+EVIL = "<script>alert(1)</script>"
+ARGS: tuple[Any, ...] = ("steps", 0, run_page.LATEST, 1)
+
+
+@pytest.fixture
+def twins(session: Session, dataset: Dataset) -> list[Run]:
+    """A DPO and a HyPO run with an evil name, a few points and samples."""
+    made = launch("twins", dataset.id, {"max_steps": 4}, name=EVIL)
+    for run in made:
+        for step in range(1, 5):
+            metrics.record(run.id, session=session, step=step, values={"loss": 0.7 / step, "step_time": 1.5})
+        metrics.record(
+            run.id,
+            session=session,
+            step=0,
+            values={"eval_objective/kl": 0.1, "eval_objective/kl_stderr": 0.05},
+        )
+        rows = [
+            generations.TrainingSample(
+                kind=kind,
+                step=step,
+                prompt=[{"role": "user", "content": EVIL}],
+                text=f"{EVIL} {step}",
+                seed=0,
+                tokens=3,
+                complete=True,
+                policy_logp=-1.0,
+                reference_logp=-2.5,
+            )
+            for step in (0, 4)
+            for kind in (GenerationKind.PROBE, GenerationKind.ONLINE)
+        ]
+        generations.record_samples(run.id, rows, session=session)
+    session.commit()
+    return made
+
+
+def html_of(shown: tuple[Any, ...]) -> str:
+    return "".join(piece for piece in shown if isinstance(piece, str))
+
+
+def is_skip(update: Any) -> bool:
+    return isinstance(update, dict) and set(update) == {"__type__"}
+
+
+def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> None:
+    shown = run_page.refresh((), *ARGS, request=request_for(id=twins[1].id))
+    page = html_of(shown)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "Place <b>2</b> in the queue" in page
+    assert f"run?id={twins[0].id}" in page
+    assert "KL +1.5 nats" in page
+    figures = next(piece for piece in shown if isinstance(piece, list))
+    kl = next(figure for figure in figures if figure["key"] == "kl")
+    assert [trace["error_y"]["array"] for trace in kl["data"]] == [[0.05], [0.05]]
+    assert {trace["line"]["color"] for trace in kl["data"]} == {"@dpo", "@hypo"}
+
+
+def test_nothing_is_sent_while_nothing_changes(session: Session, twins: list[Run]) -> None:
+    request = request_for(id=twins[0].id)
+    seen = run_page.refresh((), *ARGS, request=request)[0]
+    assert all(is_skip(update) for update in run_page.refresh(seen, *ARGS, request=request))
+    metrics.record(twins[0].id, session=session, step=5, values={"loss": 0.1})
+    session.commit()
+    again = run_page.refresh(seen, *ARGS, request=request)
+    assert not is_skip(again[0])
+    assert is_skip(again[1]), "the header has not changed"
+
+
+@pytest.mark.parametrize("query", [{"id": 999}, {"id": "x"}, {}])
+def test_an_unknown_run_gets_a_page_with_a_way_out(session: Session, query: dict[str, Any]) -> None:
+    shown = run_page.refresh((), *ARGS, request=request_for(**query))
+    assert "Run not found" in shown[1]
+    assert 'href="runs"' in shown[1]
+    assert all(is_skip(update) for update in run_page.refresh(shown[0], *ARGS, request=request_for(**query)))
+    assert len(shown) == len(run_page.refresh((), *ARGS, request=request_for(**query)))
+
+
+def test_a_failed_run_says_why_and_folds_the_traceback(session: Session, twins: list[Run]) -> None:
+    claimed = runs.claim(twins[0].id, session=session, worker="w", lease_seconds=60)
+    assert claimed is not None
+    runs.fail(
+        claimed.id, str(claimed.lease_id), session=session, error=f"Out of {EVIL}.", traceback=f"Trace {EVIL}"
+    )
+    session.commit()
+    page = html_of(run_page.refresh((), *ARGS, request=request_for(id=claimed.id)))
+    assert "Out of &lt;script&gt;" in page
+    assert "<details><summary>Traceback</summary>" in page
+    assert "<script" not in page
+
+
+def test_cancelling_names_the_run_and_stops_that_one(session: Session, twins: list[Run]) -> None:
+    request = request_for(id=twins[0].id)
+    _, question, yes, wanted = run_page.ask_cancel(request)
+    assert f"run {twins[0].id}" in question
+    assert f"{twins[0].id}" in yes
+    assert "<script" not in question
+    run_page.confirmed(wanted, request)
+    session.expire_all()
+    assert runs.get(twins[0].id, session=session).status is RunStatus.CANCELLED
+    assert runs.get(twins[1].id, session=session).status is RunStatus.QUEUED
+
+
+def test_a_live_run_is_not_deleted_and_one_that_is_over_is(session: Session, twins: list[Run]) -> None:
+    request = request_for(id=twins[0].id)
+    _, said, _ = run_page.confirmed("delete", request)
+    assert "cancel it first" in said
+    run_page.confirmed("cancel", request)
+    _, said, _ = run_page.confirmed("delete", request)
+    assert "data-gone" in said
+    assert [run.id for run in runs.find(session=session)] == [twins[1].id]
+
+
+def test_exporting_without_a_checkpoint_says_so(session: Session, twins: list[Run]) -> None:
+    file, said = run_page.export_zip(request_for(id=twins[0].id))
+    assert is_skip(file)
+    assert "no checkpoint" in said
+
+
+def test_settings_show_table_yaml_and_command(session: Session, twins: list[Run]) -> None:
+    table, text, command = run_page.settings(request_for(id=twins[1].id))
+    assert "max_steps" in table
+    assert "max_steps: 4" in text
+    assert "--method hypo" in command
+
+
+def test_online_samples_are_paged(session: Session, twins: list[Run]) -> None:
+    html, page = run_page.turn(99, request_for(id=twins[1].id))
+    assert page == 1
+    assert "+1.5" in html
+    assert "<script" not in html
+
+
+def test_the_list_filters_and_stays_still(session: Session, twins: list[Run]) -> None:
+    html, seen = runs_page.refresh("", "hypo", "", "", ())
+    assert f'data-run="{twins[1].id}"' in html
+    assert f'data-run="{twins[0].id}"' not in html
+    assert "<script" not in html
+    assert all(is_skip(update) for update in runs_page.refresh("", "hypo", "", "", seen))
+    assert "No run matches" in runs_page.refresh("zzz", "", "", "", ())[0]
+
+
+def test_the_address_restores_filters_and_choice(session: Session, twins: list[Run]) -> None:
+    request = request_for(method="dpo", status="bogus", dataset="pairs", name="x", compare="3, 4,y")
+    name, method, status, dataset, chosen = runs_page.restore(request)
+    assert (name, method, status, dataset["value"], chosen) == ("x", "dpo", "", "pairs", "3,4")
+
+
+def test_runs_are_overlaid_and_only_differences_shown(session: Session, twins: list[Run]) -> None:
+    ids = ",".join(str(run.id) for run in twins)
+    visible, key, figures, config, drawn = runs_page.draw("steps", True, request_for(compare=ids))
+    assert visible["visible"] is True
+    assert "DPO" in key
+    assert "HyPO" in key
+    assert next(figure for figure in figures if figure["key"] == "loss")["data"]
+    assert "Method" in config
+    assert "Seed" not in config
+    assert all(is_skip(update) for update in runs_page.redraw("steps", True, drawn, request_for(compare=ids)))
+    assert runs_page.draw("steps", True, request_for())[0]["visible"] is False
+
+
+def test_chosen_runs_are_cancelled_then_deleted(session: Session, twins: list[Run]) -> None:
+    chosen = ",".join(str(run.id) for run in twins)
+    assert "2" in runs_page.enable(chosen)[1]["value"]
+    question = runs_page.ask_cancel(chosen)[1]
+    assert all(f"run {run.id}" in question for run in twins)
+    runs_page.confirmed("cancel", chosen)
+    assert {run.status for run in runs.find(session=session)} == {RunStatus.CANCELLED}
+    session.commit()
+    runs_page.confirmed("delete", chosen)
+    session.expire_all()
+    assert runs.find(session=session) == []
+
+
+def test_home_tells_a_newcomer_what_to_do(session: Session) -> None:
+    steps, now, recent, seen = home.refresh("")
+    assert steps.index("hy-next") < steps.index("Bring preference pairs") < steps.index("Launch DPO")
+    assert "hypo up" in now
+    assert recent == ""
+    assert all(is_skip(update) for update in home.refresh(seen))
+
+
+def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run]) -> None:
+    _, now, _, _ = home.refresh("")
+    assert "place 1 in the queue" in now
+    assert "<script" not in now
