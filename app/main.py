@@ -6,6 +6,7 @@ timer and never wait on a training event, so closing or reloading one loses noth
 
 import argparse
 import os
+import sys
 import warnings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -22,8 +23,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import api
+from app.errors import Refused
 from app.settings import Settings, get_settings
 from app.store.db import read_session
+from app.supervisor import check_exposure
 from app.ui import charts, compare, datasets, home, launch, results, run, runs
 from app.ui.theme import Theme, css, head
 
@@ -138,6 +141,10 @@ def main() -> None:
     parser.add_argument("--host", default=settings.host)
     parser.add_argument("--port", type=int, default=settings.port)
     given = parser.parse_args()
+    try:
+        check_exposure(given.host, settings)
+    except Refused as refused:
+        sys.exit(str(refused))
     run_server(settings.model_copy(update={"host": given.host, "port": given.port}))
 
 

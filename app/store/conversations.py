@@ -344,11 +344,11 @@ def renew(comparison_id: int, lease_id: str, *, session: Session, lease_seconds:
 
 
 def release(comparison_id: int, lease_id: str, *, session: Session) -> None:
-    """Let go of a comparison; what is unfinished may be claimed again."""
+    """Let go in good order: the attempt does not count, and what is unfinished may be claimed again."""
     session.execute(
         update(Comparison)
         .where(Comparison.id == comparison_id, Comparison.lease_id == lease_id)
-        .values(lease_id=None, lease_until=None, sent_at=None)
+        .values(lease_id=None, lease_until=None, sent_at=None, attempt=Comparison.attempt - 1)
     )
 
 

@@ -57,6 +57,13 @@ def test_nobody_listens_beyond_this_machine_without_a_login(settings: Settings) 
         check_exposure(host, settings.model_copy(update={"auth": SecretStr("ada:secret")}))
 
 
+def test_the_web_app_alone_refuses_as_well(settings: Settings) -> None:
+    command = [sys.executable, "-m", "app.main", "--host", "0.0.0.0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Listening on 0.0.0.0 would let anybody")
+
+
 def test_a_bad_login_is_refused_even_on_this_machine(settings: Settings) -> None:
     with pytest.raises(Refused, match="HYPO_AUTH"):
         check_exposure("127.0.0.1", settings.model_copy(update={"auth": SecretStr("ada")}))

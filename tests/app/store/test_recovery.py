@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.store import recovery, runs
+from app.store import conversations, recovery, runs
 from app.store.db import read_session, write_session
 from app.store.enums import EventLevel, RunStatus
 from app.store.models import Run, utcnow
@@ -130,3 +130,15 @@ def test_a_run_that_was_sent_is_remembered(session: Session) -> None:
     run = queued(session)
     runs.mark_sent(run.id, session=session)
     assert list(recovery.undelivered(session=session, resend_seconds=60, train_workers=1)) == []
+
+
+def test_answers_handed_on_in_good_order_count_no_attempt(session: Session) -> None:
+    comparison = arena.asked(session)
+    conversations.regenerate(comparison.id, 0, session=session)
+    for _ in range(conversations.MAX_ANSWER_ATTEMPTS + 1):
+        held = conversations.claim(comparison.id, session=session, lease_seconds=60)
+        assert held is not None
+        assert held.attempt == 1
+        conversations.release(comparison.id, held.lease_id or "", session=session)
+        session.expire_all()
+    assert comparison.attempt == 0
