@@ -105,10 +105,7 @@ def build() -> None:
 
 
 _LEAVE = "(html) => { if ((html || '').includes('data-gone')) window.location.href = 'runs'; }"
-_DOWNLOAD = """() => {
-  const button = document.querySelector('#hy-download');
-  if (button?.closest('a, .block')?.querySelector('a[href]') || button?.closest('a')) button.click();
-}"""
+_DOWNLOAD = "() => setTimeout(() => document.getElementById('hy-download')?.click(), 250)"
 
 
 # --- handlers --------------------------------------------------------------------------------
