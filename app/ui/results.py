@@ -8,7 +8,7 @@ import gradio as gr
 from app import answers
 from app.api import download_folder
 from app.board import tally
-from app.errors import NotFound
+from app.errors import NotFound, Refused
 from app.exports import labels as exports
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
@@ -249,6 +249,8 @@ def save(
     def act() -> None:
         with read_session() as session:
             vote = labels.details(int(label_id), session=session)
+        if vote.user != user:
+            raise Refused(f"This vote is {vote.user}'s; people change their own votes.")
         names_worst = len(vote.sides) > 2 and choice in LETTERS
         answers.vote(
             vote.comparison.id, choice, user=user, worst=(worst or "") if names_worst else "", reason=reason

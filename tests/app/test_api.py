@@ -1,5 +1,6 @@
 """The API, called by gradio_client through a real server; and the services that it shares with the pages."""
 
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def client(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     client.close()
     blocks.close(verbose=False)
     engine.dispose()
+    del client, blocks
+    gc.collect()
 
 
 def call(client: Client, function: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,345 @@
+"""The compare and the results page: their handlers, called as functions, and what their HTML shows."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from sqlalchemy import Engine
+
+from app.settings import Settings
+from app.store import conversations, db, generations, labels, workers
+from app.store.db import read_session, write_session
+from app.store.enums import Choice, GenerationStatus
+from app.store.models import Base, Comparison
+from app.ui import compare, compare_actions, compare_html, compare_state, results, results_html
+from app.ui.compare_actions import EACH_ITS_OWN, PARTS, Seen
+from tests.app import arena
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """An empty SQLite database; the store's own tests run on PostgreSQL as well."""
+    engine = db.get_engine()
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def named(shown: Sequence[Any]) -> dict[str, Any]:
+    """Updates by name, without those that change nothing."""
+    updates = dict(zip(PARTS, shown, strict=False))
+    return {name: update for name, update in updates.items() if update != gr.skip()}
+
+
+def asked(texts: Sequence[str] = ("first answer", "second answer"), **given: Any) -> Comparison:
+    with write_session() as session:
+        return arena.asked(session, texts, **given)
+
+
+def at(**query: object) -> Any:
+    """A request for the page with an address."""
+    return SimpleNamespace(query_params={k: str(v) for k, v in query.items()}, username="ada")
+
+
+def ask(conversation_id: int, keys: list[str], question: str, **given: Any) -> list[Any]:
+    values = {"blind": False, "seed": 5, "max_new_tokens": 32, "temperature": 0.5, "top_p": 0.9}
+    values |= {"continues": "A", **given}
+    return compare_actions.ask(conversation_id, Seen(), keys, question, **values, request=at())
+
+
+# --- asking ----------------------------------------------------------------------------------
+
+
+def test_contenders_offered_and_preselected(engine: Engine) -> None:
+    with write_session() as session:
+        dpo = arena.add_run(session, "dpo", name="plain", steps=(5, 10))
+        hypo = arena.add_run(session, "hypo", base_model="org/other")
+    offered = compare_state.offered_contenders()
+    assert [label for label, _ in offered] == [
+        "Reference · other",
+        "Reference · demo",
+        f"#{hypo.id} hypo run",
+        f"#{dpo.id} plain",
+        f"#{dpo.id} plain @ step 5",
+    ]
+    assert compare_state.preselected([dpo.id], offered) == ["reference:demo", f"run:{dpo.id}"]
+    assert compare_state.preselected([], offered) == ["reference:org/other", f"run:{hypo.id}"]
+    for _, key in offered:
+        compare_state.to_choice(key)
+
+
+def test_without_runs_the_reference_is_there_to_try(engine: Engine) -> None:
+    contenders, seed = compare.offer(None)
+    assert contenders["value"] == ["reference:demo"]
+    assert 0 <= seed < 10_000
+
+
+def test_a_first_question_starts_a_conversation(engine: Engine) -> None:
+    with write_session() as session:
+        run = arena.add_run(session)
+    *shown, box = ask(0, ["reference:demo", f"run:{run.id}"], "Why?")
+    updates = named(shown)
+    assert box == ""
+    assert updates["conversation"] == 1
+    assert updates["setup"]["visible"] is False
+    assert updates["no_worker"]["visible"] is True
+    assert "waiting for a worker" in updates["panel0"]
+    assert updates["vote_a"]["interactive"] is False
+    assert updates["stop_all"]["visible"] is True
+    with read_session() as session:
+        conversation = conversations.get(1, session=session)
+    assert (conversation.seed, conversation.parameters["max_new_tokens"]) == (5, 32)
+
+
+@pytest.mark.parametrize(
+    ("keys", "question", "message"),
+    [
+        ([], "Why?", "between 1 and 4"),
+        (["reference:demo"], " ", "question is empty"),
+        (["run:77"], "Why?", "no run 77"),
+        (["other"], "Why?", "from the list"),
+    ],
+)
+def test_what_cannot_be_asked_says_why(engine: Engine, keys: list[str], question: str, message: str) -> None:
+    with pytest.raises(gr.Error, match=message):
+        ask(0, keys, question)
+
+
+@pytest.mark.parametrize(("continues", "origin"), [("B", 1), (EACH_ITS_OWN, None)])
+def test_the_next_question_continues_from_a_side(engine: Engine, continues: str, origin: int | None) -> None:
+    first = asked()
+    updates = named(ask(first.conversation_id, [], "And?", continues=continues))
+    with read_session() as session:
+        turn = conversations.turns(first.conversation_id, session=session)[-1]
+    assert (turn.turn, turn.continues_from) == (1, origin)
+    assert "first answer" in updates["earlier"]["value"]
+    assert "continued" in updates["question"]["value"]
+
+
+def test_a_held_out_prompt_comes_from_the_run_or_the_demo(engine: Engine) -> None:
+    with write_session() as session:
+        run = arena.add_run(session)
+    assert compare.random_prompt([f"run:{run.id}"])
+    assert compare.random_prompt([])
+
+
+# --- watching --------------------------------------------------------------------------------
+
+
+def test_a_reloaded_page_goes_on_where_it_was(engine: Engine) -> None:
+    comparison = asked()
+    updates = named(compare_actions.open_page(at(conversation=comparison.conversation_id)))
+    assert "first answer" in updates["panel0"]
+    assert updates["column1"]["visible"] is True
+    assert updates["column2"]["visible"] is False
+    assert updates["vote_a"]["interactive"] is True
+    assert updates["seen"]["ready_at"] is not None
+
+
+@pytest.mark.parametrize("address", [{"conversation": 99}, {"conversation": "x"}, {}])
+def test_an_address_of_nothing_shows_the_start(engine: Engine, address: dict[str, object]) -> None:
+    updates = named(compare_actions.open_page(at(**address)))
+    assert "setup" not in updates
+    assert ("summary" in updates) == (address.get("conversation") == 99)
+
+
+def test_only_what_grew_is_sent(engine: Engine) -> None:
+    comparison = asked()
+    with write_session() as session:
+        fresh = conversations.regenerate(comparison.id, 1, session=session)
+        generations.start_answer(fresh.id, session=session)
+        workers.beat("w", session=session, queues="generate", device="cpu")
+    first = named(compare_actions.refresh(comparison.conversation_id, Seen(), at()))
+    assert first["timer"].active is True
+    assert first["no_worker"]["visible"] is False
+    assert named(compare_actions.refresh(comparison.conversation_id, first["seen"], at())) == {}
+    with write_session() as session:
+        generations.grow_answer(fresh.id, session=session, text="it grows", tokens=2, seconds=0.2)
+    second = named(compare_actions.refresh(comparison.conversation_id, first["seen"], at()))
+    assert "it grows" in second["panel1"]
+    assert not {"panel0", "reason", "continues", "best", "earlier"} & second.keys() - {"best"}
+    assert "value" not in second["best"]
+
+
+def test_stop_and_regenerate_a_side(engine: Engine) -> None:
+    comparison = asked()
+    here = comparison.conversation_id
+    again = named(compare_actions.regenerate(1, here, Seen(), at()))
+    assert again["stop1"]["visible"] is True
+    assert again["again0"]["visible"] is True
+    stopped = named(compare_actions.stop(1, here, Seen(), at()))
+    assert stopped["timer"].active is False
+    with read_session() as session:
+        assert conversations.answers(comparison.id, session=session)[1].status is GenerationStatus.STOPPED
+
+
+# --- voting ----------------------------------------------------------------------------------
+
+
+def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None:
+    comparison = asked(blind=True)
+    here = comparison.conversation_id
+    before = named(compare_actions.open_page(at(conversation=here)))
+    everything = str(before)
+    for secret in ("Reference", "dpo run", "run #", "log p", "Where it departs"):
+        assert secret not in everything
+    after = named(compare.vote_a(here, before["seen"], "clear", at()))
+    assert "log p, policy" in after["panel0"]
+    assert "A · " in after["vote_note"]
+    assert after["vote_a"]["variant"] == "primary"
+    assert after["continues"]["value"] == "A"
+    with read_session() as session:
+        (vote,) = labels.votes(session=session)
+    assert (vote.user, vote.label.reason, vote.label.blind) == ("ada", "clear", True)
+    assert vote.label.seconds is not None
+
+
+def test_a_vote_is_changed_explained_and_withdrawn(engine: Engine) -> None:
+    here = asked().conversation_id
+    compare.vote_tie(here, Seen(), "", at())
+    updates = named(compare.vote_b(here, Seen(), "", at()))
+    assert updates["vote_tie"]["variant"] == "secondary"
+    compare_actions.save_reason(here, Seen(), "shorter", at())
+    assert named(compare_actions.save_reason(here, Seen(), "shorter", at())) == {}
+    with read_session() as session:
+        (vote,) = labels.votes(session=session)
+    assert (vote.label.choice, vote.label.reason) == (Choice.BEST, "shorter")
+    gone = named(compare_actions.withdraw(here, Seen(), at()))
+    assert gone["withdraw"]["visible"] is False
+    assert gone["reason"] == ""
+
+
+def test_best_and_worst_of_three(engine: Engine) -> None:
+    here = asked(("one", "two", "three")).conversation_id
+    with pytest.raises(gr.Error, match="worst"):
+        compare.vote_many(here, Seen(), "A", None, "", at())
+    with pytest.raises(gr.Error, match="choice must be"):
+        compare.vote_many(here, Seen(), None, None, "", at())
+    updates = named(compare.vote_many(here, Seen(), "C", "A", "", at()))
+    assert "C · hypo run is best, A · Reference worst" in updates["vote_note"]
+    assert (updates["best"]["value"], updates["worst"]["value"]) == ("C", "A")
+    assert named(compare.vote_bad(here, Seen(), "", at()))["vote_many_bad"]["variant"] == "primary"
+
+
+def test_no_vote_while_text_streams(engine: Engine) -> None:
+    comparison = asked()
+    compare_actions.regenerate(0, comparison.conversation_id, Seen(), at())
+    with pytest.raises(gr.Error, match="still being written"):
+        compare.vote_a(comparison.conversation_id, Seen(), "", at())
+
+
+# --- HTML ------------------------------------------------------------------------------------
+
+
+def test_html_and_markdown_are_shown_as_text(engine: Engine) -> None:
+    evil = "<script>alert(1)</script> **x** {{value}}"
+    comparison = asked((evil, "ok"), question=evil)
+    compare.vote_a(comparison.conversation_id, Seen(), evil, at())
+    view = compare_state.read_view(comparison.conversation_id, "ada")
+    with read_session() as session:
+        votes = labels.votes(session=session)
+    pieces = [
+        compare_html.panel(view, 0),
+        compare_html.question(view.current),
+        compare_html.recent_list(compare_state.recent_conversations("local"), 0),
+        results_html.vote_list(votes, user="ada"),
+        results_html.changing(votes[0]),
+    ]
+    for piece in pieces:
+        assert "<script" not in piece
+        assert "&lt;script&gt;" in piece
+
+
+def test_failed_empty_and_cut_answers_say_so(engine: Engine) -> None:
+    comparison = asked(("", "half", "boom"))
+    with write_session() as session:
+        rows = conversations.answers(comparison.id, session=session)
+        rows[1].complete = False
+        rows[2].status, rows[2].error = GenerationStatus.FAILED, "The worker ran out of memory."
+    view = compare_state.read_view(comparison.conversation_id, "ada")
+    assert "it ended at once" in compare_html.panel(view, 0)
+    assert "cut at the length limit" in compare_html.panel(view, 1)
+    assert "ran out of memory" in compare_html.panel(view, 2)
+    assert "regenerate it" in compare_html.vote_note(view)
+
+
+def test_tokens_are_coloured_by_their_log_ratio() -> None:
+    html = compare_html.departures([["yes", -0.5, -3.5], [" no", -2.0, -1.0], ["?", -1.0, -1.0]])
+    assert 'class="hy-likelier" style="--share:100%"' in html
+    assert 'class="hy-rarer" style="--share:33%"' in html
+    assert "log-ratio +3.00" in html
+    assert compare_html.departures(None) == ""
+    assert "hy-likelier" not in compare_html.departures([["x", float("-inf"), -1.0]]).split("</div>")[0]
+
+
+# --- results ---------------------------------------------------------------------------------
+
+
+def test_results_of_nothing_say_what_to_do(engine: Engine) -> None:
+    empty, body, *_ = results.overview(at())
+    assert "No votes yet" in empty["value"]
+    assert body["visible"] is False
+
+
+def test_results_list_filter_and_change_votes(engine: Engine) -> None:
+    first, second = asked(), asked(("one", "two", "three"))
+    compare.vote_a(first.conversation_id, Seen(), "", at())
+    compare.vote_many(second.conversation_id, Seen(), "A", "C", "", at())
+    shown = dict(zip(results.OPENED, results.overview(at()), strict=True))
+    assert "Win rates" in shown["board"]
+    assert "2 training pairs" in shown["counts"]
+    assert shown["list"].count(">change<") == 2
+    assert "No vote matches" in results.first_page("", "tie", "", at())[0]
+    opened = dict(zip(results.CHANGED, results.open_change(at(vote=2)), strict=True))
+    assert opened["worst"]["visible"] is True
+    assert opened["choice"]["value"] == "A"
+    results.save(2, "tie", "C", "not so sure", at())
+    results.withdraw(1, at())
+    with read_session() as session:
+        (vote,) = labels.votes(session=session)
+    assert (vote.label.choice, vote.label.reason) == (Choice.TIE, "not so sure")
+
+
+def test_people_change_their_own_votes_only(engine: Engine) -> None:
+    comparison = asked()
+    with write_session() as session:
+        labels.vote(comparison.id, session=session, user="bob", choice=Choice.TIE)
+    assert results.open_change(at(vote=1))[0] == 0
+    with pytest.raises(gr.Error, match="bob"):
+        results.withdraw(1, at())
+
+
+def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
+    comparison = asked()
+    with write_session() as session:
+        labels.vote(comparison.id, session=session, user="bob", choice=Choice.TIE)
+    with pytest.raises(gr.Error, match="bob"):
+        results.save(1, "A", None, "", at())
+    with read_session() as session:
+        assert [vote.user for vote in labels.votes(session=session)] == ["bob"]
+
+
+def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
+    comparison = asked()
+    with pytest.raises(gr.Error, match="prefers"):
+        results.use_as_dataset("votes")
+    compare.vote_a(comparison.conversation_id, Seen(), "", at())
+    assert "1 pair is dataset" in results.use_as_dataset("votes")
+    with pytest.raises(gr.Error, match="name"):
+        results.use_as_dataset("")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_both_pages_build(engine: Engine) -> None:
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        compare.build()
+        results.build()
+    public = [fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"]
+    assert public == []
+    del blocks
+    gc.collect()
