@@ -136,7 +136,8 @@ def test_nobody_runs_code_that_came_with_data() -> None:
     """No pickles, no torch.load of objects, no code from a model's repository, no eval, no unsafe YAML."""
     offences = []
     for path in sources(*OURS, "scripts"):
-        if any(name.partition(".")[0] in {"pickle", "dill", "joblib"} for name in imported(path)):
+        picklers = {name for name in imported(path) if name.partition(".")[0] in {"pickle", "dill", "joblib"}}
+        if picklers - {"pickle.UnpicklingError"}:
             offences.append((relative(path), "imports a pickler"))
         for function, call in calls(path):
             keywords = {keyword.arg: keyword.value for keyword in call.keywords}
