@@ -175,8 +175,8 @@ class TrainConfig(BaseModel):
     prompt_style: PromptStyle = Field(
         PromptStyle.AUTO,
         title="Prompt style",
-        description="auto: conversations through the tokenizer's chat template where it has one, plain prompts "
-        "as they stand. chat: plain prompts become a user's turn. plain: conversations become plain text.",
+        description="auto: conversations through the tokenizer's chat template where it has one, plain "
+        "prompts as they stand. chat: plain prompts become a user's turn. plain: conversations become plain text.",
         json_schema_extra=_in("lengths"),
     )
 
@@ -239,7 +239,8 @@ class TrainConfig(BaseModel):
     precompute_ref_log_probs: bool = Field(
         True,
         title="Cache the reference",
-        description="Compute the reference's log-probabilities of the pairs once and share them between runs.",
+        description="Compute the reference's log-probabilities of the pairs once and share them between "
+        "runs.",
         json_schema_extra=_in("memory"),
     )
     precision: Precision = Field(
@@ -269,7 +270,8 @@ class TrainConfig(BaseModel):
         ge=0,
         le=1_000_000,
         title="Evaluate every",
-        description="Optimiser steps between evaluations on the held-out pairs; 0 evaluates at start and end only.",
+        description="Optimiser steps between evaluations on the held-out pairs; 0 evaluates at start and end "
+        "only.",
         json_schema_extra=_in("watching"),
     )
     eval_pairs: int = Field(
