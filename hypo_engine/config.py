@@ -176,7 +176,8 @@ class TrainConfig(BaseModel):
         PromptStyle.AUTO,
         title="Prompt style",
         description="auto: conversations through the tokenizer's chat template where it has one, plain "
-        "prompts as they stand. chat: plain prompts become a user's turn. plain: conversations become plain text.",
+        "prompts as they stand. chat: plain prompts become a user's turn. plain: conversations become plain "
+        "text.",
         json_schema_extra=_in("lengths"),
     )
 
