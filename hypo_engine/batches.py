@@ -47,11 +47,12 @@ class Plan:
         start = within * self.pairs_per_step
         return permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step]
 
-    def seen(self, first_step: int = 0) -> list[int]:
-        """Places of every pair that the steps from ``first_step`` on see, in order of place."""
-        if self.total_steps - first_step >= 2 * self.steps_per_epoch:
+    def seen(self, first_step: int, until_step: int) -> list[int]:
+        """Places of every pair that the steps from ``first_step`` to before ``until_step`` see, in order."""
+        last = min(until_step, self.total_steps)
+        if last - first_step >= 2 * self.steps_per_epoch:
             return list(range(self.size))
-        return sorted({i for step in range(first_step, self.total_steps) for i in self.indices(step)})
+        return sorted({i for step in range(first_step, last) for i in self.indices(step)})
 
 
 def make_plan(size: int, *, pairs_per_step: int, max_steps: int, epochs: float, seed: int) -> Plan:

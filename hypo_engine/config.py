@@ -169,7 +169,7 @@ class TrainConfig(BaseModel):
         ge=1,
         le=131_072,
         title="Completion tokens",
-        description="Limit of stored answers (longer pairs are left out and counted) and of sampled responses.",
+        description="Limit of stored answers (longer pairs are left out and counted) and of samples.",
         json_schema_extra=_in("lengths"),
     )
     prompt_style: PromptStyle = Field(

@@ -1,11 +1,11 @@
 """Everything the engine raises on purpose. The message of each error says what to do next.
 
-    EngineError
-    ├── ConfigError        the configuration cannot be run as written
-    ├── ModelError         a base model or an adapter cannot be used
-    ├── DataError          pairs or prompts cannot be used
-    ├── CheckpointError    a checkpoint is damaged or belongs to another run
-    └── Interrupted        the reporter wished the run to stop; `wish` says how
+EngineError
+├── ConfigError        the configuration cannot be run as written
+├── ModelError         a base model or an adapter cannot be used
+├── DataError          pairs or prompts cannot be used
+├── CheckpointError    a checkpoint is damaged or belongs to another run
+└── Interrupted        the reporter wished the run to stop; `wish` says how
 """
 
 from hypo_engine.reporting import Wish

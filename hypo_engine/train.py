@@ -98,20 +98,12 @@ def train(
 
 
 def _train(run: Run) -> TrainResult:
-    """The algorithm: score the reference once, then step, evaluate and save."""
-    if run.reference is not None:
-        fill_reference(
-            run.reference,
-            run.policy,
-            run.pairs,
-            run.plan.seen(run.counters.step),
-            batch_size=run.config.per_device_train_batch_size,
-            between=lambda done, all_: run.between(f"reference log-probabilities ({done} of {all_} pairs)"),
-        )
+    """The algorithm: step after step, the reference scored ahead, evaluations and checkpoints between."""
     window = StepMetrics()
     while run.counters.step < run.plan.total_steps:
         if run.evaluation_is_due():
             run.evaluate()
+        _score_reference_ahead(run)
         run.between("training")
         window.add(_optimizer_step(run))
         step = run.counters.step
@@ -125,6 +117,25 @@ def _train(run: Run) -> TrainResult:
     run.evaluate()
     run.progress("finished")
     return _result(run)
+
+
+def _score_reference_ahead(run: Run) -> None:
+    """Fill the reference cache for the next steps, as many as are done so far and one more.
+
+    Scoring all pairs first would keep people waiting for the first point of a chart; the blocks double,
+    so that the cache's file is written a few times only.
+    """
+    step, cache = run.counters.step, run.reference
+    if cache is None or not cache.missing(run.plan.indices(step)):
+        return
+    fill_reference(
+        cache,
+        run.policy,
+        run.pairs,
+        run.plan.seen(step, 2 * step + 1),
+        batch_size=run.config.per_device_train_batch_size,
+        between=lambda done, all_: run.between(f"reference log-probabilities ({done} of {all_} pairs)"),
+    )
 
 
 def _optimizer_step(run: Run) -> dict[str, float]:

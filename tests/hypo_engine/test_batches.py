@@ -25,14 +25,14 @@ def test_every_epoch_sees_every_pair_once(size: int, pairs_per_step: int, epochs
     plan = make_plan(size, pairs_per_step=pairs_per_step, max_steps=-1, epochs=epochs, seed=3)
     seen = Counter(i for step in range(plan.total_steps) for i in plan.indices(step))
     assert seen == dict.fromkeys(range(size), epochs)
-    assert plan.seen() == list(range(size))
+    assert plan.seen(0, plan.total_steps) == list(range(size))
 
 
 def test_only_what_the_steps_see_is_seen() -> None:
     plan = make_plan(100, pairs_per_step=4, max_steps=3, epochs=1, seed=0)
     assert plan.total_steps == 3
-    assert plan.seen() == sorted(i for step in range(3) for i in plan.indices(step))
-    assert plan.seen(2) == sorted(plan.indices(2))
+    assert plan.seen(0, 9) == sorted(i for step in range(3) for i in plan.indices(step))
+    assert plan.seen(2, 3) == sorted(plan.indices(2))
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1.0, 3), (0.5, 2), (0.01, 1), (2.0, 6)])
