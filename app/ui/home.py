@@ -117,11 +117,14 @@ def _row(run: Run, session: Session) -> tuple[object, ...]:
 def _workers(*, waiting: bool, session: Session) -> Html:
     present = workers.present(session=session)
     pieces = []
-    for queue, work in (("train", "trains runs"), ("generate", "answers on the compare page")):
-        if not any(queue in worker.queues.split(",") for worker in present):
-            urgent = waiting and queue == "train"
-            text = Markup("Nobody {}. {}").format(work, runview.no_worker(queue))
-            pieces.append(widgets.notice(text, "warning" if urgent else "info"))
+    served = {queue for worker in present for queue in worker.queues.split(",")}
+    missing = [queue for queue in ("train", "generate") if queue not in served]
+    if len(missing) == 2:
+        text = Markup("No worker is running: <code>hypo up</code> starts everything.")
+        pieces.append(widgets.notice(text, "warning" if waiting else "info"))
+    elif missing:
+        urgent = waiting and missing == ["train"]
+        pieces.append(widgets.notice(runview.no_worker(missing[0]), "warning" if urgent else "info"))
     items = [
         Markup(
             "<li><i class='hy-dot' aria-hidden='true'></i><b>{}</b> <span class='hy-note'>{}</span></li>"

@@ -101,11 +101,13 @@ def build() -> None:
     done.then(None, message, None, js=_LEAVE)
     export.click(
         export_zip, None, [download, message], show_progress_on=export, api_visibility="private"
-    ).then(None, None, None, js=_DOWNLOAD)
+    ).then(None, message, None, js=_DOWNLOAD)
 
 
 _LEAVE = "(html) => { if ((html || '').includes('data-gone')) window.location.href = 'runs'; }"
-_DOWNLOAD = "() => setTimeout(() => document.getElementById('hy-download')?.click(), 250)"
+_DOWNLOAD = """(problem) => {
+  if (!problem) setTimeout(() => document.getElementById('hy-download')?.click(), 250);
+}"""
 
 
 # --- handlers --------------------------------------------------------------------------------
