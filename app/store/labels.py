@@ -130,13 +130,10 @@ def vote(
     else:
         values["blind"] = names_hidden(comparison.conversation, user, session=session)
         values["seconds"] = seconds
-    label_id = session.scalars(_upsert(session, {**_key(comparison_id, user_id), **values}, values)).one()
+    fresh = {"comparison_id": comparison_id, "user_id": user_id, "created_at": values["updated_at"], **values}
+    label_id = session.scalars(_upsert(session, fresh, values)).one()
     session.expire_all()
     return get(label_id, session=session)
-
-
-def _key(comparison_id: int, user_id: int) -> dict[str, int]:
-    return {"comparison_id": comparison_id, "user_id": user_id}
 
 
 def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -> Any:

@@ -56,7 +56,7 @@ def build() -> None:
 
 
 def _lay_out_setup(parts: Parts) -> None:
-    with gr.Group(visible=True) as parts["setup"]:
+    with gr.Group(visible=False) as parts["setup"]:
         with gr.Row(elem_classes="hy-setup"):
             parts["contenders"] = gr.Dropdown(
                 [],
@@ -110,7 +110,7 @@ def _lay_out_voting(parts: Parts) -> None:
                 ("vote_bad", "Both bad"),
                 ("vote_b", "B is better"),
             ):
-                parts[name] = gr.Button(text, elem_id=f"hy-{name.replace('_', '-')}", min_width=110)
+                parts[name] = gr.Button(text, elem_id=f"hy-{name.replace('_', '-')}", min_width=150)
         with gr.Row(visible=False, elem_classes="hy-votes") as parts["votes_many"]:
             parts["best"] = gr.Radio([], label="Best", min_width=200, scale=3)
             parts["worst"] = gr.Radio([], label="Worst", min_width=200, scale=3)

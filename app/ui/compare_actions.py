@@ -85,14 +85,14 @@ def open_page(request: gr.Request | None = None) -> Shown:
     """The page of an address: `?conversation=5` goes on where that one is."""
     wanted = widgets.query(request, "conversation")
     user = widgets.username(request)
+    start = {"setup": gr.update(visible=True), **_recent(0, user)}
     if not wanted.isdecimal():
-        return in_order(_recent(0, user))
+        return in_order(start)
     try:
         view = compare_state.read_view(int(wanted[:9]), user)
     except NotFound as error:
         sorry = widgets.notice(str(error), "warning")
-        shown = {"summary": gr.update(value=sorry, visible=True)}
-        return in_order({**shown, **_recent(0, user)})
+        return in_order({"summary": gr.update(value=sorry, visible=True), **start})
     return in_order({**show(view, {}), **_recent(view.conversation.id, user)})
 
 
@@ -279,11 +279,11 @@ def _voting(view: View) -> dict[str, Any]:
         "votes_two": gr.update(visible=count == 2),
         "votes_many": gr.update(visible=count > 2),
         **{
-            name: gr.update(interactive=turn.over, variant="primary" if name == chosen else "secondary")
+            name: gr.update(interactive=turn.votable, variant="primary" if name == chosen else "secondary")
             for name in buttons
         },
-        "best": gr.update(interactive=turn.over),
-        "worst": gr.update(interactive=turn.over),
+        "best": gr.update(interactive=turn.votable),
+        "worst": gr.update(interactive=turn.votable),
         "vote_note": compare_html.vote_note(view),
         "withdraw": gr.update(visible=turn.label is not None),
     }
@@ -307,8 +307,8 @@ def _fields(view: View) -> dict[str, Any]:
     own = ("Each its own answer", EACH_ITS_OWN)
     best, worst = (LETTERS[p] if p is not None else None for p in (turn.best, turn.worst))
     return {
-        "best": gr.update(choices=titles, value=best, interactive=turn.over),
-        "worst": gr.update(choices=titles, value=worst, interactive=turn.over),
+        "best": gr.update(choices=titles, value=best, interactive=turn.votable),
+        "worst": gr.update(choices=titles, value=worst, interactive=turn.votable),
         "reason": turn.label.reason if turn.label else "",
         "continues": gr.update(choices=[*titles, own], value=best or "A", visible=len(titles) > 1),
     }

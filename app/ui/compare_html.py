@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.store.conversations import REFERENCE
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import LETTERS
 from app.store.models import Contender, Generation, Label
@@ -47,12 +48,13 @@ def _origin(contender: Contender) -> Html:
 def panel(view: View, position: int) -> Html:
     """The answer being written or voted on, with its numbers."""
     turn = view.current
-    return Markup('<article class="hy-reply{}"><header>{}{}</header>{}{}</article>').format(
+    return Markup('<article class="hy-reply{}"><header>{}{}</header>{}{}{}</article>').format(
         _verdict_css(turn, position),
         who(view, position),
         _verdict(turn, position),
         _text(turn.answers[position]),
         _numbers(turn.answers[position], hidden=view.hidden),
+        _departures(view, position),
     )
 
 
@@ -91,10 +93,9 @@ def _numbers(answer: Generation, *, hidden: bool) -> Html:
         ]
     below = [_ending(answer), "log-probabilities follow the vote" if known and hidden else ""]
     note = " · ".join(filter(None, [*below, f"seed {answer.seed}" if answer.take else ""]))
-    return Markup('<footer class="hy-numbers"><dl>{}</dl>{}</footer>{}').format(
+    return Markup('<footer class="hy-numbers"><dl>{}</dl>{}</footer>').format(
         widgets.join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*fact) for fact in facts),
         Markup('<p class="hy-note">{}</p>').format(note) if note else widgets.NOTHING,
-        departures(answer.token_logps) if known and not hidden else widgets.NOTHING,
     )
 
 
@@ -112,6 +113,13 @@ def _signed(value: float) -> str:
 
 def _minus(number: str) -> str:
     return number.replace("-", "−")
+
+
+def _departures(view: View, position: int) -> Html:
+    answer = view.current.answers[position]
+    if view.hidden or not answer.status.is_over or view.contenders[position].method == REFERENCE:
+        return widgets.NOTHING
+    return departures(answer.token_logps)
 
 
 def departures(token_logps: Sequence[Any] | None) -> Html:

@@ -12,7 +12,7 @@ from app.errors import InvalidInput
 from app.store import conversations, datasets, labels, runs, workers
 from app.store.conversations import REFERENCE, ContenderChoice
 from app.store.db import read_session
-from app.store.enums import RunStatus, Split
+from app.store.enums import GenerationStatus, RunStatus, Split
 from app.store.labels import LETTERS
 from app.store.models import Comparison, Contender, Conversation, Generation, Label
 
@@ -31,6 +31,11 @@ class Turn:
     @property
     def over(self) -> bool:
         return all(answer.status.is_over for answer in self.answers)
+
+    @property
+    def votable(self) -> bool:
+        """Whether all answers are there to be judged."""
+        return self.over and all(a.status is not GenerationStatus.FAILED for a in self.answers)
 
     @property
     def best(self) -> int | None:

@@ -144,7 +144,7 @@ def test_a_reloaded_page_goes_on_where_it_was(engine: Engine) -> None:
 @pytest.mark.parametrize("address", [{"conversation": 99}, {"conversation": "x"}, {}])
 def test_an_address_of_nothing_shows_the_start(engine: Engine, address: dict[str, object]) -> None:
     updates = named(compare_actions.open_page(at(**address)))
-    assert "setup" not in updates
+    assert updates["setup"]["visible"] is True
     assert ("summary" in updates) == (address.get("conversation") == 99)
 
 
@@ -266,6 +266,7 @@ def test_failed_empty_and_cut_answers_say_so(engine: Engine) -> None:
     assert "cut at the length limit" in compare_html.panel(view, 1)
     assert "ran out of memory" in compare_html.panel(view, 2)
     assert "regenerate it" in compare_html.vote_note(view)
+    assert named(compare_actions.open_page(at(conversation=1)))["vote_many"]["interactive"] is False
 
 
 def test_tokens_are_coloured_by_their_log_ratio() -> None:
