@@ -145,7 +145,7 @@ def became_dataset(name: str, version: int, rows: int, dataset_id: int) -> Html:
             widgets.count(rows, "pair").capitalize(),
             Markup("<strong>{}</strong>").format(name),
             version,
-            widgets.link("Look at it", "datasets", dataset=dataset_id),
+            widgets.link("Look at it", "datasets", id=dataset_id),
             widgets.link("or launch a run on it", "launch", dataset=dataset_id),
         ),
         "good",
