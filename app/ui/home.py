@@ -26,7 +26,7 @@ def build() -> None:
             "Train a model on preferences with DPO and HyPO, then judge blind which one answers better.",
         )
     )
-    steps, now, recent, seen = gr.HTML(), gr.HTML(), gr.HTML(), gr.State("")
+    steps, now, recent, seen = gr.HTML(widgets.LOADING), gr.HTML(), gr.HTML(), gr.State("")
     shown = [steps, now, recent, seen]
     widgets.on_load(refresh, seen, shown)
     widgets.poll(SECONDS, refresh, seen, shown)

@@ -26,7 +26,7 @@ FIRST, LATEST = 0, samples.LATEST
 
 def build() -> None:
     """Layout, then wiring."""
-    header = gr.HTML()
+    header = gr.HTML(widgets.LOADING)
     with gr.Column(visible=False, elem_classes="hy-page") as body:
         status = gr.HTML()
         facts = gr.HTML()

@@ -44,7 +44,7 @@ def build() -> None:
             [("any", ALL), *((s.value, s.value) for s in RunStatus)], label="State", value=ALL, scale=0
         )
         dataset = gr.Dropdown([("any", ALL)], label="Dataset", value=ALL, scale=0, min_width=220)
-    table = gr.HTML(js_on_load=_TICK, elem_id="runs-table")
+    table = gr.HTML(widgets.LOADING, js_on_load=_TICK, elem_id="runs-table")
     with gr.Row(elem_classes="hy-buttons"):
         overlay = gr.Button(
             "Overlay", size="md", variant="primary", scale=0, min_width=110, interactive=False

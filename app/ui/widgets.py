@@ -22,6 +22,8 @@ Html = Markup
 """HTML that is safe to show."""
 
 NOTHING = Markup("")
+LOADING = Markup('<p class="hy-note">Loading…</p>')
+"""What stands in a place until its first value comes."""
 
 
 # --- text ------------------------------------------------------------------------------------
