@@ -223,3 +223,17 @@ def test_wilson_and_votes_to_decide() -> None:
     assert board.votes_to_decide(90, 100) == 0
     assert board.votes_to_decide(5, 10) is None
     assert board.votes_to_decide(0, 0) is None
+
+
+@pytest.mark.parametrize("cell", ['[{"role": "user"', '[{"a": 1}]', "[{not json}]", '[{"role": 1}, 2]'])
+def test_a_csv_cell_that_only_looks_like_messages_stays_text(
+    engine: Engine, tmp_path: Path, cell: str
+) -> None:
+    path = tmp_path / "odd.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([["prompt", "chosen", "rejected"], [cell, "yes", "no"]])
+    with write_session() as session:
+        added = service.add_dataset(session=session, path=path, name="odd", held_out=0.0)
+    with read_session() as session:
+        (pair,) = datasets.iter_pairs(added.id, session=session)
+    assert pair.prompt == cell
