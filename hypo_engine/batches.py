@@ -2,12 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-
-from hypo_engine.data import TokenPair
 
 
 def derive_seed(*parts: object) -> int:
@@ -47,21 +44,8 @@ class Plan:
         start = within * self.pairs_per_step
         return permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step]
 
-    def seen(self, first_step: int, until_step: int) -> list[int]:
-        """Places of every pair that the steps from ``first_step`` to before ``until_step`` see, in order."""
-        last = min(until_step, self.total_steps)
-        if last - first_step >= 2 * self.steps_per_epoch:
-            return list(range(self.size))
-        return sorted({i for step in range(first_step, last) for i in self.indices(step)})
-
 
 def make_plan(size: int, *, pairs_per_step: int, max_steps: int, epochs: float, seed: int) -> Plan:
     """Count the optimiser steps: ``max_steps``, or the epochs where that is -1."""
     steps = max_steps if max_steps >= 0 else max(1, math.ceil(math.ceil(size / pairs_per_step) * epochs))
     return Plan(size, pairs_per_step, steps, seed)
-
-
-def micro_batches(pairs: Sequence[TokenPair], batch_size: int) -> list[list[TokenPair]]:
-    """Cut a step's pairs into batches of like length: the mean loss is the same, the padding less."""
-    ordered = sorted(pairs, key=lambda pair: (-pair.length, pair.index))
-    return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]

@@ -67,17 +67,12 @@ class Evaluation:
         return metrics, samples + self._sample(policy, step, "probe", self.probes, 0.0)
 
     def _score_pairs(self, policy: Policy) -> dict[str, float]:
-        places = range(len(self.pairs))
+        batches = length_batches(range(len(self.pairs)), self.pairs, self.batch_size)
         fill_reference(
-            self.reference,
-            policy,
-            self.pairs,
-            places,
-            batch_size=self.batch_size,
-            between=lambda *_: self.between("evaluating"),
+            self.reference, policy, self.pairs, batches, between=lambda *_: self.between("evaluating")
         )
         table: list[list[float]] = []
-        for batch in length_batches(places, self.pairs, self.batch_size):
+        for batch in batches:
             self.between("evaluating")
             chosen, rejected = score_pairs(policy.encode, [self.pairs[place] for place in batch])
             reference = self.reference.get(batch, chosen.device)

@@ -55,8 +55,9 @@ class ReferenceCache:
         return picked[:, 0], picked[:, 1]
 
     def put(self, places: Sequence[int], chosen: Tensor, rejected: Tensor) -> None:
-        """Store what was computed: chosen and rejected are [len(places)]."""
-        self.values[list(places)] = torch.stack([chosen, rejected], dim=1).float().cpu()
+        """Store what was computed, [len(places)] each; what was there before stays as it is."""
+        known, found = self.values[list(places)], torch.stack([chosen, rejected], dim=1).float().cpu()
+        self.values[list(places)] = torch.where(known.isnan(), found, known)
 
     def save(self) -> None:
         """Write the file in one move, keeping what another process has added meanwhile."""
@@ -84,7 +85,7 @@ class ReferenceCache:
 
 
 def length_batches(places: Sequence[int], pairs: Sequence[TokenPair], batch_size: int) -> list[list[int]]:
-    """Places cut into batches of pairs of like length, longest first."""
+    """Places cut into batches of like length, longest first: the mean loss is the same, the padding less."""
     ordered = sorted(places, key=lambda place: (-pairs[place].length, place))
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
@@ -103,21 +104,24 @@ def fill_reference(
     cache: ReferenceCache,
     policy: Policy,
     pairs: Sequence[TokenPair],
-    places: Sequence[int],
+    batches: Sequence[Sequence[int]],
     *,
-    batch_size: int,
     between: Callable[[int, int], None],
 ) -> None:
-    """Compute what is missing of ``places``; what was computed is kept even when ``between`` raises.
+    """Compute the batches with something missing; what was computed is kept even when ``between`` raises.
+
+    A batch is scored whole, as the policy will see it: reference and policy are then the same arithmetic,
+    whatever was in the cache before.
 
     Args:
+        batches: Places, batch by batch.
         between: Called before each batch with (pairs done, pairs to do).
     """
-    missing = cache.missing(places)
-    done = 0
+    missing = [batch for batch in batches if cache.missing(batch)]
+    total, done = sum(map(len, missing)), 0
     try:
-        for batch in length_batches(missing, pairs, batch_size):
-            between(done, len(missing))
+        for batch in missing:
+            between(done, total)
             done += len(batch)
             with policy.reference() as encode:
                 cache.put(batch, *score_pairs(encode, [pairs[place] for place in batch]))

@@ -14,14 +14,13 @@ from time import perf_counter
 
 import torch
 
-from hypo_engine.batches import micro_batches
 from hypo_engine.checkpoint import weights_folder
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.formats import Pair
 from hypo_engine.policy import clip_gradients
 from hypo_engine.prepare import prepare_run
-from hypo_engine.reference import fill_reference
+from hypo_engine.reference import fill_reference, length_batches
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter
 from hypo_engine.run import Run
 from hypo_engine.schedule import learning_rate_at
@@ -132,33 +131,40 @@ def _score_reference_ahead(run: Run) -> None:
         cache,
         run.policy,
         run.pairs,
-        run.plan.seen(step, 2 * step + 1),
-        batch_size=run.config.per_device_train_batch_size,
+        [
+            batch
+            for next_step in range(step, min(2 * step + 1, run.plan.total_steps))
+            for batch in _step_batches(run, next_step)
+        ],
         between=lambda done, all_: run.between(f"reference log-probabilities ({done} of {all_} pairs)"),
     )
+
+
+def _step_batches(run: Run, step: int) -> list[list[int]]:
+    """Places of a step's pairs, in the batches that are run."""
+    return length_batches(run.plan.indices(step), run.pairs, run.config.per_device_train_batch_size)
 
 
 def _optimizer_step(run: Run) -> dict[str, float]:
     """One step of DPO or HyPO on the step's pairs; returns its metrics."""
     started, config, counters = perf_counter(), run.config, run.counters
-    places = run.plan.indices(counters.step)
-    batch = [run.pairs[place] for place in places]
-    place_of = {pair.index: place for pair, place in zip(batch, places, strict=True)}
+    batches = _step_batches(run, counters.step)
+    pairs_in_step = sum(map(len, batches))
     rate = learning_rate_at(counters.step, run.plan.total_steps, config)
     run.set_learning_rate(rate)
 
     metrics, sampling_seconds = StepMetrics(), 0.0
-    for micro in micro_batches(batch, config.per_device_train_batch_size):
+    for places in batches:
         result = run.objective(
             run.policy,
-            micro,
+            [run.pairs[place] for place in places],
             step=counters.step,
             reference=run.reference,
-            places=[place_of[pair.index] for pair in micro],
+            places=places,
             watch=run.watch,
         )
-        (result.loss * (len(micro) / len(batch))).backward()  # type: ignore[no-untyped-call]
-        metrics.add(result.metrics, weight=len(micro))
+        (result.loss * (len(places) / pairs_in_step)).backward()  # type: ignore[no-untyped-call]
+        metrics.add(result.metrics, weight=len(places))
         sampling_seconds += result.sampling_seconds
         run.report_responses(result.responses)
     values = metrics.means()
@@ -168,7 +174,7 @@ def _optimizer_step(run: Run) -> dict[str, float]:
     run.optimizer.zero_grad(set_to_none=True)
 
     counters.step += 1
-    counters.num_tokens += sum(pair.tokens for pair in batch)
+    counters.num_tokens += sum(run.pairs[place].tokens for batch in batches for place in batch)
     seconds = perf_counter() - started
     values |= {
         "grad_norm": grad_norm,

@@ -1,10 +1,13 @@
 """Fixtures shared by all tests: real SQLite and PostgreSQL databases, and a home folder of its own."""
 
+import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see worker/__main__.py
 
 import pytest
 from sqlalchemy import Engine, text

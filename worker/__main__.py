@@ -13,6 +13,8 @@ def main() -> None:
     parser.add_argument("--queues", default=",".join(QUEUES))
     queues = parser.parse_args().queues
     os.environ["HYPO_WORKER_QUEUES"] = queues
+    # before torch is loaded: threads that spin while they wait starve the other worker of its cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from worker.celery_app import app, worker_name
 
     hold_leash()

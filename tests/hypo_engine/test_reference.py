@@ -8,7 +8,7 @@ import torch
 from hypo_engine.config import TrainConfig
 from hypo_engine.data import TokenPair
 from hypo_engine.policy import Policy, load_policy
-from hypo_engine.reference import ReferenceCache, fill_reference, reference_key, score_pairs
+from hypo_engine.reference import ReferenceCache, fill_reference, length_batches, reference_key, score_pairs
 
 CPU = torch.device("cpu")
 PAIRS = [TokenPair(i, [5 + i, 9, 8][: 1 + i % 3], [20 + i, 2], [30 + i, 31, 32, 2]) for i in range(6)]
@@ -21,10 +21,15 @@ def policy(tiny: Callable[[str], Path]) -> Policy:
 
 def fill(cache: ReferenceCache, policy: Policy, places: list[int]) -> list[tuple[int, int]]:
     heard: list[tuple[int, int]] = []
-    fill_reference(
-        cache, policy, PAIRS, places, batch_size=2, between=lambda done, todo: heard.append((done, todo))
-    )
+    batches = [places[start : start + 2] for start in range(0, len(places), 2)]
+    fill_reference(cache, policy, PAIRS, batches, between=lambda done, todo: heard.append((done, todo)))
     return heard
+
+
+def test_pairs_of_like_length_go_together() -> None:
+    pairs = [TokenPair(i, [1] * length, [2], [2]) for i, length in enumerate([3, 9, 1, 8, 2, 7])]
+    assert length_batches(range(6), pairs, 4) == [[1, 3, 5, 0], [4, 2]]
+    assert length_batches([4, 0, 3], pairs, 2) == [[3, 0], [4]]
 
 
 def test_what_is_cached_is_the_reference(policy: Policy, tmp_path: Path) -> None:
@@ -44,7 +49,7 @@ def test_only_what_is_asked_for_is_computed_and_the_rest_is_added(policy: Policy
     assert first.missing(range(6)) == [1, 2, 4, 5]
     twin = ReferenceCache(tmp_path, "k" * 64, len(PAIRS))
     assert fill(twin, policy, [0, 3]) == []  # nothing to do
-    assert fill(twin, policy, [0, 1]) == [(0, 1)]
+    assert fill(twin, policy, [0, 1]) == [(0, 2)]
     assert ReferenceCache(tmp_path, "k" * 64, len(PAIRS)).missing(range(6)) == [2, 4, 5]
 
 
@@ -82,7 +87,7 @@ def test_what_was_computed_before_an_interruption_is_kept(policy: Policy, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fill_reference(cache, policy, PAIRS, range(6), batch_size=2, between=between)
+        fill_reference(cache, policy, PAIRS, [[0, 1], [2, 3], [4, 5]], between=between)
     assert len(ReferenceCache(tmp_path, "k" * 64, len(PAIRS)).missing(range(6))) == 4
 
 
