@@ -29,13 +29,21 @@ _serving = Serving()
 
 
 def answer_comparison(comparison_id: int) -> None:
-    """Write a comparison's unfinished answers; nothing if there are none or another worker is at it."""
+    """Write a comparison's unfinished answers; nothing if there are none or another worker is at it.
+
+    Answers that were queued while others were being written are taken at the next turn of the loop.
+    """
+    while not going_away.is_set() and _answer_once(comparison_id):
+        continue
+
+
+def _answer_once(comparison_id: int) -> bool:
+    """Claim a comparison and write what waits in it; False when there was nothing to claim."""
     seconds = get_settings().lease_seconds
     with write_session() as session:
         comparison = conversations.claim(comparison_id, session=session, lease_seconds=seconds)
         if comparison is None or comparison.lease_id is None:
-            log.info("Comparison %s does not wait any more; its message is dropped.", comparison_id)
-            return
+            return False
         lease_id = comparison.lease_id
         pending = _pending(comparison, session)
 
@@ -48,6 +56,7 @@ def answer_comparison(comparison_id: int) -> None:
             if not lease.lost.is_set() and not going_away.is_set():
                 _answer_together(list(group), lease)
     patiently(lambda session: conversations.release(comparison_id, lease_id, session=session))
+    return not lease.lost.is_set()
 
 
 def _base_of(pending: "Pending") -> str:

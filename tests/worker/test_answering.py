@@ -132,3 +132,24 @@ def test_a_run_deleted_meanwhile_fails_its_answer_alone(contenders: list[Contend
     assert dpo.error is not None
     assert "deleted" in dpo.error
     assert reference.status is hypo.status is GenerationStatus.FINISHED
+
+
+def test_an_answer_regenerated_while_another_streams_is_written_too(
+    contenders: list[ContenderChoice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = answers.begin(
+        contenders[:2], "Go on.", seed=1, decoding=Decoding(max_new_tokens=20, temperature=1.0)
+    )
+    answers.stop(comparison.id, 1)
+    heard = Stream.on_text
+
+    def regenerate_second(self: Stream, row: int, text: str, tokens: int) -> None:
+        if tokens == 1 and answers.look(comparison.id).answers[1].take == 0:
+            answers.regenerate(comparison.id, 1)
+        heard(self, row, text, tokens)
+
+    monkeypatch.setattr(Stream, "on_text", regenerate_second)
+    answer_comparison(comparison.id)
+    first, second = answers.look(comparison.id).answers
+    assert (second.take, second.status) == (1, GenerationStatus.FINISHED)
+    assert first.status is GenerationStatus.FINISHED
