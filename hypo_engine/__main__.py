@@ -6,11 +6,12 @@ and ``cache_dir``.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -43,23 +44,27 @@ class Job:
 class LineReporter(SilentReporter):
     """Prints a line for each new phase, each set of metrics and each message."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._last = ""
+        self._stream = stream
+
+    def say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
         line = f"[{step}/{total_steps}] {phase}"
         if line != self._last:
-            print(line, flush=True)
+            self.say(line)
         self._last = line
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        print(f"step {step}: {format_metrics(values)}", flush=True)
+        self.say(f"step {step}: {format_metrics(values)}")
 
     def checkpoint(self, step: int, path: str) -> None:
-        print(f"step {step}: checkpoint {path}", flush=True)
+        self.say(f"step {step}: checkpoint {path}")
 
     def log(self, level: LogLevel, message: str) -> None:
-        print(f"{level}: {message}", flush=True)
+        self.say(f"{level}: {message}")
 
 
 def format_metrics(values: Mapping[str, float]) -> str:
@@ -106,19 +111,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train as a YAML file says; returns the exit code (0 when trained, 1 after one sentence on stderr)."""
     parser = argparse.ArgumentParser(prog="python -m hypo_engine", description="Train with DPO or HyPO.")
     parser.add_argument("config", type=Path, help="YAML: the fields of TrainConfig, dataset and output_dir")
+    parser.add_argument("--json", action="store_true", help="print one JSON value on stdout at the end")
+    given = parser.parse_args(arguments)
     try:
-        _train(read_job(parser.parse_args(arguments).config))
+        _train(read_job(given.config), as_json=given.json)
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _train(job: Job) -> None:
+def _train(job: Job, *, as_json: bool) -> None:
+    reporter = LineReporter(sys.stderr if as_json else sys.stdout)
     read = list(read_jsonl_pairs(job.dataset))
     pairs, held_out = split_pairs([row.pair for row in read if isinstance(row, Kept)], job.eval_fraction)
     left_out = len(read) - len(pairs) - len(held_out)
-    print(f"{len(pairs)} pairs to train on, {len(held_out)} held out, {left_out} rows left out", flush=True)
+    reporter.say(f"{len(pairs)} pairs to train on, {len(held_out)} held out, {left_out} rows left out")
     from hypo_engine.train import train  # loads torch, so after the files are known to be good
 
     result = train(
@@ -127,12 +135,16 @@ def _train(job: Job) -> None:
         eval_pairs=held_out,
         eval_prompts=[pair.prompt for pair in held_out],
         output_dir=job.output_dir,
-        reporter=LineReporter(),
+        reporter=reporter,
         models_dir=job.models_dir,
         cache_dir=job.cache_dir,
     )
-    print(f"{result.steps} steps: {format_metrics(result.metrics)}")
-    print(f"weights: {result.adapter_dir or result.model_dir}")
+    weights = str(result.adapter_dir or result.model_dir)
+    if as_json:
+        print(json.dumps({"steps": result.steps, "metrics": result.metrics, "weights": weights}))
+        return
+    reporter.say(f"{result.steps} steps: {format_metrics(result.metrics)}")
+    reporter.say(f"weights: {weights}")
 
 
 if __name__ == "__main__":

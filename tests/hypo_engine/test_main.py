@@ -51,6 +51,18 @@ def test_a_run_from_a_file(
     assert (tmp_path / "out" / "checkpoint-000002" / "adapter" / "adapter_model.safetensors").exists()
 
 
+def test_json_is_one_value_on_stdout(
+    yaml_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(yaml_file()), "--json"]) == 0
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    assert result["steps"] == 2
+    assert result["metrics"]["loss"] > 0
+    assert (Path(result["weights"]) / "adapter_config.json").is_file()
+    assert "step 2: " in output.err
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
