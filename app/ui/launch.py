@@ -78,7 +78,7 @@ def build() -> None:
             name_message = gr.HTML(visible=False)
         with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
             summary = gr.HTML()
-            go = gr.Button("Launch", variant="primary", size="lg", elem_id="launch")
+            go = gr.Button("Launch", variant="primary", size="lg", elem_id="launch", interactive=False)
             outcome = gr.HTML()
             command = gr.Code(label="The same as a command", interactive=False)
             with gr.Accordion("The same as YAML", open=False):
