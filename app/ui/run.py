@@ -132,7 +132,7 @@ def refresh(
         twins = list(runs.twins_of(run, session=session))
         ids = [twin.id for twin in twins]
         state = _state(run, twins, session)
-        points = metrics.revision(ids, session=session)
+        points = (metrics.revision(ids, session=session), run.status.is_over)
         now: Seen = (state, points, page)
         old = seen if len(seen) == 3 else ((), (), 0)
         shown = _shown(run, twins, session) if state != old[0] else _skip(8)
@@ -197,11 +197,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> list[Any]:
 def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> list[Any]:
     points = training.load_points([twin.id for twin in twins], session=session)
     if not points:
-        waiting = widgets.empty_state(
-            "No curves yet",
-            "They begin with the first evaluation, before the first step; this page follows by itself.",
-        )
-        return [waiting, widgets.NOTHING, []]
+        return [_no_curves(run), widgets.NOTHING, []]
     curves = metrics.series([run.id], doctor.DOCTOR_NAMES, session=session)
     findings = doctor.examine({name: values for (_, name), values in curves.items()})
     return [
@@ -209,6 +205,15 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> list[An
         training.legend(twins),
         training.figures(twins, points, x_axis=cast(XAxis, x_axis)),
     ]
+
+
+def _no_curves(run: Run) -> Html:
+    if run.status.is_over:
+        return widgets.empty_state("No curves", "The run ended before its first evaluation.")
+    return widgets.empty_state(
+        "No curves yet",
+        "They begin with the first evaluation, before the first step; this page follows by itself.",
+    )
 
 
 def _sampled(run: Run, twins: list[Run], before: int, after: int, page: int, session: Session) -> list[Any]:

@@ -114,6 +114,8 @@ def no_worker(queue: str = "train") -> Html:
 
 def _bar(run: Run) -> Html:
     live = run.status is RunStatus.RUNNING
+    if not live and not run.total_steps:
+        return widgets.NOTHING
     left = runs.seconds_left(run)
     phase = run.phase if live else ""
     return widgets.progress_bar(run.step, run.total_steps, seconds_left=left, phase=phase, live=live)
