@@ -383,11 +383,11 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"{name}: the value {text!r} cannot be read.") from error
-        values[name.strip()] = _as_number(value)
+        values[name.strip()] = as_number(value)
     return values
 
 
-def _as_number(value: Any) -> Any:
+def as_number(value: Any) -> Any:
     """YAML 1.1 reads ``1e-4`` as text; people mean the number."""
     if isinstance(value, str):
         try:

@@ -6,12 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from app.errors import InvalidInput
-from hypo_engine.config import TrainConfig
-
-DEFAULTS: Final = TrainConfig().model_dump(mode="json")
-EXTRA_KEYS: Final = ("dataset", "method", "name")
-"""What a launch has besides a TrainConfig; YAML may carry it too. `method` may be twins there."""
+from app.run_yaml import DEFAULTS
 
 _NOT_SET: Final = ("method", "model_name_or_path")
 
@@ -40,42 +35,10 @@ def to_yaml(values: Mapping[str, Any], *, method: str, dataset: str = "", name: 
     return yaml.safe_dump({**head, **body, "method": method}, sort_keys=False, allow_unicode=True)
 
 
-def from_yaml(text: str) -> dict[str, Any]:
-    """Raw values of a YAML text.
-
-    Raises:
-        InvalidInput: for a text that is not YAML, no list of names and values, or names that nobody knows.
-    """
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" near line {mark.line + 1}" if mark is not None else ""
-        raise InvalidInput(
-            f"This is not YAML{where}; paste lines such as `beta: 0.1`.", field="yaml"
-        ) from error
-    if not isinstance(values, dict) or not values:
-        raise InvalidInput("The YAML holds no settings; paste lines such as `beta: 0.1`.", field="yaml")
-    unknown = [str(name) for name in values if name not in DEFAULTS and name not in EXTRA_KEYS]
-    if unknown:
-        raise InvalidInput(f"There is no setting named {', '.join(unknown[:5])}.", field="yaml")
-    return {str(name): _number(value) for name, value in values.items()}
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads `1e-4` as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _wrapped(words: list[str]) -> str:

@@ -10,11 +10,12 @@ from markupsafe import Markup
 from app.errors import AppError, InvalidInput, NotFound
 from app.launch import LaunchMethod, launch
 from app.presets import PRESETS
+from app.run_yaml import DEFAULTS, read_run_yaml
 from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.models import Dataset, Run
 from app.ui import form, runview, widgets
-from app.ui.commands import DEFAULTS, from_yaml, launch_command, to_yaml
+from app.ui.commands import launch_command, to_yaml
 from app.ui.form import Form
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
@@ -244,20 +245,17 @@ def defaults() -> tuple[Any, ...]:
 def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any) -> tuple[Any, ...]:
     """Fill the form from YAML; what the YAML does not name stays as it is."""
     try:
-        loaded = from_yaml(text or "")
-        method = str(loaded.pop("method", method))
-        if method not in list(LaunchMethod):
-            raise InvalidInput(f"method must be dpo, hypo or twins, not {method!r}.", field="method")
-        reference = loaded.pop("dataset", None)
-        if reference is not None:
+        loaded = read_run_yaml(text or "")
+        if loaded.dataset is not None:
             with read_session() as session:
-                dataset_id = datasets.resolve(str(reference), session=session).id
+                dataset_id = datasets.resolve(loaded.dataset, session=session).id
     except AppError as error:
         return _untouched(str(error))
-    name = str(loaded.pop("name", name) or "")
-    merged = {**_raw(values), **loaded}
+    method = method if loaded.method is None else loaded.method.value
+    name = name if loaded.name is None else loaded.name
+    merged = {**_raw(values), **loaded.values}
     errors = form.check(merged, method)
-    said = widgets.notice(f"The form holds the YAML's {widgets.count(len(loaded), 'value')}.", "good")
+    said = widgets.notice(f"The form holds the YAML's {widgets.count(len(loaded.values), 'value')}.", "good")
     if errors:
         first, sentence = next(iter(errors.items()))
         said = widgets.error_banner(f"{first}: {sentence}")

@@ -7,11 +7,11 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.run_yaml import DEFAULTS
 from app.store import runs, workers
 from app.store.enums import RunStatus, RunWish
 from app.store.models import Run, RunEvent
 from app.ui import widgets
-from app.ui.commands import DEFAULTS
 from app.ui.doctor import Finding
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig

@@ -1,0 +1,81 @@
+"""A run as YAML text: what the launch page, the command line and people write and paste."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from app.errors import InvalidInput
+from app.launch import LaunchMethod
+from hypo_engine.config import TrainConfig, as_number
+
+DEFAULTS: Final = TrainConfig().model_dump(mode="json")
+LAUNCH_KEYS: Final = ("dataset", "method", "name")
+"""What a launch has besides the options of a TrainConfig. `method` may be twins here."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunYaml:
+    """What a YAML text says of a run; None for what it does not say."""
+
+    method: LaunchMethod | None = None
+    dataset: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    """Raw options of a TrainConfig, the base model among them; `method` never is."""
+    name: str | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The base model."""
+        return self.values.get("model_name_or_path")
+
+
+def read_run_yaml(text: str) -> RunYaml:
+    """What a YAML text says of a run. The options' bounds are checked at the launch.
+
+    Raises:
+        InvalidInput: for a text that is not YAML or no list of names and values, for names that nobody
+            knows, and for a method that cannot be launched.
+    """
+    try:
+        given = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" near line {mark.line + 1}" if mark is not None else ""
+        raise InvalidInput(
+            f"This is not YAML{where}; write lines such as `beta: 0.1`.", field="yaml"
+        ) from error
+    if not isinstance(given, dict) or not given:
+        raise InvalidInput("The YAML holds no settings; write lines such as `beta: 0.1`.", field="yaml")
+    unknown = [str(name)[:80] for name in given if name not in DEFAULTS and name not in LAUNCH_KEYS]
+    if unknown:
+        raise InvalidInput(f"There is no setting named {', '.join(unknown[:5])}.", field="yaml")
+    return RunYaml(
+        method=_method(given.get("method")),
+        dataset=_text("dataset", given.get("dataset")),
+        values={name: _option(name, value) for name, value in given.items() if name not in LAUNCH_KEYS},
+        name=_text("name", given.get("name")),
+    )
+
+
+def _method(given: Any) -> LaunchMethod | None:
+    if given is None:
+        return None
+    try:
+        return LaunchMethod(given)
+    except ValueError as error:
+        raise InvalidInput(f"method must be dpo, hypo or twins, not {given!r}.", field="method") from error
+
+
+def _text(name: str, given: Any) -> str | None:
+    """Text as it stands; a number (`dataset: 3`) is its digits."""
+    if given is not None and (isinstance(given, bool) or not isinstance(given, str | int | float)):
+        raise InvalidInput(f"{name} must be a text, not {str(given)[:80]!r}.", field=name)
+    return None if given is None else str(given)
+
+
+def _option(name: str, value: Any) -> Any:
+    """Numbers where numbers belong; a model may be called `1e5`."""
+    default = DEFAULTS[name]
+    numeric = isinstance(default, int | float) and not isinstance(default, bool)
+    return as_number(value) if numeric else value
