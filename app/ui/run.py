@@ -9,6 +9,7 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app import artifacts
+from app.deletion import delete_run
 from app.errors import AppError, NotFound
 from app.store import metrics, runs
 from app.store.db import read_session, write_session
@@ -289,14 +290,6 @@ def confirmed(wanted: str, request: gr.Request) -> tuple[Any, Html, str]:
     except AppError as error:
         return closed, widgets.notice(str(error), "error"), ""
     return closed, widgets.NOTHING, ""
-
-
-def delete_run(run_id: int) -> None:
-    """Delete a run's rows, then its files."""
-    with write_session() as session:
-        paths = runs.remove(run_id, session=session)
-    for path in paths:
-        artifacts.delete_folder(path)
 
 
 def export_zip(request: gr.Request) -> tuple[Any, Html]:

@@ -8,13 +8,13 @@ import gradio as gr
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.deletion import delete_run
 from app.errors import AppError
 from app.store import datasets, metrics, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
 from app.ui import charts, training, widgets
-from app.ui import run as run_page
 from app.ui.training import XAxis
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
@@ -283,7 +283,7 @@ def confirmed(wanted: str, chosen: str) -> tuple[Any, Html]:
                 with write_session() as session:
                     runs.request_cancel(run.id, session=session)
             elif wanted == "delete" and run.status.is_over:
-                run_page.delete_run(run.id)
+                delete_run(run.id)
         except AppError as error:
             problems.append(str(error))
     said = widgets.error_banner(" ".join(problems)) if problems else widgets.NOTHING
