@@ -73,6 +73,32 @@ def fetch_folder(key: str, folder: Path) -> Path:
     return folder
 
 
+def fetch_weights(checkpoint: str, folder: Path) -> Path:
+    """Copy the weights of a checkpoint to a new local folder, without the optimiser's state.
+
+    Raises:
+        Refused: when the checkpoint's files are gone.
+    """
+    filesystem, place = _place(checkpoint, get_settings())
+    adapted = filesystem.exists(f"{place}/{ADAPTER_FOLDER}")
+    return fetch_folder(f"{checkpoint}/{ADAPTER_FOLDER if adapted else MODEL_FOLDER}", folder)
+
+
+def check_store() -> None:
+    """See that the artifacts' filesystem can be used at all, before a run relies on it.
+
+    Raises:
+        Refused: when its driver is not installed or the address is no address.
+    """
+    try:
+        url_to_fs(get_settings().artifacts)
+    except (ImportError, ValueError) as error:
+        raise Refused(
+            f"HYPO_ARTIFACTS_URL={get_settings().artifacts_url!r} cannot be used ({error}); "
+            "for s3:// install the extra: pip install 'hypo-studio[s3]'."
+        ) from error
+
+
 def delete_folder(key: str) -> None:
     """Remove an artifact; one that is not there is no error."""
     filesystem, place = _place(key, get_settings())
@@ -96,8 +122,7 @@ def export_run(run_id: int, output: Path) -> Path:
             raise Refused(f"Run {run_id} has no checkpoint yet; wait for it to finish, then export it.")
         card = model_card(run, runs.final_metrics(run_id, session=session), checkpoint.step)
     with tempfile.TemporaryDirectory() as scratch:
-        whole = fetch_folder(checkpoint.path, Path(scratch) / "checkpoint")
-        weights = next(whole / name for name in (ADAPTER_FOLDER, MODEL_FOLDER) if (whole / name).is_dir())
+        weights = fetch_weights(checkpoint.path, Path(scratch) / "weights")
         shutil.copytree(weights, output, dirs_exist_ok=True)
     (output / "README.md").write_text(card, encoding="utf-8")
     return output

@@ -10,7 +10,7 @@ from app.store.db import write_session
 
 
 def delete_run(run_id: int) -> None:
-    """Delete a run's rows in one transaction, then its artifacts, then its folders on this machine.
+    """Delete a run's rows in one transaction, then its artifacts, then its scratch on this machine.
 
     Answers and votes stay. Without rows nothing finds the files, so a run is never half there.
 
@@ -27,11 +27,6 @@ def delete_run(run_id: int) -> None:
             artifacts.delete_folder(path)
         except OSError as error:
             problems.append(f"{path} ({error})")
-    settings = get_settings()
-    for folder in (
-        settings.work_dir / f"run-{run_id}",
-        settings.cache_dir / "served" / "runs" / str(run_id),
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(get_settings().work_dir / f"run-{run_id}", ignore_errors=True)
     if problems:
         raise Refused(f"Run {run_id} is deleted; these files are left: {', '.join(problems)}.")

@@ -1,7 +1,9 @@
 """What `hypo up` does in the foreground: migrate, start, tell, watch, stop."""
 
+import json
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -12,7 +14,7 @@ from app.settings import Settings, get_settings
 from app.supervisor import Supervisor
 
 
-def run_up(settings: Settings, *, host: str, port: int, demo: bool) -> None:
+def run_up(settings: Settings, *, host: str, port: int, demo: bool, as_json: bool = False) -> None:
     """Run everything until Ctrl-C or SIGTERM.
 
     Raises:
@@ -27,6 +29,9 @@ def run_up(settings: Settings, *, host: str, port: int, demo: bool) -> None:
         settings.root.mkdir(parents=True, exist_ok=True)
         migrate.upgrade()
         supervisor.start()
+        if as_json:
+            console.file = sys.stderr
+            print(json.dumps({"url": supervisor.url, "pid": os.getpid()}), flush=True)
         console.print(f"HyPO Studio is up: [bold]{supervisor.url}[/]   (Ctrl-C stops it)")
         if demo:
             follower = _start_demo(supervisor)

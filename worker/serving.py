@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy.orm import Session
 
@@ -11,7 +12,6 @@ from app import artifacts
 from app.errors import Refused
 from app.settings import get_settings
 from app.store.models import Checkpoint, Contender
-from hypo_engine.checkpoint import weights_folder
 from hypo_engine.generate import Served, load_served
 
 CHECKPOINTS_KEPT = 8
@@ -64,8 +64,8 @@ class Serving:
         for path in {seat.checkpoint_path for seat in seats} - {None}:
             assert path is not None
             if path not in served.names:
-                local = get_settings().cache_dir / "served" / path
-                served.add_adapter(path, weights_folder(artifacts.fetch_folder(path, Path(local))))
+                with TemporaryDirectory(prefix="hypo-serving-") as scratch:
+                    served.add_adapter(path, artifacts.fetch_weights(path, Path(scratch) / "weights"))
             used[path] = None
             used.move_to_end(path)
         while len(used) > max(CHECKPOINTS_KEPT, len(seats)):

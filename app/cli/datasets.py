@@ -66,10 +66,13 @@ def _mapping(columns: str | None) -> ColumnMapping | None:
 
 
 @cli.command("list")
-def list_command(as_json: JsonFlag = False) -> None:
+def list_command(
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most datasets to list.")] = 1000,
+    as_json: JsonFlag = False,
+) -> None:
     """List datasets, newest first."""
     with read_session() as session:
-        views = [dataset_view(dataset) for dataset in datasets.find(session=session)]
+        views = [dataset_view(dataset) for dataset in datasets.find(session=session, limit=limit)]
     if as_json:
         print_json(views)
         return

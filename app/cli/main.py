@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
 from app.cli import datasets, labels, runs
@@ -15,6 +16,7 @@ from app.cli.output import JsonFlag, print_json, say, stderr
 from app.dispatch import QUEUES
 from app.errors import AppError, Refused
 from app.settings import get_settings
+from hypo_engine.errors import EngineError
 
 cli = typer.Typer(
     name="hypo",
@@ -39,6 +41,7 @@ def up(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; HYPO_PORT, or 7860; 0 takes a free one.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Queue the demo experiment and follow it.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Start everything: migrations, broker, workers and the web app; Ctrl-C stops it."""
     from app.up import run_up
@@ -49,12 +52,14 @@ def up(
         host=settings.host if host is None else host,
         port=settings.port if port is None else port,
         demo=demo,
+        as_json=as_json,
     )
 
 
 @cli.command()
 def worker(
     queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = ",".join(QUEUES),
+    as_json: JsonFlag = False,
 ) -> None:
     """Start one worker process; it needs a broker: HYPO_BROKER_URL, or a running `hypo up`."""
     from app.dispatch import broker_url
@@ -64,6 +69,8 @@ def worker(
         raise Refused(f"There is no queue {sorted(unknown)[0]!r}; the queues are {', '.join(QUEUES)}.")
     if broker_url(get_settings()) is None:
         raise Refused("There is no broker: set HYPO_BROKER_URL, or start the app with `hypo up` first.")
+    if as_json:
+        print_json({"pid": os.getpid(), "queues": queues.split(",")})
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "worker", "--queues", queues])
 
@@ -103,15 +110,26 @@ def run(arguments: list[str]) -> int:
         return status if isinstance(status, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         return _complain("Stopped.", 130)
-    except AppError as error:
+    except (AppError, EngineError) as error:
         return _complain(str(error), 1)
-    except (OperationalError, ProgrammingError) as error:
+    except ValidationError as error:
+        return _complain(_settings_sentence(error), 1)
+    except SQLAlchemyError as error:
         return _complain(_database_sentence(error), 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _complain(f"{error.strerror or error}: {error.filename or 'a file'}.", 1)
     except Exception as error:
         return _usage_error(error)
+
+
+def _settings_sentence(error: ValidationError) -> str:
+    """What is wrong with the environment: only Settings is read outside of the commands' own checks."""
+    first = error.errors()[0]
+    name = "HYPO_" + "_".join(str(part) for part in first["loc"]).upper()
+    return f"{name} is set to {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
 
 
 def _usage_error(error: Exception) -> int:
@@ -132,7 +150,7 @@ def _database_sentence(error: Exception) -> str:
             f"The database of {get_settings().root} has no tables yet; run `hypo db upgrade`, or start "
             "the app with `hypo up`. Another home? Set HYPO_HOME."
         )
-    return f"The database did not answer: {text}"
+    return f"The database did not do it; check HYPO_DATABASE_URL. It said: {text}"
 
 
 def _complain(message: str, status: int) -> int:

@@ -10,49 +10,56 @@ import yaml
 
 from app import artifacts, presets
 from app.cli.output import JsonFlag, print_json, print_table, require_worker, say, warn, worker_missing
+from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
 from app.launch import LaunchMethod, launch
+from app.run_yaml import RunYaml, read_run_yaml
 from app.store import datasets as dataset_store
 from app.store import runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
-from app.store.models import Run
 from app.views import run_view
-from hypo_engine.config import TrainConfig, parse_assignments
+from hypo_engine.config import parse_assignments
 from hypo_engine.errors import ConfigError
 
 cli = typer.Typer(help="Training runs.", no_args_is_help=True)
 
-RunId = Annotated[int, typer.Argument(help="The run's number.")]
+RunId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The run's number.")]
 
 
 @cli.command("launch")
 def launch_command(
-    dataset: Annotated[str, typer.Option(help="Dataset: NAME, NAME@VERSION or id.")],
-    method: Annotated[LaunchMethod, typer.Option(help="dpo, hypo, or twins: both on the same data.")],
-    model: Annotated[str, typer.Option(help="demo, a hub id or a local folder.")] = "demo",
+    dataset: Annotated[str | None, typer.Option(help="Dataset: NAME, NAME@VERSION or id.")] = None,
+    method: Annotated[
+        LaunchMethod | None, typer.Option(help="dpo, hypo, or twins: both on the same data.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="demo (taken when nothing else is said), a hub id or a local folder.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE for any TrainConfig field; repeat it.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Start from a preset of the launch page.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Start from a YAML file of TrainConfig fields.")] = None,
-    name: Annotated[str, typer.Option(help="What to call the run.")] = "",
+    config: Annotated[Path | None, typer.Option(help="Start from a YAML file, as the page shows it.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the runs are over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Queue a run, or two for twins."""
-    values: dict[str, Any] = {}
-    if preset is not None:
-        values |= _preset(preset)
-    if config is not None:
-        values |= _read_yaml(config)
-    values |= {"model_name_or_path": model, **_assignments(settings or [])}
+    """Queue a run, or two for twins. Options overrule the YAML file, which overrules the preset."""
+    given = RunYaml() if config is None else _read_yaml(config)
+    values = {**({} if preset is None else _preset(preset)), **given.values, **_assignments(settings or [])}
+    if model is not None:
+        values["model_name_or_path"] = model
+    chosen = method or given.method
+    wanted = dataset or given.dataset
+    if chosen is None or wanted is None:
+        raise InvalidInput("Say --method and --dataset, or give a YAML file that does.")
     if wait:
         require_worker(TRAIN_QUEUE)
     with read_session() as session:
-        dataset_id = dataset_store.resolve(dataset, session=session).id
-    queued = launch(method, dataset_id, values, name=name)
+        dataset_id = dataset_store.resolve(wanted, session=session).id
+    queued = launch(chosen, dataset_id, values, name=name or given.name or "")
     if not wait:
         missing = worker_missing(TRAIN_QUEUE)
         if missing:
@@ -66,11 +73,14 @@ def list_command(
     status: Annotated[RunStatus | None, typer.Option(help="State of the runs.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of their dataset.")] = None,
     name: Annotated[str | None, typer.Option(help="Part of their name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most runs to list.")] = 1000,
     as_json: JsonFlag = False,
 ) -> None:
     """List runs, newest first."""
     with read_session() as session:
-        found = runs.find(session=session, method=method, status=status, dataset_name=dataset, name=name)
+        found = runs.find(
+            session=session, method=method, status=status, dataset_name=dataset, name=name, limit=limit
+        )
         views = [run_view(run, session=session) for run in found]
     if as_json:
         print_json(views)
@@ -158,10 +168,7 @@ def delete_command(
     """Delete a run with its metrics, samples and checkpoints; answers and votes stay."""
     if not yes and not as_json:
         typer.confirm(f"Delete run {run_id} and its checkpoints?", abort=True, err=True)
-    with write_session() as session:
-        paths = runs.remove(run_id, session=session)
-    for path in paths:
-        artifacts.delete_folder(path)
+    delete_run(run_id)
     print_json({"deleted": run_id}) if as_json else say(f"Run {run_id} is deleted.")
 
 
@@ -197,17 +204,37 @@ def _report(run_ids: list[int], *, wait: bool, as_json: bool) -> None:
 def _wait(run_ids: list[int], *, quiet: bool) -> None:
     from app.cli.progress import follow
 
+    watch = WorkerWatch()
     if not quiet:
-        follow(run_ids)
-        return
-    while not _all_over(run_ids):
-        time.sleep(0.3)
+        follow(run_ids, stopped=lambda: watch.gone)
+    else:
+        while not (_all_over(run_ids) or watch.gone):
+            time.sleep(0.3)
+    if not _all_over(run_ids):
+        raise Refused(f"The worker went away and nobody took its place. The runs wait: {watch.sentence}")
+
+
+class WorkerWatch:
+    """Looks now and then whether a train worker is there; one that was gone for a minute is gone."""
+
+    def __init__(self) -> None:
+        self.sentence = ""
+        self._looked_at = self._seen_at = time.monotonic()
+
+    @property
+    def gone(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked_at > 5:
+            self._looked_at = now
+            self.sentence = worker_missing(TRAIN_QUEUE) or ""
+            if not self.sentence:
+                self._seen_at = now
+        return now - self._seen_at > 60
 
 
 def _all_over(run_ids: list[int]) -> bool:
     with read_session() as session:
-        found: list[Run] = [runs.get(run_id, session=session) for run_id in run_ids]
-    return all(run.status.is_over for run in found)
+        return all(runs.get(run_id, session=session).status.is_over for run_id in run_ids)
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -218,14 +245,12 @@ def _preset(name: str) -> dict[str, Any]:
     return dict(presets.PRESETS[name].values)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> RunYaml:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(f"{path} cannot be read as YAML: {error}", field="config") from error
-    if not isinstance(values, dict):
-        raise InvalidInput(f"{path} must hold NAME: VALUE lines.", field="config")
-    return {key: value for key, value in values.items() if key in TrainConfig.model_fields}
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}.", field="config") from error
+    return read_run_yaml(text)
 
 
 def _assignments(assignments: list[str]) -> dict[str, Any]:

@@ -362,7 +362,7 @@ def undelivered(*, session: Session, resend_seconds: float) -> Sequence[int]:
         .where(
             _unfinished(),
             or_(Comparison.lease_until.is_(None), Comparison.lease_until < now),
-            or_(Comparison.sent_at.is_(None), Comparison.sent_at < stale, Comparison.lease_until < now),
+            or_(Comparison.sent_at.is_(None), Comparison.sent_at < stale),
         )
         .distinct()
         .order_by(Comparison.id)
@@ -370,7 +370,7 @@ def undelivered(*, session: Session, resend_seconds: float) -> Sequence[int]:
 
 
 def give_up_on_lost(*, session: Session) -> None:
-    """Fail answers whose worker died again and again."""
+    """End the leases of dead workers, and fail answers whose worker died again and again."""
     lost = (
         select(Comparison.id)
         .where(Comparison.lease_until < utcnow(), Comparison.attempt >= MAX_ANSWER_ATTEMPTS)
@@ -383,6 +383,12 @@ def give_up_on_lost(*, session: Session) -> None:
             status=GenerationStatus.FAILED,
             error="The worker died again and again while answering; it may need more memory.",
         )
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Comparison)
+        .where(Comparison.lease_until < utcnow())
+        .values(lease_id=None, lease_until=None, sent_at=None)
         .execution_options(synchronize_session=False)
     )
 

@@ -140,10 +140,10 @@ class DatasetLeftOut(Base):
 
 
 class Run(Base):
-    """One training run. The truth about it: messages carry only its id."""
+    """One training run. The truth about it: messages carry only its id, which is never used twice."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index(None, "status", "id"),)
+    __table_args__ = (Index(None, "status", "id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
@@ -171,7 +171,8 @@ class Run(Base):
 
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     started_at: Mapped[datetime | None]
-    training_started_at: Mapped[datetime | None]
+    timed_from: Mapped[datetime | None]
+    timed_from_step: Mapped[int] = mapped_column(default=0)
     finished_at: Mapped[datetime | None]
 
     dataset: Mapped[Dataset] = relationship(lazy="joined", innerjoin=True)
@@ -206,7 +207,7 @@ class Checkpoint(Base):
     """A complete set of weights of a run; `path` is relative to the artifacts' root."""
 
     __tablename__ = "checkpoints"
-    __table_args__ = (UniqueConstraint("run_id", "step"),)
+    __table_args__ = (UniqueConstraint("run_id", "step"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))

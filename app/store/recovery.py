@@ -24,7 +24,7 @@ def reap(*, session: Session, max_attempts: int) -> list[int]:
     """
     now = utcnow()
     lost = session.scalars(
-        select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_until < now).with_for_update()
+        select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_until < now).with_for_update(of=Run)
     ).all()
     queued = []
     for run in lost:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
@@ -149,6 +149,8 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
             lease_until=now + timedelta(seconds=lease_seconds),
             worker=worker,
             started_at=func.coalesce(Run.started_at, now),
+            timed_from=None,
+            timed_from_step=0,
             phase="starting",
             error=None,
             traceback=None,
@@ -161,6 +163,15 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
     again = f", attempt {run.attempt}" if run.attempt > 1 else ""
     add_event(session=session, run_id=run_id, message=f"Taken up by {worker}{again}.")
     return run
+
+
+def claim_oldest(run_id: int, *, session: Session, worker: str, lease_seconds: float) -> Run | None:
+    """Claim the run that waits longest, if the named one waits at all; otherwise None."""
+    if get(run_id, session=session).status is not RunStatus.QUEUED:
+        return None
+    oldest = select(func.min(Run.id)).where(Run.status == RunStatus.QUEUED)
+    first = session.scalar(oldest) or run_id
+    return claim(first, session=session, worker=worker, lease_seconds=lease_seconds)
 
 
 def renew(run_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:
@@ -182,7 +193,8 @@ def set_progress(
     """Record how far the run is; False when the lease was lost."""
     values: dict[str, Any] = {"step": step, "total_steps": total_steps, "phase": phase[:80]}
     if step > 0:
-        values["training_started_at"] = func.coalesce(Run.training_started_at, utcnow())
+        values["timed_from_step"] = case((Run.timed_from.is_(None), step), else_=Run.timed_from_step)
+        values["timed_from"] = func.coalesce(Run.timed_from, utcnow())
     return _held(run_id, lease_id, session, **values)
 
 
@@ -361,10 +373,11 @@ def answering_with(run_id: int, *, session: Session) -> bool:
 
 def seconds_left(run: Run, *, now: datetime | None = None) -> float | None:
     """Time to the end at the pace so far, in seconds; None before the first step or when not running."""
-    if run.status is not RunStatus.RUNNING or not run.training_started_at or run.step < 2:
+    done = run.step - run.timed_from_step
+    if run.status is not RunStatus.RUNNING or run.timed_from is None or done < 1:
         return None
-    spent = ((now or utcnow()) - run.training_started_at).total_seconds()
-    return max(0.0, spent / (run.step - 1) * (run.total_steps - run.step))
+    spent = ((now or utcnow()) - run.timed_from).total_seconds()
+    return max(0.0, spent / done * (run.total_steps - run.step))
 
 
 def final_metrics(run_id: int, *, session: Session) -> dict[str, float]:

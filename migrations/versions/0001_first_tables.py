@@ -131,13 +131,15 @@ def upgrade() -> None:
         sa.Column("traceback", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("training_started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("timed_from", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("timed_from_step", sa.Integer(), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_runs_dataset_id_datasets")),
         sa.ForeignKeyConstraint(
             ["parent_id"], ["runs.id"], name=op.f("fk_runs_parent_id_runs"), ondelete="SET NULL"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_runs_dataset_id"), ["dataset_id"], unique=False)
@@ -157,6 +159,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checkpoints")),
         sa.UniqueConstraint("run_id", "step", name=op.f("uq_checkpoints_run_id_step")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "comparisons",

@@ -21,7 +21,6 @@ def _made(settings: Settings, status: RunStatus = RunStatus.FINISHED) -> tuple[i
     folders = [
         *(Path(settings.artifacts) / f"runs/{run.id}/{step}" for step in (5, 10)),
         settings.work_dir / f"run-{run.id}",
-        settings.cache_dir / "served" / "runs" / str(run.id),
     ]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -62,4 +61,4 @@ def test_files_that_stay_are_named_and_the_rest_goes(
     monkeypatch.setattr(artifacts, "delete_folder", fails_once)
     with pytest.raises(Refused, match=f"runs/{run_id}/5"):
         delete_run(run_id)
-    assert [folder.exists() for folder in folders] == [True, False, False, False]
+    assert [folder.exists() for folder in folders] == [True, False, False]

@@ -8,7 +8,7 @@ import pytest
 
 from app import migrate
 from app.cli.main import run
-from app.settings import Settings
+from app.settings import Settings, get_settings
 from app.store import runs, workers
 from app.store.db import write_session
 
@@ -192,3 +192,59 @@ def test_listening_beyond_this_machine_needs_a_login(
     home: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "HYPO_AUTH" in refuse(capsys, "up", "--host", "0.0.0.0").replace("Stopping ...", "")
+
+
+def test_a_yaml_file_says_everything(
+    dataset: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "method: dpo\ndataset: mine\nname: From file\nmodel_name_or_path: /some/model\nbeta: 0.3\n"
+    )
+    [queued] = call(capsys, "runs", "launch", "--config", str(path))
+    assert (queued["model"], queued["method"], queued["name"]) == ("/some/model", "dpo", "From file")
+    assert queued["config"]["beta"] == 0.3
+    [queued] = call(capsys, "runs", "launch", "--config", str(path), "--model", "demo", "--set", "beta=0.2")
+    assert (queued["model"], queued["config"]["beta"]) == ("demo", 0.2)
+    path.write_text("method: dpo\ndataset: mine\nlerning_rate: 5\n")
+    assert "lerning_rate" in refuse(capsys, "runs", "launch", "--config", str(path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs", "show", "99999999999999999999"],
+        ["runs", "launch"],
+        ["labels", "export", "--output", "/proc/nowhere/votes.jsonl"],
+        ["train", "nothing.yaml"],
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str], home: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(refuse(capsys, *arguments).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HYPO_PORT", "abc"), ("HYPO_DATABASE_URL", "nonsense"), ("HYPO_LEASE_SECONDS", "-1")]
+)
+def test_a_bad_setting_is_named(
+    name: str,
+    value: str,
+    home: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    assert name in refuse(capsys, "runs", "list")
+    get_settings.cache_clear()
+
+
+def test_columns_that_repeat_are_refused(
+    home: Settings, pairs_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse(
+        capsys, "datasets", "add", str(pairs_file), "--name", "x", "--columns",
+        "prompt=prompt,chosen=prompt,rejected=rejected",
+    )  # fmt: skip

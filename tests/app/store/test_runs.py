@@ -171,15 +171,15 @@ def test_progress_starts_the_clock_at_the_first_step(session: Session) -> None:
     run, lease = claimed(session)
     assert runs.set_progress(run.id, lease, session=session, step=0, total_steps=10, phase="loading" * 40)
     session.refresh(run)
-    assert (run.training_started_at, len(run.phase)) == (None, 80)
+    assert (run.timed_from, len(run.phase)) == (None, 80)
     assert runs.seconds_left(run) is None
     runs.set_progress(run.id, lease, session=session, step=1, total_steps=10, phase="training")
     session.refresh(run)
-    start = run.training_started_at
+    start = run.timed_from
     assert start is not None
     runs.set_progress(run.id, lease, session=session, step=4, total_steps=10, phase="training")
     session.refresh(run)
-    assert run.training_started_at == start
+    assert run.timed_from == start
     assert runs.seconds_left(run, now=start + timedelta(seconds=30)) == pytest.approx(60)
 
 
