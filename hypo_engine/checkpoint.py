@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hypo_engine.adapters import ADAPTER_WEIGHTS
+from hypo_engine.disk import writing
 from hypo_engine.errors import CheckpointError
 from hypo_engine.policy import Policy
 
@@ -82,21 +83,27 @@ def save_checkpoint(
     counters: Counters,
     fingerprint: Fingerprint,
 ) -> Path:
-    """Write a complete checkpoint and return its folder; one of the same step is replaced."""
+    """Write a complete checkpoint and return its folder; one of the same step is replaced.
+
+    Raises:
+        EngineError: the disk is full; what was there before is as it was.
+    """
     final = checkpoint_path(output_dir, counters.step)
-    output_dir.mkdir(parents=True, exist_ok=True)
     temporary = output_dir / f".{final.name}-{secrets.token_hex(8)}"
     try:
-        _save_weights(policy, tokenizer, temporary)
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        state = {
-            "format": 1,
-            "counters": asdict(counters),
-            "fingerprint": asdict(fingerprint),
-            "files": _hash_files(temporary),
-        }
-        (temporary / _STATE).write_text(json.dumps(state, indent=2))
-        _flush(temporary)
+        with writing(output_dir):
+            output_dir.mkdir(parents=True, exist_ok=True)
+            _save_weights(policy, tokenizer, temporary)
+            with (temporary / "optimizer.pt").open("wb") as file:  # given a path, torch hides why it fails
+                torch.save(optimizer.state_dict(), file)
+            state = {
+                "format": 1,
+                "counters": asdict(counters),
+                "fingerprint": asdict(fingerprint),
+                "files": _hash_files(temporary),
+            }
+            (temporary / _STATE).write_text(json.dumps(state, indent=2))
+            _flush(temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
     finally:

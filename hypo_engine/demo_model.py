@@ -10,6 +10,7 @@ import secrets
 import shutil
 from pathlib import Path
 
+from hypo_engine.disk import writing
 from hypo_engine.errors import ModelError
 
 DEMO_NAME = "demo"
@@ -27,15 +28,17 @@ def demo_folder(models_dir: Path) -> Path:
 
     Raises:
         ModelError: the wheel is not installed.
+        EngineError: the disk is full.
     """
     folder = models_dir / _FOLDER
     if (folder / "config.json").exists():
         return folder
     gguf = _find_gguf()
-    models_dir.mkdir(parents=True, exist_ok=True)
     temporary = models_dir / f".{_FOLDER}-{secrets.token_hex(8)}"
     try:
-        _convert(gguf, temporary)
+        with writing(models_dir):
+            models_dir.mkdir(parents=True, exist_ok=True)
+            _convert(gguf, temporary)
         try:
             temporary.rename(folder)
         except OSError:

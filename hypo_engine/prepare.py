@@ -83,7 +83,7 @@ def prepare_run(
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
     identity = model_identity(resolved, policy.model)
     parameters = policy.parameters()
-    open_cache = partial(_open_cache, config, policy, identity, cache_dir)
+    open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
     run = Run(
         config=config,
         reporter=reporter,
@@ -159,12 +159,17 @@ def _check_context(config: TrainConfig, model: Any) -> None:
 
 
 def _open_cache(
-    config: TrainConfig, policy: Policy, identity: str, cache_dir: Path | None, tokens: Sequence[TokenPair]
+    config: TrainConfig,
+    policy: Policy,
+    identity: str,
+    cache_dir: Path | None,
+    warn: Callable[[str], None],
+    tokens: Sequence[TokenPair],
 ) -> ReferenceCache:
     device = policy.model.device
     dtype = next(policy.model.parameters()).dtype
     arithmetic = f"{device.type} {dtype} {config.precision.value} full={not policy.adapted}"
-    return ReferenceCache(cache_dir, reference_key(identity, arithmetic, tokens), len(tokens))
+    return ReferenceCache(cache_dir, reference_key(identity, arithmetic, tokens), len(tokens), warn=warn)
 
 
 def _fingerprint(config: TrainConfig, tokens: Sequence[TokenPair], identity: str) -> Fingerprint:

@@ -38,8 +38,15 @@ def reference_key(model_identity: str, arithmetic: str, pairs: Sequence[TokenPai
 class ReferenceCache:
     """Reference log-probabilities of each pair's two answers; NaN marks what is not computed yet."""
 
-    def __init__(self, folder: Path | None, key: str, size: int) -> None:
-        """Open the cache of ``key``; with ``folder`` None it stays in memory. Foreign files are ignored."""
+    def __init__(
+        self, folder: Path | None, key: str, size: int, *, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Open the cache of ``key``; with ``folder`` None it stays in memory. Foreign files are ignored.
+
+        Args:
+            warn: Told, once, when the file cannot be written; from then on the cache stays in memory.
+        """
+        self._warn = warn
         self._path = folder / f"reference-{key[:40]}.safetensors" if folder else None
         self._key = key
         self.values = torch.full((size, 2), float("nan"), dtype=torch.float32)
@@ -60,22 +67,34 @@ class ReferenceCache:
         self.values[list(places)] = torch.where(known.isnan(), found, known)
 
     def save(self) -> None:
-        """Write the file in one move, keeping what another process has added meanwhile."""
+        """Write the file in one move, keeping what another process has added meanwhile.
+
+        A file that cannot be written costs other runs their share of the work, and this run nothing.
+        """
         if self._path is None:
             return
         self._merge()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}-{secrets.token_hex(8)}")
+        try:
+            self._write(self._path)
+        except (OSError, SafetensorError) as error:
+            self._path = None
+            self._warn(f"Reference log-probabilities cannot be kept for other runs ({error}).")
+
+    def _write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
         try:
             save_file({"logps": self.values}, temporary, metadata={"key": self._key})
-            temporary.replace(self._path)
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _merge(self) -> None:
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return
         try:
+            if not self._path.exists():
+                return
             with safe_open(self._path, framework="pt") as file:
                 stored = file.get_tensor("logps") if (file.metadata() or {}).get("key") == self._key else None
         except (SafetensorError, OSError):

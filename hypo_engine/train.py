@@ -4,7 +4,6 @@
 it wishes between steps and within long phases, so that a run can be stopped at any time.
 """
 
-import errno
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 
 from hypo_engine.checkpoint import weights_folder
 from hypo_engine.config import TrainConfig
+from hypo_engine.disk import no_room
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.formats import Pair
 from hypo_engine.policy import clip_gradients
@@ -220,6 +220,6 @@ def _plain_errors() -> Iterator[None]:
     except MemoryError as error:
         raise EngineError("The memory is full; lower the batch size or choose a smaller model.") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EngineError("The disk is full; make room and start the run again.") from error
-        raise
+        if (sentence := no_room(error)) is None:
+            raise
+        raise EngineError(sentence) from error
