@@ -158,26 +158,6 @@ def remove_checkpoint(checkpoint: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def export_weights(checkpoint: Path, output_dir: Path, *, model_card: str) -> Path:
-    """Copy a checkpoint's adapter (or full model with tokenizer) and a README.md into ``output_dir``.
-
-    Raises:
-        CheckpointError: the checkpoint is damaged.
-    """
-    read_state(checkpoint)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output_dir.parent / f".{output_dir.name}-{secrets.token_hex(8)}"
-    try:
-        shutil.copytree(weights_folder(checkpoint), temporary)
-        (temporary / "README.md").write_text(model_card, encoding="utf-8")
-        if output_dir.exists():
-            shutil.rmtree(output_dir)
-        temporary.rename(output_dir)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return output_dir
-
-
 def _save_weights(policy: Policy, tokenizer: Any, folder: Path) -> None:
     if not policy.adapted:
         policy.model.save_pretrained(folder / "model")

@@ -14,13 +14,11 @@ from hypo_engine.checkpoint import (
     Counters,
     Fingerprint,
     _hash_files,
-    export_weights,
     latest_checkpoint,
     load_checkpoint,
     read_state,
     remove_checkpoint,
     save_checkpoint,
-    weights_folder,
 )
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import CheckpointError
@@ -180,23 +178,3 @@ def test_a_pickle_in_the_optimisers_place_is_not_run(policy_of: Any, tiny: Any, 
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(path, policy=policy, optimizer=optimizer, fingerprint=OURS)
     assert not (tmp_path / "harm").exists()
-
-
-@pytest.mark.parametrize("lora_r", [4, 0])
-def test_an_export_is_the_weights_and_a_card(policy_of: Any, tiny: Any, tmp_path: Path, lora_r: int) -> None:
-    policy, optimizer = policy_of(lora_r)
-    path = save(policy, optimizer, tmp_path, tiny)
-    (tmp_path / "export").mkdir()
-    (tmp_path / "export" / "old").write_text("")
-    folder = export_weights(path, tmp_path / "export", model_card="# A card — mine\n")
-    assert (folder / "README.md").read_text(encoding="utf-8") == "# A card — mine\n"
-    names = {file.name for file in folder.iterdir()}
-    assert names >= {file.name for file in weights_folder(path).iterdir()}
-    assert "old" not in names
-    if lora_r == 0:
-        assert "tokenizer.json" in names
-    change_me = next(weights_folder(path).glob("*.safetensors"))
-    change_me.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="damaged"):
-        export_weights(path, tmp_path / "export", model_card="")
-    assert (folder / "README.md").exists()
