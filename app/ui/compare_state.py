@@ -15,6 +15,7 @@ from app.store.db import read_session
 from app.store.enums import GenerationStatus, RunStatus, Split
 from app.store.labels import LETTERS
 from app.store.models import Comparison, Contender, Conversation, Generation, Label
+from app.text import read_id
 
 OFFERED_RUNS = 100
 RECENT = 12
@@ -166,11 +167,10 @@ def to_choice(key: str) -> ContenderChoice:
     kind, _, rest = key.partition(":")
     if kind == REFERENCE and rest:
         return ContenderChoice(base_model=rest)
-    run_id, _, checkpoint_id = rest.partition(":")
-    if kind == "run" and run_id.isdecimal() and (not checkpoint_id or checkpoint_id.isdecimal()):
-        return ContenderChoice(
-            run_id=int(run_id), checkpoint_id=int(checkpoint_id) if checkpoint_id else None
-        )
+    of_run, colon, of_checkpoint = rest.partition(":")
+    run_id, checkpoint_id = read_id(of_run), read_id(of_checkpoint)
+    if kind == "run" and run_id is not None and (checkpoint_id is not None or not colon):
+        return ContenderChoice(run_id=run_id, checkpoint_id=checkpoint_id)
     raise InvalidInput("Choose the contenders from the list.", field="contenders")
 
 

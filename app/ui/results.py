@@ -204,12 +204,12 @@ def use_as_dataset(name: str) -> str:
 
 def open_change(request: gr.Request | None = None) -> Shown:
     """The vote that the address names, opened for its voter; in the order of CHANGED."""
-    wanted = widgets.query(request, "vote")
-    if not wanted.isdecimal():
+    wanted = widgets.query_ids(request, "vote")
+    if not wanted:
         return closed()
     try:
         with read_session() as session:
-            vote = labels.details(int(wanted[:9]), session=session)
+            vote = labels.details(wanted[0], session=session)
     except NotFound:
         return closed()
     if vote.user != widgets.username(request):

@@ -227,7 +227,7 @@ def _nothing(filtered: bool) -> Html:
 
 
 def _ids(chosen: str) -> list[int]:
-    return [int(part) for part in (chosen or "").split(",") if part.strip().isdecimal()]
+    return widgets.to_ids(chosen or "")
 
 
 def _chosen(chosen: str, session: Session) -> list[Run]:

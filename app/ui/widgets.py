@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from app.store.enums import RunStatus
 from app.store.models import utcnow
+from app.text import read_id
 from app.ui.theme import role
 
 Html = Markup
@@ -311,8 +312,14 @@ def query(request: gr.Request | None, name: str, default: str = "") -> str:
 
 
 def query_ids(request: gr.Request | None, name: str) -> list[int]:
-    """Ids of the page's address, as in `runs?compare=3,4`; what is no number is left out."""
-    return [int(part) for part in re.split(r"[,\s]+", query(request, name)) if part.isdecimal()][:32]
+    """Ids of the page's address, as in `runs?compare=3,4`; what can be no id is left out."""
+    return to_ids(query(request, name))[:32]
+
+
+def to_ids(text: str) -> list[int]:
+    """Ids with commas or spaces between; what can be no id is left out."""
+    found = (read_id(part) for part in re.split(r"[,\s]+", text))
+    return [number for number in found if number is not None]
 
 
 def username(request: gr.Request | None) -> str:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from app.store.enums import RunStatus
 from app.store.models import utcnow
 from app.ui import widgets
+from tests.app.ui.conftest import request_for
 
 EVIL = "<script>alert('x')</script>\n**bold** & `code`"
 
@@ -91,3 +92,9 @@ def test_addresses_leave_out_what_is_not_given() -> None:
 def test_a_state_has_a_word_besides_its_colour() -> None:
     for status in RunStatus:
         assert status.value in widgets.status_badge(status)
+
+
+def test_ids_of_an_address_are_bounded() -> None:
+    request = request_for(id=f"3, 0,-1 x,{'9' * 30},{2**31},{2**31 - 1}")
+    assert widgets.query_ids(request, "id") == [3, 2**31 - 1]
+    assert widgets.query_ids(request, "other") == []
