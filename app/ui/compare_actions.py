@@ -58,6 +58,7 @@ class Seen(TypedDict, total=False):
     """What this open page shows already."""
 
     comparison: int
+    answers: list[int]
     panels: list[str]
     ready_at: float | None
 
@@ -78,6 +79,21 @@ def saying_why(act: Callable[[], Any]) -> Any:
         raise gr.Error(str(error), duration=8, print_exception=False) from error
 
 
+def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Shown | None:
+    """The view as it is now, where this page has not shown its last question or one of its answers yet.
+
+    Another tab may have asked on or regenerated: what is clicked here must not reach what was never seen.
+    """
+    if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == _ids(view):
+        return None
+    gr.Warning(f"The conversation went on in another tab; look again, then {then}.", duration=8)
+    return in_order({**show(view, {}), **_recent(view.conversation.id, user)})
+
+
+def _ids(view: View) -> list[int]:
+    return [answer.id for answer in view.current.answers]
+
+
 # --- events ----------------------------------------------------------------------------------
 
 
@@ -86,10 +102,13 @@ def open_page(request: gr.Request | None = None) -> Shown:
     wanted = widgets.query(request, "conversation")
     user = widgets.username(request)
     start = {"setup": gr.update(visible=True), **_recent(0, user)}
-    if not wanted.isdecimal():
+    ids = widgets.query_ids(request, "conversation")
+    if not wanted:
         return in_order(start)
     try:
-        view = compare_state.read_view(int(wanted[:9]), user)
+        if not ids:
+            raise NotFound("There is no such conversation; start a new one below.")
+        view = compare_state.read_view(ids[0], user)
     except NotFound as error:
         sorry = widgets.notice(str(error), "warning")
         return in_order({"summary": gr.update(value=sorry, visible=True), **start})
@@ -119,6 +138,11 @@ def ask(
 ) -> Shown:
     """Put a question: a first one starts a conversation. The last result empties the question box."""
     user = widgets.username(request)
+    if conversation_id:
+        here = compare_state.read_view(int(conversation_id), user)
+        overtaken = _overtaken(here, seen, user, then="ask")
+        if overtaken is not None:
+            return [*overtaken, gr.skip()]
 
     def act() -> int:
         if conversation_id:
@@ -142,12 +166,16 @@ def vote(
 ) -> Shown:
     """Vote on the last question, or change the vote."""
     user = widgets.username(request)
-    turn = compare_state.read_view(int(conversation_id), user).current
-    ready_at = seen.get("ready_at") if seen.get("comparison") == turn.comparison.id else None
+    view = compare_state.read_view(int(conversation_id), user)
+    overtaken = _overtaken(view, seen, user, then="vote")
+    if overtaken is not None:
+        return overtaken
+    comparison_id = view.current.comparison.id
+    ready_at = seen.get("ready_at")
     seconds = None if ready_at is None else round(time.time() - ready_at, 1)
     saying_why(
         lambda: answers.vote(
-            turn.comparison.id, choice, user=user, worst=worst, reason=reason or "", seconds=seconds
+            comparison_id, choice, user=user, worst=worst, reason=reason or "", seconds=seconds
         )
     )
     return _voted(int(conversation_id), user)
@@ -157,9 +185,12 @@ def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Req
     """Keep the reason of a vote that was cast; before the vote it waits for it."""
     user = widgets.username(request)
     view = compare_state.read_view(int(conversation_id), user)
-    label = view.current.label
+    label = next((turn.label for turn in view.turns if turn.comparison.id == seen.get("comparison")), None)
     if label is None or label.reason == (reason or "").strip():
         return in_order({})
+    overtaken = _overtaken(view, seen, user, then="say why")
+    if overtaken is not None:
+        return overtaken
 
     def act() -> None:
         with write_session() as session:
@@ -181,7 +212,11 @@ def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Req
 def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """Take the vote on the last question back."""
     user = widgets.username(request)
-    label = compare_state.read_view(int(conversation_id), user).current.label
+    view = compare_state.read_view(int(conversation_id), user)
+    overtaken = _overtaken(view, seen, user, then="withdraw")
+    if overtaken is not None:
+        return overtaken
+    label = view.current.label
     if label is not None:
 
         def act() -> None:
@@ -196,7 +231,11 @@ def stop(
     position: int | None, conversation_id: float, seen: Seen, request: gr.Request | None = None
 ) -> Shown:
     """Stop the answer of a side, or of all."""
-    view = compare_state.read_view(int(conversation_id), widgets.username(request))
+    user = widgets.username(request)
+    view = compare_state.read_view(int(conversation_id), user)
+    overtaken = _overtaken(view, seen, user, then="stop")
+    if overtaken is not None:
+        return overtaken
     saying_why(lambda: answers.stop(view.current.comparison.id, position))
     return refresh(conversation_id, seen, request)
 
@@ -205,6 +244,9 @@ def regenerate(position: int, conversation_id: float, seen: Seen, request: gr.Re
     """Ask one side again, with the next seed."""
     user = widgets.username(request)
     view = compare_state.read_view(int(conversation_id), user)
+    overtaken = _overtaken(view, seen, user, then="regenerate")
+    if overtaken is not None:
+        return overtaken
     saying_why(lambda: answers.regenerate(view.current.comparison.id, position))
     return in_order(show(compare_state.read_view(int(conversation_id), user), {}))
 
@@ -223,13 +265,13 @@ def show(view: View, seen: Seen) -> dict[str, Any]:
     fresh = seen.get("comparison") != turn.comparison.id
     panels = [str(compare_html.panel(view, side)) for side in range(len(view.contenders))]
     before = [] if fresh else seen.get("panels", [])
-    if panels == before:
+    if panels == before and _ids(view) == seen.get("answers"):
         return {}
     ready_at = None if fresh else seen.get("ready_at")
     if turn.over and ready_at is None:
         ready_at = time.time()
     updates: dict[str, Any] = {
-        "seen": Seen(comparison=turn.comparison.id, panels=panels, ready_at=ready_at),
+        "seen": Seen(comparison=turn.comparison.id, answers=_ids(view), panels=panels, ready_at=ready_at),
         "timer": gr.Timer(active=not turn.over),
         **_sides(view, panels, before),
         **_voting(view),

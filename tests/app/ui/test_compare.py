@@ -1,7 +1,7 @@
 """The compare and the results page: their handlers, called as functions, and what their HTML shows."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +13,14 @@ from app.settings import Settings
 from app.store import conversations, db, generations, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
+from app.store.labels import VoteFilter
 from app.store.models import Base, Comparison
 from app.ui import compare, compare_actions, compare_html, compare_state, results, results_html
 from app.ui.compare_actions import EACH_ITS_OWN, PARTS, Seen
 from tests.app import arena
+
+HUGE = "9" * 30
+"""More than a database takes as an id."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
 
@@ -46,10 +50,23 @@ def at(**query: object) -> Any:
     return SimpleNamespace(query_params={k: str(v) for k, v in query.items()}, username="ada")
 
 
+def shown(conversation_id: int) -> Seen:
+    """What a page that was opened now has shown."""
+    seen: Seen = named(compare_actions.open_page(at(conversation=conversation_id)))["seen"]
+    return seen
+
+
 def ask(conversation_id: int, keys: list[str], question: str, **given: Any) -> list[Any]:
     values = {"blind": False, "seed": 5, "max_new_tokens": 32, "temperature": 0.5, "top_p": 0.9}
     values |= {"continues": "A", **given}
-    return compare_actions.ask(conversation_id, Seen(), keys, question, **values, request=at())
+    return compare_actions.ask(
+        conversation_id,
+        shown(conversation_id) if conversation_id else Seen(),
+        keys,
+        question,
+        **values,
+        request=at(),
+    )
 
 
 # --- asking ----------------------------------------------------------------------------------
@@ -141,11 +158,11 @@ def test_a_reloaded_page_goes_on_where_it_was(engine: Engine) -> None:
     assert updates["seen"]["ready_at"] is not None
 
 
-@pytest.mark.parametrize("address", [{"conversation": 99}, {"conversation": "x"}, {}])
+@pytest.mark.parametrize("address", [{"conversation": 99}, {"conversation": "x"}, {"conversation": HUGE}, {}])
 def test_an_address_of_nothing_shows_the_start(engine: Engine, address: dict[str, object]) -> None:
     updates = named(compare_actions.open_page(at(**address)))
     assert updates["setup"]["visible"] is True
-    assert ("summary" in updates) == (address.get("conversation") == 99)
+    assert ("summary" in updates) == bool(address)
 
 
 def test_only_what_grew_is_sent(engine: Engine) -> None:
@@ -169,10 +186,10 @@ def test_only_what_grew_is_sent(engine: Engine) -> None:
 def test_stop_and_regenerate_a_side(engine: Engine) -> None:
     comparison = asked()
     here = comparison.conversation_id
-    again = named(compare_actions.regenerate(1, here, Seen(), at()))
+    again = named(compare_actions.regenerate(1, here, shown(here), at()))
     assert again["stop1"]["visible"] is True
     assert again["again0"]["visible"] is True
-    stopped = named(compare_actions.stop(1, here, Seen(), at()))
+    stopped = named(compare_actions.stop(1, here, shown(here), at()))
     assert stopped["timer"].active is False
     with read_session() as session:
         assert conversations.answers(comparison.id, session=session)[1].status is GenerationStatus.STOPPED
@@ -201,15 +218,15 @@ def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None
 
 def test_a_vote_is_changed_explained_and_withdrawn(engine: Engine) -> None:
     here = asked().conversation_id
-    compare.vote_tie(here, Seen(), "", at())
-    updates = named(compare.vote_b(here, Seen(), "", at()))
+    compare.vote_tie(here, shown(here), "", at())
+    updates = named(compare.vote_b(here, shown(here), "", at()))
     assert updates["vote_tie"]["variant"] == "secondary"
-    compare_actions.save_reason(here, Seen(), "shorter", at())
-    assert named(compare_actions.save_reason(here, Seen(), "shorter", at())) == {}
+    compare_actions.save_reason(here, shown(here), "shorter", at())
+    assert named(compare_actions.save_reason(here, shown(here), "shorter", at())) == {}
     with read_session() as session:
         (vote,) = labels.votes(session=session)
     assert (vote.label.choice, vote.label.reason) == (Choice.BEST, "shorter")
-    gone = named(compare_actions.withdraw(here, Seen(), at()))
+    gone = named(compare_actions.withdraw(here, shown(here), at()))
     assert gone["withdraw"]["visible"] is False
     assert gone["reason"] == ""
 
@@ -217,20 +234,95 @@ def test_a_vote_is_changed_explained_and_withdrawn(engine: Engine) -> None:
 def test_best_and_worst_of_three(engine: Engine) -> None:
     here = asked(("one", "two", "three")).conversation_id
     with pytest.raises(gr.Error, match="worst"):
-        compare.vote_many(here, Seen(), "A", None, "", at())
+        compare.vote_many(here, shown(here), "A", None, "", at())
     with pytest.raises(gr.Error, match="choice must be"):
-        compare.vote_many(here, Seen(), None, None, "", at())
-    updates = named(compare.vote_many(here, Seen(), "C", "A", "", at()))
+        compare.vote_many(here, shown(here), None, None, "", at())
+    updates = named(compare.vote_many(here, shown(here), "C", "A", "", at()))
     assert "C · hypo run is best, A · Reference worst" in updates["vote_note"]
     assert (updates["best"]["value"], updates["worst"]["value"]) == ("C", "A")
-    assert named(compare.vote_bad(here, Seen(), "", at()))["vote_many_bad"]["variant"] == "primary"
+    assert named(compare.vote_bad(here, shown(here), "", at()))["vote_many_bad"]["variant"] == "primary"
 
 
 def test_no_vote_while_text_streams(engine: Engine) -> None:
     comparison = asked()
-    compare_actions.regenerate(0, comparison.conversation_id, Seen(), at())
+    compare_actions.regenerate(0, comparison.conversation_id, shown(comparison.conversation_id), at())
     with pytest.raises(gr.Error, match="still being written"):
-        compare.vote_a(comparison.conversation_id, Seen(), "", at())
+        compare.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
+
+
+ACTIONS: dict[str, Callable[[int, Seen], Sequence[Any]]] = {
+    "vote": lambda here, seen: compare.vote_a(here, seen, "", at()),
+    "regenerate": lambda here, seen: compare_actions.regenerate(0, here, seen, at()),
+    "stop": lambda here, seen: compare_actions.stop(None, here, seen, at()),
+    "withdraw": lambda here, seen: compare_actions.withdraw(here, seen, at()),
+    "say why": lambda here, seen: compare_actions.save_reason(here, seen, "clear", at()),
+    "ask": lambda here, seen: compare_actions.ask(
+        here, seen, [], "Then?", False, 5, 32, 0.5, 0.9, "A", request=at()
+    ),
+}
+
+
+def _votes() -> list[tuple[int, Choice, str]]:
+    with read_session() as session:
+        return [
+            (v.comparison.id, v.label.choice, v.label.reason)
+            for v in labels.votes(session=session, only=VoteFilter(user="ada"))
+        ]
+
+
+@pytest.mark.parametrize("act", ACTIONS)
+def test_a_tab_that_missed_a_question_acts_on_nothing(
+    engine: Engine, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda sentence, **_: said.append(sentence))
+    first = asked()
+    here = first.conversation_id
+    compare.vote_tie(here, shown(here), "", at())
+    stale = shown(here)
+    ask(here, [], "And?")
+    with write_session() as session:
+        second = conversations.turns(here, session=session)[-1]
+        arena.answer(session, second, ("third answer", "fourth answer"))
+    before = _votes()
+    updates = named(ACTIONS[act](here, stale))
+    assert said == [f"The conversation went on in another tab; look again, then {act}."]
+    assert "third answer" in updates["panel0"]
+    assert updates["seen"]["comparison"] == second.id
+    assert _votes() == before
+    with read_session() as session:
+        assert len(conversations.turns(here, session=session)) == 2
+        rows = conversations.answers(second.id, session=session)
+        assert [row.take for row in rows] == [0, 0]
+
+
+def test_a_tab_that_missed_a_new_take_votes_after_it_was_seen(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda sentence, **_: said.append(sentence))
+    comparison = asked()
+    here = comparison.conversation_id
+    stale = shown(here)
+    compare_actions.regenerate(1, here, stale, at())
+    with write_session() as session:
+        arena.answer(session, comparison, ("first answer", "second answer"))
+    updates = named(compare.vote_b(here, stale, "", at()))
+    assert (len(said), _votes()) == (1, [])
+    compare.vote_b(here, updates["seen"], "", at())
+    assert _votes() == [(comparison.id, Choice.BEST, "")]
+
+
+def test_a_new_take_of_the_same_words_is_seen_too(engine: Engine) -> None:
+    comparison = asked()
+    here = comparison.conversation_id
+    before = shown(here)
+    compare_actions.regenerate(1, here, before, at())
+    with write_session() as session:
+        arena.answer(session, comparison, ("first answer", "second answer"))
+    updates = named(compare_actions.refresh(here, before, at()))
+    assert updates["seen"]["answers"] != before["answers"]
+    assert named(compare_actions.refresh(here, updates["seen"], at())) == {}
 
 
 # --- HTML ------------------------------------------------------------------------------------
@@ -239,7 +331,7 @@ def test_no_vote_while_text_streams(engine: Engine) -> None:
 def test_html_and_markdown_are_shown_as_text(engine: Engine) -> None:
     evil = "<script>alert(1)</script> **x** {{value}}"
     comparison = asked((evil, "ok"), question=evil)
-    compare.vote_a(comparison.conversation_id, Seen(), evil, at())
+    compare.vote_a(comparison.conversation_id, shown(comparison.conversation_id), evil, at())
     view = compare_state.read_view(comparison.conversation_id, "ada")
     with read_session() as session:
         votes = labels.votes(session=session)
@@ -289,16 +381,17 @@ def test_results_of_nothing_say_what_to_do(engine: Engine) -> None:
 
 def test_results_list_filter_and_change_votes(engine: Engine) -> None:
     first, second = asked(), asked(("one", "two", "three"))
-    compare.vote_a(first.conversation_id, Seen(), "", at())
-    compare.vote_many(second.conversation_id, Seen(), "A", "C", "", at())
-    shown = dict(zip(results.OPENED, results.overview(at()), strict=True))
-    assert "Win rates" in shown["board"]
-    assert "2 training pairs" in shown["counts"]
-    assert shown["list"].count(">change<") == 2
+    compare.vote_a(first.conversation_id, shown(first.conversation_id), "", at())
+    compare.vote_many(second.conversation_id, shown(second.conversation_id), "A", "C", "", at())
+    opened = dict(zip(results.OPENED, results.overview(at()), strict=True))
+    assert "Win rates" in opened["board"]
+    assert "2 training pairs" in opened["counts"]
+    assert opened["list"].count(">change<") == 2
     assert "No vote matches" in results.first_page("", "tie", "", at())[0]
     opened = dict(zip(results.CHANGED, results.open_change(at(vote=2)), strict=True))
     assert opened["worst"]["visible"] is True
     assert opened["choice"]["value"] == "A"
+    assert results.open_change(at(vote=f"2{HUGE}"))[0] == 0
     results.save(2, "tie", "C", "not so sure", at())
     results.withdraw(1, at())
     with read_session() as session:
@@ -329,7 +422,7 @@ def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
     comparison = asked()
     with pytest.raises(gr.Error, match="prefers"):
         results.use_as_dataset("votes")
-    compare.vote_a(comparison.conversation_id, Seen(), "", at())
+    compare.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
     assert "1 pair is dataset" in results.use_as_dataset("votes")
     with pytest.raises(gr.Error, match="name"):
         results.use_as_dataset("")
