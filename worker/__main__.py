@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import sys
 
+from app.artifacts import check_store
 from app.dispatch import QUEUES
+from app.errors import AppError
 from app.leash import hold_leash
 
 
@@ -15,6 +18,10 @@ def main() -> None:
     os.environ["HYPO_WORKER_QUEUES"] = queues
     # before torch is loaded: threads that spin while they wait starve the other worker of its cores
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        check_store()
+    except AppError as error:
+        sys.exit(f"hypo: {error}")
     from worker.celery_app import app, worker_name
 
     hold_leash()

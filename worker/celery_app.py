@@ -17,6 +17,7 @@ from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN
 from app.settings import get_settings
 from worker.going import going_away
 from worker.keeper import Keeper
+from worker.leaving import leave_soon
 
 settings = get_settings()
 
@@ -61,6 +62,7 @@ def _start(**_: Any) -> None:
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _go(**_: Any) -> None:
     going_away.set()
+    leave_soon()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]

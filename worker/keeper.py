@@ -15,6 +15,7 @@ from app import dispatch
 from app.settings import get_settings
 from app.store import conversations, recovery, runs, workers
 from app.store.db import write_session
+from worker.scratch import sweep
 
 BEAT_SECONDS = 5.0
 
@@ -66,6 +67,7 @@ def keep_house() -> None:
         lost = recovery.reap(session=session, max_attempts=settings.max_attempts)
         conversations.give_up_on_lost(session=session)
         workers.forget_silent(session=session)
+        sweep(session=session)
         trainers = len(workers.present(session=session, queue=dispatch.TRAIN_QUEUE))
         waiting_runs = recovery.undelivered(
             session=session, resend_seconds=settings.resend_seconds, train_workers=trainers

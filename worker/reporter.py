@@ -92,10 +92,10 @@ class StoreReporter:
         )
 
     def wish(self) -> Wish:
+        if self._lost.is_set():
+            return Wish.ABANDON
         if going_away.is_set():
             return Wish.YIELD
-        if self._lost.is_set():
-            return Wish.CANCEL
         if time.monotonic() - self._asked_at >= WISH_SECONDS:
             self._wish = self._read_wish()
             self._asked_at = time.monotonic()
@@ -110,6 +110,7 @@ class StoreReporter:
             return self._wish
         if wish is None:
             self._lost.set()
+            return Wish.ABANDON
         return Wish.CONTINUE if wish is RunWish.NONE else Wish.CANCEL
 
     def _write(self, write: Callable[[Session], None]) -> None:

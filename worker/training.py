@@ -4,6 +4,7 @@ import errno
 import logging
 import shutil
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -19,27 +20,33 @@ from hypo_engine.config import parse_config
 from hypo_engine.errors import EngineError, Interrupted
 from hypo_engine.reporting import Wish
 from hypo_engine.train import train
+from worker import leaving
 from worker.lease import LeaseHolder
 from worker.reporter import StoreReporter, patiently
+from worker.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
 
 def train_run(run_id: int, *, worker: str) -> None:
-    """Train a run from start to end, or from its last checkpoint; nothing if it does not wait any more."""
+    """Train a run from start to end, or from its last checkpoint.
+
+    A message says that a run waits. If an older one waits too, its turn comes first and its message will
+    find this one; if the run does not wait any more, nothing is done.
+    """
     settings = get_settings()
     with write_session() as session:
-        run = runs.claim(run_id, session=session, worker=worker, lease_seconds=settings.lease_seconds)
+        run = runs.claim_oldest(run_id, session=session, worker=worker, lease_seconds=settings.lease_seconds)
     if run is None or run.lease_id is None:
         log.info("Run %s does not wait any more; its message is dropped.", run_id)
         return
-    lease_id = run.lease_id
+    run_id, lease_id = run.id, run.lease_id
 
     def renew() -> bool:
         with write_session() as session:
             return runs.renew(run_id, lease_id, session=session, lease_seconds=settings.lease_seconds)
 
-    with LeaseHolder(renew, settings.lease_seconds) as lease:
+    with LeaseHolder(renew, settings.lease_seconds) as lease, leaving.holds(_releaser(run_id, lease_id)):
         keep_all = bool(run.config.get("save_steps"))
         reporter = StoreReporter(run_id, lease_id, lease.lost, keep_all=keep_all)
         try:
@@ -51,7 +58,12 @@ def train_run(run_id: int, *, worker: str) -> None:
             _fail(run_id, lease_id, error)
         else:
             patiently(lambda session: _finish(session, run_id, lease_id))
-    _clean_up(run_id)
+    _clean_up(run)
+
+
+def _releaser(run_id: int, lease_id: str) -> Callable[[], None]:
+    """What hands the run to the next worker, whatever the engine is doing."""
+    return lambda: _let_go(run_id, lease_id, Wish.YIELD)
 
 
 def _finish(session: Session, run_id: int, lease_id: str) -> None:
@@ -65,9 +77,9 @@ def _train(run: Run, reporter: StoreReporter) -> None:
     with read_session() as session:
         pairs = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.TRAIN))
         held_out = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.HELD_OUT))
-    output = _scratch(run.id)
+    output = _scratch(run)
     _bring_back_checkpoint(run.id, output)
-    result = train(
+    train(
         config,
         pairs,
         eval_pairs=held_out,
@@ -77,30 +89,24 @@ def _train(run: Run, reporter: StoreReporter) -> None:
         models_dir=settings.models_dir,
         cache_dir=settings.cache_dir,
     )
-    if _last_step(run.id) != result.steps:  # an attempt before this one died while it stored its last one
-        reporter.checkpoint(result.steps, str(result.checkpoint_dir))
 
 
-def _last_step(run_id: int) -> int | None:
+def _scratch(run: Run) -> Path:
+    """A folder of this attempt's own: a worker that lost the run cannot disturb the next one in it."""
+    return scratch_folder(run.id) / str(run.lease_id)
+
+
+def _clean_up(run: Run) -> None:
+    """Delete the attempt's scratch, and all of it when the run is over; what lasts is in the artifacts."""
+    shutil.rmtree(_scratch(run), ignore_errors=True)
     with read_session() as session:
-        checkpoint = runs.last_checkpoint(run_id, session=session)
-    return None if checkpoint is None else checkpoint.step
-
-
-def _scratch(run_id: int) -> Path:
-    return get_settings().work_dir / f"run-{run_id}"
-
-
-def _clean_up(run_id: int) -> None:
-    """Delete the scratch of a run that is over; what lasts is in the artifacts."""
-    with read_session() as session:
-        over = runs.get(run_id, session=session).status.is_over
+        over = runs.get(run.id, session=session).status.is_over
     if over:
-        shutil.rmtree(_scratch(run_id), ignore_errors=True)
+        shutil.rmtree(scratch_folder(run.id), ignore_errors=True)
 
 
 def _bring_back_checkpoint(run_id: int, output: Path) -> None:
-    """Fetch the last checkpoint when an earlier attempt ran on another machine."""
+    """Fetch the last checkpoint of an earlier attempt; what it stored after that is done again."""
     with read_session() as session:
         checkpoint = runs.last_checkpoint(run_id, session=session)
     if checkpoint is not None:
@@ -108,6 +114,9 @@ def _bring_back_checkpoint(run_id: int, output: Path) -> None:
 
 
 def _let_go(run_id: int, lease_id: str, wish: Wish) -> None:
+    if wish is Wish.ABANDON:
+        return
+
     def write(session: Session) -> None:
         if wish is Wish.YIELD:
             reason = "The worker was asked to stop; the run waits for the next one."

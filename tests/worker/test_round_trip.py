@@ -1,0 +1,106 @@
+"""Runs -> answers -> votes -> a file that the next run, TRL and PEFT read."""
+
+from pathlib import Path
+
+import pytest
+
+from app import answers, artifacts
+from app.exports.labels import export_labels, use_as_dataset
+from app.imports import add_dataset
+from app.store import datasets, runs
+from app.store.conversations import Decoding
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
+from tests.worker.conftest import TINY_RUN, Launcher
+from worker.answering import answer_comparison
+from worker.training import train_run
+
+
+@pytest.fixture
+def voted(launch_tiny: Launcher) -> list[int]:
+    """Twins, and four votes on answers of theirs, one of them a tie."""
+    twins = launch_tiny("twins")
+    for run_id in twins:
+        train_run(run_id, worker="here:1:train")
+    contenders = answers.contenders_of_runs(twins, with_reference=True)[:2]
+    for seed in range(4):
+        comparison = answers.begin(
+            contenders, f"Question {seed}?", seed=seed, decoding=Decoding(max_new_tokens=12, temperature=1.0)
+        )
+        answer_comparison(comparison.id)
+        first, second = answers.look(comparison.id).answers
+        assert first.text.strip() != second.text.strip()
+        answers.vote(comparison.id, "tie" if seed == 3 else "AB"[seed % 2])
+    return twins
+
+
+@pytest.mark.filterwarnings("ignore")  # of other people's trainers
+def test_trl_takes_steps_on_an_exported_file(voted: list[int], tiny_model: Path, tmp_path: Path) -> None:
+    import torch
+    from datasets import load_dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    exported = export_labels("trl", "jsonl", folder=tmp_path)
+    assert (exported.rows, exported.left_out["ties"]) == (3, 1)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    trainer = DPOTrainer(
+        model,
+        args=DPOConfig(
+            output_dir=str(tmp_path / "trl"),
+            max_steps=2,
+            learning_rate=1e-2,
+            per_device_train_batch_size=2,
+            report_to=[],
+            use_cpu=True,
+            bf16=False,
+            save_strategy="no",
+        ),
+        train_dataset=load_dataset(
+            "json", data_files=str(exported.path), split="train", cache_dir=str(tmp_path / "hf")
+        ),
+        processing_class=AutoTokenizer.from_pretrained(tiny_model),
+    )
+    assert trainer.train().global_step == 2
+    assert any(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_an_exported_file_is_a_dataset_as_it_stands(voted: list[int], kind: str, tmp_path: Path) -> None:
+    exported = export_labels("trl", kind, folder=tmp_path)
+    with write_session() as session:
+        from_file = add_dataset(session=session, path=exported.path, name="from file", held_out=0)
+    in_one_click = use_as_dataset("in one click")
+    with read_session() as session:
+        pairs = [
+            list(datasets.iter_pairs(dataset.id, session=session)) for dataset in (from_file, in_one_click)
+        ]
+    assert len(pairs[0]) == 3
+    assert pairs[0] == pairs[1]
+
+
+def test_votes_train_the_next_run(voted: list[int], tiny_model: Path) -> None:
+    next_dataset = use_as_dataset("votes")
+    [run_id] = Launcher(next_dataset.id, tiny_model)("hypo", max_completion_length=40)
+    train_run(run_id, worker="here:1:train")
+    with read_session() as session:
+        assert runs.get(run_id, session=session).status is RunStatus.FINISHED
+
+
+@pytest.mark.filterwarnings("ignore")  # PEFT's, of a base model's folder that is no hub id
+def test_peft_loads_an_exported_adapter(voted: list[int], tiny_model: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    folder = artifacts.export_run(voted[1], tmp_path / "adapter")
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    ids = torch.tensor([[5, 6, 7]])
+    plain = base(ids).logits
+    adapted = PeftModel.from_pretrained(base, folder)
+    assert not torch.equal(adapted(ids).logits, plain)
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: peft")
+    assert "eval_objective/kl" in card
+    assert str(TINY_RUN["learning_rate"]) in card
