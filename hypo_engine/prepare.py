@@ -40,6 +40,9 @@ from hypo_engine.run import Run, ask_wish
 _WATCHING = {"logging_steps", "eval_steps", "eval_pairs", "eval_prompts", "probe_prompts", "save_steps"}
 """Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
 
+_MODEL = "model_name_or_path"
+"""May differ too: a model's content is compared, and it may lie elsewhere on another machine."""
+
 
 def prepare_run(
     config: TrainConfig,
@@ -173,7 +176,7 @@ def _open_cache(
 
 
 def _fingerprint(config: TrainConfig, tokens: Sequence[TokenPair], identity: str) -> Fingerprint:
-    values = json.dumps(config.model_dump(mode="json", exclude=_WATCHING), sort_keys=True)
+    values = json.dumps(config.model_dump(mode="json", exclude=_WATCHING | {_MODEL}), sort_keys=True)
     return Fingerprint(config=_sha(values), data=reference_key("", "", tokens), model=_sha(identity))
 
 

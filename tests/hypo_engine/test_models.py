@@ -3,6 +3,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -146,9 +147,32 @@ def test_identity_changes_with_the_weights(folder: Path, tmp_path: Path) -> None
     model = load(folder, tmp_path)
     before = model_identity(str(folder), model)
     assert model_identity(str(folder), model) == before
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes() + b"x")
+    weights, content = folder / "model.safetensors", (folder / "model.safetensors").read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert model_identity(str(folder), model) != before
+    weights.write_bytes(content)
+    assert model_identity(str(folder), model) == before
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
+    assert model_identity(str(folder), model) != before
+
+
+def test_identity_is_the_content_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
+    model = load(folder, tmp_path)
+    before = model_identity(str(folder), model)
+    elsewhere = Path(copytree(folder, tmp_path / "elsewhere"))
+    config = json.loads((elsewhere / "config.json").read_text())
+    (elsewhere / "config.json").write_text(json.dumps(config | {"transformers_version": "0"}, sort_keys=True))
+    (elsewhere / "model.safetensors").touch()
+    assert model_identity(str(elsewhere), model) == before
+
+
+def test_identity_of_a_hub_model_is_its_commit() -> None:
+    def model(commit: str | None) -> Any:
+        return SimpleNamespace(config=SimpleNamespace(_commit_hash=commit))
+
+    assert model_identity("owner/name", model("abc")) == "owner/name@abc"
+    assert model_identity("owner/name", model(None)) == "owner/name"
 
 
 def test_the_demo_is_written_once_by_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
