@@ -152,9 +152,12 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def remove_checkpoint(checkpoint: Path) -> None:
-    """Delete a checkpoint; it stops counting as one before its files go."""
+    """Delete a checkpoint, if it is still there; it stops counting as one before its files go."""
     doomed = checkpoint.with_name(f".{checkpoint.name}-{secrets.token_hex(8)}")
-    checkpoint.rename(doomed)
+    try:
+        checkpoint.rename(doomed)
+    except FileNotFoundError:
+        return
     shutil.rmtree(doomed, ignore_errors=True)
 
 

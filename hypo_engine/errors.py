@@ -35,7 +35,8 @@ class Interrupted(EngineError):
     """The run let go between two steps because its reporter wished so.
 
     Attributes:
-        wish: ``Wish.CANCEL`` (do not go on) or ``Wish.YIELD`` (the process is going away; go on elsewhere).
+        wish: ``Wish.CANCEL`` (do not go on), ``Wish.YIELD`` (the process is going away; go on elsewhere)
+            or ``Wish.ABANDON`` (somebody else has the run; nothing was written).
     """
 
     def __init__(self, wish: Wish) -> None:

@@ -20,11 +20,16 @@ LogLevel = Literal["info", "warning", "error"]
 
 
 class Wish(StrEnum):
-    """What the owner of a run wants of it. Asked between steps."""
+    """What the owner of a run wants of it. Asked between steps.
+
+    CANCEL and YIELD have a checkpoint written first; ABANDON, when somebody else has the run, lets go
+    without writing or deleting one.
+    """
 
     CONTINUE = "continue"
     CANCEL = "cancel"
     YIELD = "yield"
+    ABANDON = "abandon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Reporter(Protocol):
         """Report a sentence for the run's log."""
 
     def wish(self) -> Wish:
-        """Say whether to go on. Called at least once a step; must be quick."""
+        """Say whether to go on. Called at least once a step and around each checkpoint; must be quick."""
 
 
 class SilentReporter:

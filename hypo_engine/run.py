@@ -116,13 +116,15 @@ class Run:
     def save(self, phase: str) -> None:
         """Write a checkpoint of the current step, unless there is one or nothing was done.
 
-        With ``save_steps`` 0 the one before it is deleted.
+        With ``save_steps`` 0 the one before it is deleted. Raises Interrupted instead when the reporter
+        wishes to abandon the run.
         """
         before = self.last_checkpoint
         done = before is not None and before.name.endswith(f"-{self.counters.step:06d}")
         if done or (self.counters.step == 0 and self.plan.total_steps > 0):
             return
         self.progress(phase)
+        self._leave_if_abandoned()
         started = monotonic()
         self.last_checkpoint = save_checkpoint(
             self.output_dir,
@@ -135,7 +137,12 @@ class Run:
         self._saved, self._saving_seconds = monotonic(), monotonic() - started
         self.reporter.checkpoint(self.counters.step, str(self.last_checkpoint))
         if before is not None and not self.config.save_steps:
+            self._leave_if_abandoned()
             remove_checkpoint(before)
+
+    def _leave_if_abandoned(self) -> None:
+        if (wish := self.reporter.wish()) is Wish.ABANDON:
+            raise Interrupted(wish)
 
 
 def ask_wish(reporter: Reporter) -> None:

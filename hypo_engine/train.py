@@ -21,7 +21,7 @@ from hypo_engine.formats import Pair
 from hypo_engine.policy import clip_gradients
 from hypo_engine.prepare import prepare_run
 from hypo_engine.reference import fill_reference, length_batches
-from hypo_engine.reporting import Prompt, Reporter, SilentReporter
+from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
 from hypo_engine.run import Run
 from hypo_engine.schedule import learning_rate_at
 from hypo_engine.stepmetrics import StepMetrics
@@ -72,7 +72,8 @@ def train(
 
     Raises:
         EngineError: the sentence says what to do (ConfigError, DataError, ModelError, CheckpointError).
-        Interrupted: the reporter wished to stop; a checkpoint was written first if any step was done.
+        Interrupted: the reporter wished to stop; a checkpoint was written first if any step was done,
+            but not for ``Wish.ABANDON``.
     """
     if not pairs:
         raise DataError("There are no pairs to train on; give at least one.")
@@ -91,8 +92,9 @@ def train(
         )
         try:
             return _train(run)
-        except Interrupted:
-            run.save("stopping")
+        except Interrupted as interrupted:
+            if interrupted.wish is not Wish.ABANDON:
+                run.save("stopping")
             raise
 
 

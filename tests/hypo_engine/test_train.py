@@ -282,6 +282,33 @@ def test_cancel_keeps_what_was_made(run: Any, config: MakeConfig, tmp_path: Path
     assert recorder.checkpoints == [(2, str(tmp_path / "out" / "checkpoint-000002"))]
 
 
+@pytest.mark.parametrize("phase", ["training", "saving"])
+def test_an_abandoned_run_leaves_the_checkpoints_as_they_are(
+    run: Any, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    monkeypatch.setattr(run_module, "_ROLLING_SECONDS", 0.0)
+    monkeypatch.setattr(run_module.Run, "save_is_due", lambda self: self.counters.step in (2, 4))
+    recorder = stop_when(4 if phase == "saving" else 3, Wish.ABANDON, phase)
+    with pytest.raises(Interrupted) as stopped:
+        run(config(method="dpo", max_steps=50), recorder=recorder)
+    assert stopped.value.wish is Wish.ABANDON
+    assert [step for step, _ in recorder.checkpoints] == [2]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint-000002"]
+
+
+def test_a_run_abandoned_while_it_saved_deletes_nothing(
+    run: Any, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module.Run, "save_is_due", lambda self: True)
+    recorder = Recorder(lambda r: Wish.ABANDON if len(r.checkpoints) == 2 else Wish.CONTINUE)
+    with pytest.raises(Interrupted):
+        run(config(method="dpo"), recorder=recorder)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "checkpoint-000001",
+        "checkpoint-000002",
+    ]
+
+
 @pytest.mark.parametrize("phase", ["loading model", "reference", "evaluating", "sampling"])
 def test_long_phases_let_go(
     run: Any, config: MakeConfig, tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch
@@ -347,9 +374,23 @@ def test_other_data_or_another_model_does_not_go_on(
     with pytest.raises(CheckpointError, match="another data"):
         run(config(**settings), pairs=pairs[:-1])
     weights = folder / "model.safetensors"
-    weights.touch()
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(CheckpointError, match="another model"):
         run(config(**settings))
+
+
+def test_a_run_goes_on_elsewhere(run: Any, config: MakeConfig, tiny: Any, tmp_path: Path) -> None:
+    straight, _ = run(config(method="dpo"), name="straight")
+    with pytest.raises(Interrupted):
+        run(config(method="dpo"), recorder=stop_when(1, Wish.YIELD), name="one/machine")
+    folder = Path(copytree(tiny("llama"), tmp_path / "another" / "place"))
+    (folder / "model.safetensors").touch()
+    copytree(tmp_path / "one" / "machine", tmp_path / "another" / "machine")
+    settings = {"method": "dpo", "model_name_or_path": str(folder)}
+    resumed, recorder = run(config(**settings), name="another/machine", cache_dir=tmp_path / "empty")
+    assert "info: Going on from step 1." in recorder.messages
+    assert_same_weights(resumed, straight)
 
 
 def test_watching_otherwise_is_the_same_run(run: Any, config: MakeConfig) -> None:
