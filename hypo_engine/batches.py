@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -13,10 +15,11 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest, "big") % 2**31
 
 
-def permutation(seed: int, epoch: int, size: int) -> list[int]:
+@lru_cache(maxsize=2)
+def permutation(seed: int, epoch: int, size: int) -> tuple[int, ...]:
     """The order of ``size`` pairs in an epoch (0-based)."""
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
-    return torch.randperm(size, generator=generator).tolist()
+    return tuple(torch.randperm(size, generator=generator).tolist())
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,16 @@ class Plan:
     def steps_per_epoch(self) -> int:
         return math.ceil(self.size / self.pairs_per_step)
 
+    def first_steps(self, places: Sequence[int]) -> list[int]:
+        """The steps of the first epoch that see these places, in order."""
+        position = {place: at for at, place in enumerate(permutation(self.seed, 0, self.size))}
+        return sorted({position[place] // self.pairs_per_step for place in places})
+
     def indices(self, step: int) -> list[int]:
         """Places of the pairs of a step (0-based)."""
         epoch, within = divmod(step, self.steps_per_epoch)
         start = within * self.pairs_per_step
-        return permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step]
+        return list(permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step])
 
 
 def make_plan(size: int, *, pairs_per_step: int, max_steps: int, epochs: float, seed: int) -> Plan:

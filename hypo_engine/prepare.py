@@ -100,10 +100,10 @@ def prepare_run(
         optimizer=make_optimizer(
             parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         ),
-        reference=open_cache(tokens) if config.precompute_ref_log_probs else None,
+        reference=open_cache(_layout(config), tokens) if config.precompute_ref_log_probs else None,
         evaluation=Evaluation(
             pairs=held_out,
-            reference=open_cache(held_out),
+            reference=open_cache(f"in order, {config.per_device_train_batch_size}", held_out),
             prompts=_token_prompts(config, eval_prompts[: config.eval_prompts], tokenization),
             probes=_token_prompts(config, eval_prompts[: config.probe_prompts], tokenization),
             beta=config.beta,
@@ -167,12 +167,20 @@ def _open_cache(
     identity: str,
     cache_dir: Path | None,
     warn: Callable[[str], None],
+    layout: str,
     tokens: Sequence[TokenPair],
 ) -> ReferenceCache:
     device = policy.model.device
     dtype = next(policy.model.parameters()).dtype
     arithmetic = f"{device.type} {dtype} {config.precision.value} full={not policy.adapted}"
-    return ReferenceCache(cache_dir, reference_key(identity, arithmetic, tokens), len(tokens), warn=warn)
+    return ReferenceCache(
+        cache_dir, reference_key(identity, arithmetic, tokens, layout=layout), len(tokens), warn=warn
+    )
+
+
+def _layout(config: TrainConfig) -> str:
+    """What decides the batches of a run's first epoch, besides the number and the lengths of its pairs."""
+    return f"seed {config.seed}, {config.per_device_train_batch_size} of {config.pairs_per_step}"
 
 
 def _fingerprint(config: TrainConfig, tokens: Sequence[TokenPair], identity: str) -> Fingerprint:

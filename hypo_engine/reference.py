@@ -1,8 +1,10 @@
 """Cached reference log-probabilities of pairs: computed once, shared between runs on the same data.
 
-The file's name is a hash of everything the numbers depend on: the base model's weights, the dtype they
-run in, and the token ids themselves (so tokenizer, template, style and lengths count too). Only pairs
-that a run will see are computed; a file with gaps is filled by the run that needs more.
+The file's name is a hash of everything the numbers depend on, to the last bit: the base model's weights,
+the dtype they run in, the token ids themselves (so tokenizer, template, style and lengths count too), and
+what decides which pairs are scored together, since a batch's padding rounds otherwise. So twins share, and
+a run with other batches computes its own. Only pairs that a run will see are computed; a file with gaps is
+filled by the run that needs more.
 """
 
 import hashlib
@@ -19,17 +21,20 @@ from hypo_engine.data import TokenPair
 from hypo_engine.policy import Policy
 from hypo_engine.trunk import Encoded, Ids
 
-_VERSION = "1"
+_VERSION = "2"
 
 
-def reference_key(model_identity: str, arithmetic: str, pairs: Sequence[TokenPair]) -> str:
+def reference_key(
+    model_identity: str, arithmetic: str, pairs: Sequence[TokenPair], *, layout: str = ""
+) -> str:
     """SHA-256 over all that cached numbers depend on.
 
     Args:
         model_identity: From :func:`hypo_engine.models.model_identity`.
         arithmetic: Device type and dtype the model runs in.
+        layout: What decides the batches that the pairs are scored in.
     """
-    digest = hashlib.sha256(repr((_VERSION, model_identity, arithmetic)).encode())
+    digest = hashlib.sha256(repr((_VERSION, model_identity, arithmetic, layout)).encode())
     for pair in pairs:
         digest.update(repr((pair.prompt, pair.chosen, pair.rejected)).encode())
     return digest.hexdigest()

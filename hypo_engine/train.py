@@ -125,19 +125,20 @@ def _score_reference_ahead(run: Run) -> None:
 
     Scoring all pairs first would keep people waiting for the first point of a chart; the blocks double,
     so that the cache's file is written a few times only.
+
+    A pair is scored in the batch of the first epoch that holds it, whenever that is: so a run that goes on
+    without the file finds the same bits again.
     """
     step, cache = run.counters.step, run.reference
     if cache is None or not cache.missing(run.plan.indices(step)):
         return
+    ahead = range(step, min(2 * step + 1, run.plan.total_steps))
+    places = cache.missing([place for next_step in ahead for place in run.plan.indices(next_step)])
     fill_reference(
         cache,
         run.policy,
         run.pairs,
-        [
-            batch
-            for next_step in range(step, min(2 * step + 1, run.plan.total_steps))
-            for batch in _step_batches(run, next_step)
-        ],
+        [batch for first in run.plan.first_steps(places) for batch in _step_batches(run, first)],
         between=lambda done, all_: run.between(f"reference log-probabilities ({done} of {all_} pairs)"),
     )
 

@@ -109,4 +109,7 @@ def test_without_a_folder_nothing_is_written(policy: Policy, tmp_path: Path) -> 
 )
 def test_the_key_covers_all_that_the_numbers_depend_on(other: Any) -> None:
     assert reference_key(*other) != reference_key("model", "cpu float32", PAIRS)
+    assert reference_key("model", "cpu float32", PAIRS, layout="8 of 8") != reference_key(
+        "model", "cpu float32", PAIRS, layout="4 of 8"
+    )
     assert reference_key("model", "cpu float32", list(PAIRS)) == reference_key("model", "cpu float32", PAIRS)

@@ -4,7 +4,7 @@ import errno
 import math
 from collections.abc import Callable
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -263,6 +263,38 @@ def test_stopping_and_going_on_is_the_straight_run_bit_for_bit(
     folders = [r.adapter_dir or r.model_dir for r in (straight, result)]
     files = [next(folder.glob("*.safetensors")).read_bytes() for folder in folders]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("stop", [2, 4, 7])
+def test_going_on_without_the_cached_reference_is_the_straight_run_bit_for_bit(
+    run: Any, config: MakeConfig, pairs: list[Pair], tmp_path: Path, stop: int
+) -> None:
+    """Three epochs of three steps; padding differs between the batches that a pair is in."""
+    settings = {"method": "dpo", "max_steps": 9, "learning_rate": 1e-3, "gradient_accumulation_steps": 2}
+    settings |= {"per_device_train_batch_size": 2, "max_prompt_length": 400}
+    uneven = [Pair("Write. " * 7 ** (i % 3), f"Paris {i}.", "No. " * (i % 4)) for i in range(len(pairs))]
+    straight, expected = run(config(**settings), name="straight", pairs=uneven)
+    with pytest.raises(Interrupted):
+        run(config(**settings), name="parts", pairs=uneven, recorder=stop_when(stop, Wish.YIELD))
+    rmtree(tmp_path / "cache")
+    result, rest = run(config(**settings), name="parts", pairs=uneven)
+    for step in range(stop + 1, 10):
+        assert computed(rest)[step] == computed(expected)[step]
+    assert_same_weights(result, straight)
+
+
+@pytest.mark.parametrize(
+    "change", [{"per_device_train_batch_size": 2}, {"gradient_accumulation_steps": 2}, {"seed": 3}]
+)
+def test_a_cached_reference_of_other_batches_is_not_used(
+    run: Any, config: MakeConfig, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    run(config(method="dpo"), name="before")
+    after, found = run(config(method="dpo", **change), name="after")
+    alone, expected = run(config(method="dpo", **change), name="alone", cache_dir=tmp_path / "empty")
+    assert computed(found) == computed(expected)
+    assert_same_weights(after, alone)
+    assert any("reference log-probabilities" in phase for _, _, phase in found.phases)
 
 
 def test_a_finished_run_is_only_evaluated_again(run: Any, config: MakeConfig) -> None:
