@@ -10,6 +10,7 @@ from app.errors import InvalidInput
 from app.store import conversations, runs
 from app.store.db import write_session
 from app.store.models import Run
+from app.text import clean_text
 from hypo_engine.config import Method, TrainConfig, field_errors
 
 
@@ -60,7 +61,8 @@ def launch(
         chosen = LaunchMethod(method)
     except ValueError as error:
         raise InvalidInput(f"method must be dpo, hypo or twins, not {method!r}.", field="method") from error
-    name = name.strip()
+    name = clean_text(name).strip()
+    values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
     if len(name) > 100:
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
     configs = [check_config({**values, "method": m.value}) for m in chosen.methods]

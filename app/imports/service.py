@@ -19,6 +19,7 @@ from app.imports.spool import Spool, spooled
 from app.imports.unpacked import bad_file
 from app.settings import get_settings
 from app.store import datasets
+from app.text import clean_text
 from hypo_engine.formats import (
     ROWS_TO_DETECT,
     ColumnMapping,
@@ -185,7 +186,7 @@ def checked_name(name: str) -> str:
     Raises:
         InvalidInput: the name is empty, too long, or could be taken for an id or a version.
     """
-    name = name.strip()
+    name = clean_text(name).strip()
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             "A dataset's name has 1 to 100 letters, digits, spaces and . _ - "
@@ -272,7 +273,7 @@ def _sha256(paths: Sequence[Path]) -> str:
 
 
 def _storable(source: str) -> str:
-    return source.encode(errors="replace").decode().replace("\x00", "?")[:500]
+    return clean_text(source)[:500]
 
 
 def _store(

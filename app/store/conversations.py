@@ -19,6 +19,7 @@ from app.errors import InvalidInput, NotFound, Refused
 from app.store import prompts, users
 from app.store.enums import GenerationKind, GenerationStatus, RunStatus
 from app.store.models import Checkpoint, Comparison, Contender, Conversation, Generation, Run, User, utcnow
+from app.text import clean_text
 
 MAX_CONTENDERS = 4
 MAX_ANSWER_ATTEMPTS = 3
@@ -173,7 +174,7 @@ def ask(
         Refused: while an earlier turn is still being answered, when a contender's run was deleted, or when
             an answer that the question continues from is missing.
     """
-    question = question.strip()
+    question = clean_text(question).strip()
     if not question:
         raise InvalidInput("The question is empty; write what the models shall answer.", field="question")
     if len(question) > max_chars:
@@ -181,7 +182,6 @@ def ask(
             f"The question has {len(question):,} characters; the limit is {max_chars:,}. Shorten it.",
             field="question",
         )
-    question = question.replace("\x00", "")
     conversation = get(conversation_id, session=session)
     lock(conversation_id, session=session)
     _check_contenders_exist(conversation)

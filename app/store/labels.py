@@ -26,6 +26,7 @@ from app.store.models import (
     User,
     utcnow,
 )
+from app.text import clean_text
 
 LETTERS = "ABCD"
 MAX_REASON_CHARS = 4_000
@@ -106,6 +107,7 @@ def vote(
     answers = conversations.answers(comparison_id, session=session)
     _check_votable(answers)
     best, worst = _check_positions(choice, best, worst, [int(a.position or 0) for a in answers])
+    reason = clean_text(reason).strip()
     if len(reason) > MAX_REASON_CHARS:
         raise InvalidInput(f"The reason has more than {MAX_REASON_CHARS:,} characters.", field="reason")
     by_position = {answer.position: answer.id for answer in answers}
@@ -115,7 +117,7 @@ def vote(
         "best_id": None if best is None else by_position[best],
         "worst_id": None if worst is None else by_position[worst],
         "shown": [answer.id for answer in answers],
-        "reason": reason.strip().replace("\x00", ""),
+        "reason": reason,
         "updated_at": utcnow(),
     }
     present = of_user(comparison_id, user, session=session)

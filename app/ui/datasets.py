@@ -14,6 +14,7 @@ from app.settings import get_settings
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.enums import Split
+from app.text import clean_text
 from app.tokens import token_counter
 from app.ui import datasetview, widgets
 from app.ui.widgets import Html
@@ -159,7 +160,7 @@ def show_pairs(split: str, search: str, page: float | None, request: gr.Request)
     dataset_id = _dataset_id(request)
     if dataset_id is None:
         return widgets.NOTHING, widgets.NOTHING
-    side, wanted = Split(split) if split else None, search.strip()
+    side, wanted = Split(split) if split else None, clean_text(search).strip()
     offset = (_page(page) - 1) * PAIRS_A_PAGE
     with read_session() as session:
         total = datasets.count_pairs(dataset_id, session=session, split=side, search=wanted)

@@ -14,6 +14,7 @@ from app.store import datasets, metrics, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
+from app.text import clean_text
 from app.ui import charts, training, widgets
 from app.ui.training import XAxis
 from app.ui.widgets import Html
@@ -143,7 +144,7 @@ def refresh(name: str, method: str, status: str, dataset: str, seen: Seen) -> tu
             method=method or None,
             status=RunStatus(status) if status else None,
             dataset_name=dataset or None,
-            name=(name or "").strip() or None,
+            name=clean_text(name or "").strip() or None,
             limit=LIMIT,
         )
         now = tuple(_print(run) for run in found), bool(name or method or status or dataset)

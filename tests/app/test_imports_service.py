@@ -107,7 +107,9 @@ def test_unknown_format_names_the_columns_and_a_mapping_helps(session: Session, 
     assert (added.rows, added.format) == (3, "mapped")
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a" * 101, "a@1", "a/b", "12", ".hidden", "a\nb", "a\x00"])
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a" * 101, "a@1", "a/b", "12", ".hidden", "a\nb", "\x00", "a\ud800"]
+)
 def test_bad_name_is_refused_before_anything_is_read(session: Session, name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         add_dataset(session=session, path=Path("nowhere"), name=name)
