@@ -7,7 +7,6 @@ documents them. They stay thin: the pages and the command line use the same serv
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import gradio as gr
@@ -18,13 +17,15 @@ from gradio.events import api as endpoint
 from gradio.utils import get_function_description, get_upload_folder
 
 from app import answers, launch
-from app.errors import AppError, InvalidInput
+from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.exports import labels as exports
+from app.exports.downloads import download_folder
 from app.imports import service as imports
 from app.store import datasets, labels, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
+from app.text import MAX_ID, clean_text
 from app.ui.widgets import username
 from app.views import answers_view, dataset_view, run_view, vote_view
 
@@ -81,15 +82,18 @@ def list_datasets() -> list[dict[str, Any]]:
     Returns:
         A row for each version, with its number of rows, its format and where it is from.
     """
+    listed: list[dict[str, Any]] = []
     with read_session() as session:
-        return [dataset_view(dataset) for dataset in datasets.find(session=session)]
+        while page := datasets.find(session=session, limit=MOST_LISTED, offset=len(listed)):
+            listed += [dataset_view(dataset) for dataset in page]
+    return listed
 
 
 @_says_why
 def launch_run(
     method: Literal["dpo", "hypo", "twins"],
     dataset: str,
-    model: str = "demo",
+    model: str = "",
     config: dict[str, Any] | None = None,
     name: str = "",
 ) -> list[dict[str, Any]]:
@@ -98,16 +102,22 @@ def launch_run(
     Args:
         method: dpo, hypo, or twins for both.
         dataset: name, name@version or id.
-        model: demo, a hub id or a local folder of the machine that trains.
+        model: demo, a hub id or a folder of the machine that trains; empty is what config says, else demo.
         config: other options by name, such as {"max_steps": 60, "beta": 0.1}; the rest keeps its default.
         name: what to call the run; made up when empty.
 
     Returns:
         The queued runs, as get_run describes them.
     """
-    values = {**(config or {}), "model_name_or_path": model}
+    values = dict(config or {})
+    said = values.setdefault("model_name_or_path", model or DEMO_MODEL)
+    if model and said != model:
+        raise InvalidInput(
+            f"model is {model!r} and config's model_name_or_path is {said!r}; give one of them.",
+            field="model",
+        )
     with read_session() as session:
-        dataset_id = datasets.resolve(dataset, session=session).id
+        dataset_id = datasets.resolve(clean_text(dataset), session=session).id
     queued = launch.launch(method, dataset_id, values, name=name)
     return [_run(run.id) for run in queued]
 
@@ -122,7 +132,7 @@ def get_run(run_id: int) -> dict[str, Any]:
     Returns:
         status, step, total_steps, phase, place_in_queue, the last metrics, error, config and more.
     """
-    return _run(run_id)
+    return _run(_known("run", run_id))
 
 
 @_says_why
@@ -148,8 +158,8 @@ def list_runs(
             session=session,
             method=method or None,
             status=_status(status),
-            dataset_name=dataset or None,
-            name=name or None,
+            dataset_name=clean_text(dataset) or None,
+            name=clean_text(name) or None,
             limit=MOST_LISTED,
         )
         return [run_view(run, session=session) for run in found]
@@ -166,7 +176,7 @@ def cancel_run(run_id: int) -> dict[str, Any]:
         The run, as get_run describes it.
     """
     with write_session() as session:
-        runs.request_cancel(run_id, session=session)
+        runs.request_cancel(_known("run", run_id), session=session)
     return _run(run_id)
 
 
@@ -184,6 +194,8 @@ def generate(
 ) -> dict[str, Any]:
     """Ask the models of finished runs, and the reference they started from, one question with one seed.
 
+    Answers that are late come on the compare page.
+
     Args:
         prompt: the question.
         run_ids: the runs whose last checkpoints answer; at most four contenders with the reference.
@@ -192,12 +204,16 @@ def generate(
         temperature: 0 takes the likeliest token.
         top_p: share of the likeliest tokens to sample from.
         seed: the same for every contender.
-        wait_seconds: how long to wait for the answers, at most 600; late ones come on the compare page.
+        wait_seconds: how long to wait, at most 600, which needs a worker; 0 queues the question and returns.
 
     Returns:
-        comparison_id, for vote, and the answers: letter, name, status, text, log-probabilities and more.
+        comparison_id, for vote, note, on a worker that is missing, and the answers: letter, text and more.
     """
-    choices = answers.contenders_of_runs(run_ids, with_reference=include_reference)
+    missing = answers.worker_missing()
+    if missing and wait_seconds > 0:
+        raise Refused(missing)
+    asked = [_known("run", run_id) for run_id in run_ids]
+    choices = answers.contenders_of_runs(asked, with_reference=include_reference)
     comparison = answers.begin(
         choices or [ContenderChoice(base_model=DEMO_MODEL)],
         prompt,
@@ -206,7 +222,7 @@ def generate(
         decoding=Decoding(max_new_tokens, temperature, top_p),
     )
     seconds = min(max(wait_seconds, 0.0), answers.LONGEST_WAIT_SECONDS)
-    return answers_view(answers.wait(comparison.id, seconds=seconds))
+    return {**answers_view(answers.wait(comparison.id, seconds=seconds)), "note": missing or ""}
 
 
 @_says_why
@@ -228,7 +244,8 @@ def vote(
     Returns:
         The vote, as list_labels describes it.
     """
-    label = answers.vote(comparison_id, choice, user=username(request), worst=worst, reason=reason)
+    known = _known("comparison", comparison_id)
+    label = answers.vote(known, choice, user=username(request), worst=worst, reason=reason)
     with read_session() as session:
         return vote_view(labels.details(label.id, session=session))
 
@@ -294,13 +311,6 @@ def _document(added: Any, function: Callable[..., Any]) -> None:
             component.api_info()["description"] = words
 
 
-def download_folder() -> Path:
-    """A new folder from which Gradio serves files."""
-    root = Path(get_upload_folder())
-    root.mkdir(parents=True, exist_ok=True)
-    return Path(mkdtemp(dir=root))
-
-
 def served(path: Path) -> FileData:
     """A file of a download folder, as clients take it."""
     return FileData(path=str(path), orig_name=path.name, size=path.stat().st_size)
@@ -316,6 +326,13 @@ def _uploaded(file: FileData | dict[str, Any] | str) -> tuple[Path, str]:
     if not resolved.is_relative_to(Path(get_upload_folder()).resolve()) or not resolved.is_file():
         raise InvalidInput("file must be an upload: pass handle_file(path) of gradio_client.", field="file")
     return resolved, str(given.get("orig_name") or resolved.name)
+
+
+def _known(what: str, number: int) -> int:
+    """An id that rows can have; any other names nothing."""
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_ID:
+        raise NotFound(f"There is no {what} {str(number)[:40]}.")
+    return number
 
 
 def _run(run_id: int) -> dict[str, Any]:

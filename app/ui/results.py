@@ -6,10 +6,10 @@ from typing import Any
 import gradio as gr
 
 from app import answers
-from app.api import download_folder
 from app.board import tally
 from app.errors import NotFound, Refused
 from app.exports import labels as exports
+from app.exports.downloads import download_folder
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
 from app.store import labels, runs

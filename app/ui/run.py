@@ -1,7 +1,5 @@
 """The run page: `run?id=N`. It reads rows on a timer, so it can be closed and reloaded at any time."""
 
-import tempfile
-from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
@@ -11,6 +9,7 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.deletion import delete_run
 from app.errors import AppError, NotFound
+from app.exports.downloads import download_folder
 from app.store import metrics, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
@@ -295,7 +294,7 @@ def confirmed(wanted: str, request: gr.Request) -> tuple[Any, Html, str]:
 def export_zip(request: gr.Request) -> tuple[Any, Html]:
     """The run's last weights with a model card, as one zip file."""
     try:
-        archive = artifacts.export_zip(_run_id(request), Path(tempfile.mkdtemp(prefix="hypo-export-")))
+        archive = artifacts.export_zip(_run_id(request), download_folder())
     except (AppError, OSError) as error:
         return gr.skip(), widgets.notice(str(error), "error")
     return gr.update(value=str(archive)), widgets.NOTHING

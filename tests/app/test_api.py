@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from app import answers, api
 from app.errors import InvalidInput, NotFound
 from app.settings import Settings
-from app.store import conversations, db, labels
+from app.store import conversations, db, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.models import Base
@@ -78,6 +78,16 @@ def test_a_dataset_and_its_runs(client: Client, tmp_path: Path) -> None:
     (listed,) = call(client, "list_datasets")
     assert (listed["name"], listed["source"]) == ("posts", "pairs.jsonl")
 
+    assert queued_models(client, model="", config={"model_name_or_path": "org/one"}) == ["org/one"]
+    assert queued_models(client, model="org/one", config={"model_name_or_path": "org/one"}) == ["org/one"]
+    assert queued_models(client, model="org/two") == ["org/two"]
+    assert queued_models(client) == ["demo"]
+    with pytest.raises(ClientError, match="give one of them"):
+        queued_models(client, model="demo", config={"model_name_or_path": "org/one"})
+    assert len(call(client, "list_runs")) == 4
+    for run in call(client, "list_runs"):
+        call(client, "cancel_run", run["id"])
+
     queued = call(client, "launch_run", "twins", "posts", config={"max_steps": 3}, name="pair")
     assert [run["method"] for run in queued] == ["dpo", "hypo"]
     first = call(client, "get_run", queued[0]["id"])
@@ -85,6 +95,59 @@ def test_a_dataset_and_its_runs(client: Client, tmp_path: Path) -> None:
     assert len(call(client, "list_runs", method="hypo", dataset="posts", name="PAIR")) == 1
     assert call(client, "cancel_run", queued[0]["id"])["status"] == "cancelled"
     assert [run["id"] for run in call(client, "list_runs", status="queued")] == [queued[1]["id"]]
+
+
+def queued_models(client: Client, **given: Any) -> list[str]:
+    return [run["model"] for run in call(client, "launch_run", "dpo", "posts", **given)]
+
+
+def test_all_datasets_are_listed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "MOST_LISTED", 2)
+    with write_session() as session:
+        added = [arena.add_dataset(session, f"posts {number}").name for number in range(5)]
+    assert [listed["name"] for listed in api.list_datasets()] == added[::-1]
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 10**30])
+def test_ids_that_no_row_can_have_name_nothing(client: Client, number: int) -> None:
+    for function in ("get_run", "cancel_run"):
+        with pytest.raises(ClientError, match=f"There is no run {number}"):
+            call(client, function, number)
+    with pytest.raises(ClientError, match=f"There is no run {number}"):
+        call(client, "generate", "Why?", [number], wait_seconds=0)
+    with pytest.raises(ClientError, match=f"There is no comparison {number}"):
+        call(client, "vote", number, "tie")
+
+
+def test_waiting_for_a_worker_that_is_not_there_is_refused_at_once(client: Client) -> None:
+    with pytest.raises(ClientError, match="hypo worker --queues generate"):
+        call(client, "generate", "Why?", [])
+    with read_session() as session:
+        assert conversations.count(session=session) == 0
+    assert "hypo worker --queues generate" in call(client, "generate", "Why?", [], wait_seconds=0)["note"]
+    with write_session() as session:
+        assert conversations.count(session=session) == 1
+        workers.beat("w", session=session, queues="generate", device="cpu")
+    late = call(client, "generate", "Why?", [], wait_seconds=0.1)
+    assert late["note"] == ""
+    assert {a["status"] for a in late["answers"]} == {"queued"}
+
+
+def test_text_that_no_database_takes_is_cleaned(engine: Engine) -> None:
+    bad = "\x00\ud83d"
+    with write_session() as session:
+        arena.add_dataset(session, "posts")
+        comparison = arena.asked(session)
+    (run,) = api.launch_run("dpo", "posts\x00", model=f"m{bad}", name=f"mine{bad}")
+    assert (run["name"], run["model"]) == ("mine\ufffd", "m\ufffd")
+    assert api.list_runs(name=bad, dataset=bad) == []
+    with pytest.raises(gr.Error, match="question is empty"):
+        api.generate("\x00 \x00", [], wait_seconds=0)
+    asked = api.generate(f"Why{bad}?", [], wait_seconds=0)
+    with read_session() as session:
+        turn = conversations.get_comparison(asked["comparison_id"], session=session)
+        assert turn.question == "Why\ufffd?"
+    assert api.vote(comparison.id, "A", reason=f"\x00 why{bad}\x00 ")["reason"] == "why\ufffd"
 
 
 def test_errors_reach_the_client_as_sentences(client: Client, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The run, runs and home pages' handlers, called without a browser."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_nothing_is_sent_while_nothing_changes(session: Session, twins: list[Run
     assert is_skip(again[1]), "the header has not changed"
 
 
-@pytest.mark.parametrize("query", [{"id": 999}, {"id": "x"}, {}])
+@pytest.mark.parametrize("query", [{"id": 999}, {"id": "x"}, {"id": "9" * 30}, {}])
 def test_an_unknown_run_gets_a_page_with_a_way_out(session: Session, query: dict[str, Any]) -> None:
     shown = run_page.refresh((), *ARGS, request=request_for(**query))
     assert "Run not found" in shown[1]
@@ -132,6 +133,16 @@ def test_exporting_without_a_checkpoint_says_so(session: Session, twins: list[Ru
     file, said = run_page.export_zip(request_for(id=twins[0].id))
     assert is_skip(file)
     assert "no checkpoint" in said
+
+
+def test_an_export_lies_where_old_ones_are_deleted(
+    session: Session, twins: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(run_page.artifacts, "export_zip", lambda run_id, folder: folder / f"{run_id}.zip")
+    file, said = run_page.export_zip(request_for(id=twins[0].id))
+    assert said == ""
+    assert Path(file["value"]).parent.parent == tmp_path / "exports"
 
 
 def test_settings_show_table_yaml_and_command(session: Session, twins: list[Run]) -> None:
