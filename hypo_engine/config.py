@@ -176,8 +176,9 @@ class TrainConfig(BaseModel):
         PromptStyle.AUTO,
         title="Prompt style",
         description="auto: conversations through the tokenizer's chat template where it has one, plain "
-        "prompts as they stand. chat: plain prompts become a user's turn. plain: conversations become plain "
-        "text.",
+        "prompts as they stand; the pages' answers are asked for this way. chat: plain prompts become a "
+        "user's turn. plain: conversations become plain text, as they do without a template: a single "
+        "question as it stands, several turns under the names of their roles.",
         json_schema_extra=_in("lengths"),
     )
 

@@ -183,6 +183,9 @@ def _turn_end_id(tokenizer: Any) -> int:
 
 
 def _plain_turns(messages: Sequence[Any]) -> str:
+    """Turns as text; a user's only turn as it stands, so that asking is the same as giving a plain prompt."""
+    if len(messages) == 1 and messages[0]["role"] == "user":
+        return str(messages[0]["content"])
     turns = [f"{str(m['role']).capitalize()}:\n{m['content']}\n\n" for m in messages]
     return "".join(turns) + "Assistant:\n"
 

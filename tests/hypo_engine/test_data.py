@@ -85,9 +85,23 @@ def test_chat_style_makes_a_plain_prompt_a_turn(tokenizer: Any) -> None:
 
 
 def test_plain_style_and_no_template_write_turns_as_text(tokenizer: Any, with_bos: Any) -> None:
-    expected = "User:\nWhat is Paris?\n\nAssistant:\n"
-    assert Tokenization(tokenizer, PromptStyle.PLAIN).render(TURNS) == expected
-    assert Tokenization(with_bos, PromptStyle.AUTO).render(TURNS) == expected
+    turns = [*TURNS, {"role": "assistant", "content": "A city."}, {"role": "user", "content": "Where?"}]
+    expected = "User:\nWhat is Paris?\n\nAssistant:\nA city.\n\nUser:\nWhere?\n\nAssistant:\n"
+    told = [{"role": "system", "content": "Be kind."}, *TURNS]
+    for tokenization in (
+        Tokenization(tokenizer, PromptStyle.PLAIN),
+        Tokenization(with_bos, PromptStyle.AUTO),
+    ):
+        assert tokenization.render(turns) == expected
+        assert tokenization.render(told) == "System:\nBe kind.\n\nUser:\nWhat is Paris?\n\nAssistant:\n"
+
+
+def test_without_a_template_an_only_turn_is_a_plain_prompt(with_bos: Any) -> None:
+    tokenization = Tokenization(with_bos, PromptStyle.AUTO)
+    assert tokenization.render(TURNS) == "What is Paris?"
+    asked, _ = tokens_of(with_bos, Pair(TURNS, "A city.", "No."))
+    given, _ = tokens_of(with_bos, Pair("What is Paris?", "A city.", "No."))
+    assert asked == given
 
 
 def test_chat_style_needs_a_template(with_bos: Any) -> None:

@@ -14,6 +14,7 @@ from hypo_engine.formats import Pair
 from hypo_engine.generate import Answer, GenerationRequest, Served, load_served
 from hypo_engine.models import load_model
 from hypo_engine.train import train
+from tests.tiny_model import write_tiny_model
 
 TURNS = [{"role": "user", "content": "What is the capital of France?"}]
 OTHER = [{"role": "user", "content": "Write a short and kind answer, and then another one."}]
@@ -239,3 +240,19 @@ def test_numbers_out_of_bounds(served: Served, wrong: dict[str, Any]) -> None:
 
 def test_no_requests(served: Served) -> None:
     assert served.answer([]) == []
+
+
+def test_without_a_template_a_question_is_answered_as_the_plain_prompt_trained_on(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "model", chat_template=False)
+    question = "What is the capital of France?"
+    config = TrainConfig(
+        model_name_or_path=str(folder), method="dpo", lora_r=4, learning_rate=2e-2, max_steps=2
+    )
+    pairs = [Pair(question, "Paris.", "A long answer wanders.")]
+    result = train(config, pairs, output_dir=tmp_path / "run", models_dir=tmp_path)
+    served = load_served(str(folder), tmp_path)
+    served.add_adapter("it", str(result.adapter_dir))
+    turn = [{"role": "user", "content": question}]
+    asked, given = (served.answer([request("it", prompt)])[0] for prompt in (turn, question))
+    assert asked == given
+    assert served.prompt_ids(request("it", turn))[0] == served.tokenizer(question).input_ids
