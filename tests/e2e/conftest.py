@@ -1,0 +1,268 @@
+"""The real app, started as people start it, and a real browser that tells on every error."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.e2e.watch import Watch
+from tests.tiny_model import write_tiny_model
+
+ROOT = Path(__file__).parents[2]
+FAILURES = Path(__file__).with_name("failures")
+PATIENCE = 60.0
+"""Seconds that a test waits for something on a busy machine."""
+
+TINY_RUN: dict[str, Any] = {
+    "max_steps": 4,
+    "per_device_train_batch_size": 2,
+    "lora_r": 4,
+    "learning_rate": 0.01,
+    "max_prompt_length": 64,
+    "max_completion_length": 12,
+    "eval_pairs": 2,
+    "eval_prompts": 2,
+    "probe_prompts": 1,
+}
+
+_T = TypeVar("_T")
+
+
+def wait_for(find: Callable[[], _T | None], what: str, *, seconds: float = PATIENCE) -> _T:
+    """Call until something true comes back, and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = find()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class App:
+    """A running `hypo up`: its address, its processes and its rows."""
+
+    home: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.home / "running.json").read_text())
+        return found
+
+    @property
+    def url(self) -> str:
+        return str(self.facts["url"])
+
+    def client(self) -> Client:
+        """What other programs use; it keeps its downloads in the home."""
+        return Client(self.url, verbose=False, download_files=str(self.home / "downloads"))
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """Read the database without the app's own code."""
+        with closing(sqlite3.connect(f"file:{self.home / 'hypo.db'}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(query, values).fetchall()
+
+    def value(self, query: str, *values: object) -> Any:
+        return self.rows(query, *values)[0][0]
+
+    def launch(self, method: str, dataset: str, model: Path, **values: object) -> list[int]:
+        """Queue tiny runs through the API."""
+        with closing(self.client()) as client:
+            queued = client.predict(
+                method,
+                dataset,
+                str(model),
+                {**TINY_RUN, **values},
+                api_name="/launch_run",
+            )
+        return [int(run["id"]) for run in queued]
+
+    def wait_until_over(self, *run_ids: int) -> list[sqlite3.Row]:
+        marks = ",".join("?" * len(run_ids))
+
+        def over() -> list[sqlite3.Row] | None:
+            found = self.rows(f"SELECT * FROM runs WHERE id IN ({marks}) ORDER BY id", *run_ids)
+            return found if all(run["status"] not in ("queued", "running") for run in found) else None
+
+        return wait_for(over, f"the end of runs {run_ids}", seconds=2 * PATIENCE)
+
+    def wait_for_step(self, run_id: int, step: int) -> None:
+        """Wait until a run has done so many steps; on a fast machine it may have done all."""
+
+        def reached() -> bool:
+            run = self.rows("SELECT status, step, error FROM runs WHERE id = ?", run_id)[0]
+            assert run["status"] in ("queued", "running", "finished"), f"{run['status']}: {run['error']}"
+            return bool(run["step"] >= step)
+
+        wait_for(reached, f"step {step} of run {run_id}")
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}"
+            for path in sorted((self.home / "logs").glob("*.log"))
+        )
+
+
+def start_app(home: Path) -> App:
+    """Start `hypo up` on a free port and return when it answers."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HYPO_")},
+        "HYPO_HOME": str(home),
+        "HYPO_LEASE_SECONDS": "3",
+        "HYPO_RESEND_SECONDS": "3",
+    }
+    home.mkdir(parents=True)
+    with (home / "up.log").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from app.cli import main; main()", "up", "--port", "0"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def up() -> bool:
+        said = (home / "up.log").read_text(errors="replace")
+        assert process.poll() is None, said
+        return "is up" in said
+
+    app = App(home, process)
+    try:
+        wait_for(up, "the app", seconds=2 * PATIENCE)
+    except AssertionError:
+        process.terminate()
+        process.wait(timeout=PATIENCE)
+        raise
+    return app
+
+
+def stop_app(app: App) -> list[int]:
+    """Stop it as Ctrl-C does; return the children that are still there."""
+    children = list(app.facts["children"].values())
+    app.process.send_signal(signal.SIGINT)
+    status = app.process.wait(timeout=PATIENCE)
+    assert status == 0, (app.home / "up.log").read_text()
+    return [pid for pid in children if _alive(pid)]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One app for all browser tests; a test makes the data that it needs."""
+    started = start_app(tmp_path_factory.mktemp("e2e") / "home")
+    yield started
+    assert stop_app(started) == []
+    assert not (started.home / "running.json").exists()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good pairs, enough of them for a held-out share."""
+    rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
+    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset(app: App, pairs: Path) -> str:
+    """The name of a dataset that is there already."""
+    from gradio_client import handle_file
+
+    with closing(app.client()) as client:
+        client.predict(handle_file(str(pairs)), "tiny", 0.3, api_name="/add_dataset")
+    return "tiny"
+
+
+@pytest.fixture(scope="session")
+def twins(app: App, dataset: str, tiny_model: Path) -> list[int]:
+    """A finished DPO and HyPO run."""
+    ids = app.launch("twins", dataset, tiny_model)
+    assert [run["status"] for run in app.wait_until_over(*ids)] == ["finished", "finished"]
+    return ids
+
+
+def find_chromium() -> str | None:
+    """The browser of HYPO_CHROMIUM or of the PATH; None is Playwright's own."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("HYPO_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(),
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(app: App, browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    """A browser window of a person's own; at its end no page may have complained or left this machine."""
+    context = browser.new_context(
+        base_url=app.url, viewport={"width": 1280, "height": 900}, accept_downloads=True
+    )
+    context.set_default_timeout(PATIENCE * 1000)
+    watch = Watch(context)
+    failed_before = request.session.testsfailed
+    yield context
+    problems = watch.problems()
+    if problems or request.session.testsfailed > failed_before:
+        _keep_pictures(context, request.node.name, app)
+    context.close()
+    assert not problems, "\n".join(problems)
+
+
+def _keep_pictures(context: BrowserContext, name: str, app: App) -> None:
+    FAILURES.mkdir(exist_ok=True)
+    stem = re.sub(r"\W+", "-", name)
+    for number, page in enumerate(context.pages):
+        page.screenshot(path=FAILURES / f"{stem}-{number}.png", full_page=True)
+    (FAILURES / f"{stem}.log").write_text(app.logs())
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
