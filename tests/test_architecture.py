@@ -29,6 +29,7 @@ ALLOWED = {
         "app.errors",
         "app.settings",
         "app.store",
+        "app.text",
         "hypo_engine.formats",
     ),
     "app/ui": (

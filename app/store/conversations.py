@@ -17,13 +17,13 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import prompts, users
-from app.store.enums import GenerationKind, GenerationStatus, RunStatus
-from app.store.models import Checkpoint, Comparison, Contender, Conversation, Generation, Run, User, utcnow
+from app.store.contenders import REFERENCE, read_contender
+from app.store.enums import GenerationKind, GenerationStatus
+from app.store.models import Comparison, Conversation, Generation, User, utcnow
 from app.text import clean_text
 
 MAX_CONTENDERS = 4
 MAX_ANSWER_ATTEMPTS = 3
-REFERENCE = "reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,18 @@ def start(
 
     Raises:
         InvalidInput: for no or too many contenders, or decoding parameters out of bounds.
-        NotFound: for a run or checkpoint that does not exist.
-        Refused: for a run that has no checkpoint.
+        NotFound: for a run that does not exist.
+        Refused: for a run or checkpoint that cannot be compared, as `read_contender` says.
     """
     if not 1 <= len(choices) <= MAX_CONTENDERS:
         raise InvalidInput(f"Choose between 1 and {MAX_CONTENDERS} contenders.", field="contenders")
     if not 0 <= seed < 2**31:
         raise InvalidInput("seed must be between 0 and 2147483647.", field="seed")
     decoding.check()
-    contenders = [_contender(choice, session) for choice in choices]
+    contenders = [
+        read_contender(choice.run_id, choice.checkpoint_id, choice.base_model, session=session)
+        for choice in choices
+    ]
     if len({(c.base_model, c.run_id, c.checkpoint_id) for c in contenders}) < len(contenders):
         raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")
     if blind:
@@ -97,27 +100,6 @@ def start(
     session.flush()
     session.refresh(conversation)
     return conversation
-
-
-def _contender(choice: ContenderChoice, session: Session) -> Contender:
-    if choice.run_id is None:
-        if not choice.base_model:
-            raise InvalidInput("A contender is a run, or the base model of one.", field="contenders")
-        return Contender(base_model=choice.base_model, name="Reference", method=REFERENCE)
-    run = session.get(Run, choice.run_id)
-    if run is None:
-        raise NotFound(f"There is no run {choice.run_id}; choose one from the list of runs.")
-    query = select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(Checkpoint.step.desc())
-    if choice.checkpoint_id is not None:
-        query = query.where(Checkpoint.id == choice.checkpoint_id)
-    checkpoint = session.scalars(query.limit(1)).first()
-    if checkpoint is None:
-        raise Refused(f"Run {run.id} has no checkpoint yet; wait for it to finish, then compare.")
-    final = run.status is RunStatus.FINISHED and checkpoint.step == run.total_steps
-    name = run.name if final else f"{run.name} @ {checkpoint.step}"
-    return Contender(
-        base_model=run.base_model, run_id=run.id, checkpoint_id=checkpoint.id, name=name, method=run.method
-    )
 
 
 def get(conversation_id: int, *, session: Session) -> Conversation:

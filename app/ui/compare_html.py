@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from app.store.conversations import REFERENCE
+from app.store.contenders import REFERENCE
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import LETTERS
 from app.store.models import Contender, Generation, Label

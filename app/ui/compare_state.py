@@ -10,7 +10,8 @@ from app import demo
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
 from app.store import conversations, datasets, labels, runs, workers
-from app.store.conversations import REFERENCE, ContenderChoice
+from app.store.contenders import REFERENCE
+from app.store.conversations import ContenderChoice
 from app.store.db import read_session
 from app.store.enums import GenerationStatus, RunStatus, Split
 from app.store.labels import LETTERS

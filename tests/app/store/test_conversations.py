@@ -20,18 +20,34 @@ def test_contenders_stand_as_chosen_and_are_named(session: Session) -> None:
     run = arena.add_run(session, "hypo", name="mine", steps=(5, 10))
     early = runs.checkpoints(run.id, session=session)[0]
     unfinished = arena.add_run(session, "dpo", name="going", status=RunStatus.CANCELLED)
+    (last,) = runs.checkpoints(unfinished.id, session=session)
     conversation = arena.start(
         session,
         [
             ContenderChoice(base_model="demo"),
             ContenderChoice(run_id=run.id),
             ContenderChoice(run_id=run.id, checkpoint_id=early.id),
-            ContenderChoice(run_id=unfinished.id),
+            ContenderChoice(run_id=unfinished.id, checkpoint_id=last.id),
         ],
     )
     assert [c.name for c in conversation.contenders] == ["Reference", "mine", "mine @ 5", "going @ 10"]
     assert [c.method for c in conversation.contenders] == ["reference", "hypo", "hypo", "dpo"]
     assert [c.position for c in conversation.contenders] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("status", RunStatus)
+def test_runs_that_did_not_finish_answer_once_they_are_over_and_by_checkpoint(
+    session: Session, status: RunStatus, named: bool
+) -> None:
+    run = arena.add_run(session, status=status)
+    (checkpoint,) = runs.checkpoints(run.id, session=session)
+    choice = ContenderChoice(run_id=run.id, checkpoint_id=checkpoint.id if named else None)
+    if status is RunStatus.FINISHED or (status.is_over and named):
+        assert arena.start(session, [choice]).contenders[0].checkpoint_id == checkpoint.id
+    else:
+        with pytest.raises(Refused, match=f"Run {run.id} is {status.value}"):
+            arena.start(session, [choice])
 
 
 def test_a_blind_conversation_shuffles(session: Session) -> None:
@@ -69,7 +85,7 @@ def test_bad_choices_are_refused(session: Session) -> None:
         arena.start(session, [ContenderChoice()])
     with pytest.raises(NotFound, match="no run 99"):
         arena.start(session, [ContenderChoice(run_id=99)])
-    with pytest.raises(Refused, match="no checkpoint"):
+    with pytest.raises(Refused, match="no such checkpoint"):
         arena.start(session, [ContenderChoice(run_id=arena.add_run(session, steps=()).id)])
 
 

@@ -1,0 +1,47 @@
+"""Contenders: who may answer on the compare page, and under which name."""
+
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput, NotFound, Refused
+from app.store.enums import RunStatus
+from app.store.models import Checkpoint, Contender, Run
+
+REFERENCE: Final = "reference"
+
+
+def read_contender(
+    run_id: int | None, checkpoint_id: int | None, base_model: str | None, *, session: Session
+) -> Contender:
+    """A base model as it is, or a run's checkpoint: of a finished run the last one where none is named.
+
+    Raises:
+        InvalidInput: when neither a run nor a base model is named.
+        NotFound: for a run that does not exist.
+        Refused: for a run that is not over, for one that failed or was cancelled where no checkpoint is
+            named, and for a checkpoint that the run does not have.
+    """
+    if run_id is None:
+        if not base_model:
+            raise InvalidInput("A contender is a run, or the base model of one.", field="contenders")
+        return Contender(base_model=base_model, name="Reference", method=REFERENCE)
+    run = session.get(Run, run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id}; choose one from the list of runs.")
+    if not run.status.is_over:
+        raise Refused(f"Run {run.id} is {run.status.value}; wait for it to finish, then compare.")
+    if run.status is not RunStatus.FINISHED and checkpoint_id is None:
+        raise Refused(f"Run {run.id} is {run.status.value}; only finished runs can be compared.")
+    query = select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(Checkpoint.step.desc())
+    if checkpoint_id is not None:
+        query = query.where(Checkpoint.id == checkpoint_id)
+    checkpoint = session.scalars(query.limit(1)).first()
+    if checkpoint is None:
+        raise Refused(f"Run {run.id} has no such checkpoint; choose another run or checkpoint.")
+    final = run.status is RunStatus.FINISHED and checkpoint.step == run.total_steps
+    name = run.name if final else f"{run.name} @ {checkpoint.step}"
+    return Contender(
+        base_model=run.base_model, run_id=run.id, checkpoint_id=checkpoint.id, name=name, method=run.method
+    )
