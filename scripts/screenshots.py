@@ -80,7 +80,8 @@ def find_subjects(given: argparse.Namespace, page: Page) -> Subjects:
         finished: list[dict[str, Any]] = client.predict("", "finished", "", "", api_name="/list_runs")
     if not finished:
         sys.exit("There is no finished run to take pictures of; start the app with `hypo up --demo` first.")
-    runs = given.runs or sorted(run["id"] for run in finished[:2])
+    twins = [run for run in finished if run["twin_group"]] or finished
+    runs = given.runs or sorted(run["id"] for run in twins[:2])
     run_id = given.run or runs[-1]
     dataset_id = given.dataset or linked_id(page, f"run?id={run_id}", "datasets?id=")
     conversation = given.conversation or linked_id(page, "compare", "compare?conversation=")
@@ -108,7 +109,8 @@ def pictures(subjects: Subjects) -> list[Picture]:
         ("home", "", settle),
         ("datasets", "datasets", settle),
         ("launch", f"launch?clone={subjects.run}", settle),
-        ("runs", f"runs?compare={overlaid}", charts),
+        ("runs", "runs", settle),
+        ("overlay", f"runs?compare={overlaid}", overlay),
         ("run", f"run?id={subjects.run}", charts),
         ("run-samples", f"run?id={subjects.run}", samples),
         ("results", "results", settle),
@@ -129,6 +131,12 @@ def settle(page: Page) -> None:
 def charts(page: Page) -> None:
     page.get_by_role("img", name="Chart: Loss").wait_for()
     settle(page)
+
+
+def overlay(page: Page) -> None:
+    charts(page)
+    page.locator("#overlay").evaluate("part => window.scrollTo(0, part.offsetTop - 80)")
+    page.wait_for_timeout(500)
 
 
 def samples(page: Page) -> None:
