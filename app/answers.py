@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
 from app.launch import send_comparison
 from app.settings import get_settings
-from app.store import conversations, generations, labels, runs, users, workers
+from app.store import conversations, generations, labels, runs, users
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
@@ -41,17 +40,6 @@ def contenders_of_runs(run_ids: Sequence[int], *, with_reference: bool) -> list[
             bases = dict.fromkeys(runs.get(run_id, session=session).base_model for run_id in run_ids)
     references = [ContenderChoice(base_model=base) for base in bases]
     return references + [ContenderChoice(run_id=run_id) for run_id in run_ids]
-
-
-def worker_missing() -> str | None:
-    """How to start a worker, in a sentence, where none is there to answer."""
-    with read_session() as session:
-        if workers.present(session=session, queue=GENERATE_QUEUE):
-            return None
-    return (
-        f"No {GENERATE_QUEUE} worker is running; start everything with `hypo up`, "
-        f"or one worker with `hypo worker --queues {GENERATE_QUEUE}`."
-    )
 
 
 def begin(

@@ -17,10 +17,12 @@ from gradio.events import api as endpoint
 from gradio.utils import get_function_description, get_upload_folder
 
 from app import answers, launch
+from app.dispatch import GENERATE_QUEUE
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.exports import labels as exports
 from app.exports.downloads import download_folder
 from app.imports import service as imports
+from app.presence import worker_missing
 from app.store import datasets, labels, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
@@ -209,7 +211,7 @@ def generate(
     Returns:
         comparison_id, for vote, note, on a worker that is missing, and the answers: letter, text and more.
     """
-    missing = answers.worker_missing()
+    missing = worker_missing(GENERATE_QUEUE)
     if missing and wait_seconds > 0:
         raise Refused(missing)
     asked = [_known("run", run_id) for run_id in run_ids]

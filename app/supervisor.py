@@ -193,9 +193,13 @@ class Supervisor:
                 break
             try:
                 with urllib.request.urlopen(f"{self.url}/healthz", timeout=2):
-                    return
+                    pass
             except OSError:
                 time.sleep(0.2)
+                continue
+            time.sleep(0.3)  # an answer of somebody who took the port first leaves our own process dead
+            if web.alive:
+                return
         raise Refused(f"The web app did not come up; its last words: {last_line(web.log_file)}")
 
 

@@ -86,3 +86,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     for path in folder.iterdir():  # on disk before the rename makes it visible
         with path.open("rb") as file:
             os.fsync(file.fileno())
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(f"The demo model is in {demo_folder(Path(sys.argv[1]))}")

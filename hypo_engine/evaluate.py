@@ -6,7 +6,7 @@ same function run on the same batches, so margins and KL come out as exactly 0.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,12 +59,16 @@ class Evaluation:
     watch: Callable[[], None]
 
     @torch.no_grad()
-    def __call__(self, policy: Policy, step: int) -> tuple[dict[str, float], list[Sample]]:
-        """Evaluate a policy: metrics with the ``eval_`` prefix, and the samples they come from."""
-        metrics = self._score_pairs(policy) if self.pairs else {}
+    def __call__(self, policy: Policy, step: int) -> Iterator[tuple[dict[str, float], list[Sample]]]:
+        """Evaluate a policy: metrics with the ``eval_`` prefix and the samples they come from, part by part.
+
+        The pairs come first: people wait for the first point of a chart.
+        """
+        if self.pairs:
+            yield self._score_pairs(policy), []
         samples = self._sample(policy, step, "eval", self.prompts, self.temperature)
-        metrics |= _kl_metrics(samples)
-        return metrics, samples + self._sample(policy, step, "probe", self.probes, 0.0)
+        yield _kl_metrics(samples), samples
+        yield {}, self._sample(policy, step, "probe", self.probes, 0.0)
 
     def _score_pairs(self, policy: Policy) -> dict[str, float]:
         batches = length_batches(range(len(self.pairs)), self.pairs, self.batch_size)

@@ -96,11 +96,11 @@ class Run:
     def evaluate(self) -> None:
         """Evaluate the policy as it is, and report it."""
         self.between("evaluating")
-        metrics, samples = self.evaluation(self.policy, self.counters.step)
-        if metrics:
-            self.report_metrics(metrics)
-        if samples:
-            self.reporter.samples(samples)
+        for metrics, samples in self.evaluation(self.policy, self.counters.step):
+            if metrics:
+                self.report_metrics(metrics)
+            if samples:
+                self.reporter.samples(samples)
 
     def evaluation_is_due(self) -> bool:
         """Whether the policy is evaluated before the next step: at the start, and every ``eval_steps``."""

@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.errors import Refused
-from app.settings import get_settings
-from app.store import workers
-from app.store.db import read_session
+from app.presence import worker_missing
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 
@@ -51,17 +49,6 @@ def warn(message: str) -> None:
 def say(message: str) -> None:
     """A sentence on stdout."""
     stdout.print(message, markup=False)
-
-
-def worker_missing(queue: str) -> str | None:
-    """A sentence on how to start a worker when none of a queue is there."""
-    with read_session() as session:
-        if workers.present(session=session, queue=queue):
-            return None
-    return (
-        f"No {queue} worker runs on {get_settings().root}; start everything with `hypo up`, "
-        f"or one worker with `hypo worker --queues {queue}`."
-    )
 
 
 def require_worker(queue: str) -> None:

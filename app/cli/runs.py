@@ -9,11 +9,12 @@ import typer
 import yaml
 
 from app import artifacts, presets
-from app.cli.output import JsonFlag, print_json, print_table, require_worker, say, warn, worker_missing
+from app.cli.output import JsonFlag, print_json, print_table, require_worker, say, warn
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
 from app.launch import LaunchMethod, launch
+from app.presence import worker_missing
 from app.run_yaml import RunYaml, read_run_yaml
 from app.store import datasets as dataset_store
 from app.store import runs
