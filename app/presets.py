@@ -37,15 +37,15 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         "demo": _preset(
             "Demo",
             "Enough for the demo pairs to show a difference between DPO and HyPO on a laptop's CPU.",
-            max_steps=12,
+            max_steps=10,
             per_device_train_batch_size=4,
             max_prompt_length=256,
             max_completion_length=64,
             learning_rate=5e-4,
             kl_coef=0.03,
-            eval_steps=6,
+            eval_steps=5,
             eval_pairs=12,
-            eval_prompts=8,
+            eval_prompts=6,
             probe_prompts=2,
         ),
         "summaries": _preset(
