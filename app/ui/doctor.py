@@ -88,7 +88,9 @@ def _log_probabilities(curves: Curves) -> Finding | None:
 
 
 def _held_out(curves: Curves) -> Finding | None:
-    margins, accuracies = curves.get("rewards/margins", ()), curves.get("eval_rewards/accuracies", ())
+    margins = curves.get("rewards/margins", ())
+    # before the first step every margin is zero and none counts as right: that is a coin toss, not 0%
+    accuracies = [(at, value if at else 0.5) for at, value in curves.get("eval_rewards/accuracies", ())]
     ends = _ends(margins)
     train = _ends(curves.get("rewards/accuracies", ()))
     if ends is None or len(accuracies) < 2:
@@ -112,7 +114,9 @@ def _held_out(curves: Curves) -> Finding | None:
             "warning",
             "The margin grows while held-out accuracy stays where it was: the run gets surer, not better.",
         )
-    return Finding("good", f"Held-out accuracy went from {accuracies[0][1]:.0%} to {accuracies[-1][1]:.0%}.")
+    reached = accuracies[-1][1]
+    level: Literal["good", "info"] = "good" if reached > 0.55 else "info"
+    return Finding(level, f"Held-out accuracy is {reached:.0%}; a coin toss gives 50%.")
 
 
 def _kl(curves: Curves) -> Finding | None:

@@ -77,3 +77,10 @@ def test_what_turns_bad_is_told(curves: doctor.Curves) -> None:
 
 def test_few_points_say_nothing() -> None:
     assert doctor.examine({"loss": [(1, 0.7)], "logps/chosen": [(1, -3.0)]}) == []
+
+
+def test_the_start_counts_as_a_coin_toss() -> None:
+    found = levels({"rewards/margins": line(0, 2), "eval_rewards/accuracies": [(0, 0.0), (20, 0.51)]})
+    assert any("surer, not better" in text for text in found)
+    found = levels({"rewards/margins": line(0, 2), "eval_rewards/accuracies": [(0, 0.0), (20, 0.82)]})
+    assert found["Held-out accuracy is 82%; a coin toss gives 50%."] == "good"
