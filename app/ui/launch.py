@@ -100,7 +100,7 @@ def build() -> None:
     knobs = [fields.inputs[field] for field in FIELDS]
     given = [dataset, method, name, *knobs]
     told = [dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
-    seen = [summary, outcome, command, yaml, draft, go, *told]
+    seen = [summary, command, yaml, draft, go, *told]
     quiet: dict[str, Any] = {**widgets.QUIET, "trigger_mode": "always_last"}
 
     def then_preview(event: Any) -> None:
@@ -113,6 +113,7 @@ def build() -> None:
     )
     widgets.poll(5, worker_notice, None, notice)
     gr.on([component.input for component in given], preview, given, seen, **quiet)
+    gr.on([component.input for component in given], forget_refusal, outcome, outcome, **quiet)
     then_preview(preset.input(use_preset, preset, [about, *knobs], **widgets.QUIET))
     filled = [dataset, method, name, preset, about, yaml_message, *knobs]
     then_preview(take.click(fill, [pasted, dataset, method, name, *knobs], filled, **widgets.QUIET))
@@ -125,6 +126,8 @@ def build() -> None:
     )
     launched.then(None, outcome, None, js=_FOLLOW)
 
+
+_REFUSED = "Nothing was queued"
 
 _FOLLOW = """(html) => {
   const next = (html || '').match(/data-next="([^"]+)"/);
@@ -218,13 +221,21 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tup
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return (
         _summary(tidy, method, dataset, errors),
-        widgets.NOTHING,
         launch_command(method, reference, tidy, name=name or ""),
         to_yaml(tidy, method=method, dataset=reference, name=name or ""),
         {"dataset": dataset_id, "method": method, "name": name, "values": raw},
         gr.update(interactive=True, value="Launch both" if method == "twins" else "Launch"),
         *_messages({**errors, **_name_error(name)}),
     )
+
+
+def forget_refusal(said: str | None) -> Any:
+    """Take away what the last launch refused when the form is changed; anything else stays said.
+
+    It looks at what was said when the key was pressed: an answer that comes after the next launch's must
+    not wipe that away.
+    """
+    return widgets.NOTHING if _REFUSED in (said or "") else gr.skip()
 
 
 def use_preset(chosen: str | None) -> tuple[Any, ...]:
@@ -291,7 +302,7 @@ def launch_runs(
         errors["dataset"] = "Choose a dataset; the page Datasets brings one in."
     if errors:
         count = widgets.count(len(errors), "value")
-        said = widgets.error_banner(f"Nothing was queued: {count} to correct ({', '.join(errors)}).")
+        said = widgets.error_banner(f"{_REFUSED}: {count} to correct ({', '.join(errors)}).")
         return said, gr.skip(), *_messages(errors)
     try:
         queued = launch(method, int(dataset_id or 0), raw, name=name or "", parent_id=parent)

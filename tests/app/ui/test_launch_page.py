@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import gradio as gr
 import pytest
 import yaml
 from sqlalchemy.orm import Session
@@ -102,9 +103,7 @@ def test_no_dataset_queues_nothing(session: Session) -> None:
 
 
 def test_preview_follows_the_form(session: Session, dataset: Dataset) -> None:
-    summary, _, command, text, draft, button, *_ = launch.preview(
-        dataset.id, "hypo", "mine", *values(beta=0.3)
-    )
+    summary, command, text, draft, button, *_ = launch.preview(dataset.id, "hypo", "mine", *values(beta=0.3))
     assert "A HyPO run" in summary
     assert "--set beta=0.3" in command
     assert "--dataset pairs@1" in command
@@ -157,3 +156,9 @@ def test_a_file_that_is_no_text(session: Session, tmp_path: Any) -> None:
     file = tmp_path / "x.yaml"
     file.write_bytes(b"\xff\xfe\x00")
     assert "cannot be read" in launch.fill_from_file(str(file), 1, "twins", "", *START)[5]
+
+
+def test_only_a_refusal_is_forgotten_when_the_form_changes() -> None:
+    assert launch.forget_refusal("<p>Nothing was queued: 1 value to correct (beta).</p>") == ""
+    for said in (None, "", "There is no run 999 to clone"):
+        assert launch.forget_refusal(said) == gr.skip()
