@@ -37,6 +37,9 @@ from hypo_engine.reference import ReferenceCache, reference_key
 from hypo_engine.reporting import Prompt, Reporter
 from hypo_engine.run import Run, ask_wish
 
+_CANDIDATES = 8
+"""Held-out pairs looked at for each that an evaluation wants: some are too long."""
+
 _WATCHING = {"logging_steps", "eval_steps", "eval_pairs", "eval_prompts", "probe_prompts", "save_steps"}
 """Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
 
@@ -68,7 +71,8 @@ def prepare_run(
             f"Every pair has an answer of more than {config.max_completion_length} tokens; "
             "raise max_completion_length."
         )
-    held_out = _tokenize(config, eval_pairs[: config.eval_pairs], tokenization, reporter, "evaluation")
+    candidates = eval_pairs[: _CANDIDATES * config.eval_pairs]
+    held_out = _tokenize(config, candidates, tokenization, reporter, "evaluation")[: config.eval_pairs]
     plan = make_plan(
         len(tokens),
         pairs_per_step=config.pairs_per_step,

@@ -62,7 +62,7 @@ def train(
 
     Args:
         pairs: What is trained on.
-        eval_pairs: Held-out pairs; the first ``config.eval_pairs`` are used.
+        eval_pairs: Held-out pairs; the first ``config.eval_pairs`` that are not too long are used.
         eval_prompts: Held-out prompts for the sampled KL and the probes; the first ``config.eval_prompts``
             and ``config.probe_prompts`` are used.
         output_dir: Where checkpoints go.

@@ -142,6 +142,15 @@ def test_evaluations_use_the_same_seeds_and_probes_are_greedy(run: Any, config: 
     assert [kind for kind, *_ in texts[0]] == ["eval"] * 2 + ["probe"]
 
 
+def test_too_long_pairs_leave_their_place_in_the_evaluation_to_others(
+    run: Any, config: MakeConfig, pairs: list[Pair]
+) -> None:
+    long = [Pair(pair.prompt, "never ends " * 40, pair.rejected) for pair in pairs[:2]]
+    _, recorder = run(config(method="dpo", eval_pairs=2), eval_pairs=[*long, *pairs[:2]], eval_prompts=())
+    _, expected = run(config(method="dpo", eval_pairs=2), name="b", eval_pairs=pairs[:2], eval_prompts=())
+    assert recorder.values[0]["eval_logps/chosen"] == expected.values[0]["eval_logps/chosen"]
+
+
 @pytest.mark.parametrize("method", list(Method))
 @pytest.mark.parametrize("estimator", list(KLEstimator))
 def test_the_same_seed_gives_the_same_run(
