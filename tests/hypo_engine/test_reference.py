@@ -22,7 +22,7 @@ def policy(tiny: Callable[[str], Path]) -> Policy:
 def fill(cache: ReferenceCache, policy: Policy, places: list[int]) -> list[tuple[int, int]]:
     heard: list[tuple[int, int]] = []
     batches = [places[start : start + 2] for start in range(0, len(places), 2)]
-    fill_reference(cache, policy, PAIRS, batches, between=lambda done, todo: heard.append((done, todo)))
+    fill_reference(cache, policy, PAIRS, batches, between=lambda done, total: heard.append((done, total)))
     return heard
 
 
@@ -82,7 +82,7 @@ def test_a_damaged_file_is_a_miss_and_is_replaced(policy: Policy, tmp_path: Path
 def test_what_was_computed_before_an_interruption_is_kept(policy: Policy, tmp_path: Path) -> None:
     cache = ReferenceCache(tmp_path, "k" * 64, len(PAIRS))
 
-    def between(done: int, _todo: int) -> None:
+    def between(done: int, _total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
