@@ -190,3 +190,16 @@ def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTM
 
 
 _DRAW = (Path(__file__).with_name("charts.js")).read_text(encoding="utf-8")
+
+
+def axis_choice() -> gr.Radio:
+    """Whether curves run over optimiser steps or over seconds."""
+    return gr.Radio(
+        [("by step", "steps"), ("by seconds", "seconds")],
+        value="steps",
+        show_label=False,
+        container=False,
+        scale=0,
+        min_width=220,
+        elem_classes="hy-compact",
+    )

@@ -47,15 +47,7 @@ def build() -> None:
                 advice = gr.HTML()
                 with gr.Row(elem_classes="hy-split"):
                     key = gr.HTML()
-                    x_axis = gr.Radio(
-                        [("by step", "steps"), ("by seconds", "seconds")],
-                        value="steps",
-                        show_label=False,
-                        container=False,
-                        scale=0,
-                        min_width=220,
-                        elem_classes="hy-compact",
-                    )
+                    x_axis = charts.axis_choice()
                 panel = charts.panel(elem_id="run-charts")
             with gr.Tab("Samples", id="samples"):
                 with gr.Row(elem_classes="hy-filters"):

@@ -62,15 +62,7 @@ def build() -> None:
     with gr.Column(visible=False, elem_id="overlay") as overlaid:
         with gr.Row(elem_classes="hy-split"):
             key = gr.HTML()
-            x_axis = gr.Radio(
-                [("by step", "steps"), ("by seconds", "seconds")],
-                value="steps",
-                show_label=False,
-                container=False,
-                scale=0,
-                min_width=220,
-                elem_classes="hy-compact",
-            )
+            x_axis = charts.axis_choice()
         with gr.Tabs():
             with gr.Tab("Charts"):
                 panel = charts.panel(elem_id="runs-charts")
