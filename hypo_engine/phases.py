@@ -1,0 +1,64 @@
+"""Where a step spends its time: named phases, measured only while someone asks.
+
+``with phase("trunk"):`` costs next to nothing until :func:`measured` is active; then every phase's own
+seconds (those of phases inside it not counted twice) are added up.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+
+
+@dataclass
+class Phases:
+    """Seconds by phase; ``total`` is their sum."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _inside: list[float] = field(default_factory=list)
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+
+_ACTIVE: ContextVar[Phases | None] = ContextVar("phases", default=None)
+
+
+@contextmanager
+def measured() -> Iterator[Phases]:
+    """Measure the phases of what runs inside; a GPU is waited for at their borders."""
+    phases = Phases()
+    token = _ACTIVE.set(phases)
+    try:
+        yield phases
+    finally:
+        _ACTIVE.reset(token)
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Name what runs inside: trunk, branches, head, reference, decode, backward, optimiser."""
+    phases = _ACTIVE.get()
+    if phases is None:
+        yield
+        return
+    started = _now()
+    phases._inside.append(0.0)
+    try:
+        yield
+    finally:
+        seconds = _now() - started
+        phases.seconds[name] += seconds - phases._inside.pop()
+        if phases._inside:
+            phases._inside[-1] += seconds
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter()
