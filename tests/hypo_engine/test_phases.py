@@ -27,7 +27,6 @@ def test_nothing_is_measured_unless_asked() -> None:
 
 
 def test_a_phase_that_fails_is_closed() -> None:
-    with measured() as phases, phase("outer"):
-        with pytest.raises(ValueError, match="x"), phase("inner"):
-            raise ValueError("x")
+    with measured() as phases, phase("outer"), pytest.raises(ValueError, match="x"), phase("inner"):
+        raise ValueError("x")
     assert set(phases.seconds) == {"outer", "inner"}
