@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hypo_engine.errors import ConfigError
+
 
 class Method(StrEnum):
     """What is trained: DPO on the offline pairs alone, or HyPO, which adds the KL penalty on own samples."""
@@ -258,6 +260,9 @@ class TrainConfig(BaseModel):
         description="Recompute activations in the backward pass: less memory, about a third slower.",
         json_schema_extra=_in("memory"),
     )
+    insist: bool = Field(
+        False, title="Run anyway", description="Even if memory seems short.", json_schema_extra=_in("memory")
+    )
 
     logging_steps: int = Field(
         1,
@@ -359,8 +364,6 @@ def parse_config(values: Mapping[str, Any]) -> TrainConfig:
     Raises:
         ConfigError: naming every bad field, its value and the bound it breaks.
     """
-    from hypo_engine.errors import ConfigError
-
     errors = field_errors(values)
     if errors:
         raise ConfigError(" ".join(errors.values()))
@@ -373,8 +376,6 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: for an entry without ``=`` or with a value that is not YAML.
     """
-    from hypo_engine.errors import ConfigError
-
     values: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
