@@ -6,43 +6,19 @@ shows a field: ``front``, or a section of Advanced.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from hypo_engine.choices import KLEstimator as KLEstimator
+from hypo_engine.choices import LossType as LossType
+from hypo_engine.choices import Method as Method
+from hypo_engine.choices import Precision as Precision
+from hypo_engine.choices import PromptStyle as PromptStyle
+from hypo_engine.choices import Scheduler as Scheduler
 from hypo_engine.errors import ConfigError
-
-
-class Method(StrEnum):
-    """What is trained: DPO on the offline pairs alone, or HyPO, which adds the KL penalty on own samples."""
-
-    DPO = "dpo"
-    HYPO = "hypo"
-
-
-class KLEstimator(StrEnum):
-    SEQUENCE = "sequence"
-    REWARD_TO_GO = "reward_to_go"
-
-
-class Scheduler(StrEnum):
-    LINEAR = "linear"
-    COSINE = "cosine"
-    CONSTANT = "constant"
-
-
-class Precision(StrEnum):
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class PromptStyle(StrEnum):
-    AUTO = "auto"
-    CHAT = "chat"
-    PLAIN = "plain"
 
 
 def _in(group: str) -> dict[str, Any]:
@@ -126,12 +102,19 @@ class TrainConfig(BaseModel):
         json_schema_extra=_in("front"),
     )
 
+    loss_type: LossType = Field(
+        LossType.SIGMOID,
+        title="Preference loss",
+        description="Of the stored pairs. sigmoid: DPO. ipo: a squared distance to the margin 1 / (2 beta). "
+        "clamped: DPO whose reference never prefers the rejected answer.",
+        json_schema_extra=_in("loss"),
+    )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=0.5,
         title="Label smoothing",
-        description="Assumed share of flipped labels (conservative DPO).",
+        description="Assumed share of flipped labels (conservative DPO); for the sigmoid loss only.",
         json_schema_extra=_in("loss"),
     )
     kl_estimator: KLEstimator = Field(
@@ -321,6 +304,16 @@ class TrainConfig(BaseModel):
         description="Order of the data, the adapter's start and every sample follow from it.",
         json_schema_extra=_in("watching"),
     )
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _smooths_dpo_only(cls, value: float, info: ValidationInfo) -> float:
+        loss = info.data.get("loss_type", LossType.SIGMOID)
+        if value and loss is not LossType.SIGMOID:
+            raise PydanticCustomError(
+                "label_smoothing", f"it is defined for the sigmoid loss only, not for {loss}; set it to 0"
+            )
+        return value
 
     @property
     def samples_online(self) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from hypo_engine.batches import derive_seed
 from hypo_engine.data import TokenPair
-from hypo_engine.losses import preference_loss
+from hypo_engine.losses import PreferenceLoss
 from hypo_engine.policy import Policy
 from hypo_engine.reference import ReferenceCache, fill_reference, length_batches, score_pairs
 from hypo_engine.reporting import Prompt, Sample, SampleKind
@@ -37,6 +37,7 @@ class Evaluation:
     Attributes:
         reference: Reference scores of ``pairs``, filled on first use.
         prompts: For the sampled KL, one response each, at the run's temperature.
+        preference: The objective's loss of pairs.
         probes: Answered greedily, so that the text changes only when the policy does.
         decode: Token ids -> text.
         between: Called between batches with what is going on; may raise to stop.
@@ -47,8 +48,7 @@ class Evaluation:
     reference: ReferenceCache
     prompts: Sequence[TokenPrompt]
     probes: Sequence[TokenPrompt]
-    beta: float
-    label_smoothing: float
+    preference: Callable[..., PreferenceLoss]
     temperature: float
     max_new_tokens: int
     stop_ids: frozenset[int]
@@ -80,9 +80,7 @@ class Evaluation:
             self.between("evaluating")
             chosen, rejected = score_pairs(policy.encode, [self.pairs[place] for place in batch])
             reference = self.reference.get(batch, chosen.device)
-            loss = preference_loss(
-                chosen, rejected, *reference, beta=self.beta, label_smoothing=self.label_smoothing
-            )
+            loss = self.preference(chosen, rejected, *reference)
             columns = [loss.losses, loss.chosen_rewards, loss.rejected_rewards, chosen, rejected]
             table += torch.stack(columns, dim=1).tolist()
         return _pair_metrics(table)

@@ -1,15 +1,57 @@
 """The losses of DPO and HyPO: pure functions on tensors, in nats.
 
-DPO: Rafailov et al., arXiv 2305.18290, equation 7; label smoothing: conservative DPO (Mitchell, 2023).
+A margin is how much more likely the chosen answer is than the rejected one, log p(y+|x) - log p(y-|x). A
+preference loss is a function of a pair's margin, the policy's less the reference's, and of the reference's
+own; another loss is one such function and its line in :data:`LOSSES`.
 HyPO: Song et al., arXiv 2406.01462; its KL term is estimated with REINFORCE and a leave-one-out
 baseline (Kool et al., 2019), because samples carry no gradient of their own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hypo_engine.config import LossType
+
+MarginLoss = Callable[[Tensor, Tensor, float], Tensor]
+"""(policy's less reference's margins, reference's margins, beta) -> losses; every tensor is [pairs]."""
+
+
+def sigmoid_loss(margins: Tensor, _reference: Tensor, beta: float) -> Tensor:
+    """DPO: ``-log sigmoid(beta * margin)`` (Rafailov et al., arXiv 2305.18290, equation 7)."""
+    return -F.logsigmoid(beta * margins)
+
+
+def ipo_loss(margins: Tensor, _reference: Tensor, beta: float) -> Tensor:
+    """IPO: ``(margin - 1 / (2 beta))^2`` (Azar et al., arXiv 2310.12036, equation 17; beta is its tau).
+
+    The margins are of sums over tokens, as the equation has them: so beta keeps the unit that it has in
+    the other losses, and an answer counts as one answer whatever its length. TRL's ``ipo`` divides each
+    log-ratio by its answer's length first; its beta is therefore on another scale. At step 0 the loss is
+    1 / (4 beta^2).
+    """
+    return (margins - 1 / (2 * beta)) ** 2
+
+
+def clamped_loss(margins: Tensor, reference: Tensor, beta: float, *, floor: float = 0.0) -> Tensor:
+    """DPO with ``max(floor, reference's margin)`` in place of the reference's (arXiv 2602.11902).
+
+    Where the reference prefers the rejected answer, DPO's gradient fades as soon as the policy is less
+    wrong than the reference; here it fades only when the policy itself prefers the chosen one. Pairs above
+    the floor are DPO's. ``floor`` is the paper's gamma, 0 there by default.
+    """
+    return sigmoid_loss(margins - (floor - reference).clamp(min=0), reference, beta)
+
+
+LOSSES: Final[dict[LossType, MarginLoss]] = {
+    LossType.SIGMOID: sigmoid_loss,
+    LossType.IPO: ipo_loss,
+    LossType.CLAMPED: clamped_loss,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +71,25 @@ def preference_loss(
     *,
     beta: float,
     label_smoothing: float = 0.0,
+    loss: MarginLoss = sigmoid_loss,
 ) -> PreferenceLoss:
-    """DPO: ``-(1 - e) log sigmoid(m) - e log sigmoid(-m)``, m = beta * (chosen ratio - rejected ratio).
+    """The loss of each pair, and the rewards beta * log(pi / ref) that every loss implies alike.
 
     Args:
         chosen_logps: [pairs], log pi(y+|x) summed over tokens; the other three likewise.
-        beta: Scale of the margin; the implicit reward is beta * log(pi / ref).
-        label_smoothing: e, the assumed share of flipped labels, in [0, 0.5).
+        beta: Scale of the margins.
+        label_smoothing: e in [0, 0.5), the assumed share of flipped labels (conservative DPO, Mitchell,
+            2023): (1 - e) times the loss and e times the loss of the pair the other way round.
+        loss: One of :data:`LOSSES`.
     """
     chosen_ratios = chosen_logps - reference_chosen_logps
     rejected_ratios = rejected_logps - reference_rejected_logps
-    margins = beta * (chosen_ratios - rejected_ratios)
-    losses = -(1 - label_smoothing) * F.logsigmoid(margins) - label_smoothing * F.logsigmoid(-margins)
+    # of ratios, not of log-probabilities: those are large, and their rounding would be the margin's
+    margins, reference = chosen_ratios - rejected_ratios, reference_chosen_logps - reference_rejected_logps
+    losses = loss(margins, reference, beta)
+    if label_smoothing:
+        flipped = loss(-margins, -reference, beta)
+        losses = (1 - label_smoothing) * losses + label_smoothing * flipped
     return PreferenceLoss(losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach())
 
 

@@ -5,6 +5,7 @@ The method is resolved once, in :func:`make_objective`: DPO is the objective wit
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -14,7 +15,13 @@ from hypo_engine.batches import derive_seed
 from hypo_engine.config import KLEstimator, TrainConfig
 from hypo_engine.data import TokenPair
 from hypo_engine.logprobs import TokenLogps
-from hypo_engine.losses import PreferenceLoss, preference_loss, reward_to_go_kl_loss, sequence_kl_loss
+from hypo_engine.losses import (
+    LOSSES,
+    PreferenceLoss,
+    preference_loss,
+    reward_to_go_kl_loss,
+    sequence_kl_loss,
+)
 from hypo_engine.policy import Policy
 from hypo_engine.reference import ReferenceCache
 from hypo_engine.sampling import Choice, Response, sample_responses
@@ -89,8 +96,7 @@ class Online:
 class Objective:
     """The loss of one batch; ``online`` None is DPO."""
 
-    beta: float
-    label_smoothing: float
+    preference: Callable[..., PreferenceLoss]
     online: Online | None
 
     def __call__(
@@ -138,9 +144,7 @@ class Objective:
             cached = sums[:pairs], sums[pairs : 2 * pairs]
 
         sums = logps.rows(slice(0, 2 * pairs)).sums()
-        preference = preference_loss(
-            sums[:pairs], sums[pairs:], *cached, beta=self.beta, label_smoothing=self.label_smoothing
-        )
+        preference = self.preference(sums[:pairs], sums[pairs:], *cached)
         result = BatchResult(preference.losses.mean(), _preference_metrics(preference, sums.detach()))
         result.metrics["loss"] = result.metrics["loss/dpo"] = float(result.loss.detach())
         if self.online:
@@ -162,7 +166,13 @@ def make_objective(config: TrainConfig, *, max_new_tokens: int, stop_ids: frozen
         stop_ids=stop_ids,
         seed=config.seed,
     )
-    return Objective(config.beta, config.label_smoothing, online if config.samples_online else None)
+    preference = partial(
+        preference_loss,
+        loss=LOSSES[config.loss_type],
+        beta=config.beta,
+        label_smoothing=config.label_smoothing,
+    )
+    return Objective(preference, online if config.samples_online else None)
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ def prepare_run(
     identity = model_identity(resolved, policy.model)
     parameters = policy.parameters()
     open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
+    objective = make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids)
     run = Run(
         config=config,
         reporter=reporter,
@@ -100,7 +101,7 @@ def prepare_run(
         plan=plan,
         tokenizer=tokenizer,
         policy=policy,
-        objective=make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids),
+        objective=objective,
         optimizer=make_optimizer(
             parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         ),
@@ -110,8 +111,7 @@ def prepare_run(
             reference=open_cache(f"in order, {config.per_device_train_batch_size}", held_out),
             prompts=_token_prompts(config, eval_prompts[: config.eval_prompts], tokenization),
             probes=_token_prompts(config, eval_prompts[: config.probe_prompts], tokenization),
-            beta=config.beta,
-            label_smoothing=config.label_smoothing,
+            preference=objective.preference,
             temperature=config.temperature,
             max_new_tokens=config.max_completion_length,
             stop_ids=stop_ids,

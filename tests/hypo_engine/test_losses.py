@@ -6,12 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hypo_engine.config import LossType, TrainConfig, field_errors
 from hypo_engine.losses import (
+    LOSSES,
+    MarginLoss,
+    clamped_loss,
+    ipo_loss,
     leave_one_out_mean,
     preference_loss,
     reward_to_go_kl_loss,
     sequence_kl_loss,
+    sigmoid_loss,
 )
+from hypo_engine.objective import make_objective
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -200,3 +207,86 @@ def test_rewards_carry_no_gradient() -> None:
     assert found.losses.requires_grad
     assert not found.chosen_rewards.requires_grad
     assert not found.rejected_rewards.requires_grad
+
+
+def pair_with(policy: float, reference: float) -> list[Tensor]:
+    """Log-probabilities of a pair whose two margins are these: chosen, rejected, and the reference's."""
+    values = (policy - 40.0, -40.0, reference - 50.0, -50.0)
+    return [
+        torch.tensor([value], dtype=torch.float64, requires_grad=index < 2)
+        for index, value in enumerate(values)
+    ]
+
+
+def loss_and_slope(loss: MarginLoss, policy: float, reference: float, beta: float) -> tuple[float, float]:
+    """A pair's loss and its derivative by the policy's margin."""
+    logps = pair_with(policy, reference)
+    losses = preference_loss(*logps, beta=beta, loss=loss).losses
+    slope, back = torch.autograd.grad(losses.sum(), logps[:2])
+    assert slope.item() == -back.item()  # only the margin counts
+    return losses.item(), slope.item()
+
+
+@pytest.mark.parametrize("p", [0.6, 0.9, 1.0])
+def test_ipo_ends_where_its_paper_says(p: float) -> None:
+    """With labels that agree with probability p the optimum is the margin (p - 1/2) / tau, however sure."""
+    tau, reference = 0.2, -3.0
+    margin = (p - 0.5) / tau
+    _, right = loss_and_slope(ipo_loss, reference + margin, reference, tau)
+    _, wrong = loss_and_slope(ipo_loss, -reference - margin, -reference, tau)
+    assert p * right - (1 - p) * wrong == pytest.approx(0.0, abs=1e-12)
+    loss, slope = loss_and_slope(ipo_loss, reference + margin + 0.5, reference, tau)
+    assert loss == pytest.approx((margin + 0.5 - 1 / (2 * tau)) ** 2)
+    assert p * slope - (1 - p) * loss_and_slope(ipo_loss, -reference - margin - 0.5, -reference, tau)[1] > 0.1
+
+
+def test_ipo_at_step_zero() -> None:
+    for beta in (0.1, 0.5):
+        loss, slope = loss_and_slope(ipo_loss, -3.0, -3.0, beta)
+        assert loss == pytest.approx(1 / (4 * beta**2))
+        assert slope == pytest.approx(-1 / beta)
+
+
+def test_a_clamped_reference_never_prefers_the_rejected_answer() -> None:
+    """The example: a reference margin of -3 and a policy margin of -1 satisfy DPO, which is wrong."""
+    _, dpo = loss_and_slope(sigmoid_loss, -1.0, -3.0, 1.0)
+    loss, slope = loss_and_slope(clamped_loss, -1.0, -3.0, 1.0)
+    assert -dpo == pytest.approx(1 / (1 + math.exp(2)))
+    assert -slope == pytest.approx(1 / (1 + math.exp(-1)))
+    assert loss == pytest.approx(math.log(1 + math.exp(1)))
+    for policy, reference in ((-1.0, 3.0), (4.0, 0.0), (2.0, 0.5)):  # neutral or right: DPO itself
+        assert loss_and_slope(clamped_loss, policy, reference, 0.3) == pytest.approx(
+            loss_and_slope(sigmoid_loss, policy, reference, 0.3), abs=1e-12
+        )
+
+
+def test_the_floor_of_the_clamp() -> None:
+    margins, reference = torch.tensor([1.0, 1.0]), torch.tensor([0.5, 2.5])  # policy margins 1.5 and 3.5
+    found = clamped_loss(margins, reference, 2.0, floor=2.0)
+    torch.testing.assert_close(found, sigmoid_loss(torch.tensor([-0.5, 1.0]), reference, 2.0))
+
+
+@pytest.mark.parametrize("kind", list(LossType))
+def test_every_loss_type_is_resolved_once(kind: LossType) -> None:
+    objective = make_objective(TrainConfig(loss_type=kind, beta=0.3), max_new_tokens=1, stop_ids=frozenset())
+    logps = pair_with(-1.0, -3.0)
+    found = objective.preference(*logps)
+    assert found.losses.item() == pytest.approx(loss_and_slope(LOSSES[kind], -1.0, -3.0, 0.3)[0])
+    assert found.chosen_rewards.item() == pytest.approx(0.3 * (10 + 2))
+
+
+def test_no_two_loss_types_are_the_same() -> None:
+    assert set(LOSSES) == set(LossType)
+    assert len({round(loss_and_slope(loss, -1.0, -3.0, 0.3)[0], 6) for loss in LOSSES.values()}) == len(
+        LOSSES
+    )
+
+
+def test_label_smoothing_is_for_the_sigmoid_loss() -> None:
+    assert TrainConfig(loss_type=LossType.SIGMOID, label_smoothing=0.1).label_smoothing == 0.1
+    for kind in ("ipo", "clamped"):
+        assert field_errors({"loss_type": kind, "label_smoothing": 0.0}) == {}
+        assert field_errors({"loss_type": kind, "label_smoothing": 0.1}) == {
+            "label_smoothing": "label_smoothing: it is defined for the sigmoid loss only, "
+            f"not for {kind}; set it to 0 (given: '0.1')."
+        }
