@@ -4,10 +4,11 @@ The file's name is a hash of everything the numbers depend on, to the last bit: 
 the dtype they run in, the token ids themselves (so tokenizer, template, style and lengths count too), and
 what decides which pairs are scored together, since a batch's padding rounds otherwise. So twins share, and
 a run with other batches computes its own. Only pairs that a run will see are computed; a file with gaps is
-filled by the run that needs more.
+filled by the run that needs more, and runs that fill one at once keep each other's work.
 """
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hypo_engine.cache_files import TENSOR, UseMark, cache_limit, locked, tidy
 from hypo_engine.data import TokenPair
 from hypo_engine.policy import Policy
 from hypo_engine.trunk import Encoded, Ids
@@ -44,18 +46,32 @@ class ReferenceCache:
     """Reference log-probabilities of each pair's two answers; NaN marks what is not computed yet."""
 
     def __init__(
-        self, folder: Path | None, key: str, size: int, *, warn: Callable[[str], None] = lambda _: None
+        self,
+        folder: Path | None,
+        key: str,
+        size: int,
+        *,
+        model: str = "",
+        max_bytes: int | None = None,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Open the cache of ``key``; with ``folder`` None it stays in memory. Foreign files are ignored.
 
         Args:
+            model: Name of the base model, for people who look at the folder.
+            max_bytes: Most bytes of the folder's files together; None asks the environment.
             warn: Told, once, when the file cannot be written; from then on the cache stays in memory.
+
+        Raises:
+            ConfigError: the environment holds a bad limit.
         """
         self._warn = warn
+        self._folder = folder
         self._path = folder / f"reference-{key[:40]}.safetensors" if folder else None
-        self._key = key
+        self._key, self._model = key, model
+        self._max_bytes = cache_limit() if folder and max_bytes is None else max_bytes or 0
         self.values = torch.full((size, 2), float("nan"), dtype=torch.float32)
-        self._merge()
+        self._mark = self._open()
 
     def missing(self, places: Sequence[int]) -> list[int]:
         """Those of ``places`` that are not computed yet."""
@@ -76,20 +92,38 @@ class ReferenceCache:
 
         A file that cannot be written costs other runs their share of the work, and this run nothing.
         """
-        if self._path is None:
+        if self._folder is None or self._path is None:
             return
-        self._merge()
         try:
-            self._write(self._path)
+            with locked(self._folder):
+                self._merge()
+                self._write(self._path)
+                tidy(self._folder, self._max_bytes)
         except (OSError, SafetensorError) as error:
             self._path = None
             self._warn(f"Reference log-probabilities cannot be kept for other runs ({error}).")
 
-    def _write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    def _open(self) -> UseMark | None:
+        """Read the file and mark it as used; None where the folder cannot be written."""
+        if self._folder is None or self._path is None:
+            return None
         try:
-            save_file({"logps": self.values}, temporary, metadata={"key": self._key})
+            with locked(self._folder):
+                mark = UseMark(self._path)
+                self._merge()
+                if self._path.exists():
+                    os.utime(self._path)  # last used now
+                return mark
+        except OSError:
+            self._merge()
+            return None
+
+    def _write(self, path: Path) -> None:
+        temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+        filled = int((~self.values.isnan().any(dim=1)).sum())
+        said = {"key": self._key, "model": self._model, "filled": str(filled)}
+        try:
+            save_file({TENSOR: self.values}, temporary, metadata=said)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -101,7 +135,7 @@ class ReferenceCache:
             if not self._path.exists():
                 return
             with safe_open(self._path, framework="pt") as file:
-                stored = file.get_tensor("logps") if (file.metadata() or {}).get("key") == self._key else None
+                stored = file.get_tensor(TENSOR) if (file.metadata() or {}).get("key") == self._key else None
         except (SafetensorError, OSError):
             return  # a damaged file is a cache miss
         if stored is not None and stored.shape == self.values.shape:

@@ -58,7 +58,8 @@ def test_two_writers_keep_each_others_work(policy: Policy, tmp_path: Path) -> No
     fill(one, policy, [0, 1])
     fill(other, policy, [4, 5])
     assert ReferenceCache(tmp_path, "k" * 64, len(PAIRS)).missing(range(6)) == [2, 3]
-    assert len(list(tmp_path.iterdir())) == 1  # nothing temporary is left
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert not list(tmp_path.glob(".*safetensors*"))  # nothing temporary is left
 
 
 def test_another_key_sees_nothing(policy: Policy, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_another_key_sees_nothing(policy: Policy, tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_a_miss_and_is_replaced(policy: Policy, tmp_path: Path) -> None:
     fill(ReferenceCache(tmp_path, "k" * 64, len(PAIRS)), policy, [0])
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(b"not safetensors")
     cache = ReferenceCache(tmp_path, "k" * 64, len(PAIRS))
     assert cache.missing([0]) == [0]
