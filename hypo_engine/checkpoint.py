@@ -53,6 +53,7 @@ class Counters:
 
     step: int = 0
     num_tokens: int = 0
+    micro_batch: int = 0
 
 
 def checkpoint_path(output_dir: Path, step: int) -> Path:
