@@ -53,6 +53,26 @@ class Plan:
         return list(permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step])
 
 
+def deal(places: Sequence[int], work: Sequence[float], ranks: int) -> list[list[int]]:
+    """Places dealt to processes so that work is even: the longest first, each to who has least to do.
+
+    Nobody gets more than a full share, so that nobody needs more room than the others; with fewer places
+    than processes some get none.
+
+    Args:
+        places: What is dealt.
+        work: How much each of ``places`` is, in any unit.
+    """
+    full = math.ceil(len(places) / ranks)
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0.0] * ranks
+    for load, place in sorted(zip(work, places, strict=True), key=lambda item: (-item[0], item[1])):
+        rank = min((r for r in range(ranks) if len(shares[r]) < full), key=lambda r: (loads[r], r))
+        shares[rank].append(place)
+        loads[rank] += load
+    return shares
+
+
 def make_plan(size: int, *, pairs_per_step: int, max_steps: int, epochs: float, seed: int) -> Plan:
     """Count the optimiser steps: ``max_steps``, or the epochs where that is -1."""
     steps = max_steps if max_steps >= 0 else max(1, math.ceil(math.ceil(size / pairs_per_step) * epochs))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hypo_engine.batches import make_plan
+from hypo_engine.batches import Plan, make_plan
 from hypo_engine.checkpoint import (
     Counters,
     Fingerprint,
@@ -20,6 +20,7 @@ from hypo_engine.checkpoint import (
 )
 from hypo_engine.config import TrainConfig
 from hypo_engine.data import Tokenization, TokenPair, decode_text, tokenize_pairs
+from hypo_engine.distributed import World
 from hypo_engine.errors import ConfigError, DataError
 from hypo_engine.evaluate import Evaluation, TokenPrompt
 from hypo_engine.formats import Pair
@@ -58,6 +59,7 @@ def prepare_run(
     models_dir: Path,
     cache_dir: Path | None,
     resume: bool,
+    world: World,
 ) -> Run:
     """Everything before the first step; arguments and errors as in :func:`hypo_engine.train.train`."""
     announce = partial(_announce, reporter)
@@ -75,7 +77,7 @@ def prepare_run(
     held_out = _tokenize(config, candidates, tokenization, reporter, "evaluation")[: config.eval_pairs]
     plan = make_plan(
         len(tokens),
-        pairs_per_step=config.pairs_per_step,
+        pairs_per_step=config.pairs_per_step * world.size,
         max_steps=config.max_steps,
         epochs=config.num_train_epochs,
         seed=config.seed,
@@ -105,7 +107,9 @@ def prepare_run(
         optimizer=make_optimizer(
             parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         ),
-        reference=open_cache(_layout(config), tokens) if config.precompute_ref_log_probs else None,
+        reference=open_cache(_layout(config, plan, world), tokens)
+        if config.precompute_ref_log_probs
+        else None,
         evaluation=Evaluation(
             pairs=held_out,
             reference=open_cache(f"in order, {config.per_device_train_batch_size}", held_out),
@@ -121,9 +125,10 @@ def prepare_run(
             between=lambda phase: run.between(phase),
             watch=lambda: run.watch(),
         ),
-        fingerprint=_fingerprint(config, tokens, identity),
+        fingerprint=_fingerprint(config, plan, tokens, identity),
         counters=Counters(),
         parameters=parameters,
+        world=world,
     )
     _go_on(run, resume=resume)
     return run
@@ -182,13 +187,16 @@ def _open_cache(
     )
 
 
-def _layout(config: TrainConfig) -> str:
+def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
     """What decides the batches of a run's first epoch, besides the number and the lengths of its pairs."""
-    return f"seed {config.seed}, {config.per_device_train_batch_size} of {config.pairs_per_step}"
+    batches = f"seed {config.seed}, {config.per_device_train_batch_size} of {plan.pairs_per_step}"
+    return batches if world.size == 1 else f"{batches}, {world.size} processes"
 
 
-def _fingerprint(config: TrainConfig, tokens: Sequence[TokenPair], identity: str) -> Fingerprint:
-    values = json.dumps(config.model_dump(mode="json", exclude=_WATCHING | {_MODEL}), sort_keys=True)
+def _fingerprint(config: TrainConfig, plan: Plan, tokens: Sequence[TokenPair], identity: str) -> Fingerprint:
+    # how many processes and batches a step's pairs are dealt to may change, the pairs may not
+    fields = config.model_dump(mode="json", exclude=_WATCHING | {_MODEL, "gradient_accumulation_steps"})
+    values = json.dumps(fields | {"pairs_per_step": plan.pairs_per_step}, sort_keys=True)
     return Fingerprint(config=_sha(values), data=reference_key("", "", tokens), model=_sha(identity))
 
 

@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from hypo_engine.batches import Plan
+from hypo_engine.batches import Plan, deal
 from hypo_engine.checkpoint import Counters, Fingerprint, remove_checkpoint, save_checkpoint
 from hypo_engine.config import TrainConfig
 from hypo_engine.data import TokenPair, decode_text
+from hypo_engine.distributed import World
 from hypo_engine.errors import Interrupted
 from hypo_engine.evaluate import Evaluation
 from hypo_engine.formats import Pair
 from hypo_engine.objective import Objective, ScoredResponse
 from hypo_engine.policy import Policy
-from hypo_engine.reference import ReferenceCache
+from hypo_engine.reference import ReferenceCache, length_batches
 from hypo_engine.reporting import Reporter, Sample, Wish
+from hypo_engine.schedule import learning_rate_at
 
 _WISH_SECONDS = 0.5
 _ROLLING_SECONDS = 60.0
@@ -44,6 +46,7 @@ class Run:
     fingerprint: Fingerprint
     counters: Counters
     parameters: list[nn.Parameter]
+    world: World = field(default_factory=World)
     last_checkpoint: Path | None = None
     last_metrics: dict[str, float] = field(default_factory=dict)
     _asked: float = 0.0
@@ -55,20 +58,64 @@ class Run:
         self.reporter.progress(self.counters.step, self.plan.total_steps, phase)
 
     def between(self, phase: str) -> None:
-        """Report a phase and ask the reporter's wish; raises Interrupted."""
+        """Report a phase and ask the reporter's wish; raises Interrupted. Inside ``world.together()``."""
         self.progress(phase)
-        ask_wish(self.reporter)
+        self.world.heed(self.reporter.wish())
         self._asked = monotonic()
 
     def watch(self) -> None:
         """Ask the reporter's wish if the last time is a while ago; raises Interrupted."""
-        if monotonic() - self._asked >= _WISH_SECONDS:
+        if monotonic() - self._asked >= _WISH_SECONDS and not self.world.lockstep:
             self._asked = monotonic()
-            ask_wish(self.reporter)
+            self.world.heed(self.reporter.wish())
 
-    def set_learning_rate(self, rate: float) -> None:
+    @property
+    def micro_batch(self) -> int:
+        """Pairs in one forward and backward pass: as configured, or what has turned out to fit."""
+        return self.counters.micro_batch or self.config.per_device_train_batch_size
+
+    def batches(self, step: int, size: int) -> list[list[list[int]]]:
+        """Places of a step's pairs: for each process, the batches of at most ``size`` that it runs."""
+        places = self.plan.indices(step)
+        shares = deal(places, [self.pairs[place].tokens for place in places], self.world.size)
+        return [length_batches(share, self.pairs, size) for share in shares]
+
+    def micro_batches(self, size: int) -> list[tuple[list[int], int]]:
+        """This process's batches of the current step, and how many pairs each counts for.
+
+        In lockstep all processes run as many: a batch that is there for the others' sake counts for none.
+        """
+        shares = self.batches(self.counters.step, size)
+        own = [(batch, len(batch)) for batch in shares[self.world.rank]]
+        missing = max(map(len, shares)) - len(own) if self.world.lockstep else 0
+        return own + [(shares[0][-1], 0)] * missing
+
+    def set_learning_rate(self) -> float:
+        """Set the current step's learning rate and return it."""
+        rate = learning_rate_at(self.counters.step, self.plan.total_steps, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        return rate
+
+    def count_step(self) -> None:
+        """One more step is done."""
+        places = self.plan.indices(self.counters.step)
+        self.counters.step += 1
+        self.counters.num_tokens += sum(self.pairs[place].tokens for place in places)
+
+    def step_values(
+        self, rate: float, grad_norm: float, seconds: float, sampling_seconds: float
+    ) -> dict[str, float]:
+        """What is reported of the step just done, besides the objective's metrics."""
+        values = {
+            "grad_norm": grad_norm,
+            "learning_rate": rate,
+            "epoch": self.counters.step / self.plan.steps_per_epoch,
+            "num_tokens": float(self.counters.num_tokens),
+            "step_time": seconds,
+            "time/training": seconds - sampling_seconds,
+        }
+        return values | ({"time/sampling": sampling_seconds} if self.objective.online else {})
 
     def report_metrics(self, values: dict[str, float]) -> None:
         self.last_metrics |= values
@@ -94,24 +141,40 @@ class Run:
             self.reporter.samples(samples)
 
     def evaluate(self) -> None:
-        """Evaluate the policy as it is, and report it."""
-        self.between("evaluating")
-        for metrics, samples in self.evaluation(self.policy, self.counters.step):
-            if metrics:
-                self.report_metrics(metrics)
-            if samples:
-                self.reporter.samples(samples)
+        """Evaluate the policy as it is, and report it: the main process does, and all where they must."""
+        with self.world.together():
+            if not (self.world.main or self.world.lockstep):
+                return
+            self.between("evaluating")
+            for metrics, samples in self.evaluation(self.policy, self.counters.step):
+                if metrics:
+                    self.report_metrics(metrics)
+                if samples:
+                    self.reporter.samples(samples)
 
     def evaluation_is_due(self) -> bool:
         """Whether the policy is evaluated before the next step: at the start, and every ``eval_steps``."""
         every, step = self.config.eval_steps, self.counters.step
         return step == 0 or (every > 0 and step % every == 0)
 
+    def report_is_due(self) -> bool:
+        """Whether metrics are reported after this step: every ``logging_steps``, and at the end."""
+        step = self.counters.step
+        return step % self.config.logging_steps == 0 or step == self.plan.total_steps
+
     def save_is_due(self) -> bool:
         """Whether this step wants a checkpoint: by ``save_steps``, or a while after the last without it."""
         if self.config.save_steps:
             return self.counters.step % self.config.save_steps == 0
-        return monotonic() - self._saved >= max(_ROLLING_SECONDS, 20 * self._saving_seconds)
+        late = monotonic() - self._saved >= max(_ROLLING_SECONDS, 20 * self._saving_seconds)
+        return self.world.from_main(late)
+
+    def keep(self, phase: str) -> None:
+        """Have the main process write a checkpoint: see :meth:`save`."""
+        with self.world.together():
+            if self.world.main:
+                self.save(phase)
+        self.last_checkpoint = self.world.from_main(self.last_checkpoint)
 
     def save(self, phase: str) -> None:
         """Write a checkpoint of the current step, unless there is one or nothing was done.

@@ -5,26 +5,26 @@ it wishes between steps and within long phases, so that a run can be stopped at 
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-import torch
-
+from hypo_engine.ahead import score_reference_ahead
 from hypo_engine.checkpoint import weights_folder
 from hypo_engine.config import TrainConfig
-from hypo_engine.disk import no_room
+from hypo_engine.distributed import Hushed, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.formats import Pair
+from hypo_engine.microbatch import halving
+from hypo_engine.phases import phase
+from hypo_engine.plain_errors import plain_errors
 from hypo_engine.policy import clip_gradients
 from hypo_engine.prepare import prepare_run
-from hypo_engine.reference import fill_reference, length_batches
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
 from hypo_engine.run import Run
-from hypo_engine.schedule import learning_rate_at
-from hypo_engine.stepmetrics import StepMetrics
+from hypo_engine.stepmetrics import StepMetrics, StepSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,116 +78,85 @@ def train(
     if not pairs:
         raise DataError("There are no pairs to train on; give at least one.")
     reporter = reporter or SilentReporter()
-    with _plain_errors():
-        run = prepare_run(
-            config,
-            pairs,
-            eval_pairs=eval_pairs,
-            eval_prompts=eval_prompts,
-            output_dir=output_dir,
-            reporter=reporter,
-            models_dir=models_dir,
-            cache_dir=cache_dir,
-            resume=resume,
-        )
+    with plain_errors(), joined_world() as world:
+        with world.together():
+            run = prepare_run(
+                config,
+                pairs,
+                eval_pairs=eval_pairs,
+                eval_prompts=eval_prompts,
+                output_dir=output_dir,
+                reporter=reporter if world.main else Hushed(reporter),
+                models_dir=models_dir,
+                cache_dir=cache_dir,
+                resume=resume,
+                world=world,
+            )
         try:
             return _train(run)
         except Interrupted as interrupted:
             if interrupted.wish is not Wish.ABANDON:
-                run.save("stopping")
+                run.keep("stopping")
             raise
 
 
 def _train(run: Run) -> TrainResult:
-    """The algorithm: step after step, the reference scored ahead, evaluations and checkpoints between."""
+    """Step after step, the reference scored ahead of them, with reports and checkpoints between."""
     window = StepMetrics()
     while run.counters.step < run.plan.total_steps:
         if run.evaluation_is_due():
             run.evaluate()
-        _score_reference_ahead(run)
-        run.between("training")
+        score_reference_ahead(run)
         window.add(_optimizer_step(run))
-        step = run.counters.step
-        if step % run.config.logging_steps == 0 or step == run.plan.total_steps:
+        if run.report_is_due():
             run.report_metrics(window.means())
             window = StepMetrics()
         if run.save_is_due():
-            run.save("saving")
+            run.keep("saving")
 
-    run.save("saving")
+    run.keep("saving")
     run.evaluate()
     run.progress("finished")
     return _result(run)
 
 
-def _score_reference_ahead(run: Run) -> None:
-    """Fill the reference cache for the next steps, as many as are done so far and one more.
-
-    Scoring all pairs first would keep people waiting for the first point of a chart; the blocks double,
-    so that the cache's file is written a few times only.
-
-    A pair is scored in the batch of the first epoch that holds it, whenever that is: so a run that goes on
-    without the file finds the same bits again.
-    """
-    step, cache = run.counters.step, run.reference
-    if cache is None or not cache.missing(run.plan.indices(step)):
-        return
-    ahead = range(step, min(2 * step + 1, run.plan.total_steps))
-    places = cache.missing([place for next_step in ahead for place in run.plan.indices(next_step)])
-    fill_reference(
-        cache,
-        run.policy,
-        run.pairs,
-        [batch for first in run.plan.first_steps(places) for batch in _step_batches(run, first)],
-        between=lambda done, all_: run.between(f"reference log-probabilities ({done} of {all_} pairs)"),
-    )
-
-
-def _step_batches(run: Run, step: int) -> list[list[int]]:
-    """Places of a step's pairs, in the batches that are run."""
-    return length_batches(run.plan.indices(step), run.pairs, run.config.per_device_train_batch_size)
-
-
 def _optimizer_step(run: Run) -> dict[str, float]:
-    """One step of DPO or HyPO on the step's pairs; returns its metrics."""
-    started, config, counters = perf_counter(), run.config, run.counters
-    batches = _step_batches(run, counters.step)
-    pairs_in_step = sum(map(len, batches))
-    rate = learning_rate_at(counters.step, run.plan.total_steps, config)
-    run.set_learning_rate(rate)
+    """One step of DPO or HyPO on the step's pairs, over all processes; returns its metrics."""
+    started, rate = perf_counter(), run.set_learning_rate()
+    own = halving(run, partial(_gradients, run))
+    run.world.sum_gradients(run.parameters)
+    done = StepSums.joined(run.world.gather(own))
+    run.report_responses(done.responses)
 
-    metrics, sampling_seconds = StepMetrics(), 0.0
-    for places in batches:
+    with phase("optimiser"):
+        grad_norm = float(clip_gradients(run.parameters, run.config.max_grad_norm))
+        values = done.metrics.means()
+        _check_finite(values["loss"], grad_norm, run.counters.step + 1)
+        run.optimizer.step()
+        run.optimizer.zero_grad(set_to_none=True)
+    run.count_step()
+    return values | run.step_values(rate, grad_norm, perf_counter() - started, done.sampling_seconds)
+
+
+def _gradients(run: Run, size: int) -> StepSums:
+    """Add up the gradient of loss_dpo + kl_coef * loss_kl over this process's pairs, ``size`` at a time."""
+    run.between("training")
+    run.optimizer.zero_grad(set_to_none=True)
+    pairs_in_step, sums = len(run.plan.indices(run.counters.step)), StepSums()
+    for places, counted in run.micro_batches(size):
+        # scores the pairs; for HyPO samples k responses a prompt, scores them and adds the penalty
         result = run.objective(
             run.policy,
             [run.pairs[place] for place in places],
-            step=counters.step,
+            step=run.counters.step,
             reference=run.reference,
             places=places,
             watch=run.watch,
         )
-        (result.loss * (len(places) / pairs_in_step)).backward()  # type: ignore[no-untyped-call]
-        metrics.add(result.metrics, weight=len(places))
-        sampling_seconds += result.sampling_seconds
-        run.report_responses(result.responses)
-    values = metrics.means()
-    grad_norm = float(clip_gradients(run.parameters, config.max_grad_norm))
-    _check_finite(values["loss"], grad_norm, counters.step + 1)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-
-    counters.step += 1
-    counters.num_tokens += sum(run.pairs[place].tokens for batch in batches for place in batch)
-    seconds = perf_counter() - started
-    values |= {
-        "grad_norm": grad_norm,
-        "learning_rate": rate,
-        "epoch": counters.step / run.plan.steps_per_epoch,
-        "num_tokens": float(counters.num_tokens),
-        "step_time": seconds,
-        "time/training": seconds - sampling_seconds,
-    }
-    return values | ({"time/sampling": sampling_seconds} if run.objective.online else {})
+        with phase("backward"):
+            (result.loss * (counted / pairs_in_step)).backward()  # type: ignore[no-untyped-call]
+        sums.add(result, counted)
+    return sums
 
 
 def _check_finite(loss: float, grad_norm: float, step: int) -> None:
@@ -209,20 +178,3 @@ def _result(run: Run) -> TrainResult:
         adapter_dir=weights if run.policy.adapted else None,
         model_dir=None if run.policy.adapted else weights,
     )
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn what a full disk or a full memory raises into a sentence."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise EngineError(
-            "The accelerator's memory is full; lower the batch size, or turn gradient checkpointing on."
-        ) from error
-    except MemoryError as error:
-        raise EngineError("The memory is full; lower the batch size or choose a smaller model.") from error
-    except OSError as error:
-        if (sentence := no_room(error)) is None:
-            raise
-        raise EngineError(sentence) from error
