@@ -7,6 +7,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from hypo_engine.cache_files import DEFAULT_MAX_BYTES
+
 
 class Settings(BaseSettings):
     """What differs between a laptop and a cluster. Every default is the embedded one."""
@@ -51,6 +53,13 @@ class Settings(BaseSettings):
         60.0, gt=0, description="A queued run that no worker took for this long is sent to the broker again."
     )
     keep_served_models: int = Field(2, ge=1, description="Base models the generate worker keeps in memory.")
+
+    reference_cache_max_bytes: int = Field(
+        DEFAULT_MAX_BYTES,
+        ge=0,
+        description="Most bytes that cached reference scores may take; beyond it the files that were used "
+        "longest ago go. `hypo cache` lists and clears them. The engine alone reads it too.",
+    )
 
     @property
     def root(self) -> Path:

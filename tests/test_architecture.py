@@ -17,7 +17,20 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("app", "hypo_engine", "migrations", "worker")
 LONGEST_FILE = 400
 
-PURE_ENGINE = ("config", "errors", "formats", "jsonl", "layouts", "reporting", "rows")
+PURE_ENGINE = (
+    "cache_files",
+    "config",
+    "errors",
+    "estimate",
+    "formats",
+    "jsonl",
+    "knobs",
+    "layouts",
+    "machine",
+    "model_shape",
+    "reporting",
+    "rows",
+)
 """What the engine offers without torch."""
 
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "trl"}
@@ -36,14 +49,19 @@ ALLOWED = {
         "app",
         "hypo_engine.config",
         "hypo_engine.errors",
+        "hypo_engine.estimate",
         "hypo_engine.formats",
+        "hypo_engine.knobs",
         "hypo_engine.reporting",
     ),
     "app/cli": (
         "app",
+        "hypo_engine.cache_files",
         "hypo_engine.config",
         "hypo_engine.errors",
+        "hypo_engine.estimate",
         "hypo_engine.formats",
+        "hypo_engine.knobs",
         "hypo_engine.reporting",
     ),
     "app": ("app", *(f"hypo_engine.{name}" for name in PURE_ENGINE)),

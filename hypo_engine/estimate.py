@@ -1,0 +1,240 @@
+"""How much memory a run takes, before it starts: from sizes, configuration and lengths. No torch here.
+
+Pure arithmetic. What follows from the engine's code stands in the formulas; what had to be measured
+stands in :class:`Coefficients`, so that a measured peak that disagrees is one number to change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from hypo_engine.config import Precision, TrainConfig
+from hypo_engine.model_shape import ModelShape
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """What the formulas multiply by. Widths are counted in numbers saved for each token and layer.
+
+    Attributes:
+        packed_families: Models that run in the engine's packed path; the others go through transformers.
+        hidden_saved: Vectors of the hidden size: the norms' inputs, attention's output, the residual.
+        attention_saved: Copies of queries, keys and values.
+        wide_saved: Vectors of the feed-forward width: gate and up.
+        generic: What the transformers path saves more than the packed one.
+        bfloat16: What bfloat16 weights save more than half: LoRA works in float32 beside them.
+        workspace_layers: Layers' worth of saved numbers that a pass without gradient needs at once.
+        chunk_elements: Numbers of one chunk of logits.
+        chunk_copies: Chunks that exist at once: logits, and their gradient.
+        head_hidden: Vectors of the hidden size that the head keeps for each scored token.
+        held_out_at_once: Prompts that an evaluation samples together.
+        process: Bytes of Python and its libraries, on a CPU.
+        gpu_process: The same as far as it lies on the GPU.
+        slack: What the allocator takes beyond what is asked for.
+    """
+
+    packed_families: frozenset[str] = frozenset(
+        {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt2", "gpt_neox", "gemma2"}
+    )
+    hidden_saved: float = 3.0
+    attention_saved: float = 1.0
+    wide_saved: float = 2.0
+    generic: float = 2.0
+    bfloat16: float = 1.0
+    workspace_layers: float = 2.0
+    chunk_elements: int = 2**23
+    chunk_copies: float = 2.0
+    head_hidden: float = 3.0
+    held_out_at_once: int = 16
+    process: int = 420 * 2**20
+    gpu_process: int = 0
+    slack: float = 1.05
+
+
+COEFFICIENTS = Coefficients()
+
+
+@dataclass(frozen=True, slots=True)
+class PairLength:
+    """Tokens of a pair, or an upper bound of them."""
+
+    prompt: int
+    chosen: int
+    rejected: int
+
+    @property
+    def tokens(self) -> int:
+        """Distinct tokens of the pair."""
+        return self.prompt + self.chosen + self.rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes that a run takes at its peak, part by part.
+
+    Attributes:
+        weights: The base model, a merged copy of adapted layers, the reference of full fine-tuning.
+        adapter: LoRA's own weights.
+        optimiser: AdamW's two moments.
+        gradients: Of everything that is trained.
+        activations: What the forward pass keeps for the backward pass, of the heaviest micro-batch.
+        kv_cache: Keys and values while responses are sampled, in training or in an evaluation.
+        head: Chunks of logits.
+        process: Python and its libraries.
+    """
+
+    weights: int
+    adapter: int
+    optimiser: int
+    gradients: int
+    activations: int
+    kv_cache: int
+    head: int
+    process: int
+
+    @property
+    def total(self) -> int:
+        """The peak. Sampling ends before the forward pass begins, so only the larger of the two counts."""
+        lasting = self.weights + self.adapter + self.optimiser + self.gradients + self.process
+        return lasting + self.head + max(self.activations, self.kv_cache)
+
+    def parts(self) -> dict[str, int]:
+        """Bytes by name, in order; the total is not among them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Tokens of the heaviest micro-batch, summed over its pairs.
+
+    Attributes:
+        pairs: Pairs in it.
+        prompts: Tokens of the prompts.
+        answers: Tokens of the chosen and rejected answers.
+        sampled: Tokens of the responses HyPO samples, if none ends early.
+    """
+
+    pairs: int
+    prompts: int
+    answers: int
+    sampled: int
+
+
+def estimate_memory(
+    shape: ModelShape,
+    config: TrainConfig,
+    lengths: Sequence[PairLength] | None = None,
+    *,
+    gpu: bool = False,
+    using: Coefficients = COEFFICIENTS,
+) -> Estimate:
+    """The memory of a run.
+
+    Args:
+        lengths: Of the run's pairs, at least of the longest; None takes the configured maxima.
+        gpu: Whether it runs on a GPU, where automatic precision is bfloat16.
+    """
+    load = heaviest(config, lengths)
+    half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
+    number = 2 if half else 4  # bytes of one number in the model's arithmetic
+    weights, adapter, trained = _weights(shape, config, half=half)
+    return Estimate(
+        weights=weights,
+        adapter=adapter,
+        optimiser=8 * trained,
+        gradients=4 * trained,
+        activations=_activations(shape, config, load, number, using),
+        kv_cache=_kv_cache(shape, config, load, number, using),
+        head=_head(shape, load, using),
+        process=using.gpu_process if gpu else using.process,
+    )
+
+
+def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
+    """The micro-batch of the longest pairs that fit the configured maxima."""
+    size, most_prompt, most_answer = (
+        config.per_device_train_batch_size,
+        config.max_prompt_length,
+        config.max_completion_length,
+    )
+    if lengths is None:
+        batch = [PairLength(most_prompt, most_answer, most_answer)] * size
+    else:
+        fitting = (
+            PairLength(min(pair.prompt, most_prompt), pair.chosen, pair.rejected)
+            for pair in lengths
+            if max(pair.chosen, pair.rejected) <= most_answer
+        )
+        batch = sorted(fitting, key=lambda pair: pair.tokens, reverse=True)[:size]
+    own = config.num_generations * most_answer if config.samples_online else 0
+    return Load(
+        pairs=len(batch),
+        prompts=sum(pair.prompt for pair in batch),
+        answers=sum(pair.chosen + pair.rejected for pair in batch),
+        sampled=len(batch) * own,
+    )
+
+
+def _weights(shape: ModelShape, config: TrainConfig, *, half: bool) -> tuple[int, int, int]:
+    """Bytes of the base weights and of the adapter, and how many numbers are trained."""
+    if config.lora_r == 0:
+        return 2 * 4 * shape.parameters, 0, shape.parameters  # the policy, and a frozen reference
+    numbers, sides = shape.adapted(config.lora_target_modules)
+    trained = sides * config.lora_r
+    if half:
+        return 2 * shape.parameters, 4 * trained, trained
+    return 4 * (shape.parameters + numbers), 4 * trained, trained  # the adapted matrices once more, merged
+
+
+def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
+    """Bytes that the backward pass waits for, and the workspace of a pass."""
+    a_layer = _saved_a_layer(shape, config, number, using)
+    if config.gradient_checkpointing:
+        completions = 2 + (config.num_generations if config.samples_online else 0)
+        tokens = load.prompts * completions + load.answers + load.sampled  # each answer reads its prompt anew
+        saved = tokens * (shape.layers * shape.hidden * number + a_layer)
+    else:
+        tokens = load.prompts + load.answers + load.sampled
+        saved = tokens * shape.layers * a_layer
+    # the reference's pass needs room while the policy's activations wait
+    without_gradient = (load.prompts + load.sampled) if config.samples_online else 0
+    return round(using.slack * (saved + without_gradient * using.workspace_layers * a_layer))
+
+
+def _saved_a_layer(shape: ModelShape, config: TrainConfig, number: int, using: Coefficients) -> float:
+    """Bytes saved for one token in one layer."""
+    attention = shape.q_dim + 2 * shape.kv_dim
+    wide = shape.intermediate * shape.experts_a_token
+    numbers = using.hidden_saved * shape.hidden + using.attention_saved * attention + using.wide_saved * wide
+    if shape.family not in using.packed_families or config.gradient_checkpointing:
+        numbers *= using.generic
+    if number == 2 and config.lora_r > 0:
+        numbers *= using.bfloat16
+    return number * numbers
+
+
+def _kv_cache(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
+    """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more."""
+    prompts = min(config.eval_prompts, using.held_out_at_once)
+    evaluation = prompts * (config.max_prompt_length + config.max_completion_length)
+    training = load.prompts + load.sampled if config.samples_online else 0
+    return max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
+
+
+def _head(shape: ModelShape, load: Load, using: Coefficients) -> int:
+    """Bytes of the chunks of float32 logits, and of what the head keeps for each scored token."""
+    rows = load.answers + load.sampled
+    chunk = min(using.chunk_elements, rows * shape.vocab)
+    return round(4 * (using.chunk_copies * chunk + using.head_hidden * rows * shape.hidden))
+
+
+def format_bytes(count: float) -> str:
+    """Bytes for people: `512 MiB`, `3.1 GiB`."""
+    if count >= 100 * GIB:
+        return f"{count / GIB:,.0f} GiB"
+    if count >= 0.995 * GIB:
+        return f"{count / GIB:.1f} GiB"
+    if count >= 2**20:
+        return f"{count / 2**20:.0f} MiB"
+    return f"{count / 2**10:.0f} KiB" if count else "0"
