@@ -2,11 +2,13 @@
 
 The YAML holds the fields of TrainConfig and, besides: ``dataset`` (a JSONL file of any known preference
 format), ``output_dir``, and optionally ``eval_fraction`` (share of the prompts held out), ``models_dir``
-and ``cache_dir``.
+and ``cache_dir``. ``torchrun --nproc-per-node N -m hypo_engine config.yaml`` trains with N processes; then a
+step sees N times as many pairs.
 """
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,13 +118,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _train(read_job(given.config), as_json=given.json)
     except EngineError as error:
-        print(error, file=sys.stderr)
+        if _speaks():
+            print(error, file=sys.stderr)
         return 1
     return 0
 
 
+def _speaks() -> bool:
+    """Whether this is the run's only process, or its main one under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _stream(*, as_json: bool) -> TextIO:
+    if not _speaks():
+        return Path(os.devnull).open("w", encoding="utf-8")
+    return sys.stderr if as_json else sys.stdout
+
+
 def _train(job: Job, *, as_json: bool) -> None:
-    reporter = LineReporter(sys.stderr if as_json else sys.stdout)
+    reporter = LineReporter(_stream(as_json=as_json))
     read = list(read_jsonl_pairs(job.dataset))
     pairs, held_out = split_pairs([row.pair for row in read if isinstance(row, Kept)], job.eval_fraction)
     left_out = len(read) - len(pairs) - len(held_out)
@@ -140,7 +154,7 @@ def _train(job: Job, *, as_json: bool) -> None:
         cache_dir=job.cache_dir,
     )
     weights = str(result.adapter_dir or result.model_dir)
-    if as_json:
+    if as_json and _speaks():
         print(json.dumps({"steps": result.steps, "metrics": result.metrics, "weights": weights}))
         return
     reporter.say(f"{result.steps} steps: {format_metrics(result.metrics)}")
