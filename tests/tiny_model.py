@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 ARCHITECTURES = ("llama", "qwen2", "gpt2", "gpt_neox", "gemma2")
-"""What :func:`write_tiny_model` can write; all five keep a growing key-value cache."""
+"""The architectures that most tests run on; all five keep a growing key-value cache."""
+
+MORE_ARCHITECTURES = ("llama_untied", "mistral", "qwen3", "gemma3_text")
+"""What :func:`write_tiny_model` can write besides: a head of its own, short windows, norms of queries."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -34,7 +37,7 @@ def write_tiny_model(
     add_bos: bool = False,
     seed: int = 0,
 ) -> Path:
-    """Write a model of one of :data:`ARCHITECTURES` with its tokenizer to ``folder`` and return it."""
+    """Write a model of an architecture named above with its tokenizer to ``folder`` and return it."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -109,8 +112,20 @@ def _tiny_config(architecture: str, tokenizer: Any) -> Any:
         "gpt_neox": usual | {"tie_word_embeddings": False, "rotary_pct": 0.5},
         "gemma2": usual
         | {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8},
+        "llama_untied": usual | {"num_key_value_heads": 1, "tie_word_embeddings": False},
+        "mistral": usual | {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 6},
+        "qwen3": usual | {"num_key_value_heads": 2, "head_dim": 8},
+        "gemma3_text": usual
+        | {
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "query_pre_attn_scalar": 8,
+            "sliding_window": 6,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
     }
     # gpt_neox and gpt2 carry dropout in their defaults or here: the engine has to switch it off
     if architecture == "gpt_neox":
         shapes[architecture] |= {"attention_dropout": 0.1, "hidden_dropout": 0.1}
-    return AutoConfig.for_model(architecture, **common, **shapes[architecture])
+    kind = architecture.removesuffix("_untied")
+    return AutoConfig.for_model(kind, **common, **shapes[architecture])
