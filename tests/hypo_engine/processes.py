@@ -1,0 +1,186 @@
+"""Runs in several real processes for tests: torchrun on loopback starts this file, which trains a plan.
+
+A plan is a list of :class:`Planned`. Every process trains all of them, one after another, and leaves for each
+what it saw in ``FOLDER/NAME/rank-N.pt``; ``observe`` does the same in the process that calls it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+
+from hypo_engine import run as run_module
+from hypo_engine import train as train_module
+from hypo_engine.config import TrainConfig
+from hypo_engine.formats import Pair
+from hypo_engine.reporting import Wish
+from hypo_engine.train import train
+from tests.hypo_engine.conftest import Recorder, computed
+
+SECONDS = 240
+
+
+@dataclass
+class Planned:
+    """A run to be trained.
+
+    Attributes:
+        pairs: (prompt, chosen, rejected).
+        eval_pairs: How many of the pairs are evaluated on.
+        stop: (rank, steps, wish): what that process's reporter wishes once so many steps are done.
+        fail: (rank, steps, how): what goes wrong in that process's objective once so many steps are done:
+            "error", or "memory" with more than one pair at once.
+    """
+
+    name: str
+    config: dict[str, Any]
+    pairs: list[tuple[Any, str, str]]
+    eval_pairs: int = 0
+    output: str = ""
+    stop: tuple[int, int, str] | None = None
+    fail: tuple[int, int, str] | None = None
+
+
+@dataclass
+class Seen:
+    """What one process saw of a run.
+
+    Attributes:
+        gradients: For each optimiser step, every trained parameter's gradient before clipping.
+        error: What the run ended with, as "Type: message".
+    """
+
+    values: dict[int, dict[str, float]] = field(default_factory=dict)
+    gradients: list[list[torch.Tensor]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    checkpoints: list[tuple[int, str]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    phases: int = 0
+    sizes: list[int] = field(default_factory=list)
+    error: str = ""
+
+
+def observe(planned: Planned, folder: Path, rank: int = 0) -> Seen:
+    """Train a run in this process and watch its gradients."""
+    seen = Seen()
+    recorder = Recorder(_wishing(planned.stop, rank, seen))
+    clip = train_module.clip_gradients
+
+    def watched(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
+        seen.gradients.append([full(p.grad) for p in parameters])
+        return clip(parameters, max_norm)
+
+    pairs = [Pair(*pair) for pair in planned.pairs]
+    with patch.object(train_module, "clip_gradients", watched), _failing(planned.fail, rank, seen):
+        try:
+            train(
+                TrainConfig(**planned.config),
+                pairs,
+                eval_pairs=pairs[: planned.eval_pairs],
+                eval_prompts=[pair.prompt for pair in pairs[: planned.eval_pairs]],
+                output_dir=folder / (planned.output or planned.name) / "out",
+                models_dir=folder / "models",
+                cache_dir=folder / planned.name / "cache",
+                reporter=recorder,
+            )
+        except Exception as error:
+            seen.error = f"{type(error).__name__}: {error}"
+    seen.values, seen.checkpoints, seen.messages = computed(recorder), recorder.checkpoints, recorder.messages
+    seen.rows, seen.phases = [asdict(row) for row in recorder.rows], len(recorder.phases)
+    return seen
+
+
+def full(tensor: torch.Tensor | None) -> torch.Tensor:
+    """A copy of a gradient, with its shards gathered."""
+    assert tensor is not None
+    whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return whole.detach().clone()
+
+
+def _wishing(stop: tuple[int, int, str] | None, rank: int, seen: Seen) -> Callable[[Recorder], Wish]:
+    if stop is None or stop[0] != rank:
+        return lambda _: Wish.CONTINUE
+    return lambda _: Wish(stop[2]) if len(seen.gradients) >= stop[1] else Wish.CONTINUE
+
+
+@contextmanager
+def _failing(fail: tuple[int, int, str] | None, rank: int, seen: Seen) -> Any:
+    """Let the objective fail in one process, and note how many pairs each call has."""
+    from hypo_engine.objective import Objective
+
+    objective = Objective.__call__
+
+    def failing(self: Objective, policy: Any, batch: Any, **arguments: Any) -> Any:
+        seen.sizes.append(len(batch))
+        if fail is not None and (rank, arguments["step"]) == tuple(fail[:2]):
+            if fail[2] == "error":
+                raise ValueError("a broken part")
+            if len(batch) > 1:
+                raise MemoryError
+        return objective(self, policy, batch, **arguments)
+
+    with patch.object(Objective, "__call__", failing), patch.object(run_module, "_WISH_SECONDS", 0.0):
+        yield
+
+
+def start(plan: Sequence[Planned], folder: Path, *, processes: int = 2) -> "subprocess.Popen[str]":
+    """Have torchrun train a plan in several processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.json").write_text(json.dumps([asdict(planned) for planned in plan]))
+    return torchrun(["-m", "tests.hypo_engine.processes", str(folder)], processes=processes)
+
+
+def torchrun(command: Sequence[str], *, processes: int = 2) -> "subprocess.Popen[str]":
+    """Start a module under torchrun, on loopback alone."""
+    root = Path(__file__).resolve().parents[2]
+    place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *place, *command],
+        cwd=root,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def trained(plan: Sequence[Planned], folder: Path, *, processes: int = 2) -> dict[str, list[Seen]]:
+    """Train a plan in several processes: what each of them saw, by the run's name."""
+    process = start(plan, folder, processes=processes)
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, output[-6000:]
+    return {
+        planned.name: [
+            Seen(**torch.load(folder / planned.name / f"rank-{rank}.pt", weights_only=True))
+            for rank in range(processes)
+        ]
+        for planned in plan
+    }
+
+
+def main(folder: Path) -> None:
+    """What torchrun runs in each process."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    (folder / f"pid-{os.getpid()}").touch()
+    for values in json.loads((folder / "plan.json").read_text()):
+        planned = Planned(**values)
+        seen = observe(planned, folder, rank)
+        (folder / planned.name).mkdir(exist_ok=True)
+        torch.save(asdict(seen), folder / planned.name / f"rank-{rank}.pt")
+        dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
