@@ -4,7 +4,6 @@ Checks that need no model come first, so that a mistake costs no loading time.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,16 +12,17 @@ from typing import Any
 from hypo_engine.batches import Plan, make_plan
 from hypo_engine.checkpoint import (
     Counters,
-    Fingerprint,
-    latest_checkpoint,
+    DamagedCheckpoint,
+    checkpoints,
     load_checkpoint,
     remove_checkpoint,
 )
 from hypo_engine.config import TrainConfig
 from hypo_engine.data import Tokenization, TokenPair, decode_text, tokenize_pairs
 from hypo_engine.distributed import World
-from hypo_engine.errors import ConfigError, DataError
+from hypo_engine.errors import CheckpointError, ConfigError, DataError
 from hypo_engine.evaluate import Evaluation, TokenPrompt
+from hypo_engine.fingerprint import Fingerprint
 from hypo_engine.formats import Pair
 from hypo_engine.models import (
     context_limit,
@@ -41,7 +41,15 @@ from hypo_engine.run import Run, ask_wish
 _CANDIDATES = 8
 """Held-out pairs looked at for each that an evaluation wants: some are too long."""
 
-_WATCHING = {"logging_steps", "eval_steps", "eval_pairs", "eval_prompts", "probe_prompts", "save_steps"}
+_WATCHING = {
+    "logging_steps",
+    "eval_steps",
+    "eval_pairs",
+    "eval_prompts",
+    "probe_prompts",
+    "save_steps",
+    "insist",
+}
 """Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
 
 _MODEL = "model_name_or_path"
@@ -125,7 +133,7 @@ def prepare_run(
             between=lambda phase: run.between(phase),
             watch=lambda: run.watch(),
         ),
-        fingerprint=_fingerprint(config, plan, tokens, identity),
+        fingerprint=_fingerprint(config, plan, policy, tokens, identity),
         counters=Counters(),
         parameters=parameters,
         world=world,
@@ -179,12 +187,16 @@ def _open_cache(
     layout: str,
     tokens: Sequence[TokenPair],
 ) -> ReferenceCache:
-    device = policy.model.device
-    dtype = next(policy.model.parameters()).dtype
-    arithmetic = f"{device.type} {dtype} {config.precision.value} full={not policy.adapted}"
+    arithmetic = _arithmetic(config, policy)
     return ReferenceCache(
         cache_dir, reference_key(identity, arithmetic, tokens, layout=layout), len(tokens), warn=warn
     )
+
+
+def _arithmetic(config: TrainConfig, policy: Policy) -> str:
+    """The device type and the dtypes that decide the last digits."""
+    dtype = next(policy.model.parameters()).dtype
+    return f"{policy.model.device.type} {dtype} {config.precision.value} full={not policy.adapted}"
 
 
 def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
@@ -193,27 +205,49 @@ def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
     return batches if world.size == 1 else f"{batches}, {world.size} processes"
 
 
-def _fingerprint(config: TrainConfig, plan: Plan, tokens: Sequence[TokenPair], identity: str) -> Fingerprint:
+def _fingerprint(
+    config: TrainConfig, plan: Plan, policy: Policy, tokens: Sequence[TokenPair], identity: str
+) -> Fingerprint:
     # how many processes and batches a step's pairs are dealt to may change, the pairs may not
     fields = config.model_dump(mode="json", exclude=_WATCHING | {_MODEL, "gradient_accumulation_steps"})
-    values = json.dumps(fields | {"pairs_per_step": plan.pairs_per_step}, sort_keys=True)
-    return Fingerprint(config=_sha(values), data=reference_key("", "", tokens), model=_sha(identity))
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return Fingerprint(
+        config=fields | {"pairs_per_step": plan.pairs_per_step},
+        pairs=len(tokens),
+        data=reference_key("", "", tokens),
+        model=hashlib.sha256(identity.encode()).hexdigest(),
+        arithmetic=_arithmetic(config, policy),
+    )
 
 
 def _go_on(run: Run, *, resume: bool) -> None:
-    """Load the latest checkpoint, or delete what an earlier run left when it is to start over."""
-    find: Callable[[], Path | None] = partial(latest_checkpoint, run.output_dir)
+    """Load the latest whole checkpoint, or delete what an earlier run left when it is to start over.
+
+    Raises:
+        CheckpointError: the latest belongs to another run, or every one is damaged.
+    """
+    found = checkpoints(run.output_dir)
     if not resume:
-        while (old := find()) is not None:
+        for old in found:
             remove_checkpoint(old)
         return
-    if (latest := find()) is not None:
-        run.counters = load_checkpoint(
-            latest, policy=run.policy, optimizer=run.optimizer, fingerprint=run.fingerprint
-        )
-        run.last_checkpoint = latest
+    for checkpoint in found:
+        try:
+            run.counters = load_checkpoint(
+                checkpoint,
+                policy=run.policy,
+                optimizer=run.optimizer,
+                reference=run.reference,
+                fingerprint=run.fingerprint,
+            )
+        except DamagedCheckpoint as damaged:
+            run.reporter.log("warning", f"{damaged} It is not used; the one before it is, if there is one.")
+            continue
+        run.last_checkpoint = checkpoint
         run.reporter.log("info", f"Going on from step {run.counters.step}.")
+        return
+    if found:
+        names = ", ".join(checkpoint.name for checkpoint in found)
+        raise CheckpointError(
+            f"Every checkpoint in {run.output_dir} is damaged ({names}); bring one back from a copy, "
+            "or delete them to start over."
+        )

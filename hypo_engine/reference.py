@@ -73,6 +73,11 @@ class ReferenceCache:
         self.values = torch.full((size, 2), float("nan"), dtype=torch.float32)
         self._mark = self._open()
 
+    @property
+    def key(self) -> str:
+        """What the values depend on, as a hash."""
+        return self._key
+
     def missing(self, places: Sequence[int]) -> list[int]:
         """Those of ``places`` that are not computed yet."""
         return [place for place in places if bool(self.values[place].isnan().any())]

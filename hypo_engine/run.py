@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from hypo_engine.batches import Plan, deal
-from hypo_engine.checkpoint import Counters, Fingerprint, remove_checkpoint, save_checkpoint
+from hypo_engine.checkpoint import Counters, remove_checkpoints_before, save_checkpoint
 from hypo_engine.config import TrainConfig
 from hypo_engine.data import TokenPair, decode_text
 from hypo_engine.distributed import World
 from hypo_engine.errors import Interrupted
 from hypo_engine.evaluate import Evaluation
+from hypo_engine.fingerprint import Fingerprint
 from hypo_engine.formats import Pair
 from hypo_engine.objective import Objective, ScoredResponse
 from hypo_engine.policy import Policy
@@ -48,7 +49,6 @@ class Run:
     parameters: list[nn.Parameter]
     world: World = field(default_factory=World)
     last_checkpoint: Path | None = None
-    last_metrics: dict[str, float] = field(default_factory=dict)
     _asked: float = 0.0
     _saved: float = field(default_factory=monotonic)
     _saving_seconds: float = 0.0
@@ -118,7 +118,7 @@ class Run:
         return values | ({"time/sampling": sampling_seconds} if self.objective.online else {})
 
     def report_metrics(self, values: dict[str, float]) -> None:
-        self.last_metrics |= values
+        self.counters.metrics |= values
         self.reporter.metrics(self.counters.step, values)
 
     def report_responses(self, responses: Sequence[ScoredResponse]) -> None:
@@ -179,8 +179,8 @@ class Run:
     def save(self, phase: str) -> None:
         """Write a checkpoint of the current step, unless there is one or nothing was done.
 
-        With ``save_steps`` 0 the one before it is deleted. Raises Interrupted instead when the reporter
-        wishes to abandon the run.
+        With ``save_steps`` 0 it and the one before it are kept, in case one is damaged. Raises Interrupted
+        instead when the reporter wishes to abandon the run.
         """
         before = self.last_checkpoint
         done = before is not None and before.name.endswith(f"-{self.counters.step:06d}")
@@ -194,6 +194,7 @@ class Run:
             policy=self.policy,
             tokenizer=self.tokenizer,
             optimizer=self.optimizer,
+            reference=self.reference,
             counters=self.counters,
             fingerprint=self.fingerprint,
         )
@@ -201,7 +202,7 @@ class Run:
         self.reporter.checkpoint(self.counters.step, str(self.last_checkpoint))
         if before is not None and not self.config.save_steps:
             self._leave_if_abandoned()
-            remove_checkpoint(before)
+            remove_checkpoints_before(before)
 
     def _leave_if_abandoned(self) -> None:
         if (wish := self.reporter.wish()) is Wish.ABANDON:

@@ -102,15 +102,14 @@ def train(
 
 def _train(run: Run) -> TrainResult:
     """Step after step, the reference scored ahead of them, with reports and checkpoints between."""
-    window = StepMetrics()
     while run.counters.step < run.plan.total_steps:
         if run.evaluation_is_due():
             run.evaluate()
         score_reference_ahead(run)
-        window.add(_optimizer_step(run))
+        run.counters.window.add(_optimizer_step(run))
         if run.report_is_due():
-            run.report_metrics(window.means())
-            window = StepMetrics()
+            run.report_metrics(run.counters.window.means())
+            run.counters.window = StepMetrics()
         if run.save_is_due():
             run.keep("saving")
 
@@ -173,7 +172,7 @@ def _result(run: Run) -> TrainResult:
     weights = weights_folder(checkpoint)
     return TrainResult(
         steps=run.counters.step,
-        metrics=run.last_metrics,
+        metrics=run.counters.metrics,
         checkpoint_dir=checkpoint,
         adapter_dir=weights if run.policy.adapted else None,
         model_dir=None if run.policy.adapted else weights,

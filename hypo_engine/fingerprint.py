@@ -1,0 +1,47 @@
+"""Whose a checkpoint is: what decides every bit of a run, kept by name so that a difference can be told."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_SHOWN = 60
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What decides every bit of a run.
+
+    Attributes:
+        config: The fields of TrainConfig that decide what is computed, as JSON values.
+        pairs: Number of pairs that are trained on.
+        data: SHA-256 of their token ids.
+        model: SHA-256 of the base model's configuration and weights.
+        arithmetic: Device type and dtypes that the numbers are computed in.
+    """
+
+    config: Mapping[str, Any]
+    pairs: int
+    data: str
+    model: str
+    arithmetic: str
+
+    def facts(self) -> dict[str, Any]:
+        """Every value by its name, those of the configuration first; what state.json keeps."""
+        others = asdict(self)
+        return {**others.pop("config"), **others}
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What differs between two runs' facts, as ("beta 0.1, seed 0", "beta 0.2, seed 1"); None for nothing."""
+    names = [name for name in {**theirs, **ours} if theirs.get(name, _MISSING) != ours.get(name, _MISSING)]
+    if not names:
+        return None
+    return ", ".join(_said(name, theirs) for name in names), ", ".join(_said(name, ours) for name in names)
+
+
+def _said(name: str, facts: Mapping[str, Any]) -> str:
+    if name not in facts:
+        return f"no {name}"
+    text = str(facts[name])
+    return f"{name} {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
