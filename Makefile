@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up migrate test lint types unit integration browser format docs pins clean
+.PHONY: help setup demo up migrate test lint types unit integration browser bench format docs pins clean
 
 help: ## List these verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
 browser: $(INSTALLED) ## Tests in Chromium, installed if missing
 	@bash scripts/chromium.sh $(BIN)
 	$(BIN)/python -m pytest tests/e2e
+
+bench: $(INSTALLED) ## Measure speed and memory against TRL, for hours; ARGS=--quick tries it
+	$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(INSTALLED) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

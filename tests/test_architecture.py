@@ -14,7 +14,7 @@ from hypo_engine.config import TrainConfig
 from scripts import reference_pages
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("app", "hypo_engine", "migrations", "worker")
+OURS = ("app", "benchmarks", "hypo_engine", "migrations", "worker")
 LONGEST_FILE = 400
 
 PURE_ENGINE = (
@@ -36,6 +36,7 @@ PURE_ENGINE = (
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "trl"}
 
 ALLOWED = {
+    "benchmarks": ("benchmarks", "hypo_engine"),
     "hypo_engine": ("hypo_engine",),
     "migrations": ("app.store", "migrations"),
     "app/store": (

@@ -1,0 +1,172 @@
+"""The least a step can take: what cannot be left out, at the rates measured on the machine. No torch here.
+
+Counted are the tokens that are really needed: each prompt once, each completion once, the head on
+completion tokens. A multiply and an add are two operations. Left out, and so in the bound's favour: the
+optimiser, norms and activations, the merging of an adapter. Counted though a clever engine could save it,
+about one per cent: what the last layer does for prompt tokens, and the first layer's input gradient.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.jobs import Job
+
+PHASES = ("trunk", "branches", "head", "reference", "decode", "backward", "optimiser")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes of a Llama-like model.
+
+    Attributes:
+        linears: (outputs, inputs) of a layer's linear maps.
+        attention_width: Heads times their size.
+        cache_width: Numbers that a token leaves in the cache of one layer, keys and values together.
+    """
+
+    layers: int
+    linears: tuple[tuple[int, int], ...]
+    attention_width: int
+    cache_width: int
+    hidden: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Sizes":
+        """Sizes from a model's config.json.
+
+        Raises:
+            ValueError: the model is not Llama-like, so its operations are not known here.
+        """
+        if config.get("model_type") not in ("llama", "mistral", "qwen2"):
+            raise ValueError(
+                f"The bound is counted for Llama-like models, not for {config.get('model_type')!r}; "
+                "give the folder of a llama, mistral or qwen2 model with --model."
+            )
+        hidden, inner, heads = (
+            config["hidden_size"],
+            config["intermediate_size"],
+            config["num_attention_heads"],
+        )
+        size = config.get("head_dim") or hidden // heads
+        queries, keys = heads * size, config.get("num_key_value_heads", heads) * size
+        linears = (
+            (queries, hidden),
+            (keys, hidden),
+            (keys, hidden),
+            (hidden, queries),
+            (inner, hidden),
+            (inner, hidden),
+            (hidden, inner),
+        )
+        return cls(config["num_hidden_layers"], linears, queries, 2 * keys, hidden, config["vocab_size"])
+
+    @property
+    def body(self) -> int:
+        """Parameters that a token is multiplied with in the body."""
+        return self.layers * sum(out * into for out, into in self.linears)
+
+    @property
+    def head(self) -> int:
+        return self.hidden * self.vocabulary
+
+    def adapter(self, rank: int) -> int:
+        """Parameters of a LoRA adapter on every linear map of the body."""
+        return self.layers * sum(rank * (out + into) for out, into in self.linears)
+
+    def attention(self, keys: float) -> float:
+        """Operations of attention, forward, where queries see ``keys`` keys altogether."""
+        return 4.0 * self.layers * self.attention_width * keys
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a phase cannot do without: operations, and bytes to read."""
+
+    operations: float
+    bytes: float = 0.0
+
+    def seconds(self, rates: "Rates") -> float:
+        """The least time: arithmetic and memory work side by side."""
+        return max(self.operations / rates.operations, self.bytes / rates.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the machine does a second: operations in the model's matrix products, bytes read in a row."""
+
+    operations: float
+    bytes: float
+
+
+def step_work(sizes: Sizes, job: Job, *, rank: int, bytes_per_number: int = 4) -> dict[str, Work]:
+    """The work of one step, phase by phase; the reference of the stored pairs is cached.
+
+    Args:
+        rank: LoRA's rank; counts when ``job.tuning`` is ``lora``.
+        bytes_per_number: Of weights and cache in decoding.
+    """
+    pairs, prompt, length, samples = job.pairs, job.prompt, job.completion, job.samples
+    trunk_tokens, branch_tokens = pairs * prompt, pairs * (2 + samples) * length
+    trunk_attention = sizes.attention(pairs * _causal(prompt))
+    completion_attention = sizes.attention(prompt * length + _causal(length))
+    branch_attention = pairs * (2 + samples) * completion_attention
+    head = 2.0 * sizes.head
+    forward = 2.0 * sizes.body
+    full = job.tuning == "full"
+    adapter = 0.0 if full else 4.0 * sizes.adapter(rank)  # its gradients, the update itself merged
+    backward = (
+        (trunk_tokens + branch_tokens) * ((2 if full else 1) * forward + adapter)
+        + 2 * trunk_attention
+        + 2 * branch_attention
+    )
+    work = {
+        "trunk": Work(forward * trunk_tokens + trunk_attention),
+        "branches": Work(forward * branch_tokens + branch_attention),
+        "head": Work(head * branch_tokens * (3 if full else 2)),
+        "backward": Work(backward),
+    }
+    if samples:
+        sampled = pairs * samples * length
+        work["reference"] = Work(
+            forward * (trunk_tokens + sampled)
+            + trunk_attention
+            + pairs * samples * completion_attention
+            + head * sampled
+        )
+        work["decode"] = decode_work(
+            sizes,
+            prompts=pairs,
+            samples=samples,
+            prompt=prompt,
+            length=length,
+            bytes_per_number=bytes_per_number,
+        )
+    return work
+
+
+def decode_work(
+    sizes: Sizes, *, prompts: int, samples: int, prompt: int, length: int, bytes_per_number: int = 4
+) -> Work:
+    """The work of decoding after the prompt: all weights once a position, each prompt's cache once for all
+    its samples. The first token comes of the prompt's own pass.
+    """
+    rows, positions = prompts * samples, length - 1
+    weights = float(sizes.body + sizes.head)
+    cached_tokens = positions * prompts * prompt + rows * _causal(positions)
+    seen_by_queries = rows * (positions * prompt + _causal(positions))
+    return Work(
+        operations=2.0 * weights * rows * positions + sizes.attention(seen_by_queries),
+        bytes=bytes_per_number * (weights * positions + sizes.layers * sizes.cache_width * cached_tokens),
+    )
+
+
+def bound_seconds(work: Mapping[str, Work], rates: Rates) -> float:
+    """The least time of a whole step."""
+    return sum(part.seconds(rates) for part in work.values())
+
+
+def _causal(length: int) -> float:
+    """Keys seen by a causal sequence's queries, altogether."""
+    return length * (length + 1) / 2

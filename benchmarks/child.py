@@ -1,0 +1,60 @@
+"""The child process: reads a job from its folder, measures, writes the result beside it."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs import Job
+
+MEASURES = {
+    "device": "benchmarks.rates:device",
+    "rates": "benchmarks.rates:rates",
+    "ours": "benchmarks.ours:steps",
+    "trl": "benchmarks.trl_steps:as_it_comes",
+    "trl_tuned": "benchmarks.trl_steps:tuned",
+    "composed": "benchmarks.trl_steps:composed",
+    "logps": "benchmarks.ours:logps",
+    "trl_logps": "benchmarks.trl_steps:logps",
+    "decode": "benchmarks.decode:decode",
+    "draws": "benchmarks.draws:draws",
+    "estimate": "benchmarks.estimate:estimate",
+    "random_llama": "benchmarks.llamas:write",
+}
+"""Measurements by name; each is a function Job -> values that JSON can hold."""
+
+
+def main(folder: Path) -> None:
+    """Do the job in ``folder``."""
+    _offer_ourselves()
+    job = Job(**json.loads((folder / "job.json").read_text(encoding="utf-8")))
+    module, _, name = MEASURES[job.measure].partition(":")
+    import torch
+
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    measure: Callable[[Job], dict[str, Any]] = getattr(importlib.import_module(module), name)
+    try:
+        result = measure(job)
+    except (MemoryError, torch.OutOfMemoryError):
+        result = {"out_of_memory": True}
+    except RuntimeError as error:  # what torch raises when the CPU's memory is full
+        if "allocate memory" not in str(error):
+            raise
+        result = {"out_of_memory": True}
+    temporary = folder / "result.tmp"
+    temporary.write_text(json.dumps(result), encoding="utf-8")
+    temporary.rename(folder / "result.json")
+
+
+def _offer_ourselves() -> None:
+    """When memory runs out the kernel should end this process, not another."""
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("1000", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,20 @@
+"""What the engine foretells of a step's memory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs import Job
+from benchmarks.ours import configuration
+from hypo_engine.estimate import PairLength, estimate_memory
+from hypo_engine.model_shape import read_shape
+from hypo_engine.models import default_device
+
+
+def estimate(job: Job) -> dict[str, Any]:
+    """``peak``: the bytes that the engine says a job's step needs; ``parts``: what they are for."""
+    shape = read_shape(json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8")))
+    lengths = [PairLength(job.prompt, job.completion, job.completion)] * job.pairs
+    on_gpu = default_device().type == "cuda"
+    found = estimate_memory(shape, configuration(job), lengths, gpu=on_gpu)
+    return {"peak": found.total, "parts": found.parts()}

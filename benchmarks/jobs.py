@@ -1,0 +1,104 @@
+"""What is measured: shapes, the token ids of a step, and the job a child process is given. No torch here."""
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Tuning = Literal["lora", "full"]
+
+CONTENDERS = {
+    "ours": "ours",
+    "trl": "TRL as it comes",
+    "trl_tuned": "TRL tuned",
+    "composed": "composed on TRL",
+}
+"""Who runs a step, and how the tables call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Lengths of a step's sequences: every prompt has ``prompt`` tokens, every completion ``completion``."""
+
+    name: str
+    prompt: int
+    completion: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} (P {self.prompt}, C {self.completion})"
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("tldr", 340, 33),
+        Shape("chat", 90, 121),
+        Shape("long", 900, 250),
+        Shape("short", 64, 16),
+    )
+}
+"""``short`` is there to try the harness, not to be reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One measurement in a child process.
+
+    Attributes:
+        measure: A name in :data:`benchmarks.child.MEASURES`.
+        model: Folder of the base model.
+        pairs: Pairs a step (B).
+        samples: Responses a prompt (k); 0 is DPO.
+        steps: Timed steps, after one that is not timed.
+        threads: Threads of torch; 0 leaves torch's own choice.
+        settings: What only some measurements need.
+    """
+
+    measure: str
+    model: str
+    tuning: Tuning = "lora"
+    prompt: int = 64
+    completion: int = 16
+    pairs: int = 4
+    samples: int = 0
+    steps: int = 1
+    threads: int = 0
+    settings: dict[str, Any] | None = None
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        return self.settings or {}
+
+    @property
+    def method(self) -> str:
+        return f"HyPO k={self.samples}" if self.samples else "DPO"
+
+    @property
+    def tokens(self) -> int:
+        """Distinct tokens of one step: prompts, both answers, and what is sampled."""
+        return self.pairs * (self.prompt + (2 + self.samples) * self.completion)
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Token ids of a pair."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+
+def pairs_of(job: Job, *, steps: int, vocabulary: int) -> list[Ids]:
+    """The pairs of ``steps`` steps: the same for every contender, random, without the first, special ids."""
+    source = random.Random(f"{job.prompt} {job.completion} {job.pairs}")
+    first = min(100, vocabulary // 4)
+
+    def ids(count: int) -> list[int]:
+        return [source.randrange(first, vocabulary) for _ in range(count)]
+
+    return [Ids(ids(job.prompt), ids(job.completion), ids(job.completion)) for _ in range(steps * job.pairs)]
+
+
+def learning_rate(tuning: Tuning) -> float:
+    """One rate for every contender; what it is does not change a step's time."""
+    return 1e-4 if tuning == "lora" else 3e-6

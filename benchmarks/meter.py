@@ -1,0 +1,64 @@
+"""What a child reads off itself: seconds of each step, and memory."""
+
+import resource
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+
+def now() -> float:
+    """Seconds; a GPU is waited for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def resident_bytes() -> int:
+    """Memory this process holds now: on a GPU what is allocated there."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return _peak_resident()
+    return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+def peak_bytes() -> int:
+    """The most this process ever held."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak_resident()
+
+
+def _peak_resident() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Meter:
+    """Times steps; the first is a warm-up and is left out."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._started = 0.0
+        self._loaded: int | None = None
+
+    def loaded(self) -> None:
+        """Everything is in memory and nothing has run; the first call counts."""
+        if self._loaded is None:
+            self._loaded = resident_bytes()
+
+    def start(self) -> None:
+        self._started = now()
+
+    def stop(self) -> None:
+        self._times.append(now() - self._started)
+
+    def result(self, **more: Any) -> dict[str, Any]:
+        """What every contender reports.
+
+        Returns:
+            ``seconds`` of each timed step; ``peak`` and ``loaded`` bytes, the latter before the first step.
+        """
+        return {"seconds": self._times[1:], "peak": peak_bytes(), "loaded": self._loaded, **more}

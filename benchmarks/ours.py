@@ -1,0 +1,119 @@
+"""Our engine's step, as train.py runs it: the objective, backward, clipping, AdamW."""
+
+from typing import Any
+
+import torch
+
+from benchmarks.jobs import Ids, Job, learning_rate, pairs_of
+from benchmarks.meter import Meter, now
+from hypo_engine.config import Method, TrainConfig
+from hypo_engine.data import TokenPair
+from hypo_engine.models import default_device
+from hypo_engine.objective import make_objective
+from hypo_engine.phases import measured, phase
+from hypo_engine.policy import Policy, clip_gradients, load_policy, make_optimizer
+from hypo_engine.reference import ReferenceCache, fill_reference
+
+LORA_RANK, LORA_ALPHA, BETA, CLIP = 16, 32, 0.1, 1.0
+
+
+def configuration(job: Job) -> TrainConfig:
+    """The run that a job is a step of; it evaluates nothing."""
+    return TrainConfig(
+        model_name_or_path=job.model,
+        method=Method.HYPO if job.samples else Method.DPO,
+        beta=BETA,
+        learning_rate=learning_rate(job.tuning),
+        per_device_train_batch_size=job.pairs,
+        lora_r=LORA_RANK if job.tuning == "lora" else 0,
+        lora_alpha=LORA_ALPHA,
+        num_generations=max(1, job.samples),
+        max_prompt_length=job.prompt,
+        max_completion_length=job.completion,
+        max_grad_norm=CLIP,
+        eval_pairs=0,
+        eval_prompts=0,
+        probe_prompts=0,
+    )
+
+
+def load(job: Job) -> Policy:
+    """The policy, its adapter as after some training."""
+    policy = load_policy(configuration(job), job.model, pad_id=0, device=default_device())
+    train_adapter_a_little(policy.model)
+    return policy
+
+
+@torch.no_grad()
+def train_adapter_a_little(model: Any) -> None:
+    """Set a LoRA adapter to small random numbers, the same for all contenders; a fresh one has no effect."""
+    source = torch.Generator().manual_seed(0)
+    for name, weight in sorted(model.named_parameters()):
+        if "lora_" in name:
+            weight.copy_(0.01 * torch.randn(weight.shape, generator=source))
+
+
+def vocabulary(model: Any) -> int:
+    """Token ids that a model knows."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def steps(job: Job) -> dict[str, Any]:
+    """Time optimiser steps, and their phases; the reference is scored first and told apart."""
+    policy = load(job)
+    config = configuration(job)
+    objective = make_objective(config, max_new_tokens=job.completion, stop_ids=frozenset())
+    optimizer = make_optimizer(policy.parameters(), learning_rate=config.learning_rate, weight_decay=0.0)
+    pairs = _token_pairs(pairs_of(job, steps=job.steps + 1, vocabulary=vocabulary(policy.model)))
+    places = range(len(pairs))
+    batches = [list(places[start : start + job.pairs]) for start in places[:: job.pairs]]
+
+    meter = Meter()
+    meter.loaded()
+    cache = ReferenceCache(None, "benchmark", len(pairs))
+    started = now()
+    fill_reference(cache, policy, pairs, batches, between=lambda _done, _all: None)
+    reference_seconds = (now() - started) / len(batches)
+
+    phases: list[dict[str, float]] = []
+    for step, batch in enumerate(batches):
+        with measured() as found:
+            meter.start()
+            result = objective(
+                policy,
+                [pairs[place] for place in batch],
+                step=step,
+                reference=cache,
+                places=batch,
+                watch=lambda: None,
+            )
+            with phase("backward"):
+                result.loss.backward()  # type: ignore[no-untyped-call]
+            with phase("optimiser"):
+                clip_gradients(policy.parameters(), config.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            meter.stop()
+        phases.append(dict(found.seconds))
+        _check_lengths([len(r.response.ids) for r in result.responses], job)
+    return meter.result(reference_seconds=reference_seconds, phases=phases[1:])
+
+
+def logps(job: Job) -> dict[str, Any]:
+    """Log-probabilities of the first step's answers: chosen, then rejected, a list of tokens each."""
+    policy = load(job)
+    pairs = pairs_of(job, steps=1, vocabulary=vocabulary(policy.model))
+    rows = [*range(len(pairs)), *range(len(pairs))]
+    completions = [*(p.chosen for p in pairs), *(p.rejected for p in pairs)]
+    with torch.no_grad():
+        return {"logps": policy.encode([p.prompt for p in pairs]).score(rows, completions).values.tolist()}
+
+
+def _token_pairs(pairs: list[Ids]) -> list[TokenPair]:
+    return [TokenPair(index, p.prompt, p.chosen, p.rejected) for index, p in enumerate(pairs)]
+
+
+def _check_lengths(lengths: list[int], job: Job) -> None:
+    wanted = [job.completion] * (job.pairs * job.samples)
+    if lengths != wanted:
+        raise RuntimeError(f"Samples have {lengths} tokens where {wanted} were asked for: times would lie.")

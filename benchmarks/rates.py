@@ -1,0 +1,70 @@
+"""What the machine does at best: matrix products of the model's own shapes, and reading memory in a row."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.bound import Sizes
+from benchmarks.jobs import Job
+from benchmarks.meter import now
+from hypo_engine.models import default_device
+
+_REPEATS = 7
+_MOST_TOKENS = 2048
+_HEAD_TOKENS = 256
+
+
+def device(_job: Job) -> dict[str, Any]:
+    """Where measurements run: the accelerator if there is one."""
+    if torch.cuda.is_available():
+        return {"type": "cuda", "name": torch.cuda.get_device_name()}
+    return {"type": "cpu", "name": torch.backends.cpu.get_cpu_capability()}
+
+
+def rates(job: Job) -> dict[str, Any]:
+    """Operations a second over the products of a step's forward and backward pass, bytes a second of reading.
+
+    ``job.setting["megabytes"]`` is the size of the tensor that is read.
+    """
+    config = json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8"))
+    sizes = Sizes.of(config)
+    where = default_device()
+    dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+    tokens = min(_MOST_TOKENS, job.tokens)
+    operations = seconds = 0.0
+    products = [(shape, count * sizes.layers, tokens) for shape, count in Counter(sizes.linears).items()]
+    products.append(((sizes.vocabulary, sizes.hidden), 1, min(tokens, _HEAD_TOKENS)))
+    for (out, into), count, rows in products:
+        weight = torch.randn(out, into, device=where, dtype=dtype)
+        inputs = torch.randn(rows, into, device=where, dtype=dtype)
+        gradients = torch.randn(rows, out, device=where, dtype=dtype)
+        forward, backward = _products(weight, inputs, gradients)
+        operations += count * 4.0 * rows * out * into
+        seconds += count * (_median_seconds(forward) + _median_seconds(backward))
+    numbers = job.setting["megabytes"] * 2**20 // dtype.itemsize
+    block = torch.ones(numbers, device=where, dtype=dtype)
+    return {
+        "operations": operations / seconds,
+        "bytes": numbers * dtype.itemsize / _median_seconds(block.sum),
+    }
+
+
+def _products(
+    weight: torch.Tensor, inputs: torch.Tensor, gradients: torch.Tensor
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    return lambda: inputs @ weight.T, lambda: gradients @ weight
+
+
+def _median_seconds(call: Callable[[], object]) -> float:
+    call()
+    times = []
+    for _ in range(_REPEATS):
+        started = now()
+        call()
+        times.append(now() - started)
+    return median(times)

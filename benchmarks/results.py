@@ -1,0 +1,101 @@
+"""What was measured, in the form that is kept as JSON, and how it is summed up."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.jobs import Job
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Results:
+    """Everything of one run of the benchmark; each list holds records with the job they come from.
+
+    Attributes:
+        machine: Text by name: cores, instruction sets, versions.
+        models: What config.json says of each model, by the name that records have.
+        rates: The machine's rates, a record a measurement.
+        steps: A record a contender and configuration, its ``runs`` in the order of the rounds.
+    """
+
+    command: str
+    machine: dict[str, str]
+    quick: bool = False
+    models: dict[str, Record] = field(default_factory=dict)
+    agreement: list[Record] = field(default_factory=list)
+    rates: list[Record] = field(default_factory=list)
+    steps: list[Record] = field(default_factory=list)
+    decode: list[Record] = field(default_factory=list)
+    draws: list[Record] = field(default_factory=list)
+    growth: list[Record] = field(default_factory=list)
+    memory: list[Record] = field(default_factory=list)
+
+    @property
+    def on_gpu(self) -> bool:
+        return "accelerator" in self.machine
+
+    def save(self, path: Path | None) -> None:
+        """Write everything so far, in one move."""
+        if path is None:
+            return
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Results":
+        """Read what :meth:`save` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def job_of(record: Record) -> Job:
+    """The job of a record; its model is the name in :attr:`Results.models`."""
+    return Job(**record["job"])
+
+
+def record_of(job: Job, name: str, **values: Any) -> Record:
+    """A record that names its model and tells no path."""
+    kept = asdict(job) | {"model": name, "settings": None}
+    return {"job": kept, **values}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A contender's runs in one configuration.
+
+    Attributes:
+        seconds: Median over rounds of the median over a run's steps.
+        low: The fastest step; ``high`` the slowest.
+        peak: Bytes, median over rounds; ``loaded`` before the first step.
+        reference: Seconds a step's pairs take once, before training.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    peak: float
+    loaded: float
+    reference: float
+    phases: dict[str, float]
+
+
+def summarise(runs: list[Record]) -> Summary | None:
+    """Sum up runs; None when one of them ran out of memory."""
+    if any("out_of_memory" in run for run in runs):
+        return None
+    steps = [seconds for run in runs for seconds in run["seconds"]]
+    phases = [step for run in runs for step in run.get("phases", [])]
+    names = {name for step in phases for name in step}
+    return Summary(
+        seconds=median(median(run["seconds"]) for run in runs),
+        low=min(steps),
+        high=max(steps),
+        peak=median(run["peak"] for run in runs),
+        loaded=median(run["loaded"] for run in runs),
+        reference=median(run["reference_seconds"] for run in runs),
+        phases={name: median(step.get(name, 0.0) for step in phases) for name in names},
+    )

@@ -1,0 +1,219 @@
+"""The sections of the benchmark: which jobs run, in which order, and what is kept of them."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.children import run_job
+from benchmarks.jobs import CONTENDERS, SHAPES, Job, Shape, Tuning
+from benchmarks.options import Options
+from benchmarks.results import Record, Results, record_of
+
+TOLERANCE = 1e-4
+TOLERANCE_BF16 = 0.05
+"""Largest difference of a token's log-probability, in nats; in bfloat16 of their mean."""
+
+Progress = Callable[[str], None]
+
+
+class Disagreement(RuntimeError):
+    """Contenders do not compute the same thing, so their times cannot be compared."""
+
+
+class Bench:
+    """Runs sections and fills in the results."""
+
+    def __init__(self, options: Options, results: Results, model: Path, name: str) -> None:
+        self._options, self._results, self._model, self._name = options, results, model, name
+        self._started = time.monotonic()
+
+    def run(self, sections: Sequence[str]) -> None:
+        """Run sections by name, saving after each child."""
+        for section in sections:
+            getattr(self, section)()
+
+    def steps(self) -> None:
+        """Optimiser steps: contenders in turn, round after round."""
+        options = self._options
+        configurations = list(product(options.shapes, options.tunings, options.samples))
+        for shape, tuning in product(options.shapes, options.tunings):
+            self._check_agreement(shape, tuning)
+        plan = [
+            (number, shape, tuning, samples, contender)
+            for number in range(options.rounds)
+            for shape, tuning, samples in configurations
+            if number < options.rounds_of(shape, tuning)
+            for contender in in_turn(contenders(samples), number)
+        ]
+        measured: set[tuple[int, str]] = set()
+        for place, (number, shape, tuning, samples, contender) in enumerate(plan, start=1):
+            if (number, shape.name) not in measured:
+                measured.add((number, shape.name))
+                self._measure_rates(shape)
+            job = self._job(contender, shape, tuning=tuning, samples=samples, steps=options.steps)
+            what = f"{shape.name}, {tuning}, {job.method}, {CONTENDERS[contender]}"
+            run = self._measure(job, f"[{place}/{len(plan)}] round {number + 1}: {what}")
+            self._record(self._results.steps, job)["runs"].append(run)
+            self._results.save(options.json)
+
+    def decode(self) -> None:
+        """Decoding of 4, 8 and 16 rows, and whether draws follow the distribution."""
+        shape = Shape("decode", 90, 16 if self._options.quick else 64)
+        # on a GPU the plain model of full fine-tuning is in float32: no fair match
+        tunings: tuple[Tuning, ...] = ("lora",) if self._results.on_gpu else ("lora", "full")
+        for rows, tuning in product((4,) if self._options.quick else (4, 8, 16), tunings):
+            job = replace(
+                self._job("decode", shape, tuning=tuning, samples=2, steps=max(2, self._options.rounds)),
+                pairs=rows // 2,
+            )
+            found = self._measure(job, f"decoding {rows} rows, {tuning}")
+            self._results.decode.append(record_of(job, self._name, **found))
+            self._results.save(self._options.json)
+        draws = {"draws": 1024 if self._options.quick else 8192}
+        job = replace(self._job("draws", Shape("draws", 16, 1), samples=1), pairs=1, settings=draws)
+        self._results.draws.append(
+            record_of(job, self._name, **self._measure(job, f"{draws['draws']} draws of one token"))
+        )
+        self._results.save(self._options.json)
+
+    def growth(self) -> None:
+        """Our step's time and memory as one length after the other grows."""
+        jobs = growth_jobs(self._job("ours", Shape("growth", 256, 64)))
+        for varied, job in jobs[:: 6 if self._options.quick else 1]:
+            run = self._measure(job, f"growth: {varied} at P {job.prompt}, C {job.completion}, B {job.pairs}")
+            self._results.growth.append(record_of(job, self._name, varied=varied, runs=[run]))
+            self._results.save(self._options.json)
+
+    def memory(self) -> None:
+        """The estimate of peak memory against the measured peak."""
+        jobs = memory_jobs(self._job("ours", Shape("memory", 256, 64)))
+        for job in jobs[:2] if self._options.quick else jobs:
+            what = f"memory: P {job.prompt}, C {job.completion}, B {job.pairs}, {job.tuning}, {job.method}"
+            run = self._measure(job, what)
+            estimate = self._measure(replace(job, measure="estimate"), "its estimate")
+            self._results.memory.append(record_of(job, self._name, runs=[run], estimate=estimate))
+            self._results.save(self._options.json)
+
+    def _check_agreement(self, shape: Shape, tuning: Tuning) -> None:
+        what = f"{shape.name}, {tuning}: log-probabilities of the first batch"
+        ours, theirs = (
+            self._measure(self._job(measure, shape, tuning=tuning), f"{what}, {who}")
+            for measure, who in (("logps", "ours"), ("trl_logps", "TRL"))
+        )
+        record = record_of(self._job("logps", shape, tuning=tuning), self._name)
+        self._results.agreement.append(record)
+        if "out_of_memory" in ours or "out_of_memory" in theirs:
+            record["difference"] = None
+            return
+        record["difference"] = check_agreement(
+            ours["logps"], theirs["logps"], what=what, bf16=self._results.on_gpu
+        )
+
+    def _measure_rates(self, shape: Shape) -> None:
+        job = replace(self._job("rates", shape), settings={"megabytes": 64 if self._options.quick else 1024})
+        found = self._measure(job, "the machine's rates")
+        self._results.rates.append(record_of(job, self._name, **found))
+
+    def _job(self, measure: str, shape: Shape, **more: Any) -> Job:
+        return Job(
+            measure=measure,
+            model=str(self._model),
+            prompt=shape.prompt,
+            completion=shape.completion,
+            threads=self._options.threads,
+            **more,
+        )
+
+    def _record(self, records: list[Record], job: Job) -> Record:
+        fresh = record_of(job, self._name, runs=[])
+        for record in records:
+            if record["job"] == fresh["job"]:
+                return record
+        records.append(fresh)
+        return fresh
+
+    def _measure(self, job: Job, what: str) -> Record:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        print(f"{minutes:3d}:{seconds:02d}  {what}", file=sys.stderr, end="", flush=True)
+        found = run_job(job)
+        print(_told(found), file=sys.stderr, flush=True)
+        return found
+
+
+def contenders(samples: int) -> tuple[str, ...]:
+    """Who can run a step with so many samples."""
+    return ("ours", "composed") if samples else ("ours", "trl", "trl_tuned")
+
+
+def in_turn(names: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """Another one begins in each round."""
+    first = number % len(names)
+    return names[first:] + names[:first]
+
+
+def check_agreement(ours: list[list[float]], theirs: list[list[float]], *, what: str, bf16: bool) -> float:
+    """Compare log-probabilities token by token.
+
+    Returns:
+        The largest difference, in nats; in bfloat16 the mean one.
+
+    Raises:
+        Disagreement: it is above the tolerance, or the shapes differ.
+    """
+    if [len(row) for row in ours] != [len(row) for row in theirs]:
+        raise Disagreement(f"{what} have other lengths in ours and in TRL; nothing was timed.")
+    gaps = [
+        abs(a - b) for row, other in zip(ours, theirs, strict=True) for a, b in zip(row, other, strict=True)
+    ]
+    difference = sum(gaps) / len(gaps) if bf16 else max(gaps)
+    tolerance = TOLERANCE_BF16 if bf16 else TOLERANCE
+    if not difference <= tolerance:
+        raise Disagreement(
+            f"{what} differ by {difference:.2g} nats a token between ours and TRL, "
+            f"more than {tolerance:g}; times of unlike work are not compared, so nothing was timed."
+        )
+    return difference
+
+
+def growth_jobs(base: Job) -> list[tuple[str, Job]]:
+    """Jobs in which one size grows and the others stay, with the name of the size."""
+    varied: list[tuple[str, Job]] = [
+        ("P", replace(base, prompt=size)) for size in (64, 128, 256, 512, 1024, 2048)
+    ]
+    varied += [("C", replace(base, completion=size)) for size in (32, 64, 128, 256)]
+    varied += [("B", replace(base, pairs=size)) for size in (1, 2, 4, 8)]
+    varied += [("k", replace(base, samples=size)) for size in (1, 2, 4, 8)]
+    return varied
+
+
+def memory_jobs(base: Job) -> list[Job]:
+    """Ten configurations, of every kind of step."""
+    tldr, chat, long = (
+        replace(base, prompt=SHAPES[name].prompt, completion=SHAPES[name].completion)
+        for name in ("tldr", "chat", "long")
+    )
+    return [
+        replace(base, pairs=8),
+        replace(base, pairs=2, prompt=512, tuning="full"),
+        tldr,
+        replace(tldr, samples=2),
+        replace(tldr, tuning="full"),
+        chat,
+        replace(chat, samples=2),
+        replace(chat, samples=1, tuning="full"),
+        replace(long, pairs=2),
+        replace(long, pairs=2, samples=1),
+    ]
+
+
+def _told(found: Record) -> str:
+    if "out_of_memory" in found:
+        return ": out of memory"
+    if "peak" in found:
+        times = ", ".join(f"{seconds:.2f}" for seconds in found["seconds"])
+        return f": {times} s, {found['peak'] / 1e9:.2f} GB"
+    return ": done"

@@ -1,0 +1,271 @@
+"""The results as Markdown: a text for each section."""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+
+from benchmarks.bound import PHASES, Rates, Sizes, bound_seconds, decode_work, step_work
+from benchmarks.decision import chi_square_fits, means_agree
+from benchmarks.jobs import CONTENDERS, SHAPES, Job
+from benchmarks.machine import peak_operations
+from benchmarks.results import Record, Results, Summary, job_of, summarise
+
+LORA_RANK = 16
+_GIGA = 1e9
+_NOTHING = "–"
+
+
+def section_text(results: Results, section: str) -> str:
+    """One section's tables, under the command and the machine; empty where nothing was measured."""
+    makers: dict[str, Callable[[Results], str]] = {
+        "steps": _steps,
+        "decode": _decode,
+        "growth": _growth,
+        "memory": _memory,
+    }
+    body = makers[section](results) if getattr(results, section) else ""
+    if not body:
+        return ""
+    where = ", ".join(f"{name} {value}" for name, value in results.machine.items())
+    warning = (
+        "Lengths were short: these numbers try the harness and say nothing.\n\n" if results.quick else ""
+    )
+    return f"`{results.command}` on: {where}.\n\n{warning}{body}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; numbers are told from names by their column: all but the first are right-aligned."""
+    lines = [head, ["---", *(["--:"] * (len(head) - 1))], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def median_rates(results: Results, model: str) -> Rates:
+    """The machine's rates with a model's shapes: medians of all that were measured."""
+    found = [record for record in results.rates if job_of(record).model == model]
+    return Rates(median(r["operations"] for r in found), median(r["bytes"] for r in found))
+
+
+def _configuration(job: Job) -> str:
+    shape = next(
+        (s.name for s in SHAPES.values() if (s.prompt, s.completion) == (job.prompt, job.completion)),
+        f"P {job.prompt} C {job.completion}",
+    )
+    return f"{job.model}, {shape}, {job.tuning}, {job.method}"
+
+
+def _groups(results: Results) -> dict[str, dict[str, Record]]:
+    """Records of steps by configuration and contender, in the order they were measured."""
+    groups: dict[str, dict[str, Record]] = {}
+    for record in results.steps:
+        job = job_of(record)
+        groups.setdefault(_configuration(job), {})[job.measure] = record
+    return groups
+
+
+def _steps(results: Results) -> str:
+    groups = _groups(results)
+    gaps = [record["difference"] for record in results.agreement]
+    known = [gap for gap in gaps if gap is not None]
+    agreement = (
+        f"Before anything was timed, log-probabilities of the first batch agreed between ours and TRL within "
+        f"{max(known):.1e} nats a token"
+        if known
+        else "Log-probabilities could not be compared for want of memory"
+    )
+    if known and len(known) < len(gaps):
+        agreement += f" ({len(gaps) - len(known)} of {len(gaps)} not compared: out of memory)"
+    parts = [
+        agreement + ".\n",
+        table(
+            (
+                "step",
+                "who",
+                "s a step",
+                "fastest..slowest",
+                "tokens/s",
+                "peak GB",
+                "above loading",
+                "reference",
+            ),
+            (_step_row(name, record) for name, group in groups.items() for record in group.values()),
+        ),
+        "`reference` is what scoring the reference takes once, in seconds a step.\n",
+        table(("step", "against", "times faster", "peak memory, of theirs"), _ratio_rows(groups)),
+        *(_bound(results, model) for model in results.models),
+    ]
+    return "\n".join(parts)
+
+
+def _step_row(name: str, record: Record) -> list[str]:
+    job, summary = job_of(record), summarise(record["runs"])
+    if summary is None:
+        return [name, CONTENDERS[job.measure], "out of memory", *([_NOTHING] * 5)]
+    return [
+        name,
+        CONTENDERS[job.measure],
+        f"{summary.seconds:.2f}",
+        f"{summary.low:.2f}..{summary.high:.2f}",
+        f"{job.tokens / summary.seconds:.0f}",
+        f"{summary.peak / _GIGA:.2f}",
+        f"{(summary.peak - summary.loaded) / _GIGA:.2f}",
+        f"{summary.reference:.2f}" if summary.reference else _NOTHING,
+    ]
+
+
+def _ratio_rows(groups: dict[str, dict[str, Record]]) -> Iterable[list[str]]:
+    for name, group in groups.items():
+        ours = summarise(group["ours"]["runs"]) if "ours" in group else None
+        for who, record in group.items():
+            theirs = summarise(record["runs"])
+            if who == "ours" or ours is None:
+                continue
+            if theirs is None:
+                yield [name, CONTENDERS[who], "they: out of memory", _NOTHING]
+                continue
+            speed, memory = theirs.seconds / ours.seconds, ours.peak / theirs.peak
+            yield [name, CONTENDERS[who], f"{speed:.2f}", f"{memory:.2f}"]
+
+
+def _bound(results: Results, model: str) -> str:
+    """Our steps against the least they could take, with a column a phase: measured / bound."""
+    if not any(job_of(record).model == model for record in results.rates):
+        return ""
+    rates, sizes = median_rates(results, model), Sizes.of(results.models[model])
+    peak = peak_operations(results.machine["accelerator"]) if results.on_gpu else None
+    rows = []
+    for name, group in _groups(results).items():
+        summary = summarise(group["ours"]["runs"]) if "ours" in group else None
+        if summary is not None and job_of(group["ours"]).model == model:
+            rows.append(_bound_row(name, job_of(group["ours"]), summary, sizes, rates, peak, results.on_gpu))
+    head = ["step", "s a step", "bound", "ratio", *PHASES]
+    lead = (
+        f"The bound for {model}: operations at {rates.operations / _GIGA:.0f} GFLOP/s "
+        f"({_range(results, 'operations')}) in the model's own matrix products, decoding's bytes at "
+        f"{rates.bytes / _GIGA:.1f} GB/s ({_range(results, 'bytes')}), both measured between the steps. "
+        "Phases in seconds, measured / bound.\n\n"
+    )
+    return lead + table([*head, "MFU"] if results.on_gpu else head, rows)
+
+
+def _bound_row(
+    name: str, job: Job, summary: Summary, sizes: Sizes, rates: Rates, peak: float | None, on_gpu: bool
+) -> list[str]:
+    work = step_work(sizes, job, rank=LORA_RANK, bytes_per_number=2 if on_gpu else 4)
+    bound = bound_seconds(work, rates)
+    row = [name, f"{summary.seconds:.2f}", f"{bound:.2f}", f"{summary.seconds / bound:.2f}"]
+    for phase in PHASES:
+        measured = summary.phases.get(phase)
+        least = f" / {work[phase].seconds(rates):.2f}" if phase in work else ""
+        row.append(f"{measured:.2f}{least}" if measured is not None else f"{_NOTHING}{least}")
+    if on_gpu:
+        operations = sum(part.operations for part in work.values())
+        row.append(f"{operations / summary.seconds / peak:.0%}" if peak else "GPU not listed")
+    return row
+
+
+def _range(results: Results, rate: str) -> str:
+    values = [record[rate] / _GIGA for record in results.rates]
+    return f"{min(values):.0f}..{max(values):.0f}"
+
+
+def _decode(results: Results) -> str:
+    rows = [_decode_row(results, record) for record in results.decode]
+    head = (
+        "weights",
+        "rows",
+        "ours, tokens/s",
+        "generate",
+        "ratio",
+        "after the prompt: ours",
+        "generate",
+        "ratio",
+        "of the bandwidth",
+        "decode - training, nats",
+        "same mean",
+    )
+    return table(head, rows) + "".join(f"\n{_draws_text(record)}\n" for record in results.draws)
+
+
+def _decode_row(results: Results, record: Record) -> list[str]:
+    job = job_of(record)
+    weights = f"{job.model}, {'policy with LoRA' if job.tuning == 'lora' else 'base model'}"
+    if "out_of_memory" in record:
+        return [weights, str(job.pairs * job.samples), "out of memory", *([_NOTHING] * 8)]
+    rows, length = job.pairs * job.samples, job.completion
+    cells, after = [], []
+    for who in ("ours", "generate"):
+        whole = median(seconds for seconds, _ in record[who])
+        apart = median(seconds - prefill for seconds, prefill in record[who])
+        cells.append(rows * length / whole)
+        after.append(rows * (length - 1) / apart)
+    work = decode_work(
+        Sizes.of(results.models[job.model]),
+        prompts=job.pairs,
+        samples=job.samples,
+        prompt=job.prompt,
+        length=length,
+        bytes_per_number=2 if results.on_gpu else 4,
+    )
+    seconds = rows * (length - 1) / after[0]
+    share = work.bytes / seconds / median_rates(results, job.model).bytes
+    return [
+        weights,
+        str(rows),
+        f"{cells[0]:.0f}",
+        f"{cells[1]:.0f}",
+        f"{cells[0] / cells[1]:.2f}",
+        f"{after[0]:.0f}",
+        f"{after[1]:.0f}",
+        f"{after[0] / after[1]:.2f}",
+        f"{share:.0%}",
+        f"{record['difference']:.1e}",
+        "yes" if means_agree(*record["means"]) else "**no**",
+    ]
+
+
+def _draws_text(record: Record) -> str:
+    fits = chi_square_fits(record["chi_square"], record["freedom"])
+    close = means_agree((record["mean"], record["error"]), (record["expected"], 0.0))
+    return (
+        f"{record['draws']} draws of one token against the exact softmax: chi-square "
+        f"{record['chi_square']:.1f} with {record['freedom']} degrees of freedom "
+        f"({'fits' if fits else '**does not fit**'}); mean log-probability {record['mean']:.3f} ± "
+        f"{record['error']:.3f}, expected {record['expected']:.3f} "
+        f"({'within' if close else '**outside**'} three standard errors)."
+    )
+
+
+def _growth(results: Results) -> str:
+    rows = []
+    for record in results.growth:
+        job, summary = job_of(record), summarise(record["runs"])
+        size = {"P": job.prompt, "C": job.completion, "B": job.pairs, "k": job.samples}[record["varied"]]
+        lead = [f"{record['varied']} = {size}", str(job.tokens)]
+        if summary is None:
+            rows.append([*lead, "out of memory", *([_NOTHING] * 3)])
+            continue
+        extra = summary.peak - summary.loaded
+        rows.append(
+            [
+                *lead,
+                f"{summary.seconds:.2f}",
+                f"{1e3 * summary.seconds / job.tokens:.2f}",
+                f"{extra / _GIGA:.2f}",
+                f"{extra / 1e6 / job.tokens:.2f}",
+            ]
+        )
+    head = ("one size varied", "tokens", "s a step", "ms a token", "GB above loading", "MB a token")
+    return table(head, rows)
+
+
+def _memory(results: Results) -> str:
+    rows = []
+    for record in results.memory:
+        job, summary = job_of(record), summarise(record["runs"])
+        name = f"{_configuration(job)}, B {job.pairs}"
+        estimate = record["estimate"]["peak"]
+        if summary is None:
+            rows.append([name, f"{estimate / _GIGA:.2f}", "out of memory", _NOTHING])
+            continue
+        error = estimate / summary.peak - 1
+        rows.append([name, f"{estimate / _GIGA:.2f}", f"{summary.peak / _GIGA:.2f}", f"{error:+.1%}"])
+    return table(("step", "estimated GB", "measured GB", "error"), rows)
