@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -114,9 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hypo_engine", description="Train with DPO or HyPO.")
     parser.add_argument("config", type=Path, help="YAML: the fields of TrainConfig, dataset and output_dir")
     parser.add_argument("--json", action="store_true", help="print one JSON value on stdout at the end")
+    parser.add_argument("--dry-run", action="store_true", help="run a few steps, keep nothing, and measure")
+    parser.add_argument("--insist", action="store_true", help="start even if the memory seems too small")
     given = parser.parse_args(arguments)
     try:
-        _train(read_job(given.config), as_json=given.json)
+        job = read_job(given.config)
+        if given.insist:
+            job = replace(job, config=job.config.model_copy(update={"insist": True}))
+        _train(job, as_json=given.json, dry=given.dry_run)
     except EngineError as error:
         if _speaks():
             print(error, file=sys.stderr)
@@ -135,12 +140,17 @@ def _stream(*, as_json: bool) -> TextIO:
     return sys.stderr if as_json else sys.stdout
 
 
-def _train(job: Job, *, as_json: bool) -> None:
+def _train(job: Job, *, as_json: bool, dry: bool) -> None:
     reporter = LineReporter(_stream(as_json=as_json))
     read = list(read_jsonl_pairs(job.dataset))
     pairs, held_out = split_pairs([row.pair for row in read if isinstance(row, Kept)], job.eval_fraction)
     left_out = len(read) - len(pairs) - len(held_out)
     reporter.say(f"{len(pairs)} pairs to train on, {len(held_out)} held out, {left_out} rows left out")
+    if dry:
+        from hypo_engine.dry_run import print_dry_run
+
+        print_dry_run(job.config, pairs, models_dir=job.models_dir, as_json=as_json, say=reporter.say)
+        return
     from hypo_engine.train import train  # loads torch, so after the files are known to be good
 
     result = train(

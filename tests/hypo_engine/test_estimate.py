@@ -98,9 +98,13 @@ def test_keys_and_values_of_samples() -> None:
 
 
 def test_the_total_counts_what_lives_at_once() -> None:
-    found = estimate_memory(SHAPE, HYPO)
-    parts = found.parts()
-    assert found.total == sum(parts.values()) - min(parts["activations"], parts["kv_cache"])
+    trains = estimate_memory(SHAPE, HYPO)
+    watches = estimate_memory(SHAPE, changed(DPO, eval_prompts=16), [PairLength(1, 1, 1)])
+    assert trains.activations > trains.kv_cache
+    assert watches.activations < watches.kv_cache
+    for found in (trains, watches):
+        parts = found.parts()
+        assert found.total == sum(parts.values()) - min(parts["activations"], parts["kv_cache"])
     assert list(parts) == [
         "weights", "adapter", "optimiser", "gradients", "activations", "kv_cache", "head", "process",
     ]  # fmt: skip

@@ -1,0 +1,213 @@
+"""A dry run: a few real steps on the longest pairs, to measure memory and time. It keeps nothing.
+
+The steps are those of :func:`hypo_engine.train.train` in a folder that goes away; evaluations are left out.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from hypo_engine.batches import make_plan
+from hypo_engine.config import TrainConfig
+from hypo_engine.data import Tokenization, TokenPair, tokenize_pairs
+from hypo_engine.errors import DataError, Interrupted
+from hypo_engine.estimate import Estimate, format_bytes
+from hypo_engine.fits import available_memory, check_fits, estimate_run
+from hypo_engine.formats import Pair
+from hypo_engine.models import default_device, load_tokenizer, resolve_model
+from hypo_engine.reporting import LogLevel, SilentReporter, Wish
+from hypo_engine.train import train
+
+STEPS = 3
+"""Steps that are run; the first is slower than the others and is not timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a dry run found.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        estimate: Of the whole run's peak, before anything was loaded; None where the model does not tell.
+        available: Bytes this machine could give before; None where it does not tell.
+        measured_peak: Bytes the steps took: of the process on a CPU, of its tensors on a GPU.
+        seconds_a_step: Of a step on the longest pairs.
+        steps: Optimiser steps of the whole run.
+        seconds_total: Of the whole run at its pairs' lengths, without evaluations and checkpoints.
+    """
+
+    device: str
+    estimate: Estimate | None
+    available: int | None
+    measured_peak: int
+    seconds_a_step: float
+    steps: int
+    seconds_total: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs: bytes and seconds."""
+        values = asdict(self)
+        if self.estimate is not None:
+            values["estimate"] = {**self.estimate.parts(), "total": self.estimate.total}
+        return values
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        lines = []
+        if self.estimate is not None:
+            lines = [f"{part.replace('_', ' '):<14}{format_bytes(n):>10}" for part, n in _rows(self.estimate)]
+        if self.available is not None:
+            lines.append(f"{'available':<14}{format_bytes(self.available):>10}")
+        lines.append(f"{'measured peak':<14}{format_bytes(self.measured_peak):>10}  (on the {self.device})")
+        lines.append(f"{'a step':<14}{format_seconds(self.seconds_a_step):>10}  (on the longest pairs)")
+        whole = f"{self.steps:,} steps at the pairs' lengths, without evaluations"
+        return [*lines, f"{'the run':<14}{format_seconds(self.seconds_total):>10}  ({whole})"]
+
+
+def dry_run(
+    config: TrainConfig, pairs: Sequence[Pair], *, models_dir: Path, say: Callable[[str], None]
+) -> DryRun:
+    """Run a few steps on the longest pairs and measure them.
+
+    Args:
+        say: Told of phases and of what the engine logs.
+
+    Raises:
+        EngineError: as :func:`hypo_engine.train.train`; a run that cannot fit is refused as there.
+    """
+    resolved = resolve_model(config.model_name_or_path, models_dir)
+    tokens = _tokens(config, pairs, resolved)
+    device = default_device()
+    check_fits(config, resolved, tokens, device=device)
+    available = available_memory(device)
+    longest = sorted(tokens, key=lambda pair: (-pair.tokens, pair.index))[: config.pairs_per_step]
+    watch = _Watch(say)
+    _run(config, [pairs[pair.index] for pair in longest], models_dir, watch)
+    plan = make_plan(
+        len(tokens),
+        pairs_per_step=config.pairs_per_step,
+        max_steps=config.max_steps,
+        epochs=config.num_train_epochs,
+        seed=config.seed,
+    )
+    seconds = sum(watch.steps[1:]) / len(watch.steps[1:])
+    usual = _mean_work(config, tokens) / _mean_work(config, longest)  # of a pair, against the longest
+    full_steps = min(plan.total_steps, plan.total_steps * len(tokens) / (plan.steps_per_epoch * len(longest)))
+    once = min(len(tokens), plan.total_steps * config.pairs_per_step) / len(longest) * watch.reference_seconds
+    return DryRun(
+        device=device.type,
+        estimate=estimate_run(config, resolved, tokens, device=device),
+        available=available,
+        measured_peak=_peak(device),
+        seconds_a_step=seconds,
+        steps=plan.total_steps,
+        seconds_total=usual * (full_steps * seconds + once),
+    )
+
+
+def print_dry_run(
+    config: TrainConfig, pairs: Sequence[Pair], *, models_dir: Path, as_json: bool, say: Callable[[str], None]
+) -> None:
+    """Do a dry run and print what it found on stdout: lines for people, or one JSON value."""
+    found = dry_run(config, pairs, models_dir=models_dir, say=say)
+    print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines()))
+
+
+def format_seconds(seconds: float) -> str:
+    """`0.42 s`, `12 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class _Watch(SilentReporter):
+    """Times the steps and the reference's scores, and ends the run after enough steps."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.steps: list[float] = []
+        self.reference_seconds = 0.0
+        self._say, self._scoring_since, self._last = say, 0.0, ""
+
+    def progress(self, step: int, total_steps: int, phase: str) -> None:
+        now, scoring = perf_counter(), phase.startswith("reference")
+        if self._scoring_since and not scoring:
+            self.reference_seconds += now - self._scoring_since
+        self._scoring_since = (self._scoring_since or now) if scoring else 0.0
+        if (said := phase.partition(" (")[0]) != self._last and phase != "evaluating":
+            self._say(f"dry run: {said}")
+        self._last = said
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        if "step_time" in values:
+            self.steps.append(values["step_time"])
+
+    def log(self, level: LogLevel, message: str) -> None:
+        if "training data" not in message:  # it is about the whole data, and told by the run itself
+            self._say(f"{level}: {message}")
+
+    def wish(self) -> Wish:
+        return Wish.ABANDON if len(self.steps) >= STEPS else Wish.CONTINUE
+
+
+def _run(config: TrainConfig, pairs: Sequence[Pair], models_dir: Path, watch: _Watch) -> None:
+    short = config.model_copy(
+        update={
+            "max_steps": STEPS + 1,
+            "logging_steps": 1,
+            "eval_pairs": 0,
+            "eval_prompts": 0,
+            "probe_prompts": 0,
+            "save_steps": 1_000_000,  # never: the run is abandoned before, which writes nothing
+            "insist": True,  # it was checked, with the lengths of all pairs
+        }
+    )
+    with tempfile.TemporaryDirectory(prefix="hypo-dry-run-") as folder:
+        try:
+            train(short, pairs, output_dir=Path(folder), reporter=watch, models_dir=models_dir, resume=False)
+        except Interrupted as interrupted:
+            if interrupted.wish is not Wish.ABANDON:
+                raise
+
+
+def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> list[TokenPair]:
+    tokens, _ = tokenize_pairs(
+        pairs,
+        Tokenization(load_tokenizer(resolved), config.prompt_style),
+        max_prompt_length=config.max_prompt_length,
+        max_completion_length=config.max_completion_length,
+    )
+    if not tokens:
+        raise DataError(
+            "There is no pair to try: the file holds none, or every answer has more than "
+            f"{config.max_completion_length} tokens; raise max_completion_length."
+        )
+    return tokens
+
+
+def _mean_work(config: TrainConfig, pairs: Sequence[TokenPair]) -> float:
+    """Tokens that a pair costs in the mean, samples included."""
+    own = config.num_generations * config.max_completion_length if config.samples_online else 0
+    return sum(pair.tokens for pair in pairs) / len(pairs) + own
+
+
+def _peak(device: torch.device) -> int:
+    """The most bytes so far: of tensors on a GPU, of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _rows(estimate: Estimate) -> list[tuple[str, int]]:
+    return [*estimate.parts().items(), ("estimate", estimate.total)]
