@@ -152,7 +152,10 @@ def estimate_memory(
 
 
 def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
-    """The micro-batch of the longest pairs that fit the configured maxima."""
+    """The micro-batch of the longest pairs, none taken for longer than the configured maxima.
+
+    A run leaves pairs with longer answers out; here they stand for pairs just short enough.
+    """
     size, most_prompt, most_answer = (
         config.per_device_train_batch_size,
         config.max_prompt_length,
@@ -161,12 +164,11 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
     if lengths is None:
         batch = [PairLength(most_prompt, most_answer, most_answer)] * size
     else:
-        fitting = (
-            PairLength(min(pair.prompt, most_prompt), pair.chosen, pair.rejected)
-            for pair in lengths
-            if max(pair.chosen, pair.rejected) <= most_answer
+        cut = (
+            PairLength(*map(min, (p.prompt, p.chosen, p.rejected), (most_prompt, most_answer, most_answer)))
+            for p in lengths
         )
-        batch = sorted(fitting, key=lambda pair: pair.tokens, reverse=True)[:size]
+        batch = sorted(cut, key=lambda pair: pair.tokens, reverse=True)[:size]
     own = config.num_generations * most_answer if config.samples_online else 0
     return Load(
         pairs=len(batch),

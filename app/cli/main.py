@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +9,10 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
-from app.cli import datasets, labels, runs
+from app.cli import cache, datasets, labels, runs
 from app.cli.chat import chat
 from app.cli.output import JsonFlag, print_json, say, stderr
+from app.cli.train import train
 from app.dispatch import QUEUES
 from app.errors import AppError, Refused
 from app.settings import get_settings
@@ -31,7 +31,9 @@ cli.add_typer(db, name="db")
 cli.add_typer(datasets.cli, name="datasets")
 cli.add_typer(runs.cli, name="runs")
 cli.add_typer(labels.cli, name="labels")
+cli.add_typer(cache.cli, name="cache")
 cli.command()(chat)
+cli.command()(train)
 
 
 @cli.command()
@@ -73,19 +75,6 @@ def worker(
         print_json({"pid": os.getpid(), "queues": queues.split(",")})
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "worker", "--queues", queues])
-
-
-@cli.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="YAML: TrainConfig fields, `dataset` and `output_dir`.")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Train with the engine alone: no database, no queue."""
-    if not config.is_file():
-        raise Refused(f"There is no file {config}; write one from the launch page's YAML.")
-    command = [sys.executable, "-m", "hypo_engine", str(config)]
-    sys.stdout.flush()
-    os.execv(sys.executable, [*command, "--json"] if as_json else command)
 
 
 @db.command("upgrade")

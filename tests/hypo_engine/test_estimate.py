@@ -77,7 +77,7 @@ def test_the_heaviest_batch_is_that_of_the_longest_pairs() -> None:
         PairLength(10, 5, 6),
         PairLength(99, 7, 8),  # loses tokens on the left
         PairLength(20, 30, 30),
-        PairLength(10, 31, 1),  # left out
+        PairLength(10, 99, 1),  # left out, so others as long as may be are in its place
     ]
     load = heaviest(config, pairs)
     assert (load.pairs, load.prompts, load.answers, load.sampled) == (2, 70, 75, 2 * 3 * 30)

@@ -1,0 +1,35 @@
+"""`hypo train`: the engine alone, in a process of its own, since this one loads no torch."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.output import JsonFlag
+from app.errors import Refused
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML: TrainConfig fields, `dataset` and `output_dir`.")],
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Run a few steps on the longest pairs, keep nothing, and tell memory and time.",
+        ),
+    ] = False,
+    insist: Annotated[
+        bool, typer.Option("--insist", help="Start even if the memory seems too small.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train with the engine alone: no database, no queue."""
+    if not config.is_file():
+        raise Refused(f"There is no file {config}; write one from the launch page's YAML.")
+    flags = {"--dry-run": dry_run, "--insist": insist, "--json": as_json}
+    command = [sys.executable, "-m", "hypo_engine", str(config)]
+    command += [flag for flag, given in flags.items() if given]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # signals and the exit status are the engine's
