@@ -28,9 +28,11 @@ def score_reference_ahead(run: Run) -> None:
     ]
     with run.world.together():
         _fill(run, cache, _own(run, batches))
-    cache.values = run.world.merge(cache.values)
+    merged = run.world.merge(cache.values)
+    cache.values = merged.clone()
     if run.world.size > 1 and run.world.main:
         cache.save()
+        cache.values = merged  # what other runs have added meanwhile, the other processes do not know
 
 
 def _own(run: Run, batches: Sequence[list[int]]) -> list[list[int]]:

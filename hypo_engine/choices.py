@@ -35,6 +35,11 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Sharding(StrEnum):
+    NONE = "none"
+    FSDP = "fsdp"
+
+
 class PromptStyle(StrEnum):
     AUTO = "auto"
     CHAT = "chat"

@@ -18,6 +18,7 @@ from hypo_engine.choices import Method as Method
 from hypo_engine.choices import Precision as Precision
 from hypo_engine.choices import PromptStyle as PromptStyle
 from hypo_engine.choices import Scheduler as Scheduler
+from hypo_engine.choices import Sharding as Sharding
 from hypo_engine.errors import ConfigError
 
 
@@ -235,6 +236,13 @@ class TrainConfig(BaseModel):
         title="Precision",
         description="Of the base model's weights; auto is bfloat16 on a GPU and float32 on a CPU. "
         "LoRA weights and the optimiser stay in float32.",
+        json_schema_extra=_in("memory"),
+    )
+    sharding: Sharding = Field(
+        Sharding.NONE,
+        title="Sharding",
+        description="fsdp cuts the model's weights over the processes that torchrun starts, for models that "
+        "do not fit on one device; none gives each process the whole model.",
         json_schema_extra=_in("memory"),
     )
     gradient_checkpointing: bool = Field(

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
-from hypo_engine.errors import EngineError, Interrupted
+from hypo_engine.errors import ConfigError, EngineError, Interrupted
 from hypo_engine.microbatch import OutOfMemory, is_out_of_memory
 from hypo_engine.reporting import Reporter, SilentReporter, Wish
 
@@ -110,8 +111,12 @@ class World:
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up every parameter's gradient over the processes; one that none has stays None."""
-        if self.size == 1:
+        """Add up every parameter's gradient over the processes; one that none has stays None.
+
+        Sharded gradients are left: their sum was made in the backward pass.
+        """
+        parameters = [p for p in parameters if not isinstance(p, DTensor)]
+        if self.size == 1 or not parameters:
             return
         held = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
         dist.all_reduce(held)
@@ -164,10 +169,13 @@ def joined_world(*, lockstep: bool = False) -> Iterator[World]:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=_TIMEOUT)
     try:
-        if dist.is_initialized():
-            yield World(dist.get_rank(), dist.get_world_size(), lockstep and dist.get_world_size() > 1)
-        else:
-            yield World()
+        world = World(dist.get_rank(), dist.get_world_size(), lockstep) if dist.is_initialized() else World()
+        if lockstep and world.size == 1:
+            raise ConfigError(
+                "sharding fsdp cuts the model over several processes, and there is one; start the run with "
+                "`torchrun --nproc-per-node 2 -m hypo_engine config.yaml`, or set sharding to none."
+            )
+        yield world
     finally:
         if ours:
             dist.destroy_process_group()

@@ -33,11 +33,13 @@ class Policy:
         reference_scope: Callable[[], AbstractContextManager[Any]],
         pad_id: int,
         gradient_checkpointing: bool = False,
+        plain: bool = False,
     ) -> None:
         self.model, self.adapted = model, adapted
         self._reference_scope, self._pad_id = reference_scope, pad_id
         self._checkpointed = _Checkpointed(model) if gradient_checkpointing else None
-        self.shares_prompts = trunk_agrees(model, pad_id=pad_id)
+        self.shares_prompts = not plain and trunk_agrees(model, pad_id=pad_id)
+        self.place: Callable[[Any], None] = lambda model: None
 
     def encode(self, prompts: Sequence[Ids]) -> Encoded:
         """Make prompts ready for the policy."""
@@ -50,6 +52,11 @@ class Policy:
         """A scope without gradient that gives the reference's counterpart of :meth:`encode`."""
         with torch.no_grad(), self._reference_scope() as model:
             yield lambda prompts: self._encode(model, prompts)
+
+    def shard(self, shard: Callable[[Any], None]) -> None:
+        """Have every model that the policy uses sharded, the reference too when it is loaded."""
+        shard(self.model)
+        self.place = shard
 
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that are trained, in a fixed order."""
@@ -79,8 +86,13 @@ class _Checkpointed:
             self._model.eval()
 
 
-def load_policy(config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device) -> Policy:
+def load_policy(
+    config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, plain: bool = False
+) -> Policy:
     """Load a base model and make it trainable as the configuration says.
+
+    Args:
+        plain: Use the model's own forward on whole sequences only, as sharded models need it.
 
     Raises:
         ModelError: the model cannot be used.
@@ -102,11 +114,14 @@ def load_policy(config: TrainConfig, resolved: str, *, pad_id: int, device: torc
             reference_scope=lambda: _adapter_off(model),
             pad_id=pad_id,
             gradient_checkpointing=config.gradient_checkpointing,
+            plain=plain,
         )
-    return _load_full(config, resolved, pad_id=pad_id, device=device)
+    return _load_full(config, resolved, pad_id=pad_id, device=device, plain=plain)
 
 
-def _load_full(config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device) -> Policy:
+def _load_full(
+    config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, plain: bool
+) -> Policy:
     # the trained weights are float32 in any case: steps of 1e-6 vanish in bfloat16
     half = weights_dtype(config.precision, device) is torch.bfloat16
 
@@ -123,15 +138,18 @@ def _load_full(config: TrainConfig, resolved: str, *, pad_id: int, device: torch
     def reference() -> Iterator[Any]:
         if not frozen:
             frozen.append(load().requires_grad_(False))
+            policy.place(frozen[0])
         yield frozen[0]
 
-    return Policy(
+    policy = Policy(
         model,
         adapted=False,
         reference_scope=reference,
         pad_id=pad_id,
         gradient_checkpointing=config.gradient_checkpointing,
+        plain=plain,
     )
+    return policy
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hypo_engine.batches import Plan, make_plan
 from hypo_engine.checkpoint import (
     Counters,
@@ -49,6 +51,7 @@ _WATCHING = {
     "probe_prompts",
     "save_steps",
     "insist",
+    "sharding",
 }
 """Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
 
@@ -91,8 +94,9 @@ def prepare_run(
         seed=config.seed,
     )
     announce("loading model")
-    device = default_device()
-    policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device)
+    # what is to be sharded may not fit on one device
+    device = torch.device("cpu") if world.lockstep else default_device()
+    policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device, plain=world.lockstep)
     _check_context(config, policy.model)
     if not policy.shares_prompts:
         reporter.log("info", "This model's cache cannot be shared: each answer reads its prompt anew.")
@@ -196,13 +200,15 @@ def _open_cache(
 def _arithmetic(config: TrainConfig, policy: Policy) -> str:
     """The device type and the dtypes that decide the last digits."""
     dtype = next(policy.model.parameters()).dtype
-    return f"{policy.model.device.type} {dtype} {config.precision.value} full={not policy.adapted}"
+    return f"{default_device().type} {dtype} {config.precision.value} full={not policy.adapted}"
 
 
 def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
     """What decides the batches of a run's first epoch, besides the number and the lengths of its pairs."""
     batches = f"seed {config.seed}, {config.per_device_train_batch_size} of {plan.pairs_per_step}"
-    return batches if world.size == 1 else f"{batches}, {world.size} processes"
+    if world.size == 1:
+        return batches
+    return f"{batches}, {world.size} processes{', sharded' * world.lockstep}"
 
 
 def _fingerprint(

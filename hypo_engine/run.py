@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,6 +24,7 @@ from hypo_engine.policy import Policy
 from hypo_engine.reference import ReferenceCache, length_batches
 from hypo_engine.reporting import Reporter, Sample, Wish
 from hypo_engine.schedule import learning_rate_at
+from hypo_engine.sharding import gathered, make_mesh, shard_model, shard_optimizer
 
 _WISH_SECONDS = 0.5
 _ROLLING_SECONDS = 60.0
@@ -52,6 +54,16 @@ class Run:
     _asked: float = 0.0
     _saved: float = field(default_factory=monotonic)
     _saving_seconds: float = 0.0
+
+    def meet(self) -> None:
+        """Before the first step: let all processes know the same, and shard the weights if so configured."""
+        if self.reference is not None:
+            self.reference.values = self.world.merge(self.reference.values)
+        if self.world.lockstep:
+            mesh, whole = make_mesh(self.world.size), self.parameters
+            self.policy.shard(partial(shard_model, mesh=mesh))
+            self.parameters = self.policy.parameters()
+            self.optimizer = shard_optimizer(self.optimizer, whole, self.parameters)
 
     def progress(self, phase: str) -> None:
         """Report how far the run is."""
@@ -142,6 +154,8 @@ class Run:
 
     def evaluate(self) -> None:
         """Evaluate the policy as it is, and report it: the main process does, and all where they must."""
+        if self.world.lockstep:
+            self.evaluation.reference.values = self.world.merge(self.evaluation.reference.values)
         with self.world.together():
             if not (self.world.main or self.world.lockstep):
                 return
@@ -170,10 +184,16 @@ class Run:
         return self.world.from_main(late)
 
     def keep(self, phase: str) -> None:
-        """Have the main process write a checkpoint: see :meth:`save`."""
-        with self.world.together():
-            if self.world.main:
-                self.save(phase)
+        """Have the main process write a checkpoint, of the whole model: see :meth:`save`."""
+        sharded = self.policy, self.optimizer
+        if self.world.lockstep:
+            self.policy, self.optimizer = gathered(*sharded)
+        try:
+            with self.world.together():
+                if self.world.main:
+                    self.save(phase)
+        finally:
+            self.policy, self.optimizer = sharded
         self.last_checkpoint = self.world.from_main(self.last_checkpoint)
 
     def save(self, phase: str) -> None:

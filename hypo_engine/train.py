@@ -13,7 +13,7 @@ from time import perf_counter
 
 from hypo_engine.ahead import score_reference_ahead
 from hypo_engine.checkpoint import weights_folder
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Sharding, TrainConfig
 from hypo_engine.distributed import Hushed, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.formats import Pair
@@ -78,7 +78,7 @@ def train(
     if not pairs:
         raise DataError("There are no pairs to train on; give at least one.")
     reporter = reporter or SilentReporter()
-    with plain_errors(), joined_world() as world:
+    with plain_errors(), joined_world(lockstep=config.sharding is Sharding.FSDP) as world:
         with world.together():
             run = prepare_run(
                 config,
@@ -92,6 +92,7 @@ def train(
                 resume=resume,
                 world=world,
             )
+        run.meet()
         try:
             return _train(run)
         except Interrupted as interrupted:

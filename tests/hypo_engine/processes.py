@@ -18,6 +18,7 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 
+from hypo_engine import prepare as prepare_module
 from hypo_engine import run as run_module
 from hypo_engine import train as train_module
 from hypo_engine.config import TrainConfig
@@ -37,6 +38,7 @@ class Planned:
         pairs: (prompt, chosen, rejected).
         eval_pairs: How many of the pairs are evaluated on.
         stop: (rank, steps, wish): what that process's reporter wishes once so many steps are done.
+        plain: Encode whole sequences only, as sharded runs do.
         fail: (rank, steps, how): what goes wrong in that process's objective once so many steps are done:
             "error", or "memory" with more than one pair at once.
     """
@@ -46,6 +48,7 @@ class Planned:
     pairs: list[tuple[Any, str, str]]
     eval_pairs: int = 0
     output: str = ""
+    plain: bool = False
     stop: tuple[int, int, str] | None = None
     fail: tuple[int, int, str] | None = None
 
@@ -56,6 +59,7 @@ class Seen:
 
     Attributes:
         gradients: For each optimiser step, every trained parameter's gradient before clipping.
+        held: How many of the policy's weights this process holds between steps.
         error: What the run ended with, as "Type: message".
     """
 
@@ -66,6 +70,7 @@ class Seen:
     messages: list[str] = field(default_factory=list)
     phases: int = 0
     sizes: list[int] = field(default_factory=list)
+    held: int = 0
     error: str = ""
 
 
@@ -80,7 +85,12 @@ def observe(planned: Planned, folder: Path, rank: int = 0) -> Seen:
         return clip(parameters, max_norm)
 
     pairs = [Pair(*pair) for pair in planned.pairs]
-    with patch.object(train_module, "clip_gradients", watched), _failing(planned.fail, rank, seen):
+    with (
+        patch.object(train_module, "clip_gradients", watched),
+        _failing(planned.fail, rank, seen),
+        _weighing(seen),
+        _loading(plain=planned.plain),
+    ):
         try:
             train(
                 TrainConfig(**planned.config),
@@ -129,6 +139,31 @@ def _failing(fail: tuple[int, int, str] | None, rank: int, seen: Seen) -> Any:
         return objective(self, policy, batch, **arguments)
 
     with patch.object(Objective, "__call__", failing), patch.object(run_module, "_WISH_SECONDS", 0.0):
+        yield
+
+
+@contextmanager
+def _weighing(seen: Seen) -> Any:
+    """Note how many weights the process holds before the first step."""
+    meet = run_module.Run.meet
+
+    def weighed(self: run_module.Run) -> None:
+        meet(self)
+        for weight in self.policy.model.parameters():
+            seen.held += (weight.to_local() if hasattr(weight, "to_local") else weight).numel()
+
+    with patch.object(run_module.Run, "meet", weighed):
+        yield
+
+
+@contextmanager
+def _loading(*, plain: bool) -> Any:
+    load = prepare_module.load_policy
+
+    def loaded(*arguments: Any, **named: Any) -> Any:
+        return load(*arguments, **(named | {"plain": plain or named["plain"]}))
+
+    with patch.object(prepare_module, "load_policy", loaded):
         yield
 
 
