@@ -2,7 +2,10 @@
 
 The YAML holds the fields of TrainConfig and, besides: ``dataset`` (a JSONL file of any known preference
 format), ``output_dir``, and optionally ``eval_fraction`` (share of the prompts held out), ``models_dir``
-and ``cache_dir``. ``torchrun --nproc-per-node N -m hypo_engine config.yaml`` trains with N processes; then a
+and ``cache_dir``. ``output_dir`` gets checkpoints, metrics.jsonl and samples.jsonl; SIGTERM and Ctrl-C leave
+a checkpoint as well, and the same command goes on from the last.
+
+``torchrun --nproc-per-node N -m hypo_engine config.yaml`` trains with N processes; then a
 step sees N times as many pairs.
 """
 
@@ -18,9 +21,11 @@ from typing import Any, TextIO
 import yaml
 
 from hypo_engine.config import TrainConfig, parse_config
-from hypo_engine.errors import ConfigError, EngineError
+from hypo_engine.errors import ConfigError, EngineError, Interrupted
 from hypo_engine.formats import Kept, Pair, prompt_fraction, read_jsonl_pairs
+from hypo_engine.record import Record
 from hypo_engine.reporting import LogLevel, SilentReporter
+from hypo_engine.stopping import Stopped, StopSignals
 
 _PLACES = {
     "dataset": None,
@@ -110,7 +115,7 @@ def split_pairs(pairs: Sequence[Pair], eval_fraction: float) -> tuple[list[Pair]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as a YAML file says; returns the exit code (0 when trained, 1 after one sentence on stderr)."""
+    """Train as a YAML file says; returns 0, or after a sentence on stderr 1, or 128 and a signal's number."""
     parser = argparse.ArgumentParser(prog="python -m hypo_engine", description="Train with DPO or HyPO.")
     parser.add_argument("config", type=Path, help="YAML: the fields of TrainConfig, dataset and output_dir")
     parser.add_argument("--json", action="store_true", help="print one JSON value on stdout at the end")
@@ -125,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EngineError as error:
         if _speaks():
             print(error, file=sys.stderr)
-        return 1
+        return error.exit_code if isinstance(error, Stopped) else 1
     return 0
 
 
@@ -153,22 +158,35 @@ def _train(job: Job, *, as_json: bool, dry: bool) -> None:
         return
     from hypo_engine.train import train  # loads torch, so after the files are known to be good
 
-    result = train(
-        job.config,
-        pairs,
-        eval_pairs=held_out,
-        eval_prompts=[pair.prompt for pair in held_out],
-        output_dir=job.output_dir,
-        reporter=reporter,
-        models_dir=job.models_dir,
-        cache_dir=job.cache_dir,
-    )
+    with StopSignals() as stop:
+        try:
+            result = train(
+                job.config,
+                pairs,
+                eval_pairs=held_out,
+                eval_prompts=[pair.prompt for pair in held_out],
+                output_dir=job.output_dir,
+                reporter=Record(reporter, job.output_dir, stop.wish),
+                models_dir=job.models_dir,
+                cache_dir=job.cache_dir,
+            )
+        except Interrupted as interrupted:
+            raise Stopped(stop.received, _what_now(job.output_dir)) from interrupted
     weights = str(result.adapter_dir or result.model_dir)
     if as_json and _speaks():
         print(json.dumps({"steps": result.steps, "metrics": result.metrics, "weights": weights}))
         return
     reporter.say(f"{result.steps} steps: {format_metrics(result.metrics)}")
     reporter.say(f"weights: {weights}")
+
+
+def _what_now(output_dir: Path) -> str:
+    from hypo_engine.checkpoint import latest_checkpoint
+
+    checkpoint = latest_checkpoint(output_dir)
+    if checkpoint is None:
+        return "No step was done yet; the same command starts again."
+    return f"The run is kept in {checkpoint}; the same command goes on from there."
 
 
 if __name__ == "__main__":

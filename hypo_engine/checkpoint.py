@@ -19,6 +19,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -258,10 +259,11 @@ def _save_weights(policy: Policy, tokenizer: Any, folder: Path) -> None:
     state = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, adapter / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-    config = policy.model.peft_config["default"]
-    training, config.inference_mode = config.inference_mode, True
+    config = copy(policy.model.peft_config["default"])
+    config.inference_mode = True
+    if isinstance(config.target_modules, set):  # a set's order is another one in each process
+        config.target_modules = sorted(config.target_modules)
     config.save_pretrained(adapter)
-    config.inference_mode = training
 
 
 def _load_weights(policy: Policy, folder: Path) -> None:

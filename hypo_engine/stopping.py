@@ -1,0 +1,54 @@
+"""Signals that ask a training process to stop: it ends at a step's end, with a checkpoint. No torch here."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from hypo_engine.errors import EngineError
+from hypo_engine.reporting import Wish
+
+_HEEDED = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(EngineError):
+    """A signal ended the run; without one, that of another of its processes.
+
+    Attributes:
+        exit_code: 128 and the signal's number, as shells have it: 143 for SIGTERM, 130 for Ctrl-C.
+    """
+
+    def __init__(self, received: signal.Signals | None, what_now: str) -> None:
+        by = received.name if received else "another process of the run"
+        super().__init__(f"Stopped by {by}. {what_now}")
+        self.exit_code = 128 + (received or signal.SIGTERM)
+
+
+class StopSignals:
+    """While the block runs, SIGTERM and Ctrl-C are a wish to stop; a second one ends the process at once.
+
+    Attributes:
+        received: The signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._hear) for number in _HEEDED}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def wish(self) -> Wish:
+        """What the process's owner wishes."""
+        return Wish.CONTINUE if self.received is None else Wish.YIELD
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        for heeded in _HEEDED:
+            signal.signal(heeded, signal.SIG_DFL)
