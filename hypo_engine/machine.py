@@ -9,29 +9,39 @@ _GROUP = Path("/sys/fs/cgroup")
 
 def free_memory(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
     """Bytes that programs can still take, a container's limit included; None where nobody says."""
-    known = [found for found in (_of_system(meminfo), _of_group(group)) if found is not None]
-    return min(known) if known else None
+    return _least(_of_system(meminfo, "MemAvailable:", "SC_AVPHYS_PAGES"), _of_group(group, held=True))
 
 
-def _of_system(meminfo: Path) -> int | None:
+def whole_memory(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
+    """Bytes that the machine, or the container, has in all; None where nobody says."""
+    return _least(_of_system(meminfo, "MemTotal:", "SC_PHYS_PAGES"), _of_group(group, held=False))
+
+
+def _least(*found: int | None) -> int | None:
+    return min((count for count in found if count is not None), default=None)
+
+
+def _of_system(meminfo: Path, line_start: str, pages: str) -> int | None:
     try:
         for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
+            if line.startswith(line_start):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
 
 
-def _of_group(group: Path) -> int | None:
-    """What a control group leaves: its limit less what it holds and cannot give back."""
+def _of_group(group: Path, *, held: bool) -> int | None:
+    """A control group's limit, less what it holds and cannot give back."""
     try:
         limit = (group / "memory.max").read_text().strip()
         if limit == "max":
             return None
+        if not held:
+            return int(limit)
         used = int((group / "memory.current").read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         return max(0, int(limit) - used + int(stat.get("inactive_file", 0)))

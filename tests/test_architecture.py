@@ -20,6 +20,7 @@ LONGEST_FILE = 400
 PURE_ENGINE = (
     "cache_files",
     "config",
+    "demo_model",
     "errors",
     "estimate",
     "formats",

@@ -44,6 +44,9 @@ def launch_command(
     preset: Annotated[str | None, typer.Option(help="Start from a preset of the launch page.")] = None,
     config: Annotated[Path | None, typer.Option(help="Start from a YAML file, as the page shows it.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
+    insist: Annotated[
+        bool, typer.Option("--insist", help="Launch even if the memory seems too small.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the runs are over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -52,6 +55,8 @@ def launch_command(
     values = {**({} if preset is None else _preset(preset)), **given.values, **_assignments(settings or [])}
     if model is not None:
         values["model_name_or_path"] = model
+    if insist:
+        values["insist"] = True
     chosen = method or given.method
     wanted = dataset or given.dataset
     if chosen is None or wanted is None:

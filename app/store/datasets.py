@@ -255,6 +255,22 @@ def lengths(dataset_id: int, *, session: Session) -> Lengths:
     return Lengths(float(row[0] or 0), row[1] or 0, float(row[2] or 0), row[3] or 0)
 
 
+def longest_pairs(
+    dataset_id: int, *, session: Session, limit: int, most: int = 20_000
+) -> list[tuple[int, int, int]]:
+    """Characters of (prompt, chosen, rejected) of the longest of the first `most` pairs, longest first.
+
+    A conversation counts with its roles and braces.
+    """
+    columns = (cast(DatasetPair.prompt, String), DatasetPair.chosen, DatasetPair.rejected)
+    sizes = [func.length(column).label(f"size{place}") for place, column in enumerate(columns)]
+    first = select(*sizes).where(DatasetPair.dataset_id == dataset_id).order_by(DatasetPair.position)
+    found = first.limit(most).subquery()
+    total = found.c.size0 + found.c.size1 + found.c.size2
+    rows = session.execute(select(found).order_by(total.desc()).limit(limit))
+    return [(int(prompt), int(chosen), int(rejected)) for prompt, chosen, rejected in rows]
+
+
 def delete(dataset_id: int, *, session: Session) -> Dataset:
     """Take a version off the lists. Its pairs stay, so that finished runs can still show them.
 

@@ -22,8 +22,8 @@ SECTIONS: Final = {
 }
 """Sections of Advanced, in order; a group that is not named here comes last, under its own name."""
 
-BY_HAND: Final = ("method", "model_name_or_path")
-"""Fields the page lays out itself: the method may be twins, and models are suggested."""
+BY_HAND: Final = ("method", "model_name_or_path", "insist")
+"""Fields the page lays out itself: the method may be twins, models are suggested, insisting is rare."""
 
 
 def group_of(field: FieldInfo) -> str:

@@ -7,21 +7,21 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from app.errors import AppError, InvalidInput, NotFound
+from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.launch import LaunchMethod, launch
 from app.presets import PRESETS
 from app.run_yaml import DEFAULTS, read_run_yaml
 from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.models import Dataset, Run
-from app.ui import form, runview, widgets
+from app.ui import form, launch_memory, runview, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.form import Form
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
 
 METHODS = [("DPO", "dpo"), ("HyPO", "hypo"), ("Twins: both, to compare", "twins")]
-FIELDS = ["model_name_or_path", *form.names()]
+FIELDS = ["model_name_or_path", *form.names(), "insist"]
 MAX_YAML_BYTES = 100_000
 
 
@@ -79,6 +79,14 @@ def build() -> None:
             name_message = gr.HTML(visible=False)
         with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
             summary = gr.HTML()
+            memory = gr.HTML()
+            insist = gr.Checkbox(
+                label=TrainConfig.model_fields["insist"].title,
+                info="The run may stop when the memory is full.",
+                visible=False,
+                elem_id="field-insist",
+            )
+            fields.add("insist", insist)
             go = gr.Button("Launch", variant="primary", size="lg", elem_id="launch", interactive=False)
             outcome = gr.HTML()
             command = gr.Code(label="The same as a command", interactive=False)
@@ -100,7 +108,7 @@ def build() -> None:
     knobs = [fields.inputs[field] for field in FIELDS]
     given = [dataset, method, name, *knobs]
     told = [dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
-    seen = [summary, command, yaml, draft, go, *told]
+    seen = [summary, command, yaml, draft, go, memory, insist, *told]
     quiet: dict[str, Any] = {**widgets.QUIET, "trigger_mode": "always_last"}
 
     def then_preview(event: Any) -> None:
@@ -168,7 +176,7 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> tuple[Any
     parent, said = None, widgets.NOTHING
     source, problem = _cloned(request)
     if source is not None:
-        values = {**DEFAULTS, **{k: v for k, v in source.config.items() if k in DEFAULTS}}
+        values = {**DEFAULTS, **{k: v for k, v in source.config.items() if k in DEFAULTS}, "insist": False}
         method, name, dataset_id, parent = source.method, source.name, source.dataset_id, source.id
         said = widgets.notice(
             Markup("A copy of {}; change what you like.").format(
@@ -223,8 +231,13 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tup
         _summary(tidy, method, dataset, errors),
         launch_command(method, reference, tidy, name=name or ""),
         to_yaml(tidy, method=method, dataset=reference, name=name or ""),
-        {"dataset": dataset_id, "method": method, "name": name, "values": raw},
+        {"dataset": dataset_id, "method": method, "name": name, "values": {**raw, "insist": False}},
         gr.update(interactive=True, value="Launch both" if method == "twins" else "Launch"),
+        *(
+            launch_memory.nothing()
+            if errors or dataset is None
+            else launch_memory.show(tidy, method, dataset)
+        ),
         *_messages({**errors, **_name_error(name)}),
     )
 
@@ -306,6 +319,8 @@ def launch_runs(
         return said, gr.skip(), *_messages(errors)
     try:
         queued = launch(method, int(dataset_id or 0), raw, name=name or "", parent_id=parent)
+    except Refused as error:
+        return widgets.error_banner(f"{_REFUSED}: {error}"), gr.skip(), *_messages({})
     except AppError as error:
         return widgets.error_banner(str(error)), gr.skip(), *_messages({})
     links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], " and ")

@@ -14,7 +14,7 @@ from hypo_engine.config import Method, Precision, TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.estimate import GIB, PairLength, estimate_memory, format_bytes, heaviest
 from hypo_engine.knobs import helpful_knobs, refusal
-from hypo_engine.machine import free_memory
+from hypo_engine.machine import free_memory, whole_memory
 from hypo_engine.model_shape import ModelShape, read_shape
 from hypo_engine.policy import load_policy
 from tests.tiny_model import ARCHITECTURES
@@ -233,6 +233,9 @@ def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
     (tmp_path / "memory.current").write_text("600000\n")
     (tmp_path / "memory.stat").write_text("anon 500000\ninactive_file 50000\n")
     assert free_memory(meminfo, tmp_path) == 450_000
-    here = free_memory()
+    assert whole_memory(meminfo, tmp_path) == 1_000_000
+    assert whole_memory(meminfo, tmp_path / "none") == 8000 * 1024
+    here, all_of_it = free_memory(), whole_memory()
     assert here is not None
-    assert here > 0
+    assert all_of_it is not None
+    assert 0 < here < all_of_it

@@ -28,7 +28,7 @@ def test_the_form_covers_every_field_of_the_schema() -> None:
     shown = {*launch.FIELDS, "method"}
     assert shown == set(TrainConfig.model_fields)
     in_sections = [name for _, names in form.sections() for name in names]
-    assert sorted([*form.names("front"), *in_sections]) == sorted(launch.FIELDS[1:])
+    assert sorted([*form.names("front"), *in_sections, "insist"]) == sorted(launch.FIELDS[1:])
     assert all(form.make(name).label for name in launch.FIELDS[1:])
 
 

@@ -1,0 +1,174 @@
+"""What a run would take of memory, told before it is queued: no torch, no network.
+
+The sizes come from the model's config.json, if it is on this machine; the lengths from the dataset's
+characters. What is free counts only where this machine's own workers will train: those of `hypo up`.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from app.errors import NotFound, Refused
+from app.settings import Settings, get_settings
+from app.store import datasets, runs, workers
+from app.store.db import read_session
+from app.store.enums import RunStatus
+from app.supervisor import read_running
+from hypo_engine.config import TrainConfig
+from hypo_engine.demo_model import DEMO_FOLDER, DEMO_NAME
+from hypo_engine.errors import ModelError
+from hypo_engine.estimate import Estimate, PairLength, estimate_memory
+from hypo_engine.knobs import Knob, helpful_knobs, refusal
+from hypo_engine.machine import free_memory, whole_memory
+from hypo_engine.model_shape import ModelShape, read_shape
+
+CHARACTERS_A_TOKEN: Final = 3
+"""A token of English text has about four; fewer make the estimate err on the side of too much."""
+
+TEMPLATE_TOKENS: Final = 32
+"""Tokens that a chat template puts around a prompt, about."""
+
+LONGEST: Final = 4096
+"""Pairs looked at: as many as the largest batch holds."""
+
+INSIST: Final = "tick Run anyway, pass --insist, or set insist to true"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a run's memory before it runs.
+
+    Attributes:
+        estimate: None where the model's sizes are not known; `missing` says why.
+        available: Bytes the run can have; None where its machine is another one or does not tell.
+        waits: Whether other runs go first: `available` is then what the machine has in all.
+        gpu: Whether the workers compute on a GPU.
+        knobs: What would help most, for a run that does not fit.
+    """
+
+    estimate: Estimate | None
+    missing: str = ""
+    available: int | None = None
+    waits: bool = False
+    gpu: bool = False
+    knobs: tuple[Knob, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing speaks against the run."""
+        if self.estimate is None or self.available is None:
+            return True
+        return self.estimate.total <= self.available
+
+
+def foresee(config: TrainConfig, dataset_id: int | None) -> Outlook:
+    """The outlook of a run with this configuration on this dataset."""
+    settings = get_settings()
+    path = find_config(config.model_name_or_path, settings)
+    if path is None:
+        return Outlook(
+            None,
+            "The estimate of memory comes once the model is on this machine: the first run brings it.",
+        )
+    try:
+        shape = _read_shape(path)
+    except ModelError as error:
+        return Outlook(None, str(error))
+    gpu, available, waits = _machine(settings)
+    lengths = None if dataset_id is None else _lengths_of(dataset_id, settings)
+    estimate = estimate_memory(shape, config, lengths, gpu=gpu)
+    knobs: Sequence[Knob] = ()
+    if available is not None and estimate.total > available:
+        knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu)
+    return Outlook(estimate, "", available, waits, gpu, tuple(knobs))
+
+
+def refuse_what_cannot_fit(configs: Sequence[TrainConfig], dataset_id: int) -> None:
+    """Refuse runs that this machine's workers have no memory for, unless their configuration insists.
+
+    Raises:
+        Refused: with the estimate, what can be had, and what would help most.
+    """
+    for config in configs:
+        if config.insist:
+            continue
+        outlook = foresee(config, dataset_id)
+        if not outlook.fits and outlook.estimate is not None and outlook.available is not None:
+            raise Refused(refusal(outlook.estimate, outlook.available, outlook.knobs, insist=INSIST))
+
+
+def find_config(name: str, settings: Settings) -> Path | None:
+    """The config.json of a base model, if it is on this machine."""
+    if name == DEMO_NAME:
+        path = settings.models_dir / DEMO_FOLDER / "config.json"
+        return path if path.is_file() else None
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            path = folder / "config.json"
+            return path if path.is_file() else None
+        return _in_hub_cache(name)
+    except (OSError, ValueError, RuntimeError):  # a name that can be neither a path nor a hub id
+        return None
+
+
+def _in_hub_cache(name: str) -> Path | None:
+    """What the hub's client has downloaded before; it asks nobody. Raises ValueError for no hub id."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found) if isinstance(found, str) else None
+
+
+def _read_shape(path: Path) -> ModelShape:
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError("The model's config.json cannot be read, so there is no estimate.") from error
+    if not isinstance(values, dict):
+        raise ModelError("The model's config.json cannot be read, so there is no estimate.")
+    return read_shape(values)
+
+
+def _lengths_of(dataset_id: int, settings: Settings) -> tuple[PairLength, ...] | None:
+    """Tokens of a dataset's longest pairs, guessed from their characters; None where there is no dataset."""
+    try:
+        with read_session() as session:
+            made = datasets.get(dataset_id, session=session).created_at
+    except NotFound:
+        return None
+    return _lengths(settings.sqlalchemy_url, dataset_id, made)
+
+
+@lru_cache(maxsize=64)
+def _lengths(database: str, dataset_id: int, made: datetime) -> tuple[PairLength, ...]:
+    """Read once: a dataset never changes. ``database`` and ``made`` tell it from others of its number."""
+    with read_session() as session:
+        found = datasets.longest_pairs(dataset_id, session=session, limit=LONGEST)
+    return tuple(
+        PairLength(_tokens(prompt) + TEMPLATE_TOKENS, _tokens(chosen) + 1, _tokens(rejected) + 1)
+        for prompt, chosen, rejected in found
+    )
+
+
+def _tokens(characters: int) -> int:
+    return math.ceil(characters / CHARACTERS_A_TOKEN)
+
+
+def _machine(settings: Settings) -> tuple[bool, int | None, bool]:
+    """Whether the workers have a GPU, the bytes that a run can have here, and whether it waits for others."""
+    with read_session() as session:
+        present = workers.present(session=session, queue="train")
+        counts = runs.count_by_status(session=session)
+    gpu = any(not worker.device.startswith("CPU") for worker in present)
+    waits = bool(counts.get(RunStatus.RUNNING, 0) + counts.get(RunStatus.QUEUED, 0))
+    running = read_running(settings)
+    here = running is not None and "broker" in running.get("children", {})
+    if gpu or not here:
+        return gpu, None, waits
+    return gpu, whole_memory() if waits else free_memory(), waits

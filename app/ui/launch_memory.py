@@ -1,0 +1,123 @@
+"""The launch page's word on memory: how much a run takes, of what, and what to change if it is too much."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import gradio as gr
+from markupsafe import Markup
+
+from app.estimates import Outlook, foresee
+from app.store.models import Dataset
+from app.ui import widgets
+from app.ui.widgets import Html
+from hypo_engine.config import TrainConfig
+from hypo_engine.estimate import Estimate, format_bytes
+from hypo_engine.knobs import Knob
+
+PARTS: Final = {
+    "weights": "Weights",
+    "adapter": "Adapter",
+    "optimiser": "Optimiser",
+    "gradients": "Gradients",
+    "activations": "Activations",
+    "kv_cache": "KV cache",
+    "head": "Chunks of logits",
+    "process": "Python",
+}
+"""What people call the parts of an estimate."""
+
+
+def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> tuple[Html, Any]:
+    """The panel, and the update of the checkbox that insists; twins take as much as their HyPO run."""
+    config = TrainConfig.model_validate({**values, "method": "dpo" if method == "dpo" else "hypo"})
+    outlook = foresee(config, dataset.id)
+    insist = gr.update(visible=True) if not outlook.fits else gr.update(visible=False, value=False)
+    return panel(outlook), insist
+
+
+def nothing() -> tuple[Html, Any]:
+    """Where there is nothing to estimate."""
+    return widgets.NOTHING, gr.update(visible=False)
+
+
+def panel(outlook: Outlook) -> Html:
+    """The estimate in a sentence, a bar and a list; below it what would help, for a run that does not fit."""
+    if outlook.estimate is None:
+        return Markup('<p class="hy-note">{}</p>').format(outlook.missing)
+    total, at_once = outlook.estimate.total, _at_once(outlook.estimate)
+    scale = max(total, outlook.available or 0)
+    bar = widgets.join(
+        Markup('<i class="hy-part-{}" style="width:{:.2f}%"></i>').format(part, 100 * size / scale)
+        for part, size in at_once.items()
+    )
+    rows = widgets.join(
+        _row(part, size, counted=part in at_once) for part, size in outlook.estimate.parts().items() if size
+    )
+    return Markup(
+        '<section class="hy-memory" aria-label="Estimate of memory"><p><b>About {}</b> of memory at the '
+        'peak{}</p><div class="hy-parts" aria-hidden="true">{}{}</div><dl>{}</dl></section>{}'
+    ).format(
+        format_bytes(total),
+        _of_what(outlook),
+        bar,
+        _mark(outlook, scale),
+        rows,
+        _help(outlook),
+    )
+
+
+def _mark(outlook: Outlook, scale: int) -> Html:
+    """Where the memory ends in a bar that goes beyond it."""
+    if outlook.fits or outlook.available is None:
+        return widgets.NOTHING
+    return Markup('<b style="left:{:.2f}%"></b>').format(100 * outlook.available / scale)
+
+
+def _at_once(estimate: Estimate) -> dict[str, int]:
+    """The parts that make the peak: responses are sampled before the activations are there."""
+    parts = {part: size for part, size in estimate.parts().items() if size}
+    later = "kv_cache" if estimate.kv_cache <= estimate.activations else "activations"
+    parts.pop(later, None)
+    return parts
+
+
+def _row(part: str, size: int, *, counted: bool) -> Html:
+    return Markup(
+        '<div{}><dt><i class="hy-part-{}" aria-hidden="true"></i>{}{}</dt><dd>{}</dd></div>'
+    ).format(
+        Markup("") if counted else Markup(' class="hy-apart"'),
+        part,
+        PARTS[part],
+        "" if counted else ", not at peak",
+        format_bytes(size),
+    )
+
+
+def _of_what(outlook: Outlook) -> str:
+    if outlook.available is not None:
+        words = "this machine has" if outlook.waits else "are free here"
+        return f"; {format_bytes(outlook.available)} {words}."
+    return ", on the worker's GPU." if outlook.gpu else ", where the worker runs."
+
+
+def _help(outlook: Outlook) -> Html:
+    if outlook.fits:
+        return widgets.NOTHING
+    knobs = widgets.join(
+        Markup("<li>{}: <b>{}</b></li>").format(_words(knob), format_bytes(knob.estimate.total))
+        for knob in outlook.knobs
+    )
+    if not outlook.knobs:
+        return widgets.notice("It will not fit.", "warning")
+    tried = Markup("<p>It will not fit. What would help most:</p><ul>{}</ul>").format(knobs)
+    return widgets.notice(tried, "warning")
+
+
+def _words(knob: Knob) -> str:
+    """A knob by the titles of the form: `Batch size 2 with Accumulation 8`."""
+    fields = TrainConfig.model_fields
+    said = []
+    for name, value in knob.changes.items():
+        title = fields[name].title or name
+        said.append(f"{title} on" if value is True else f"{title} {getattr(value, 'value', value)}")
+    return " with ".join(said)

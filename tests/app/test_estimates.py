@@ -1,0 +1,187 @@
+"""What is foretold of a run's memory before it is queued, and what is refused."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app import estimates
+from app.errors import Refused
+from app.estimates import find_config, foresee, refuse_what_cannot_fit
+from app.launch import launch
+from app.settings import Settings
+from app.store import datasets, runs, workers
+from app.store.models import Dataset
+from hypo_engine.config import TrainConfig
+from hypo_engine.estimate import PairLength, estimate_memory
+from hypo_engine.formats import Kept, Pair
+from hypo_engine.model_shape import read_shape
+
+SIZES = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "vocab_size": 500,
+}
+MIB = 2**20
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(SIZES))
+    return folder
+
+
+@pytest.fixture
+def dataset(session: Session) -> Dataset:
+    pairs = [
+        Kept(row=n, pair=Pair(prompt="p" * 30 * n, chosen="c" * 60, rejected="r" * 90)) for n in (1, 3, 2)
+    ]
+    made = datasets.create(
+        session=session,
+        name="pairs",
+        sha256="0" * 64,
+        format="explicit",
+        source="test",
+        held_out=0,
+        pairs=pairs,
+    )
+    session.commit()
+    return made
+
+
+@pytest.fixture
+def own_workers(settings: Settings, session: Session) -> None:
+    """As `hypo up` leaves word that it runs here with a broker of its own."""
+    settings.root.mkdir(parents=True, exist_ok=True)
+    facts = {"pid": os.getpid(), "url": "http://x", "broker_url": "redis://x", "children": {"broker": 1}}
+    (settings.root / "running.json").write_text(json.dumps(facts))
+
+
+def config_for(model: Path, **changes: Any) -> TrainConfig:
+    return TrainConfig(model_name_or_path=str(model), **{"eval_prompts": 0, "method": "dpo", **changes})
+
+
+def little(monkeypatch: pytest.MonkeyPatch, free: int, whole: int | None = None) -> None:
+    monkeypatch.setattr(estimates, "free_memory", lambda: free)
+    monkeypatch.setattr(estimates, "whole_memory", lambda: whole or free)
+
+
+def test_lengths_come_from_the_datasets_characters(session: Session, dataset: Dataset, model: Path) -> None:
+    assert datasets.longest_pairs(dataset.id, session=session, limit=2) == [(92, 60, 90), (62, 60, 90)]
+    assert len(datasets.longest_pairs(dataset.id, session=session, limit=9, most=2)) == 2
+    config = config_for(model, per_device_train_batch_size=2)
+    longest = [PairLength(31 + 32, 21, 31), PairLength(21 + 32, 21, 31)]
+    assert foresee(config, dataset.id).estimate == estimate_memory(read_shape(SIZES), config, longest)
+    unknown = estimate_memory(read_shape(SIZES), config)
+    assert foresee(config, None).estimate == foresee(config, 999).estimate == unknown
+
+
+def test_where_a_models_sizes_are_found(
+    settings: Settings, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_config(str(model), settings) == model / "config.json"
+    assert find_config(str(tmp_path), settings) is None
+    assert find_config("demo", settings) is None
+    demo = settings.models_dir / "smollm2-135m-instruct"
+    shutil.copytree(model, demo)
+    assert find_config("demo", settings) == demo / "config.json"
+    cached = tmp_path / "hub" / "models--someone--model"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("abc")
+    shutil.copytree(model, cached / "snapshots" / "abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert find_config("someone/model", settings) == cached / "snapshots" / "abc" / "config.json"
+    for name in ("someone/else", "a/b/c/d", "\x00", "~nobody/x", " "):
+        assert find_config(name, settings) is None
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", "\udcff"])
+def test_a_config_that_tells_nothing_gives_no_estimate(
+    session: Session, dataset: Dataset, model: Path, text: str
+) -> None:
+    (model / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    outlook = foresee(config_for(model), dataset.id)
+    assert outlook.estimate is None
+    assert outlook.fits
+    assert "config.json" in outlook.missing
+
+
+def test_a_model_that_is_not_here_is_told(session: Session, dataset: Dataset) -> None:
+    outlook = foresee(TrainConfig(model_name_or_path="someone/else"), dataset.id)
+    assert outlook.estimate is None
+    assert "the first run brings it" in outlook.missing
+
+
+@pytest.mark.usefixtures("own_workers")
+def test_a_run_that_cannot_fit_is_refused_and_nothing_is_queued(
+    session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little(monkeypatch, 300 * MIB)
+    values = config_for(model).model_dump(mode="json")
+    with pytest.raises(Refused, match="300 MiB can be had") as caught:
+        launch("twins", dataset.id, values)
+    assert "Run anyway" in str(caught.value)
+    assert runs.find(session=session) == []
+    session.commit()
+    assert len(launch("twins", dataset.id, {**values, "insist": True})) == 2
+
+
+@pytest.mark.usefixtures("own_workers")
+def test_a_run_that_fits_is_not_refused(
+    session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_for(model)
+    estimate = foresee(config, dataset.id).estimate
+    assert estimate is not None
+    little(monkeypatch, estimate.total)
+    refuse_what_cannot_fit([config], dataset.id)
+    little(monkeypatch, estimate.total - 1)
+    outlook = foresee(config, dataset.id)
+    assert not outlook.fits
+    assert all(knob.estimate.total < estimate.total for knob in outlook.knobs)
+
+
+@pytest.mark.usefixtures("own_workers")
+def test_while_other_runs_go_first_the_whole_machine_counts(
+    session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little(monkeypatch, MIB, 10_000 * MIB)
+    assert not foresee(config_for(model), dataset.id).fits
+    runs.create(
+        session=session, name="first", config=config_for(model).model_dump(mode="json"), dataset_id=dataset.id
+    )
+    session.commit()
+    outlook = foresee(config_for(model), dataset.id)
+    assert (outlook.fits, outlook.waits, outlook.available) == (True, True, 10_000 * MIB)
+
+
+def test_the_memory_of_another_machine_refuses_nothing(
+    session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little(monkeypatch, 1)
+    outlook = foresee(config_for(model), dataset.id)
+    assert outlook.estimate is not None
+    assert (outlook.available, outlook.fits) == (None, True)
+    assert len(launch("dpo", dataset.id, config_for(model).model_dump(mode="json"))) == 1
+
+
+@pytest.mark.usefixtures("own_workers")
+def test_a_worker_with_a_gpu_has_its_own_memory_and_bfloat16(
+    session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little(monkeypatch, 1)
+    workers.beat("here:1:train", session=session, queues="train", device="Some GPU")
+    session.commit()
+    outlook = foresee(config_for(model), dataset.id)
+    assert (outlook.gpu, outlook.available, outlook.fits) == (True, None, True)
+    assert outlook.estimate is not None
+    assert outlook.estimate.weights == 2 * read_shape(SIZES).parameters

@@ -1,0 +1,137 @@
+"""The launch page's estimate of memory: what it says, what it refuses, and how one insists."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app import estimates
+from app.estimates import Outlook
+from app.run_yaml import DEFAULTS
+from app.settings import Settings
+from app.store import runs
+from app.store.models import Dataset
+from app.ui import launch
+from app.ui.launch_memory import panel
+from hypo_engine.config import Precision
+from hypo_engine.estimate import GIB, Estimate
+from hypo_engine.knobs import Knob
+from tests.app.ui.conftest import request_for
+
+ESTIMATE = Estimate(
+    weights=2 * GIB, adapter=0, optimiser=GIB, gradients=GIB, activations=5 * GIB, kv_cache=GIB,
+    head=GIB // 2, process=GIB // 2,
+)  # fmt: skip
+SMALLER = Estimate(**{**ESTIMATE.parts(), "activations": 2 * GIB})
+SIZES = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 500,
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path, settings: Settings) -> str:
+    """A model's folder, and word that `hypo up` runs here with workers of its own."""
+    settings.root.mkdir(parents=True, exist_ok=True)
+    facts = {"pid": os.getpid(), "url": "http://x", "broker_url": "redis://x", "children": {"broker": 1}}
+    (settings.root / "running.json").write_text(json.dumps(facts))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(SIZES))
+    return str(folder)
+
+
+def values(**changes: Any) -> list[Any]:
+    return [changes.get(field, DEFAULTS[field]) for field in launch.FIELDS]
+
+
+def test_the_panel_says_how_much_and_of_what() -> None:
+    html = panel(Outlook(ESTIMATE, available=20 * GIB))
+    assert "<b>About 10.0 GiB</b> of memory at the peak; 20.0 GiB are free here." in html
+    assert 'hy-part-activations" style="width:25.00%' in html
+    assert "KV cache, not at peak</dt><dd>1.0 GiB" in html
+    assert "Adapter" not in html  # there is none
+    assert "hy-notice" not in html
+
+
+def test_a_bar_never_says_more_than_the_whole() -> None:
+    for outlook in (Outlook(ESTIMATE), Outlook(ESTIMATE, available=4 * GIB)):
+        html = panel(outlook)
+        widths = [float(part.partition("%")[0]) for part in html.split("width:")[1:]]
+        assert sum(widths) == pytest.approx(100, abs=0.1)
+    assert "left:40.00%" in html
+
+
+def test_what_would_help_is_said_in_the_forms_words() -> None:
+    knobs = (
+        Knob({"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}, SMALLER),
+        Knob({"gradient_checkpointing": True}, SMALLER),
+        Knob({"precision": Precision.BFLOAT16}, SMALLER),
+    )
+    html = panel(Outlook(ESTIMATE, available=8 * GIB, knobs=knobs))
+    assert "It will not fit. What would help most:" in html
+    assert "<li>Batch size 2 with Accumulation 8: <b>7.0 GiB</b></li>" in html
+    assert "<li>Gradient checkpointing on: " in html
+    assert "<li>Precision bfloat16: " in html
+    assert "It will not fit" in panel(Outlook(ESTIMATE, available=GIB))
+
+
+@pytest.mark.parametrize(
+    ("outlook", "words"),
+    [
+        (Outlook(ESTIMATE), "at the peak, where the worker runs."),
+        (Outlook(ESTIMATE, gpu=True), "at the peak, on the worker&#39;s GPU."),
+        (Outlook(ESTIMATE, available=16 * GIB, waits=True), "at the peak; 16.0 GiB this machine has."),
+        (Outlook(None, "It comes <later>."), '<p class="hy-note">It comes &lt;later&gt;.</p>'),
+    ],
+)
+def test_whose_memory_it_is(outlook: Outlook, words: str) -> None:
+    assert words in panel(outlook)
+
+
+def test_the_estimate_follows_the_form(session: Session, dataset: Dataset, model: str) -> None:
+    def preview(method: str = "dpo", **changes: Any) -> tuple[str, dict[str, Any]]:
+        found = launch.preview(dataset.id, method, "", *values(model_name_or_path=model, **changes))
+        return found[5], found[6]
+
+    html, insist = preview()
+    assert "of memory at the peak" in html
+    assert insist["visible"] is False
+    assert preview(per_device_train_batch_size=8)[0] != html
+    assert preview("twins")[0] == preview("hypo")[0] != html  # the heavier of the two
+    assert preview(beta=-1)[0] == ""
+
+
+def test_a_run_that_cannot_fit_is_launched_only_by_insisting(
+    session: Session, dataset: Dataset, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "free_memory", lambda: GIB // 10)
+    given = values(model_name_or_path=model)
+    found = launch.preview(dataset.id, "dpo", "", *given)
+    assert "It will not fit" in found[5]
+    assert found[6] == {"visible": True, "__type__": "update"}
+    said, *_ = launch.launch_runs(None, dataset.id, "dpo", "", *given)
+    assert "Nothing was queued" in said
+    assert "What would help most" in said
+    assert runs.find(session=session) == []
+    session.commit()
+    insisting = values(model_name_or_path=model, insist=True)
+    assert "Queued" in launch.launch_runs(None, dataset.id, "dpo", "", *insisting)[0]
+    [run] = runs.find(session=session)
+    assert run.config["insist"] is True
+
+
+def test_a_draft_and_a_clone_do_not_insist(session: Session, dataset: Dataset, model: str) -> None:
+    given = values(model_name_or_path=model, insist=True)
+    draft = launch.preview(dataset.id, "dpo", "", *given)[3]
+    assert draft["values"]["insist"] is False
+    launch.launch_runs(None, dataset.id, "dpo", "", *given)
+    [run] = runs.find(session=session)
+    session.commit()
+    opened = launch.open_page({}, request_for(clone=run.id))
+    assert dict(zip(launch.FIELDS[1:], opened[9:], strict=True))["insist"] is False
