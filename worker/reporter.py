@@ -28,7 +28,8 @@ class StoreReporter:
 
     Args:
         lost: set when the lease is gone.
-        keep_all: whether a checkpoint leaves the earlier ones of the run in place.
+        keep_all: whether a checkpoint leaves the earlier ones of the run in place; else it and the one
+            before it are kept, in case one is damaged.
     """
 
     def __init__(self, run_id: int, lease_id: str, lost: threading.Event, *, keep_all: bool = True) -> None:
@@ -71,14 +72,21 @@ class StoreReporter:
         key = f"runs/{self._run_id}/{folder.name}"
         artifacts.save_folder(folder, key)
         self._write(lambda session: runs.add_checkpoint(self._run_id, session=session, step=step, path=key))
-        if not self._keep_all:
-            self._forget_before(step)
+        self._forget_all_but(2)
 
-    def _forget_before(self, step: int) -> None:
+    def finished(self) -> None:
+        """The run goes on no more: its last checkpoint is enough."""
+        self._forget_all_but(1)
+
+    def _forget_all_but(self, count: int) -> None:
+        """Forget the earlier checkpoints, unless all are wanted."""
         earlier: list[str] = []
 
         def write(session: Session) -> None:
-            earlier[:] = runs.forget_checkpoints_before(self._run_id, session=session, step=step)
+            kept = runs.checkpoints(self._run_id, session=session)[-count:]
+            if kept and not self._keep_all:
+                step = kept[0].step
+                earlier[:] = runs.forget_checkpoints_before(self._run_id, session=session, step=step)
 
         self._write(write)
         for key in earlier:

@@ -10,14 +10,15 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from app import artifacts
-from app.errors import AppError
+from app.errors import AppError, Refused
 from app.settings import get_settings
 from app.store import datasets, runs
 from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.store.models import Run
+from hypo_engine.checkpoint import DamagedCheckpoint, read_state
 from hypo_engine.config import parse_config
-from hypo_engine.errors import EngineError, Interrupted
+from hypo_engine.errors import CheckpointError, EngineError, Interrupted
 from hypo_engine.reporting import Wish
 from hypo_engine.train import train
 from worker import leaving
@@ -58,6 +59,7 @@ def train_run(run_id: int, *, worker: str) -> None:
             _fail(run_id, lease_id, error)
         else:
             patiently(lambda session: _finish(session, run_id, lease_id))
+            reporter.finished()
     _clean_up(run)
 
 
@@ -78,7 +80,7 @@ def _train(run: Run, reporter: StoreReporter) -> None:
         pairs = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.TRAIN))
         held_out = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.HELD_OUT))
     output = _scratch(run)
-    _bring_back_checkpoint(run.id, output)
+    _bring_back_checkpoint(run.id, output, reporter)
     train(
         config,
         pairs,
@@ -105,12 +107,27 @@ def _clean_up(run: Run) -> None:
         shutil.rmtree(scratch_folder(run.id), ignore_errors=True)
 
 
-def _bring_back_checkpoint(run_id: int, output: Path) -> None:
-    """Fetch the last checkpoint of an earlier attempt; what it stored after that is done again."""
+def _bring_back_checkpoint(run_id: int, output: Path, reporter: StoreReporter) -> None:
+    """Fetch the last checkpoint of an earlier attempt; what it stored after that is done again.
+
+    One that is damaged or gone gives way to the one before it; the engine says which were damaged.
+    """
     with read_session() as session:
-        checkpoint = runs.last_checkpoint(run_id, session=session)
-    if checkpoint is not None:
-        artifacts.fetch_folder(checkpoint.path, output / Path(checkpoint.path).name)
+        found = [checkpoint.path for checkpoint in reversed(runs.checkpoints(run_id, session=session))]
+    gone: list[Refused] = []
+    for path in found:
+        try:
+            read_state(artifacts.fetch_folder(path, output / Path(path).name))
+            return
+        except Refused as refused:
+            gone.append(refused)
+            reporter.log("warning", str(refused))
+        except DamagedCheckpoint:
+            continue
+        except CheckpointError:
+            return  # whole, and of another format: the engine says so
+    if gone and len(gone) == len(found):
+        raise gone[0]
 
 
 def _let_go(run_id: int, lease_id: str, wish: Wish) -> None:
