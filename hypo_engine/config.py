@@ -301,7 +301,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=1_000_000,
         title="Checkpoint every",
-        description="Optimiser steps between checkpoints; 0 keeps the last one only.",
+        description="Optimiser steps between checkpoints; 0 keeps the last two only.",
         json_schema_extra=_in("watching"),
     )
     seed: int = Field(
