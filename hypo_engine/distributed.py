@@ -151,11 +151,6 @@ class Hushed(SilentReporter):
         return self._reporter.wish()
 
 
-def launched_rank() -> int:
-    """This process's rank as its launcher tells it, 0 without one."""
-    return int(os.environ["RANK"]) if _launched() else 0
-
-
 @contextmanager
 def joined_world(*, lockstep: bool = False) -> Iterator[World]:
     """Join the processes that torchrun started with this one; leave them at the end.

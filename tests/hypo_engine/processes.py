@@ -167,13 +167,6 @@ def _loading(*, plain: bool) -> Any:
         yield
 
 
-def start(plan: Sequence[Planned], folder: Path, *, processes: int = 2) -> "subprocess.Popen[str]":
-    """Have torchrun train a plan in several processes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.json").write_text(json.dumps([asdict(planned) for planned in plan]))
-    return torchrun(["-m", "tests.hypo_engine.processes", str(folder)], processes=processes)
-
-
 def torchrun(command: Sequence[str], *, processes: int = 2) -> "subprocess.Popen[str]":
     """Start a module under torchrun, on loopback alone."""
     root = Path(__file__).resolve().parents[2]
@@ -190,8 +183,14 @@ def torchrun(command: Sequence[str], *, processes: int = 2) -> "subprocess.Popen
 
 def trained(plan: Sequence[Planned], folder: Path, *, processes: int = 2) -> dict[str, list[Seen]]:
     """Train a plan in several processes: what each of them saw, by the run's name."""
-    process = start(plan, folder, processes=processes)
-    output, _ = process.communicate(timeout=SECONDS)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.json").write_text(json.dumps([asdict(planned) for planned in plan]))
+    process = torchrun(["-m", "tests.hypo_engine.processes", str(folder)], processes=processes)
+    try:
+        output, _ = process.communicate(timeout=SECONDS)
+    finally:
+        process.terminate()  # torchrun ends its processes; nothing happens when it has ended already
+        process.communicate(timeout=60)
     assert process.returncode == 0, output[-6000:]
     return {
         planned.name: [
@@ -207,7 +206,6 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank = dist.get_rank()
-    (folder / f"pid-{os.getpid()}").touch()
     for values in json.loads((folder / "plan.json").read_text()):
         planned = Planned(**values)
         seen = observe(planned, folder, rank)

@@ -1,10 +1,16 @@
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypo_engine.batches import derive_seed, make_plan, permutation
+from hypo_engine.batches import deal, derive_seed, make_plan, permutation
+from hypo_engine.config import Method, TrainConfig
+from hypo_engine.formats import Pair
+from tests.hypo_engine.processes import Planned, observe
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 50), st.integers(1, 60))
@@ -51,3 +57,57 @@ def test_derived_seeds_are_fixed_for_ever() -> None:
     }
     assert len(seeds) == 150
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=40), st.integers(1, 6))
+def test_every_place_is_dealt_once_and_nobody_gets_more_than_a_full_share(
+    work: list[int], ranks: int
+) -> None:
+    places = [3 * place + 1 for place in range(len(work))]
+    shares = deal(places, work, ranks)
+    assert sorted(place for share in shares for place in share) == places
+    assert max(map(len, shares)) == -(-len(places) // ranks)
+    assert len(shares) == ranks
+
+
+@given(st.lists(st.integers(1, 500), min_size=2, max_size=40), st.integers(2, 6))
+def test_work_is_dealt_evenly(work: list[int], ranks: int) -> None:
+    """With room for one more each, nobody has more than another plus the longest place."""
+    shares = deal(range(len(work)), work, ranks)
+    loads = [sum(work[place] for place in share) for share in shares]
+    free = [load for load, share in zip(loads, shares, strict=True) if len(share) < max(map(len, shares))]
+    assert max(loads) - min(free, default=max(loads)) <= max(work)
+
+
+def test_dealing_is_fixed_for_ever() -> None:
+    assert deal([10, 11, 12, 13, 14], [5, 100, 7, 9, 8], 2) == [[11, 10], [13, 14, 12]]
+    assert deal([4], [1], 3) == [[4], [], []]
+
+
+@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("lora_r", [0, 4])
+def test_eight_batches_of_one_are_one_batch_of_eight_in_every_gradient(
+    config: Callable[..., TrainConfig], pairs: list[Pair], tmp_path: Path, method: Method, lora_r: int
+) -> None:
+    found = {}
+    for batch, accumulation in ((8, 1), (1, 8), (4, 2)):
+        fields = config(
+            method=method,
+            lora_r=lora_r,
+            max_steps=3,
+            learning_rate=1e-4,
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=accumulation,
+        ).model_dump(mode="json")
+        given = [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
+        found[batch] = observe(Planned(str(batch), fields, given), tmp_path)
+        assert not found[batch].error
+    for other in (found[1], found[4]):
+        for step in (1, 2, 3):
+            assert other.values[step]["loss"] == pytest.approx(found[8].values[step]["loss"], rel=1e-5)
+        for ours, wanted in zip(other.gradients, found[8].gradients, strict=True):
+            whole = float(torch.cat([expected.flatten() for expected in wanted]).norm())
+            for gradient, expected in zip(ours, wanted, strict=True):
+                # a tensor whose gradient is next to nothing beside the others has fewer right digits
+                size = max(float(expected.norm()), whole / 100)
+                assert float((gradient - expected).norm()) <= 1e-5 * size

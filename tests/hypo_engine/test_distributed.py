@@ -1,5 +1,6 @@
 """Two processes do what one does: losses, gradients, samples and weights, to 1e-5."""
 
+import json
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from hypo_engine.distributed import World
-from tests.hypo_engine.processes import Planned, Seen, observe, start, torchrun, trained
+from tests.hypo_engine.processes import Planned, Seen, observe, torchrun, trained
 
 PAIRS: list[tuple[Any, str, str]] = [
     (
@@ -200,8 +201,6 @@ def test_a_run_goes_on_in_another_number_of_processes(runs: Any, configure: Conf
 
 @pytest.fixture
 def yaml_file(configure: Configure, tmp_path: Path) -> Callable[..., Path]:
-    import json
-
     rows = [dict(zip(("prompt", "chosen", "rejected"), pair, strict=True)) for pair in PAIRS]
     (tmp_path / "pairs.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     places = {"dataset": "pairs.jsonl", "output_dir": "out", "models_dir": "models", "cache_dir": "cache"}
@@ -232,22 +231,33 @@ def alive(pid: int) -> bool:
     return True
 
 
-def test_all_end_on_sigterm(configure: Configure, tmp_path: Path) -> None:
-    process = start([Planned("long", configure(max_steps=100_000, save_steps=1), PAIRS)], tmp_path)
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_all_end_on_sigterm_with_a_checkpoint(yaml_file: Callable[..., Path], tmp_path: Path) -> None:
+    process = torchrun(["-m", "hypo_engine", str(yaml_file(max_steps=100_000))])
+    metrics = tmp_path / "out" / "metrics.jsonl"
     try:
         until = time.monotonic() + 200
-        while not list(tmp_path.glob("long/out/checkpoint-*")) or len(list(tmp_path.glob("pid-*"))) < 2:
+        while not metrics.exists() or len(metrics.read_text().splitlines()) < 2:
             assert time.monotonic() < until
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.1)
-        pids = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
-        assert all(map(alive, pids))
+        workers = children(process.pid)
+        assert len(workers) >= 2
+        assert all(map(alive, workers))
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode != 0
-    assert not any(map(alive, pids))
+    assert not any(map(alive, workers))
+    assert output.count("Stopped by SIGTERM. The run is kept in ") == 1, output[-3000:]
+    (checkpoint,) = (tmp_path / "out").glob("checkpoint-*")
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    assert checkpoint.name == f"checkpoint-{max(steps):06d}"
 
 
 def test_a_world_of_one_is_nothing_special() -> None:
