@@ -19,10 +19,12 @@ from transformers import AutoModelForCausalLM
 
 from hypo_engine import objective as objective_module
 from hypo_engine.adapters import check_adapter
+from hypo_engine.batches import permutation
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.formats import Pair
 from hypo_engine.losses import reward_to_go_kl_loss, sequence_kl_loss
+from hypo_engine.sampling import uniforms
 from hypo_engine.train import TrainResult, train
 from tests.hypo_engine.conftest import Recorder
 
@@ -83,7 +85,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "decoding and training differ, and nobody sees it": (
         "test_traps.test_the_gap_between_decoding_and_training_is_measured",
     ),
-    "the order of the data has a state": ("test_batches.test_an_epoch_is_a_permutation_and_a_pure_function",),
+    "the order of the data, or a sample, has a state": ("test_traps.test_order_and_samples_have_no_state",),
     "a resumed run draws or steps otherwise": (
         "test_train.test_stopping_and_going_on_is_the_straight_run_bit_for_bit",
     ),
@@ -249,6 +251,19 @@ def test_the_gap_between_decoding_and_training_is_measured(
     expected = sum(0.25**at for count in tokens for at in range(count)) / sum(tokens)
     gap = found.values[1]["sampling/sampling_logp_difference/mean"]
     assert gap == pytest.approx(expected, rel=1e-2)
+
+
+def test_order_and_samples_have_no_state() -> None:
+    """Whatever was drawn before, an epoch's order and a sample's numbers are the same, and leave no trace."""
+    found = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            before = torch.get_rng_state()
+            permutation.cache_clear()
+            found.append((permutation(3, 1, 50), uniforms([7, 8], 20).tolist()))
+            assert torch.equal(torch.get_rng_state(), before)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("loss", [sequence_kl_loss, reward_to_go_kl_loss])
