@@ -4,8 +4,8 @@ Pure arithmetic. What follows from the engine's code stands in the formulas; wha
 stands in :class:`Coefficients`, so that a measured peak that disagrees is one number to change.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.model_shape import ModelShape
@@ -14,19 +14,29 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """How much more a family saves for the backward pass than its leanest form, for float32 and bfloat16."""
+
+    float32: float
+    bfloat16: float
+
+
+@dataclass(frozen=True, slots=True)
 class Coefficients:
-    """What the formulas multiply by. Widths are counted in numbers saved for each token and layer.
+    """What the formulas multiply by.
+
+    The leanest form of a layer saves, for each token, ``hidden`` vectors of the hidden size (the norms'
+    inputs and outputs), ``attention`` copies of queries, keys, values and attention's result, and ``wide``
+    vectors of the feed-forward width (gate, up, and their product).
 
     Attributes:
-        packed_families: Models that run in the engine's packed path; the others go through transformers.
-        hidden_saved: Vectors of the hidden size: the norms' inputs, attention's output, the residual.
-        attention_saved: Copies of queries, keys and values.
-        wide_saved: Vectors of the feed-forward width: gate and up.
-        generic: What the transformers path saves more than the packed one.
-        bfloat16: What bfloat16 weights save more than half: LoRA works in float32 beside them.
-        workspace_layers: Layers' worth of saved numbers that a pass without gradient needs at once.
+        families: What a model_type saves of that, counted by autograd's saved tensors on small models: more
+            where transformers' own modules run, and in bfloat16, where LoRA works in float32 beside them.
+        other: The same for families nobody counted.
+        checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
+        workspace: Layers' worth of saved numbers that the backward pass needs at once.
         chunk_elements: Numbers of one chunk of logits.
-        chunk_copies: Chunks that exist at once: logits, and their gradient.
+        chunk_copies: Chunks that exist at once: logits, probabilities, and the product in the weights' type.
         head_hidden: Vectors of the hidden size that the head keeps for each scored token.
         held_out_at_once: Prompts that an evaluation samples together.
         process: Bytes of Python and its libraries, on a CPU.
@@ -34,17 +44,25 @@ class Coefficients:
         slack: What the allocator takes beyond what is asked for.
     """
 
-    packed_families: frozenset[str] = frozenset(
-        {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt2", "gpt_neox", "gemma2"}
+    hidden: float = 4.0
+    attention: float = 1.0
+    wide: float = 3.0
+    families: Mapping[str, Saved] = field(
+        default_factory=lambda: {
+            "llama": Saved(1.08, 2.25),
+            "mistral": Saved(1.08, 2.25),
+            "qwen2": Saved(1.08, 2.25),
+            "qwen3": Saved(1.18, 2.43),
+            "gpt_neox": Saved(1.02, 1.40),
+            "gpt2": Saved(1.55, 1.97),
+            "gemma2": Saved(2.60, 4.80),
+        }
     )
-    hidden_saved: float = 3.0
-    attention_saved: float = 1.0
-    wide_saved: float = 2.0
-    generic: float = 2.0
-    bfloat16: float = 1.0
-    workspace_layers: float = 2.0
-    chunk_elements: int = 2**23
-    chunk_copies: float = 2.0
+    other: Saved = field(default_factory=lambda: Saved(2.0, 3.0))
+    checkpointed: float = 1.05
+    workspace: float = 1.0
+    chunk_elements: int = 2**22
+    chunk_copies: float = 3.0
     head_hidden: float = 3.0
     held_out_at_once: int = 16
     process: int = 420 * 2**20
@@ -101,7 +119,7 @@ class Estimate:
 
     def parts(self) -> dict[str, int]:
         """Bytes by name, in order; the total is not among them."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +199,8 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
 def _weights(shape: ModelShape, config: TrainConfig, *, half: bool) -> tuple[int, int, int]:
     """Bytes of the base weights and of the adapter, and how many numbers are trained."""
     if config.lora_r == 0:
-        return 2 * 4 * shape.parameters, 0, shape.parameters  # the policy, and a frozen reference
+        cast = 2 * shape.linear_parameters if half else 0  # autocast keeps what it cast
+        return 8 * shape.parameters + cast, 0, shape.parameters  # the policy, and a frozen reference
     numbers, sides = shape.adapted(config.lora_target_modules)
     trained = sides * config.lora_r
     if half:
@@ -190,30 +209,26 @@ def _weights(shape: ModelShape, config: TrainConfig, *, half: bool) -> tuple[int
 
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
-    """Bytes that the backward pass waits for, and the workspace of a pass."""
-    a_layer = _saved_a_layer(shape, config, number, using)
+    """Bytes that the backward pass waits for, and what it needs while it runs."""
+    a_layer = _saved_a_layer(shape, number, using)
+    tokens = load.prompts + load.answers + load.sampled
+    saved = tokens * shape.layers * a_layer
     if config.gradient_checkpointing:
         completions = 2 + (config.num_generations if config.samples_online else 0)
-        tokens = load.prompts * completions + load.answers + load.sampled  # each answer reads its prompt anew
-        saved = tokens * (shape.layers * shape.hidden * number + a_layer)
-    else:
-        tokens = load.prompts + load.answers + load.sampled
-        saved = tokens * shape.layers * a_layer
-    # the reference's pass needs room while the policy's activations wait
-    without_gradient = (load.prompts + load.sampled) if config.samples_online else 0
-    return round(using.slack * (saved + without_gradient * using.workspace_layers * a_layer))
+        tokens += load.prompts * (completions - 1)  # each answer reads its prompt anew
+        saved = tokens * shape.layers * shape.hidden * using.checkpointed * number
+    return round(using.slack * (saved + tokens * using.workspace * a_layer))
 
 
-def _saved_a_layer(shape: ModelShape, config: TrainConfig, number: int, using: Coefficients) -> float:
+def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients) -> float:
     """Bytes saved for one token in one layer."""
-    attention = shape.q_dim + 2 * shape.kv_dim
-    wide = shape.intermediate * shape.experts_a_token
-    numbers = using.hidden_saved * shape.hidden + using.attention_saved * attention + using.wide_saved * wide
-    if shape.family not in using.packed_families or config.gradient_checkpointing:
-        numbers *= using.generic
-    if number == 2 and config.lora_r > 0:
-        numbers *= using.bfloat16
-    return number * numbers
+    numbers = (
+        using.hidden * shape.hidden
+        + 2 * using.attention * (shape.q_dim + shape.kv_dim)
+        + using.wide * shape.intermediate * shape.experts_a_token
+    )
+    family = using.families.get(shape.family, using.other)
+    return number * numbers * (family.float32 if number == 4 else family.bfloat16)
 
 
 def _kv_cache(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
