@@ -44,9 +44,15 @@ class Meter:
         self._started = 0.0
         self._loaded: int | None = None
 
-    def loaded(self) -> None:
-        """Everything is in memory and nothing has run; the first call counts."""
+    def loaded(self, model: torch.nn.Module) -> None:
+        """Everything is loaded and nothing has run; the first call counts.
+
+        Weights are read once: of a file that is mapped, only what was touched lies in memory.
+        """
         if self._loaded is None:
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight.sum()
             self._loaded = resident_bytes()
 
     def start(self) -> None:

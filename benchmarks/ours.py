@@ -69,7 +69,7 @@ def steps(job: Job) -> dict[str, Any]:
     batches = [list(places[start : start + job.pairs]) for start in places[:: job.pairs]]
 
     meter = Meter()
-    meter.loaded()
+    meter.loaded(policy.model)
     cache = ReferenceCache(None, "benchmark", len(pairs))
     started = now()
     fill_reference(cache, policy, pairs, batches, between=lambda _done, _all: None)

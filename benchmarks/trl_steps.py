@@ -103,7 +103,7 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]
             peft_config=lora if job.tuning == "lora" else None,
             callbacks=[_Clock(meter)],
         )
-        meter.loaded()
+        meter.loaded(self.model)
         train_adapter_a_little(self.model)
         self.prepare()
 
@@ -118,7 +118,7 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]
         return dataset  # token ids already
 
     def _precompute_ref_logps(self, *arguments: Any, **named: Any) -> Dataset:
-        self.meter.loaded()
+        self.meter.loaded(self.model)
         started = now()
         dataset = super()._precompute_ref_logps(*arguments, **named)
         self.reference_seconds = (now() - started) / (self.job.steps + 1)
