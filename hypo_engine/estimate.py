@@ -33,6 +33,7 @@ class Coefficients:
         families: What a model_type saves of that, counted by autograd's saved tensors on small models: more
             where transformers' own modules run, and in bfloat16, where LoRA works in float32 beside them.
         other: The same for families nobody counted.
+        scores: Numbers kept for each head, token and key it attends to, where scores are squashed.
         checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
         workspace: Layers' worth of saved numbers that the backward pass needs at once.
         chunk_elements: Numbers of one chunk of logits.
@@ -55,10 +56,11 @@ class Coefficients:
             "qwen3": Saved(1.18, 2.43),
             "gpt_neox": Saved(1.02, 1.40),
             "gpt2": Saved(1.55, 1.97),
-            "gemma2": Saved(2.60, 4.80),
+            "gemma2": Saved(1.37, 2.38),
         }
     )
     other: Saved = field(default_factory=lambda: Saved(2.0, 3.0))
+    scores: float = 2.4
     checkpointed: float = 1.05
     workspace: float = 1.0
     chunk_elements: int = 2**22
@@ -213,11 +215,22 @@ def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int
     a_layer = _saved_a_layer(shape, number, using)
     tokens = load.prompts + load.answers + load.sampled
     saved = tokens * shape.layers * a_layer
+    if shape.softcapped:
+        saved += 4 * using.scores * shape.layers * shape.heads * _attended(load)
     if config.gradient_checkpointing:
         completions = 2 + (config.num_generations if config.samples_online else 0)
         tokens += load.prompts * (completions - 1)  # each answer reads its prompt anew
         saved = tokens * shape.layers * shape.hidden * using.checkpointed * number
     return round(using.slack * (saved + tokens * using.workspace * a_layer))
+
+
+def _attended(load: Load) -> float:
+    """Keys that all tokens attend to, if the pairs are alike."""
+    if not load.pairs:
+        return 0.0
+    answers = load.answers + load.sampled
+    prompt, answer = load.prompts / load.pairs, load.answers / load.pairs / 2
+    return load.prompts * prompt + answers * (prompt + answer)
 
 
 def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients) -> float:

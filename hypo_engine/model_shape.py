@@ -28,6 +28,7 @@ class ModelShape:
         tied: Whether the output head is the embedding table.
         gated: Whether a feed-forward layer multiplies by a gate.
         positions: Learned positions; 0 for rotary ones.
+        softcapped: Whether attention's scores are squashed, so that they are kept for the backward pass.
         experts: Feed-forward layers a layer chooses from; 1 without a mixture.
         experts_a_token: Those that one token runs through.
     """
@@ -43,6 +44,7 @@ class ModelShape:
     tied: bool
     gated: bool
     positions: int = 0
+    softcapped: bool = False
     experts: int = 1
     experts_a_token: int = 1
 
@@ -123,6 +125,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape:
         tied=bool(values.get("tie_word_embeddings", family != "gpt_neox")),
         gated=family not in _PLAIN_MLP,
         positions=_optional(values, "n_positions") or 0 if family == "gpt2" else 0,
+        softcapped=bool(values.get("attn_logit_softcapping")),
         experts=experts,
         experts_a_token=_optional(values, "num_experts_per_tok") or 1,
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hypo_engine.config import Method, Precision, TrainConfig
 from hypo_engine.errors import ModelError
-from hypo_engine.estimate import GIB, PairLength, estimate_memory, format_bytes, heaviest
+from hypo_engine.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
 from hypo_engine.knobs import helpful_knobs, refusal
 from hypo_engine.machine import free_memory, whole_memory
 from hypo_engine.model_shape import ModelShape, read_shape
@@ -239,3 +239,45 @@ def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
     assert here is not None
     assert all_of_it is not None
     assert 0 < here < all_of_it
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2"])
+def test_what_is_said_of_activations_is_what_autograd_saves(tmp_path: Path, architecture: str) -> None:
+    """Counted on a model wide enough that a layer's own tensors outweigh everything else."""
+    folder = wide_model(tmp_path / architecture, architecture)
+    shape = read_shape(json.loads((folder / "config.json").read_text()))
+    config = changed(DPO, model_name_or_path=str(folder), lora_r=4)
+    policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
+    weights = {parameter.untyped_storage().data_ptr() for parameter in policy.parameters()}
+    saved: dict[int, int] = {}
+    alive: list[torch.Tensor] = []  # so that no address is used twice
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        alive.append(tensor)
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    prompts, answers = [[5] * 96] * 2, [[7] * 64] * 4
+    frozen = {p.untyped_storage().data_ptr() for p in policy.model.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        policy.encode(prompts).score([0, 1, 0, 1], answers).sums().sum()
+    counted = sum(size for address, size in saved.items() if address not in frozen)
+    using = Coefficients(workspace=0.0, slack=1.0)
+    said = estimate_memory(shape, config, [PairLength(96, 64, 64)] * 2, using=using).activations
+    assert said == pytest.approx(counted, rel=0.15)
+
+
+def wide_model(folder: Path, architecture: str) -> Path:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    usual = {
+        "vocab_size": 300, "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+    }  # fmt: skip
+    gpt2 = {"vocab_size": 300, "n_embd": 128, "n_inner": 384, "n_layer": 4, "n_head": 4}
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    config = AutoConfig.for_model(architecture, **(gpt2 if architecture == "gpt2" else usual), **ends)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
