@@ -109,7 +109,7 @@ class Evaluation:
         prompts = [prompt.ids for prompt in group]
         encoded = policy.encode(prompts)
         responses = sample_responses(
-            encoded.decoding(rows),
+            encoded.decoding(rows, self.max_new_tokens),
             seeds=seeds,
             choice=Choice.same(len(rows), policy.model.device, temperature=temperature),
             max_new_tokens=[self.max_new_tokens] * len(rows),

@@ -17,7 +17,9 @@ from hypo_engine.config import Precision, PromptStyle
 from hypo_engine.data import Tokenization, decode_text
 from hypo_engine.detokenize import TextStream
 from hypo_engine.errors import ConfigError, ModelError
-from hypo_engine.logprobs import TokenLogps
+from hypo_engine.joined import Joined
+from hypo_engine.logprobs import Ids, TokenLogps
+from hypo_engine.lora import Routed
 from hypo_engine.models import (
     context_limit,
     default_device,
@@ -27,9 +29,10 @@ from hypo_engine.models import (
     stop_token_ids,
     weights_dtype,
 )
+from hypo_engine.packed import Packed
 from hypo_engine.reporting import Prompt
 from hypo_engine.sampling import Choice, Response, sample_responses
-from hypo_engine.trunk import Encoded, Ids, Joined, Trunk, trunk_agrees
+from hypo_engine.trunk import Encoded, Trunk, packed
 
 OnText = Callable[[int, str, int], None]
 ShouldStop = Callable[[int], bool]
@@ -87,8 +90,9 @@ class Served:
     tokenizer: Any
     tokenization: Tokenization
     stop_ids: frozenset[int]
-    shares_prompts: bool
+    _views: dict[int, Packed | None] = field(default_factory=dict)
     _peft: Any = None
+    _routed: Routed | None = None
     _adapters: dict[str, str] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
     _count: int = 0
@@ -111,7 +115,9 @@ class Served:
             self._load_adapter(name, folder)
         elif (folder / "config.json").is_file():
             dtype = next(self.base.parameters()).dtype
-            self._models[name] = load_model(str(folder), dtype=dtype, device=self.base.device)
+            model = load_model(str(folder), dtype=dtype, device=self.base.device).requires_grad_(False)
+            self._models[name] = model
+            self._views[id(model)] = packed(model, pad_id=self.tokenizer.eos_token_id)
         else:
             raise ModelError(
                 f"{folder.name!r} holds no adapter and no model; export the run's checkpoint again."
@@ -119,7 +125,8 @@ class Served:
 
     def remove_adapter(self, name: str) -> None:
         """Forget what was added under a name; an unknown name is no error."""
-        self._models.pop(name, None)
+        if (model := self._models.pop(name, None)) is not None:
+            self._views.pop(id(model))
         inner = self._adapters.pop(name, None)
         if inner is None:
             return
@@ -127,7 +134,9 @@ class Served:
             self._peft.set_adapter(next(iter(self._adapters.values())))
             self._peft.delete_adapter(inner)
         else:
-            self.base, self._peft = self._peft.unload(), None
+            assert self._routed is not None
+            self._routed.release()
+            self.base, self._peft, self._routed = self._peft.unload(), None, None
 
     def answer(
         self,
@@ -149,7 +158,7 @@ class Served:
             self._check(request)
         answers: dict[int, Answer] = {}
         rows = [row for row, request in enumerate(requests) if request.adapter not in self._models]
-        groups = [(self._peft or self.base, rows)] if rows else []
+        groups = [(self.base, rows)] if rows else []
         for name, model in self._models.items():
             groups.append((model, [row for row, request in enumerate(requests) if request.adapter == name]))
         for model, rows in groups:
@@ -167,15 +176,18 @@ class Served:
         new_tokens = max(new_tokens, min(request.max_new_tokens, limit - len(ids)))
         return self.tokenization.trim(ids, limit - new_tokens), new_tokens
 
-    def encode(self, model: Any, prompts: Sequence[Ids], adapters: Sequence[str | None] | None) -> Encoded:
-        """Prompts ready for a model; ``adapters`` None uses the base (or the full model) alone."""
-        extra: dict[str, list[Any]] = {}
-        if model is self._peft:
-            names = adapters or [None] * len(prompts)
-            extra["adapter_names"] = ["__base__" if name is None else self._adapters[name] for name in names]
-        return (Trunk if self.shares_prompts else Joined)(
-            model, prompts, pad_id=self.tokenizer.eos_token_id, extra=extra
-        )
+    def encode(self, model: Any, prompts: Sequence[Ids], adapters: Sequence[str | None]) -> Encoded:
+        """Prompts ready for a model; an adapter of None uses the base (or the full model) alone."""
+
+        def route(rows: Sequence[int]) -> None:
+            if self._routed is not None:
+                names = [adapters[row] for row in rows]
+                inner = [None if name is None else self._adapters.get(name) for name in names]
+                self._routed.route(inner, self.base.device)
+
+        if (view := self._views[id(model)]) is not None:
+            return Trunk(view, prompts, route=route)
+        return Joined(model, prompts, pad_id=self.tokenizer.eos_token_id, route=route)
 
     def _load_adapter(self, name: str, folder: Path) -> None:
         from peft import PeftModel
@@ -187,6 +199,9 @@ class Served:
                 self._peft = PeftModel.from_pretrained(self.base, folder, adapter_name=inner).eval()
             else:
                 self._peft.load_adapter(folder, adapter_name=inner, torch_device=str(self.base.device))
+        if self._routed is not None:
+            self._routed.release()
+        self._routed = Routed(self._peft)  # an adapter may have brought layers that had none
         self._count += 1
         self._adapters[name] = inner
         self._peft.requires_grad_(False)
@@ -226,7 +241,7 @@ class _Batch:
 
         encoded = served.encode(self._model, self._prompts, [request.adapter for request in self._requests])
         responses = sample_responses(
-            encoded.decoding(places),
+            encoded.decoding(places, max(self._limits)),
             seeds=[request.seed for request in self._requests],
             choice=Choice(
                 torch.tensor([r.temperature for r in self._requests], dtype=torch.float64, device=device),
@@ -238,8 +253,8 @@ class _Batch:
         )
         completions = [response.ids for response in responses]
         policy = encoded.score(places, completions)
-        base = served._peft or served.base
-        reference = served.encode(base, self._prompts, None).score(places, completions)
+        nobody = [None] * len(self._requests)
+        reference = served.encode(served.base, self._prompts, nobody).score(places, completions)
         return [self._make(place, responses[place], policy, reference) for place in places]
 
     def _make(self, place: int, response: Response, policy: TokenLogps, reference: TokenLogps) -> Answer:
@@ -270,10 +285,11 @@ def load_served(model_name: str, models_dir: Path, precision: Precision = Precis
     device = default_device()
     model = load_model(resolved, dtype=weights_dtype(precision, device), device=device).requires_grad_(False)
     tokenization = Tokenization(tokenizer, PromptStyle.AUTO)
-    return Served(
+    served = Served(
         base=model,
         tokenizer=tokenizer,
         tokenization=tokenization,
         stop_ids=stop_token_ids(model, tokenizer) | {tokenization.turn_end_id},
-        shares_prompts=trunk_agrees(model, pad_id=tokenizer.eos_token_id),
     )
+    served._views[id(model)] = packed(model, pad_id=tokenizer.eos_token_id)
+    return served

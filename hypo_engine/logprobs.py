@@ -15,6 +15,9 @@ from torch.autograd.function import once_differentiable
 
 _CHUNK_ELEMENTS = 1 << 22
 
+Ids = Sequence[int]
+"""Token ids of one prompt or completion."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenLogps:

@@ -22,6 +22,7 @@ from hypo_engine.losses import (
     reward_to_go_kl_loss,
     sequence_kl_loss,
 )
+from hypo_engine.phases import phase
 from hypo_engine.policy import Policy
 from hypo_engine.reference import ReferenceCache
 from hypo_engine.sampling import Choice, Response, sample_responses
@@ -83,7 +84,7 @@ class Online:
 
         k = self.samples_per_prompt
         return sample_responses(
-            encoded.decoding([row // k for row in range(len(seeds))]),
+            encoded.decoding([row // k for row in range(len(seeds))], self.max_new_tokens),
             seeds=seeds,
             choice=Choice.same(len(seeds), device, temperature=self.temperature),
             max_new_tokens=[self.max_new_tokens] * len(seeds),
@@ -125,7 +126,8 @@ class Objective:
         started = perf_counter()
         if self.online:
             seeds = self.online.seeds(batch, step)
-            responses = self.online.sample(trunk, seeds, device, watch)
+            with phase("decode"):
+                responses = self.online.sample(trunk, seeds, device, watch)
         sampling_seconds = perf_counter() - started
 
         branches = _branches(batch, responses, self.online.temperature if self.online else 1.0)
@@ -135,7 +137,7 @@ class Objective:
         since = 2 * pairs if cached else 0
         reference_logps = TokenLogps(logps.values[:0], logps.mask[:0])
         if since < len(branches.rows):
-            with policy.reference() as encode:
+            with phase("reference"), policy.reference() as encode:
                 reference_logps = branches.score(
                     encode([p.prompt for p in batch]), since=since, device=device
                 )

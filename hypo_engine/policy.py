@@ -5,7 +5,7 @@ fine-tuning keeps a frozen second model, which is loaded only when something ask
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,8 +13,14 @@ from torch import Tensor, nn
 
 from hypo_engine.adapters import attach_lora
 from hypo_engine.config import TrainConfig
+from hypo_engine.joined import Joined
+from hypo_engine.logprobs import Ids
+from hypo_engine.lora import Merged
 from hypo_engine.models import load_model, published_name, weights_dtype
-from hypo_engine.trunk import Encoded, Ids, Joined, Trunk, trunk_agrees
+from hypo_engine.trunk import Encoded, Trunk, packed
+
+Encode = Callable[[Sequence[Ids]], Encoded]
+ReferenceScope = Callable[[], AbstractContextManager[Encode]]
 
 
 class Policy:
@@ -23,6 +29,7 @@ class Policy:
     Attributes:
         model: The trainable model, in evaluation mode (dropout is off throughout).
         adapted: True for LoRA, False when every weight is trained.
+        shares_prompts: Whether prompts are encoded once; else each answer reads its prompt anew.
     """
 
     def __init__(
@@ -30,28 +37,23 @@ class Policy:
         model: Any,
         *,
         adapted: bool,
-        reference_scope: Callable[[], AbstractContextManager[Any]],
-        pad_id: int,
-        gradient_checkpointing: bool = False,
-        plain: bool = False,
+        encode: Encode,
+        reference_scope: ReferenceScope,
+        shares_prompts: bool,
     ) -> None:
-        self.model, self.adapted = model, adapted
-        self._reference_scope, self._pad_id = reference_scope, pad_id
-        self._checkpointed = _Checkpointed(model) if gradient_checkpointing else None
-        self.shares_prompts = not plain and trunk_agrees(model, pad_id=pad_id)
+        self.model, self.adapted, self.shares_prompts = model, adapted, shares_prompts
+        self._encode, self._reference_scope = encode, reference_scope
         self.place: Callable[[Any], None] = lambda model: None
 
     def encode(self, prompts: Sequence[Ids]) -> Encoded:
         """Make prompts ready for the policy."""
-        if self._checkpointed and torch.is_grad_enabled():
-            return Joined(self._checkpointed, prompts, pad_id=self._pad_id)
-        return self._encode(self.model, prompts)
+        return self._encode(prompts)
 
     @contextmanager
-    def reference(self) -> Iterator[Callable[[Sequence[Ids]], Encoded]]:
+    def reference(self) -> Iterator[Encode]:
         """A scope without gradient that gives the reference's counterpart of :meth:`encode`."""
-        with torch.no_grad(), self._reference_scope() as model:
-            yield lambda prompts: self._encode(model, prompts)
+        with torch.no_grad(), self._reference_scope() as encode:
+            yield encode
 
     def shard(self, shard: Callable[[Any], None]) -> None:
         """Have every model that the policy uses sharded, the reference too when it is loaded."""
@@ -61,9 +63,6 @@ class Policy:
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that are trained, in a fixed order."""
         return [p for p in self.model.parameters() if p.requires_grad]
-
-    def _encode(self, model: Any, prompts: Sequence[Ids]) -> Encoded:
-        return (Trunk if self.shares_prompts else Joined)(model, prompts, pad_id=self._pad_id)
 
 
 class _Checkpointed:
@@ -98,30 +97,39 @@ def load_policy(
         ModelError: the model cannot be used.
         ConfigError: ``lora_target_modules`` names no module, or the output head.
     """
-    if config.lora_r > 0:
-        base = load_model(resolved, dtype=weights_dtype(config.precision, device), device=device)
-        model = attach_lora(
-            base,
-            rank=config.lora_r,
-            alpha=config.lora_alpha,
-            target_modules=config.lora_target_modules,
-            seed=config.seed,
-            base_name=published_name(config.model_name_or_path),
-        )
-        return Policy(
-            model,
-            adapted=True,
-            reference_scope=lambda: _adapter_off(model),
-            pad_id=pad_id,
-            gradient_checkpointing=config.gradient_checkpointing,
-            plain=plain,
-        )
-    return _load_full(config, resolved, pad_id=pad_id, device=device, plain=plain)
+    load = _load_adapted if config.lora_r > 0 else _load_full
+    return load(config, resolved, pad_id, device, plain or config.gradient_checkpointing)
 
 
-def _load_full(
-    config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, plain: bool
+def _load_adapted(
+    config: TrainConfig, resolved: str, pad_id: int, device: torch.device, plain: bool
 ) -> Policy:
+    base = load_model(resolved, dtype=weights_dtype(config.precision, device), device=device)
+    model = attach_lora(
+        base,
+        rank=config.lora_r,
+        alpha=config.lora_alpha,
+        target_modules=config.lora_target_modules,
+        seed=config.seed,
+        base_name=published_name(config.model_name_or_path),
+    )
+    encode, shares = _encoder(model, pad_id, plain, checkpointed=config.gradient_checkpointing)
+    merged = Merged(model) if shares and base.dtype == torch.float32 else None
+
+    def encode_now(prompts: Sequence[Ids]) -> Encoded:
+        if merged:
+            merged.refresh()
+        return encode(prompts)
+
+    @contextmanager
+    def reference() -> Iterator[Encode]:
+        with model.disable_adapter(), merged.off() if merged else nullcontext():
+            yield encode
+
+    return Policy(model, adapted=True, encode=encode_now, reference_scope=reference, shares_prompts=shares)
+
+
+def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.device, plain: bool) -> Policy:
     # the trained weights are float32 in any case: steps of 1e-6 vanish in bfloat16
     half = weights_dtype(config.precision, device) is torch.bfloat16
 
@@ -132,30 +140,30 @@ def _load_full(
         return model
 
     model = load()
-    frozen: list[Any] = []
+    encode, shares = _encoder(model, pad_id, plain, checkpointed=config.gradient_checkpointing, half=half)
+    frozen: list[Encode] = []
 
     @contextmanager
-    def reference() -> Iterator[Any]:
+    def reference() -> Iterator[Encode]:
         if not frozen:
-            frozen.append(load().requires_grad_(False))
-            policy.place(frozen[0])
+            second = load().requires_grad_(False)
+            policy.place(second)
+            frozen.append(_encoder(second, pad_id, not shares, half=half)[0])
         yield frozen[0]
 
-    policy = Policy(
-        model,
-        adapted=False,
-        reference_scope=reference,
-        pad_id=pad_id,
-        gradient_checkpointing=config.gradient_checkpointing,
-        plain=plain,
-    )
+    policy = Policy(model, adapted=False, encode=encode, reference_scope=reference, shares_prompts=shares)
     return policy
 
 
-@contextmanager
-def _adapter_off(model: Any) -> Iterator[Any]:
-    with model.disable_adapter():
-        yield model
+def _encoder(
+    model: Any, pad_id: int, plain: bool, *, checkpointed: bool = False, half: bool = False
+) -> tuple[Encode, bool]:
+    """How a model encodes prompts, and whether it shares them."""
+    view = None if plain else packed(model, pad_id=pad_id, half=half)
+    if view is None:
+        run = _Checkpointed(model) if checkpointed else model
+        return lambda prompts: Joined(run, prompts, pad_id=pad_id), False
+    return lambda prompts: Trunk(view, prompts), True
 
 
 def make_optimizer(

@@ -6,12 +6,15 @@ does not depend on the rows decoded beside it, up to the rounding of batched ari
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from hypo_engine.logprobs import selected_logps
 from hypo_engine.trunk import Decoding
+
+_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,23 @@ class Choice:
         """The choice of some of the rows."""
         return Choice(self.temperature[rows], self.top_p[rows])
 
+    @cached_property
+    def greedy(self) -> Tensor | None:
+        """[rows] bool, or None where no row is."""
+        greedy = self.temperature == 0
+        return greedy if bool(greedy.any()) else None
+
+    @cached_property
+    def scale(self) -> Tensor | None:
+        """[rows, 1] float32, one over the temperature (of greedy rows: one), or None where all are one."""
+        temperature = torch.where(self.temperature == 0, 1.0, self.temperature)
+        return None if bool((temperature == 1).all()) else temperature.reciprocal().float()[:, None]
+
+    @cached_property
+    def cuts(self) -> bool:
+        """Whether any row draws from a part of the distribution only."""
+        return bool((self.top_p < 1).any())
+
 
 def uniforms(seeds: Sequence[int], count: int) -> Tensor:
     """[rows, count] float64 in [0, 1): each row a function of its seed alone (CPU)."""
@@ -55,31 +75,54 @@ def uniforms(seeds: Sequence[int], count: int) -> Tensor:
     return torch.stack([torch.rand(count, generator=g, dtype=torch.float64) for g in rows])
 
 
-def choose_tokens(logits: Tensor, uniform: Tensor, choice: Choice) -> Tensor:
+def choose_tokens(logits: Tensor, uniform: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
     """Draw one token a row by inverting the cumulative distribution.
 
     Args:
-        logits: [rows, vocab].
-        uniform: [rows] in [0, 1).
+        logits: [rows, vocab] float32.
+        uniform: [rows] float64 in [0, 1).
 
     Returns:
-        [rows] token ids.
+        [rows] token ids, and [rows] their log-probabilities at the temperature (of greedy rows: at 1),
+        whatever top_p left out.
     """
-    greedy = choice.temperature == 0
-    scale = torch.where(greedy, torch.ones_like(choice.temperature), choice.temperature)
-    probabilities = (logits.double() / scale[:, None]).softmax(dim=-1)
-    if bool((choice.top_p < 1).any()):
-        probabilities = _nucleus(probabilities, choice.top_p)
-    cumulative = probabilities.cumsum(dim=-1)
-    target = uniform[:, None] * cumulative[:, -1:]
-    drawn = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    return torch.where(greedy, logits.argmax(dim=-1), drawn)
+    scaled = logits.float() if choice.scale is None else logits.float() * choice.scale
+    normalizers = scaled.logsumexp(dim=-1, keepdim=True)
+    probabilities = (scaled - normalizers).exp_()
+    tokens = _invert(_nucleus(probabilities, choice.top_p) if choice.cuts else probabilities, uniform)
+    if choice.greedy is not None:
+        tokens = torch.where(choice.greedy, scaled.argmax(dim=-1), tokens)
+    return tokens, (scaled.gather(1, tokens[:, None]) - normalizers)[:, 0]
+
+
+def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """The place where the running sum of each row's weights passes uniform * total: [rows].
+
+    The sums are made in float64, of blocks first and then within one block: a running sum over a whole
+    vocabulary is slow.
+    """
+    rows, size = weights.shape
+    blocks = F.pad(weights, (0, -size % _BLOCK)).view(rows, -1, _BLOCK)
+    by_block = blocks.sum(dim=-1, dtype=torch.float64)
+    block, rest = _pass(by_block, uniform * by_block.sum(dim=-1))
+    inner, _ = _pass(blocks[torch.arange(rows, device=weights.device), block].double(), rest)
+    return block * _BLOCK + inner
+
+
+def _pass(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the running sum passes a target, and how much of the target is left there: both [rows]."""
+    sums = weights.cumsum(dim=-1)
+    # just below the total at most, so that rounding never picks a place of weight zero behind the last
+    target = torch.minimum(target, torch.nextafter(sums[:, -1], torch.zeros_like(target)))
+    place = torch.searchsorted(sums, target[:, None], right=True)
+    before = sums.gather(1, place) - weights.gather(1, place)
+    return place[:, 0], (target - before[:, 0]).clamp_(min=0)
 
 
 def _nucleus(probabilities: Tensor, top_p: Tensor) -> Tensor:
     """Zero all but the most likely tokens that together reach ``top_p`` (Holtzman et al., 2020)."""
     ordered, order = probabilities.sort(dim=-1, descending=True)
-    before = ordered.cumsum(dim=-1) - ordered
+    before = ordered.cumsum(dim=-1, dtype=torch.float64) - ordered
     ordered = ordered.masked_fill(before >= top_p[:, None], 0.0)
     return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
@@ -114,9 +157,7 @@ def sample_responses(
     finished = [False] * len(rows)
     over = [False] * len(rows)
     for position in range(max(max_new_tokens)):
-        tokens = choose_tokens(decoding.logits, random[:, position], choice)
-        scale = torch.where(choice.temperature == 0, 1.0, choice.temperature).float()
-        token_logps = selected_logps(decoding.logits, tokens, scale)
+        tokens, token_logps = choose_tokens(decoding.logits, random[:, position], choice)
         for row, token, logp in zip(rows, tokens.tolist(), token_logps.tolist(), strict=True):
             if over[row]:
                 continue

@@ -1,24 +1,41 @@
-"""One prompt trunk, many branches: prompts are encoded once and every completion runs on their cache.
+"""One prompt trunk, many branches: prompts are encoded once and every completion grows from them.
 
 HyPO scores a prompt with its chosen, its rejected and k sampled responses, and decodes the samples
 from the same prompt. The trunk's keys and values serve all of that; the graph is kept, so gradients
-of the branches flow back into the prompt. :class:`Joined` does the same work the plain way, one full
-sequence a completion, for architectures whose cache cannot be shared and for gradient checkpointing.
-Prompts are padded on the left, so distances between positions equal distances in the cache, which
-sliding windows need; positions and masks are always passed.
+of the branches flow back into the prompt. All tokens stand in one packed row: nothing is padded.
 """
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hypo_engine.logprobs import TokenLogps, pad, selected_logps
+from hypo_engine.attention import BranchPass, DecodePass, TrunkPass, starts
+from hypo_engine.joined import Joined
+from hypo_engine.kernels import lean
+from hypo_engine.logprobs import Ids as Ids
+from hypo_engine.logprobs import TokenLogps
+from hypo_engine.packed import Packed, Route, base_model, everywhere_the_same
+from hypo_engine.phases import phase
 
-Ids = Sequence[int]
+
+class Decoding(Protocol):
+    """Responses being written, one token a row at a time.
+
+    Attributes:
+        logits: [rows, vocab], the distribution of each row's next token.
+        droppable: Whether :meth:`keep` is offered.
+    """
+
+    logits: Tensor
+    droppable: bool
+
+    def feed(self, tokens: Tensor) -> None:
+        """Append one token to each row: tokens [rows]."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop every row but ``rows`` (indices, in order)."""
 
 
 class Encoded(Protocol):
@@ -29,198 +46,131 @@ class Encoded(Protocol):
     ) -> TokenLogps:
         """Score ``completions[i]`` after prompt ``rows[i]``; temperature: [len(rows), 1] or a number."""
 
-    def decoding(self, rows: Sequence[int]) -> "Decoding":
-        """Start to continue the prompts ``rows``, without a graph."""
-
-
-@dataclass
-class Decoding:
-    """The state of responses being written, one token a row at a time.
-
-    Attributes:
-        logits: [rows, vocab], the distribution of each row's next token.
-        mask: [rows, tokens so far] bool.
-        positions: [rows], the position of each row's next token.
-        extra: Keyword arguments of the model with one entry a row (PEFT's ``adapter_names``).
-    """
-
-    model: Any
-    cache: Any
-    mask: Tensor
-    positions: Tensor
-    logits: Tensor
-    droppable: bool
-    extra: dict[str, list[Any]] = field(default_factory=dict)
-
-    @torch.no_grad()
-    def feed(self, tokens: Tensor) -> None:
-        """Append one token to each row: tokens [rows]."""
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
-        output = self.model(
-            input_ids=tokens[:, None],
-            attention_mask=self.mask.long(),
-            position_ids=self.positions[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
-            **self.extra,
-        )
-        self.cache, self.logits = output.past_key_values, output.logits[:, -1]
-        self.positions = self.positions + 1
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop every row but ``rows`` (indices, in order)."""
-        self.cache = fork_cache(self.cache, rows, detach=True)
-        self.mask, self.positions, self.logits = self.mask[rows], self.positions[rows], self.logits[rows]
-        self.extra = _pick(self.extra, rows.tolist())
+    def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
+        """Start to continue the prompts ``rows`` by at most ``limit`` tokens, without a graph."""
 
 
 class Trunk:
-    """Prompts encoded once, their cache shared by every branch."""
+    """Prompts encoded once, shared by every branch."""
 
-    def __init__(
-        self, model: Any, prompts: Sequence[Ids], *, pad_id: int, extra: Mapping[str, list[Any]] | None = None
-    ) -> None:
-        self._model, self._pad_id, self._extra = model, pad_id, dict(extra or {})
-        self._device = model.device
-        ids, self._mask = pad(prompts, pad_id, self._device, left=True)
-        self._lengths = self._mask.sum(dim=1)
-        output = model(
-            input_ids=ids,
-            attention_mask=self._mask.long(),
-            position_ids=_positions(self._mask),
-            use_cache=True,
-            logits_to_keep=1,
-            **self._extra,
-        )
-        self._cache, self._next_logits = output.past_key_values, output.logits[:, -1]
-
-    def score(
-        self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
-    ) -> TokenLogps:
-        ids, mask = pad(completions, self._pad_id, self._device)
-        index = torch.tensor(rows, device=self._device)
-        temperature = torch.as_tensor(temperature, device=self._device)
-        first = selected_logps(self._next_logits[index][:, None], ids[:, :1], temperature)
-        if ids.shape[1] == 1:
-            return TokenLogps(first, mask)
-        output = self._model(
-            input_ids=ids[:, :-1],
-            attention_mask=torch.cat([self._mask[index], mask[:, :-1]], dim=1).long(),
-            # a padded position repeats the last one: it must not pass the end of learned positions
-            position_ids=self._lengths[index, None] + mask[:, :-1].long().cumsum(dim=1) - 1,
-            past_key_values=fork_cache(self._cache, index, detach=False),
-            use_cache=True,
-            **_pick(self._extra, rows),
-        )
-        rest = selected_logps(output.logits, ids[:, 1:], temperature)
-        return TokenLogps(torch.cat([first, rest], dim=1).masked_fill(~mask, 0.0), mask)
-
-    def decoding(self, rows: Sequence[int]) -> Decoding:
-        index = torch.tensor(rows, device=self._device)
-        return Decoding(
-            model=self._model,
-            cache=fork_cache(self._cache, index, detach=True),
-            mask=self._mask[index],
-            positions=self._lengths[index],
-            logits=self._next_logits.detach()[index],
-            droppable=True,
-            extra=_pick(self._extra, rows),
-        )
-
-
-class Joined:
-    """Prompts kept as token ids; each completion is scored on a full sequence of its own."""
-
-    def __init__(
-        self, model: Any, prompts: Sequence[Ids], *, pad_id: int, extra: Mapping[str, list[Any]] | None = None
-    ) -> None:
-        self._model, self._prompts, self._pad_id, self._extra = model, prompts, pad_id, dict(extra or {})
-        self._device = model.device
-
-    def score(
-        self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
-    ) -> TokenLogps:
-        joined = [
-            [*self._prompts[row], *completion] for row, completion in zip(rows, completions, strict=True)
+    def __init__(self, packed: Packed, prompts: Sequence[Ids], *, route: Route = everywhere_the_same) -> None:
+        self._packed, self._route = packed, route
+        self._lengths = [len(prompt) for prompt in prompts]
+        self._pass = TrunkPass(self._lengths)
+        with phase("trunk"):
+            route([row for row, prompt in enumerate(prompts) for _ in prompt])
+            ids = [token for prompt in prompts for token in prompt]
+            positions = [place for length in self._lengths for place in range(length)]
+            hidden = packed.hidden(ids, positions, self._pass)
+        ends = [
+            start + length - 1 for start, length in zip(starts(self._lengths), self._lengths, strict=True)
         ]
-        ids, mask = pad(joined, self._pad_id, self._device, left=True)
-        _, completion_mask = pad(completions, self._pad_id, self._device)
-        longest = completion_mask.shape[1]
-        output = self._model(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=_positions(mask),
-            use_cache=False,
-            logits_to_keep=longest + 1,
-            **_pick(self._extra, rows),
+        self._last = hidden[torch.tensor(ends, device=packed.device)]
+
+    def score(
+        self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
+    ) -> TokenLogps:
+        device, packed = self._packed.device, self._packed
+        lengths = [len(completion) for completion in completions]
+        # a completion's first token follows the prompt's last, its own last token is followed by nothing
+        order, hidden = self._grow(rows, completions)
+        targets = torch.tensor([t for completion in completions for t in completion], device=device)
+        count = torch.tensor(lengths, device=device)
+        scale = torch.as_tensor(temperature, dtype=torch.float32, device=device)
+        scale = scale.reshape(-1).expand(len(lengths)).repeat_interleave(count)
+        logps = packed.logps(hidden.index_select(0, order), targets, scale)
+        mask = torch.arange(max(lengths), device=device) < count[:, None]
+        values = torch.zeros(mask.shape, dtype=torch.float32, device=device)
+        return TokenLogps(values.masked_scatter(mask, logps), mask)
+
+    def decoding(self, rows: Sequence[int], limit: int) -> "TreeDecoding":
+        return TreeDecoding(
+            self._packed,
+            DecodePass(self._pass, rows, limit),
+            [self._lengths[row] for row in rows],
+            self._last.detach()[list(rows)],
+            list(rows),
+            self._route,
         )
-        logits = output.logits[:, -longest - 1 : -1]
-        values = selected_logps(logits, ids[:, -longest:], torch.as_tensor(temperature, device=self._device))
-        # from the right edge to the left edge
-        shift = longest - completion_mask.sum(dim=1, keepdim=True)
-        order = (torch.arange(longest, device=self._device) + shift).clamp(max=longest - 1)
-        return TokenLogps(values.gather(1, order).masked_fill(~completion_mask, 0.0), completion_mask)
+
+    def _grow(self, rows: Sequence[int], completions: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+        """Hidden states of prompts' ends and of branches, and which of them comes before each token."""
+        inputs = [completion[:-1] for completion in completions]
+        grown = [place for place, ids in enumerate(inputs) if ids]
+        begins = starts([len(ids) for ids in inputs])
+        order = [
+            place
+            for row, begin, ids in zip(rows, begins, inputs, strict=True)
+            for place in (row, *range(len(self._lengths) + begin, len(self._lengths) + begin + len(ids)))
+        ]
+        index = torch.tensor(order, device=self._packed.device)
+        if not grown:
+            return index, self._last
+        branches = BranchPass(self._pass, [rows[g] for g in grown], [len(inputs[g]) for g in grown])
+        with phase("branches"):
+            self._route([row for row, ids in zip(rows, inputs, strict=True) for _ in ids])
+            hidden = self._packed.hidden(
+                [token for ids in inputs for token in ids],
+                [
+                    self._lengths[row] + p
+                    for row, ids in zip(rows, inputs, strict=True)
+                    for p in range(len(ids))
+                ],
+                branches,
+            )
+        return index, torch.cat([self._last, hidden])
+
+
+class TreeDecoding:
+    """Responses growing from a trunk."""
+
+    droppable = True
+
+    def __init__(
+        self,
+        packed: Packed,
+        tree: DecodePass,
+        positions: Sequence[int],
+        last: Tensor,
+        rows: list[int],
+        route: Route,
+    ) -> None:
+        self._packed, self._tree, self._rows, self._route = packed, tree, rows, route
+        self._positions = torch.tensor(positions, device=packed.device)
+        self.logits = packed.head.logits(last)
 
     @torch.no_grad()
-    def decoding(self, rows: Sequence[int]) -> Decoding:
-        ids, mask = pad([self._prompts[row] for row in rows], self._pad_id, self._device, left=True)
-        extra = _pick(self._extra, rows)
-        output = self._model(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=_positions(mask),
-            use_cache=True,
-            logits_to_keep=1,
-            **extra,
-        )
-        return Decoding(
-            model=self._model,
-            cache=output.past_key_values,
-            mask=mask,
-            positions=mask.sum(dim=1),
-            logits=output.logits[:, -1],
-            droppable=False,
-            extra=extra,
-        )
+    def feed(self, tokens: Tensor) -> None:
+        self._route(self._rows)
+        hidden = self._packed.hidden(tokens, self._positions, self._tree)
+        self._tree.advance()
+        self._positions = self._positions + 1
+        self.logits = self._packed.head.logits(hidden)
 
-
-def fork_cache(cache: Any, rows: Tensor, *, detach: bool) -> Any:
-    """A new cache holding ``rows`` of another (repeats allowed), with its graph or without.
-
-    Raises:
-        TypeError: a layer keeps something other than keys and values, so rows cannot be told apart.
-    """
-    forked = copy.copy(cache)
-    forked.layers = []
-    for layer in cache.layers:
-        if not hasattr(layer, "keys") or hasattr(layer, "recurrent_states") or hasattr(layer, "conv_states"):
-            raise TypeError(f"{type(layer).__name__} is not a cache of keys and values")
-        copied = copy.copy(layer)
-        for name in ("keys", "values"):
-            tensor = getattr(layer, name)
-            setattr(copied, name, (tensor.detach() if detach else tensor).index_select(0, rows))
-        forked.layers.append(copied)
-    return forked
+    def keep(self, rows: Tensor) -> None:
+        self._tree.keep(rows)
+        self._positions, self.logits = self._positions[rows], self.logits[rows]
+        self._rows = [self._rows[row] for row in rows.tolist()]
 
 
 @torch.no_grad()
-def trunk_agrees(model: Any, *, pad_id: int) -> bool:
-    """Whether the shared trunk gives what full sequences give on this model, tried on a few tokens."""
+def packed(model: Any, *, pad_id: int, half: bool = False) -> Packed | None:
+    """See a model as packed, with lean kernels, if that gives what full sequences give (tried on few)."""
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    ids = [(7 * i + 3) % vocabulary for i in range(16)]
-    prompts, rows, completions = [ids[:5], ids[5:8]], [0, 0, 1], [ids[8:12], ids[9:11], ids[11:14]]
+    ids = [(7 * i + 3) % vocabulary for i in range(24)]
+    prompts, rows, completions = [ids[:5], ids[5:8]], [0, 0, 1], [ids[8:16], ids[16:18], ids[18:24]]
     expected = Joined(model, prompts, pad_id=pad_id).score(rows, completions).values
+    exact = next(model.parameters()).dtype == torch.float32 and not half
+    before = model.config._attn_implementation
+    undo = lean(model) if exact else None
     try:
-        found = Trunk(model, prompts, pad_id=pad_id).score(rows, completions).values
-    except (TypeError, AttributeError, ValueError, RuntimeError, IndexError):
-        return False
-    tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.25
-    return bool(torch.allclose(found, expected, atol=tolerance, rtol=0.02))
-
-
-def _positions(mask: Tensor) -> Tensor:
-    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-
-
-def _pick(extra: Mapping[str, list[Any]], rows: Sequence[int]) -> dict[str, list[Any]]:
-    return {name: [values[row] for row in rows] for name, values in extra.items()}
+        found = Packed(model, half=half)
+        values = Trunk(found, prompts).score(rows, completions).values
+        if torch.allclose(values, expected, atol=1e-3 if exact else 0.25, rtol=0.02):
+            return found
+    except (TypeError, AttributeError, ValueError, RuntimeError, IndexError, KeyError):
+        pass  # transformers' model does not do what packing needs
+    if undo:
+        undo()
+    base_model(model).set_attn_implementation(before)
+    return None

@@ -29,11 +29,11 @@ from hypo_engine.checkpoint import (
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import CheckpointError, EngineError
 from hypo_engine.fingerprint import Fingerprint, differences
+from hypo_engine.joined import Joined
 from hypo_engine.models import load_tokenizer
 from hypo_engine.policy import Policy, load_policy, make_optimizer
 from hypo_engine.reference import ReferenceCache
 from hypo_engine.stepmetrics import StepMetrics
-from hypo_engine.trunk import Joined
 
 FACTS: dict[str, Any] = {"config": {"beta": 0.1, "seed": 0}, "pairs": 10, "data": "d", "model": "m"}
 OURS = Fingerprint(**FACTS, arithmetic="cpu")

@@ -9,8 +9,8 @@ import torch
 from hypo_engine.adapters import attach_lora, check_adapter
 from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.joined import Joined
 from hypo_engine.policy import Policy, load_policy, make_optimizer
-from hypo_engine.trunk import Joined
 from tests.tiny_model import ARCHITECTURES
 
 CPU = torch.device("cpu")
@@ -100,7 +100,7 @@ def test_gradient_checkpointing_changes_no_gradient(policy_of: Callable[..., Pol
         nudge(policy)
         encoded = policy.encode(PROMPTS)
         assert isinstance(encoded, Joined) is checkpointing
-        encoded.decoding([0, 1]).feed(torch.tensor([3, 4]))  # sampling works beside it
+        encoded.decoding([0, 1], 2).feed(torch.tensor([3, 4]))  # sampling works beside it
         encoded.score(ROWS, COMPLETIONS).sums().mean().backward()
         assert not policy.model.training
         gradients.append([p.grad for p in policy.parameters()])

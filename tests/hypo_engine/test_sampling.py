@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from hypo_engine.joined import Joined
 from hypo_engine.models import load_model, load_tokenizer, stop_token_ids
 from hypo_engine.sampling import Choice, Response, choose_tokens, sample_responses, uniforms
-from hypo_engine.trunk import Joined, Trunk
+from hypo_engine.trunk import Encoded, Trunk, packed
 
 CPU = torch.device("cpu")
 PROMPTS = [[5, 90, 33, 7, 200, 41, 18], [60], [12, 13, 14, 250]]
@@ -20,12 +21,18 @@ def load(folder: Path) -> Any:
     return load_model(str(folder), dtype=torch.float32, device=CPU)
 
 
+def encode(model: Any, way: str) -> Encoded:
+    view = packed(model, pad_id=0) if way == "trunk" else None
+    assert view or way == "joined"
+    return Trunk(view, PROMPTS) if view else Joined(model, PROMPTS, pad_id=0)
+
+
 def sample(
     model: Any,
     seeds: list[int],
     *,
     rows: list[int] | None = None,
-    way: type[Trunk] | type[Joined] = Trunk,
+    way: str = "trunk",
     stop_ids: frozenset[int] = NEVER,
     limit: int = 12,
     temperature: float = 1.0,
@@ -33,7 +40,7 @@ def sample(
 ) -> list[Response]:
     rows = rows or [i % 3 for i in range(len(seeds))]
     return sample_responses(
-        way(model, PROMPTS, pad_id=0).decoding(rows),
+        encode(model, way).decoding(rows, limit),
         seeds=seeds,
         choice=Choice.same(len(rows), CPU, temperature=temperature),
         max_new_tokens=[limit] * len(rows),
@@ -48,7 +55,7 @@ def test_tokens_are_drawn_with_their_probabilities() -> None:
     uniform = uniforms([3], count)[0]
     for temperature in (1.0, 0.5):
         choice = Choice.same(count, CPU, temperature=temperature)
-        drawn = choose_tokens(logits.expand(count, 5), uniform, choice)
+        drawn, _ = choose_tokens(logits.expand(count, 5), uniform, choice)
         shares = torch.bincount(drawn, minlength=5) / count
         torch.testing.assert_close(shares, (logits / temperature).softmax(0), atol=4e-3, rtol=0)
         assert shares[3] == 0
@@ -56,17 +63,18 @@ def test_tokens_are_drawn_with_their_probabilities() -> None:
 
 def test_the_edges_of_the_uniform_numbers() -> None:
     logits = torch.tensor([[float("-inf"), 1.0, 1.0, float("-inf")]] * 2)
-    drawn = choose_tokens(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64), Choice.same(2, CPU))
+    edges = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    drawn, _ = choose_tokens(logits, edges, Choice.same(2, CPU))
     assert drawn.tolist() == [1, 2]
 
 
 def test_temperature_zero_is_greedy_and_top_p_cuts_the_tail() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0, -2.0]]).expand(1000, 4)
     uniform = uniforms([0], 1000)[0]
-    assert set(choose_tokens(logits, uniform, Choice.same(1000, CPU, temperature=0.0)).tolist()) == {1}
-    drawn = choose_tokens(logits, uniform, Choice.same(1000, CPU, top_p=0.8))
+    assert set(choose_tokens(logits, uniform, Choice.same(1000, CPU, temperature=0.0))[0].tolist()) == {1}
+    drawn, _ = choose_tokens(logits, uniform, Choice.same(1000, CPU, top_p=0.8))
     assert set(drawn.tolist()) == {1, 2}
-    assert set(choose_tokens(logits, uniform, Choice.same(1000, CPU, top_p=1e-9)).tolist()) == {1}
+    assert set(choose_tokens(logits, uniform, Choice.same(1000, CPU, top_p=1e-9))[0].tolist()) == {1}
 
 
 def test_a_row_depends_on_its_seed_alone(tiny: Callable[[str], Path]) -> None:
@@ -81,7 +89,9 @@ def test_a_row_depends_on_its_seed_alone(tiny: Callable[[str], Path]) -> None:
 def test_both_ways_of_encoding_sample_the_same(tiny: Callable[[str], Path]) -> None:
     model = load(tiny("qwen2"))
     stop = frozenset(range(0, 384, 9))
-    found = [[r.ids for r in sample(model, [1, 2, 3, 4], way=way, stop_ids=stop)] for way in (Trunk, Joined)]
+    found = [
+        [r.ids for r in sample(model, [1, 2, 3, 4], way=way, stop_ids=stop)] for way in ("trunk", "joined")
+    ]
     assert found[0] == found[1]
     assert len({len(ids) for ids in found[0]}) > 1
 
@@ -113,7 +123,7 @@ def test_decoded_log_probabilities_are_those_of_training(
     rows = [0, 1, 2]
     responses = sample(model, [7, 8, 9], rows=rows, temperature=temperature, limit=30)
     with torch.no_grad():
-        scored = Trunk(model, PROMPTS, pad_id=0).score(rows, [r.ids for r in responses], temperature)
+        scored = encode(model, "trunk").score(rows, [r.ids for r in responses], temperature)
     torch.testing.assert_close(
         torch.tensor([r.logps for r in responses]), scored.values, atol=1e-4, rtol=1e-4
     )
@@ -149,7 +159,7 @@ def test_rows_can_be_stopped_from_outside(tiny: Callable[[str], Path]) -> None:
 def test_limits_differ_by_row(tiny: Callable[[str], Path]) -> None:
     model = load(tiny("llama"))
     responses = sample_responses(
-        Trunk(model, PROMPTS, pad_id=0).decoding([0, 1]),
+        encode(model, "trunk").decoding([0, 1], 6),
         seeds=[1, 1],
         choice=Choice.same(2, CPU),
         max_new_tokens=[2, 6],

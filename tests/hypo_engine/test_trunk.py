@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hypo_engine import trunk as trunk_module
+from hypo_engine import attention
+from hypo_engine.joined import Joined
 from hypo_engine.models import load_model
-from hypo_engine.trunk import Joined, Trunk, fork_cache, trunk_agrees
+from hypo_engine.trunk import Encoded, Trunk, packed
 from tests.tiny_model import ARCHITECTURES
 
 PROMPTS = [[5, 90, 33, 7, 200, 41, 18], [60], [12, 13, 14, 250, 251, 16, 17, 180, 19, 20, 21, 22, 23, 24]]
@@ -22,6 +23,14 @@ def load(folder: Path) -> Any:
     return load_model(str(folder), dtype=torch.float32, device=torch.device("cpu"))
 
 
+def encode(model: Any, way: str, prompts: list[list[int]]) -> Encoded:
+    if way == "joined":
+        return Joined(model, prompts, pad_id=0)
+    view = packed(model, pad_id=0)
+    assert view is not None
+    return Trunk(view, prompts)
+
+
 def naive(model: Any, prompt: list[int], completion: list[int], temperature: float = 1.0) -> Tensor:
     ids = torch.tensor([prompt + completion])
     logps = (model(input_ids=ids).logits[0].float() / temperature).log_softmax(dim=-1)
@@ -29,13 +38,11 @@ def naive(model: Any, prompt: list[int], completion: list[int], temperature: flo
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("way", [Trunk, Joined])
-def test_log_probabilities_and_gradients(
-    tiny: Callable[[str], Path], architecture: str, way: type[Trunk] | type[Joined]
-) -> None:
+@pytest.mark.parametrize("way", ["trunk", "joined"])
+def test_log_probabilities_and_gradients(tiny: Callable[[str], Path], architecture: str, way: str) -> None:
     model = load(tiny(architecture))
     weights = torch.arange(1, 7, dtype=torch.float32)
-    found = way(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS)
+    found = encode(model, way, PROMPTS).score(ROWS, COMPLETIONS)
     (found.sums() * weights).sum().backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -51,12 +58,12 @@ def test_log_probabilities_and_gradients(
             torch.testing.assert_close(gradients[name], parameter.grad, atol=2e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("way", [Trunk, Joined])
-def test_a_temperature_for_each_row(tiny: Callable[[str], Path], way: type[Trunk] | type[Joined]) -> None:
+@pytest.mark.parametrize("way", ["trunk", "joined"])
+def test_a_temperature_for_each_row(tiny: Callable[[str], Path], way: str) -> None:
     model = load(tiny("llama"))
     temperatures = torch.tensor([1.0, 0.5, 2.0, 1.0, 0.7, 1.0])[:, None]
     with torch.no_grad():
-        found = way(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS, temperatures)
+        found = encode(model, way, PROMPTS).score(ROWS, COMPLETIONS, temperatures)
         for row, temperature in enumerate(temperatures[:, 0].tolist()):
             expected = naive(model, PROMPTS[ROWS[row]], COMPLETIONS[row], temperature)
             torch.testing.assert_close(found.sums()[row], expected.sum(), atol=1e-4, rtol=1e-4)
@@ -66,9 +73,9 @@ def test_a_temperature_for_each_row(tiny: Callable[[str], Path], way: type[Trunk
 def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], architecture: str) -> None:
     """Feeding tokens one by one, with rows dropped on the way, gives the same log-probabilities."""
     model = load(tiny(architecture))
-    for way in (Trunk, Joined):
-        encoded = way(model, PROMPTS, pad_id=0)
-        decoding = encoded.decoding([0, 1, 2])
+    for way in ("joined", "trunk"):
+        encoded = encode(model, way, PROMPTS)
+        decoding = encoded.decoding([0, 1, 2], 4)
         tokens = [[44, 45, 46, 47], [80, 81, 82, 83], [90, 91, 92, 93]]
         rows = [0, 1, 2]
         logps = torch.zeros(3)
@@ -86,17 +93,16 @@ def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], arc
 def test_branches_do_not_touch_the_trunk(tiny: Callable[[str], Path]) -> None:
     model = load(tiny("llama"))
     with torch.no_grad():
-        encoded = Trunk(model, PROMPTS, pad_id=0)
+        encoded = encode(model, "trunk", PROMPTS)
         first = encoded.score(ROWS, COMPLETIONS).values
-        decoding = encoded.decoding([0, 1])
+        decoding = encoded.decoding([0, 1], 1)
         decoding.feed(torch.tensor([1, 2]))
         assert torch.equal(encoded.score(ROWS, COMPLETIONS).values, first)
 
 
 def test_decoding_keeps_no_graph(tiny: Callable[[str], Path]) -> None:
-    decoding = Trunk(load(tiny("llama")), PROMPTS, pad_id=0).decoding([0, 0])
+    decoding = encode(load(tiny("llama")), "trunk", PROMPTS).decoding([0, 0], 1)
     assert not decoding.logits.requires_grad
-    assert not any(layer.keys.requires_grad for layer in decoding.cache.layers)
 
 
 def test_positions_matter_so_they_are_passed(tiny: Callable[[str], Path]) -> None:
@@ -112,29 +118,26 @@ def test_positions_matter_so_they_are_passed(tiny: Callable[[str], Path]) -> Non
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_these_architectures_share_prompts(tiny: Callable[[str], Path], architecture: str) -> None:
-    assert trunk_agrees(load(tiny(architecture)), pad_id=0)
+def test_these_architectures_are_packed(tiny: Callable[[str], Path], architecture: str) -> None:
+    assert packed(load(tiny(architecture)), pad_id=0) is not None
 
 
-def test_a_cache_that_cannot_be_forked_is_noticed(
-    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wrong", ["refuses", "other rows", "no window"])
+def test_a_model_that_packing_does_not_fit_is_noticed_and_left_as_it_was(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    model = load(tiny("llama"))
+    model = load(tiny("gemma2" if wrong == "no window" else "llama"))
+    before = Joined(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values
 
-    def refuse(*_: object, **__: object) -> None:
-        raise TypeError("recurrent")
+    def behind(self: Any, trunk: Any, own: Any, rows: range) -> Tensor:
+        if wrong == "refuses":
+            raise TypeError("recurrent")
+        return torch.cat([piece for row in rows for piece in (-trunk[self._prompts[row]], own[row])])
 
-    monkeypatch.setattr(trunk_module, "fork_cache", refuse)
-    assert not trunk_agrees(model, pad_id=0)
-
-
-def test_a_cache_that_is_forked_wrongly_is_noticed(
-    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = load(tiny("llama"))
-
-    def first_row(cache: Any, rows: Tensor, *, detach: bool) -> Any:
-        return fork_cache(cache, torch.zeros_like(rows), detach=detach)
-
-    monkeypatch.setattr(trunk_module, "fork_cache", first_row)
-    assert not trunk_agrees(model, pad_id=0)
+    if wrong == "no window":
+        monkeypatch.setattr(attention, "_mask", lambda *_: torch.zeros(1, 1))
+    else:
+        monkeypatch.setattr(attention.BranchPass, "_behind", behind)
+    assert packed(model, pad_id=0) is None
+    assert model.config._attn_implementation != attention.NAME
+    assert torch.equal(Joined(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values, before)

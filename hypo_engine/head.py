@@ -1,0 +1,140 @@
+"""The vocabulary head on completion tokens alone, without a [tokens, vocabulary] tensor that stays.
+
+Logits are made in chunks of rows and forgotten. With a frozen head the gradient of log p(y) with respect to
+the hidden state, W[y] - softmax(h W) W, is made in the forward pass and only scaled in the backward pass:
+exact, nothing computed twice, [tokens, hidden] kept. A trained head makes its chunks again in the backward.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_CHUNK_ELEMENTS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Head:
+    """From the last hidden states to log-probabilities.
+
+    Attributes:
+        weight: [vocabulary, hidden].
+        bias: [vocabulary] or None.
+        softcap: Logits are squashed to ``softcap * tanh(logit / softcap)``; None leaves them.
+        dtype: Of the product; None is the weight's.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    softcap: float | None = None
+    dtype: torch.dtype | None = None
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[rows, hidden] -> [rows, vocabulary] float32, without a graph."""
+        with torch.no_grad():
+            return self._chunk(hidden, self._weight())[0]
+
+    def logps(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+        """log softmax(scale * logits)[targets].
+
+        Args:
+            hidden: [tokens, hidden].
+            targets: [tokens] token ids.
+            scale: [tokens] float32, one over the temperature.
+
+        Returns:
+            [tokens] float32.
+        """
+        picked: Tensor = _HeadLogps.apply(hidden, self.weight, self.bias, targets, scale, self)  # type: ignore[no-untyped-call]
+        return picked
+
+    def _weight(self) -> Tensor:
+        return self.weight.detach() if self.dtype is None else self.weight.detach().to(self.dtype)
+
+    def _chunk(self, hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits in float32, and the derivative of the squashing."""
+        logits = (hidden.to(weight.dtype) @ weight.t()).float()
+        if self.bias is not None:
+            logits = logits + self.bias.detach().float()
+        if self.softcap is None:
+            return logits, None
+        squashed = logits.div_(self.softcap).tanh_()
+        return squashed * self.softcap, 1.0 - squashed.square_()
+
+
+class _HeadLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        scale: Tensor,
+        head: Head,
+    ) -> Tensor:
+        ctx.head, ctx.trained = head, ctx.needs_input_grad[1]
+        fused = ctx.needs_input_grad[0] and not ctx.trained
+        product = head._weight()
+        found = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        gradient = torch.empty_like(hidden) if fused else None
+        for rows in _chunks(hidden, weight):
+            logits, slope = head._chunk(hidden[rows], product)
+            found[rows], normalized = _normalize(logits, targets[rows], scale[rows])
+            if gradient is not None:
+                step = _derivative(normalized, targets[rows], scale[rows], slope)
+                gradient[rows] = (step.to(product.dtype) @ product).to(hidden.dtype)
+        ctx.save_for_backward(gradient if fused else hidden, weight, bias, targets, scale)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        kept, weight, bias, targets, scale = ctx.saved_tensors
+        if not ctx.trained:
+            return (kept * upstream[:, None].to(kept.dtype), *([None] * 5))
+        head, hidden = ctx.head, kept
+        product = head._weight()
+        of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(weight)
+        of_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        for rows in _chunks(hidden, weight):
+            logits, slope = head._chunk(hidden[rows], product)
+            _, normalized = _normalize(logits, targets[rows], scale[rows])
+            step = _derivative(normalized, targets[rows], scale[rows] * upstream[rows], slope)
+            step = step.to(product.dtype)
+            if of_hidden is not None:
+                of_hidden[rows] = (step @ product).to(hidden.dtype)
+            _add_product(of_weight, step.t(), hidden[rows].to(product.dtype))
+            if of_bias is not None:
+                of_bias += step.sum(dim=0)
+        return of_hidden, of_weight, of_bias, None, None, None
+
+
+def _normalize(logits: Tensor, targets: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of the targets, and (in place) of every token."""
+    logits = logits.mul_(scale[:, None])
+    logits.sub_(logits.logsumexp(dim=-1, keepdim=True))
+    return logits.gather(1, targets[:, None])[:, 0], logits
+
+
+def _derivative(normalized: Tensor, targets: Tensor, factor: Tensor, slope: Tensor | None) -> Tensor:
+    """factor * d log p(y) / d logits, in place of the log-probabilities."""
+    step = normalized.exp_().mul_(-factor[:, None])
+    step.scatter_add_(1, targets[:, None], factor[:, None])
+    return step if slope is None else step.mul_(slope)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)
+
+
+def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
+    rows = max(1, _CHUNK_ELEMENTS // weight.shape[0])
+    return (slice(start, start + rows) for start in range(0, len(hidden), rows))
