@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Sharding, TrainConfig
 from hypo_engine.data import TokenPair
-from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.errors import ConfigError
 from hypo_engine.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.knobs import helpful_knobs, refusal
 from hypo_engine.machine import free_memory
@@ -24,12 +24,13 @@ def check_fits(
 ) -> None:
     """Refuse a run whose estimated peak is more than this machine can give, unless the user insists.
 
-    A model whose sizes nobody tells, and a machine that does not tell its memory, refuse nothing.
+    A model whose sizes nobody tells, a machine that does not tell its memory, and weights that are sharded
+    over several machines perhaps, refuse nothing.
 
     Raises:
         ConfigError: with the estimate, what can be had, and the three knobs that would help most.
     """
-    if config.insist or (shape := model_shape(resolved)) is None:
+    if config.insist or config.sharding is not Sharding.NONE or (shape := model_shape(resolved)) is None:
         return
     available = available_memory(device)
     lengths, gpu = pair_lengths(pairs), device.type == "cuda"
@@ -59,7 +60,7 @@ def model_shape(resolved: str) -> ModelShape | None:
     try:
         values: dict[str, Any] = AutoConfig.from_pretrained(resolved, trust_remote_code=False).to_dict()
         return read_shape(values)
-    except (OSError, ValueError, KeyError, ModelError):
+    except Exception:  # transformers raises whatever a broken config.json makes it raise
         return None
 
 

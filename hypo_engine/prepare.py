@@ -25,6 +25,7 @@ from hypo_engine.distributed import World
 from hypo_engine.errors import CheckpointError, ConfigError, DataError
 from hypo_engine.evaluate import Evaluation, TokenPrompt
 from hypo_engine.fingerprint import Fingerprint
+from hypo_engine.fits import check_fits
 from hypo_engine.formats import Pair
 from hypo_engine.models import (
     context_limit,
@@ -96,6 +97,7 @@ def prepare_run(
     announce("loading model")
     # what is to be sharded may not fit on one device
     device = torch.device("cpu") if world.lockstep else default_device()
+    check_fits(config, resolved, tokens, device=device)
     policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device, plain=world.lockstep)
     _check_context(config, policy.model)
     if not policy.shares_prompts:
@@ -192,9 +194,8 @@ def _open_cache(
     tokens: Sequence[TokenPair],
 ) -> ReferenceCache:
     arithmetic = _arithmetic(config, policy)
-    return ReferenceCache(
-        cache_dir, reference_key(identity, arithmetic, tokens, layout=layout), len(tokens), warn=warn
-    )
+    key = reference_key(identity, arithmetic, tokens, layout=layout)
+    return ReferenceCache(cache_dir, key, len(tokens), model=config.model_name_or_path, warn=warn)
 
 
 def _arithmetic(config: TrainConfig, policy: Policy) -> str:

@@ -1,6 +1,7 @@
 """The dry run and the refusal: real steps that keep nothing, and runs that cannot fit."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import yaml
 
 from hypo_engine import fits
 from hypo_engine.__main__ import main
+from hypo_engine.cache_files import list_files
 from hypo_engine.config import TrainConfig
 from hypo_engine.data import TokenPair
 from hypo_engine.dry_run import dry_run, format_seconds
-from hypo_engine.errors import ConfigError
+from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.estimate import PairLength, estimate_memory
 from hypo_engine.fits import available_memory, check_fits, model_shape
 from hypo_engine.formats import Pair
+from hypo_engine.train import train
 
 CPU = torch.device("cpu")
 SMALL_MACHINE = 100 * 2**20
@@ -132,6 +135,36 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would_help(tiny: Callable[[s
     assert text.count(": ") >= 4  # three knobs, each with its estimate, and how to insist
     assert "set insist: true" in text
     check_fits(config.model_copy(update={"insist": True}), folder, PAIRS, device=CPU)
+
+
+@pytest.mark.usefixtures("small_machine")
+def test_training_refuses_before_the_weights_are_read(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny("llama"), folder)
+    (folder / "model.safetensors").write_bytes(b"nothing that could be loaded")
+    config = TrainConfig(model_name_or_path=str(folder), max_steps=1)
+    places = {"output_dir": tmp_path / "out", "models_dir": tmp_path, "cache_dir": tmp_path / "cache"}
+    with pytest.raises(ConfigError, match="needs about"):
+        train(config, [Pair("a", "b", "c")] * 4, **places)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ModelError):
+        train(config.model_copy(update={"insist": True}), [Pair("a", "b", "c")] * 4, **places)
+
+
+@pytest.mark.usefixtures("small_machine")
+def test_sharded_weights_are_not_refused(tiny: Callable[[str], Path]) -> None:
+    config = TrainConfig(model_name_or_path=str(tiny("llama")), sharding="fsdp")
+    check_fits(config, config.model_name_or_path, PAIRS, device=CPU)
+
+
+def test_the_cache_knows_its_model(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    config = TrainConfig(
+        model_name_or_path=str(tiny("llama")), method="dpo", max_steps=1, eval_pairs=0, lora_r=2
+    )
+    pairs = [Pair(f"question {n}", "b", "c") for n in range(6)]
+    train(config, pairs, output_dir=tmp_path / "out", models_dir=tmp_path, cache_dir=tmp_path / "cache")
+    [file] = [f for f in list_files(tmp_path / "cache") if f.pairs]
+    assert (file.model, file.pairs, file.filled) == (str(tiny("llama")), 6, 4)
 
 
 @pytest.mark.usefixtures("small_machine")
