@@ -95,8 +95,8 @@ def _row(part: str, size: int, *, counted: bool) -> Html:
 
 def _of_what(outlook: Outlook) -> str:
     if outlook.available is not None:
-        words = "this machine has" if outlook.waits else "are free here"
-        return f"; {format_bytes(outlook.available)} {words}."
+        size = format_bytes(outlook.available)
+        return f"; this machine has {size}." if outlook.waits else f"; {size} are free here."
     return ", on the worker's GPU." if outlook.gpu else ", where the worker runs."
 
 

@@ -86,7 +86,7 @@ def test_what_would_help_is_said_in_the_forms_words() -> None:
     [
         (Outlook(ESTIMATE), "at the peak, where the worker runs."),
         (Outlook(ESTIMATE, gpu=True), "at the peak, on the worker&#39;s GPU."),
-        (Outlook(ESTIMATE, available=16 * GIB, waits=True), "at the peak; 16.0 GiB this machine has."),
+        (Outlook(ESTIMATE, available=16 * GIB, waits=True), "at the peak; this machine has 16.0 GiB."),
         (Outlook(None, "It comes <later>."), '<p class="hy-note">It comes &lt;later&gt;.</p>'),
     ],
 )
