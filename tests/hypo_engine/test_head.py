@@ -1,0 +1,67 @@
+"""The head in chunks against log_softmax on all logits at once."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hypo_engine import head as head_module
+from hypo_engine.head import Head
+
+TOKENS, HIDDEN, VOCABULARY = 7, 6, 11
+
+
+def plain(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None, scale: Tensor
+) -> Tensor:
+    logits = hidden @ weight.t() + (0 if bias is None else bias)
+    if softcap is not None:
+        logits = softcap * torch.tanh(logits / softcap)
+    return (logits * scale[:, None]).log_softmax(dim=-1)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_values_and_gradients(
+    monkeypatch: pytest.MonkeyPatch, trained: bool, softcap: float | None, biased: bool, rows: int
+) -> None:
+    monkeypatch.setattr(head_module, "_CHUNK_ELEMENTS", rows * VOCABULARY)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(TOKENS, HIDDEN, generator=generator).requires_grad_()
+    weight = torch.randn(VOCABULARY, HIDDEN, generator=generator).requires_grad_(trained)
+    bias = torch.randn(VOCABULARY, generator=generator).requires_grad_(trained) if biased else None
+    targets = torch.randint(VOCABULARY, (TOKENS,), generator=generator)
+    scale = torch.rand(TOKENS, generator=generator) + 0.5
+    upstream = torch.randn(TOKENS, generator=generator)
+    wanted = [x for x in (hidden, weight, bias) if x is not None and x.requires_grad]
+
+    found = Head(weight, bias, softcap).logps(hidden, targets, scale)
+    gradients = torch.autograd.grad(found, wanted, upstream)
+    expected = plain(hidden, weight, bias, softcap, scale).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected, wanted, upstream), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_normalization_is_in_float32_for_half_precision() -> None:
+    """The trap: a log-softmax in bfloat16 is off by several hundredths."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(TOKENS, HIDDEN, generator=generator).bfloat16()
+    weight = torch.randn(VOCABULARY, HIDDEN, generator=generator).bfloat16()
+    targets, ones = torch.arange(TOKENS), torch.ones(TOKENS)
+    found = Head(weight).logps(hidden, targets, ones)
+    exact = (hidden @ weight.t()).float().log_softmax(dim=-1).gather(1, targets[:, None])[:, 0]
+    rough = (hidden @ weight.t()).log_softmax(dim=-1).gather(1, targets[:, None])[:, 0]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, atol=1e-6, rtol=1e-6)
+    assert (rough.float() - exact).abs().max() > 1e-3
+
+
+def test_nothing_of_the_size_of_all_logits_is_kept() -> None:
+    hidden = torch.randn(TOKENS, HIDDEN).requires_grad_()
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        Head(torch.randn(10_000, HIDDEN)).logps(hidden, torch.arange(TOKENS), torch.ones(TOKENS))
+    assert TOKENS * 10_000 not in kept
+    assert TOKENS * HIDDEN in kept
