@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hypo_engine import attention
 from hypo_engine import run as run_module
 from hypo_engine import train as train_module
-from hypo_engine import trunk as trunk_module
 from hypo_engine.checkpoint import latest_checkpoint
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
 from hypo_engine.errors import CheckpointError, ConfigError, DataError, EngineError, Interrupted
@@ -210,7 +210,7 @@ def test_a_model_whose_cache_cannot_be_shared_trains_all_the_same(
     def refuse(*_: object, **__: object) -> None:
         raise TypeError("recurrent")
 
-    monkeypatch.setattr(trunk_module, "fork_cache", refuse)
+    monkeypatch.setattr(attention.BranchPass, "attend", refuse)
     _, plain = run(config(method="hypo"), name="plain")
     assert any("cache cannot be shared" in message for message in plain.messages)
     for name in ("loss", "grad_norm", "objective/kl", "completions/mean_length"):
