@@ -63,6 +63,8 @@ class Bench:
     def decode(self) -> None:
         """Decoding of 4, 8 and 16 rows, and whether draws follow the distribution."""
         shape = Shape("decode", 90, 16 if self._options.quick else 64)
+        if not any(record["job"]["model"] == self._name for record in self._results.rates):
+            self._measure_rates(shape)
         # on a GPU the plain model of full fine-tuning is in float32: no fair match
         tunings: tuple[Tuning, ...] = ("lora",) if self._results.on_gpu else ("lora", "full")
         for rows, tuning in product((4,) if self._options.quick else (4, 8, 16), tunings):
@@ -213,7 +215,7 @@ def memory_jobs(base: Job) -> list[Job]:
 def _told(found: Record) -> str:
     if "out_of_memory" in found:
         return ": out of memory"
-    if "peak" in found:
+    if "seconds" in found:
         times = ", ".join(f"{seconds:.2f}" for seconds in found["seconds"])
         return f": {times} s, {found['peak'] / 1e9:.2f} GB"
     return ": done"
