@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -40,7 +41,7 @@ class Planned:
         stop: (rank, steps, wish): what that process's reporter wishes once so many steps are done.
         plain: Encode whole sequences only, as sharded runs do.
         fail: (rank, steps, how): what goes wrong in that process's objective once so many steps are done:
-            "error", or "memory" with more than one pair at once.
+            "error", "memory" with more than one pair at once, or "wait" for another process to stop.
     """
 
     name: str
@@ -116,6 +117,19 @@ def full(tensor: torch.Tensor | None) -> torch.Tensor:
     return whole.detach().clone()
 
 
+def assert_same_gradients(found: Seen, expected: Seen, close: float = 1e-5) -> None:
+    """Every step's gradients agree, tensor by tensor, to a fraction of the tensor's norm.
+
+    A tensor whose gradient is next to nothing beside the others has fewer right digits in float32: it is held
+    against a hundredth of the whole gradient.
+    """
+    for ours, wanted in zip(found.gradients, expected.gradients, strict=True):
+        whole = float(torch.cat([gradient.flatten() for gradient in wanted]).norm())
+        assert whole > 0.1
+        for mine, gradient in zip(ours, wanted, strict=True):
+            assert float((mine - gradient).norm()) <= close * max(float(gradient.norm()), whole / 100)
+
+
 def _wishing(stop: tuple[int, int, str] | None, rank: int, seen: Seen) -> Callable[[Recorder], Wish]:
     if stop is None or stop[0] != rank:
         return lambda _: Wish.CONTINUE
@@ -134,12 +148,23 @@ def _failing(fail: tuple[int, int, str] | None, rank: int, seen: Seen) -> Any:
         if fail is not None and (rank, arguments["step"]) == tuple(fail[:2]):
             if fail[2] == "error":
                 raise ValueError("a broken part")
+            if fail[2] == "wait":
+                _wait(arguments["watch"])
             if len(batch) > 1:
                 raise MemoryError
         return objective(self, policy, batch, **arguments)
 
     with patch.object(Objective, "__call__", failing), patch.object(run_module, "_WISH_SECONDS", 0.0):
         yield
+
+
+def _wait(watch: Callable[[], None]) -> None:
+    """Look whether the run is to go on, as sampling does, for a long time."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        watch()
+        time.sleep(0.01)
+    raise TimeoutError("nobody stopped")
 
 
 @contextmanager

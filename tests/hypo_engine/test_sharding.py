@@ -1,7 +1,9 @@
 """A model in shards, one a process, is the model: gradients, samples and checkpoints are the same."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.errors import ConfigError
 from hypo_engine.formats import Pair
 from hypo_engine.train import train
-from tests.hypo_engine.processes import Planned, Seen, observe, trained
+from tests.hypo_engine.processes import Planned, Seen, assert_same_gradients, observe, trained
 
 PAIRS: list[tuple[Any, str, str]] = [
     ("Where is Paris? " * (2 * i % 5 + 1), f"The capital of France is Paris {i}.", "No. " * (i + 1))
@@ -32,9 +34,14 @@ three batches in one process and two in the other."""
 
 
 @pytest.fixture(scope="module")
-def fields(tiny: Callable[[str], Path]) -> dict[str, Any]:
+def fields(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A small run on a model that ends its responses often, so that processes write unequally long."""
+    folder = Path(copytree(tiny("llama"), tmp_path_factory.mktemp("model") / "llama"))
+    generation = folder / "generation_config.json"
+    often = json.loads(generation.read_text()) | {"eos_token_id": list(range(0, 384, 12))}
+    generation.write_text(json.dumps(often))
     return {
-        "model_name_or_path": str(tiny("llama")),
+        "model_name_or_path": str(folder),
         "max_steps": 3,
         "lora_r": 4,
         "learning_rate": 1e-4,
@@ -99,10 +106,10 @@ def test_shards_do_what_the_whole_does(runs: Any, name: str) -> None:
         for metric in ("loss", "grad_norm", "logps/chosen", "rewards/margins"):
             value = expected.values[step][metric]
             assert main.values[step][metric] == pytest.approx(value, rel=CLOSE, abs=2e-5), (step, metric)
-    for ours, others, wanted in zip(main.gradients, other.gradients, expected.gradients, strict=True):
-        for mine, same, gradient in zip(ours, others, wanted, strict=True):
-            assert torch.equal(mine, same)
-            assert_close(mine, gradient)
+    assert_same_gradients(main, expected)
+    assert_same_gradients(other, main, 0.0)
+    lengths = [row["tokens"] for row in main.rows if row["kind"] == "online"]
+    assert len(set(lengths)) > 3 or not lengths
     key = lambda row: (row["step"], row["kind"], row["seed"])  # noqa: E731
     assert [(key(row), row["text"]) for row in sorted(main.rows, key=key)] == [
         (key(row), row["text"]) for row in sorted(expected.rows, key=key)
