@@ -4,6 +4,7 @@ The steps are those of :func:`hypo_engine.train.train` in a folder that goes awa
 """
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -88,12 +89,13 @@ def dry_run(
     device = default_device()
     check_fits(config, resolved, tokens, device=device)
     available = available_memory(device)
-    longest = sorted(tokens, key=lambda pair: (-pair.tokens, pair.index))[: config.pairs_per_step]
+    a_step = config.pairs_per_step * int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's processes
+    longest = sorted(tokens, key=lambda pair: (-pair.tokens, pair.index))[:a_step]
     watch = _Watch(say)
     _run(config, [pairs[pair.index] for pair in longest], models_dir, watch)
     plan = make_plan(
         len(tokens),
-        pairs_per_step=config.pairs_per_step,
+        pairs_per_step=a_step,
         max_steps=config.max_steps,
         epochs=config.num_train_epochs,
         seed=config.seed,
@@ -101,7 +103,7 @@ def dry_run(
     seconds = sum(watch.steps[1:]) / len(watch.steps[1:])
     usual = _mean_work(config, tokens) / _mean_work(config, longest)  # of a pair, against the longest
     full_steps = min(plan.total_steps, plan.total_steps * len(tokens) / (plan.steps_per_epoch * len(longest)))
-    once = min(len(tokens), plan.total_steps * config.pairs_per_step) / len(longest) * watch.reference_seconds
+    once = min(len(tokens), plan.total_steps * a_step) / len(longest) * watch.reference_seconds
     return DryRun(
         device=device.type,
         estimate=estimate_run(config, resolved, tokens, device=device),
@@ -118,7 +120,8 @@ def print_dry_run(
 ) -> None:
     """Do a dry run and print what it found on stdout: lines for people, or one JSON value."""
     found = dry_run(config, pairs, models_dir=models_dir, say=say)
-    print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines()))
+    if os.environ.get("RANK", "0") == "0":  # the only process, or the main one under torchrun
+        print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines()))
 
 
 def format_seconds(seconds: float) -> str:

@@ -33,11 +33,13 @@ class Coefficients:
         families: What a model_type saves of that, counted by autograd's saved tensors on small models: more
             where transformers' own modules run, and in bfloat16, where LoRA works in float32 beside them.
         other: The same for families nobody counted.
+        unmerged: Families whose matrices LoRA does not merge: they are no plain linear layers.
         scores: Numbers kept for each head, token and key it attends to, where scores are squashed.
         checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
         workspace: Layers' worth of saved numbers that the backward pass needs at once.
         chunk_elements: Numbers of one chunk of logits.
         chunk_copies: Chunks that exist at once: logits, probabilities, and the product in the weights' type.
+        logits_copies: The same for the logits of all scored tokens, which checkpointing makes at once.
         head_hidden: Vectors of the hidden size that the head keeps for each scored token.
         held_out_at_once: Prompts that an evaluation samples together.
         process: Bytes of Python and its libraries, on a CPU.
@@ -60,11 +62,13 @@ class Coefficients:
         }
     )
     other: Saved = field(default_factory=lambda: Saved(2.0, 3.0))
+    unmerged: frozenset[str] = frozenset({"gpt2"})
     scores: float = 2.4
     checkpointed: float = 1.05
     workspace: float = 1.0
     chunk_elements: int = 2**22
     chunk_copies: float = 3.0
+    logits_copies: float = 3.0
     head_hidden: float = 3.0
     held_out_at_once: int = 16
     process: int = 420 * 2**20
@@ -158,7 +162,7 @@ def estimate_memory(
     load = heaviest(config, lengths)
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
     number = 2 if half else 4  # bytes of one number in the model's arithmetic
-    weights, adapter, trained = _weights(shape, config, half=half)
+    weights, adapter, trained = _weights(shape, config, using, half=half)
     return Estimate(
         weights=weights,
         adapter=adapter,
@@ -166,7 +170,7 @@ def estimate_memory(
         gradients=4 * trained,
         activations=_activations(shape, config, load, number, using),
         kv_cache=_kv_cache(shape, config, load, number, using),
-        head=_head(shape, load, using),
+        head=_head(shape, config, load, number, using),
         process=using.gpu_process if gpu else using.process,
     )
 
@@ -198,8 +202,13 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
     )
 
 
-def _weights(shape: ModelShape, config: TrainConfig, *, half: bool) -> tuple[int, int, int]:
-    """Bytes of the base weights and of the adapter, and how many numbers are trained."""
+def _weights(
+    shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool
+) -> tuple[int, int, int]:
+    """Bytes of the base weights and of the adapter, and how many numbers are trained.
+
+    LoRA on a float32 base keeps the adapted matrices once more, merged with the adapter.
+    """
     if config.lora_r == 0:
         cast = 2 * shape.linear_parameters if half else 0  # autocast keeps what it cast
         return 8 * shape.parameters + cast, 0, shape.parameters  # the policy, and a frozen reference
@@ -207,7 +216,8 @@ def _weights(shape: ModelShape, config: TrainConfig, *, half: bool) -> tuple[int
     trained = sides * config.lora_r
     if half:
         return 2 * shape.parameters, 4 * trained, trained
-    return 4 * (shape.parameters + numbers), 4 * trained, trained  # the adapted matrices once more, merged
+    merged = 0 if config.gradient_checkpointing or shape.family in using.unmerged else numbers
+    return 4 * (shape.parameters + merged), 4 * trained, trained
 
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
@@ -248,13 +258,17 @@ def _kv_cache(shape: ModelShape, config: TrainConfig, load: Load, number: int, u
     """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more."""
     prompts = min(config.eval_prompts, using.held_out_at_once)
     evaluation = prompts * (config.max_prompt_length + config.max_completion_length)
-    training = load.prompts + load.sampled if config.samples_online else 0
+    # the k samples of a prompt share it, but not in transformers' own cache
+    readings = config.num_generations if config.gradient_checkpointing else 1
+    training = load.prompts * readings + load.sampled if config.samples_online else 0
     return max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
 
 
-def _head(shape: ModelShape, load: Load, using: Coefficients) -> int:
+def _head(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
     """Bytes of the chunks of float32 logits, and of what the head keeps for each scored token."""
     rows = load.answers + load.sampled
+    if config.gradient_checkpointing:
+        return round(using.logits_copies * rows * shape.vocab * number)
     chunk = min(using.chunk_elements, rows * shape.vocab)
     return round(4 * (using.chunk_copies * chunk + using.head_hidden * rows * shape.hidden))
 

@@ -155,6 +155,21 @@ def test_checkpointing_saves_memory_and_a_generic_model_takes_more() -> None:
     assert estimate_memory(other, DPO).activations > 1.5 * plain.activations
 
 
+def test_checkpointing_goes_the_plain_way() -> None:
+    """No merged matrices, all logits at once, and each sample reads its prompt anew."""
+    pairs = [PairLength(20, 5, 7)] * 2
+    config = changed(HYPO, num_generations=3, max_completion_length=30, gradient_checkpointing=True)
+    found = estimate_memory(SHAPE, config, pairs)
+    assert found.weights == 4 * SHAPE.parameters
+    assert found.head == 3 * 4 * (2 * 12 + 2 * 3 * 30) * SHAPE.vocab
+    assert found.kv_cache == 2 * 3 * (20 + 30) * 2 * SHAPE.kv_dim * SHAPE.layers * 4
+
+
+def test_matrices_that_are_no_linear_layers_are_not_merged() -> None:
+    gpt2 = ModelShape(**{**_fields(SHAPE), "family": "gpt2", "gated": False})
+    assert estimate_memory(gpt2, DPO).weights == 4 * gpt2.parameters
+
+
 def _fields(shape: ModelShape) -> dict[str, Any]:
     return {name: getattr(shape, name) for name in shape.__slots__}
 
