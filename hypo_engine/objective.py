@@ -126,7 +126,7 @@ class Objective:
         started = perf_counter()
         if self.online:
             seeds = self.online.seeds(batch, step)
-            with phase("decode"):
+            with phase("decode", whole=True):
                 responses = self.online.sample(trunk, seeds, device, watch)
         sampling_seconds = perf_counter() - started
 
@@ -137,7 +137,7 @@ class Objective:
         since = 2 * pairs if cached else 0
         reference_logps = TokenLogps(logps.values[:0], logps.mask[:0])
         if since < len(branches.rows):
-            with phase("reference"), policy.reference() as encode:
+            with phase("reference", whole=True), policy.reference() as encode:
                 reference_logps = branches.score(
                     encode([p.prompt for p in batch]), since=since, device=device
                 )

@@ -1,7 +1,8 @@
 """Where a step spends its time: named phases, measured only while someone asks.
 
 ``with phase("trunk"):`` costs next to nothing until :func:`measured` is active; then every phase's own
-seconds (those of phases inside it not counted twice) are added up.
+seconds (those of phases inside it not counted twice) are added up. What runs inside a phase that is whole,
+the reference's trunk and branches for one, counts as that phase.
 """
 
 from collections import defaultdict
@@ -20,6 +21,7 @@ class Phases:
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _inside: list[float] = field(default_factory=list)
+    _whole: bool = False
 
     @property
     def total(self) -> float:
@@ -41,17 +43,19 @@ def measured() -> Iterator[Phases]:
 
 
 @contextmanager
-def phase(name: str) -> Iterator[None]:
+def phase(name: str, *, whole: bool = False) -> Iterator[None]:
     """Name what runs inside: trunk, branches, head, reference, decode, backward, optimiser."""
     phases = _ACTIVE.get()
-    if phases is None:
+    if phases is None or phases._whole:
         yield
         return
     started = _now()
     phases._inside.append(0.0)
+    phases._whole = whole
     try:
         yield
     finally:
+        phases._whole = False
         seconds = _now() - started
         phases.seconds[name] += seconds - phases._inside.pop()
         if phases._inside:

@@ -18,6 +18,15 @@ def test_a_phase_counts_its_own_seconds_and_not_those_inside_it() -> None:
     assert phases.total == pytest.approx(sum(phases.seconds.values()))
 
 
+def test_a_whole_phase_keeps_what_runs_inside_it() -> None:
+    with measured() as phases:
+        with phase("reference", whole=True), phase("trunk"):
+            sleep(0.02)
+        with phase("trunk"):
+            pass
+    assert phases.seconds["reference"] > 0.02 > phases.seconds["trunk"]
+
+
 def test_nothing_is_measured_unless_asked() -> None:
     with phase("trunk"):
         pass
