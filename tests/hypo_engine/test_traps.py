@@ -162,6 +162,8 @@ HALF, AGAIN = {"precision": "bfloat16"}, {"gradient_checkpointing": True}
         ("dpo", "llama", True, HALF),
         ("hypo", "llama", False, HALF),
         ("hypo", "gpt2", True, HALF),
+        ("dpo", "qwen2", True, HALF | AGAIN),
+        ("hypo", "qwen2", False, HALF | AGAIN),
         ("hypo", "gpt_neox", False, AGAIN),
         ("hypo", "gemma2", True, {"lora_r": 0}),
     ],
