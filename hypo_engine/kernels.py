@@ -70,8 +70,14 @@ def _norm(module: Any, hidden_states: Tensor) -> Tensor:
 
 
 def _swiglu(module: Any, x: Tensor) -> Tensor:
-    found: Tensor = module.down_proj(_apply(SwiGLU, module.gate_proj(x), module.up_proj(x)))
+    found: Tensor = module.down_proj(_apply(SwiGLU, *_side_by_side(module, x, "gate_proj", "up_proj")))
     return found
+
+
+def _side_by_side(module: Any, x: Tensor, *names: str) -> tuple[Tensor, ...]:
+    """Layers that read the same input; merged adapters run them as one (:mod:`hypo_engine.lora`)."""
+    joint = vars(module).get("joint")
+    return joint(x) if joint else tuple(getattr(module, name)(x) for name in names)
 
 
 def _apply(function: Any, *arguments: Any) -> Tensor:
@@ -95,9 +101,10 @@ def _rotary_attention(
     others.pop("past_key_values", None)
     shape = (*hidden_states.shape[:-1], -1, module.head_dim)
     cos, sin = (x[..., None, : module.head_dim // 2] for x in position_embeddings)
-    query = _apply(Rotary, module.q_proj(hidden_states).view(shape), cos, sin)
-    key = _apply(Rotary, module.k_proj(hidden_states).view(shape), cos, sin)
-    value = module.v_proj(hidden_states).view(shape)
+    query, key, value = (
+        part.view(shape) for part in _side_by_side(module, hidden_states, "q_proj", "k_proj", "v_proj")
+    )
+    query, key = _apply(Rotary, query, cos, sin), _apply(Rotary, key, cos, sin)
     window = getattr(module, "sliding_window", None)
     attended, _ = attend(
         module,

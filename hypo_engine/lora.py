@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+SIDE_BY_SIDE = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Layers of attention and of a gated feed-forward that read the same input."""
+
 
 def adapted_layers(model: Any) -> list[Any]:
     """PEFT's LoRA layers, in the model's order."""
@@ -31,11 +34,17 @@ class Merged:
     """
 
     def __init__(self, model: Any, adapter: str = "default") -> None:
-        self._layers = [
-            _MergedLayer(layer, adapter)
+        merged = {
+            layer: _MergedLayer(layer, adapter)
             for layer in adapted_layers(model)
             if isinstance(layer.base_layer, nn.Linear)
-        ]
+        }
+        self._layers = list(merged.values())
+        for module in model.modules():
+            for names in SIDE_BY_SIDE:
+                parts = [merged.get(getattr(module, name, None)) for name in names]
+                if None not in parts:
+                    module.joint = _Joint([part for part in parts if part])
 
     def refresh(self) -> None:
         """Merge the adapter as it is now; due whenever a new pass over the model begins."""
@@ -59,23 +68,75 @@ class _MergedLayer:
 
     def __init__(self, layer: Any, adapter: str) -> None:
         self.on = True
-        self._base, self._scale = layer.base_layer, layer.scaling[adapter]
-        self._a, self._b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
-        self._merged = torch.empty_like(self._base.weight, requires_grad=False)
+        self.base, self.scale = layer.base_layer, layer.scaling[adapter]
+        self.a, self.b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        self.merged = torch.empty_like(self.base.weight, requires_grad=False)
         layer.forward = self
         self.merge()
 
     @torch.no_grad()
     def merge(self) -> None:
-        torch.addmm(self._base.weight, self._b, self._a, alpha=self._scale, out=self._merged)
+        torch.addmm(self.base.weight, self.b, self.a, alpha=self.scale, out=self.merged)
 
     def __call__(self, x: Tensor) -> Tensor:
-        base = self._base
+        base = self.base
         if not self.on or not torch.is_grad_enabled():
-            return F.linear(x, self._merged if self.on else base.weight, base.bias)
-        arguments = (x, self._a, self._b, self._merged, base.bias, self._scale)
+            return F.linear(x, self.merged if self.on else base.weight, base.bias)
+        arguments = (x, self.a, self.b, self.merged, base.bias, self.scale)
         found: Tensor = _MergedLinear.apply(*arguments)  # type: ignore[no-untyped-call]
         return found
+
+
+class _Joint:
+    """Layers that read the same input, in one function: their gradients of it are added up in place."""
+
+    def __init__(self, parts: Sequence[_MergedLayer]) -> None:
+        self._parts = parts
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        parts = self._parts
+        if not torch.is_grad_enabled() or not all(part.on for part in parts):
+            return tuple(part(x) for part in parts)
+        frozen = [(part.merged, part.base.bias, part.scale) for part in parts]
+        found: tuple[Tensor, ...] = _JointLinear.apply(  # type: ignore[no-untyped-call]
+            x, frozen, *(part.a for part in parts), *(part.b for part in parts)
+        )
+        return found
+
+
+class _JointLinear(torch.autograd.Function):
+    """(y_i = x W'_i^T + bias_i) with W'_i = W_i + scale_i B_i A_i; gradients of x, all A and all B."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, frozen: Any, *ab: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, *ab)
+        ctx.frozen = frozen
+        return tuple(F.linear(x, merged, bias) for merged, bias, _ in frozen)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, *ab = ctx.saved_tensors
+        count = len(upstream)
+        a, b = ab[:count], ab[count:]
+        rows = x.reshape(-1, x.shape[-1])
+        given = [part.reshape(-1, part.shape[-1]) for part in upstream]
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = given[0] @ ctx.frozen[0][0]
+            for part, (merged, _, _) in zip(given[1:], ctx.frozen[1:], strict=True):
+                of_x.addmm_(part, merged)
+            of_x = of_x.view(x.shape)
+        scales = [scale for _, _, scale in ctx.frozen]
+        ranks = [matrix.shape[0] for matrix in a]
+        low = torch.cat(
+            [(part @ matrix).mul_(s) for part, matrix, s in zip(given, b, scales, strict=True)], 1
+        )
+        of_a = torch.split(low.t() @ rows, ranks)
+        read = torch.split(torch.cat(a) @ rows.t(), ranks)
+        # the long dimension last: twice as fast as upstream^T (A x)
+        of_b = [(r @ part).t().mul(s) for r, part, s in zip(read, given, scales, strict=True)]
+        return of_x, None, *of_a, *(gradient.contiguous() for gradient in of_b)
 
 
 class _MergedLinear(torch.autograd.Function):

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from hypo_engine.adapters import attach_lora, quiet_peft
+from hypo_engine.kernels import lean
 from hypo_engine.lora import Merged, Routed, adapted_layers
 from hypo_engine.models import load_model
 
@@ -36,12 +37,17 @@ def shake(model: Any, seed: int = 0) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gemma2"])
-def test_merged_layers_give_pefts_values_and_gradients(adapted: Any, architecture: str) -> None:
+@pytest.mark.parametrize("with_lean_kernels", [False, True])
+def test_merged_layers_give_pefts_values_and_gradients(
+    adapted: Any, architecture: str, with_lean_kernels: bool
+) -> None:
     outputs, gradients = [], []
     for merged in (False, True):
         model = adapted(architecture)
         if merged:
             Merged(model)
+            if with_lean_kernels:  # layers that read the same input are then run as one
+                lean(model)
         logits = model(input_ids=IDS).logits
         logits.square().mean().backward()
         outputs.append(logits.detach())
