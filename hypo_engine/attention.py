@@ -172,124 +172,59 @@ class BranchPass:
 class DecodePass:
     """Responses that grow by a token at a time, all by the same number; without a graph.
 
-    The keys of a prompt are kept once, however many responses it has; those of the responses have their
-    place from the start.
+    Each has its keys in one place from the start: its prompt's, which end in the same column for all, and
+    then its own. Distances between columns are distances between positions.
     """
 
     def __init__(self, trunk: TrunkPass, prompts: Sequence[int], capacity: int) -> None:
-        self._trunk_keys: dict[int, Tensor] = {}
-        self._trunk_values: dict[int, Tensor] = {}
-        self._keys: dict[int, Tensor] = {}
-        self._values: dict[int, Tensor] = {}
-        self._capacity, self.fed = capacity, 0
-        used = sorted(set(prompts))
-        self._prompts = [used.index(prompt) for prompt in prompts]
-        lengths = [trunk.lengths[prompt] for prompt in used]
-        for layer in trunk.keys:
-            self._trunk_keys[layer] = _stack([trunk.keys[layer][p].detach() for p in used])
-            self._trunk_values[layer] = _stack([trunk.values[layer][p].detach() for p in used])
-        device = next(iter(self._trunk_keys.values())).device
-        self._lengths = torch.tensor(lengths, device=device)
-        self._place()
+        lengths = [trunk.lengths[prompt] for prompt in prompts]
+        self._at = max(lengths)
+        self._keys = {n: self._room(found, prompts, capacity) for n, found in trunk.keys.items()}
+        self._values = {n: self._room(found, prompts, capacity) for n, found in trunk.values.items()}
+        self._padding: Tensor | None = None
+        if min(lengths) < self._at:
+            device = next(iter(self._keys.values())).device
+            columns = torch.arange(self._at + capacity, device=device)
+            hidden = columns < self._at - torch.tensor(lengths, device=device)[:, None]
+            mask = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, float("-inf"))
+            self._padding = mask[:, None, None]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         rows, heads, size = query.shape[2], query.shape[1], query.shape[3]
-        shared = key.shape[1]
-        q = (query[0].transpose(0, 1) * how.scaling).reshape(rows, shared, heads // shared, size)
-        own_keys, own_values = self._append(layer, key, value, how.window)
-        scores = torch.cat([self._against_prompts(q, layer), q @ own_keys.transpose(-1, -2)], dim=-1)
+        keys, values = self._keys[layer], self._values[layer]
+        keys[:, :, self._at] = _tokens(key)
+        values[:, :, self._at] = _tokens(value)
+        end = self._at + 1
+        seen = slice(0 if how.window is None else max(0, end - how.window), end)
+        grouped = (_tokens(query) * how.scaling).reshape(rows, key.shape[1], -1, size)
+        scores = grouped @ keys[:, :, seen].transpose(-1, -2)
         if how.softcap is not None:
-            scores = (scores / how.softcap).tanh_().mul_(how.softcap)
-        width = self._trunk_keys[layer].shape[2]
-        if (hidden := self._hidden(width, how.window)) is not None:
-            scores[..., :width] += hidden
+            scores.div_(how.softcap).tanh_().mul_(how.softcap)
+        if self._padding is not None:
+            scores += self._padding[..., seen]
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-        found = self._of_prompts(weights[..., :width], layer) + weights[..., width:] @ own_values
-        return found.reshape(1, rows, heads, size)
+        return (weights @ values[:, :, seen]).reshape(1, rows, heads, size)
 
     def advance(self) -> None:
         """All layers have seen the token."""
-        self.fed += 1
-        self._masks.clear()
+        self._at += 1
 
     def keep(self, rows: Tensor) -> None:
-        """Drop every response but ``rows`` (indices, in order), and prompts that have none left."""
-        for own in (self._keys, self._values):
-            for layer, tensor in own.items():
-                own[layer] = tensor.index_select(0, rows)
-        prompts = [self._prompts[row] for row in rows.tolist()]
-        used = sorted(set(prompts))
-        self._prompts = [used.index(prompt) for prompt in prompts]
-        if len(used) < len(self._lengths):
-            kept = torch.tensor(used, device=rows.device)
-            self._lengths = self._lengths[kept]
-            for shared in (self._trunk_keys, self._trunk_values):
-                for layer, tensor in shared.items():
-                    shared[layer] = tensor.index_select(0, kept)
-        self._place()
+        """Drop every response but ``rows`` (indices, in order)."""
+        for kept in (self._keys, self._values):
+            for layer, tensor in kept.items():
+                kept[layer] = tensor.index_select(0, rows)
+        if self._padding is not None:
+            self._padding = self._padding[rows]
 
-    def _place(self) -> None:
-        """Give each response a place in a grid [prompts, most responses of a prompt]."""
-        seen = [0] * (max(self._prompts) + 1)
-        slots = []
-        for prompt in self._prompts:
-            slots.append(seen[prompt])
-            seen[prompt] += 1
-        self._grid = (len(seen), max(seen))
-        device = self._lengths.device
-        places = [prompt * self._grid[1] + slot for prompt, slot in zip(self._prompts, slots, strict=True)]
-        full = places == list(range(self._grid[0] * self._grid[1]))
-        self._places = None if full else torch.tensor(places, device=device)
-        self._masks: dict[int | None, Tensor | None] = {}
-        self._prompts_of_rows = torch.tensor(self._prompts, device=device)
-
-    def _append(self, layer: int, key: Tensor, value: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
-        if layer not in self._keys:
-            shape = (key.shape[2], key.shape[1], self._capacity, key.shape[3])
-            self._keys[layer], self._values[layer] = key.new_empty(shape), value.new_empty(shape)
-        keys, values = self._keys[layer], self._values[layer]
-        keys[:, :, self.fed] = key[0].transpose(0, 1)
-        values[:, :, self.fed] = value[0].transpose(0, 1)
-        seen = slice(0 if window is None else max(0, self.fed + 1 - window), self.fed + 1)
-        return keys[:, :, seen], values[:, :, seen]
-
-    def _hidden(self, width: int, window: int | None) -> Tensor | None:
-        """[rows, 1, 1, width]: minus infinity on padding, and on what a window has left behind."""
-        if window not in self._masks:
-            places = torch.arange(width, device=self._lengths.device)
-            hidden = places >= self._lengths[:, None]
-            if window is not None:
-                hidden |= places <= (self._lengths + self.fed - window)[:, None]
-            mask = torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, float("-inf"))
-            self._masks[window] = mask[self._prompts_of_rows, None, None] if bool(hidden.any()) else None
-        return self._masks[window]
-
-    def _against_prompts(self, q: Tensor, layer: int) -> Tensor:
-        keys = self._trunk_keys[layer]
-        prompts, slots = self._grid
-        _, shared, group, size = q.shape
-        grid = self._to_grid(q).reshape(prompts, slots, shared, group, size).transpose(1, 2)
-        scores = grid.reshape(prompts, shared, slots * group, size) @ keys.transpose(-1, -2)
-        scores = scores.view(prompts, shared, slots, group, -1).transpose(1, 2)
-        return self._from_grid(scores.reshape(prompts * slots, shared, group, -1))
-
-    def _of_prompts(self, weights: Tensor, layer: int) -> Tensor:
-        values = self._trunk_values[layer]
-        prompts, slots = self._grid
-        _, shared, group, width = weights.shape
-        grid = self._to_grid(weights).reshape(prompts, slots, shared, group, width).transpose(1, 2)
-        found = grid.reshape(prompts, shared, slots * group, width) @ values
-        found = found.view(prompts, shared, slots, group, -1).transpose(1, 2)
-        return self._from_grid(found.reshape(prompts * slots, shared, group, -1))
-
-    def _to_grid(self, rows: Tensor) -> Tensor:
-        if self._places is None:
-            return rows
-        grid = rows.new_zeros(self._grid[0] * self._grid[1], *rows.shape[1:])
-        return grid.index_copy_(0, self._places, rows)
-
-    def _from_grid(self, grid: Tensor) -> Tensor:
-        return grid if self._places is None else grid.index_select(0, self._places)
+    def _room(self, trunk: Sequence[Tensor], prompts: Sequence[int], capacity: int) -> Tensor:
+        """[rows, kv heads, columns, size] with the prompts' keys (or values) in their columns."""
+        _, shared, size = trunk[0].shape
+        room = trunk[0].new_zeros(len(prompts), shared, self._at + capacity, size)
+        for row, prompt in zip(room, prompts, strict=True):
+            found = trunk[prompt].detach()
+            row[:, self._at - len(found) : self._at] = found.transpose(0, 1)
+        return room
 
 
 def starts(lengths: Sequence[int]) -> list[int]:
@@ -383,8 +318,3 @@ def _capped(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> T
     scores = (scores / how.softcap).tanh() * how.softcap
     weights = (scores + (mask if mask.dim() == 2 else mask[:, :, None])).softmax(dim=-1, dtype=torch.float32)
     return (weights.to(v.dtype) @ v[:, :, None]).flatten(1, 2)
-
-
-def _stack(rows: Sequence[Tensor]) -> Tensor:
-    """[tokens, heads, size] of unequal length -> [rows, heads, longest, size], zero behind the end."""
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True).transpose(1, 2).contiguous()

@@ -7,6 +7,7 @@ exact, nothing computed twice, [tokens, hidden] kept. A trained head makes its c
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _CHUNK_ELEMENTS = 1 << 22
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,12 @@ class Head:
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, hidden] -> [rows, vocabulary] float32, without a graph."""
         with torch.no_grad():
-            return self._chunk(hidden, self._weight())[0]
+            if self._blocked is None or len(hidden) > _FEW:
+                return self._chunk(hidden, self._weight())[0]
+            logits: Tensor = torch.ops.mkldnn._linear_pointwise(
+                hidden, self._blocked, self.bias, "none", [], ""
+            )
+            return logits if self.softcap is None else logits.div_(self.softcap).tanh_().mul_(self.softcap)
 
     def logps(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
         """log softmax(scale * logits)[targets].
@@ -50,6 +57,16 @@ class Head:
         """
         picked: Tensor = _HeadLogps.apply(hidden, self.weight, self.bias, targets, scale, self)  # type: ignore[no-untyped-call]
         return picked
+
+    @cached_property
+    def _blocked(self) -> Tensor | None:
+        """A frozen weight in oneDNN's order, which serves a few rows twice as fast; None if not offered."""
+        weight = self.weight
+        plain = weight.dtype == torch.float32 and weight.device.type == "cpu" and self.dtype is None
+        if weight.requires_grad or not plain or not torch._C._has_mkldnn:
+            return None
+        blocked: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _FEW)
+        return blocked
 
     def _weight(self) -> Tensor:
         return self.weight.detach() if self.dtype is None else self.weight.detach().to(self.dtype)

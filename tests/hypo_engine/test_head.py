@@ -65,3 +65,16 @@ def test_nothing_of_the_size_of_all_logits_is_kept() -> None:
         Head(torch.randn(10_000, HIDDEN)).logps(hidden, torch.arange(TOKENS), torch.ones(TOKENS))
     assert TOKENS * 10_000 not in kept
     assert TOKENS * HIDDEN in kept
+
+
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_logits_of_a_frozen_head_are_those_of_a_trained_one(softcap: float | None, rows: int) -> None:
+    """Few rows of a frozen head take another way."""
+    generator = torch.Generator().manual_seed(0)
+    weight, hidden = (torch.randn(n, HIDDEN, generator=generator) for n in (VOCABULARY, rows))
+    bias = torch.randn(VOCABULARY, generator=generator)
+    found = Head(weight, bias, softcap).logits(hidden)
+    trained = Head(weight.clone().requires_grad_(), bias, softcap).logits(hidden)
+    torch.testing.assert_close(found, trained, atol=1e-5, rtol=1e-5)
+    assert not trained.requires_grad
