@@ -32,8 +32,8 @@ lint: $(INSTALLED) ## Check formatting and lint
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
-unit: $(INSTALLED) ## Tests in one process, on SQLite and PostgreSQL
-	$(BIN)/python -m pytest --ignore=tests/integration --ignore=tests/e2e
+unit: $(INSTALLED) ## Tests without a browser or workers, a file to each core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore=tests/integration --ignore=tests/e2e
 
 integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
 	$(BIN)/python -m pytest tests/integration

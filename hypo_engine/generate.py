@@ -98,6 +98,11 @@ class Served:
     _count: int = 0
 
     @property
+    def packed(self) -> bool:
+        """Whether the base model's prompts are read once, for the answers and their scores."""
+        return self._views[id(self.base)] is not None
+
+    @property
     def names(self) -> list[str]:
         """Names of everything added."""
         return [*self._adapters, *self._models]

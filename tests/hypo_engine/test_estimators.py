@@ -223,7 +223,7 @@ def said(language: Language) -> tuple[Tensor, Tensor]:
     """Responses by the engine's sampler, as rows and columns of the tables: [responses, tokens], -1 pads."""
     count = 16_000
     with torch.no_grad():
-        decoding = language.policy.encode([PROMPT]).decoding([0] * count)
+        decoding = language.policy.encode([PROMPT]).decoding([0] * count, LONGEST)
     responses = sample_responses(
         decoding,
         seeds=[derive_seed("said", place) for place in range(count)],
