@@ -96,6 +96,7 @@ def steps(job: Job) -> dict[str, Any]:
             meter.stop()
         phases.append(dict(found.seconds))
         _check_lengths([len(r.response.ids) for r in result.responses], job)
+        del result  # as train.py does: its memory serves the next step
     return meter.result(reference_seconds=reference_seconds, phases=phases[1:])
 
 

@@ -156,6 +156,7 @@ def _gradients(run: Run, size: int) -> StepSums:
         with phase("backward"):
             (result.loss * (counted / pairs_in_step)).backward()  # type: ignore[no-untyped-call]
         sums.add(result, counted)
+        del result  # what is left of its graph goes before the next one comes
     return sums
 
 
