@@ -57,8 +57,6 @@ class Joined:
 class CachedDecoding:
     """Responses being written with transformers' own cache; rows that have ended stay to the end."""
 
-    droppable = False
-
     def __init__(
         self, model: Any, prompts: Sequence[Ids], rows: Sequence[int], pad_id: int, route: Route
     ) -> None:
@@ -75,8 +73,9 @@ class CachedDecoding:
         self._run(tokens[:, None], self._positions[:, None])
         self._positions = self._positions + 1
 
-    def keep(self, rows: Tensor) -> None:
-        raise NotImplementedError("transformers' caches of some models cannot lose rows")
+    def keep(self, rows: Tensor) -> bool:
+        """Keeps every row: the caches of some models cannot lose any."""
+        return False
 
     def _run(self, ids: Tensor, positions: Tensor) -> None:
         self._route([row for row in self._rows for _ in range(ids.shape[1])])

@@ -168,9 +168,8 @@ def sample_responses(
             over[row] = finished[row] or stopped or len(ids[row]) >= max_new_tokens[row]
         if all(over):
             break
-        if decoding.droppable and any(over[row] for row in rows):
-            kept = torch.tensor([line for line, row in enumerate(rows) if not over[row]], device=device)
-            decoding.keep(kept)
+        kept = torch.tensor([line for line, row in enumerate(rows) if not over[row]], device=device)
+        if len(kept) < len(rows) and decoding.keep(kept):
             tokens, random, choice = tokens[kept], random[kept], choice.keep(kept)
             rows = [row for row in rows if not over[row]]
         decoding.feed(tokens)

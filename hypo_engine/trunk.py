@@ -25,17 +25,15 @@ class Decoding(Protocol):
 
     Attributes:
         logits: [rows, vocab], the distribution of each row's next token.
-        droppable: Whether :meth:`keep` is offered.
     """
 
     logits: Tensor
-    droppable: bool
 
     def feed(self, tokens: Tensor) -> None:
         """Append one token to each row: tokens [rows]."""
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop every row but ``rows`` (indices, in order)."""
+    def keep(self, rows: Tensor) -> bool:
+        """Drop every row but ``rows`` (indices, in order), if rows can be dropped; returns whether it did."""
 
 
 class Encoded(Protocol):
@@ -124,8 +122,6 @@ class Trunk:
 class TreeDecoding:
     """Responses growing from a trunk."""
 
-    droppable = True
-
     def __init__(
         self,
         packed: Packed,
@@ -147,10 +143,11 @@ class TreeDecoding:
         self._positions = self._positions + 1
         self.logits = self._packed.head.logits(hidden)
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Tensor) -> bool:
         self._tree.keep(rows)
         self._positions, self.logits = self._positions[rows], self.logits[rows]
         self._rows = [self._rows[row] for row in rows.tolist()]
+        return True
 
 
 @torch.no_grad()

@@ -82,8 +82,8 @@ def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], arc
         for position in range(4):
             now = torch.tensor([tokens[row][position] for row in rows])
             logps[rows] += decoding.logits.log_softmax(-1).gather(1, now[:, None])[:, 0]
-            if position == 1 and decoding.droppable:
-                decoding.keep(torch.tensor([0, 2]))
+            if position == 1 and decoding.keep(torch.tensor([0, 2])):
+                assert way == "trunk"
                 rows, now = [0, 2], now[[0, 2]]
             decoding.feed(now)
         expected = encoded.score([0, 1, 2], tokens).sums()
