@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 
 from hypo_engine import prepare as prepare_module
 from hypo_engine import run as run_module
@@ -27,6 +28,9 @@ from hypo_engine.formats import Pair
 from hypo_engine.reporting import Wish
 from hypo_engine.train import train
 from tests.hypo_engine.conftest import Recorder, computed
+
+CLOSE = 1e-5
+"""How near two ways of computing the same come to each other."""
 
 SECONDS = 240
 
@@ -115,6 +119,17 @@ def full(tensor: torch.Tensor | None) -> torch.Tensor:
     assert tensor is not None
     whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return whole.detach().clone()
+
+
+def weights(seen: Seen) -> dict[str, torch.Tensor]:
+    """The weights of a run's last checkpoint."""
+    (file,) = Path(seen.checkpoints[-1][1]).glob("*/*.safetensors")
+    return load_file(file)
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor, close: float = CLOSE) -> None:
+    """Equal to a fraction of the tensor's norm."""
+    assert float((found - expected).norm()) <= close * float(expected.norm()) + 1e-12
 
 
 def assert_same_gradients(found: Seen, expected: Seen, close: float = 1e-5) -> None:

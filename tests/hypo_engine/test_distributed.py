@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from hypo_engine.distributed import World
 from tests.hypo_engine.processes import (
+    CLOSE,
     Planned,
     Seen,
+    assert_close,
     assert_same_gradients,
     observe,
     torchrun,
     trained,
+    weights,
 )
 
 PAIRS: list[tuple[Any, str, str]] = [
@@ -31,7 +33,6 @@ PAIRS: list[tuple[Any, str, str]] = [
     )
     for i in range(5)
 ]
-CLOSE = 1e-5
 
 Configure = Callable[..., dict[str, Any]]
 
@@ -94,16 +95,6 @@ def runs(
         config = planned.config | {"gradient_accumulation_steps": 2}
         one[planned.name] = observe(Planned(planned.name, config, PAIRS, eval_pairs=2), folder / "one")
     return two, one, folder
-
-
-def weights(seen: Seen) -> dict[str, torch.Tensor]:
-    (file,) = Path(seen.checkpoints[-1][1]).glob("*/*.safetensors")
-    return load_file(file)
-
-
-def assert_close(found: torch.Tensor, expected: torch.Tensor, close: float = CLOSE) -> None:
-    """Equal to a fraction of the tensor's norm."""
-    assert float((found - expected).norm()) <= close * float(expected.norm()) + 1e-12
 
 
 @pytest.mark.parametrize("name", list(RUNS))

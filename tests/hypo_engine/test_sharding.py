@@ -8,19 +8,26 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import ConfigError
 from hypo_engine.formats import Pair
 from hypo_engine.train import train
-from tests.hypo_engine.processes import Planned, Seen, assert_same_gradients, observe, trained
+from tests.hypo_engine.processes import (
+    CLOSE,
+    Planned,
+    Seen,
+    assert_close,
+    assert_same_gradients,
+    observe,
+    trained,
+    weights,
+)
 
 PAIRS: list[tuple[Any, str, str]] = [
     ("Where is Paris? " * (2 * i % 5 + 1), f"The capital of France is Paris {i}.", "No. " * (i + 1))
     for i in range(5)
 ]
-CLOSE = 1e-5
 
 RUNS = {
     "lora": {},
@@ -84,15 +91,6 @@ def runs(
             Planned(f"{name}-cut", config, PAIRS, output=f"{name}-whole"),
         ]
     return trained(plan, folder), one, folder
-
-
-def weights(seen: Seen) -> dict[str, torch.Tensor]:
-    (file,) = Path(seen.checkpoints[-1][1]).glob("*/*.safetensors")
-    return load_file(file)
-
-
-def assert_close(found: torch.Tensor, expected: torch.Tensor, close: float = CLOSE) -> None:
-    assert float((found - expected).norm()) <= close * float(expected.norm()) + 1e-12
 
 
 @pytest.mark.parametrize("name", list(RUNS))
