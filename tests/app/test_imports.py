@@ -116,6 +116,7 @@ def test_no_file_is_said_plainly(tmp_path: Path) -> None:
         (gzip.compress(as_parquet(ROWS))[:-9], "gzip file ends in the middle"),
         (b"\x1f\x8b not gzip at all", "gzip file is damaged"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # bytes of gzip hold the time
 )
 def test_file_that_cannot_be_used_is_refused_in_a_sentence(
     content: bytes, sentence: str, tmp_path: Path
