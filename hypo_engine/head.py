@@ -7,15 +7,15 @@ exact, nothing computed twice, [tokens, hidden] kept. A trained head makes its c
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hypo_engine.few_rows import product
+
 _CHUNK_ELEMENTS = 1 << 22
-_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ class Head:
     softcap: float | None = None
     dtype: torch.dtype | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether logits are one product and nothing else."""
+        return self.bias is None and self.softcap is None and self.dtype is None
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, hidden] -> [rows, vocabulary] float32, without a graph."""
         with torch.no_grad():
-            if self._blocked is None or len(hidden) > _FEW:
-                return self._chunk(hidden, self._weight())[0]
-            logits: Tensor = torch.ops.mkldnn._linear_pointwise(
-                hidden, self._blocked, self.bias, "none", [], ""
-            )
-            return logits if self.softcap is None else logits.div_(self.softcap).tanh_().mul_(self.softcap)
+            found = product(hidden, self.weight) if self.is_plain else None
+            return self._chunk(hidden, self._weight())[0] if found is None else found
 
     def logps(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
         """log softmax(scale * logits)[targets].
@@ -57,16 +58,6 @@ class Head:
         """
         picked: Tensor = _HeadLogps.apply(hidden, self.weight, self.bias, targets, scale, self)  # type: ignore[no-untyped-call]
         return picked
-
-    @cached_property
-    def _blocked(self) -> Tensor | None:
-        """A frozen weight in oneDNN's order, which serves a few rows twice as fast; None if not offered."""
-        weight = self.weight
-        plain = weight.dtype == torch.float32 and weight.device.type == "cpu" and self.dtype is None
-        if weight.requires_grad or not plain or not torch._C._has_mkldnn:
-            return None
-        blocked: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _FEW)
-        return blocked
 
     def _weight(self) -> Tensor:
         return self.weight.detach() if self.dtype is None else self.weight.detach().to(self.dtype)
@@ -95,15 +86,15 @@ class _HeadLogps(torch.autograd.Function):
     ) -> Tensor:
         ctx.head, ctx.trained = head, ctx.needs_input_grad[1]
         fused = ctx.needs_input_grad[0] and not ctx.trained
-        product = head._weight()
+        matrix = head._weight()
         found = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if fused else None
         for rows in _chunks(hidden, weight):
-            logits, slope = head._chunk(hidden[rows], product)
+            logits, slope = head._chunk(hidden[rows], matrix)
             found[rows], normalized = _normalize(logits, targets[rows], scale[rows])
             if gradient is not None:
                 step = _derivative(normalized, targets[rows], scale[rows], slope)
-                gradient[rows] = (step.to(product.dtype) @ product).to(hidden.dtype)
+                gradient[rows] = (step.to(matrix.dtype) @ matrix).to(hidden.dtype)
         ctx.save_for_backward(gradient if fused else hidden, weight, bias, targets, scale)
         return found
 
@@ -114,18 +105,18 @@ class _HeadLogps(torch.autograd.Function):
         if not ctx.trained:
             return (kept * upstream[:, None].to(kept.dtype), *([None] * 5))
         head, hidden = ctx.head, kept
-        product = head._weight()
+        matrix = head._weight()
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         of_weight = torch.zeros_like(weight)
         of_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         for rows in _chunks(hidden, weight):
-            logits, slope = head._chunk(hidden[rows], product)
+            logits, slope = head._chunk(hidden[rows], matrix)
             _, normalized = _normalize(logits, targets[rows], scale[rows])
             step = _derivative(normalized, targets[rows], scale[rows] * upstream[rows], slope)
-            step = step.to(product.dtype)
+            step = step.to(matrix.dtype)
             if of_hidden is not None:
-                of_hidden[rows] = (step @ product).to(hidden.dtype)
-            _add_product(of_weight, step.t(), hidden[rows].to(product.dtype))
+                of_hidden[rows] = (step @ matrix).to(hidden.dtype)
+            _add_product(of_weight, step.t(), hidden[rows].to(matrix.dtype))
             if of_bias is not None:
                 of_bias += step.sum(dim=0)
         return of_hidden, of_weight, of_bias, None, None, None

@@ -27,6 +27,14 @@ def adapted_layers(model: Any) -> list[Any]:
     return [module for module in model.modules() if isinstance(module, LoraLayer)]
 
 
+def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
+    """The one weight and bias by which a linear layer computes now; None if it is more than that."""
+    forward = vars(layer).get("forward")
+    if isinstance(forward, _MergedLayer):
+        return forward.merged if forward.on else forward.base.weight, forward.base.bias
+    return (layer.weight, layer.bias) if type(layer) is nn.Linear and forward is None else None
+
+
 class Merged:
     """LoRA with merged weights: for one float32 adapter on a float32 base that is being trained.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.attention import NAME, Pass, register
+from hypo_engine.compiled import CompiledStep
 from hypo_engine.head import Head
 from hypo_engine.phases import phase
 
@@ -27,6 +28,7 @@ class Packed:
     Attributes:
         head: From hidden states to log-probabilities.
         device: Where the tokens go.
+        step: Decoding compiled, where the model has the form for it and the machine a compiler.
     """
 
     def __init__(self, model: Any, *, half: bool = False) -> None:
@@ -43,6 +45,7 @@ class Packed:
             softcap=getattr(config, "final_logit_softcapping", None),
             dtype=torch.bfloat16 if half else None,
         )
+        self.step = CompiledStep.of(self._body, self.head.weight) if self.head.is_plain else None
         self._half = half
 
     def hidden(self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, tree: Pass) -> Tensor:

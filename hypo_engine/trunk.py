@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.attention import BranchPass, DecodePass, TrunkPass, starts
+from hypo_engine.compiled import CompiledDecoding
 from hypo_engine.joined import Joined
 from hypo_engine.kernels import lean
 from hypo_engine.logprobs import Ids as Ids
@@ -81,15 +82,28 @@ class Trunk:
         values = torch.zeros(mask.shape, dtype=torch.float32, device=device)
         return TokenLogps(values.masked_scatter(mask, logps), mask)
 
-    def decoding(self, rows: Sequence[int], limit: int) -> "TreeDecoding":
-        return TreeDecoding(
-            self._packed,
-            DecodePass(self._pass, rows, limit),
-            [self._lengths[row] for row in rows],
-            self._last.detach()[list(rows)],
-            list(rows),
-            self._route,
-        )
+    @torch.no_grad()
+    def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
+        logits = self._packed.head.logits(self._last.detach()[list(rows)])
+        return self._compiled(rows, limit, logits) or self._tree_decoding(rows, limit, logits)
+
+    def _compiled(self, rows: Sequence[int], limit: int, logits: Tensor) -> CompiledDecoding | None:
+        """Decoding with step.c, if it can serve; when first used, one step is made both ways and compared."""
+        step = self._packed.step
+        found = step.begin(self._pass, rows, limit, logits) if step else None
+        if found is None or step is None or step.tried:
+            return found
+        one = step.begin(self._pass, rows, 1, logits), self._tree_decoding(rows, 1, logits)
+        step.tried = True
+        if not _continue_alike(*one, logits.argmax(dim=-1)):
+            self._packed.step = found = None
+        return found
+
+    def _tree_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> "TreeDecoding":
+        """Decoding through transformers' modules."""
+        positions = [self._lengths[row] for row in rows]
+        tree = DecodePass(self._pass, rows, limit)
+        return TreeDecoding(self._packed, tree, positions, logits, list(rows), self._route)
 
     def _grow(self, rows: Sequence[int], completions: Sequence[Ids]) -> tuple[Tensor, Tensor]:
         """Hidden states of prompts' ends and of branches, and which of them comes before each token."""
@@ -127,13 +141,13 @@ class TreeDecoding:
         packed: Packed,
         tree: DecodePass,
         positions: Sequence[int],
-        last: Tensor,
+        logits: Tensor,
         rows: list[int],
         route: Route,
     ) -> None:
         self._packed, self._tree, self._rows, self._route = packed, tree, rows, route
         self._positions = torch.tensor(positions, device=packed.device)
-        self.logits = packed.head.logits(last)
+        self.logits = logits
 
     @torch.no_grad()
     def feed(self, tokens: Tensor) -> None:
@@ -148,6 +162,15 @@ class TreeDecoding:
         self._positions, self.logits = self._positions[rows], self.logits[rows]
         self._rows = [self._rows[row] for row in rows.tolist()]
         return True
+
+
+def _continue_alike(one: Decoding | None, other: Decoding, tokens: Tensor) -> bool:
+    """Whether two decodings of the same rows see the same distributions after the same tokens."""
+    if one is None:
+        return False
+    one.feed(tokens)
+    other.feed(tokens)
+    return torch.allclose(one.logits.log_softmax(dim=-1), other.logits.log_softmax(dim=-1), atol=1e-3)
 
 
 @torch.no_grad()
