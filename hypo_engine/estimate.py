@@ -69,7 +69,7 @@ class Coefficients:
     checkpointed: float = 1.05
     checkpointed_cpu: float = 14.3
     workspace: float = 1.0
-    chunk_elements: int = 2**22
+    chunk_elements: int = 2**23
     chunk_copies: float = 3.0
     logits_copies: float = 1.0
     head_hidden: float = 3.0

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from hypo_engine.few_rows import product
 
-_CHUNK_ELEMENTS = 1 << 22
+_CHUNK_ELEMENTS = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class Head:
     def _weight(self) -> Tensor:
         return self.weight.detach() if self.dtype is None else self.weight.detach().to(self.dtype)
 
+    def _normalized(self, hidden: Tensor, matrix: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities of every token, [rows, vocabulary], and the derivative of the squashing."""
+        logits, slope = self._chunk(hidden, matrix)
+        return logits.mul_(scale[:, None]).log_softmax(dim=-1), slope
+
     def _chunk(self, hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits in float32, and the derivative of the squashing."""
         logits = (hidden.to(weight.dtype) @ weight.t()).float()
@@ -90,11 +95,11 @@ class _HeadLogps(torch.autograd.Function):
         found = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if fused else None
         for rows in _chunks(hidden, weight):
-            logits, slope = head._chunk(hidden[rows], matrix)
-            found[rows], normalized = _normalize(logits, targets[rows], scale[rows])
+            logps, slope = head._normalized(hidden[rows], matrix, scale[rows])
+            found[rows] = logps.gather(1, targets[rows, None])[:, 0]
             if gradient is not None:
-                step = _derivative(normalized, targets[rows], scale[rows], slope)
-                gradient[rows] = (step.to(matrix.dtype) @ matrix).to(hidden.dtype)
+                pull = _Pull.of(logps, slope, targets[rows], matrix.dtype)
+                gradient[rows] = pull.of_hidden(matrix, scale[rows]).to(hidden.dtype)
         ctx.save_for_backward(gradient if fused else hidden, weight, bias, targets, scale)
         return found
 
@@ -105,42 +110,69 @@ class _HeadLogps(torch.autograd.Function):
         if not ctx.trained:
             return (kept * upstream[:, None].to(kept.dtype), *([None] * 5))
         head, hidden = ctx.head, kept
-        matrix = head._weight()
+        matrix, factor = head._weight(), scale * upstream
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         of_weight = torch.zeros_like(weight)
         of_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         for rows in _chunks(hidden, weight):
-            logits, slope = head._chunk(hidden[rows], matrix)
-            _, normalized = _normalize(logits, targets[rows], scale[rows])
-            step = _derivative(normalized, targets[rows], scale[rows] * upstream[rows], slope)
-            step = step.to(matrix.dtype)
+            logps, slope = head._normalized(hidden[rows], matrix, scale[rows])
+            pull = _Pull.of(logps, slope, targets[rows], matrix.dtype)
             if of_hidden is not None:
-                of_hidden[rows] = (step @ matrix).to(hidden.dtype)
-            _add_product(of_weight, step.t(), hidden[rows].to(matrix.dtype))
+                of_hidden[rows] = pull.of_hidden(matrix, factor[rows]).to(hidden.dtype)
+            pull.add_of_weight(of_weight, hidden[rows].to(matrix.dtype), factor[rows])
             if of_bias is not None:
-                of_bias += step.sum(dim=0)
+                pull.add_of_bias(of_bias, factor[rows])
         return of_hidden, of_weight, of_bias, None, None, None
 
 
-def _normalize(logits: Tensor, targets: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the targets, and (in place) of every token."""
-    logits = logits.mul_(scale[:, None])
-    logits.sub_(logits.logsumexp(dim=-1, keepdim=True))
-    return logits.gather(1, targets[:, None])[:, 0], logits
+@dataclass(frozen=True)
+class _Pull:
+    """The gradient of log p(target), before the factors: d / d logits = slope * (onehot(target) - p).
+
+    Attributes:
+        targets: [rows].
+        away: [rows, vocabulary] p * slope, in the product's type: what every logit is pulled down by.
+        towards: [rows] slope of the target's logit, or None where all are one.
+    """
+
+    targets: Tensor
+    away: Tensor
+    towards: Tensor | None
+
+    @classmethod
+    def of(cls, logps: Tensor, slope: Tensor | None, targets: Tensor, dtype: torch.dtype) -> "_Pull":
+        """From log-probabilities [rows, vocabulary], which are overwritten."""
+        away = logps.exp_()
+        if slope is None:
+            return cls(targets, away.to(dtype), None)
+        return cls(targets, away.mul_(slope).to(dtype), slope.gather(1, targets[:, None])[:, 0])
+
+    def of_hidden(self, matrix: Tensor, factor: Tensor) -> Tensor:
+        """[rows, hidden] float32: factor * W^T (d / d logits)."""
+        towards = matrix[self.targets].float()
+        if self.towards is not None:
+            towards.mul_(self.towards[:, None])
+        return towards.sub_(self.away @ matrix).mul_(factor[:, None])
+
+    def add_of_weight(self, total: Tensor, hidden: Tensor, factor: Tensor) -> None:
+        """total [vocabulary, hidden] += factor * (d / d logits) hidden^T."""
+        scaled = hidden * factor[:, None].to(hidden.dtype)
+        _subtract_product(total, self.away.t(), scaled)
+        if self.towards is not None:
+            scaled = scaled * self.towards[:, None].to(hidden.dtype)
+        total.index_add_(0, self.targets, scaled.to(total.dtype))
+
+    def add_of_bias(self, total: Tensor, factor: Tensor) -> None:
+        """total [vocabulary] += factor * (d / d logits)."""
+        total.sub_(self.away.t().float() @ factor)
+        total.index_add_(0, self.targets, factor if self.towards is None else factor * self.towards)
 
 
-def _derivative(normalized: Tensor, targets: Tensor, factor: Tensor, slope: Tensor | None) -> Tensor:
-    """factor * d log p(y) / d logits, in place of the log-probabilities."""
-    step = normalized.exp_().mul_(-factor[:, None])
-    step.scatter_add_(1, targets[:, None], factor[:, None])
-    return step if slope is None else step.mul_(slope)
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+def _subtract_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     if total.dtype == left.dtype:
-        total.addmm_(left, right)
+        total.addmm_(left, right, alpha=-1)
     else:
-        total.add_(left @ right)
+        total.sub_(left @ right)
 
 
 def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
