@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
         options = parse(arguments)
         if options.write and options.quick:
             raise BadOption("--write: what --quick measures is not worth keeping; leave one of the two out.")
-        results = Results.load(options.read) if options.read else measure(options)
+        results = Results.load(*options.read) if options.read else measure(options)
         for section in SECTIONS:
             if text := section_text(results, section):
                 print(f"\n## {section}\n\n{text}")
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 def measure(options: Options) -> Results:
     """Measure every section asked for: the base model, and on a GPU the random Llamas too."""
     device = run_job(Job("device", str(options.model)))
-    results = Results(options.command, machine(device, options.threads), quick=options.quick)
+    results = Results([options.command], machine(device, options.threads), quick=options.quick)
     _measure_model(options, results, options.model, _name(options), options.sections)
     if results.on_gpu and not options.quick:
         small = replace(options, tunings=("lora",))

@@ -40,6 +40,10 @@ SHAPES = {
 """``short`` is there to try the harness, not to be reported."""
 
 
+WARMUP = 2
+"""Steps that no contender's times count: the first touch memory that later ones find ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One measurement in a child process.
@@ -49,7 +53,7 @@ class Job:
         model: Folder of the base model.
         pairs: Pairs a step (B).
         samples: Responses a prompt (k); 0 is DPO.
-        steps: Timed steps, after one that is not timed.
+        steps: Timed steps, after :data:`WARMUP` that are not timed.
         threads: Threads of torch; 0 leaves torch's own choice.
         settings: What only some measurements need.
     """
@@ -72,6 +76,11 @@ class Job:
     @property
     def method(self) -> str:
         return f"HyPO k={self.samples}" if self.samples else "DPO"
+
+    @property
+    def all_steps(self) -> int:
+        """Steps with those of the warm-up."""
+        return WARMUP + self.steps
 
     @property
     def tokens(self) -> int:

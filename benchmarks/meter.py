@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.jobs import WARMUP
+
 
 def now() -> float:
     """Seconds; a GPU is waited for."""
@@ -37,7 +39,7 @@ def _peak_resident() -> int:
 
 
 class Meter:
-    """Times steps; the first is a warm-up and is left out."""
+    """Times steps; those of the warm-up are left out."""
 
     def __init__(self) -> None:
         self._times: list[float] = []
@@ -67,4 +69,4 @@ class Meter:
         Returns:
             ``seconds`` of each timed step; ``peak`` and ``loaded`` bytes, the latter before the first step.
         """
-        return {"seconds": self._times[1:], "peak": peak_bytes(), "loaded": self._loaded, **more}
+        return {"seconds": self._times[WARMUP:], "peak": peak_bytes(), "loaded": self._loaded, **more}

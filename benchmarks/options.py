@@ -40,7 +40,7 @@ class Options:
     quick: bool
     threads: int
     json: Path | None
-    read: Path | None
+    read: tuple[Path, ...]
     write: bool
     command: str
 
@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str]) -> Options:
         quick=given.quick,
         threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         json=given.json,
-        read=given.read,
+        read=tuple(given.read),
         write=given.write,
         command=_command(given),
     )
@@ -90,10 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tuning", default="lora,full", help="of lora, full")
     parser.add_argument("--k", default="0,1,2", help="samples a prompt; 0 is DPO")
     parser.add_argument("--rounds", type=int, default=3, help="times that every contender runs, in turn")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps a run, after one that is not")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps a run, after two that are not")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
     parser.add_argument("--json", type=Path, help="write everything measured to this file, as it comes")
-    parser.add_argument("--read", type=Path, help="measure nothing: make the tables of such a file")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", default=(), help="measure nothing: make the tables of such files"
+    )
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--quick", action="store_true", help="few and short: tries the harness only")
     return parser

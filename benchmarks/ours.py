@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.jobs import Ids, Job, learning_rate, pairs_of
+from benchmarks.jobs import WARMUP, Ids, Job, learning_rate, pairs_of
 from benchmarks.meter import Meter, now
 from hypo_engine.config import Method, TrainConfig
 from hypo_engine.data import TokenPair
@@ -64,7 +64,7 @@ def steps(job: Job) -> dict[str, Any]:
     config = configuration(job)
     objective = make_objective(config, max_new_tokens=job.completion, stop_ids=frozenset())
     optimizer = make_optimizer(policy.parameters(), learning_rate=config.learning_rate, weight_decay=0.0)
-    pairs = _token_pairs(pairs_of(job, steps=job.steps + 1, vocabulary=vocabulary(policy.model)))
+    pairs = _token_pairs(pairs_of(job, steps=job.all_steps, vocabulary=vocabulary(policy.model)))
     places = range(len(pairs))
     batches = [list(places[start : start + job.pairs]) for start in places[:: job.pairs]]
 
@@ -97,7 +97,7 @@ def steps(job: Job) -> dict[str, Any]:
         phases.append(dict(found.seconds))
         _check_lengths([len(r.response.ids) for r in result.responses], job)
         del result  # as train.py does: its memory serves the next step
-    return meter.result(reference_seconds=reference_seconds, phases=phases[1:])
+    return meter.result(reference_seconds=reference_seconds, phases=phases[WARMUP:])
 
 
 def logps(job: Job) -> dict[str, Any]:

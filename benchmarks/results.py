@@ -1,7 +1,7 @@
 """What was measured, in the form that is kept as JSON, and how it is summed up."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,16 +13,17 @@ Record = dict[str, Any]
 
 @dataclass
 class Results:
-    """Everything of one run of the benchmark; each list holds records with the job they come from.
+    """Everything of one run of the benchmark, or of several; records come with their jobs.
 
     Attributes:
+        commands: What to type to do the same.
         machine: Text by name: cores, instruction sets, versions.
         models: What config.json says of each model, by the name that records have.
         rates: The machine's rates, a record a measurement.
         steps: A record a contender and configuration, its ``runs`` in the order of the rounds.
     """
 
-    command: str
+    commands: list[str]
     machine: dict[str, str]
     quick: bool = False
     models: dict[str, Record] = field(default_factory=dict)
@@ -47,9 +48,24 @@ class Results:
         temporary.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> "Results":
-        """Read what :meth:`save` wrote."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+    def load(cls, *paths: Path) -> "Results":
+        """Read what :meth:`save` wrote, and put several such files together.
+
+        Raises:
+            ValueError: they come from machines or versions that differ, or from ``--quick`` and not.
+        """
+        first, *others = (cls(**json.loads(path.read_text(encoding="utf-8"))) for path in paths)
+        for path, other in zip(paths[1:], others, strict=True):
+            if (other.machine, other.quick) != (first.machine, first.quick):
+                raise ValueError(
+                    f"--read: {path.name} was not measured on the machine and with the versions of "
+                    f"{paths[0].name}; read them one by one."
+                )
+            first.models |= other.models
+            for part in fields(first):
+                if isinstance(found := getattr(first, part.name), list):
+                    found.extend(getattr(other, part.name))
+        return first
 
 
 def job_of(record: Record) -> Job:

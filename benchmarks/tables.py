@@ -29,7 +29,8 @@ def section_text(results: Results, section: str) -> str:
     warning = (
         "Lengths were short: these numbers try the harness and say nothing.\n\n" if results.quick else ""
     )
-    return f"`{results.command}` on: {where}.\n\n{warning}{body}"
+    commands = ", ".join(f"`{command}`" for command in dict.fromkeys(results.commands))
+    return f"{commands} on: {where}.\n\n{warning}{body}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

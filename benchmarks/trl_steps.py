@@ -83,7 +83,7 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]
             args=DPOConfig(
                 output_dir=folder,
                 per_device_train_batch_size=job.pairs,
-                max_steps=job.steps + 1,
+                max_steps=job.all_steps,
                 max_length=None,
                 beta=BETA,
                 learning_rate=learning_rate(job.tuning),
@@ -121,7 +121,7 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]
         self.meter.loaded(self.model)
         started = now()
         dataset = super()._precompute_ref_logps(*arguments, **named)
-        self.reference_seconds = (now() - started) / (self.job.steps + 1)
+        self.reference_seconds = (now() - started) / self.job.all_steps
         return dataset
 
 
@@ -199,6 +199,6 @@ def _dataset(job: Job, size: int) -> Dataset:
     return Dataset.from_list(
         [
             {"prompt_ids": p.prompt, "chosen_ids": p.chosen, "rejected_ids": p.rejected}
-            for p in pairs_of(job, steps=job.steps + 1, vocabulary=size)
+            for p in pairs_of(job, steps=job.all_steps, vocabulary=size)
         ]
     )

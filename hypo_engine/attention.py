@@ -119,7 +119,7 @@ class TrunkPass:
         self._masks = _Masks()
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
-        q, k, v = (_tokens(x) for x in (query, key, value))
+        q, k, v = (tokens_of(x) for x in (query, key, value))
         self.keys[layer], self.values[layer] = _split(k, self.lengths), _split(v, self.lengths)
         runs = _runs(self.lengths)
         sizes = [count * length for _, count, length in runs]
@@ -148,7 +148,7 @@ class BranchPass:
         self._masks = _Masks()
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
-        q, k, v = (_tokens(x) for x in (query, key, value))
+        q, k, v = (tokens_of(x) for x in (query, key, value))
         keys, values = _split(k, self._lengths), _split(v, self._lengths)
         found = []
         for (first, count, (before, length)), queries in zip(self._runs, _split(q, self._sizes), strict=True):
@@ -192,11 +192,11 @@ class DecodePass:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         rows, heads, size = query.shape[2], query.shape[1], query.shape[3]
         keys, values = self._keys[layer], self._values[layer]
-        keys[:, :, self._at] = _tokens(key)
-        values[:, :, self._at] = _tokens(value)
+        keys[:, :, self._at] = tokens_of(key)
+        values[:, :, self._at] = tokens_of(value)
         end = self._at + 1
         seen = slice(0 if how.window is None else max(0, end - how.window), end)
-        grouped = (_tokens(query) * how.scaling).reshape(rows, key.shape[1], -1, size)
+        grouped = (tokens_of(query) * how.scaling).reshape(rows, key.shape[1], -1, size)
         scores = grouped @ keys[:, :, seen].transpose(-1, -2)
         if how.softcap is not None:
             scores.div_(how.softcap).tanh_().mul_(how.softcap)
@@ -252,7 +252,7 @@ def _split(packed: Tensor, lengths: Sequence[int]) -> tuple[Tensor, ...]:
     return torch.split(packed, list(lengths))
 
 
-def _tokens(heads: Tensor) -> Tensor:
+def tokens_of(heads: Tensor) -> Tensor:
     """[1, heads, tokens, size] -> [tokens, heads, size], a view."""
     return heads.squeeze(0).transpose(0, 1)
 

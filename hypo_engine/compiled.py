@@ -56,8 +56,10 @@ class CompiledStep:
     """step.c for one model.
 
     Attributes:
-        tried: Whether its numbers were held against the model's own.
+        tried: Whether its numbers were held against the modules' (:class:`hypo_engine.decoding.FastStep`).
     """
+
+    follows_routes = True  # it reads the weights of the moment, and declines where a layer has several
 
     def __init__(self, body: Any, head: Tensor) -> None:
         self.tried = False
@@ -119,7 +121,7 @@ class CompiledStep:
 
 
 class CompiledDecoding:
-    """Responses being written by step.c; see :class:`hypo_engine.trunk.Decoding`."""
+    """Responses being written by step.c; see :class:`hypo_engine.decoding.Decoding`."""
 
     def __init__(
         self,

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from hypo_engine.attention import NAME, Pass, register
 from hypo_engine.compiled import CompiledStep
+from hypo_engine.decoding import FastStep
 from hypo_engine.head import Head
 from hypo_engine.phases import phase
+from hypo_engine.recorded import RecordedStep
 
 
 def base_model(model: Any) -> Any:
@@ -28,7 +30,7 @@ class Packed:
     Attributes:
         head: From hidden states to log-probabilities.
         device: Where the tokens go.
-        step: Decoding compiled, where the model has the form for it and the machine a compiler.
+        step: A faster way to decode than through the model's modules, where there is one.
     """
 
     def __init__(self, model: Any, *, half: bool = False) -> None:
@@ -45,8 +47,8 @@ class Packed:
             softcap=getattr(config, "final_logit_softcapping", None),
             dtype=torch.bfloat16 if half else None,
         )
-        self.step = CompiledStep.of(self._body, self.head.weight) if self.head.is_plain else None
         self._half = half
+        self.step: FastStep | None = self._fast_step()
 
     def hidden(self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, tree: Pass) -> Tensor:
         """The last hidden states of packed tokens: [tokens, hidden]."""
@@ -65,6 +67,11 @@ class Packed:
         """log softmax(logits / temperature)[targets], all [tokens]; see :class:`Head`."""
         with phase("head"):
             return self.head.logps(hidden, targets, temperature.reciprocal())
+
+    def _fast_step(self) -> FastStep | None:
+        if self.device.type == "cuda":
+            return None if self._half else RecordedStep(self)  # autocast would cast all weights in each step
+        return CompiledStep.of(self._body, self.head.weight) if self.head.is_plain else None
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self._half else nullcontext()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hypo_engine.trunk import Decoding
+from hypo_engine.decoding import Decoding
 
 _BLOCK = 256
 

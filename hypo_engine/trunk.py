@@ -12,29 +12,13 @@ import torch
 from torch import Tensor
 
 from hypo_engine.attention import BranchPass, DecodePass, TrunkPass, starts
-from hypo_engine.compiled import CompiledDecoding
+from hypo_engine.decoding import Decoding, continue_alike
 from hypo_engine.joined import Joined
 from hypo_engine.kernels import lean
 from hypo_engine.logprobs import Ids as Ids
 from hypo_engine.logprobs import TokenLogps
 from hypo_engine.packed import Packed, Route, base_model, everywhere_the_same
 from hypo_engine.phases import phase
-
-
-class Decoding(Protocol):
-    """Responses being written, one token a row at a time.
-
-    Attributes:
-        logits: [rows, vocab], the distribution of each row's next token.
-    """
-
-    logits: Tensor
-
-    def feed(self, tokens: Tensor) -> None:
-        """Append one token to each row: tokens [rows]."""
-
-    def keep(self, rows: Tensor) -> bool:
-        """Drop every row but ``rows`` (indices, in order), if rows can be dropped; returns whether it did."""
 
 
 class Encoded(Protocol):
@@ -85,19 +69,19 @@ class Trunk:
     @torch.no_grad()
     def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
         logits = self._packed.head.logits(self._last.detach()[list(rows)])
-        return self._compiled(rows, limit, logits) or self._tree_decoding(rows, limit, logits)
+        return self._fast_decoding(rows, limit, logits) or self._tree_decoding(rows, limit, logits)
 
-    def _compiled(self, rows: Sequence[int], limit: int, logits: Tensor) -> CompiledDecoding | None:
-        """Decoding with step.c, if it can serve; when first used, one step is made both ways and compared."""
+    def _fast_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
+        """What the model offers instead of its modules; when first used, one step is made both ways."""
         step = self._packed.step
-        found = step.begin(self._pass, rows, limit, logits) if step else None
-        if found is None or step is None or step.tried:
-            return found
-        one = step.begin(self._pass, rows, 1, logits), self._tree_decoding(rows, 1, logits)
-        step.tried = True
-        if not _continue_alike(*one, logits.argmax(dim=-1)):
-            self._packed.step = found = None
-        return found
+        if step is None or not (step.follows_routes or self._route is everywhere_the_same):
+            return None
+        if not step.tried and (one := step.begin(self._pass, rows, 1, logits)):
+            step.tried = True
+            if not continue_alike(one, self._tree_decoding(rows, 1, logits), logits.argmax(dim=-1)):
+                self._packed.step = None
+                return None
+        return step.begin(self._pass, rows, limit, logits)
 
     def _tree_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> "TreeDecoding":
         """Decoding through transformers' modules."""
@@ -162,15 +146,6 @@ class TreeDecoding:
         self._positions, self.logits = self._positions[rows], self.logits[rows]
         self._rows = [self._rows[row] for row in rows.tolist()]
         return True
-
-
-def _continue_alike(one: Decoding | None, other: Decoding, tokens: Tensor) -> bool:
-    """Whether two decodings of the same rows see the same distributions after the same tokens."""
-    if one is None:
-        return False
-    one.feed(tokens)
-    other.feed(tokens)
-    return torch.allclose(one.logits.log_softmax(dim=-1), other.logits.log_softmax(dim=-1), atol=1e-3)
 
 
 @torch.no_grad()

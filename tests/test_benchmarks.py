@@ -341,7 +341,7 @@ def test_medians_over_rounds() -> None:
 
 @pytest.fixture
 def results(job: Job) -> Results:
-    found = Results("make bench", {"cores": "2"}, models={"tiny": CONFIG})
+    found = Results(["make bench"], {"cores": "2"}, models={"tiny": CONFIG})
     tldr = replace(job, prompt=340, completion=33, pairs=4)
     phases = [{"trunk": 1.0, "backward": 2.0}]
     for measure, runs in (
@@ -388,6 +388,21 @@ def test_results_tell_no_path_and_come_back(results: Results, tmp_path: Path) ->
     assert str(tmp_path) not in file.read_text()
     assert str(Path.home()) not in file.read_text()
     assert Results.load(file) == results
+
+
+def test_files_are_put_together(results: Results, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    results.save(one)
+    more = replace(results, commands=["make bench ARGS=--k"], steps=results.steps[:1], growth=[])
+    more.save(other)
+    both = Results.load(one, other)
+    assert both.commands == ["make bench", "make bench ARGS=--k"]
+    assert both.steps == results.steps + results.steps[:1]
+    assert both.growth == results.growth
+    assert section_text(both, "memory").startswith("`make bench`, `make bench ARGS=--k` on: cores 2")
+    replace(more, machine={"cores": "4"}).save(other)
+    with pytest.raises(ValueError, match=r"other\.json was not measured on the machine"):
+        Results.load(one, other)
 
 
 def test_tables_go_between_their_markers(results: Results, tmp_path: Path) -> None:

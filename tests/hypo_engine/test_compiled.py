@@ -14,13 +14,14 @@ from hypo_engine.adapters import attach_lora
 from hypo_engine.compiled import CompiledDecoding
 from hypo_engine.compiler import compiled
 from hypo_engine.config import TrainConfig
+from hypo_engine.decoding import Decoding
 from hypo_engine.few_rows import library, product
 from hypo_engine.head import Head
 from hypo_engine.lora import Merged, Routed
 from hypo_engine.models import load_model
 from hypo_engine.packed import Packed
 from hypo_engine.policy import load_policy
-from hypo_engine.trunk import Decoding, TreeDecoding, Trunk, packed
+from hypo_engine.trunk import TreeDecoding, Trunk, packed
 from tests.hypo_engine.test_lora import shake
 
 CPU = torch.device("cpu")
