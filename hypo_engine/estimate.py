@@ -35,13 +35,10 @@ class Coefficients:
         other: The same for families nobody counted.
         unmerged: Families whose matrices LoRA does not merge: they are no plain linear layers.
         scores: Numbers kept for each head, token and key it attends to, where scores are squashed.
-        checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing, on a GPU.
-        checkpointed_cpu: The same on a CPU, from the measured peaks of two runs of SmolLM2-135M: far more
-            than is alive at once.
+        checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
         workspace: Layers' worth of saved numbers that the backward pass needs at once.
         chunk_elements: Numbers of one chunk of logits.
         chunk_copies: Chunks that exist at once: logits, probabilities, and the product in the weights' type.
-        logits_copies: The same for the logits of all scored tokens, which checkpointing makes at once.
         head_hidden: Vectors of the hidden size that the head keeps for each scored token.
         held_out_at_once: Prompts that an evaluation samples together.
         process: Bytes of Python and its libraries, on a CPU.
@@ -67,11 +64,9 @@ class Coefficients:
     unmerged: frozenset[str] = frozenset({"gpt2"})
     scores: float = 2.4
     checkpointed: float = 1.05
-    checkpointed_cpu: float = 14.3
     workspace: float = 1.0
     chunk_elements: int = 2**23
     chunk_copies: float = 3.0
-    logits_copies: float = 1.0
     head_hidden: float = 3.0
     held_out_at_once: int = 16
     process: int = 420 * 2**20
@@ -171,7 +166,7 @@ def estimate_memory(
         adapter=adapter,
         optimiser=8 * trained,
         gradients=4 * trained,
-        activations=_activations(shape, config, load, number, using, gpu=gpu),
+        activations=_activations(shape, config, load, number, using),
         kv_cache=_kv_cache(shape, config, load, number, using),
         head=_head(shape, config, load, number, using),
         process=using.gpu_process if gpu else using.process,
@@ -223,9 +218,7 @@ def _weights(
     return 4 * (shape.parameters + merged), 4 * trained, trained
 
 
-def _activations(
-    shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, gpu: bool
-) -> int:
+def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
     """Bytes that the backward pass waits for, and what it needs while it runs."""
     a_layer = _saved_a_layer(shape, number, using)
     tokens = load.prompts + load.answers + load.sampled
@@ -233,10 +226,11 @@ def _activations(
     if shape.softcapped:
         saved += 4 * using.scores * shape.layers * shape.heads * _attended(load)
     if config.gradient_checkpointing:
-        completions = 2 + (config.num_generations if config.samples_online else 0)
-        tokens += load.prompts * (completions - 1)  # each answer reads its prompt anew
-        vectors = using.checkpointed if gpu else using.checkpointed_cpu
-        saved = tokens * shape.layers * shape.hidden * vectors * number
+        saved = (
+            number
+            * shape.layers
+            * (using.checkpointed * tokens * shape.hidden + 2 * load.prompts * shape.kv_dim)
+        )
     return round(using.slack * (saved + tokens * using.workspace * a_layer))
 
 
@@ -264,17 +258,13 @@ def _kv_cache(shape: ModelShape, config: TrainConfig, load: Load, number: int, u
     """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more."""
     prompts = min(config.eval_prompts, using.held_out_at_once)
     evaluation = prompts * (config.max_prompt_length + config.max_completion_length)
-    # the k samples of a prompt share it, but not in transformers' own cache
-    readings = config.num_generations if config.gradient_checkpointing else 1
-    training = load.prompts * readings + load.sampled if config.samples_online else 0
+    training = load.prompts + load.sampled if config.samples_online else 0
     return max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
 
 
 def _head(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
     """Bytes of the chunks of float32 logits, and of what the head keeps for each scored token."""
     rows = load.answers + load.sampled
-    if config.gradient_checkpointing:
-        return round(using.logits_copies * rows * shape.vocab * number)
     chunk = min(using.chunk_elements, rows * shape.vocab)
     return round(4 * (using.chunk_copies * chunk + using.head_hidden * rows * shape.hidden))
 

@@ -1,4 +1,4 @@
-"""Products of a few rows with a large matrix, at the speed at which the matrix can be read (step.c)."""
+"""Products of a few rows with a large matrix, at the speed at which the matrix can be read (few_rows.h)."""
 
 import ctypes
 from ctypes import c_int64, c_void_p

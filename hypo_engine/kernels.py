@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hypo_engine import elementwise
 from hypo_engine.attention import attend
 
 _TRIED = 1e-5
@@ -125,13 +126,13 @@ class RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def compute(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        return (x * _inverse_norm(x, eps)).mul_(weight)
+        return _normed(x, weight, eps)[0]
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        inverse = _inverse_norm(x, eps)
+        found, inverse = _normed(x, weight, eps)
         ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).mul_(weight)
+        return found
 
     @staticmethod
     @once_differentiable
@@ -140,6 +141,9 @@ class RMSNorm(torch.autograd.Function):
         of_weight = None
         if ctx.needs_input_grad[1]:
             of_weight = (upstream * x * inverse).flatten(0, -2).sum(dim=0)
+        found = elementwise.rms_norm_gradient(upstream, x, weight, inverse)
+        if found is not None:
+            return found, of_weight, None
         scaled = upstream * weight
         along = torch.linalg.vecdot(scaled, x).unsqueeze(-1)
         along.mul_(inverse).mul_(inverse).div_(-x.shape[-1])
@@ -151,7 +155,8 @@ class SwiGLU(torch.autograd.Function):
 
     @staticmethod
     def compute(gate: Tensor, up: Tensor) -> Tensor:
-        return F.silu(gate).mul_(up)
+        found = elementwise.swiglu(gate, up)
+        return F.silu(gate).mul_(up) if found is None else found
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
@@ -162,6 +167,9 @@ class SwiGLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
+        found = elementwise.swiglu_gradient(upstream, gate, up)
+        if found is not None:
+            return found
         of_gate = torch.ops.aten.silu_backward(upstream * up, gate)
         return of_gate, F.silu(gate).mul_(upstream)
 
@@ -188,6 +196,15 @@ class Rotary(torch.autograd.Function):
         return _rotate(upstream, cos, sin, -1), None, None
 
 
+def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The normed x, and one over its root mean square [..., 1]."""
+    found = elementwise.rms_norm(x, weight, eps)
+    if found is not None:
+        return found
+    inverse = _inverse_norm(x, eps)
+    return (x * inverse).mul_(weight), inverse
+
+
 def _inverse_norm(x: Tensor, eps: float) -> Tensor:
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     inverse: Tensor = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
@@ -195,6 +212,9 @@ def _inverse_norm(x: Tensor, eps: float) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor:
+    turned = elementwise.rotate(x, cos, sin, direction)
+    if turned is not None:
+        return turned
     found = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     (first, second), (to_first, to_second) = x.chunk(2, dim=-1), found.chunk(2, dim=-1)
     torch.mul(first, cos, out=to_first).addcmul_(second, sin, value=-direction)

@@ -16,6 +16,7 @@ from hypo_engine.compiled import CompiledStep
 from hypo_engine.decoding import FastStep
 from hypo_engine.head import Head
 from hypo_engine.phases import phase
+from hypo_engine.recompute import enable, recomputing
 from hypo_engine.recorded import RecordedStep
 
 
@@ -47,12 +48,17 @@ class Packed:
             softcap=getattr(config, "final_logit_softcapping", None),
             dtype=torch.bfloat16 if half else None,
         )
-        self._half = half
+        self._half, self._recomputes = half, False
         self.step: FastStep | None = self._fast_step()
+
+    def recompute(self) -> None:
+        """From now on keep layers' inputs alone, and run layers again in the backward pass."""
+        enable(self.model)
+        self._recomputes = True
 
     def hidden(self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, tree: Pass) -> Tensor:
         """The last hidden states of packed tokens: [tokens, hidden]."""
-        with self._precision():
+        with self._precision(), self._recomputing():
             output = self._body(
                 input_ids=torch.as_tensor(ids, device=self.device)[None],
                 position_ids=torch.as_tensor(positions, device=self.device)[None],
@@ -75,6 +81,9 @@ class Packed:
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self._half else nullcontext()
+
+    def _recomputing(self) -> AbstractContextManager[None]:
+        return recomputing(self._body) if self._recomputes else nullcontext()
 
     def _no_mask(self) -> Tensor:
         """A mask that transformers takes as it is, so that it makes none; the pass knows better."""

@@ -17,6 +17,7 @@ from hypo_engine.joined import Joined
 from hypo_engine.logprobs import Ids
 from hypo_engine.lora import Merged
 from hypo_engine.models import load_model, published_name, weights_dtype
+from hypo_engine.recompute import Recomputed
 from hypo_engine.trunk import Encoded, Trunk, packed
 
 Encode = Callable[[Sequence[Ids]], Encoded]
@@ -65,26 +66,6 @@ class Policy:
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
-class _Checkpointed:
-    """A model that trains with gradient checkpointing: transformers checkpoints in training mode only."""
-
-    def __init__(self, model: Any) -> None:
-        self._model, self.device = model, model.device
-        # the first is the second's new name in transformers
-        name = "activation_checkpointing_enable"
-        enable = getattr(model, name, None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
-
-    def __call__(self, **inputs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return self._model(**inputs)
-        self._model.train()
-        try:
-            return self._model(**inputs)
-        finally:
-            self._model.eval()
-
-
 def load_policy(
     config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, plain: bool = False
 ) -> Policy:
@@ -98,7 +79,7 @@ def load_policy(
         ConfigError: ``lora_target_modules`` names no module, or the output head.
     """
     load = _load_adapted if config.lora_r > 0 else _load_full
-    return load(config, resolved, pad_id, device, plain or config.gradient_checkpointing)
+    return load(config, resolved, pad_id, device, plain)
 
 
 def _load_adapted(
@@ -113,8 +94,10 @@ def _load_adapted(
         seed=config.seed,
         base_name=published_name(config.model_name_or_path),
     )
-    encode, shares = _encoder(model, pad_id, plain, checkpointed=config.gradient_checkpointing)
-    merged = Merged(model) if shares and base.dtype == torch.float32 else None
+    again = config.gradient_checkpointing
+    encode, shares = _encoder(model, pad_id, plain, recompute=again)
+    # merged weights are a second copy: not for those who have little memory
+    merged = Merged(model) if shares and base.dtype == torch.float32 and not again else None
 
     def encode_now(prompts: Sequence[Ids]) -> Encoded:
         if merged:
@@ -140,7 +123,7 @@ def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.de
         return model
 
     model = load()
-    encode, shares = _encoder(model, pad_id, plain, checkpointed=config.gradient_checkpointing, half=half)
+    encode, shares = _encoder(model, pad_id, plain, recompute=config.gradient_checkpointing, half=half)
     frozen: list[Encode] = []
 
     @contextmanager
@@ -156,13 +139,15 @@ def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.de
 
 
 def _encoder(
-    model: Any, pad_id: int, plain: bool, *, checkpointed: bool = False, half: bool = False
+    model: Any, pad_id: int, plain: bool, *, recompute: bool = False, half: bool = False
 ) -> tuple[Encode, bool]:
     """How a model encodes prompts, and whether it shares them."""
     view = None if plain else packed(model, pad_id=pad_id, half=half)
     if view is None:
-        run = _Checkpointed(model) if checkpointed else model
+        run = Recomputed(model) if recompute else model
         return lambda prompts: Joined(run, prompts, pad_id=pad_id), False
+    if recompute:
+        view.recompute()
     return lambda prompts: Trunk(view, prompts), True
 
 

@@ -101,7 +101,8 @@ def prepare_run(
     policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device, plain=world.lockstep)
     _check_context(config, policy.model)
     if not policy.shares_prompts:
-        reporter.log("info", "This model's cache cannot be shared: each answer reads its prompt anew.")
+        what = "A sharded model" if world.lockstep else "This model"
+        reporter.log("info", f"{what} cannot share prompts between answers: each answer reads its own anew.")
 
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
     identity = model_identity(resolved, policy.model)

@@ -7,25 +7,10 @@
  * A row's numbers do not depend on the rows beside it nor on the number of threads, to the last bit.
  * hypo_engine/compiled.py describes the same structures to Python.
  */
+#include "few_rows.h"
+
 #include <math.h>
 #include <omp.h>
-#include <stdint.h>
-#include <string.h>
-
-#if defined(__AVX512F__)
-#define LANES 16
-#define ROWS 8
-#define COUNTING {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
-#else
-#define LANES 8
-#define ROWS 4
-#define COUNTING {0, 1, 2, 3, 4, 5, 6, 7}
-#endif
-
-typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t Ints __attribute__((vector_size(LANES * sizeof(int32_t))));
-
-#define INLINE static inline __attribute__((always_inline))
 
 typedef struct { /* weights are [out, in]; a bias may be null */
     const float *norm_in, *q, *k, *v, *q_bias, *k_bias, *v_bias, *o, *o_bias;
@@ -49,143 +34,6 @@ typedef struct { /* a decoding: what its rows have seen */
     float *workspace;                 /* see hypo_workspace */
     float *logits;                    /* [slots, vocabulary] */
 } Decoding;
-
-INLINE Lanes load(const float *from)
-{
-    Lanes x;
-    memcpy(&x, from, sizeof x);
-    return x;
-}
-
-INLINE void store(float *to, Lanes x)
-{
-    memcpy(to, &x, sizeof x);
-}
-
-/* [a and b summed to groups of s lanes each]: lanes i and i + s of every group of 2 s are added */
-INLINE Lanes fold(Lanes a, Lanes b, const int s)
-{
-    const Ints lane = COUNTING, low = lane / s * (2 * s) + lane % s;
-    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, low + s);
-}
-
-/* lane i: the sum of the lanes of sum[i] */
-INLINE Lanes totals(Lanes *sum)
-{
-#pragma GCC unroll 8
-    for (int s = LANES / 2; s; s /= 2)
-#pragma GCC unroll 8
-        for (int i = 0; i < s; i++)
-            sum[i] = fold(sum[2 * i], sum[2 * i + 1], s);
-    return sum[0];
-}
-
-INLINE Lanes either(Ints mask, Lanes yes, Lanes no)
-{
-    return (Lanes)((mask & (Ints)yes) | (~mask & (Ints)no));
-}
-
-/* exp to about one unit in the last place; Cody-Waite reduction and a Taylor polynomial on |r| <= ln 2 / 2 */
-INLINE Lanes exponential(Lanes x)
-{
-    const Lanes lowest = {0}, magic = lowest + 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
-    x = either(x < -87.0f, lowest - 87.0f, either(x > 88.0f, lowest + 88.0f, x));
-    Lanes power = x * 1.44269504f + magic;
-    Lanes whole = power - magic;
-    Lanes r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    Lanes p = 1.0f + r * (1.0f + r * (0.5f + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
-    return (Lanes)((Ints)p + ((Ints)power << 23));
-}
-
-/* A matrix of which each row begins `stride` floats after the one before. */
-typedef struct { const float *at; int64_t stride; } Matrix;
-
-/* y[row, out] = x[row] . w[out], for as many rows and outs as there are sums in the registers */
-INLINE void block(const int rows, const int outs, const float *x, Matrix w, int64_t depth, float *y, int64_t stride)
-{
-    Lanes sum[LANES] = {{0}};
-    float found[LANES];
-    int64_t k = 0;
-    for (; k + LANES <= depth; k += LANES) {
-        Lanes weights[LANES];
-#pragma GCC unroll 16
-        for (int out = 0; out < outs; out++) {
-            weights[out] = load(w.at + out * w.stride + k);
-            __builtin_prefetch(w.at + (4 * outs + out) * w.stride + k, 0, 2);
-        }
-#pragma GCC unroll 16
-        for (int row = 0; row < rows; row++) {
-            Lanes given = load(x + row * depth + k);
-#pragma GCC unroll 16
-            for (int out = 0; out < outs; out++)
-                sum[row * outs + out] += weights[out] * given;
-        }
-    }
-    store(found, totals(sum));
-    for (int row = 0; row < rows; row++)
-        for (int out = 0; out < outs; out++) {
-            for (int64_t rest = k; rest < depth; rest++)
-                found[row * outs + out] += w.at[out * w.stride + rest] * x[row * depth + rest];
-            y[row * stride + out] = found[row * outs + out];
-        }
-}
-
-/* The same for any number of outs: as many at once as fit beside so many rows. */
-INLINE void strip(const int rows, const float *x, Matrix w, int64_t depth, int64_t outs, float *y, int64_t stride)
-{
-    const int wide = LANES / (rows > 4 ? 8 : rows > 2 ? 4 : rows);
-    int64_t out = 0;
-    for (; out + wide <= outs; out += wide)
-        block(rows, wide, x, (Matrix){w.at + out * w.stride, w.stride}, depth, y + out, stride);
-    for (; out < outs; out++)
-        block(rows, 1, x, (Matrix){w.at + out * w.stride, w.stride}, depth, y + out, stride);
-}
-
-/* The same for any number of rows; w is read once. x [rows, depth], y [rows, outs] with `stride` */
-static __attribute__((noinline)) void multiply(int rows, const float *x, Matrix w, int64_t depth, int64_t outs, float *y, int64_t stride)
-{
-    int64_t group = rows > ROWS ? LANES / ROWS : LANES; /* small, so that waiting and counting take turns */
-    for (int64_t out = 0; out < outs; out += group) {
-        Matrix some = {w.at + out * w.stride, w.stride};
-        int64_t count = outs - out < group ? outs - out : group;
-        int row = 0;
-        for (; row + ROWS <= rows; row += ROWS)
-            strip(ROWS, x + row * depth, some, depth, count, y + row * stride + out, stride);
-        const float *given = x + row * depth;
-        float *found = y + row * stride + out;
-        switch (rows - row) {
-#if ROWS > 4
-        case 7: strip(7, given, some, depth, count, found, stride); break;
-        case 6: strip(6, given, some, depth, count, found, stride); break;
-        case 5: strip(5, given, some, depth, count, found, stride); break;
-        case 4: strip(4, given, some, depth, count, found, stride); break;
-#endif
-        case 3: strip(3, given, some, depth, count, found, stride); break;
-        case 2: strip(2, given, some, depth, count, found, stride); break;
-        case 1: strip(1, given, some, depth, count, found, stride); break;
-        }
-    }
-}
-
-/* What one thread does of `count` things, in whole grains. */
-typedef struct { int64_t begin, end; } Share;
-
-static Share share(int64_t count, int64_t grain, int thread, int threads)
-{
-    int64_t grains = (count + grain - 1) / grain;
-    int64_t begin = grains * thread / threads * grain, end = grains * (thread + 1) / threads * grain;
-    return (Share){begin < count ? begin : count, end < count ? end : count};
-}
-
-/* y = x w^T + bias for the outputs of one thread; x [rows, depth], w [outs, depth], y [rows, outs] */
-static void product(int rows, const float *x, const float *w, const float *bias, int64_t depth, int64_t outs, float *y, Share mine)
-{
-    multiply(rows, x, (Matrix){w + mine.begin * depth, depth}, depth, mine.end - mine.begin, y + mine.begin, outs);
-    if (bias)
-        for (int row = 0; row < rows; row++)
-            for (int64_t out = mine.begin; out < mine.end; out++)
-                y[row * outs + out] += bias[out];
-}
 
 /* Zhang and Sennrich, arXiv 1910.07467 */
 static void rms_norm(const float *x, const float *weight, float eps, int64_t hidden, float *y)
@@ -265,8 +113,8 @@ static float exponentials(float *scores, float scale, int64_t count)
 }
 
 /* The query heads that share one key and value head, over a row's prompt and its own tokens. */
-static __attribute__((noinline)) void attend(const Model *m, const Decoding *d, int64_t layer, int64_t slot, int64_t written, int64_t shared,
-                   float *queries, float *key, const float *value, float *found, float *scores)
+APART void attend(const Model *m, const Decoding *d, int64_t layer, int64_t slot, int64_t written, int64_t shared,
+                  float *queries, float *key, const float *value, float *found, float *scores)
 {
     int64_t size = m->size, group = m->heads / m->kv_heads, stride = m->kv_heads * size, at = shared * size;
     int64_t before = d->lengths[slot], count = before + written + 1, room = d->longest + d->limit + LANES;
@@ -317,7 +165,7 @@ static void swiglu(int rows, float *gate, const float *up, int64_t inner, Share 
 
 static int64_t of_rows(const Model *m)
 {
-    return 3 * m->hidden + 2 * m->heads * m->size + 2 * m->kv_heads * m->size + 2 * m->inner;
+    return 2 * m->hidden + 2 * m->heads * m->size + 2 * m->kv_heads * m->size + 2 * m->inner;
 }
 
 static int64_t of_thread(const Model *m, int64_t rows, int64_t longest)
@@ -332,7 +180,8 @@ int64_t hypo_workspace(const Model *m, int64_t rows, int64_t longest, int thread
 }
 
 /* One thread's part of a step; the barriers stand where one part of a layer needs all of another. */
-static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot, int64_t written, int thread, int threads)
+static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot, int64_t written, int thread,
+                int threads)
 {
     int64_t hidden = m->hidden, wide = m->heads * m->size, narrow = m->kv_heads * m->size, inner = m->inner;
     int64_t group = m->heads / m->kv_heads, longest = d->longest + d->limit;
@@ -354,8 +203,9 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
         product(rows, normed, l->v, l->v_bias, hidden, narrow, v, of_narrow);
 #pragma omp barrier
         for (int64_t head = of_heads.begin; head < of_heads.end; head++) {
-            int64_t row = head / m->kv_heads, shared = head % m->kv_heads, at = head * m->size;
-            attend(m, d, layer, slot[row], written, shared, q + at * group, k + at, v + at, attended + at * group, scores);
+            int64_t at = head * m->size, own = at * group;
+            attend(m, d, layer, slot[head / m->kv_heads], written, head % m->kv_heads, q + own, k + at, v + at,
+                   attended + own, scores);
         }
 #pragma omp barrier
         product(rows, attended, l->o, l->o_bias, wide, hidden, added, of_hidden);
@@ -375,7 +225,8 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
 }
 
 /* Feed tokens[row] to slot[row], all of which have `written` tokens of their own; logits[row] of the next one. */
-void hypo_step(const Model *m, const Decoding *d, int rows, const int64_t *slot, const int64_t *tokens, int64_t written, int threads)
+void hypo_step(const Model *m, const Decoding *d, int rows, const int64_t *slot, const int64_t *tokens,
+               int64_t written, int threads)
 {
     for (int row = 0; row < rows; row++)
         memcpy(d->workspace + row * m->hidden, m->embedding + tokens[row] * m->hidden, m->hidden * sizeof(float));

@@ -1,6 +1,7 @@
 """Decoding in C against decoding through transformers' modules, and where it stands back."""
 
 import ctypes
+import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hypo_engine import compiler
 from hypo_engine.adapters import attach_lora
 from hypo_engine.compiled import CompiledDecoding
 from hypo_engine.compiler import compiled
@@ -87,6 +89,27 @@ def test_merged_adapters_as_they_are_now(tiny: Callable[[str], Path], form: str,
     assert (changed - plain).abs().max() > 0.1
     with merged.off():
         torch.testing.assert_close(logits_of(both(Trunk(found, PROMPTS), [0, 1], 2)[0], [[9, 8]])[-1], plain)
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of this family")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
+def test_processors_with_shorter_vectors(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, processor: str
+) -> None:
+    flags = [flag.replace("native", processor) for flag in compiler._FLAGS]
+    monkeypatch.setattr(compiler, "_FLAGS", flags)
+    compiled.cache_clear()
+    try:
+        for rows in (1, 3, 4, 7, 9):
+            one, other = both(
+                Trunk(view(load(tiny("qwen2"))), PROMPTS), [2, 0, 1, 0, 1, 2, 0, 1, 2][:rows], 3
+            )
+            tokens = torch.randint(3, 300, (3, rows)).tolist()
+            for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
+                torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+    finally:
+        compiled.cache_clear()
 
 
 @needs_compiler

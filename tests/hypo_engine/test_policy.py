@@ -20,9 +20,9 @@ ROWS, COMPLETIONS = [0, 0, 1], [[44, 45, 46], [70], [80, 81]]
 
 @pytest.fixture
 def policy_of(tiny: Callable[[str], Path]) -> Callable[..., Policy]:
-    def load(architecture: str = "llama", **changes: Any) -> Policy:
+    def load(architecture: str = "llama", *, plain: bool = False, **changes: Any) -> Policy:
         config = TrainConfig(model_name_or_path="x", lora_r=4).model_copy(update=changes)
-        return load_policy(config, str(tiny(architecture)), pad_id=0, device=CPU)
+        return load_policy(config, str(tiny(architecture)), pad_id=0, device=CPU, plain=plain)
 
     return load
 
@@ -92,21 +92,50 @@ def test_full_fine_tuning_in_half_precision_keeps_float32_weights(policy_of: Cal
     assert all(torch.equal(q.bfloat16(), (q + 1e-6).bfloat16()) for q in before if q.abs().min() > 0.01)
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("lora_r", [4, 0])
-def test_gradient_checkpointing_changes_no_gradient(policy_of: Callable[..., Policy], lora_r: int) -> None:
+def test_gradient_checkpointing_changes_no_gradient(
+    policy_of: Callable[..., Policy], lora_r: int, plain: bool
+) -> None:
     gradients = []
     for checkpointing in (False, True):
-        policy = policy_of(gradient_checkpointing=checkpointing, lora_r=lora_r)
+        policy = policy_of(gradient_checkpointing=checkpointing, lora_r=lora_r, plain=plain)
         nudge(policy)
         encoded = policy.encode(PROMPTS)
-        assert isinstance(encoded, Joined) is checkpointing
+        assert isinstance(encoded, Joined) is plain
         encoded.decoding([0, 1], 2).feed(torch.tensor([3, 4]))  # sampling works beside it
         encoded.score(ROWS, COMPLETIONS).sums().mean().backward()
         assert not policy.model.training
         gradients.append([p.grad for p in policy.parameters()])
-    for plain, checkpointed in zip(*gradients, strict=True):
-        assert plain.abs().max() > 0
-        torch.testing.assert_close(plain, checkpointed, atol=1e-4, rtol=1e-3)
+    for kept, again in zip(*gradients, strict=True):
+        assert kept.abs().max() > 0
+        torch.testing.assert_close(kept, again, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lora_r", [4, 0])
+def test_gradient_checkpointing_keeps_less_and_runs_layers_again(
+    policy_of: Callable[..., Policy], lora_r: int
+) -> None:
+    kept, runs = [], []
+    for checkpointing in (False, True):
+        policy = policy_of(gradient_checkpointing=checkpointing, lora_r=lora_r)
+        saved, calls = dict[int, int](), [0]
+        layer = next(m for m in policy.model.modules() if type(m).__name__ == "LlamaMLP")
+        layer.register_forward_pre_hook(lambda *_, calls=calls: calls.__setitem__(0, calls[0] + 1))
+
+        def keep(tensor: torch.Tensor, saved: dict[int, int] = saved) -> torch.Tensor:
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        weights = {p.untyped_storage().data_ptr() for p in policy.model.parameters()}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = policy.encode(PROMPTS).score(ROWS, COMPLETIONS).sums().mean()
+        before = calls[0]
+        loss.backward()
+        kept.append(sum(size for place, size in saved.items() if place not in weights))
+        runs.append(calls[0] - before)
+    assert runs == [0, 2]  # trunk and branches
+    assert kept[1] < kept[0] / 2
 
 
 def test_named_modules(policy_of: Callable[..., Policy]) -> None:

@@ -202,7 +202,7 @@ def test_twins_share_the_cached_reference(run: Any, config: MakeConfig) -> None:
     assert twin.values[0] == first.values[0]
 
 
-def test_a_model_whose_cache_cannot_be_shared_trains_all_the_same(
+def test_a_model_that_cannot_share_prompts_trains_all_the_same(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, shared = run(config(method="hypo"), name="shared")
@@ -212,7 +212,7 @@ def test_a_model_whose_cache_cannot_be_shared_trains_all_the_same(
 
     monkeypatch.setattr(attention.BranchPass, "attend", refuse)
     _, plain = run(config(method="hypo"), name="plain")
-    assert any("cache cannot be shared" in message for message in plain.messages)
+    assert any("cannot share prompts" in message for message in plain.messages)
     for name in ("loss", "grad_norm", "objective/kl", "completions/mean_length"):
         assert plain.values[2][name] == pytest.approx(shared.values[2][name], rel=1e-2, abs=1e-3)
 

@@ -1,0 +1,101 @@
+/* Norm, gate and rotary positions, forward and backward, each in one pass over memory; float32.
+ *
+ * hypo_engine/elementwise.py calls these; the formulas' sources stand in hypo_engine/kernels.py.
+ */
+#include "lanes.h"
+
+#include <math.h>
+
+/* y = x * inverse * weight with inverse = 1 / sqrt(mean(x^2) + eps), for each of [rows, size] */
+void hypo_rms_norm(const float *x, const float *weight, float eps, int64_t rows, int64_t size, float *y,
+                   float *inverse, int threads)
+{
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < rows; row++) {
+        const float *from = x + row * size;
+        float *to = y + row * size, squares = 0;
+#pragma omp simd reduction(+ : squares)
+        for (int64_t i = 0; i < size; i++)
+            squares += from[i] * from[i];
+        float scale = inverse[row] = 1.0f / sqrtf(squares / (float)size + eps);
+#pragma omp simd
+        for (int64_t i = 0; i < size; i++)
+            to[i] = from[i] * scale * weight[i];
+    }
+}
+
+/* of_x = inverse * (u - x * mean(u x) * inverse^2) with u = upstream * weight */
+void hypo_rms_norm_gradient(const float *upstream, const float *x, const float *weight, const float *inverse,
+                            int64_t rows, int64_t size, float *of_x, int threads)
+{
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < rows; row++) {
+        const float *from = x + row * size, *given = upstream + row * size;
+        float *to = of_x + row * size, along = 0, scale = inverse[row];
+#pragma omp simd reduction(+ : along)
+        for (int64_t i = 0; i < size; i++)
+            along += given[i] * weight[i] * from[i];
+        along *= scale * scale / (float)size;
+#pragma omp simd
+        for (int64_t i = 0; i < size; i++)
+            to[i] = scale * (given[i] * weight[i] - from[i] * along);
+    }
+}
+
+/* A vector of the numbers from `at` on, of which `count` are there. */
+INLINE Lanes some(const float *at, int64_t count)
+{
+    Lanes x = {0};
+    memcpy(&x, at, (count < LANES ? count : LANES) * sizeof *at);
+    return x;
+}
+
+INLINE void put(float *at, int64_t count, Lanes x)
+{
+    memcpy(at, &x, (count < LANES ? count : LANES) * sizeof *at);
+}
+
+/* y = silu(gate) * up */
+void hypo_swiglu(const float *gate, const float *up, int64_t count, float *y, int threads)
+{
+#pragma omp parallel for num_threads(threads)
+    for (int64_t i = 0; i < count; i += LANES) {
+        Lanes g = some(gate + i, count - i);
+        put(y + i, count - i, g / (1.0f + exponential(-g)) * some(up + i, count - i));
+    }
+}
+
+/* of_gate = upstream * up * silu'(gate), of_up = upstream * silu(gate) */
+void hypo_swiglu_gradient(const float *upstream, const float *gate, const float *up, int64_t count, float *of_gate,
+                          float *of_up, int threads)
+{
+#pragma omp parallel for num_threads(threads)
+    for (int64_t i = 0; i < count; i += LANES) {
+        int64_t left = count - i;
+        Lanes g = some(gate + i, left), given = some(upstream + i, left);
+        Lanes sigmoid = 1.0f / (1.0f + exponential(-g));
+        put(of_gate + i, left, given * some(up + i, left) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
+        put(of_up + i, left, given * g * sigmoid);
+    }
+}
+
+/* Turn the halves of every head by its token's angle, backwards with direction -1.
+ * x, y [tokens, heads, 2 half]; a token's cosines begin `stride` after those of the one before. */
+void hypo_rotate(const float *x, const float *cosines, const float *sines, int64_t stride, int64_t tokens,
+                 int64_t heads, int64_t half, float direction, float *y, int threads)
+{
+#pragma omp parallel for num_threads(threads)
+    for (int64_t token = 0; token < tokens; token++) {
+        const float *c = cosines + token * stride, *s = sines + token * stride;
+        for (int64_t head = token * heads; head < (token + 1) * heads; head++) {
+            const float *from = x + head * 2 * half;
+            float *to = y + head * 2 * half;
+#pragma omp simd
+            for (int64_t i = 0; i < half; i++) {
+                float first = from[i], second = from[half + i], turn = direction * s[i];
+                to[i] = first * c[i] - second * turn;
+                to[half + i] = second * c[i] + first * turn;
+            }
+        }
+    }
+}

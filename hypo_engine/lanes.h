@@ -1,0 +1,67 @@
+/* Vectors of floats, as wide as the processor's: loads, sums over lanes, exp. */
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define LANES 16
+#define ROWS 8
+#define COUNTING {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#else
+#define LANES 8
+#define ROWS 4
+#define COUNTING {0, 1, 2, 3, 4, 5, 6, 7}
+#endif
+
+typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t Ints __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+#define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline))
+
+INLINE Lanes load(const float *from)
+{
+    Lanes x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+INLINE void store(float *to, Lanes x)
+{
+    memcpy(to, &x, sizeof x);
+}
+
+/* [a and b summed to groups of s lanes each]: lanes i and i + s of every group of 2 s are added */
+INLINE Lanes fold(Lanes a, Lanes b, const int s)
+{
+    const Ints lane = COUNTING, low = lane / s * (2 * s) + lane % s;
+    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, low + s);
+}
+
+/* lane i: the sum of the lanes of sum[i] */
+INLINE Lanes totals(Lanes *sum)
+{
+#pragma GCC unroll 8
+    for (int s = LANES / 2; s; s /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < s; i++)
+            sum[i] = fold(sum[2 * i], sum[2 * i + 1], s);
+    return sum[0];
+}
+
+INLINE Lanes either(Ints mask, Lanes yes, Lanes no)
+{
+    return (Lanes)((mask & (Ints)yes) | (~mask & (Ints)no));
+}
+
+/* exp to about one unit in the last place; Cody-Waite reduction and a Taylor polynomial on |r| <= ln 2 / 2 */
+INLINE Lanes exponential(Lanes x)
+{
+    const Lanes lowest = {0}, magic = lowest + 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
+    x = either(x < -87.0f, lowest - 87.0f, either(x > 88.0f, lowest + 88.0f, x));
+    Lanes power = x * 1.44269504f + magic;
+    Lanes whole = power - magic;
+    Lanes r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    Lanes p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
+    p = 1.0f + r * (1.0f + r * (0.5f + r * (1.0f / 6 + r * p)));
+    return (Lanes)((Ints)p + ((Ints)power << 23));
+}

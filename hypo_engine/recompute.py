@@ -1,0 +1,42 @@
+"""Gradient checkpointing: layers keep their input and run again in the backward pass (arXiv 1604.06174).
+
+The recomputing is transformers' own. It happens in training mode only, where the engine never is otherwise.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+def enable(model: Any) -> None:
+    """Have a model's layers recompute wherever :func:`recomputing` allows it."""
+    # the first is the second's new name in transformers
+    start = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    start({"use_reentrant": False})
+
+
+@contextmanager
+def recomputing(model: Any) -> Iterator[None]:
+    """A scope in which a forward pass with a graph keeps only its layers' inputs."""
+    if not torch.is_grad_enabled():
+        yield
+        return
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
+
+
+class Recomputed:
+    """A model whose forward recomputes."""
+
+    def __init__(self, model: Any) -> None:
+        enable(model)
+        self._model, self.device = model, model.device
+
+    def __call__(self, **inputs: Any) -> Any:
+        with recomputing(self._model):
+            return self._model(**inputs)
