@@ -5,6 +5,7 @@ which of them may see which, and answers for every layer of the model. transform
 attention interface, so any model that keeps to that interface can be used as it is.
 """
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -104,8 +105,8 @@ def _usual(
     return _capped(query, key, value, how, mask).transpose(1, 2)
 
 
-class TrunkPass:
-    """Prompts beside each other; keys and values of every layer are kept for the branches.
+class TrunkKeys:
+    """What branches need of their prompts.
 
     Attributes:
         lengths: Tokens of each prompt.
@@ -116,12 +117,25 @@ class TrunkPass:
         self.lengths = list(lengths)
         self.keys: dict[int, tuple[Tensor, ...]] = {}
         self.values: dict[int, tuple[Tensor, ...]] = {}
+
+
+class TrunkPass:
+    """Prompts beside each other; keys and values of every layer are kept for the branches.
+
+    With gradient checkpointing the graph holds on to its pass. The pass must not hold what holds the graph,
+    or nothing would ever be freed; and when a layer runs again, its keys are there already.
+    """
+
+    def __init__(self, kept: TrunkKeys) -> None:
+        self._lengths, self._kept = kept.lengths, weakref.ref(kept)
         self._masks = _Masks()
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         q, k, v = (tokens_of(x) for x in (query, key, value))
-        self.keys[layer], self.values[layer] = _split(k, self.lengths), _split(v, self.lengths)
-        runs = _runs(self.lengths)
+        kept = self._kept()
+        if kept is not None and layer not in kept.keys:
+            kept.keys[layer], kept.values[layer] = _split(k, self._lengths), _split(v, self._lengths)
+        runs = _runs(self._lengths)
         sizes = [count * length for _, count, length in runs]
         parts = zip(*(_split(x, sizes) for x in (q, k, v)), strict=True)
         found = [
@@ -140,7 +154,7 @@ class TrunkPass:
 class BranchPass:
     """Completions beside each other, each seeing its own prompt in a trunk and itself."""
 
-    def __init__(self, trunk: TrunkPass, prompts: Sequence[int], lengths: Sequence[int]) -> None:
+    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
         self._trunk, self._prompts, self._lengths = trunk, list(prompts), list(lengths)
         shapes = [(trunk.lengths[prompt], n) for prompt, n in zip(prompts, lengths, strict=True)]
         self._runs = _runs(shapes)
@@ -176,7 +190,7 @@ class DecodePass:
     then its own. Distances between columns are distances between positions.
     """
 
-    def __init__(self, trunk: TrunkPass, prompts: Sequence[int], capacity: int) -> None:
+    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], capacity: int) -> None:
         lengths = [trunk.lengths[prompt] for prompt in prompts]
         self._at = max(lengths)
         self._keys = {n: self._room(found, prompts, capacity) for n, found in trunk.keys.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import TrunkPass
+from hypo_engine.attention import TrunkKeys
 from hypo_engine.few_rows import is_float, library
 from hypo_engine.lora import weight_and_bias
 
@@ -74,7 +74,7 @@ class CompiledStep:
 
     @torch.no_grad()
     def begin(
-        self, trunk: TrunkPass, rows: Sequence[int], limit: int, logits: Tensor
+        self, trunk: TrunkKeys, rows: Sequence[int], limit: int, logits: Tensor
     ) -> "CompiledDecoding | None":
         """Responses to the prompts ``rows``, up to ``limit`` tokens each.
 
@@ -104,6 +104,8 @@ class CompiledStep:
                 held.append(tensor)
         first = self._body.layers[0].self_attn
         weights = self._body.embed_tokens.weight, self._body.norm.weight, self._head
+        if not all(is_float(weight) for weight in weights):
+            return None
         held.extend(weights)
         return _Model(
             len(layers),
@@ -129,7 +131,7 @@ class CompiledDecoding:
         model: _Model,
         rotary: Any,
         held: list[Tensor],
-        trunk: TrunkPass,
+        trunk: TrunkKeys,
         rows: Sequence[int],
         limit: int,
         logits: Tensor,
@@ -171,7 +173,7 @@ class CompiledDecoding:
             )
         if int(tokens.min()) < 0 or int(tokens.max()) >= self._model.vocabulary:
             raise IndexError(f"a token lies outside the vocabulary of {self._model.vocabulary}")
-        tokens = tokens.contiguous()
+        tokens = tokens.to(torch.int64).contiguous()
         self._step(
             byref(self._model),
             byref(self._state),

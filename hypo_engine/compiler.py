@@ -6,6 +6,7 @@ cache that another user could write to, and nothing to clear when source or proc
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -19,14 +20,14 @@ _PATIENCE_SECONDS = 120
 @cache
 def compiled(source: Path) -> ctypes.CDLL | None:
     """The library made of a C file, or None where it cannot be made: no compiler, no OpenMP."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    if shutil.which(compiler[0]) is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="hypo-") as folder:
-        library = Path(folder) / "library.so"
-        command = [compiler, *_FLAGS, str(source), "-o", str(library), "-lm"]
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="hypo-") as folder:
+            library = Path(folder) / "library.so"
+            command = [*compiler, *_FLAGS, str(source), "-o", str(library), "-lm"]
             subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE_SECONDS)
             return ctypes.CDLL(str(library))
-        except (subprocess.SubprocessError, OSError):
-            return None
+    except (subprocess.SubprocessError, OSError):
+        return None

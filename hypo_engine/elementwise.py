@@ -18,7 +18,7 @@ from hypo_engine.few_rows import is_float
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor] | None:
     """x [..., size] normed and times weight [size]; and 1 / sqrt(mean(x^2) + eps), [..., 1]."""
-    c = _library(x, weight)
+    c = _library(x, weight) if len(weight) == x.shape[-1] else None
     if c is None:
         return None
     y, inverse = torch.empty_like(x), x.new_empty(*x.shape[:-1], 1)
@@ -39,7 +39,7 @@ def rms_norm_gradient(upstream: Tensor, x: Tensor, weight: Tensor, inverse: Tens
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor | None:
     """silu(gate) * up."""
-    c = _library(gate, up)
+    c = _library(gate, up) if gate.shape == up.shape else None
     if c is None:
         return None
     y = torch.empty_like(gate)
@@ -63,7 +63,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor | None
     lies_well = (
         cos.dtype == sin.dtype == torch.float32 and cos.stride() == sin.stride() and cos.stride(-1) == 1
     )
-    if c is None or not lies_well or x.dim() != 4 or len(x) != 1 or cos.shape[:2] != x.shape[:2]:
+    if (
+        c is None
+        or not lies_well
+        or x.dim() != 4
+        or len(x) != 1
+        or cos.shape != (*x.shape[:2], 1, x.shape[3] // 2)
+    ):
         return None
     y = torch.empty_like(x)
     angles = c_void_p(cos.data_ptr()), c_void_p(sin.data_ptr()), cos.stride(1)

@@ -223,15 +223,15 @@ def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int
     a_layer = _saved_a_layer(shape, number, using)
     tokens = load.prompts + load.answers + load.sampled
     saved = tokens * shape.layers * a_layer
-    if shape.softcapped:
-        saved += 4 * using.scores * shape.layers * shape.heads * _attended(load)
+    scores = 4 * using.scores * shape.heads * _attended(load) if shape.softcapped else 0.0
+    saved += shape.layers * scores
     if config.gradient_checkpointing:
         saved = (
             number
             * shape.layers
             * (using.checkpointed * tokens * shape.hidden + 2 * load.prompts * shape.kv_dim)
         )
-    return round(using.slack * (saved + tokens * using.workspace * a_layer))
+    return round(using.slack * (saved + using.workspace * (tokens * a_layer + scores)))
 
 
 def _attended(load: Load) -> float:

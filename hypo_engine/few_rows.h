@@ -54,7 +54,7 @@ INLINE void strip(const int rows, const float *x, Matrix w, int64_t depth, int64
 /* The same for any number of rows; w is read once. x [rows, depth], y [rows, outs] with `stride` */
 APART void multiply(int rows, const float *x, Matrix w, int64_t depth, int64_t outs, float *y, int64_t stride)
 {
-    int64_t group = rows > ROWS ? LANES / ROWS : LANES; /* small, so that waiting and counting take turns */
+    int64_t group = rows > ROWS ? LANES / ROWS : LANES; /* small: the next weights come while these are used */
     for (int64_t out = 0; out < outs; out += group) {
         Matrix some = {w.at + out * w.stride, w.stride};
         int64_t count = outs - out < group ? outs - out : group;

@@ -25,7 +25,7 @@ def is_float(tensor: Tensor) -> bool:
 
 def product(x: Tensor, w: Tensor) -> Tensor | None:
     """x [rows, depth] times w [outs, depth] transposed, without a graph; None where torch has to do it."""
-    if len(x) > FEW or not is_float(x) or not is_float(w):
+    if len(x) > FEW or x.shape[1] != w.shape[1] or not is_float(x) or not is_float(w):
         return None
     found = library()
     if found is None:

@@ -98,8 +98,8 @@ class _HeadLogps(torch.autograd.Function):
             logps, slope = head._normalized(hidden[rows], matrix, scale[rows])
             found[rows] = logps.gather(1, targets[rows, None])[:, 0]
             if gradient is not None:
-                pull = _Pull.of(logps, slope, targets[rows], matrix.dtype)
-                gradient[rows] = pull.of_hidden(matrix, scale[rows]).to(hidden.dtype)
+                step = _downward(logps, slope, targets[rows], matrix.dtype)
+                gradient[rows] = (step @ matrix).float().mul_(-scale[rows, None]).to(hidden.dtype)
         ctx.save_for_backward(gradient if fused else hidden, weight, bias, targets, scale)
         return found
 
@@ -116,56 +116,23 @@ class _HeadLogps(torch.autograd.Function):
         of_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         for rows in _chunks(hidden, weight):
             logps, slope = head._normalized(hidden[rows], matrix, scale[rows])
-            pull = _Pull.of(logps, slope, targets[rows], matrix.dtype)
+            step = _downward(logps, slope, targets[rows], matrix.dtype)
             if of_hidden is not None:
-                of_hidden[rows] = pull.of_hidden(matrix, factor[rows]).to(hidden.dtype)
-            pull.add_of_weight(of_weight, hidden[rows].to(matrix.dtype), factor[rows])
+                of_hidden[rows] = (step @ matrix).float().mul_(-factor[rows, None]).to(hidden.dtype)
+            scaled = (hidden[rows] * factor[rows, None]).to(matrix.dtype)
+            _subtract_product(of_weight, step.t(), scaled)
             if of_bias is not None:
-                pull.add_of_bias(of_bias, factor[rows])
+                of_bias -= step.float().t() @ factor[rows]
         return of_hidden, of_weight, of_bias, None, None, None
 
 
-@dataclass(frozen=True)
-class _Pull:
-    """The gradient of log p(target), before the factors: d / d logits = slope * (onehot(target) - p).
+def _downward(logps: Tensor, slope: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor:
+    """Minus d log p(target) / d logits = slope * (p - onehot(target)), in place of all log-probabilities.
 
-    Attributes:
-        targets: [rows].
-        away: [rows, vocabulary] p * slope, in the product's type: what every logit is pulled down by.
-        towards: [rows] slope of the target's logit, or None where all are one.
+    The one is taken off in float32: bfloat16 cannot tell a probability near one from it.
     """
-
-    targets: Tensor
-    away: Tensor
-    towards: Tensor | None
-
-    @classmethod
-    def of(cls, logps: Tensor, slope: Tensor | None, targets: Tensor, dtype: torch.dtype) -> "_Pull":
-        """From log-probabilities [rows, vocabulary], which are overwritten."""
-        away = logps.exp_()
-        if slope is None:
-            return cls(targets, away.to(dtype), None)
-        return cls(targets, away.mul_(slope).to(dtype), slope.gather(1, targets[:, None])[:, 0])
-
-    def of_hidden(self, matrix: Tensor, factor: Tensor) -> Tensor:
-        """[rows, hidden] float32: factor * W^T (d / d logits)."""
-        towards = matrix[self.targets].float()
-        if self.towards is not None:
-            towards.mul_(self.towards[:, None])
-        return towards.sub_(self.away @ matrix).mul_(factor[:, None])
-
-    def add_of_weight(self, total: Tensor, hidden: Tensor, factor: Tensor) -> None:
-        """total [vocabulary, hidden] += factor * (d / d logits) hidden^T."""
-        scaled = hidden * factor[:, None].to(hidden.dtype)
-        _subtract_product(total, self.away.t(), scaled)
-        if self.towards is not None:
-            scaled = scaled * self.towards[:, None].to(hidden.dtype)
-        total.index_add_(0, self.targets, scaled.to(total.dtype))
-
-    def add_of_bias(self, total: Tensor, factor: Tensor) -> None:
-        """total [vocabulary] += factor * (d / d logits)."""
-        total.sub_(self.away.t().float() @ factor)
-        total.index_add_(0, self.targets, factor if self.towards is None else factor * self.towards)
+    step = logps.exp_().scatter_add_(1, targets[:, None], logps.new_full((len(targets), 1), -1.0))
+    return (step if slope is None else step.mul_(slope)).to(dtype)
 
 
 def _subtract_product(total: Tensor, left: Tensor, right: Tensor) -> None:

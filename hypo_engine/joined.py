@@ -1,6 +1,6 @@
 """Prompts and completions the plain way: one full, padded sequence a completion, through the whole model.
 
-For architectures whose attention cannot be packed, for gradient checkpointing and for sharded models.
+For architectures whose attention cannot be packed, and for sharded models.
 Sequences are padded on the left; positions and masks are always passed.
 """
 

@@ -30,7 +30,7 @@ INLINE void store(float *to, Lanes x)
     memcpy(to, &x, sizeof x);
 }
 
-/* [a and b summed to groups of s lanes each]: lanes i and i + s of every group of 2 s are added */
+/* Adds the two halves of every group of 2 s lanes: half as many lanes of a, and then of b. */
 INLINE Lanes fold(Lanes a, Lanes b, const int s)
 {
     const Ints lane = COUNTING, low = lane / s * (2 * s) + lane % s;

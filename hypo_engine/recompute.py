@@ -23,11 +23,15 @@ def recomputing(model: Any) -> Iterator[None]:
     if not torch.is_grad_enabled():
         yield
         return
-    model.train()
+    # these alone: their children would drop out or draw routes, and not the same when they run again
+    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    for layer in layers:
+        layer.training = True
     try:
         yield
     finally:
-        model.eval()
+        for layer in layers:
+            layer.training = False
 
 
 class Recomputed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import DecodePass, How, TrunkPass, tokens_of
+from hypo_engine.attention import DecodePass, How, TrunkKeys, tokens_of
 from hypo_engine.decoding import Decoding
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class RecordedStep:
         self._packed, self._recordable = packed, packed.device.type == "cuda"
 
     @torch.no_grad()
-    def begin(self, trunk: TrunkPass, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
+    def begin(self, trunk: TrunkKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
         """Responses to the prompts ``rows``; None if the model's kernels cannot be recorded."""
-        decoding = RecordedDecoding(self._packed, StaticPass(trunk, rows, limit), trunk, rows, logits)
+        decoding = RecordedDecoding(self._packed, StaticPass(trunk, rows, limit), trunk, rows, limit, logits)
         if self._recordable:
             try:
                 decoding.record()
@@ -48,7 +48,7 @@ class RecordedStep:
 class StaticPass(DecodePass):
     """Responses that grow, always with the same shapes: all columns are read and those ahead are hidden."""
 
-    def __init__(self, trunk: TrunkPass, prompts: Sequence[int], capacity: int) -> None:
+    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], capacity: int) -> None:
         super().__init__(trunk, prompts, capacity)
         keys = next(iter(self._keys.values()))
         lengths = torch.tensor([trunk.lengths[prompt] for prompt in prompts], device=keys.device)
@@ -57,7 +57,7 @@ class StaticPass(DecodePass):
         self.now = torch.full((1,), self._at, device=keys.device)
         self._hidden: dict[int | None, Tensor] = {}
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """A step begins: what is hidden is found anew."""
         self._hidden.clear()
 
@@ -88,14 +88,20 @@ class RecordedDecoding:
     """Responses being written; see :class:`hypo_engine.decoding.Decoding`."""
 
     def __init__(
-        self, packed: "Packed", tree: StaticPass, trunk: TrunkPass, rows: Sequence[int], logits: Tensor
+        self,
+        packed: "Packed",
+        tree: StaticPass,
+        trunk: TrunkKeys,
+        rows: Sequence[int],
+        limit: int,
+        logits: Tensor,
     ) -> None:
         self.logits = logits
         self._packed, self._tree = packed, tree
         self._positions = torch.tensor([trunk.lengths[row] for row in rows], device=packed.device)
         self._tokens = torch.zeros_like(self._positions)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._found = logits
+        self._found, self._left = logits, limit
 
     def record(self) -> None:
         """Record a step, which is then only replayed.
@@ -119,7 +125,14 @@ class RecordedDecoding:
 
     @torch.no_grad()
     def feed(self, tokens: Tensor) -> None:
-        """Append one token to each row: tokens [rows]."""
+        """Append one token to each row: tokens [rows].
+
+        Raises:
+            IndexError: there is no room for more.
+        """
+        if self._left == 0:
+            raise IndexError("rows already have all the tokens there is room for")
+        self._left -= 1
         self._tokens.copy_(tokens)
         if self._graph is None:
             self._step()
@@ -132,7 +145,7 @@ class RecordedDecoding:
         return False
 
     def _step(self) -> None:
-        self._tree.begin()
+        self._tree.start()
         hidden = self._packed.hidden(self._tokens, self._positions, self._tree)
         self._found = self._packed.head.logits(hidden)
         self._positions.add_(1)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import BranchPass, DecodePass, TrunkPass, starts
+from hypo_engine.attention import BranchPass, DecodePass, TrunkKeys, TrunkPass, starts
 from hypo_engine.decoding import Decoding, continue_alike
 from hypo_engine.joined import Joined
 from hypo_engine.kernels import lean
@@ -39,12 +39,12 @@ class Trunk:
     def __init__(self, packed: Packed, prompts: Sequence[Ids], *, route: Route = everywhere_the_same) -> None:
         self._packed, self._route = packed, route
         self._lengths = [len(prompt) for prompt in prompts]
-        self._pass = TrunkPass(self._lengths)
+        self._keys = TrunkKeys(self._lengths)
         with phase("trunk"):
             route([row for row, prompt in enumerate(prompts) for _ in prompt])
             ids = [token for prompt in prompts for token in prompt]
             positions = [place for length in self._lengths for place in range(length)]
-            hidden = packed.hidden(ids, positions, self._pass)
+            hidden = packed.hidden(ids, positions, TrunkPass(self._keys))
         ends = [
             start + length - 1 for start, length in zip(starts(self._lengths), self._lengths, strict=True)
         ]
@@ -76,17 +76,19 @@ class Trunk:
         step = self._packed.step
         if step is None or not (step.follows_routes or self._route is everywhere_the_same):
             return None
-        if not step.tried and (one := step.begin(self._pass, rows, 1, logits)):
-            step.tried = True
-            if not continue_alike(one, self._tree_decoding(rows, 1, logits), logits.argmax(dim=-1)):
+        if not step.tried and (one := step.begin(self._keys, rows, 1, logits)):
+            step.tried, exact = True, self._last.dtype == torch.float32
+            if not continue_alike(
+                one, self._tree_decoding(rows, 1, logits), logits.argmax(dim=-1), exact=exact
+            ):
                 self._packed.step = None
                 return None
-        return step.begin(self._pass, rows, limit, logits)
+        return step.begin(self._keys, rows, limit, logits)
 
     def _tree_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> "TreeDecoding":
         """Decoding through transformers' modules."""
         positions = [self._lengths[row] for row in rows]
-        tree = DecodePass(self._pass, rows, limit)
+        tree = DecodePass(self._keys, rows, limit)
         return TreeDecoding(self._packed, tree, positions, logits, list(rows), self._route)
 
     def _grow(self, rows: Sequence[int], completions: Sequence[Ids]) -> tuple[Tensor, Tensor]:
@@ -102,7 +104,7 @@ class Trunk:
         index = torch.tensor(order, device=self._packed.device)
         if not grown:
             return index, self._last
-        branches = BranchPass(self._pass, [rows[g] for g in grown], [len(inputs[g]) for g in grown])
+        branches = BranchPass(self._keys, [rows[g] for g in grown], [len(inputs[g]) for g in grown])
         with phase("branches"):
             self._route([row for row, ids in zip(rows, inputs, strict=True) for _ in ids])
             hidden = self._packed.hidden(

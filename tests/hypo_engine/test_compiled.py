@@ -2,7 +2,6 @@
 
 import ctypes
 import platform
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ CPU = torch.device("cpu")
 PROMPTS = [[5, 90, 33, 7, 200, 41, 18], [60], list(range(100, 137))]
 FORMS = ("llama", "llama_untied", "qwen2")
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="this machine has no C compiler")
+needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
 
 
 def load(folder: Path) -> Any:
@@ -126,15 +125,17 @@ def test_rows_dropped_on_the_way(tiny: Callable[[str], Path]) -> None:
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(tiny: Callable[[str], Path]) -> None:
     trunk = Trunk(view(load(tiny("llama"))), PROMPTS)
     alone = logits_of(trunk.decoding([2], 3), [[7], [8], [9]])
+    rows = [0, 1, 0, 1, 2, 1, 0, 1, 0, 2, 1]
+    tokens = torch.randint(3, 300, (3, len(rows)), generator=torch.Generator().manual_seed(1))
+    tokens[:, [4, 9]] = torch.tensor([[7], [8], [9]])  # among the first eight, and in what is left of eleven
     threads = torch.get_num_threads()
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            beside = logits_of(
-                trunk.decoding([0, 1, 2, 1, 0], 3), [[1, 2, 7, 4, 5], [6, 7, 8, 9, 1], [3, 3, 9, 3, 3]]
-            )
+            beside = logits_of(trunk.decoding(rows, 3), tokens.tolist())
             for one, other in zip(alone[1:], beside[1:], strict=True):
-                assert torch.equal(one[0], other[2])
+                assert torch.equal(one[0], other[4])
+                assert torch.equal(one[0], other[9])
     finally:
         torch.set_num_threads(threads)
 
@@ -209,13 +210,30 @@ def test_without_a_compiler_all_goes_through_torch(tiny: Callable[[str], Path]) 
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    "source", ["this is no C", "int missing_include(void) { return omp_get_thread_num() }"]
-)
+@pytest.mark.parametrize("source", ["this is no C", "#include <no_such_header.h>"])
 def test_what_does_not_compile_is_none(tmp_path: Path, source: str) -> None:
     path = tmp_path / "wrong.c"
     path.write_text(source)
     assert compiled(path) is None
+
+
+@needs_compiler
+def test_no_place_for_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "right.c"
+    path.write_text("int seven(void) { return 7; }")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    assert compiled(path) is None
+
+
+@needs_compiler
+@pytest.mark.parametrize("named", ["", "env cc"])
+def test_the_compiler_may_have_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str) -> None:
+    path = tmp_path / f"right{len(named)}.c"
+    path.write_text("int seven(void) { return 7; }")
+    monkeypatch.setenv("CC", named)
+    found = compiled(path)
+    assert found is not None
+    assert found.seven() == 7
 
 
 @needs_compiler
@@ -245,3 +263,4 @@ def test_products_that_torch_has_to_do() -> None:
         assert product(x, w) is None
     assert product(torch.ones(2, 8), w.bfloat16()) is None
     assert product(torch.ones(2, 4), w.t()) is None
+    assert product(torch.ones(2, 4), w) is None

@@ -68,13 +68,36 @@ def test_nothing_of_the_size_of_all_logits_is_kept() -> None:
 
 
 @pytest.mark.parametrize("softcap", [None, 1.5])
-@pytest.mark.parametrize("rows", [1, 5, 40])
-def test_logits_of_a_frozen_head_are_those_of_a_trained_one(softcap: float | None, rows: int) -> None:
-    """Few rows of a frozen head take another way."""
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("rows", [1, 5, 16, 17])
+def test_logits(softcap: float | None, biased: bool, rows: int) -> None:
+    """Few rows of a plain head take another way."""
     generator = torch.Generator().manual_seed(0)
     weight, hidden = (torch.randn(n, HIDDEN, generator=generator) for n in (VOCABULARY, rows))
-    bias = torch.randn(VOCABULARY, generator=generator)
-    found = Head(weight, bias, softcap).logits(hidden)
-    trained = Head(weight.clone().requires_grad_(), bias, softcap).logits(hidden)
-    torch.testing.assert_close(found, trained, atol=1e-5, rtol=1e-5)
-    assert not trained.requires_grad
+    bias = torch.randn(VOCABULARY, generator=generator) if biased else None
+    expected = torch.nn.functional.linear(
+        hidden.double(), weight.double(), None if bias is None else bias.double()
+    )
+    if softcap:
+        expected = softcap * (expected / softcap).tanh()
+    found = Head(weight.requires_grad_(), bias, softcap).logits(hidden)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_gradients_of_what_is_almost_certain_in_bfloat16(trained: bool) -> None:
+    """The trap: p near one, rounded to one, would leave rounding errors for a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(VOCABULARY, HIDDEN, generator=generator).bfloat16()
+    hidden = (12 / weight[3].float().square().sum() * weight[3].float()).bfloat16()[None]
+    exact = [t.double().requires_grad_() for t in (hidden, weight)]
+    logps = torch.nn.functional.linear(*exact).log_softmax(dim=-1)[0, 3]
+    logps.backward()
+    assert 0.99 < logps.exp() < 0.9999
+    hidden.requires_grad_()
+    weight.requires_grad_(trained)
+    Head(weight).logps(hidden, torch.tensor([3]), torch.ones(1)).sum().backward()
+    for found, expected in zip((hidden, weight) if trained else (hidden,), exact, strict=False):
+        error = (found.grad.double() - expected.grad).norm() / expected.grad.norm()
+        assert error < 0.15

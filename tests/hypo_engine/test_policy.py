@@ -1,4 +1,6 @@
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.joined import Joined
 from hypo_engine.policy import Policy, load_policy, make_optimizer
+from hypo_engine.trunk import Trunk
 from tests.tiny_model import ARCHITECTURES
 
 CPU = torch.device("cpu")
@@ -110,6 +113,26 @@ def test_gradient_checkpointing_changes_no_gradient(
     for kept, again in zip(*gradients, strict=True):
         assert kept.abs().max() > 0
         torch.testing.assert_close(kept, again, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_batch_that_is_given_up_is_freed(policy_of: Callable[..., Policy], checkpointing: bool) -> None:
+    """The trap: a graph that holds its trunk, which holds the graph, when memory has just run out."""
+    policy = policy_of(gradient_checkpointing=checkpointing)
+    encoded = policy.encode(PROMPTS)
+    loss = encoded.score(ROWS, COMPLETIONS).sums().mean()
+    assert isinstance(encoded, Trunk)
+    trunk = weakref.ref(encoded._keys)
+    del encoded, loss
+    gc.collect()
+    assert trunk() is None
+
+
+def test_evaluation_mode_comes_back(policy_of: Callable[..., Policy]) -> None:
+    policy = policy_of(gradient_checkpointing=True)
+    with pytest.raises(IndexError):
+        policy.encode([[10**6]])
+    assert not any(module.training for module in policy.model.modules())
 
 
 @pytest.mark.parametrize("lora_r", [4, 0])
