@@ -74,6 +74,13 @@ def test_all_contenders_answer(cluster: Cluster, launch_tiny: LaunchTiny, refere
     assert worker.terminate() == 0
 
 
+@pytest.fixture
+def slow_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers decode without C: a tiny model would have answered before anyone could come between."""
+    monkeypatch.setenv("CC", "no-such-compiler")
+
+
+@pytest.mark.usefixtures("slow_answers")
 def test_an_answer_is_stopped_where_it_is(cluster: Cluster, reference: ContenderChoice) -> None:
     cluster.start_worker("generate")
     comparison_id = ask([reference], tokens=1800)
@@ -87,6 +94,7 @@ def test_an_answer_is_stopped_where_it_is(cluster: Cluster, reference: Contender
     assert answer.policy_logp is not None
 
 
+@pytest.mark.usefixtures("slow_answers")
 @pytest.mark.parametrize("death", ["kill", "terminate"])
 def test_an_answer_whose_worker_goes_is_written_by_the_next(
     cluster: Cluster, reference: ContenderChoice, death: str
