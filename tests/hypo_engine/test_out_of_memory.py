@@ -206,7 +206,7 @@ def test_an_allocator_that_really_has_no_room(tiny: Callable[[str], Path], tmp_p
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
 
-    expected, found = start(0), start(60 * 2**20)
+    expected, found = start(0), start(40 * 2**20)
     assert expected["sizes"] == [16, 16]
     assert found["sizes"][0] == 16
     assert max(found["sizes"][-8:]) < 16
