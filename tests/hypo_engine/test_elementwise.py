@@ -1,7 +1,6 @@
 """The C forms in float32 against torch's in float64, which finite differences have checked."""
 
 import platform
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,9 +9,10 @@ from torch import Tensor
 
 from hypo_engine import compiler, elementwise
 from hypo_engine.compiler import compiled
+from hypo_engine.few_rows import library
 from hypo_engine.kernels import RMSNorm, Rotary, SwiGLU
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="this machine has no C compiler")
+pytestmark = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
 
 
 @pytest.fixture(params=["native", "x86-64", "x86-64-v3"], autouse=True)
