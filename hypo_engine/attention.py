@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hypo_engine.segments import Segments
+
 NAME = "hypo_tree"
 """Under this name :func:`attend` is registered with transformers."""
 
@@ -33,6 +35,10 @@ class How:
     scaling: float
     window: int | None = None
     softcap: float | None = None
+
+    def is_plain(self, keys: int) -> bool:
+        """Whether nothing but the scaling matters to so many keys."""
+        return self.softcap is None and (self.window is None or self.window >= keys)
 
 
 class Pass(Protocol):
@@ -110,13 +116,17 @@ class TrunkKeys:
 
     Attributes:
         lengths: Tokens of each prompt.
-        keys: By layer and prompt, [tokens, kv heads, size], with their graph; ``values`` likewise.
+        layers: By layer, the keys and the values of all prompts, [tokens, kv heads, size], with their graph.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.lengths = list(lengths)
-        self.keys: dict[int, tuple[Tensor, ...]] = {}
-        self.values: dict[int, tuple[Tensor, ...]] = {}
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def by_prompt(self, layer: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """A layer's keys and values, each cut at the prompts' ends."""
+        keys, values = self.layers[layer]
+        return _split(keys, self.lengths), _split(values, self.lengths)
 
 
 class TrunkPass:
@@ -128,13 +138,17 @@ class TrunkPass:
 
     def __init__(self, kept: TrunkKeys) -> None:
         self._lengths, self._kept = kept.lengths, weakref.ref(kept)
-        self._masks = _Masks()
+        self._segments, self._masks = Segments(self._lengths), _Masks()
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         q, k, v = (tokens_of(x) for x in (query, key, value))
         kept = self._kept()
-        if kept is not None and layer not in kept.keys:
-            kept.keys[layer], kept.values[layer] = _split(k, self._lengths), _split(v, self._lengths)
+        if kept is not None and layer not in kept.layers:
+            kept.layers[layer] = k, v
+        if how.is_plain(max(self._lengths)):
+            attended = self._segments.attend(q, k, v, None, how.scaling)
+            if attended is not None:
+                return attended.unsqueeze(0)
         runs = _runs(self._lengths)
         sizes = [count * length for _, count, length in runs]
         parts = zip(*(_split(x, sizes) for x in (q, k, v)), strict=True)
@@ -159,19 +173,27 @@ class BranchPass:
         shapes = [(trunk.lengths[prompt], n) for prompt, n in zip(prompts, lengths, strict=True)]
         self._runs = _runs(shapes)
         self._sizes = [count * length for _, count, (_, length) in self._runs]
+        begins = starts(trunk.lengths)
+        self._segments = Segments(lengths, [(begins[prompt], trunk.lengths[prompt]) for prompt in prompts])
+        self._longest = max(before + length for before, length in shapes)
         self._masks = _Masks()
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         q, k, v = (tokens_of(x) for x in (query, key, value))
+        if how.is_plain(self._longest):
+            attended = self._segments.attend(q, k, v, self._trunk.layers[layer], how.scaling)
+            if attended is not None:
+                return attended.unsqueeze(0)
         keys, values = _split(k, self._lengths), _split(v, self._lengths)
+        trunk_keys, trunk_values = self._trunk.by_prompt(layer)
         found = []
         for (first, count, (before, length)), queries in zip(self._runs, _split(q, self._sizes), strict=True):
             rows = range(first, first + count)
             found.append(
                 _attention(
                     _batch(queries, count),
-                    _batch(self._behind(self._trunk.keys[layer], keys, rows), count),
-                    _batch(self._behind(self._trunk.values[layer], values, rows), count),
+                    _batch(self._behind(trunk_keys, keys, rows), count),
+                    _batch(self._behind(trunk_values, values, rows), count),
                     how,
                     self._masks.get(before, length, how.window, query),
                 )
@@ -193,8 +215,10 @@ class DecodePass:
     def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], capacity: int) -> None:
         lengths = [trunk.lengths[prompt] for prompt in prompts]
         self._at = max(lengths)
-        self._keys = {n: self._room(found, prompts, capacity) for n, found in trunk.keys.items()}
-        self._values = {n: self._room(found, prompts, capacity) for n, found in trunk.values.items()}
+        self._keys, self._values = dict[int, Tensor](), dict[int, Tensor]()
+        for layer in trunk.layers:
+            keys, values = (self._room(found, prompts, capacity) for found in trunk.by_prompt(layer))
+            self._keys[layer], self._values[layer] = keys, values
         self._padding: Tensor | None = None
         if min(lengths) < self._at:
             device = next(iter(self._keys.values())).device

@@ -151,9 +151,9 @@ class CompiledDecoding:
         space = torch.empty(
             hypo_workspace(byref(model), c_int64(len(rows)), c_int64(longest + limit), self._threads)
         )
+        pieces = [trunk.by_prompt(layer) for layer in layers]
         keys, values = (
-            [found[layer][row].detach().contiguous() for layer in layers for row in rows]
-            for found in (trunk.keys, trunk.values)
+            [found[which][row].detach().contiguous() for found in pieces for row in rows] for which in (0, 1)
         )
         places = [torch.tensor([x.data_ptr() for x in found]) for found in (keys, values)]
         self._logits = torch.empty(len(rows), model.vocabulary)

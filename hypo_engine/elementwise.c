@@ -1,4 +1,4 @@
-/* Norm, gate and rotary positions, forward and backward, each in one pass over memory; float32.
+/* Norm, gate and rotary positions, forward and backward, each in one pass over memory, and the softmax; float32.
  *
  * hypo_engine/elementwise.py calls these; the formulas' sources stand in hypo_engine/kernels.py.
  */
@@ -97,5 +97,48 @@ void hypo_rotate(const float *x, const float *cosines, const float *sines, int64
                 to[half + i] = second * c[i] + first * turn;
             }
         }
+    }
+}
+
+/* One block of columns of a softmax that is made block by block (Milakov and Gimelshein, arXiv 1805.02867).
+ *
+ * logits [rows, columns] become exp(scale * logit - highest), with the highest of this block and all before it; what
+ * was summed up for a lower one, total [rows] and sums [rows, size] (or null), is brought down to it. picked [rows]
+ * gets the scaled logit of the row's target where the target, counted from the block's start, is in the block. */
+void hypo_softmax_block(float *logits, int64_t rows, int64_t columns, const float *scale, const int64_t *target,
+                        float *highest, float *total, float *picked, float *sums, int64_t size, int threads)
+{
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < rows; row++) {
+        float *x = logits + row * columns, top = highest[row], by = scale[row], all = 0;
+        if (target[row] >= 0 && target[row] < columns)
+            picked[row] = by * x[target[row]];
+#pragma omp simd reduction(max : top) reduction(+ : all)
+        for (int64_t i = 0; i < columns; i++) {
+            top = by * x[i] > top ? by * x[i] : top;
+            all += x[i]; /* a maximum passes over what is no number; a sum does not */
+        }
+        if (top > highest[row]) {
+            float down = expf(highest[row] - top);
+            highest[row] = top;
+            total[row] *= down;
+            for (int64_t i = 0; sums && i < size; i++)
+                sums[row * size + i] *= down;
+        }
+        double sum = isfinite(all) ? 0 : NAN;
+        for (int64_t from = 0; from < columns; from += 64 * LANES) { /* few to a sum: so many would lose digits */
+            Lanes some_sum = {0};
+            for (int64_t i = from; i < columns && i < from + 64 * LANES; i += LANES) {
+                Lanes found = exponential(by * some(x + i, columns - i) - top);
+                if (columns - i < LANES)
+                    for (int lane = columns - i; lane < LANES; lane++)
+                        found[lane] = 0;
+                put(x + i, columns - i, found);
+                some_sum += found;
+            }
+            for (int lane = 0; lane < LANES; lane++)
+                sum += some_sum[lane];
+        }
+        total[row] += (float)sum;
     }
 }

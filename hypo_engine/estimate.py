@@ -27,18 +27,22 @@ class Coefficients:
 
     The leanest form of a layer saves, for each token, ``hidden`` vectors of the hidden size (the norms'
     inputs and outputs), ``attention`` copies of queries, keys, values and attention's result, and ``wide``
-    vectors of the feed-forward width (gate, up, and their product).
+    vectors of the feed-forward width (gate, up, and their product). Merged adapters make the norms' outputs
+    and the product again (:mod:`hypo_engine.remade`) and do not keep them.
 
     Attributes:
         families: What a model_type saves of that, counted by autograd's saved tensors on small models: more
             where transformers' own modules run, and in bfloat16, where LoRA works in float32 beside them.
         other: The same for families nobody counted.
+        remade: Families whose norms and gates can be made again.
+        remade_hidden: As ``hidden``, for them and with merged adapters; ``remade_wide`` likewise.
         unmerged: Families whose matrices LoRA does not merge: they are no plain linear layers.
         scores: Numbers kept for each head, token and key it attends to, where scores are squashed.
         checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
         workspace: Layers' worth of saved numbers that the backward pass needs at once.
         recomputed: The same with gradient checkpointing, from the measured peaks of two runs of SmolLM2-135M.
         chunk_elements: Numbers of one chunk of logits.
+        block_elements: The same of a frozen float32 head on a CPU: it goes through the vocabulary in blocks.
         chunk_copies: Chunks that exist at once: logits, probabilities, and the product in the weights' type.
         head_hidden: Vectors of the hidden size that the head keeps for each scored token.
         held_out_at_once: Prompts that an evaluation samples together.
@@ -52,22 +56,26 @@ class Coefficients:
     wide: float = 3.0
     families: Mapping[str, Saved] = field(
         default_factory=lambda: {
-            "llama": Saved(1.08, 2.25),
-            "mistral": Saved(1.08, 2.25),
-            "qwen2": Saved(1.08, 2.25),
+            "llama": Saved(1.05, 2.25),
+            "mistral": Saved(1.05, 2.25),
+            "qwen2": Saved(1.05, 2.25),
             "qwen3": Saved(1.18, 2.43),
-            "gpt_neox": Saved(1.02, 1.40),
+            "gpt_neox": Saved(0.88, 1.40),
             "gpt2": Saved(1.55, 1.97),
             "gemma2": Saved(1.37, 2.38),
         }
     )
     other: Saved = field(default_factory=lambda: Saved(2.0, 3.0))
+    remade: frozenset[str] = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+    remade_hidden: float = 2.0
+    remade_wide: float = 2.0
     unmerged: frozenset[str] = frozenset({"gpt2"})
     scores: float = 2.4
     checkpointed: float = 1.05
     workspace: float = 1.0
     recomputed: float = 6.0
     chunk_elements: int = 2**23
+    block_elements: int = 2**20
     chunk_copies: float = 3.0
     head_hidden: float = 3.0
     held_out_at_once: int = 16
@@ -170,7 +178,7 @@ def estimate_memory(
         gradients=4 * trained,
         activations=_activations(shape, config, load, number, using),
         kv_cache=_kv_cache(shape, config, load, number, using),
-        head=_head(shape, config, load, number, using),
+        head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu),
         process=using.gpu_process if gpu else using.process,
     )
 
@@ -222,7 +230,8 @@ def _weights(
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
     """Bytes that the backward pass waits for, and what it needs while it runs."""
-    a_layer = _saved_a_layer(shape, number, using)
+    merged = number == 4 and config.lora_r > 0 and not config.gradient_checkpointing
+    a_layer = _saved_a_layer(shape, number, using, remade=merged and shape.family in using.remade)
     tokens = load.prompts + load.answers + load.sampled
     saved = tokens * shape.layers * a_layer
     scores = 4 * using.scores * shape.heads * _attended(load) if shape.softcapped else 0.0
@@ -246,12 +255,12 @@ def _attended(load: Load) -> float:
     return load.prompts * prompt + answers * (prompt + answer)
 
 
-def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients) -> float:
+def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remade: bool) -> float:
     """Bytes saved for one token in one layer."""
     numbers = (
-        using.hidden * shape.hidden
+        (using.remade_hidden if remade else using.hidden) * shape.hidden
         + 2 * using.attention * (shape.q_dim + shape.kv_dim)
-        + using.wide * shape.intermediate * shape.experts_a_token
+        + (using.remade_wide if remade else using.wide) * shape.intermediate * shape.experts_a_token
     )
     family = using.families.get(shape.family, using.other)
     return number * numbers * (family.float32 if number == 4 else family.bfloat16)
@@ -265,10 +274,11 @@ def _kv_cache(shape: ModelShape, config: TrainConfig, load: Load, number: int, u
     return max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
 
 
-def _head(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
+def _head(shape: ModelShape, load: Load, using: Coefficients, *, in_blocks: bool) -> int:
     """Bytes of the chunks of float32 logits, and of what the head keeps for each scored token."""
     rows = load.answers + load.sampled
-    chunk = min(using.chunk_elements, rows * shape.vocab)
+    elements = using.block_elements if in_blocks and not shape.softcapped else using.chunk_elements
+    chunk = min(elements, rows * shape.vocab)
     return round(4 * (using.chunk_copies * chunk + using.head_hidden * rows * shape.hidden))
 
 

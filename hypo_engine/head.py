@@ -3,6 +3,9 @@
 Logits are made in chunks of rows and forgotten. With a frozen head the gradient of log p(y) with respect to
 the hidden state, W[y] - softmax(h W) W, is made in the forward pass and only scaled in the backward pass:
 exact, nothing computed twice, [tokens, hidden] kept. A trained head makes its chunks again in the backward.
+
+On a CPU a frozen float32 head goes through the vocabulary in blocks instead, all rows at once: each block of
+W is read once for both products, and its logits are used while they lie in the processor's cache.
 """
 
 from collections.abc import Iterator
@@ -13,9 +16,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hypo_engine.elementwise import BlockwiseSoftmax
 from hypo_engine.few_rows import product
+from hypo_engine.products import add_linear, linear
 
 _CHUNK_ELEMENTS = 1 << 23
+_BLOCK_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,10 @@ class _HeadLogps(torch.autograd.Function):
     ) -> Tensor:
         ctx.head, ctx.trained = head, ctx.needs_input_grad[1]
         fused = ctx.needs_input_grad[0] and not ctx.trained
+        if head.is_plain and not ctx.trained and BlockwiseSoftmax.serves(hidden, weight):
+            found, gradient = _block_by_block(hidden, weight.detach(), targets, scale, differentiate=fused)
+            ctx.save_for_backward(gradient if fused else hidden, weight, bias, targets, scale)
+            return found
         matrix = head._weight()
         found = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if fused else None
@@ -124,6 +134,24 @@ class _HeadLogps(torch.autograd.Function):
             if of_bias is not None:
                 of_bias -= step.float().t() @ factor[rows]
         return of_hidden, of_weight, of_bias, None, None, None
+
+
+def _block_by_block(
+    hidden: Tensor, weight: Tensor, targets: Tensor, scale: Tensor, *, differentiate: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of the targets, and their gradients of the hidden states, scale * (W[y] - p W)."""
+    sums = torch.zeros_like(hidden) if differentiate else None
+    softmax = BlockwiseSoftmax(scale, targets, sums)
+    width = max(1, _BLOCK_ELEMENTS // max(1, len(hidden)))
+    for start in range(0, len(weight), width):
+        block = weight[start : start + width]
+        logits = linear(hidden, block)
+        softmax.block(logits, start)
+        if sums is not None:
+            add_linear(sums, logits, block.t())
+    if sums is not None:
+        sums = torch.sub(weight[targets], sums.div_(softmax.normalizer()[:, None])).mul_(scale[:, None])
+    return softmax.target_logps(), sums
 
 
 def _downward(logps: Tensor, slope: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,6 +6,7 @@ replaced on the model given, only where its class is one that is known and its o
 """
 
 from collections.abc import Callable
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from hypo_engine import elementwise
 from hypo_engine.attention import attend
+from hypo_engine.remade import remember
 
 _TRIED = 1e-5
 
@@ -67,11 +69,14 @@ def _same(module: Any, lean_forward: Any) -> bool:
 
 
 def _norm(module: Any, hidden_states: Tensor) -> Tensor:
-    return _apply(RMSNorm, hidden_states, module.weight, module.variance_epsilon)
+    weight, eps = module.weight, module.variance_epsilon
+    found = _apply(RMSNorm, hidden_states, weight, eps)
+    return remember(found, partial(RMSNorm.compute, eps=eps), hidden_states, weight)
 
 
 def _swiglu(module: Any, x: Tensor) -> Tensor:
-    found: Tensor = module.down_proj(_apply(SwiGLU, *_side_by_side(module, x, "gate_proj", "up_proj")))
+    gated = _side_by_side(module, x, "gate_proj", "up_proj")
+    found: Tensor = module.down_proj(remember(_apply(SwiGLU, *gated), SwiGLU.compute, *gated))
     return found
 
 

@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hypo_engine.products import add_linear, linear
+from hypo_engine.remade import Recipe, recipe_of
+
 SIDE_BY_SIDE = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Layers of attention and of a gated feed-forward that read the same input."""
 
@@ -88,9 +91,11 @@ class _MergedLayer:
 
     def __call__(self, x: Tensor) -> Tensor:
         base = self.base
-        if not self.on or not torch.is_grad_enabled():
-            return F.linear(x, self.merged if self.on else base.weight, base.bias)
-        arguments = (x, self.a, self.b, self.merged, base.bias, self.scale)
+        if not torch.is_grad_enabled():
+            return linear(x, self.merged if self.on else base.weight, base.bias)
+        if not self.on:
+            return F.linear(x, base.weight, base.bias)
+        arguments = (x, recipe_of(x), self.a, self.b, self.merged, base.bias, self.scale)
         found: Tensor = _MergedLinear.apply(*arguments)  # type: ignore[no-untyped-call]
         return found
 
@@ -107,7 +112,7 @@ class _Joint:
             return tuple(part(x) for part in parts)
         frozen = [(part.merged, part.base.bias, part.scale) for part in parts]
         found: tuple[Tensor, ...] = _JointLinear.apply(  # type: ignore[no-untyped-call]
-            x, frozen, *(part.a for part in parts), *(part.b for part in parts)
+            x, recipe_of(x), frozen, *(part.a for part in parts), *(part.b for part in parts)
         )
         return found
 
@@ -116,35 +121,27 @@ class _JointLinear(torch.autograd.Function):
     """(y_i = x W'_i^T + bias_i) with W'_i = W_i + scale_i B_i A_i; gradients of x, all A and all B."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, frozen: Any, *ab: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(x, *ab)
-        ctx.frozen = frozen
-        return tuple(F.linear(x, merged, bias) for merged, bias, _ in frozen)
+    def forward(ctx: Any, x: Tensor, recipe: Recipe, frozen: Any, *ab: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*ab, *recipe.of)
+        ctx.frozen, ctx.make = frozen, recipe.make
+        return tuple(linear(x, merged, bias) for merged, bias, _ in frozen)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, *ab = ctx.saved_tensors
-        count = len(upstream)
-        a, b = ab[:count], ab[count:]
+        saved, count = ctx.saved_tensors, len(upstream)
+        a, b, x = saved[:count], saved[count : 2 * count], ctx.make(*saved[2 * count :])
         rows = x.reshape(-1, x.shape[-1])
         given = [part.reshape(-1, part.shape[-1]) for part in upstream]
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = given[0] @ ctx.frozen[0][0]
+            of_x = linear(given[0], ctx.frozen[0][0].t())
             for part, (merged, _, _) in zip(given[1:], ctx.frozen[1:], strict=True):
-                of_x.addmm_(part, merged)
+                add_linear(of_x, part, merged.t())
             of_x = of_x.view(x.shape)
         scales = [scale for _, _, scale in ctx.frozen]
-        ranks = [matrix.shape[0] for matrix in a]
-        low = torch.cat(
-            [(part @ matrix).mul_(s) for part, matrix, s in zip(given, b, scales, strict=True)], 1
-        )
-        of_a = torch.split(low.t() @ rows, ranks)
-        read = torch.split(torch.cat(a) @ rows.t(), ranks)
-        # the long dimension last: twice as fast as upstream^T (A x)
-        of_b = [(r @ part).t().mul(s) for r, part, s in zip(read, given, scales, strict=True)]
-        return of_x, None, *of_a, *(gradient.contiguous() for gradient in of_b)
+        of_a, of_b = _adapter_gradients(rows, given, a, b, scales)
+        return of_x, None, None, *of_a, *of_b
 
 
 class _MergedLinear(torch.autograd.Function):
@@ -152,22 +149,50 @@ class _MergedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, a: Tensor, b: Tensor, merged: Tensor, bias: Tensor, scale: float
+        ctx: Any,
+        x: Tensor,
+        recipe: Recipe,
+        a: Tensor,
+        b: Tensor,
+        merged: Tensor,
+        bias: Tensor,
+        scale: float,
     ) -> Tensor:
-        ctx.save_for_backward(x, a, b)
-        ctx.merged, ctx.scale = merged, scale
-        return F.linear(x, merged, bias)
+        ctx.save_for_backward(a, b, *recipe.of)
+        ctx.merged, ctx.scale, ctx.make = merged, scale, recipe.make
+        return linear(x, merged, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, a, b = ctx.saved_tensors
-        of_x = upstream @ ctx.merged if ctx.needs_input_grad[0] else None
+        a, b, *of = ctx.saved_tensors
+        x = ctx.make(*of)
+        of_x = linear(upstream, ctx.merged.t()) if ctx.needs_input_grad[0] else None
         rows, upstream = x.reshape(-1, x.shape[-1]), upstream.reshape(-1, upstream.shape[-1])
-        of_a = torch.mm((upstream @ b).t(), rows).mul_(ctx.scale)
-        # the long dimension first: twice as fast as upstream^T (A x)
-        of_b = torch.mm((rows @ a.t()).t(), upstream).mul_(ctx.scale).t().contiguous()
-        return of_x, of_a, of_b, None, None, None
+        (of_a,), (of_b,) = _adapter_gradients(rows, [upstream], [a], [b], [ctx.scale])
+        return of_x, None, of_a, of_b, None, None, None
+
+
+def _adapter_gradients(
+    x: Tensor,
+    upstream: Sequence[Tensor],
+    a: Sequence[Tensor],
+    b: Sequence[Tensor],
+    scales: Sequence[float],
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradients scale (g B)^T x of each A [rank, inputs], and scale g^T (x A^T) of each B [outputs, rank].
+
+    Args:
+        x: [tokens, inputs].
+        upstream: g of each layer, [tokens, outputs].
+    """
+    ranks = [matrix.shape[0] for matrix in a]
+    # [rank, tokens] throughout: products.c takes what has few rows on the left
+    low = [linear(m.t().contiguous(), g).mul_(s) for g, m, s in zip(upstream, b, scales, strict=True)]
+    read = torch.split(linear(torch.cat(list(a)), x), ranks)
+    of_a = torch.split(linear(torch.cat(low), x.t()), ranks)
+    of_b = [linear(r, g.t()).mul_(s).t() for r, g, s in zip(read, upstream, scales, strict=True)]
+    return [m.contiguous() for m in of_a], [m.contiguous() for m in of_b]
 
 
 class Routed:

@@ -27,6 +27,7 @@ def test_values_and_gradients(
     monkeypatch: pytest.MonkeyPatch, trained: bool, softcap: float | None, biased: bool, rows: int
 ) -> None:
     monkeypatch.setattr(head_module, "_CHUNK_ELEMENTS", rows * VOCABULARY)
+    monkeypatch.setattr(head_module, "_BLOCK_ELEMENTS", 3 * rows * TOKENS)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(TOKENS, HIDDEN, generator=generator).requires_grad_()
     weight = torch.randn(VOCABULARY, HIDDEN, generator=generator).requires_grad_(trained)
@@ -101,3 +102,35 @@ def test_gradients_of_what_is_almost_certain_in_bfloat16(trained: bool) -> None:
     for found, expected in zip((hidden, weight) if trained else (hidden,), exact, strict=False):
         error = (found.grad.double() - expected.grad).norm() / expected.grad.norm()
         assert error < 0.15
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 11])
+@pytest.mark.parametrize("spread", [1.0, 60.0])
+def test_a_softmax_made_block_by_block(monkeypatch: pytest.MonkeyPatch, width: int, spread: float) -> None:
+    """Blocks with higher and lower logits than those before, near certainty too, against float64."""
+    generator = torch.Generator().manual_seed(1)
+    hidden, weight = (torch.randn(n, HIDDEN, generator=generator) for n in (TOKENS, VOCABULARY))
+    hidden, targets, scale = hidden * spread, torch.arange(TOKENS), torch.linspace(0.5, 2, TOKENS)
+    exact = hidden.double().requires_grad_()
+    expected = plain(exact, weight.double(), None, None, scale).gather(1, targets[:, None])[:, 0]
+    (gradient,) = torch.autograd.grad(expected.sum(), exact)
+
+    monkeypatch.setattr(head_module, "_BLOCK_ELEMENTS", width * TOKENS)
+    hidden.requires_grad_()
+    found = Head(weight).logps(hidden, targets, scale)
+    found.sum().backward()
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(hidden.grad.double(), gradient, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(Head(weight).logps(hidden, targets, scale), found)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_no_number_does_not_get_lost(monkeypatch: pytest.MonkeyPatch, bad: float) -> None:
+    """A weight that has gone wrong shows in the loss, whichever block it is in, as it does in log_softmax."""
+    monkeypatch.setattr(head_module, "_BLOCK_ELEMENTS", 4 * TOKENS)
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, HIDDEN, generator=generator) for n in (TOKENS, VOCABULARY))
+    weight[9, 2] = bad
+    found = Head(weight).logps(hidden, torch.zeros(TOKENS, dtype=torch.int64), torch.ones(TOKENS))
+    assert not found.isfinite().all()

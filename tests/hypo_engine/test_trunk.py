@@ -137,6 +137,7 @@ def test_a_model_that_packing_does_not_fit_is_noticed_and_left_as_it_was(
     if wrong == "no window":
         monkeypatch.setattr(attention, "_mask", lambda *_: torch.zeros(1, 1))
     else:
+        monkeypatch.setattr(attention.How, "is_plain", lambda *_: False)
         monkeypatch.setattr(attention.BranchPass, "_behind", behind)
     assert packed(model, pad_id=0) is None
     assert model.config._attn_implementation != attention.NAME
