@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from hypo_engine.pool import POOL
+
 if TYPE_CHECKING:
     from hypo_engine.run import Run
 
@@ -32,6 +34,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def free_memory() -> None:
     """Give back what nobody holds any more."""
     gc.collect()
+    POOL.release()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -8,6 +8,7 @@ blocks of other sizes, so that the pool holds little more than was once in use t
 
 import mmap
 import weakref
+from collections.abc import Callable
 from math import prod
 
 import torch
@@ -42,6 +43,8 @@ class Pool:
             return torch.empty(shape)
         size = _rounded(count * _FLOAT)
         block = _pop(self._idle.get(size)) or self._new(size)
+        if block is None:
+            return torch.empty(shape)  # raises what torch raises where memory is full, unless it finds some
         self._turn = (self._turn + 5) % _LINES
         view = memoryview(block)[_LINE * self._turn :]
         # the tensor's storage holds the view until it is gone itself
@@ -52,14 +55,30 @@ class Pool:
         """What is held and not in use."""
         return sum(size * len(blocks) for size, blocks in list(self._idle.items()))
 
-    def _new(self, size: int) -> mmap.mmap:
-        """A block from the system; idle ones of other sizes go back to it where there would be too many."""
+    def release(self) -> None:
+        """Give all idle blocks back to the system: the work that used them is over."""
+        self._give_back(lambda: True)
+        self._most = 0
+
+    def _new(self, size: int) -> mmap.mmap | None:
+        """A block from the system, None if it has none left.
+
+        Idle ones of other sizes go back to it where there would be too many.
+        """
         self._most = max(self._most, self.held - self.idle_bytes() + size)
-        for other, blocks in list(self._idle.items()):
-            while self.held + size > _SPARE * self._most and _pop(blocks):
-                self.held -= other
+        self._give_back(lambda: self.held + size > _SPARE * self._most)
+        try:
+            block = mmap.mmap(-1, size + _LINE * _LINES)
+        except OSError:  # no room: all that is idle may make some
+            self.release()
+            return None
         self.held += size
-        return mmap.mmap(-1, size + _LINE * _LINES)
+        return block
+
+    def _give_back(self, more: Callable[[], bool]) -> None:
+        for size, blocks in list(self._idle.items()):
+            while more() and _pop(blocks):
+                self.held -= size
 
 
 def _pop(blocks: list[mmap.mmap] | None) -> mmap.mmap | None:

@@ -1,12 +1,20 @@
 """Memory that is used again, and what the pool may hold."""
 
 import gc
+import mmap
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 import torch
 
 from hypo_engine import pool
+from hypo_engine.config import Method, TrainConfig
+from hypo_engine.formats import Pair
+from hypo_engine.microbatch import is_out_of_memory
 from hypo_engine.pool import Pool
+from hypo_engine.train import train
 
 MIB = 2**18  # floats
 
@@ -69,6 +77,52 @@ def test_a_step_of_several_sizes_asks_for_nothing_the_second_time() -> None:
     step()
     assert not asked
     assert own.held == held
+
+
+def test_a_full_memory_raises_what_torch_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Pool()
+    own.empty(MIB)
+    held = own.held
+    assert held > 0
+
+    def full(*_: int) -> mmap.mmap:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", full)
+    tensor = own.empty(MIB)  # what is idle serves
+    assert own.held == held
+    assert own.empty(2, MIB).shape == (2, MIB)  # torch found some
+    del tensor
+    assert own.idle_bytes() == own.held
+    with pytest.raises(RuntimeError, match="memory") as caught:
+        own.empty(2**50)
+    assert is_out_of_memory(caught.value)
+    assert own.held == 0
+
+
+def test_what_was_released_is_gone_and_what_is_in_use_stays() -> None:
+    own = Pool()
+    tensor = own.empty(MIB).fill_(3)
+    own.empty(2, MIB)
+    own.release()
+    assert own.idle_bytes() == 0
+    assert float(tensor.sum()) == 3 * MIB
+    del tensor
+    assert own.idle_bytes() == own.held > 0
+    own.release()
+    assert own.held == 0
+
+
+def test_a_run_that_is_over_leaves_nothing_in_the_pool(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    config = TrainConfig(model_name_or_path=str(tiny("llama")), method=Method.DPO, max_steps=1, lora_r=4)
+    pairs = [Pair("ask " * 300, "yes " * 100, "no " * 100)] * 8
+    asked: list[int] = []
+    new = Pool._new
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Pool, "_new", lambda self, size: asked.append(size) or new(self, size))
+        train(config, pairs, output_dir=tmp_path / "run", models_dir=tmp_path)
+    assert asked
+    assert pool.POOL.idle_bytes() == 0
 
 
 def test_small_ones_are_torchs() -> None:
