@@ -209,7 +209,7 @@ def test_an_allocator_that_really_has_no_room(tiny: Callable[[str], Path], tmp_p
     expected, found = start(0), start(40 * 2**20)
     assert expected["sizes"] == [16, 16]
     assert found["sizes"][0] == 16
-    assert max(found["sizes"][-8:]) < 16
+    assert max(found["sizes"][1:]) < 16
     assert any("per_device_train_batch_size" in message for message in found["messages"])
     for step, values in expected["losses"].items():
         assert found["losses"][step] == pytest.approx(values, rel=1e-3)

@@ -114,8 +114,16 @@ def test_what_was_released_is_gone_and_what_is_in_use_stays() -> None:
 
 
 def test_a_run_that_is_over_leaves_nothing_in_the_pool(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    config = TrainConfig(model_name_or_path=str(tiny("llama")), method=Method.DPO, max_steps=1, lora_r=4)
-    pairs = [Pair("ask " * 300, "yes " * 100, "no " * 100)] * 8
+    config = TrainConfig(
+        model_name_or_path=str(tiny("llama")),
+        method=Method.DPO,
+        max_steps=1,
+        per_device_train_batch_size=8,
+        lora_r=4,
+        max_prompt_length=1000,
+        max_completion_length=1000,
+    )
+    pairs = [Pair("ask " * 300, f"yes {i} " * 50, "no " * 100) for i in range(8)]
     asked: list[int] = []
     new = Pool._new
     with pytest.MonkeyPatch.context() as patched:
