@@ -40,7 +40,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def close(found: Tensor, expected: Tensor, depth: int) -> None:
-    torch.testing.assert_close(found.double(), expected, atol=2e-6 * depth**0.5, rtol=1e-5)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5 * depth**0.5, rtol=1e-5)
 
 
 SIZES = st.tuples(
