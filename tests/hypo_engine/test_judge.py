@@ -33,7 +33,7 @@ RANK, ALPHA, PAD, STOP = 4, 8, 2, frozenset({2, 17, 40, 41, 42, 43, 44, 45})
 TOLERANCE = 1e-5
 EXAMPLES = 5
 
-CANCELLATION = 50
+CANCELLATION = 30
 
 KINDS = [
     *(
