@@ -1,5 +1,6 @@
 """Fixtures of the engine's tests: tiny models on disk, pairs, and a reporter that remembers."""
 
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,25 @@ from typing import Any
 import pytest
 import torch
 
+from hypo_engine import compiler
+from hypo_engine.compiler import compiled
 from hypo_engine.config import TrainConfig
 from hypo_engine.formats import Pair
 from hypo_engine.reporting import LogLevel, Sample, Wish
 from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(params=["native", "x86-64", "x86-64-v3"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """C for the vectors of this processor, and of older ones."""
+    if request.param != "native" and platform.machine() != "x86_64":
+        pytest.skip("names a processor of another family")
+    monkeypatch.setattr(
+        compiler, "_FLAGS", [flag.replace("native", request.param) for flag in compiler._FLAGS]
+    )
+    compiled.cache_clear()
+    yield
+    compiled.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,31 +1,19 @@
 """The C forms in float32 against torch's in float64, which finite differences have checked."""
 
-import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from hypo_engine import compiler, elementwise
-from hypo_engine.compiler import compiled
+from hypo_engine import elementwise
 from hypo_engine.few_rows import library
 from hypo_engine.kernels import RMSNorm, Rotary, SwiGLU
 
-pytestmark = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
-
-
-@pytest.fixture(params=["native", "x86-64", "x86-64-v3"], autouse=True)
-def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Vectors of this processor, and of older ones."""
-    if request.param != "native" and platform.machine() != "x86_64":
-        pytest.skip("names a processor of another family")
-    monkeypatch.setattr(
-        compiler, "_FLAGS", [flag.replace("native", request.param) for flag in compiler._FLAGS]
-    )
-    compiled.cache_clear()
-    yield
-    compiled.cache_clear()
+pytestmark = [
+    pytest.mark.skipif(library() is None, reason="this machine has no C compiler"),
+    pytest.mark.usefixtures("processor"),
+]
 
 
 def random(*shape: int, seed: int = 0, spread: float = 1.0) -> Tensor:

@@ -1,6 +1,5 @@
 """Large products in C against float64, whatever the processor's maker."""
 
-import platform
 from collections.abc import Iterator
 
 import pytest
@@ -9,29 +8,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hypo_engine import compiler, products
-from hypo_engine.compiler import compiled
+from hypo_engine import products
 from hypo_engine.few_rows import library
 from hypo_engine.products import add_linear, linear
 
 needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
 
 
-@pytest.fixture(params=["native", "x86-64", "x86-64-v3"])
-def own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """products.c at every size, with vectors of this processor and of older ones."""
-    if request.param != "native" and platform.machine() != "x86_64":
-        pytest.skip("names a processor of another family")
-    monkeypatch.setattr(
-        compiler, "_FLAGS", [flag.replace("native", request.param) for flag in compiler._FLAGS]
-    )
+@pytest.fixture
+def own(processor: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """products.c at every size, whatever the processor's maker."""
     monkeypatch.setattr(products, "is_amd", lambda: True)
     monkeypatch.setattr(products, "_LEAST", 0)
-    compiled.cache_clear()
     products._own.cache_clear()
     assert products._own() is not None
     yield
-    compiled.cache_clear()
     products._own.cache_clear()
 
 

@@ -1,7 +1,6 @@
 """Attention over segments in C against the plain formula in float64: values and every gradient."""
 
-import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,28 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hypo_engine import attention, compiler
+from hypo_engine import attention
 from hypo_engine.attention import How
-from hypo_engine.compiler import compiled
 from hypo_engine.few_rows import library
 from hypo_engine.models import load_model
 from hypo_engine.segments import Segments
 from hypo_engine.trunk import Trunk, packed
 
 needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
-
-
-@pytest.fixture(params=["native", "x86-64", "x86-64-v3"])
-def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Vectors of this processor, and of older ones."""
-    if request.param != "native" and platform.machine() != "x86_64":
-        pytest.skip("names a processor of another family")
-    monkeypatch.setattr(
-        compiler, "_FLAGS", [flag.replace("native", request.param) for flag in compiler._FLAGS]
-    )
-    compiled.cache_clear()
-    yield
-    compiled.cache_clear()
 
 
 def plain(
