@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.jobs import Job
 
-PHASES = ("trunk", "branches", "head", "reference", "decode", "backward", "optimiser")
+PHASES = ("forward", "trunk", "branches", "head", "reference", "decode", "backward", "optimiser")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,9 @@ class Work:
     operations: float
     bytes: float = 0.0
 
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.operations + other.operations, self.bytes + other.bytes)
+
     def seconds(self, rates: "Rates") -> float:
         """The least time: arithmetic and memory work side by side."""
         return max(self.operations / rates.operations, self.bytes / rates.bytes)
@@ -121,9 +124,11 @@ def step_work(sizes: Sizes, job: Job, *, rank: int, bytes_per_number: int = 4) -
         + 2 * trunk_attention
         + 2 * branch_attention
     )
-    work = {
-        "trunk": Work(forward * trunk_tokens + trunk_attention),
-        "branches": Work(forward * branch_tokens + branch_attention),
+    trunk = Work(forward * trunk_tokens + trunk_attention)
+    branches = Work(forward * branch_tokens + branch_attention)
+    # without samples to wait for, prompts and answers run at once
+    parts = {"trunk": trunk, "branches": branches} if samples else {"forward": trunk + branches}
+    work = parts | {
         "head": Work(head * branch_tokens * (3 if full else 2)),
         "backward": Work(backward),
     }

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import TrunkKeys
 from hypo_engine.few_rows import is_float, library
 from hypo_engine.lora import weight_and_bias
+from hypo_engine.passes import TrunkKeys
 
 _FORMS = frozenset({"LlamaModel", "Qwen2Model"})
 """transformers' bodies that are built as step.c computes: Llama's, with biases or without."""

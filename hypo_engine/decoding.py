@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import TrunkKeys
+from hypo_engine.passes import TrunkKeys
 
 
 class Decoding(Protocol):

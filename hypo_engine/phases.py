@@ -44,7 +44,8 @@ def measured() -> Iterator[Phases]:
 
 @contextmanager
 def phase(name: str, *, whole: bool = False) -> Iterator[None]:
-    """Name what runs inside: trunk, branches, head, reference, decode, backward, optimiser."""
+    """Name what runs inside: trunk, branches (forward for both at once), head, reference, decode, backward,
+    optimiser."""
     phases = _ACTIVE.get()
     if phases is None or phases._whole:
         yield

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import DecodePass, How, TrunkKeys, tokens_of
+from hypo_engine.attention import How
 from hypo_engine.decoding import Decoding
+from hypo_engine.passes import DecodePass, TrunkKeys, tokens_of
 
 if TYPE_CHECKING:
     from hypo_engine.packed import Packed

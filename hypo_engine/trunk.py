@@ -6,18 +6,20 @@ of the branches flow back into the prompt. All tokens stand in one packed row: n
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import BranchPass, DecodePass, TrunkKeys, TrunkPass, starts
+from hypo_engine.attention import Pass
 from hypo_engine.decoding import Decoding, continue_alike
 from hypo_engine.joined import Joined
 from hypo_engine.kernels import lean
 from hypo_engine.logprobs import Ids as Ids
 from hypo_engine.logprobs import TokenLogps
 from hypo_engine.packed import Packed, Route, base_model, everywhere_the_same
+from hypo_engine.passes import BranchPass, DecodePass, GrownPass, TrunkKeys, TrunkPass, starts
 from hypo_engine.phases import phase
 
 
@@ -34,42 +36,84 @@ class Encoded(Protocol):
 
 
 class Trunk:
-    """Prompts encoded once, shared by every branch."""
+    """Prompts encoded once, shared by every branch.
+
+    Nothing runs before it is known what is asked for. Prompts that are scored first run in one row with
+    their completions: every weight is read once for both. What is asked for later grows from the keys kept.
+    """
 
     def __init__(self, packed: Packed, prompts: Sequence[Ids], *, route: Route = everywhere_the_same) -> None:
         self._packed, self._route = packed, route
-        self._lengths = [len(prompt) for prompt in prompts]
-        self._keys = TrunkKeys(self._lengths)
-        with phase("trunk"):
-            route([row for row, prompt in enumerate(prompts) for _ in prompt])
-            ids = [token for prompt in prompts for token in prompt]
-            positions = [place for length in self._lengths for place in range(length)]
-            hidden = packed.hidden(ids, positions, TrunkPass(self._keys))
-        ends = [
-            start + length - 1 for start, length in zip(starts(self._lengths), self._lengths, strict=True)
-        ]
-        self._last = hidden[torch.tensor(ends, device=packed.device)]
+        self._prompts = _Stretch.of(range(len(prompts)), prompts, [0] * len(prompts))
+        self._keys = TrunkKeys(self._prompts.lengths)
+        ends = zip(starts(self._prompts.lengths), self._prompts.lengths, strict=True)
+        self._ends = [start + length - 1 for start, length in ends]
+        self._last: Tensor | None = None
 
     def score(
         self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
     ) -> TokenLogps:
         device, packed = self._packed.device, self._packed
         lengths = [len(completion) for completion in completions]
-        # a completion's first token follows the prompt's last, its own last token is followed by nothing
-        order, hidden = self._grow(rows, completions)
         targets = torch.tensor([t for completion in completions for t in completion], device=device)
         count = torch.tensor(lengths, device=device)
         scale = torch.as_tensor(temperature, dtype=torch.float32, device=device)
         scale = scale.reshape(-1).expand(len(lengths)).repeat_interleave(count)
-        logps = packed.logps(hidden.index_select(0, order), targets, scale)
+        logps = packed.logps(self._before_each_token(rows, completions), targets, scale)
         mask = torch.arange(max(lengths), device=device) < count[:, None]
         values = torch.zeros(mask.shape, dtype=torch.float32, device=device)
         return TokenLogps(values.masked_scatter(mask, logps), mask)
 
-    @torch.no_grad()
     def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
-        logits = self._packed.head.logits(self._last.detach()[list(rows)])
-        return self._fast_decoding(rows, limit, logits) or self._tree_decoding(rows, limit, logits)
+        last = self._encoded()
+        with torch.no_grad():
+            logits = self._packed.head.logits(last.detach()[list(rows)])
+            return self._fast_decoding(rows, limit, logits) or self._tree_decoding(rows, limit, logits)
+
+    def _encoded(self) -> Tensor:
+        """Hidden states of the prompts' ends, [prompts, hidden]."""
+        if self._last is None:
+            with phase("trunk"):
+                self._last = self._hidden(self._prompts, TrunkPass(self._keys))[self._index(self._ends)]
+        return self._last
+
+    def _before_each_token(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
+        """Hidden states that the completions' tokens follow from: of the first one, its prompt's end."""
+        inputs = [completion[:-1] for completion in completions]  # nothing follows the last one
+        grown = [place for place, ids in enumerate(inputs) if ids]
+        branches = _Stretch.of(
+            [rows[g] for g in grown],
+            [inputs[g] for g in grown],
+            [self._prompts.lengths[rows[g]] for g in grown],
+        )
+        if not grown:
+            hidden, ends, begin = self._encoded(), list(range(len(self._ends))), 0
+        elif self._last is None:
+            with phase("forward"):
+                tree = GrownPass(self._keys, branches.rows, branches.lengths)
+                hidden = self._hidden(self._prompts + branches, tree)
+            ends, begin = self._ends, sum(self._prompts.lengths)
+            self._last = hidden[self._index(ends)]
+        else:
+            with phase("branches"):
+                found = self._hidden(branches, BranchPass(self._keys, branches.rows, branches.lengths))
+            hidden, begin = torch.cat([self._last, found]), len(self._ends)
+            ends = list(range(begin))
+        order = list[int]()
+        for row, ids in zip(rows, inputs, strict=True):
+            order += [ends[row], *range(begin, begin + len(ids))]
+            begin += len(ids)
+        return hidden.index_select(0, self._index(order))
+
+    def _hidden(self, stretch: "_Stretch", tree: Pass) -> Tensor:
+        """The last hidden states of packed tokens, [tokens, hidden]."""
+        self._route(
+            [row for row, length in zip(stretch.rows, stretch.lengths, strict=True) for _ in range(length)]
+        )
+        return self._packed.hidden(stretch.ids, stretch.positions, tree)
+
+    def _index(self, places: Sequence[int]) -> Tensor:
+        return torch.tensor(places, device=self._packed.device)
 
     def _fast_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
         """What the model offers instead of its modules; when first used, one step is made both ways."""
@@ -77,7 +121,7 @@ class Trunk:
         if step is None or not (step.follows_routes or self._route is everywhere_the_same):
             return None
         if not step.tried and (one := step.begin(self._keys, rows, 1, logits)):
-            step.tried, exact = True, self._last.dtype == torch.float32
+            step.tried, exact = True, self._encoded().dtype == torch.float32
             if not continue_alike(
                 one, self._tree_decoding(rows, 1, logits), logits.argmax(dim=-1), exact=exact
             ):
@@ -87,36 +131,35 @@ class Trunk:
 
     def _tree_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> "TreeDecoding":
         """Decoding through transformers' modules."""
-        positions = [self._lengths[row] for row in rows]
+        positions = [self._prompts.lengths[row] for row in rows]
         tree = DecodePass(self._keys, rows, limit)
         return TreeDecoding(self._packed, tree, positions, logits, list(rows), self._route)
 
-    def _grow(self, rows: Sequence[int], completions: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-        """Hidden states of prompts' ends and of branches, and which of them comes before each token."""
-        inputs = [completion[:-1] for completion in completions]
-        grown = [place for place, ids in enumerate(inputs) if ids]
-        begins = starts([len(ids) for ids in inputs])
-        order = [
-            place
-            for row, begin, ids in zip(rows, begins, inputs, strict=True)
-            for place in (row, *range(len(self._lengths) + begin, len(self._lengths) + begin + len(ids)))
-        ]
-        index = torch.tensor(order, device=self._packed.device)
-        if not grown:
-            return index, self._last
-        branches = BranchPass(self._keys, [rows[g] for g in grown], [len(inputs[g]) for g in grown])
-        with phase("branches"):
-            self._route([row for row, ids in zip(rows, inputs, strict=True) for _ in ids])
-            hidden = self._packed.hidden(
-                [token for ids in inputs for token in ids],
-                [
-                    self._lengths[row] + p
-                    for row, ids in zip(rows, inputs, strict=True)
-                    for p in range(len(ids))
-                ],
-                branches,
-            )
-        return index, torch.cat([self._last, hidden])
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Sequences that stand one after another in a packed row, each of a prompt's row."""
+
+    rows: list[int]
+    lengths: list[int]
+    ids: list[int]
+    positions: list[int]
+
+    @classmethod
+    def of(cls, rows: Sequence[int], sequences: Sequence[Ids], since: Sequence[int]) -> "_Stretch":
+        """``since``: the position of each sequence's first token."""
+        lengths = [len(ids) for ids in sequences]
+        places = zip(since, lengths, strict=True)
+        positions = [first + place for first, length in places for place in range(length)]
+        return cls(list(rows), lengths, [token for ids in sequences for token in ids], positions)
+
+    def __add__(self, other: "_Stretch") -> "_Stretch":
+        return _Stretch(
+            self.rows + other.rows,
+            self.lengths + other.lengths,
+            self.ids + other.ids,
+            self.positions + other.positions,
+        )
 
 
 class TreeDecoding:
@@ -162,8 +205,10 @@ def packed(model: Any, *, pad_id: int, half: bool = False) -> Packed | None:
     undo = lean(model) if exact else None
     try:
         found = Packed(model, half=half)
-        values = Trunk(found, prompts).score(rows, completions).values
-        if torch.allclose(values, expected, atol=1e-3 if exact else 0.25, rtol=0.02):
+        trunk = Trunk(found, prompts)
+        # with the completions in the prompts' row, and then behind the prompts' keys
+        values = torch.stack([trunk.score(rows, completions).values for _ in range(2)])
+        if torch.allclose(values, expected.expand_as(values), atol=1e-3 if exact else 0.25, rtol=0.02):
             return found
     except (TypeError, AttributeError, ValueError, RuntimeError, IndexError, KeyError):
         pass  # transformers' model does not do what packing needs

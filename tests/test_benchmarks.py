@@ -58,7 +58,8 @@ def test_every_contender_runs_a_step(job: Job, measure: str, tuning: Any, sample
     assert summary.seconds > 0
     assert summary.peak >= summary.loaded > 1e8  # torch alone takes that
     assert (summary.reference > 0) == (measure != "trl")
-    assert ({"trunk", "backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
+    passes = {"trunk", "branches", "decode"} if samples else {"forward"}
+    assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
 
 
 @pytest.mark.timeout(1200)
@@ -277,17 +278,17 @@ def test_a_dpo_steps_operations() -> None:
     work = step_work(SIZES, replace(STEP, tuning="full"), rank=2)
     tokens, scored = 2 * (5 + 2 * 3), 2 * 2 * 3
     attention = 2 * attention_by_counting(5, 2, 3)
-    forward = work["trunk"].operations + work["branches"].operations
+    forward = work["forward"].operations
     assert forward == 2 * body * tokens + attention
     assert work["head"].operations == 3 * 2 * head * scored
     assert work["backward"].operations == 2 * forward
-    assert set(work) == {"trunk", "branches", "head", "backward"}
+    assert set(work) == {"forward", "head", "backward"}
 
 
 def test_lora_saves_the_weights_gradients() -> None:
     full, lora = (step_work(SIZES, replace(STEP, tuning=t), rank=2) for t in ("full", "lora"))
     tokens = 2 * (5 + 2 * 3)
-    assert lora["trunk"] == full["trunk"]
+    assert lora["forward"] == full["forward"]
     assert lora["head"].operations == full["head"].operations * 2 / 3
     saved = full["backward"].operations - lora["backward"].operations
     assert saved == tokens * (2 * SIZES.body - 4 * SIZES.adapter(2))
@@ -296,8 +297,11 @@ def test_lora_saves_the_weights_gradients() -> None:
 def test_hypo_adds_branches_reference_and_decoding() -> None:
     dpo, hypo = (step_work(SIZES, replace(STEP, samples=k), rank=2) for k in (0, 2))
     body, head, sampled = SIZES.body, 80, 2 * 2 * 3
-    assert hypo["trunk"] == dpo["trunk"]
-    assert hypo["branches"].operations == 2 * dpo["branches"].operations
+    twice = step_work(SIZES, replace(STEP, samples=4), rank=2)
+    assert hypo["trunk"] == twice["trunk"]
+    more = twice["branches"].operations - hypo["branches"].operations  # two answers more a prompt
+    assert dpo["forward"].operations == hypo["trunk"].operations + more
+    assert hypo["branches"].operations == 2 * more
     assert hypo["head"].operations == 2 * dpo["head"].operations
     passed = 2 * body * (2 * 5 + sampled) + 2 * head * sampled + 2 * attention_by_counting(5, 2, 3)
     assert hypo["reference"].operations == passed
@@ -343,7 +347,7 @@ def test_medians_over_rounds() -> None:
 def results(job: Job) -> Results:
     found = Results(["make bench"], {"cores": "2"}, models={"tiny": CONFIG})
     tldr = replace(job, prompt=340, completion=33, pairs=4)
-    phases = [{"trunk": 1.0, "backward": 2.0}]
+    phases = [{"forward": 1.0, "backward": 2.0}]
     for measure, runs in (
         ("ours", [run([2.0], 2e9) | {"phases": phases}]),
         ("trl", [{"out_of_memory": True}]),
@@ -369,7 +373,7 @@ def test_steps_as_tables(results: Results) -> None:
     assert "| tiny, tldr, lora, DPO | TRL tuned | 4.50 | 0.40 |" in text
     work = step_work(SIZES, replace(STEP, prompt=340, completion=33, pairs=4), rank=16)
     bound = bound_seconds(work, Rates(1e9, 1e9))
-    assert f"| 2.00 | {bound:.2f} | {2 / bound:.2f} | 1.00 / {work['trunk'].operations / 1e9:.2f} |" in text
+    assert f"| 2.00 | {bound:.2f} | {2 / bound:.2f} | 1.00 / {work['forward'].operations / 1e9:.2f} |" in text
 
 
 def test_the_other_sections_as_tables(results: Results) -> None:

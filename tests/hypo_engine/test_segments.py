@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hypo_engine import attention
+from hypo_engine import passes
 from hypo_engine.attention import How
 from hypo_engine.few_rows import library
 from hypo_engine.models import load_model
@@ -76,7 +76,7 @@ def test_values_and_gradients(
     grown: bool,
     spread: float,
 ) -> None:
-    begins = attention.starts(prompts)
+    begins = passes.starts(prompts)
     lengths = [length for _, length in branches] if grown else prompts
     places = [(begins[p % len(prompts)], prompts[p % len(prompts)]) for p, _ in branches]
     tokens, before = sum(lengths), sum(prompts)

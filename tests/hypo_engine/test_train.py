@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hypo_engine import attention
+from hypo_engine import passes
 from hypo_engine import run as run_module
 from hypo_engine import train as train_module
 from hypo_engine.checkpoint import latest_checkpoint
@@ -210,7 +210,7 @@ def test_a_model_that_cannot_share_prompts_trains_all_the_same(
     def refuse(*_: object, **__: object) -> None:
         raise TypeError("recurrent")
 
-    monkeypatch.setattr(attention.BranchPass, "attend", refuse)
+    monkeypatch.setattr(passes.BranchPass, "attend", refuse)
     _, plain = run(config(method="hypo"), name="plain")
     assert any("cannot share prompts" in message for message in plain.messages)
     for name in ("loss", "grad_norm", "objective/kl", "completions/mean_length"):

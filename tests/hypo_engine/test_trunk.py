@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hypo_engine import attention
+from hypo_engine import attention, passes
 from hypo_engine.joined import Joined
 from hypo_engine.models import load_model
 from hypo_engine.trunk import Encoded, Trunk, packed
@@ -28,7 +28,10 @@ def encode(model: Any, way: str, prompts: list[list[int]]) -> Encoded:
         return Joined(model, prompts, pad_id=0)
     view = packed(model, pad_id=0)
     assert view is not None
-    return Trunk(view, prompts)
+    trunk = Trunk(view, prompts)
+    if way == "trunk first":
+        trunk.decoding([0], 1)
+    return trunk
 
 
 def naive(model: Any, prompt: list[int], completion: list[int], temperature: float = 1.0) -> Tensor:
@@ -37,8 +40,12 @@ def naive(model: Any, prompt: list[int], completion: list[int], temperature: flo
     return torch.stack([logps[len(prompt) + i - 1, token] for i, token in enumerate(completion)])
 
 
+WAYS = ["at once", "trunk first", "joined"]
+"""Prompts and completions in one row; prompts alone, to be continued first; one sequence a completion."""
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("way", ["trunk", "joined"])
+@pytest.mark.parametrize("way", WAYS)
 def test_log_probabilities_and_gradients(tiny: Callable[[str], Path], architecture: str, way: str) -> None:
     model = load(tiny(architecture))
     weights = torch.arange(1, 7, dtype=torch.float32)
@@ -58,7 +65,7 @@ def test_log_probabilities_and_gradients(tiny: Callable[[str], Path], architectu
             torch.testing.assert_close(gradients[name], parameter.grad, atol=2e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("way", ["trunk", "joined"])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_temperature_for_each_row(tiny: Callable[[str], Path], way: str) -> None:
     model = load(tiny("llama"))
     temperatures = torch.tensor([1.0, 0.5, 2.0, 1.0, 0.7, 1.0])[:, None]
@@ -73,7 +80,7 @@ def test_a_temperature_for_each_row(tiny: Callable[[str], Path], way: str) -> No
 def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], architecture: str) -> None:
     """Feeding tokens one by one, with rows dropped on the way, gives the same log-probabilities."""
     model = load(tiny(architecture))
-    for way in ("joined", "trunk"):
+    for way in ("joined", "trunk first"):
         encoded = encode(model, way, PROMPTS)
         decoding = encoded.decoding([0, 1, 2], 4)
         tokens = [[44, 45, 46, 47], [80, 81, 82, 83], [90, 91, 92, 93]]
@@ -83,7 +90,7 @@ def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], arc
             now = torch.tensor([tokens[row][position] for row in rows])
             logps[rows] += decoding.logits.log_softmax(-1).gather(1, now[:, None])[:, 0]
             if position == 1 and decoding.keep(torch.tensor([0, 2])):
-                assert way == "trunk"
+                assert way == "trunk first"
                 rows, now = [0, 2], now[[0, 2]]
             decoding.feed(now)
         expected = encoded.score([0, 1, 2], tokens).sums()
@@ -93,15 +100,30 @@ def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], arc
 def test_branches_do_not_touch_the_trunk(tiny: Callable[[str], Path]) -> None:
     model = load(tiny("llama"))
     with torch.no_grad():
-        encoded = encode(model, "trunk", PROMPTS)
+        encoded = encode(model, "trunk first", PROMPTS)
         first = encoded.score(ROWS, COMPLETIONS).values
         decoding = encoded.decoding([0, 1], 1)
         decoding.feed(torch.tensor([1, 2]))
         assert torch.equal(encoded.score(ROWS, COMPLETIONS).values, first)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_scored_at_once_leaves_the_same_trunk(tiny: Callable[[str], Path], architecture: str) -> None:
+    model = load(tiny(architecture))
+    with torch.no_grad():
+        found = []
+        for way in ("trunk first", "at once"):
+            encoded = encode(model, way, PROMPTS)
+            encoded.score(ROWS, COMPLETIONS)
+            decoding = encoded.decoding([0, 1, 2, 2], 2)
+            decoding.feed(torch.tensor([1, 2, 3, 4]))
+            found.append((decoding.logits, encoded.score(ROWS, COMPLETIONS).values))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
 def test_decoding_keeps_no_graph(tiny: Callable[[str], Path]) -> None:
-    decoding = encode(load(tiny("llama")), "trunk", PROMPTS).decoding([0, 0], 1)
+    decoding = encode(load(tiny("llama")), "trunk first", PROMPTS).decoding([0, 0], 1)
     assert not decoding.logits.requires_grad
 
 
@@ -129,16 +151,18 @@ def test_a_model_that_packing_does_not_fit_is_noticed_and_left_as_it_was(
     model = load(tiny("gemma2" if wrong == "no window" else "llama"))
     before = Joined(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values
 
-    def behind(self: Any, trunk: Any, own: Any, rows: range) -> Tensor:
+    rightly = passes._Row._with_prompts
+
+    def wrongly(self: Any, own: Any, sizes: Any, which: int, trunk: Any) -> list[Tensor]:
         if wrong == "refuses":
             raise TypeError("recurrent")
-        return torch.cat([piece for row in rows for piece in (-trunk[self._prompts[row]], own[row])])
+        return rightly(self, own, sizes, which, trunk and tuple(-x for x in trunk))
 
     if wrong == "no window":
         monkeypatch.setattr(attention, "_mask", lambda *_: torch.zeros(1, 1))
     else:
         monkeypatch.setattr(attention.How, "is_plain", lambda *_: False)
-        monkeypatch.setattr(attention.BranchPass, "_behind", behind)
+        monkeypatch.setattr(passes._Row, "_with_prompts", wrongly)
     assert packed(model, pad_id=0) is None
     assert model.config._attn_implementation != attention.NAME
     assert torch.equal(Joined(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values, before)
