@@ -45,14 +45,19 @@ void hypo_rms_norm_gradient(const float *upstream, const float *x, const float *
 /* A vector of the numbers from `at` on, of which `count` are there. */
 INLINE Lanes some(const float *at, int64_t count)
 {
+    if (count >= LANES)
+        return load(at);
     Lanes x = {0};
-    memcpy(&x, at, (count < LANES ? count : LANES) * sizeof *at);
+    memcpy(&x, at, count * sizeof *at);
     return x;
 }
 
 INLINE void put(float *at, int64_t count, Lanes x)
 {
-    memcpy(at, &x, (count < LANES ? count : LANES) * sizeof *at);
+    if (count >= LANES)
+        store(at, x);
+    else
+        memcpy(at, &x, count * sizeof *at);
 }
 
 /* y = silu(gate) * up */

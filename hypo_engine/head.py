@@ -22,6 +22,8 @@ from hypo_engine.products import add_linear, linear
 
 _CHUNK_ELEMENTS = 1 << 23
 _BLOCK_ELEMENTS = 1 << 20
+_ALIGNED = 64
+"""Columns of a block come to a multiple of this: rows then begin where vectors do."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _block_by_block(
     """Log-probabilities of the targets, and their gradients of the hidden states, scale * (W[y] - p W)."""
     sums = torch.zeros_like(hidden) if differentiate else None
     softmax = BlockwiseSoftmax(scale, targets, sums)
-    width = max(1, _BLOCK_ELEMENTS // max(1, len(hidden)))
+    width = max(_ALIGNED, _BLOCK_ELEMENTS // max(1, len(hidden)) // _ALIGNED * _ALIGNED)
     for start in range(0, len(weight), width):
         block = weight[start : start + width]
         logits = linear(hidden, block)

@@ -48,6 +48,16 @@ INLINE Lanes totals(Lanes *sum)
     return sum[0];
 }
 
+/* The sum of the lanes */
+INLINE float total(Lanes x)
+{
+    const Ints lane = COUNTING;
+#pragma GCC unroll 8
+    for (int s = LANES / 2; s; s /= 2)
+        x += __builtin_shuffle(x, lane ^ s);
+    return x[0];
+}
+
 INLINE Lanes either(Ints mask, Lanes yes, Lanes no)
 {
     return (Lanes)((mask & (Ints)yes) | (~mask & (Ints)no));

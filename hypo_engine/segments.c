@@ -133,7 +133,6 @@ INLINE float weigh(float *scores, float scaling, float top, int64_t count, int64
     const Ints lane = COUNTING;
     const Lanes none = {0};
     Lanes sum = none;
-    float all = 0;
     for (int64_t i = 0; i < seen; i += LANES) {
         Lanes found = exponential(scaling * load(scores + i) - top);
         if (i + LANES > count)
@@ -141,9 +140,7 @@ INLINE float weigh(float *scores, float scaling, float top, int64_t count, int64
         store(scores + i, found);
         sum += found;
     }
-    for (int j = 0; j < LANES; j++)
-        all += sum[j];
-    return all;
+    return total(sum);
 }
 
 static float highest(const float *scores, int64_t count)
@@ -162,16 +159,18 @@ static void attend(const Attention *a, const Task *t)
         for (int64_t top = 0; top < t->length; top += TALL) {
             int64_t tall = least(TALL, t->length - top), seen = t->before + top + tall, first = a->begins[t->segment] + top;
             int64_t deep = least(rounded(seen), t->keys);
-            float *found = a->found + first * row + head * a->size;
+            float *found = a->found + first * row + head * a->size, inverse[TALL];
             against(tall, a->queries + first * row + head * a->size, row, t->key_tiles, a->size, seen, t->weights, t->room);
             for (int64_t i = 0; i < tall; i++) {
                 float *scores = t->weights + i * t->room, best = a->scaling * highest(scores, t->before + top + i + 1);
                 float sum = weigh(scores, a->scaling, best, t->before + top + i + 1, rounded(seen));
                 a->sums[(first + i) * a->heads + head] = best + logf(sum);
-                for (int64_t j = 0; j < deep; j++)
-                    scores[j] /= sum;
+                inverse[i] = 1 / sum;
             }
             along(tall, t->weights, t->room, t->value_columns, t->keys, deep, a->size, found, row);
+            for (int64_t i = 0; i < tall; i++)
+                for (int64_t j = 0; j < a->size; j++)
+                    found[i * row + j] *= inverse[i];
         }
 }
 
