@@ -106,12 +106,13 @@ class Estimate:
     """Bytes that a run takes at its peak, part by part.
 
     Attributes:
-        weights: The base model, a merged copy of adapted layers, the reference of full fine-tuning.
+        weights: The base model, the reference of full fine-tuning.
         adapter: LoRA's own weights.
         optimiser: AdamW's two moments.
         gradients: Of everything that is trained.
         activations: What the forward pass keeps for the backward pass, of the heaviest micro-batch.
-        kv_cache: Keys and values while responses are sampled, in training or in an evaluation.
+        kv_cache: Keys and values while responses are sampled, in training or in an evaluation, and on a CPU
+            the adapted matrices once more, merged for it.
         head: Chunks of logits.
         process: Python and its libraries.
     """
@@ -170,14 +171,14 @@ def estimate_memory(
     load = heaviest(config, lengths)
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
     number = 2 if half else 4  # bytes of one number in the model's arithmetic
-    weights, adapter, trained = _weights(shape, config, using, half=half)
+    weights, adapter, trained = _weights(shape, config, half=half)
     return Estimate(
         weights=weights,
         adapter=adapter,
         optimiser=8 * trained,
         gradients=4 * trained,
         activations=_activations(shape, config, load, number, using),
-        kv_cache=_kv_cache(shape, config, load, number, using),
+        kv_cache=_kv_cache(shape, config, load, number, using, gpu=gpu),
         head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu),
         process=using.gpu_process if gpu else using.process,
     )
@@ -210,22 +211,13 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
     )
 
 
-def _weights(
-    shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool
-) -> tuple[int, int, int]:
-    """Bytes of the base weights and of the adapter, and how many numbers are trained.
-
-    LoRA on a float32 base keeps the adapted matrices once more, merged with the adapter.
-    """
+def _weights(shape: ModelShape, config: TrainConfig, *, half: bool) -> tuple[int, int, int]:
+    """Bytes of the base weights and of the adapter, and how many numbers are trained."""
     if config.lora_r == 0:
         cast = 2 * shape.linear_parameters if half else 0  # autocast keeps what it cast
         return 8 * shape.parameters + cast, 0, shape.parameters  # the policy, and a frozen reference
-    numbers, sides = shape.adapted(config.lora_target_modules)
-    trained = sides * config.lora_r
-    if half:
-        return 2 * shape.parameters, 4 * trained, trained
-    merged = 0 if config.gradient_checkpointing or shape.family in using.unmerged else numbers
-    return 4 * (shape.parameters + merged), 4 * trained, trained
+    trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r
+    return (2 if half else 4) * shape.parameters, 4 * trained, trained
 
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
@@ -266,12 +258,20 @@ def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remad
     return number * numbers * (family.float32 if number == 4 else family.bfloat16)
 
 
-def _kv_cache(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
-    """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more."""
+def _kv_cache(
+    shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, gpu: bool
+) -> int:
+    """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more.
+
+    LoRA on a float32 base is merged for as long as something is sampled on a CPU.
+    """
     prompts = min(config.eval_prompts, using.held_out_at_once)
     evaluation = prompts * (config.max_prompt_length + config.max_completion_length)
     training = load.prompts + load.sampled if config.samples_online else 0
-    return max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
+    positions = max(evaluation, training)
+    merges = number == 4 and config.lora_r > 0 and not gpu and shape.family not in using.unmerged
+    merged = shape.adapted(config.lora_target_modules)[0] if merges and positions else 0
+    return positions * 2 * shape.kv_dim * shape.layers * number + 4 * merged
 
 
 def _head(shape: ModelShape, load: Load, using: Coefficients, *, in_blocks: bool) -> int:

@@ -1,9 +1,10 @@
 """How LoRA layers are computed while a policy trains, and while several adapters answer together.
 
 PEFT adds ``scale * B (A x)`` to each layer's result: four small products and three passes over memory.
-:class:`Merged` keeps W + scale * B A beside W and needs one product, forward and backward, with the adapter's
-gradients made from the same tensors. :class:`Routed` gives each token of a packed row the adapter of its own.
-Both replace the forward of PEFT's layers on this model only; what PEFT stores and loads stays PEFT's.
+:class:`Merged` makes W + scale * B A, uses it for all tokens at once and forgets it; it needs one product,
+forward and backward, with the adapter's gradients made from the same tensors. :class:`Routed` gives each
+token of a packed row the adapter of its own. Both replace the forward
+of PEFT's layers on this model only; what PEFT stores and loads stays PEFT's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hypo_engine import low_rank
 from hypo_engine.products import add_linear, linear
 from hypo_engine.remade import Recipe, recipe_of
 
 SIDE_BY_SIDE = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Layers of attention and of a gated feed-forward that read the same input."""
+
+_FEW = 64
+"""So few tokens that the adapter's own small products cost less than merging it."""
 
 
 def adapted_layers(model: Any) -> list[Any]:
@@ -31,10 +36,13 @@ def adapted_layers(model: Any) -> list[Any]:
 
 
 def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
-    """The one weight and bias by which a linear layer computes now; None if it is more than that."""
+    """The one weight and bias by which a linear layer computes now; None if it is more than that.
+
+    A merged weight is made for the one who asks.
+    """
     forward = vars(layer).get("forward")
     if isinstance(forward, _MergedLayer):
-        return forward.merged if forward.on else forward.base.weight, forward.base.bias
+        return forward.merged() if forward.on else forward.base.weight, forward.base.bias
     return (layer.weight, layer.bias) if type(layer) is nn.Linear and forward is None else None
 
 
@@ -57,11 +65,6 @@ class Merged:
                 if None not in parts:
                     module.joint = _Joint([part for part in parts if part])
 
-    def refresh(self) -> None:
-        """Merge the adapter as it is now; due whenever a new pass over the model begins."""
-        for layer in self._layers:
-            layer.merge()
-
     @contextmanager
     def off(self) -> Iterator[None]:
         """The base model alone: the reference."""
@@ -81,23 +84,26 @@ class _MergedLayer:
         self.on = True
         self.base, self.scale = layer.base_layer, layer.scaling[adapter]
         self.a, self.b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
-        self.merged = torch.empty_like(self.base.weight, requires_grad=False)
         layer.forward = self
-        self.merge()
 
     @torch.no_grad()
-    def merge(self) -> None:
-        torch.addmm(self.base.weight, self.b, self.a, alpha=self.scale, out=self.merged)
+    def merged(self) -> Tensor:
+        """W + scale B A, [outputs, inputs], without a graph."""
+        base = self.base.weight
+        found = low_rank.merge(base, self.a, self.b, self.scale)
+        return torch.addmm(base, self.b, self.a, alpha=self.scale) if found is None else found
 
     def __call__(self, x: Tensor) -> Tensor:
         base = self.base
-        if not torch.is_grad_enabled():
-            return linear(x, self.merged if self.on else base.weight, base.bias)
-        if not self.on:
-            return F.linear(x, base.weight, base.bias)
-        arguments = (x, recipe_of(x), self.a, self.b, self.merged, base.bias, self.scale)
-        found: Tensor = _MergedLinear.apply(*arguments)  # type: ignore[no-untyped-call]
-        return found
+        if torch.is_grad_enabled():
+            if not self.on:
+                return F.linear(x, base.weight, base.bias)
+            found: Tensor = _MergedLinear.apply(x, recipe_of(x), self.a, self.b, self)  # type: ignore[no-untyped-call]
+            return found
+        if self.on and x.numel() > _FEW * x.shape[-1]:
+            return linear(x, self.merged(), base.bias)
+        found = linear(x, base.weight, base.bias)
+        return found.add_(F.linear(F.linear(x, self.a), self.b), alpha=self.scale) if self.on else found
 
 
 class _Joint:
@@ -110,9 +116,8 @@ class _Joint:
         parts = self._parts
         if not torch.is_grad_enabled() or not all(part.on for part in parts):
             return tuple(part(x) for part in parts)
-        frozen = [(part.merged, part.base.bias, part.scale) for part in parts]
         found: tuple[Tensor, ...] = _JointLinear.apply(  # type: ignore[no-untyped-call]
-            x, recipe_of(x), frozen, *(part.a for part in parts), *(part.b for part in parts)
+            x, recipe_of(x), parts, *(part.a for part in parts), *(part.b for part in parts)
         )
         return found
 
@@ -121,10 +126,12 @@ class _JointLinear(torch.autograd.Function):
     """(y_i = x W'_i^T + bias_i) with W'_i = W_i + scale_i B_i A_i; gradients of x, all A and all B."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, recipe: Recipe, frozen: Any, *ab: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, x: Tensor, recipe: Recipe, parts: Sequence[_MergedLayer], *ab: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(*ab, *recipe.of)
-        ctx.frozen, ctx.make = frozen, recipe.make
-        return tuple(linear(x, merged, bias) for merged, bias, _ in frozen)
+        ctx.parts, ctx.make = parts, recipe.make
+        return tuple(linear(x, part.merged(), part.base.bias) for part in parts)
 
     @staticmethod
     @once_differentiable
@@ -135,11 +142,11 @@ class _JointLinear(torch.autograd.Function):
         given = [part.reshape(-1, part.shape[-1]) for part in upstream]
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = linear(given[0], ctx.frozen[0][0].t())
-            for part, (merged, _, _) in zip(given[1:], ctx.frozen[1:], strict=True):
-                add_linear(of_x, part, merged.t())
+            of_x = linear(given[0], ctx.parts[0].merged().t())
+            for part, layer in zip(given[1:], ctx.parts[1:], strict=True):
+                add_linear(of_x, part, layer.merged().t())
             of_x = of_x.view(x.shape)
-        scales = [scale for _, _, scale in ctx.frozen]
+        scales = [part.scale for part in ctx.parts]
         of_a, of_b = _adapter_gradients(rows, given, a, b, scales)
         return of_x, None, None, *of_a, *of_b
 
@@ -148,29 +155,20 @@ class _MergedLinear(torch.autograd.Function):
     """y = x W'^T + bias with W' = W + scale B A: gradients of x, A and B; W and the bias are frozen."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        recipe: Recipe,
-        a: Tensor,
-        b: Tensor,
-        merged: Tensor,
-        bias: Tensor,
-        scale: float,
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, recipe: Recipe, a: Tensor, b: Tensor, layer: _MergedLayer) -> Tensor:
         ctx.save_for_backward(a, b, *recipe.of)
-        ctx.merged, ctx.scale, ctx.make = merged, scale, recipe.make
-        return linear(x, merged, bias)
+        ctx.layer, ctx.make = layer, recipe.make
+        return linear(x, layer.merged(), layer.base.bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         a, b, *of = ctx.saved_tensors
         x = ctx.make(*of)
-        of_x = linear(upstream, ctx.merged.t()) if ctx.needs_input_grad[0] else None
+        of_x = linear(upstream, ctx.layer.merged().t()) if ctx.needs_input_grad[0] else None
         rows, upstream = x.reshape(-1, x.shape[-1]), upstream.reshape(-1, upstream.shape[-1])
-        (of_a,), (of_b,) = _adapter_gradients(rows, [upstream], [a], [b], [ctx.scale])
-        return of_x, None, of_a, of_b, None, None, None
+        (of_a,), (of_b,) = _adapter_gradients(rows, [upstream], [a], [b], [ctx.layer.scale])
+        return of_x, None, of_a, of_b, None
 
 
 def _adapter_gradients(
@@ -186,6 +184,9 @@ def _adapter_gradients(
         x: [tokens, inputs].
         upstream: g of each layer, [tokens, outputs].
     """
+    found = low_rank.gradients(x, upstream, a, b, scales)
+    if found is not None:
+        return found
     ranks = [matrix.shape[0] for matrix in a]
     # [rank, tokens] throughout: products.c takes what has few rows on the left
     low = [linear(m.t().contiguous(), g).mul_(s) for g, m, s in zip(upstream, b, scales, strict=True)]

@@ -94,22 +94,15 @@ def _load_adapted(
         seed=config.seed,
         base_name=published_name(config.model_name_or_path),
     )
-    again = config.gradient_checkpointing
-    encode, shares = _encoder(model, pad_id, plain, recompute=again)
-    # merged weights are a second copy: not for those who have little memory
-    merged = Merged(model) if shares and base.dtype == torch.float32 and not again else None
-
-    def encode_now(prompts: Sequence[Ids]) -> Encoded:
-        if merged:
-            merged.refresh()
-        return encode(prompts)
+    encode, shares = _encoder(model, pad_id, plain, recompute=config.gradient_checkpointing)
+    merged = Merged(model) if shares and base.dtype == torch.float32 else None
 
     @contextmanager
     def reference() -> Iterator[Encode]:
         with model.disable_adapter(), merged.off() if merged else nullcontext():
             yield encode
 
-    return Policy(model, adapted=True, encode=encode_now, reference_scope=reference, shares_prompts=shares)
+    return Policy(model, adapted=True, encode=encode, reference_scope=reference, shares_prompts=shares)
 
 
 def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.device, plain: bool) -> Policy:

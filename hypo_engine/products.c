@@ -14,13 +14,6 @@
 #define DEEP 384                 /* terms added up in registers, before the sum is added to what lies in memory */
 #define STRIP (WIDE * DEEP * 10) /* numbers of w that are kept in order: 480 KiB */
 
-/* Have a line of each of some rows fetched, which are read, or written, soon */
-INLINE void fetch(const float *at, int64_t row, int64_t rows, const int write)
-{
-    for (int64_t i = 0; i < rows; i++)
-        __builtin_prefetch(at + i * row, write);
-}
-
 /* What one thread does: x [rows, depth], w [outs, depth], y [rows, outs] with `stride` */
 static void product(const float *x, int64_t row, View w, int64_t rows, int64_t outs, int64_t depth, float *y,
                     int64_t stride, int add)

@@ -23,7 +23,7 @@ from hypo_engine.data import TokenPair
 from hypo_engine.policy import Policy
 from hypo_engine.trunk import Encoded, Ids
 
-_VERSION = "2"
+_VERSION = "3"
 
 
 def reference_key(

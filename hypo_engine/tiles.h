@@ -23,6 +23,13 @@ static inline int64_t least(int64_t one, int64_t other)
     return one < other ? one : other;
 }
 
+/* Have a line of each of some rows fetched, which are read, or written, soon */
+INLINE void fetch(const float *at, int64_t row, int64_t rows, const int write)
+{
+    for (int64_t i = 0; i < rows; i++)
+        __builtin_prefetch(at + i * row, write);
+}
+
 /* y = x w^T, or y += x w^T, for one tile: x [tall, deep], w [deep, WIDE] in order, y [tall, width] */
 INLINE void tile(const int tall, const View x, const float *w, int64_t deep, float *y, int64_t stride, int64_t width,
                  int add)

@@ -61,7 +61,7 @@ def test_what_is_trained_and_kept_is_counted_exactly() -> None:
     trained = SHAPE.adapted("all-linear")[1] * 16
     lora = estimate_memory(SHAPE, DPO)
     assert (lora.adapter, lora.gradients, lora.optimiser) == (4 * trained, 4 * trained, 8 * trained)
-    assert lora.weights == 4 * (SHAPE.parameters + SHAPE.linear_parameters)  # merged once more
+    assert lora.weights == 4 * SHAPE.parameters
     half = estimate_memory(SHAPE, changed(DPO, precision=Precision.BFLOAT16))
     assert half.weights == 2 * SHAPE.parameters
     assert half.adapter == lora.adapter
@@ -91,10 +91,14 @@ def test_keys_and_values_of_samples() -> None:
     config = changed(HYPO, num_generations=3, max_completion_length=30)
     pairs = [PairLength(20, 5, 5)] * 2
     a_position = 2 * SHAPE.kv_dim * SHAPE.layers * 4
-    assert estimate_memory(SHAPE, config, pairs).kv_cache == 2 * (20 + 3 * 30) * a_position
+    merged = 4 * SHAPE.linear_parameters  # for as long as something is sampled
+    assert estimate_memory(SHAPE, config, pairs).kv_cache == 2 * (20 + 3 * 30) * a_position + merged
+    assert estimate_memory(SHAPE, config, pairs, gpu=True).kv_cache == 2 * (20 + 3 * 30) * a_position // 2
+    full = changed(config, lora_r=0)
+    assert estimate_memory(SHAPE, full, pairs).kv_cache == 2 * (20 + 3 * 30) * a_position
     assert estimate_memory(SHAPE, changed(config, method=Method.DPO), pairs).kv_cache == 0
     watched = changed(DPO, eval_prompts=40, max_prompt_length=100, max_completion_length=30)
-    assert estimate_memory(SHAPE, watched, pairs).kv_cache == 16 * 130 * a_position
+    assert estimate_memory(SHAPE, watched, pairs).kv_cache == 16 * 130 * a_position + merged
 
 
 def test_the_total_counts_what_lives_at_once() -> None:
@@ -156,19 +160,10 @@ def test_checkpointing_saves_memory_and_a_generic_model_takes_more() -> None:
     assert estimate_memory(other, DPO, gpu=True).activations > 1.2 * plain.activations
 
 
-def test_checkpointing_keeps_no_merged_matrices() -> None:
-    config = changed(HYPO, num_generations=3, max_completion_length=30, gradient_checkpointing=True)
-    found, plain = (
-        estimate_memory(SHAPE, which, [PairLength(20, 5, 7)] * 2)
-        for which in (config, changed(config, gradient_checkpointing=False))
-    )
-    assert found.weights == 4 * SHAPE.parameters < plain.weights
-    assert (found.head, found.kv_cache) == (plain.head, plain.kv_cache)
-
-
 def test_matrices_that_are_no_linear_layers_are_not_merged() -> None:
     gpt2 = ModelShape(**{**_fields(SHAPE), "family": "gpt2", "gated": False})
-    assert estimate_memory(gpt2, DPO).weights == 4 * gpt2.parameters
+    merges, other = estimate_memory(SHAPE, HYPO), estimate_memory(gpt2, HYPO)
+    assert merges.kv_cache - other.kv_cache == 4 * SHAPE.linear_parameters
 
 
 def _fields(shape: ModelShape) -> dict[str, Any]:

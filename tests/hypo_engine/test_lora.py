@@ -59,19 +59,22 @@ def test_merged_layers_give_pefts_values_and_gradients(
 
 
 @torch.no_grad()
-def test_an_adapter_that_moved_is_merged_anew(adapted: Any) -> None:
-    model = adapted()
+@pytest.mark.parametrize("tokens", [1, 70])
+def test_merged_layers_follow_the_adapter(adapted: Any, tokens: int) -> None:
+    """Few tokens and many, for which there are two ways; before and after a step."""
+    model, ids = adapted(), torch.arange(5, 5 + tokens)[None]
     merged = Merged(model)
-    before = model(input_ids=IDS).logits
+    before = model(input_ids=ids).logits
     shake(model, seed=1)
-    stale = model(input_ids=IDS).logits
-    merged.refresh()
-    fresh = model(input_ids=IDS).logits
+    after = model(input_ids=ids).logits
+    assert (after - before).abs().max() > 1e-2
+    with merged.off():
+        base = model(input_ids=ids).logits
     for layer in adapted_layers(model):
         del layer.forward
-    torch.testing.assert_close(fresh, model(input_ids=IDS).logits, atol=1e-5, rtol=1e-4)
-    assert torch.equal(stale, before)
-    assert (fresh - before).abs().max() > 1e-2
+    torch.testing.assert_close(after, model(input_ids=ids).logits, atol=1e-5, rtol=1e-4)
+    with model.disable_adapter():
+        assert torch.equal(base, model(input_ids=ids).logits)
 
 
 @torch.no_grad()
