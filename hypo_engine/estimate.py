@@ -79,7 +79,7 @@ class Coefficients:
     chunk_copies: float = 3.0
     head_hidden: float = 3.0
     held_out_at_once: int = 16
-    process: int = 420 * 2**20
+    process: int = 480 * 2**20
     gpu_process: int = 0
     slack: float = 1.05
 
@@ -106,13 +106,14 @@ class Estimate:
     """Bytes that a run takes at its peak, part by part.
 
     Attributes:
-        weights: The base model, the reference of full fine-tuning.
+        weights: The base model, a merged copy of the matrices that responses are sampled with in every step,
+            the reference of full fine-tuning.
         adapter: LoRA's own weights.
         optimiser: AdamW's two moments.
         gradients: Of everything that is trained.
         activations: What the forward pass keeps for the backward pass, of the heaviest micro-batch.
-        kv_cache: Keys and values while responses are sampled, in training or in an evaluation, and on a CPU
-            the adapted matrices once more, merged for it.
+        kv_cache: Keys and values while responses are sampled, in training or in an evaluation; where that is
+            all the sampling there is, the merged copy too.
         head: Chunks of logits.
         process: Python and its libraries.
     """
@@ -171,7 +172,7 @@ def estimate_memory(
     load = heaviest(config, lengths)
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
     number = 2 if half else 4  # bytes of one number in the model's arithmetic
-    weights, adapter, trained = _weights(shape, config, half=half)
+    weights, adapter, trained = _weights(shape, config, using, half=half, gpu=gpu)
     return Estimate(
         weights=weights,
         adapter=adapter,
@@ -211,13 +212,23 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
     )
 
 
-def _weights(shape: ModelShape, config: TrainConfig, *, half: bool) -> tuple[int, int, int]:
+def _weights(
+    shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool, gpu: bool
+) -> tuple[int, int, int]:
     """Bytes of the base weights and of the adapter, and how many numbers are trained."""
     if config.lora_r == 0:
         cast = 2 * shape.linear_parameters if half else 0  # autocast keeps what it cast
         return 8 * shape.parameters + cast, 0, shape.parameters  # the policy, and a frozen reference
     trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r
-    return (2 if half else 4) * shape.parameters, 4 * trained, trained
+    copy = _merged(shape, config, using, half=half, gpu=gpu) if config.samples_online else 0
+    return (2 if half else 4) * shape.parameters + copy, 4 * trained, trained
+
+
+def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool, gpu: bool) -> int:
+    """Bytes of the adapted matrices merged with the adapter: on a CPU, while something is sampled."""
+    if half or gpu or config.lora_r == 0 or shape.family in using.unmerged:
+        return 0
+    return 4 * shape.adapted(config.lora_target_modules)[0]
 
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
@@ -261,17 +272,13 @@ def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remad
 def _kv_cache(
     shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, gpu: bool
 ) -> int:
-    """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more.
-
-    LoRA on a float32 base is merged for as long as something is sampled on a CPU.
-    """
+    """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more."""
     prompts = min(config.eval_prompts, using.held_out_at_once)
     evaluation = prompts * (config.max_prompt_length + config.max_completion_length)
     training = load.prompts + load.sampled if config.samples_online else 0
-    positions = max(evaluation, training)
-    merges = number == 4 and config.lora_r > 0 and not gpu and shape.family not in using.unmerged
-    merged = shape.adapted(config.lora_target_modules)[0] if merges and positions else 0
-    return positions * 2 * shape.kv_dim * shape.layers * number + 4 * merged
+    found = max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
+    now_and_then = evaluation and not config.samples_online
+    return found + (_merged(shape, config, using, half=number == 2, gpu=gpu) if now_and_then else 0)
 
 
 def _head(shape: ModelShape, load: Load, using: Coefficients, *, in_blocks: bool) -> int:

@@ -42,7 +42,7 @@ def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
     """
     forward = vars(layer).get("forward")
     if isinstance(forward, _MergedLayer):
-        return forward.merged() if forward.on else forward.base.weight, forward.base.bias
+        return forward.lasting() if forward.on else forward.base.weight, forward.base.bias
     return (layer.weight, layer.bias) if type(layer) is nn.Linear and forward is None else None
 
 
@@ -52,9 +52,10 @@ class Merged:
     Layers that are not plain linear ones keep PEFT's forward.
     """
 
-    def __init__(self, model: Any, adapter: str = "default") -> None:
+    def __init__(self, model: Any, adapter: str = "default", *, often: bool = False) -> None:
+        """often: Whether responses are sampled in every step; the weights for it then keep their memory."""
         merged = {
-            layer: _MergedLayer(layer, adapter)
+            layer: _MergedLayer(layer, adapter, often=often)
             for layer in adapted_layers(model)
             if isinstance(layer.base_layer, nn.Linear)
         }
@@ -80,8 +81,9 @@ class Merged:
 class _MergedLayer:
     """The forward of one layer."""
 
-    def __init__(self, layer: Any, adapter: str) -> None:
-        self.on = True
+    def __init__(self, layer: Any, adapter: str, *, often: bool) -> None:
+        self.on, self._often = True, often
+        self._place: Tensor | None = None
         self.base, self.scale = layer.base_layer, layer.scaling[adapter]
         self.a, self.b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
         layer.forward = self
@@ -92,6 +94,15 @@ class _MergedLayer:
         base = self.base.weight
         found = low_rank.merge(base, self.a, self.b, self.scale)
         return torch.addmm(base, self.b, self.a, alpha=self.scale) if found is None else found
+
+    @torch.no_grad()
+    def lasting(self) -> Tensor:
+        """The same for those who use it many times; until they ask again."""
+        if self._place is None:
+            found = self.merged()
+            self._place = found if self._often else None
+            return found
+        return torch.addmm(self.base.weight, self.b, self.a, alpha=self.scale, out=self._place)
 
     def __call__(self, x: Tensor) -> Tensor:
         base = self.base

@@ -14,6 +14,7 @@ from torch import Tensor
 from hypo_engine.batches import derive_seed
 from hypo_engine.config import KLEstimator, TrainConfig
 from hypo_engine.data import TokenPair
+from hypo_engine.decoding import Decoding
 from hypo_engine.logprobs import TokenLogps
 from hypo_engine.losses import (
     LOSSES,
@@ -73,18 +74,22 @@ class Online:
             for sample in range(k)
         ]
 
+    def decoding(self, encoded: Encoded, seeds: Sequence[int]) -> Decoding:
+        """Where k responses a prompt begin, those of one prompt next to each other."""
+        rows = [row // self.samples_per_prompt for row in range(len(seeds))]
+        return encoded.decoding(rows, self.max_new_tokens)
+
     def sample(
-        self, encoded: Encoded, seeds: Sequence[int], device: torch.device, watch: Callable[[], None]
+        self, decoding: Decoding, seeds: Sequence[int], device: torch.device, watch: Callable[[], None]
     ) -> list[Response]:
-        """k responses a prompt, those of one prompt next to each other."""
+        """The responses, a seed each."""
 
         def on_token(_row: int, _token: int) -> bool:
             watch()
             return False
 
-        k = self.samples_per_prompt
         return sample_responses(
-            encoded.decoding([row // k for row in range(len(seeds))], self.max_new_tokens),
+            decoding,
             seeds=seeds,
             choice=Choice.same(len(seeds), device, temperature=self.temperature),
             max_new_tokens=[self.max_new_tokens] * len(seeds),
@@ -123,12 +128,15 @@ class Objective:
 
         seeds: list[int] = []
         responses: list[Response] = []
-        started = perf_counter()
+        sampling_seconds = 0.0
         if self.online:
             seeds = self.online.seeds(batch, step)
-            with phase("decode", whole=True):
-                responses = self.online.sample(trunk, seeds, device, watch)
-        sampling_seconds = perf_counter() - started
+            with phase("decode"):
+                decoding = self.online.decoding(trunk, seeds)
+                started = perf_counter()
+                responses = self.online.sample(decoding, seeds, device, watch)
+                sampling_seconds = perf_counter() - started
+                del decoding  # and with it what only decoding needs
 
         branches = _branches(batch, responses, self.online.temperature if self.online else 1.0)
         logps = branches.score(trunk, since=0, device=device)

@@ -95,7 +95,8 @@ def _load_adapted(
         base_name=published_name(config.model_name_or_path),
     )
     encode, shares = _encoder(model, pad_id, plain, recompute=config.gradient_checkpointing)
-    merged = Merged(model) if shares and base.dtype == torch.float32 else None
+    merges = shares and base.dtype == torch.float32
+    merged = Merged(model, often=config.samples_online) if merges else None
 
     @contextmanager
     def reference() -> Iterator[Encode]:

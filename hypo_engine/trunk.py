@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.attention import Pass
-from hypo_engine.decoding import Decoding, continue_alike
+from hypo_engine.decoding import Decoding, FastStep, continue_alike
 from hypo_engine.joined import Joined
 from hypo_engine.kernels import lean
 from hypo_engine.logprobs import Ids as Ids
@@ -120,14 +120,18 @@ class Trunk:
         step = self._packed.step
         if step is None or not (step.follows_routes or self._route is everywhere_the_same):
             return None
-        if not step.tried and (one := step.begin(self._keys, rows, 1, logits)):
-            step.tried, exact = True, self._encoded().dtype == torch.float32
-            if not continue_alike(
-                one, self._tree_decoding(rows, 1, logits), logits.argmax(dim=-1), exact=exact
-            ):
-                self._packed.step = None
-                return None
+        if not step.tried and not self._agrees(step, rows, logits):
+            self._packed.step = None
+            return None
         return step.begin(self._keys, rows, limit, logits)
+
+    def _agrees(self, step: FastStep, rows: Sequence[int], logits: Tensor) -> bool:
+        """Whether a step gives what the modules give; what it was tried with is gone afterwards."""
+        one = step.begin(self._keys, rows, 1, logits)
+        if one is None:
+            return True
+        step.tried, exact = True, self._encoded().dtype == torch.float32
+        return continue_alike(one, self._tree_decoding(rows, 1, logits), logits.argmax(dim=-1), exact=exact)
 
     def _tree_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> "TreeDecoding":
         """Decoding through transformers' modules."""

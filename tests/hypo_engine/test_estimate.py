@@ -62,6 +62,8 @@ def test_what_is_trained_and_kept_is_counted_exactly() -> None:
     lora = estimate_memory(SHAPE, DPO)
     assert (lora.adapter, lora.gradients, lora.optimiser) == (4 * trained, 4 * trained, 8 * trained)
     assert lora.weights == 4 * SHAPE.parameters
+    online = estimate_memory(SHAPE, HYPO)
+    assert online.weights == 4 * (SHAPE.parameters + SHAPE.linear_parameters)  # merged once more
     half = estimate_memory(SHAPE, changed(DPO, precision=Precision.BFLOAT16))
     assert half.weights == 2 * SHAPE.parameters
     assert half.adapter == lora.adapter
@@ -91,14 +93,15 @@ def test_keys_and_values_of_samples() -> None:
     config = changed(HYPO, num_generations=3, max_completion_length=30)
     pairs = [PairLength(20, 5, 5)] * 2
     a_position = 2 * SHAPE.kv_dim * SHAPE.layers * 4
-    merged = 4 * SHAPE.linear_parameters  # for as long as something is sampled
-    assert estimate_memory(SHAPE, config, pairs).kv_cache == 2 * (20 + 3 * 30) * a_position + merged
+    assert estimate_memory(SHAPE, config, pairs).kv_cache == 2 * (20 + 3 * 30) * a_position
     assert estimate_memory(SHAPE, config, pairs, gpu=True).kv_cache == 2 * (20 + 3 * 30) * a_position // 2
-    full = changed(config, lora_r=0)
-    assert estimate_memory(SHAPE, full, pairs).kv_cache == 2 * (20 + 3 * 30) * a_position
     assert estimate_memory(SHAPE, changed(config, method=Method.DPO), pairs).kv_cache == 0
     watched = changed(DPO, eval_prompts=40, max_prompt_length=100, max_completion_length=30)
-    assert estimate_memory(SHAPE, watched, pairs).kv_cache == 16 * 130 * a_position + merged
+    assert (
+        estimate_memory(SHAPE, watched, pairs).kv_cache == 16 * 130 * a_position + 4 * SHAPE.linear_parameters
+    )
+    full = changed(watched, lora_r=0)
+    assert estimate_memory(SHAPE, full, pairs).kv_cache == 16 * 130 * a_position
 
 
 def test_the_total_counts_what_lives_at_once() -> None:
@@ -162,8 +165,7 @@ def test_checkpointing_saves_memory_and_a_generic_model_takes_more() -> None:
 
 def test_matrices_that_are_no_linear_layers_are_not_merged() -> None:
     gpt2 = ModelShape(**{**_fields(SHAPE), "family": "gpt2", "gated": False})
-    merges, other = estimate_memory(SHAPE, HYPO), estimate_memory(gpt2, HYPO)
-    assert merges.kv_cache - other.kv_cache == 4 * SHAPE.linear_parameters
+    assert estimate_memory(gpt2, HYPO).weights == 4 * gpt2.parameters
 
 
 def _fields(shape: ModelShape) -> dict[str, Any]:
