@@ -86,7 +86,8 @@ class CompiledStep:
             or if the machine has no compiler.
         """
         held: list[Tensor] = []
-        model, c = self._model(held), library()
+        c = library()
+        model = self._model(held) if c else None  # merging weights takes time
         if model is None or c is None:
             return None
         return CompiledDecoding(c, model, self._body.rotary_emb, held, trunk, rows, limit, logits)

@@ -40,7 +40,7 @@ class Coefficients:
         scores: Numbers kept for each head, token and key it attends to, where scores are squashed.
         checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
         workspace: Layers' worth of saved numbers that the backward pass needs at once.
-        recomputed: The same with gradient checkpointing, from the measured peaks of two runs of SmolLM2-135M.
+        recomputed: The same with gradient checkpointing, from the peaks of four runs of SmolLM2-135M.
         chunk_elements: Numbers of one chunk of logits.
         block_elements: The same of a frozen float32 head on a CPU: it goes through the vocabulary in blocks.
         chunk_copies: Chunks that exist at once: logits, probabilities, and the product in the weights' type.
@@ -73,7 +73,7 @@ class Coefficients:
     scores: float = 2.4
     checkpointed: float = 1.05
     workspace: float = 1.0
-    recomputed: float = 6.0
+    recomputed: float = 2.0
     chunk_elements: int = 2**23
     block_elements: int = 2**20
     chunk_copies: float = 3.0
@@ -233,7 +233,7 @@ def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
     """Bytes that the backward pass waits for, and what it needs while it runs."""
-    merged = number == 4 and config.lora_r > 0 and not config.gradient_checkpointing
+    merged = number == 4 and config.lora_r > 0
     a_layer = _saved_a_layer(shape, number, using, remade=merged and shape.family in using.remade)
     tokens = load.prompts + load.answers + load.sampled
     saved = tokens * shape.layers * a_layer

@@ -3,8 +3,8 @@
 PEFT adds ``scale * B (A x)`` to each layer's result: four small products and three passes over memory.
 :class:`Merged` makes W + scale * B A, uses it for all tokens at once and forgets it; it needs one product,
 forward and backward, with the adapter's gradients made from the same tensors. :class:`Routed` gives each
-token of a packed row the adapter of its own. Both replace the forward
-of PEFT's layers on this model only; what PEFT stores and loads stays PEFT's.
+token of a packed row the adapter of its own. Both replace the forward of PEFT's layers on this model only;
+what PEFT stores and loads stays PEFT's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -88,21 +88,15 @@ class _MergedLayer:
         self.a, self.b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
         layer.forward = self
 
-    @torch.no_grad()
-    def merged(self) -> Tensor:
+    def merged(self, place: Tensor | None = None) -> Tensor:
         """W + scale B A, [outputs, inputs], without a graph."""
-        base = self.base.weight
-        found = low_rank.merge(base, self.a, self.b, self.scale)
-        return torch.addmm(base, self.b, self.a, alpha=self.scale) if found is None else found
+        return low_rank.merge(self.base.weight, self.a, self.b, self.scale, place)
 
-    @torch.no_grad()
     def lasting(self) -> Tensor:
         """The same for those who use it many times; until they ask again."""
-        if self._place is None:
-            found = self.merged()
-            self._place = found if self._often else None
-            return found
-        return torch.addmm(self.base.weight, self.b, self.a, alpha=self.scale, out=self._place)
+        found = self.merged(self._place)
+        self._place = found if self._often else None
+        return found
 
     def __call__(self, x: Tensor) -> Tensor:
         base = self.base
@@ -196,15 +190,12 @@ def _adapter_gradients(
         upstream: g of each layer, [tokens, outputs].
     """
     found = low_rank.gradients(x, upstream, a, b, scales)
-    if found is not None:
-        return found
-    ranks = [matrix.shape[0] for matrix in a]
-    # [rank, tokens] throughout: products.c takes what has few rows on the left
-    low = [linear(m.t().contiguous(), g).mul_(s) for g, m, s in zip(upstream, b, scales, strict=True)]
-    read = torch.split(linear(torch.cat(list(a)), x), ranks)
-    of_a = torch.split(linear(torch.cat(low), x.t()), ranks)
-    of_b = [linear(r, g.t()).mul_(s).t() for r, g, s in zip(read, upstream, scales, strict=True)]
-    return [m.contiguous() for m in of_a], [m.contiguous() for m in of_b]
+    if found is None:
+        layers = list(zip(upstream, a, b, scales, strict=True))
+        of_a = [((g @ up) * scale).t() @ x for g, _, up, scale in layers]
+        of_b = [g.t() @ ((x @ down.t()) * scale) for g, down, _, scale in layers]
+        found = of_a, of_b
+    return found
 
 
 class Routed:

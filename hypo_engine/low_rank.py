@@ -24,15 +24,16 @@ class _Adapter(Structure):
     ]
 
 
-def merge(base: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor | None:
-    """base + scale B A, a new tensor: base [outputs, inputs], A [rank, inputs], B [outputs, rank].
+def merge(base: Tensor, a: Tensor, b: Tensor, scale: float, place: Tensor | None = None) -> Tensor:
+    """base + scale B A without a graph, in ``place`` or in a new tensor, to the same bits.
 
-    Returns:
-        None where C cannot serve.
+    base and place: [outputs, inputs], A [rank, inputs], B [outputs, rank].
     """
-    if not all(is_float(tensor) for tensor in (base, a, b)) or (c := _library()) is None:
-        return None
-    (outs, ins), rank, found = base.shape, len(a), empty_like(base)
+    c = _library() if all(is_float(tensor) for tensor in (base, a, b)) else None
+    if c is None:
+        with torch.no_grad():
+            return torch.addmm(base, b, a, alpha=scale, out=place)
+    (outs, ins), rank, found = base.shape, len(a), empty_like(base) if place is None else place
     workspace = empty(rank * (outs + ins + _WIDEST))
     c.hypo_low_rank_merge(
         *(c_void_p(tensor.data_ptr()) for tensor in (base, a, b)),

@@ -109,7 +109,10 @@ class _Row:
             if attended is not None:
                 return attended.unsqueeze(0)
         sizes = [count * length for _, count, (_, length) in self._runs]
-        keys, values = (self._with_prompts(x, sizes, i, trunk) for i, x in enumerate((k, v)))
+        theirs = trunk or (None, None)
+        keys, values = (
+            self._with_prompts(own, sizes, there) for own, there in zip((k, v), theirs, strict=True)
+        )
         found = [
             batched_attention(
                 _batch(queries, count),
@@ -124,14 +127,12 @@ class _Row:
         ]
         return (torch.cat(found) if len(found) > 1 else found[0]).unsqueeze(0)
 
-    def _with_prompts(
-        self, own: Tensor, sizes: Sequence[int], which: int, trunk: tuple[Tensor, Tensor] | None
-    ) -> list[Tensor]:
+    def _with_prompts(self, own: Tensor, sizes: Sequence[int], trunk: Tensor | None) -> list[Tensor]:
         """For each run of segments of equal shape their keys (or values), each behind those of its prompt."""
         runs = list(_split(own, sizes))
         if trunk is None:
             return runs
-        pieces, prompts = _split(own, self._lengths), _split(trunk[which], self._trunk)
+        pieces, prompts = _split(own, self._lengths), _split(trunk, self._trunk)
         for place, (first, count, (before, _)) in enumerate(self._runs):
             if before:
                 rows = range(first, first + count)

@@ -57,14 +57,18 @@ def test_merging_any_size(processor: None, outs: int, ins: int, rank: int, threa
     torch.set_num_threads(threads)
     try:
         found = low_rank.merge(base, a, b, 1.5)
+        place = torch.empty_like(base)
+        assert low_rank.merge(base, a, b, 1.5, place) is place
     finally:
         torch.set_num_threads(before)
-    assert found is not None
     close(found, base.double() + 1.5 * b.double() @ a.double(), rank)
+    assert torch.equal(place, found)  # a run that goes on begins with a new tensor
 
 
 def test_what_c_cannot_read_is_left_to_torch() -> None:
     x, g, a, b = random(4, 6, seed=0), random(4, 5, seed=1), random(2, 6, seed=2), random(5, 2, seed=3)
     assert low_rank.gradients(x.double(), [g], [a], [b], [1.0]) is None
     assert low_rank.gradients(random(6, 4, seed=0).t(), [g], [a], [b], [1.0]) is None
-    assert low_rank.merge(random(5, 6, seed=0).bfloat16(), a, b, 1.0) is None
+    base = random(5, 6, seed=4)
+    doubled = low_rank.merge(base.double(), a.double(), b.double(), 1.0)
+    torch.testing.assert_close(doubled, base.double() + b.double() @ a.double())

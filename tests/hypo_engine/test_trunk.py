@@ -153,10 +153,10 @@ def test_a_model_that_packing_does_not_fit_is_noticed_and_left_as_it_was(
 
     rightly = passes._Row._with_prompts
 
-    def wrongly(self: Any, own: Any, sizes: Any, which: int, trunk: Any) -> list[Tensor]:
+    def wrongly(self: Any, own: Any, sizes: Any, trunk: Tensor | None) -> list[Tensor]:
         if wrong == "refuses":
             raise TypeError("recurrent")
-        return rightly(self, own, sizes, which, trunk and tuple(-x for x in trunk))
+        return rightly(self, own, sizes, None if trunk is None else -trunk)
 
     if wrong == "no window":
         monkeypatch.setattr(attention, "_mask", lambda *_: torch.zeros(1, 1))
