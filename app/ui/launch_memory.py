@@ -20,7 +20,7 @@ PARTS: Final = {
     "optimiser": "Optimiser",
     "gradients": "Gradients",
     "activations": "Activations",
-    "kv_cache": "Sampling (KV cache, merged weights)",
+    "kv_cache": "Sampling",
     "head": "Chunks of logits",
     "process": "Python",
 }

@@ -54,7 +54,7 @@ def test_the_panel_says_how_much_and_of_what() -> None:
     html = panel(Outlook(ESTIMATE, available=20 * GIB))
     assert "<b>About 10.0 GiB</b> of memory at the peak; 20.0 GiB are free here." in html
     assert 'hy-part-activations" style="width:25.00%' in html
-    assert "Sampling (KV cache, merged weights), not at peak</dt><dd>1.0 GiB" in html
+    assert "Sampling, not at peak</dt><dd>1.0 GiB" in html
     assert "Adapter" not in html  # there is none
     assert "hy-notice" not in html
 
