@@ -5,11 +5,23 @@
  */
 #include "lanes.h"
 
-/* A matrix of which each row begins `stride` floats after the one before. */
-typedef struct { const float *at; int64_t stride; } Matrix;
+#define ROWS 4                /* that go beside each other */
+#define NARROW (LANES / ROWS) /* outs beside so many */
+#define AHEAD (2 * NARROW)    /* outs from those in use to those that are fetched */
 
-/* y[row, out] = x[row] . w[out], for as many rows and outs as there are sums in the registers */
-INLINE void block(const int rows, const int outs, const float *x, Matrix w, int64_t depth, float *y,
+/* A matrix of which each row begins `stride` floats after the one before. `soon`: a matrix of the same form that is
+ * wanted next, which is fetched meanwhile. */
+typedef struct { const float *at; int64_t stride; const float *soon; } Matrix;
+
+static inline Matrix part_of(Matrix w, int64_t row, int64_t column)
+{
+    int64_t at = row * w.stride + column;
+    return (Matrix){w.at + at, w.stride, w.soon + at};
+}
+
+/* y[row, out] = x[row] . w[out], for as many rows and outs as there are sums in the registers; `fetches` outs of what
+ * is wanted soon are fetched */
+INLINE void block(const int rows, const int outs, const int fetches, const float *x, Matrix w, int64_t depth, float *y,
                   int64_t stride)
 {
     Lanes sum[LANES] = {{0}};
@@ -18,10 +30,11 @@ INLINE void block(const int rows, const int outs, const float *x, Matrix w, int6
     for (; k + LANES <= depth; k += LANES) {
         Lanes weights[LANES];
 #pragma GCC unroll 16
-        for (int out = 0; out < outs; out++) {
+        for (int out = 0; out < outs; out++)
             weights[out] = load(w.at + out * w.stride + k);
-            __builtin_prefetch(w.at + (4 * outs + out) * w.stride + k, 0, 2);
-        }
+#pragma GCC unroll 16
+        for (int out = 0; out < fetches; out++)
+            __builtin_prefetch(w.soon + out * w.stride + k, 0, 2);
 #pragma GCC unroll 16
         for (int row = 0; row < rows; row++) {
             Lanes given = load(x + row * depth + k);
@@ -39,42 +52,51 @@ INLINE void block(const int rows, const int outs, const float *x, Matrix w, int6
         }
 }
 
-/* The same for any number of outs: as many at once as fit beside so many rows. */
-INLINE void strip(const int rows, const float *x, Matrix w, int64_t depth, int64_t outs, float *y,
-                  int64_t stride)
+/* The same for any number of outs, `wide` at once. */
+INLINE void strip(const int rows, const int wide, const int fetches, const float *x, Matrix w, int64_t depth,
+                  int64_t outs, float *y, int64_t stride)
 {
-    const int wide = LANES / (rows > 4 ? 8 : rows > 2 ? 4 : rows);
     int64_t out = 0;
     for (; out + wide <= outs; out += wide)
-        block(rows, wide, x, (Matrix){w.at + out * w.stride, w.stride}, depth, y + out, stride);
+        block(rows, wide, fetches, x, part_of(w, out, 0), depth, y + out, stride);
     for (; out < outs; out++)
-        block(rows, 1, x, (Matrix){w.at + out * w.stride, w.stride}, depth, y + out, stride);
+        block(rows, 1, 1, x, part_of(w, out, 0), depth, y + out, stride);
+}
+
+/* The same for more rows than go beside each other: they pass one after another over a few outs. Each pass fetches
+ * some of what is wanted soon, so that memory is read all the time. */
+INLINE void many(int rows, const int fetches, const float *x, Matrix w, int64_t depth, int64_t outs, float *y,
+                 int64_t stride)
+{
+    for (int64_t out = 0; out < outs; out += NARROW) {
+        int64_t count = outs - out < NARROW ? outs - out : NARROW;
+        Matrix some = part_of(w, out, 0);
+        const float *given = x;
+        float *to = y + out;
+        int left = rows;
+        for (; left >= ROWS; left -= ROWS, given += ROWS * depth, to += ROWS * stride, some.soon += fetches * w.stride)
+            strip(ROWS, NARROW, fetches, given, some, depth, count, to, stride);
+        switch (left) {
+        case 3: strip(3, NARROW, fetches, given, some, depth, count, to, stride); break;
+        case 2: strip(2, NARROW, fetches, given, some, depth, count, to, stride); break;
+        case 1: strip(1, NARROW, fetches, given, some, depth, count, to, stride); break;
+        }
+    }
 }
 
 /* The same for any number of rows; w is read once. x [rows, depth], y [rows, outs] with `stride` */
 APART void multiply(int rows, const float *x, Matrix w, int64_t depth, int64_t outs, float *y, int64_t stride)
 {
-    int64_t group = rows > ROWS ? LANES / ROWS : LANES; /* small: the next weights come while these are used */
-    for (int64_t out = 0; out < outs; out += group) {
-        Matrix some = {w.at + out * w.stride, w.stride};
-        int64_t count = outs - out < group ? outs - out : group;
-        int row = 0;
-        for (; row + ROWS <= rows; row += ROWS)
-            strip(ROWS, x + row * depth, some, depth, count, y + row * stride + out, stride);
-        const float *given = x + row * depth;
-        float *found = y + row * stride + out;
-        switch (rows - row) {
-#if ROWS > 4
-        case 7: strip(7, given, some, depth, count, found, stride); break;
-        case 6: strip(6, given, some, depth, count, found, stride); break;
-        case 5: strip(5, given, some, depth, count, found, stride); break;
-        case 4: strip(4, given, some, depth, count, found, stride); break;
-#endif
-        case 3: strip(3, given, some, depth, count, found, stride); break;
-        case 2: strip(2, given, some, depth, count, found, stride); break;
-        case 1: strip(1, given, some, depth, count, found, stride); break;
-        }
-    }
+    if (rows > 3 * ROWS)
+        many(rows, (NARROW + 3) / 4, x, w, depth, outs, y, stride);
+    else if (rows > ROWS)
+        many(rows, NARROW / 2, x, w, depth, outs, y, stride);
+    else if (rows > 2)
+        rows > 3 ? strip(4, NARROW, NARROW, x, w, depth, outs, y, stride)
+                 : strip(3, NARROW, NARROW, x, w, depth, outs, y, stride);
+    else if (rows)
+        rows > 1 ? strip(2, LANES / 2, LANES / 2, x, w, depth, outs, y, stride)
+                 : strip(1, LANES, LANES, x, w, depth, outs, y, stride);
 }
 
 /* What one thread does of `count` things, in whole grains. */
@@ -91,7 +113,9 @@ static Share share(int64_t count, int64_t grain, int thread, int threads)
 static void product(int rows, const float *x, const float *w, const float *bias, int64_t depth, int64_t outs,
                     float *y, Share mine)
 {
-    multiply(rows, x, (Matrix){w + mine.begin * depth, depth}, depth, mine.end - mine.begin, y + mine.begin, outs);
+    const float *from = w + mine.begin * depth;
+    Matrix some = {from, depth, from + AHEAD * depth};
+    multiply(rows, x, some, depth, mine.end - mine.begin, y + mine.begin, outs);
     if (bias)
         for (int row = 0; row < rows; row++)
             for (int64_t out = mine.begin; out < mine.end; out++)

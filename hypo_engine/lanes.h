@@ -4,11 +4,9 @@
 
 #if defined(__AVX512F__)
 #define LANES 16
-#define ROWS 8
 #define COUNTING {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 #else
 #define LANES 8
-#define ROWS 4
 #define COUNTING {0, 1, 2, 3, 4, 5, 6, 7}
 #endif
 

@@ -87,25 +87,41 @@ def choose_tokens(logits: Tensor, uniform: Tensor, choice: Choice) -> tuple[Tens
         whatever top_p left out.
     """
     scaled = logits.float() if choice.scale is None else logits.float() * choice.scale
-    normalizers = scaled.logsumexp(dim=-1, keepdim=True)
-    probabilities = (scaled - normalizers).exp_()
-    tokens = _invert(_nucleus(probabilities, choice.top_p) if choice.cuts else probabilities, uniform)
+    highest = scaled.amax(dim=-1, keepdim=True)
+    weights = (scaled - highest).exp_()
+    by_block = _block_sums(weights)
+    totals = by_block.sum(dim=-1)
+    if choice.cuts:
+        weights = _nucleus(weights.div_(totals[:, None]), choice.top_p)
+        by_block = _block_sums(weights)
+    tokens = _invert(weights, by_block, uniform)
     if choice.greedy is not None:
         tokens = torch.where(choice.greedy, scaled.argmax(dim=-1), tokens)
-    return tokens, (scaled.gather(1, tokens[:, None]) - normalizers)[:, 0]
+    picked = scaled.gather(1, tokens[:, None]) - highest
+    return tokens, (picked[:, 0] - totals.log()).float()
 
 
-def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
+def _block_sums(weights: Tensor) -> Tensor:
+    """[rows, size] weights added up by blocks, the last one of what is left: [rows, blocks] float64."""
+    rest = -weights.shape[1] % _BLOCK
+    blocks = (F.pad(weights, (0, rest)) if rest else weights).view(len(weights), -1, _BLOCK)
+    return blocks.sum(dim=-1).double()
+
+
+def _invert(weights: Tensor, by_block: Tensor, uniform: Tensor) -> Tensor:
     """The place where the running sum of each row's weights passes uniform * total: [rows].
 
-    The sums are made in float64, of blocks first and then within one block: a running sum over a whole
-    vocabulary is slow.
+    Running sums are made in float64, of blocks first and then within one block: over a whole vocabulary one
+    would be slow.
+
+    Args:
+        weights: [rows, size].
+        by_block: [rows, blocks] float64, the sum of each block of weights.
     """
-    rows, size = weights.shape
-    blocks = F.pad(weights, (0, -size % _BLOCK)).view(rows, -1, _BLOCK)
-    by_block = blocks.sum(dim=-1, dtype=torch.float64)
     block, rest = _pass(by_block, uniform * by_block.sum(dim=-1))
-    inner, _ = _pass(blocks[torch.arange(rows, device=weights.device), block].double(), rest)
+    places = block[:, None] * _BLOCK + torch.arange(_BLOCK, device=weights.device)
+    within = weights.gather(1, places.clamp(max=weights.shape[1] - 1)).double()
+    inner, _ = _pass(within.masked_fill(places >= weights.shape[1], 0.0), rest)
     return block * _BLOCK + inner
 
 

@@ -12,6 +12,8 @@
 #include <math.h>
 #include <omp.h>
 
+#define HEADS 4 /* whose sums go beside each other in the registers, four vectors each */
+
 typedef struct { /* weights are [out, in]; a bias may be null */
     const float *norm_in, *q, *k, *v, *q_bias, *k_bias, *v_bias, *o, *o_bias;
     const float *norm_out, *gate, *up, *down;
@@ -68,77 +70,120 @@ static void rotate(float *x, const float *cosines, const float *sines, int64_t h
     }
 }
 
-/* found[i] += sum over places of weights[place] * values[place][i], for `lanes` neighbouring vectors of i */
-INLINE void add_weighted_lanes(const int lanes, const float *weights, Matrix values, int64_t count, float *found)
+/* found[head][i] += sum over places of weights[head][place] * values[place][i], for `lanes` neighbouring vectors of i;
+ * weights [heads, room], found [heads, size] */
+INLINE void add_weighted_lanes(const int heads, const int lanes, const float *weights, int64_t room, Matrix values,
+                               int64_t count, int64_t size, float *found)
 {
-    Lanes sum[4];
-    for (int lane = 0; lane < lanes; lane++)
-        sum[lane] = load(found + lane * LANES);
-    for (int64_t place = 0; place < count; place++)
-#pragma GCC unroll 4
+    Lanes sum[HEADS][4];
+    for (int head = 0; head < heads; head++)
         for (int lane = 0; lane < lanes; lane++)
-            sum[lane] += weights[place] * load(values.at + place * values.stride + lane * LANES);
-    for (int lane = 0; lane < lanes; lane++)
-        store(found + lane * LANES, sum[lane]);
+            sum[head][lane] = load(found + head * size + lane * LANES);
+    for (int64_t place = 0; place < count; place++, values = part_of(values, 1, 0))
+#pragma GCC unroll 4
+        for (int lane = 0; lane < lanes; lane++) {
+            Lanes value = load(values.at + lane * LANES);
+            __builtin_prefetch(values.soon + lane * LANES, 0, 2);
+#pragma GCC unroll 4
+            for (int head = 0; head < heads; head++)
+                sum[head][lane] += weights[head * room + place] * value;
+        }
+    for (int head = 0; head < heads; head++)
+        for (int lane = 0; lane < lanes; lane++)
+            store(found + head * size + lane * LANES, sum[head][lane]);
 }
 
-static void add_weighted(const float *weights, Matrix values, int64_t count, int64_t size, float *found)
+INLINE void add_weighted_heads(const int heads, const float *weights, int64_t room, Matrix values, int64_t count,
+                               int64_t size, float *found)
 {
-    for (; size >= 4 * LANES; size -= 4 * LANES, values.at += 4 * LANES, found += 4 * LANES)
-        add_weighted_lanes(4, weights, values, count, found);
-    for (; size >= LANES; size -= LANES, values.at += LANES, found += LANES)
-        add_weighted_lanes(1, weights, values, count, found);
-    for (; size; size--, values.at++, found++)
+    int64_t i = 0;
+    for (; i + 4 * LANES <= size; i += 4 * LANES)
+        add_weighted_lanes(heads, 4, weights, room, part_of(values, 0, i), count, size, found + i);
+    for (; i + LANES <= size; i += LANES)
+        add_weighted_lanes(heads, 1, weights, room, part_of(values, 0, i), count, size, found + i);
+    for (; i < size; i++)
         for (int64_t place = 0; place < count; place++)
-            *found += weights[place] * values.at[place * values.stride];
+            for (int head = 0; head < heads; head++)
+                found[head * size + i] += weights[head * room + place] * values.at[place * values.stride + i];
+}
+
+/* The same for any number of heads */
+APART void add_weighted(int64_t heads, const float *weights, int64_t room, Matrix values, int64_t count, int64_t size,
+                        float *found)
+{
+    for (; heads >= HEADS; heads -= HEADS, weights += HEADS * room, found += HEADS * size)
+        add_weighted_heads(HEADS, weights, room, values, count, size, found);
+    switch (heads) {
+    case 3: add_weighted_heads(3, weights, room, values, count, size, found); break;
+    case 2: add_weighted_heads(2, weights, room, values, count, size, found); break;
+    case 1: add_weighted_heads(1, weights, room, values, count, size, found); break;
+    }
 }
 
 /* scores [count], with room for LANES more, become exp(scale * (score - highest)); returns their sum */
 static float exponentials(float *scores, float scale, int64_t count)
 {
-    float highest = scores[0], sum = 0;
-    for (int64_t i = 1; i < count; i++)
-        highest = scores[i] > highest ? scores[i] : highest;
     for (int64_t i = 0; i < LANES; i++)
         scores[count + i] = -INFINITY;
-    Lanes sums = {0};
+    Lanes most = load(scores), sums = {0};
+    for (int64_t i = LANES; i < count; i += LANES) {
+        Lanes some = load(scores + i);
+        most = either(some > most, some, most);
+    }
+    float highest = most[0];
+    for (int lane = 1; lane < LANES; lane++)
+        highest = most[lane] > highest ? most[lane] : highest;
     for (int64_t i = 0; i < count; i += LANES) {
         Lanes found = exponential(scale * (load(scores + i) - highest));
         store(scores + i, found);
         sums += found;
     }
-    for (int lane = 0; lane < LANES; lane++)
-        sum += sums[lane];
-    return sum;
+    return total(sums);
 }
 
-/* The query heads that share one key and value head, over a row's prompt and its own tokens. */
-APART void attend(const Model *m, const Decoding *d, int64_t layer, int64_t slot, int64_t written, int64_t shared,
-                  float *queries, float *key, const float *value, float *found, float *scores)
+/* What a row's query heads see that share one key and value head: its prompt's `before` tokens and its own */
+typedef struct {
+    int64_t before;
+    const float *trunk_keys, *trunk_values;
+    float *keys, *values;
+} Seen;
+
+/* `head` counts the key heads of all rows */
+static Seen seen(const Model *m, const Decoding *d, int64_t layer, const int64_t *slots, int64_t head)
 {
-    int64_t size = m->size, group = m->heads / m->kv_heads, stride = m->kv_heads * size, at = shared * size;
-    int64_t before = d->lengths[slot], count = before + written + 1, room = d->longest + d->limit + LANES;
+    int64_t slot = slots[head / m->kv_heads], trunk = layer * d->slots + slot, at = head % m->kv_heads * m->size;
+    int64_t own = trunk * d->limit * m->kv_heads * m->size + at;
+    return (Seen){d->lengths[slot], d->trunk_keys[trunk] + at, d->trunk_values[trunk] + at, d->keys + own,
+                  d->values + own};
+}
+
+/* The query heads that share one key and value head, over a row's prompt and its own tokens. Values are fetched
+ * while the keys are used, and then the keys that are seen next. */
+APART void attend(const Model *m, const Decoding *d, Seen now, Seen next, int64_t written, float *queries, float *key,
+                  const float *value, float *found, float *scores)
+{
+    int64_t size = m->size, group = m->heads / m->kv_heads, stride = m->kv_heads * size;
+    int64_t before = now.before, count = before + written + 1, room = d->longest + d->limit + LANES;
     const float *cosines = d->cosines + (count - 1) * (size / 2), *sines = d->sines + (count - 1) * (size / 2);
-    const float *trunk_keys = d->trunk_keys[layer * d->slots + slot] + at;
-    const float *trunk_values = d->trunk_values[layer * d->slots + slot] + at;
-    float *own_keys = d->keys + (layer * d->slots + slot) * d->limit * stride + at;
-    float *own_values = d->values + (layer * d->slots + slot) * d->limit * stride + at;
+    float *sums = scores + group * room;
 
     rotate(key, cosines, sines, size / 2);
-    memcpy(own_keys + written * stride, key, size * sizeof *key);
-    memcpy(own_values + written * stride, value, size * sizeof *value);
+    memcpy(now.keys + written * stride, key, size * sizeof *key);
+    memcpy(now.values + written * stride, value, size * sizeof *value);
     for (int64_t head = 0; head < group; head++)
         rotate(queries + head * size, cosines, sines, size / 2);
-    multiply(group, queries, (Matrix){trunk_keys, stride}, size, before, scores, room);
-    multiply(group, queries, (Matrix){own_keys, stride}, size, written + 1, scores + before, room);
+    Matrix trunk = {now.trunk_keys, stride, now.trunk_values}, own = {now.keys, stride, now.values};
+    multiply(group, queries, trunk, size, before, scores, room);
+    multiply(group, queries, own, size, written + 1, scores + before, room);
+    for (int64_t head = 0; head < group; head++)
+        sums[head] = exponentials(scores + head * room, m->scaling, count);
     memset(found, 0, group * size * sizeof *found);
-    for (int64_t head = 0; head < group; head++, scores += room, found += size) {
-        float sum = exponentials(scores, m->scaling, count);
-        add_weighted(scores, (Matrix){trunk_values, stride}, before, size, found);
-        add_weighted(scores + before, (Matrix){own_values, stride}, written + 1, size, found);
+    trunk = (Matrix){now.trunk_values, stride, next.trunk_keys}, own = (Matrix){now.values, stride, next.keys};
+    add_weighted(group, scores, room, trunk, before, size, found);
+    add_weighted(group, scores + before, room, own, written + 1, size, found);
+    for (int64_t head = 0; head < group; head++)
         for (int64_t i = 0; i < size; i++)
-            found[i] /= sum;
-    }
+            found[head * size + i] /= sums[head];
 }
 
 /* x += y for some columns of [rows, hidden] */
@@ -152,15 +197,20 @@ static void add_columns(int rows, float *x, const float *y, int64_t hidden, Shar
 /* gate = silu(gate) * up for some columns (Shazeer, arXiv 2002.05202) */
 static void swiglu(int rows, float *gate, const float *up, int64_t inner, Share mine)
 {
-    for (int row = 0; row < rows; row++)
-        for (int64_t i = row * inner + mine.begin, end = row * inner + mine.end; i < end; i += LANES) {
-            int64_t count = end - i < LANES ? end - i : LANES;
-            Lanes g = {0}, u = {0};
-            memcpy(&g, gate + i, count * sizeof *gate);
-            memcpy(&u, up + i, count * sizeof *up);
-            g = g / (1.0f + exponential(-g)) * u;
-            memcpy(gate + i, &g, count * sizeof *gate);
+    for (int row = 0; row < rows; row++, gate += inner, up += inner) {
+        int64_t i = mine.begin, rest;
+        for (; i + LANES <= mine.end; i += LANES) {
+            Lanes g = load(gate + i);
+            store(gate + i, g / (1.0f + exponential(-g)) * load(up + i));
         }
+        if ((rest = mine.end - i)) {
+            Lanes g = {0}, u = {0};
+            memcpy(&g, gate + i, rest * sizeof *gate);
+            memcpy(&u, up + i, rest * sizeof *up);
+            g = g / (1.0f + exponential(-g)) * u;
+            memcpy(gate + i, &g, rest * sizeof *gate);
+        }
+    }
 }
 
 static int64_t of_rows(const Model *m)
@@ -170,7 +220,7 @@ static int64_t of_rows(const Model *m)
 
 static int64_t of_thread(const Model *m, int64_t rows, int64_t longest)
 {
-    return rows * m->hidden + m->heads / m->kv_heads * (longest + LANES);
+    return rows * m->hidden + m->heads / m->kv_heads * (longest + LANES + 1);
 }
 
 /* Floats of a workspace for so many rows and threads; longest: positions a row may reach. */
@@ -203,8 +253,8 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
         product(rows, normed, l->v, l->v_bias, hidden, narrow, v, of_narrow);
 #pragma omp barrier
         for (int64_t head = of_heads.begin; head < of_heads.end; head++) {
-            int64_t at = head * m->size, own = at * group;
-            attend(m, d, layer, slot[head / m->kv_heads], written, head % m->kv_heads, q + own, k + at, v + at,
+            int64_t at = head * m->size, own = at * group, next = head + 1 < of_heads.end ? head + 1 : head;
+            attend(m, d, seen(m, d, layer, slot, head), seen(m, d, layer, slot, next), written, q + own, k + at, v + at,
                    attended + own, scores);
         }
 #pragma omp barrier

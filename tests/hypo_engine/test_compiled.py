@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from hypo_engine import compiler
 from hypo_engine.adapters import attach_lora
@@ -65,6 +66,46 @@ def both(trunk: Trunk, rows: list[int], limit: int) -> tuple[CompiledDecoding, T
 def test_every_number_of_rows(tiny: Callable[[str], Path], form: str, rows: list[int]) -> None:
     one, other = both(Trunk(view(load(tiny(form))), PROMPTS), rows, 40)
     tokens = torch.randint(3, 300, (40, len(rows)), generator=torch.Generator().manual_seed(1)).tolist()
+    for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
+        torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "size", "rope", "bias"),
+    [
+        (2, 2, 16, {}, True),
+        (3, 1, 64, {"rope_type": "linear", "factor": 4.0}, False),
+        (5, 1, 20, {}, False),
+        (6, 2, 80, {"rope_type": "llama3", "original_max_position_embeddings": 16} | LLAMA3, True),
+        (7, 1, 72, {}, False),
+    ],
+)
+def test_every_shape_of_attention(
+    heads: int, kv_heads: int, size: int, rope: dict[str, Any], bias: bool
+) -> None:
+    torch.manual_seed(heads)
+    rope = {"rope_type": "default", "rope_theta": 100.0} | rope
+    config = LlamaConfig(
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=size,
+        vocab_size=300,
+        hidden_size=12 * heads,
+        intermediate_size=77,
+        num_hidden_layers=2,
+        attention_bias=bias,
+        rope_parameters=rope,
+        max_position_embeddings=128,
+    )
+    model = LlamaForCausalLM(config).eval()
+    shake(model)
+    rows = [2, 0, 1, 2, 0, 2]
+    one, other = both(Trunk(view(model), PROMPTS), rows, 12)
+    tokens = torch.randint(3, 300, (12, len(rows))).tolist()
     for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
         torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
