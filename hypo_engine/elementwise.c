@@ -42,24 +42,6 @@ void hypo_rms_norm_gradient(const float *upstream, const float *x, const float *
     }
 }
 
-/* A vector of the numbers from `at` on, of which `count` are there. */
-INLINE Lanes some(const float *at, int64_t count)
-{
-    if (count >= LANES)
-        return load(at);
-    Lanes x = {0};
-    memcpy(&x, at, count * sizeof *at);
-    return x;
-}
-
-INLINE void put(float *at, int64_t count, Lanes x)
-{
-    if (count >= LANES)
-        store(at, x);
-    else
-        memcpy(at, &x, count * sizeof *at);
-}
-
 /* y = silu(gate) * up */
 void hypo_swiglu(const float *gate, const float *up, int64_t count, float *y, int threads)
 {

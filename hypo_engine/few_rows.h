@@ -70,16 +70,16 @@ INLINE void many(int rows, const int fetches, const float *x, Matrix w, int64_t 
 {
     for (int64_t out = 0; out < outs; out += NARROW) {
         int64_t count = outs - out < NARROW ? outs - out : NARROW;
-        Matrix some = part_of(w, out, 0);
+        Matrix here = part_of(w, out, 0);
         const float *given = x;
         float *to = y + out;
         int left = rows;
-        for (; left >= ROWS; left -= ROWS, given += ROWS * depth, to += ROWS * stride, some.soon += fetches * w.stride)
-            strip(ROWS, NARROW, fetches, given, some, depth, count, to, stride);
+        for (; left >= ROWS; left -= ROWS, given += ROWS * depth, to += ROWS * stride, here.soon += fetches * w.stride)
+            strip(ROWS, NARROW, fetches, given, here, depth, count, to, stride);
         switch (left) {
-        case 3: strip(3, NARROW, fetches, given, some, depth, count, to, stride); break;
-        case 2: strip(2, NARROW, fetches, given, some, depth, count, to, stride); break;
-        case 1: strip(1, NARROW, fetches, given, some, depth, count, to, stride); break;
+        case 3: strip(3, NARROW, fetches, given, here, depth, count, to, stride); break;
+        case 2: strip(2, NARROW, fetches, given, here, depth, count, to, stride); break;
+        case 1: strip(1, NARROW, fetches, given, here, depth, count, to, stride); break;
         }
     }
 }
@@ -114,8 +114,8 @@ static void product(int rows, const float *x, const float *w, const float *bias,
                     float *y, Share mine)
 {
     const float *from = w + mine.begin * depth;
-    Matrix some = {from, depth, from + AHEAD * depth};
-    multiply(rows, x, some, depth, mine.end - mine.begin, y + mine.begin, outs);
+    Matrix part = {from, depth, from + AHEAD * depth};
+    multiply(rows, x, part, depth, mine.end - mine.begin, y + mine.begin, outs);
     if (bias)
         for (int row = 0; row < rows; row++)
             for (int64_t out = mine.begin; out < mine.end; out++)

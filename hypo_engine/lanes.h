@@ -28,6 +28,24 @@ INLINE void store(float *to, Lanes x)
     memcpy(to, &x, sizeof x);
 }
 
+/* A vector of the numbers from `at` on, of which `count` are there. */
+INLINE Lanes some(const float *at, int64_t count)
+{
+    if (count >= LANES)
+        return load(at);
+    Lanes x = {0};
+    memcpy(&x, at, count * sizeof *at);
+    return x;
+}
+
+INLINE void put(float *at, int64_t count, Lanes x)
+{
+    if (count >= LANES)
+        store(at, x);
+    else
+        memcpy(at, &x, count * sizeof *at);
+}
+
 /* Adds the two halves of every group of 2 s lanes: half as many lanes of a, and then of b. */
 INLINE Lanes fold(Lanes a, Lanes b, const int s)
 {

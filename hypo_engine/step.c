@@ -12,7 +12,8 @@
 #include <math.h>
 #include <omp.h>
 
-#define HEADS 4 /* whose sums go beside each other in the registers, four vectors each */
+#define HEADS 4          /* whose sums go beside each other in the registers, */
+#define WIDE (LANES / 4) /* so many vectors each */
 
 typedef struct { /* weights are [out, in]; a bias may be null */
     const float *norm_in, *q, *k, *v, *q_bias, *k_bias, *v_bias, *o, *o_bias;
@@ -75,7 +76,7 @@ static void rotate(float *x, const float *cosines, const float *sines, int64_t h
 INLINE void add_weighted_lanes(const int heads, const int lanes, const float *weights, int64_t room, Matrix values,
                                int64_t count, int64_t size, float *found)
 {
-    Lanes sum[HEADS][4];
+    Lanes sum[HEADS][WIDE];
     for (int head = 0; head < heads; head++)
         for (int lane = 0; lane < lanes; lane++)
             sum[head][lane] = load(found + head * size + lane * LANES);
@@ -97,8 +98,8 @@ INLINE void add_weighted_heads(const int heads, const float *weights, int64_t ro
                                int64_t size, float *found)
 {
     int64_t i = 0;
-    for (; i + 4 * LANES <= size; i += 4 * LANES)
-        add_weighted_lanes(heads, 4, weights, room, part_of(values, 0, i), count, size, found + i);
+    for (; i + WIDE * LANES <= size; i += WIDE * LANES)
+        add_weighted_lanes(heads, WIDE, weights, room, part_of(values, 0, i), count, size, found + i);
     for (; i + LANES <= size; i += LANES)
         add_weighted_lanes(heads, 1, weights, room, part_of(values, 0, i), count, size, found + i);
     for (; i < size; i++)
@@ -127,8 +128,8 @@ static float exponentials(float *scores, float scale, int64_t count)
         scores[count + i] = -INFINITY;
     Lanes most = load(scores), sums = {0};
     for (int64_t i = LANES; i < count; i += LANES) {
-        Lanes some = load(scores + i);
-        most = either(some > most, some, most);
+        Lanes next = load(scores + i);
+        most = either(next > most, next, most);
     }
     float highest = most[0];
     for (int lane = 1; lane < LANES; lane++)
@@ -197,20 +198,11 @@ static void add_columns(int rows, float *x, const float *y, int64_t hidden, Shar
 /* gate = silu(gate) * up for some columns (Shazeer, arXiv 2002.05202) */
 static void swiglu(int rows, float *gate, const float *up, int64_t inner, Share mine)
 {
-    for (int row = 0; row < rows; row++, gate += inner, up += inner) {
-        int64_t i = mine.begin, rest;
-        for (; i + LANES <= mine.end; i += LANES) {
-            Lanes g = load(gate + i);
-            store(gate + i, g / (1.0f + exponential(-g)) * load(up + i));
+    for (int row = 0; row < rows; row++, gate += inner, up += inner)
+        for (int64_t i = mine.begin; i < mine.end; i += LANES) {
+            Lanes g = some(gate + i, mine.end - i);
+            put(gate + i, mine.end - i, g / (1.0f + exponential(-g)) * some(up + i, mine.end - i));
         }
-        if ((rest = mine.end - i)) {
-            Lanes g = {0}, u = {0};
-            memcpy(&g, gate + i, rest * sizeof *gate);
-            memcpy(&u, up + i, rest * sizeof *up);
-            g = g / (1.0f + exponential(-g)) * u;
-            memcpy(gate + i, &g, rest * sizeof *gate);
-        }
-    }
 }
 
 static int64_t of_rows(const Model *m)
