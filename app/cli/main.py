@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
-from app.cli import cache, datasets, labels, runs
+from app.cli import cache, datasets, labels, runs, tokens
 from app.cli.chat import chat
 from app.cli.output import JsonFlag, print_json, say, stderr
 from app.cli.train import train
@@ -32,6 +32,7 @@ cli.add_typer(datasets.cli, name="datasets")
 cli.add_typer(runs.cli, name="runs")
 cli.add_typer(labels.cli, name="labels")
 cli.add_typer(cache.cli, name="cache")
+cli.add_typer(tokens.cli, name="tokens")
 cli.command()(chat)
 cli.command()(train)
 

@@ -1,25 +1,20 @@
 """The tables. Times are UTC; JSON columns hold plain values only."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    DateTime,
-    Dialect,
-    Enum,
     Float,
     ForeignKey,
     Index,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.store.base import Base, UTCDateTime, utcnow
 from app.store.enums import (
     Choice,
     EventLevel,
@@ -29,59 +24,6 @@ from app.store.enums import (
     RunWish,
     Split,
 )
-
-
-def utcnow() -> datetime:
-    return datetime.now(UTC)
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """A time that is UTC on the way in and on the way out; SQLite forgets the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _enum(kind: type[Any]) -> Enum:
-    return Enum(
-        kind,
-        native_enum=False,
-        length=32,
-        create_constraint=False,
-        values_callable=lambda members: [member.value for member in members],
-    )
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012
-        datetime: UTCDateTime(),
-        dict[str, Any]: JSON(),
-        list[Any]: JSON(),
-        Any: JSON(),
-        RunStatus: _enum(RunStatus),
-        RunWish: _enum(RunWish),
-        GenerationKind: _enum(GenerationKind),
-        GenerationStatus: _enum(GenerationStatus),
-        Split: _enum(Split),
-        Choice: _enum(Choice),
-        EventLevel: _enum(EventLevel),
-    }
 
 
 class User(Base):
@@ -355,7 +297,10 @@ class Worker(Base):
     seen_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
+from app.store.access_models import ApiToken, IdempotentCall  # noqa: E402  (they refer to users)
+
 __all__ = [
+    "ApiToken",
     "Base",
     "Checkpoint",
     "Comparison",
@@ -365,6 +310,7 @@ __all__ = [
     "DatasetLeftOut",
     "DatasetPair",
     "Generation",
+    "IdempotentCall",
     "Label",
     "Metric",
     "Prompt",
@@ -373,4 +319,5 @@ __all__ = [
     "UTCDateTime",
     "User",
     "Worker",
+    "utcnow",
 ]

@@ -1,0 +1,143 @@
+"""Bearer tokens of programs: made once, kept as a hash, found on every call.
+
+A token is 256 random bits, so one round of SHA-256 is enough to keep it: there is nothing to guess from.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput, NotFound
+from app.store import users
+from app.store.models import ApiToken, User, utcnow
+from app.text import clean_text
+
+PREFIX: Final = "hypo_"
+"""What every token begins with, so that scanners for leaked secrets find it."""
+
+MAX_NAME_CHARS: Final = 100
+MOST_DAYS: Final = 3650
+USE_NOTED_EVERY: Final = timedelta(minutes=1)
+"""A use is written at most this often; a call that only reads stays one that only reads."""
+
+_SHAPE = re.compile(rf"{PREFIX}[\w-]{{43}}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToken:
+    """A valid token that a call came with; `use_is_old` asks for `note_use`."""
+
+    id: int
+    user: str
+    use_is_old: bool
+
+
+def create(
+    user: str, *, session: Session, label: str = "", expires_days: float | None = None
+) -> tuple[ApiToken, str]:
+    """Make a token for a user, who is made too if new.
+
+    Args:
+        label: what the token is for, in words.
+        expires_days: days until it stops working; None for never.
+
+    Returns:
+        The row, and the token itself, which nobody can read again.
+
+    Raises:
+        InvalidInput: for an empty or long name, a long label, or days out of bounds.
+    """
+    user, label = clean_text(user).strip(), clean_text(label).strip()
+    if not 0 < len(user) <= MAX_NAME_CHARS:
+        raise InvalidInput(f"The user's name must have 1 to {MAX_NAME_CHARS} characters.", field="user")
+    if len(label) > MAX_NAME_CHARS:
+        raise InvalidInput(f"The token's name has more than {MAX_NAME_CHARS} characters.", field="name")
+    if expires_days is not None and not 0 < expires_days <= MOST_DAYS:
+        raise InvalidInput(f"expires must be above 0 and at most {MOST_DAYS:,} days.", field="expires")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    now = utcnow()
+    token = ApiToken(
+        user_id=users.ensure(user, session=session).id,
+        label=label,
+        sha256=_sha256(secret),
+        created_at=now,
+        expires_at=None if expires_days is None else now + timedelta(days=expires_days),
+    )
+    session.add(token)
+    session.flush()
+    return token, secret
+
+
+def find(secret: str, *, session: Session) -> KnownToken | None:
+    """Whose token it is; None for one that is unknown, expired or revoked."""
+    if not _SHAPE.fullmatch(secret):
+        return None
+    now = utcnow()
+    query = (
+        select(ApiToken.id, User.name, ApiToken.last_used_at)
+        .join(User, ApiToken.user_id == User.id)
+        .where(
+            ApiToken.sha256 == _sha256(secret),
+            ApiToken.revoked_at.is_(None),
+            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now),
+        )
+    )
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    token_id, name, used = found
+    return KnownToken(token_id, name, used is None or used < now - USE_NOTED_EVERY)
+
+
+def note_use(token_id: int, *, session: Session) -> None:
+    """Remember that a token was used; of many calls in the same minute one writes."""
+    now = utcnow()
+    session.execute(
+        update(ApiToken)
+        .where(
+            ApiToken.id == token_id,
+            or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < now - USE_NOTED_EVERY),
+        )
+        .values(last_used_at=now)
+    )
+
+
+def listed(*, session: Session, user: str | None = None) -> Sequence[tuple[ApiToken, str]]:
+    """All tokens with their users' names, newest first; revoked and expired ones too."""
+    query = select(ApiToken, User.name).join(User, ApiToken.user_id == User.id).order_by(ApiToken.id.desc())
+    if user is not None:
+        query = query.where(User.name == user)
+    return [(token, name) for token, name in session.execute(query)]
+
+
+def revoke(token_id: int, *, session: Session) -> ApiToken:
+    """End a token at once; its row stays. Revoking it again changes nothing.
+
+    Raises:
+        NotFound: when there is no token with this id.
+    """
+    token = session.get(ApiToken, token_id)
+    if token is None:
+        raise NotFound(f"There is no token {token_id}; `hypo tokens list` shows what there is.")
+    if token.revoked_at is None:
+        token.revoked_at = utcnow()
+    session.flush()
+    return token
+
+
+def state(token: ApiToken) -> str:
+    """`valid`, `expired` or `revoked`."""
+    if token.revoked_at is not None:
+        return "revoked"
+    return "expired" if token.expires_at is not None and token.expires_at <= utcnow() else "valid"
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
