@@ -15,10 +15,11 @@ from hypo_engine.errors import DataError
 from hypo_engine.jsonl import jsonl_rows
 from hypo_engine.layouts import FORMATS, Format, Row, explicit, implicit
 from hypo_engine.reporting import Prompt
-from hypo_engine.rows import Pair, RowError, make_pair, plain
+from hypo_engine.rows import BadCell, Pair, RowError, make_pair, plain
 
 __all__ = [
     "FORMATS",
+    "BadCell",
     "ColumnMapping",
     "Format",
     "Kept",

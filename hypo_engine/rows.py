@@ -35,6 +35,16 @@ class RowError(DataError):
     """This row becomes no pair; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class BadCell:
+    """A cell that cannot be read, and why. It costs its row only where the row needs it."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Turn nested pyarrow and numpy values into dicts, lists and scalars; NaN counts as missing."""
     if isinstance(value, float) and math.isnan(value):
@@ -55,6 +65,8 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 def kind_of(value: Any) -> str:
     """What a person calls the type of a JSON value."""
+    if isinstance(value, BadCell):
+        return f"a cell that cannot be read ({value})"
     names = {bool: "true/false", int: "a number", float: "a number", dict: "an object", list: "a list"}
     return names.get(type(value), "text" if isinstance(value, str) else type(value).__name__)
 
@@ -63,6 +75,8 @@ def text(value: Any, name: str) -> str:
     """A text that can be stored and encoded, and is more than white space."""
     if value is None:
         raise RowError(f"{name} missing" if name == "prompt" else f"{name} is empty")
+    if isinstance(value, BadCell):
+        raise RowError(f"{name}: {value}")
     if not isinstance(value, str):
         raise RowError(f"{name}: wrong type, {kind_of(value)} instead of text")
     if not value or value.isspace():
@@ -83,6 +97,8 @@ def optional_text(value: Any, name: str) -> str:
 
 def message(value: Any, name: str) -> Turn:
     """One turn, from ``role``/``content`` or ``from``/``value``; parts that are all text are joined."""
+    if isinstance(value, BadCell):
+        raise RowError(f"{name}: {value}")
     if not isinstance(value, dict):
         raise RowError(f"{name}: wrong type, {kind_of(value)} instead of a message")
     given = value.get("role") or value.get("from")
@@ -107,6 +123,8 @@ def _content(value: Any, name: str) -> str:
 
 def conversation(value: Any, name: str) -> list[Turn]:
     """The turns of a list of messages; system messages that say nothing are dropped."""
+    if isinstance(value, BadCell):
+        raise RowError(f"{name}: {value}")
     if not isinstance(value, list):
         raise RowError(f"{name}: wrong type, {kind_of(value)} instead of messages")
     turns = [message(item, name) for item in value]

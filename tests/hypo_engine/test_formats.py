@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypo_engine.errors import DataError
 from hypo_engine.formats import (
     FORMATS,
+    BadCell,
     ColumnMapping,
     Format,
     Kept,
@@ -342,6 +343,17 @@ def test_nested_values_of_numpy_and_pyarrow_are_plain_values() -> None:
     as_arrow = pyarrow.array([TRL_MESSAGES])[0]
     assert pair_of(as_numpy) == pair_of(as_arrow) == pair_of(TRL_MESSAGES)
     assert pair_of({**ALPACA_EVAL, "preference": np.float64(1.9)}).chosen == "It is green."
+
+
+def test_cell_that_cannot_be_read_costs_its_row_where_it_is_needed() -> None:
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "note": BadCell("not UTF-8")}
+    how = detect([row])
+    assert how is not None
+    assert list(convert([(1, row)], how)) == [Kept(1, Pair("p", "a", "b"))]
+    bad = BadCell("not UTF-8")
+    for change in ({"chosen": bad}, {"prompt": bad}, {"chosen": [bad], "rejected": [bad]}):
+        name = next(iter(change))
+        assert list(convert([(1, row | change)], how)) == [LeftOut(1, f"{name}: not UTF-8")]
 
 
 def test_nesting_without_end_leaves_out_one_row() -> None:
