@@ -1,15 +1,26 @@
-"""Bringing the database to the newest schema, from code, wherever the package lies."""
+"""Bringing the database to the newest schema, from code, wherever the package lies.
 
+One process migrates at a time: the others wait for its transaction, and find nothing left to do.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
+from app.errors import Refused
 from app.store.db import get_engine
 
 _ROOT = Path(__file__).resolve().parent.parent
+_LOCK = 0x4879504F
+"""Key of PostgreSQL's advisory lock: the letters HyPO."""
 
 
 def alembic_config() -> Config:
@@ -21,18 +32,78 @@ def alembic_config() -> Config:
 
 def upgrade(revision: str = "head") -> None:
     """Migrate the database of the process's settings; one transaction, so all or nothing."""
-    config = alembic_config()
-    with get_engine().begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+    with migrating() as connection:
+        command.upgrade(_config_for(connection), revision)
 
 
 def downgrade(revision: str) -> None:
     """Take the schema back to a revision; `base` drops every table."""
+    with migrating() as connection:
+        command.downgrade(_config_for(connection), revision)
+
+
+def _config_for(connection: Connection) -> Config:
     config = alembic_config()
-    with get_engine().begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def migrating() -> Iterator[Connection]:
+    """The one migrating transaction on the database; who comes second waits for its end.
+
+    Raises:
+        Refused: when rows would point to rows that are not there; the database is as it was.
+    """
+    engine = get_engine()
+    if engine.dialect.name == "sqlite":
+        with (
+            _file_lock(engine.url.database),
+            engine.connect() as connection,
+            _foreign_keys_off(connection) as raw,
+            connection.begin(),
+        ):
+            before = raw.total_changes
+            yield connection
+            if raw.total_changes > before:
+                _check_foreign_keys(connection)
+    else:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            yield connection
+
+
+@contextmanager
+def _file_lock(database: str | None) -> Iterator[None]:
+    """SQLite's own lock does not cover the first opening of a file, when it is set to WAL."""
+    if not database or database == ":memory:":
+        yield
+        return
+    path = Path(database).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.migrating").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _foreign_keys_off(connection: Connection) -> Iterator[Any]:
+    """SQLite changes a table by copying and dropping it, and a drop would delete what refers to it."""
+    raw: Any = connection.connection.dbapi_connection
+    assert raw is not None
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield raw
+    finally:
+        raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        raise Refused(
+            f"The migration was undone: a row of {broken[0]} refers to one of {broken[2]} that is not there."
+        )
 
 
 def is_current() -> bool:

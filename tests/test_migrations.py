@@ -1,18 +1,25 @@
 """Migrations, on both databases: up from nothing, equal to the models, down to nothing, up again."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from app import migrate
+from app.errors import Refused
 from app.settings import Settings, get_settings
 from app.store import db
-from app.store.models import Base
+from app.store.db import read_session, write_session
+from app.store.models import Base, Metric
+from tests.app import arena
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -85,3 +92,40 @@ def test_there_is_one_line_of_revisions() -> None:
     for revision in script.walk_revisions():
         assert revision.doc
         assert callable(revision.module.downgrade)
+
+
+@pytest.mark.servers
+def test_several_who_migrate_an_empty_database_at_once_wait_for_each_other(empty: Engine) -> None:
+    command = [sys.executable, "-c", "from app import migrate; migrate.upgrade()"]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    ended = [(process.communicate(timeout=120)[1], process.returncode) for process in started]
+    assert ended == [("", 0)] * 4
+    assert migrate.is_current()
+
+
+def test_a_table_that_is_made_anew_keeps_the_rows_that_refer_to_it(empty: Engine) -> None:
+    migrate.upgrade()
+    with write_session() as session:
+        run = arena.add_run(session)
+        session.add(Metric(run_id=run.id, name="loss", step=1, value=0.5))
+    with migrate.migrating() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("runs", recreate="auto") as table:
+            table.alter_column("name", new_column_name="title")
+        with operations.batch_alter_table("runs", recreate="auto") as table:
+            table.alter_column("title", new_column_name="name")
+    with read_session() as session:
+        assert session.get(Metric, (run.id, "loss", 1)) is not None
+
+
+def test_a_migration_that_leaves_rows_without_what_they_refer_to_is_undone(
+    empty: Engine,
+) -> None:
+    migrate.upgrade()
+    with write_session() as session:
+        run = arena.add_run(session)
+        session.add(Metric(run_id=run.id, name="loss", step=1, value=0.5))
+    with pytest.raises((Refused, IntegrityError)), migrate.migrating() as connection:
+        connection.execute(text("UPDATE metrics SET run_id = 4711"))
+    with read_session() as session:
+        assert session.get(Metric, (run.id, "loss", 1)) is not None
