@@ -1,6 +1,5 @@
 """LoRA adapters: put a fresh one on a base model, and check a stored one before it is loaded."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.untrusted import read_lora_config
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -82,25 +82,29 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def check_adapter(base: Any, folder: Path) -> None:
+def check_adapter(base: Any, folder: Path) -> Any:
     """Check that a stored LoRA adapter fits a base model, before anything is changed in it.
+
+    Returns:
+        PEFT's configuration of it.
 
     Raises:
         ModelError: no LoRA adapter in safetensors, or one for other layers or sizes.
     """
     try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text())
+        config = read_lora_config(folder / ADAPTER_CONFIG)
         with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"The adapter {folder.name!r} cannot be read; it needs {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}."
         ) from error
     fits = all(_tensor_fits(base, name, shape) for name, shape in shapes.items())
-    if config.get("peft_type") != "LORA" or not shapes or not fits:
+    if not shapes or not fits:
         raise ModelError(
             f"The adapter {folder.name!r} does not fit this base model; use the one it was trained on."
         )
+    return config
 
 
 def _tensor_fits(base: Any, name: str, shape: tuple[int, ...]) -> bool:

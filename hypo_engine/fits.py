@@ -14,6 +14,7 @@ from hypo_engine.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.knobs import helpful_knobs, refusal
 from hypo_engine.machine import free_memory
 from hypo_engine.model_shape import ModelShape, read_shape
+from hypo_engine.untrusted import read_config
 
 INSIST = "set insist: true in the YAML, pass --set insist=true, or tick Run anyway on the form"
 """How to start a run in spite of its estimate."""
@@ -55,10 +56,8 @@ def model_shape(resolved: str) -> ModelShape | None:
 
     A model that cannot be loaded at all is told of by whoever loads it.
     """
-    from transformers import AutoConfig
-
     try:
-        values: dict[str, Any] = AutoConfig.from_pretrained(resolved, trust_remote_code=False).to_dict()
+        values: dict[str, Any] = read_config(resolved).to_dict()
         return read_shape(values)
     except Exception:  # transformers raises whatever a broken config.json makes it raise
         return None

@@ -198,11 +198,13 @@ class Served:
         from peft import PeftModel
 
         inner = f"adapter{self._count}"  # names from outside may hold what module names may not
-        check_adapter(self.base, folder)
+        config = check_adapter(self.base, folder)
         with quiet_peft():
             if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self.base, folder, adapter_name=inner).eval()
+                found = PeftModel.from_pretrained(self.base, folder, adapter_name=inner, config=config)
+                self._peft = found.eval()
             else:
+                self._peft.add_adapter(inner, config)
                 self._peft.load_adapter(folder, adapter_name=inner, torch_device=str(self.base.device))
         if self._routed is not None:
             self._routed.release()

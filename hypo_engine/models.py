@@ -15,6 +15,7 @@ from torch import nn
 from hypo_engine.config import Precision
 from hypo_engine.demo_model import DEMO_NAME, DEMO_UPSTREAM, demo_folder
 from hypo_engine.errors import ModelError
+from hypo_engine.untrusted import read_config, refuse_adapter_repository
 
 _WRITTEN_BY = frozenset({"transformers_version", "_name_or_path"})
 """What config.json says of how it came about, not of the model."""
@@ -107,22 +108,23 @@ def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> An
         ModelError: it does not exist, is not a causal language model, has no safetensors weights,
             needs remote code, or carries an adapter.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = _load(lambda: AutoConfig.from_pretrained(resolved, trust_remote_code=False), resolved)
+    refuse_adapter_repository(resolved)
+    config = _load(lambda: read_config(resolved), resolved)
     _check_causal(config, resolved)
     _silence_dropout_settings(config)
     model = _load(
         lambda: AutoModelForCausalLM.from_pretrained(
-            resolved, config=config, dtype=dtype, trust_remote_code=False, use_safetensors=True
+            resolved,
+            config=config,
+            dtype=dtype,
+            attn_implementation=None,
+            trust_remote_code=False,
+            use_safetensors=True,
         ),
         resolved,
     )
-    if getattr(model, "_hf_peft_config_loaded", False):
-        raise ModelError(
-            f"{resolved!r} carries a LoRA adapter, so the adapter off would not be the reference; "
-            "merge the adapter into its base model first."
-        )
     disable_dropout(model)
     return model.to(device).eval()
 
@@ -131,9 +133,7 @@ def _load(call: Callable[[], Any], resolved: str) -> Any:
     """Run a transformers loader and turn what it raises into a ModelError."""
     try:
         return call()
-    except MemoryError:
-        raise
-    except torch.OutOfMemoryError:
+    except (MemoryError, torch.OutOfMemoryError, ModelError):
         raise
     except Exception as error:
         raise ModelError(_load_failure(resolved, error)) from error

@@ -293,8 +293,10 @@ def test_an_adapter_with_modules_to_save_is_refused(run: Any, config: MakeConfig
     save_file(weights | head, folder / "adapter_model.safetensors")
     settings = json.loads((folder / "adapter_config.json").read_text())
     assert settings["modules_to_save"] is None  # ours never has any
-    (folder / "adapter_config.json").write_text(json.dumps(settings | {"modules_to_save": ["lm_head"]}))
     with pytest.raises(ModelError, match="does not fit"):
+        check_adapter(base, folder)
+    (folder / "adapter_config.json").write_text(json.dumps(settings | {"modules_to_save": ["lm_head"]}))
+    with pytest.raises(ModelError, match="modules_to_save"):
         check_adapter(base, folder)
 
 
