@@ -1,16 +1,20 @@
 """What the votes say: a record for each two models, with intervals, and the biases of the voters."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import combinations
 
-from app.store.enums import Choice
-from app.store.labels import Side, Vote
+from sqlalchemy.orm import Session
+
+from app.store import tallies
+from app.store.enums import Outcome
+from app.store.models import Answerer
+from app.store.tallies import PairCount
 
 Z = 1.96
 """Two-sided 95%."""
+
+PAGE_RECORDS = 25
+"""Records that the results page shows at once."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,6 +70,7 @@ class Board:
     """Everything the results page shows above the list."""
 
     records: list[Record] = field(default_factory=list)
+    record_count: int = 0
     votes: int = 0
     blind: int = 0
     first_side: int = 0
@@ -96,65 +101,41 @@ def votes_to_decide(wins: int, votes: int) -> int | None:
     return max(0, needed - votes)
 
 
-def tally(votes: Iterable[Vote]) -> Board:
-    """Count votes into a board; records with the most votes come first.
+def read_board(*, session: Session, limit: int = PAGE_RECORDS, offset: int = 0) -> Board:
+    """What all votes say; of the records one page, those with the most votes first.
 
     A vote among more than two says that the best beats all others and that all others beat the worst.
     """
-    board = Board()
-    records: dict[tuple[Model, Model], Record] = {}
-    opinions: dict[int, list[tuple[Choice, int | None, int | None]]] = defaultdict(list)
-    for vote in votes:
-        label = vote.label
-        board.votes += 1
-        board.blind += label.blind
-        opinions[label.comparison_id].append((label.choice, label.best_id, label.worst_id))
-        _count_biases(board, vote)
-        for one, other in combinations(vote.sides, 2):
-            _count_pair(records, vote, one, other)
-    for said in opinions.values():
-        for one_opinion, other_opinion in combinations(said, 2):
-            board.agreement_of += 1
-            board.agreements += one_opinion == other_opinion
-    board.records = sorted(records.values(), key=lambda record: (-record.votes, record.first.name))
-    return board
+    totals = tallies.totals(session=session)
+    agreements, agreement_of = tallies.agreement(session=session)
+    pairs = tallies.pairs(session=session, limit=limit, offset=offset)
+    whole = offset == 0 and len(pairs) < limit
+    return Board(
+        records=[_record(pair) for pair in pairs],
+        record_count=len(pairs) if whole else tallies.count_pairs(session=session),
+        votes=totals.votes,
+        blind=totals.blind,
+        first_side=totals.first_side,
+        two_sided=totals.two_sided,
+        longer=totals.longer,
+        longer_of=totals.longer_of,
+        agreements=agreements,
+        agreement_of=agreement_of,
+    )
 
 
-def _count_biases(board: Board, vote: Vote) -> None:
-    best, worst = vote.best, vote.worst
-    if best is None or worst is None:
-        return
-    if len(vote.sides) == 2:
-        board.two_sided += 1
-        board.first_side += best is vote.sides[0]
-    if len(best.answer.text) != len(worst.answer.text):
-        board.longer_of += 1
-        board.longer += len(best.answer.text) > len(worst.answer.text)
+def _record(pair: PairCount) -> Record:
+    counts = pair.outcomes
+    return Record(
+        _model(pair.first),
+        _model(pair.second),
+        wins=counts.get(Outcome.FIRST, 0),
+        losses=counts.get(Outcome.SECOND, 0),
+        ties=counts.get(Outcome.TIE, 0),
+        all_bad=counts.get(Outcome.ALL_BAD, 0),
+    )
 
 
-def _count_pair(records: dict[tuple[Model, Model], Record], vote: Vote, one: Side, other: Side) -> None:
-    first, second = _model(one), _model(other)
-    if first == second:
-        return
-    if _rank(second) < _rank(first):
-        first, second, one, other = second, first, other, one
-    record = records.setdefault((first, second), Record(first, second))
-    if vote.label.choice is Choice.TIE:
-        record.ties += 1
-    elif vote.label.choice is Choice.ALL_BAD:
-        record.all_bad += 1
-    elif one is vote.best or other is vote.worst:
-        record.wins += 1
-    elif other is vote.best or one is vote.worst:
-        record.losses += 1
-
-
-def _model(side: Side) -> Model:
-    contender = side.contender
-    return Model(contender.name, contender.method, contender.base_model, contender.run_id, side.step)
-
-
-def _rank(model: Model) -> tuple[int, str, int, int, str]:
-    """HyPO stands left of DPO, and both of the reference, so that a rate reads the same way everywhere."""
-    order = {"hypo": 0, "dpo": 1, "reference": 3}.get(model.method, 2)
-    return order, model.name, model.run_id or 0, model.step or 0, model.base_model
+def _model(answerer: Answerer) -> Model:
+    step = None if answerer.run_id is None else answerer.step
+    return Model(answerer.name, answerer.method, answerer.base_model, answerer.run_id, step)

@@ -16,7 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from app.errors import Refused
-from app.store.db import get_engine
+from app.store import tallies
+from app.store.db import get_engine, write_session
 
 _ROOT = Path(__file__).resolve().parent.parent
 _LOCK = 0x4879504F
@@ -34,6 +35,16 @@ def upgrade(revision: str = "head") -> None:
     """Migrate the database of the process's settings; one transaction, so all or nothing."""
     with migrating() as connection:
         command.upgrade(_config_for(connection), revision)
+    if revision == "head":
+        count_votes()
+
+
+def count_votes() -> None:
+    """Count the votes that the rules of today have not counted, a few at a time so that others may vote."""
+    waiting = True
+    while waiting:
+        with write_session() as session:
+            waiting = tallies.count_waiting(session=session) > 0
 
 
 def downgrade(revision: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import conversations, recovery, runs, workers
+from app.store import conversations, recovery, runs, tallies, workers
 from app.store.db import write_session
 from worker.scratch import sweep
 
@@ -77,6 +77,8 @@ def keep_house() -> None:
         log.warning("Back in the queue, for their workers fell silent: runs %s", lost)
     sent_runs = [run_id for run_id in waiting_runs if dispatch.send_run(run_id)]
     sent = [comparison_id for comparison_id in waiting if dispatch.send_comparison(comparison_id)]
+    with write_session() as session:
+        tallies.count_waiting(session=session)
     if sent_runs or sent:
         with write_session() as session:
             for run_id in sent_runs:

@@ -12,9 +12,11 @@ from app.store.enums import (
     EventLevel,
     GenerationKind,
     GenerationStatus,
+    Outcome,
     RunStatus,
     RunWish,
     Split,
+    WhyLeftOut,
 )
 
 
@@ -68,4 +70,6 @@ class Base(DeclarativeBase):
         Split: _enum(Split),
         Choice: _enum(Choice),
         EventLevel: _enum(EventLevel),
+        WhyLeftOut: _enum(WhyLeftOut),
+        Outcome: _enum(Outcome),
     }

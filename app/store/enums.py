@@ -46,12 +46,8 @@ class GenerationStatus(StrEnum):
 
 
 class Split(StrEnum):
-    """What a pair is for. VOTED pairs were held out until people voted on answers to their prompt and the
-    votes became training pairs; such a prompt would flatter any later evaluation."""
-
     TRAIN = "train"
     HELD_OUT = "held_out"
-    VOTED = "voted"
 
 
 class Choice(StrEnum):
@@ -60,6 +56,25 @@ class Choice(StrEnum):
     BEST = "best"
     TIE = "tie"
     ALL_BAD = "all_bad"
+
+
+class Outcome(StrEnum):
+    """How a vote stands on two of its answers."""
+
+    FIRST = "first"
+    SECOND = "second"
+    TIE = "tie"
+    ALL_BAD = "all_bad"
+
+
+class WhyLeftOut(StrEnum):
+    """Why a vote becomes no training pair; the values are the names under which they are counted."""
+
+    TIE = "ties"
+    ALL_BAD = "all_bad"
+    DIFFERENT_HISTORIES = "different_histories"
+    SAME_TEXT = "same_text"
+    EMPTY = "empty_answer"
 
 
 class EventLevel(StrEnum):

@@ -14,8 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import conversations, users
-from app.store.enums import Choice, GenerationStatus
+from app.store import conversations, tallies, users
+from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.models import (
     Checkpoint,
     Comparison,
@@ -134,6 +134,7 @@ def vote(
         values["seconds"] = seconds
     fresh = {"comparison_id": comparison_id, "user_id": user_id, "created_at": values["updated_at"], **values}
     label_id = session.scalars(_upsert(session, fresh, values)).one()
+    tallies.count([label_id], session=session)
     session.expire_all()
     return get(label_id, session=session)
 
@@ -273,11 +274,16 @@ def count(*, session: Session, only: VoteFilter | None = None) -> dict[Choice, i
     return {choice: found.get(choice, 0) for choice in Choice}
 
 
+def count_left_out(*, session: Session, only: VoteFilter | None = None) -> dict[WhyLeftOut | None, int]:
+    """How many votes become no training pair, by reason; under None, how many become one."""
+    query = select(Label.left_out, func.count()).group_by(Label.left_out)
+    return {reason: number for reason, number in session.execute(_matching(query, only))}
+
+
 def voters(*, session: Session) -> Sequence[str]:
     """Names of the people who voted, sorted."""
-    return session.scalars(
-        select(User.name).where(User.id.in_(select(Label.user_id))).order_by(User.name)
-    ).all()
+    voted = select(Label.id).where(Label.user_id == User.id).exists()
+    return session.scalars(select(User.name).where(voted).order_by(User.name)).all()
 
 
 def _matching(query: Any, only: VoteFilter | None) -> Any:

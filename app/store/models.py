@@ -11,6 +11,10 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
+)
+from sqlalchemy import (
+    text as sql,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -23,7 +27,11 @@ from app.store.enums import (
     RunStatus,
     RunWish,
     Split,
+    WhyLeftOut,
 )
+
+UNFINISHED = "status IN ('queued', 'running')"
+"""Answers still to be written: a handful among many rows, so they have an index of their own."""
 
 
 class User(Base):
@@ -81,23 +89,15 @@ class DatasetLeftOut(Base):
     reason: Mapped[str] = mapped_column(String(300))
 
 
-class VotedPrompt(Base):
-    """A prompt whose votes became training pairs; no dataset holds it out for evaluation any more.
-
-    `sha256` is `hypo_engine.formats.prompt_key`.
-    """
-
-    __tablename__ = "voted_prompts"
-
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    at: Mapped[datetime] = mapped_column(default=utcnow)
-
-
 class Run(Base):
     """One training run. The truth about it: messages carry only its id, which is never used twice."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index(None, "status", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "status", "id"),
+        Index(None, "finished_at"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
@@ -184,6 +184,7 @@ class Conversation(Base):
     """A side-by-side chat: who answers, in the order shown, and how they decode."""
 
     __tablename__ = "conversations"
+    __table_args__ = (Index(None, "user_id", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
@@ -205,8 +206,10 @@ class Contender(Base):
     )
     position: Mapped[int] = mapped_column(primary_key=True)
     base_model: Mapped[str] = mapped_column(String(500))
-    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
-    checkpoint_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id", ondelete="SET NULL"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+    checkpoint_id: Mapped[int | None] = mapped_column(
+        ForeignKey("checkpoints.id", ondelete="SET NULL"), index=True
+    )
     name: Mapped[str] = mapped_column(String(160))
     method: Mapped[str] = mapped_column(String(16))
 
@@ -219,7 +222,7 @@ class Comparison(Base):
     """
 
     __tablename__ = "comparisons"
-    __table_args__ = (UniqueConstraint("conversation_id", "turn"),)
+    __table_args__ = (UniqueConstraint("conversation_id", "turn"), Index(None, "lease_until"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
@@ -247,12 +250,18 @@ class Generation(Base):
     __table_args__ = (
         Index(None, "run_id", "kind", "step"),
         UniqueConstraint("comparison_id", "position", "take"),
+        Index(
+            "ix_generations_unfinished",
+            "comparison_id",
+            sqlite_where=sql(UNFINISHED),
+            postgresql_where=sql(UNFINISHED),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[GenerationKind]
     status: Mapped[GenerationStatus] = mapped_column(default=GenerationStatus.FINISHED)
-    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"), index=True)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     step: Mapped[int | None]
     comparison_id: Mapped[int | None] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"))
@@ -277,24 +286,37 @@ class Generation(Base):
 class Label(Base):
     """A person's vote on a comparison.
 
-    For BEST, `best` and `worst` are generations; `shown` is the order in which the generations stood.
+    For BEST, `best` and `worst` are generations; `shown` is the order in which the generations stood. What
+    a vote counts for lies beside it, so that pages add up instead of reading answers: see tallies.py.
     """
 
     __tablename__ = "labels"
-    __table_args__ = (UniqueConstraint("comparison_id", "user_id"),)
+    __table_args__ = (
+        UniqueConstraint("comparison_id", "user_id"),
+        Index(None, "user_id", "id"),
+        Index(None, "choice", "id"),
+        Index("ix_labels_opinion", "comparison_id", "choice", "best_id", "worst_id"),
+        Index("ix_labels_tally", "choice", "blind", "first_side", "longer", "left_out", "cut"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     comparison_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"))
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     choice: Mapped[Choice]
-    best_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))
-    worst_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))
+    best_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"), index=True)
+    worst_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"), index=True)
     shown: Mapped[list[Any]]
     blind: Mapped[bool]
     reason: Mapped[str] = mapped_column(Text, default="")
     seconds: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    first_side: Mapped[bool | None]
+    longer: Mapped[bool | None]
+    left_out: Mapped[WhyLeftOut | None]
+    cut: Mapped[bool] = mapped_column(default=False, server_default=false())
+    counted: Mapped[int] = mapped_column(default=0, server_default="0", index=True)
 
 
 class Worker(Base):
@@ -310,8 +332,10 @@ class Worker(Base):
 
 
 from app.store.access_models import ApiToken, IdempotentCall  # noqa: E402  (they refer to users)
+from app.store.tally_models import Answerer, LabelPair  # noqa: E402  (they refer to labels)
 
 __all__ = [
+    "Answerer",
     "ApiToken",
     "Base",
     "Checkpoint",
@@ -324,13 +348,13 @@ __all__ = [
     "Generation",
     "IdempotentCall",
     "Label",
+    "LabelPair",
     "Metric",
     "Prompt",
     "Run",
     "RunEvent",
     "UTCDateTime",
     "User",
-    "VotedPrompt",
     "Worker",
     "utcnow",
 ]

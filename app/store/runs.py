@@ -18,7 +18,8 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store.enums import EventLevel, GenerationStatus, RunStatus, RunWish
+from app.store.conversations import unfinished
+from app.store.enums import EventLevel, RunStatus, RunWish
 from app.store.models import (
     Checkpoint,
     Comparison,
@@ -364,7 +365,7 @@ def answering_with(run_id: int, *, session: Session) -> bool:
         )
         .where(
             Contender.run_id == run_id,
-            Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING]),
+            unfinished(),
         )
         .limit(1)
     )

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from app import answers
-from app.board import tally
+from app.board import read_board
 from app.errors import NotFound, Refused
 from app.exports import labels as exports
 from app.exports.downloads import download_folder
@@ -125,7 +125,7 @@ def open_page(request: gr.Request | None = None) -> Shown:
 def overview(request: gr.Request | None = None) -> Shown:
     """The board, the counts and the first page of the list, in the order of OPENED."""
     with read_session() as session:
-        board = tally(labels.stream(session=session))
+        board = read_board(session=session)
         people = labels.voters(session=session)
         known = runs.find(session=session)
     if board.votes == 0:

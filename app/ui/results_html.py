@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from app.board import Board, Model, Record, wilson
-from app.exports.labels import REASONS, WhyLeftOut
-from app.store.enums import Choice
+from app.exports.labels import REASONS
+from app.store.enums import Choice, WhyLeftOut
 from app.store.labels import Side, Vote
 from app.ui import widgets
 from app.ui.widgets import Html

@@ -20,7 +20,6 @@ from app.imports import service
 from app.store import conversations, datasets, labels
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
-from hypo_engine.formats import Pair, prompt_fraction
 from tests.app import arena
 
 AWKWARD = 'He said "no",\nthen =1+1; <b>bold</b> \u2028 and 🦆\r\nleft.'
@@ -125,36 +124,6 @@ def test_votes_become_a_dataset_in_one_call(votes: dict[str, int]) -> None:
         exports.use_as_dataset("../votes")
 
 
-HELD_OUT_PROMPTS = [f"Question {n}?" for n in range(400) if prompt_fraction(f"Question {n}?") < 0.1][:10]
-
-
-def test_votes_on_held_out_prompts_are_trained_on_and_leave_every_evaluation(engine: Engine) -> None:
-    def add(name: str) -> int:
-        pairs = [
-            Pair(prompt, "good", "bad") for prompt in [*HELD_OUT_PROMPTS, *(f"Other {n}" for n in range(40))]
-        ]
-        with write_session() as session:
-            return service.add_pairs(session=session, pairs=pairs, name=name, source="test", held_out=0.1).id
-
-    def counts(dataset_id: int) -> datasets.SplitCounts:
-        with read_session() as session:
-            return datasets.split_counts(dataset_id, session=session)
-
-    before, other = add("votes"), add("other")
-    held_out = counts(before).held_out
-    assert held_out >= 10
-    with write_session() as session:
-        for prompt in HELD_OUT_PROMPTS:
-            cast(session, ("one", "two"), Choice.BEST, best=0, question=f"  {prompt}")
-    made = exports.use_as_dataset("votes")
-    assert counts(made.id) == datasets.SplitCounts(train=10, held_out=0, voted=0)
-    for earlier in (before, other):
-        assert counts(earlier) == datasets.SplitCounts(50 - held_out, held_out - 10, voted=10)
-    later = counts(add("votes"))
-    assert later == datasets.SplitCounts(60 - held_out, held_out - 10, voted=0)
-    assert counts(exports.use_as_dataset("votes").id) == datasets.SplitCounts(10, 0, 0)
-
-
 def test_without_a_preference_there_is_no_dataset(engine: Engine) -> None:
     with write_session() as session:
         cast(session, ("one", "two"), Choice.TIE)
@@ -226,7 +195,7 @@ def test_the_board_counts_pairs_and_biases(engine: Engine) -> None:
             labels.vote(comparison.id, session=session, user=user, choice=Choice.BEST, best=best)
         labels.vote(comparison.id, session=session, user="dee", choice=Choice.TIE)
     with read_session() as session:
-        found = board.tally(labels.stream(session=session))
+        found = board.read_board(session=session)
     (record,) = found.records
     assert (record.first.method, record.second.method) == ("dpo", "reference")
     assert (record.wins, record.losses, record.ties, record.votes) == (2, 1, 1, 4)
@@ -240,10 +209,9 @@ def test_best_and_worst_of_four_are_five_comparisons(engine: Engine) -> None:
     with write_session() as session:
         cast(session, ("a", "b", "c", "d"), Choice.BEST, best=0, worst=3)
     with read_session() as session:
-        found = board.tally(labels.stream(session=session))
+        found = board.read_board(session=session)
     outcomes = Counter((record.wins, record.losses) for record in found.records)
-    assert outcomes[0, 0] == 1
-    assert sum(outcomes.values()) == 6
+    assert outcomes[1, 0] + outcomes[0, 1] == found.record_count == 5
 
 
 def test_wilson_and_votes_to_decide() -> None:

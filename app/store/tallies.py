@@ -1,0 +1,282 @@
+"""Tallies: what votes count for, kept beside each vote and added up by the database.
+
+A vote's facts follow from rows that do not change after it: its answers and who wrote them. They are
+counted with the vote, in its transaction. When a rule below changes, RULES goes up by one, and the votes
+that were counted by earlier rules are counted again after a migration and by the keepers.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.store.enums import Choice, Outcome, WhyLeftOut
+from app.store.models import Answerer, Checkpoint, Comparison, Contender, Generation, Label, LabelPair
+
+RULES = 1
+"""Goes up by one whenever a vote would be counted differently than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What counts of an answer."""
+
+    id: int
+    position: int
+    prompt_id: int
+    text: str
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PairCount:
+    """How often votes stood so on two answerers."""
+
+    first: Answerer
+    second: Answerer
+    outcomes: dict[Outcome, int]
+
+
+@dataclass(slots=True)
+class Totals:
+    """Votes in all, and of how many of those that can tell."""
+
+    votes: int = 0
+    blind: int = 0
+    first_side: int = 0
+    two_sided: int = 0
+    longer: int = 0
+    longer_of: int = 0
+
+
+# --- the rules -------------------------------------------------------------------------------
+
+
+def why_left_out(choice: Choice, best: Answer | None, worst: Answer | None) -> WhyLeftOut | None:
+    """Why a vote becomes no training pair; None where it becomes one."""
+    if choice is Choice.TIE:
+        return WhyLeftOut.TIE
+    if choice is Choice.ALL_BAD or best is None or worst is None:
+        return WhyLeftOut.ALL_BAD
+    if best.prompt_id != worst.prompt_id:
+        return WhyLeftOut.DIFFERENT_HISTORIES
+    if not best.text.strip() or not worst.text.strip():
+        return WhyLeftOut.EMPTY
+    if best.text.strip() == worst.text.strip():
+        return WhyLeftOut.SAME_TEXT
+    return None
+
+
+def outcome_of(
+    choice: Choice, best_id: int | None, worst_id: int | None, one: int, other: int
+) -> Outcome | None:
+    """How a vote stands on two of its answers: the best beats all others, and all others beat the worst."""
+    if choice is Choice.TIE:
+        return Outcome.TIE
+    if choice is Choice.ALL_BAD:
+        return Outcome.ALL_BAD
+    if one == best_id or other == worst_id:
+        return Outcome.FIRST
+    if other == best_id or one == worst_id:
+        return Outcome.SECOND
+    return None
+
+
+def _rank(answerer: dict[str, Any]) -> tuple[Any, ...]:
+    """HyPO stands left of DPO, and both of the reference, so that a rate reads the same way everywhere."""
+    order = {"hypo": 0, "dpo": 1, "reference": 3}.get(answerer["method"], 2)
+    return (
+        order,
+        answerer["name"],
+        answerer["run_id"] or 0,
+        answerer["step"] or 0,
+        answerer["base_model"],
+    )
+
+
+# --- counting --------------------------------------------------------------------------------
+
+
+def count_waiting(*, session: Session, limit: int = 500) -> int:
+    """Count votes that were not counted by the present rules; returns how many these were."""
+    waiting = select(Label.id).where(Label.counted < RULES).order_by(Label.id).limit(limit)
+    ids = list(session.scalars(waiting.with_for_update(skip_locked=True)))
+    count(ids, session=session)
+    return len(ids)
+
+
+def count(label_ids: Sequence[int], *, session: Session) -> None:
+    """Write what votes count for, in place of what was there."""
+    if not label_ids:
+        return
+    labels = session.execute(
+        select(Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown, Comparison.conversation_id)
+        .join(Comparison, Label.comparison_id == Comparison.id)
+        .where(Label.id.in_(label_ids))
+    ).all()
+    answers = _answers({answer_id for label in labels for answer_id in label.shown}, session)
+    seats = _seats({label.conversation_id for label in labels}, session)
+    ids = _keep_answerers([seat for at in seats.values() for seat in at.values()], session)
+    session.execute(delete(LabelPair).where(LabelPair.label_id.in_(label_ids)))
+    pairs: list[dict[str, Any]] = []
+    for label in labels:
+        shown = [answers[answer_id] for answer_id in label.shown if answer_id in answers]
+        pairs += _pairs_of(label, shown, seats[label.conversation_id], ids)
+    if pairs:
+        session.execute(LabelPair.__table__.insert(), pairs)  # type: ignore[attr-defined]
+    facts = [_facts_of(label, answers) for label in labels]
+    session.execute(update(Label), facts)
+
+
+def _answers(ids: set[int], session: Session) -> dict[int, Answer]:
+    columns = (Generation.id, Generation.position, Generation.prompt_id, Generation.text, Generation.complete)
+    rows = session.execute(select(*columns).where(Generation.id.in_(sorted(ids)))).all()
+    return {row.id: Answer(row.id, row.position or 0, *row[2:]) for row in rows}
+
+
+def _seats(conversation_ids: set[int], session: Session) -> dict[int, dict[int, dict[str, Any]]]:
+    """Who sits where: by conversation and position."""
+    rows = session.execute(
+        select(Contender, Checkpoint.step)
+        .outerjoin(Checkpoint, Contender.checkpoint_id == Checkpoint.id)
+        .where(Contender.conversation_id.in_(sorted(conversation_ids)))
+    )
+    seats: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for contender, step in rows:
+        seats[contender.conversation_id][contender.position] = {
+            "name": contender.name,
+            "method": contender.method,
+            "base_model": contender.base_model,
+            "run_id": contender.run_id,
+            "step": step,
+        }
+    return seats
+
+
+def _keep_answerers(seats: Sequence[dict[str, Any]], session: Session) -> dict[str, int]:
+    """Ids by digest, of answerers stored now where they are new; two writers may meet on one."""
+    wanted = {_digest(seat): seat for seat in seats}
+    query = select(Answerer.sha256, Answerer.id).where(Answerer.sha256.in_(sorted(wanted)))
+    known: dict[str, int] = {digest: key for digest, key in session.execute(query)}
+    fresh = sorted(wanted.keys() - known.keys())
+    if fresh:
+        kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        rows = [{"sha256": digest, **wanted[digest]} for digest in fresh]
+        session.execute(kind.insert(Answerer).on_conflict_do_nothing(), rows)
+        known = {digest: key for digest, key in session.execute(query)}
+    return known
+
+
+def _digest(seat: dict[str, Any]) -> str:
+    written = json.dumps(seat, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _pairs_of(
+    label: Row[Any], shown: Sequence[Answer], seats: dict[int, dict[str, Any]], ids: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    for pair in combinations(shown, 2):
+        one, other = sorted(pair, key=lambda answer: _rank(seats[answer.position]))
+        first, second = ids[_digest(seats[one.position])], ids[_digest(seats[other.position])]
+        outcome = outcome_of(label.choice, label.best_id, label.worst_id, one.id, other.id)
+        if first != second and outcome is not None:
+            yield {"label_id": label.id, "first_id": first, "second_id": second, "outcome": outcome}
+
+
+def _facts_of(label: Row[Any], answers: dict[int, Answer]) -> dict[str, Any]:
+    best, worst = answers.get(label.best_id), answers.get(label.worst_id)
+    decided = best is not None and worst is not None
+    first = answers.get(label.shown[0]) if len(label.shown) == 2 else None
+    return {
+        "id": label.id,
+        "first_side": best is first if decided and first is not None else None,
+        "longer": len(best.text) > len(worst.text)
+        if best is not None and worst is not None and len(best.text) != len(worst.text)
+        else None,
+        "left_out": why_left_out(label.choice, best, worst),
+        "cut": best is not None and worst is not None and not (best.complete and worst.complete),
+        "counted": RULES,
+    }
+
+
+# --- adding up -------------------------------------------------------------------------------
+
+
+def totals(*, session: Session) -> Totals:
+    """All votes added up."""
+    columns = (Label.blind, Label.first_side, Label.longer)
+    found = Totals()
+    for blind, first_side, longer, number in session.execute(
+        select(*columns, func.count()).group_by(*columns)
+    ):
+        found.votes += number
+        found.blind += number if blind else 0
+        found.first_side += number if first_side else 0
+        found.two_sided += number if first_side is not None else 0
+        found.longer += number if longer else 0
+        found.longer_of += number if longer is not None else 0
+    return found
+
+
+def agreement(*, session: Session) -> tuple[int, int]:
+    """Of each two votes on one comparison: how many say the same, and how many there are."""
+    opinion = (
+        select(Label.comparison_id, func.count().label("same"))
+        .group_by(Label.comparison_id, Label.choice, Label.best_id, Label.worst_id)
+        .subquery()
+    )
+    several = (
+        select(
+            func.sum(opinion.c.same * (opinion.c.same - 1) / 2).label("agreed"),
+            func.sum(opinion.c.same).label("all"),
+        )
+        .group_by(opinion.c.comparison_id)
+        .having(func.sum(opinion.c.same) > 1)
+        .subquery()
+    )
+    all_votes = several.c["all"]
+    query = select(func.sum(several.c.agreed), func.sum(all_votes * (all_votes - 1) / 2))
+    agreed, pairs = session.execute(query).one()
+    return int(agreed or 0), int(pairs or 0)
+
+
+def pairs(*, session: Session, limit: int = 50, offset: int = 0) -> list[PairCount]:
+    """How votes stand on each two answerers, those with the most votes first."""
+    most = (
+        select(LabelPair.first_id, LabelPair.second_id, func.count().label("votes"))
+        .group_by(LabelPair.first_id, LabelPair.second_id)
+        .order_by(func.count().desc(), LabelPair.first_id, LabelPair.second_id)
+        .limit(limit)
+        .offset(offset)
+        .subquery()
+    )
+    rows = session.execute(
+        select(most.c.first_id, most.c.second_id, LabelPair.outcome, func.count())
+        .join(LabelPair, (LabelPair.first_id == most.c.first_id) & (LabelPair.second_id == most.c.second_id))
+        .group_by(most.c.first_id, most.c.second_id, most.c.votes, LabelPair.outcome)
+        .order_by(most.c.votes.desc(), most.c.first_id, most.c.second_id)
+    ).all()
+    known = {
+        answerer.id: answerer
+        for answerer in session.scalars(
+            select(Answerer).where(Answerer.id.in_({key for row in rows for key in row[:2]}))
+        )
+    }
+    found: dict[tuple[int, int], PairCount] = {}
+    for first, second, outcome, number in rows:
+        pair = found.setdefault((first, second), PairCount(known[first], known[second], {}))
+        pair.outcomes[outcome] = number
+    return list(found.values())
+
+
+def count_pairs(*, session: Session) -> int:
+    """How many two answerers met in a vote."""
+    met = select(LabelPair.first_id, LabelPair.second_id).distinct().subquery()
+    return session.scalar(select(func.count()).select_from(met)) or 0

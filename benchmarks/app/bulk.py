@@ -1,0 +1,83 @@
+"""Rows into tables as fast as a driver takes them: executemany on SQLite, COPY on PostgreSQL."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, text
+
+Row = Mapping[str, Any]
+_BATCH = 5_000
+
+
+def insert_rows(engine: Engine, table: Table, rows: Iterable[Row]) -> int:
+    """Insert rows; a column that a row does not name gets the model's default.
+
+    Returns:
+        How many rows were inserted.
+    """
+    values = _as_values(engine, table, rows)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            return _copy(connection, table, values)
+        return _execute_many(connection, table, values)
+
+
+def _as_values(engine: Engine, table: Table, rows: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
+    """Each row as the driver wants it, in the order of the columns."""
+    columns = [(column.name, _default(column), _processor(column, engine)) for column in table.columns]
+    for row in rows:
+        yield tuple(process(row.get(name, default)) for name, default, process in columns)
+
+
+def _default(column: Any) -> Any:
+    if column.default is None:
+        return None
+    return column.default.arg if column.default.is_scalar else column.default.arg(None)
+
+
+def _processor(column: Any, engine: Engine) -> Callable[[Any], Any]:
+    process = column.type.dialect_impl(engine.dialect).bind_processor(engine.dialect)
+    return process if process is not None else lambda value: value
+
+
+def _execute_many(connection: Connection, table: Table, values: Iterator[tuple[Any, ...]]) -> int:
+    names = ", ".join(column.name for column in table.columns)
+    marks = ", ".join("?" for _ in table.columns)
+    written = 0
+    while batch := list(islice(values, _BATCH)):
+        connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", batch)
+        written += len(batch)
+    return written
+
+
+def _copy(connection: Connection, table: Table, values: Iterator[tuple[Any, ...]]) -> int:
+    names = ", ".join(column.name for column in table.columns)
+    cursor: Any = connection.connection.cursor()
+    written = 0
+    with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        for row in values:
+            copy.write_row(row)
+            written += 1
+    return written
+
+
+def finish(engine: Engine, tables: Iterable[Table]) -> None:
+    """Continue the ids after those inserted, and let the planner count."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            for table in tables:
+                _continue_ids(connection, table)
+        else:
+            connection.exec_driver_sql("ANALYZE")
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+
+
+def _continue_ids(connection: Connection, table: Table) -> None:
+    key = table.autoincrement_column
+    if key is not None:
+        sequence = f"pg_get_serial_sequence('{table.name}', '{key.name}')"
+        newest = f"(SELECT coalesce(max({key.name}), 1) FROM {table.name})"
+        connection.execute(text(f"SELECT setval({sequence}, {newest})"))

@@ -1,0 +1,133 @@
+"""Indexes: behind every foreign key, and under everything that is asked again and again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Table, event
+from sqlalchemy.orm import Session
+
+from app.store import conversations, generations, labels, metrics, recovery, runs, tallies
+from app.store.enums import Choice, GenerationKind, RunStatus
+from app.store.models import Base, Run
+from tests.app import arena
+
+FOREIGN_KEYS = [
+    pytest.param(table, tuple(constraint.column_keys), id=f"{table.name}.{'+'.join(constraint.column_keys)}")
+    for table in Base.metadata.sorted_tables
+    for constraint in sorted(table.foreign_key_constraints, key=lambda key: tuple(key.column_keys))
+]
+
+
+def indexed(table: Table) -> Iterator[tuple[str, ...]]:
+    """The columns of everything that serves as an index of all rows, in order."""
+    yield tuple(column.name for column in table.primary_key.columns)
+    for index in table.indexes:
+        if not any(
+            name.endswith("where") and value is not None for name, value in index.dialect_kwargs.items()
+        ):
+            yield tuple(column.name for column in index.columns)
+    for constraint in table.constraints:
+        if type(constraint).__name__ == "UniqueConstraint":
+            yield tuple(column.name for column in constraint.columns)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("table", "columns"), FOREIGN_KEYS)
+def test_every_foreign_key_has_an_index(table: Table, columns: tuple[str, ...]) -> None:
+    """Deleting a row looks for rows that refer to it: without an index it reads the whole table."""
+    assert any(found[: len(columns)] == columns for found in indexed(table))
+
+
+# --- plans -----------------------------------------------------------------------------------
+
+MANY_ROWS = {*Base.metadata.tables} - {"workers", "users"}
+"""The others have a few hundred rows at most, which may be read as a whole."""
+
+
+@contextmanager
+def statements(session: Session) -> Iterator[list[tuple[str, Any]]]:
+    """What is sent to the database meanwhile, with its parameters."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, _many: bool) -> None:
+        sent.append((statement, parameters))
+
+    engine = session.get_bind()
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def whole_reads(statement: str, parameters: Any, session: Session) -> list[str]:
+    """The lines of a statement's plan that read a table from one end to the other, past all indexes."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        lines = [str(row[3]) for row in plan]
+        found = [line for line in lines if line.startswith("SCAN") and " INDEX " not in line]
+        sorts = any("B-TREE" in line for line in lines)
+        if " LIMIT " in statement and " WHERE " not in statement and not sorts:
+            return []  # it goes along the primary key and stops
+        return [line for line in found if line.split()[1] in MANY_ROWS]
+    connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+    plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+    lines = [str(row[0]).strip() for row in plan]
+    found = [line for line in lines if "Seq Scan on " in line]
+    return [line for line in found if line.partition("Seq Scan on ")[2].split()[0] in MANY_ROWS]
+
+
+Asked = Callable[[Session, Run, Run], Any]
+ASKED: dict[str, Asked] = {
+    "lost runs": lambda s, r, q: recovery.reap(session=s, max_attempts=3),
+    "runs to send again": lambda s, r, q: recovery.undelivered(session=s, resend_seconds=60, train_workers=1),
+    "workers with runs": lambda s, r, q: recovery.workers_with_runs(session=s),
+    "leases of a worker": lambda s, r, q: recovery.expire_leases_of("a worker", session=s),
+    "comparisons to send again": lambda s, r, q: conversations.undelivered(session=s, resend_seconds=60),
+    "lost comparisons": lambda s, r, q: conversations.give_up_on_lost(session=s),
+    "claim of a comparison": lambda s, r, q: conversations.claim(1, session=s, lease_seconds=60),
+    "claim of a run": lambda s, r, q: runs.claim_oldest(q.id, session=s, worker="w", lease_seconds=60),
+    "votes to count": lambda s, r, q: tallies.count_waiting(session=s),
+    "place in the queue": lambda s, r, q: runs.place_in_queue(q, session=s),
+    "runs by state": lambda s, r, q: runs.count_by_status(session=s),
+    "answering with a run": lambda s, r, q: runs.answering_with(r.id, session=s),
+    "last event": lambda s, r, q: runs.last_event_id([r.id], session=s),
+    "new points": lambda s, r, q: metrics.revision([r.id], session=s),
+    "points": lambda s, r, q: metrics.series([r.id], ["loss"], session=s),
+    "last values": lambda s, r, q: runs.final_metrics(r.id, session=s),
+    "steps with samples": lambda s, r, q: generations.steps_of_run(
+        r.id, session=s, kind=GenerationKind.PROBE
+    ),
+    "newest samples": lambda s, r, q: generations.newest_of_run(
+        r.id, session=s, kind=GenerationKind.ONLINE, limit=20
+    ),
+    "answers": lambda s, r, q: conversations.answers(1, session=s),
+    "turns": lambda s, r, q: conversations.turns(1, session=s),
+    "recent conversations": lambda s, r, q: conversations.recent(session=s, user="ada"),
+    "newest votes": lambda s, r, q: labels.votes(session=s),
+    "votes by kind": lambda s, r, q: labels.count(session=s),
+    "training pairs": lambda s, r, q: labels.count_left_out(session=s),
+    "vote": lambda s, r, q: labels.vote(1, session=s, user="bob", choice=Choice.TIE),
+    "deletion": lambda s, r, q: runs.remove(r.id, session=s),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_is_asked_often_uses_an_index(engine: Engine, session: Session, asked: str) -> None:
+    comparison = arena.asked(session)
+    labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
+    run, queued = arena.add_run(session), arena.add_run(session, status=RunStatus.QUEUED)
+    session.commit()
+    with statements(session) as sent:
+        ASKED[asked](session, run, queued)
+    read = [
+        (statement, line)
+        for statement, parameters in sent
+        if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+        for line in whole_reads(statement, parameters, session)
+    ]
+    assert sent
+    assert read == []
