@@ -8,8 +8,8 @@ from uuid import uuid4
 from app import dispatch
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
-from app.store import conversations, runs
-from app.store.db import write_session
+from app.store import conversations, datasets, runs
+from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.text import clean_text
 from hypo_engine.config import Method, TrainConfig, field_errors
@@ -57,7 +57,8 @@ def launch(
     Raises:
         InvalidInput: for a bad method, name or configuration; nothing is queued then.
         NotFound: for a dataset that does not exist.
-        Refused: for a run that this machine's workers have no memory for, unless `insist` is set.
+        Refused: for a dataset without training pairs, and for a run that this machine's workers have no
+            memory for, unless `insist` is set.
     """
     try:
         chosen = LaunchMethod(method)
@@ -68,6 +69,8 @@ def launch(
     if len(name) > 100:
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
     configs = [check_config({**values, "method": m.value}) for m in chosen.methods]
+    with read_session() as reading:
+        datasets.require_training_pairs(dataset_id, session=reading)
     refuse_what_cannot_fit(configs, dataset_id)
     group = str(uuid4()) if len(configs) > 1 else None
     with write_session() as session:

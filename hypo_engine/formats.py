@@ -31,6 +31,7 @@ __all__ = [
     "jsonl_rows",
     "make_pair",
     "prompt_fraction",
+    "prompt_key",
     "read_jsonl_pairs",
 ]
 
@@ -144,15 +145,18 @@ def read_jsonl_pairs(path: str | Path) -> Iterator[Kept | LeftOut]:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def prompt_fraction(prompt: Prompt) -> float:
-    """A number in [0, 1) that depends on the prompt alone: below the held-out share, a pair is held out.
+def prompt_key(prompt: Prompt) -> str:
+    """SHA-256, in hex, of what a prompt says: the same for prompts that no split may part.
 
-    A plain prompt and the same text as a user's only turn count as one prompt, white space around it aside,
-    so that no prompt is on both sides of a split.
+    A plain prompt and the same text as a user's only turn are one prompt, white space around it aside.
     """
     if not isinstance(prompt, str):
         turns = [[turn["role"], turn["content"].strip()] for turn in prompt]
         only_user = len(turns) == 1 and turns[0][0] == "user"
         prompt = turns[0][1] if only_user else json.dumps(turns, ensure_ascii=False, separators=(",", ":"))
-    digest = hashlib.sha256(prompt.strip().encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+    return hashlib.sha256(prompt.strip().encode()).hexdigest()
+
+
+def prompt_fraction(prompt: Prompt) -> float:
+    """A number in [0, 1) that depends on the prompt alone: below the held-out share, a pair is held out."""
+    return int(prompt_key(prompt)[:12], 16) / 2**48

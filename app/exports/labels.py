@@ -17,11 +17,11 @@ import pyarrow as pa
 from app.errors import InvalidInput, Refused
 from app.exports.writers import FileType, write_rows
 from app.imports.service import AddedDataset, add_pairs, checked_name
-from app.store import labels
+from app.store import labels, voted_prompts
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, WhyLeftOut
 from app.store.labels import LETTERS, Side, Vote, VoteFilter
-from hypo_engine.formats import Pair
+from hypo_engine.formats import Pair, prompt_key
 
 Message = dict[str, str]
 
@@ -145,31 +145,50 @@ def count_trl(*, only: VoteFilter | None = None) -> tuple[int, dict[str, int]]:
 
 
 def use_as_dataset(name: str, *, only: VoteFilter | None = None) -> AddedDataset:
-    """Store the pairs of a `trl` export as the next version of a dataset.
+    """Store the pairs of a `trl` export as the next version of a dataset, all of them for training.
+
+    Their prompts leave the held-out pairs of every dataset first, so that no later evaluation asks what a
+    model was trained on.
 
     Raises:
         InvalidInput: for a bad name.
         Refused: when no vote becomes a pair.
     """
     checked_name(name)
-    if count_trl(only=only)[0] == 0:
+    with read_session() as reading:
+        keys = {prompt_key(row["prompt"]) for row in trl_rows(labels.stream(session=reading, only=only))}
+    if not keys:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")
+    _take_out_of_evaluation(keys)
     with read_session() as reading, write_session() as session:
-        rows = trl_rows(labels.stream(session=reading, only=only), Counter())
+        rows = trl_rows(labels.stream(session=reading, only=only))
         pairs = (Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in rows)
-        return add_pairs(session=session, pairs=pairs, name=name, source="votes", format="trl")
+        return add_pairs(session=session, pairs=pairs, name=name, source="votes", format="trl", held_out=0.0)
+
+
+def _take_out_of_evaluation(keys: set[str]) -> None:
+    """Remember the prompts first: a dataset that is added meanwhile then trains on them as well."""
+    with write_session() as session:
+        voted_prompts.keep(keys, session=session)
+    with read_session() as reading:
+        held_out = voted_prompts.held_out_pairs_of(keys, session=reading)
+    with write_session() as session:
+        voted_prompts.take_out_of_evaluation(held_out, session=session)
 
 
 def _said(messages: list[Message]) -> str:
     return messages[0]["content"]
 
 
-def trl_rows(votes: Iterator[Vote], left_out: Counter[WhyLeftOut]) -> Iterator[dict[str, list[Message]]]:
+def trl_rows(
+    votes: Iterator[Vote], left_out: Counter[WhyLeftOut] | None = None
+) -> Iterator[dict[str, list[Message]]]:
     """The pairs among the votes, as conversations; what is left out is counted."""
     for vote in votes:
         row = trl_row(vote)
         if isinstance(row, WhyLeftOut):
-            left_out[row] += 1
+            if left_out is not None:
+                left_out[row] += 1
         else:
             yield row
 

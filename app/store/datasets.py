@@ -11,9 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
+from app.store import voted_prompts
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run, utcnow
-from hypo_engine.formats import Kept, LeftOut, Pair, prompt_fraction
+from hypo_engine.formats import Kept, LeftOut, Pair, prompt_fraction, prompt_key
 
 BATCH_ROWS = 500
 VERSION_TRIES = 20
@@ -23,10 +24,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """How many pairs a dataset trains on, and how many it keeps for evaluation."""
+    """How many pairs a dataset trains on, and how many it keeps for evaluation.
+
+    `voted` pairs were held out until their prompts were voted on; no run uses them.
+    """
 
     train: int
     held_out: int
+    voted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ def create(
     """Store the next version of a name.
 
     Args:
-        pairs: read once, in batches; which side of the split a pair is on follows from its prompt alone.
+        pairs: read once, in batches; which side of the split a pair is on follows from its prompt alone,
+            and prompts that were voted on are never held out.
         left_out: the rows to show; `left_out_count` counts those that are not kept as well.
     """
     dataset = _next_version(
@@ -68,9 +74,9 @@ def create(
     )
     rows = 0
     for batch in _batches(pairs):
-        session.execute(
-            insert(DatasetPair), [_pair_values(dataset, rows + i, kept) for i, kept in enumerate(batch)]
-        )
+        values = [_pair_values(dataset, rows + i, kept) for i, kept in enumerate(batch)]
+        _train_on_voted(values, session)
+        session.execute(insert(DatasetPair), values)
         rows += len(batch)
     for lines in _batches(left_out):
         session.execute(
@@ -111,6 +117,15 @@ def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:
         "chosen": pair.chosen,
         "rejected": pair.rejected,
     }
+
+
+def _train_on_voted(values: list[dict[str, Any]], session: Session) -> None:
+    """Prompts that were voted on go to training; a model may have learned from the votes."""
+    held = [(prompt_key(row["prompt"]), row) for row in values if row["split"] is Split.HELD_OUT]
+    voted = voted_prompts.known({key for key, _ in held}, session=session)
+    for key, row in held:
+        if key in voted:
+            row["split"] = Split.TRAIN
 
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
@@ -237,14 +252,31 @@ def iter_pairs(dataset_id: int, *, session: Session, split: Split | None = None)
 
 
 def split_counts(dataset_id: int, *, session: Session) -> SplitCounts:
-    """Pairs on either side. A small dataset may have none held out: the prompts' hashes decide."""
+    """Pairs on either side, as a run reads them. A small dataset may have none held out: hashes decide."""
     query = (
         select(DatasetPair.split, func.count())
         .where(DatasetPair.dataset_id == dataset_id)
         .group_by(DatasetPair.split)
     )
     counts = {split: count for split, count in session.execute(query)}
-    return SplitCounts(counts.get(Split.TRAIN, 0), counts.get(Split.HELD_OUT, 0))
+    return SplitCounts(*(counts.get(split, 0) for split in (Split.TRAIN, Split.HELD_OUT, Split.VOTED)))
+
+
+def require_training_pairs(dataset_id: int, *, session: Session) -> None:
+    """Refuse a dataset that a run could learn nothing from.
+
+    Raises:
+        NotFound: when there is none with this id.
+        Refused: when all its pairs are held out.
+    """
+    dataset = get(dataset_id, session=session)
+    counts = split_counts(dataset_id, session=session)
+    if counts.train == 0:
+        where = "all of its pairs are held out" if counts.held_out else "it is empty"
+        raise Refused(
+            f"{dataset.name} version {dataset.version} has no training pairs: {where}. "
+            "Add it again with a held-out share of 0, or choose another dataset."
+        )
 
 
 def lengths(dataset_id: int, *, session: Session) -> Lengths:

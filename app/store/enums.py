@@ -46,8 +46,12 @@ class GenerationStatus(StrEnum):
 
 
 class Split(StrEnum):
+    """What a pair is for. VOTED pairs were held out until people voted on answers to their prompt and the
+    votes became training pairs; such a prompt would flatter any later evaluation."""
+
     TRAIN = "train"
     HELD_OUT = "held_out"
+    VOTED = "voted"
 
 
 class Choice(StrEnum):

@@ -89,6 +89,18 @@ class DatasetLeftOut(Base):
     reason: Mapped[str] = mapped_column(String(300))
 
 
+class VotedPrompt(Base):
+    """A prompt whose votes became training pairs; no dataset holds it out for evaluation any more.
+
+    `sha256` is `hypo_engine.formats.prompt_key`.
+    """
+
+    __tablename__ = "voted_prompts"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
 class Run(Base):
     """One training run. The truth about it: messages carry only its id, which is never used twice."""
 
@@ -355,6 +367,7 @@ __all__ = [
     "RunEvent",
     "UTCDateTime",
     "User",
+    "VotedPrompt",
     "Worker",
     "utcnow",
 ]

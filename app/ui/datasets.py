@@ -63,7 +63,12 @@ def build() -> None:
             with gr.Tab("Pairs", id="pairs"):
                 with gr.Row(elem_classes="hy-filters"):
                     split = gr.Dropdown(
-                        [("all", ""), ("training", Split.TRAIN.value), ("held out", Split.HELD_OUT.value)],
+                        [
+                            ("all", ""),
+                            ("training", Split.TRAIN.value),
+                            ("held out", Split.HELD_OUT.value),
+                            ("voted on", Split.VOTED.value),
+                        ],
                         value="",
                         label="Side",
                         scale=0,

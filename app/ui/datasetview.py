@@ -21,7 +21,7 @@ SHOWN_CHARACTERS = 4000
 MOST_WORDS = 500
 LEAST_ALIKE = 0.3
 _TITLES = {known.name: known.title for known in FORMATS} | {"mapped": "Mapped columns", "votes": "Votes"}
-_SPLITS = {Split.TRAIN: "training", Split.HELD_OUT: "held out"}
+_SPLITS = {Split.TRAIN: "training", Split.HELD_OUT: "held out", Split.VOTED: "voted on"}
 _COLUMNS = (
     "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(260px,100%),1fr));gap:8px 20px;"
     "padding:14px 0;border-top:1px solid var(--hy-line)"
@@ -74,8 +74,10 @@ def dataset_facts(
         " · ",
     )
     held = f"{counts.held_out:,}"
-    if counts.held_out == 0 and dataset.held_out > 0:
+    if counts.held_out == counts.voted == 0 and dataset.held_out > 0:
         held = "0 (too few prompts for the share asked for)"
+    if counts.voted:
+        held += f" ({counts.voted:,} more left the evaluation: their prompts were voted on)"
     return widgets.facts(
         {
             "Training pairs": f"{counts.train:,}",

@@ -6,21 +6,27 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import conversations, runs
+from app.store import conversations, datasets, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.enums import GenerationStatus, RunStatus
 from app.store.models import Comparison, Conversation, Dataset, Generation, Run
 from hypo_engine.config import TrainConfig
+from hypo_engine.formats import Kept, Pair
 
 _numbers = count(1)
 
 
 def add_dataset(session: Session, name: str = "posts") -> Dataset:
-    """A dataset without rows."""
-    dataset = Dataset(name=name, version=1, sha256="0" * 64, rows=0, format="trl", source="test")
-    session.add(dataset)
-    session.flush()
-    return dataset
+    """A dataset of one pair, for training."""
+    return datasets.create(
+        session=session,
+        name=name,
+        sha256="0" * 64,
+        format="trl",
+        source="test",
+        held_out=0.0,
+        pairs=[Kept(1, Pair("Why?", "because", "so"))],
+    )
 
 
 def add_run(

@@ -20,6 +20,7 @@ from app.imports import service
 from app.store import conversations, datasets, labels
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
+from hypo_engine.formats import Pair, prompt_fraction
 from tests.app import arena
 
 AWKWARD = 'He said "no",\nthen =1+1; <b>bold</b> \u2028 and 🦆\r\nleft.'
@@ -122,6 +123,36 @@ def test_votes_become_a_dataset_in_one_call(votes: dict[str, int]) -> None:
         assert datasets.get(first.id, session=session).source == "votes"
     with pytest.raises(InvalidInput):
         exports.use_as_dataset("../votes")
+
+
+HELD_OUT_PROMPTS = [f"Question {n}?" for n in range(400) if prompt_fraction(f"Question {n}?") < 0.1][:10]
+
+
+def test_votes_on_held_out_prompts_are_trained_on_and_leave_every_evaluation(engine: Engine) -> None:
+    def add(name: str) -> int:
+        pairs = [
+            Pair(prompt, "good", "bad") for prompt in [*HELD_OUT_PROMPTS, *(f"Other {n}" for n in range(40))]
+        ]
+        with write_session() as session:
+            return service.add_pairs(session=session, pairs=pairs, name=name, source="test", held_out=0.1).id
+
+    def counts(dataset_id: int) -> datasets.SplitCounts:
+        with read_session() as session:
+            return datasets.split_counts(dataset_id, session=session)
+
+    before, other = add("votes"), add("other")
+    held_out = counts(before).held_out
+    assert held_out >= 10
+    with write_session() as session:
+        for prompt in HELD_OUT_PROMPTS:
+            cast(session, ("one", "two"), Choice.BEST, best=0, question=f"  {prompt}")
+    made = exports.use_as_dataset("votes")
+    assert counts(made.id) == datasets.SplitCounts(train=10, held_out=0, voted=0)
+    for earlier in (before, other):
+        assert counts(earlier) == datasets.SplitCounts(50 - held_out, held_out - 10, voted=10)
+    later = counts(add("votes"))
+    assert later == datasets.SplitCounts(60 - held_out, held_out - 10, voted=0)
+    assert counts(exports.use_as_dataset("votes").id) == datasets.SplitCounts(10, 0, 0)
 
 
 def test_without_a_preference_there_is_no_dataset(engine: Engine) -> None:

@@ -8,14 +8,15 @@ from sqlalchemy.orm import Session
 
 from app import dispatch
 from app import launch as launching
-from app.errors import InvalidInput, NotFound
+from app.errors import InvalidInput, NotFound, Refused
 from app.launch import LaunchMethod, check_config, launch
 from app.settings import Settings
-from app.store import runs
+from app.store import datasets, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
 from hypo_engine.config import Method
+from hypo_engine.formats import Kept, Pair, prompt_fraction
 from tests.app import arena
 
 
@@ -66,6 +67,28 @@ def test_twins_differ_in_the_method_alone(dataset_id: int, sent: list[int]) -> N
     assert {**dpo.config, "method": ""} == {**hypo.config, "method": ""}
     assert (dpo.method, hypo.method) == ("dpo", "hypo")
     assert sent == [dpo.id, hypo.id]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "why"), [(True, "all of its pairs are held out"), (False, "it is empty")]
+)
+def test_a_dataset_without_training_pairs_is_refused_before_anything_is_queued(
+    engine: Engine, sent: list[int], held_out: bool, why: str
+) -> None:
+    prompt = next(f"Why {n}?" for n in range(100) if prompt_fraction(f"Why {n}?") < 0.5)
+    with write_session() as session:
+        made = datasets.create(
+            session=session,
+            name="votes",
+            sha256="0" * 64,
+            format="trl",
+            source="votes",
+            held_out=0.5,
+            pairs=[Kept(1, Pair(prompt, "a", "b"))] if held_out else [],
+        )
+    with pytest.raises(Refused, match=f"votes version 1 has no training pairs: {why}"):
+        launch("twins", made.id, {})
+    assert (count(), sent) == (0, [])
 
 
 def test_a_run_without_a_name_gets_one(dataset_id: int, sent: list[int]) -> None:
