@@ -14,15 +14,15 @@ from gradio.components.base import Component
 from gradio.context import Context
 from gradio.data_classes import FileData
 from gradio.events import api as endpoint
-from gradio.utils import get_function_description, get_upload_folder
+from gradio.utils import get_function_description
 
 from app import answers, launch
 from app.dispatch import GENERATE_QUEUE
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.exports import labels as exports
-from app.exports.downloads import download_folder
 from app.imports import service as imports
 from app.presence import worker_missing
+from app.security import files
 from app.store import datasets, labels, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
@@ -52,7 +52,12 @@ def _says_why(function: Callable[P, T]) -> Callable[P, T]:
 
 
 @_says_why
-def add_dataset(file: FileData, name: str, held_out: float = imports.DEFAULT_HELD_OUT) -> dict[str, Any]:
+def add_dataset(
+    file: FileData,
+    name: str,
+    held_out: float = imports.DEFAULT_HELD_OUT,
+    request: gr.Request | None = None,
+) -> dict[str, Any]:
     """Add a file of preference pairs as the next version of a dataset.
 
     Args:
@@ -63,7 +68,7 @@ def add_dataset(file: FileData, name: str, held_out: float = imports.DEFAULT_HEL
     Returns:
         id, name, version, format, rows, left_out_count, and the first rows left out, with reasons.
     """
-    path, source = _uploaded(file)
+    path, source = _uploaded(file, username(request))
     with write_session() as session:
         added = imports.add_dataset(session=session, path=path, name=name, source=source, held_out=held_out)
     return {
@@ -265,7 +270,9 @@ def list_labels() -> list[dict[str, Any]]:
 
 @_says_why
 def export_labels(
-    format: Literal["trl", "raw"] = "trl", file_type: Literal["jsonl", "csv", "parquet"] = "jsonl"
+    format: Literal["trl", "raw"] = "trl",
+    file_type: Literal["jsonl", "csv", "parquet"] = "jsonl",
+    request: gr.Request | None = None,
 ) -> FileData:
     """Write all votes to a file.
 
@@ -276,7 +283,7 @@ def export_labels(
     Returns:
         The file; gradio_client downloads it and returns its path.
     """
-    exported = exports.export_labels(format, file_type, folder=download_folder())
+    exported = exports.export_labels(format, file_type, folder=files.new_folder(username(request)))
     return served(exported.path)
 
 
@@ -318,14 +325,14 @@ def served(path: Path) -> FileData:
     return FileData(path=str(path), orig_name=path.name, size=path.stat().st_size)
 
 
-def _uploaded(file: FileData | dict[str, Any] | str) -> tuple[Path, str]:
+def _uploaded(file: FileData | dict[str, Any] | str, user: str) -> tuple[Path, str]:
     """The uploaded file and its own name. Any other path of this machine is refused."""
     given = file.model_dump() if isinstance(file, FileData) else file
     path = given.get("path") if isinstance(given, dict) else None
     if not isinstance(given, dict) or not isinstance(path, str):
         raise InvalidInput("file must be an upload: pass handle_file(path) of gradio_client.", field="file")
-    resolved = Path(path).resolve()
-    if not resolved.is_relative_to(Path(get_upload_folder()).resolve()) or not resolved.is_file():
+    resolved = files.owned(path, user)
+    if resolved is None:
         raise InvalidInput("file must be an upload: pass handle_file(path) of gradio_client.", field="file")
     return resolved, str(given.get("orig_name") or resolved.name)
 

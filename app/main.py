@@ -12,7 +12,8 @@ import warnings
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import api
 from app.errors import Refused
+from app.security import file_routes, files, login
+from app.security.sessions import user_of
+from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.store.db import read_session
 from app.supervisor import check_exposure
-from app.ui import charts, compare, datasets, home, launch, results, run, runs
+from app.ui import charts, compare, datasets, home, launch, results, run, runs, theme
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
@@ -68,17 +72,34 @@ def build_blocks() -> gr.Blocks:
     return blocks
 
 
-def build() -> FastAPI:
+def build(settings: Settings | None = None) -> FastAPI:
     """The whole web app."""
-    settings = get_settings()
-    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    settings = settings or get_settings()
+    os.environ["GRADIO_TEMP_DIR"] = str(files.root())
+    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.add_api_route("/plotly.min.js", plotly_js, methods=["GET"])
+    app.add_api_route("/page.js", page_js, methods=["GET"])
+    app.include_router(login.router)
+    app.include_router(file_routes.router)
     blocks = build_blocks()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "SSR mode is not supported")  # said even where it is off
         _mount(app, blocks, settings)
+    secure(app, settings, page_paths())
     return app
+
+
+@asynccontextmanager
+async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async with file_routes.sweeping():
+        yield
+
+
+def page_paths() -> frozenset[str]:
+    """The paths of all pages, with and without a slash at the end."""
+    paths = {f"/{page.path}" for page in pages()}
+    return frozenset(paths | {f"{path}/" for path in paths if path != "/"})
 
 
 def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
@@ -88,8 +109,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
         path="/",
         server_name=settings.host,
         server_port=settings.port,
-        auth=settings.logins() or None,
-        auth_message="HyPO Studio",
+        auth_dependency=user_of,
         footer_links=["api"],
         run_history=False,
         max_file_size=f"{settings.max_upload_mb}mb",
@@ -101,6 +121,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
         head=head() + charts.HEAD,
         favicon_path=str(Path(__file__).with_name("ui") / "favicon.svg"),
     )
+    blocks.has_launched = True  # Gradio checks the paths of files only then, and mounting does not set it
 
 
 def healthz() -> JSONResponse:
@@ -121,13 +142,22 @@ def plotly_js() -> FileResponse:
     )
 
 
+def page_js() -> FileResponse:
+    """The script that all pages share; its address changes with its content."""
+    return FileResponse(
+        theme.SCRIPT, media_type="text/javascript", headers={"Cache-Control": "public, max-age=604800"}
+    )
+
+
 def run_server(settings: Settings) -> None:
     """Serve until told to stop."""
     import uvicorn
 
     uvicorn.run(
-        build(),
+        build(settings),
         host=settings.host,
+        proxy_headers=False,  # app/security/proxies.py, which knows whom to believe
+        server_header=False,
         port=settings.port,
         log_level="warning",
         timeout_graceful_shutdown=3,

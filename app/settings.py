@@ -1,6 +1,7 @@
 """One Settings for every process, read from the environment with the prefix HYPO_."""
 
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -39,9 +40,23 @@ class Settings(BaseSettings):
         description="Logins as user:password, separated by commas; needed to listen beyond this machine.",
     )
     host: str = Field("127.0.0.1", description="Address the web app listens on.")
+    hosts: str = Field(
+        "",
+        description="Host names by which browsers reach the web app, separated by commas, such as "
+        "hypo.example.org or *.example.org; requests for other names are refused. This machine's own names "
+        "(localhost, 127.0.0.1, ::1) and the address of HYPO_HOST always count.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of the proxies before the web app, separated by commas, such as "
+        "10.0.0.5 or 10.0.0.0/8; X-Forwarded headers of everybody else are ignored.",
+    )
     port: int = Field(7860, ge=0, le=65535, description="Port of the web app; 0 takes a free one.")
     max_upload_mb: int = Field(
         1024, ge=1, description="Largest dataset file taken, in MiB, unpacked size included."
+    )
+    user_files_mb: int = Field(
+        4096, ge=1, description="Most MiB that one user's uploads and exports may take; they are kept a day."
     )
     max_dataset_rows: int = Field(500_000, ge=1, description="Most rows one dataset may have.")
     max_prompt_chars: int = Field(
@@ -99,6 +114,27 @@ class Settings(BaseSettings):
             return self.artifacts_url.rstrip("/")
         return str(Path(self.artifacts_url).expanduser().resolve())
 
+    def host_names(self) -> list[str]:
+        """The names of ``hosts`` and the address that the app listens on."""
+        return [*_entries(self.hosts), self.host]
+
+    def proxy_networks(self) -> list[str]:
+        """The entries of ``trusted_proxies``.
+
+        Raises:
+            ValueError: for an entry that is no address and no network.
+        """
+        entries = _entries(self.trusted_proxies)
+        for entry in entries:
+            try:
+                ip_network(entry, strict=False)
+            except ValueError as error:
+                raise ValueError(
+                    f"HYPO_TRUSTED_PROXIES: {entry!r} is no address and no network; "
+                    "write entries such as 10.0.0.5 or 10.0.0.0/8."
+                ) from error
+        return entries
+
     def logins(self) -> list[tuple[str, str]]:
         """The user and password pairs of ``auth``.
 
@@ -112,6 +148,10 @@ class Settings(BaseSettings):
                 raise ValueError("HYPO_AUTH must be user:password, with commas between several.")
             pairs.append((user.strip(), password))
         return pairs
+
+
+def _entries(listed: str) -> list[str]:
+    return [entry.strip() for entry in listed.split(",") if entry.strip()]
 
 
 @lru_cache(maxsize=1)

@@ -221,6 +221,7 @@ def check_exposure(host: str, settings: Settings) -> None:
     """
     try:
         logins = settings.logins()
+        settings.proxy_networks()
     except ValueError as error:
         raise Refused(str(error)) from error
     if host not in ("127.0.0.1", "localhost", "::1") and not logins:

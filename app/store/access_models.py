@@ -37,3 +37,14 @@ class IdempotentCall(Base):
     status: Mapped[int | None]
     response: Mapped[Any | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
+
+
+class LoginSession(Base):
+    """A browser that is logged in, known by the SHA-256 hash of its cookie's token."""
+
+    __tablename__ = "login_sessions"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -343,7 +343,7 @@ class Worker(Base):
     seen_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
-from app.store.access_models import ApiToken, IdempotentCall  # noqa: E402  (they refer to users)
+from app.store.access_models import ApiToken, IdempotentCall, LoginSession  # noqa: E402  (they refer to users)
 from app.store.tally_models import Answerer, LabelPair  # noqa: E402  (they refer to labels)
 
 __all__ = [
@@ -361,6 +361,7 @@ __all__ = [
     "IdempotentCall",
     "Label",
     "LabelPair",
+    "LoginSession",
     "Metric",
     "Prompt",
     "Run",

@@ -10,6 +10,7 @@ from app.imports import AddedDataset, UnknownFormat, add_dataset, look_into
 from app.imports.hub import add_from_hub
 from app.imports.service import DEFAULT_HELD_OUT, MOST_HELD_OUT
 from app.preflight import check_pairs
+from app.security import files
 from app.settings import get_settings
 from app.store import datasets
 from app.store.db import read_session, write_session
@@ -109,10 +110,7 @@ def build() -> None:
     line_page.change(show_left_out, line_page, left_out, **widgets.QUIET)
     delete.click(lambda: ask(True), None, [delete, yes, no], **widgets.QUIET)
     no.click(lambda: ask(False), None, [delete, yes, no], **widgets.QUIET)
-    yes.click(delete_version, None, message, **widgets.QUIET).then(None, message, None, js=_LEAVE)
-
-
-_LEAVE = "(html) => { if ((html || '').includes('data-gone')) window.location.href = 'datasets'; }"
+    yes.click(delete_version, None, message, **widgets.QUIET)
 
 
 def _dataset_id(request: gr.Request | None) -> int | None:
@@ -268,7 +266,9 @@ def _add(
     with write_session() as session:
         if not file:
             return add_from_hub(session=session, repo_id=hub, name=name, mapping=mapping, held_out=held_out)
-        return add_dataset(session=session, path=Path(file), name=name, mapping=mapping, held_out=held_out)
+        added = add_dataset(session=session, path=Path(file), name=name, mapping=mapping, held_out=held_out)
+    files.discard(Path(file))
+    return added
 
 
 def ask(asking: bool) -> tuple[Any, Any, Any]:
@@ -285,4 +285,4 @@ def delete_version(request: gr.Request) -> Html:
             words = f"Deleted {dataset.name} version {dataset.version}."
     except AppError as error:
         return widgets.error_banner(str(error))
-    return widgets.notice(Html("<span data-gone>{}</span>").format(words), "good")
+    return widgets.notice(Html('<span data-next="datasets">{}</span>').format(words), "good")

@@ -101,7 +101,7 @@ def build() -> None:
                     upload = gr.UploadButton("Open a file", file_types=[".yaml", ".yml"], size="md", scale=0)
                 yaml_message = gr.HTML()
             reset = gr.Button("Reset to defaults", size="sm", scale=0, min_width=150)
-    parent = gr.State(None)
+    parent, refused = gr.State(None), gr.Textbox(visible=False)
     draft = gr.BrowserState({}, storage_key="hypo-launch", secret="hypo-launch")
 
     # wiring
@@ -121,7 +121,7 @@ def build() -> None:
     )
     widgets.poll(5, worker_notice, None, notice)
     gr.on([component.input for component in given], preview, given, seen, **quiet)
-    gr.on([component.input for component in given], forget_refusal, outcome, outcome, **quiet)
+    gr.on([component.input for component in given], forget_refusal, refused, [outcome, refused], **quiet)
     then_preview(preset.input(use_preset, preset, [about, *knobs], **widgets.QUIET))
     filled = [dataset, method, name, preset, about, yaml_message, *knobs]
     then_preview(take.click(fill, [pasted, dataset, method, name, *knobs], filled, **widgets.QUIET))
@@ -129,18 +129,16 @@ def build() -> None:
         upload.upload(fill_from_file, [upload, dataset, method, name, *knobs], filled, **widgets.QUIET)
     )
     then_preview(reset.click(defaults, None, [preset, about, method, name, parent, *knobs], **widgets.QUIET))
-    launched = go.click(
-        launch_runs, [parent, *given], [outcome, go, *told], trigger_mode="once", api_visibility="private"
+    go.click(
+        launch_runs,
+        [parent, *given],
+        [outcome, refused, go, *told],
+        trigger_mode="once",
+        api_visibility="private",
     )
-    launched.then(None, outcome, None, js=_FOLLOW)
 
 
 _REFUSED = "Nothing was queued"
-
-_FOLLOW = """(html) => {
-  const next = (html || '').match(/data-next="([^"]+)"/);
-  if (next) window.location.href = next[1];
-}"""
 
 
 # --- handlers --------------------------------------------------------------------------------
@@ -242,13 +240,13 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tup
     )
 
 
-def forget_refusal(said: str | None) -> Any:
+def forget_refusal(refused: str | None) -> Any:
     """Take away what the last launch refused when the form is changed; anything else stays said.
 
-    It looks at what was said when the key was pressed: an answer that comes after the next launch's must
-    not wipe that away.
+    The flag is the browser's, as it was when the key was pressed: an answer that comes after the next
+    launch's must not wipe that away.
     """
-    return widgets.NOTHING if _REFUSED in (said or "") else gr.skip()
+    return (widgets.NOTHING, "") if refused else (gr.skip(), gr.skip())
 
 
 def use_preset(chosen: str | None) -> tuple[Any, ...]:
@@ -316,18 +314,18 @@ def launch_runs(
     if errors:
         count = widgets.count(len(errors), "value")
         said = widgets.error_banner(f"{_REFUSED}: {count} to correct ({', '.join(errors)}).")
-        return said, gr.skip(), *_messages(errors)
+        return said, "yes", gr.skip(), *_messages(errors)
     try:
         queued = launch(method, int(dataset_id or 0), raw, name=name or "", parent_id=parent)
     except Refused as error:
-        return widgets.error_banner(f"{_REFUSED}: {error}"), gr.skip(), *_messages({})
+        return widgets.error_banner(f"{_REFUSED}: {error}"), "yes", gr.skip(), *_messages({})
     except AppError as error:
-        return widgets.error_banner(str(error)), gr.skip(), *_messages({})
+        return widgets.error_banner(str(error)), "", gr.skip(), *_messages({})
     links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], " and ")
     said = Markup(
         '<div class="hy-notice hy-good" role="status" data-next="{}">Queued {}. Opening…</div>'
     ).format(widgets.url("run", id=queued[-1].id), links)
-    return said, gr.update(interactive=False, value="Queued"), *_messages({})
+    return said, "", gr.update(interactive=False, value="Queued"), *_messages({})
 
 
 def _raw(values: tuple[Any, ...]) -> dict[str, Any]:

@@ -10,3 +10,28 @@ window.hySetQuery = (values, push = false) => {
 
 // Back and forward between such addresses load the page anew, so that it shows what the address says.
 window.addEventListener('popstate', () => location.reload());
+
+// Where an answer says so, go on to the next page.
+new MutationObserver((changes) => {
+  if (!changes.some((change) => change.addedNodes.length)) return;
+  const next = document.querySelector('[data-next]');
+  if (next) window.location.href = next.dataset.next;
+}).observe(document.documentElement, { childList: true, subtree: true });
+
+// Who is logged in, and the way out, at the end of the navigation.
+window.addEventListener('load', function showUser() {
+  const user = window.gradio_config?.username;
+  if (!user || user === 'local') return;
+  const nav = document.querySelector('.nav-holder nav');
+  if (!nav) return setTimeout(showUser, 100);
+  const form = document.createElement('form');
+  form.method = 'post';
+  form.action = 'logout';
+  form.className = 'hy-user';
+  const name = document.createElement('span');
+  name.textContent = user;
+  const leave = document.createElement('button');
+  leave.textContent = 'Log out';
+  form.append(name, leave);
+  nav.append(form);
+});

@@ -9,9 +9,9 @@ from app import answers
 from app.board import read_board
 from app.errors import NotFound, Refused
 from app.exports import labels as exports
-from app.exports.downloads import download_folder
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
+from app.security import files
 from app.store import labels, runs
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
@@ -22,11 +22,6 @@ from app.ui.compare_actions import saying_why
 PAGE_ROWS = 20
 ALL = ""
 VERDICTS = [("any verdict", ALL), ("one preferred", "best"), ("tie", "tie"), ("both or all bad", "all_bad")]
-CLICK_DOWNLOAD = """() => setTimeout(() => {
-    const place = document.getElementById("hy-download");
-    const target = place?.matches("a, button") ? place : place?.querySelector("a, button");
-    target?.click();
-}, 250)"""
 
 Parts = dict[str, Any]
 Shown = list[Any]
@@ -183,10 +178,11 @@ def older(who: str, verdict: str, run: str, page: float, request: gr.Request | N
     return list_votes(who, verdict, run, page + 1, request)
 
 
-def export(format: str, file_type: str) -> str:
+def export(format: str, file_type: str, request: gr.Request) -> str:
     """The written file's path, for the hidden download button."""
+    folder = files.new_folder(widgets.username(request))
     written = saying_why(
-        lambda: exports.export_labels(LabelFormat(format), FileType(file_type), folder=download_folder())
+        lambda: exports.export_labels(LabelFormat(format), FileType(file_type), folder=folder)
     )
     if written.rows == 0:
         gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
@@ -287,7 +283,7 @@ def _wire(parts: Parts) -> None:
     parts["newer"].click(newer, [*filters, parts["page"]], page, **quiet)
     parts["older"].click(older, [*filters, parts["page"]], page, **quiet)
     parts["export"].click(export, [parts["format"], parts["file_type"]], parts["download"], **quiet).success(
-        None, None, None, js=CLICK_DOWNLOAD
+        None, None, None, js=widgets.CLICK_DOWNLOAD
     )
     parts["use"].click(use_as_dataset, parts["name"], parts["used"], trigger_mode="once", **quiet)
     given = [parts[name] for name in ("label_id", "choice", "worst", "reason")]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.deletion import delete_run
 from app.errors import AppError, NotFound
-from app.exports.downloads import download_folder
+from app.security import files
 from app.store import metrics, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
@@ -89,17 +89,10 @@ def build() -> None:
     cancel.click(ask_cancel, None, asked, **widgets.QUIET)
     delete.click(ask_delete, None, asked, **widgets.QUIET)
     no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **widgets.QUIET)
-    done = yes.click(confirmed, wanted, [confirm, message, wanted], **widgets.QUIET)
-    done.then(None, message, None, js=_LEAVE)
-    export.click(
-        export_zip, None, [download, message], show_progress_on=export, api_visibility="private"
-    ).then(None, message, None, js=_DOWNLOAD)
-
-
-_LEAVE = "(html) => { if ((html || '').includes('data-gone')) window.location.href = 'runs'; }"
-_DOWNLOAD = """(problem) => {
-  if (!problem) setTimeout(() => document.getElementById('hy-download')?.click(), 250);
-}"""
+    yes.click(confirmed, wanted, [confirm, message, wanted], **widgets.QUIET)
+    export.click(export_zip, None, download, show_progress_on=export, api_visibility="private").success(
+        None, None, None, js=widgets.CLICK_DOWNLOAD
+    )
 
 
 # --- handlers --------------------------------------------------------------------------------
@@ -277,16 +270,15 @@ def confirmed(wanted: str, request: gr.Request) -> tuple[Any, Html, str]:
             return closed, widgets.NOTHING, ""
         if wanted == "delete":
             delete_run(run_id)
-            return closed, Markup("<p data-gone>Run {} is deleted.</p>").format(run_id), ""
+            return closed, Markup('<p data-next="runs">Run {} is deleted.</p>').format(run_id), ""
     except AppError as error:
         return closed, widgets.notice(str(error), "error"), ""
     return closed, widgets.NOTHING, ""
 
 
-def export_zip(request: gr.Request) -> tuple[Any, Html]:
-    """The run's last weights with a model card, as one zip file."""
+def export_zip(request: gr.Request) -> str:
+    """The run's last weights with a model card, as one zip file for the hidden download button."""
     try:
-        archive = artifacts.export_zip(_run_id(request), download_folder())
+        return str(artifacts.export_zip(_run_id(request), files.new_folder(widgets.username(request))))
     except (AppError, OSError) as error:
-        return gr.skip(), widgets.notice(str(error), "error")
-    return gr.update(value=str(archive)), widgets.NOTHING
+        raise gr.Error(str(error), duration=8, print_exception=False) from error

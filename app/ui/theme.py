@@ -4,6 +4,7 @@ Colours say who, and never alone: each method also has its letter on a badge and
 The palette keeps apart for readers with any of the common colour blindnesses (after Okabe and Ito).
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -205,5 +206,6 @@ def _variables(name: str, shades: tuple[str, ...]) -> str:
 
 def head() -> str:
     """What goes into the page's head as it stands: Gradio rewrites the selectors of its own `css`."""
-    frame, script = FRAME.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
-    return f"<style>{frame}</style><script>{script}</script>"
+    frame = FRAME.read_text(encoding="utf-8")
+    version = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
+    return f'<style>{frame}</style><script src="page.js?v={version}" defer></script>'

@@ -287,6 +287,14 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Options of events that belong to the page alone: no spinner, no place in the API."""
 
 
+CLICK_DOWNLOAD = """() => setTimeout(() => {
+    const place = document.getElementById("hy-download");
+    const target = place?.matches("a, button") ? place : place?.querySelector("a, button");
+    target?.click();
+}, 250)"""
+"""What a page does when the file of its hidden download button is there."""
+
+
 def on_load(fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> Any:
     """Call a function when the page being built is opened; it may take a `gr.Request`."""
     if Context.root_block is None:

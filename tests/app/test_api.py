@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from app import answers, api
 from app.errors import InvalidInput, NotFound
+from app.security import files
 from app.settings import Settings
 from app.store import conversations, db, labels, workers
 from app.store.db import read_session, write_session
@@ -31,7 +32,7 @@ pytestmark = [
 @pytest.fixture
 def client(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client of a served app that has the API and nothing else."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(files.folder_of("local")))
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
     engine = db.get_engine()
     Base.metadata.create_all(engine)

@@ -126,7 +126,7 @@ def test_refusals_are_sentences_on_the_page(tmp_path: Path) -> None:
 def test_deleting_leaves_the_page_or_says_why_not(tmp_path: Path) -> None:
     dataset_id = add(tmp_path)
     assert [update["visible"] for update in page.ask(True)] == [False, True, True]
-    assert "data-gone" in page.delete_version(request(id=dataset_id))
+    assert 'data-next="datasets"' in page.delete_version(request(id=dataset_id))
     assert "It was deleted" in page.show(request(id=dataset_id))[0]
     assert "There is no dataset" in page.delete_version(request(id=999))
 

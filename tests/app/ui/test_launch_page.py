@@ -66,12 +66,12 @@ def test_the_command_says_the_same_as_the_form() -> None:
 
 
 def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Dataset) -> None:
-    said, button, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(max_steps=3))
+    said, refused, button, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(max_steps=3))
     queued = runs.find(session=session)
     assert sorted(run.method for run in queued) == ["dpo", "hypo"]
     assert {run.config["max_steps"] for run in queued} == {3}
     assert f'data-next="run?id={max(run.id for run in queued)}"' in said
-    assert button["interactive"] is False
+    assert (button["interactive"], refused) == (False, "")
     assert not any(message["visible"] for message in messages)
 
 
@@ -88,9 +88,9 @@ def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Data
 def test_a_bad_value_is_told_beside_its_field_and_queues_nothing(
     session: Session, dataset: Dataset, changes: dict[str, Any], field: str
 ) -> None:
-    said, _, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(**changes))
+    said, refused, _, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(**changes))
     by_field = dict(zip(["dataset", "name", *launch.FIELDS], messages, strict=True))
-    assert "Nothing was queued" in said
+    assert ("Nothing was queued" in said, refused) == (True, "yes")
     assert [name for name, message in by_field.items() if message["visible"]] == [field]
     assert field not in by_field[field]["value"].split("(given")[0]
     assert runs.find(session=session) == []
@@ -159,6 +159,6 @@ def test_a_file_that_is_no_text(session: Session, tmp_path: Any) -> None:
 
 
 def test_only_a_refusal_is_forgotten_when_the_form_changes() -> None:
-    assert launch.forget_refusal("<p>Nothing was queued: 1 value to correct (beta).</p>") == ""
-    for said in (None, "", "There is no run 999 to clone"):
-        assert launch.forget_refusal(said) == gr.skip()
+    assert launch.forget_refusal("yes") == ("", "")
+    for refused in (None, ""):
+        assert launch.forget_refusal(refused) == (gr.skip(), gr.skip())

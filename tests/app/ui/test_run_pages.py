@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from sqlalchemy.orm import Session
 
 from app.launch import launch
+from app.security import files
 from app.store import generations, metrics, runs
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
@@ -125,24 +127,27 @@ def test_a_live_run_is_not_deleted_and_one_that_is_over_is(session: Session, twi
     assert "cancel it first" in said
     run_page.confirmed("cancel", request)
     _, said, _ = run_page.confirmed("delete", request)
-    assert "data-gone" in said
+    assert 'data-next="runs"' in said
     assert [run.id for run in runs.find(session=session)] == [twins[1].id]
 
 
 def test_exporting_without_a_checkpoint_says_so(session: Session, twins: list[Run]) -> None:
-    file, said = run_page.export_zip(request_for(id=twins[0].id))
-    assert is_skip(file)
-    assert "no checkpoint" in said
+    with pytest.raises(gr.Error, match="no checkpoint"):
+        run_page.export_zip(request_for(id=twins[0].id))
 
 
-def test_an_export_lies_where_old_ones_are_deleted(
-    session: Session, twins: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_export_is_a_file_of_the_user_who_asked(
+    session: Session, twins: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(run_page.artifacts, "export_zip", lambda run_id, folder: folder / f"{run_id}.zip")
-    file, said = run_page.export_zip(request_for(id=twins[0].id))
-    assert said == ""
-    assert Path(file["value"]).parent.parent == tmp_path / "exports"
+    def export(run_id: int, folder: Path) -> Path:
+        archive = folder / f"{run_id}.zip"
+        archive.write_bytes(b"weights")
+        return archive
+
+    monkeypatch.setattr(run_page.artifacts, "export_zip", export)
+    archive = run_page.export_zip(request_for(id=twins[0].id))
+    assert files.owned(archive, "local") == Path(archive).resolve()
+    assert files.owned(archive, "somebody else") is None
 
 
 def test_settings_show_table_yaml_and_command(session: Session, twins: list[Run]) -> None:

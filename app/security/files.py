@@ -1,0 +1,101 @@
+"""Each user's files while they are needed: uploads until their import, exports until their download.
+
+They lie in the home folder, a folder a user that only this account may enter, for a day at most.
+"""
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+from app.errors import Refused
+from app.settings import get_settings
+
+KEPT_SECONDS: Final = 24 * 3600.0
+_MIB: Final = 2**20
+
+
+def root() -> Path:
+    """The folder of all users' files, made now if it is not there."""
+    folder = get_settings().root / "files"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def folder_of(user: str) -> Path:
+    """A user's own folder; its name tells nothing and fits every file system."""
+    folder = root() / hashlib.sha256(user.encode()).hexdigest()[:32]
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def new_folder(user: str) -> Path:
+    """A new folder for one upload or export, below the user's own."""
+    return Path(mkdtemp(dir=folder_of(user)))
+
+
+def owned(path: str, user: str) -> Path | None:
+    """The file of a path that came from a client, if it is one of this user's files."""
+    try:
+        file = Path(path).resolve()
+        inside = "\0" not in path and file.is_relative_to(folder_of(user).resolve()) and file.is_file()
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return file if inside else None
+
+
+def used_bytes(user: str) -> int:
+    """How much a user's files take."""
+    return sum(_size(path) for path in folder_of(user).rglob("*"))
+
+
+def check_room(user: str, more: int) -> None:
+    """See that a user may store so many bytes more.
+
+    Raises:
+        Refused: beyond the quota, saying what to do.
+    """
+    quota = get_settings().user_files_mb
+    if used_bytes(user) + more > quota * _MIB:
+        raise Refused(
+            f"Your uploads and exports would take more than {quota} MiB. They are deleted after a day; "
+            "import the files that wait, or ask whoever runs this server to raise HYPO_USER_FILES_MB."
+        )
+
+
+def discard(path: Path) -> None:
+    """Delete a file of a user, and its folder when nothing else is in it."""
+    path.unlink(missing_ok=True)
+    if path.parent != root() and path.parent.is_dir() and not any(path.parent.iterdir()):
+        path.parent.rmdir()
+
+
+def sweep(*, older_than_seconds: float = KEPT_SECONDS) -> None:
+    """Delete what was uploaded or exported longer ago."""
+    before = time.time() - older_than_seconds
+    for entry in root().iterdir():
+        for found in list(entry.iterdir()) if entry.is_dir() else [entry]:
+            if _last_written(found) >= before:
+                continue
+            if found.is_dir():
+                shutil.rmtree(found, ignore_errors=True)
+            else:
+                found.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _last_written(path: Path) -> float:
+    """When the path or a file in it was written; now where another process has just deleted it."""
+    try:
+        return max(entry.stat().st_mtime for entry in (path, *path.rglob("*")))
+    except OSError:
+        return time.time()

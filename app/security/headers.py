@@ -1,0 +1,92 @@
+"""What every response says to browsers: what may run on a page, and who may show or read it."""
+
+import re
+import secrets
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Gradio turns the `js` of an event into a function, hence 'unsafe-eval', and styles elements in place.
+# Scripts in a page need the nonce of that very response, so markup that somebody smuggled in does not run.
+POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
+    "worker-src 'self' blob:; manifest-src 'self'; object-src 'none'; frame-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+FIXED: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+_CORS: Final = re.compile(rb"access-control-", re.IGNORECASE)
+_SCRIPT: Final = re.compile(rb"<script(?=[\s>])")
+
+
+class ResponseHeaders:
+    """Set the headers above, remove CORS headers, and give the scripts of an HTML page their nonce."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        nonce = secrets.token_urlsafe(16)
+        page = _Page(send, nonce)
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _set(message, nonce)
+                if MutableHeaders(scope=message).get("content-type", "").startswith("text/html"):
+                    page.start = message
+                    return
+            if page.start is not None:
+                await page.take(message)
+            else:
+                await send(message)
+
+        await self.app(_readable(scope), receive, sent)
+
+
+class _Page:
+    """An HTML response, held back until it is whole, since nonces change its length."""
+
+    def __init__(self, send: Send, nonce: str) -> None:
+        self.send, self.mark = send, f'<script nonce="{nonce}"'.encode()
+        self.start: Message | None = None
+        self.body = bytearray()
+
+    async def take(self, message: Message) -> None:
+        self.body += message.get("body", b"")
+        if message.get("more_body") or self.start is None:
+            return
+        body = _SCRIPT.sub(self.mark, bytes(self.body))
+        headers = MutableHeaders(scope=self.start)
+        if body:  # the answer to a HEAD request has a length and no body
+            headers["Content-Length"] = str(len(body))
+        headers["Cache-Control"] = "no-store"  # a nonce is good for one response
+        await self.send(self.start)
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _set(message: Message, nonce: str) -> None:
+    message["headers"] = [(k, v) for k, v in message.get("headers", []) if not _CORS.match(k)]
+    headers = MutableHeaders(scope=message)
+    headers["Content-Security-Policy"] = POLICY.format(nonce=nonce)
+    for name, value in FIXED.items():
+        headers[name] = value
+
+
+def _readable(scope: Scope) -> Scope:
+    """The request without Accept-Encoding where it asks for a page: a compressed page takes no nonce."""
+    headers = dict(scope["headers"])
+    if b"text/html" not in headers.get(b"accept", b""):
+        return scope
+    kept = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+    return {**scope, "headers": kept}

@@ -1,0 +1,57 @@
+"""A login before everything but the login itself, the health check and what the login page needs.
+
+The REST API is passed on without a user too: its routes know bearer tokens, and refuse nobody's requests.
+"""
+
+from collections.abc import Container
+from typing import Final
+from urllib.parse import urlencode
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.security.replies import refuse
+from app.security.sessions import identify
+
+API: Final = "/api/v1/"
+PUBLIC: Final = frozenset({"/login", "/healthz", "/favicon.ico", "/robots.txt"})
+
+
+class Identity:
+    """Find out who asks and keep it as `request.state.user`; without a user there are only PUBLIC paths."""
+
+    def __init__(self, app: ASGIApp, pages: Container[str]) -> None:
+        self.app = app
+        self.pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PUBLIC:
+            await self.app(scope, receive, send)
+            return
+        try:
+            user = await identify(HTTPConnection(scope))
+        except SQLAlchemyError:
+            sentence = "The database does not answer, so nobody can be recognised; try again in a moment."
+            await refuse(503, sentence, scope, receive, send)
+            return
+        if user is not None:
+            scope.setdefault("state", {})["user"] = user
+        if user is not None or for_programs(scope):
+            await self.app(scope, receive, send)
+        elif scope["method"] == "GET" and scope["path"] in self.pages:
+            response = RedirectResponse(f"/login?{urlencode({'next': _address(scope)})}", status_code=303)
+            await response(scope, receive, send)
+        else:
+            await refuse(401, "Log in first.", scope, receive, send)
+
+
+def for_programs(scope: Scope) -> bool:
+    """Whether a request is for the REST API."""
+    return str(scope["path"]).startswith(API)
+
+
+def _address(scope: Scope) -> str:
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{scope['path']}?{query}" if query else str(scope["path"])

@@ -1,0 +1,108 @@
+"""Logging in and out: a page without scripts, a session cookie, and patience with wrong passwords."""
+
+import secrets
+import time
+from collections import defaultdict, deque
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from markupsafe import Markup
+
+from app.security.sessions import COOKIE, read_user
+from app.settings import get_settings
+from app.store import sessions
+from app.store.db import write_session
+
+MOST_FAILURES: Final = 10
+FAILURE_SECONDS: Final = 60.0
+
+router = APIRouter()
+_failures: defaultdict[str, deque[float]] = defaultdict(deque)
+
+
+@router.get("/login")
+def login_page(request: Request, next: str = "/") -> Response:
+    """The form, or the page that was asked for where somebody is logged in already."""
+    if read_user(request) is not None:
+        return RedirectResponse(_local(next), status_code=303)
+    return _page("", next)
+
+
+@router.post("/login")
+def log_in(
+    request: Request,
+    username: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "/",
+) -> Response:
+    """Begin a session and go to the page that was asked for; after ten wrong passwords a minute, wait."""
+    logins = dict(get_settings().logins())
+    if not logins:
+        return RedirectResponse("/", status_code=303)
+    client = request.client.host if request.client else ""
+    if _waits(client):
+        return _page("Too many attempts. Wait a minute and try again.", next, status=429)
+    name = username.strip()
+    right = logins.get(name)
+    matches = secrets.compare_digest((right or secrets.token_hex()).encode(), password.encode())
+    if right is None or not matches:
+        _failures[client].append(time.monotonic())
+        return _page("This name and password do not belong together.", next, status=401)
+    _failures.pop(client, None)
+    with write_session() as session:
+        token = sessions.begin(name, session=session)
+    response = RedirectResponse(_local(next), status_code=303)
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(sessions.LIFETIME.total_seconds()),
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+@router.post("/logout")
+def log_out(request: Request) -> Response:
+    """End this browser's session."""
+    token = request.cookies.get(COOKIE)
+    if token:
+        with write_session() as session:
+            sessions.end(token, session=session)
+    response = RedirectResponse("/login" if get_settings().logins() else "/", status_code=303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+def _waits(client: str) -> bool:
+    """Whether a client has failed too often in the last minute; clients of before are forgotten."""
+    before = time.monotonic() - FAILURE_SECONDS
+    for address in list(_failures):
+        while _failures[address] and _failures[address][0] < before:
+            _failures[address].popleft()
+        if not _failures[address]:
+            del _failures[address]
+    return len(_failures.get(client, ())) >= MOST_FAILURES
+
+
+def _local(address: str) -> str:
+    """An address within this app; anything else becomes the front page."""
+    parts = urlsplit(address)
+    local = address.startswith("/") and not parts.scheme and not parts.netloc
+    return address if local and not set(address) & {"\\", "\r", "\n", "\t"} else "/"
+
+
+@cache
+def _template() -> Markup:
+    return Markup(Path(__file__).with_name("login.html").read_text(encoding="utf-8"))
+
+
+def _page(problem: str, next: str, *, status: int = 200) -> HTMLResponse:
+    said = Markup('<p class="problem" role="alert">{}</p>').format(problem) if problem else Markup("")
+    page = _template().replace("%problem%", said).replace("%next%", Markup.escape(_local(next)))
+    return HTMLResponse(page, status_code=status)

@@ -1,0 +1,39 @@
+"""Who asks: the user of a request's session cookie, or the one local user where there is no login."""
+
+from typing import Final
+
+import anyio.to_thread
+from starlette.requests import HTTPConnection
+
+from app.settings import get_settings
+from app.store import sessions
+from app.store.db import read_session
+from app.store.users import LOCAL
+
+COOKIE: Final = "hypo_session"
+
+
+def read_user(connection: HTTPConnection) -> str | None:
+    """The user of a request, or None for nobody. Reads the database where a login is needed."""
+    logins = dict(get_settings().logins())
+    if not logins:
+        return LOCAL
+    token = connection.cookies.get(COOKIE)
+    if not token:
+        return None
+    with read_session() as session:
+        user = sessions.user_of(token, session=session)
+    return user if user in logins else None
+
+
+async def identify(connection: HTTPConnection) -> str | None:
+    """`read_user` off the event loop."""
+    if not get_settings().logins():
+        return LOCAL
+    return await anyio.to_thread.run_sync(read_user, connection)
+
+
+def user_of(connection: HTTPConnection) -> str | None:
+    """The user whom `identity.Identity` found for this request, for Gradio and for routes."""
+    user: str | None = connection.scope.get("state", {}).get("user")
+    return user

@@ -1,0 +1,25 @@
+"""All of the middleware, in its order."""
+
+from fastapi import FastAPI
+from gradio.routes import App
+from starlette.routing import Mount
+
+from app.security.gradio_door import GradioDoor
+from app.security.headers import ResponseHeaders
+from app.security.hosts import KnownHosts
+from app.security.identity import Identity
+from app.security.origins import OwnOrigin
+from app.security.proxies import ForwardedHeaders
+from app.settings import Settings
+
+
+def secure(app: FastAPI, settings: Settings, pages: frozenset[str]) -> None:
+    """Put the doors before an app on which Gradio is mounted; the last that is added is met first."""
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, App):
+            route.app = GradioDoor(route.app, pages)
+    app.add_middleware(Identity, pages=pages)
+    app.add_middleware(OwnOrigin, pages=pages | {"/login"})
+    app.add_middleware(KnownHosts, hosts=settings.host_names())
+    app.add_middleware(ResponseHeaders)
+    app.add_middleware(ForwardedHeaders, trusted=settings.proxy_networks())

@@ -1,0 +1,37 @@
+"""Login sessions. A browser holds a random token; the database holds its hash, the user and an end."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.store.models import LoginSession, utcnow
+
+LIFETIME: Final = timedelta(days=14)
+
+
+def begin(user: str, *, session: Session) -> str:
+    """Start a session and return its token, which is stored nowhere. Sessions that are over are deleted."""
+    now = utcnow()
+    session.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
+    token = secrets.token_urlsafe(32)
+    session.add(LoginSession(token_hash=_hash(token), user=user, created_at=now, expires_at=now + LIFETIME))
+    return token
+
+
+def user_of(token: str, *, session: Session) -> str | None:
+    """The user whose token this is, or None for a token that is unknown or over."""
+    alive = LoginSession.expires_at > utcnow()
+    return session.scalar(select(LoginSession.user).where(LoginSession.token_hash == _hash(token), alive))
+
+
+def end(token: str, *, session: Session) -> None:
+    """End the session of a token; an unknown token is no error."""
+    session.execute(delete(LoginSession).where(LoginSession.token_hash == _hash(token)))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
