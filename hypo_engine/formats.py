@@ -1,6 +1,7 @@
 """Rows of any known preference format -> pairs, with a reason for each row left out. No torch here.
 
-This is the public face; `layouts` holds the table of formats, `rows` the checks of a row's values.
+This is the public face. `layouts` holds the table of formats and `mapping` the columns that people name;
+`pairing` makes a pair of what they find, and `columns` looks after what they did not use.
 """
 
 import hashlib
@@ -10,15 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
+from hypo_engine.account import Account
+from hypo_engine.columns import check_unused, refuse_unusable
 from hypo_engine.errors import DataError
 from hypo_engine.jsonl import jsonl_rows
-from hypo_engine.layouts import FORMATS, Format, Row, explicit, implicit
+from hypo_engine.layouts import FORMATS, Format
+from hypo_engine.mapping import AnyMapping, ColumnMapping, WinnerMapping, read_mapping
+from hypo_engine.pairing import assemble, begins_with_prompt, is_short, spoken
 from hypo_engine.reporting import Prompt
-from hypo_engine.rows import BadCell, Pair, RowError, make_pair, plain
+from hypo_engine.rows import BadCell, Pair, Row, RowError, make_pair
+from hypo_engine.scores import Score, score_of
 
 __all__ = [
     "FORMATS",
+    "Account",
+    "AnyMapping",
     "BadCell",
     "ColumnMapping",
     "Format",
@@ -26,6 +35,7 @@ __all__ = [
     "LeftOut",
     "Pair",
     "RowError",
+    "WinnerMapping",
     "convert",
     "detect",
     "jsonl_rows",
@@ -33,6 +43,7 @@ __all__ = [
     "prompt_fraction",
     "prompt_key",
     "read_jsonl_pairs",
+    "read_mapping",
 ]
 
 ROWS_TO_DETECT = 50
@@ -41,10 +52,16 @@ LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A row that became a pair; rows count from 1."""
+    """A row that became a pair; rows count from 1.
+
+    ``unused`` names the columns and message keys that held something and are not in the pair; ``score`` is
+    what scores in the row say of it.
+    """
 
     row: int
     pair: Pair
+    unused: tuple[str, ...] = ()
+    score: Score | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +70,6 @@ class LeftOut:
 
     row: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnMapping:
-    """Which columns hold the prompt and the answers; without a prompt column it is what the answers share."""
-
-    prompt: str | None
-    chosen: str
-    rejected: str
-
-    name = "mapped"
-    refusal = ""
-
-    def __post_init__(self) -> None:
-        if len({self.prompt, self.chosen, self.rejected}) < 3:
-            raise DataError("The mapping names one column twice; prompt, chosen and rejected must differ.")
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns the mapping needs."""
-        return [name for name in (self.prompt, self.chosen, self.rejected) if name is not None]
-
-    def to_pair(self, row: Row) -> Pair:
-        """Read a row through the mapping, texts and messages alike."""
-        for column in self.columns:
-            if column not in row:
-                raise RowError(f"column {column!r} missing"[:LONGEST_REASON])
-        if self.prompt is None:
-            return implicit(row[self.chosen], row[self.rejected])
-        return explicit(row[self.prompt], row[self.chosen], row[self.rejected])
 
 
 def detect(first_rows: Iterable[object]) -> Format | None:
@@ -97,26 +84,63 @@ def detect(first_rows: Iterable[object]) -> Format | None:
 def _known_format(row: object) -> Format | None:
     try:
         values = _as_row(row)
+        return next((known for known in FORMATS if known.recognises(values)), None)
     except (RowError, RecursionError):
         return None
-    return next((known for known in FORMATS if known.recognises(values)), None)
 
 
-def convert(rows: Iterable[tuple[int, object]], how: Format | ColumnMapping) -> Iterator[Kept | LeftOut]:
+def convert(rows: Iterable[tuple[int, object]], how: Format | AnyMapping) -> Iterator[Kept | LeftOut]:
     """Turn numbered rows into pairs, one by one; a row that is a RowError is left out for that reason.
+
+    The first rows are looked at together: they tell whether this file's answers repeat their prompts.
 
     Raises:
         DataError: for a format that cannot be used at all, saying why.
     """
     if how.refusal:
         raise DataError(how.refusal)
-    for number, row in rows:
+    rows = iter(rows)
+    head = list(islice(rows, ROWS_TO_DETECT))
+    repeated = _prompts_are_repeated((row for _, row in head), how)
+    for number, row in chain(head, rows):
         try:
-            yield Kept(number, how.to_pair(_as_row(row)))
+            yield _converted(number, _as_row(row), how, repeated)
         except RowError as error:
             yield LeftOut(number, str(error)[:LONGEST_REASON])
         except RecursionError:
             yield LeftOut(number, "nested too deep")
+
+
+def _converted(number: int, row: Row, how: Format | AnyMapping, repeated: bool) -> Kept:
+    parts = how.to_parts(row)
+    pair = assemble(parts, prompts_are_repeated=repeated)
+    score = score_of(row, parts.chosen_side, parts.rejected_side)
+    unused = row.unused()
+    refuse_unusable(unused)
+    if not how.maps:
+        check_unused(unused, row, pair)
+    return Kept(number, pair, tuple(unused), score)
+
+
+def _prompts_are_repeated(rows: Iterable[object], how: Format | AnyMapping) -> bool:
+    """Whether the answers begin with their prompts; where some prompts are long, those decide."""
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for row in rows:
+        try:
+            parts = how.to_parts(_as_row(row))
+            prompt, *answers = (_text(value) for value in (parts.prompt, parts.chosen, parts.rejected))
+        except (RowError, RecursionError):
+            continue
+        if prompt:
+            found[is_short(prompt)].append(begins_with_prompt(prompt, *answers))
+    told = found[False] or found[True]
+    return 2 * sum(told) > len(told)
+
+
+def _text(value: Any) -> str:
+    """A text, or what one message says."""
+    said = spoken(value, "text")
+    return said if isinstance(said, str) else said[0]["content"] if len(said) == 1 else ""
 
 
 def _as_row(row: object) -> Row:
@@ -124,7 +148,7 @@ def _as_row(row: object) -> Row:
         raise row
     if not isinstance(row, Mapping):
         raise RowError("not an object with named columns")
-    return {str(name): plain(value) for name, value in row.items()}
+    return Row({str(name): value for name, value in row.items()})
 
 
 def read_jsonl_pairs(path: str | Path) -> Iterator[Kept | LeftOut]:

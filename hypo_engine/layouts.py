@@ -1,29 +1,18 @@
 """The known layouts of preference rows, a few functions each, and FORMATS, the table of them. No torch here.
 
-Adding a format is writing one function that turns a row into a pair, one that tells the format by a row,
-and a line in the table. Both functions get plain values (see `rows.plain`).
+Adding a format is writing one function that finds the parts of a pair in a row, one that tells the format by
+a row, and a line in the table. What the parts mean together is `pairing.assemble`'s business.
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hypo_engine.rows import (
-    Pair,
-    RowError,
-    Turn,
-    answer_of,
-    conversation,
-    make_pair,
-    message,
-    optional_text,
-    shared_text,
-    shared_turns,
-    text,
-)
-
-Row = dict[str, Any]
+from hypo_engine.arenas import ONE_HOT, is_open_webui, one_hot, open_webui
+from hypo_engine.columns import ANSWERS, CONVERSATIONS, HISTORY, QUESTIONS, SYSTEMS
+from hypo_engine.mapping import LMARENA
+from hypo_engine.pairing import Parts, is_transcript
+from hypo_engine.rows import Row, RowError, optional_text, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,64 +25,60 @@ class Format:
     name: str
     title: str
     recognises: Callable[[Row], bool]
-    to_pair: Callable[[Row], Pair]
+    to_parts: Callable[[Row], Parts]
     refusal: str = ""
 
-
-# TRL and UltraFeedback.
-
-
-def explicit(prompt: Any, chosen: Any, rejected: Any) -> Pair:
-    """A prompt beside the answers; text and messages may be mixed, as UltraFeedback does."""
-    prompt = _prompt(prompt)
-    if not isinstance(chosen, list) and not isinstance(rejected, list):
-        return make_pair(prompt, _answer(chosen, "chosen"), _answer(rejected, "rejected"))
-    chosen, rejected = conversation(chosen, "chosen"), conversation(rejected, "rejected")
-    if isinstance(prompt, str):
-        if len(chosen) > 1 or len(rejected) > 1:
-            return _shared_conversation(chosen, rejected)
-        prompt = [{"role": "user", "content": prompt}]
-    start = len(prompt)
-    if chosen[:start] == prompt and rejected[:start] == prompt:
-        chosen, rejected = chosen[start:], rejected[start:]
-    return make_pair(prompt, answer_of(chosen, "chosen"), answer_of(rejected, "rejected"))
+    maps = False
 
 
-def _prompt(value: Any) -> str | list[Turn]:
-    if isinstance(value, list):
-        return conversation(value, "prompt")
-    return text(value, "prompt")
+# Columns that are called what they are: TRL, UltraFeedback, Anthropic HH, LLaMA-Factory.
 
 
-def _answer(value: Any, name: str) -> Any:
-    return message(value, name)["content"] if isinstance(value, dict) else value
+def named(row: Row) -> Parts:
+    """The parts by the names of their columns."""
+    chosen, rejected = _answer_columns(row) or ANSWERS[0]
+    good, bad = row.get(chosen), row.get(rejected)
+    column = _prompt_column(row, good)
+    return Parts(
+        prompt=row[column] if column else None,
+        chosen=good,
+        rejected=bad,
+        system=system_of(row),
+        history=row.get(HISTORY),
+        conversational=column in QUESTIONS or any(name in row for name in (*SYSTEMS, HISTORY)),
+    )
 
 
-def implicit(chosen: Any, rejected: Any) -> Pair:
-    """The prompt is what the two answers share at the start."""
-    if isinstance(chosen, list) or isinstance(rejected, list):
-        return _shared_conversation(conversation(chosen, "chosen"), conversation(rejected, "rejected"))
-    chosen, rejected = text(chosen, "chosen"), text(rejected, "rejected")
-    if chosen == rejected:
-        raise RowError("chosen equals rejected")
-    end = shared_text(chosen, rejected)
-    if not chosen[:end].strip():
-        raise RowError("prompt missing: chosen and rejected share no beginning")
-    return make_pair(chosen[:end], chosen[end:], rejected[end:])
+def system_of(row: Row) -> Any:
+    """The system text of a row, whatever its column is called.
+
+    Raises:
+        RowError: two columns say different things.
+    """
+    found = [row[column] for column in SYSTEMS if row.holds(column)]
+    if any(other != found[0] for other in found[1:]):
+        raise RowError("the system columns say different things")
+    return found[0] if found else None
 
 
-def _trl_implicit(row: Row) -> Pair:
-    if row.get("prompt") is not None:
-        return explicit(row["prompt"], row.get("chosen"), row.get("rejected"))
-    return implicit(row.get("chosen"), row.get("rejected"))
+def _answer_columns(row: Row) -> tuple[str, str] | None:
+    return next(((a, b) for a, b in ANSWERS if a in row and b in row), None)
 
 
-def _shared_conversation(chosen: list[Turn], rejected: list[Turn]) -> Pair:
-    end = shared_turns(chosen, rejected)
-    if end == 0 and len(chosen) > 1:
-        raise RowError("prompt missing: chosen and rejected share no turn")
-    good, bad = answer_of(chosen[end:], "chosen"), answer_of(rejected[end:], "rejected")
-    return make_pair(chosen[:end], good, bad)
+def _prompt_column(row: Row, chosen: Any) -> str:
+    """The column that holds the prompt; "" where only the answers can hold it.
+
+    Raises:
+        RowError: several columns could be the prompt.
+    """
+    if row.holds("prompt"):
+        return "prompt"
+    asking = [column for column in QUESTIONS if row.holds(column)]
+    if len(asking) > 1:
+        raise RowError(f"{' and '.join(asking)} could each be the prompt; choose one in a mapping")
+    whole = isinstance(chosen, list) and len(chosen) > 1
+    said = [] if whole else [column for column in CONVERSATIONS if row.holds(column)]
+    return next(iter(asking + said), "prompt" if row.get("prompt") is not None else "")
 
 
 def _has(row: Row, *columns: str) -> bool:
@@ -101,66 +86,100 @@ def _has(row: Row, *columns: str) -> bool:
 
 
 def _is_ultrafeedback(row: Row) -> bool:
-    return _has(row, "prompt", "chosen", "rejected") and (
-        isinstance(row["prompt"], str) and isinstance(row["chosen"], list)
+    return (
+        _has(row, "prompt", "chosen", "rejected")
+        and isinstance(row.peek("prompt"), str)
+        and isinstance(row.peek("chosen"), list)
     )
 
 
 def _is_implicit(row: Row) -> bool:
-    if not _has(row, "chosen", "rejected") or row.get("prompt") is not None:
+    columns = _answer_columns(row)
+    if columns is None or row.peek("prompt") is not None or _asks(row):
         return False
-    chosen, rejected = row["chosen"], row["rejected"]
-    if isinstance(chosen, list) and isinstance(rejected, list):
-        return len(chosen) > 1
-    return isinstance(chosen, str) and isinstance(rejected, str) and shared_text(chosen, rejected) > 0
+    chosen, rejected = (row.peek(column) for column in columns)
+    return isinstance(chosen, list) and isinstance(rejected, list) and len(chosen) > 1
 
 
-# Anthropic HH.
-
-_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
-
-
-def _transcript(value: Any, name: str) -> list[Turn]:
-    """The turns of "\\n\\nHuman: ...\\n\\nAssistant: ..."; a speaker who goes on is one turn."""
-    before, *parts = _SPEAKER.split("\n\n" + text(value, name).lstrip())
-    if before.strip() or not parts:
-        raise RowError(f"{name}: a transcript that does not begin with Human: or Assistant:")
-    turns: list[Turn] = []
-    for speaker, said in zip(parts[::2], parts[1::2], strict=True):
-        role = "user" if speaker == "Human" else "assistant"
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] = f"{turns[-1]['content']}\n\n{said.strip()}".strip()
-        else:
-            turns.append({"role": role, "content": said.strip()})
-    return turns
+def _asks(row: Row) -> bool:
+    return sum(row.holds(column) for column in QUESTIONS) == 1
 
 
 def _is_hh(row: Row) -> bool:
-    return row.get("prompt") is None and all(
-        isinstance(value, str) and value.lstrip().startswith("Human:") and "\n\nAssistant:" in value
-        for value in (row.get("chosen"), row.get("rejected"))
+    return row.peek("prompt") is None and all(
+        is_transcript(row.peek(name)) for name in ("chosen", "rejected")
     )
 
 
-def _hh(row: Row) -> Pair:
-    return _shared_conversation(
-        _transcript(row.get("chosen"), "chosen"), _transcript(row.get("rejected"), "rejected")
+def _is_sharegpt(row: Row) -> bool:
+    return _has(row, "chosen", "rejected") and (
+        "conversations" in row or ("messages" in row and isinstance(row.peek("chosen"), dict))
     )
 
 
-# OpenAI TL;DR comparisons.
+def _is_question(row: Row) -> bool:
+    said = any(isinstance(row.peek(name), list) and row.holds(name) for name in CONVERSATIONS)
+    return _answer_columns(row) is not None and (_asks(row) or said)
 
 
-def _tldr(row: Row) -> Pair:
-    info, summaries, choice = row.get("info"), row.get("summaries"), row.get("choice")
-    if not isinstance(info, dict):
-        raise RowError("info: wrong type, an object with the post is needed")
+def _alpaca(row: Row) -> Parts:
+    asked = (optional_text(row.get("instruction"), "prompt"), optional_text(row.get("input"), "input"))
+    return Parts(
+        prompt=text("\n".join(part for part in asked if part), "prompt"),
+        chosen=row.get("chosen"),
+        rejected=row.get("rejected"),
+        system=system_of(row),
+        history=row.get(HISTORY),
+        conversational=True,
+    )
+
+
+# ms-swift: the chosen answer is the conversation's last turn.
+
+
+def _is_swift(row: Row) -> bool:
+    return ("rejected_response" in row and ("messages" in row or "response" in row)) or _has(
+        row, "messages", "rejected_messages"
+    )
+
+
+def _swift(row: Row) -> Parts:
+    rejected = "rejected_messages" if row.holds("rejected_messages") else "rejected_response"
+    said = row.get("messages")
+    if said is None:
+        asked = next((column for column in ("query", "prompt", "instruction") if row.holds(column)), "query")
+        prompt, chosen = row.get(asked), row.get("response")
+    elif not isinstance(said, list) or len(said) < 2:
+        raise RowError("messages must hold the question and, as the last turn, the chosen answer")
+    else:
+        prompt, chosen = said[:-1], said[-1:]
+    return Parts(
+        prompt=prompt,
+        chosen=chosen,
+        rejected=row.get(rejected),
+        system=system_of(row),
+        history=row.get(HISTORY),
+        conversational=True,
+    )
+
+
+# OpenAI: preference fine-tuning, and the comparisons of TL;DR.
+
+
+def _openai(row: Row) -> Parts:
+    asked = row.inside("input")
+    return Parts(asked.get("messages"), row.get("preferred_output"), row.get("non_preferred_output"))
+
+
+def _tldr(row: Row) -> Parts:
+    summaries, choice = row.get("summaries"), row.get("choice")
+    asked = _tldr_prompt(row.inside("info"))
     if not isinstance(summaries, list) or len(summaries) != 2:
         raise RowError("summaries must be a list of two")
     if isinstance(choice, bool) or choice not in (0, 1):
         raise RowError("choice must be 0 or 1")
     answers = [_summary(summary) for summary in summaries]
-    return make_pair(_tldr_prompt(info), answers[int(choice)], answers[1 - int(choice)])
+    return Parts(asked, answers[int(choice)], answers[1 - int(choice)])
 
 
 def _tldr_prompt(info: Row) -> str:
@@ -183,15 +202,23 @@ def _summary(value: Any) -> str:
 # AlpacaEval.
 
 
-def _alpaca_eval(row: Row) -> Pair:
+def _alpaca_eval(row: Row) -> Parts:
     first, second = text(row.get("output_1"), "output_1"), text(row.get("output_2"), "output_2")
     preference = _preference(row.get("preference"))
     if preference in (0, 1.5):
         raise RowError("the annotation is a tie")
     if not 1 <= preference <= 2:
         raise RowError("preference must lie between 1 (output_1) and 2 (output_2)")
-    turns = [{"role": "user", "content": text(row.get("instruction"), "prompt")}]
-    return make_pair(turns, first, second) if preference < 1.5 else make_pair(turns, second, first)
+    sides = ("1", "2") if preference < 1.5 else ("2", "1")
+    answers = (first, second) if preference < 1.5 else (second, first)
+    return Parts(
+        row.get("instruction"),
+        *answers,
+        system=system_of(row),
+        conversational=True,
+        chosen_side=sides[0],
+        rejected_side=sides[1],
+    )
 
 
 def _preference(value: Any) -> float:
@@ -203,52 +230,6 @@ def _preference(value: Any) -> float:
         return float(value)
     except (ValueError, OverflowError):
         raise RowError("preference: wrong type, a number is needed") from None
-
-
-# LLaMA-Factory.
-
-
-def _alpaca(row: Row) -> Pair:
-    instruction, extra = (
-        optional_text(row.get("instruction"), "prompt"),
-        optional_text(row.get("input"), "input"),
-    )
-    question = "\n".join(part for part in (instruction, extra) if part)
-    turns = [*_system(row), *_history(row.get("history"))]
-    turns.append({"role": "user", "content": text(question, "prompt")})
-    return make_pair(turns, _answer(row.get("chosen"), "chosen"), _answer(row.get("rejected"), "rejected"))
-
-
-def _system(row: Row) -> list[Turn]:
-    system = optional_text(row.get("system"), "system")
-    return [{"role": "system", "content": system}] if system else []
-
-
-def _history(value: Any) -> Iterator[Turn]:
-    if value is None or value == "":
-        return
-    if not isinstance(value, list):
-        raise RowError("history: wrong type, a list of question and answer is needed")
-    for exchange in value:
-        if not isinstance(exchange, list) or len(exchange) != 2:
-            raise RowError("history: wrong type, a list of question and answer is needed")
-        yield {"role": "user", "content": text(exchange[0], "history")}
-        yield {"role": "assistant", "content": text(exchange[1], "history")}
-
-
-def _sharegpt(row: Row) -> Pair:
-    said = row.get("conversations") if row.get("conversations") is not None else row.get("messages")
-    turns = conversation(said, "conversations") if said is not None else []
-    if not any(turn["role"] == "system" for turn in turns):
-        turns = [*_system(row), *turns]
-    chosen, rejected = message(row.get("chosen"), "chosen"), message(row.get("rejected"), "rejected")
-    return make_pair(turns, answer_of([chosen], "chosen"), answer_of([rejected], "rejected"))
-
-
-def _is_sharegpt(row: Row) -> bool:
-    return _has(row, "chosen", "rejected") and (
-        "conversations" in row or ("messages" in row and isinstance(row["chosen"], dict))
-    )
 
 
 # One answer and a thumb.
@@ -266,7 +247,7 @@ def _is_kto(row: Row) -> bool:
     )
 
 
-def _kto(_row: Row) -> Pair:
+def _kto(_row: Row) -> Parts:
     raise RowError("one answer only, and no pair")
 
 
@@ -279,25 +260,34 @@ FORMATS: tuple[Format, ...] = (
         _alpaca_eval,
     ),
     Format("tldr", "TL;DR comparisons", lambda row: _has(row, "info", "summaries", "choice"), _tldr),
-    Format("sharegpt", "LLaMA-Factory ShareGPT ranking", _is_sharegpt, _sharegpt),
+    Format("lmarena", "LMArena votes", lambda row: _has(row, *LMARENA.columns), LMARENA.to_parts),
+    Format("one_hot", "LMArena votes, a column an outcome", lambda row: _has(row, *ONE_HOT), one_hot),
+    Format("open_webui", "open-webui ratings", is_open_webui, open_webui),
+    Format(
+        "openai",
+        "OpenAI preference fine-tuning",
+        lambda row: (
+            _has(row, "preferred_output", "non_preferred_output") and isinstance(row.peek("input"), dict)
+        ),
+        _openai,
+    ),
+    Format("ms_swift", "ms-swift preference", _is_swift, _swift),
+    Format(
+        "llama_factory_v1",
+        "LLaMA-Factory v1 preference",
+        lambda row: _has(row, "chosen_messages", "rejected_messages"),
+        named,
+    ),
+    Format("sharegpt", "LLaMA-Factory ShareGPT ranking", _is_sharegpt, named),
     Format(
         "alpaca",
         "LLaMA-Factory Alpaca ranking",
-        lambda row: _has(row, "instruction", "chosen", "rejected"),
+        lambda row: _has(row, "instruction", "chosen", "rejected") and row.peek("prompt") is None,
         _alpaca,
     ),
-    Format(
-        "ultrafeedback",
-        "UltraFeedback binarised",
-        _is_ultrafeedback,
-        lambda row: explicit(row.get("prompt"), row.get("chosen"), row.get("rejected")),
-    ),
-    Format("hh", "Anthropic HH transcripts", _is_hh, _hh),
-    Format("trl_implicit", "TRL preference, implicit prompt", _is_implicit, _trl_implicit),
-    Format(
-        "trl",
-        "TRL preference",
-        lambda row: _has(row, "prompt", "chosen", "rejected"),
-        lambda row: explicit(row.get("prompt"), row.get("chosen"), row.get("rejected")),
-    ),
+    Format("ultrafeedback", "UltraFeedback binarised", _is_ultrafeedback, named),
+    Format("hh", "Anthropic HH transcripts", _is_hh, named),
+    Format("trl_implicit", "TRL preference, implicit prompt", _is_implicit, named),
+    Format("trl", "TRL preference", lambda row: _has(row, "prompt", "chosen", "rejected"), named),
+    Format("question", "A question and two answers", _is_question, named),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hypo_engine.errors import DataError
@@ -66,7 +66,7 @@ TRL_MESSAGES = {
     "chosen": [assistant("It is blue.")],
     "rejected": [assistant("It is green.")],
 }
-IMPLICIT_TEXT = {"chosen": "The sky is blue.", "rejected": "The sky is green."}
+SHARED_TEXT = {"chosen": "The sky is blue.", "rejected": "The sky is green."}
 IMPLICIT_MESSAGES = {
     "chosen": [user("What colour is the sky?"), assistant("It is blue.")],
     "rejected": [user("What colour is the sky?"), assistant("It is green.")],
@@ -119,7 +119,6 @@ QUESTION = [user("What colour is the sky?")]
     [
         ("trl", TRL_TEXT, Pair("The sky is", " blue.", " green.")),
         ("trl", TRL_MESSAGES, Pair(QUESTION, "It is blue.", "It is green.")),
-        ("trl_implicit", IMPLICIT_TEXT, Pair("The sky is", " blue.", " green.")),
         ("trl_implicit", IMPLICIT_MESSAGES, Pair(QUESTION, "It is blue.", "It is green.")),
         ("ultrafeedback", ULTRAFEEDBACK, Pair(QUESTION, "It is blue.", "It is green.")),
         ("hh", HH, Pair([user("Hello"), assistant("Hi!"), *QUESTION], "Blue.", "Green.")),
@@ -202,7 +201,8 @@ def test_kto_rows_are_refused_with_a_word_why(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        {"question": "Why?", "chosen": "Because.", "rejected": "No."},
+        {"question": "Why?", "query": "Why not?", "chosen": "Because.", "rejected": "No."},
+        SHARED_TEXT,
         {"question": "Why?", "answer": "Because."},
         {"instruction": "Why?", "output": "Because."},
         {},
@@ -249,7 +249,7 @@ def test_detection_goes_by_most_rows_and_ignores_what_is_no_row() -> None:
         ({"chosen": "half \ud83d"}, "chosen is not UTF-8"),
         (
             {"chosen": [assistant("a"), user("b"), assistant("c")], "rejected": [assistant("d")]},
-            "share no turn",
+            "several turns",
         ),
         (
             {"prompt": [user("q")], "chosen": [assistant("a"), user("b")], "rejected": [assistant("d")]},
@@ -260,7 +260,7 @@ def test_detection_goes_by_most_rows_and_ignores_what_is_no_row() -> None:
             "not the assistant's turn",
         ),
         ({"prompt": [user("q")], "chosen": [], "rejected": [assistant("d")]}, "chosen is empty"),
-        ({"chosen": [assistant("a")], "rejected": "b"}, "rejected: wrong type, text instead of messages"),
+        ({"chosen": [user("a"), assistant("a")], "rejected": "b"}, "not the question of the conversation"),
     ],
 )
 def test_bad_value_has_a_reason(change: dict[str, Any], reason: str) -> None:
@@ -283,19 +283,18 @@ def test_bad_value_has_a_reason(change: dict[str, Any], reason: str) -> None:
         ("sharegpt", {"conversations": None}, "prompt missing"),
         ("sharegpt", {"conversations": [{"from": "function_call", "value": "x"}]}, "role is not"),
         ("sharegpt", {"chosen": {"from": "human", "value": "x"}}, "not the assistant's turn"),
-        ("sharegpt", {"chosen": "text"}, "text instead of a message"),
-        ("hh", {"chosen": "Robot: hello"}, "does not begin with Human"),
+        ("sharegpt", {"chosen": 3}, "chosen: wrong type, a number instead of text"),
+        ("hh", {"chosen": "Robot: hello"}, "neither messages nor transcripts"),
         ("hh", {"chosen": HH["chosen"] + "\n\nHuman: More?\n\nAssistant: Yes."}, "several turns"),
         ("hh", {"chosen": "\n\nHuman: Other\n\nAssistant: Yes."}, "share no turn"),
         ("hh", {"chosen": HH["chosen"].removesuffix(" Blue.")}, "chosen is empty"),
         ("hh", {"chosen": HH["rejected"]}, "chosen equals rejected"),
-        ("trl_implicit", {"chosen": "Blue", "rejected": "Green"}, "share no beginning"),
+        ("trl_implicit", SHARED_TEXT, "neither messages nor transcripts"),
         ("trl_implicit", {"chosen": "Same", "rejected": "Same"}, "chosen equals rejected"),
-        ("trl_implicit", {"chosen": "The sky", "rejected": "The sky is blue"}, "chosen is empty"),
     ],
 )
 def test_bad_value_of_a_format_has_a_reason(name: str, change: dict[str, Any], reason: str) -> None:
-    rows = {"tldr": TLDR, "alpaca": ALPACA, "sharegpt": SHAREGPT, "hh": HH, "trl_implicit": IMPLICIT_TEXT}
+    rows = {"tldr": TLDR, "alpaca": ALPACA, "sharegpt": SHAREGPT, "hh": HH, "trl_implicit": {}}
     assert reason in reason_of({**rows[name], **change}, named(name))
 
 
@@ -304,9 +303,27 @@ def test_tldr_news_articles_have_no_subreddit() -> None:
     assert pair_of(row).prompt == "TITLE: News\n\nBlue\npaint.\n\nTL;DR:"
 
 
-def test_implicit_text_prompt_never_splits_a_word() -> None:
-    pair = pair_of({"chosen": "The sky is black at night", "rejected": "The sky is blue at night"})
-    assert pair == Pair("The sky is", " black at night", " blue at night")
+ANSWERS_ALONE = ColumnMapping(None, "chosen", "rejected")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "expected"),
+    [
+        ("The sky is blue.", "The sky is green.", Pair("The sky is", " blue.", " green.")),
+        ("The sky is black", "The sky is blue", Pair("The sky is", " black", " blue")),
+        ("Blue", "Green", "share no beginning"),
+        ("The sky", "The sky is blue", "chosen is empty"),
+    ],
+)
+def test_text_that_answers_share_is_a_prompt_only_when_a_mapping_says_so(
+    chosen: str, rejected: str, expected: Pair | str
+) -> None:
+    row = {"chosen": chosen, "rejected": rejected}
+    assert detect([row]) is None
+    if isinstance(expected, Pair):
+        assert pair_of(row, ANSWERS_ALONE) == expected
+    else:
+        assert expected in reason_of(row, ANSWERS_ALONE)
 
 
 def test_implicit_conversation_keeps_all_shared_turns() -> None:
@@ -349,7 +366,7 @@ def test_cell_that_cannot_be_read_costs_its_row_where_it_is_needed() -> None:
     row = {"prompt": "p", "chosen": "a", "rejected": "b", "note": BadCell("not UTF-8")}
     how = detect([row])
     assert how is not None
-    assert list(convert([(1, row)], how)) == [Kept(1, Pair("p", "a", "b"))]
+    assert list(convert([(1, row)], how)) == [Kept(1, Pair("p", "a", "b"), unused=("note",))]
     bad = BadCell("not UTF-8")
     for change in ({"chosen": bad}, {"prompt": bad}, {"chosen": [bad], "rejected": [bad]}):
         name = next(iter(change))
@@ -361,7 +378,7 @@ def test_nesting_without_end_leaves_out_one_row() -> None:
     for _ in range(5000):
         deep = [deep]
     results = list(convert([(1, {**TRL_TEXT, "prompt": deep}), (2, TRL_TEXT)], named("trl")))
-    assert results[0] == LeftOut(1, "nested too deep")
+    assert results[0] == LeftOut(1, "prompt: nested too deep")
     assert isinstance(results[1], Kept)
     assert detect([{**TRL_TEXT, "prompt": deep}, TRL_TEXT]) is named("trl")
 
@@ -370,8 +387,6 @@ def test_mapping_reads_any_columns() -> None:
     row = {"question": "Why?", "good": "Because.", "bad": "No.", "context": "The sky is blue."}
     assert pair_of(row, ColumnMapping("question", "good", "bad")) == Pair("Why?", "Because.", "No.")
     assert "column 'why' missing" in reason_of(row, ColumnMapping("why", "good", "bad"))
-    shared = ColumnMapping(None, "chosen", "rejected")
-    assert pair_of(IMPLICIT_TEXT, shared).prompt == "The sky is"
     with pytest.raises(DataError, match="one column twice"):
         ColumnMapping("question", "good", "good")
 
@@ -418,6 +433,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 @unhurried
 @given(words, words, words)
 def test_plain_pairs_are_stored_as_they_stand(prompt: str, chosen: str, rejected: str) -> None:
+    assume(not all(answer.lstrip().startswith(prompt.strip()) for answer in (chosen, rejected)))
     result = only({"prompt": prompt, "chosen": chosen, "rejected": rejected})
     if chosen.strip() == rejected.strip():
         assert result == LeftOut(1, "chosen equals rejected")
@@ -429,7 +445,7 @@ def test_plain_pairs_are_stored_as_they_stand(prompt: str, chosen: str, rejected
 @given(words, words, words)
 def test_implicit_prompt_and_answers_make_up_the_texts_again(prompt: str, chosen: str, rejected: str) -> None:
     row = {"chosen": f"{prompt} {chosen}", "rejected": f"{prompt} {rejected}"}
-    result = only(row, named("trl_implicit"))
+    result = only(row, ANSWERS_ALONE)
     if isinstance(result, Kept):
         assert isinstance(result.pair.prompt, str)
         assert result.pair.prompt + result.pair.chosen == row["chosen"]

@@ -1,0 +1,100 @@
+"""Messages that were written out as text -> messages. No torch here.
+
+CSV has no lists, so pandas, numpy and ``datasets`` write a conversation as ``str()`` of it; others put JSON
+into a string. Only text that holds messages is read: a prompt that happens to be JSON stays text.
+"""
+
+import ast
+import json
+import re
+from typing import Any
+
+from hypo_engine.errors import DataError
+
+LONGEST_LITERAL = 4 * 1024 * 1024
+"""Characters of a Python literal that are parsed; its syntax tree takes many times the memory of the text."""
+
+_OPENING = re.compile(r"\s*(?:array\(\s*|list\(\s*)?[\[{(]")
+_SPEAKER = re.compile(r"""[{,]\s*\\?["'](?:role|from)\\?["']\s*:""")
+_SAID = re.compile(r"""[{,]\s*\\?["'](?:content|value|tool_calls)\\?["']\s*:""")
+_TOKEN = re.compile(
+    r"""(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+    r"|(?P<open>\b(?:array|list)\((?=\s*[\[(]))"
+    r"|(?P<close>,\s*dtype=[\w.]+\s*(?:,\s*shape=\([^)]*\))?\s*\)|(?<=[\]}])\s*\))"
+    r"|(?P<gap>(?<=[}\])'\"])\s+(?=[{\[(a'\"]))"
+    r"|(?P<word>\b(?:nan|null|true|false)\b)",
+    re.DOTALL,
+)
+_WORDS = {"nan": "None", "null": "None", "true": "True", "false": "False"}
+
+
+class UnreadableMessages(DataError):
+    """A text that holds messages which cannot be read."""
+
+
+def holds_messages(text: str) -> bool:
+    """Whether a text looks like messages written out: a bracket first, and the keys of a message."""
+    quoted = text.lstrip()[:1] == '"'
+    return bool(
+        (quoted or _OPENING.match(text))
+        and _SPEAKER.search(text) is not None
+        and _SAID.search(text) is not None
+    )
+
+
+def read_messages(text: str) -> Any:
+    """The messages that a text holds, or the text itself where it holds none.
+
+    Reads JSON, JSON within a JSON string, and what ``str()`` makes of Python lists and numpy arrays.
+
+    Raises:
+        UnreadableMessages: it looks like messages and cannot be read, such as a cell that was cut.
+    """
+    if not holds_messages(text):
+        return text
+    try:
+        value = read_literal(text)
+    except ValueError:
+        raise UnreadableMessages("holds messages written as text that cannot be read") from None
+    if isinstance(value, str):
+        return read_messages(value) if value != text else text
+    return value if _are_messages(value) else text
+
+
+def read_literal(text: str) -> Any:
+    """A JSON or Python value.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    if len(text) > LONGEST_LITERAL:
+        raise ValueError("too long for a Python literal")
+    for source in (text.strip(), _TOKEN.sub(_python, text.strip())):
+        try:
+            return ast.literal_eval(source)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    raise ValueError("neither JSON nor a Python literal")
+
+
+def _python(token: re.Match[str]) -> str:
+    """numpy leaves out the commas between elements and names its arrays."""
+    if token["string"] is not None:
+        return token["string"]
+    if token["word"] is not None:
+        return _WORDS[token["word"]]
+    if token["gap"] is not None:
+        return ", "
+    return "(" if token["open"] is not None else ")"
+
+
+def _are_messages(value: Any) -> bool:
+    if isinstance(value, dict):
+        return bool({"role", "from"} & value.keys()) or isinstance(value.get("messages"), list)
+    return isinstance(value, list | tuple) and any(
+        isinstance(item, dict) and _are_messages(item) for item in value
+    )
