@@ -7,7 +7,8 @@ import yaml
 
 from app.errors import InvalidInput
 from app.launch import LaunchMethod
-from hypo_engine.config import TrainConfig, as_number
+from hypo_engine.assignments import as_number
+from hypo_engine.config import TrainConfig
 
 DEFAULTS: Final = TrainConfig().model_dump(mode="json")
 LAUNCH_KEYS: Final = ("dataset", "method", "name")

@@ -44,3 +44,11 @@ class PromptStyle(StrEnum):
     AUTO = "auto"
     CHAT = "chat"
     PLAIN = "plain"
+
+
+class Thinking(StrEnum):
+    """Whether prompts leave room for a model's thoughts; auto: where most of the pairs' answers hold some."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"

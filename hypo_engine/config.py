@@ -19,6 +19,7 @@ from hypo_engine.choices import Precision as Precision
 from hypo_engine.choices import PromptStyle as PromptStyle
 from hypo_engine.choices import Scheduler as Scheduler
 from hypo_engine.choices import Sharding as Sharding
+from hypo_engine.choices import Thinking as Thinking
 from hypo_engine.errors import ConfigError
 
 
@@ -165,6 +166,13 @@ class TrainConfig(BaseModel):
         "prompts as they stand; the pages' answers are asked for this way. chat: plain prompts become a "
         "user's turn. plain: conversations become plain text, as they do without a template: a single "
         "question as it stands, several turns under the names of their roles.",
+        json_schema_extra=_in("lengths"),
+    )
+    enable_thinking: Thinking = Field(
+        Thinking.AUTO,
+        title="Thinking",
+        description="Whether prompts leave room for thoughts, in models whose chat template does. off: the "
+        "thought is closed before the answer. auto: off, unless most of the pairs' answers hold thoughts.",
         json_schema_extra=_in("lengths"),
     )
 
@@ -369,32 +377,3 @@ def parse_config(values: Mapping[str, Any]) -> TrainConfig:
     if errors:
         raise ConfigError(" ".join(errors.values()))
     return TrainConfig.model_validate(dict(values))
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """Turn ``["beta=0.05", "max_steps=20"]`` into raw values; each value is read as YAML.
-
-    Raises:
-        ConfigError: for an entry without ``=`` or with a value that is not YAML.
-    """
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(f"{assignment!r} is not NAME=VALUE, as in beta=0.05.")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{name}: the value {text!r} cannot be read.") from error
-        values[name.strip()] = as_number(value)
-    return values
-
-
-def as_number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

@@ -5,16 +5,20 @@ once at the start where the tokenizer uses one, the end token once at the end of
 trimmed or left out is counted in :class:`TokenReport`, never silent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
+from hypo_engine.chat_template import ChatTemplate, TemplateRefusal
 from hypo_engine.config import PromptStyle
-from hypo_engine.errors import ConfigError, DataError
+from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.formats import Pair
 from hypo_engine.reporting import Prompt
+from hypo_engine.thinking import holds_thought, without_mark
 
-_SENTINEL = "answer"
+_A_WHILE: Final = 64
+"""Pairs between two calls of what wants to be called now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,28 @@ class TokenReport:
 
     pairs: int = 0
     left_out: int = 0
+    refused: int = 0
+    refusal: str = ""
+    stray_thoughts: int = 0
+    missing_thoughts: int = 0
     trimmed_prompts: int = 0
     boundary_differences: int = 0
 
     def sentences(self, max_prompt_length: int, max_completion_length: int) -> list[str]:
         """One sentence for each thing worth knowing."""
         found = []
+        if self.refused:
+            found.append(f"{self.refused} of {self.pairs} pairs were left out. {self.refusal}")
+        if self.stray_thoughts:
+            found.append(
+                f"{self.stray_thoughts} of {self.pairs} pairs have an answer with a thought, but prompts "
+                "without room for one; set enable_thinking to on if answers shall begin with thoughts."
+            )
+        if self.missing_thoughts:
+            found.append(
+                f"{self.missing_thoughts} of {self.pairs} pairs have an answer without a closed thought "
+                "after a prompt that opens one: it is trained as a thought; set enable_thinking to off."
+            )
         if self.left_out:
             found.append(
                 f"{self.left_out} of {self.pairs} pairs were left out: "
@@ -66,17 +86,53 @@ class TokenReport:
             )
         return found
 
+    def nothing_left(self, max_completion_length: int) -> str:
+        """Why no pair is left to train on, where none is."""
+        if self.refused > self.left_out:
+            return f"No pair is left: {self.refused} of {self.pairs} are left out. {self.refusal}"
+        return (
+            f"No pair is left: {self.left_out} of {self.pairs} have an answer of more than "
+            f"{max_completion_length} tokens; raise max_completion_length."
+        )
+
 
 class Tokenization:
     """How prompts and completions of one run become token ids."""
 
-    def __init__(self, tokenizer: Any, style: PromptStyle) -> None:
-        """Raises ConfigError when ``chat`` is asked of a tokenizer without a chat template."""
+    def __init__(self, tokenizer: Any, style: PromptStyle, *, thinking: bool = False) -> None:
+        """thinking: Whether prompts leave room for a model's thoughts, where its template does.
+
+        Raises:
+            ConfigError: ``chat`` is asked of a tokenizer without a chat template.
+        """
         if style is PromptStyle.CHAT and not tokenizer.chat_template:
             raise ConfigError("prompt_style chat needs a tokenizer with a chat template; use auto or plain.")
-        self.tokenizer = tokenizer
-        self.style = style
-        self.turn_end_id = _turn_end_id(tokenizer) if tokenizer.chat_template else tokenizer.eos_token_id
+        self.tokenizer, self.style, self._thinking = tokenizer, style, thinking
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The tokenizer's chat template.
+
+        Raises:
+            ModelError: it cannot be used.
+        """
+        return ChatTemplate(self.tokenizer, thinking=self._thinking)
+
+    @cached_property
+    def turn_end_id(self) -> int:
+        """The token that the chat template writes after an answer, if it is a special one; else the end."""
+        eos = int(self.tokenizer.eos_token_id)
+        if not self.tokenizer.chat_template or self.style is PromptStyle.PLAIN:
+            return eos
+        try:
+            after = self.template.after
+        except ModelError:  # prompts that need the template say so
+            return eos
+        ids = self.tokenizer(after.lstrip(), add_special_tokens=False).input_ids
+        special = set(self.tokenizer.all_special_ids) | {
+            i for i, t in self.tokenizer.added_tokens_decoder.items() if t.special
+        }
+        return int(ids[0]) if ids and ids[0] in special else eos
 
     def uses_template(self, prompt: Prompt) -> bool:
         """Whether this prompt goes through the chat template."""
@@ -91,17 +147,18 @@ class Tokenization:
         turns = (
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
         )
-        try:
-            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        except Exception as error:  # a template raises whatever its author chose
-            raise DataError(
-                f"The chat template refuses a prompt ({str(error)[:200]}); use prompt_style plain, "
-                "or give turns in the order the template wants."
-            ) from error
+        return self.template.render(turns)
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt, at least one; the beginning-of-sequence token not more than once."""
-        text = self.render(prompt)
+        """Token ids of a prompt, at least one; the beginning-of-sequence token not more than once.
+
+        Raises:
+            TemplateRefusal: the chat template refuses it.
+            ModelError: the chat template cannot be used.
+        """
+        return self._ids(prompt, self.render(prompt))
+
+    def _ids(self, prompt: Prompt, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=not self.uses_template(prompt)).input_ids
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         if (
@@ -122,6 +179,10 @@ class Tokenization:
             ids = ids[:-1]
         return [*ids, end_id]
 
+    def answer(self, prompt: Prompt, text: str) -> str:
+        """An answer's text as it stands behind its prompt, which may have opened a thought already."""
+        return without_mark(text, self.template.opened) if self.uses_template(prompt) else text
+
     def end_id(self, prompt: Prompt) -> int:
         """The token that ends a completion of this prompt."""
         return int(self.turn_end_id if self.uses_template(prompt) else self.tokenizer.eos_token_id)
@@ -137,49 +198,60 @@ class Tokenization:
 
 
 def tokenize_pairs(
-    pairs: Sequence[Pair], tokenization: Tokenization, *, max_prompt_length: int, max_completion_length: int
+    pairs: Sequence[Pair],
+    tokenization: Tokenization,
+    *,
+    max_prompt_length: int,
+    max_completion_length: int,
+    between: Callable[[], None] = lambda: None,
 ) -> tuple[list[TokenPair], TokenReport]:
     """Tokenise pairs; a pair with too long an answer is left out, too long a prompt loses its left.
 
     Args:
         max_completion_length: In tokens, the end token included.
+        between: Called now and then; may raise to stop.
+
+    Raises:
+        ModelError: the chat template cannot be used.
     """
     report = TokenReport(pairs=len(pairs))
     kept: list[TokenPair] = []
     for index, pair in enumerate(pairs):
-        prompt = tokenization.prompt_ids(pair.prompt)
-        end_id = tokenization.end_id(pair.prompt)
-        chosen, rejected = (
-            tokenization.completion_ids(t, end_id=end_id) for t in (pair.chosen, pair.rejected)
-        )
+        if index % _A_WHILE == 0:
+            between()
+        try:
+            text = tokenization.render(pair.prompt)
+        except TemplateRefusal as refusal:
+            report.refused += 1
+            report.refusal = report.refusal or str(refusal)
+            continue
+        prompt, end_id = tokenization._ids(pair.prompt, text), tokenization.end_id(pair.prompt)
+        answers = [tokenization.answer(pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+        chosen, rejected = (tokenization.completion_ids(answer, end_id=end_id) for answer in answers)
         if max(len(chosen), len(rejected)) > max_completion_length:
             report.left_out += 1
             continue
-        report.boundary_differences += _boundary_differs(tokenization, pair, prompt, chosen)
+        _count_thoughts(report, tokenization, pair)
+        report.boundary_differences += _boundary_differs(
+            tokenization, pair.prompt, text + answers[0], [*prompt, *chosen[:-1]]
+        )
         report.trimmed_prompts += len(prompt) > max_prompt_length
         kept.append(TokenPair(index, tokenization.trim(prompt, max_prompt_length), chosen, rejected))
     return kept, report
 
 
-def _boundary_differs(tokenization: Tokenization, pair: Pair, prompt: list[int], chosen: list[int]) -> bool:
-    text = tokenization.render(pair.prompt) + pair.chosen
-    special = not tokenization.uses_template(pair.prompt)
+def _count_thoughts(report: TokenReport, tokenization: Tokenization, pair: Pair) -> None:
+    if not tokenization.uses_template(pair.prompt) or not tokenization.template.can_think:
+        return
+    thoughts = [holds_thought(answer) for answer in (pair.chosen, pair.rejected)]
+    report.stray_thoughts += any(thoughts) and not tokenization.template.thinking
+    report.missing_thoughts += not all(thoughts) and bool(tokenization.template.opened)
+
+
+def _boundary_differs(tokenization: Tokenization, prompt: Prompt, text: str, apart: list[int]) -> bool:
+    special = not tokenization.uses_template(prompt)
     joined = tokenization.tokenizer(text, add_special_tokens=special).input_ids
-    return bool(list(joined[: len(prompt) + len(chosen) - 1]) != [*prompt, *chosen[:-1]])
-
-
-def _turn_end_id(tokenizer: Any) -> int:
-    """The token a chat template writes after an answer, if it is a special one; else end-of-sequence."""
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _SENTINEL}]
-    try:
-        after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(_SENTINEL)[2]
-    except Exception:  # a template may refuse these turns; then nothing is learnt from it
-        return int(tokenizer.eos_token_id)
-    ids = tokenizer(after.lstrip(), add_special_tokens=False).input_ids
-    special = set(tokenizer.all_special_ids) | {
-        i for i, t in tokenizer.added_tokens_decoder.items() if t.special
-    }
-    return int(ids[0] if ids and ids[0] in special else tokenizer.eos_token_id)
+    return bool(list(joined[: len(apart)]) != apart)
 
 
 def _plain_turns(messages: Sequence[Any]) -> str:

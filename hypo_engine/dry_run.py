@@ -18,12 +18,13 @@ import torch
 
 from hypo_engine.batches import make_plan
 from hypo_engine.config import TrainConfig
-from hypo_engine.data import Tokenization, TokenPair, tokenize_pairs
+from hypo_engine.data import TokenPair, tokenize_pairs
 from hypo_engine.errors import DataError, Interrupted
 from hypo_engine.estimate import Estimate, format_bytes
 from hypo_engine.fits import available_memory, check_fits, estimate_run
 from hypo_engine.formats import Pair
 from hypo_engine.models import default_device, load_tokenizer, resolve_model
+from hypo_engine.prepare import make_tokenization
 from hypo_engine.reporting import LogLevel, SilentReporter, Wish
 from hypo_engine.train import train
 
@@ -184,16 +185,17 @@ def _run(config: TrainConfig, pairs: Sequence[Pair], models_dir: Path, watch: _W
 
 
 def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> list[TokenPair]:
-    tokens, _ = tokenize_pairs(
+    tokens, report = tokenize_pairs(
         pairs,
-        Tokenization(load_tokenizer(resolved), config.prompt_style),
+        make_tokenization(config, load_tokenizer(resolved), pairs),
         max_prompt_length=config.max_prompt_length,
         max_completion_length=config.max_completion_length,
     )
     if not tokens:
         raise DataError(
-            "There is no pair to try: the file holds none, or every answer has more than "
-            f"{config.max_completion_length} tokens; raise max_completion_length."
+            report.nothing_left(config.max_completion_length)
+            if pairs
+            else "There is no pair to try: the file holds none; give at least one."
         )
     return tokens
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from hypo_engine.batches import Plan, make_plan
+from hypo_engine.chat_template import TemplateRefusal
 from hypo_engine.checkpoint import (
     Counters,
     DamagedCheckpoint,
@@ -40,6 +41,7 @@ from hypo_engine.policy import Policy, load_policy, make_optimizer
 from hypo_engine.reference import ReferenceCache, reference_key
 from hypo_engine.reporting import Prompt, Reporter
 from hypo_engine.run import Run, ask_wish
+from hypo_engine.thinking import leaves_room
 
 _CANDIDATES = 8
 """Held-out pairs looked at for each that an evaluation wants: some are too long."""
@@ -55,6 +57,9 @@ _WATCHING = {
     "sharding",
 }
 """Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
+
+_IN_THE_DATA = {"enable_thinking"}
+"""Fields that show in the pairs' token ids, which are compared themselves."""
 
 _MODEL = "model_name_or_path"
 """May differ too: a model's content is compared, and it may lie elsewhere on another machine."""
@@ -78,13 +83,8 @@ def prepare_run(
     announce("loading model")
     resolved = resolve_model(config.model_name_or_path, models_dir)
     tokenizer = load_tokenizer(resolved)
-    tokenization = Tokenization(tokenizer, config.prompt_style)
+    tokenization = make_tokenization(config, tokenizer, pairs)
     tokens = _tokenize(config, pairs, tokenization, reporter, "training")
-    if not tokens:
-        raise DataError(
-            f"Every pair has an answer of more than {config.max_completion_length} tokens; "
-            "raise max_completion_length."
-        )
     candidates = eval_pairs[: _CANDIDATES * config.eval_pairs]
     held_out = _tokenize(config, candidates, tokenization, reporter, "evaluation")[: config.eval_pairs]
     plan = make_plan(
@@ -108,6 +108,8 @@ def prepare_run(
     identity = model_identity(resolved, policy.model)
     parameters = policy.parameters()
     open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
+    candidates_for_prompts = eval_prompts[: _CANDIDATES * max(config.eval_prompts, config.probe_prompts)]
+    prompts = _token_prompts(config, candidates_for_prompts, tokenization)
     objective = make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids)
     run = Run(
         config=config,
@@ -128,8 +130,8 @@ def prepare_run(
         evaluation=Evaluation(
             pairs=held_out,
             reference=open_cache(f"in order, {config.per_device_train_batch_size}", held_out),
-            prompts=_token_prompts(config, eval_prompts[: config.eval_prompts], tokenization),
-            probes=_token_prompts(config, eval_prompts[: config.probe_prompts], tokenization),
+            prompts=prompts[: config.eval_prompts],
+            probes=prompts[: config.probe_prompts],
             preference=objective.preference,
             temperature=config.temperature,
             max_new_tokens=config.max_completion_length,
@@ -154,25 +156,43 @@ def _announce(reporter: Reporter, phase: str) -> None:
     ask_wish(reporter)
 
 
+def make_tokenization(config: TrainConfig, tokenizer: Any, pairs: Sequence[Pair]) -> Tokenization:
+    """How a run's prompts and answers become tokens."""
+    answers = (answer for pair in pairs for answer in (pair.chosen, pair.rejected))
+    thinking = leaves_room(config.enable_thinking, answers)
+    return Tokenization(tokenizer, config.prompt_style, thinking=thinking)
+
+
 def _tokenize(
     config: TrainConfig, pairs: Sequence[Pair], tokenization: Tokenization, reporter: Reporter, what: str
 ) -> list[TokenPair]:
     limits = (config.max_prompt_length, config.max_completion_length)
     tokens, report = tokenize_pairs(
-        pairs, tokenization, max_prompt_length=limits[0], max_completion_length=limits[1]
+        pairs,
+        tokenization,
+        max_prompt_length=limits[0],
+        max_completion_length=limits[1],
+        between=partial(ask_wish, reporter),
     )
     for sentence in report.sentences(*limits):
         reporter.log("warning", f"Of the {what} data: {sentence}")
+    if pairs and not tokens and what == "training":
+        raise DataError(report.nothing_left(limits[1]))
     return tokens
 
 
 def _token_prompts(
     config: TrainConfig, prompts: Sequence[Prompt], tokenization: Tokenization
 ) -> list[TokenPrompt]:
-    return [
-        TokenPrompt(prompt, tokenization.trim(tokenization.prompt_ids(prompt), config.max_prompt_length))
-        for prompt in prompts
-    ]
+    """The prompts that the chat template takes, as token ids."""
+    found = []
+    for prompt in prompts:
+        try:
+            ids = tokenization.prompt_ids(prompt)
+        except TemplateRefusal:  # counted where the pairs are
+            continue
+        found.append(TokenPrompt(prompt, tokenization.trim(ids, config.max_prompt_length)))
+    return found
 
 
 def _check_context(config: TrainConfig, model: Any) -> None:
@@ -217,7 +237,9 @@ def _fingerprint(
     config: TrainConfig, plan: Plan, policy: Policy, tokens: Sequence[TokenPair], identity: str
 ) -> Fingerprint:
     # how many processes and batches a step's pairs are dealt to may change, the pairs may not
-    fields = config.model_dump(mode="json", exclude=_WATCHING | {_MODEL, "gradient_accumulation_steps"})
+    fields = config.model_dump(
+        mode="json", exclude=_WATCHING | _IN_THE_DATA | {_MODEL, "gradient_accumulation_steps"}
+    )
     return Fingerprint(
         config=fields | {"pairs_per_step": plan.pairs_per_step},
         pairs=len(tokens),

@@ -18,6 +18,7 @@ OURS = ("app", "benchmarks", "hypo_engine", "migrations", "worker")
 LONGEST_FILE = 400
 
 PURE_ENGINE = (
+    "assignments",
     "cache_files",
     "config",
     "demo_model",
@@ -50,6 +51,7 @@ ALLOWED = {
     ),
     "app/ui": (
         "app",
+        "hypo_engine.assignments",
         "hypo_engine.config",
         "hypo_engine.errors",
         "hypo_engine.estimate",
@@ -59,6 +61,7 @@ ALLOWED = {
     ),
     "app/cli": (
         "app",
+        "hypo_engine.assignments",
         "hypo_engine.cache_files",
         "hypo_engine.config",
         "hypo_engine.errors",

@@ -21,7 +21,7 @@ from app.store import runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.views import run_view
-from hypo_engine.config import parse_assignments
+from hypo_engine.assignments import parse_assignments
 from hypo_engine.errors import ConfigError
 
 cli = typer.Typer(help="Training runs.", no_args_is_help=True)

@@ -109,7 +109,7 @@ def test_a_mistake_is_one_sentence(
     yaml_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(yaml_file(max_completion_length=1)), "--dry-run"]) == 1
-    assert "There is no pair to try" in capsys.readouterr().err
+    assert "No pair is left" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from app.store import runs
 from app.store.models import Dataset
 from app.ui import form, launch
 from app.ui.commands import launch_command
-from hypo_engine.config import TrainConfig, parse_assignments
+from hypo_engine.assignments import parse_assignments
+from hypo_engine.config import TrainConfig
 from tests.app.ui.conftest import request_for
 
 START = [DEFAULTS[field] for field in launch.FIELDS]

@@ -1,0 +1,36 @@
+"""Values of a configuration as people write them on a command line: ``beta=0.05``. No torch here."""
+
+from typing import Any
+
+import yaml
+
+from hypo_engine.errors import ConfigError
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Turn ``["beta=0.05", "max_steps=20"]`` into raw values; each value is read as YAML.
+
+    Raises:
+        ConfigError: for an entry without ``=`` or with a value that is not YAML.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{assignment!r} is not NAME=VALUE, as in beta=0.05.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{name}: the value {text!r} cannot be read.") from error
+        values[name.strip()] = as_number(value)
+    return values
+
+
+def as_number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-4`` as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,50 @@
+"""Thoughts that a model writes before its answer: how they are marked. No torch here."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hypo_engine.choices import Thinking
+
+_MARKS: Final = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "<seed:think>": "</seed:think>",
+    "<longcat_think>": "</longcat_think>",
+    "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+}
+"""What opens a thought, and what closes it."""
+
+
+def opened_thought(text: str) -> str:
+    """The mark by which a text opens a thought that it does not close; "" if it does not."""
+    places = [(text.rfind(mark), mark) for mark in _MARKS if mark in text]
+    place, mark = max(places, default=(-1, ""))
+    return mark if mark and _MARKS[mark] not in text[place:] else ""
+
+
+def close_thought(mark: str) -> str:
+    """What closes an empty thought, as templates write it when thinking is switched off."""
+    return f"\n\n{_MARKS[mark]}\n\n"
+
+
+def holds_thought(answer: str) -> bool:
+    """Whether an answer holds a thought that was closed."""
+    return any(closing in answer for closing in _MARKS.values())
+
+
+def without_mark(answer: str, mark: str) -> str:
+    """An answer without the mark that its prompt has written already."""
+    begun = answer.lstrip()
+    return begun.removeprefix(mark).lstrip("\n") if mark and begun.startswith(mark) else answer
+
+
+def leaves_room(setting: Thinking, answers: Iterable[str]) -> bool:
+    """Whether prompts leave room for thoughts: as set, or, by itself, where most answers hold some."""
+    if setting is not Thinking.AUTO:
+        return setting is Thinking.ON
+    found = [holds_thought(answer) for answer in answers]
+    return 2 * sum(found) > len(found)
