@@ -4,6 +4,7 @@ The addresses and the answers are those that Gradio's browser code expects.
 """
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
 from gradio.routes import file_upload_statuses
 from python_multipart.exceptions import FormParserError
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from app.errors import Refused
 from app.security import files
@@ -48,9 +50,11 @@ async def upload(request: Request, upload_id: str | None = None) -> Response:
         file_upload_statuses.track(upload_id)
     try:
         stored = await _parse(request, folder, limit, upload_id)
-    except (MultiPartException, FormParserError) as error:
-        status = 413 if "maximum allowed size" in str(error) else 400
-        return PlainTextResponse(f"The upload was refused: {error}", status_code=status)
+        await asyncio.to_thread(files.check_room, user, 0)  # a client need not announce a size, or a true one
+    except (MultiPartException, FormParserError, Refused, ClientDisconnect) as error:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        too_large = isinstance(error, Refused) or "maximum allowed size" in str(error)
+        return PlainTextResponse(f"The upload was refused: {error}", status_code=413 if too_large else 400)
     return JSONResponse([str(path) for path in stored])
 
 

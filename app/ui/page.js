@@ -19,7 +19,7 @@ new MutationObserver((changes) => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 // Who is logged in, and the way out, at the end of the navigation.
-window.addEventListener('load', function showUser() {
+(function showUser() {
   const user = window.gradio_config?.username;
   if (!user || user === 'local') return;
   const nav = document.querySelector('.nav-holder nav');
@@ -34,4 +34,12 @@ window.addEventListener('load', function showUser() {
   leave.textContent = 'Log out';
   form.append(name, leave);
   nav.append(form);
-});
+})();
+
+// A session that ended shows in the first answer that is refused: load the page anew, which leads to the login.
+const fetchAsBefore = window.fetch;
+window.fetch = async (...request) => {
+  const answer = await fetchAsBefore(...request);
+  if (answer.status === 401) location.reload();
+  return answer;
+};

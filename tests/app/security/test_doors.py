@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +307,25 @@ def test_a_user_may_store_so_much(web: Web, monkeypatch: pytest.MonkeyPatch) -> 
     answer = bob.post("/gradio_api/upload", files={"files": ("more.jsonl", b"x" * 600_000)})
     assert answer.status_code == 413
     assert "HYPO_USER_FILES_MB" in answer.text
+
+
+def test_a_size_that_was_not_announced_counts_too(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(get_settings(), "user_files_mb", 1)
+    ann = web("ann")
+    before = files.used_bytes("ann")
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jsonl"\r\n\r\n'
+
+    def body() -> Iterator[bytes]:
+        yield head
+        for _ in range(3):
+            yield b"x" * 600_000
+        yield b"\r\n--x--\r\n"
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = ann.post("/gradio_api/upload", content=body(), headers=headers)
+    assert "content-length" not in answer.request.headers
+    assert answer.status_code == 413
+    assert files.used_bytes("ann") == before
 
 
 def test_an_upload_has_a_size(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
