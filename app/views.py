@@ -23,6 +23,7 @@ def dataset_view(dataset: Dataset) -> dict[str, Any]:
         "format": dataset.format,
         "source": dataset.source,
         "sha256": dataset.sha256,
+        "account": dataset.account,
         "created_at": _time(dataset.created_at),
     }
 

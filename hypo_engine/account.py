@@ -1,4 +1,4 @@
-"""What a file held beyond the pairs it became: unused columns, and scores that contradict. No torch here."""
+"""What a file held beyond the pairs it became: unused columns, rows left out, scores. No torch here."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,69 +8,82 @@ from typing import Any
 from hypo_engine.scores import Score
 
 MOST_NAMES = 200
+MOST_REASONS = 20
 REST = "others"
 
 
 @dataclass(slots=True)
 class Account:
-    """Counts over the rows that became pairs.
+    """Counts over the rows of a file.
 
     Args:
-        unused: for each column or message key that is not in the pairs, in how many rows it held something.
-        compared: rows with scores of both answers, `equal` and `contradicting` among them.
+        unused: for each column or message key that is not in the pairs, how many pairs' rows held something.
+        left_out: how many rows became no pair, by reason.
+        compared: pairs with scores of both answers, `equal` and `contradicting` among them.
         score_columns: the columns compared.
+        remarks: sentences on how the file was read.
     """
 
     unused: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     compared: int = 0
     equal: int = 0
     contradicting: int = 0
     score_columns: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def add(self, unused: tuple[str, ...], score: Score | None) -> None:
-        """Count a row."""
+        """Count a row that became a pair."""
         for name in unused:
-            self.unused[name if name in self.unused or len(self.unused) < MOST_NAMES else REST] += 1
+            _count(self.unused, name)
         if score is not None:
             self.compared += 1
             self.equal += score.sign == 0
             self.contradicting += score.sign < 0
             self.score_columns = self.score_columns or score.columns
 
+    def leave_out(self, reason: str) -> None:
+        """Count a row that became none."""
+        _count(self.left_out, reason)
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; the most frequent unused names first."""
+        """Plain values, ready for JSON; the most frequent names and reasons first."""
         return {
             "unused": dict(self.unused.most_common()),
+            "left_out": dict(self.left_out.most_common(MOST_REASONS)),
             "scores": {
                 "columns": list(self.score_columns),
                 "compared": self.compared,
                 "equal": self.equal,
                 "contradicting": self.contradicting,
             },
+            "remarks": list(self.remarks),
         }
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Account":
-        """From what `as_dict` gave."""
+        """From what `as_dict` gave; what is missing was not counted."""
         scores = values.get("scores", {})
         return cls(
             unused=Counter(values.get("unused", {})),
+            left_out=Counter(values.get("left_out", {})),
             compared=scores.get("compared", 0),
             equal=scores.get("equal", 0),
             contradicting=scores.get("contradicting", 0),
             score_columns=tuple(scores.get("columns", ())),
+            remarks=tuple(values.get("remarks", ())),
         )
 
     def sentences(self) -> list[str]:
         """One sentence for each thing worth knowing."""
-        return [*self.about_unused(), *self.about_scores()]
+        return [*self.remarks, *self.about_unused(), *self.about_scores()]
 
     def about_unused(self) -> list[str]:
         """What the pairs leave aside."""
         if not self.unused:
             return []
-        named = [f"{name} ({count:,})" for name, count in self.unused.most_common()]
-        return [f"Not used, with the number of rows that hold it: {', '.join(named)}."]
+        named = [f"{name} ({_rows(count)})" for name, count in self.unused.most_common()]
+        return [f"Not used: {', '.join(named)}."]
 
     def about_scores(self) -> list[str]:
         """Whether the file's own scores agree with its pairs."""
@@ -78,7 +91,19 @@ class Account:
         of = f"of {self.compared:,} pairs with scores ({columns})"
         found = []
         if self.contradicting:
-            found.append(f"{self.contradicting:,} {of} the rejected answer has the higher score.")
+            found.append(f"In {self.contradicting:,} {of} the rejected answer has the higher score.")
         if self.equal:
-            found.append(f"{self.equal:,} {of} both answers have the same score.")
-        return [f"In {sentence}" for sentence in found]
+            found.append(f"In {self.equal:,} {of} both answers have the same score.")
+        return found
+
+    def why_left_out(self, most: int = MOST_REASONS) -> str:
+        """The reasons with their counts, the most frequent first."""
+        return "; ".join(f"{reason} ({_rows(count)})" for reason, count in self.left_out.most_common(most))
+
+
+def _count(counts: Counter[str], name: str) -> None:
+    counts[name if name in counts or len(counts) < MOST_NAMES else REST] += 1
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"

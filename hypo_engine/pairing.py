@@ -65,12 +65,11 @@ def assemble(parts: Parts, *, prompts_are_repeated: bool = False) -> Pair:
     """
     prompt = None if parts.prompt is None else spoken(parts.prompt, "prompt")
     chosen, rejected = _answers(prompt, parts)
-    if isinstance(chosen, str) and isinstance(rejected, str):
-        if prompt is None:
-            prompt, chosen, rejected = _shared_beginning(chosen, rejected, parts)
-    else:
+    if not isinstance(chosen, str) or not isinstance(rejected, str):
         prompt, chosen, rejected = _of_conversations(prompt, _turns(chosen), _turns(rejected))
-    if begins_with_prompt(prompt, chosen, rejected) and (prompts_are_repeated or not is_short(prompt)):
+    elif prompt is None:
+        prompt, chosen, rejected = _shared_beginning(chosen, rejected, parts)
+    elif begins_with_prompt(prompt, chosen, rejected) and (prompts_are_repeated or not is_short(prompt)):
         chosen, rejected = (_without(asked(prompt), answer) for answer in (chosen, rejected))
     return make_pair(_in_context(prompt, parts), chosen, rejected)
 

@@ -22,6 +22,7 @@ from app.store import datasets
 from app.text import clean_text
 from hypo_engine.formats import (
     ROWS_TO_DETECT,
+    Account,
     ColumnMapping,
     Format,
     Kept,
@@ -62,6 +63,7 @@ class AddedDataset:
     rows: int
     left_out: list[LeftOut]
     left_out_count: int
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,7 @@ def _store(
         pairs=spool.pairs(),
         left_out=spool.left_out,
         left_out_count=spool.left_out_count,
+        account=spool.account,
     )
     return AddedDataset(
         id=dataset.id,
@@ -300,4 +303,5 @@ def _store(
         rows=dataset.rows,
         left_out=spool.left_out,
         left_out_count=spool.left_out_count,
+        account=spool.account,
     )

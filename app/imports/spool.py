@@ -3,11 +3,10 @@
 import io
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from hypo_engine.formats import Kept, LeftOut, Pair
+from hypo_engine.formats import Account, Kept, LeftOut, Pair
 
 KEPT_LEFT_OUT = 10_000
 
@@ -20,12 +19,13 @@ class Spool:
         self.kept = 0
         self.left_out: list[LeftOut] = []
         self.left_out_count = 0
-        self._reasons: Counter[str] = Counter()
+        self.account = Account()
 
     def fill(self, rows: Iterable[Kept | LeftOut]) -> None:
         for row in rows:
             if isinstance(row, Kept):
                 self.kept += 1
+                self.account.add(row.unused, row.score)
                 pair = row.pair
                 prompt = pair.prompt if isinstance(pair.prompt, str) else list(pair.prompt)
                 line = json.dumps([row.row, prompt, pair.chosen, pair.rejected])
@@ -34,8 +34,7 @@ class Spool:
                 self.left_out_count += 1
                 if len(self.left_out) < KEPT_LEFT_OUT:
                     self.left_out.append(row)
-                if row.reason in self._reasons or len(self._reasons) < 1000:
-                    self._reasons[row.reason] += 1
+                self.account.leave_out(row.reason)
 
     def rewound(self) -> io.BufferedRandom:
         """The file of pairs, a JSON list a line, from its beginning."""
@@ -52,10 +51,9 @@ class Spool:
         if not self.left_out_count:
             return "The file has no rows. Nothing was added."
         first = self.left_out[0]
-        common = "; ".join(f"{reason} ({count} rows)" for reason, count in self._reasons.most_common(3))
         return (
             "No row became a pair, so nothing was added. "
-            f"Row {first.row}: {first.reason}. Most common: {common}."
+            f"Row {first.row}: {first.reason}. Most common: {self.account.why_left_out(most=3)}."
         )
 
 

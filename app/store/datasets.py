@@ -14,7 +14,7 @@ from app.errors import NotFound, Refused
 from app.store import voted_prompts
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run, utcnow
-from hypo_engine.formats import Kept, LeftOut, Pair, prompt_fraction, prompt_key
+from hypo_engine.formats import Account, Kept, LeftOut, Pair, prompt_fraction, prompt_key
 
 BATCH_ROWS = 500
 VERSION_TRIES = 20
@@ -55,6 +55,7 @@ def create(
     pairs: Iterable[Kept],
     left_out: Sequence[LeftOut] = (),
     left_out_count: int | None = None,
+    account: Account | None = None,
 ) -> Dataset:
     """Store the next version of a name.
 
@@ -62,6 +63,7 @@ def create(
         pairs: read once, in batches; which side of the split a pair is on follows from its prompt alone,
             and prompts that were voted on are never held out.
         left_out: the rows to show; `left_out_count` counts those that are not kept as well.
+        account: what the source held beyond the pairs.
     """
     dataset = _next_version(
         session=session,
@@ -71,6 +73,7 @@ def create(
         source=source[:500],
         held_out=held_out,
         left_out_count=len(left_out) if left_out_count is None else left_out_count,
+        account=account.as_dict() if account else {},
     )
     rows = 0
     for batch in _batches(pairs):

@@ -45,7 +45,10 @@ class User(Base):
 
 
 class Dataset(Base):
-    """One immutable version of a named set of pairs."""
+    """One immutable version of a named set of pairs.
+
+    `account` says what the source held beyond them (`hypo_engine.account`); it is empty where nobody counted.
+    """
 
     __tablename__ = "datasets"
     __table_args__ = (UniqueConstraint("name", "version"),)
@@ -59,6 +62,7 @@ class Dataset(Base):
     held_out: Mapped[float] = mapped_column(default=0.1)
     format: Mapped[str] = mapped_column(String(60))
     source: Mapped[str] = mapped_column(String(500))
+    account: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     deleted_at: Mapped[datetime | None]
 

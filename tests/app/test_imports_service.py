@@ -169,3 +169,26 @@ def test_first_look_tells_format_columns_and_rows(tmp_path: Path) -> None:
     assert (other.format, other.columns, other.preview) == (None, ["question"], [])
     with pytest.raises(InvalidInput, match="thumb"):
         look_into(write(tmp_path, [{"prompt": "p", "completion": "c", "label": True}]), limits=LIMITS)
+
+
+def test_what_the_file_held_beyond_its_pairs_is_stored(session: Session, tmp_path: Path) -> None:
+    scored = [
+        {**row, "score_chosen": i % 3, "score_rejected": 1, "source": "web"} for i, row in enumerate(ROWS)
+    ]
+    tools = {**ROWS[0], "tools": [{"name": "clock"}]}
+    added = add_dataset(session=session, path=write(tmp_path, [*scored, tools, tools]), name="sky")
+    session.commit()
+    stored = datasets.get(added.id, session=session).account
+    reason = "tools cannot be kept in a pair of texts, and the row means something else without it"
+    assert stored == {
+        "unused": {"source": 20},
+        "left_out": {reason: 2},
+        "scores": {
+            "columns": ["score_chosen", "score_rejected"],
+            "compared": 20,
+            "equal": 7,
+            "contradicting": 7,
+        },
+        "remarks": [],
+    }
+    assert added.account.as_dict() == stored

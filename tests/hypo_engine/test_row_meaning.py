@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypo_engine.account import MOST_NAMES, REST, Account
+from hypo_engine.account import MOST_NAMES, MOST_REASONS, REST, Account
 from hypo_engine.formats import FORMATS, ColumnMapping, Kept, LeftOut, Pair, convert, detect
 from hypo_engine.scores import Score
 
@@ -157,7 +157,6 @@ def test_question_repeated_in_the_answers_is_taken_off_in_every_layout() -> None
         {"instruction": asked, "input": "", **answers},
         {"conversations": [{"from": "human", "value": asked}], **answers},
         {"prompt": [user(asked)], **answers},
-        {"prompt": [user(asked)], **{name: [assistant(text)] for name, text in answers.items()}},
         {
             "instruction": asked,
             "output_1": answers["chosen"],
@@ -166,6 +165,8 @@ def test_question_repeated_in_the_answers_is_taken_off_in_every_layout() -> None
         },
     ):
         assert kept(row).pair == Pair([user(asked)], " Blue", " Mud")
+    messages = {name: [assistant(text)] for name, text in answers.items()}
+    assert kept({"prompt": [user(asked)], **messages}).pair.chosen == answers["chosen"]
 
 
 def test_short_prompt_is_taken_off_only_where_the_file_repeats_its_prompts() -> None:
@@ -325,13 +326,17 @@ def test_account_counts_rows_and_scores_and_survives_json() -> None:
     for i in range(6):
         account.add(("source", "note") if i else ("source",), Score(("good_score", "bad_score"), i % 3 - 1))
     account.add((), None)
+    account.leave_out("a tie")
+    account.remarks = ("Read as Windows-1252.",)
     again = Account.of(json.loads(json.dumps(account.as_dict())))
     assert again == account
     assert account.sentences() == [
-        "Not used, with the number of rows that hold it: source (6), note (5).",
+        "Read as Windows-1252.",
+        "Not used: source (6 rows), note (5 rows).",
         "In 2 of 6 pairs with scores (good_score and bad_score) the rejected answer has the higher score.",
         "In 2 of 6 pairs with scores (good_score and bad_score) both answers have the same score.",
     ]
+    assert again.why_left_out() == "a tie (1 row)"
     assert Account().sentences() == []
     assert Account.of({}) == Account()
 
@@ -340,8 +345,10 @@ def test_account_of_a_file_with_a_name_a_row_stays_small() -> None:
     account = Account()
     for i in range(MOST_NAMES + 50):
         account.add((f"key {i}",), None)
+        account.leave_out(f"not UTF-8 at byte {i}")
     assert len(account.unused) == MOST_NAMES + 1
-    assert account.unused[REST] == 50
+    assert account.unused[REST] == account.left_out[REST] == 50
+    assert len(account.as_dict()["left_out"]) == MOST_REASONS
 
 
 # Scores beside the answers.
