@@ -8,6 +8,8 @@ same function run on the same batches, so margins and KL come out as exactly 0.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean as mean
+from statistics import stdev
 
 import torch
 
@@ -81,8 +83,9 @@ class Evaluation:
             chosen, rejected = score_pairs(policy.encode, [self.pairs[place] for place in batch])
             reference = self.reference.get(batch, chosen.device)
             loss = self.preference(chosen, rejected, *reference)
-            columns = [loss.losses, loss.chosen_rewards, loss.rejected_rewards, chosen, rejected]
-            table += torch.stack(columns, dim=1).tolist()
+            rewards = loss.chosen_rewards, loss.rejected_rewards
+            columns = [loss.losses, *rewards, rewards[0] - rewards[1], loss.accuracies]
+            table += torch.stack([*columns, chosen, rejected], dim=1).tolist()
         return _pair_metrics(table)
 
     def _sample(
@@ -140,31 +143,33 @@ class Evaluation:
 
 
 def _pair_metrics(table: list[list[float]]) -> dict[str, float]:
-    """Means of rows of (loss, chosen reward, rejected reward, chosen logp, rejected logp)."""
-    count = len(table)
-    loss, chosen, rejected, chosen_logp, rejected_logp = (sum(c) / count for c in zip(*table, strict=True))
+    """Means of rows of (loss, rewards of chosen and rejected, margin, accuracy, logps of both)."""
+    loss, chosen, rejected, margin, accuracy, chosen_logp, rejected_logp = zip(*table, strict=True)
     return {
-        "eval_loss": loss,
-        "eval_logps/chosen": chosen_logp,
-        "eval_logps/rejected": rejected_logp,
-        "eval_rewards/chosen": chosen,
-        "eval_rewards/rejected": rejected,
-        "eval_rewards/margins": chosen - rejected,
-        "eval_rewards/accuracies": sum(row[1] > row[2] for row in table) / count,
+        "eval_num_pairs": float(len(table)),
+        "eval_logps/chosen": mean(chosen_logp),
+        "eval_logps/rejected": mean(rejected_logp),
+        **_mean_and_error("eval_loss", loss),
+        **_mean_and_error("eval_rewards/chosen", chosen),
+        **_mean_and_error("eval_rewards/rejected", rejected),
+        **_mean_and_error("eval_rewards/margins", margin),
+        **_mean_and_error("eval_rewards/accuracies", accuracy),
     }
 
 
 def _kl_metrics(samples: Sequence[Sample]) -> dict[str, float]:
-    """The sampled reverse KL in nats a response, with its standard error."""
+    """The sampled reverse KL in nats a response, and the length of responses, with standard errors."""
     if not samples:
         return {}
-    count = len(samples)
-    ratios = [sample.policy_logp - sample.reference_logp for sample in samples]
-    mean = sum(ratios) / count
-    variance = sum((ratio - mean) ** 2 for ratio in ratios) / max(1, count - 1)
     return {
-        "eval_objective/kl": mean,
-        "eval_objective/kl_stderr": math.sqrt(variance / count) if count > 1 else math.nan,
-        "eval_completions/mean_length": sum(sample.tokens for sample in samples) / count,
-        "eval_completions/clipped_ratio": sum(not sample.finished for sample in samples) / count,
+        "eval_num_prompts": float(len(samples)),
+        **_mean_and_error("eval_objective/kl", [s.policy_logp - s.reference_logp for s in samples]),
+        **_mean_and_error("eval_completions/mean_length", [s.tokens for s in samples]),
+        "eval_completions/clipped_ratio": mean([float(not s.finished) for s in samples]),
     }
+
+
+def _mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
+    """A mean, and its standard error where two values or more give one."""
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {name: mean(values), f"{name}_stderr": error}

@@ -56,11 +56,12 @@ LOSSES: Final[dict[LossType, MarginLoss]] = {
 
 @dataclass(frozen=True, slots=True)
 class PreferenceLoss:
-    """What :func:`preference_loss` returns; every tensor is [pairs], rewards without gradient."""
+    """What :func:`preference_loss` returns; every tensor is [pairs], only the losses have a gradient."""
 
     losses: Tensor
     chosen_rewards: Tensor
     rejected_rewards: Tensor
+    accuracies: Tensor
 
 
 def preference_loss(
@@ -90,7 +91,30 @@ def preference_loss(
     if label_smoothing:
         flipped = loss(-margins, -reference, beta)
         losses = (1 - label_smoothing) * losses + label_smoothing * flipped
-    return PreferenceLoss(losses, beta * chosen_ratios.detach(), beta * rejected_ratios.detach())
+    sizes = torch.stack([chosen_logps, rejected_logps]).detach().abs().amax(dim=0)
+    return PreferenceLoss(
+        losses,
+        beta * chosen_ratios.detach(),
+        beta * rejected_ratios.detach(),
+        reward_accuracies(margins.detach(), sizes),
+    )
+
+
+def reward_accuracies(margins: Tensor, logps: Tensor) -> Tensor:
+    """1 for a margin above zero, 0 below, 1/2 for a tie: a policy equal to its reference gets 1/2.
+
+    Margins are differences of log-probabilities, and two ways to compute one of those differ in its last
+    bits. A margin that this explains, eight units in the last place, is a tie.
+
+    Args:
+        margins: [pairs], in nats, without beta.
+        logps: [pairs], the largest absolute log-probability behind each margin.
+
+    Returns:
+        [pairs].
+    """
+    ties = margins.abs() <= 8 * torch.finfo(margins.dtype).eps * logps
+    return torch.where(ties, 0.5, (margins > 0).to(margins.dtype))
 
 
 def leave_one_out_mean(values: Tensor) -> Tensor:

@@ -244,7 +244,7 @@ def _preference_metrics(preference: PreferenceLoss, sums: Tensor) -> dict[str, f
             preference.chosen_rewards.mean(),
             preference.rejected_rewards.mean(),
             margins.mean(),
-            (margins > 0).float().mean(),
+            preference.accuracies.mean(),
         ]
     ).tolist()
     names = (

@@ -148,6 +148,8 @@ def prepare_run(
         world=world,
     )
     _go_on(run, resume=resume)
+    if run.counters.step == 0:
+        reporter.log("info", _what_is_trained_on(len(tokens), len(pairs), plan))
     return run
 
 
@@ -179,6 +181,16 @@ def _tokenize(
     if pairs and not tokens and what == "training":
         raise DataError(report.nothing_left(limits[1]))
     return tokens
+
+
+def _what_is_trained_on(used: int, given: int, plan: Plan) -> str:
+    """How many pairs are left to train on, and how often the run sees them."""
+    of = f"{used:,}" if used == given else f"{used:,} of {given:,}"
+    epochs = plan.total_steps / plan.steps_per_epoch
+    return (
+        f"Training on {of} pairs: an epoch is {plan.steps_per_epoch:,} steps, "
+        f"the run's {plan.total_steps:,} steps are {epochs:.3g} epochs."
+    )
 
 
 def _token_prompts(

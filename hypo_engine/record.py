@@ -89,4 +89,7 @@ def _is_after(line: bytes, step: int) -> bool:
 
 
 def _is_evaluation(row: Mapping[str, Any]) -> bool:
+    """Whether a line is of an evaluation; before the first step everything is."""
+    if row["step"] == 0:
+        return True
     return row.get("kind", "online") != "online" or any(name.startswith("eval_") for name in row)

@@ -160,6 +160,8 @@ class Run:
             if not (self.world.main or self.world.lockstep):
                 return
             self.between("evaluating")
+            if self.counters.step == 0:
+                self.report_metrics({"num_train_pairs": float(len(self.pairs))})
             for metrics, samples in self.evaluation(self.policy, self.counters.step):
                 if metrics:
                     self.report_metrics(metrics)

@@ -29,6 +29,7 @@ PURE_ENGINE = (
     "knobs",
     "layouts",
     "machine",
+    "measures",
     "model_shape",
     "reporting",
     "rows",
@@ -57,6 +58,7 @@ ALLOWED = {
         "hypo_engine.estimate",
         "hypo_engine.formats",
         "hypo_engine.knobs",
+        "hypo_engine.measures",
         "hypo_engine.reporting",
     ),
     "app/cli": (
@@ -68,6 +70,7 @@ ALLOWED = {
         "hypo_engine.estimate",
         "hypo_engine.formats",
         "hypo_engine.knobs",
+        "hypo_engine.measures",
         "hypo_engine.reporting",
     ),
     "app": ("app", *(f"hypo_engine.{name}" for name in PURE_ENGINE)),

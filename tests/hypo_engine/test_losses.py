@@ -290,3 +290,21 @@ def test_label_smoothing_is_for_the_sigmoid_loss() -> None:
             "label_smoothing": "label_smoothing: it is defined for the sigmoid loss only, "
             f"not for {kind}; set it to 0 (given: '0.1')."
         }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_policy_equal_to_its_reference_is_right_in_half_of_the_pairs(dtype: torch.dtype) -> None:
+    chosen, rejected = torch.tensor([-46.0, -3.0, -250.0], dtype=dtype), torch.tensor([-9.0] * 3, dtype=dtype)
+    same = preference_loss(chosen, rejected, chosen, rejected, beta=0.1)
+    assert same.accuracies.tolist() == [0.5, 0.5, 0.5]
+    # another order of the same sum changes its last bit
+    other = torch.nextafter(chosen, torch.zeros_like(chosen))
+    assert preference_loss(other, rejected, chosen, rejected, beta=0.1).accuracies.tolist() == [0.5] * 3
+
+
+def test_accuracies_count_pairs_told_apart_and_ties_half() -> None:
+    chosen, rejected = torch.tensor([-10.0, -10.0, -10.0]), torch.tensor([-20.0, -20.0, -20.0])
+    moved = chosen + torch.tensor([1e-3, 0.0, -1e-3])
+    for beta in (1e-3, 10.0):
+        found = preference_loss(moved, rejected, chosen, rejected, beta=beta).accuracies
+        assert found.tolist() == [1.0, 0.5, 0.0]

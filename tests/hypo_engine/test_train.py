@@ -68,10 +68,13 @@ def test_step_zero_is_ln_two_and_nothing(run: Any, config: MakeConfig, method: M
     start = recorder.values[0]
     assert start["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert start["eval_rewards/margins"] == 0.0
+    assert start["eval_rewards/accuracies"] == 0.5
+    assert (start["num_train_pairs"], start["eval_num_pairs"], start["eval_num_prompts"]) == (10, 3, 2)
     assert start["eval_objective/kl"] == 0.0
     assert start["eval_objective/kl_stderr"] == 0.0
     first = recorder.values[1]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert first["rewards/accuracies"] == 0.5
     assert first["rewards/chosen"] == pytest.approx(0.0, abs=1e-5)
     assert first["rewards/rejected"] == pytest.approx(0.0, abs=1e-5)
 

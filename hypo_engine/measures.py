@@ -1,0 +1,104 @@
+"""Metrics for people: every headline number with its count or its standard error. No torch here."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One headline number: the metric, what it is called, and where its error or its count is found.
+
+    Attributes:
+        kind: ``share`` of ``count`` things, or a ``mean`` with a standard error.
+        counted: What is counted, in the plural.
+    """
+
+    metric: str
+    label: str
+    kind: Literal["share", "mean"]
+    count: str
+    counted: str
+    unit: str = ""
+
+    @property
+    def stderr(self) -> str:
+        """The metric that holds the standard error."""
+        return f"{self.metric}_stderr"
+
+    def text(self, metrics: Metrics) -> str:
+        """The number as people read it: ``92% (11/12)`` or ``8.8 ± 0.6``; a dash where there is none."""
+        value = metrics.get(self.metric)
+        if value is None or not math.isfinite(value):
+            return "–"
+        count = metrics.get(self.count)
+        if self.kind == "share":
+            return share(value, count)
+        return mean(value, metrics.get(self.stderr), count)
+
+
+ACCURACY: Final = Measure(
+    "eval_rewards/accuracies", "Held-out accuracy", "share", "eval_num_pairs", "held-out pairs"
+)
+MARGIN: Final = Measure("eval_rewards/margins", "Held-out margin", "mean", "eval_num_pairs", "held-out pairs")
+KL: Final = Measure(
+    "eval_objective/kl", "KL to the reference", "mean", "eval_num_prompts", "sampled responses", "nats"
+)
+LOSS: Final = Measure("eval_loss", "Held-out loss", "mean", "eval_num_pairs", "held-out pairs", "nats")
+LENGTH: Final = Measure(
+    "eval_completions/mean_length",
+    "Length of held-out samples",
+    "mean",
+    "eval_num_prompts",
+    "sampled responses",
+    "tokens",
+)
+CUT: Final = Measure(
+    "eval_completions/clipped_ratio",
+    "Held-out samples cut at the length limit",
+    "share",
+    "eval_num_prompts",
+    "sampled responses",
+)
+HEADLINES: Final = (ACCURACY, MARGIN, KL)
+"""What lists and tables show of a run."""
+
+MEASURES: Final = (*HEADLINES, LOSS, LENGTH, CUT)
+
+
+def share(value: float, count: float | None) -> str:
+    """A share with what it is a share of: ``92% (11/12)``. A tie counts half, so halves occur."""
+    if not count:
+        return f"{value:.0%} (count unknown)"
+    return f"{value:.0%} ({value * count:,.6g}/{count:,.0f})"
+
+
+def mean(value: float, stderr: float | None, count: float | None = None) -> str:
+    """A mean with its standard error, rounded to what the error leaves: ``8.8 ± 0.6``."""
+    if stderr is None or not math.isfinite(stderr):
+        unknown = f"n = {count:.0f}" if count else "error unknown"
+        return f"{value:,.2f} ({unknown})"
+    digits = digits_of(stderr) if stderr else digits_of(abs(value) / 100)
+    return f"{rounded(value, digits)} ± {rounded(stderr, digits)}"
+
+
+def rounded(value: float, digits: int) -> str:
+    """A number with so many decimals, and never minus zero."""
+    return f"{round(value, digits) + 0.0:,.{digits}f}"
+
+
+def digits_of(stderr: float) -> int:
+    """Decimals that a standard error leaves: one significant digit, two where the first is a 1."""
+    if not stderr or not math.isfinite(stderr):
+        return 0
+    exponent = math.floor(math.log10(abs(stderr)))
+    first = abs(stderr) / 10**exponent
+    return min(6, max(0, -exponent + (first < 1.95)))
+
+
+def difference_stderr(first: float, second: float) -> float:
+    """Standard error of a difference of two means; too large where both are of the same pairs."""
+    return math.hypot(first, second)
