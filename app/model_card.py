@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import yaml
 
 from app.store.models import Run
+from hypo_engine.measures import MEASURES, Measure
 
 _TITLES = {"dpo": "DPO", "hypo": "HyPO"}
 
@@ -32,8 +33,8 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         f"# {run.name}",
         "",
         f"{'A LoRA adapter' if is_adapter else 'A full set of weights'} of {base}, trained by "
-        f"{_TITLES[run.method]} for {step} steps on the dataset `{run.dataset.name}` "
-        f"version {run.dataset.version} ({run.dataset.rows} pairs, sha256 `{run.dataset.sha256[:12]}`).",
+        f"{_TITLES[run.method]} for {step} steps on {_pairs(metrics)} of the dataset `{run.dataset.name}` "
+        f"version {run.dataset.version} (sha256 `{run.dataset.sha256[:12]}`).",
         "",
         "## Measured at the end",
         "",
@@ -50,15 +51,32 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _pairs(metrics: Mapping[str, float]) -> str:
+    """The pairs that were trained on: neither held out nor too long."""
+    used = metrics.get("num_train_pairs")
+    return "training pairs" if used is None else f"{used:,.0f} {'pair' if used == 1 else 'pairs'}"
+
+
 def _metric_table(metrics: Mapping[str, float]) -> list[str]:
-    shown = {name: value for name, value in sorted(metrics.items()) if name.startswith("eval_")}
+    shown = [measure for measure in MEASURES if measure.metric in metrics]
     if not shown:
         return ["Nothing was evaluated."]
     return [
-        "| metric | value |",
-        "|---|---|",
-        *(f"| `{name}` | {value:.4g} |" for name, value in shown.items()),
+        "| what | metric | value | of |",
+        "|---|---|---|---|",
+        *(
+            f"| {measure.label}{f', {measure.unit}' if measure.unit else ''} | `{measure.metric}` "
+            f"| {measure.text(metrics)} | {_of(measure, metrics)} |"
+            for measure in shown
+        ),
+        "",
+        "A ± stands for one standard error. In accuracies a tie counts half.",
     ]
+
+
+def _of(measure: Measure, metrics: Mapping[str, float]) -> str:
+    count = metrics.get(measure.count)
+    return f"{count:,.0f} {measure.counted}" if count else measure.counted
 
 
 def _usage(is_adapter: bool, base_model: str) -> str:

@@ -1,5 +1,6 @@
 """What the command line and the API say about rows: plain values, ready for JSON."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from app.answers import Answers
 from app.store import runs
 from app.store.labels import LETTERS, Vote
 from app.store.models import Dataset, Run
+from hypo_engine.measures import HEADLINES
 
 
 def dataset_view(dataset: Dataset) -> dict[str, Any]:
@@ -29,7 +31,11 @@ def dataset_view(dataset: Dataset) -> dict[str, Any]:
 
 
 def run_view(run: Run, *, session: Session) -> dict[str, Any]:
-    """A run's facts: where it stands, its last metrics and its error, if any."""
+    """A run's facts: where it stands, its last metrics and its error, if any.
+
+    `results` has the headline numbers as people read them, each with its count or its standard error.
+    """
+    last = runs.final_metrics(run.id, session=session)
     return {
         "id": run.id,
         "name": run.name,
@@ -48,9 +54,15 @@ def run_view(run: Run, *, session: Session) -> dict[str, Any]:
         "created_at": _time(run.created_at),
         "started_at": _time(run.started_at),
         "finished_at": _time(run.finished_at),
-        "metrics": runs.final_metrics(run.id, session=session),
+        "results": results_view(last),
+        "metrics": last,
         "config": run.config,
     }
+
+
+def results_view(metrics: Mapping[str, float]) -> dict[str, str]:
+    """What a run reached on held-out data, by label; empty before its first evaluation."""
+    return {measure.label: measure.text(metrics) for measure in HEADLINES if measure.metric in metrics}
 
 
 def _time(value: datetime | None) -> str | None:

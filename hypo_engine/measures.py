@@ -95,8 +95,8 @@ def digits_of(stderr: float) -> int:
     if not stderr or not math.isfinite(stderr):
         return 0
     exponent = math.floor(math.log10(abs(stderr)))
-    first = abs(stderr) / 10**exponent
-    return min(6, max(0, -exponent + (first < 1.95)))
+    first = abs(stderr) * 10.0**-exponent
+    return min(6, max(0, -exponent + int(first < 1.95)))
 
 
 def difference_stderr(first: float, second: float) -> float:

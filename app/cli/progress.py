@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from app.store import runs
 from app.store.db import read_session
 from app.store.models import Run
+from hypo_engine.measures import HEADLINES
 
 console = Console(highlight=False)
 
@@ -60,10 +61,9 @@ def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None
 
 
 def results_table(run_ids: Sequence[int]) -> Table:
-    """What the runs came to: margin, accuracy, sampled KL, minutes."""
-    table = Table(
-        "run", "state", "margin", "accuracy", "sampled KL", "minutes", box=None, header_style="bold"
-    )
+    """What the runs came to: accuracy, margin and sampled KL on held-out data, minutes."""
+    headers = ["run", "state", *(measure.label for measure in HEADLINES), "minutes"]
+    table = Table(*headers, box=None, header_style="bold")
     with read_session() as session:
         for run_id in run_ids:
             run = runs.get(run_id, session=session)
@@ -71,18 +71,10 @@ def results_table(run_ids: Sequence[int]) -> Table:
             table.add_row(
                 run.name,
                 run.status.value,
-                _number(last.get("eval_rewards/margins")),
-                _number(last.get("eval_rewards/accuracies")),
-                _number(last.get("eval_objective/kl"), last.get("eval_objective/kl_stderr")),
+                *(measure.text(last) for measure in HEADLINES),
                 _minutes(run),
             )
     return table
-
-
-def _number(value: float | None, error: float | None = None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if error is None else f"{value:.2f} ± {error:.2f}"
 
 
 def _minutes(run: Run) -> str:

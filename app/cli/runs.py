@@ -23,6 +23,7 @@ from app.store.enums import RunStatus
 from app.views import run_view
 from hypo_engine.assignments import parse_assignments
 from hypo_engine.errors import ConfigError
+from hypo_engine.measures import HEADLINES, MEASURES
 
 cli = typer.Typer(help="Training runs.", no_args_is_help=True)
 
@@ -92,7 +93,7 @@ def list_command(
         print_json(views)
         return
     print_table(
-        ["id", "name", "method", "state", "steps", "dataset"],
+        ["id", "name", "method", "state", "steps", "dataset", *(measure.label for measure in HEADLINES)],
         (
             (
                 view["id"],
@@ -101,6 +102,7 @@ def list_command(
                 view["status"],
                 f"{view['step']}/{view['total_steps'] or '?'}",
                 f"{view['dataset']['name']}@{view['dataset']['version']}",
+                *(measure.text(view["metrics"]) for measure in HEADLINES),
             )
             for view in views
         ),
@@ -126,10 +128,16 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
     )
     if view["error"]:
         warn(view["error"])
-    print_table(["metric", "value"], sorted(view["metrics"].items()), empty="No metrics yet.")
+    print_table(["metric", "value"], _metric_rows(view["metrics"]), empty="No metrics yet.")
     say(yaml.safe_dump(view["config"], sort_keys=False))
     for event in view["events"]:
         say(f"{event['at'][:19]} {event['level']:<7} {event['message']}")
+
+
+def _metric_rows(metrics: dict[str, float]) -> list[tuple[str, str]]:
+    """Headline numbers first, with their errors; then all metrics as they were measured."""
+    headlines = [(measure.label, measure.text(metrics)) for measure in MEASURES if measure.metric in metrics]
+    return headlines + [(name, f"{value:.6g}") for name, value in sorted(metrics.items())]
 
 
 @cli.command("cancel")

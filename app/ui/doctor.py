@@ -1,11 +1,26 @@
-"""The preference doctor: what the curves mean, in plain words. Pure functions on points, no plotting."""
+"""Reading the curves: what a run's evaluations on held-out data say, in plain words.
 
-from collections.abc import Mapping, Sequence
+Pure functions on points. Two training batches hold different pairs, so their difference says nothing of the
+model; only held-out values are compared, and only a difference of two standard errors is told. At step 0 the
+policy is the reference: its loss, margins and KL are what they are by construction, and are left out. Rewards
+are differences to the reference already, and so need no start to compare with.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from hypo_engine.measures import ACCURACY, CUT, KL, LENGTH, LOSS, difference_stderr, mean, share
 
 Point = tuple[float, float]
 Curves = Mapping[str, Sequence[Point]]
+
+ERRORS: Final = 2.0
+"""Standard errors from which on a difference is told."""
+
+FAR: Final = 20.0
+"""Nats a response from which on samples are far from the reference's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,160 +31,198 @@ class Finding:
     text: str
 
 
-def examine(curves: Curves) -> list[Finding]:
-    """What stands out in a run's curves, the serious first; curves are keyed by metric."""
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A mean of an evaluation, with its step, standard error and count."""
+
+    step: int
+    mean: float
+    stderr: float
+    count: float
+
+    def exceeds(self, other: "Value") -> bool:
+        """Whether it is larger than another by more than their errors."""
+        return self.mean - other.mean > ERRORS * difference_stderr(self.stderr, other.stderr)
+
+
+def examine(curves: Curves, *, beta: float, kept: Collection[int] = ()) -> list[Finding]:
+    """What stands out in a run's evaluations, the serious first.
+
+    Args:
+        curves: points (step, value) keyed by metric; those in DOCTOR_NAMES are read.
+        beta: the run's; rewards are beta times log-ratios.
+        kept: steps of the checkpoints that exist.
+    """
     found = [
-        finding
-        for check in (_loss, _log_probabilities, _held_out, _kl, _length, _cut)
-        if (finding := check(curves)) is not None
+        _log_ratios(curves, beta),
+        _accuracy(curves),
+        _loss(curves, kept),
+        _kl(curves),
+        _length(curves),
+        _cut(curves),
     ]
     order = {"warning": 0, "info": 1, "good": 2}
-    return sorted(found, key=lambda finding: order[finding.level])
+    return sorted((finding for finding in found if finding), key=lambda finding: order[finding.level])
 
 
-def _ends(points: Sequence[Point], share: float = 0.2) -> tuple[float, float] | None:
-    """Means of the first and the last fifth of a curve; None for less than eight points."""
-    values = [value for _, value in points]
-    if len(values) < 8:
+def _values(curves: Curves, metric: str, count: str, *, since: int = 1) -> list[Value]:
+    """The evaluations from a step on whose standard error is known."""
+    errors = dict(curves.get(f"{metric}_stderr", ()))
+    counts = dict(curves.get(count, ()))
+    return [
+        Value(int(step), value, errors[step], counts[step])
+        for step, value in curves.get(metric, ())
+        if step >= since and step in errors and step in counts and math.isfinite(value + errors[step])
+    ]
+
+
+def _log_ratios(curves: Curves, beta: float) -> Finding | None:
+    """Whether chosen answers gained or lost against the reference, and against rejected ones."""
+    chosen = _last(curves, "eval_rewards/chosen")
+    rejected = _last(curves, "eval_rewards/rejected")
+    margin = _last(curves, "eval_rewards/margins")
+    if chosen is None or rejected is None or margin is None:
         return None
-    window = max(1, int(len(values) * share))
-    return sum(values[:window]) / window, sum(values[-window:]) / window
-
-
-def _change(curves: Curves, held_out: str, train: str) -> tuple[float, float] | None:
-    """Start and end of the held-out curve where it has two points, of the training curve otherwise."""
-    held = curves.get(held_out, ())
-    if len(held) >= 2:
-        return held[0][1], held[-1][1]
-    return _ends(curves.get(train, ()))
-
-
-def _loss(curves: Curves) -> Finding | None:
-    values = [value for _, value in curves.get("loss", ())]
-    if any(value != value for value in values):
-        return Finding("warning", "The loss is not a number: lower the learning rate and start again.")
-    ends = _ends(curves.get("loss", ()))
-    if ends and ends[1] > ends[0] + 0.05 and ends[1] > 0.75:
+    of = f"on {margin.count:,.0f} held-out pairs at step {margin.step:,}"
+    moved = f"chosen answers {_nats(chosen, beta)}, rejected ones {_nats(rejected, beta)} nats"
+    if margin.mean < -ERRORS * margin.stderr:
         return Finding(
             "warning",
-            f"The loss rose from {ends[0]:.2f} to {ends[1]:.2f}; 0.69 is where an untrained model starts. "
-            "The learning rate is probably too high.",
+            f"Against the reference, {of}: {moved}. Chosen answers lost more: the model learns the opposite "
+            "of the labels. Check which column is which.",
         )
-    return None
+    if margin.mean <= ERRORS * margin.stderr:
+        return Finding(
+            "info",
+            f"The margin between chosen and rejected answers is {_nats(margin, beta)} nats {of}, which is "
+            "within its error of zero.",
+        )
+    fell = chosen.mean < -ERRORS * chosen.stderr
+    normal = " Both may fall: the loss only asks for the gap between them." if fell else ""
+    return Finding("info" if fell else "good", f"Against the reference, {of}: {moved}.{normal}")
 
 
-def _log_probabilities(curves: Curves) -> Finding | None:
-    chosen = _change(curves, "eval_logps/chosen", "logps/chosen")
-    rejected = _change(curves, "eval_logps/rejected", "logps/rejected")
-    if chosen is None or rejected is None:
+def _last(curves: Curves, metric: str) -> Value | None:
+    values = _values(curves, metric, "eval_num_pairs")
+    return values[-1] if values else None
+
+
+def _nats(value: Value, beta: float) -> str:
+    text = mean(value.mean / beta, value.stderr / beta)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _accuracy(curves: Curves) -> Finding | None:
+    counts = dict(curves.get(ACCURACY.count, ()))
+    points = [(step, v) for step, v in curves.get(ACCURACY.metric, ()) if step > 0 and counts.get(step)]
+    if not points:
         return None
-    up, other = chosen[1] - chosen[0], rejected[1] - rejected[0]
-    if up >= 0:
-        return Finding(
-            "good", f"Chosen answers became likelier ({up:+.1f} nats), rejected ones {other:+.1f}."
-        )
-    if up <= other:
-        return Finding(
-            "warning",
-            f"Chosen answers lost more probability ({up:+.1f} nats) than rejected ones ({other:+.1f}): "
-            "the model learns the opposite of the labels. Check which column is which.",
-        )
-    if up < -0.25 * abs(chosen[0]):
-        return Finding(
-            "warning",
-            f"Chosen answers lost {-up:.1f} of {abs(chosen[0]):.1f} nats: the model moves away from the data "
-            "altogether. Raise beta, lower the learning rate, or let HyPO's kl_coef hold it.",
-        )
+    step, value = points[-1]
+    count = counts[step]
+    reached = f"Held-out accuracy is {share(value, count)} at step {step:,.0f}"
+    chance = 0.5 / math.sqrt(count)
+    if abs(value - 0.5) <= ERRORS * chance:
+        return Finding("info", f"{reached}; with so many pairs that cannot be told from a coin toss.")
+    if value < 0.5:
+        return Finding("warning", f"{reached}; a coin toss gives 50%.")
+    return Finding("good", f"{reached}; a coin toss gives 50%.")
+
+
+def _loss(curves: Curves, kept: Collection[int]) -> Finding | None:
+    """Whether the held-out loss rose again from an earlier evaluation."""
+    values = _values(curves, LOSS.metric, LOSS.count)
+    if len(values) < 2:
+        return None
+    last, best = values[-1], min(values, key=lambda value: value.mean)
+    if not last.exceeds(best):
+        return None
+    advice = (
+        f"The checkpoint of step {best.step:,} was kept and is the better model."
+        if best.step in kept
+        else "Fewer steps or a lower learning rate help."
+    )
     return Finding(
-        "info",
-        f"Chosen answers became less likely ({up:+.1f} nats), rejected ones more so ({other:+.1f}). "
-        "That is normal: the loss only asks for the gap between them.",
+        "warning",
+        f"The held-out loss rose from {mean(best.mean, best.stderr)} at step {best.step:,} to "
+        f"{mean(last.mean, last.stderr)} at step {last.step:,}. {advice}",
     )
 
 
-def _held_out(curves: Curves) -> Finding | None:
-    margins = curves.get("rewards/margins", ())
-    # before the first step every margin is zero and none counts as right: that is a coin toss, not 0%
-    accuracies = [(at, value if at else 0.5) for at, value in curves.get("eval_rewards/accuracies", ())]
-    ends = _ends(margins)
-    train = _ends(curves.get("rewards/accuracies", ()))
-    if ends is None or len(accuracies) < 2:
-        return None
-    gained = accuracies[-1][1] - accuracies[0][1]
-    best = max(value for _, value in accuracies)
-    if train and train[1] > 0.9 and train[1] - accuracies[-1][1] > 0.2:
-        return Finding(
-            "warning",
-            f"Pairs of the training set are told apart in {train[1]:.0%} of cases, held-out ones in "
-            f"{accuracies[-1][1]:.0%}: the run memorises. Fewer epochs or a smaller LoRA rank help.",
-        )
-    if best - accuracies[-1][1] > 0.1:
-        return Finding(
-            "warning",
-            f"Held-out accuracy was {best:.0%} and fell back to {accuracies[-1][1]:.0%}: an earlier "
-            "checkpoint is the better model.",
-        )
-    if ends[1] > ends[0] + 0.1 and gained <= 0.02:
-        return Finding(
-            "warning",
-            "The margin grows while held-out accuracy stays where it was: the run gets surer, not better.",
-        )
-    reached = accuracies[-1][1]
-    level: Literal["good", "info"] = "good" if reached > 0.55 else "info"
-    return Finding(level, f"Held-out accuracy is {reached:.0%}; a coin toss gives 50%.")
-
-
 def _kl(curves: Curves) -> Finding | None:
-    points = curves.get("eval_objective/kl", ()) or curves.get("objective/kl", ())
-    if len(points) < 2:
+    values = _values(curves, KL.metric, KL.count)
+    if not values:
         return None
-    values = [value for _, value in points]
-    last, middle = values[-1], values[len(values) // 2]
-    if last > 20 or (last > 5 and last > 2.5 * max(middle, 0.5)):
-        return Finding(
-            "warning",
-            f"The KL to the reference is {last:.1f} nats a response and growing: what the model says is far "
-            "from the base model. Read the samples; raise beta or kl_coef if they got worse.",
-        )
-    return Finding("info", f"The KL to the reference is {last:.1f} nats a response.")
+    last, first = values[-1], values[0]
+    said = (
+        f"The KL to the reference is {mean(last.mean, last.stderr)} nats a response "
+        f"({last.count:,.0f} responses at step {last.step:,})"
+    )
+    if last.mean - ERRORS * last.stderr <= FAR:
+        return Finding("info", f"{said}.")
+    growing = f", up from {mean(first.mean, first.stderr)} at step {first.step:,}"
+    return Finding(
+        "warning",
+        f"{said}{growing if last.exceeds(first) else ''}: what the model says is far from the reference. "
+        "Read the samples; raise beta or kl_coef if they got worse.",
+    )
 
 
 def _length(curves: Curves) -> Finding | None:
-    ends = _ends(curves.get("completions/mean_length", ()))
-    if ends is None or ends[0] <= 0:
+    """Whether responses to the same prompts are longer or shorter than the reference's, those of step 0."""
+    values = _values(curves, LENGTH.metric, LENGTH.count, since=0)
+    if len(values) < 2 or values[0].mean <= 0:
         return None
-    drift = ends[1] / ends[0] - 1
-    if abs(drift) < 0.4:
+    first, last = values[0], values[-1]
+    drift = last.mean / first.mean - 1
+    if abs(drift) < 0.4 or not (last.exceeds(first) or first.exceeds(last)):
         return None
     word = "longer" if drift > 0 else "shorter"
     return Finding(
         "warning",
-        f"Sampled responses became {abs(drift):.0%} {word} ({ends[0]:.0f} to {ends[1]:.0f} tokens): "
-        "the pairs may prefer length rather than quality.",
+        f"Responses to held-out prompts became {abs(drift):.0%} {word}: {mean(first.mean, first.stderr)} "
+        f"tokens {_at(first.step)}, {mean(last.mean, last.stderr)} at step {last.step:,}. "
+        "The pairs may prefer length rather than quality.",
     )
+
+
+def _at(step: int) -> str:
+    return f"at step {step:,}" if step else "before training"
 
 
 def _cut(curves: Curves) -> Finding | None:
-    ends = _ends(curves.get("completions/clipped_ratio", ()))
-    if ends is None or ends[1] < 0.5:
+    """Whether most responses of the last evaluation were cut; without one, of the last steps of training."""
+    counts = dict(curves.get(CUT.count, ()))
+    held_out = [(step, v) for step, v in curves.get(CUT.metric, ()) if step > 0 and counts.get(step)]
+    if held_out:
+        step, value = held_out[-1]
+        what = f"{share(value, counts[step])} of the responses to held-out prompts at step {step:,.0f}"
+    else:
+        online = list(curves.get("completions/clipped_ratio", ()))
+        online = online[-max(1, len(online) // 5) :]
+        if not online:
+            return None
+        value = sum(v for _, v in online) / len(online)
+        what = f"{value:.0%} of the responses sampled {_steps(online)}"
+    if value < 0.5:
         return None
-    return Finding(
-        "warning",
-        f"{ends[1]:.0%} of the sampled responses were cut at the length limit; raise Completion tokens.",
-    )
+    return Finding("warning", f"{what} were cut at the length limit. Raise Completion tokens.")
 
 
-DOCTOR_NAMES = (
-    "loss",
-    "logps/chosen",
-    "logps/rejected",
-    "eval_logps/chosen",
-    "eval_logps/rejected",
-    "rewards/margins",
-    "rewards/accuracies",
-    "eval_rewards/accuracies",
-    "objective/kl",
-    "eval_objective/kl",
-    "completions/mean_length",
-    "completions/clipped_ratio",
+def _steps(points: Sequence[Point]) -> str:
+    first, last = points[0][0], points[-1][0]
+    return f"at step {last:,.0f}" if first == last else f"in steps {first:,.0f} to {last:,.0f}"
+
+
+_MEANS = (
+    "eval_rewards/chosen",
+    "eval_rewards/rejected",
+    "eval_rewards/margins",
+    LOSS.metric,
+    KL.metric,
+    LENGTH.metric,
+)
+DOCTOR_NAMES: Final = (
+    *_MEANS,
+    *(f"{metric}_stderr" for metric in _MEANS),
+    *(ACCURACY.metric, ACCURACY.count, KL.count, CUT.metric, "completions/clipped_ratio"),
 )

@@ -13,6 +13,7 @@ from app.store.models import Run
 from app.ui import runs as runs_page
 from app.ui import runview, widgets
 from app.ui.widgets import Html
+from hypo_engine.measures import HEADLINES
 
 SECONDS = 2.0
 RECENT = 6
@@ -147,18 +148,15 @@ def results(*, session: Session) -> Html:
     rows = []
     for run in ended:
         last = runs.final_metrics(run.id, session=session)
-        accuracy = last.get("eval_rewards/accuracies")
         rows.append(
             (
                 widgets.link(run.name, "run", id=run.id),
                 widgets.method_badge(run.method),
                 widgets.status_badge(run.status),
-                "–" if accuracy is None else f"{accuracy:.0%}",
-                widgets.number(last.get("eval_rewards/margins"), 2),
-                widgets.number(last.get("eval_objective/kl"), 2),
+                *(measure.text(last) for measure in HEADLINES),
                 widgets.ago(run.finished_at),
             )
         )
-    headers = ["Run", "Method", "State", "Held-out accuracy", "Margin", "KL to reference", "Ended"]
+    headers = ["Run", "Method", "State", *(measure.label for measure in HEADLINES), "Ended"]
     table = widgets.table(headers, rows, caption="Latest results", numeric=(3, 4, 5))
     return widgets.section("Latest results", table, widgets.link("all runs", "runs"))

@@ -184,7 +184,11 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> list[An
     if not points:
         return [_no_curves(run), widgets.NOTHING, []]
     curves = metrics.series([run.id], doctor.DOCTOR_NAMES, session=session)
-    findings = doctor.examine({name: values for (_, name), values in curves.items()})
+    findings = doctor.examine(
+        {name: values for (_, name), values in curves.items()},
+        beta=float(run.config["beta"]),
+        kept={checkpoint.step for checkpoint in runs.checkpoints(run.id, session=session)},
+    )
     return [
         runview.findings(findings),
         training.legend(twins),

@@ -15,6 +15,7 @@ from app.ui import widgets
 from app.ui.doctor import Finding
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
+from hypo_engine.measures import HEADLINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +85,19 @@ def status(run: Run, *, session: Session) -> Html:
 def _reached(run: Run, session: Session) -> Html:
     """What a finished run reached on held-out pairs."""
     last = runs.final_metrics(run.id, session=session)
-    accuracy, steps = last.get("eval_rewards/accuracies"), widgets.count(run.step, "step")
     reached = widgets.facts(
-        {
-            "Held-out accuracy": "–" if accuracy is None else f"{accuracy:.0%}",
-            "Held-out margin": widgets.number(last.get("eval_rewards/margins"), 2),
-            "KL to the reference": widgets.number(last.get("eval_objective/kl"), 2),
-            "Trained for": steps,
-        }
+        [
+            *((measure.label, measure.text(last)) for measure in HEADLINES),
+            ("Trained for", _trained_for(run, last)),
+        ]
     )
     return Markup('<div class="hy-results">{}</div>').format(reached)
+
+
+def _trained_for(run: Run, last: Mapping[str, float]) -> str:
+    """Steps, and the pairs that the length limits left."""
+    steps, pairs = widgets.count(run.step, "step"), last.get("num_train_pairs")
+    return steps if pairs is None else f"{steps} on {widgets.count(int(pairs), 'pair')}"
 
 
 def _queued(run: Run, session: Session) -> Html:

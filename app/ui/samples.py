@@ -103,7 +103,7 @@ def facts(row: Generation) -> str:
     if not row.complete:
         words.append("cut at the limit")
     if row.policy_logp is not None and row.reference_logp is not None:
-        words.append(f"KL {row.policy_logp - row.reference_logp:+.1f} nats")
+        words.append(f"log-ratio {row.policy_logp - row.reference_logp:+.1f} nats")
     return " · ".join(words)
 
 
@@ -119,11 +119,12 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
         return widgets.empty_state(
             "No online samples", "HyPO keeps the responses it samples; DPO samples none."
         ), 1
+    words = f"Page {page} of {pages}, the latest first."
     where = Markup(
-        '<p class="hy-note">Page {} of {}, the latest first. KL part: log π − log π_ref.</p>'
-    ).format(page, pages)
+        '<p class="hy-note">{} Log-ratio: log π − log π_ref in nats; the KL is its mean over responses.</p>'
+    ).format(words)
     rows_table = widgets.table(
-        ["Step", "Prompt and response", "Tokens", "log π", "log π_ref", "KL part"],
+        ["Step", "Prompt and response", "Tokens", "log π", "log π_ref", "Log-ratio"],
         [
             (
                 row.step,

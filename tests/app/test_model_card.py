@@ -20,7 +20,18 @@ def card_of(run: Run, metrics: dict[str, float] | None = None) -> tuple[dict[str
 
 def test_a_card_of_an_adapter(session: Session) -> None:
     run = arena.add_run(session, "hypo", name="My: run [1]", base_model="org/model")
-    header, body = card_of(run, {"eval_rewards/margins": 0.123456, "loss": 1.0, "eval_objective/kl": 2.0})
+    metrics = {
+        "eval_rewards/margins": 0.123456,
+        "eval_rewards/margins_stderr": 0.05,
+        "eval_rewards/accuracies": 11 / 12,
+        "eval_num_pairs": 12.0,
+        "loss": 1.0,
+        "eval_objective/kl": 8.79,
+        "eval_objective/kl_stderr": 0.61,
+        "eval_num_prompts": 16.0,
+        "num_train_pairs": 3.0,
+    }
+    header, body = card_of(run, metrics)
     assert header["base_model"] == "org/model"
     assert header["library_name"] == "peft"
     assert {"hypo", "preference-tuning"} <= set(header["tags"])
@@ -28,8 +39,10 @@ def test_a_card_of_an_adapter(session: Session) -> None:
     assert "trained by HyPO for 12 steps" in body
     assert run.dataset.name in body
     assert run.dataset.sha256[:12] in body
-    assert "| `eval_rewards/margins` | 0.1235 |" in body
-    assert "| `eval_objective/kl` | 2 |" in body
+    assert "for 12 steps on 3 pairs of the dataset" in body
+    assert "| Held-out accuracy | `eval_rewards/accuracies` | 92% (11/12) | 12 held-out pairs |" in body
+    assert "| `eval_rewards/margins` | 0.12 ± 0.05 |" in body
+    assert "| `eval_objective/kl` | 8.8 ± 0.6 | 16 sampled responses |" in body
     assert "`loss`" not in body
     assert "PeftModel.from_pretrained" in body
 

@@ -43,44 +43,140 @@ def line(start: float, end: float, count: int = 20) -> list[tuple[float, float]]
     return [(i, start + (end - start) * i / (count - 1)) for i in range(count)]
 
 
-def levels(curves: doctor.Curves) -> dict[str, str]:
-    return {finding.text: finding.level for finding in doctor.examine(curves)}
+N = {"eval_num_pairs": 32.0, "eval_num_prompts": 16.0}
 
 
-def test_chosen_falling_less_than_rejected_is_normal() -> None:
-    found = levels({"logps/chosen": line(-100, -105), "logps/rejected": line(-100, -130)})
-    assert list(found.values()) == ["info"]
-    assert "normal" in next(iter(found))
+def curves_of(**metrics: list[tuple[int, float, float]]) -> doctor.Curves:
+    """Curves of (step, mean, standard error), with the counts of an evaluation; `__` stands for a slash."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, points in metrics.items():
+        metric = name.replace("__", "/")
+        found[metric] = [(step, value) for step, value, _ in points]
+        found[f"{metric}_stderr"] = [(step, error) for step, _, error in points]
+        for count, n in N.items():
+            found[count] = [(step, n) for step, _, _ in points]
+    return found
+
+
+def examined(curves: doctor.Curves, kept: tuple[int, ...] = ()) -> dict[str, str]:
+    return {finding.text: finding.level for finding in doctor.examine(curves, beta=0.1, kept=kept)}
+
+
+def rewards(chosen: float, rejected: float, error: float) -> doctor.Curves:
+    return curves_of(
+        eval_rewards__chosen=[(0, 0, 0), (20, chosen, error)],
+        eval_rewards__rejected=[(0, 0, 0), (20, rejected, error)],
+        eval_rewards__margins=[(0, 0, 0), (20, chosen - rejected, error)],
+    )
+
+
+def test_training_batches_alone_say_nothing_of_the_labels() -> None:
+    """Two batches hold different pairs: their log-probabilities differ without any learning."""
+    batches = {
+        "logps/chosen": line(-100, -150),
+        "logps/rejected": line(-100, -105),
+        "rewards/margins": line(0, 2),
+        "rewards/accuracies": line(0.5, 1.0),
+        "loss": line(0.69, 1.4),
+        "completions/mean_length": line(40, 80),
+    }
+    assert examined(batches) == {}
+    assert examined({**batches, **rewards(0.0012, 0.0, 0.0004)}) == {
+        "Against the reference, on 32 held-out pairs at step 20: chosen answers +0.012 ± 0.004, "
+        "rejected ones +0.000 ± 0.004 nats.": "good"
+    }
 
 
 @pytest.mark.parametrize(
-    "curves",
+    ("chosen", "rejected", "error", "level", "words"),
     [
-        {"logps/chosen": line(-100, -130), "logps/rejected": line(-100, -105)},
-        {"logps/chosen": line(-100, -150), "logps/rejected": line(-100, -190)},
-        {"loss": line(0.69, 1.4)},
-        {"loss": [*line(0.69, 0.6), (21, float("nan"))]},
-        {"eval_objective/kl": [(0, 0.0), (10, 3.0), (20, 30.0)]},
-        {"completions/mean_length": line(40, 80)},
-        {"completions/clipped_ratio": line(0.1, 0.9)},
-        {"rewards/margins": line(0, 2), "eval_rewards/accuracies": [(0, 0.5), (20, 0.5)]},
-        {
-            "rewards/margins": line(0, 2),
-            "rewards/accuracies": line(0.5, 1.0),
-            "eval_rewards/accuracies": [(0, 0.5), (20, 0.6)],
-        },
+        (-0.5, -3.0, 0.1, "info", "chosen answers -5.0 ± 1.0, rejected ones -30.0 ± 1.0 nats. Both may fall"),
+        (0.5, -0.5, 0.1, "good", "chosen answers +5.0 ± 1.0"),
+        (-3.0, -0.5, 0.1, "warning", "the opposite of the labels"),
+        (-0.1, 0.0, 0.1, "info", "within its error of zero"),
+        (0.1, 0.0, 0.1, "info", "within its error of zero"),
     ],
 )
-def test_what_turns_bad_is_told(curves: doctor.Curves) -> None:
-    assert doctor.examine(curves)[0].level == "warning"
+def test_chosen_and_rejected_are_read_beyond_their_error(
+    chosen: float, rejected: float, error: float, level: str, words: str
+) -> None:
+    [(text, found)] = examined(rewards(chosen, rejected, error)).items()
+    assert found == level
+    assert words in text
+    assert ("opposite" in text) == (level == "warning")
+
+
+def accuracy(*points: tuple[float, float], n: float = 12.0) -> doctor.Curves:
+    return {"eval_rewards/accuracies": points, "eval_num_pairs": [(step, n) for step, _ in points]}
+
+
+@pytest.mark.parametrize(
+    ("curves", "level", "text"),
+    [
+        (accuracy((0, 0.5), (20, 11 / 12)), "good", "Held-out accuracy is 92% (11/12) at step 20; a coin"),
+        (accuracy((0, 0.5), (20, 8 / 12)), "info", "67% (8/12) at step 20; with so many pairs that cannot"),
+        (accuracy((0, 0.5), (20, 0.6), n=1000), "good", "60% (600/1,000) at step 20; a coin toss"),
+        (accuracy((0, 0.5), (20, 0.3), n=1000), "warning", "30% (300/1,000) at step 20; a coin toss"),
+    ],
+)
+def test_accuracy_is_told_with_its_count(curves: doctor.Curves, level: str, text: str) -> None:
+    [(said, found)] = examined(curves).items()
+    assert found == level
+    assert text in said
+
+
+def test_step_zero_is_no_evaluation_of_the_run() -> None:
+    assert examined(accuracy((0, 0.5))) == {}
+    assert examined({name: points[:1] for name, points in rewards(3, 0, 0.1).items()}) == {}
+    # the loss of step 0 is log 2 by construction; a run that never fell below it has no better step 0
+    assert examined(curves_of(eval_loss=[(0, 0.693, 0.0), (20, 0.9, 0.02)])) == {}
+
+
+def test_a_loss_that_rose_names_only_a_checkpoint_that_was_kept() -> None:
+    rose = curves_of(eval_loss=[(0, 0.693, 0), (10, 0.5, 0.02), (20, 0.8, 0.03)])
+    [(text, level)] = examined(rose, kept=(20,)).items()
+    assert level == "warning"
+    assert "0.50 ± 0.02 at step 10 to 0.80 ± 0.03 at step 20" in text
+    assert "checkpoint" not in text
+    [(text, _)] = examined(rose, kept=(10, 20)).items()
+    assert "The checkpoint of step 10 was kept" in text
+    assert examined(curves_of(eval_loss=[(10, 0.5, 0.2), (20, 0.8, 0.3)])) == {}
+
+
+def test_the_kl_is_told_with_its_error_and_warned_of_beyond_it() -> None:
+    near = examined(curves_of(eval_objective__kl=[(0, 0, 0), (10, 3.0, 0.5), (20, 8.8, 0.6)]))
+    assert near == {"The KL to the reference is 8.8 ± 0.6 nats a response (16 responses at step 20).": "info"}
+    [(text, level)] = examined(curves_of(eval_objective__kl=[(10, 3.0, 0.5), (20, 30.0, 3.0)])).items()
+    assert level == "warning"
+    assert "30 ± 3 nats a response (16 responses at step 20), up from 3.0 ± 0.5 at step 10" in text
+    [level] = examined(curves_of(eval_objective__kl=[(20, 30.0, 9.0)])).values()
+    assert level == "info"
+
+
+def test_lengths_are_those_of_the_same_prompts() -> None:
+    length = "eval_completions/mean_length"
+    found = curves_of(**{length.replace("/", "__"): [(0, 40, 2), (10, 41, 2), (20, 80, 4)]})
+    [(text, level)] = examined(found).items()
+    assert level == "warning"
+    assert "100% longer: 40 ± 2 tokens before training, 80 ± 4 at step 20" in text
+    assert examined(curves_of(**{length.replace("/", "__"): [(10, 40, 20), (20, 80, 30)]})) == {}
+
+
+def test_what_was_cut_says_of_which_steps() -> None:
+    online = [(step, 0.1 if step < 16 else 0.9) for step in range(1, 21)]
+    [text] = examined({"completions/clipped_ratio": online})
+    assert text.startswith("90% of the responses sampled in steps 17 to 20 were cut at the length limit")
+    held_out = {"eval_completions/clipped_ratio": [(0, 1.0), (20, 0.75)], "eval_num_prompts": [(20, 16.0)]}
+    [text] = examined({"completions/clipped_ratio": online, **held_out})
+    assert text.startswith("75% (12/16) of the responses to held-out prompts at step 20 were cut")
+    assert examined({"completions/clipped_ratio": [(20, 0.2)]}) == {}
+
+
+def test_every_metric_that_is_read_is_loaded() -> None:
+    counts = {"eval_num_pairs", "eval_num_prompts"}
+    read = {*rewards(1, 0, 1), *curves_of(eval_loss=[], eval_objective__kl=[]), *counts}
+    assert read <= set(doctor.DOCTOR_NAMES)
 
 
 def test_few_points_say_nothing() -> None:
-    assert doctor.examine({"loss": [(1, 0.7)], "logps/chosen": [(1, -3.0)]}) == []
-
-
-def test_the_start_counts_as_a_coin_toss() -> None:
-    found = levels({"rewards/margins": line(0, 2), "eval_rewards/accuracies": [(0, 0.0), (20, 0.51)]})
-    assert any("surer, not better" in text for text in found)
-    found = levels({"rewards/margins": line(0, 2), "eval_rewards/accuracies": [(0, 0.0), (20, 0.82)]})
-    assert found["Held-out accuracy is 82%; a coin toss gives 50%."] == "good"
+    assert examined({"loss": [(1, 0.7)], "logps/chosen": [(1, -3.0)], "eval_loss": [(20, 0.4)]}) == {}

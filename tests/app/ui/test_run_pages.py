@@ -69,7 +69,7 @@ def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> Non
     assert "&lt;script&gt;" in page
     assert "Place <b>2</b> in the queue" in page
     assert f"run?id={twins[0].id}" in page
-    assert "KL +1.5 nats" in page
+    assert "log-ratio +1.5 nats" in page
     figures = next(piece for piece in shown if isinstance(piece, list))
     kl = next(figure for figure in figures if figure["key"] == "kl")
     assert [trace["error_y"]["array"] for trace in kl["data"]] == [[0.05], [0.05]]
