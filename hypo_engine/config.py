@@ -21,6 +21,7 @@ from hypo_engine.choices import Scheduler as Scheduler
 from hypo_engine.choices import Sharding as Sharding
 from hypo_engine.choices import Thinking as Thinking
 from hypo_engine.errors import ConfigError
+from hypo_engine.field_text import complaint, label
 
 
 def _in(group: str) -> dict[str, Any]:
@@ -327,7 +328,7 @@ class TrainConfig(BaseModel):
         loss = info.data.get("loss_type", LossType.SIGMOID)
         if value and loss is not LossType.SIGMOID:
             raise PydanticCustomError(
-                "label_smoothing", f"it is defined for the sigmoid loss only, not for {loss}; set it to 0"
+                "label_smoothing", f"is defined for the sigmoid loss only, not for {loss}; set it to 0"
             )
         return value
 
@@ -346,25 +347,33 @@ class TrainConfig(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+def field_problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with raw values, by field: words to follow its name, as `must be a number, not x`."""
+    try:
+        TrainConfig.model_validate(dict(values))
+    except ValidationError as error:
+        return {str(e["loc"][0]) if e["loc"] else "config": _problem(e) for e in error.errors()}
+    return {}
+
+
+def _problem(error: Any) -> str:
+    field = TrainConfig.model_fields.get(str(error["loc"][0])) if error["loc"] else None
+    if error["type"] == "extra_forbidden":
+        return "is no option; see `hypo runs launch --help` for the names"
+    return str(error["msg"]) if field is None else complaint(field, error)
+
+
 def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
     """Check raw values against the schema.
 
     Returns:
         One sentence for each bad field, keyed by the field's name; empty when the values are good.
     """
-    try:
-        TrainConfig.model_validate(dict(values))
-    except ValidationError as error:
-        return {str(e["loc"][0]) if e["loc"] else "config": _sentence(e) for e in error.errors()}
-    return {}
-
-
-def _sentence(error: Any) -> str:
-    name = ".".join(str(part) for part in error["loc"]) or "config"
-    if error["type"] == "extra_forbidden":
-        return f"{name}: there is no such option; see `hypo runs launch --help` for the names."
-    given = error.get("input")
-    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]} (given: {str(given)[:80]!r})."
+    fields = TrainConfig.model_fields
+    return {
+        name: f"{label(name, fields[name]) if name in fields else name} {problem}."
+        for name, problem in field_problems(values).items()
+    }
 
 
 def parse_config(values: Mapping[str, Any]) -> TrainConfig:

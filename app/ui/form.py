@@ -1,7 +1,8 @@
 """The launch form, made from the schema: each field has a component, help text and a place for a message."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final
 
 import annotated_types
@@ -9,7 +10,9 @@ import gradio as gr
 from markupsafe import Markup
 from pydantic.fields import FieldInfo
 
-from hypo_engine.config import TrainConfig, field_errors
+from hypo_engine.assignments import as_number
+from hypo_engine.config import TrainConfig, field_problems
+from hypo_engine.field_text import bounds
 
 SECTIONS: Final = {
     "loss": "Loss",
@@ -43,6 +46,10 @@ def sections() -> Iterator[tuple[str, list[str]]]:
     for group in [g for g in SECTIONS if g in groups] + [g for g in groups if g not in SECTIONS]:
         if group != "front":
             yield SECTIONS.get(group, group.capitalize()), names(group)
+
+
+SCRIPT: Final = Path(__file__).with_name("fields.js").read_text(encoding="utf-8")
+"""What the form does in the browser."""
 
 
 class Form:
@@ -84,8 +91,10 @@ def make(name: str) -> Any:
         return gr.Dropdown([member.value for member in kind], value=plain(field.default), **common)
     if kind is bool:
         return gr.Checkbox(value=field.default, **common)
-    if kind in (int, float):
+    if kind is int:
         return gr.Number(value=field.default, **common)
+    if kind is float:  # a number's input would step by 1 and show 1e-5 as 0.00001; fields.js steps by ratio
+        return gr.Textbox(value=repr(field.default), max_lines=1, elem_classes=ratio_classes(name), **common)
     return gr.Textbox(value=field.default, max_lines=1, **common)
 
 
@@ -93,26 +102,33 @@ def help_text(name: str) -> str:
     """A field's description, and its bounds where it has any."""
     field = TrainConfig.model_fields[name]
     limits = bounds(field) if field.annotation in (int, float) else ""
-    return f"{field.description} {limits}".strip()
+    return f"{field.description} ({limits})" if limits else str(field.description)
 
 
-def bounds(field: FieldInfo) -> str:
-    """The bounds of a number in words: `0 to 10`, `above 0, at most 1`."""
-    low = high = ""
-    for rule in field.metadata:
-        if isinstance(rule, annotated_types.Ge):
-            low = f"{rule.ge:g}" if isinstance(rule.ge, int | float) else ""
-        elif isinstance(rule, annotated_types.Gt):
-            low = f"above {rule.gt:g}" if isinstance(rule.gt, int | float) else ""
-        elif isinstance(rule, annotated_types.Le):
-            high = f"{rule.le:,.15g}" if isinstance(rule.le, int | float) else ""
-        elif isinstance(rule, annotated_types.Lt):
-            high = f"below {rule.lt:g}" if isinstance(rule.lt, int | float) else ""
-    if low.startswith("above") and high and not high.startswith("below"):
-        return f"({low}, at most {high})"
-    if high.startswith("below"):
-        return f"({low or 'any'}, {high})" if low.startswith("above") else f"(from {low}, {high})"
-    return f"({low} to {high})" if low and high else ""
+def ratio_classes(name: str) -> list[str]:
+    """The classes by which fields.js knows a fraction, and one that may be zero."""
+    zero = not any(isinstance(rule, annotated_types.Gt) for rule in TrainConfig.model_fields[name].metadata)
+    return ["hy-ratio", "hy-from-zero"] if zero else ["hy-ratio"]
+
+
+def title(name: str) -> str:
+    """What the form calls a field; `dataset` and `name` are the page's own."""
+    field = TrainConfig.model_fields.get(name)
+    return (field.title if field else None) or name.capitalize()
+
+
+def titles(names: Iterable[str]) -> str:
+    """Titles of several fields, with commas."""
+    return ", ".join(title(name) for name in names)
+
+
+def read(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Raw values as the schema takes them: fractions are typed as text."""
+    fields = TrainConfig.model_fields
+    return {
+        name: as_number(value) if fields[name].annotation is float else value
+        for name, value in values.items()
+    }
 
 
 def plain(value: Any) -> Any:
@@ -121,12 +137,7 @@ def plain(value: Any) -> Any:
 
 
 def check(values: Mapping[str, Any], method: str) -> dict[str, str]:
-    """One sentence for each bad field, without the field's name: it stands beside the field."""
+    """One sentence for each bad field, which calls it by its label."""
     real = "hypo" if method == "twins" else method
-    found = field_errors({**values, "method": real})
-    return {name: _beside(name, sentence) for name, sentence in found.items()}
-
-
-def _beside(name: str, sentence: str) -> str:
-    text = sentence.removeprefix(f"{name}: ")
-    return text[:1].upper() + text[1:]
+    found = field_problems({**values, "method": real})
+    return {name: f"{title(name)} {problem}." for name, problem in found.items()}

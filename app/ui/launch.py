@@ -14,7 +14,7 @@ from app.run_yaml import DEFAULTS, read_run_yaml
 from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.models import Dataset, Run
-from app.ui import form, launch_memory, runview, widgets
+from app.ui import form, launch_memory, launch_summary, runview, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.form import Form
 from app.ui.widgets import Html
@@ -31,7 +31,8 @@ def build() -> None:
         widgets.page_header(
             "Launch a run",
             "DPO learns from the pairs alone; HyPO also samples from the model and pays for drifting away.",
-        )
+        ),
+        js_on_load=form.SCRIPT,
     )
     notice = gr.HTML()
     fields = Form()
@@ -73,10 +74,14 @@ def build() -> None:
                 fields.front()
             with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                 fields.advanced()
-            name = gr.Textbox(
-                label="Name", info="What to call it; made up when empty.", max_lines=1, elem_id="field-name"
-            )
-            name_message = gr.HTML(visible=False)
+            with gr.Column(elem_classes="hy-field"):
+                name = gr.Textbox(
+                    label="Name",
+                    info="What to call it; made up when empty.",
+                    max_lines=1,
+                    elem_id="field-name",
+                )
+                name_message = gr.HTML(visible=False)
         with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
             summary = gr.HTML()
             memory = gr.HTML()
@@ -226,7 +231,7 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tup
     dataset = _find_dataset(dataset_id)
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return (
-        _summary(tidy, method, dataset, errors),
+        launch_summary.show(tidy, method, dataset, errors),
         launch_command(method, reference, tidy, name=name or ""),
         to_yaml(tidy, method=method, dataset=reference, name=name or ""),
         {"dataset": dataset_id, "method": method, "name": name, "values": {**raw, "insist": False}},
@@ -279,8 +284,7 @@ def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any
     errors = form.check(merged, method)
     said = widgets.notice(f"The form holds the YAML's {widgets.count(len(loaded.values), 'value')}.", "good")
     if errors:
-        first, sentence = next(iter(errors.items()))
-        said = widgets.error_banner(f"{first}: {sentence}")
+        said = widgets.error_banner(next(iter(errors.values())))
         merged = {k: (v if k not in errors or _fits(k, v) else _raw(values)[k]) for k, v in merged.items()}
     return dataset_id, method, name, None, widgets.NOTHING, said, *(merged[field] for field in FIELDS)
 
@@ -313,7 +317,7 @@ def launch_runs(
         errors["dataset"] = "Choose a dataset; the page Datasets brings one in."
     if errors:
         count = widgets.count(len(errors), "value")
-        said = widgets.error_banner(f"{_REFUSED}: {count} to correct ({', '.join(errors)}).")
+        said = widgets.error_banner(f"{_REFUSED}: {count} to correct ({form.titles(errors)}).")
         return said, "yes", gr.skip(), *_messages(errors)
     try:
         queued = launch(method, int(dataset_id or 0), raw, name=name or "", parent_id=parent)
@@ -329,15 +333,15 @@ def launch_runs(
 
 
 def _raw(values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(FIELDS, values, strict=True))
+    return form.read(dict(zip(FIELDS, values, strict=True)))
 
 
 def _fits(name: str, value: Any) -> bool:
     """Whether a component can show a value at all, even a bad one."""
     kind = TrainConfig.model_fields[name].annotation
-    if kind in (int, float):
+    if kind is int:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return kind is str
+    return kind in (float, str)
 
 
 def _name_error(name: str | None) -> dict[str, str]:
@@ -364,34 +368,3 @@ def _find_dataset(dataset_id: int | None) -> Dataset | None:
         except (NotFound, ValueError):
             return None
     return dataset if dataset.deleted_at is None else None
-
-
-def _summary(
-    values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]
-) -> Html:
-    """How much work this is, in a sentence."""
-    if dataset is None:
-        return widgets.empty_state(
-            "No dataset yet",
-            "A run learns from pairs of answers: a prompt, a chosen and a rejected one.",
-            widgets.link_button("Bring in a dataset", "datasets", primary=True),
-        )
-    if errors:
-        return widgets.notice(f"To correct first: {', '.join(errors)}.", "warning")
-    pairs = round(dataset.rows * (1 - dataset.held_out))
-    a_step = values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
-    steps = values["max_steps"]
-    if steps < 0:
-        steps = max(1, round(values["num_train_epochs"] * pairs / a_step))
-    passes = steps * a_step / pairs if pairs else 0.0
-    what = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run"}[method]
-    sampled = steps * a_step * values["num_generations"] if method != "dpo" else 0
-    own = f" HyPO samples {sampled:,} responses." if sampled else ""
-    return Markup('<p class="hy-summary"><b>{}</b> of {} on about {}, {} a step ({}).{}</p>').format(
-        what, widgets.count(steps, "step"), widgets.count(pairs, "pair"), a_step, _epochs(passes), own
-    )
-
-
-def _epochs(passes: float) -> str:
-    text = f"{passes:.2g}"
-    return f"{text} epoch" if text == "1" else f"{text} epochs"

@@ -287,8 +287,8 @@ def test_label_smoothing_is_for_the_sigmoid_loss() -> None:
     for kind in ("ipo", "clamped"):
         assert field_errors({"loss_type": kind, "label_smoothing": 0.0}) == {}
         assert field_errors({"loss_type": kind, "label_smoothing": 0.1}) == {
-            "label_smoothing": "label_smoothing: it is defined for the sigmoid loss only, "
-            f"not for {kind}; set it to 0 (given: '0.1')."
+            "label_smoothing": "Label smoothing (label_smoothing) is defined for the sigmoid loss only, "
+            f"not for {kind}; set it to 0."
         }
 
 

@@ -74,8 +74,8 @@ def test_json_is_one_value_on_stdout(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"beta": -1}, "beta: "),
-        ({"bata": 0.1}, "bata: there is no such option"),
+        ({"beta": -1}, "beta must be a number above 0"),
+        ({"bata": 0.1}, "bata is no option"),
         ({"dataset": None}, "does not say dataset"),
         ({"output_dir": None}, "does not say output_dir"),
         ({"eval_fraction": 1.5}, "eval_fraction is a share"),

@@ -64,4 +64,4 @@ def test_the_engines_refusal_and_status_are_passed_on(values: dict[str, Any], tm
     assert "Traceback" not in refused.stderr
     insisted = hypo_train(tmp_path, {**values, "beta": -1}, "--insist")
     assert insisted.returncode == 1
-    assert insisted.stderr.startswith("beta: ")
+    assert insisted.stderr.startswith("beta must be")

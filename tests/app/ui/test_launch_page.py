@@ -35,6 +35,7 @@ def test_the_form_covers_every_field_of_the_schema() -> None:
 
 def test_help_tells_the_bounds() -> None:
     assert "(above 0, at most 10)" in form.help_text("beta")
+    assert "(-1 to 10,000,000)" in form.help_text("max_steps")
     assert "(0 to 10)" in form.help_text("kl_coef")
     assert "below 0.5" in form.help_text("label_smoothing")
 
@@ -82,6 +83,8 @@ def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Data
         ({"beta": 0}, "beta"),
         ({"per_device_train_batch_size": 2.5}, "per_device_train_batch_size"),
         ({"learning_rate": None}, "learning_rate"),
+        ({"learning_rate": "1e-4x"}, "learning_rate"),
+        ({"learning_rate": ""}, "learning_rate"),
         ({"model_name_or_path": ""}, "model_name_or_path"),
         ({"precision": "int3"}, "precision"),
     ],
@@ -93,13 +96,31 @@ def test_a_bad_value_is_told_beside_its_field_and_queues_nothing(
     by_field = dict(zip(["dataset", "name", *launch.FIELDS], messages, strict=True))
     assert ("Nothing was queued" in said, refused) == (True, "yes")
     assert [name for name, message in by_field.items() if message["visible"]] == [field]
-    assert field not in by_field[field]["value"].split("(given")[0]
+    assert form.title(field) in by_field[field]["value"]
+    assert form.title(field) in said
     assert runs.find(session=session) == []
+
+
+def test_fractions_are_typed_as_text(session: Session, dataset: Dataset) -> None:
+    launch.launch_runs(None, dataset.id, "dpo", "", *values(learning_rate="5e-5", beta="0.25"))
+    [run] = runs.find(session=session)
+    assert (run.config["learning_rate"], run.config["beta"]) == (5e-5, 0.25)
+    said = launch.launch_runs(None, dataset.id, "dpo", "", *values(learning_rate="1,5"))
+    message = said[-len(launch.FIELDS) + launch.FIELDS.index("learning_rate")]["value"]
+    assert "must be a number above 0 and at most 1, not 1,5" in message
+
+
+def test_no_field_of_the_form_steps_a_fraction_by_one() -> None:
+    for name, field in TrainConfig.model_fields.items():
+        if name in form.names() and field.annotation is float:
+            assert isinstance(form.make(name), gr.Textbox), name
+            assert "hy-ratio" in form.make(name).elem_classes
+            assert float(form.make(name).value) == field.default
 
 
 def test_no_dataset_queues_nothing(session: Session) -> None:
     said, *_ = launch.launch_runs(None, None, "dpo", "", *START)
-    assert "dataset" in said
+    assert "(Dataset)" in said
     assert runs.find(session=session) == []
 
 
@@ -148,7 +169,7 @@ def test_yaml_that_does_not_fit_leaves_the_form(session: Session, text: str) -> 
 
 def test_a_bad_value_in_yaml_is_told(session: Session) -> None:
     filled = launch.fill("beta: -3\nprecision: int3", None, "twins", "", *START)
-    assert "beta" in filled[5]
+    assert "beta must be a number above 0 and at most 10, not -3" in filled[5]
     assert filled[6 + launch.FIELDS.index("beta")] == -3
     assert filled[6 + launch.FIELDS.index("precision")] == "auto"
 

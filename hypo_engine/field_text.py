@@ -1,0 +1,81 @@
+"""The fields of a configuration in words: their bounds, and what is wrong with a value. No torch here."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+
+def label(name: str, field: FieldInfo) -> str:
+    """What people call a field, with the name that YAML and the command line use where it differs."""
+    title = field.title or name
+    return title if title.lower() == name else f"{title} ({name})"
+
+
+def bounds(field: FieldInfo) -> str:
+    """The bounds of a number in words: `0 to 10`, `above 0, at most 1`; empty where there are none."""
+    low = high = ""
+    for rule in field.metadata:
+        if isinstance(rule, annotated_types.Ge):
+            low = _number(rule.ge)
+        elif isinstance(rule, annotated_types.Gt):
+            low = f"above {_number(rule.gt)}"
+        elif isinstance(rule, annotated_types.Le):
+            high = _number(rule.le)
+        elif isinstance(rule, annotated_types.Lt):
+            high = f"below {_number(rule.lt)}"
+    if not low or not high:
+        return low or high
+    if high.startswith("below"):
+        return f"{low} and {high}" if low.startswith("above") else f"from {low} to {high}"
+    return f"{low}, at most {high}" if low.startswith("above") else f"{low} to {high}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.15g}" if isinstance(value, int | float) else str(value)
+
+
+def complaint(field: FieldInfo, error: Mapping[str, Any]) -> str:
+    """What is wrong with a value, to follow the field's name: `must be a number from 0 to 10, not 11`.
+
+    Args:
+        error: one of pydantic's, with ``type``, ``msg`` and ``input``.
+    """
+    given, wanted = error.get("input"), _wanted(field)
+    if error["type"] not in _KNOWN:
+        return str(error["msg"])
+    if given is None or given == "":
+        return f"is empty; it must be {wanted}"
+    return f"must be {wanted}, not {str(given)[:80]}"
+
+
+_KNOWN: Final = frozenset(
+    {
+        *("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
+        *("float_parsing", "float_type", "int_parsing", "int_type", "int_from_float", "int_parsing_size"),
+        *("enum", "string_type", "string_too_short", "string_too_long", "bool_parsing", "bool_type"),
+    }
+)
+"""Pydantic's errors that a field's type and bounds explain; any other has a sentence of its own."""
+
+
+def _wanted(field: FieldInfo) -> str:
+    """What a field takes: `a whole number from 1 to 4,096`."""
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _one_of([str(member.value) for member in kind])
+    if kind is bool:
+        return "true or false"
+    if kind in (int, float):
+        words = "a whole number" if kind is int else "a number"
+        limits = bounds(field).replace(", at most", " and at most")
+        ranged = " to " in limits and not limits.startswith("from")
+        return f"{words}{' from' if ranged else ''} {limits}".rstrip()
+    longest = [rule.max_length for rule in field.metadata if isinstance(rule, annotated_types.MaxLen)]
+    return f"a text of 1 to {longest[0]:,} characters" if longest else "a text"
+
+
+def _one_of(values: list[str]) -> str:
+    return values[0] if len(values) == 1 else f"{', '.join(values[:-1])} or {values[-1]}"

@@ -1,0 +1,50 @@
+"""What is wrong with a field is said by its label, in a sentence of ours."""
+
+from typing import Any
+
+import pytest
+
+from hypo_engine.config import TrainConfig, field_errors
+from hypo_engine.field_text import bounds
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("learning_rate", 2, "Learning rate (learning_rate) must be a number above 0 and at most 1, not 2."),
+        ("learning_rate", "x", "Learning rate (learning_rate) must be a number above 0 and at most 1, "
+         "not x."),
+        ("kl_coef", float("nan"), "kl_coef must be a number from 0 to 10, not nan."),
+        ("beta", None, "beta is empty; it must be a number above 0 and at most 10."),
+        ("max_steps", 2.5, "Steps (max_steps) must be a whole number from -1 to 10,000,000, not 2.5."),
+        ("label_smoothing", 0.5, "Label smoothing (label_smoothing) must be a number from 0 to below 0.5, "
+         "not 0.5."),
+        ("precision", "int3", "Precision must be auto, float32 or bfloat16, not int3."),
+        ("gradient_checkpointing", "maybe", "Gradient checkpointing (gradient_checkpointing) must be true or "
+         "false, not maybe."),
+        ("model_name_or_path", "", "Base model (model_name_or_path) is empty; it must be a text of 1 to 500 "
+         "characters."),
+        ("bata", 1, "bata is no option; see `hypo runs launch --help` for the names."),
+    ],
+)  # fmt: skip
+def test_sentences(name: str, value: Any, sentence: str) -> None:
+    assert field_errors({name: value}) == {name: sentence}
+
+
+def test_no_field_lets_a_sentence_of_pydantic_through() -> None:
+    for name in TrainConfig.model_fields:
+        for value in (None, "", [], {}, float("nan"), float("inf"), -1e30, 1e30, "x" * 5000, object()):
+            for sentence in field_errors({name: value}).values():
+                assert "Input" not in sentence
+                assert "should" not in sentence
+
+
+def test_bounds_in_words() -> None:
+    fields = TrainConfig.model_fields
+    named = {name: bounds(fields[name]) for name in ("beta", "kl_coef", "label_smoothing", "precision")}
+    assert named == {
+        "beta": "above 0, at most 10",
+        "kl_coef": "0 to 10",
+        "label_smoothing": "from 0 to below 0.5",
+        "precision": "",
+    }
