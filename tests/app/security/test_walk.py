@@ -7,10 +7,10 @@ import gradio as gr
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from gradio.routes import App
 from starlette.routing import Mount
 
 from app import main
-from app.security.gradio_door import GradioDoor
 from app.security.identity import PUBLIC
 
 Web = Callable[..., TestClient]
@@ -33,15 +33,16 @@ FOREIGN = [
 FORGED = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
 
 
-def door(app: FastAPI) -> GradioDoor:
-    [found] = [r.app for r in app.routes if isinstance(r, Mount) and isinstance(r.app, GradioDoor)]
+def gradio_of(app: FastAPI) -> Any:
+    """The Gradio app that is mounted, with or without a door before it."""
+    mounted = [getattr(r.app, "app", r.app) for r in app.routes if isinstance(r, Mount)]
+    [found] = [inner for inner in mounted if isinstance(inner, App)]
     return found
 
 
 def handlers(app: FastAPI) -> Iterator[tuple[int, Any]]:
     """Every event that has a function behind it."""
-    gradio_app: Any = door(app).app
-    yield from gradio_app.get_blocks().fns.items()
+    yield from gradio_of(app).get_blocks().fns.items()
 
 
 def routes(of: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -60,7 +61,7 @@ def routes(of: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def requests(app: FastAPI) -> Iterator[tuple[str, str]]:
     """A method and a path for every route, ours and Gradio's; parameters have some value."""
-    for path, route in [*routes(app), *routes(door(app).app)]:
+    for path, route in [*routes(app), *routes(gradio_of(app))]:
         for name in getattr(route, "param_convertors", {}):
             path = path.replace(f"{{{name}:path}}", "x").replace(f"{{{name}}}", "1")
         for method in getattr(route, "methods", None) or ():
