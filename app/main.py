@@ -23,8 +23,9 @@ from fastapi.responses import FileResponse, JSONResponse
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import api
 from app.errors import Refused
+from app.rest import application as rest
+from app.rest.moved import OldNames
 from app.security import file_routes, files, login
 from app.security.sessions import user_of
 from app.security.stack import secure
@@ -60,12 +61,11 @@ def pages() -> list[Page]:
 
 
 def build_blocks() -> gr.Blocks:
-    """All pages and the functions of the API as one Gradio app."""
+    """All pages as one Gradio app."""
     first, *others = pages()
     blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
     with blocks:
         first.build()
-        api.register()
     for page in others:
         with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
             page.build()
@@ -82,10 +82,12 @@ def build(settings: Settings | None = None) -> FastAPI:
     app.add_api_route("/page.js", page_js, methods=["GET"])
     app.include_router(login.router)
     app.include_router(file_routes.router)
+    app.mount(rest.PREFIX, rest.build(settings))
     blocks = build_blocks()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "SSR mode is not supported")  # said even where it is off
         _mount(app, blocks, settings)
+    app.add_middleware(OldNames)
     secure(app, settings, page_paths())
     return app
 
@@ -98,7 +100,7 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 def page_paths() -> frozenset[str]:
     """The paths of all pages, with and without a slash at the end."""
-    paths = {f"/{page.path}" for page in pages()}
+    paths = {f"/{page.path}" for page in pages()} | {f"{rest.PREFIX}/docs"}
     return frozenset(paths | {f"{path}/" for path in paths if path != "/"})
 
 
@@ -110,7 +112,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
         server_name=settings.host,
         server_port=settings.port,
         auth_dependency=user_of,
-        footer_links=["api"],
+        footer_links=[{"label": "REST API", "url": f"{rest.PREFIX}/docs"}],
         run_history=False,
         max_file_size=f"{settings.max_upload_mb}mb",
         ssr_mode=False,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from app.errors import InvalidInput
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -94,3 +96,14 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         ),
     }
 )
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """The values of a preset.
+
+    Raises:
+        InvalidInput: for a name that no preset has.
+    """
+    if name not in PRESETS:
+        raise InvalidInput(f"There is no preset {name!r}; there are {', '.join(PRESETS)}.", field="preset")
+    return dict(PRESETS[name].values)

@@ -10,12 +10,12 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradio_client import Client
+import httpx
 from playwright.sync_api import Page, sync_playwright
 
 SIZE = {"width": 1440, "height": 900}
@@ -76,8 +76,9 @@ def opened_page(url: str) -> Iterator[Page]:
 
 def find_subjects(given: argparse.Namespace, page: Page) -> Subjects:
     """What was asked for; where nothing was, the newest that fits."""
-    with closing(Client(given.url, verbose=False)) as client:
-        finished: list[dict[str, Any]] = client.predict("", "finished", "", "", api_name="/list_runs")
+    answer = httpx.get(f"{given.url.rstrip('/')}/api/v1/runs", params={"status": "finished"})
+    answer.raise_for_status()
+    finished: list[dict[str, Any]] = answer.json()["items"]
     if not finished:
         sys.exit("There is no finished run to take pictures of; start the app with `hypo up --demo` first.")
     twins = [run for run in finished if run["twin_group"]] or finished

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from app import artifacts, presets
+from app import artifacts
 from app.cli.output import JsonFlag, print_json, print_table, require_worker, say, warn
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
 from app.launch import LaunchMethod, launch
 from app.presence import worker_missing
+from app.presets import preset_values
 from app.run_yaml import RunYaml, read_run_yaml
 from app.store import datasets as dataset_store
 from app.store import runs
@@ -53,7 +54,11 @@ def launch_command(
 ) -> None:
     """Queue a run, or two for twins. Options overrule the YAML file, which overrules the preset."""
     given = RunYaml() if config is None else _read_yaml(config)
-    values = {**({} if preset is None else _preset(preset)), **given.values, **_assignments(settings or [])}
+    values = {
+        **({} if preset is None else preset_values(preset)),
+        **given.values,
+        **_assignments(settings or []),
+    }
     if model is not None:
         values["model_name_or_path"] = model
     if insist:
@@ -249,14 +254,6 @@ class WorkerWatch:
 def _all_over(run_ids: list[int]) -> bool:
     with read_session() as session:
         return all(runs.get(run_id, session=session).status.is_over for run_id in run_ids)
-
-
-def _preset(name: str) -> dict[str, Any]:
-    if name not in presets.PRESETS:
-        raise InvalidInput(
-            f"There is no preset {name!r}; there are {', '.join(presets.PRESETS)}.", field="preset"
-        )
-    return dict(presets.PRESETS[name].values)
 
 
 def _read_yaml(path: Path) -> RunYaml:

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,9 +39,10 @@ class Identity:
             return
         if user is not None:
             scope.setdefault("state", {})["user"] = user
-        if user is not None or for_programs(scope):
+        opened = scope["method"] == "GET" and scope["path"] in self.pages
+        if user is not None or with_token(scope) or (for_programs(scope) and not opened):
             await self.app(scope, receive, send)
-        elif scope["method"] == "GET" and scope["path"] in self.pages:
+        elif opened:
             response = RedirectResponse(f"/login?{urlencode({'next': _address(scope)})}", status_code=303)
             await response(scope, receive, send)
         else:
@@ -50,6 +52,11 @@ class Identity:
 def for_programs(scope: Scope) -> bool:
     """Whether a request is for the REST API."""
     return str(scope["path"]).startswith(API)
+
+
+def with_token(scope: Scope) -> bool:
+    """Whether a request for the REST API brings a token, which the API itself checks."""
+    return for_programs(scope) and "authorization" in Headers(scope=scope)
 
 
 def _address(scope: Scope) -> str:

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.security.hosts import split_host
-from app.security.identity import for_programs
+from app.security.identity import with_token
 from app.security.replies import refuse
 
 _PORTS = {"http": 80, "https": 443}
@@ -32,8 +32,7 @@ class OwnOrigin:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        with_token = for_programs(scope) and "authorization" in headers
-        if not with_token and not self._loads_a_page(scope, headers) and _is_foreign(scope, headers):
+        if not with_token(scope) and not self._loads_a_page(scope, headers) and _is_foreign(scope, headers):
             sentence = (
                 "This request comes from the page of another site, and was refused. Behind a proxy, "
                 "HYPO_TRUSTED_PROXIES must name it."

@@ -133,9 +133,13 @@ def turns(conversation_id: int, *, session: Session) -> Sequence[Comparison]:
     ).all()
 
 
-def recent(*, session: Session, user: str | None = None, limit: int = 30) -> Sequence[Conversation]:
-    """Conversations, newest first."""
+def recent(
+    *, session: Session, user: str | None = None, limit: int = 30, before: int | None = None
+) -> Sequence[Conversation]:
+    """Conversations, newest first; only those with a smaller id than `before`, if it is given."""
     query = select(Conversation).order_by(Conversation.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Conversation.id < before)
     if user is not None:
         query = query.join(User, Conversation.user_id == User.id).where(User.name == user)
     return session.scalars(query).all()

@@ -181,9 +181,16 @@ def find(
     newest_only: bool = False,
     limit: int = 200,
     offset: int = 0,
+    before: int | None = None,
 ) -> Sequence[Dataset]:
-    """Versions that were not deleted, newest first; `name` matches a part of the name, whatever the case."""
+    """Versions that were not deleted, newest first; `name` matches a part of the name, whatever the case.
+
+    Args:
+        before: only versions with a smaller id; the last id of a page begins the next one.
+    """
     query = select(Dataset).where(Dataset.deleted_at.is_(None)).order_by(Dataset.id.desc())
+    if before is not None:
+        query = query.where(Dataset.id < before)
     if name:
         query = query.where(Dataset.name.icontains(name, autoescape=True))
     if newest_only:
@@ -206,9 +213,12 @@ def page_of_pairs(
     limit: int = 20,
     split: Split | None = None,
     search: str = "",
+    from_position: int = 0,
 ) -> Sequence[DatasetPair]:
-    """Pairs in the order of the source."""
+    """Pairs in the order of the source, from a position on."""
     query = select(DatasetPair).where(*_matching(dataset_id, split, search))
+    if from_position:
+        query = query.where(DatasetPair.position >= from_position)
     return session.scalars(query.order_by(DatasetPair.position).limit(limit).offset(offset)).all()
 
 
@@ -235,10 +245,12 @@ def _matching(dataset_id: int, split: Split | None, search: str) -> list[ColumnE
 
 
 def page_of_left_out(
-    dataset_id: int, *, session: Session, offset: int = 0, limit: int = 100
+    dataset_id: int, *, session: Session, offset: int = 0, limit: int = 100, after: int | None = None
 ) -> Sequence[DatasetLeftOut]:
-    """Rows that became no pair, in the order of the source."""
+    """Rows that became no pair, in the order of the source; only those after an id, if one is given."""
     query = select(DatasetLeftOut).where(DatasetLeftOut.dataset_id == dataset_id)
+    if after is not None:
+        query = query.where(DatasetLeftOut.id > after)
     return session.scalars(query.order_by(DatasetLeftOut.id).limit(limit).offset(offset)).all()
 
 

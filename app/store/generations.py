@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.store import prompts
@@ -84,6 +84,28 @@ def newest_of_run(
     return session.scalars(
         query.order_by(Generation.step.desc(), Generation.id.desc()).limit(limit).offset(offset)
     ).all()
+
+
+def page_of_run(
+    run_id: int,
+    *,
+    session: Session,
+    kind: GenerationKind,
+    step: int | None = None,
+    limit: int = 50,
+    before: tuple[int, int] | None = None,
+) -> Sequence[Generation]:
+    """Samples of a run, the latest step first.
+
+    Args:
+        before: step and id of the last sample of the page before; None for the first page.
+    """
+    query = select(Generation).where(Generation.run_id == run_id, Generation.kind == kind)
+    if step is not None:
+        query = query.where(Generation.step == step)
+    if before is not None:
+        query = query.where(tuple_(Generation.step, Generation.id) < tuple_(*before))
+    return session.scalars(query.order_by(Generation.step.desc(), Generation.id.desc()).limit(limit)).all()
 
 
 def steps_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> Sequence[int]:

@@ -238,10 +238,17 @@ def names_hidden(conversation: Conversation, user: str, *, session: Session) -> 
 
 
 def votes(
-    *, session: Session, only: VoteFilter | None = None, limit: int = 50, offset: int = 0
+    *,
+    session: Session,
+    only: VoteFilter | None = None,
+    limit: int = 50,
+    offset: int = 0,
+    before: int | None = None,
 ) -> list[Vote]:
-    """Votes, newest first."""
+    """Votes, newest first; only those with a smaller id than `before`, if it is given."""
     query = _matching(select(Label), only).order_by(Label.id.desc()).limit(limit).offset(offset)
+    if before is not None:
+        query = query.where(Label.id < before)
     return _with_details(session.scalars(query).all(), session)
 
 

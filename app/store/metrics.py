@@ -20,12 +20,12 @@ def record(run_id: int, *, session: Session, step: int, values: Mapping[str, flo
 
 
 def series(
-    run_ids: Sequence[int], names: Sequence[str], *, session: Session
+    run_ids: Sequence[int], names: Sequence[str], *, session: Session, after_step: int = -1
 ) -> dict[tuple[int, str], list[tuple[int, float]]]:
     """Points (step, value), in order, keyed by run and name; a key without points is absent."""
     rows = session.execute(
         select(Metric.run_id, Metric.name, Metric.step, Metric.value)
-        .where(Metric.run_id.in_(run_ids), Metric.name.in_(names))
+        .where(Metric.run_id.in_(run_ids), Metric.name.in_(names), Metric.step > after_step)
         .order_by(Metric.run_id, Metric.name, Metric.step)
     )
     found: dict[tuple[int, str], list[tuple[int, float]]] = {}

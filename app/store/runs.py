@@ -91,9 +91,12 @@ def find(
     name: str | None = None,
     limit: int = 200,
     offset: int = 0,
+    before: int | None = None,
 ) -> Sequence[Run]:
-    """Runs, newest first; `name` matches a part of the name, whatever the case."""
+    """Runs, newest first, with ids below `before`; `name` matches a part of the name, whatever the case."""
     query = select(Run).order_by(Run.id.desc()).limit(limit).offset(offset)
+    if before is not None:
+        query = query.where(Run.id < before)
     if method:
         query = query.where(Run.method == method)
     if status:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
-from gradio_client import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.watch import Watch
@@ -69,9 +69,18 @@ class App:
     def url(self) -> str:
         return str(self.facts["url"])
 
-    def client(self) -> Client:
-        """What other programs use; it keeps its downloads in the home."""
-        return Client(self.url, verbose=False, download_files=str(self.home / "downloads"))
+    def api(self) -> httpx.Client:
+        """What other programs use."""
+        return httpx.Client(base_url=f"{self.url.rstrip('/')}/api/v1/", timeout=PATIENCE)
+
+    def add_dataset(self, path: Path, name: str, held_out: float = 0.3) -> dict[str, Any]:
+        """Upload a file through the API."""
+        with self.api() as api, path.open("rb") as file:
+            form = {"name": name, "held_out": str(held_out)}
+            added = api.post("datasets", data=form, files={"file": (path.name, file)})
+        assert added.status_code == 201, added.text
+        stored: dict[str, Any] = added.json()
+        return stored
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """Read the database without the app's own code."""
@@ -82,17 +91,24 @@ class App:
     def value(self, query: str, *values: object) -> Any:
         return self.rows(query, *values)[0][0]
 
-    def launch(self, method: str, dataset: str, model: Path, **values: object) -> list[int]:
+    def launch(
+        self, method: str, dataset: str, model: Path, *, name: str = "", **values: object
+    ) -> list[int]:
         """Queue tiny runs through the API."""
-        with closing(self.client()) as client:
-            queued = client.predict(
-                method,
-                dataset,
-                str(model),
-                {**TINY_RUN, **values},
-                api_name="/launch_run",
-            )
-        return [int(run["id"]) for run in queued]
+        wanted = {"method": method, "dataset": dataset, "model": str(model), "name": name}
+        with self.api() as api:
+            queued = api.post("runs", json={**wanted, "config": {**TINY_RUN, **values}})
+        assert queued.status_code == 201, queued.text
+        return [int(run["id"]) for run in queued.json()["runs"]]
+
+    def ask(self, prompt: str, run_ids: list[int], **given: object) -> dict[str, Any]:
+        """Put a question through the API and wait for the answers."""
+        with self.api() as api:
+            asked = api.post("comparisons", json={"prompt": prompt, "run_ids": run_ids, **given})
+            assert asked.status_code == 201, asked.text
+            present = api.get(f"comparisons/{asked.json()['comparison_id']}?wait=60", timeout=70)
+        answered: dict[str, Any] = present.json()
+        return answered
 
     def wait_until_over(self, *run_ids: int) -> list[sqlite3.Row]:
         marks = ",".join("?" * len(run_ids))
@@ -198,11 +214,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dataset(app: App, pairs: Path) -> str:
     """The name of a dataset that is there already."""
-    from gradio_client import handle_file
-
-    with closing(app.client()) as client:
-        client.predict(handle_file(str(pairs)), "tiny", 0.3, api_name="/add_dataset")
-    return "tiny"
+    return str(app.add_dataset(pairs, "tiny")["name"])
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,9 @@ import json
 import os
 import re
 import signal
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from gradio_client import Client, handle_file
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.e2e.conftest import TINY_RUN, App, wait_for
@@ -157,28 +155,19 @@ def test_markup_is_text_everywhere(app: App, page: Page, tmp_path: Path, tiny_mo
     ]
     path = tmp_path / "evil.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    with closing(app.client()) as client:
-        added = client.predict(handle_file(str(path)), "evil", 0.3, api_name="/add_dataset")
-        lengths = {"max_prompt_length": 256, "max_completion_length": 128}
-        tiny = {"max_steps": 1, "per_device_train_batch_size": 1, "lora_r": 4, "eval_pairs": 1, **lengths}
-        (run,) = client.predict(
-            "hypo",
-            str(added["id"]),
-            str(tiny_model),
-            {**tiny, "eval_prompts": 1},
-            EVIL,
-            api_name="/launch_run",
-        )
-        app.wait_until_over(run["id"])
-        asked = client.predict(EVIL, [run["id"]], True, 4, api_name="/generate")
+    added = app.add_dataset(path, "evil")
+    lengths = {"max_prompt_length": 256, "max_completion_length": 128}
+    (run,) = app.launch("hypo", str(added["id"]), tiny_model, name=EVIL, max_steps=1, **lengths)
+    app.wait_until_over(run)
+    asked = app.ask(EVIL, [run], max_new_tokens=4, blind=False)
     (conversation,) = app.rows("SELECT conversation_id FROM comparisons WHERE id = ?", asked["comparison_id"])
     addresses = [
         "",
         "datasets",
         f"datasets?id={added['id']}",
-        f"launch?clone={run['id']}",
+        f"launch?clone={run}",
         "runs",
-        f"run?id={run['id']}",
+        f"run?id={run}",
         f"compare?conversation={conversation[0]}",
     ]
     for address in addresses:
@@ -229,17 +218,16 @@ def test_votes_change_and_go(app: App, page: Page, twins: list[int]) -> None:
 
 
 def test_a_program_does_what_the_pages_do(app: App, dataset: str, tiny_model: Path) -> None:
-    """gradio_client launches, asks, votes and exports on the running app."""
-    with closing(Client(app.url, verbose=False)) as client:
-        tiny = {"max_steps": 1, "per_device_train_batch_size": 2, "lora_r": 4}
-        (run,) = client.predict("dpo", dataset, str(tiny_model), tiny, api_name="/launch_run")
-        app.wait_until_over(run["id"])
-        assert client.predict(run["id"], api_name="/get_run")["status"] == "finished"
-        asked = client.predict("Hello?", [run["id"]], True, 6, api_name="/generate")
-        assert [answer["status"] for answer in asked["answers"]] == ["finished", "finished"]
-        client.predict(asked["comparison_id"], "A", "", "", api_name="/vote")
-        path = client.predict("raw", "jsonl", api_name="/export_labels")
-    exported = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    """It launches, asks, votes and exports on the running app."""
+    (run,) = app.launch("dpo", dataset, tiny_model, max_steps=1)
+    app.wait_until_over(run)
+    asked = app.ask("Hello?", [run], max_new_tokens=6)
+    assert [answer["status"] for answer in asked["answers"]] == ["finished", "finished"]
+    with app.api() as api:
+        assert api.get(f"runs/{run}").json()["status"] == "finished"
+        assert api.put(f"comparisons/{asked['comparison_id']}/vote", json={"choice": "A"}).status_code == 200
+        file = api.get("votes/export", params={"format": "raw", "file_type": "jsonl"})
+    exported = [json.loads(line) for line in file.text.splitlines()]
     stored = app.rows("SELECT id, choice FROM labels ORDER BY id")
     assert [row["label_id"] for row in exported] == [row["id"] for row in stored]
     assert exported[-1]["comparison_id"] == asked["comparison_id"]

@@ -1,0 +1,69 @@
+"""The REST API as one FastAPI app, to be mounted at /api/v1."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import Message, Receive, Scope, Send
+
+from app.rest import docs, errors
+from app.rest.caller import bearer, caller
+from app.rest.routers import comparisons, datasets, runs, system, votes
+from app.settings import Settings
+
+PREFIX: Final = "/api/v1"
+MOST_BODY_BYTES: Final = 1 << 20
+"""Largest body of a call that is no upload."""
+
+
+class Api(FastAPI):
+    """A FastAPI whose refusal of too large a body, which Starlette writes as plain text, is a Problem too."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal refused
+            if refused:
+                return
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                refused = True
+                await errors.problem(413, errors.TOO_LARGE)(scope, receive, send)
+            else:
+                await send(message)
+
+        await super().__call__(scope, receive, send_problem)
+
+
+def build(settings: Settings) -> FastAPI:
+    """The API; each of its addresses wants a caller, the schema and its page too."""
+    app = Api(
+        title="HyPO Studio",
+        version="1",
+        summary="Datasets, runs, comparisons and votes, for programs.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(bearer), Depends(caller)],
+        responses=errors.DOCUMENTED,
+        generate_unique_id_function=_operation_id,
+        max_body_size=MOST_BODY_BYTES,
+        form_limits={"max_files": 1, "max_fields": 16, "max_part_size": 1 << 16},
+    )
+    uploads = APIRouter()
+    datasets.add_upload_route(uploads, settings.max_upload_mb * 2**20)
+    for router in (uploads, datasets.router, runs.router, comparisons.router, votes.router, system.router):
+        app.include_router(router)
+    errors.install(app)
+
+    def schema() -> dict[str, Any]:
+        """The OpenAPI schema of these addresses."""
+        return {**app.openapi(), "servers": [{"url": PREFIX}]}
+
+    app.add_api_route("/openapi.json", schema, include_in_schema=False)
+    docs.install(app, schema)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

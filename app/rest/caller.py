@@ -1,0 +1,62 @@
+"""Who makes a call: the user of its bearer token, or else of its session, or else the one local user."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from app.rest.errors import Unauthorized
+from app.security.sessions import user_of
+from app.settings import get_settings
+from app.store import tokens, users
+from app.store.db import read_session, write_session
+
+bearer = HTTPBearer(
+    auto_error=False,
+    description="A token of `hypo tokens create --user NAME`. Without logins none is needed on this machine.",
+)
+
+
+def caller(request: Request) -> str:
+    """The name of the user who makes a call.
+
+    Raises:
+        Unauthorized: for a token that is not valid, or with logins, for neither token nor session.
+    """
+    given = request.headers.get("authorization")
+    if given is not None:
+        return user_of_header(given)
+    user = user_of(request)
+    if user is not None:
+        return user
+    if get_settings().logins():
+        raise Unauthorized(
+            "Send a token as `Authorization: Bearer TOKEN`; `hypo tokens create --user NAME` makes one."
+        )
+    return users.LOCAL
+
+
+def user_of_header(given: str) -> str:
+    """The user of an Authorization header; the use of the token is noted once a minute.
+
+    Raises:
+        Unauthorized: for another scheme, a token that is unknown, expired or revoked, and a token of a user
+            who has no login any more.
+    """
+    scheme, _, secret = given.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("The Authorization header must be `Bearer TOKEN`.")
+    with read_session() as session:
+        known = tokens.find(secret.strip(), session=session)
+    if known is None:
+        raise Unauthorized("The token is unknown, expired or revoked; `hypo tokens create` makes a new one.")
+    logins = [name for name, _ in get_settings().logins()]
+    if logins and known.user not in logins:
+        raise Unauthorized(f"The token is {known.user}'s, who has no login (HYPO_AUTH).")
+    if known.use_is_old:
+        with write_session() as session:
+            tokens.note_use(known.id, session=session)
+    return known.user
+
+
+Caller = Annotated[str, Depends(caller)]

@@ -1,0 +1,160 @@
+"""Errors as JSON: every answer that is not 2xx has a status, a kind, a field where one is bad, a sentence.
+
+NotFound -> 404, Refused -> 409, InvalidInput -> 422, Unauthorized -> 401; what the database or the disk does
+not take -> 503 and 507.
+"""
+
+import errno
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DataError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from app.errors import AppError, InvalidInput, NotFound, Refused
+from app.text import clean_text
+from hypo_engine.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+TOO_LARGE = "The body is larger than this address takes; HYPO_MAX_UPLOAD_MB limits uploads."
+DISK_IS_FULL = "The disk of the app is full, so nothing was stored. Free some space, then try again."
+
+
+class Unauthorized(AppError):
+    """The call says not, or not truly, who makes it."""
+
+
+class Problem(BaseModel):
+    """An error of any kind."""
+
+    status: int = Field(description="The HTTP status.")
+    error: str = Field(description="Its kind, for programs: not_found, refused, invalid_input and so on.")
+    field: str | None = Field(None, description="The value that is bad, where one is.")
+    message: str = Field(description="What is wrong and what to do, in words.")
+
+
+KINDS = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "refused",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid_input",
+    503: "unavailable",
+    507: "disk_full",
+}
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": said}
+    for status, said in {
+        400: "The body cannot be read.",
+        401: "The token is missing or not valid.",
+        404: "There is no such thing.",
+        409: "It cannot be done as things stand.",
+        413: "The body is too large.",
+        422: "A value is bad; `field` names it.",
+        503: "The database cannot be reached.",
+    }.items()
+}
+"""The errors that any route may answer, for the schema."""
+
+
+def problem(status: int, message: str, field: str | None = None) -> JSONResponse:
+    """An error as an answer."""
+    said = Problem(
+        status=status,
+        error=KINDS.get(status, "error"),
+        field=None if field is None else clean_text(field)[:200],
+        message=clean_text(message),
+    )
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(said.model_dump(), status_code=status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every kind of error as a Problem."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(EngineError, _engine_error)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(SQLAlchemyError, _database_error)
+    app.add_exception_handler(OSError, _system_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _app_error(_request: Request, error: Exception) -> JSONResponse:
+    statuses = ((NotFound, 404), (Refused, 409), (InvalidInput, 422), (Unauthorized, 401))
+    status = next((code for kind, code in statuses if isinstance(error, kind)), 409)
+    return problem(status, str(error), getattr(error, "field", None))
+
+
+def _engine_error(_request: Request, error: Exception) -> JSONResponse:
+    return problem(422, str(error))
+
+
+def _bad_request(_request: Request, error: Exception) -> JSONResponse:
+    """The first bad value, by name; what was given is not repeated."""
+    found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else []
+    first: dict[str, Any] = found[0] if found else {"loc": (), "msg": "it cannot be read", "type": ""}
+    place = [str(part) for part in first["loc"]]
+    field = ".".join(place[1:]) or (place[0] if place else "body")
+    more = f" {len(found) - 1} more values are bad." if len(found) > 2 else ""
+    more = " One more value is bad." if len(found) == 2 else more
+    return problem(422, _sentence(first, field) + more, field if first["type"] != "json_invalid" else "body")
+
+
+def _sentence(error: dict[str, Any], field: str) -> str:
+    """What pydantic says, in a sentence that names the field."""
+    said = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    if error["type"] == "json_invalid":
+        return f"The body is no valid JSON: {error.get('ctx', {}).get('error', said)}."
+    if field == "body":
+        return "The body must be a JSON object, sent with Content-Type: application/json."
+    if error["type"] == "missing":
+        return f"{field} is missing."
+    if error["type"] == "extra_forbidden":
+        return f"{field} is no field of this call; /api/v1/docs lists them."
+    return f"{field}: {said[:1].lower()}{said[1:]}."
+
+
+def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
+        return problem(507, DISK_IS_FULL)
+    detail = str(getattr(error, "detail", "")) or "The request failed"
+    sentences = {
+        404: "There is no such address; /api/v1/docs lists all.",
+        405: "The address does not take this method; /api/v1/docs lists all.",
+        413: TOO_LARGE,
+    }
+    return problem(status, sentences.get(status, detail.rstrip(".") + "."))
+
+
+def _database_error(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, DataError):
+        return problem(422, "A value is none that the database can hold.")
+    said = str(getattr(error, "orig", "") or error)
+    log.error("The database failed: %s", said)
+    if "disk is full" in said or "No space left" in said:
+        return problem(507, DISK_IS_FULL)
+    return problem(503, "The database does not answer; try again in a moment.")
+
+
+def _system_error(_request: Request, error: Exception) -> JSONResponse:
+    log.error("A file operation failed: %s", error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return problem(507, DISK_IS_FULL)
+    return problem(503, "Files of the app cannot be read or written; its log says why.")
+
+
+def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    return problem(500, "Something went wrong in the app; its log says what.")

@@ -1,0 +1,70 @@
+"""Repeated calls: with an Idempotency-Key the first one is carried out, and its answer is given again."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from app.rest.caller import Caller
+from app.store import idempotency
+from app.store.db import write_session
+from app.store.idempotency import Answered
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=idempotency.MAX_KEY_CHARS,
+        description="Made by you, new for each request; a repeated call with it gets the first one's answer.",
+    ),
+]
+
+
+class Once:
+    """Carries out a request, at most once for each key of a user."""
+
+    def __init__(self, request: Request, user: Caller, key: Key = None) -> None:
+        self._user, self._key = user, key
+        self._what = f"{request.method} {request.url.path}"
+
+    def run(self, given: Any, act: Callable[[], BaseModel], *, status: int = 201) -> Response:
+        """The answer of `act`, or what the first call with the same key was answered.
+
+        Args:
+            given: what came in; the same key with something else is refused.
+
+        Raises:
+            AppError: as `act` does; the key may be used again then.
+        """
+        if self._key is None:
+            return _answer(status, act().model_dump_json())
+        with write_session() as session:
+            claim = idempotency.take(self._key, self._sha256(given), session=session, user=self._user)
+        if isinstance(claim, Answered):
+            return _answer(claim.status, json.dumps(claim.response), replayed=True)
+        try:
+            made = act().model_dump_json()
+        except BaseException:
+            with write_session() as session:
+                idempotency.give_back(claim, session=session)
+            raise
+        with write_session() as session:
+            idempotency.answer(claim, status, json.loads(made), session=session)
+        return _answer(status, made)
+
+    def _sha256(self, given: Any) -> str:
+        text = json.dumps([self._what, jsonable_encoder(given)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _answer(status: int, content: str, *, replayed: bool = False) -> Response:
+    headers = {"Idempotent-Replayed": "true"} if replayed else None
+    return Response(content, status_code=status, headers=headers, media_type="application/json")
+
+
+OnceOnly = Annotated[Once, Depends()]

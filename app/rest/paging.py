@@ -1,0 +1,44 @@
+"""Lists in pages. A page says where the next begins, so that new rows never shift what comes next."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from app.errors import InvalidInput
+from app.text import read_id
+
+MOST_A_PAGE = 200
+
+T = TypeVar("T")
+
+Limit = Annotated[int, Query(ge=1, le=MOST_A_PAGE, description="Most items of a page.")]
+Cursor = Annotated[str | None, Query(max_length=40, description="The page before says it, as `next`.")]
+
+
+class Page(BaseModel, Generic[T]):
+    """A part of a list."""
+
+    items: list[T]
+    next: str | None = Field(description="The `cursor` of the next page; null on the last.")
+
+
+def cut(rows: Sequence[T], limit: int, place: Callable[[T], object]) -> tuple[list[T], str | None]:
+    """The rows of a page, and where the next begins, of rows asked for with one more than the limit."""
+    shown = list(rows[:limit])
+    return shown, str(place(shown[-1])) if len(rows) > limit else None
+
+
+def place_of(cursor: str | None) -> int | None:
+    """The id that a cursor stands for.
+
+    Raises:
+        InvalidInput: for text that no page said.
+    """
+    if cursor is None:
+        return None
+    place = read_id(cursor)
+    if place is None:
+        raise InvalidInput("cursor must be what the page before said as `next`.", field="cursor")
+    return place

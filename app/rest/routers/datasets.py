@@ -1,0 +1,216 @@
+"""Datasets: upload, list, look, delete."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput
+from app.exports import labels as exports
+from app.imports import service as imports
+from app.imports.hub import add_from_hub
+from app.imports.service import AddedDataset
+from app.rest.caller import Caller
+from app.rest.files import kept_upload
+from app.rest.once import OnceOnly
+from app.rest.paging import Cursor, Limit, Page, cut, place_of
+from app.rest.schemas.datasets import (
+    Columns,
+    DatasetAdded,
+    DatasetDetails,
+    DatasetShown,
+    FromHub,
+    FromVotes,
+    LeftOutShown,
+    PairShown,
+)
+from app.rest.types import Name, Text
+from app.store import datasets
+from app.store.db import read_session, write_session
+from app.store.enums import Split
+from app.store.labels import VoteFilter
+from app.views import dataset_view
+from hypo_engine.formats import ColumnMapping
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+FORM_BYTES = 1 << 20
+"""Room for the fields of the form, beside the file."""
+
+LEFT_OUT_SHOWN = 100
+
+
+def add_upload_route(api: APIRouter, most_bytes: int) -> None:
+    """Add the route that takes files; others take small bodies only."""
+    api.add_api_route(
+        "/datasets",
+        add_dataset,
+        methods=["POST"],
+        status_code=201,
+        response_model=DatasetAdded,
+        tags=["datasets"],
+        max_body_size=most_bytes + FORM_BYTES,
+    )
+
+
+def add_dataset(
+    once: OnceOnly,
+    user: Caller,
+    file: Annotated[UploadFile, File(description="JSON, JSONL, CSV or Parquet, plain or gzipped.")],
+    name: Annotated[Name, Form(description="What to call it; a known name gets a new version.")],
+    held_out: Annotated[
+        float, Form(description="Share of the prompts kept for evaluation, 0 to 0.9.")
+    ] = imports.DEFAULT_HELD_OUT,
+    prompt_column: Annotated[
+        Name, Form(description="For a file whose format is not recognised: the prompt's column.")
+    ] = "",
+    chosen_column: Annotated[Name, Form(description="The better answer's column.")] = "",
+    rejected_column: Annotated[Name, Form(description="The worse answer's column.")] = "",
+) -> Response:
+    """Add a file of preference pairs as the next version of a dataset."""
+    mapping = _form_mapping(prompt_column, chosen_column, rejected_column)
+
+    def act() -> DatasetAdded:
+        with kept_upload(file, user) as path, write_session() as session:
+            added = imports.add_dataset(
+                session=session,
+                path=path,
+                name=name,
+                source=file.filename or "",
+                mapping=mapping,
+                held_out=held_out,
+            )
+            return _added(added, session)
+
+    columns = [prompt_column, chosen_column, rejected_column]
+    return once.run([name, held_out, *columns, file.filename, file.size], act)
+
+
+@router.post("/from-hub", status_code=201, response_model=DatasetAdded)
+def add_dataset_from_hub(once: OnceOnly, given: FromHub) -> Response:
+    """Add the training split of a dataset of the Hugging Face hub."""
+
+    def act() -> DatasetAdded:
+        with write_session() as session:
+            added = add_from_hub(
+                session=session,
+                repo_id=given.repo_id,
+                name=given.name,
+                mapping=_mapping(given.columns),
+                held_out=given.held_out,
+            )
+            return _added(added, session)
+
+    return once.run(given, act)
+
+
+@router.post("/from-votes", status_code=201, response_model=DatasetAdded)
+def add_dataset_from_votes(once: OnceOnly, given: FromVotes) -> Response:
+    """Store the pairs that votes make as the next version of a dataset."""
+    only = VoteFilter(user=given.user, choice=given.choice, run_id=given.run_id)
+
+    def act() -> DatasetAdded:
+        added = exports.use_as_dataset(given.name, only=only)
+        with read_session() as session:
+            return _added(added, session)
+
+    return once.run(given, act)
+
+
+@router.get("", response_model=Page[DatasetShown])
+def list_datasets(
+    name: Annotated[Name, Query(description="Only those whose name contains this.")] = "",
+    newest_only: Annotated[bool, Query(description="Only the newest version of each name.")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List datasets, newest first; each version is one."""
+    with read_session() as session:
+        found = datasets.find(
+            session=session,
+            name=name or None,
+            newest_only=newest_only,
+            limit=limit + 1,
+            before=place_of(cursor),
+        )
+    shown, following = cut(found, limit, lambda dataset: dataset.id)
+    return {"items": [dataset_view(dataset) for dataset in shown], "next": following}
+
+
+@router.get("/{dataset}", response_model=DatasetDetails)
+def get_dataset(dataset: Name) -> dict[str, Any]:
+    """Describe a dataset named by NAME (its newest version), NAME@VERSION or id."""
+    with read_session() as session:
+        found = datasets.resolve(dataset, session=session)
+        splits = asdict(datasets.split_counts(found.id, session=session))
+    return {**dataset_view(found), "splits": splits}
+
+
+@router.get("/{dataset}/pairs", response_model=Page[PairShown])
+def list_pairs(
+    dataset: Name,
+    split: Annotated[Split | None, Query(description="Only one side of the split.")] = None,
+    search: Annotated[Text, Query(max_length=500, description="Only pairs that contain this.")] = "",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List the pairs of a dataset, in the order of its source."""
+    after = place_of(cursor)
+    with read_session() as session:
+        found = datasets.page_of_pairs(
+            datasets.resolve(dataset, session=session).id,
+            session=session,
+            split=split,
+            search=search,
+            limit=limit + 1,
+            from_position=after or 0,
+        )
+    shown, following = cut(found, limit, lambda pair: pair.position + 1)
+    return {"items": [_pair_view(pair) for pair in shown], "next": following}
+
+
+@router.get("/{dataset}/left-out", response_model=Page[LeftOutShown])
+def list_left_out(dataset: Name, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """List the rows of the source that became no pair, with reasons; of very many the first are kept."""
+    with read_session() as session:
+        found = datasets.page_of_left_out(
+            datasets.resolve(dataset, session=session).id,
+            session=session,
+            limit=limit + 1,
+            after=place_of(cursor),
+        )
+    shown, following = cut(found, limit, lambda line: line.id)
+    return {"items": [{"row": line.row, "reason": line.reason} for line in shown], "next": following}
+
+
+@router.delete("/{dataset}", status_code=204)
+def delete_dataset(dataset: Name) -> None:
+    """Take one version off the lists. Its pairs stay, so that finished runs can still show them."""
+    with write_session() as session:
+        datasets.delete(datasets.resolve(dataset, session=session).id, session=session)
+
+
+def _added(added: AddedDataset, session: Session) -> DatasetAdded:
+    view = dataset_view(datasets.get(added.id, session=session))
+    left_out = [{"row": line.row, "reason": line.reason} for line in added.left_out[:LEFT_OUT_SHOWN]]
+    return DatasetAdded.model_validate({**view, "left_out": left_out})
+
+
+def _pair_view(pair: Any) -> dict[str, Any]:
+    return {name: getattr(pair, name) for name in PairShown.model_fields}
+
+
+def _mapping(columns: Columns | None) -> ColumnMapping | None:
+    return None if columns is None else ColumnMapping(columns.prompt, columns.chosen, columns.rejected)
+
+
+def _form_mapping(prompt: str, chosen: str, rejected: str) -> ColumnMapping | None:
+    if not (prompt or chosen or rejected):
+        return None
+    if not (chosen and rejected):
+        raise InvalidInput(
+            "Name both chosen_column and rejected_column, or leave all columns out.", field="chosen_column"
+        )
+    return ColumnMapping(prompt or None, chosen, rejected)

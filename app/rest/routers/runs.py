@@ -1,0 +1,214 @@
+"""Runs: launch, list, watch, cancel, clone, delete, export."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import FileResponse, Response
+
+from app import artifacts, launch
+from app.deletion import delete_run as delete_run_and_files
+from app.dispatch import TRAIN_QUEUE
+from app.errors import InvalidInput
+from app.presence import worker_missing
+from app.presets import preset_values
+from app.rest.caller import Caller
+from app.rest.files import sent_file
+from app.rest.once import OnceOnly
+from app.rest.paging import Cursor, Limit, Page, cut, place_of
+from app.rest.schemas.runs import (
+    CheckpointShown,
+    Clone,
+    EventShown,
+    Launch,
+    MetricsShown,
+    RunShown,
+    RunsQueued,
+    SampleShown,
+)
+from app.rest.types import Name, PathId
+from app.store import datasets, generations, metrics, run_log, runs
+from app.store.db import read_session, write_session
+from app.store.enums import GenerationKind, RunStatus
+from app.store.models import Run
+from app.views import run_view
+from hypo_engine.config import Method
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+DEMO_MODEL = "demo"
+
+
+@router.post("", status_code=201, response_model=RunsQueued)
+def launch_runs(once: OnceOnly, given: Launch) -> Response:
+    """Queue a training run, or a DPO and a HyPO run on the same data, order, seed and budget."""
+
+    def act() -> RunsQueued:
+        with read_session() as session:
+            dataset_id = datasets.resolve(given.dataset, session=session).id
+        return _queued(launch.launch(given.method, dataset_id, _values(given), name=given.name))
+
+    return once.run(given, act)
+
+
+def _values(given: Launch) -> dict[str, Any]:
+    """Options, which overrule the preset; the model may be named in either place, but only one."""
+    values = {**(preset_values(given.preset) if given.preset else {}), **given.config}
+    said = values.setdefault("model_name_or_path", given.model or DEMO_MODEL)
+    if given.model and said != given.model:
+        raise InvalidInput(
+            f"model is {given.model!r} and config's model_name_or_path is {said!r}; give one of them.",
+            field="model",
+        )
+    return values
+
+
+@router.post("/{run_id}/clone", status_code=201, response_model=RunsQueued)
+def clone_run(once: OnceOnly, run_id: PathId, given: Clone) -> Response:
+    """Launch a run again, with changes if any are given."""
+
+    def act() -> RunsQueued:
+        with read_session() as session:
+            run = runs.get(run_id, session=session)
+        values = {**run.config, **given.config}
+        method, name = str(values["method"]), given.name or run.name
+        return _queued(launch.launch(method, run.dataset_id, values, name=name, parent_id=run.id))
+
+    return once.run([run_id, given.model_dump()], act)
+
+
+@router.get("", response_model=Page[RunShown])
+def list_runs(
+    method: Annotated[Method | None, Query(description="Only runs of this method.")] = None,
+    status: Annotated[RunStatus | None, Query(description="Only runs in this state.")] = None,
+    dataset: Annotated[Name, Query(description="Only runs on a dataset of this name, any version.")] = "",
+    name: Annotated[Name, Query(description="Only runs whose name contains this.")] = "",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List runs, newest first."""
+    with read_session() as session:
+        found = runs.find(
+            session=session,
+            method=method.value if method else None,
+            status=status,
+            dataset_name=dataset or None,
+            name=name or None,
+            limit=limit + 1,
+            before=place_of(cursor),
+        )
+        shown, following = cut(found, limit, lambda run: run.id)
+        return {"items": [run_view(run, session=session) for run in shown], "next": following}
+
+
+@router.get("/{run_id}", response_model=RunShown)
+def get_run(run_id: PathId) -> dict[str, Any]:
+    """Say where a run stands."""
+    return _shown(run_id)
+
+
+@router.post("/{run_id}/cancel", response_model=RunShown)
+def cancel_run(run_id: PathId) -> dict[str, Any]:
+    """Cancel a run: at once while it is queued, after the present step while it is running."""
+    with write_session() as session:
+        runs.request_cancel(run_id, session=session)
+    return _shown(run_id)
+
+
+@router.delete("/{run_id}", status_code=204)
+def delete_run(run_id: PathId) -> None:
+    """Delete a run that is over, with its metrics, samples and checkpoints; answers and votes stay."""
+    delete_run_and_files(run_id)
+
+
+@router.get("/{run_id}/events", response_model=Page[EventShown])
+def list_events(run_id: PathId, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """List the lines of a run's log, newest first."""
+    with read_session() as session:
+        runs.get(run_id, session=session)
+        found = run_log.page(run_id, session=session, limit=limit + 1, before=place_of(cursor))
+    shown, following = cut(found, limit, lambda event: event.id)
+    items = [{name: getattr(event, name) for name in EventShown.model_fields} for event in shown]
+    return {"items": items, "next": following}
+
+
+@router.get("/{run_id}/metrics", response_model=MetricsShown)
+def get_metrics(
+    run_id: PathId,
+    name: Annotated[list[Name] | None, Query(max_length=100, description="Only these metrics.")] = None,
+    after_step: Annotated[
+        int, Query(ge=-1, lt=2**31, description="Only what was measured after this step.")
+    ] = -1,
+) -> dict[str, Any]:
+    """Read the curves of a run; to follow one, ask for what came after the last step that you have."""
+    with read_session() as session:
+        runs.get(run_id, session=session)
+        names = name or metrics.names_of([run_id], session=session)
+        found = metrics.series([run_id], names, session=session, after_step=after_step)
+    return {"run_id": run_id, "series": [_series(key[1], points) for key, points in found.items()]}
+
+
+def _series(name: str, points: list[tuple[int, float]]) -> dict[str, Any]:
+    return {"name": name, "steps": [step for step, _ in points], "values": [value for _, value in points]}
+
+
+@router.get("/{run_id}/samples", response_model=Page[SampleShown])
+def list_samples(
+    run_id: PathId,
+    kind: Annotated[
+        GenerationKind, Query(description="online: of a training step; eval, probe: of an evaluation.")
+    ] = GenerationKind.ONLINE,
+    step: Annotated[int | None, Query(ge=0, lt=2**31, description="Only those of this step.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List what a run sampled in training, the latest step first."""
+    with read_session() as session:
+        runs.get(run_id, session=session)
+        found = generations.page_of_run(
+            run_id, session=session, kind=kind, step=step, limit=limit + 1, before=_place(cursor)
+        )
+        shown, following = cut(found, limit, lambda sample: f"{sample.step or 0}.{sample.id}")
+        items = [
+            {
+                **{key: getattr(sample, key, None) for key in SampleShown.model_fields},
+                "prompt": sample.prompt.content,
+            }
+            for sample in shown
+        ]
+    return {"items": items, "next": following}
+
+
+def _place(cursor: str | None) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
+    step, _, last = cursor.partition(".")
+    place = place_of(last)
+    if not step.isdecimal() or len(step) > 10 or place is None:
+        raise InvalidInput("cursor must be what the page before said as `next`.", field="cursor")
+    return int(step), place
+
+
+@router.get("/{run_id}/checkpoints", response_model=list[CheckpointShown])
+def list_checkpoints(run_id: PathId) -> list[dict[str, Any]]:
+    """List the weights that a run kept, oldest first."""
+    with read_session() as session:
+        runs.get(run_id, session=session)
+        found = runs.checkpoints(run_id, session=session)
+    return [{name: getattr(row, name) for name in CheckpointShown.model_fields} for row in found]
+
+
+@router.get("/{run_id}/export", response_class=FileResponse)
+def export_run(user: Caller, run_id: PathId) -> FileResponse:
+    """Download a run's last weights as a zip file: a PEFT adapter, or the full model, with a model card."""
+    return sent_file(lambda folder: artifacts.export_zip(run_id, folder), "application/zip", user)
+
+
+def _shown(run_id: int) -> dict[str, Any]:
+    with read_session() as session:
+        return run_view(runs.get(run_id, session=session), session=session)
+
+
+def _queued(launched: list[Run]) -> RunsQueued:
+    views: list[Mapping[str, Any]] = [_shown(run.id) for run in launched]
+    return RunsQueued.model_validate({"runs": views, "note": worker_missing(TRAIN_QUEUE) or ""})

@@ -1,0 +1,132 @@
+"""Votes: cast, change, withdraw, list, export."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import FileResponse, Response
+
+from app import answers
+from app.errors import NotFound
+from app.exports import labels as exports
+from app.exports.labels import LabelFormat
+from app.exports.writers import FileType
+from app.rest.caller import Caller
+from app.rest.files import sent_file
+from app.rest.once import OnceOnly
+from app.rest.paging import Cursor, Limit, Page, cut, place_of
+from app.rest.schemas.votes import VoteCast, VoteShown
+from app.rest.types import Name, PathId
+from app.store import labels
+from app.store.db import read_session, write_session
+from app.store.enums import Choice
+from app.store.labels import VoteFilter
+from app.text import MAX_ID
+from app.views import vote_view
+
+router = APIRouter(tags=["votes"])
+
+MEDIA_TYPES = {
+    FileType.JSONL: "application/x-ndjson",
+    FileType.CSV: "text/csv",
+    FileType.PARQUET: "application/vnd.apache.parquet",
+}
+
+OfUser = Annotated[Name | None, Query(description="Only this person's votes.")]
+OfChoice = Annotated[Choice | None, Query(description="Only votes of this kind.")]
+OfRun = Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only votes on answers of this run.")]
+
+
+@router.put("/comparisons/{comparison_id}/vote", response_model=VoteShown)
+def vote(once: OnceOnly, user: Caller, comparison_id: PathId, given: VoteCast) -> Response:
+    """Vote on a comparison. A person has one vote on it: a second one takes the place of the first."""
+
+    def act() -> VoteShown:
+        label = answers.vote(
+            comparison_id,
+            given.choice,
+            user=user,
+            worst=given.worst,
+            reason=given.reason,
+            seconds=given.seconds,
+        )
+        return _shown(label.id)
+
+    return once.run([comparison_id, given.model_dump()], act, status=200)
+
+
+@router.get("/comparisons/{comparison_id}/vote", response_model=VoteShown)
+def get_own_vote(user: Caller, comparison_id: PathId) -> VoteShown:
+    """Read your vote on a comparison."""
+    return _shown(_own(comparison_id, user))
+
+
+@router.delete("/comparisons/{comparison_id}/vote", status_code=204)
+def withdraw_own_vote(user: Caller, comparison_id: PathId) -> None:
+    """Withdraw your vote on a comparison."""
+    _withdraw(_own(comparison_id, user), user)
+
+
+@router.get("/votes", response_model=Page[VoteShown])
+def list_votes(
+    user: OfUser = None,
+    choice: OfChoice = None,
+    run_id: OfRun = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List votes, newest first."""
+    only = VoteFilter(user=user, choice=choice, run_id=run_id)
+    with read_session() as session:
+        found = labels.votes(session=session, only=only, limit=limit + 1, before=place_of(cursor))
+    shown, following = cut(found, limit, lambda vote: vote.label.id)
+    return {"items": [vote_view(vote) for vote in shown], "next": following}
+
+
+@router.get("/votes/export", response_class=FileResponse)
+def export_votes(
+    caller: Caller,
+    format: Annotated[
+        LabelFormat, Query(description="trl: prompt, chosen, rejected; raw: one row a vote, with everything.")
+    ] = LabelFormat.TRL,
+    file_type: Annotated[FileType, Query(description="The kind of file.")] = FileType.JSONL,
+    user: OfUser = None,
+    choice: OfChoice = None,
+    run_id: OfRun = None,
+) -> FileResponse:
+    """Download votes as a file."""
+    only = VoteFilter(user=user, choice=choice, run_id=run_id)
+    return sent_file(
+        lambda folder: exports.export_labels(format, file_type, folder=folder, only=only).path,
+        MEDIA_TYPES[file_type],
+        caller,
+    )
+
+
+@router.get("/votes/{vote_id}", response_model=VoteShown)
+def get_vote(vote_id: PathId) -> VoteShown:
+    """Read a vote."""
+    return _shown(vote_id)
+
+
+@router.delete("/votes/{vote_id}", status_code=204)
+def withdraw_vote(user: Caller, vote_id: PathId) -> None:
+    """Withdraw a vote of yours."""
+    _withdraw(vote_id, user)
+
+
+def _own(comparison_id: int, user: str) -> int:
+    with read_session() as session:
+        label = labels.of_user(comparison_id, user, session=session)
+    if label is None:
+        raise NotFound(f"You have no vote on comparison {comparison_id}.")
+    return label.id
+
+
+def _withdraw(vote_id: int, user: str) -> None:
+    with write_session() as session:
+        labels.withdraw(vote_id, session=session, user=user)
+
+
+def _shown(vote_id: int) -> VoteShown:
+    with read_session() as session:
+        return VoteShown.model_validate(vote_view(labels.details(vote_id, session=session)))

@@ -1,0 +1,76 @@
+"""Questions put to several models at once, and their answers."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from app.rest.types import Given, Id, Name, Shown, Text
+from app.store.enums import GenerationStatus
+
+
+class Ask(Given):
+    """A question to the last checkpoints of runs, and to the reference that they started from."""
+
+    prompt: Text = Field(description="The question.")
+    run_ids: list[Id] = Field(
+        default_factory=list,
+        max_length=4,
+        description="The runs that answer; at most four contenders with the reference.",
+    )
+    include_reference: bool = Field(True, description="Whether the base model answers as well.")
+    model: Name = Field("demo", description="The base model to ask where no run is named.")
+    blind: bool = Field(
+        True, description="Whether names are hidden until the vote, and the order is shuffled."
+    )
+    max_new_tokens: int = Field(128, ge=1, le=4096, description="Longest answer, in tokens.")
+    temperature: float = Field(0.7, ge=0, le=5, description="0 takes the likeliest token.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Share of the likeliest tokens to sample from.")
+    seed: int | None = Field(None, ge=0, lt=2**31, description="The same for all; random where null.")
+
+
+class FollowUp(Given):
+    """The next question of a conversation."""
+
+    prompt: Text
+    continues_from: Annotated[str, Field(pattern="^[A-D]$")] | None = Field(
+        None,
+        description="Letter of the answer that all see as the conversation so far; null for each its own.",
+    )
+
+
+class AnswerShown(Shown):
+    """One model's answer, as far as it is written; names and numbers are null while they are hidden."""
+
+    letter: str
+    position: int
+    name: str | None
+    method: str | None
+    run_id: int | None
+    status: GenerationStatus
+    text: str
+    tokens: int
+    seconds: float | None
+    policy_logp: float | None
+    reference_logp: float | None
+    seed: int
+    error: str | None
+
+
+class ComparisonShown(Shown):
+    """A question's answers as they stand, in the order shown."""
+
+    conversation_id: int
+    comparison_id: int
+    over: bool = Field(description="Whether all answers are finished, stopped or failed.")
+    answers: list[AnswerShown]
+    note: str = Field("", description="How to start a worker where none is there; else empty.")
+
+
+class ConversationShown(Shown):
+    """A conversation: its questions, oldest first."""
+
+    id: int
+    blind: bool
+    created_at: datetime
+    comparison_ids: list[int]

@@ -1,0 +1,126 @@
+"""Training runs and what they leave behind."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from app.launch import LaunchMethod
+from app.rest.types import Given, Name, Shown
+from app.store.enums import EventLevel, GenerationKind, RunStatus
+
+
+class Launch(Given):
+    """A run to queue, or with `twins` a DPO and a HyPO run on the same data, order, seed and budget."""
+
+    method: LaunchMethod
+    dataset: Name = Field(description="NAME (its newest version), NAME@VERSION or id.")
+    model: Name = Field("", description="demo, a hub id or a folder of the machine that trains.")
+    preset: Name | None = Field(None, description="Start from a preset of the launch page.")
+    config: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Other options by name, as docs/configuration.md lists them; the rest keeps its default.",
+    )
+    name: Name = Field("", description="What to call the run; made up where empty.")
+
+
+class Clone(Given):
+    """What a run launched again shall have that the first one had not."""
+
+    config: dict[str, Any] = Field(default_factory=dict, description="Options to change, by name.")
+    name: Name = Field("", description="What to call it; made up where empty.")
+
+
+class DatasetNamed(Shown):
+    """The dataset of a run."""
+
+    id: int
+    name: str
+    version: int
+
+
+class RunShown(Shown):
+    """Where a run stands."""
+
+    id: int
+    name: str
+    method: str
+    status: RunStatus
+    step: int
+    total_steps: int
+    phase: str
+    place_in_queue: int | None = Field(description="1 for the run that starts next; null when not queued.")
+    dataset: DatasetNamed
+    model: str
+    seed: int
+    twin_group: str | None = Field(description="The same for runs that were launched as twins.")
+    attempt: int
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    metrics: dict[str, float | None] = Field(description="The last value of every metric.")
+    config: dict[str, Any]
+
+
+class RunsQueued(Shown):
+    """The runs of a launch: one, or two for twins."""
+
+    runs: list[RunShown]
+    note: str = Field(description="How to start a worker where none is there; else empty.")
+
+
+class EventShown(Shown):
+    """A line of a run's log."""
+
+    id: int
+    at: datetime
+    level: EventLevel
+    message: str
+
+
+class SeriesShown(Shown):
+    """One metric over the steps of a run."""
+
+    name: str
+    steps: list[int]
+    values: list[float | None]
+
+
+class MetricsShown(Shown):
+    """Metrics of a run, by name."""
+
+    run_id: int
+    series: list[SeriesShown]
+
+
+class SampleShown(Shown):
+    """A text that a run sampled in training; log-probabilities are sums over its tokens, in nats."""
+
+    id: int
+    kind: GenerationKind
+    step: int | None
+    prompt: Any = Field(description="Text, or a list of messages.")
+    text: str
+    tokens: int
+    complete: bool = Field(description="Whether it ended by itself, before the limit of length.")
+    policy_logp: float | None
+    reference_logp: float | None
+    seed: int
+
+
+class CheckpointShown(Shown):
+    """Weights that a run kept."""
+
+    id: int
+    step: int
+    created_at: datetime
+
+
+class PresetShown(Shown):
+    """A starting point for a run."""
+
+    name: str
+    title: str
+    description: str
+    values: dict[str, Any]

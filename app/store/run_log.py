@@ -1,0 +1,16 @@
+"""A run's log in pages, for programs; the pages read its newest lines with `runs.events`."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.store.models import RunEvent
+
+
+def page(run_id: int, *, session: Session, limit: int, before: int | None = None) -> Sequence[RunEvent]:
+    """Lines of a run's log, newest first; only those with a smaller id than `before`, if it is given."""
+    query = select(RunEvent).where(RunEvent.run_id == run_id)
+    if before is not None:
+        query = query.where(RunEvent.id < before)
+    return session.scalars(query.order_by(RunEvent.id.desc()).limit(limit)).all()

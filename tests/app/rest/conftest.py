@@ -1,0 +1,79 @@
+"""A client of the API, on a real database of each kind."""
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from app import main
+from app.rest import application
+from app.settings import get_settings
+from app.store import tokens
+from app.store.db import write_session
+
+
+def served() -> FastAPI:
+    """The API where the web app has it."""
+    outer = FastAPI(openapi_url=None)
+    outer.mount(application.PREFIX, application.build(get_settings()))
+    return outer
+
+
+@pytest.fixture
+def api(engine: Engine) -> Iterator[TestClient]:
+    """Calls of the one local user; an error of the app is an answer, as for any client."""
+    with TestClient(served(), base_url="http://testserver/api/v1/", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def as_user(engine: Engine) -> Callable[[str], dict[str, str]]:
+    """Headers of a user with a token made for this test."""
+
+    def headers(user: str) -> dict[str, str]:
+        with write_session() as session:
+            return {"Authorization": f"Bearer {tokens.create(user, session=session)[1]}"}
+
+    return headers
+
+
+def ok(response: httpx.Response, status: int = 200) -> Any:
+    """The JSON of an answer that must have a status."""
+    assert response.status_code == status, response.text
+    return response.json() if response.content else None
+
+
+def refused(response: httpx.Response, status: int, *, field: str | None = None) -> str:
+    """The sentence of an error that must have a status and a field."""
+    problem = ok(response, status)
+    assert set(problem) == {"status", "error", "field", "message"}
+    assert problem["status"] == status
+    assert problem["field"] == field, problem
+    return str(problem["message"])
+
+
+@pytest.fixture
+def address(engine: Engine) -> Iterator[str]:
+    """The whole web app, served on a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(main.build(), port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+    del server, thread
+    gc.collect()  # what Gradio left behind, where its warnings are ignored

@@ -1,0 +1,50 @@
+"""Who calls a function of Gradio's API is told the REST call: the real client, on a real server."""
+
+import gc
+import re
+
+import httpx
+import pytest
+from gradio_client import Client
+from sqlalchemy import Engine
+
+from app import main
+from app.rest import application
+from app.rest.moved import MOVED
+from app.settings import get_settings
+
+pytestmark = [
+    pytest.mark.parametrize("engine", ["sqlite"], indirect=True),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def test_gradio_client_is_told_the_rest_call_of_each_function(address: str) -> None:
+    with pytest.raises(ValueError, match="REST API") as caught:
+        Client(address, verbose=False)
+    for name, call in MOVED.items():
+        assert f"{name} is {call}" in str(caught.value)
+        said = httpx.post(f"{address}/gradio_api/call/{name}", json={"data": []})
+        assert said.status_code == 410
+        assert call in said.text
+    page = httpx.get(f"{address}/")
+    assert page.status_code == 200
+    assert "api/v1/docs" in page.text
+
+
+def test_every_call_that_is_named_exists(engine: Engine) -> None:
+    paths = application.build(get_settings()).openapi()["paths"]
+    for call in MOVED.values():
+        method, path = call.split()
+        assert method.lower() in paths[path.removeprefix(application.PREFIX)]
+
+
+def test_gradio_has_no_functions_for_programs(engine: Engine) -> None:
+    blocks = main.build_blocks()
+    public = {str(fn.api_name) for fn in blocks.fns.values() if fn.api_visibility != "private"}
+    assert public == set()
+    del blocks
+    gc.collect()
+    assert not [name for name in MOVED if not re.fullmatch(r"\w+", name)]
