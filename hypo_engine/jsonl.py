@@ -46,6 +46,8 @@ def jsonl_rows(stream: Readable, longest: int = LONGEST_ROW_BYTES) -> Iterator[t
             yield number, RowError(f"longer than {longest // 1024} KiB")
             continue
         raw = (line.removeprefix(_BOM) if number == 1 else line).strip()
+        if raw.endswith(b"},"):  # no JSON value ends in a comma; some writers put one between lines
+            raw = raw[:-1]
         if not raw:
             continue
         try:

@@ -23,7 +23,13 @@ cli = typer.Typer(help="Datasets of preference pairs.", no_args_is_help=True)
 
 @cli.command("add")
 def add_command(
-    file: Annotated[str, typer.Argument(help="JSON, JSONL, CSV or Parquet, gzipped or not; or a hub id.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A JSON, JSONL, CSV, Excel, Parquet or Arrow file, gzipped or not; a folder or zip of such "
+            "files, or one that save_to_disk wrote; or a hub id."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="The dataset's name; an old name makes a new version.")],
     held_out: Annotated[float, typer.Option(help="Share of the prompts kept for evaluation.")] = 0.1,
     columns: Annotated[
@@ -32,28 +38,37 @@ def add_command(
             help="For unknown formats: prompt=COLUMN,chosen=COLUMN,rejected=COLUMN; prompt is optional."
         ),
     ] = None,
+    split: Annotated[
+        str, typer.Option(help="Split of a folder, zip or hub dataset; the training split when left out.")
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Add a file as a dataset; rows that are no pair are left out, each with its reason."""
+    """Add a file or folder as a dataset; rows that are no pair are left out, each with its reason."""
     path = Path(file)
     mapping = _mapping(columns)
     with write_session() as session:
         if path.exists() or not _HUB_ID.fullmatch(file):
-            added = add_dataset(session=session, path=path, name=name, mapping=mapping, held_out=held_out)
+            added = add_dataset(
+                session=session, path=path, name=name, mapping=mapping, held_out=held_out, split=split
+            )
         else:
-            added = add_from_hub(session=session, repo_id=file, name=name, mapping=mapping, held_out=held_out)
+            added = add_from_hub(
+                session=session, repo_id=file, name=name, mapping=mapping, held_out=held_out, split=split
+            )
     left_out = [{"row": entry.row, "reason": entry.reason} for entry in added.left_out]
     if as_json:
         print_json(
             {"id": added.id, "name": added.name, "version": added.version, "rows": added.rows}
-            | {"left_out": left_out}
+            | {"left_out_count": added.left_out_count, "left_out": left_out, "remarks": added.remarks}
         )
         return
     say(f"Dataset {added.id}: {added.name} version {added.version}, {added.rows} pairs.")
+    for remark in added.remarks:
+        warn(remark)
     for entry in left_out[:20]:
         warn(f"Row {entry['row']} left out: {entry['reason']}")
-    if len(left_out) > 20:
-        warn(f"... and {len(left_out) - 20} more; `hypo datasets show {added.id}` counts them.")
+    if added.left_out_count > 20:
+        warn(f"... and {added.left_out_count - 20} more; `hypo datasets show {added.id}` counts them.")
 
 
 def _mapping(columns: str | None) -> ColumnMapping | None:

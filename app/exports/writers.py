@@ -1,4 +1,8 @@
-"""Rows -> a JSONL, CSV or Parquet file, one row at a time. In a CSV, what is nested becomes JSON text."""
+"""Rows -> a JSONL, CSV or Parquet file, one row at a time.
+
+In a CSV, what is nested becomes JSON text, and text that a spreadsheet would compute gets an apostrophe in
+front (`app.csv_text`). JSONL and Parquet hold every text as it is.
+"""
 
 import csv
 import json
@@ -11,6 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from app.csv_text import escaped
 
 ROWS_A_GROUP = 500
 
@@ -67,6 +73,8 @@ def _write_csv(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str):
+        return escaped(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 

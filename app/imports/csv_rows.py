@@ -2,99 +2,74 @@
 
 import csv
 import json
-from collections import deque
+import re
 from collections.abc import Iterator
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any
 
-from app.imports.unpacked import bad_file
-from hypo_engine.formats import RowError
+from app.csv_text import ESCAPED_COLUMNS, original
+from app.imports.csv_lines import Readable, RecordLines, cr_lines, lf_lines
+from app.imports.unpacked import KINDS, bad_file
+from hypo_engine.formats import BadCell, RowError
 from hypo_engine.jsonl import LONGEST_ROW_BYTES
 
 csv.field_size_limit(LONGEST_ROW_BYTES)
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t", "|")
+LONGEST_HEADER = 20
+_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _MESSAGE_KEYS = {"role", "from"}
+_PROBLEMS = {
+    "unexpected end of data": "a quote is opened and not closed",
+    "new-line character seen in unquoted field - do you need to open the file with newline=''?": (
+        "a carriage return in a cell without quotes"
+    ),
+}
 
 
-class Readable(Protocol):
-    def readline(self, size: int = -1, /) -> bytes: ...
+class Header:
+    """A header's named columns, and the row that the cells of a record make.
 
-
-class _Lines:
-    """The lines of a stream as text, remembering those of the record that is being read."""
-
-    def __init__(self, stream: Readable, longest: int) -> None:
-        self._stream = stream
-        self._longest = longest
-        self._waiting: deque[str] = deque()
-        self.of_record: list[str] = []
-        self.too_long = False
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._waiting.popleft() if self._waiting else self._read()
-        self.of_record.append(line)
-        return line
-
-    def _read(self) -> str:
-        raw = self._stream.readline(self._longest + 1)
-        if len(raw) > self._longest:
-            self.too_long = True
-            while raw and not raw.endswith(b"\n"):
-                raw = self._stream.readline(self._longest)
-            return "\n" if self.of_record else "too long\n"
-        if not raw:
-            raise StopIteration
-        return raw.decode("utf-8", errors="surrogateescape")
-
-    def start_record(self) -> None:
-        self.of_record, self.too_long = [], False
-
-    def give_back_all_but_first(self) -> None:
-        """Read the lines again that an unclosed quote took in."""
-        self._waiting.extendleft(reversed(self.of_record[1:]))
-
-
-def csv_rows(stream: Readable, longest: int) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """Yield (record number, row or the reason there is none); the record under the header is number 1.
+    Spreadsheets write empty columns to the right of the last one that is used. Those are dropped, here and in
+    every record; an empty name further left becomes `column N`.
 
     Raises:
-        InvalidInput: the header cannot be used.
+        InvalidInput: a name is missing, not UTF-8, or given twice.
     """
-    lines = _Lines(stream, longest)
-    header, delimiter = _header(lines)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    number = 0
-    while True:
-        lines.start_record()
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            lines.give_back_all_but_first()
-            number += 1
-            yield number, RowError(f"not CSV: {error}")
-            continue
-        if cells:
-            number += 1
-            yield number, _row(header, cells, RowError("a line is too long") if lines.too_long else None)
+
+    def __init__(self, cells: list[str]) -> None:
+        names = [cell.strip() for cell in cells]
+        while names and not names[-1]:
+            names.pop()
+        if not is_utf8("".join(names)):
+            raise bad_file("The header is not UTF-8. Save the file as UTF-8.")
+        self.names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
+        twice = next((name for name in names if name and self.names.count(name) > 1), None)
+        if twice:
+            raise bad_file(f"The header names a column twice: {twice[:100]!r}. Rename one of them.")
+        self._escaped = self.names[: len(ESCAPED_COLUMNS)] == ESCAPED_COLUMNS
+
+    def row(self, cells: list[str]) -> dict[str, Any] | RowError:
+        """The row of a record, or why there is none."""
+        cells = list(cells)
+        while len(cells) > len(self.names) and not cells[-1]:
+            cells.pop()
+        if len(cells) != len(self.names):
+            return RowError(f"{len(cells)} columns where the header has {len(self.names)}")
+        return dict(zip(self.names, map(self._cell, cells), strict=True))
+
+    def _cell(self, text: str) -> Any:
+        if not is_utf8(text):
+            return BadCell("not UTF-8")
+        return messages_or_text(original(text) if self._escaped else text)
 
 
-def _row(header: list[str], cells: list[str], problem: RowError | None) -> dict[str, Any] | RowError:
-    if problem:
-        return problem
-    if len(cells) != len(header):
-        return RowError(f"{len(cells)} columns where the header has {len(header)}")
-    try:
-        "".join(cells).encode()
-    except UnicodeEncodeError:
-        return RowError("not UTF-8")
-    return dict(zip(header, map(_cell, cells), strict=True))
+def is_utf8(text: str) -> bool:
+    """Whether a text that was decoded with `surrogateescape` was UTF-8."""
+    return text.isascii() or _ESCAPED_BYTE.search(text) is None
 
 
-def _cell(text: str) -> Any:
+def messages_or_text(text: str) -> Any:
     """A cell's text, or the messages where it is the JSON of some: our own exports put them like that."""
     if not (text.startswith("[{") and text.endswith("}]")):
         return text
@@ -105,21 +80,73 @@ def _cell(text: str) -> Any:
     return value if all(isinstance(turn, dict) and _MESSAGE_KEYS & turn.keys() for turn in value) else text
 
 
-def _header(lines: _Lines) -> tuple[list[str], str]:
-    first = next(lines, "").removeprefix("\ufeff")
-    delimiter = max(DELIMITERS, key=first.count)
-    try:
-        header = next(csv.reader([first], delimiter=delimiter, strict=True), [])
-        "".join(header).encode()
-    except UnicodeEncodeError:
-        raise bad_file("The CSV's header is not UTF-8. Save the file as UTF-8.") from None
-    except csv.Error as error:
-        raise bad_file(f"The CSV's header cannot be read: {error}.") from None
-    if len(header) < 2:
+def csv_rows(
+    stream: Readable, longest: int, *, cr: bool = False
+) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+    """Yield (record number, row or the reason there is none); the record under the header is number 1.
+
+    Args:
+        cr: lines end in a carriage return.
+
+    Raises:
+        InvalidInput: the header cannot be used.
+    """
+    lines = RecordLines((cr_lines if cr else lf_lines)(stream, longest))
+    header, delimiter = _header(lines)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    number = 0
+    while True:
+        lines.start_record()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            lines.give_back(kept=1)
+            number += 1
+            yield number, RowError(f"not CSV: {_PROBLEMS.get(str(error), error)}")
+            continue
+        number += 1 if cells else 0
+        if any(cells):
+            yield number, RowError("a line is too long") if lines.too_long else header.row(cells)
+
+
+def _header(lines: RecordLines) -> tuple[Header, str]:
+    """The first line that holds anything, after `sep=` where a spreadsheet named the delimiter in it."""
+    first = _first_line(lines)
+    delimiters: tuple[str, ...] = DELIMITERS
+    if named := _SEPARATOR.fullmatch(first):
+        delimiters = (named[1],)
+        first = _first_line(lines)
+    if lines.too_long:
+        raise bad_file("The CSV's header is too long. It must be one line of column names.")
+    for line in islice(lines, LONGEST_HEADER - 1):
+        if first.count('"') % 2 == 0:
+            lines.of_record = [line]
+            lines.give_back(kept=0)
+            break
+        first += line
+    cells, delimiter = max(
+        ((_cells(first, delimiter), delimiter) for delimiter in delimiters), key=lambda found: len(found[0])
+    )
+    if not cells:
+        raise bad_file("The CSV's header cannot be read: its quotes do not match.")
+    if sum(1 for cell in cells if cell.strip()) < 2:
         raise bad_file(
-            "The file is neither JSON, JSONL, CSV nor Parquet; a CSV needs a header of column names."
+            f"The file is neither {KINDS}. A CSV begins with a line of column names; "
+            f"this file begins with {first.strip()[:60]!r}."
         )
-    header = [name.strip() for name in header]
-    if len(set(header)) < len(header):
-        raise bad_file("The CSV's header names a column twice. Rename one of them.")
-    return header, delimiter
+    return Header(cells), delimiter
+
+
+def _first_line(lines: RecordLines) -> str:
+    """The next line with a character beside white space, quotes and delimiters; "" where there is none."""
+    meaningless = "".join(DELIMITERS) + '" \r\n'
+    return next((line for line in lines if line.strip(meaningless)), "")
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return []

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -11,13 +11,10 @@ from sqlalchemy.orm import Session
 from app.errors import InvalidInput
 from app.imports.readers import Limits
 from app.imports.service import DEFAULT_HELD_OUT, AddedDataset, add_files, checked_held_out, checked_name
+from app.imports.splits import training_files
 from app.settings import get_settings
 from hypo_engine.formats import ColumnMapping
 
-KINDS = re.compile(r"\.(parquet|jsonl|ndjson|json|csv)(\.gz)?$", re.IGNORECASE)
-NO_ROWS = re.compile(r"(^|/)(dataset_infos?|config|state|[^/]*metadata[^/]*)\.json$|(^|/)\.", re.IGNORECASE)
-SPLITS = ("train_prefs", "train")
-OTHER_SPLITS = re.compile(r"(^|[/_.-])(tests?|eval|validation|valid|val|dev)([/_.-]|$)", re.IGNORECASE)
 _REPO_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 
 
@@ -53,13 +50,15 @@ def add_from_hub(
     name: str = "",
     mapping: ColumnMapping | None = None,
     held_out: float = DEFAULT_HELD_OUT,
+    split: str = "",
     limits: Limits | None = None,
     hub: Hub | None = None,
 ) -> AddedDataset:
-    """Add the training split of a hub dataset, such as `trl-lib/ultrafeedback_binarized`; the caller commits.
+    """Add a split of a hub dataset, such as `trl-lib/ultrafeedback_binarized`; the caller commits.
 
     Args:
         name: the part of the id after the slash when empty.
+        split: which split; the training split when empty.
 
     Raises:
         InvalidInput: a bad id, no network, no such dataset, nothing in it that we read, or what
@@ -69,7 +68,7 @@ def add_from_hub(
     name, held_out = checked_name(name or repo_id.rpartition("/")[2]), checked_held_out(held_out)
     hub, limits = hub or HuggingFace(), limits or Limits.of(get_settings())
     with tempfile.TemporaryDirectory() as folder:
-        paths = fetch_training_files(repo_id, Path(folder), hub=hub, limits=limits)
+        paths = fetch_files(repo_id, Path(folder), split=split, hub=hub, limits=limits)
         return add_files(
             session=session,
             paths=paths,
@@ -94,17 +93,17 @@ def checked_repo_id(repo_id: str) -> str:
     return repo_id
 
 
-def fetch_training_files(repo_id: str, folder: Path, *, hub: Hub, limits: Limits) -> list[Path]:
-    """Copy the files of the training split into a folder.
+def fetch_files(repo_id: str, folder: Path, *, hub: Hub, limits: Limits, split: str = "") -> list[Path]:
+    """Copy the files of a split into a folder; of the training split where none is named.
 
     Raises:
         InvalidInput: no network, no such dataset, no file of a kind we read, or too large.
     """
     try:
         sizes = hub.file_sizes(repo_id)
-        wanted = training_files(list(sizes))
+        wanted = training_files(list(sizes), split.strip())
         if not wanted:
-            raise _bad_hub(f"{repo_id} holds no JSON, JSONL, CSV or Parquet file.")
+            raise _bad_hub(f"{repo_id} holds no JSON, JSONL, CSV, Excel, Parquet or Arrow file.")
         if sum(sizes[file] for file in wanted) > limits.max_bytes:
             raise _bad_hub(
                 f"{repo_id} is larger than {limits.max_bytes // 2**20} MiB. "
@@ -115,22 +114,6 @@ def fetch_training_files(repo_id: str, folder: Path, *, hub: Hub, limits: Limits
         raise
     except Exception as error:  # the client lets through whatever its HTTP library raises
         raise _bad_hub(_why(repo_id, error)) from error
-
-
-def training_files(files: Sequence[str]) -> list[str]:
-    """The files of the `train_prefs` split, else of `train`, else all that name no other split."""
-    readable = sorted(file for file in files if KINDS.search(file) and not NO_ROWS.search(file))
-    for split in SPLITS:
-        named = [file for file in readable if re.search(rf"(^|[/_.-]){split}([/_.-]|$)", file)]
-        if named:
-            return _one_kind(named)
-    return _one_kind([file for file in readable if not OTHER_SPLITS.search(file)] or readable)
-
-
-def _one_kind(files: list[str]) -> list[str]:
-    """Where a repository has the same rows twice, as Parquet and as JSON, one of them is enough."""
-    parquet = [file for file in files if ".parquet" in file.lower()]
-    return parquet or files
 
 
 def _why(repo_id: str, error: Exception) -> str:

@@ -1,17 +1,19 @@
 """Any file we take -> numbered rows, streamed. A file's bytes say what it is; its name is a hint at most."""
 
-import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.imports.csv_lines import ends_in_cr
 from app.imports.csv_rows import csv_rows
-from app.imports.json_list import LIST_NAMES, list_rows
-from app.imports.parquet_rows import PARQUET_MAGIC, parquet_rows
-from app.imports.unpacked import GZIP_MAGIC, PEEK_BYTES, bad_file, open_unpacked
+from app.imports.json_rows import json_rows
+from app.imports.json_shape import Layout, shape_of
+from app.imports.table_rows import table_kind, table_rows
+from app.imports.text_encoding import Encoding, encoding_of, open_text
+from app.imports.unpacked import GZIP_MAGIC, KINDS, PEEK_BYTES, Budget, bad_file, open_unpacked
 from app.settings import Settings
 from hypo_engine.formats import RowError
 from hypo_engine.jsonl import LONGEST_ROW_BYTES, jsonl_rows
@@ -21,16 +23,14 @@ SNIFFED_BYTES = 64 * 1024
 NumberedRow = tuple[int, Any | RowError]
 
 _PACKED = {
-    b"PK\x03\x04": "a zip archive",
     b"BZh": "packed with bzip2",
     b"\xfd7zXZ": "packed with xz",
     b"(\xb5/\xfd": "packed with zstd",
     b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
     GZIP_MAGIC: "packed with gzip twice",
 }
-_WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-_BOM = b"\xef\xbb\xbf"
-_WRAPPED_LIST = re.compile(rb'\{\s*"(%s)"\s*:\s*\[' % "|".join(LIST_NAMES).encode())
+_TAR_MAGIC = (257, b"ustar")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
@@ -47,67 +47,86 @@ class Limits:
         return cls(max_bytes=settings.max_upload_mb * 2**20, max_rows=settings.max_dataset_rows)
 
 
+@dataclass(slots=True)
+class Rows:
+    """The numbered rows of a file, and what its owner should know about how it was read."""
+
+    numbered: Iterator[NumberedRow]
+    remarks: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[NumberedRow]:
+        return self.numbered
+
+
 @contextmanager
-def open_rows(path: Path, limits: Limits) -> Iterator[Iterator[NumberedRow]]:
-    """Open a JSON, JSONL, CSV or Parquet file, gzipped or not, as an iterator of numbered rows.
+def open_rows(path: Path, limits: Limits, budget: Budget | None = None) -> Iterator[Rows]:
+    """Open a file of any kind, gzipped or not, as an iterator of numbered rows.
+
+    Args:
+        budget: the unpacked bytes left to this import, where it has several files.
 
     Raises:
         NotFound: there is no such file.
         InvalidInput: at once or while reading, when the file cannot be used as a whole.
     """
-    with open_unpacked(path, limits.max_bytes) as stream:
+    budget = budget or Budget(limits.max_bytes)
+    with open_unpacked(path, Budget(limits.max_bytes)) as stream:
         head = stream.peek(PEEK_BYTES)[:SNIFFED_BYTES]
-        kind = _kind(head, path.name)
-        if kind == "parquet":
-            rows: Iterator[NumberedRow] = parquet_rows(path, limits.max_bytes)
-        elif kind == "json":
-            rows = list_rows(stream, limits.longest_row)
-        elif kind == "jsonl":
-            rows = jsonl_rows(stream, limits.longest_row)
-        else:
-            rows = csv_rows(stream, limits.longest_row)
-        yield rows
+    kind = table_kind(head)
+    if kind:
+        remarks: list[str] = []
+        with table_rows(path, kind, limits.longest_row, budget, remarks) as rows:
+            yield Rows(rows, remarks)
+        return
+    _refuse_packed(head)
+    encoding = encoding_of(path, limits.max_bytes)
+    with _text_rows(path, encoding, limits, budget) as rows:
+        yield Rows(rows, [encoding.remark] if encoding.remark else [])
 
 
-def _kind(head: bytes, file_name: str) -> str:
-    """`parquet`, `json`, `jsonl` or `csv`, judged by the first bytes."""
-    if head.startswith(PARQUET_MAGIC):
-        return "parquet"
+def _refuse_packed(head: bytes) -> None:
     for magic, what in _PACKED.items():
         if head.startswith(magic):
             raise bad_file(f"The file is {what}. Unpack it and add the file inside.")
-    if head.startswith(_WIDE_TEXT):
-        raise bad_file("The file is UTF-16 or UTF-32 text. Save it as UTF-8.")
-    text = head.removeprefix(_BOM).lstrip()
-    if not text:
+    start, magic = _TAR_MAGIC
+    if head[start : start + len(magic)] == magic:
+        raise bad_file("The file is a tar archive. Unpack it, and add the file or a zip of the folder.")
+
+
+@contextmanager
+def _text_rows(
+    path: Path, encoding: Encoding, limits: Limits, budget: Budget
+) -> Iterator[Iterator[NumberedRow]]:
+    def opened(spent: Budget | None = None) -> AbstractContextManager[Any]:
+        return open_text(path, spent or Budget(limits.max_bytes), encoding)
+
+    with opened() as text:
+        head = text.peek(PEEK_BYTES)[:SNIFFED_BYTES]
+    begun = head.lstrip()
+    if not begun:
         raise bad_file("The file is empty.")
-    named_jsonl = file_name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
-    if text[:1] in (b"{", b"["):
-        return _json_kind(text, named_jsonl)
-    if named_jsonl:
-        return "jsonl"
-    if _CONTROL.search(text):
-        raise bad_file("The file is binary. JSON, JSONL, CSV and Parquet are taken, also gzipped.")
-    return "csv"
+    lines = path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    if begun[:1] in (b"{", b"["):
+        with opened() as text:
+            shape = shape_of(text, named_lines=lines)
+        if shape.layout is not Layout.LINES:
+            yield json_rows(opened, shape, limits.longest_row, budget)
+            return
+        lines = True
+    elif not lines and _is_binary(head):
+        raise bad_file(f"The file is binary and neither {KINDS}.")
+    with opened(budget) as text:
+        if lines:
+            yield jsonl_rows(text, limits.longest_row)
+        else:
+            yield csv_rows(text, limits.longest_row, cr=ends_in_cr(head))
 
 
-def _json_kind(text: bytes, named_jsonl: bool) -> str:
-    """Whether JSON is one list (possibly in an object), or a value a line."""
-    lines = [line.strip() for line in text.split(b"\n") if line.strip()]
-    first = _parsed(lines[0])
-    if text[:1] == b"[":
-        return "jsonl" if len(lines) > 1 and first is not None else "json"
-    if _WRAPPED_LIST.match(text):
-        return "json"
-    if len(lines) == 1 and isinstance(first, dict):
-        return "json" if any(isinstance(first.get(name), list) for name in LIST_NAMES) else "jsonl"
-    if named_jsonl or len(lines) == 1 or any(isinstance(_parsed(line), dict) for line in lines[:50]):
-        return "jsonl"
-    return "json"
-
-
-def _parsed(line: bytes) -> Any:
+def _is_binary(head: bytes) -> bool:
+    """Whether there are more control characters than a few damaged cells would bring."""
+    share = len(_CONTROL.findall(head)) / len(head)
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+        head[:-3].decode()
+    except UnicodeDecodeError:
+        return share > 0.02
+    return share > 0.2

@@ -6,8 +6,9 @@ never holds SQLite's write lock, and a file that turns out useless halfway has c
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
 from app.imports.readers import Limits, NumberedRow, open_rows
+from app.imports.sources import source_files
 from app.imports.spool import Spool, spooled
-from app.imports.unpacked import bad_file
+from app.imports.unpacked import Budget, bad_file
 from app.settings import get_settings
 from app.store import datasets
 from app.text import clean_text
@@ -64,33 +66,43 @@ class AddedDataset:
     left_out: list[LeftOut]
     left_out_count: int
     account: Account
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FileLook:
-    """A first look at a file: its format where one is known, its columns, and its first rows converted."""
+    """A first look at a file: its format where one is known, its columns, and its first rows converted.
+
+    `remarks` say how it was read; `splits` are those of a folder or archive, of which one was read.
+    """
 
     format: Format | None
     columns: list[str]
     preview: list[Kept | LeftOut]
+    remarks: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
 
 
-def look_into(path: Path, *, limits: Limits | None = None) -> FileLook:
-    """Read the first rows of a file and store nothing.
+def look_into(path: Path, *, split: str = "", limits: Limits | None = None) -> FileLook:
+    """Read the first rows of a file, folder or zip archive and store nothing.
 
     Raises:
         NotFound: there is no such file.
         InvalidInput: the file cannot be used as a whole, or holds what cannot become pairs.
     """
-    with open_rows(path, limits or Limits.of(get_settings())) as rows:
-        head = list(islice(rows, ROWS_TO_DETECT))
+    limits = limits or Limits.of(get_settings())
+    with source_files(path, split=split, limit=limits.max_bytes) as found:
+        remarks = list(found.remarks)
+        with closing(_rows_of_files(found.paths, limits, remarks)) as rows:
+            head = list(islice(rows, ROWS_TO_DETECT))
     known = detect(row for _, row in head)
     columns = _columns(head)
     if known is None and not columns:
         raise _unknown(head, columns)
     if known and known.refusal:
         raise bad_file(known.refusal)
-    return FileLook(known, columns, list(convert(head, known)) if known else [])
+    preview = list(convert(head, known)) if known else []
+    return FileLook(known, columns, preview, tuple(remarks), tuple(found.splits))
 
 
 def add_dataset(
@@ -101,29 +113,36 @@ def add_dataset(
     source: str = "",
     mapping: ColumnMapping | None = None,
     held_out: float = DEFAULT_HELD_OUT,
+    split: str = "",
     limits: Limits | None = None,
 ) -> AddedDataset:
-    """Add a file as the next version of a name; the caller commits.
+    """Add a file, folder or zip archive as the next version of a name; the caller commits.
 
     Args:
         source: where the file comes from, in words; its name when empty.
         mapping: which columns to use; without one the format is recognised.
         held_out: share of the prompts kept for evaluation, 0 to 0.9.
+        split: which split of a folder or archive to read; the training split when empty.
 
     Raises:
         NotFound: there is no such file.
         UnknownFormat: no mapping was given and no format is recognised.
         InvalidInput: a bad name, share, mapping or file, or no row became a pair; nothing is stored then.
     """
-    return add_files(
-        session=session,
-        paths=[path],
-        name=name,
-        source=source or path.name,
-        mapping=mapping,
-        held_out=held_out,
-        limits=limits,
-    )
+    name, held_out = checked_name(name), checked_held_out(held_out)
+    limits = limits or Limits.of(get_settings())
+    with source_files(path, split=split, limit=limits.max_bytes) as found:
+        return add_files(
+            session=session,
+            paths=found.paths,
+            name=name,
+            source=source or path.name,
+            mapping=mapping,
+            held_out=held_out,
+            limits=limits,
+            digested=None if path.is_dir() else [path],
+            remarks=found.remarks,
+        )
 
 
 def add_files(
@@ -135,22 +154,31 @@ def add_files(
     mapping: ColumnMapping | None = None,
     held_out: float = DEFAULT_HELD_OUT,
     limits: Limits | None = None,
+    digested: Sequence[Path] | None = None,
+    remarks: Sequence[str] = (),
 ) -> AddedDataset:
-    """Add several files as one dataset, as `add_dataset` does; rows are numbered through."""
+    """Add several files as one dataset, as `add_dataset` does; rows are numbered through.
+
+    Args:
+        digested: the files whose SHA-256 is kept; `paths` when None.
+        remarks: what is known about the choice of files.
+    """
     name, held_out = checked_name(name), checked_held_out(held_out)
-    rows = _rows_of_files(paths, limits or Limits.of(get_settings()))
-    head = list(islice(rows, ROWS_TO_DETECT))
-    how = _usable(mapping, head)
-    with spooled(convert(chain(head, rows), how)) as spool:
-        return _store(
-            session=session,
-            spool=spool,
-            name=name,
-            sha256=_sha256(paths),
-            format=how.name,
-            source=_storable(source),
-            held_out=held_out,
-        )
+    said = list(remarks)
+    with closing(_rows_of_files(paths, limits or Limits.of(get_settings()), said)) as rows:
+        head = list(islice(rows, ROWS_TO_DETECT))
+        how = _usable(mapping, head)
+        with spooled(convert(chain(head, rows), how)) as spool:
+            added = _store(
+                session=session,
+                spool=spool,
+                name=name,
+                sha256=_sha256(digested or paths),
+                format=how.name,
+                source=_storable(source),
+                held_out=held_out,
+            )
+    return replace(added, remarks=tuple(said))
 
 
 def add_pairs(
@@ -213,11 +241,19 @@ def checked_held_out(share: float) -> float:
     return float(share)
 
 
-def _rows_of_files(paths: Sequence[Path], limits: Limits) -> Iterator[NumberedRow]:
-    """The rows of all files, numbered through; together they may have `limits.max_rows`."""
+def _rows_of_files(
+    paths: Sequence[Path], limits: Limits, remarks: list[str]
+) -> Generator[NumberedRow, None, None]:
+    """The rows of all files, numbered through; the limits hold for all of them together.
+
+    Args:
+        remarks: gets what is known about how each file was read.
+    """
     count = last = 0
+    budget = Budget(limits.max_bytes)
     for path in paths:
-        with open_rows(path, limits) as rows:
+        with _naming(path, len(paths) > 1), open_rows(path, limits, budget) as rows:
+            remarks += [remark for remark in rows.remarks if remark not in remarks]
             offset = last
             for number, row in rows:
                 last, count = offset + number, count + 1
@@ -229,8 +265,21 @@ def _rows_of_files(paths: Sequence[Path], limits: Limits) -> Iterator[NumberedRo
                 yield last, row
 
 
+@contextmanager
+def _naming(path: Path, among_others: bool) -> Iterator[None]:
+    """Errors say which of several files they are about."""
+    try:
+        yield
+    except InvalidInput as error:
+        if among_others and error.field == "file":
+            raise bad_file(f"{path.name}: {error}") from error
+        raise
+
+
 def _usable(mapping: ColumnMapping | None, head: Sequence[NumberedRow]) -> Format | ColumnMapping:
     columns = _columns(head)
+    if not head:
+        raise _unknown(head, columns)
     if mapping is None:
         known = detect(row for _, row in head)
         if known is None:
@@ -249,6 +298,13 @@ def _unknown(head: Sequence[NumberedRow], columns: Sequence[str]) -> InvalidInpu
     """A mapping helps rows that have columns, and no others."""
     if columns:
         return UnknownFormat(columns)
+    if not head:
+        return bad_file("The file has no rows. Nothing was added.")
+    if all(isinstance(row, list) for _, row in head):
+        return bad_file(
+            "The rows are lists of values without column names. Write objects; "
+            'in pandas, with orient="records", lines=True.'
+        )
     reasons = [f"row {number}: {row}" for number, row in head if isinstance(row, RowError)]
     return bad_file("The file holds no rows with named columns. " + "; ".join(reasons[:3]))
 

@@ -12,6 +12,7 @@ from app.errors import InvalidInput, NotFound
 
 GZIP_MAGIC = b"\x1f\x8b"
 PEEK_BYTES = 1024 * 1024
+KINDS = "JSON, JSONL, CSV, Excel, Parquet nor Arrow"
 
 
 def bad_file(message: str) -> InvalidInput:
@@ -19,13 +20,33 @@ def bad_file(message: str) -> InvalidInput:
     return InvalidInput(message, field="file")
 
 
-class _Counted(io.RawIOBase):
-    """Reads from another stream and refuses to go past a limit, so that a gzip bomb stops early."""
+class Budget:
+    """The unpacked bytes that one import may read; all its files share it."""
 
-    def __init__(self, inner: IO[bytes], limit: int) -> None:
-        self._inner = inner
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._left = limit
-        self._limit = limit
+
+    def spend(self, count: int) -> None:
+        """Take bytes off the budget.
+
+        Raises:
+            InvalidInput: there are not that many left.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise bad_file(
+                f"The data is larger than {self.limit // 2**20} MiB unpacked. "
+                "Split it, or raise HYPO_MAX_UPLOAD_MB."
+            )
+
+
+class _Counted(io.RawIOBase):
+    """Reads from another stream and spends a budget, so that a gzip bomb stops early."""
+
+    def __init__(self, inner: IO[bytes], budget: Budget) -> None:
+        self._inner = inner
+        self._budget = budget
 
     def readable(self) -> bool:
         return True
@@ -37,29 +58,28 @@ class _Counted(io.RawIOBase):
             raise bad_file("The gzip file ends in the middle. Copy or download it again.") from None
         except (gzip.BadGzipFile, zlib.error):
             raise bad_file("The gzip file is damaged. Copy or download it again.") from None
-        self._left -= len(data)
-        if self._left < 0:
-            raise bad_file(
-                f"The file is larger than {self._limit // 2**20} MiB unpacked. "
-                "Split it, or raise HYPO_MAX_UPLOAD_MB."
-            )
+        self._budget.spend(len(data))
         buffer[: len(data)] = data
         return len(data)
 
 
 @contextmanager
-def open_unpacked(path: Path, limit: int) -> Iterator["io.BufferedReader[Any]"]:
+def open_unpacked(path: Path, budget: Budget) -> Iterator["io.BufferedReader[Any]"]:
     """Open a plain or gzipped file for reading in one pass.
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: while reading, when the file is damaged or unpacks to more than `limit` bytes.
+        InvalidInput: the file may not be read; or, while reading, it is damaged or exceeds the budget.
     """
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise bad_file(f"The file {path.name} cannot be opened: {error.strerror}.") from error
+    with file:
         packed = file.read(2) == GZIP_MAGIC
         file.seek(0)
         inner: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
-        with io.BufferedReader(_Counted(inner, limit), PEEK_BYTES) as stream:
+        with io.BufferedReader(_Counted(inner, budget), PEEK_BYTES) as stream:
             yield stream

@@ -35,12 +35,26 @@ def build() -> None:
     with gr.Column(visible=False) as overview:
         with gr.Row():
             with gr.Column(scale=3):
-                file = gr.File(label="JSON, JSONL, CSV or Parquet, also gzipped", type="filepath", height=130)
-                hub = gr.Textbox(
-                    label="Or a Hugging Face id",
-                    placeholder="trl-lib/ultrafeedback_binarized",
-                    info="Fetched from the hub when you add it; needs a network.",
+                file = gr.File(
+                    label="JSON, JSONL, CSV, Excel, Parquet or Arrow, or a zip of a folder of them",
+                    type="filepath",
+                    height=130,
                 )
+                with gr.Row():
+                    hub = gr.Textbox(
+                        label="Or a Hugging Face id",
+                        placeholder="trl-lib/ultrafeedback_binarized",
+                        info="Fetched from the hub when you add it; needs a network.",
+                        scale=2,
+                    )
+                    split_name = gr.Textbox(
+                        label="Split",
+                        placeholder="train",
+                        info="Of a zip or hub dataset that has several.",
+                        max_length=100,
+                        scale=1,
+                        min_width=140,
+                    )
             with gr.Column(scale=2):
                 name = gr.Textbox(label="Name", info="A name that exists gets a new version.", max_length=100)
                 held_out = gr.Slider(
@@ -95,11 +109,17 @@ def build() -> None:
     widgets.on_load(show, None, [header, overview, found, detail, facts]).then(
         show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET
     ).then(show_left_out, line_page, left_out, **widgets.QUIET).then(show_check, None, check, **widgets.QUIET)
-    file.change(look_at, [file, name], [look, name, mapping, *columns], **widgets.QUIET)
+    gr.on(
+        [file.change, split_name.submit],
+        look_at,
+        [file, name, split_name],
+        [look, name, mapping, *columns],
+        **widgets.QUIET,
+    )
     add.click(
         add_from_page,
-        [file, hub, name, held_out, *columns],
-        [message, found, file, hub, name, mapping, *columns],
+        [file, hub, name, held_out, *columns, split_name],
+        [message, found, file, hub, name, mapping, *columns, split_name],
         show_progress_on=add,
         **_BUSY,
     )
@@ -201,13 +221,13 @@ def _page(value: float | None) -> int:
     return min(max(int(value or 1), 1), 10**6)
 
 
-def look_at(file: str | None, name: str) -> tuple[Any, ...]:
+def look_at(file: str | None, name: str, split: str = "") -> tuple[Any, ...]:
     """What a chosen file is: its format and first pairs, or the columns to choose from."""
     if not file:
         return (widgets.NOTHING, gr.skip(), *_mapping_fields([]))
     path = Path(file)
     try:
-        found = look_into(path)
+        found = look_into(path, split=split.strip())
     except AppError as error:
         return (widgets.error_banner(str(error)), gr.skip(), *_mapping_fields([]))
     suggested = name or path.name.partition(".")[0][:100]
@@ -235,15 +255,16 @@ def add_from_page(
     prompt: str | None,
     chosen: str | None,
     rejected: str | None,
+    split: str = "",
 ) -> tuple[Any, ...]:
     """Add the file, or the hub id; a refusal keeps everything in its field."""
     try:
-        done = _add(file, hub, name, held_out, _mapping(prompt, chosen, rejected))
+        done = _add(file, hub, name, held_out, split.strip(), _mapping(prompt, chosen, rejected))
     except UnknownFormat as error:
-        return (widgets.error_banner(str(error)), *_kept(), *_mapping_fields(error.columns))
+        return (widgets.error_banner(str(error)), *_kept(), *_mapping_fields(error.columns), gr.skip())
     except (AppError, DataError) as error:
-        return (widgets.error_banner(str(error)), *_kept(), *(gr.skip() for _ in range(4)))
-    return (datasetview.added(done), dataset_list(), None, "", "", *_mapping_fields([]))
+        return (widgets.error_banner(str(error)), *_kept(), *(gr.skip() for _ in range(5)))
+    return (datasetview.added(done), dataset_list(), None, "", "", *_mapping_fields([]), "")
 
 
 def _kept() -> tuple[Any, ...]:
@@ -259,14 +280,18 @@ def _mapping(prompt: str | None, chosen: str | None, rejected: str | None) -> Co
 
 
 def _add(
-    file: str | None, hub: str, name: str, held_out: float, mapping: ColumnMapping | None
+    file: str | None, hub: str, name: str, held_out: float, split: str, mapping: ColumnMapping | None
 ) -> AddedDataset:
     if not file and not hub.strip():
         raise DataError("Choose a file, or write a hub id.")
     with write_session() as session:
         if not file:
-            return add_from_hub(session=session, repo_id=hub, name=name, mapping=mapping, held_out=held_out)
-        added = add_dataset(session=session, path=Path(file), name=name, mapping=mapping, held_out=held_out)
+            return add_from_hub(
+                session=session, repo_id=hub, name=name, mapping=mapping, held_out=held_out, split=split
+            )
+        added = add_dataset(
+            session=session, path=Path(file), name=name, mapping=mapping, held_out=held_out, split=split
+        )
     files.discard(Path(file))
     return added
 

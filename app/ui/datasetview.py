@@ -177,7 +177,7 @@ def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
 def look(found: FileLook) -> Html:
     """What a chosen file looks like, before it is added."""
     if found.format is None:
-        return widgets.notice(
+        return _remarks(found.remarks) + widgets.notice(
             "The format is not recognised. Choose the columns of the prompt and the answers.",
             "warning",
         )
@@ -187,7 +187,12 @@ def look(found: FileLook) -> Html:
     words = f"{found.format.title}. Of the first {rows}, {len(kept)} became pairs."
     shown = widgets.join(_pair(row.pair, f"row {row.row}", None) for row in kept[:2])
     problems = left_out_list(left_out[:5]) if left_out else Markup("")
-    return widgets.notice(words, "good" if kept else "warning") + problems + shown
+    return widgets.notice(words, "good" if kept else "warning") + _remarks(found.remarks) + problems + shown
+
+
+def _remarks(remarks: Iterable[str]) -> Html:
+    """How a file was read, a notice each."""
+    return widgets.join(widgets.notice(remark) for remark in remarks)
 
 
 def added(dataset: AddedDataset) -> Html:
@@ -200,7 +205,7 @@ def added(dataset: AddedDataset) -> Html:
     if dataset.left_out_count:
         words += f"{widgets.count(dataset.left_out_count, 'row')} left out; its page says why. "
     words += widgets.link("Launch a run on it", "launch", dataset=dataset.id)
-    return widgets.notice(words, "good")
+    return widgets.notice(words, "good") + _remarks(dataset.remarks)
 
 
 def preflight(found: Preflight) -> Html:

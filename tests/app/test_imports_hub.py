@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
 from app.imports import Limits
-from app.imports.hub import HuggingFace, add_from_hub, checked_repo_id, fetch_training_files, training_files
+from app.imports.hub import HuggingFace, add_from_hub, checked_repo_id, fetch_files
+from app.imports.splits import training_files
 from app.store import datasets
 
 LIMITS = Limits(max_bytes=2**20, max_rows=1000)
@@ -88,11 +89,11 @@ def test_what_is_no_id_is_refused(given: str) -> None:
 
 
 def test_dataset_without_readable_files_or_too_large_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="holds no JSON, JSONL, CSV or Parquet"):
-        fetch_training_files("a/b", tmp_path, hub=FakeHub({"README.md": ""}), limits=LIMITS)
+    with pytest.raises(InvalidInput, match="holds no JSON, JSONL, CSV, Excel, Parquet or Arrow"):
+        fetch_files("a/b", tmp_path, hub=FakeHub({"README.md": ""}), limits=LIMITS)
     large = FakeHub({"train.jsonl": "x" * (2**20 + 1)})
     with pytest.raises(InvalidInput, match=r"larger than 1 MiB.*HYPO_MAX_UPLOAD_MB"):
-        fetch_training_files("a/b", tmp_path, hub=large, limits=LIMITS)
+        fetch_files("a/b", tmp_path, hub=large, limits=LIMITS)
     assert large.fetched == []
 
 
@@ -100,7 +101,7 @@ def test_no_network_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(InvalidInput, match=r"hub cannot be reached.*bring the dataset as a file") as refused:
-        fetch_training_files("a/b", tmp_path, hub=HuggingFace(), limits=LIMITS)
+        fetch_files("a/b", tmp_path, hub=HuggingFace(), limits=LIMITS)
     assert refused.value.field == "hub"
 
 
@@ -124,4 +125,4 @@ def test_answers_of_the_hub_are_said_plainly(tmp_path: Path, status: int, code: 
             raise error("no", response=response)  # type: ignore[arg-type]
 
     with pytest.raises(InvalidInput, match=sentence):
-        fetch_training_files("a/b", tmp_path, hub=Refusing({}), limits=LIMITS)
+        fetch_files("a/b", tmp_path, hub=Refusing({}), limits=LIMITS)

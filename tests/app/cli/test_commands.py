@@ -58,7 +58,7 @@ def test_add_reports_the_dataset_and_each_row_left_out(dataset: dict[str, Any]) 
     assert dataset["version"] == 1
     assert dataset["rows"] == 20
     assert [entry["row"] for entry in dataset["left_out"]] == [4]
-    assert set(dataset) == {"id", "name", "version", "rows", "left_out"}
+    assert set(dataset) == {"id", "name", "version", "rows", "left_out_count", "left_out", "remarks"}
 
 
 def test_adding_again_makes_a_version(

@@ -1,0 +1,84 @@
+"""The lines of a CSV as text, with a memory of those of the record that is being read."""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+CHUNK_BYTES = 256 * 1024
+_BARE_CR = re.compile(rb"\r(?!\n)")
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+    def readline(self, size: int = -1, /) -> bytes: ...
+
+
+def ends_in_cr(head: bytes) -> bool:
+    """Whether the first of a file's lines end in a bare carriage return, as on old Macs."""
+    unquoted = re.sub(rb'"[^"]*("|$)', b"", head)
+    first = _BARE_CR.search(unquoted)
+    return first is not None and b"\n" not in unquoted[: first.start()]
+
+
+def lf_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
+    """Lines that end in a line feed; None for one longer than `longest` bytes, which is not held."""
+    while line := stream.readline(longest + 1):
+        if len(line) <= longest:
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(longest)
+        yield None
+
+
+def cr_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
+    """Lines that end in a carriage return, a line feed or both; None for one longer than `longest` bytes."""
+    begun, too_long = b"", False
+    while chunk := stream.read(CHUNK_BYTES):
+        lines = (begun + chunk).splitlines(keepends=True)
+        begun = b"" if lines[-1].endswith(b"\n") else lines.pop()
+        for line in lines:
+            yield None if too_long or len(line) > longest else line
+            too_long = False
+        if len(begun) > longest:
+            begun, too_long = begun[-1:], True
+    if begun:
+        yield None if too_long else begun
+
+
+class RecordLines:
+    """Lines as text for a CSV reader. Those of the current record can be read again.
+
+    Bytes that are no UTF-8 become lone surrogates. Of a line that is too long only its end remains, and
+    `too_long` is set for its record.
+    """
+
+    def __init__(self, lines: Iterator[bytes | None]) -> None:
+        self._lines = lines
+        self._again: deque[str] = deque()
+        self.of_record: list[str] = []
+        self.too_long = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else self._read()
+        self.of_record.append(line)
+        return line
+
+    def _read(self) -> str:
+        raw = next(self._lines)
+        if raw is None:
+            self.too_long = True
+            return "\n" if self.of_record else "too long\n"
+        return raw.decode("utf-8", errors="surrogateescape")
+
+    def start_record(self) -> None:
+        self.of_record, self.too_long = [], False
+
+    def give_back(self, kept: int) -> None:
+        """Read the record's lines again, save for the first `kept`."""
+        self._again.extendleft(reversed(self.of_record[kept:]))
+        del self.of_record[kept:]

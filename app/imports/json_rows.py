@@ -1,0 +1,178 @@
+"""The rows of a JSON text of any layout but lines, streamed: a bad element costs only itself."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from mmap import ACCESS_READ, mmap
+from typing import Any
+
+from app.imports.json_scan import (
+    NotClosed,
+    Readable,
+    elements,
+    enter,
+    marks,
+    members,
+    name_of,
+    sequence,
+)
+from app.imports.json_shape import MOST_COLUMNS, Layout, Shape
+from app.imports.unpacked import Budget, bad_file
+from hypo_engine.formats import BadCell, RowError
+from hypo_engine.jsonl import parse_row
+
+Open = Callable[[Budget | None], AbstractContextManager[Readable]]
+_TOO_LONG = 2**32 - 1
+
+
+def json_rows(
+    opened: Open, shape: Shape, longest: int, budget: Budget | None = None
+) -> Iterator[tuple[int, Any | RowError]]:
+    """Yield (number from 1, value or the reason there is none).
+
+    Args:
+        opened: opens the text from its beginning; a budget is spent where one is given.
+        longest: elements of more bytes are skipped without being held.
+
+    Raises:
+        InvalidInput: there are no such rows, or the text ends inside them.
+    """
+    try:
+        yield from _rows(opened, shape, longest, budget)
+    except NotClosed:
+        raise bad_file("The JSON is not closed, or changed while it was read. Nothing was added.") from None
+
+
+def _rows(
+    opened: Open, shape: Shape, longest: int, budget: Budget | None
+) -> Iterator[tuple[int, Any | RowError]]:
+    columns = _names_of_columns(opened, shape.path, longest) if shape.layout is Layout.SPLIT else []
+    with opened(budget) as stream:
+        if shape.layout is Layout.COLUMNS:
+            yield from _column_rows(stream, longest)
+            return
+        if shape.layout is Layout.LIST:
+            yield from list_rows(stream, longest, shape.path)
+            return
+        within = marks(stream)
+        if shape.layout is Layout.SEQUENCE:
+            yield from _numbered(_value(raw, longest) for raw in sequence(within, longest))
+            return
+        enter(within, (*shape.path, "data") if columns else ())
+        found = elements(within, longest)
+        if columns:
+            yield from _numbered(_row_of_cells(columns, raw, longest) for raw in found)
+        else:
+            yield from _numbered(_value(_behind_name(raw), longest) for raw in found)
+
+
+def list_rows(
+    stream: Readable, longest: int, path: Sequence[str] = ()
+) -> Iterator[tuple[int, Any | RowError]]:
+    """The elements of a list, which is the whole text or stands in an object under a path of names."""
+    within, number = marks(stream), 0
+    enter(within, path)
+    for number, value in _numbered(_value(raw, longest) for raw in elements(within, longest)):
+        yield number, value
+    rest = b"".join(span.strip() + mark for span, mark in within if not path)
+    if rest:
+        raise bad_file(f"There is more after the end of the list, after row {number}. Make it one list.")
+
+
+def _numbered(values: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    number = 0
+    try:
+        for number, value in enumerate(values, start=1):
+            yield number, value
+    except NotClosed:
+        raise bad_file(
+            f"The JSON is not closed: it breaks off in or after row {number + 1}. Nothing was added."
+        ) from None
+
+
+def _value(raw: bytes | None, longest: int) -> Any | RowError:
+    if raw is None:
+        return RowError(f"longer than {longest // 1024} KiB")
+    try:
+        return parse_row(raw)
+    except RowError as error:
+        return error
+
+
+def _cell(raw: bytes | None, longest: int) -> Any | BadCell:
+    value = _value(raw, longest)
+    return BadCell(str(value)) if isinstance(value, RowError) else value
+
+
+def _behind_name(raw: bytes | None) -> bytes | None:
+    """The value of an object's member."""
+    found = name_of(raw) if raw else None
+    return found[1] if found else raw
+
+
+def _names_of_columns(opened: Open, path: Sequence[str], longest: int) -> list[str]:
+    with opened(None) as stream:
+        within = marks(stream)
+        enter(within, (*path, "columns"))
+        names = [_value(raw, longest) for raw in islice(elements(within, longest), MOST_COLUMNS + 1)]
+    if len(names) > MOST_COLUMNS:
+        raise bad_file(f"The JSON has more than {MOST_COLUMNS} columns.")
+    if not names or len({str(name) for name in names}) < len(names):
+        raise bad_file("The JSON's list of columns is empty or names one twice.")
+    return [str(name) for name in names]
+
+
+def _row_of_cells(columns: Sequence[str], raw: bytes | None, longest: int) -> Any | RowError:
+    cells = _value(raw, longest)
+    if isinstance(cells, RowError):
+        return cells
+    if not isinstance(cells, list):
+        return RowError("not a list of cells")
+    if len(cells) != len(columns):
+        return RowError(f"{len(cells)} cells where there are {len(columns)} columns")
+    return dict(zip(columns, cells, strict=True))
+
+
+def _column_rows(stream: Readable, longest: int) -> Iterator[tuple[int, Any]]:
+    """Rows out of columns, which stand one behind another: they are copied to a temporary file first."""
+    with tempfile.TemporaryFile() as file:
+        starts: dict[str, int] = {}
+        within = marks(stream)
+        enter(within, ())
+        for name in members(within):
+            if name in starts:
+                raise bad_file(f"The JSON names a column twice: {name[:100]!r}.")
+            starts[name] = file.tell()
+            for raw in elements(within, longest):
+                file.write((_TOO_LONG if raw is None else len(raw)).to_bytes(4, "big") + (raw or b""))
+        if not file.tell():
+            return
+        file.flush()
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as cells:
+            ends = [*list(starts.values())[1:], len(cells)]
+            read = [_cells(cells, starts[name], end) for name, end in zip(starts, ends, strict=True)]
+            for number, row in enumerate(zip(*read, strict=True), start=1):
+                yield number, _row_across(list(starts), row, longest)
+
+
+def _cells(file: mmap, position: int, end: int) -> Iterator[bytes | None]:
+    while position < end:
+        size = int.from_bytes(file[position : position + 4], "big")
+        position += 4
+        if size == _TOO_LONG:
+            yield None
+            continue
+        yield file[position : position + size]
+        position += size
+
+
+def _row_across(columns: Sequence[str], raw: Sequence[bytes | None], longest: int) -> dict[str, Any]:
+    named = [name_of(cell) if cell else None for cell in raw]
+    if len({found[0] for found in named if found}) > 1:
+        raise bad_file(
+            "The JSON's columns have different row labels. "
+            'In pandas, write it with orient="records", lines=True.'
+        )
+    values = (found[1] if found else cell for found, cell in zip(named, raw, strict=True))
+    return {name: _cell(value, longest) for name, value in zip(columns, values, strict=True)}

@@ -1,0 +1,258 @@
+"""A process of its own that reads one Parquet, Arrow or spreadsheet file and writes its rows as JSON.
+
+These files are read by foreign libraries, and a small file can ask for any amount of memory. Here it ends
+this process, whose memory is limited, and not the web app. The process knows nothing of the app, gets no
+secrets, and imports nothing of ours.
+
+Usage: python -I table_process.py parquet|arrow|sheet FILE
+
+The first line is {"names": [...], "remarks": [...]}, each further one [number, cells, bad] where `bad` gives
+the reason for cells that cannot be read by their index. The last is {"end": true} or {"refused": sentence}.
+"""
+
+import datetime
+import decimal
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+MOST_BYTES = 2 * 2**30
+MOST_SECONDS = 1800
+MOST_COLUMNS = 5000
+BATCH_ROWS = 256
+BATCH_BYTES = 32 * 2**20
+
+Cell = tuple[Any, str | None]
+"""A value, and the reason why it cannot be read."""
+
+
+class Refused(Exception):
+    """The file cannot be used; the message is for people."""
+
+
+def limit_this_process() -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    for kind, most in ((resource.RLIMIT_DATA, MOST_BYTES), (resource.RLIMIT_CPU, MOST_SECONDS)):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most, most))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def say(line: Any) -> None:
+    sys.stdout.buffer.write(json.dumps(line, ensure_ascii=False, default=_other).encode() + b"\n")
+
+
+def _other(value: Any) -> Any:
+    """What JSON cannot hold, as something that nobody takes for text."""
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return {"bytes": len(value)}
+    return {type(value).__name__: str(value)}
+
+
+def tell(names: list[str], rows: Iterable[tuple[int, list[Cell]]], remarks: list[str]) -> None:
+    """Write all lines but the last."""
+    if len(names) > MOST_COLUMNS:
+        raise Refused(f"The file has more than {MOST_COLUMNS} columns.")
+    say({"names": names, "remarks": remarks})
+    for number, cells in rows:
+        bad = {str(index): reason for index, (_, reason) in enumerate(cells) if reason}
+        values = [None if reason else value for value, reason in cells]
+        try:
+            say([number, values, bad])
+        except (ValueError, TypeError, RecursionError) as error:  # half a character, or nested too deep
+            say([number, [], {"": f"cannot be read: {_words(error)}"}])
+
+
+# Tables of Arrow's types.
+
+
+def cells_of(array: Any) -> Iterator[Cell]:
+    """The values of an array; where they cannot be had all at once, each by itself."""
+    unread = _never_text(array.type)
+    if unread:
+        yield from ((None, unread if valid else None) for valid in array.is_valid().to_pylist())
+        return
+    try:
+        values = array.to_pylist()
+    except MemoryError:
+        raise
+    except Exception:  # Arrow lets through what datetime, zoneinfo and codecs raise
+        yield from map(_cell_of, array)
+    else:
+        yield from ((value, None) for value in values)
+
+
+def _cell_of(scalar: Any) -> Cell:
+    try:
+        return scalar.as_py(), None
+    except MemoryError:
+        raise
+    except UnicodeDecodeError:
+        return None, "not UTF-8"
+    except Exception as error:  # as above
+        return None, f"cannot be read: {_words(error)}"
+
+
+def _words(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0][:150]
+
+
+def _never_text(kind: Any) -> str:
+    """Why no cell of a column can be used, whatever it holds; "" where one may."""
+    from pyarrow import types
+
+    if types.is_temporal(kind):
+        return "a date or time instead of text"
+    if any(is_kind(kind) for is_kind in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)):
+        return "binary data instead of text"
+    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and _never_text(kind.field("bytes").type):
+        return "binary data instead of text"
+    return ""
+
+
+def parquet(path: str) -> None:
+    """Each column is read by itself, so that a damaged one costs only what needs it."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path, buffer_size=2**20) as file:
+        schema = file.schema_arrow
+        tell(_names(schema.names), _parquet_rows(file, schema), [])
+
+
+def _parquet_rows(file: Any, schema: Any) -> Iterator[tuple[int, list[Cell]]]:
+    number = 0
+    for group in range(file.num_row_groups):
+        facts = file.metadata.row_group(group)
+        size = min(BATCH_ROWS, max(1, BATCH_BYTES * max(1, facts.num_rows) // max(1, facts.total_byte_size)))
+        columns = [_column(file, field, group, size) for field in schema]
+        for cells in zip(*columns, strict=True):
+            number += 1
+            yield number, list(cells)
+
+
+def _column(file: Any, field: Any, group: int, size: int) -> Iterator[Cell]:
+    """A column's cells in one group of rows; those behind its damage have that for a reason."""
+    rows = file.metadata.row_group(group).num_rows
+    unread = _never_text(field.type)
+    if unread:
+        yield from ((None, unread) for _ in range(rows))
+        return
+    read, reason = 0, "the column ends early"
+    try:
+        batches = file.iter_batches(size, row_groups=[group], columns=[field.name], use_threads=False)
+        for batch in batches:
+            for cell in cells_of(batch.column(batch.schema.get_field_index(field.name))):
+                read += 1
+                yield cell
+    except (MemoryError, GeneratorExit):
+        raise
+    except Exception as error:  # Arrow raises OSError, ValueError and its own for damage
+        reason = f"cannot be read: {_words(error)}"
+    yield from ((None, reason) for _ in range(read, rows))
+
+
+def arrow(path: str) -> None:
+    """A file is a stream behind eight bytes; reading it as one needs no seeking."""
+    import pyarrow
+
+    with pyarrow.memory_map(path) as file:
+        if file.read(6) != b"ARROW1":
+            file.seek(0)
+        else:
+            file.seek(8)
+        with pyarrow.ipc.open_stream(file) as reader:
+            tell(_names(reader.schema.names), _arrow_rows(reader), [])
+
+
+def _arrow_rows(reader: Any) -> Iterator[tuple[int, list[Cell]]]:
+    number = 0
+    for batch in reader:
+        batch.validate()
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            part = batch.slice(start, BATCH_ROWS)
+            for cells in zip(*map(cells_of, part.columns), strict=True):
+                number += 1
+                yield number, list(cells)
+
+
+def _names(names: list[str]) -> list[str]:
+    twice = (
+        next((name for name in names if names.count(name) > 1), None) if len(names) <= MOST_COLUMNS else None
+    )
+    if twice is not None:
+        raise Refused(f"The file names a column twice: {twice[:100]!r}. Rename one of them.")
+    return names
+
+
+# Spreadsheets.
+
+
+def sheet(path: str) -> None:
+    """The first visible sheet that holds anything; its first row that does is the header."""
+    import python_calamine
+
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            book = python_calamine.load_workbook(file)
+    except python_calamine.PasswordError:
+        raise Refused("The workbook is locked with a password. Save it without one.") from None
+    filled = [
+        found
+        for facts in book.sheets_metadata
+        if facts.visible == python_calamine.SheetVisibleEnum.Visible
+        and facts.typ == python_calamine.SheetTypeEnum.WorkSheet
+        and (found := book.get_sheet_by_name(facts.name)).height
+    ]
+    if not filled:
+        raise Refused("The file has no rows. Nothing was added.")
+    remarks = []
+    if len(filled) > 1:
+        others = ", ".join(repr(other.name) for other in filled[1:6])
+        remarks = [f"The sheet {filled[0].name!r} was read, and not {others}."]
+    rows = enumerate(filled[0].iter_rows())
+    header, names = next(
+        ((number, [_text(value) for value in row]) for number, row in rows if any(map(_text, row))), (0, [])
+    )
+    body: Iterator[tuple[int, list[Cell]]] = (
+        (number - header, [(_text(value), None) for value in row])
+        for number, row in rows
+        if any(map(_text, row))
+    )
+    tell(names, body, remarks)
+
+
+def _text(value: Any) -> str:
+    """A cell as a spreadsheet would write it to a CSV."""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(sep=" ")
+    return str(value)
+
+
+def main(kind: str, path: str) -> None:
+    limit_this_process()
+    try:
+        {"parquet": parquet, "arrow": arrow, "sheet": sheet}[kind](path)
+        say({"end": True})
+    except Refused as error:
+        say({"refused": str(error)})
+    except MemoryError:
+        say({"refused": "Reading the file takes too much memory. Write it in smaller groups of rows."})
+    except Exception as error:  # three libraries, each with errors of its own
+        say({"refused": f"The file cannot be read: {_words(error)}. Copy or write it again."})
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
