@@ -1,0 +1,199 @@
+"""What is measured: the loads of every page, what its timers ask, the commands, votes, deletes and scans."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from app import answers, deletion, views
+from app.exports import labels as exports
+from app.store import conversations, datasets, labels, metrics, recovery, runs, tallies, workers
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
+from app.store.labels import VoteFilter
+from app.ui import compare, compare_actions, home, launch, results, run, training
+from app.ui import datasets as datasets_page
+from app.ui import runs as runs_page
+from benchmarks.app.fill import Filled
+
+PAGE = 0.2
+VOTE = 0.05
+ANY = float("inf")
+"""Seconds at the 95th percentile that a page may take, and a vote; exports are as long as their file."""
+
+USER = "voter-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something to call again and again, and how long it may take."""
+
+    name: str
+    call: Callable[[], Any]
+    limit: float = PAGE
+
+
+class Asked:
+    """What a page's handler sees of a request: the address and who asks."""
+
+    def __init__(self, **query: Any) -> None:
+        self.query_params = {name: str(value) for name, value in query.items()}
+        self.username = USER
+        self.headers: dict[str, str] = {}
+
+
+def cases(filled: Filled, folder: Path) -> Iterator[Case]:
+    """All cases, the ones that delete last."""
+    yield from _pages(filled)
+    yield from _run_page(filled)
+    yield from _lists(filled)
+    yield from _votes(filled)
+    yield from _keeper()
+    yield from _exports(folder)
+    yield from _deletes(filled)
+
+
+def _pages(filled: Filled) -> Iterator[Case]:
+    here: Any = Asked(conversation=filled.conversation)
+    yield Case("Home: load, and every 2 s", lambda: home.refresh(""))
+    yield Case("Datasets: load", lambda: datasets_page.show(_request()))
+    yield Case("Datasets: one", lambda: datasets_page.show(_request(id=filled.dataset)))
+    yield Case("Datasets: pairs", lambda: datasets_page.show_pairs("", "", 1, _request(id=filled.dataset)))
+    yield Case(
+        "Datasets: pairs searched",
+        lambda: datasets_page.show_pairs("", "first", 1, _request(id=filled.dataset)),
+    )
+    yield Case("Launch: load", lambda: launch.open_page(None, _request()))
+    yield Case("Runs: load", lambda: runs_page.restore(_request()))
+    yield Case("Runs: list, and every 2 s", lambda: runs_page.relist("", "", "", ""))
+    yield Case("Runs: queued", lambda: runs_page.relist("", "", "queued", ""))
+    yield Case("Runs: by name", lambda: runs_page.relist("hypo 12", "", "", ""))
+    overlaid = ",".join(str(n) for n in range(1, 9))
+    yield Case("Runs: 8 overlaid", lambda: runs_page.draw("steps", True, _request(compare=overlaid)))
+    yield Case("Compare: load", lambda: [compare.offer(_request()), compare_actions.open_page(_request())])
+    yield Case("Compare: conversation", lambda: compare_actions.open_page(here))
+    yield Case(
+        "Compare: every 0.3 s of an answer", lambda: compare_actions.refresh(filled.conversation, {}, here)
+    )
+    yield Case("Results: load", lambda: results.open_page(_request()))
+    yield Case("Results: votes of a person", lambda: results.list_votes("voter-7", "", "", 0, _request()))
+    yield Case("Results: votes of a run", lambda: results.list_votes("", "", "2", 0, _request()))
+    yield Case("Results: all bad", lambda: results.list_votes("", "all_bad", "", 0, _request()))
+
+
+def _run_page(filled: Filled) -> Iterator[Case]:
+    for name, run_id in (
+        ("usual", filled.usual_run), ("longest", filled.longest_run), ("running", filled.running_run),
+    ):  # fmt: skip
+        yield Case(
+            f"Run, {name}: load",
+            lambda run_id=run_id: run.refresh((), "steps", 0, -1, 1, _request(id=run_id)),  # type: ignore[misc]
+        )
+    yield Case("Run, longest: settings", lambda: run.settings(_request(id=filled.longest_run)))
+    yield Case("Run, longest: samples, page 500", lambda: run.turn(500, _request(id=filled.longest_run)))
+
+
+def _lists(filled: Filled) -> Iterator[Case]:
+    read = _reading
+    yield Case("hypo runs list, 1000", read(lambda s: _run_views(runs.find(session=s, limit=1000), s)))
+    yield Case(
+        "hypo runs show", read(lambda s: views.run_view(runs.get(filled.longest_run, session=s), session=s))
+    )
+    yield Case("runs, failed", read(lambda s: runs.find(session=s, status=RunStatus.FAILED)))
+    yield Case("runs of a dataset", read(lambda s: runs.find(session=s, dataset_name="posts-7", limit=50)))
+    yield Case("hypo datasets list", read(lambda s: datasets.find(session=s, limit=1000)))
+    yield Case(
+        "votes, newest 1000",
+        read(lambda s: [views.vote_view(v) for v in labels.votes(session=s, limit=1000)]),
+    )
+    yield Case("votes of a run", read(lambda s: labels.votes(session=s, only=VoteFilter(run_id=2))))
+    yield Case(
+        "points of the longest run", read(lambda s: training.load_points([filled.longest_run], session=s))
+    )
+    yield Case(
+        "revision of the longest run", read(lambda s: metrics.revision([filled.longest_run], session=s))
+    )
+    yield Case("totals of votes", read(lambda s: tallies.totals(session=s)))
+    yield Case("agreement of voters", read(lambda s: tallies.agreement(session=s)))
+    yield Case("records of models", read(lambda s: tallies.pairs(session=s)))
+
+
+def _votes(filled: Filled) -> Iterator[Case]:
+    ids = count(1)
+    chosen = random.Random(1)
+
+    def vote() -> None:
+        comparison_id = next(ids)
+        while len(answers.look(comparison_id).answers) != 2:
+            comparison_id = next(ids)
+        answers.vote(comparison_id, chosen.choice(("A", "B", "tie")), user=USER)
+
+    yield Case("vote", vote, VOTE)
+    yield Case("answers of a comparison", lambda: answers.look(filled.conversation), VOTE)
+
+
+def _keeper() -> Iterator[Case]:
+    yield Case("keeper: lost runs", _writing(lambda s: recovery.reap(session=s, max_attempts=3)), VOTE)
+    yield Case("keeper: lost answers", _writing(lambda s: conversations.give_up_on_lost(session=s)), VOTE)
+    yield Case(
+        "keeper: runs to send again",
+        _writing(lambda s: recovery.undelivered(session=s, resend_seconds=60, train_workers=1)),
+        VOTE,
+    )
+    yield Case(
+        "keeper: answers to send again",
+        _writing(lambda s: conversations.undelivered(session=s, resend_seconds=60)),
+        VOTE,
+    )
+    yield Case("keeper: silent workers", _writing(lambda s: workers.forget_silent(session=s)), VOTE)
+    yield Case("keeper: votes to count", _writing(lambda s: tallies.count_waiting(session=s)), VOTE)
+
+
+def _exports(folder: Path) -> Iterator[Case]:
+    yield Case("export trl, whole file", lambda: exports.export_labels("trl", "jsonl", folder=folder), ANY)
+    yield Case("export raw, whole file", lambda: exports.export_labels("raw", "jsonl", folder=folder), ANY)
+
+
+def _deletes(filled: Filled) -> Iterator[Case]:
+    ids = count(filled.usual_run - 60)
+
+    def delete_usual() -> None:
+        run_id = next(ids)
+        while not _is_over(run_id):
+            run_id = next(ids)
+        deletion.delete_run(run_id)
+
+    yield Case("delete a usual run", delete_usual)
+    long = iter(range(2, 40, 2))
+    yield Case("delete a long run", lambda: deletion.delete_run(next(long)), ANY)
+
+
+def _is_over(run_id: int) -> bool:
+    with read_session() as session:
+        return runs.get(run_id, session=session).status.is_over
+
+
+def _run_views(found: Any, session: Any) -> Any:
+    return [views.run_view(one, session=session) for one in found]
+
+
+def _request(**query: Any) -> Any:
+    return Asked(**query)
+
+
+def _reading(call: Callable[[Any], Any]) -> Callable[[], Any]:
+    def called() -> Any:
+        with read_session() as session:
+            return call(session)
+
+    return called
+
+
+def _writing(call: Callable[[Any], Any]) -> Callable[[], Any]:
+    def called() -> Any:
+        with write_session() as session:
+            return call(session)
+
+    return called

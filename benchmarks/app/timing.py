@@ -1,0 +1,80 @@
+"""Times of calls, and of the write locks that they hold."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+
+@dataclass(slots=True)
+class Times:
+    """How long a call took, each time, in seconds; and the longest write lock held in any of them."""
+
+    name: str
+    limit: float
+    seconds: list[float] = field(default_factory=list)
+    lock: float = 0.0
+
+    def share(self, part: float) -> float:
+        """The time that a share of the calls kept, such as 0.95: the smallest one that so many are within."""
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+    @property
+    def kept(self) -> bool:
+        return self.share(0.95) <= self.limit
+
+
+def measure(times: Times, call: Callable[[], Any], *, rounds: int, most: float, locks: "Locks") -> None:
+    """Call so many times, or until the time is up, but once at least; the first call only warms up."""
+    end = time.perf_counter() + most
+    call()
+    locks.longest = 0.0
+    for _ in range(rounds):
+        began = time.perf_counter()
+        call()
+        times.seconds.append(time.perf_counter() - began)
+        if time.perf_counter() > end:
+            break
+    times.lock = locks.longest
+
+
+class Locks:
+    """Watches an engine's transactions: on SQLite from BEGIN IMMEDIATE, else from the first change."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._since: dict[int, float] = {}
+
+    @contextmanager
+    def watching(self, engine: Engine) -> Iterator[None]:
+        listeners = {
+            "before_cursor_execute": self._statement,
+            "after_cursor_execute": self._began,
+            "commit": self._ended,
+            "rollback": self._ended,
+        }
+        for name, listener in listeners.items():
+            event.listen(engine, name, listener)
+        try:
+            yield
+        finally:
+            for name, listener in listeners.items():
+                event.remove(engine, name, listener)
+
+    def _statement(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        changes = statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE"))
+        if changes and connection.dialect.name != "sqlite":
+            self._since.setdefault(id(connection.connection.dbapi_connection), time.perf_counter())
+
+    def _began(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("BEGIN IMMEDIATE"):
+            self._since[id(connection.connection.dbapi_connection)] = time.perf_counter()
+
+    def _ended(self, connection: Connection) -> None:
+        began = self._since.pop(id(connection.connection.dbapi_connection), None)
+        if began is not None:
+            self.longest = max(self.longest, time.perf_counter() - began)
