@@ -1,18 +1,23 @@
-"""Deleting a run with everything it left: one door for the pages and the command line."""
+"""Deleting a run with everything it left: one door for the pages, the command line and the API."""
 
 import shutil
+import time
 
 from app import artifacts
 from app.errors import Refused
 from app.settings import get_settings
-from app.store import runs
+from app.store import removal
 from app.store.db import write_session
 
 
-def delete_run(run_id: int) -> None:
-    """Delete a run's rows in one transaction, then its artifacts, then its scratch on this machine.
+def delete_run(run_id: int, *, seconds: float = 0.1) -> None:
+    """Take a run off every list in one short transaction, then delete its artifacts, scratch and rows.
 
-    Answers and votes stay. Without rows nothing finds the files, so a run is never half there.
+    Answers and votes stay. Rows go a few at a time, so that others may write meanwhile; what is left when
+    the time is up goes with the keepers of the workers, and nobody sees it any more.
+
+    Args:
+        seconds: how long to go on deleting rows; the call returns after it.
 
     Raises:
         NotFound: for a run that does not exist.
@@ -20,7 +25,7 @@ def delete_run(run_id: int) -> None:
             deleted and files of it are left.
     """
     with write_session() as session:
-        paths = runs.remove(run_id, session=session)
+        paths = removal.remove(run_id, session=session)
     problems = []
     for path in paths:
         try:
@@ -28,5 +33,15 @@ def delete_run(run_id: int) -> None:
         except OSError as error:
             problems.append(f"{path} ({error})")
     shutil.rmtree(get_settings().work_dir / f"run-{run_id}", ignore_errors=True)
+    purge(seconds)
     if problems:
         raise Refused(f"Run {run_id} is deleted; these files are left: {', '.join(problems)}.")
+
+
+def purge(seconds: float) -> None:
+    """Delete rows of removed runs until none is left or the time is up."""
+    end = time.monotonic() + seconds
+    more = True
+    while more and time.monotonic() < end:
+        with write_session() as session:
+            more = removal.purge(session=session)

@@ -1,13 +1,13 @@
 """What the command line and the API say about rows: plain values, ready for JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.answers import Answers
-from app.store import runs
+from app.store import run_lists
 from app.store.labels import LETTERS, Vote
 from app.store.models import Dataset, Run
 from hypo_engine.measures import HEADLINES
@@ -35,7 +35,17 @@ def run_view(run: Run, *, session: Session) -> dict[str, Any]:
 
     `results` has the headline numbers as people read them, each with its count or its standard error.
     """
-    last = runs.final_metrics(run.id, session=session)
+    return run_views([run], session=session)[0]
+
+
+def run_views(found: Sequence[Run], *, session: Session) -> list[dict[str, Any]]:
+    """The facts of several runs, in a handful of queries for all of them."""
+    places = run_lists.places_in_queue(found, session=session)
+    reached = run_lists.final_metrics([run.id for run in found], session=session)
+    return [_run_view(run, places.get(run.id), reached.get(run.id, {})) for run in found]
+
+
+def _run_view(run: Run, place: int | None, last: dict[str, float]) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.name,
@@ -44,7 +54,7 @@ def run_view(run: Run, *, session: Session) -> dict[str, Any]:
         "step": run.step,
         "total_steps": run.total_steps,
         "phase": run.phase,
-        "place_in_queue": runs.place_in_queue(run, session=session),
+        "place_in_queue": place,
         "dataset": {"id": run.dataset_id, "name": run.dataset.name, "version": run.dataset.version},
         "model": run.base_model,
         "seed": run.seed,

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import conversations, recovery, runs, tallies, workers
+from app.store import conversations, recovery, removal, runs, tallies, workers
 from app.store.db import write_session
 from worker.scratch import sweep
 
@@ -79,6 +79,8 @@ def keep_house() -> None:
     sent = [comparison_id for comparison_id in waiting if dispatch.send_comparison(comparison_id)]
     with write_session() as session:
         tallies.count_waiting(session=session)
+    with write_session() as session:
+        removal.purge(session=session)
     if sent_runs or sent:
         with write_session() as session:
             for run_id in sent_runs:

@@ -21,7 +21,7 @@ from app.store import datasets as dataset_store
 from app.store import runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
-from app.views import run_view
+from app.views import run_view, run_views
 from hypo_engine.assignments import parse_assignments
 from hypo_engine.errors import ConfigError
 from hypo_engine.measures import HEADLINES, MEASURES
@@ -93,7 +93,7 @@ def list_command(
         found = runs.find(
             session=session, method=method, status=status, dataset_name=dataset, name=name, limit=limit
         )
-        views = [run_view(run, session=session) for run in found]
+        views = run_views(found, session=session)
     if as_json:
         print_json(views)
         return
@@ -206,7 +206,7 @@ def _report(run_ids: list[int], *, wait: bool, as_json: bool) -> None:
     if wait:
         _wait(run_ids, quiet=as_json or not sys.stderr.isatty())
     with read_session() as session:
-        views = [run_view(runs.get(run_id, session=session), session=session) for run_id in run_ids]
+        views = run_views([runs.get(run_id, session=session) for run_id in run_ids], session=session)
     if as_json:
         print_json(views)
     else:

@@ -199,6 +199,12 @@ def find(
     return session.scalars(query.limit(limit).offset(offset)).all()
 
 
+def count(*, session: Session) -> int:
+    """How many versions there are."""
+    query = select(func.count()).select_from(Dataset).where(Dataset.deleted_at.is_(None))
+    return session.scalar(query) or 0
+
+
 def versions_of(name: str, *, session: Session) -> Sequence[Dataset]:
     """The versions of a name that were not deleted, newest first."""
     query = select(Dataset).where(Dataset.name == name, Dataset.deleted_at.is_(None))

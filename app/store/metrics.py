@@ -1,8 +1,9 @@
 """Metrics: numbers by run, step and name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.store.models import Metric, utcnow
@@ -19,16 +20,53 @@ def record(run_id: int, *, session: Session, step: int, values: Mapping[str, flo
     )
 
 
-def series(
-    run_ids: Sequence[int], names: Sequence[str], *, session: Session, after_step: int = -1
-) -> dict[tuple[int, str], list[tuple[int, float]]]:
-    """Points (step, value), in order, keyed by run and name; a key without points is absent."""
+Series = dict[tuple[int, str], list[tuple[int, float]]]
+"""Points (step, value), in order, keyed by run and name; a key without points is absent."""
+
+
+def series(run_ids: Sequence[int], names: Sequence[str], *, session: Session, after_step: int = -1) -> Series:
+    """All points of some metrics after a step."""
     rows = session.execute(
         select(Metric.run_id, Metric.name, Metric.step, Metric.value)
         .where(Metric.run_id.in_(run_ids), Metric.name.in_(names), Metric.step > after_step)
         .order_by(Metric.run_id, Metric.name, Metric.step)
     )
-    found: dict[tuple[int, str], list[tuple[int, float]]] = {}
+    return _by_key(rows)
+
+
+def thinned(run_ids: Sequence[int], names: Sequence[str], *, session: Session, most: int) -> Series:
+    """Some metrics with about `most` points a series: of a longer one, means of equally many steps.
+
+    A mean stands at the last step of its group, so the first point lies later than the first step. The
+    database makes the groups; the points of a long run never leave it.
+    """
+    sizes = session.execute(
+        select(Metric.run_id, Metric.name, func.count(), func.min(Metric.step), func.max(Metric.step))
+        .where(Metric.run_id.in_(run_ids), Metric.name.in_(names))
+        .group_by(Metric.run_id, Metric.name)
+    ).all()
+    long = [(run_id, name, first, last) for run_id, name, points, first, last in sizes if points > most]
+    short = tuple_(Metric.run_id, Metric.name).not_in([key[:2] for key in long])
+    rows = session.execute(
+        select(Metric.run_id, Metric.name, Metric.step, Metric.value)
+        .where(Metric.run_id.in_(run_ids), Metric.name.in_(names), *([short] if long else []))
+        .order_by(Metric.run_id, Metric.name, Metric.step)
+    )
+    found = _by_key(rows)
+    for run_id, name, first, last in long:
+        group = (Metric.step - first) // -(-(last - first + 1) // most)
+        means = (
+            select(func.max(Metric.step), func.avg(Metric.value))
+            .where(Metric.run_id == run_id, Metric.name == name)
+            .group_by(group)
+            .order_by(func.max(Metric.step))
+        )
+        found[run_id, name] = [(step, value) for step, value in session.execute(means)]
+    return found
+
+
+def _by_key(rows: Iterable[Any]) -> Series:
+    found: Series = {}
     for run_id, name, step, value in rows:
         found.setdefault((run_id, name), []).append((step, value))
     return found

@@ -112,6 +112,12 @@ class Run(Base):
     __table_args__ = (
         Index(None, "status", "id"),
         Index(None, "finished_at"),
+        Index(
+            "ix_runs_deleted",
+            "id",
+            sqlite_where=sql("deleted_at IS NOT NULL"),
+            postgresql_where=sql("deleted_at IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -144,6 +150,7 @@ class Run(Base):
     timed_from: Mapped[datetime | None]
     timed_from_step: Mapped[int] = mapped_column(default=0)
     finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
 
     dataset: Mapped[Dataset] = relationship(lazy="joined", innerjoin=True)
 

@@ -18,6 +18,7 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
+from app.store import run_lists
 from app.store.conversations import unfinished
 from app.store.enums import EventLevel, RunStatus, RunWish
 from app.store.models import (
@@ -26,7 +27,6 @@ from app.store.models import (
     Contender,
     Dataset,
     Generation,
-    Metric,
     Run,
     RunEvent,
     utcnow,
@@ -77,7 +77,7 @@ def get(run_id: int, *, session: Session) -> Run:
         NotFound: when there is none with this id.
     """
     run = session.get(Run, run_id)
-    if run is None:
+    if run is None or run.deleted_at is not None:
         raise NotFound(f"There is no run {run_id}; `hypo runs list` shows what there is.")
     return run
 
@@ -94,7 +94,7 @@ def find(
     before: int | None = None,
 ) -> Sequence[Run]:
     """Runs, newest first, with ids below `before`; `name` matches a part of the name, whatever the case."""
-    query = select(Run).order_by(Run.id.desc()).limit(limit).offset(offset)
+    query = select(Run).where(Run.deleted_at.is_(None)).order_by(Run.id.desc()).limit(limit).offset(offset)
     if before is not None:
         query = query.where(Run.id < before)
     if method:
@@ -112,12 +112,25 @@ def twins_of(run: Run, *, session: Session) -> Sequence[Run]:
     """The runs launched together with this one, itself included, oldest first."""
     if run.twin_group is None:
         return [run]
-    return session.scalars(select(Run).where(Run.twin_group == run.twin_group).order_by(Run.id)).all()
+    twins = select(Run).where(Run.twin_group == run.twin_group, Run.deleted_at.is_(None)).order_by(Run.id)
+    return session.scalars(twins).all()
+
+
+def of_ids(run_ids: Sequence[int], *, session: Session) -> list[Run]:
+    """Those of the runs that there are, in the order of the ids."""
+    query = select(Run).where(Run.id.in_(run_ids), Run.deleted_at.is_(None))
+    found = {run.id: run for run in session.scalars(query)}
+    return [found[run_id] for run_id in run_ids if run_id in found]
 
 
 def count_by_status(*, session: Session) -> dict[RunStatus, int]:
-    rows = session.execute(select(Run.status, func.count()).group_by(Run.status)).all()
-    return {status: count for status, count in rows}
+    """How many runs are in each state; the few that are being deleted are taken off a count by index."""
+    counts: dict[RunStatus, int] = {}
+    by_status = select(Run.status, func.count()).group_by(Run.status)
+    for sign, query in ((1, by_status), (-1, by_status.where(Run.deleted_at.is_not(None)))):
+        for status, count in session.execute(query):
+            counts[status] = counts.get(status, 0) + sign * count
+    return {status: count for status, count in counts.items() if count}
 
 
 def place_in_queue(run: Run, *, session: Session) -> int | None:
@@ -283,26 +296,6 @@ def request_cancel(run_id: int, *, session: Session) -> Run:
     return run
 
 
-def remove(run_id: int, *, session: Session) -> list[str]:
-    """Delete a run and what it made in training; answers and votes stay.
-
-    Returns:
-        Paths of its checkpoints under the artifacts' root, for the caller to delete.
-
-    Raises:
-        Refused: while the run is queued or running, or while an answer is being written with it.
-    """
-    run = get(run_id, session=session)
-    if not run.status.is_over:
-        raise Refused(f"Run {run_id} is {run.status.value}; cancel it first, then delete it.")
-    if answering_with(run_id, session=session):
-        raise Refused(f"Run {run_id} is answering on the compare page; delete it when it is done.")
-    paths = list(session.scalars(select(Checkpoint.path).where(Checkpoint.run_id == run_id)))
-    session.execute(delete(Run).where(Run.id == run_id))
-    session.expire_all()
-    return paths
-
-
 def _held(run_id: int, lease_id: str, session: Session, /, **values: Any) -> bool:
     done = session.execute(
         update(Run)
@@ -386,15 +379,4 @@ def seconds_left(run: Run, *, now: datetime | None = None) -> float | None:
 
 def final_metrics(run_id: int, *, session: Session) -> dict[str, float]:
     """The last value of every metric of a run."""
-    last = (
-        select(Metric.name, func.max(Metric.step).label("step"))
-        .where(Metric.run_id == run_id)
-        .group_by(Metric.name)
-        .subquery()
-    )
-    rows = session.execute(
-        select(Metric.name, Metric.value)
-        .join(last, (Metric.name == last.c.name) & (Metric.step == last.c.step))
-        .where(Metric.run_id == run_id)
-    )
-    return {name: value for name, value in rows}
+    return run_lists.final_metrics([run_id], session=session).get(run_id, {})

@@ -23,7 +23,7 @@ PLOTLY_JS: Final = (
     Path(_SPEC.origin if _SPEC and _SPEC.origin else "plotly").parent / "package_data" / "plotly.min.js"
 )
 HEAD: Final = '<script src="plotly.min.js" defer></script>'
-MAX_POINTS: Final = 1200
+MAX_POINTS: Final = 600
 SMOOTH_FROM: Final = 20
 
 Point = tuple[float, float]

@@ -6,7 +6,7 @@ import gradio as gr
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from app.store import conversations, datasets, labels, runs, workers
+from app.store import conversations, datasets, labels, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run
@@ -45,17 +45,17 @@ def refresh(seen: str) -> tuple[Any, ...]:
 
 def three_steps(*, session: Session) -> Html:
     """Bring data, launch, compare: each with how far one is and what comes next."""
-    known = datasets.find(session=session, limit=1000)
+    known = datasets.count(session=session)
     counts = runs.count_by_status(session=session)
     finished, votes = counts.get(RunStatus.FINISHED, 0), sum(labels.count(session=session).values())
     asked = conversations.count(session=session)
-    done = (bool(known), finished > 0, votes > 0)
+    done = (known > 0, finished > 0, votes > 0)
     following = done.index(False) if False in done else None
     steps = [
         (
             "Bring preference pairs",
             "A prompt with a better and a worse answer: a file, a dataset of the hub, or the demo.",
-            widgets.count(len(known), "dataset version") if known else "Nothing here yet",
+            widgets.count(known, "dataset version") if known else "Nothing here yet",
             ("Datasets", "datasets"),
         ),
         (
@@ -93,11 +93,13 @@ def three_steps(*, session: Session) -> Html:
 def activity(*, session: Session) -> Html:
     """What runs, what waits, and who works."""
     running = runs.find(session=session, status=RunStatus.RUNNING)
-    queued = list(reversed(runs.find(session=session, status=RunStatus.QUEUED)))
+    queued = run_lists.next_in_queue(session=session, limit=RECENT)
     pieces = []
     if running or queued:
-        rows = [_row(run, session) for run in [*running, *queued[:RECENT]]]
-        more = f"and {len(queued) - RECENT} more" if len(queued) > RECENT else ""
+        rows = [_row(run, None) for run in running]
+        rows += [_row(run, place) for place, run in enumerate(queued, start=1)]
+        waiting = runs.count_by_status(session=session).get(RunStatus.QUEUED, 0)
+        more = f"and {waiting - RECENT:,} more" if waiting > RECENT else ""
         table = widgets.table(
             ["Run", "Method", "State", "Progress"], rows, caption="Runs in progress and waiting"
         )
@@ -106,12 +108,12 @@ def activity(*, session: Session) -> Html:
     return widgets.join(pieces)
 
 
-def _row(run: Run, session: Session) -> tuple[object, ...]:
+def _row(run: Run, place: int | None) -> tuple[object, ...]:
     return (
         widgets.link(run.name, "run", id=run.id),
         widgets.method_badge(run.method),
         widgets.status_badge(run.status),
-        runs_page.progress(run, session=session),
+        runs_page.progress(run, place),
     )
 
 
@@ -142,12 +144,13 @@ def _workers(*, waiting: bool, session: Session) -> Html:
 
 def results(*, session: Session) -> Html:
     """The runs that ended last, with what they reached on held-out pairs."""
-    ended = [run for run in runs.find(session=session, limit=60) if run.status.is_over][:RECENT]
+    ended = run_lists.ended_last(session=session, limit=RECENT)
     if not ended:
         return widgets.NOTHING
+    reached = run_lists.final_metrics([run.id for run in ended], session=session)
     rows = []
     for run in ended:
-        last = runs.final_metrics(run.id, session=session)
+        last = reached.get(run.id, {})
         rows.append(
             (
                 widgets.link(run.name, "run", id=run.id),

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.deletion import delete_run
 from app.errors import AppError
-from app.store import datasets, metrics, runs
+from app.store import datasets, metrics, run_lists, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
@@ -159,6 +159,7 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
     if not found:
         return _nothing(filtered)
     rows = []
+    places = run_lists.places_in_queue(found, session=session)
     for run in found:
         box = Markup(
             '<input type="checkbox" class="hy-tick" data-run="{}" aria-label="Choose run {}">'
@@ -172,7 +173,7 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
                 who,
                 widgets.method_badge(run.method),
                 widgets.status_badge(run.status),
-                progress(run, session=session),
+                progress(run, places.get(run.id)),
                 Markup("{} <span class='hy-note'>v{}</span>").format(
                     widgets.clip(run.dataset.name, 40), run.dataset.version
                 ),
@@ -187,10 +188,10 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
     )
 
 
-def progress(run: Run, *, session: Session) -> Html:
+def progress(run: Run, place: int | None) -> Html:
     """How far a run is, in a cell: the place in the queue, the bar, or how it ended."""
     if run.status is RunStatus.QUEUED:
-        return Markup("place {} in the queue").format(runs.place_in_queue(run, session=session))
+        return Markup("place {} in the queue").format(place) if place else Markup("in the queue")
     if run.status is RunStatus.FAILED:
         return Markup('<span class="hy-why" title="{}">{}</span>').format(
             run.error, widgets.clip(run.error or "", 90)
@@ -224,8 +225,7 @@ def _ids(chosen: str) -> list[int]:
 
 
 def _chosen(chosen: str, session: Session) -> list[Run]:
-    found = (session.get(Run, run_id) for run_id in _ids(chosen)[:LIMIT])
-    return [run for run in found if run is not None]
+    return runs.of_ids(_ids(chosen)[:LIMIT], session=session)
 
 
 def enable(chosen: str) -> tuple[Any, ...]:

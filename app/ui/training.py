@@ -83,8 +83,8 @@ NAMES = sorted({n for c in CHARTS for n in (c.train, c.held_out, c.stderr) if n}
 
 
 def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, str], list[Point]]:
-    """All points the charts show, keyed by run and metric."""
-    found = metrics.series(run_ids, NAMES, session=session)
+    """The points the charts show, keyed by run and metric; of a long run, means of some steps each."""
+    found = metrics.thinned(run_ids, NAMES, session=session, most=charts.MAX_POINTS)
     return {key: [(float(step), value) for step, value in points] for key, points in found.items()}
 
 

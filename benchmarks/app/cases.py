@@ -176,7 +176,7 @@ def _is_over(run_id: int) -> bool:
 
 
 def _run_views(found: Any, session: Any) -> Any:
-    return [views.run_view(one, session=session) for one in found]
+    return views.run_views(found, session=session)
 
 
 def _request(**query: Any) -> Any:

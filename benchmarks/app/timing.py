@@ -51,7 +51,7 @@ class Locks:
 
     @contextmanager
     def watching(self, engine: Engine) -> Iterator[None]:
-        listeners = {
+        listeners: dict[str, Callable[..., Any]] = {
             "before_cursor_execute": self._statement,
             "after_cursor_execute": self._began,
             "commit": self._ended,

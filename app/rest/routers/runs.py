@@ -31,7 +31,7 @@ from app.store import datasets, generations, metrics, run_log, runs
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Run
-from app.views import run_view
+from app.views import run_view, run_views
 from hypo_engine.config import Method
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -98,7 +98,7 @@ def list_runs(
             before=place_of(cursor),
         )
         shown, following = cut(found, limit, lambda run: run.id)
-        return {"items": [run_view(run, session=session) for run in shown], "next": following}
+        return {"items": run_views(shown, session=session), "next": following}
 
 
 @router.get("/{run_id}", response_model=RunShown)

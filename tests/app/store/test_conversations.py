@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import conversations, generations, labels, runs, users
+from app.store import conversations, generations, labels, removal, runs, users
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationStatus, RunStatus
@@ -145,7 +145,7 @@ def test_an_empty_answer_cannot_be_continued(session: Session) -> None:
 
 def test_a_deleted_run_cannot_answer_any_more(session: Session) -> None:
     first = arena.asked(session)
-    runs.remove(first.conversation.contenders[1].run_id or 0, session=session)
+    removal.remove(first.conversation.contenders[1].run_id or 0, session=session)
     session.commit()
     with pytest.raises(Refused, match="dpo run was deleted"):
         conversations.ask(first.conversation_id, "Q2", session=session, continues_from=0)

@@ -8,7 +8,17 @@ import pytest
 from sqlalchemy import Engine, Table, event
 from sqlalchemy.orm import Session
 
-from app.store import conversations, generations, labels, metrics, recovery, runs, tallies
+from app.store import (
+    conversations,
+    generations,
+    labels,
+    metrics,
+    recovery,
+    removal,
+    run_lists,
+    runs,
+    tallies,
+)
 from app.store.enums import Choice, GenerationKind, RunStatus
 from app.store.models import Base, Run
 from tests.app import arena
@@ -111,7 +121,11 @@ ASKED: dict[str, Asked] = {
     "votes by kind": lambda s, r, q: labels.count(session=s),
     "training pairs": lambda s, r, q: labels.count_left_out(session=s),
     "vote": lambda s, r, q: labels.vote(1, session=s, user="bob", choice=Choice.TIE),
-    "deletion": lambda s, r, q: runs.remove(r.id, session=s),
+    "removal": lambda s, r, q: [removal.remove(r.id, session=s), s.flush(), removal.purge(session=s)],
+    "last values of many": lambda s, r, q: run_lists.final_metrics([r.id, q.id], session=s),
+    "thinned points": lambda s, r, q: metrics.thinned([r.id], ["loss"], session=s, most=2),
+    "ended last": lambda s, r, q: run_lists.ended_last(session=s, limit=5),
+    "next in the queue": lambda s, r, q: run_lists.next_in_queue(session=s, limit=5),
 }
 
 

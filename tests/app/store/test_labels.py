@@ -7,7 +7,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import conversations, labels, runs
+from app.store import conversations, labels, removal
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
@@ -173,7 +173,7 @@ def test_a_deleted_run_leaves_its_name_and_its_votes(session: Session) -> None:
     run_id = comparison.conversation.contenders[1].run_id
     assert run_id is not None
     labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1)
-    runs.remove(run_id, session=session)
+    removal.remove(run_id, session=session)
     session.commit()
     (vote,) = labels.votes(session=session)
     assert [side.contender.name for side in vote.sides] == ["Reference", "dpo run"]

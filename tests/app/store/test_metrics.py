@@ -75,3 +75,26 @@ def test_many_runs_write_at_once(engine: Engine, writers: int) -> None:
         points = metrics.series(ids, ["a", "b"], session=session)
     assert {len(series) for series in points.values()} == {20}
     assert len(points) == 2 * writers
+
+
+def test_a_long_series_is_thinned_to_means_whose_sum_is_that_of_all(session: Session) -> None:
+    run, short = arena.add_run(session), arena.add_run(session)
+    for step in range(1, 101):
+        metrics.record(run.id, session=session, step=step, values={"step_time": float(step)})
+    metrics.record(short.id, session=session, step=7, values={"step_time": 2.5})
+    session.flush()
+    found = metrics.thinned([run.id, short.id], ["step_time", "absent"], session=session, most=10)
+    assert [step for step, _ in found[run.id, "step_time"]] == list(range(10, 101, 10))
+    assert [value for _, value in found[run.id, "step_time"]][:2] == [5.5, 15.5]
+    assert sum(10 * value for _, value in found[run.id, "step_time"]) == 5050
+    assert found[short.id, "step_time"] == [(7, 2.5)]
+    assert len(found) == 2
+
+
+def test_a_series_with_gaps_keeps_a_point_for_each_group_and_the_last_step(session: Session) -> None:
+    run = arena.add_run(session)
+    for step in (0, 10, 20, 500, 510, 1000):
+        metrics.record(run.id, session=session, step=step, values={"loss": float(step)})
+    session.flush()
+    found = metrics.thinned([run.id], ["loss"], session=session, most=3)
+    assert found == {(run.id, "loss"): [(20, 10.0), (510, 505.0), (1000, 1000.0)]}

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import conversations, generations, metrics, runs
+from app.store import conversations, generations, metrics, removal, runs
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session, write_session
 from app.store.enums import EventLevel, GenerationKind, GenerationStatus, RunStatus, RunWish
@@ -261,7 +261,7 @@ def test_cancel_and_claim_at_once_agree(engine: Engine) -> None:
 def test_a_run_that_is_not_over_cannot_be_removed(session: Session, status: RunStatus) -> None:
     run = arena.add_run(session, status=status)
     with pytest.raises(Refused, match="cancel it first"):
-        runs.remove(run.id, session=session)
+        removal.remove(run.id, session=session)
 
 
 def test_a_run_that_answers_cannot_be_removed(session: Session) -> None:
@@ -269,9 +269,9 @@ def test_a_run_that_answers_cannot_be_removed(session: Session) -> None:
     conversation = arena.start(session, [ContenderChoice(run_id=run.id)])
     comparison = conversations.ask(conversation.id, "Q", session=session)
     with pytest.raises(Refused, match="answering"):
-        runs.remove(run.id, session=session)
+        removal.remove(run.id, session=session)
     arena.answer(session, comparison, ["done"], status=GenerationStatus.STOPPED)
-    assert runs.remove(run.id, session=session) == [f"runs/{run.id}/10"]
+    assert removal.remove(run.id, session=session) == [f"runs/{run.id}/10"]
 
 
 def test_removing_takes_what_training_left_and_nothing_else(session: Session) -> None:
@@ -283,7 +283,9 @@ def test_removing_takes_what_training_left_and_nothing_else(session: Session) ->
         generations.record_samples(run.id, [sample], session=session)
     session.flush()
     gone = child_of.id
-    paths = runs.remove(gone, session=session)
+    paths = removal.remove(gone, session=session)
+    while removal.purge(session=session):
+        pass
     assert sorted(paths) == [f"runs/{gone}/10", f"runs/{gone}/5"]
     with pytest.raises(NotFound):
         runs.get(gone, session=session)

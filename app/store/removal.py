@@ -1,0 +1,67 @@
+"""Removing a run: out of sight at once, its rows a few at a time, so that nobody waits for a lock."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from app.errors import Refused
+from app.store import runs
+from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric, Run, RunEvent, utcnow
+
+ROWS = 500
+"""Rows deleted in one transaction: few enough for a lock of some milliseconds."""
+
+
+def remove(run_id: int, *, session: Session, now: datetime | None = None) -> list[str]:
+    """Take a run off every list for good; answers and votes stay, with its name alone.
+
+    Its other rows are left for `purge`.
+
+    Returns:
+        Paths of its checkpoints under the artifacts' root, for the caller to delete.
+
+    Raises:
+        NotFound: for a run that does not exist.
+        Refused: while the run is queued or running, or while an answer is being written with it.
+    """
+    run = runs.get(run_id, session=session)
+    if not run.status.is_over:
+        raise Refused(f"Run {run_id} is {run.status.value}; cancel it first, then delete it.")
+    if runs.answering_with(run_id, session=session):
+        raise Refused(f"Run {run_id} is answering on the compare page; delete it when it is done.")
+    paths = list(session.scalars(select(Checkpoint.path).where(Checkpoint.run_id == run_id)))
+    session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id))
+    session.execute(update(Contender).where(Contender.run_id == run_id).values(run_id=None))
+    session.execute(update(Answerer).where(Answerer.run_id == run_id).values(run_id=None))
+    session.execute(update(Run).where(Run.parent_id == run_id).values(parent_id=None))
+    session.execute(update(Run).where(Run.id == run_id).values(deleted_at=now or utcnow()))
+    session.expire_all()
+    return paths
+
+
+def purge(*, session: Session, rows: int = ROWS) -> bool:
+    """Delete some rows of removed runs; False when nothing was left to delete."""
+    run_id = session.scalar(
+        select(Run.id).where(Run.deleted_at.is_not(None)).limit(1).with_for_update(skip_locked=True)
+    )
+    if run_id is None:
+        return False
+    for table, key in _CHILDREN:
+        some = select(*key).where(table.run_id == run_id).limit(rows)
+        column = key[0] if len(key) == 1 else tuple_(*key)
+        done: Any = session.execute(
+            delete(table).where(column.in_(some)).execution_options(synchronize_session=False)
+        )
+        if done.rowcount:
+            return True
+    session.execute(delete(Run).where(Run.id == run_id).execution_options(synchronize_session=False))
+    return True
+
+
+_CHILDREN: tuple[tuple[Any, tuple[Any, ...]], ...] = (
+    (Generation, (Generation.id,)),
+    (Metric, (Metric.run_id, Metric.name, Metric.step)),
+    (RunEvent, (RunEvent.id,)),
+)

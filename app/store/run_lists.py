@@ -1,0 +1,82 @@
+"""What lists of runs show beside each run, asked once for all of them."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, aliased
+
+from app.store.enums import RunStatus
+from app.store.models import Checkpoint, Metric, Run
+
+BATCH = 500
+"""Runs asked about in one query."""
+
+
+def places_in_queue(found: Sequence[Run], *, session: Session) -> dict[int, int]:
+    """Places by id, of those runs that wait: 1 for the run that starts next."""
+    waiting = {run.id for run in found if run.status is RunStatus.QUEUED}
+    if not waiting:
+        return {}
+    queued = select(Run.id).where(Run.status == RunStatus.QUEUED, Run.id <= max(waiting)).order_by(Run.id)
+    places = {run_id: place for place, run_id in enumerate(session.scalars(queued), start=1)}
+    return {run_id: places[run_id] for run_id in waiting if run_id in places}
+
+
+def next_in_queue(*, session: Session, limit: int) -> Sequence[Run]:
+    """The runs that start next, in their order."""
+    return session.scalars(
+        select(Run).where(Run.status == RunStatus.QUEUED).order_by(Run.id).limit(limit)
+    ).all()
+
+
+def final_metrics(run_ids: Collection[int], *, session: Session) -> dict[int, dict[str, float]]:
+    """The last value of every metric, by run.
+
+    The names of a run are found by hopping from one to the next in the index, so that the time does not
+    grow with the points.
+    """
+    ids = sorted(run_ids)
+    found: dict[int, dict[str, float]] = defaultdict(dict)
+    for start in range(0, len(ids), BATCH):
+        for run_id, name, value in session.execute(_final_metrics(ids[start : start + BATCH])):
+            found[run_id][name] = value
+    return found
+
+
+def _final_metrics(run_ids: Sequence[int]) -> Select[Any]:
+    first = select(func.min(Metric.name)).where(Metric.run_id == Run.id).scalar_subquery()
+    named = select(Run.id.label("run_id"), first.label("name")).where(Run.id.in_(run_ids))
+    names = named.cte("names", recursive=True)
+    following = aliased(Metric)
+    after = (
+        select(func.min(following.name))
+        .where(following.run_id == names.c.run_id, following.name > names.c.name)
+        .scalar_subquery()
+    )
+    names = names.union_all(select(names.c.run_id, after).where(names.c.name.is_not(None)))
+    last = aliased(Metric)
+    value = (
+        select(last.value)
+        .where(last.run_id == names.c.run_id, last.name == names.c.name)
+        .order_by(last.step.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(names.c.run_id, names.c.name, value).where(names.c.name.is_not(None))
+
+
+def ended_last(*, session: Session, limit: int) -> Sequence[Run]:
+    """The runs that ended last, newest first."""
+    query = select(Run).where(Run.finished_at.is_not(None), Run.deleted_at.is_(None))
+    return session.scalars(query.order_by(Run.finished_at.desc()).limit(limit)).all()
+
+
+def checkpoints(run_ids: Collection[int], *, session: Session) -> dict[int, list[Checkpoint]]:
+    """Checkpoints by run, oldest first."""
+    found: dict[int, list[Checkpoint]] = defaultdict(list)
+    query = select(Checkpoint).where(Checkpoint.run_id.in_(sorted(run_ids)))
+    for checkpoint in session.scalars(query.order_by(Checkpoint.run_id, Checkpoint.step)):
+        found[checkpoint.run_id].append(checkpoint)
+    return found
