@@ -20,9 +20,8 @@ from typing import NamedTuple
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
+from app import health
 from app.errors import Refused
 from app.rest import application as rest
 from app.rest.moved import OldNames
@@ -30,7 +29,7 @@ from app.security import file_routes, files, login
 from app.security.sessions import user_of
 from app.security.stack import secure
 from app.settings import Settings, get_settings
-from app.store.db import read_session
+from app.streams import drop_what_cannot_be_written
 from app.supervisor import check_exposure
 from app.ui import charts, compare, datasets, home, launch, results, run, runs, theme
 from app.ui.theme import Theme, css, head
@@ -127,14 +126,11 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
 
 
 def healthz() -> JSONResponse:
-    """Whether the app can do its work: 200 when the database answers, 503 when not."""
-    try:
-        with read_session() as session:
-            session.execute(text("SELECT 1"))
-    except SQLAlchemyError as error:
-        problem = str(error.__cause__ or error).splitlines()[0]
-        return JSONResponse({"status": "unavailable", "database": problem}, status_code=503)
-    return JSONResponse({"status": "ok", "database": "ok"})
+    """Whether the app can do its work: 200 when database and home take a write, 503 with what is wrong."""
+    found = health.check()
+    if found.ok:
+        return JSONResponse({"status": "ok", "database": "ok", "home": "ok"})
+    return JSONResponse({"status": "unavailable", **found.problems}, status_code=503)
 
 
 def plotly_js() -> FileResponse:
@@ -168,6 +164,7 @@ def run_server(settings: Settings) -> None:
 
 def main() -> None:
     """Serve on the address of the settings, or of the command line."""
+    drop_what_cannot_be_written()
     settings = get_settings()
     parser = argparse.ArgumentParser(description="Serve the HyPO Studio web app.")
     parser.add_argument("--host", default=settings.host)

@@ -31,6 +31,14 @@ STOP_SECONDS = 20.0
 log = logging.getLogger(__name__)
 
 
+def _open_log(path: Path) -> IO[bytes]:
+    """A child's log; a disk that is full has no room for a new one, and the child works without."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
+
+
 @dataclass
 class Child:
     """A process to keep alive."""
@@ -45,7 +53,7 @@ class Child:
 
     def start(self) -> None:
         self.let_go()
-        with self.log_file.open("ab") as output:
+        with _open_log(self.log_file) as output:
             self.process = subprocess.Popen(
                 self.command,
                 env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", "HYPO_LEASHED": "1"},
@@ -122,7 +130,10 @@ class Supervisor:
                     continue
                 child.failures += 1
                 log.warning("%s ended; starting it again (its log: %s)", child.name, child.log_file)
-                self._start_child(child)
+                try:
+                    self._start_child(child)
+                except OSError as error:
+                    log.warning("%s cannot be started: %s", child.name, error)
 
     def request_stop(self) -> None:
         self._stop.set()
@@ -155,7 +166,10 @@ class Supervisor:
 
     def _start_child(self, child: Child) -> None:
         child.start()
-        self._record_children()
+        try:
+            self._record_children()
+        except OSError as error:
+            log.warning("running.json cannot be written: %s", error)
 
     def _take_home(self) -> None:
         lock = (self.settings.root / "up.lock").open("w")

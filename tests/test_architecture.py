@@ -84,6 +84,7 @@ ALLOWED = {
         "app.leash",
         "app.settings",
         "app.store",
+        "app.streams",
         "hypo_engine",
         "worker",
     ),

@@ -8,10 +8,12 @@ from app.artifacts import check_store
 from app.dispatch import QUEUES
 from app.errors import AppError
 from app.leash import hold_leash
+from app.streams import drop_what_cannot_be_written
 
 
 def main() -> None:
     """Start a Celery worker for the named queues and stay until it is told to go."""
+    drop_what_cannot_be_written()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queues", default=",".join(QUEUES))
     queues = parser.parse_args().queues

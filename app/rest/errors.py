@@ -17,13 +17,14 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
+from app.store.full_disk import SENTENCE as DISK_IS_FULL
+from app.store.full_disk import DiskFull
 from app.text import clean_text
 from hypo_engine.errors import EngineError
 
 log = logging.getLogger(__name__)
 
 TOO_LARGE = "The body is larger than this address takes; HYPO_MAX_UPLOAD_MB limits uploads."
-DISK_IS_FULL = "The disk of the app is full, so nothing was stored. Free some space, then try again."
 
 
 class Unauthorized(AppError):
@@ -144,7 +145,7 @@ def _database_error(_request: Request, error: Exception) -> JSONResponse:
         return problem(422, "A value is none that the database can hold.")
     said = str(getattr(error, "orig", "") or error)
     log.error("The database failed: %s", said)
-    if "disk is full" in said or "No space left" in said:
+    if isinstance(error, DiskFull):
         return problem(507, DISK_IS_FULL)
     return problem(503, "The database does not answer; try again in a moment.")
 

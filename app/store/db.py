@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import get_settings
+from app.store import full_disk
 
 
 def make_engine(url: str) -> Engine:
@@ -21,8 +22,10 @@ def make_engine(url: str) -> Engine:
         engine = create_engine(url, connect_args={"timeout": 30})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
-        return engine
-    return create_engine(url, pool_pre_ping=True)
+    else:
+        engine = create_engine(url, pool_pre_ping=True)
+    full_disk.tell(engine)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
-from app import main
+from app import main, migrate
+from app.settings import Settings
 from app.ui import charts, theme
 
 pytestmark = [  # Gradio leaves event loops and sockets behind
@@ -26,10 +26,10 @@ def swept() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_pages_assets_and_health(engine: Engine) -> None:
+def test_pages_assets_and_health(settings: Settings) -> None:
+    migrate.upgrade()
     with TestClient(main.build(), base_url="http://localhost:7860") as client:
-        assert client.get("/healthz").json() == {"status": "ok", "database": "ok"}
+        assert client.get("/healthz").json() == {"status": "ok", "database": "ok", "home": "ok"}
         assert client.get("/plotly.min.js").status_code == 200
         for page in main.pages():
             assert client.get(f"/{page.path}").status_code == 200, page.name

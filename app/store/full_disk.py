@@ -1,0 +1,36 @@
+"""A disk that takes no more, told in a sentence wherever a row cannot be written."""
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+
+from app.errors import Refused
+
+SENTENCE = "The disk of the app is full, so nothing was stored. Free some space, then try again."
+
+
+class DiskFull(OperationalError, Refused):
+    """Nothing was stored. People read the sentence; a worker waits, as for any database that is away."""
+
+    def __str__(self) -> str:
+        return SENTENCE
+
+
+def tell(engine: Engine) -> None:
+    """Raise DiskFull where the database says that it cannot write."""
+    event.listen(engine, "handle_error", _translate)
+
+
+def _translate(context: Any) -> BaseException | None:
+    if not _is_full(context.original_exception):
+        return None
+    return DiskFull(context.statement, context.parameters, context.original_exception)
+
+
+def _is_full(error: BaseException) -> bool:
+    """SQLite tells a full disk from a write that failed otherwise, as beyond a quota; both store nothing."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    return getattr(error, "sqlstate", None) == "53100"
