@@ -62,7 +62,7 @@ def _write_jsonl(path: Path, rows: Iterable[Row], _schema: pa.Schema) -> int:
 def _write_csv(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
     written = 0
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(stream)  # its line end of two characters has it quote cells with either of them
         writer.writerow(schema.names)
         for row in rows:
             writer.writerow([_cell(row[name]) for name in schema.names])

@@ -1,7 +1,6 @@
 """CSV records as rows. Strict about quotes and columns: a broken record is left out rather than misread."""
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -18,7 +17,6 @@ DELIMITERS = (",", ";", "\t", "|")
 LONGEST_HEADER = 20
 _SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
-_MESSAGE_KEYS = {"role", "from"}
 _PROBLEMS = {
     "unexpected end of data": "a quote is opened and not closed",
     "new-line character seen in unquoted field - do you need to open the file with newline=''?": (
@@ -61,23 +59,12 @@ class Header:
     def _cell(self, text: str) -> Any:
         if not is_utf8(text):
             return BadCell("not UTF-8")
-        return messages_or_text(original(text) if self._escaped else text)
+        return original(text) if self._escaped else text
 
 
 def is_utf8(text: str) -> bool:
     """Whether a text that was decoded with `surrogateescape` was UTF-8."""
     return text.isascii() or _ESCAPED_BYTE.search(text) is None
-
-
-def messages_or_text(text: str) -> Any:
-    """A cell's text, or the messages where it is the JSON of some: our own exports put them like that."""
-    if not (text.startswith("[{") and text.endswith("}]")):
-        return text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return value if all(isinstance(turn, dict) and _MESSAGE_KEYS & turn.keys() for turn in value) else text
 
 
 def csv_rows(

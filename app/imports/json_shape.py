@@ -218,7 +218,8 @@ def _wrapped(members: dict[str, _Value], path: tuple[str, ...] = ()) -> Shape | 
 
 def _all_messages(whole: _Value) -> bool:
     """Whether an object of lists is a row whose prompt and answers are messages."""
-    return all(inner.is_message for value in whole.first for inner in value.first)
+    inner = [value for column in whole.first for value in column.first]
+    return bool(inner) and all(value.is_message for value in inner)
 
 
 def _of_columns(whole: _Value) -> Shape:

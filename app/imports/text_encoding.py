@@ -28,7 +28,7 @@ _UTF8 = re.compile(
 )  # roughly: surrogates and overlong forms are too rare to matter for a count
 _HIGH = re.compile(rb"[\x80-\xff]")
 _WESTERN = re.compile(
-    rb"[A-Za-z][\xc0-\xd6\xd8-\xf6\xf8-\xff\x85\x91-\x94]|[\xc0-\xd6\xd8-\xf6\xf8-\xff\x91\x93][A-Za-z]"
+    rb"[A-Za-z][\xc0-\xd6\xd8-\xf6\xf8-\xfe\x85\x91-\x94]|[\xc0-\xd6\xd8-\xf6\xf8-\xfe\x91\x93][A-Za-z]"
     rb"|[A-Za-z.!?] [\x96\x97] "
 )
 _NOT_WESTERN = re.compile(

@@ -41,6 +41,11 @@ FORM_BYTES = 1 << 20
 
 LEFT_OUT_SHOWN = 100
 
+KINDS = (
+    "JSON, JSONL, CSV, Excel, Parquet or Arrow, plain or gzipped; or a zip archive of a folder of them, "
+    "such as save_to_disk writes."
+)
+
 
 def add_upload_route(api: APIRouter, most_bytes: int) -> None:
     """Add the route that takes files; others take small bodies only."""
@@ -58,7 +63,7 @@ def add_upload_route(api: APIRouter, most_bytes: int) -> None:
 def add_dataset(
     once: OnceOnly,
     user: Caller,
-    file: Annotated[UploadFile, File(description="JSON, JSONL, CSV or Parquet, plain or gzipped.")],
+    file: Annotated[UploadFile, File(description=KINDS)],
     name: Annotated[Name, Form(description="What to call it; a known name gets a new version.")],
     held_out: Annotated[
         float, Form(description="Share of the prompts kept for evaluation, 0 to 0.9.")
@@ -68,6 +73,9 @@ def add_dataset(
     ] = "",
     chosen_column: Annotated[Name, Form(description="The better answer's column.")] = "",
     rejected_column: Annotated[Name, Form(description="The worse answer's column.")] = "",
+    split: Annotated[
+        Name, Form(description="Split of a zip archive that has several; empty is the training split.")
+    ] = "",
 ) -> Response:
     """Add a file of preference pairs as the next version of a dataset."""
     mapping = _form_mapping(prompt_column, chosen_column, rejected_column)
@@ -81,16 +89,17 @@ def add_dataset(
                 source=file.filename or "",
                 mapping=mapping,
                 held_out=held_out,
+                split=split,
             )
             return _added(added, session)
 
     columns = [prompt_column, chosen_column, rejected_column]
-    return once.run([name, held_out, *columns, file.filename, file.size], act)
+    return once.run([name, held_out, split, *columns, file.filename, file.size], act)
 
 
 @router.post("/from-hub", status_code=201, response_model=DatasetAdded)
 def add_dataset_from_hub(once: OnceOnly, given: FromHub) -> Response:
-    """Add the training split of a dataset of the Hugging Face hub."""
+    """Add a split of a dataset of the Hugging Face hub."""
 
     def act() -> DatasetAdded:
         with write_session() as session:
@@ -100,6 +109,7 @@ def add_dataset_from_hub(once: OnceOnly, given: FromHub) -> Response:
                 name=given.name,
                 mapping=_mapping(given.columns),
                 held_out=given.held_out,
+                split=given.split,
             )
             return _added(added, session)
 
@@ -195,7 +205,7 @@ def delete_dataset(dataset: Name) -> None:
 def _added(added: AddedDataset, session: Session) -> DatasetAdded:
     view = dataset_view(datasets.get(added.id, session=session))
     left_out = [{"row": line.row, "reason": line.reason} for line in added.left_out[:LEFT_OUT_SHOWN]]
-    return DatasetAdded.model_validate({**view, "left_out": left_out})
+    return DatasetAdded.model_validate({**view, "left_out": left_out, "remarks": list(added.remarks)})
 
 
 def _pair_view(pair: Any) -> dict[str, Any]:

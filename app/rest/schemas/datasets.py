@@ -36,6 +36,7 @@ class DatasetAdded(DatasetShown):
     """A dataset that was just added."""
 
     left_out: list[LeftOutShown] = Field(description="The first 100 rows left out.")
+    remarks: list[str] = Field(description="How the file was read, where that is not plain.")
 
 
 class SplitCountsShown(Shown):
@@ -76,6 +77,7 @@ class FromHub(Given):
     repo_id: Name = Field(description="Such as trl-lib/ultrafeedback_binarized.")
     name: Name = Field("", description="The part of the id after the slash where empty.")
     held_out: float = Field(DEFAULT_HELD_OUT, description="Share of the prompts kept for evaluation.")
+    split: Name = Field("", description="Which split; empty is the training split.")
     columns: Columns | None = None
 
 

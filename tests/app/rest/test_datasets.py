@@ -1,7 +1,9 @@
 """Datasets through the API."""
 
 import gzip
+import io
 import json
+import zipfile
 
 import pytest
 from fastapi.testclient import TestClient
@@ -41,6 +43,18 @@ def test_a_file_becomes_a_dataset_and_leaves_no_file(api: TestClient) -> None:
     assert left_out["row"] == 21
     assert [d["version"] for d in ok(api.get("datasets"))["items"]] == [2, 1]
     assert [d["version"] for d in ok(api.get("datasets?newest_only=true&name=POS"))["items"]] == [2]
+
+
+def test_a_zip_of_a_folder_gives_the_split_that_is_named(api: TestClient) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("mine/train.jsonl", lines(5))
+        archive.writestr("mine/test.jsonl", lines(2))
+    added = ok(add(api, packed.getvalue(), "mine.zip"), 201)  # type: ignore[arg-type]
+    assert (added["rows"], added["source"]) == (5, "mine.zip")
+    assert added["remarks"] == ["Of the zip archive, train.jsonl was read (split train), and not test.jsonl."]
+    assert ok(add(api, packed.getvalue(), "mine.zip", split="test"), 201)["rows"] == 2  # type: ignore[arg-type]
+    assert "there are: test, train" in refused(add(api, packed.getvalue(), split="dev"), 422, field="split")  # type: ignore[arg-type]
 
 
 def test_columns_may_be_named(api: TestClient) -> None:

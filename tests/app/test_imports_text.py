@@ -1,0 +1,243 @@
+"""CSV and JSON as spreadsheets and pandas write them: encodings, damaged cells, layouts of any size."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+from datasets import Dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.orm import Session
+
+from app.csv_text import FORMULA_STARTS, escaped, original
+from app.errors import InvalidInput
+from app.exports.labels import RAW_SCHEMA
+from app.exports.writers import FileType, write_rows
+from app.imports import Limits, add_dataset
+from app.imports.readers import SNIFFED_BYTES, open_rows
+from app.imports.text_encoding import encoding_of
+from hypo_engine.formats import BadCell, RowError
+
+LIMITS = Limits(max_bytes=2**24, max_rows=10_000, longest_row=2**20)
+ROWS = [{"prompt": f"Q{i}", "chosen": "yes", "rejected": "no"} for i in range(6)]
+
+unhurried = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def read(content: bytes, folder: Path, name: str = "file") -> tuple[list[tuple[int, Any]], list[str]]:
+    path = folder / name
+    path.write_bytes(content)
+    with open_rows(path, LIMITS) as rows:
+        return list(rows), rows.remarks
+
+
+def table(*cells: str, count: int = 5) -> str:
+    return "prompt,chosen,rejected\n" + (",".join(cells) + "\n") * count
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
+def test_text_is_read_whatever_its_encoding(tmp_path: Path, kind: str, encoding: str) -> None:
+    row = {"prompt": "Où est le café ?", "chosen": "“Là” – à 3 €", "rejected": "naïve"}
+    text = {
+        "csv": table(*(f'"{cell}"' for cell in row.values())),
+        "jsonl": (json.dumps(row, ensure_ascii=False) + "\n") * 5,
+        "json": json.dumps([row] * 5, ensure_ascii=False),
+    }[kind]
+    rows, remarks = read(text.encode(encoding), tmp_path)
+    assert rows == [(number, row) for number in range(1, 6)]
+    if encoding == "cp1252":
+        assert remarks == [
+            "The file is not UTF-8 and was read as Windows-1252 (“Où”). "
+            "If letters look wrong, save it as UTF-8 and add it again."
+        ]
+    else:
+        assert remarks == []
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Где находится кафе?", "cp1251"),
+        ("カフェはどこですか", "shift_jis"),
+        ("咖啡馆在哪里", "gb18030"),
+        ("που είναι το καφέ", "cp1253"),
+        ("Gdzie są źródła i żółć", "cp1250"),
+        ("où est le café déjà", "mac_roman"),
+    ],
+)
+def test_other_encodings_are_not_taken_for_windows_1252(tmp_path: Path, text: str, encoding: str) -> None:
+    rows, remarks = read(table(text, "yes", "no").encode(encoding), tmp_path)
+    assert all(row["prompt"] == BadCell("not UTF-8") for _, row in rows)
+    assert remarks == [
+        "Some text is not UTF-8; rows that need it are left out. Save the file as UTF-8 to keep them."
+    ]
+
+
+def test_few_bad_bytes_cost_their_rows_and_change_no_encoding(tmp_path: Path) -> None:
+    text = table("Où est le café ?", "là", "ici", count=50).encode() + b"o\xf9,l\xe0,ici\n"
+    rows, _ = read(text, tmp_path)
+    assert rows[0][1]["prompt"] == "Où est le café ?"
+    assert rows[50][1] == {"prompt": BadCell("not UTF-8"), "chosen": BadCell("not UTF-8"), "rejected": "ici"}
+
+
+def test_encoding_is_found_however_late_it_shows(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(table("a", "b", "c", count=500_000).encode() + "café,b,c\n".encode("cp1252"))
+    assert encoding_of(path, 2**24).codec == "cp1252"
+
+
+def test_utf16_that_breaks_inside_a_character_costs_its_row(tmp_path: Path) -> None:
+    half = '{"prompt": "a \ud83d b"}\n'.encode("utf-16-le", "surrogatepass")
+    whole = (json.dumps(ROWS[0]) + "\n").encode("utf-16-le")
+    rows, _ = read(b"\xff\xfe" + whole + half + whole, tmp_path)
+    assert [isinstance(row, RowError) for _, row in rows] == [False, True, False]
+
+
+@pytest.mark.parametrize("control", ["\x1b[0m", "\x00", "\x07"])
+@pytest.mark.parametrize("before", [0, 2 * SNIFFED_BYTES])
+def test_one_control_character_costs_its_row_at_most(tmp_path: Path, control: str, before: int) -> None:
+    filler = ",".join(["x" * 1000] * 3) + "\n"
+    text = "prompt,chosen,rejected\n" + filler * (before // 3000) + f"a,b{control},c\nd,e,f\n"
+    rows, _ = read(text.encode(), tmp_path)
+    assert rows[-2][1] == {"prompt": "a", "chosen": f"b{control}", "rejected": "c"}
+    assert rows[-1][1] == {"prompt": "d", "chosen": "e", "rejected": "f"}
+
+
+@pytest.mark.parametrize("content", [b"prompt,chosen,rejected\n", b"[]", b'{"version": 1, "data": []}',
+                                     b'{"prompt": [], "chosen": [], "rejected": []}',
+                                     b'{"prompt":{},"chosen":{},"rejected":{}}',
+                                     b"sep=;\r\nprompt;chosen;rejected\r\n;;\r\n"])  # fmt: skip
+def test_file_with_names_and_no_rows_says_so(session: Session, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"^The file has no rows\. Nothing was added\.$"):
+        add_dataset(session=session, path=path, name="sky")
+
+
+@pytest.mark.parametrize("size", [1, 2 * SNIFFED_BYTES])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda rows: {"version": "1.0", "meta": {"n": 1, "tags": ["a"]}, "data": rows},
+        lambda rows: {"info": [{"about": "x"}], "rows": rows},
+        lambda rows: {"n": 3, "records": rows},
+        lambda rows: {"result": {"page": 1, "items": rows}},
+        lambda rows: {str(number): row for number, row in enumerate(rows)},
+        lambda rows: {name: [row[name] for row in rows] for name in rows[0]},
+        lambda rows: rows,
+    ],
+)
+def test_layout_is_read_alike_at_any_size(tmp_path: Path, wrap: Any, size: int) -> None:
+    rows = [{**row, "chosen": "x" * size} for row in ROWS]
+    for indent in (None, 2):
+        found, _ = read(json.dumps(wrap(rows), indent=indent).encode(), tmp_path)
+        assert found == list(enumerate(rows, start=1))
+
+
+def test_what_pandas_and_datasets_write_is_read(tmp_path: Path) -> None:
+    frame = pandas.DataFrame(ROWS)
+    for orient in ("columns", "index", "records", "split"):
+        assert read(frame.to_json(orient=orient).encode(), tmp_path)[0] == list(enumerate(ROWS, start=1))
+    with_index = [{"index": i, **row} for i, row in enumerate(ROWS)]
+    assert read(frame.to_json(orient="table").encode(), tmp_path)[0] == list(enumerate(with_index, start=1))
+    lines = frame.to_json(orient="records", lines=True)
+    assert read(lines.encode(), tmp_path)[0] == list(enumerate(ROWS, start=1))
+    as_dict = json.dumps(Dataset.from_list(ROWS).to_dict())
+    assert read(as_dict.encode(), tmp_path)[0] == list(enumerate(ROWS, start=1))
+    named, _ = read(frame.to_csv().encode(), tmp_path)
+    assert named[0] == (1, {"column 1": "0", **ROWS[0]})
+
+
+def test_values_without_names_say_what_to_write(session: Session, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(pandas.DataFrame(ROWS).to_json(orient="values"))
+    with pytest.raises(InvalidInput, match="lists of values without column names"):
+        add_dataset(session=session, path=path, name="sky")
+
+
+def test_conversational_row_is_a_row_and_its_columns_are_columns(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    row = {"prompt": said[:1], "chosen": said[1:], "rejected": said[1:]}
+    assert read(json.dumps(row).encode(), tmp_path)[0] == [(1, row)]
+    assert read(json.dumps(row, indent=1).encode(), tmp_path)[0] == [(1, row)]
+    columns = {name: [value] * 3 for name, value in row.items()}
+    assert read(json.dumps(columns).encode(), tmp_path)[0] == [(number, row) for number in (1, 2, 3)]
+    tldr = {"info": {"post": "x"}, "summaries": [{"text": "a"}, {"text": "b"}], "choice": 0}
+    assert read(json.dumps(tldr).encode(), tmp_path)[0] == [(1, tldr)]
+
+
+def test_bad_cell_of_a_column_costs_its_row(tmp_path: Path) -> None:
+    content = b'{"prompt": ["a", "b\xff"], "chosen": [nul, "d"], "rejected": ["e", "f"]}'
+    rows, _ = read(content, tmp_path)
+    assert rows[0][1]["prompt"] == "a"
+    assert rows[0][1]["chosen"].reason.startswith("not JSON")
+    assert rows[1][1] == {"prompt": BadCell("not UTF-8 at byte 3"), "chosen": "d", "rejected": "f"}
+
+
+cells = st.text(
+    st.sampled_from(["a", '"', ",", ";", "|", "\t", "\n", "\r", " ", "é", "=", "'", "“"]), max_size=6
+)
+
+
+@unhurried
+@given(
+    st.lists(st.tuples(cells, cells, cells).filter(any), max_size=5),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.booleans(),
+)
+def test_csv_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    records: list[tuple[str, str, str]],
+    delimiter: str,
+    end: str,
+    named: bool,
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer.writerows([("prompt", "chosen", "rejected"), *records])
+    content = (f"sep={delimiter}{end}" if named else "") + text.getvalue()
+    rows, remarks = read(content.encode(), tmp_path_factory.getbasetemp())
+    assert [tuple(row.values()) for _, row in rows] == records
+    assert remarks == []
+
+
+# Our own CSV.
+
+
+@given(st.text(st.sampled_from([*FORMULA_STARTS, "'", "a", "1"]), max_size=5))
+def test_escaped_text_is_no_formula_and_comes_back(text: str) -> None:
+    assert original(escaped(text)) == text
+    assert not escaped(text).startswith(FORMULA_STARTS)
+
+
+def test_votes_as_csv_hold_no_formula_and_are_read_back(tmp_path: Path) -> None:
+    texts = ["=1+1", "+a", "-b", "@x", "\tt", "\rr", "'q", "''", "plain", "a=b", ""]
+    rows = [
+        {**dict.fromkeys(RAW_SCHEMA.names), "label_id": 1, "seconds": -1.5, "reason": text, "question": text}
+        for text in texts
+    ]
+    path = tmp_path / "raw.csv"
+    assert write_rows(path, rows, FileType.CSV, RAW_SCHEMA) == len(texts)
+    with path.open(newline="") as file:
+        stored = list(csv.DictReader(file))
+    assert [row["reason"] for row in stored[:7]] == ["'" + text for text in texts[:7]]
+    assert [row["reason"] for row in stored[7:]] == ["'''", "plain", "a=b", ""]
+    assert {row["seconds"] for row in stored} == {"-1.5"}
+    with open_rows(path, LIMITS) as found:
+        assert [row["question"] for _, row in found] == texts
+    for file_type in (FileType.JSONL, FileType.PARQUET):
+        path = tmp_path / f"raw.{file_type}"
+        write_rows(path, rows, file_type, RAW_SCHEMA)
+        with open_rows(path, LIMITS) as found:
+            assert [row["question"] for _, row in found] == texts
+
+
+def test_apostrophes_of_other_files_belong_to_the_text(tmp_path: Path) -> None:
+    rows, _ = read(table("'=1+1", "''a''", "'b").encode(), tmp_path)
+    assert rows[0][1] == {"prompt": "'=1+1", "chosen": "''a''", "rejected": "'b"}
