@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.rest import application
 from app.settings import Settings, get_settings
+from app.store.full_disk import DiskFull
 from tests.app.rest.conftest import refused
 
 
@@ -16,7 +17,7 @@ from tests.app.rest.conftest import refused
     ("error", "status"),
     [
         (OperationalError("SELECT secret", {}, Exception("connection refused")), 503),
-        (OperationalError("INSERT", {}, Exception("database or disk is full")), 507),
+        (DiskFull("INSERT", {}, Exception("database or disk is full")), 507),
         (OSError(errno.ENOSPC, "No space left on device", "/secret"), 507),
         (OSError(errno.EACCES, "Permission denied", "/secret"), 503),
         (RuntimeError("secret"), 500),
