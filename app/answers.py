@@ -2,17 +2,17 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import InvalidInput
 from app.launch import send_comparison
 from app.settings import get_settings
-from app.store import conversations, generations, labels, runs, users
+from app.store import conversations, generations, judging, labels, names, runs, users
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
-from app.store.labels import LETTERS
+from app.store.labels import LETTERS, Vote
 from app.store.models import Comparison, Contender, Generation, Label
 
 LONGEST_WAIT_SECONDS = 600.0
@@ -20,12 +20,21 @@ LONGEST_WAIT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers of one comparison as they stand, in the order shown."""
+    """The answers of one comparison as they stand, in the order shown, each with who wrote it.
+
+    `hidden` says that who asks may not see the names yet, nor what would give them away.
+    """
 
     conversation_id: int
     comparison_id: int
     contenders: list[Contender]
     answers: list[Generation]
+    hidden: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why no vote can be cast now, in a sentence; empty when one can."""
+        return judging.why_not_votable(self.answers)
 
     @property
     def over(self) -> bool:
@@ -47,11 +56,16 @@ def begin(
     question: str,
     *,
     user: str = users.LOCAL,
-    blind: bool = False,
+    blind: bool = True,
     seed: int | None = None,
     decoding: Decoding | None = None,
+    opening: Sequence[Mapping[str, str]] = (),
 ) -> Comparison:
     """Start a conversation with its first question, and tell the workers after the commit.
+
+    Args:
+        blind: whether names stay hidden, at each question, until a person has voted or asked for them.
+        opening: the messages before the question, as `held_out.random_prompt` gives them.
 
     Raises:
         AppError: as `conversations.start` and `conversations.ask`; nothing is stored then.
@@ -64,6 +78,7 @@ def begin(
             blind=blind,
             seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
             decoding=decoding or Decoding(),
+            opening=opening,
         )
         comparison = conversations.ask(
             conversation.id, question, session=session, max_chars=get_settings().max_prompt_chars
@@ -72,11 +87,12 @@ def begin(
     return comparison
 
 
-def follow_up(conversation_id: int, question: str, *, continues_from: int | None) -> Comparison:
+def follow_up(conversation_id: int, question: str, *, continues_from: str | None) -> Comparison:
     """Put the next question of a conversation.
 
     Args:
-        continues_from: position of the answer that all see as the conversation so far; None for each its own.
+        continues_from: letter of the answer to the last question that all see as the conversation so far;
+            None for each its own.
 
     Raises:
         AppError: as `conversations.ask`.
@@ -86,61 +102,108 @@ def follow_up(conversation_id: int, question: str, *, continues_from: int | None
             conversation_id,
             question,
             session=session,
-            continues_from=continues_from,
+            continues_from=None if continues_from is None else _side(continues_from, "continues_from"),
             max_chars=get_settings().max_prompt_chars,
         )
     send_comparison(comparison.id)
     return comparison
 
 
-def regenerate(comparison_id: int, position: int) -> Generation:
-    """Ask one contender again, with the next seed.
+def regenerate(comparison_id: int, side: int) -> Generation:
+    """Ask the contender on a side again, with the next seed.
 
     Raises:
         AppError: as `conversations.regenerate`.
     """
     with write_session() as session:
-        fresh = conversations.regenerate(comparison_id, position, session=session)
+        fresh = conversations.regenerate(comparison_id, side, session=session)
     send_comparison(comparison_id)
     return fresh
 
 
-def look(comparison_id: int) -> Answers:
-    """The answers of a comparison as they stand now."""
+def look(comparison_id: int, *, user: str = users.LOCAL) -> Answers:
+    """The answers of a comparison as they stand now, as a person may see them; names shown are recorded.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
     with read_session() as session:
         comparison = conversations.get_comparison(comparison_id, session=session)
-        return Answers(
-            comparison.conversation_id,
-            comparison_id,
-            list(comparison.conversation.contenders),
-            conversations.answers(comparison_id, session=session),
-        )
+        contenders = {contender.position: contender for contender in comparison.conversation.contenders}
+        hidden = names.hidden(comparison, user, session=session)
+        known = hidden or names.seen_among([comparison_id], user, session=session)
+        shown = conversations.answers(comparison_id, session=session)
+    if not known:
+        with write_session() as session:
+            names.record([comparison_id], user, session=session)
+    return Answers(
+        comparison.conversation_id,
+        comparison_id,
+        [contenders[int(answer.position or 0)] for answer in shown],
+        shown,
+        hidden,
+    )
 
 
-def follow(comparison_id: int, *, seconds: float, every: float = 0.2) -> Iterator[Answers]:
+def show_names(comparison_id: int, *, user: str = users.LOCAL) -> None:
+    """Show a person who wrote the answers of a comparison; no later vote of theirs on it is blind.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    with write_session() as session:
+        conversations.get_comparison(comparison_id, session=session)
+        names.record([comparison_id], user, session=session)
+
+
+def show_all_names(*, user: str = users.LOCAL) -> int:
+    """Show a person the names of every comparison with votes; none of their later votes there is blind.
+
+    Returns:
+        How many comparisons' names were hidden before.
+    """
+    with read_session() as session:
+        hidden = labels.hidden_comparisons(user, session=session)
+    for start in range(0, len(hidden), names.BATCH):
+        with write_session() as session:
+            names.record(hidden[start : start + names.BATCH], user, session=session)
+    return len(hidden)
+
+
+def record_shown(votes: Sequence[Vote], *, user: str = users.LOCAL) -> None:
+    """Remember that a person was shown the names of votes that are not hidden, such as those of a list."""
+    shown = {vote.comparison.id for vote in votes if not vote.hidden}
+    with read_session() as session:
+        fresh = shown - names.seen_among(shown, user, session=session)
+    if fresh:
+        with write_session() as session:
+            names.record(fresh, user, session=session)
+
+
+def follow(
+    comparison_id: int, *, seconds: float, every: float = 0.2, user: str = users.LOCAL
+) -> Iterator[Answers]:
     """The answers as they grow, until all are over or the time is up; the last one is as it then stands."""
     end = time.monotonic() + seconds
     while True:
-        present = look(comparison_id)
+        present = look(comparison_id, user=user)
         yield present
         if present.over or time.monotonic() >= end:
             return
         time.sleep(every)
 
 
-def wait(comparison_id: int, *, seconds: float, on_look: Callable[[Answers], None] | None = None) -> Answers:
+def wait(comparison_id: int, *, seconds: float, user: str = users.LOCAL) -> Answers:
     """The answers when all are over, or as they stand when the time is up."""
-    present = look(comparison_id)
-    for present in follow(comparison_id, seconds=seconds):
-        if on_look is not None:
-            on_look(present)
+    *_, present = follow(comparison_id, seconds=seconds, user=user)
     return present
 
 
-def stop(comparison_id: int, position: int | None = None) -> None:
-    """Ask for the unfinished answers of a comparison to stop, or for the one at a position."""
-    present = look(comparison_id)
-    ids = [answer.id for answer in present.answers if position in (None, answer.position)]
+def stop(comparison_id: int, side: int | None = None) -> None:
+    """Ask for the unfinished answers of a comparison to stop, or for the one on a side."""
+    with read_session() as session:
+        shown = conversations.answers(comparison_id, session=session)
+    ids = [answer.id for place, answer in enumerate(shown) if side in (None, place)]
     with write_session() as session:
         generations.wish_stop(ids, session=session)
 
@@ -170,18 +233,38 @@ def vote(
             session=session,
             user=user,
             choice=kind,
-            best=_position(choice, "choice") if kind is Choice.BEST else None,
-            worst=_position(worst, "worst") if worst.strip() else None,
+            best=_side(choice, "choice") if kind is Choice.BEST else None,
+            worst=_side(worst, "worst") if worst.strip() else None,
             reason=reason,
             seconds=seconds,
         )
 
 
-def _position(letter: str, field: str) -> int:
-    position = LETTERS.find(letter.strip().upper()) if len(letter.strip()) == 1 else -1
-    if position < 0:
+def explain(label_id: int, reason: str, *, user: str = users.LOCAL) -> Label:
+    """Change the reason of a vote.
+
+    Raises:
+        AppError: as `labels.explain`.
+    """
+    with write_session() as session:
+        return labels.explain(label_id, reason, session=session, user=user)
+
+
+def withdraw(label_id: int, *, user: str = users.LOCAL) -> None:
+    """Take a vote back.
+
+    Raises:
+        AppError: as `labels.withdraw`.
+    """
+    with write_session() as session:
+        labels.withdraw(label_id, session=session, user=user)
+
+
+def _side(letter: str, field: str) -> int:
+    side = LETTERS.find(letter.strip().upper()) if len(letter.strip()) == 1 else -1
+    if side < 0:
         others = ", tie or both bad" if field == "choice" else ""
         raise InvalidInput(
             f"{field} must be one of {', '.join(LETTERS)}{others}, not {letter!r}.", field=field
         )
-    return position
+    return side

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from app.store import tallies
+from app.store import labels, tallies
 from app.store.enums import Outcome
 from app.store.models import Answerer
 from app.store.tallies import PairCount
@@ -67,11 +67,15 @@ class Record:
 
 @dataclass(slots=True)
 class Board:
-    """Everything the results page shows above the list."""
+    """Everything the results page shows above the list.
+
+    `hidden` votes are on comparisons whose names the reader may not see yet; they count nowhere else.
+    """
 
     records: list[Record] = field(default_factory=list)
     record_count: int = 0
     votes: int = 0
+    hidden: int = 0
     blind: int = 0
     first_side: int = 0
     longer: int = 0
@@ -101,19 +105,28 @@ def votes_to_decide(wins: int, votes: int) -> int | None:
     return max(0, needed - votes)
 
 
-def read_board(*, session: Session, limit: int = PAGE_RECORDS, offset: int = 0) -> Board:
-    """What all votes say; of the records one page, those with the most votes first.
+def read_board(
+    *, session: Session, limit: int = PAGE_RECORDS, offset: int = 0, viewer: str | None = None
+) -> Board:
+    """What votes say; of the records one page, those with the most votes first.
 
     A vote among more than two says that the best beats all others and that all others beat the worst.
+
+    Args:
+        viewer: who reads it. Votes whose names this person may not see yet are left out, for a count of few
+            votes would tell the names as well as the votes themselves.
     """
-    totals = tallies.totals(session=session)
-    agreements, agreement_of = tallies.agreement(session=session)
-    pairs = tallies.pairs(session=session, limit=limit, offset=offset)
+    hidden = 0 if viewer is None else labels.count_hidden(viewer, session=session)
+    who = viewer if hidden else None
+    totals = tallies.totals(session=session, viewer=who)
+    agreements, agreement_of = tallies.agreement(session=session, viewer=who)
+    pairs = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
     whole = offset == 0 and len(pairs) < limit
     return Board(
         records=[_record(pair) for pair in pairs],
-        record_count=len(pairs) if whole else tallies.count_pairs(session=session),
+        record_count=len(pairs) if whole else tallies.count_pairs(session=session, viewer=who),
         votes=totals.votes,
+        hidden=hidden,
         blind=totals.blind,
         first_side=totals.first_side,
         two_sided=totals.two_sided,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.answers import Answers
 from app.store import run_lists
 from app.store.labels import LETTERS, Vote
-from app.store.models import Dataset, Run
+from app.store.models import Contender, Dataset, Generation, Run
 from hypo_engine.measures import HEADLINES
 
 
@@ -80,47 +80,68 @@ def _time(value: datetime | None) -> str | None:
 
 
 def answers_view(present: Answers) -> dict[str, Any]:
-    """A comparison's answers, in the order shown."""
-    names = {contender.position: contender for contender in present.contenders}
+    """A comparison's answers, in the order shown.
+
+    While the names are hidden from who asks, what would give them away is null: names, runs, seconds,
+    log-probabilities, and what went wrong with a failed answer.
+    """
     return {
         "conversation_id": present.conversation_id,
         "comparison_id": present.comparison_id,
+        "names_hidden": present.hidden,
+        "votable": not present.problem,
+        "not_votable": present.problem or None,
         "answers": [
             {
-                "letter": LETTERS[answer.position],
-                "position": answer.position,
-                "name": names[answer.position].name,
-                "method": names[answer.position].method,
-                "run_id": names[answer.position].run_id,
+                "letter": letter,
                 "status": answer.status.value,
+                "complete": answer.complete,
                 "text": answer.text,
                 "tokens": answer.tokens,
-                "seconds": answer.seconds,
-                "policy_logp": answer.policy_logp,
-                "reference_logp": answer.reference_logp,
                 "seed": answer.seed,
-                "error": answer.error,
+                **_who(contender, answer, hidden=present.hidden),
             }
-            for answer in present.answers
-            if answer.position is not None
+            for letter, contender, answer in zip(LETTERS, present.contenders, present.answers, strict=False)
         ],
     }
 
 
+def _who(contender: Contender, answer: Generation, *, hidden: bool) -> dict[str, Any]:
+    """What tells who wrote an answer."""
+    told = {
+        "name": contender.name,
+        "method": contender.method,
+        "run_id": contender.run_id,
+        "seconds": answer.seconds,
+        "policy_logp": answer.policy_logp,
+        "reference_logp": answer.reference_logp,
+        "error": answer.error,
+    }
+    if not hidden:
+        return told
+    failed = "This answer failed; what went wrong is said with the names." if answer.error else None
+    return {**dict.fromkeys(told), "error": failed}
+
+
 def vote_view(vote: Vote) -> dict[str, Any]:
-    """A vote: who preferred what to what, and why."""
+    """A vote: who preferred what to what, and why; null where it is hidden from who asks."""
+    shown = not vote.hidden
     return {
         "id": vote.label.id,
         "comparison_id": vote.comparison.id,
         "conversation_id": vote.comparison.conversation_id,
         "user": vote.user,
-        "choice": vote.label.choice.value,
-        "best": vote.best.contender.name if vote.best else None,
-        "worst": vote.worst.contender.name if vote.worst else None,
-        "shown": [side.contender.name for side in vote.sides],
+        "names_hidden": vote.hidden,
+        "choice": vote.label.choice.value if shown else None,
+        "best": vote.best.contender.name if vote.best and shown else None,
+        "worst": vote.worst.contender.name if vote.worst and shown else None,
+        "best_letter": vote.best.letter if vote.best and shown else None,
+        "worst_letter": vote.worst.letter if vote.worst and shown else None,
+        "shown": [side.contender.name for side in vote.sides] if shown else None,
         "blind": vote.label.blind,
-        "reason": vote.label.reason,
+        "reason": vote.label.reason if shown else None,
         "seconds": vote.label.seconds,
+        "versions": 1 + len(vote.earlier),
         "question": vote.comparison.question,
         "created_at": _time(vote.label.created_at),
         "updated_at": _time(vote.label.updated_at),

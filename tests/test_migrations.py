@@ -1,5 +1,6 @@
 """Migrations, on both databases: up from nothing, equal to the models, down to nothing, up again."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,3 +130,53 @@ def test_a_migration_that_leaves_rows_without_what_they_refer_to_is_undone(
         connection.execute(text("UPDATE metrics SET run_id = 4711"))
     with read_session() as session:
         assert session.get(Metric, (run.id, "loss", 1)) is not None
+
+
+def test_old_votes_stay_and_their_voters_have_seen_the_names(empty: Engine) -> None:
+    """Votes from when a conversation had one order of sides, and a first vote showed its names."""
+    migrate.upgrade("0007")
+    with empty.begin() as connection:
+        for statement in OLD_VOTES:
+            connection.execute(text(statement))
+    migrate.upgrade()
+    with empty.connect() as connection:
+        seen = connection.execute(text("SELECT user_id, comparison_id FROM names_seen ORDER BY 1, 2")).all()
+        orders = connection.execute(text("SELECT id, shown_order FROM comparisons ORDER BY id")).all()
+        votes = connection.execute(text("SELECT id, user_id, blind, choice, best_id FROM labels")).all()
+    assert [tuple(row) for row in seen] == [(1, 1), (1, 2), (2, 3)]
+    decoded = [order if isinstance(order, list) else json.loads(order) for _, order in orders]
+    assert decoded == [[0, 1, 2], [0, 1, 2], [0, 1]]
+    assert [(row[0], row[1], bool(row[2]), *row[3:]) for row in votes] == [(1, 1, True, "best", 2)]
+    migrate.downgrade("0007")
+    migrate.upgrade()
+
+
+_NOW = "'2026-01-01 00:00:00+00'"
+OLD_VOTES = [
+    *(f"INSERT INTO users (id, name, created_at) VALUES ({n}, 'u{n}', {_NOW})" for n in (1, 2)),
+    "INSERT INTO prompts (id, sha256, content) VALUES (1, 'x', '\"Why?\"')",
+    *(
+        "INSERT INTO conversations (id, user_id, blind, seed, parameters, created_at) "
+        f"VALUES ({n}, {n}, {blind}, 1, '{{}}', {_NOW})"
+        for n, blind in ((1, "true"), (2, "false"))
+    ),
+    *(
+        "INSERT INTO contenders (conversation_id, position, base_model, name, method) "
+        f"VALUES ({conversation}, {position}, 'demo', 'c{position}', 'reference')"
+        for conversation, count in ((1, 3), (2, 2))
+        for position in range(count)
+    ),
+    *(
+        "INSERT INTO comparisons (id, conversation_id, turn, question, attempt, created_at) "
+        f"VALUES ({n}, {conversation}, {turn}, 'Why?', 0, {_NOW})"
+        for n, conversation, turn in ((1, 1, 0), (2, 1, 1), (3, 2, 0))
+    ),
+    *(
+        "INSERT INTO generations (id, kind, status, prompt_id, comparison_id, position, take, text, seed, "
+        "parameters, tokens, complete, stop_wished, created_at) VALUES "
+        f"({n}, 'answer', 'finished', 1, 1, {n - 1}, 0, 'text {n}', 1, '{{}}', 2, true, false, {_NOW})"
+        for n in (1, 2, 3)
+    ),
+    "INSERT INTO labels (id, comparison_id, user_id, choice, best_id, worst_id, shown, blind, reason, "
+    f"created_at, updated_at) VALUES (1, 1, 1, 'best', 2, 1, '[1, 2, 3]', true, '', {_NOW}, {_NOW})",
+]

@@ -52,7 +52,8 @@ def _answer_once(comparison_id: int) -> bool:
             return conversations.renew(comparison_id, lease_id, session=session, lease_seconds=seconds)
 
     with LeaseHolder(renew, seconds) as lease:
-        for _, group in groupby(sorted(pending, key=_base_of), key=_base_of):
+        bases = list(dict.fromkeys(map(_base_of, pending)))  # in the order shown, which tells no names
+        for _, group in groupby(sorted(pending, key=lambda p: bases.index(_base_of(p))), key=_base_of):
             if not lease.lost.is_set() and not going_away.is_set():
                 _answer_together(list(group), lease)
     patiently(lambda session: conversations.release(comparison_id, lease_id, session=session))

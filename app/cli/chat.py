@@ -9,16 +9,25 @@ from app import answers
 from app.answers import Answers
 from app.cli.output import JsonFlag, print_json, require_worker, say, stdout
 from app.dispatch import GENERATE_QUEUE
-from app.errors import Refused
+from app.errors import InvalidInput, Refused
+from app.held_out import HeldOutPrompt, random_prompt
 from app.store.conversations import ContenderChoice, Decoding
 from app.views import answers_view
 
 
 def chat(
-    prompt: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    prompt: Annotated[
+        str | None, typer.Argument(help="The question; - reads it from standard input. Not with --held-out.")
+    ] = None,
     run: Annotated[list[int] | None, typer.Option("--run", help="A run that answers; repeat it.")] = None,
     reference: Annotated[bool, typer.Option(help="Let the base model answer as well.")] = True,
     model: Annotated[str, typer.Option(help="Base model to ask when no run is named.")] = "demo",
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Ask a held-out prompt of the runs' data, with its history.")
+    ] = False,
+    blind: Annotated[
+        bool, typer.Option("--blind/--names", help="Hide who answered until you vote, or show it at once.")
+    ] = True,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
     top_p: Annotated[float, typer.Option(help="Share of the probability drawn from.")] = 1.0,
@@ -26,29 +35,58 @@ def chat(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the answers.")] = 600.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Ask runs, and their base model, the same question with the same seed."""
+    """Ask runs, and their base model, the same question with the same seed; `hypo labels vote` judges."""
     require_worker(GENERATE_QUEUE)
-    question = sys.stdin.read() if prompt == "-" else prompt
     choices = answers.contenders_of_runs(run or [], with_reference=reference)
+    choices = choices or [ContenderChoice(base_model=model)]
+    asked = _prompt(prompt, held_out, choices)
+    if not as_json:
+        _print_opening(asked)
     comparison = answers.begin(
-        choices or [ContenderChoice(base_model=model)],
-        question,
+        choices,
+        asked.question,
+        blind=blind,
         seed=seed,
         decoding=Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p),
+        opening=asked.opening,
     )
     present = answers.wait(comparison.id, seconds=timeout)
     if as_json:
-        print_json(answers_view(present))
+        print_json({"opening": asked.opening, "question": asked.question, **answers_view(present)})
     else:
         _print(present)
     if not present.over:
         raise Refused(f"The answers took longer than {timeout:.0f} s; raise --timeout and ask again.")
-    failed = [answer for answer in present.answers if answer.error]
+    failed = [answer for answer in answers_view(present)["answers"] if answer["error"]]
     if failed:
-        raise Refused(str(failed[0].error))
+        raise Refused(str(failed[0]["error"]))
+
+
+def _prompt(prompt: str | None, held_out: bool, choices: list[ContenderChoice]) -> HeldOutPrompt:
+    """What is asked: the given question, or a held-out prompt with the messages before its question."""
+    if held_out and prompt is not None:
+        raise InvalidInput("Give a question or --held-out, not both.", field="prompt")
+    if held_out:
+        return random_prompt(choices)
+    if prompt is None:
+        raise InvalidInput("Give a question, or --held-out.", field="prompt")
+    return HeldOutPrompt([], sys.stdin.read() if prompt == "-" else prompt)
+
+
+def _print_opening(asked: HeldOutPrompt) -> None:
+    for message in asked.opening:
+        stdout.rule(message["role"], align="left", style="dim")
+        say(message["content"])
+    if asked.opening:
+        stdout.rule("question", align="left", style="dim")
+        say(asked.question)
 
 
 def _print(present: Answers) -> None:
     for answer in answers_view(present)["answers"]:
-        stdout.rule(f"{answer['name']}, {answer['tokens']} tokens", align="left", style="dim")
+        who = f"{answer['letter']}: {answer['name'] or 'name hidden'}"
+        stdout.rule(f"{who}, {answer['tokens']} tokens", align="left", style="dim")
         say(answer["text"])
+    if len(present.answers) > 1:
+        vote = f"hypo labels vote {present.comparison_id}"
+        say(present.problem or f'Vote with `{vote} A`, or with B, tie, or "both bad".')

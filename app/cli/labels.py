@@ -6,13 +6,22 @@ from typing import Annotated
 
 import typer
 
+from app import answers
 from app.cli.output import JsonFlag, print_json, print_table, say
 from app.errors import InvalidInput
 from app.exports.labels import LabelFormat, export_labels
 from app.exports.writers import FileType
-from app.store import labels
+from app.store import labels, users
 from app.store.db import read_session
-from app.views import vote_view
+from app.views import answers_view, vote_view
+
+COLUMNS = ("id", "user", "choice", "best", "worst", "blind")
+NamesFlag = Annotated[
+    bool,
+    typer.Option(
+        "--names", help="Show all names; your later votes on these comparisons do not count as blind."
+    ),
+]
 
 cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 
@@ -20,23 +29,72 @@ cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 @cli.command("list")
 def list_command(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most votes to list.")] = 200,
+    names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List votes, newest first."""
+    """List votes, newest first; votes that you may still judge blind tell no names."""
+    if names:
+        answers.show_all_names()
     with read_session() as session:
-        views = [vote_view(vote) for vote in labels.votes(session=session, limit=limit)]
+        found = labels.votes(session=session, limit=limit, viewer=users.LOCAL)
+    answers.record_shown(found)
+    views = [vote_view(vote) for vote in found]
     if as_json:
         print_json(views)
         return
     print_table(
-        ["id", "user", "choice", "best", "worst", "blind", "question"],
+        [*COLUMNS, "question"],
         (
-            [view[key] for key in ("id", "user", "choice", "best", "worst", "blind")]
+            ["hidden" if view[key] is None and view["names_hidden"] else view[key] for key in COLUMNS]
             + [" ".join(view["question"].split())[:60]]
             for view in views
         ),
         empty="No votes yet; ask several models on the compare page and vote.",
     )
+
+
+@cli.command("vote")
+def vote_command(
+    comparison: Annotated[int, typer.Argument(help="The comparison, as hypo chat says it.")],
+    choice: Annotated[str, typer.Argument(help="A to D for the best answer, tie, or 'both bad'.")],
+    worst: Annotated[str, typer.Option(help="The worst answer, needed for the best of more than two.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Vote on a comparison, or change the vote; then see who answered."""
+    label = answers.vote(comparison, choice, worst=worst, reason=reason)
+    with read_session() as session:
+        view = vote_view(labels.details(label.id, session=session))
+    if as_json:
+        print_json(view)
+        return
+    say(f"Vote {view['id']} is kept{', blind' if view['blind'] else ', not blind: you had seen the names'}.")
+    for letter, name in zip(labels.LETTERS, view["shown"], strict=False):
+        say(f"{letter} is {name}.")
+
+
+@cli.command("withdraw")
+def withdraw_command(
+    vote: Annotated[int, typer.Argument(help="The vote, as hypo labels list says it.")],
+) -> None:
+    """Take a vote of yours back; the history keeps it."""
+    answers.withdraw(vote)
+    say(f"Vote {vote} is withdrawn.")
+
+
+@cli.command("names")
+def names_command(
+    comparison: Annotated[int, typer.Argument(help="The comparison, as hypo chat says it.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show who answered, without a vote; a later vote of yours on it is not blind."""
+    answers.show_names(comparison)
+    view = answers_view(answers.look(comparison))
+    if as_json:
+        print_json(view)
+        return
+    for answer in view["answers"]:
+        say(f"{answer['letter']} is {answer['name']}.")
 
 
 @cli.command("export")
@@ -48,18 +106,36 @@ def export_command(
     file_type: Annotated[
         FileType | None, typer.Option(help="jsonl, csv or parquet; by the file's ending.")
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="trl: leave pairs out whose answers the length limit cut.")
+    ] = False,
+    names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Export votes to a file; what is left out is counted."""
+    if names:
+        answers.show_all_names()
     kind = file_type or _by_ending(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".hypo-export-", dir=output.parent) as scratch:
-        exported = export_labels(format, kind, folder=Path(scratch))
+        exported = export_labels(format, kind, folder=Path(scratch), viewer=users.LOCAL, leave_out_cut=whole)
         exported.path.replace(output)
     if as_json:
-        print_json({"output": str(output), "rows": exported.rows, "left_out": exported.left_out})
+        print_json(
+            {
+                "output": str(output),
+                "rows": exported.rows,
+                "left_out": exported.left_out,
+                "cut": exported.cut,
+                "names_hidden": exported.hidden,
+            }
+        )
         return
     say(f"{exported.rows} rows written to {output}.")
+    if exported.cut:
+        say(f"{exported.cut} pairs hold an answer that was cut at the length limit; --whole leaves them out.")
+    if exported.hidden:
+        say(f"{exported.hidden} votes tell no names: you may still judge them blind. --names shows them.")
     for reason, count in exported.left_out.items():
         if count:
             say(f"{count} votes left out: {reason.replace('_', ' ')}.")

@@ -1,29 +1,20 @@
-"""Votes -> `trl` (prompt, chosen, rejected) or `raw` (one row a vote with everything).
+"""Votes on their way out: as `trl` or `raw` files, and as the next version of a dataset."""
 
-`trl` rows are conversations always, single questions too: the answers were written under the models' chat
-templates, and trainers put a plain prompt to the model as it stands, without the template. It also keeps
-a file that mixes single questions and longer conversations in one type.
-"""
-
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
-
-import pyarrow as pa
+from typing import TypeVar
 
 from app.errors import InvalidInput, Refused
+from app.exports.raw_votes import RAW_SCHEMA, RawRows
+from app.exports.trl_votes import TRL_SCHEMA, Message, TrlPairs
 from app.exports.writers import FileType, write_rows
 from app.imports.service import AddedDataset, add_pairs, checked_name
-from app.store import labels, voted_prompts
+from app.store import labels, names, voted_prompts
 from app.store.db import read_session, write_session
-from app.store.enums import Choice, WhyLeftOut
-from app.store.labels import LETTERS, Side, Vote, VoteFilter
+from app.store.enums import WhyLeftOut
+from app.store.labels import VoteFilter
 from hypo_engine.formats import Pair, prompt_key
-
-Message = dict[str, str]
 
 
 class LabelFormat(StrEnum):
@@ -33,80 +24,27 @@ class LabelFormat(StrEnum):
     RAW = "raw"
 
 
-REASONS = {
-    WhyLeftOut.TIE: "ties prefer neither answer",
-    WhyLeftOut.ALL_BAD: "both bad prefers neither answer",
-    WhyLeftOut.DIFFERENT_HISTORIES: "the answers continued different conversations, so they share no prompt",
-    WhyLeftOut.SAME_TEXT: "the best and the worst answer are the same text",
-    WhyLeftOut.EMPTY: "an answer is empty",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A written file: its rows, and how many votes were left out, by reason."""
+    """A written file: its rows, and how many votes were left out, by reason.
+
+    `cut` rows hold an answer that was cut at the length limit; `hidden` rows, of `raw`, tell no names.
+    """
 
     path: Path
     rows: int
     left_out: dict[str, int]
+    cut: int = 0
+    hidden: int = 0
 
 
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-TRL_SCHEMA = pa.schema([("prompt", _MESSAGES), ("chosen", _MESSAGES), ("rejected", _MESSAGES)])
-_ANSWER = pa.struct(
-    [
-        ("letter", pa.string()),
-        ("name", pa.string()),
-        ("method", pa.string()),
-        ("base_model", pa.string()),
-        ("run_id", pa.int64()),
-        ("checkpoint_step", pa.int64()),
-        ("seed", pa.int64()),
-        ("take", pa.int64()),
-        ("status", pa.string()),
-        ("complete", pa.bool_()),
-        ("messages", _MESSAGES),
-        ("text", pa.string()),
-        ("tokens", pa.int64()),
-        ("seconds", pa.float64()),
-        ("policy_logp", pa.float64()),
-        ("reference_logp", pa.float64()),
-        (
-            "token_logps",
-            pa.list_(
-                pa.struct([("token", pa.string()), ("policy", pa.float64()), ("reference", pa.float64())])
-            ),
-        ),
-    ]
-)
-RAW_SCHEMA = pa.schema(
-    [
-        ("label_id", pa.int64()),
-        ("comparison_id", pa.int64()),
-        ("conversation_id", pa.int64()),
-        ("turn", pa.int64()),
-        ("user", pa.string()),
-        ("choice", pa.string()),
-        ("best", pa.string()),
-        ("worst", pa.string()),
-        ("winner", pa.string()),
-        ("model_a", pa.string()),
-        ("model_b", pa.string()),
-        ("reason", pa.string()),
-        ("seconds", pa.float64()),
-        ("blind", pa.bool_()),
-        ("created_at", pa.string()),
-        ("updated_at", pa.string()),
-        ("seed", pa.int64()),
-        ("max_new_tokens", pa.int64()),
-        ("temperature", pa.float64()),
-        ("top_p", pa.float64()),
-        ("continues_from", pa.string()),
-        ("question", pa.string()),
-        ("shown", pa.list_(pa.string())),
-        ("answers", pa.list_(_ANSWER)),
-    ]
-)
+@dataclass(frozen=True, slots=True)
+class TrlCounts:
+    """What a `trl` export would hold: its rows, those with a cut answer, and votes left out, by reason."""
+
+    rows: int
+    cut: int
+    left_out: dict[str, int]
 
 
 def export_labels(
@@ -115,8 +53,15 @@ def export_labels(
     *,
     folder: Path,
     only: VoteFilter | None = None,
+    viewer: str | None = None,
+    leave_out_cut: bool = False,
 ) -> Exported:
     """Write the votes to a new file in a folder.
+
+    Args:
+        viewer: who gets the file. `raw` rows of votes whose names this person may not see yet tell no names;
+            that the others' names were shown is recorded. None is nobody who votes.
+        leave_out_cut: leave pairs with an answer that was cut at the length limit out of `trl`.
 
     Raises:
         InvalidInput: for a format or file type that does not exist.
@@ -125,26 +70,48 @@ def export_labels(
         _member(LabelFormat, format, "format"),
         _member(FileType, file_type, "file_type"),
     )
-    left_out: Counter[WhyLeftOut] = Counter()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"votes_{chosen_format.value}.{chosen_type.value}"
+    if chosen_format is LabelFormat.TRL:
+        pairs = TrlPairs(leave_out_cut=leave_out_cut)
+        with read_session() as session:
+            votes = labels.stream(session=session, only=only)
+            rows = write_rows(path, pairs.rows_of(votes), chosen_type, TRL_SCHEMA)
+        return Exported(path, rows, pairs.counted, pairs.cut)
+    told = RawRows()
     with read_session() as session:
-        votes = labels.stream(session=session, only=only)
-        if chosen_format is LabelFormat.TRL:
-            rows = write_rows(path, trl_rows(votes, left_out), chosen_type, TRL_SCHEMA)
-        else:
-            rows = write_rows(path, map(raw_row, votes), chosen_type, RAW_SCHEMA)
-    return Exported(path, rows, {reason.value: left_out[reason] for reason in WhyLeftOut})
+        votes = labels.stream(session=session, only=only, viewer=viewer)
+        rows = write_rows(path, told.rows_of(votes), chosen_type, RAW_SCHEMA)
+    if viewer is not None:
+        _record_names(told.named, viewer)
+    return Exported(path, rows, {reason.value: 0 for reason in WhyLeftOut}, hidden=told.hidden)
 
 
-def count_trl(*, only: VoteFilter | None = None) -> tuple[int, dict[str, int]]:
-    """How many rows a `trl` export would have now, and how many votes it would leave out, by reason."""
+def _record_names(comparison_ids: set[int], viewer: str) -> None:
+    """Remember that a person gets the names of comparisons; in short transactions, for they may be many."""
+    with read_session() as session:
+        known = names.seen_among(comparison_ids, viewer, session=session)
+    fresh = sorted(comparison_ids - known)
+    for start in range(0, len(fresh), names.BATCH):
+        with write_session() as session:
+            names.record(fresh[start : start + names.BATCH], viewer, session=session)
+
+
+def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) -> TrlCounts:
+    """What a `trl` export would hold now."""
     with read_session() as session:
         found = labels.count_left_out(session=session, only=only)
-    return found.get(None, 0), {reason.value: found.get(reason, 0) for reason in WhyLeftOut}
+    whole, cut = found.get((None, False), 0), found.get((None, True), 0)
+    left_out = dict.fromkeys((reason.value for reason in WhyLeftOut), 0)
+    for (reason, _), number in found.items():
+        if reason is not None:
+            left_out[reason.value] += number
+    if leave_out_cut:
+        return TrlCounts(whole, 0, {**left_out, WhyLeftOut.CUT.value: cut})
+    return TrlCounts(whole + cut, cut, left_out)
 
 
-def use_as_dataset(name: str, *, only: VoteFilter | None = None) -> AddedDataset:
+def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: bool = False) -> AddedDataset:
     """Store the pairs of a `trl` export as the next version of a dataset, all of them for training.
 
     Their prompts leave the held-out pairs of every dataset first, so that no later evaluation asks what a
@@ -156,12 +123,13 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None) -> AddedDataset
     """
     checked_name(name)
     with read_session() as reading:
-        keys = {prompt_key(row["prompt"]) for row in trl_rows(labels.stream(session=reading, only=only))}
+        found = TrlPairs(leave_out_cut=leave_out_cut).rows_of(labels.stream(session=reading, only=only))
+        keys = {prompt_key(row["prompt"]) for row in found}
     if not keys:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")
     _take_out_of_evaluation(keys)
     with read_session() as reading, write_session() as session:
-        rows = trl_rows(labels.stream(session=reading, only=only))
+        rows = TrlPairs(leave_out_cut=leave_out_cut).rows_of(labels.stream(session=reading, only=only))
         pairs = (Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in rows)
         return add_pairs(session=session, pairs=pairs, name=name, source="votes", format="trl", held_out=0.0)
 
@@ -178,112 +146,6 @@ def _take_out_of_evaluation(keys: set[str]) -> None:
 
 def _said(messages: list[Message]) -> str:
     return messages[0]["content"]
-
-
-def trl_rows(
-    votes: Iterator[Vote], left_out: Counter[WhyLeftOut] | None = None
-) -> Iterator[dict[str, list[Message]]]:
-    """The pairs among the votes, as conversations; what is left out is counted."""
-    for vote in votes:
-        row = trl_row(vote)
-        if isinstance(row, WhyLeftOut):
-            if left_out is not None:
-                left_out[row] += 1
-        else:
-            yield row
-
-
-def trl_row(vote: Vote) -> dict[str, list[Message]] | WhyLeftOut:
-    """The pair of a vote; of more than two answers the best and the worst."""
-    best, worst = vote.best, vote.worst
-    if vote.label.choice is Choice.TIE:
-        return WhyLeftOut.TIE
-    if vote.label.choice is Choice.ALL_BAD or best is None or worst is None:
-        return WhyLeftOut.ALL_BAD
-    if best.answer.prompt_id != worst.answer.prompt_id:
-        return WhyLeftOut.DIFFERENT_HISTORIES
-    chosen, rejected = best.answer.text, worst.answer.text
-    if not chosen.strip() or not rejected.strip():
-        return WhyLeftOut.EMPTY
-    if chosen.strip() == rejected.strip():
-        return WhyLeftOut.SAME_TEXT
-    return {
-        "prompt": _messages(best),
-        "chosen": [{"role": "assistant", "content": chosen}],
-        "rejected": [{"role": "assistant", "content": rejected}],
-    }
-
-
-def _messages(side: Side) -> list[Message]:
-    content = side.answer.prompt.content
-    if isinstance(content, str):
-        return [{"role": "user", "content": content}]
-    return [{"role": message["role"], "content": message["content"]} for message in content]
-
-
-def raw_row(vote: Vote) -> dict[str, Any]:
-    """Everything about a vote. `winner` uses the arena's words and is empty for more than two answers."""
-    label, comparison, sides = vote.label, vote.comparison, vote.sides
-    parameters = comparison.conversation.parameters
-    origin = comparison.continues_from
-    names = [side.contender.name for side in sides]
-    return {
-        "label_id": label.id,
-        "comparison_id": comparison.id,
-        "conversation_id": comparison.conversation_id,
-        "turn": comparison.turn,
-        "user": vote.user,
-        "choice": label.choice.value,
-        "best": vote.best.letter if vote.best else None,
-        "worst": vote.worst.letter if vote.worst else None,
-        "winner": _winner(vote) if len(sides) == 2 else None,
-        "model_a": names[0] if len(names) == 2 else None,
-        "model_b": names[1] if len(names) == 2 else None,
-        "reason": label.reason,
-        "seconds": label.seconds,
-        "blind": label.blind,
-        "created_at": label.created_at.isoformat(),
-        "updated_at": label.updated_at.isoformat(),
-        "seed": comparison.conversation.seed,
-        "max_new_tokens": parameters.get("max_new_tokens"),
-        "temperature": parameters.get("temperature"),
-        "top_p": parameters.get("top_p"),
-        "continues_from": None if origin is None else LETTERS[origin],
-        "question": comparison.question,
-        "shown": names,
-        "answers": [_answer(side) for side in sides],
-    }
-
-
-def _winner(vote: Vote) -> str:
-    if vote.label.choice is Choice.BEST and vote.best is not None:
-        return "model_a" if vote.best is vote.sides[0] else "model_b"
-    return "tie" if vote.label.choice is Choice.TIE else "tie (bothbad)"
-
-
-def _answer(side: Side) -> dict[str, Any]:
-    contender, answer = side.contender, side.answer
-    return {
-        "letter": side.letter,
-        "name": contender.name,
-        "method": contender.method,
-        "base_model": contender.base_model,
-        "run_id": contender.run_id,
-        "checkpoint_step": side.step,
-        "seed": answer.seed,
-        "take": answer.take,
-        "status": answer.status.value,
-        "complete": answer.complete,
-        "messages": _messages(side),
-        "text": answer.text,
-        "tokens": answer.tokens,
-        "seconds": answer.seconds,
-        "policy_logp": answer.policy_logp,
-        "reference_logp": answer.reference_logp,
-        "token_logps": None
-        if answer.token_logps is None
-        else [{"token": t, "policy": p, "reference": r} for t, p, r in answer.token_logps],
-    }
 
 
 _Kind = TypeVar("_Kind", bound=StrEnum)

@@ -5,18 +5,16 @@ as a whole, with a lease, and writes the answers. A worker that dies loses the l
 starts the unfinished answers again.
 """
 
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import prompts, users
+from app.store import generations, names, prompts, users
 from app.store.contenders import REFERENCE, read_contender
 from app.store.enums import GenerationKind, GenerationStatus
 from app.store.models import Comparison, Conversation, Generation, User, utcnow
@@ -60,11 +58,12 @@ def start(
     blind: bool,
     seed: int,
     decoding: Decoding,
+    opening: Sequence[Mapping[str, str]] = (),
 ) -> Conversation:
-    """Begin a conversation; a blind one shuffles its contenders once, here.
+    """Begin a conversation; one with a single contender is never blind. `opening` precedes the question.
 
     Raises:
-        InvalidInput: for no or too many contenders, or decoding parameters out of bounds.
+        InvalidInput: for no or too many contenders, a bad opening, or decoding parameters out of bounds.
         NotFound: for a run that does not exist.
         Refused: for a run or checkpoint that cannot be compared, as `read_contender` says.
     """
@@ -79,12 +78,11 @@ def start(
     ]
     if len({(c.base_model, c.run_id, c.checkpoint_id) for c in contenders}) < len(contenders):
         raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")
-    if blind:
-        random.SystemRandom().shuffle(contenders)
     conversation = Conversation(
         user_id=users.ensure(user, session=session).id,
-        blind=blind,
+        blind=blind and len(contenders) > 1,
         seed=seed,
+        opening=prompts.checked_opening(opening) or None,
         parameters={
             "max_new_tokens": decoding.max_new_tokens,
             "temperature": decoding.temperature,
@@ -153,10 +151,12 @@ def ask(
     continues_from: int | None = None,
     max_chars: int = 32_000,
 ) -> Comparison:
-    """Put a question to all contenders: a new turn whose answers are queued.
+    """Put a question to all contenders: a new turn whose answers are queued, in an order of its own if blind.
+
+    All continue the answer on side `continues_from` of the last turn; None lets each continue its own.
 
     Raises:
-        InvalidInput: for an empty or too long question, or a position that does not exist.
+        InvalidInput: for an empty or too long question, or a side that does not exist.
         Refused: while an earlier turn is still being answered, when a contender's run was deleted, or when
             an answer that the question continues from is missing.
     """
@@ -172,20 +172,24 @@ def ask(
     lock(conversation_id, session=session)
     _check_contenders_exist(conversation)
     earlier = turns(conversation_id, session=session)
-    positions = [contender.position for contender in conversation.contenders]
-    if continues_from is not None and continues_from not in positions:
+    sides = range(len(conversation.contenders))
+    if continues_from is not None and continues_from not in sides:
         raise InvalidInput("continues_from names no contender.", field="continues_from")
-    if earlier:
-        _check_continues(answers(earlier[-1].id, session=session), continues_from)
+    last = earlier[-1] if earlier else None
+    if last is not None:
+        _check_continues(answers(last.id, session=session), continues_from)
     comparison = Comparison(
         conversation_id=conversation_id,
         turn=len(earlier),
         question=question,
-        continues_from=continues_from if earlier else None,
+        continues_from=None if last is None or continues_from is None else last.shown_order[continues_from],
+        shown_order=names.order_of_sides(conversation, last if continues_from is None else None),
     )
     session.add(comparison)
     session.flush()
-    for position in positions:
+    if last is not None and continues_from is None:
+        names.inherit(comparison, last, session=session)
+    for position in comparison.shown_order:
         _queue_answer(comparison, position, session, seed=conversation.seed, take=0)
     session.flush()
     session.refresh(comparison)
@@ -196,15 +200,16 @@ def _check_contenders_exist(conversation: Conversation) -> None:
     """A deleted run leaves its name here, and no weights to answer with."""
     for contender in conversation.contenders:
         if contender.method != REFERENCE and contender.run_id is None:
-            raise Refused(f"{contender.name} was deleted and cannot answer; start a new conversation.")
+            name = "A contender" if conversation.blind else contender.name
+            raise Refused(f"{name} was deleted and cannot answer; start a new conversation.")
 
 
 def _check_continues(replies: Sequence[Generation], continues_from: int | None) -> None:
     if any(not reply.status.is_over for reply in replies):
         raise Refused("The last question is still being answered; stop the answers or wait for them.")
-    for reply in replies:
-        if continues_from in (None, reply.position) and not reply.text.strip():
-            letter = "ABCD"[reply.position or 0]
+    for side, reply in enumerate(replies):
+        if continues_from in (None, side) and not reply.text.strip():
+            letter = "ABCD"[side]
             raise Refused(f"Answer {letter} is empty; regenerate it or continue from another answer.")
 
 
@@ -213,8 +218,8 @@ def lock(conversation_id: int, *, session: Session) -> None:
     session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
 
 
-def regenerate(comparison_id: int, position: int, *, session: Session, seed: int | None = None) -> Generation:
-    """Queue another take of one answer, with the next seed unless one is given.
+def regenerate(comparison_id: int, side: int, *, session: Session, seed: int | None = None) -> Generation:
+    """Queue another take of the answer on a side, with the next seed unless one is given.
 
     Raises:
         Refused: while the present take is being written, when a later turn built on it, after a vote, or
@@ -227,17 +232,22 @@ def regenerate(comparison_id: int, position: int, *, session: Session, seed: int
     _check_contenders_exist(comparison.conversation)
     if comparison.turn + 1 != len(turns(comparison.conversation_id, session=session)):
         raise Refused("Later questions build on this answer; only the last turn can be regenerated.")
-    present = [a for a in answers(comparison_id, session=session) if a.position == position]
-    if not present:
-        raise NotFound(f"Comparison {comparison_id} has no contender at position {position}.")
-    if not present[0].status.is_over:
+    shown = answers(comparison_id, session=session)
+    if not 0 <= side < len(shown):
+        raise NotFound(f"Comparison {comparison_id} has no answer {'ABCD'[side : side + 1] or side}.")
+    present = shown[side]
+    if not present.status.is_over or present.position is None:
         raise Refused("This answer is still being written; stop it first.")
     if has_votes(comparison_id, session=session):
         raise Refused("This turn has a vote; withdraw the vote first, then regenerate.")
-    take = present[0].take + 1
+    take = present.take + 1
     conversation = comparison.conversation
     fresh = _queue_answer(
-        comparison, position, session, seed=conversation.seed + take if seed is None else seed, take=take
+        comparison,
+        present.position,
+        session,
+        seed=conversation.seed + take if seed is None else seed,
+        take=take,
     )
     comparison.sent_at = None
     comparison.attempt = 0
@@ -265,7 +275,7 @@ def _queue_answer(
 
 def history(comparison: Comparison, position: int, *, session: Session) -> list[dict[str, str]]:
     """The messages a contender sees at a turn: the conversation so far, then the question."""
-    messages: list[dict[str, str]] = []
+    messages: list[dict[str, str]] = list(comparison.conversation.opening or [])
     earlier = [t for t in turns(comparison.conversation_id, session=session) if t.turn < comparison.turn]
     if earlier:
         seen_as = position if comparison.continues_from is None else comparison.continues_from
@@ -280,11 +290,11 @@ def history(comparison: Comparison, position: int, *, session: Session) -> list[
 def answers(comparison_id: int, *, session: Session) -> list[Generation]:
     """The last take of each contender's answer, in the order shown."""
     rows = session.scalars(
-        select(Generation)
-        .where(Generation.comparison_id == comparison_id)
-        .order_by(Generation.position, Generation.take)
+        select(Generation).where(Generation.comparison_id == comparison_id).order_by(Generation.take)
     )
-    return list({row.position: row for row in rows}.values())
+    last = {row.position: row for row in rows}
+    order = get_comparison(comparison_id, session=session).shown_order
+    return [last[position] for position in order if position in last]
 
 
 # --- the worker's side -----------------------------------------------------------------------
@@ -298,7 +308,11 @@ def mark_sent(comparison_id: int, *, session: Session) -> None:
 def claim(comparison_id: int, *, session: Session, lease_seconds: float) -> Comparison | None:
     """Take a comparison that has answers to write and no living worker on it; None otherwise."""
     now = utcnow()
-    waiting = select(Generation.id).where(Generation.comparison_id == comparison_id, unfinished()).exists()
+    waiting = (
+        select(Generation.id)
+        .where(Generation.comparison_id == comparison_id, generations.unfinished())
+        .exists()
+    )
     taken = session.execute(
         update(Comparison)
         .where(
@@ -346,7 +360,7 @@ def undelivered(*, session: Session, resend_seconds: float) -> Sequence[int]:
         select(Comparison.id)
         .join(Generation, Generation.comparison_id == Comparison.id)
         .where(
-            unfinished(),
+            generations.unfinished(),
             or_(Comparison.lease_until.is_(None), Comparison.lease_until < now),
             or_(Comparison.sent_at.is_(None), Comparison.sent_at < stale),
         )
@@ -364,7 +378,7 @@ def give_up_on_lost(*, session: Session) -> None:
     )
     session.execute(
         update(Generation)
-        .where(Generation.comparison_id.in_(lost), unfinished())
+        .where(Generation.comparison_id.in_(lost), generations.unfinished())
         .values(
             status=GenerationStatus.FAILED,
             error="The worker died again and again while answering; it may need more memory.",
@@ -381,15 +395,3 @@ def give_up_on_lost(*, session: Session) -> None:
 
 def count(*, session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Comparison)) or 0
-
-
-def unfinished() -> Any:
-    """Written out, not bound: only so can the database tell that the index of unfinished answers fits."""
-    states = bindparam(
-        None,
-        [GenerationStatus.QUEUED, GenerationStatus.RUNNING],
-        Generation.status.type,
-        expanding=True,
-        literal_execute=True,
-    )
-    return Generation.status.in_(states)

@@ -1,7 +1,7 @@
 """Datasets: immutable versions of named sets of pairs, and every query on them."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -298,6 +298,21 @@ def require_training_pairs(dataset_id: int, *, session: Session) -> None:
             f"{dataset.name} version {dataset.version} has no training pairs: {where}. "
             "Add it again with a held-out share of 0, or choose another dataset."
         )
+
+
+def trains_on(prompt: Any, dataset_ids: Collection[int], *, session: Session) -> bool:
+    """Whether a prompt is for training in one of the datasets, as a text or as a user's only message."""
+    texts = [json.dumps(prompt)]
+    if isinstance(prompt, str):
+        texts.append(json.dumps([{"role": "user", "content": prompt}]))
+    elif len(prompt) == 1:
+        texts.append(json.dumps(prompt[0]["content"]))
+    query = select(DatasetPair.position).where(
+        DatasetPair.dataset_id.in_(sorted(dataset_ids)),
+        DatasetPair.split == Split.TRAIN,
+        cast(DatasetPair.prompt, String).in_(texts),
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def lengths(dataset_id: int, *, session: Session) -> Lengths:

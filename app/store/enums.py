@@ -72,13 +72,18 @@ class Outcome(StrEnum):
 
 
 class WhyLeftOut(StrEnum):
-    """Why a vote becomes no training pair; the values are the names under which they are counted."""
+    """Why a vote becomes no training pair; the values are the names under which they are counted.
+
+    UNFINISHED answers were stopped or failed. CUT ones ended at the length limit, where that was not wanted.
+    """
 
     TIE = "ties"
     ALL_BAD = "all_bad"
+    UNFINISHED = "unfinished_answer"
     DIFFERENT_HISTORIES = "different_histories"
     SAME_TEXT = "same_text"
     EMPTY = "empty_answer"
+    CUT = "cut_answer"
 
 
 class EventLevel(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.store import prompts
@@ -200,3 +200,19 @@ def stop_wishes(generation_ids: Sequence[int], *, session: Session) -> set[int]:
     """Those of the answers that people want to stop."""
     query = select(Generation.id).where(Generation.id.in_(generation_ids), Generation.stop_wished)
     return set(session.scalars(query))
+
+
+def unfinished() -> Any:
+    """The condition of answers that are waited for.
+
+    Its states are written out, not bound: only so can the database tell that the index of unfinished answers
+    fits.
+    """
+    states = bindparam(
+        None,
+        [GenerationStatus.QUEUED, GenerationStatus.RUNNING],
+        Generation.status.type,
+        expanding=True,
+        literal_execute=True,
+    )
+    return Generation.status.in_(states)

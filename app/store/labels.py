@@ -1,35 +1,32 @@
 """Labels: votes on comparisons, one per comparison and person.
 
-A vote counts as blind while its voter had not seen the names: in a blind conversation they are shown to
-whoever voted in it, so that later votes there, and a change of mind, are not blind. A withdrawn vote
-leaves no trace of who has seen the names, so withdrawing ends the blindness of the conversation.
+A vote counts as blind when the names were hidden from its voter (`app.store.names`). The own vote shows them,
+so that a change of mind is not blind. A changed or withdrawn vote is kept as it was (`label_history`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.errors import InvalidInput, NotFound, Refused
-from app.store import conversations, tallies, users
-from app.store.enums import Choice, GenerationStatus, WhyLeftOut
+from app.errors import NotFound, Refused
+from app.store import conversations, judging, label_history, names, tallies, users
+from app.store.enums import Choice, WhyLeftOut
 from app.store.models import (
     Checkpoint,
     Comparison,
     Contender,
-    Conversation,
     Generation,
     Label,
+    LabelVersion,
     User,
     utcnow,
 )
-from app.text import clean_text
 
-LETTERS = "ABCD"
-MAX_REASON_CHARS = 4_000
+LETTERS = judging.LETTERS
 _BATCH = 200
 
 
@@ -46,23 +43,31 @@ class VoteFilter:
 class Side:
     """One answer of a comparison that was voted on, with who wrote it."""
 
+    place: int
     contender: Contender
     step: int | None
     answer: Generation
 
     @property
     def letter(self) -> str:
-        return LETTERS[self.contender.position]
+        return LETTERS[self.place]
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A label with all it is about; `sides` stand in the order shown."""
+    """A label with all it is about; `sides` stand in the order shown.
+
+    `hidden` says that who asks may not see the names yet. `continues_from` is the side, at the question
+    before, whose answer all continued.
+    """
 
     label: Label
     user: str
     comparison: Comparison
     sides: list[Side]
+    hidden: bool = False
+    continues_from: int | None = None
+    earlier: tuple[LabelVersion, ...] = ()
 
     @property
     def best(self) -> Side | None:
@@ -89,54 +94,61 @@ def vote(
     reason: str = "",
     seconds: float | None = None,
 ) -> Label:
-    """Store a person's vote on a comparison, in place of an earlier one.
+    """Store a person's vote on a comparison, in place of an earlier one, which is kept in the history.
 
     Args:
-        best: position of the best answer, for BEST only; of two answers the other one is the worst.
-        worst: position of the worst answer; needed for BEST among more than two.
+        best: side of the best answer, 0 for A, for BEST only; of two answers the other one is the worst.
+        worst: side of the worst answer; needed for BEST among more than two.
         seconds: how long the person took to decide; the first vote's counts.
 
     Raises:
-        InvalidInput: for positions that do not fit the choice.
+        InvalidInput: for sides that do not fit the choice.
         NotFound: for a comparison that does not exist.
-        Refused: while an answer is being written, when one failed, or when there is only one.
+        Refused: when there is only one answer, or one that `judging.why_not_votable` names.
     """
     comparison = conversations.get_comparison(comparison_id, session=session)
     conversations.lock(comparison.conversation_id, session=session)
     session.refresh(comparison.conversation)
     answers = conversations.answers(comparison_id, session=session)
-    _check_votable(answers)
-    best, worst = _check_positions(choice, best, worst, [int(a.position or 0) for a in answers])
-    reason = clean_text(reason).strip()
-    if len(reason) > MAX_REASON_CHARS:
-        raise InvalidInput(f"The reason has more than {MAX_REASON_CHARS:,} characters.", field="reason")
-    by_position = {answer.position: answer.id for answer in answers}
-    user_id = users.ensure(user, session=session).id
+    problem = judging.why_not_votable(answers)
+    if problem:
+        raise Refused(problem)
+    best, worst = judging.checked_sides(choice, best, worst, len(answers))
     values: dict[str, Any] = {
         "choice": choice,
-        "best_id": None if best is None else by_position[best],
-        "worst_id": None if worst is None else by_position[worst],
+        "best_id": None if best is None else answers[best].id,
+        "worst_id": None if worst is None else answers[worst].id,
         "shown": [answer.id for answer in answers],
-        "reason": reason,
+        "reason": judging.checked_reason(reason),
         "updated_at": utcnow(),
     }
     present = of_user(comparison_id, user, session=session)
-    if present is not None:
-        same = (present.choice, present.best_id, present.worst_id) == (
-            choice,
-            values["best_id"],
-            values["worst_id"],
-        )
-        values["blind"] = present.blind and same
-        values["seconds"] = seconds if present.seconds is None else present.seconds
-    else:
-        values["blind"] = names_hidden(comparison.conversation, user, session=session)
+    if present is None:
+        values["blind"] = names.hidden(comparison, user, session=session)
         values["seconds"] = seconds
+    elif _says(present, values):
+        return present
+    else:
+        values["blind"] = present.blind and _chooses(present, values)
+        values["seconds"] = seconds if present.seconds is None else present.seconds
+        label_history.keep(present, session=session)
+    user_id = users.ensure(user, session=session).id
     fresh = {"comparison_id": comparison_id, "user_id": user_id, "created_at": values["updated_at"], **values}
     label_id = session.scalars(_upsert(session, fresh, values)).one()
     tallies.count([label_id], session=session)
+    names.record([comparison_id], user, session=session)
     session.expire_all()
     return get(label_id, session=session)
+
+
+def _chooses(label: Label, values: dict[str, Any]) -> bool:
+    """Whether a vote makes a choice already."""
+    return all(getattr(label, name) == values[name] for name in ("choice", "best_id", "worst_id"))
+
+
+def _says(label: Label, values: dict[str, Any]) -> bool:
+    """Whether a vote makes a choice already, for the same reason."""
+    return _chooses(label, values) and label.reason == values["reason"]
 
 
 def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -> Any:
@@ -148,36 +160,25 @@ def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -
     ).returning(Label.id)
 
 
-def _check_votable(answers: Sequence[Generation]) -> None:
-    if len(answers) < 2:
-        raise Refused("A vote needs at least two answers; compare two or more models.")
-    if any(not answer.status.is_over for answer in answers):
-        raise Refused("An answer is still being written; wait for it or stop it, then vote.")
-    for letter, answer in zip(LETTERS, answers, strict=False):
-        if answer.status is GenerationStatus.FAILED:
-            raise Refused(f"Answer {letter} failed; regenerate it, then vote.")
+def explain(label_id: int, reason: str, *, session: Session, user: str) -> Label:
+    """Change the reason of a vote, and nothing else; the vote as it was is kept in the history.
 
-
-def _check_positions(
-    choice: Choice, best: int | None, worst: int | None, positions: list[int]
-) -> tuple[int | None, int | None]:
-    if choice is not Choice.BEST:
-        if best is not None or worst is not None:
-            raise InvalidInput("A tie and both bad name no best and no worst answer.", field="choice")
-        return None, None
-    if len(positions) == 2 and best in positions and worst is None:
-        worst = next(position for position in positions if position != best)
-    for field, position in (("best", best), ("worst", worst)):
-        if position not in positions:
-            letters = ", ".join(LETTERS[p] for p in positions)
-            raise InvalidInput(f"Name the {field} answer, one of {letters}.", field=field)
-    if best == worst:
-        raise InvalidInput("The best and the worst answer must differ.", field="worst")
-    return best, worst
+    Raises:
+        InvalidInput: for a reason that is too long.
+        NotFound: when there is no such vote.
+        Refused: when it is another person's.
+    """
+    label = _own(label_id, user, session=session)
+    reason = judging.checked_reason(reason)
+    if label.reason != reason:
+        label_history.keep(label, session=session)
+        label.reason, label.updated_at = reason, utcnow()
+        session.flush()
+    return label
 
 
 def withdraw(label_id: int, *, session: Session, user: str | None = None) -> None:
-    """Delete a vote; its comparison may be voted on again, by then with the names known.
+    """Take a vote back; the history keeps it, and its voter may vote again, by then with the names known.
 
     Args:
         user: whose vote it must be, if given.
@@ -186,17 +187,18 @@ def withdraw(label_id: int, *, session: Session, user: str | None = None) -> Non
         NotFound: when there is no such vote.
         Refused: when it is another person's.
     """
-    label = get(label_id, session=session)
-    if user is not None:
-        owner = session.get(User, label.user_id)
-        if owner is not None and owner.name != user:
-            raise Refused(f"This vote is {owner.name}'s; people withdraw their own votes.")
-    conversation_id = (
-        select(Comparison.conversation_id).where(Comparison.id == label.comparison_id).scalar_subquery()
-    )
-    session.execute(update(Conversation).where(Conversation.id == conversation_id).values(blind=False))
+    label = get(label_id, session=session) if user is None else _own(label_id, user, session=session)
+    label_history.keep(label, session=session, withdrawn=True)
     session.execute(delete(Label).where(Label.id == label_id))
     session.expire_all()
+
+
+def _own(label_id: int, user: str, *, session: Session) -> Label:
+    label = get(label_id, session=session)
+    owner = session.get(User, label.user_id)
+    if owner is not None and owner.name != user:
+        raise Refused(f"This vote is {owner.name}'s; people change and withdraw their own votes.")
+    return label
 
 
 def get(label_id: int, *, session: Session) -> Label:
@@ -220,20 +222,6 @@ def of_user(comparison_id: int, user: str, *, session: Session) -> Label | None:
     )
 
 
-def names_hidden(conversation: Conversation, user: str, *, session: Session) -> bool:
-    """Whether a person may not see yet who is who: in a blind conversation, until their first vote."""
-    if not conversation.blind:
-        return False
-    voted = (
-        select(Label.id)
-        .join(Comparison, Label.comparison_id == Comparison.id)
-        .join(User, Label.user_id == User.id)
-        .where(Comparison.conversation_id == conversation.id, User.name == user)
-        .limit(1)
-    )
-    return session.scalar(voted) is None
-
-
 # --- lists ---------------------------------------------------------------------------------------
 
 
@@ -244,33 +232,41 @@ def votes(
     limit: int = 50,
     offset: int = 0,
     before: int | None = None,
+    viewer: str | None = None,
 ) -> list[Vote]:
-    """Votes, newest first; only those with a smaller id than `before`, if it is given."""
-    query = _matching(select(Label), only).order_by(Label.id.desc()).limit(limit).offset(offset)
+    """Votes, newest first.
+
+    Args:
+        before: only votes with a smaller id.
+        viewer: who asks; votes whose names this person may not see yet are `hidden`, and no filter by run
+            or choice finds them.
+    """
+    query = _matching(select(Label), only, viewer).order_by(Label.id.desc()).limit(limit).offset(offset)
     if before is not None:
         query = query.where(Label.id < before)
-    return _with_details(session.scalars(query).all(), session)
+    return _with_details(session.scalars(query).all(), session, viewer)
 
 
-def details(label_id: int, *, session: Session) -> Vote:
+def details(label_id: int, *, session: Session, viewer: str | None = None) -> Vote:
     """One vote with all it is about.
 
     Raises:
         NotFound: when there is none with this id.
     """
-    return _with_details([get(label_id, session=session)], session)[0]
+    return _with_details([get(label_id, session=session)], session, viewer)[0]
 
 
-def stream(*, session: Session, only: VoteFilter | None = None) -> Iterator[Vote]:
+def stream(*, session: Session, only: VoteFilter | None = None, viewer: str | None = None) -> Iterator[Vote]:
     """All votes, oldest first, read in batches so that memory stays flat."""
     last = 0
     while True:
-        query = _matching(select(Label), only).where(Label.id > last).order_by(Label.id).limit(_BATCH)
+        query = _matching(select(Label), only, viewer).where(Label.id > last)
+        query = query.order_by(Label.id).limit(_BATCH)
         labels = session.scalars(query).all()
         if not labels:
             return
         last = labels[-1].id
-        yield from _with_details(labels, session)
+        yield from _with_details(labels, session, viewer)
         session.expunge_all()
 
 
@@ -281,10 +277,24 @@ def count(*, session: Session, only: VoteFilter | None = None) -> dict[Choice, i
     return {choice: found.get(choice, 0) for choice in Choice}
 
 
-def count_left_out(*, session: Session, only: VoteFilter | None = None) -> dict[WhyLeftOut | None, int]:
-    """How many votes become no training pair, by reason; under None, how many become one."""
-    query = select(Label.left_out, func.count()).group_by(Label.left_out)
-    return {reason: number for reason, number in session.execute(_matching(query, only))}
+def count_left_out(
+    *, session: Session, only: VoteFilter | None = None
+) -> dict[tuple[WhyLeftOut | None, bool], int]:
+    """How many votes become no training pair, by reason, and whether an answer of theirs was cut; under None,
+    how many become one."""
+    query = select(Label.left_out, Label.cut, func.count()).group_by(Label.left_out, Label.cut)
+    return {(reason, cut): number for reason, cut, number in session.execute(_matching(query, only))}
+
+
+def count_hidden(user: str, *, session: Session) -> int:
+    """How many votes are on comparisons whose names a person may not see yet."""
+    return session.scalar(select(func.count()).select_from(Label).where(~names.visible_to(user))) or 0
+
+
+def hidden_comparisons(user: str, *, session: Session) -> Sequence[int]:
+    """Ids of the comparisons with votes whose names a person may not see yet."""
+    query = select(Label.comparison_id).where(~names.visible_to(user)).distinct()
+    return session.scalars(query).all()
 
 
 def voters(*, session: Session) -> Sequence[str]:
@@ -293,7 +303,7 @@ def voters(*, session: Session) -> Sequence[str]:
     return session.scalars(select(User.name).where(voted).order_by(User.name)).all()
 
 
-def _matching(query: Any, only: VoteFilter | None) -> Any:
+def _matching(query: Any, only: VoteFilter | None, viewer: str | None = None) -> Any:
     only = only or VoteFilter()
     conditions: list[ColumnElement[bool]] = []
     if only.user is not None:
@@ -307,10 +317,12 @@ def _matching(query: Any, only: VoteFilter | None) -> Any:
             .where(Contender.run_id == only.run_id)
         )
         conditions.append(Label.comparison_id.in_(took_part))
+    if viewer is not None and (only.run_id is not None or only.choice is not None):
+        conditions.append(names.visible_to(viewer))
     return query.where(*conditions)
 
 
-def _with_details(labels: Sequence[Label], session: Session) -> list[Vote]:
+def _with_details(labels: Sequence[Label], session: Session, viewer: str | None = None) -> list[Vote]:
     """Join what a batch of labels is about, in a handful of queries."""
     comparisons = _by_id(session, Comparison, {label.comparison_id for label in labels})
     people = _by_id(session, User, {label.user_id for label in labels})
@@ -322,17 +334,50 @@ def _with_details(labels: Sequence[Label], session: Session) -> list[Vote]:
     }
     checkpoint_ids = {c.checkpoint_id for c in contenders.values() if c.checkpoint_id is not None}
     steps = {key: row.step for key, row in _by_id(session, Checkpoint, checkpoint_ids).items()}
+    hidden = set() if viewer is None else names.hidden_among(comparisons.values(), viewer, session=session)
+    origins = _origins(comparisons.values(), session)
+    history = label_history.of_comparisons(comparisons.keys(), session=session)
     found = []
     for label in labels:
         comparison = comparisons[label.comparison_id]
-        shown = [answers[answer_id] for answer_id in label.shown if answer_id in answers]
         sides = [
-            Side(contender, steps.get(contender.checkpoint_id or 0), answer)
-            for answer in shown
-            if (contender := contenders[comparison.conversation_id, int(answer.position or 0)])
+            Side(place, contender, steps.get(contender.checkpoint_id or 0), answers[answer_id])
+            for place, answer_id in enumerate(label.shown)
+            if answer_id in answers
+            and (contender := contenders[comparison.conversation_id, int(answers[answer_id].position or 0)])
         ]
-        found.append(Vote(label, people[label.user_id].name, comparison, sides))
+        found.append(
+            Vote(
+                label,
+                people[label.user_id].name,
+                comparison,
+                sides,
+                comparison.id in hidden,
+                origins.get(comparison.id),
+                tuple(history.get((label.comparison_id, label.user_id), ())),
+            )
+        )
     return found
+
+
+def _origins(comparisons: Collection[Comparison], session: Session) -> dict[int, int]:
+    """For comparisons that continue one answer: its side at the question before."""
+    before = {
+        (comparison.conversation_id, comparison.turn - 1): comparison
+        for comparison in comparisons
+        if comparison.continues_from is not None
+    }
+    if not before:
+        return {}
+    earlier = session.execute(
+        select(Comparison.conversation_id, Comparison.turn, Comparison.shown_order).where(
+            tuple_(Comparison.conversation_id, Comparison.turn).in_(list(before))
+        )
+    )
+    return {
+        before[conversation_id, turn].id: order.index(before[conversation_id, turn].continues_from)
+        for conversation_id, turn, order in earlier
+    }
 
 
 def _by_id(session: Session, table: Any, ids: set[int]) -> dict[int, Any]:

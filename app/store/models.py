@@ -204,7 +204,10 @@ class Prompt(Base):
 
 
 class Conversation(Base):
-    """A side-by-side chat: who answers, in the order shown, and how they decode."""
+    """A side-by-side chat: who answers, and how they decode.
+
+    `opening` holds the messages before the first question, such as a system message; null is none.
+    """
 
     __tablename__ = "conversations"
     __table_args__ = (Index(None, "user_id", "id"),)
@@ -214,6 +217,7 @@ class Conversation(Base):
     blind: Mapped[bool] = mapped_column(default=False)
     seed: Mapped[int]
     parameters: Mapped[dict[str, Any]]
+    opening: Mapped[list[Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     contenders: Mapped[list["Contender"]] = relationship(order_by="Contender.position", lazy="selectin")
@@ -240,8 +244,9 @@ class Contender(Base):
 class Comparison(Base):
     """One question put to all contenders of a conversation: a turn. Votes are on comparisons.
 
-    `continues_from` is the position whose earlier answers all contenders see as the conversation so far;
-    null lets each contender continue its own.
+    `shown_order` holds the contenders' positions in the order in which their answers are shown: the first is
+    answer A. `continues_from` is the position whose earlier answers all contenders see as the conversation
+    so far; null lets each contender continue its own.
     """
 
     __tablename__ = "comparisons"
@@ -252,6 +257,7 @@ class Comparison(Base):
     turn: Mapped[int]
     question: Mapped[str] = mapped_column(Text)
     continues_from: Mapped[int | None]
+    shown_order: Mapped[list[Any]]
     sent_at: Mapped[datetime | None]
     lease_id: Mapped[str | None] = mapped_column(String(36))
     lease_until: Mapped[datetime | None]
@@ -356,6 +362,7 @@ class Worker(Base):
 
 from app.store.access_models import ApiToken, IdempotentCall, LoginSession  # noqa: E402  (they refer to users)
 from app.store.tally_models import Answerer, LabelPair  # noqa: E402  (they refer to labels)
+from app.store.vote_models import LabelVersion, NamesSeen  # noqa: E402  (they refer to labels' tables)
 
 __all__ = [
     "Answerer",
@@ -372,8 +379,10 @@ __all__ = [
     "IdempotentCall",
     "Label",
     "LabelPair",
+    "LabelVersion",
     "LoginSession",
     "Metric",
+    "NamesSeen",
     "Prompt",
     "Run",
     "RunEvent",

@@ -2,12 +2,51 @@
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.errors import InvalidInput
 from app.store.models import Prompt
+from app.text import clean_text
+
+MAX_OPENING: Final = 200
+
+
+OPENING_ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+def checked_opening(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Messages that may stand before a question: texts, each of a known role.
+
+    Raises:
+        InvalidInput: for anything else, or for more than 200.
+    """
+    if len(messages) > MAX_OPENING:
+        raise InvalidInput(f"opening has more than {MAX_OPENING} messages.", field="opening")
+    found = []
+    for number, message in enumerate(messages, start=1):
+        role, content = message.get("role"), message.get("content")
+        if role not in OPENING_ROLES or not isinstance(content, str):
+            raise InvalidInput(
+                f"Message {number} of opening needs a role, one of {', '.join(OPENING_ROLES)}, "
+                "and a text as content.",
+                field="opening",
+            )
+        found.append({"role": role, "content": clean_text(content)})
+    return found
+
+
+def split_off_question(prompt: Any) -> tuple[list[dict[str, str]], str] | None:
+    """A prompt as the messages before its question, and the question; None if it does not end in one."""
+    if isinstance(prompt, str):
+        return [], prompt
+    if not prompt or prompt[-1]["role"] != "user":
+        return None
+    earlier = [{"role": message["role"], "content": message["content"]} for message in prompt[:-1]]
+    return earlier, prompt[-1]["content"]
 
 
 def canonical(content: Any) -> str:

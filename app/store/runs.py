@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
 from app.store import run_lists
-from app.store.conversations import unfinished
 from app.store.enums import EventLevel, RunStatus, RunWish
+from app.store.generations import unfinished
 from app.store.models import (
     Checkpoint,
     Comparison,

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.store.enums import Choice, Outcome, WhyLeftOut
+from app.store import names
+from app.store.enums import Choice, GenerationStatus, Outcome, WhyLeftOut
 from app.store.models import Answerer, Checkpoint, Comparison, Contender, Generation, Label, LabelPair
 
-RULES = 1
+RULES = 2
 """Goes up by one whenever a vote would be counted differently than before."""
 
 
@@ -33,6 +34,14 @@ class Answer:
     prompt_id: int
     text: str
     complete: bool
+    ended: bool
+    """By itself or at the length limit. One that was stopped or failed counts nowhere."""
+
+    @classmethod
+    def of(cls, row: Any) -> "Answer":
+        """Of a generation, or of a row with its columns."""
+        ended = row.status is GenerationStatus.FINISHED
+        return cls(row.id, row.position or 0, row.prompt_id, row.text, row.complete, ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ def why_left_out(choice: Choice, best: Answer | None, worst: Answer | None) -> W
         return WhyLeftOut.TIE
     if choice is Choice.ALL_BAD or best is None or worst is None:
         return WhyLeftOut.ALL_BAD
+    if not best.ended or not worst.ended:
+        return WhyLeftOut.UNFINISHED
     if best.prompt_id != worst.prompt_id:
         return WhyLeftOut.DIFFERENT_HISTORIES
     if not best.text.strip() or not worst.text.strip():
@@ -136,9 +147,16 @@ def count(label_ids: Sequence[int], *, session: Session) -> None:
 
 
 def _answers(ids: set[int], session: Session) -> dict[int, Answer]:
-    columns = (Generation.id, Generation.position, Generation.prompt_id, Generation.text, Generation.complete)
+    columns = (
+        Generation.id,
+        Generation.position,
+        Generation.prompt_id,
+        Generation.text,
+        Generation.complete,
+        Generation.status,
+    )
     rows = session.execute(select(*columns).where(Generation.id.in_(sorted(ids)))).all()
-    return {row.id: Answer(row.id, row.position or 0, *row[2:]) for row in rows}
+    return {row.id: Answer.of(row) for row in rows}
 
 
 def _seats(conversation_ids: set[int], session: Session) -> dict[int, dict[int, dict[str, Any]]]:
@@ -182,7 +200,7 @@ def _digest(seat: dict[str, Any]) -> str:
 def _pairs_of(
     label: Row[Any], shown: Sequence[Answer], seats: dict[int, dict[str, Any]], ids: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
-    for pair in combinations(shown, 2):
+    for pair in combinations([answer for answer in shown if answer.ended], 2):
         one, other = sorted(pair, key=lambda answer: _rank(seats[answer.position]))
         first, second = ids[_digest(seats[one.position])], ids[_digest(seats[other.position])]
         outcome = outcome_of(label.choice, label.best_id, label.worst_id, one.id, other.id)
@@ -192,16 +210,20 @@ def _pairs_of(
 
 def _facts_of(label: Row[Any], answers: dict[int, Answer]) -> dict[str, Any]:
     best, worst = answers.get(label.best_id), answers.get(label.worst_id)
-    decided = best is not None and worst is not None
-    first = answers.get(label.shown[0]) if len(label.shown) == 2 else None
+    first_side = longer = None
+    cut = False
+    if best is not None and worst is not None and best.ended and worst.ended:
+        cut = not (best.complete and worst.complete)
+        if len(label.shown) == 2:
+            first_side = best.id == label.shown[0]
+        if len(best.text) != len(worst.text):
+            longer = len(best.text) > len(worst.text)
     return {
         "id": label.id,
-        "first_side": best is first if decided and first is not None else None,
-        "longer": len(best.text) > len(worst.text)
-        if best is not None and worst is not None and len(best.text) != len(worst.text)
-        else None,
+        "first_side": first_side,
+        "longer": longer,
         "left_out": why_left_out(label.choice, best, worst),
-        "cut": best is not None and worst is not None and not (best.complete and worst.complete),
+        "cut": cut,
         "counted": RULES,
     }
 
@@ -209,13 +231,12 @@ def _facts_of(label: Row[Any], answers: dict[int, Answer]) -> dict[str, Any]:
 # --- adding up -------------------------------------------------------------------------------
 
 
-def totals(*, session: Session) -> Totals:
-    """All votes added up."""
+def totals(*, session: Session, viewer: str | None = None) -> Totals:
+    """All votes added up; of those whose names a viewer may see, where one is named."""
     columns = (Label.blind, Label.first_side, Label.longer)
     found = Totals()
-    for blind, first_side, longer, number in session.execute(
-        select(*columns, func.count()).group_by(*columns)
-    ):
+    query = select(*columns, func.count()).where(*_seen_by(viewer)).group_by(*columns)
+    for blind, first_side, longer, number in session.execute(query):
         found.votes += number
         found.blind += number if blind else 0
         found.first_side += number if first_side else 0
@@ -225,10 +246,15 @@ def totals(*, session: Session) -> Totals:
     return found
 
 
-def agreement(*, session: Session) -> tuple[int, int]:
+def _seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
+    return [] if viewer is None else [names.visible_to(viewer)]
+
+
+def agreement(*, session: Session, viewer: str | None = None) -> tuple[int, int]:
     """Of each two votes on one comparison: how many say the same, and how many there are."""
     opinion = (
         select(Label.comparison_id, func.count().label("same"))
+        .where(*_seen_by(viewer))
         .group_by(Label.comparison_id, Label.choice, Label.best_id, Label.worst_id)
         .subquery()
     )
@@ -247,10 +273,14 @@ def agreement(*, session: Session) -> tuple[int, int]:
     return int(agreed or 0), int(pairs or 0)
 
 
-def pairs(*, session: Session, limit: int = 50, offset: int = 0) -> list[PairCount]:
+def pairs(
+    *, session: Session, limit: int = 50, offset: int = 0, viewer: str | None = None
+) -> list[PairCount]:
     """How votes stand on each two answerers, those with the most votes first."""
+    shown = _pairs_seen_by(viewer)
     most = (
         select(LabelPair.first_id, LabelPair.second_id, func.count().label("votes"))
+        .where(*shown)
         .group_by(LabelPair.first_id, LabelPair.second_id)
         .order_by(func.count().desc(), LabelPair.first_id, LabelPair.second_id)
         .limit(limit)
@@ -260,6 +290,7 @@ def pairs(*, session: Session, limit: int = 50, offset: int = 0) -> list[PairCou
     rows = session.execute(
         select(most.c.first_id, most.c.second_id, LabelPair.outcome, func.count())
         .join(LabelPair, (LabelPair.first_id == most.c.first_id) & (LabelPair.second_id == most.c.second_id))
+        .where(*shown)
         .group_by(most.c.first_id, most.c.second_id, most.c.votes, LabelPair.outcome)
         .order_by(most.c.votes.desc(), most.c.first_id, most.c.second_id)
     ).all()
@@ -276,7 +307,13 @@ def pairs(*, session: Session, limit: int = 50, offset: int = 0) -> list[PairCou
     return list(found.values())
 
 
-def count_pairs(*, session: Session) -> int:
+def _pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
+    if viewer is None:
+        return []
+    return [LabelPair.label_id.in_(select(Label.id).where(names.visible_to(viewer)))]
+
+
+def count_pairs(*, session: Session, viewer: str | None = None) -> int:
     """How many two answerers met in a vote."""
-    met = select(LabelPair.first_id, LabelPair.second_id).distinct().subquery()
+    met = select(LabelPair.first_id, LabelPair.second_id).where(*_pairs_seen_by(viewer)).distinct().subquery()
     return session.scalar(select(func.count()).select_from(met)) or 0

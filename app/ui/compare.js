@@ -16,3 +16,13 @@ if (!window.hyVoteKeys) {
     button.click();
   });
 }
+
+// Every few seconds, while the page is on screen, an open conversation is asked whether another tab changed it.
+if (!window.hyLook) {
+  const look = () => {
+    if (document.hidden || !location.search.includes("conversation=")) return;
+    document.getElementById("hy-look")?.click();
+  };
+  window.hyLook = setInterval(look, 2500);
+  document.addEventListener("visibilitychange", look);
+}

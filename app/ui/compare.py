@@ -5,11 +5,12 @@ from typing import Any
 
 import gradio as gr
 
-from app import demo
+from app import demo, held_out
+from app.errors import NotFound
 from app.store.conversations import MAX_CONTENDERS
 from app.ui import compare_actions as actions
 from app.ui import compare_html, compare_state, widgets
-from app.ui.compare_actions import PARTS, SIDES, Seen, Shown
+from app.ui.compare_show import PARTS, SIDES, Seen, Shown
 
 REFRESH_SECONDS = 0.3
 _HERE = Path(__file__).parent
@@ -49,6 +50,7 @@ def build() -> None:
     _lay_out_question(parts)
     parts["recent"] = gr.HTML()
     parts["timer"] = gr.Timer(REFRESH_SECONDS, active=False)
+    parts["look"] = gr.Button("Look", visible="hidden", elem_id="hy-look")
     _wire(parts)
 
 
@@ -68,7 +70,11 @@ def _lay_out_setup(parts: Parts) -> None:
                 min_width=280,
             )
             parts["blind"] = gr.Checkbox(
-                label="Blind", info="Names hidden and sides shuffled until you vote.", min_width=200, scale=1
+                True,
+                label="Blind",
+                info="At every question names are hidden and sides shuffled until you vote.",
+                min_width=200,
+                scale=1,
             )
         with gr.Accordion("Decoding", open=False), gr.Row():
             parts["seed"] = gr.Number(
@@ -125,12 +131,19 @@ def _lay_out_voting(parts: Parts) -> None:
                 label="Reason (optional)", max_lines=3, max_length=4000, scale=5, min_width=240
             )
             parts["withdraw"] = gr.Button("Withdraw vote", size="sm", scale=0, min_width=140, visible=False)
+            parts["show_names"] = gr.Button(
+                "Show names without a vote", size="sm", scale=0, min_width=210, visible=False
+            )
 
 
 def _lay_out_question(parts: Parts) -> None:
     parts["continues"] = gr.Radio(
         [], label="The next question continues from answer", visible=False, elem_classes="hy-continues"
     )
+    parts["opening"] = gr.State([])
+    with gr.Column(visible=False) as parts["opening_box"]:
+        parts["opening_shown"] = gr.HTML()
+        parts["drop_opening"] = gr.Button("Ask without these messages", size="sm", elem_classes="hy-narrow")
     with gr.Row(elem_classes="hy-ask", equal_height=False):
         parts["ask_box"] = gr.Textbox(
             label="Question",
@@ -143,30 +156,65 @@ def _lay_out_question(parts: Parts) -> None:
         )
         with gr.Column(scale=1, min_width=170):
             parts["ask"] = gr.Button("Ask", variant="primary", elem_id="hy-ask")
-            parts["random"] = gr.Button("Random held-out prompt", size="sm")
-    examples = demo.held_out_questions()[:3]
-    gr.Examples(
-        [[text] for text in examples],
-        [parts["ask_box"]],
-        label="Held-out prompts of the demo",
-        example_labels=[widgets.clip(text.split("\n")[0], 60) for text in examples],
-        api_visibility="private",
-    )
+    with gr.Column(visible=False) as parts["prompts"]:
+        parts["random"] = gr.Button("Random held-out prompt", size="sm", elem_classes="hy-narrow")
+        examples = demo.held_out_questions()[:3]
+        gr.Examples(
+            [[text] for text in examples],
+            [parts["ask_box"]],
+            label="Held-out prompts of the demo",
+            example_labels=[widgets.clip(text.split("\n")[0], 60) for text in examples],
+            api_visibility="private",
+        )
 
 
 # --- handlers of the setup -------------------------------------------------------------------
 
 
+SETUP = ("contenders", "seed", "blind", "max_new_tokens", "temperature", "top_p")
+PROMPT = ("ask_box", "opening", "opening_shown", "opening_box")
+
+
 def offer(request: gr.Request | None = None) -> list[Any]:
-    """Who can be chosen, who is to begin with, and a seed."""
+    """Who can be chosen and who is to begin with, then a prompt; in the order of SETUP and PROMPT.
+
+    `?like=5` takes contenders and decoding of a conversation over, `?prompt=random` draws a prompt.
+    """
     offered = compare_state.offered_contenders()
-    chosen = compare_state.preselected(widgets.query_ids(request, "runs"), offered)
-    return [gr.update(choices=offered, value=chosen), compare_state.random_seed()]
+    chosen, setup = _like(request, offered)
+    chosen = chosen or compare_state.preselected(widgets.query_ids(request, "runs"), offered)
+    drawn = widgets.query(request, "prompt") == "random"
+    prompt = random_prompt(chosen) if drawn else [gr.skip()] * len(PROMPT)
+    return [gr.update(choices=offered, value=chosen), compare_state.random_seed(), *setup, *prompt]
 
 
-def random_prompt(keys: list[str]) -> str:
-    """A held-out prompt for the question box."""
-    return str(actions.saying_why(lambda: compare_state.held_out_question(keys)))
+def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[list[str], list[Any]]:
+    """The contenders of the conversation that the address names, and the rest of SETUP after the seed."""
+    ids = widgets.query_ids(request, "like")
+    stays = [gr.skip()] * (len(SETUP) - 2)
+    if not ids:
+        return [], stays
+    try:
+        chosen, conversation = compare_state.setup_like(ids[0], widgets.username(request), offered)
+    except NotFound:
+        return [], stays
+    given = conversation.parameters
+    decoding = [given[name] for name in ("max_new_tokens", "temperature", "top_p")]
+    return chosen, [conversation.blind or len(conversation.contenders) == 1, *decoding]
+
+
+def random_prompt(keys: list[str]) -> list[Any]:
+    """A held-out prompt with its history, in the order of PROMPT."""
+    prompt = actions.saying_why(
+        lambda: held_out.random_prompt([compare_state.to_choice(key) for key in keys])
+    )
+    shown = compare_html.history(prompt.opening) if prompt.opening else ""
+    return [prompt.question, prompt.opening, shown, gr.update(visible=bool(prompt.opening))]
+
+
+def drop_opening() -> list[Any]:
+    """The question alone: the messages before it are not asked."""
+    return [[], "", gr.update(visible=False)]
 
 
 # --- wiring ----------------------------------------------------------------------------------
@@ -177,11 +225,14 @@ def _wire(parts: Parts) -> None:
     here = [parts["conversation"], parts["seen"]]
     quiet: dict[str, Any] = {**widgets.QUIET, "concurrency_limit": None}
 
-    widgets.on_load(offer, None, [parts["contenders"], parts["seed"]])
+    prompt = [parts[name] for name in PROMPT]
+    widgets.on_load(offer, None, [*(parts[name] for name in SETUP), *prompt])
     widgets.on_load(actions.open_page, None, outputs)
     parts["timer"].tick(actions.refresh, here, outputs, trigger_mode="once", **quiet)
     parts["conversation"].change(None, parts["conversation"], None, js=KEEP_ADDRESS)
-    parts["random"].click(random_prompt, parts["contenders"], parts["ask_box"], **quiet)
+    parts["look"].click(actions.watch, here, outputs, trigger_mode="once", **quiet)
+    parts["random"].click(random_prompt, parts["contenders"], prompt, **quiet)
+    parts["drop_opening"].click(drop_opening, None, prompt[1:], **quiet)
     _wire_question(parts, here, outputs, quiet)
     _wire_voting(parts, here, outputs, quiet)
     for side in SIDES:
@@ -196,6 +247,7 @@ def _wire_question(parts: Parts, here: list[Any], outputs: list[Any], quiet: dic
         parts[name]
         for name in (
             "contenders", "ask_box", "blind", "seed", "max_new_tokens", "temperature", "top_p", "continues",
+            "opening",
         )
     ]  # fmt: skip
     gr.on(
@@ -222,6 +274,7 @@ def _wire_voting(parts: Parts, here: list[Any], outputs: list[Any], quiet: dict[
     picked = [parts["best"], parts["worst"]]
     parts["vote_many"].click(vote_many, [*here, *picked, reason], outputs, **quiet)
     parts["withdraw"].click(actions.withdraw, here, outputs, **quiet)
+    parts["show_names"].click(actions.show_names, here, outputs, **quiet)
     for event in (reason.submit, reason.blur):
         event(actions.save_reason, [*here, reason], outputs, **quiet)
 

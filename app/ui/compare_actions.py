@@ -1,74 +1,20 @@
-"""What happens on the compare page: a function does one thing and says what the page shows then.
-
-The page's parts have names; a function returns its updates in the order of PARTS, with `gr.skip()` for what
-stays. While answers grow, only panels that changed are sent, so that open details and selections survive.
-"""
+"""What happens on the compare page: a function does one thing and says what the page shows then."""
 
 import time
-from collections.abc import Callable
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import gradio as gr
 
 from app import answers
 from app.errors import AppError, NotFound
-from app.store import labels
-from app.store.conversations import MAX_CONTENDERS, Decoding
-from app.store.db import write_session
+from app.store.conversations import Decoding
 from app.store.enums import Choice
 from app.store.labels import LETTERS
-from app.ui import compare_html, compare_state, widgets
+from app.store.models import Label
+from app.ui import compare_state, widgets
+from app.ui.compare_show import EACH_ITS_OWN, Seen, Shown, ids, in_order, recent, show
 from app.ui.compare_state import Turn, View
-
-EACH_ITS_OWN = "each its own"
-SIDES = range(MAX_CONTENDERS)
-TWO_BUTTONS = ("vote_a", "vote_tie", "vote_bad", "vote_b")
-MANY_BUTTONS = ("vote_many", "vote_many_tie", "vote_many_bad")
-
-PARTS = (
-    "conversation",
-    "seen",
-    "timer",
-    "no_worker",
-    "setup",
-    "summary",
-    "earlier",
-    "question",
-    *(f"{part}{side}" for side in SIDES for part in ("column", "panel", "stop", "again")),
-    "stop_all",
-    "votes_two",
-    *TWO_BUTTONS,
-    "votes_many",
-    "best",
-    "worst",
-    *MANY_BUTTONS,
-    "voting",
-    "vote_note",
-    "reason",
-    "withdraw",
-    "continues",
-    "recent",
-)
-"""Names of what the functions below update, in the order of their results."""
-
-Shown = list[Any]
-
-
-class Seen(TypedDict, total=False):
-    """What this open page shows already."""
-
-    comparison: int
-    answers: list[int]
-    panels: list[str]
-    ready_at: float | None
-
-
-def in_order(updates: dict[str, Any]) -> Shown:
-    """Updates by name as a list in the order of PARTS."""
-    unknown = updates.keys() - set(PARTS)
-    if unknown:
-        raise KeyError(f"no such parts: {sorted(unknown)}")
-    return [updates.get(name, gr.skip()) for name in PARTS]
 
 
 def saying_why(act: Callable[[], Any]) -> Any:
@@ -84,14 +30,10 @@ def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Shown | None:
 
     Another tab may have asked on or regenerated: what is clicked here must not reach what was never seen.
     """
-    if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == _ids(view):
+    if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == ids(view):
         return None
     gr.Warning(f"The conversation went on in another tab; look again, then {then}.", duration=8)
-    return in_order({**show(view, {}), **_recent(view.conversation.id, user)})
-
-
-def _ids(view: View) -> list[int]:
-    return [answer.id for answer in view.current.answers]
+    return in_order({**show(view, {}), **recent(view.conversation.id, user)})
 
 
 # --- events ----------------------------------------------------------------------------------
@@ -101,7 +43,7 @@ def open_page(request: gr.Request | None = None) -> Shown:
     """The page of an address: `?conversation=5` goes on where that one is."""
     wanted = widgets.query(request, "conversation")
     user = widgets.username(request)
-    start = {"setup": gr.update(visible=True), **_recent(0, user)}
+    start = {"setup": gr.update(visible=True), "prompts": gr.update(visible=True), **recent(0, user)}
     ids = widgets.query_ids(request, "conversation")
     if not wanted:
         return in_order(start)
@@ -112,7 +54,7 @@ def open_page(request: gr.Request | None = None) -> Shown:
     except NotFound as error:
         sorry = widgets.notice(str(error), "warning")
         return in_order({"summary": gr.update(value=sorry, visible=True), **start})
-    return in_order({**show(view, {}), **_recent(view.conversation.id, user)})
+    return in_order({**show(view, {}), **recent(view.conversation.id, user)})
 
 
 def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
@@ -121,6 +63,16 @@ def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = Non
         return in_order({"timer": gr.Timer(active=False)})
     view = compare_state.read_view(int(conversation_id), widgets.username(request))
     return in_order(show(view, seen))
+
+
+def watch(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+    """The slow look of an open page: whether the same person did something in another tab."""
+    user = widgets.username(request)
+    if not conversation_id or compare_state.stamp(int(conversation_id), user) == seen.get("stamp"):
+        return in_order({})
+    view = compare_state.read_view(int(conversation_id), user)
+    looked: Seen = {**seen, "stamp": view.stamp}
+    return in_order({"seen": looked, **show(view, seen)})
 
 
 def ask(
@@ -134,6 +86,7 @@ def ask(
     temperature: float,
     top_p: float,
     continues: str,
+    opening: Sequence[Mapping[str, str]] | None = None,
     request: gr.Request | None = None,
 ) -> Shown:
     """Put a question: a first one starts a conversation. The last result empties the question box."""
@@ -146,7 +99,7 @@ def ask(
 
     def act() -> int:
         if conversation_id:
-            origin = LETTERS.index(continues[:1]) if continues and continues != EACH_ITS_OWN else None
+            origin = continues[:1] if continues and continues != EACH_ITS_OWN else None
             return answers.follow_up(int(conversation_id), question, continues_from=origin).conversation_id
         return answers.begin(
             [compare_state.to_choice(key) for key in keys],
@@ -155,30 +108,53 @@ def ask(
             blind=blind,
             seed=int(seed or 0),
             decoding=Decoding(int(max_new_tokens or 0), float(temperature or 0), float(top_p or 0)),
+            opening=opening or (),
         ).conversation_id
 
     view = compare_state.read_view(saying_why(act), user)
-    return [*in_order({**show(view, {}), **_recent(view.conversation.id, user)}), ""]
+    return [*in_order({**show(view, {}), **recent(view.conversation.id, user)}), ""]
 
 
 def vote(
     choice: str, conversation_id: float, seen: Seen, worst: str, reason: str, request: gr.Request | None
 ) -> Shown:
-    """Vote on the last question, or change the vote."""
+    """Vote on the last question, or change the vote. The reason of another choice is not taken over."""
     user = widgets.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="vote")
     if overtaken is not None:
         return overtaken
-    comparison_id = view.current.comparison.id
+    turn = view.current
     ready_at = seen.get("ready_at")
     seconds = None if ready_at is None else round(time.time() - ready_at, 1)
+    anew = asks_anew(turn.label, reason, changed=(choice, worst) != _cast(turn))
     saying_why(
         lambda: answers.vote(
-            comparison_id, choice, user=user, worst=worst, reason=reason or "", seconds=seconds
+            turn.comparison.id,
+            choice,
+            user=user,
+            worst=worst,
+            reason="" if anew else reason or "",
+            seconds=seconds,
         )
     )
+    if anew:
+        gr.Info("The vote is changed. Its reason belonged to the vote before; say why anew.", duration=8)
     return _voted(int(conversation_id), user)
+
+
+def asks_anew(label: Label | None, reason: str | None, *, changed: bool) -> bool:
+    """Whether a changed vote comes with the reason of the vote before."""
+    return label is not None and changed and bool(label.reason) and (reason or "").strip() == label.reason
+
+
+def _cast(turn: Turn) -> tuple[str, str]:
+    """The present vote in the words of a click: choice and worst."""
+    if turn.label is None:
+        return "", ""
+    words = {Choice.TIE: "tie", Choice.ALL_BAD: "both bad"}
+    best, worst = (LETTERS[side] if side is not None else "" for side in (turn.best, turn.worst))
+    return words.get(turn.label.choice, best), worst if len(turn.answers) > 2 else ""
 
 
 def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None) -> Shown:
@@ -191,20 +167,7 @@ def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Req
     overtaken = _overtaken(view, seen, user, then="say why")
     if overtaken is not None:
         return overtaken
-
-    def act() -> None:
-        with write_session() as session:
-            labels.vote(
-                label.comparison_id,
-                session=session,
-                user=user,
-                choice=label.choice,
-                best=view.current.best,
-                worst=view.current.worst,
-                reason=reason or "",
-            )
-
-    saying_why(act)
+    saying_why(lambda: answers.explain(label.id, reason or "", user=user))
     gr.Info("The reason is kept with your vote.", duration=3)
     return _voted(int(conversation_id), user)
 
@@ -218,146 +181,43 @@ def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = No
         return overtaken
     label = view.current.label
     if label is not None:
-
-        def act() -> None:
-            with write_session() as session:
-                labels.withdraw(label.id, session=session, user=user)
-
-        saying_why(act)
+        saying_why(lambda: answers.withdraw(label.id, user=user))
     return _voted(int(conversation_id), user)
 
 
-def stop(
-    position: int | None, conversation_id: float, seen: Seen, request: gr.Request | None = None
-) -> Shown:
+def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+    """Show who answered before a vote; a vote after that is not blind."""
+    user = widgets.username(request)
+    view = compare_state.read_view(int(conversation_id), user)
+    overtaken = _overtaken(view, seen, user, then="show the names")
+    if overtaken is not None:
+        return overtaken
+    saying_why(lambda: answers.show_names(view.current.comparison.id, user=user))
+    return _voted(int(conversation_id), user)
+
+
+def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """Stop the answer of a side, or of all."""
     user = widgets.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="stop")
     if overtaken is not None:
         return overtaken
-    saying_why(lambda: answers.stop(view.current.comparison.id, position))
+    saying_why(lambda: answers.stop(view.current.comparison.id, side))
     return refresh(conversation_id, seen, request)
 
 
-def regenerate(position: int, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+def regenerate(side: int, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """Ask one side again, with the next seed."""
     user = widgets.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="regenerate")
     if overtaken is not None:
         return overtaken
-    saying_why(lambda: answers.regenerate(view.current.comparison.id, position))
+    saying_why(lambda: answers.regenerate(view.current.comparison.id, side))
     return in_order(show(compare_state.read_view(int(conversation_id), user), {}))
 
 
 def _voted(conversation_id: int, user: str) -> Shown:
     view = compare_state.read_view(conversation_id, user)
-    return in_order({**show(view, {}), **_recent(conversation_id, user)})
-
-
-# --- what the page shows ---------------------------------------------------------------------
-
-
-def show(view: View, seen: Seen) -> dict[str, Any]:
-    """Updates for a view; of a comparison that is shown already only what changed."""
-    turn = view.current
-    fresh = seen.get("comparison") != turn.comparison.id
-    panels = [str(compare_html.panel(view, side)) for side in range(len(view.contenders))]
-    before = [] if fresh else seen.get("panels", [])
-    if panels == before and _ids(view) == seen.get("answers"):
-        return {}
-    ready_at = None if fresh else seen.get("ready_at")
-    if turn.over and ready_at is None:
-        ready_at = time.time()
-    updates: dict[str, Any] = {
-        "seen": Seen(comparison=turn.comparison.id, answers=_ids(view), panels=panels, ready_at=ready_at),
-        "timer": gr.Timer(active=not turn.over),
-        **_sides(view, panels, before),
-        **_voting(view),
-    }
-    if fresh:
-        updates |= _frame(view) | _fields(view)
-    return updates
-
-
-def _frame(view: View) -> dict[str, Any]:
-    return {
-        "conversation": view.conversation.id,
-        "no_worker": gr.update(visible=not compare_state.worker_present()),
-        "setup": gr.update(visible=False),
-        "summary": gr.update(value=compare_html.summary(view), visible=True),
-        "earlier": gr.update(value=compare_html.earlier_turns(view), visible=len(view.turns) > 1),
-        "question": gr.update(value=compare_html.present_question(view), visible=True),
-    }
-
-
-def _sides(view: View, panels: list[str], before: list[str]) -> dict[str, Any]:
-    """Panels that changed, and what can be done with each answer."""
-    turn = view.current
-    updates: dict[str, Any] = {}
-    for side in SIDES:
-        there = side < len(panels)
-        updates[f"column{side}"] = gr.update(visible=there)
-        if not there:
-            continue
-        over = turn.answers[side].status.is_over
-        if panels[side : side + 1] != before[side : side + 1]:
-            updates[f"panel{side}"] = panels[side]
-        updates[f"stop{side}"] = gr.update(visible=not over)
-        updates[f"again{side}"] = gr.update(visible=over and turn.label is None)
-    updates["stop_all"] = gr.update(visible=not turn.over and len(panels) > 1)
-    return updates
-
-
-def _voting(view: View) -> dict[str, Any]:
-    """Buttons, locked while text streams; the choice that was made stands out."""
-    turn = view.current
-    count = len(view.contenders)
-    chosen = _chosen_button(turn)
-    buttons = TWO_BUTTONS if count == 2 else MANY_BUTTONS
-    return {
-        "voting": gr.update(visible=count > 1),
-        "votes_two": gr.update(visible=count == 2),
-        "votes_many": gr.update(visible=count > 2),
-        **{
-            name: gr.update(interactive=turn.votable, variant="primary" if name == chosen else "secondary")
-            for name in buttons
-        },
-        "best": gr.update(interactive=turn.votable),
-        "worst": gr.update(interactive=turn.votable),
-        "vote_note": compare_html.vote_note(view),
-        "withdraw": gr.update(visible=turn.label is not None),
-    }
-
-
-def _chosen_button(turn: Turn) -> str | None:
-    label, two = turn.label, len(turn.answers) == 2
-    if label is None:
-        return None
-    if label.choice is Choice.TIE:
-        return "vote_tie" if two else "vote_many_tie"
-    if label.choice is Choice.ALL_BAD:
-        return "vote_bad" if two else "vote_many_bad"
-    return ("vote_a" if turn.best == 0 else "vote_b") if two else "vote_many"
-
-
-def _fields(view: View) -> dict[str, Any]:
-    """Fields that people fill in; set once a comparison or a vote, never while they may be typing."""
-    turn = view.current
-    titles = [(view.title(side), LETTERS[side]) for side in range(len(view.contenders))]
-    own = ("Each its own answer", EACH_ITS_OWN)
-    best, worst = (LETTERS[p] if p is not None else None for p in (turn.best, turn.worst))
-    return {
-        "best": gr.update(choices=titles, value=best, interactive=turn.votable),
-        "worst": gr.update(choices=titles, value=worst, interactive=turn.votable),
-        "reason": turn.label.reason if turn.label else "",
-        "continues": gr.update(choices=[*titles, own], value=best or "A", visible=len(titles) > 1),
-    }
-
-
-def _recent(conversation_id: int, user: str) -> dict[str, Any]:
-    return {
-        "no_worker": gr.update(visible=not compare_state.worker_present()),
-        "recent": compare_html.recent_list(compare_state.recent_conversations(user), conversation_id),
-    }
+    return in_order({**show(view, {}), **recent(conversation_id, user)})

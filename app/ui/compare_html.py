@@ -24,15 +24,15 @@ def letter(position: int) -> Html:
     return Markup('<b class="hy-letter">{}</b>').format(LETTERS[position])
 
 
-def who(view: View, position: int) -> Html:
+def who(turn: Turn, side: int) -> Html:
     """The letter of a side and, once it may be seen, who it is."""
-    contender = view.contenders[position]
-    if view.hidden:
+    if turn.hidden:
         return Markup('<span class="hy-who">{}<span class="hy-note">name hidden</span></span>').format(
-            letter(position)
+            letter(side)
         )
+    contender = turn.contenders[side]
     return Markup('<span class="hy-who">{}{}{}</span>').format(
-        letter(position), widgets.method_badge(contender.method, contender.name), _origin(contender)
+        letter(side), widgets.method_badge(contender.method, contender.name), _origin(contender)
     )
 
 
@@ -45,29 +45,32 @@ def _origin(contender: Contender) -> Html:
     )
 
 
-def panel(view: View, position: int) -> Html:
+def panel(view: View, side: int) -> Html:
     """The answer being written or voted on, with its numbers."""
     turn = view.current
     return Markup('<article class="hy-reply{}"><header>{}{}</header>{}{}{}</article>').format(
-        _verdict_css(turn, position),
-        who(view, position),
-        _verdict(turn, position),
-        _text(turn.answers[position]),
-        _numbers(turn.answers[position], hidden=view.hidden),
-        _departures(view, position),
+        _verdict_css(turn, side),
+        who(turn, side),
+        _verdict(turn, side),
+        _text(turn, side),
+        _numbers(turn.answers[side], hidden=turn.hidden),
+        _departures(turn, side),
     )
 
 
-def _text(answer: Generation) -> Html:
+def _text(turn: Turn, side: int) -> Html:
+    answer = turn.answers[side]
     if answer.status is GenerationStatus.FAILED:
-        return widgets.error_banner(answer.error or "The answer failed.")
+        untold = "This answer failed; regenerate it. What went wrong is said with the names."
+        return widgets.error_banner(untold if turn.hidden else answer.error or "The answer failed.")
     live = not answer.status.is_over
     if live and not answer.text:
         return Markup('<div class="hy-text hy-wait" aria-busy="true">{}<i></i></div>').format(
             WAITING[answer.status]
         )
     if not answer.text:
-        return Markup('<div class="hy-text"><em class="hy-note">(empty: it ended at once)</em></div>')
+        why = "empty: stopped" if answer.status is GenerationStatus.STOPPED else "empty: it ended at once"
+        return Markup('<div class="hy-text"><em class="hy-note">({})</em></div>').format(why)
     return Markup('<div class="hy-text{}" {}>{}</div>').format(
         " hy-live" if live else "",
         Markup('aria-busy="true"') if live else "",
@@ -76,13 +79,12 @@ def _text(answer: Generation) -> Html:
 
 
 def _numbers(answer: Generation, *, hidden: bool) -> Html:
-    """Tokens, seconds, log-probabilities; the latter give the reference away and wait for the vote."""
+    """Tokens, seconds, log-probabilities; all but the tokens give models away and wait for the vote."""
     if answer.status in (GenerationStatus.QUEUED, GenerationStatus.FAILED):
         return widgets.NOTHING
-    facts: list[tuple[str, object]] = [
-        ("tokens", f"{answer.tokens:,}"),
-        ("seconds", f"{answer.seconds:.1f}" if answer.seconds is not None else "–"),
-    ]
+    facts: list[tuple[str, object]] = [("tokens", f"{answer.tokens:,}")]
+    if not hidden:
+        facts.append(("seconds", f"{answer.seconds:.1f}" if answer.seconds is not None else "–"))
     policy, reference = answer.policy_logp, answer.reference_logp
     known = answer.status.is_over and policy is not None and reference is not None
     if known and not hidden:
@@ -91,7 +93,7 @@ def _numbers(answer: Generation, *, hidden: bool) -> Html:
             ("log p, reference", _minus(widgets.number(reference, 1))),
             ("difference", _signed((policy or 0.0) - (reference or 0.0))),
         ]
-    below = [_ending(answer), "log-probabilities follow the vote" if known and hidden else ""]
+    below = [_ending(answer), "seconds and log-probabilities follow the vote" if known and hidden else ""]
     note = " · ".join(filter(None, [*below, f"seed {answer.seed}" if answer.take else ""]))
     return Markup('<footer class="hy-numbers"><dl>{}</dl>{}</footer>').format(
         widgets.join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*fact) for fact in facts),
@@ -115,9 +117,9 @@ def _minus(number: str) -> str:
     return number.replace("-", "−")
 
 
-def _departures(view: View, position: int) -> Html:
-    answer = view.current.answers[position]
-    if view.hidden or not answer.status.is_over or view.contenders[position].method == REFERENCE:
+def _departures(turn: Turn, side: int) -> Html:
+    answer = turn.answers[side]
+    if turn.hidden or not answer.status.is_over or turn.contenders[side].method == REFERENCE:
         return widgets.NOTHING
     return departures(answer.token_logps)
 
@@ -151,37 +153,52 @@ def _token(text: str, policy: float, reference: float) -> Html:
 # --- turns and votes -------------------------------------------------------------------------
 
 
-def question(turn: Turn) -> Html:
+def question(view: View, turn: Turn) -> Html:
+    """A question; the first with the messages that stand before it."""
+    opening = view.conversation.opening if turn.comparison.turn == 0 else None
     return Markup(
-        '<div class="hy-question"><span class="hy-role">Question {}</span><div class="hy-text">{}</div></div>'
-    ).format(turn.comparison.turn + 1, widgets.escape(turn.comparison.question))
+        '{}<div class="hy-question"><span class="hy-role">Question {}</span>'
+        '<div class="hy-text">{}</div></div>'
+    ).format(
+        history(opening) if opening else widgets.NOTHING,
+        turn.comparison.turn + 1,
+        widgets.escape(turn.comparison.question),
+    )
+
+
+def history(opening: Sequence[Any]) -> Html:
+    """The messages before a first question, which all contenders see."""
+    return Markup(
+        '<details class="hy-history" open><summary>{} before the question; all contenders see them'
+        "</summary>{}</details>"
+    ).format(widgets.count(len(opening), "message"), widgets.messages(opening))
 
 
 def earlier_turns(view: View) -> Html:
     """Questions before the present one, each with its answers side by side and the vote."""
     pieces = []
     for turn in view.turns[:-1]:
-        cards = widgets.join(_card(view, turn, position) for position in range(len(view.contenders)))
+        cards = widgets.join(_card(turn, side) for side in range(len(turn.answers)))
         pieces.append(
             Markup(
                 '<section class="hy-earlier">{}<div class="hy-cards" data-count="{}">{}</div>'
                 '<p class="hy-note">{}</p></section>'
             ).format(
-                question(turn),
-                len(view.contenders),
+                question(view, turn),
+                len(turn.answers),
                 cards,
-                " ".join(filter(None, (vote_sentence(view, turn), continues(view, turn)))),
+                " ".join(filter(None, (vote_sentence(turn), continues(view, turn)))),
             )
         )
     return widgets.join(pieces)
 
 
-def _card(view: View, turn: Turn, position: int) -> Html:
+def _card(turn: Turn, side: int) -> Html:
     return Markup('<article class="hy-reply{}"><header>{}{}</header>{}</article>').format(
-        _verdict_css(turn, position),
-        who(view, position),
-        _verdict(turn, position),
-        _text(turn.answers[position]),
+        _verdict_css(turn, side),
+        who(turn, side),
+        _verdict(turn, side),
+        _text(turn, side),
     )
 
 
@@ -189,10 +206,9 @@ def continues(view: View, turn: Turn) -> str:
     """What the answers of a later turn saw as the conversation so far."""
     if turn.comparison.turn == 0:
         return ""
-    origin = turn.comparison.continues_from
-    if origin is None:
+    if turn.origin is None:
         return "Each continued its own answer; a vote on that makes no training pair."
-    return f"All continued from answer {view.title(origin)}."
+    return f"All continued from answer {view.turns[turn.comparison.turn - 1].title(turn.origin)}."
 
 
 def _verdict(turn: Turn, position: int) -> Html:
@@ -211,40 +227,42 @@ def _verdict_css(turn: Turn, position: int) -> str:
     return " hy-voted" if turn.label and turn.best == position else ""
 
 
-def vote_sentence(view: View, turn: Turn) -> str:
+def vote_sentence(turn: Turn) -> str:
     """A person's vote in words; empty before it."""
-    label = turn.label
-    if label is None:
-        return ""
-    return f"You voted: {choice_words(view, turn, label)}."
+    return "" if turn.label is None else f"You voted: {_choice_words(turn, turn.label)}."
 
 
-def choice_words(view: View, turn: Turn, label: Label) -> str:
+def _choice_words(turn: Turn, label: Label) -> str:
     two = len(turn.answers) == 2
     if label.choice is Choice.TIE:
         return "tie" if two else "all alike"
     if label.choice is Choice.ALL_BAD or turn.best is None or turn.worst is None:
         return "both bad" if two else "all bad"
     if two:
-        return f"{view.title(turn.best)} is better"
-    return f"{view.title(turn.best)} is best, {view.title(turn.worst)} worst"
+        return f"{turn.title(turn.best)} is better"
+    return f"{turn.title(turn.best)} is best, {turn.title(turn.worst)} worst"
 
 
 def vote_note(view: View) -> Html:
-    """Where the vote stands: locked, open, or cast."""
+    """Where the vote stands: locked and why, open, or cast."""
     turn = view.current
-    if any(answer.status is GenerationStatus.FAILED for answer in turn.answers):
-        return Markup('<p class="hy-note">An answer failed; regenerate it, then vote.</p>')
     if not turn.over:
         return Markup('<p class="hy-note">Votes open when all answers are there.</p>')
     if turn.label is not None:
         change = "Choose again to change it." if len(turn.answers) == 2 else "Vote again to change it."
         return Markup('<p class="hy-note" data-hy-voted><strong>{}</strong> {}</p>').format(
-            vote_sentence(view, turn), change
+            vote_sentence(turn), turn.problem or change
         )
+    if turn.problem:
+        return Markup('<p class="hy-note" role="status">{}</p>').format(turn.problem)
     keys = " Arrow keys: ← A, → B, ↑ tie, ↓ both bad." if len(turn.answers) == 2 else ""
-    hidden = " The names are shown after it." if view.hidden else ""
-    return Markup('<p class="hy-note">Your vote?{}{}</p>').format(hidden, keys)
+    after = " The names are shown after it." if turn.hidden else ""
+    seen = " You have seen the names, so it will not count as blind." if _seen_before(view) else ""
+    return Markup('<p class="hy-note">Your vote?{}{}{}</p>').format(after, seen, keys)
+
+
+def _seen_before(view: View) -> bool:
+    return view.conversation.blind and not view.current.hidden
 
 
 def present_question(view: View) -> Html:
@@ -252,23 +270,26 @@ def present_question(view: View) -> Html:
     turn = view.current
     note = continues(view, turn)
     below = Markup('<p class="hy-note">{}</p>').format(note) if note else widgets.NOTHING
-    return question(turn) + below
+    return question(view, turn) + below
 
 
 def summary(view: View) -> Html:
-    """How all contenders decode, and the way to a new conversation with the same runs."""
+    """How all contenders decode, and the way to a new conversation with the same contenders."""
     given = view.conversation.parameters
     parts = [
         f"seed {view.conversation.seed}",
         f"up to {given.get('max_new_tokens')} tokens",
         f"temperature {given.get('temperature'):g}",
         f"top-p {given.get('top_p'):g}",
-        "blind: names follow the vote" if view.hidden else "",
+        "blind: names follow the vote on each question" if view.conversation.blind else "",
     ]
-    runs = sorted(contender.run_id for contender in view.contenders if contender.run_id is not None)
-    again = widgets.link_button("New conversation", "compare", runs=",".join(map(str, runs)))
-    return Markup('<div class="hy-bar"><p class="hy-note">{}</p>{}</div>').format(
-        " · ".join(filter(None, parts)), again
+    here = view.conversation.id
+    return Markup(
+        '<div class="hy-bar"><p class="hy-note">{}</p><div class="hy-actions">{}{}</div></div>'
+    ).format(
+        " · ".join(filter(None, parts)),
+        widgets.link_button("New conversation", "compare", like=here),
+        widgets.link_button("New held-out prompt", "compare", like=here, prompt="random"),
     )
 
 

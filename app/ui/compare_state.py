@@ -6,16 +6,15 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app import demo
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
-from app.store import conversations, datasets, labels, runs, workers
+from app.store import conversations, judging, labels, names, runs, stamps, workers
 from app.store.contenders import REFERENCE
 from app.store.conversations import ContenderChoice
-from app.store.db import read_session
-from app.store.enums import GenerationStatus, RunStatus, Split
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
 from app.store.labels import LETTERS
-from app.store.models import Comparison, Contender, Conversation, Generation, Label
+from app.store.models import Comparison, Contender, Conversation, Generation, Label, User
 from app.text import read_id
 
 OFFERED_RUNS = 100
@@ -24,56 +23,62 @@ RECENT = 12
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question, its answers in the order shown, and the reader's vote on it."""
+    """A question, its answers in the order shown with who wrote them, and the reader's vote on it.
+
+    `hidden` says that the reader may not see the names yet. `origin` is the side, at the question before,
+    whose answer all continued.
+    """
 
     comparison: Comparison
+    contenders: list[Contender]
     answers: list[Generation]
     label: Label | None
+    hidden: bool
+    origin: int | None
 
     @property
     def over(self) -> bool:
         return all(answer.status.is_over for answer in self.answers)
 
     @property
+    def problem(self) -> str:
+        """Why the answers cannot be judged, in a sentence; empty when they can."""
+        return judging.why_not_votable(self.answers)
+
+    @property
     def votable(self) -> bool:
-        """Whether all answers are there to be judged."""
-        return self.over and all(a.status is not GenerationStatus.FAILED for a in self.answers)
+        return not self.problem
 
     @property
     def best(self) -> int | None:
-        """Position of the answer voted best."""
-        return self._position(self.label.best_id if self.label else None)
+        """Side of the answer voted best."""
+        return self._side(self.label.best_id if self.label else None)
 
     @property
     def worst(self) -> int | None:
-        """Position of the answer voted worst."""
-        return self._position(self.label.worst_id if self.label else None)
+        """Side of the answer voted worst."""
+        return self._side(self.label.worst_id if self.label else None)
 
-    def _position(self, answer_id: int | None) -> int | None:
-        found = (answer.position for answer in self.answers if answer.id == answer_id)
+    def title(self, side: int) -> str:
+        """`A`, or `A · Reference` once names may be seen."""
+        return LETTERS[side] if self.hidden else f"{LETTERS[side]} · {self.contenders[side].name}"
+
+    def _side(self, answer_id: int | None) -> int | None:
+        found = (side for side, answer in enumerate(self.answers) if answer.id == answer_id)
         return next(found, None) if answer_id is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A conversation as one person sees it."""
+    """A conversation as one person sees it; `stamp` changes when it does."""
 
     conversation: Conversation
     turns: list[Turn]
-    hidden: bool
-
-    @property
-    def contenders(self) -> Sequence[Contender]:
-        return self.conversation.contenders
+    stamp: str
 
     @property
     def current(self) -> Turn:
         return self.turns[-1]
-
-    def title(self, position: int) -> str:
-        """`A`, or `A · Reference` once names may be seen."""
-        letter = LETTERS[position]
-        return letter if self.hidden else f"{letter} · {self.contenders[position].name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +93,48 @@ class RecentConversation:
 
 
 def read_view(conversation_id: int, user: str) -> View:
-    """A conversation as it stands now.
+    """A conversation as it stands now; that its reader sees names is recorded.
 
     Raises:
         NotFound: when there is none with this id.
     """
     with read_session() as session:
         conversation = conversations.get(conversation_id, session=session)
-        turns = [
-            Turn(
-                comparison,
-                conversations.answers(comparison.id, session=session),
-                labels.of_user(comparison.id, user, session=session),
-            )
-            for comparison in conversations.turns(conversation_id, session=session)
-        ]
-        hidden = labels.names_hidden(conversation, user, session=session)
-        return View(conversation, turns, hidden)
+        asked = conversations.turns(conversation_id, session=session)
+        hidden = names.hidden_among(asked, user, session=session)
+        shown = {comparison.id for comparison in asked} - hidden
+        unrecorded = shown - names.seen_among(shown, user, session=session)
+        turns: list[Turn] = []
+        for comparison in asked:
+            turns.append(_turn(comparison, turns, user, hidden=comparison.id in hidden, session=session))
+        stamp = stamps.of_conversation(conversation_id, user, session=session)
+    if unrecorded:
+        with write_session() as session:
+            names.record(unrecorded, user, session=session)
+            stamp = stamps.of_conversation(conversation_id, user, session=session)
+    return View(conversation, turns, stamp)
+
+
+def _turn(
+    comparison: Comparison, earlier: Sequence[Turn], user: str, *, hidden: bool, session: Session
+) -> Turn:
+    contenders = {contender.position: contender for contender in comparison.conversation.contenders}
+    answers = conversations.answers(comparison.id, session=session)
+    origin = comparison.continues_from
+    return Turn(
+        comparison,
+        [contenders[int(answer.position or 0)] for answer in answers],
+        answers,
+        labels.of_user(comparison.id, user, session=session),
+        hidden,
+        earlier[-1].comparison.shown_order.index(origin) if earlier and origin is not None else None,
+    )
+
+
+def stamp(conversation_id: int, user: str) -> str:
+    """What changes when a person's view of a conversation does; one small query."""
+    with read_session() as session:
+        return stamps.of_conversation(conversation_id, user, session=session)
 
 
 def recent_conversations(user: str) -> list[RecentConversation]:
@@ -113,10 +143,10 @@ def recent_conversations(user: str) -> list[RecentConversation]:
         found = []
         for conversation in conversations.recent(session=session, user=user, limit=RECENT):
             asked = conversations.turns(conversation.id, session=session)
-            hidden = labels.names_hidden(conversation, user, session=session)
-            names = [] if hidden else [contender.name for contender in conversation.contenders]
+            hidden = names.hidden_among(asked, user, session=session)
+            shown = [] if hidden else [contender.name for contender in conversation.contenders]
             question = asked[0].question if asked else ""
-            found.append(RecentConversation(conversation.id, question, names, len(asked), conversation))
+            found.append(RecentConversation(conversation.id, question, shown, len(asked), conversation))
         return found
 
 
@@ -159,6 +189,37 @@ def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> l
     return [key for key in (reference, *wanted) if key in keys]
 
 
+def setup_like(
+    conversation_id: int, user: str, offered: Sequence[tuple[str, str]]
+) -> tuple[list[str], Conversation]:
+    """A conversation, and the sorted keys of its contenders: of those that are offered still.
+
+    Who asks gets no keys while names are hidden from them, unless they chose the contenders.
+
+    Raises:
+        NotFound: when there is no such conversation.
+    """
+    with read_session() as session:
+        conversation = conversations.get(conversation_id, session=session)
+        asked = conversations.turns(conversation_id, session=session)
+        owner = session.get(User, conversation.user_id)
+        own = owner is not None and owner.name == user
+        if not own and names.hidden_among(asked, user, session=session):
+            return [], conversation
+    known = {key for _, key in offered}
+    found = [
+        next((key for key in _keys(contender) if key in known), "") for contender in conversation.contenders
+    ]
+    return sorted(filter(None, found)), conversation
+
+
+def _keys(contender: Contender) -> list[str]:
+    """The keys that may stand for a contender; the last checkpoint of a run has the run's alone."""
+    if contender.method == REFERENCE:
+        return [f"{REFERENCE}:{contender.base_model}"]
+    return [f"run:{contender.run_id}:{contender.checkpoint_id}", f"run:{contender.run_id}"]
+
+
 def to_choice(key: str) -> ContenderChoice:
     """The contender of a key of `offered_contenders`.
 
@@ -178,37 +239,6 @@ def to_choice(key: str) -> ContenderChoice:
 def _short(base_model: str) -> str:
     """A model's name without the folder or the owner it is in."""
     return base_model.rstrip("/").rpartition("/")[2] or base_model
-
-
-# --- what to ask -----------------------------------------------------------------------------
-
-
-def held_out_question(keys: Sequence[str]) -> str:
-    """A held-out prompt of a chosen run's dataset at random; one of the demo's where there is none."""
-    with read_session() as session:
-        for key in keys:
-            choice = to_choice(key)
-            if choice.run_id is None:
-                continue
-            run = runs.get(choice.run_id, session=session)
-            question = _random_held_out(run.dataset_id, session)
-            if question:
-                return question
-    return random.choice(demo.held_out_questions())
-
-
-def _random_held_out(dataset_id: int, session: Session) -> str:
-    """The last thing asked in a held-out pair; earlier turns cannot be put in the question box."""
-    there = datasets.count_pairs(dataset_id, session=session, split=Split.HELD_OUT)
-    if there == 0:
-        return ""
-    pairs = datasets.page_of_pairs(
-        dataset_id, session=session, split=Split.HELD_OUT, limit=1, offset=random.randrange(there)
-    )
-    if not pairs:
-        return ""
-    prompt = pairs[0].prompt
-    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
 
 
 def random_seed() -> int:

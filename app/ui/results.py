@@ -13,11 +13,11 @@ from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
 from app.security import files
 from app.store import labels, runs
-from app.store.db import read_session, write_session
+from app.store.db import read_session
 from app.store.enums import Choice
 from app.store.labels import LETTERS, Vote, VoteFilter
 from app.ui import compare, results_html, widgets
-from app.ui.compare_actions import saying_why
+from app.ui.compare_actions import asks_anew, saying_why
 
 PAGE_ROWS = 20
 ALL = ""
@@ -41,6 +41,10 @@ def build() -> None:
     parts["empty"] = gr.HTML(visible=False)
     with gr.Column(visible=False) as parts["body"]:
         _lay_out_change(parts)
+        parts["hidden"] = gr.HTML(visible=False)
+        parts["show_names"] = gr.Button(
+            "Show all names", size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
+        )
         parts["board"] = gr.HTML()
         _lay_out_way_out(parts)
         _lay_out_list(parts)
@@ -68,6 +72,10 @@ def _lay_out_way_out(parts: Parts) -> None:
                     min_width=220,
                 )
                 parts["export"] = gr.Button("Download", scale=0, min_width=130)
+            parts["whole"] = gr.Checkbox(
+                label="Whole answers only",
+                info="Leave pairs out whose answers were cut at the length limit.",
+            )
             parts["download"] = gr.DownloadButton("File", visible="hidden", elem_id="hy-download")
         with gr.Column(min_width=320):
             parts["name"] = gr.Textbox(
@@ -108,7 +116,20 @@ def _lay_out_list(parts: Parts) -> None:
 
 # --- handlers --------------------------------------------------------------------------------
 
-OPENED = ("empty", "body", "board", "counts", "who", "run", "list", "page", "newer", "older")
+OPENED = (
+    "empty",
+    "body",
+    "hidden",
+    "show_names",
+    "board",
+    "counts",
+    "who",
+    "run",
+    "list",
+    "page",
+    "newer",
+    "older",
+)
 CHANGED = ("label_id", "change", "changing", "choice", "worst", "reason")
 
 
@@ -119,27 +140,41 @@ def open_page(request: gr.Request | None = None) -> Shown:
 
 def overview(request: gr.Request | None = None) -> Shown:
     """The board, the counts and the first page of the list, in the order of OPENED."""
+    user = widgets.username(request)
     with read_session() as session:
-        board = read_board(session=session)
+        board = read_board(session=session, viewer=user)
         people = labels.voters(session=session)
         known = runs.find(session=session)
-    if board.votes == 0:
+    if board.votes + board.hidden == 0:
         hidden = gr.update(visible=False)
         return [
             gr.update(value=results_html.nothing_yet(), visible=True), hidden,
             *[gr.skip()] * (len(OPENED) - 2),
         ]  # fmt: skip
-    rows, left_out = exports.count_trl()
-    names = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
+    of_runs = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
     return [
         gr.update(visible=False),
         gr.update(visible=True),
-        results_html.win_rates(board) + results_html.habits(board),
-        results_html.export_counts(rows, left_out),
+        gr.update(value=results_html.names_hidden(board.hidden), visible=board.hidden > 0),
+        gr.update(visible=board.hidden > 0),
+        results_html.win_rates(board) + results_html.habits(board) if board.votes else "",
+        counts(False),
         gr.update(choices=[("everybody", ALL), *((name, name) for name in people)], value=ALL),
-        gr.update(choices=[("any run", ALL), *names], value=ALL),
+        gr.update(choices=[("any run", ALL), *of_runs], value=ALL),
         *list_votes(ALL, ALL, ALL, 0, request),
     ]
+
+
+def counts(whole: bool) -> str:
+    """How many training pairs the votes make, all or those of whole answers only."""
+    return results_html.export_counts(exports.count_trl(leave_out_cut=whole))
+
+
+def show_names(request: gr.Request | None = None) -> Shown:
+    """Show the names of all votes; the reader's later votes on these comparisons are not blind."""
+    user = widgets.username(request)
+    saying_why(lambda: answers.show_all_names(user=user))
+    return overview(request)
 
 
 def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Shown:
@@ -149,12 +184,15 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
         choice=Choice(verdict) if verdict else None,
         run_id=int(run) if run else None,
     )
-    number = max(int(page or 0), 0)
+    number, user = max(int(page or 0), 0), widgets.username(request)
     with read_session() as session:
-        found = labels.votes(session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS)
+        found = labels.votes(
+            session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS, viewer=user
+        )
     shown = found[:PAGE_ROWS]
+    answers.record_shown(shown, user=user)
     table = (
-        results_html.vote_list(shown, user=widgets.username(request))
+        results_html.vote_list(shown, user=user)
         if shown
         else widgets.notice("No vote matches. Widen the filters.")
     )
@@ -178,20 +216,29 @@ def older(who: str, verdict: str, run: str, page: float, request: gr.Request | N
     return list_votes(who, verdict, run, page + 1, request)
 
 
-def export(format: str, file_type: str, request: gr.Request) -> str:
+def export(format: str, file_type: str, whole: bool, request: gr.Request | None = None) -> str:
     """The written file's path, for the hidden download button."""
     folder = files.new_folder(widgets.username(request))
     written = saying_why(
-        lambda: exports.export_labels(LabelFormat(format), FileType(file_type), folder=folder)
+        lambda: exports.export_labels(
+            LabelFormat(format),
+            FileType(file_type),
+            folder=folder,
+            viewer=widgets.username(request),
+            leave_out_cut=whole,
+        )
     )
     if written.rows == 0:
         gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
+    if written.hidden:
+        rows = widgets.count(written.hidden, "vote")
+        gr.Info(f"The file leaves out the names of {rows} that you may still judge blind.", duration=8)
     return str(Path(written.path))
 
 
-def use_as_dataset(name: str) -> str:
+def use_as_dataset(name: str, whole: bool = False) -> str:
     """Make the votes the next version of a dataset."""
-    added = saying_why(lambda: exports.use_as_dataset(name))
+    added = saying_why(lambda: exports.use_as_dataset(name, leave_out_cut=whole))
     return results_html.became_dataset(added.name, added.version, added.rows, added.id)
 
 
@@ -203,14 +250,8 @@ def open_change(request: gr.Request | None = None) -> Shown:
     wanted = widgets.query_ids(request, "vote")
     if not wanted:
         return closed()
-    try:
-        with read_session() as session:
-            vote = labels.details(wanted[0], session=session)
-    except NotFound:
-        return closed()
-    if vote.user != widgets.username(request):
-        return closed()
-    return _opened(vote)
+    vote = _own_vote(wanted[0], widgets.username(request))
+    return closed() if vote is None else _opened(vote)
 
 
 def _opened(vote: Vote) -> Shown:
@@ -219,16 +260,46 @@ def _opened(vote: Vote) -> Shown:
     titles = [(f"{side.letter} · {side.contender.name}", side.letter) for side in vote.sides]
     verdicts = [(f"{title} {best}", letter) for title, letter in titles]
     verdicts += [("Tie" if two else "All alike", "tie"), ("Both bad" if two else "All bad", "both bad")]
-    words = {Choice.TIE: "tie", Choice.ALL_BAD: "both bad"}
-    value = vote.best.letter if vote.best else words.get(vote.label.choice)
     return [
         vote.label.id,
         gr.update(visible=True),
         results_html.changing(vote),
-        gr.update(choices=verdicts, value=value),
+        gr.update(choices=verdicts, value=_verdict(vote)),
         gr.update(choices=titles, value=vote.worst.letter if vote.worst else None, visible=not two),
-        vote.label.reason,
+        gr.update(value=vote.label.reason, placeholder=""),
     ]
+
+
+def ask_anew(
+    label_id: float, choice: str | None, worst: str | None, reason: str, request: gr.Request | None = None
+) -> Any:
+    """Empty the reason when another verdict is chosen: the old one was given for another vote."""
+    vote = _own_vote(int(label_id or 0), widgets.username(request))
+    if vote is None or not asks_anew(vote.label, reason, changed=_changed(vote, choice, worst)):
+        return gr.skip()
+    return gr.update(value="", placeholder="The verdict is another; say why anew.")
+
+
+def _own_vote(label_id: int, user: str) -> Vote | None:
+    try:
+        with read_session() as session:
+            vote = labels.details(label_id, session=session)
+    except NotFound:
+        return None
+    return vote if vote.user == user else None
+
+
+def _changed(vote: Vote, choice: str | None, worst: str | None) -> bool:
+    """Whether the form names another verdict than a vote."""
+    before = _verdict(vote)
+    if choice != before or vote.worst is None or len(vote.sides) == 2:
+        return choice != before
+    return worst != vote.worst.letter
+
+
+def _verdict(vote: Vote) -> str | None:
+    words = {Choice.TIE: "tie", Choice.ALL_BAD: "both bad"}
+    return vote.best.letter if vote.best else words.get(vote.label.choice)
 
 
 def closed() -> Shown:
@@ -248,9 +319,14 @@ def save(
         if vote.user != user:
             raise Refused(f"This vote is {vote.user}'s; people change their own votes.")
         names_worst = len(vote.sides) > 2 and choice in LETTERS
-        answers.vote(
-            vote.comparison.id, choice, user=user, worst=(worst or "") if names_worst else "", reason=reason
-        )
+        anew = asks_anew(vote.label, reason, changed=_changed(vote, choice, worst))
+        if _changed(vote, choice, worst):
+            said = "" if anew else reason
+            answers.vote(
+                vote.comparison.id, choice, user=user, worst=(worst or "") if names_worst else "", reason=said
+            )
+        else:
+            answers.explain(vote.label.id, reason, user=user)
 
     saying_why(act)
     gr.Info("The vote is changed.", duration=3)
@@ -261,8 +337,7 @@ def withdraw(label_id: float, request: gr.Request | None = None) -> Shown:
     """Take the vote back, then show everything anew."""
 
     def act() -> None:
-        with write_session() as session:
-            labels.withdraw(int(label_id), session=session, user=widgets.username(request))
+        answers.withdraw(int(label_id), user=widgets.username(request))
 
     saying_why(act)
     gr.Info("The vote is withdrawn.", duration=3)
@@ -282,11 +357,17 @@ def _wire(parts: Parts) -> None:
         chosen.input(first_page, filters, page, **quiet)
     parts["newer"].click(newer, [*filters, parts["page"]], page, **quiet)
     parts["older"].click(older, [*filters, parts["page"]], page, **quiet)
-    parts["export"].click(export, [parts["format"], parts["file_type"]], parts["download"], **quiet).success(
+    to_export = [parts[name] for name in ("format", "file_type", "whole")]
+    parts["whole"].input(counts, parts["whole"], parts["counts"], **quiet)
+    parts["show_names"].click(show_names, None, [parts[name] for name in OPENED], **quiet)
+    parts["export"].click(export, to_export, parts["download"], **quiet).success(
         None, None, None, js=widgets.CLICK_DOWNLOAD
     )
-    parts["use"].click(use_as_dataset, parts["name"], parts["used"], trigger_mode="once", **quiet)
+    to_use = [parts["name"], parts["whole"]]
+    parts["use"].click(use_as_dataset, to_use, parts["used"], trigger_mode="once", **quiet)
     given = [parts[name] for name in ("label_id", "choice", "worst", "reason")]
+    for chosen in (parts["choice"], parts["worst"]):
+        chosen.input(ask_anew, given, parts["reason"], **quiet)
     parts["save"].click(save, given, everything, **quiet)
     parts["withdraw"].click(withdraw, parts["label_id"], everything, **quiet)
     parts["close"].click(closed, None, [parts[name] for name in CHANGED], **quiet)

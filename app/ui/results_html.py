@@ -1,13 +1,15 @@
 """The results page's pieces of HTML: win rates, habits of the voters, the list of votes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from app.board import Board, Model, Record, wilson
-from app.exports.labels import REASONS
-from app.store.enums import Choice, WhyLeftOut
-from app.store.labels import Side, Vote
+from app.exports.labels import TrlCounts
+from app.exports.trl_votes import REASONS
+from app.store.enums import Choice, GenerationStatus, WhyLeftOut
+from app.store.labels import LETTERS, Side, Vote
+from app.store.models import LabelVersion
 from app.ui import widgets
 from app.ui.widgets import Html
 
@@ -17,6 +19,16 @@ def nothing_yet() -> Html:
         "No votes yet",
         "Ask two or more models the same question, vote for the better answer, and find here who wins.",
         widgets.link_button("Compare models", "compare", primary=True),
+    )
+
+
+def names_hidden(votes: int) -> Html:
+    """Why a reader does not see all votes yet."""
+    those = "is on answers" if votes == 1 else "are on answers"
+    return widgets.notice(
+        f"{widgets.count(votes, 'vote')} by others {those} that you may still judge blind: not counted here, "
+        "and without names, until you vote. Once you show all names, your later votes there do not count as "
+        "blind."
     )
 
 
@@ -126,16 +138,19 @@ def _bias_note(board: Board) -> str:
 # --- the way out -----------------------------------------------------------------------------
 
 
-def export_counts(rows: int, left_out: Mapping[str, int]) -> Html:
+def export_counts(found: TrlCounts) -> Html:
     """How many training pairs the votes make, and why the others make none."""
-    reasons = [
-        f"{widgets.count(left_out[reason.value], 'vote')} left out: {REASONS[reason]}"
+    lines = [
+        f"{widgets.count(found.left_out[reason.value], 'vote')} left out: {REASONS[reason]}"
         for reason in WhyLeftOut
-        if left_out.get(reason.value)
+        if found.left_out.get(reason.value)
     ]
+    if found.cut:
+        with_cut = widgets.count(found.cut, "pair has", "pairs have")
+        lines.insert(0, f"{with_cut} an answer that was cut at the length limit; the file marks it")
     return Markup('<p class="hy-note"><strong>{}</strong>{}</p>').format(
-        f"The votes make {widgets.count(rows, 'training pair')}.",
-        widgets.join(Markup("<br>{}").format(reason) for reason in reasons),
+        f"The votes make {widgets.count(found.rows, 'training pair')}.",
+        widgets.join(Markup("<br>{}").format(line) for line in lines),
     )
 
 
@@ -169,7 +184,7 @@ def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
             ),
             verdict(vote),
             "blind" if vote.label.blind else "open",
-            widgets.clip(vote.label.reason, 90),
+            "" if vote.hidden else widgets.clip(vote.label.reason, 90),
             _change(vote, user),
         )
         for vote in votes
@@ -185,13 +200,31 @@ def _change(vote: Vote, user: str) -> Html:
 
 
 def verdict(vote: Vote) -> Html:
-    """Who was preferred to whom, as the sides stood."""
+    """Who was preferred to whom, as the sides stood; nothing to who may still vote blind."""
+    if vote.hidden:
+        return Markup('<span class="hy-note">hidden until you vote</span>')
     two = len(vote.sides) == 2
     if vote.label.choice is Choice.TIE:
         return Markup("{}<br>{}").format("tie" if two else "all alike", _sides(vote.sides))
     if vote.label.choice is Choice.ALL_BAD or vote.best is None or vote.worst is None:
         return Markup("{}<br>{}").format("both bad" if two else "all bad", _sides(vote.sides))
-    return Markup('{} <span class="hy-note">over</span> {}').format(_side(vote.best), _side(vote.worst))
+    preferred = Markup('{} <span class="hy-note">over</span> {}').format(_side(vote.best), _side(vote.worst))
+    return preferred + _remarks(vote)
+
+
+def _remarks(vote: Vote) -> Html:
+    """What a training pair made of the vote would suffer from."""
+    answers = (vote.best.answer, vote.worst.answer) if vote.best and vote.worst else ()
+    said = []
+    if any(answer.status is not GenerationStatus.FINISHED for answer in answers):
+        said.append("an answer was stopped or failed: no training pair")
+    elif not all(answer.complete for answer in answers):
+        said.append("an answer was cut at the length limit")
+    if vote.earlier:
+        said.append(f"changed {widgets.count(len(vote.earlier), 'time')}")
+    if not said:
+        return widgets.NOTHING
+    return Markup('<br><small class="hy-note">{}</small>').format(" · ".join(said))
 
 
 def _sides(sides: Sequence[Side]) -> Html:
@@ -205,7 +238,7 @@ def _side(side: Side) -> Html:
 
 
 def changing(vote: Vote) -> Html:
-    """The question and the answers of a vote that is being changed."""
+    """The question and the answers of a vote that is being changed, and what it said before."""
     answers = widgets.join(
         Markup(
             '<article class="hy-reply"><header><span class="hy-who"><b class="hy-letter">{}</b>{}</span>'
@@ -215,5 +248,33 @@ def changing(vote: Vote) -> Html:
     )
     return Markup(
         '<div id="change" class="hy-earlier"><h2 class="hy-h2">Change vote #{}</h2><div class="hy-question">'
-        '<div class="hy-text">{}</div></div><div class="hy-cards">{}</div></div>'
-    ).format(vote.label.id, widgets.escape(vote.comparison.question), answers)
+        '<div class="hy-text">{}</div></div><div class="hy-cards">{}</div>{}</div>'
+    ).format(vote.label.id, widgets.escape(vote.comparison.question), answers, _history(vote))
+
+
+def _history(vote: Vote) -> Html:
+    """Earlier versions of a vote, oldest first."""
+    if not vote.earlier:
+        return widgets.NOTHING
+    rows = [
+        (
+            widgets.ago(version.given_at),
+            _words(version, len(vote.sides)),
+            "blind" if version.blind else "open",
+            version.reason,
+            "withdrawn" if version.withdrawn else "changed",
+        )
+        for version in vote.earlier
+    ]
+    headers = ["given", "verdict", "names", "reason", "then"]
+    table = widgets.table(headers, rows, caption="Earlier versions of this vote")
+    return Markup('<h3 class="hy-h2">Earlier versions</h3>') + table
+
+
+def _words(version: LabelVersion, count: int) -> str:
+    letters = dict(zip(version.shown, LETTERS, strict=False))
+    if version.choice is Choice.TIE:
+        return "tie" if count == 2 else "all alike"
+    if version.choice is Choice.ALL_BAD or version.best_id is None or version.worst_id is None:
+        return "both bad" if count == 2 else "all bad"
+    return f"{letters.get(version.best_id, '?')} over {letters.get(version.worst_id, '?')}"

@@ -235,6 +235,7 @@ class Filler:
             yield {
                 "id": n, "conversation_id": (n + 1) // 2, "turn": (n + 1) % 2, "question": self._pick(),
                 "sent_at": _at(n * 3), "attempt": 1, "created_at": _at(n * 3),
+                "shown_order": list(range(len(self._seats[(n - 1) // 2]))),
             }  # fmt: skip
 
     def _make_generations(self) -> Iterator[Row]:

@@ -7,9 +7,10 @@ from sqlalchemy import Engine
 
 from app import answers
 from app.errors import InvalidInput, NotFound
-from app.store import conversations, labels
+from app.store import conversations, labels, names
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
+from app.views import answers_view
 from tests.app import arena
 
 
@@ -69,7 +70,47 @@ def test_follow_up_and_regenerate_queue_answers(engine: Engine) -> None:
     assert not answers.look(comparison.id).over
     answers.stop(comparison.id, 1)
     assert answers.look(comparison.id).over
-    turn = answers.follow_up(comparison.conversation_id, "And?", continues_from=0)
+    with pytest.raises(InvalidInput, match="continues_from must be one of"):
+        answers.follow_up(comparison.conversation_id, "And?", continues_from="E")
+    turn = answers.follow_up(comparison.conversation_id, "And?", continues_from="a")
     assert turn.turn == 1
     with pytest.raises(NotFound):
         answers.begin(answers.contenders_of_runs([99], with_reference=False), "Q")
+
+
+def test_what_is_shown_of_a_blind_comparison(engine: Engine) -> None:
+    """Whoever looks: names, and what gives them away, come with the own vote or when they are asked for."""
+    telling = ("name", "method", "run_id", "seconds", "policy_logp", "reference_logp")
+    with write_session() as session:
+        comparison = arena.asked(session, blind=True)
+        conversations.answers(comparison.id, session=session)[0].error = "runs/1/10 has no adapter"
+    for user in ("ada", "bob"):
+        view = answers_view(answers.look(comparison.id, user=user))
+        assert view["names_hidden"] is True
+        assert [answer[name] for answer in view["answers"] for name in telling] == [None] * 12
+        assert "runs/1" not in str(view)
+    answers.vote(comparison.id, "A", user="ada")
+    shown = answers_view(answers.look(comparison.id, user="ada"))
+    assert {answer["name"] for answer in shown["answers"]} == {"Reference", "dpo run"}
+    assert "runs/1" in str(shown)
+    assert answers.look(comparison.id, user="bob").hidden
+    answers.show_names(comparison.id, user="bob")
+    assert not answers.look(comparison.id, user="bob").hidden
+    assert not answers.vote(comparison.id, "B", user="bob").blind
+
+
+def test_looking_at_an_open_comparison_is_recorded(engine: Engine) -> None:
+    with write_session() as session:
+        comparison = arena.asked(session)
+    assert not answers.look(comparison.id, user="ada").hidden
+    with read_session() as session:
+        assert names.seen_among([comparison.id], "ada", session=session) == {comparison.id}
+        assert names.seen_among([comparison.id], "bob", session=session) == set()
+
+
+def test_blind_is_the_default(engine: Engine) -> None:
+    with write_session() as session:
+        run = arena.add_run(session)
+    comparison = answers.begin(answers.contenders_of_runs([run.id], with_reference=True), "Why?")
+    assert comparison.conversation.blind
+    assert answers.look(comparison.id).hidden

@@ -2,24 +2,26 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from app import board
+from app import answers, board
 from app.errors import InvalidInput, Refused
 from app.exports import labels as exports
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
 from app.imports import service
-from app.store import conversations, datasets, labels
+from app.store import conversations, datasets, labels, names, tallies
 from app.store.db import read_session, write_session
-from app.store.enums import Choice
+from app.store.enums import Choice, GenerationStatus
+from app.store.models import Label
 from hypo_engine.formats import Pair, prompt_fraction
 from tests.app import arena
 
@@ -34,6 +36,14 @@ def cast(session: Session, texts: tuple[str, ...], choice: Choice, **given: Any)
     return comparison.id
 
 
+def stop(comparison_id: int, side: int, session: Session) -> None:
+    """Make an answer one that was stopped, as votes were once taken on."""
+    row = conversations.answers(comparison_id, session=session)[side]
+    row.status, row.complete = GenerationStatus.STOPPED, False
+    ids = session.scalars(select(Label.id).where(Label.comparison_id == comparison_id)).all()
+    tallies.count(ids, session=session)
+
+
 @pytest.fixture
 def votes(engine: Engine) -> dict[str, int]:
     """A vote of every kind; ids of the comparisons."""
@@ -45,7 +55,9 @@ def votes(engine: Engine) -> dict[str, int]:
             "same": cast(session, ("one", "one "), Choice.BEST, best=0),
             "empty": cast(session, ("one", " "), Choice.BEST, best=0),
             "three": cast(session, ("one", "two", "three"), Choice.BEST, best=2, worst=0),
+            "stopped": cast(session, ("one", "two and so"), Choice.BEST, best=1),
         }
+        stop(found["stopped"], 1, session)
         turn = conversations.ask(
             conversations.get_comparison(found["pair"], session=session).conversation_id,
             "And then?",
@@ -82,21 +94,107 @@ def test_trl_holds_the_pairs_and_counts_the_rest(
     assert exported.left_out == {
         "ties": 1,
         "all_bad": 1,
+        "unfinished_answer": 1,
         "different_histories": 1,
         "same_text": 1,
         "empty_answer": 1,
+        "cut_answer": 0,
     }
     rows = read(exported.path)
+
+    def flag(value: bool) -> object:
+        return str(value).lower() if file_type is FileType.CSV else value
+
     assert rows[0] == {
         "prompt": [{"role": "user", "content": "Which?"}],
         "chosen": [{"role": "assistant", "content": AWKWARD}],
         "rejected": [{"role": "assistant", "content": "good"}],
+        "chosen_cut": flag(False),
+        "rejected_cut": flag(False),
     }
     assert [row["chosen"][0]["content"] for row in rows] == [AWKWARD, "three", "later"]
     assert rows[1]["rejected"][0]["content"] == "one"
     assert [message["role"] for message in rows[2]["prompt"]] == ["user", "assistant", "user"]
     assert rows[2]["prompt"][1]["content"] == AWKWARD
-    assert exports.count_trl() == (3, exported.left_out)
+    assert exports.count_trl() == exports.TrlCounts(3, 0, exported.left_out)
+    assert exported.cut == 0
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_answers_cut_at_the_length_limit_are_marked_and_can_be_left_out(
+    engine: Engine, tmp_path: Path, side: int
+) -> None:
+    with write_session() as session:
+        cast(session, ("whole", "answers"), Choice.BEST, best=0)
+        comparison = arena.asked(session, ("one", "two"))
+        conversations.answers(comparison.id, session=session)[side].complete = False
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
+    marked = exports.export_labels("trl", "jsonl", folder=tmp_path)
+    rows = read(marked.path)
+    assert [(row["chosen_cut"], row["rejected_cut"]) for row in rows] == [
+        (False, False),
+        (side == 0, side == 1),
+    ]
+    assert (marked.rows, marked.cut, marked.left_out["cut_answer"]) == (2, 1, 0)
+    assert exports.count_trl() == exports.TrlCounts(2, 1, marked.left_out)
+    whole = exports.export_labels("trl", "jsonl", folder=tmp_path, leave_out_cut=True)
+    assert [row["chosen"][0]["content"] for row in read(whole.path)] == ["whole"]
+    assert (whole.rows, whole.cut, whole.left_out["cut_answer"]) == (1, 0, 1)
+    assert exports.count_trl(leave_out_cut=True) == exports.TrlCounts(1, 0, whole.left_out)
+    assert exports.use_as_dataset("all").rows == 2
+    assert exports.use_as_dataset("whole", leave_out_cut=True).rows == 1
+
+
+NAMES = ("Reference", "dpo run", "demo", "hypo")
+
+
+def test_raw_tells_no_names_to_who_may_still_vote_blind(engine: Engine, tmp_path: Path) -> None:
+    with write_session() as session:
+        secret = cast(session, ("one", "two"), Choice.BEST, best=0, blind=True, reason="Reference is warmer")
+        known = cast(session, ("three", "four"), Choice.BEST, best=1)
+    for file_type in FileType:
+        exported = exports.export_labels("raw", file_type, folder=tmp_path, viewer="bob")
+        assert (exported.rows, exported.hidden) == (2, 1)
+        hidden, shown = read(exported.path)
+        assert not re.search("|".join(NAMES), json.dumps({**hidden, "question": ""}))
+        assert str(hidden["names_hidden"]).lower() == "true"
+        assert shown["model_a"] == "Reference"
+    answer = hidden["answers"][0]
+    telling = ("name", "method", "run_id", "seconds", "policy_logp", "reference_logp", "token_logps")
+    assert [answer[key] for key in telling] == [None] * len(telling)
+    assert answer["text"] == "one"
+    assert not any(hidden[key] for key in ("best", "worst", "winner", "reason", "choice", "shown"))
+    with write_session() as session:
+        assert names.seen_among([secret, known], "bob", session=session) == {known}
+        assert labels.vote(secret, session=session, user="bob", choice=Choice.TIE).blind
+    told = exports.export_labels("raw", "jsonl", folder=tmp_path, viewer="bob")
+    assert read(told.path)[0]["model_a"] in ("Reference", "dpo run")
+
+
+def test_who_was_shown_names_by_a_file_votes_no_more_blind(engine: Engine, tmp_path: Path) -> None:
+    with write_session() as session:
+        comparison_id = cast(session, ("one", "two"), Choice.BEST, best=0, blind=True)
+    assert answers.show_all_names(user="bob") == 1
+    exported = exports.export_labels("raw", "jsonl", folder=tmp_path, viewer="bob")
+    assert exported.hidden == 0
+    with write_session() as session:
+        assert not labels.vote(comparison_id, session=session, user="bob", choice=Choice.TIE).blind
+
+
+def test_the_board_counts_what_its_reader_may_see(engine: Engine) -> None:
+    with write_session() as session:
+        secret = cast(session, ("one", "two"), Choice.BEST, best=0, blind=True)
+        cast(session, ("three", "four"), Choice.BEST, best=1)
+
+    def read_as(viewer: str | None) -> tuple[int, int, int]:
+        with read_session() as session:
+            found = board.read_board(session=session, viewer=viewer)
+        return found.votes, found.hidden, sum(record.votes for record in found.records)
+
+    assert read_as("bob") == (1, 1, 1)
+    assert read_as("ada") == read_as(None) == (2, 0, 2)
+    answers.show_names(secret, user="bob")
+    assert read_as("bob") == (2, 0, 2)
 
 
 @pytest.mark.parametrize("file_type", list(FileType))
@@ -168,9 +266,9 @@ def test_raw_holds_every_vote_with_everything(
 ) -> None:
     exported = exports.export_labels(LabelFormat.RAW, file_type, folder=tmp_path)
     rows = read(exported.path)
-    assert exported.rows == len(rows) == 8
+    assert exported.rows == len(rows) == 9
     assert [row["winner"] or None for row in rows] == [
-        "model_b", "tie", "tie (bothbad)", "model_a", "model_a", None, "model_a", "model_a",
+        "model_b", "tie", "tie (bothbad)", "model_a", "model_a", None, "model_b", "model_a", "model_a",
     ]  # fmt: skip
     first, three = rows[0], rows[5]
     assert int(first["comparison_id"]) == votes["pair"]
@@ -186,7 +284,7 @@ def test_raw_holds_every_vote_with_everything(
     assert answer["messages"] == [{"role": "user", "content": "Which?"}]
     assert three["shown"] == ["Reference", "dpo run", "hypo run"]
     assert (three["best"], three["worst"]) == ("C", "A")
-    assert rows[6]["continues_from"] == "B"
+    assert rows[7]["continues_from"] == "B"
 
 
 @pytest.mark.parametrize("format", list(LabelFormat))
@@ -215,7 +313,7 @@ def test_hugging_face_datasets_reads_the_export(
 
     path = exports.export_labels("trl", "jsonl", folder=tmp_path).path
     loaded = hf.load_dataset("json", data_files=str(path), cache_dir=str(tmp_path / "cache"), split="train")
-    assert loaded.column_names == ["prompt", "chosen", "rejected"]
+    assert loaded.column_names == ["prompt", "chosen", "rejected", "chosen_cut", "rejected_cut"]
     assert loaded[0]["chosen"] == [{"role": "assistant", "content": AWKWARD}]
 
 

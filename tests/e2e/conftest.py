@@ -136,13 +136,14 @@ class App:
         )
 
 
-def start_app(home: Path) -> App:
+def start_app(home: Path, **settings: str) -> App:
     """Start `hypo up` on a free port and return when it answers."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("HYPO_")},
         "HYPO_HOME": str(home),
         "HYPO_LEASE_SECONDS": "3",
         "HYPO_RESEND_SECONDS": "3",
+        **settings,
     }
     home.mkdir(parents=True)
     with (home / "up.log").open("wb") as output:

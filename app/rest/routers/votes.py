@@ -17,7 +17,7 @@ from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.votes import VoteCast, VoteShown
 from app.rest.types import Name, PathId
 from app.store import labels
-from app.store.db import read_session, write_session
+from app.store.db import read_session
 from app.store.enums import Choice
 from app.store.labels import VoteFilter
 from app.text import MAX_ID
@@ -49,7 +49,7 @@ def vote(once: OnceOnly, user: Caller, comparison_id: PathId, given: VoteCast) -
             reason=given.reason,
             seconds=given.seconds,
         )
-        return _shown(label.id)
+        return _shown(label.id, user)
 
     return once.run([comparison_id, given.model_dump()], act, status=200)
 
@@ -57,7 +57,7 @@ def vote(once: OnceOnly, user: Caller, comparison_id: PathId, given: VoteCast) -
 @router.get("/comparisons/{comparison_id}/vote", response_model=VoteShown)
 def get_own_vote(user: Caller, comparison_id: PathId) -> VoteShown:
     """Read your vote on a comparison."""
-    return _shown(_own(comparison_id, user))
+    return _shown(_own(comparison_id, user), user)
 
 
 @router.delete("/comparisons/{comparison_id}/vote", status_code=204)
@@ -68,17 +68,21 @@ def withdraw_own_vote(user: Caller, comparison_id: PathId) -> None:
 
 @router.get("/votes", response_model=Page[VoteShown])
 def list_votes(
+    caller: Caller,
     user: OfUser = None,
     choice: OfChoice = None,
     run_id: OfRun = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """List votes, newest first."""
+    """List votes, newest first; those that you may still judge blind tell neither names nor verdict."""
     only = VoteFilter(user=user, choice=choice, run_id=run_id)
     with read_session() as session:
-        found = labels.votes(session=session, only=only, limit=limit + 1, before=place_of(cursor))
+        found = labels.votes(
+            session=session, only=only, limit=limit + 1, before=place_of(cursor), viewer=caller
+        )
     shown, following = cut(found, limit, lambda vote: vote.label.id)
+    answers.record_shown(shown, user=caller)
     return {"items": [vote_view(vote) for vote in shown], "next": following}
 
 
@@ -92,20 +96,33 @@ def export_votes(
     user: OfUser = None,
     choice: OfChoice = None,
     run_id: OfRun = None,
+    whole: Annotated[
+        bool, Query(description="trl: leave pairs out whose answers were cut at the length limit.")
+    ] = False,
 ) -> FileResponse:
-    """Download votes as a file."""
+    """Download votes as a file; raw leaves out the names that you may not see yet."""
     only = VoteFilter(user=user, choice=choice, run_id=run_id)
     return sent_file(
-        lambda folder: exports.export_labels(format, file_type, folder=folder, only=only).path,
+        lambda folder: (
+            exports.export_labels(
+                format, file_type, folder=folder, only=only, viewer=caller, leave_out_cut=whole
+            ).path
+        ),
         MEDIA_TYPES[file_type],
         caller,
     )
 
 
 @router.get("/votes/{vote_id}", response_model=VoteShown)
-def get_vote(vote_id: PathId) -> VoteShown:
+def get_vote(user: Caller, vote_id: PathId) -> VoteShown:
     """Read a vote."""
-    return _shown(vote_id)
+    return _shown(vote_id, user)
+
+
+@router.post("/votes/names")
+def show_all_names(user: Caller) -> dict[str, int]:
+    """See the names of all votes; your later votes on these comparisons do not count as blind."""
+    return {"comparisons": answers.show_all_names(user=user)}
 
 
 @router.delete("/votes/{vote_id}", status_code=204)
@@ -123,10 +140,11 @@ def _own(comparison_id: int, user: str) -> int:
 
 
 def _withdraw(vote_id: int, user: str) -> None:
-    with write_session() as session:
-        labels.withdraw(vote_id, session=session, user=user)
+    answers.withdraw(vote_id, user=user)
 
 
-def _shown(vote_id: int) -> VoteShown:
+def _shown(vote_id: int, user: str) -> VoteShown:
     with read_session() as session:
-        return VoteShown.model_validate(vote_view(labels.details(vote_id, session=session)))
+        vote = labels.details(vote_id, session=session, viewer=user)
+    answers.record_shown([vote], user=user)
+    return VoteShown.model_validate(vote_view(vote))

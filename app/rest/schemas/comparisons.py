@@ -1,12 +1,20 @@
 """Questions put to several models at once, and their answers."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from app.rest.types import Given, Id, Name, Shown, Text
 from app.store.enums import GenerationStatus
+from app.store.prompts import MAX_OPENING
+
+
+class Message(Given):
+    """A message that stands before a question."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Text
 
 
 class Ask(Given):
@@ -20,8 +28,14 @@ class Ask(Given):
     )
     include_reference: bool = Field(True, description="Whether the base model answers as well.")
     model: Name = Field("demo", description="The base model to ask where no run is named.")
+    opening: list[Message] = Field(
+        default_factory=list,
+        max_length=MAX_OPENING,
+        description="Messages before the question, such as a system message and earlier turns.",
+    )
     blind: bool = Field(
-        True, description="Whether names are hidden until the vote, and the order is shuffled."
+        True,
+        description="Whether names are hidden until your vote and the order shuffled, at every question.",
     )
     max_new_tokens: int = Field(128, ge=1, le=4096, description="Longest answer, in tokens.")
     temperature: float = Field(0.7, ge=0, le=5, description="0 takes the likeliest token.")
@@ -43,11 +57,11 @@ class AnswerShown(Shown):
     """One model's answer, as far as it is written; names and numbers are null while they are hidden."""
 
     letter: str
-    position: int
     name: str | None
     method: str | None
     run_id: int | None
     status: GenerationStatus
+    complete: bool = Field(description="False where the length limit cut the answer.")
     text: str
     tokens: int
     seconds: float | None
@@ -63,8 +77,18 @@ class ComparisonShown(Shown):
     conversation_id: int
     comparison_id: int
     over: bool = Field(description="Whether all answers are finished, stopped or failed.")
+    names_hidden: bool = Field(description="Whether you may not see yet who answered.")
+    votable: bool
+    not_votable: str | None = Field(description="Why no vote can be cast now; null when one can.")
     answers: list[AnswerShown]
     note: str = Field("", description="How to start a worker where none is there; else empty.")
+
+
+class HeldOutShown(Shown):
+    """A prompt as it is asked: the messages before the question, and the question."""
+
+    opening: list[dict[str, str]]
+    prompt: str
 
 
 class ConversationShown(Shown):

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from app.rest.types import Given, Name, Shown, Text
 from app.store.enums import Choice
-from app.store.labels import MAX_REASON_CHARS
+from app.store.judging import MAX_REASON_CHARS
 
 
 class VoteCast(Given):
@@ -21,19 +21,23 @@ class VoteCast(Given):
 
 
 class VoteShown(Shown):
-    """A vote: who preferred what to what, and why."""
+    """A vote: who preferred what to what, and why; null where names are hidden from you."""
 
     id: int
     comparison_id: int
     conversation_id: int
     user: str
-    choice: Choice
+    names_hidden: bool = Field(description="Whether you may still judge the answers blind.")
+    choice: Choice | None
     best: str | None = Field(description="Name of the best answer's model.")
     worst: str | None
-    shown: list[str] = Field(description="Names of the models, in the order shown.")
+    best_letter: str | None = Field(description="Letter under which it was shown.")
+    worst_letter: str | None
+    shown: list[str] | None = Field(description="Names of the models, in the order shown.")
     blind: bool = Field(description="Whether the voter had not seen the names.")
-    reason: str
+    reason: str | None
     seconds: float | None
+    versions: int = Field(description="How often it was cast, changed or withdrawn, this vote included.")
     question: str
     created_at: datetime
     updated_at: datetime

@@ -11,9 +11,10 @@ from fastapi.testclient import TestClient
 
 from app.rest.schemas.comparisons import AnswerShown, ComparisonShown
 from app.rest.schemas.votes import VoteShown
-from app.store import conversations, labels, workers
+from app.store import conversations, datasets, labels, workers
 from app.store.db import read_session, write_session
 from app.views import vote_view
+from hypo_engine.formats import Kept, Pair
 from tests.app import arena
 from tests.app.rest.conftest import ok, refused
 from tests.app.store.concurrently import concurrently
@@ -238,3 +239,61 @@ def test_the_schemas_have_every_field_of_the_views(api: TestClient) -> None:
     shown = ok(api.get(f"comparisons/{number}"))
     assert set(shown) == set(ComparisonShown.model_fields)
     assert set(shown["answers"][0]) == set(AnswerShown.model_fields)
+
+
+def test_names_are_hidden_from_who_may_still_vote_blind(api: TestClient, as_user: AsUser) -> None:
+    with write_session() as session:
+        run = arena.add_run(session, "hypo", name="walnut")
+    ada, bob = as_user("ada"), as_user("bob")
+    asked = ok(api.post("comparisons", json={"prompt": "Why?", "run_ids": [run.id]}, headers=ada), 201)
+    number = asked["comparison_id"]
+    assert asked["names_hidden"]
+    write_answers(number, "because", "therefore")
+
+    def walk(headers: dict[str, str]) -> str:
+        addresses = (
+            f"comparisons/{number}",
+            "votes",
+            "votes/1",
+            "votes/export?format=raw",
+            f"votes?run_id={run.id}",
+        )
+        return "".join(api.get(address, headers=headers).text for address in addresses)
+
+    assert "walnut" not in walk(ada)
+    voted = ok(vote(api, number, "B", headers=ada, reason="the walnut"))
+    assert (voted["blind"], sorted(voted["shown"])) == (True, ["Reference", "walnut"])
+    assert "walnut" in walk(ada)
+    assert "walnut" not in walk(bob)
+    assert ok(api.get("votes", headers=bob))["items"][0]["names_hidden"]
+    ok(vote(api, number, "A", headers=as_user("cyd")))
+    shown = ok(api.post(f"comparisons/{number}/names", headers=bob))
+    assert {answer["name"] for answer in shown["answers"]} == {"Reference", "walnut"}
+    assert "walnut" in walk(bob)
+    assert ok(vote(api, number, "A", headers=bob))["blind"] is False
+    assert ok(api.post("votes/names", headers=as_user("dee"))) == {"comparisons": 1}
+    assert ok(vote(api, number, "A", headers=as_user("dee")))["blind"] is False
+
+
+@SQLITE
+def test_a_held_out_conversation_is_drawn_and_asked(api: TestClient) -> None:
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    with write_session() as session:
+        dataset = datasets.create(
+            session=session,
+            name="chats",
+            sha256="0" * 64,
+            format="trl",
+            source="test",
+            held_out=1.0,
+            pairs=[Kept(1, Pair(prompt, "a", "b"))],
+        )
+        run = arena.add_run(session, dataset_id=dataset.id)
+    drawn = ok(api.get(f"prompts/held-out?run_ids={run.id}"))
+    assert drawn == {"opening": prompt[:1], "prompt": "Why?"}
+    asked = ok(api.post("comparisons", json={**drawn, "run_ids": [run.id]}), 201)
+    with read_session() as session:
+        rows = conversations.answers(asked["comparison_id"], session=session)
+    assert [row.prompt.content for row in rows] == [prompt, prompt]
+    bad = [{"role": "robot", "content": "x"}]
+    refused(api.post("comparisons", json={"prompt": "Why?", "opening": bad}), 422, field="opening.0.role")

@@ -53,8 +53,44 @@ def test_runs_that_did_not_finish_answer_once_they_are_over_and_by_checkpoint(
 def test_a_blind_conversation_shuffles(session: Session) -> None:
     run = arena.add_run(session)
     choices = [ContenderChoice(base_model="demo"), ContenderChoice(run_id=run.id)]
-    first = {arena.start(session, choices, blind=True).contenders[0].method for _ in range(40)}
-    assert first == {"reference", "dpo"}
+    started = [arena.start(session, choices, blind=True) for _ in range(40)]
+    first = {conversations.ask(c.id, "Q", session=session).shown_order[0] for c in started}
+    assert first == {0, 1}
+
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+
+
+def test_all_see_the_messages_before_the_first_question(session: Session) -> None:
+    conversation = arena.start(session, [ContenderChoice(base_model="demo")], opening=[SYSTEM, *TURNS])
+    first = conversations.ask(conversation.id, "Why?", session=session)
+    (row,) = arena.answer(session, first, ("because",))
+    assert row.prompt.content == [SYSTEM, *TURNS, {"role": "user", "content": "Why?"}]
+    second = conversations.ask(conversation.id, "And?", session=session, continues_from=0)
+    (row,) = conversations.answers(second.id, session=session)
+    assert [m["content"] for m in row.prompt.content] == [
+        "Be brief.",
+        "Hi",
+        "Hello",
+        "Why?",
+        "because",
+        "And?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        [{"role": "robot", "content": "x"}],
+        [{"role": "user"}],
+        [SYSTEM, {"role": "user", "content": None}],
+        [SYSTEM] * 201,
+    ],
+)
+def test_a_bad_opening_is_refused(session: Session, opening: list[dict[str, str]]) -> None:
+    with pytest.raises(InvalidInput, match="opening"):
+        arena.start(session, [ContenderChoice(base_model="demo")], opening=opening)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +200,9 @@ def test_regenerating_is_another_take_with_the_next_seed(session: Session) -> No
     assert [row.take for row in conversations.answers(comparison.id, session=session)] == [0, 1]
     with pytest.raises(Refused, match="still being written"):
         conversations.regenerate(comparison.id, 1, session=session)
-    with pytest.raises(NotFound):
-        conversations.regenerate(comparison.id, 2, session=session)
+    for side in (2, -1):
+        with pytest.raises(NotFound):
+            conversations.regenerate(comparison.id, side, session=session)
 
 
 def test_a_voted_or_continued_turn_is_not_regenerated(session: Session) -> None:

@@ -74,15 +74,41 @@ def test_best_and_worst_of_four(session: Session) -> None:
     assert [side.step for side in vote.sides] == [None, 10, 10, 5]
 
 
-def test_no_vote_while_an_answer_is_written_or_when_one_failed(session: Session) -> None:
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (GenerationStatus.QUEUED, "still being written"),
+        (GenerationStatus.RUNNING, "still being written"),
+        (GenerationStatus.FAILED, "Answer B failed"),
+        (GenerationStatus.STOPPED, "Answer B was stopped before its end"),
+    ],
+)
+@pytest.mark.parametrize("choice", Choice)
+def test_no_vote_on_an_answer_that_did_not_end(
+    session: Session, status: GenerationStatus, sentence: str, choice: Choice
+) -> None:
     comparison = arena.asked(session)
+    conversations.answers(comparison.id, session=session)[1].status = status
+    best = 0 if choice is Choice.BEST else None
+    with pytest.raises(Refused, match=sentence):
+        labels.vote(comparison.id, session=session, user="ada", choice=choice, best=best)
+    assert labels.votes(session=session) == []
+
+
+def test_an_answer_that_came_to_nothing_is_no_answer_but_an_empty_one_is(session: Session) -> None:
+    comparison = arena.asked(session, ("one", ""))
     row = conversations.answers(comparison.id, session=session)[1]
-    row.status = GenerationStatus.RUNNING
-    with pytest.raises(Refused, match="still being written"):
-        labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
-    row.status = GenerationStatus.FAILED
-    with pytest.raises(Refused, match="Answer B failed"):
-        labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
+    row.complete = False
+    with pytest.raises(Refused, match="Answer B came out empty"):
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
+    row.complete = True
+    assert labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0).blind is False
+
+
+def test_an_answer_cut_at_the_length_limit_can_be_judged(session: Session) -> None:
+    comparison = arena.asked(session)
+    conversations.answers(comparison.id, session=session)[1].complete = False
+    assert labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1).best_id
 
 
 def test_one_answer_cannot_be_voted_on(session: Session) -> None:
@@ -95,47 +121,53 @@ def test_a_long_reason_is_refused(session: Session) -> None:
     comparison = arena.asked(session)
     with pytest.raises(InvalidInput, match="reason"):
         labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE, reason="x" * 5000)
-
-
-def test_names_are_hidden_until_the_voter_votes(session: Session) -> None:
-    comparison = arena.asked(session, blind=True)
-    conversation = comparison.conversation
-    assert labels.names_hidden(conversation, "ada", session=session)
-    first = labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
-    assert first.blind
-    assert not labels.names_hidden(conversation, "ada", session=session)
-    assert labels.names_hidden(conversation, "bob", session=session)
+    label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
+    with pytest.raises(InvalidInput, match="reason"):
+        labels.explain(label.id, "x" * 5000, session=session, user="ada")
 
 
 def test_a_changed_mind_is_not_blind_but_a_changed_reason_is(session: Session) -> None:
     comparison = arena.asked(session, blind=True)
     vote = {"session": session, "user": "ada"}
-    labels.vote(comparison.id, choice=Choice.BEST, best=0, **vote)
+    assert labels.vote(comparison.id, choice=Choice.BEST, best=0, **vote).blind
     same = labels.vote(comparison.id, choice=Choice.BEST, best=0, reason="warmer", **vote)
     assert same.blind
-    changed = labels.vote(comparison.id, choice=Choice.BEST, best=1, **vote)
-    assert not changed.blind
+    assert not labels.vote(comparison.id, choice=Choice.BEST, best=1, **vote).blind
+    assert not labels.vote(comparison.id, choice=Choice.BEST, best=0, **vote).blind
 
 
-def test_later_turns_of_a_revealed_conversation_are_not_blind(session: Session) -> None:
+def test_every_version_of_a_vote_is_kept(session: Session) -> None:
     comparison = arena.asked(session, blind=True)
-    labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
-    second = conversations.ask(comparison.conversation_id, "And now?", session=session, continues_from=0)
-    arena.answer(session, second, ("yes", "no"))
-    assert not labels.vote(second.id, session=session, user="ada", choice=Choice.TIE).blind
-    assert labels.vote(second.id, session=session, user="bob", choice=Choice.TIE).blind
+    shown = [row.id for row in conversations.answers(comparison.id, session=session)]
+    vote = {"session": session, "user": "ada"}
+    label = labels.vote(comparison.id, choice=Choice.BEST, best=0, reason="warmer", seconds=2.0, **vote)
+    labels.vote(comparison.id, choice=Choice.BEST, best=0, reason="warmer", **vote)
+    labels.explain(label.id, "kinder", **vote)
+    labels.vote(comparison.id, choice=Choice.TIE, **vote)
+    (now,) = labels.votes(session=session)
+    assert (now.label.choice, now.label.reason, now.label.blind) == (Choice.TIE, "", False)
+    assert [(v.choice, v.best_id, v.reason, v.blind, v.withdrawn) for v in now.earlier] == [
+        (Choice.BEST, shown[0], "warmer", True, False),
+        (Choice.BEST, shown[0], "kinder", True, False),
+    ]
+    labels.withdraw(label.id, session=session, user="ada")
+    labels.vote(comparison.id, choice=Choice.BEST, best=1, **vote)
+    (again,) = labels.votes(session=session)
+    assert [v.withdrawn for v in again.earlier] == [False, False, True]
+    assert not again.label.blind
 
 
-def test_withdrawing_ends_blindness(session: Session) -> None:
+def test_people_change_and_withdraw_their_own_votes(session: Session) -> None:
     comparison = arena.asked(session, blind=True)
     label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
-    with pytest.raises(Refused, match="ada"):
+    with pytest.raises(Refused, match="This vote is ada's"):
         labels.withdraw(label.id, session=session, user="bob")
+    with pytest.raises(Refused, match="This vote is ada's"):
+        labels.explain(label.id, "mine", session=session, user="bob")
     labels.withdraw(label.id, session=session, user="ada")
     assert labels.votes(session=session) == []
     with pytest.raises(NotFound):
         labels.withdraw(label.id, session=session)
-    assert not labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE).blind
 
 
 def test_filters_and_pages(session: Session) -> None:

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from app import board, migrate
 from app.deletion import delete_run
 from app.exports import labels as exports
-from app.store import labels, tallies
+from app.store import conversations, labels, tallies
 from app.store.db import read_session, write_session
-from app.store.enums import Choice
+from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.models import Generation, Label, LabelPair
 from app.store.tallies import Answer, outcome_of, why_left_out
 from tests.app import arena
@@ -37,7 +37,7 @@ def test_a_changed_vote_counts_once_and_a_withdrawn_one_not_at_all(engine: Engin
     with write_session() as session:
         labels.withdraw(label.id, session=session, user="ada")
     assert numbers() == []
-    assert exports.count_trl()[0] == 0
+    assert exports.count_trl().rows == 0
 
 
 def test_one_model_in_many_conversations_has_one_record(engine: Engine) -> None:
@@ -79,10 +79,10 @@ def test_votes_of_before_are_counted_by_a_migration(engine: Engine) -> None:
         session.execute(delete(LabelPair))
         nothing = {"counted": 0, "left_out": "ties", "first_side": None, "longer": None}
         session.execute(update(Label).values(**nothing))
-    assert (numbers(), exports.count_trl()[0]) == ([], 0)
+    assert (numbers(), exports.count_trl().rows) == ([], 0)
     migrate.count_votes()
     assert numbers() == [(1, 0, 0, 0)] * 3
-    assert exports.count_trl()[0] == 3
+    assert exports.count_trl().rows == 3
     with read_session() as session:
         found = board.read_board(session=session)
     assert (found.longer, found.longer_of, found.first_side, found.two_sided) == (3, 3, 0, 3)
@@ -119,8 +119,21 @@ def test_an_answer_cut_by_the_length_limit_marks_the_vote(session: Session) -> N
     assert (label.cut, tie.cut) == (True, False)
 
 
-def said(number: int, text: str, prompt: int = 1) -> Answer:
-    return Answer(number, number, prompt, text, True)
+def test_an_answer_that_was_stopped_counts_nowhere(session: Session) -> None:
+    """Such votes were taken once."""
+    comparison = arena.asked(session, ("one", "two", "three"))
+    label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0, worst=1)
+    stopped = conversations.answers(comparison.id, session=session)[1]
+    stopped.status, stopped.complete = GenerationStatus.STOPPED, False
+    tallies.count([label.id], session=session)
+    session.refresh(label)
+    assert (label.left_out, label.longer, label.cut) == (WhyLeftOut.UNFINISHED, None, False)
+    (pair,) = tallies.pairs(session=session)
+    assert {pair.first.name, pair.second.name} == {"Reference", "hypo run"}
+
+
+def said(number: int, text: str, prompt: int = 1, *, ended: bool = True) -> Answer:
+    return Answer(number, number, prompt, text, complete=True, ended=ended)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +145,8 @@ def said(number: int, text: str, prompt: int = 1) -> Answer:
         (Choice.BEST, said(1, "a"), said(2, "b", prompt=2), "different_histories"),
         (Choice.BEST, said(1, "a"), said(2, " a\n"), "same_text"),
         (Choice.BEST, said(1, "a"), said(2, " \n"), "empty_answer"),
+        (Choice.BEST, said(1, "a", ended=False), said(2, "b"), "unfinished_answer"),
+        (Choice.BEST, said(1, "a"), said(2, "b", prompt=2, ended=False), "unfinished_answer"),
     ],
 )
 def test_why_a_vote_makes_no_pair(

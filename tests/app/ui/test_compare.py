@@ -7,16 +7,17 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from app.settings import Settings
-from app.store import conversations, db, generations, labels, workers
+from app.store import conversations, datasets, db, generations, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
 from app.store.models import Base, Comparison
 from app.ui import compare, compare_actions, compare_html, compare_state, results, results_html
-from app.ui.compare_actions import EACH_ITS_OWN, PARTS, Seen
+from app.ui.compare_show import EACH_ITS_OWN, PARTS, Seen
+from hypo_engine.formats import Kept, Pair
 from tests.app import arena
 
 HUGE = "9" * 30
@@ -90,10 +91,36 @@ def test_contenders_offered_and_preselected(engine: Engine) -> None:
         compare_state.to_choice(key)
 
 
+def offered(**query: object) -> dict[str, Any]:
+    """What the setup and the question box begin with, by name."""
+    begun = compare.offer(at(**query))
+    found = dict(zip((*compare.SETUP, *compare.PROMPT), begun, strict=True))
+    return {name: value for name, value in found.items() if value != gr.skip()}
+
+
 def test_without_runs_the_reference_is_there_to_try(engine: Engine) -> None:
-    contenders, seed = compare.offer(None)
-    assert contenders["value"] == ["reference:demo"]
-    assert 0 <= seed < 10_000
+    begun = offered()
+    assert begun["contenders"]["value"] == ["reference:demo"]
+    assert 0 <= begun["seed"] < 10_000
+    assert begun.keys() == {"contenders", "seed"}
+
+
+def test_a_new_conversation_takes_contenders_and_decoding_over(engine: Engine) -> None:
+    with write_session() as session:
+        run = arena.add_run(session, "dpo", steps=(5, 10))
+    keys = ["reference:demo", f"run:{run.id}"]
+    ask(0, keys, "Why?", blind=True)
+    begun = offered(like=1)
+    assert sorted(begun["contenders"]["value"]) == sorted(keys)
+    assert (begun["blind"], begun["max_new_tokens"], begun["temperature"], begun["top_p"]) == (
+        True,
+        32,
+        0.5,
+        0.9,
+    )
+    others = compare.offer(SimpleNamespace(query_params={"like": "1"}, username="bob"))
+    assert others[0]["value"] == compare_state.preselected([], compare_state.offered_contenders())
+    assert "contenders" in offered(like=99)
 
 
 def test_a_first_question_starts_a_conversation(engine: Engine) -> None:
@@ -138,11 +165,49 @@ def test_the_next_question_continues_from_a_side(engine: Engine, continues: str,
     assert "continued" in updates["question"]["value"]
 
 
-def test_a_held_out_prompt_comes_from_the_run_or_the_demo(engine: Engine) -> None:
+TURNS = [
+    {"role": "system", "content": "Be a cook."},
+    {"role": "user", "content": "Something sweet?"},
+    {"role": "assistant", "content": "A cake."},
+]
+
+
+def test_a_held_out_prompt_is_shown_and_asked_with_its_history(engine: Engine) -> None:
+    prompt = [*TURNS, {"role": "user", "content": "sweet but what if has a pin"}]
+    with write_session() as session:
+        held = datasets.create(
+            session=session,
+            name="chats",
+            sha256="0" * 64,
+            format="trl",
+            source="test",
+            held_out=1.0,
+            pairs=[Kept(1, Pair(prompt, "a", "b"))],
+        )
+        run = arena.add_run(session, dataset_id=held.id)
+    question, opening, shown, box = compare.random_prompt([f"run:{run.id}"])
+    assert (question, opening) == ("sweet but what if has a pin", TURNS)
+    assert box["visible"] is True
+    for words in ("Be a cook.", "Something sweet?", "A cake."):
+        assert words in shown
+    updates = named(ask(0, ["reference:demo", f"run:{run.id}"], question, opening=opening))
+    assert "Something sweet?" in updates["question"]["value"]
+    assert (updates["opening"], updates["opening_box"]["visible"]) == ([], False)
+    with read_session() as session:
+        rows = conversations.answers(1, session=session)
+    assert [row.prompt.content for row in rows] == [prompt, prompt]
+    drawn = offered(runs=run.id, prompt="random")
+    assert (drawn["ask_box"], drawn["opening"]) == (question, TURNS)
+    assert compare.drop_opening()[0] == []
+
+
+def test_without_held_out_pairs_the_demo_gives_a_prompt(engine: Engine) -> None:
     with write_session() as session:
         run = arena.add_run(session)
-    assert compare.random_prompt([f"run:{run.id}"])
-    assert compare.random_prompt([])
+    for keys in ([f"run:{run.id}"], []):
+        question, opening, _, box = compare.random_prompt(keys)
+        assert question
+        assert (opening, box["visible"]) == ([], False)
 
 
 # --- watching --------------------------------------------------------------------------------
@@ -191,6 +256,12 @@ def test_stop_and_regenerate_a_side(engine: Engine) -> None:
     assert again["again0"]["visible"] is True
     stopped = named(compare_actions.stop(1, here, shown(here), at()))
     assert stopped["timer"].active is False
+    assert stopped["vote_a"]["interactive"] is False
+    assert "Answer B was stopped before its end; regenerate it, then vote." in stopped["vote_note"]
+    assert stopped["again1"]["visible"] is True
+    with pytest.raises(gr.Error, match="Answer B was stopped"):
+        compare.vote_a(here, shown(here), "", at())
+    assert _votes() == []
     with read_session() as session:
         assert conversations.answers(comparison.id, session=session)[1].status is GenerationStatus.STOPPED
 
@@ -203,7 +274,7 @@ def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None
     here = comparison.conversation_id
     before = named(compare_actions.open_page(at(conversation=here)))
     everything = str(before)
-    for secret in ("Reference", "dpo run", "run #", "log p", "Where it departs"):
+    for secret in ("Reference", "dpo run", "run #", "log p", "Where it departs", "seconds</dt>"):
         assert secret not in everything
     after = named(compare.vote_a(here, before["seen"], "clear", at()))
     assert "log p, policy" in after["panel0"]
@@ -231,6 +302,95 @@ def test_a_vote_is_changed_explained_and_withdrawn(engine: Engine) -> None:
     assert gone["reason"] == ""
 
 
+def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Info", lambda sentence, **_: said.append(sentence))
+    here = asked().conversation_id
+    compare.vote_a(here, shown(here), "warmer", at())
+    compare.vote_a(here, shown(here), "warmer", at())
+    assert (_votes()[0][2], said) == ("warmer", [])
+    updates = named(compare.vote_b(here, shown(here), "warmer", at()))
+    assert (_votes()[0][1:], updates["reason"]) == ((Choice.BEST, ""), "")
+    assert "say why anew" in said[0]
+    compare.vote_tie(here, shown(here), "even", at())
+    assert _votes()[0][1:] == (Choice.TIE, "even")
+    with read_session() as session:
+        (vote,) = labels.votes(session=session)
+    assert [version.reason for version in vote.earlier] == ["warmer", ""]
+
+
+def test_the_results_ask_a_reason_anew_too(engine: Engine) -> None:
+    here = asked().conversation_id
+    compare.vote_a(here, shown(here), "warmer", at())
+    assert results.ask_anew(1, "A", None, "warmer", at()) == gr.skip()
+    assert results.ask_anew(1, "B", None, "mine", at()) == gr.skip()
+    assert results.ask_anew(1, "B", None, "warmer", at())["value"] == ""
+    results.save(1, "B", None, "warmer", at())
+    assert _votes()[0][1:] == (Choice.BEST, "")
+    results.save(1, "B", None, "colder", at())
+    assert _votes()[0][1:] == (Choice.BEST, "colder")
+    assert "warmer" in results.open_change(at(vote=1))[2]
+
+
+def test_names_shown_without_a_vote_end_its_blindness(engine: Engine) -> None:
+    comparison = asked(blind=True)
+    here = comparison.conversation_id
+    before = named(compare_actions.open_page(at(conversation=here)))
+    assert before["show_names"]["visible"] is True
+    after = named(compare_actions.show_names(here, before["seen"], at()))
+    assert after["show_names"]["visible"] is False
+    assert "will not count as blind" in after["vote_note"]
+    compare.vote_a(here, after["seen"], "", at())
+    with read_session() as session:
+        (vote,) = labels.votes(session=session)
+    assert vote.label.blind is False
+
+
+def test_a_failed_answer_says_why_with_the_names(engine: Engine) -> None:
+    comparison = asked(blind=True)
+    with write_session() as session:
+        row = conversations.answers(comparison.id, session=session)[0]
+        row.status, row.error = GenerationStatus.FAILED, "runs/1/10 has no adapter."
+    here = comparison.conversation_id
+    before = named(compare_actions.open_page(at(conversation=here)))
+    assert "runs/1" not in str(before)
+    assert "Answer A failed" in before["vote_note"]
+    assert "runs/1" in str(compare_actions.show_names(here, before["seen"], at()))
+
+
+def test_tabs_of_one_conversation_agree(engine: Engine) -> None:
+    comparison = asked(blind=True)
+    here = comparison.conversation_id
+    other = shown(here)
+    assert named(compare_actions.watch(here, other, at())) == {}
+    compare.vote_a(here, shown(here), "warmer", at())
+    updates = named(compare_actions.watch(here, other, at()))
+    assert updates["reason"] == "warmer"
+    assert updates["vote_a"]["variant"] == "primary"
+    assert "data-hy-voted" in updates["vote_note"]
+    other = updates["seen"]
+    assert named(compare_actions.watch(here, other, at())) == {}
+    compare_actions.save_reason(here, shown(here), "kinder", at())
+    other = named(compare_actions.watch(here, other, at()))["seen"]
+    compare_actions.withdraw(here, shown(here), at())
+    updates = named(compare_actions.watch(here, other, at()))
+    assert (updates["withdraw"]["visible"], updates["reason"]) == (False, "")
+    ask(here, [], "And?")
+    updates = named(compare_actions.watch(here, updates["seen"], at()))
+    assert "And?" in updates["question"]["value"]
+    assert updates["timer"].active is True
+    assert named(compare_actions.watch(0, Seen(), at())) == {}
+
+
+def test_a_look_is_one_small_query(engine: Engine) -> None:
+    here = asked().conversation_id
+    seen = shown(here)
+    sent: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _cur, sql, *_: sent.append(sql))
+    compare_actions.watch(here, seen, at())
+    assert [sql.split(" ")[0] for sql in sent] == ["BEGIN", "SELECT"]
+
+
 def test_best_and_worst_of_three(engine: Engine) -> None:
     here = asked(("one", "two", "three")).conversation_id
     with pytest.raises(gr.Error, match="worst"):
@@ -256,6 +416,7 @@ ACTIONS: dict[str, Callable[[int, Seen], Sequence[Any]]] = {
     "stop": lambda here, seen: compare_actions.stop(None, here, seen, at()),
     "withdraw": lambda here, seen: compare_actions.withdraw(here, seen, at()),
     "say why": lambda here, seen: compare_actions.save_reason(here, seen, "clear", at()),
+    "show the names": lambda here, seen: compare_actions.show_names(here, seen, at()),
     "ask": lambda here, seen: compare_actions.ask(
         here, seen, [], "Then?", False, 5, 32, 0.5, 0.9, "A", request=at()
     ),
@@ -337,7 +498,7 @@ def test_html_and_markdown_are_shown_as_text(engine: Engine) -> None:
         votes = labels.votes(session=session)
     pieces = [
         compare_html.panel(view, 0),
-        compare_html.question(view.current),
+        compare_html.question(view, view.current),
         compare_html.recent_list(compare_state.recent_conversations("local"), 0),
         results_html.vote_list(votes, user="ada"),
         results_html.changing(votes[0]),
@@ -433,6 +594,9 @@ def test_both_pages_build(engine: Engine) -> None:
     with gr.Blocks(analytics_enabled=False) as blocks:
         compare.build()
         results.build()
+    (blind,) = [block for block in blocks.blocks.values() if getattr(block, "label", "") == "Blind"]
+    assert blind.value is True  # type: ignore[attr-defined]
+    del blind
     public = [fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"]
     assert public == []
     del blocks

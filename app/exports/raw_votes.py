@@ -1,0 +1,204 @@
+"""Votes as `raw` rows: one a vote, with everything that its reader may see."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from app.exports.trl_votes import MESSAGES, messages_of
+from app.store.enums import Choice
+from app.store.labels import LETTERS, Side, Vote
+from app.store.models import LabelVersion
+
+_VERSION = pa.struct(
+    [
+        ("choice", pa.string()),
+        ("best", pa.string()),
+        ("worst", pa.string()),
+        ("reason", pa.string()),
+        ("blind", pa.bool_()),
+        ("withdrawn", pa.bool_()),
+        ("given_at", pa.string()),
+        ("ended_at", pa.string()),
+    ]
+)
+_ANSWER = pa.struct(
+    [
+        ("letter", pa.string()),
+        ("name", pa.string()),
+        ("method", pa.string()),
+        ("base_model", pa.string()),
+        ("run_id", pa.int64()),
+        ("checkpoint_step", pa.int64()),
+        ("seed", pa.int64()),
+        ("take", pa.int64()),
+        ("status", pa.string()),
+        ("complete", pa.bool_()),
+        ("messages", MESSAGES),
+        ("text", pa.string()),
+        ("tokens", pa.int64()),
+        ("seconds", pa.float64()),
+        ("policy_logp", pa.float64()),
+        ("reference_logp", pa.float64()),
+        (
+            "token_logps",
+            pa.list_(
+                pa.struct([("token", pa.string()), ("policy", pa.float64()), ("reference", pa.float64())])
+            ),
+        ),
+    ]
+)
+RAW_SCHEMA = pa.schema(
+    [
+        ("label_id", pa.int64()),
+        ("comparison_id", pa.int64()),
+        ("conversation_id", pa.int64()),
+        ("turn", pa.int64()),
+        ("user", pa.string()),
+        ("names_hidden", pa.bool_()),
+        ("choice", pa.string()),
+        ("best", pa.string()),
+        ("worst", pa.string()),
+        ("winner", pa.string()),
+        ("model_a", pa.string()),
+        ("model_b", pa.string()),
+        ("reason", pa.string()),
+        ("seconds", pa.float64()),
+        ("blind", pa.bool_()),
+        ("created_at", pa.string()),
+        ("updated_at", pa.string()),
+        ("seed", pa.int64()),
+        ("max_new_tokens", pa.int64()),
+        ("temperature", pa.float64()),
+        ("top_p", pa.float64()),
+        ("continues_from", pa.string()),
+        ("question", pa.string()),
+        ("shown", pa.list_(pa.string())),
+        ("answers", pa.list_(_ANSWER)),
+        ("earlier_versions", pa.list_(_VERSION)),
+    ]
+)
+
+
+@dataclass(slots=True)
+class RawRows:
+    """Votes with everything; which comparisons were named, and how many votes tell no names, is kept."""
+
+    named: set[int] = field(default_factory=set)
+    hidden: int = 0
+
+    def rows_of(self, votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
+        for vote in votes:
+            if vote.hidden:
+                self.hidden += 1
+            else:
+                self.named.add(vote.comparison.id)
+            yield raw_row(vote)
+
+
+def raw_row(vote: Vote) -> dict[str, Any]:
+    """Everything about a vote; null where it would tell names that are hidden from who asks.
+
+    `winner` uses the arena's words and is empty for more than two answers.
+    """
+    label, comparison, sides = vote.label, vote.comparison, vote.sides
+    parameters = comparison.conversation.parameters
+    shown = None if vote.hidden else [side.contender.name for side in sides]
+    two = shown if shown is not None and len(shown) == 2 else [None, None]
+    return {
+        "label_id": label.id,
+        "comparison_id": comparison.id,
+        "conversation_id": comparison.conversation_id,
+        "turn": comparison.turn,
+        "user": vote.user,
+        "names_hidden": vote.hidden,
+        **_verdict(vote),
+        "model_a": two[0],
+        "model_b": two[1],
+        "reason": None if vote.hidden else label.reason,
+        "seconds": label.seconds,
+        "blind": label.blind,
+        "created_at": label.created_at.isoformat(),
+        "updated_at": label.updated_at.isoformat(),
+        "seed": comparison.conversation.seed,
+        "max_new_tokens": parameters.get("max_new_tokens"),
+        "temperature": parameters.get("temperature"),
+        "top_p": parameters.get("top_p"),
+        "continues_from": None if vote.continues_from is None else LETTERS[vote.continues_from],
+        "question": comparison.question,
+        "shown": shown,
+        "answers": [_answer(side, hidden=vote.hidden) for side in sides],
+        "earlier_versions": [] if vote.hidden else [_version(version) for version in vote.earlier],
+    }
+
+
+def _version(version: LabelVersion) -> dict[str, Any]:
+    letters = dict(zip(version.shown, LETTERS, strict=False))
+    return {
+        "choice": version.choice.value,
+        "best": letters.get(version.best_id),
+        "worst": letters.get(version.worst_id),
+        "reason": version.reason,
+        "blind": version.blind,
+        "withdrawn": version.withdrawn,
+        "given_at": version.given_at.isoformat(),
+        "ended_at": version.ended_at.isoformat(),
+    }
+
+
+def _verdict(vote: Vote) -> dict[str, Any]:
+    """What was voted; who may still vote blind is not told how others did."""
+    if vote.hidden:
+        return dict.fromkeys(("choice", "best", "worst", "winner"))
+    return {
+        "choice": vote.label.choice.value,
+        "best": vote.best.letter if vote.best else None,
+        "worst": vote.worst.letter if vote.worst else None,
+        "winner": _winner(vote) if len(vote.sides) == 2 else None,
+    }
+
+
+def _winner(vote: Vote) -> str:
+    if vote.label.choice is Choice.BEST and vote.best is not None:
+        return "model_a" if vote.best is vote.sides[0] else "model_b"
+    return "tie" if vote.label.choice is Choice.TIE else "tie (bothbad)"
+
+
+def _answer(side: Side, *, hidden: bool) -> dict[str, Any]:
+    answer = side.answer
+    return {
+        "letter": side.letter,
+        "seed": answer.seed,
+        "take": answer.take,
+        "status": answer.status.value,
+        "complete": answer.complete,
+        "messages": messages_of(side),
+        "text": answer.text,
+        "tokens": answer.tokens,
+        **(dict.fromkeys(_TELLING) if hidden else _who(side)),
+    }
+
+
+_TELLING = (
+    "name", "method", "base_model", "run_id", "checkpoint_step",
+    "seconds", "policy_logp", "reference_logp", "token_logps",
+)  # fmt: skip
+"""What tells who wrote an answer, or lets it be told."""
+
+
+def _who(side: Side) -> dict[str, Any]:
+    contender, answer = side.contender, side.answer
+    return {
+        "name": contender.name,
+        "method": contender.method,
+        "base_model": contender.base_model,
+        "run_id": contender.run_id,
+        "checkpoint_step": side.step,
+        "seconds": answer.seconds,
+        "policy_logp": answer.policy_logp,
+        "reference_logp": answer.reference_logp,
+        "token_logps": None
+        if answer.token_logps is None
+        else [{"token": t, "policy": p, "reference": r} for t, p, r in answer.token_logps],
+    }

@@ -1,0 +1,96 @@
+"""Votes as `trl` rows: prompt, chosen, rejected.
+
+`trl` rows are conversations always, single questions too: the answers were written under the models' chat
+templates, and trainers put a plain prompt to the model as it stands, without the template. It also keeps
+a file that mixes single questions and longer conversations in one type. `chosen_cut` and `rejected_cut` mark
+answers that were cut at the length limit.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from app.store import tallies
+from app.store.enums import WhyLeftOut
+from app.store.labels import Side, Vote
+
+Message = dict[str, str]
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+TRL_SCHEMA = pa.schema(
+    [
+        ("prompt", MESSAGES),
+        ("chosen", MESSAGES),
+        ("rejected", MESSAGES),
+        ("chosen_cut", pa.bool_()),
+        ("rejected_cut", pa.bool_()),
+    ]
+)
+
+
+REASONS = {
+    WhyLeftOut.TIE: "ties prefer neither answer",
+    WhyLeftOut.ALL_BAD: "both bad prefers neither answer",
+    WhyLeftOut.UNFINISHED: "an answer was stopped, or it failed, before its end",
+    WhyLeftOut.DIFFERENT_HISTORIES: "the answers continued different conversations, so they share no prompt",
+    WhyLeftOut.SAME_TEXT: "the best and the worst answer are the same text",
+    WhyLeftOut.EMPTY: "an answer is empty",
+    WhyLeftOut.CUT: "an answer was cut at the length limit",
+}
+
+
+@dataclass(slots=True)
+class TrlPairs:
+    """The pairs among votes; what is left out or cut is counted while they are read."""
+
+    leave_out_cut: bool = False
+    cut: int = 0
+    left_out: Counter[WhyLeftOut] = field(default_factory=Counter)
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """How many votes were left out, by the name of the reason."""
+        return {reason.value: self.left_out[reason] for reason in WhyLeftOut}
+
+    def rows_of(self, votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
+        for vote in votes:
+            row = trl_row(vote)
+            if not isinstance(row, WhyLeftOut) and (row["chosen_cut"] or row["rejected_cut"]):
+                if self.leave_out_cut:
+                    row = WhyLeftOut.CUT
+                else:
+                    self.cut += 1
+            if isinstance(row, WhyLeftOut):
+                self.left_out[row] += 1
+            else:
+                yield row
+
+
+def trl_row(vote: Vote) -> dict[str, Any] | WhyLeftOut:
+    """The pair of a vote; of more than two answers the best and the worst."""
+    best, worst = vote.best, vote.worst
+    why = tallies.why_left_out(
+        vote.label.choice,
+        None if best is None else tallies.Answer.of(best.answer),
+        None if worst is None else tallies.Answer.of(worst.answer),
+    )
+    if why is not None or best is None or worst is None:
+        return why or WhyLeftOut.ALL_BAD
+    return {
+        "prompt": messages_of(best),
+        "chosen": [{"role": "assistant", "content": best.answer.text}],
+        "rejected": [{"role": "assistant", "content": worst.answer.text}],
+        "chosen_cut": not best.answer.complete,
+        "rejected_cut": not worst.answer.complete,
+    }
+
+
+def messages_of(side: Side) -> list[Message]:
+    """The conversation that an answer continues."""
+    content = side.answer.prompt.content
+    if isinstance(content, str):
+        return [{"role": "user", "content": content}]
+    return [{"role": message["role"], "content": message["content"]} for message in content]

@@ -1,0 +1,66 @@
+"""The rules of a vote: which answers can be judged, and what a vote may say."""
+
+from collections.abc import Sequence
+
+from app.errors import InvalidInput
+from app.store.enums import Choice, GenerationStatus
+from app.store.models import Generation
+from app.text import clean_text
+
+LETTERS = "ABCD"
+MAX_REASON_CHARS = 4_000
+
+
+def why_not_votable(answers: Sequence[Generation]) -> str:
+    """Why answers, in the order shown, cannot be judged, in a sentence; empty when they can.
+
+    Only whole answers can: each ended by itself or at the length limit. One that ended at once, by itself,
+    is whole and empty.
+    """
+    if len(answers) < 2:
+        return "A vote needs at least two answers; compare two or more models."
+    if any(not answer.status.is_over for answer in answers):
+        return "An answer is still being written; wait for all of them, then vote."
+    for letter, answer in zip(LETTERS, answers, strict=False):
+        if answer.status is GenerationStatus.FAILED:
+            return f"Answer {letter} failed; regenerate it, then vote."
+        if answer.status is GenerationStatus.STOPPED:
+            return f"Answer {letter} was stopped before its end; regenerate it, then vote."
+        if answer.tokens == 0 and not answer.text and not answer.complete:
+            return f"Answer {letter} came out empty; regenerate it, then vote."
+    return ""
+
+
+def checked_sides(
+    choice: Choice, best: int | None, worst: int | None, count: int
+) -> tuple[int | None, int | None]:
+    """The best and the worst side of a vote on `count` answers; of two the best implies the worst.
+
+    Raises:
+        InvalidInput: for sides that do not fit the choice.
+    """
+    if choice is not Choice.BEST:
+        if best is not None or worst is not None:
+            raise InvalidInput("A tie and both bad name no best and no worst answer.", field="choice")
+        return None, None
+    if count == 2 and best in (0, 1) and worst is None:
+        worst = 1 - best
+    for field, side in (("best", best), ("worst", worst)):
+        if side not in range(count):
+            letters = ", ".join(LETTERS[:count])
+            raise InvalidInput(f"Name the {field} answer, one of {letters}.", field=field)
+    if best == worst:
+        raise InvalidInput("The best and the worst answer must differ.", field="worst")
+    return best, worst
+
+
+def checked_reason(reason: str) -> str:
+    """A reason as it is kept.
+
+    Raises:
+        InvalidInput: when it is too long.
+    """
+    reason = clean_text(reason).strip()
+    if len(reason) > MAX_REASON_CHARS:
+        raise InvalidInput(f"The reason has more than {MAX_REASON_CHARS:,} characters.", field="reason")
+    return reason

@@ -1,0 +1,201 @@
+"""What the compare page shows of a view, as updates of its parts.
+
+The page's parts have names; updates come in the order of PARTS, with `gr.skip()` for what stays. While
+answers grow, only panels that changed are sent, so that open details and selections survive.
+"""
+
+import time
+from typing import Any, TypedDict
+
+import gradio as gr
+
+from app.store.conversations import MAX_CONTENDERS
+from app.store.enums import Choice
+from app.store.labels import LETTERS
+from app.ui import compare_html, compare_state
+from app.ui.compare_state import Turn, View
+
+EACH_ITS_OWN = "each its own"
+SIDES = range(MAX_CONTENDERS)
+TWO_BUTTONS = ("vote_a", "vote_tie", "vote_bad", "vote_b")
+MANY_BUTTONS = ("vote_many", "vote_many_tie", "vote_many_bad")
+
+PARTS = (
+    "conversation",
+    "seen",
+    "timer",
+    "no_worker",
+    "setup",
+    "prompts",
+    "opening",
+    "opening_shown",
+    "opening_box",
+    "summary",
+    "earlier",
+    "question",
+    *(f"{part}{side}" for side in SIDES for part in ("column", "panel", "stop", "again")),
+    "stop_all",
+    "votes_two",
+    *TWO_BUTTONS,
+    "votes_many",
+    "best",
+    "worst",
+    *MANY_BUTTONS,
+    "voting",
+    "vote_note",
+    "reason",
+    "withdraw",
+    "show_names",
+    "continues",
+    "recent",
+)
+"""Names of what the functions below update, in the order of their results."""
+
+Shown = list[Any]
+
+
+class Seen(TypedDict, total=False):
+    """What this open page shows already."""
+
+    comparison: int
+    answers: list[int]
+    panels: list[str]
+    ready_at: float | None
+    vote: str
+    stamp: str
+
+
+def in_order(updates: dict[str, Any]) -> Shown:
+    """Updates by name as a list in the order of PARTS."""
+    unknown = updates.keys() - set(PARTS)
+    if unknown:
+        raise KeyError(f"no such parts: {sorted(unknown)}")
+    return [updates.get(name, gr.skip()) for name in PARTS]
+
+
+def ids(view: View) -> list[int]:
+    """The answers that a page shows now."""
+    return [answer.id for answer in view.current.answers]
+
+
+def show(view: View, seen: Seen) -> dict[str, Any]:
+    """Updates for a view; of a comparison that is shown already only what changed."""
+    turn = view.current
+    fresh = seen.get("comparison") != turn.comparison.id
+    panels = [str(compare_html.panel(view, side)) for side in range(len(turn.answers))]
+    before = [] if fresh else seen.get("panels", [])
+    vote = _vote_mark(turn)
+    if panels == before and (ids(view), vote) == (seen.get("answers"), seen.get("vote")):
+        return {}
+    ready_at = None if fresh else seen.get("ready_at")
+    if turn.over and ready_at is None:
+        ready_at = time.time()
+    updates: dict[str, Any] = {
+        "seen": Seen(
+            comparison=turn.comparison.id,
+            answers=ids(view),
+            panels=panels,
+            ready_at=ready_at,
+            vote=vote,
+            stamp=view.stamp,
+        ),
+        "timer": gr.Timer(active=not turn.over),
+        **_sides(view, panels, before),
+        **_voting(view),
+    }
+    if fresh:
+        updates |= _frame(view)
+    if fresh or vote != seen.get("vote"):
+        updates |= _fields(view)
+    return updates
+
+
+def _vote_mark(turn: Turn) -> str:
+    """Another text for each vote and each change of it."""
+    return "" if turn.label is None else f"{turn.label.id} {turn.label.updated_at.isoformat()}"
+
+
+def _frame(view: View) -> dict[str, Any]:
+    return {
+        "conversation": view.conversation.id,
+        "no_worker": gr.update(visible=not compare_state.worker_present()),
+        "setup": gr.update(visible=False),
+        "prompts": gr.update(visible=False),
+        "opening": [],
+        "opening_box": gr.update(visible=False),
+        "summary": gr.update(value=compare_html.summary(view), visible=True),
+        "earlier": gr.update(value=compare_html.earlier_turns(view), visible=len(view.turns) > 1),
+        "question": gr.update(value=compare_html.present_question(view), visible=True),
+    }
+
+
+def _sides(view: View, panels: list[str], before: list[str]) -> dict[str, Any]:
+    """Panels that changed, and what can be done with each answer."""
+    turn = view.current
+    updates: dict[str, Any] = {}
+    for side in SIDES:
+        there = side < len(panels)
+        updates[f"column{side}"] = gr.update(visible=there)
+        if not there:
+            continue
+        over = turn.answers[side].status.is_over
+        if panels[side : side + 1] != before[side : side + 1]:
+            updates[f"panel{side}"] = panels[side]
+        updates[f"stop{side}"] = gr.update(visible=not over)
+        updates[f"again{side}"] = gr.update(visible=over and turn.label is None)
+    updates["stop_all"] = gr.update(visible=not turn.over and len(panels) > 1)
+    return updates
+
+
+def _voting(view: View) -> dict[str, Any]:
+    """Buttons, locked while text streams; the choice that was made stands out."""
+    turn = view.current
+    count = len(turn.answers)
+    chosen = _chosen_button(turn)
+    buttons = TWO_BUTTONS if count == 2 else MANY_BUTTONS
+    return {
+        "voting": gr.update(visible=count > 1),
+        "votes_two": gr.update(visible=count == 2),
+        "votes_many": gr.update(visible=count > 2),
+        **{
+            name: gr.update(interactive=turn.votable, variant="primary" if name == chosen else "secondary")
+            for name in buttons
+        },
+        "best": gr.update(interactive=turn.votable),
+        "worst": gr.update(interactive=turn.votable),
+        "vote_note": compare_html.vote_note(view),
+        "withdraw": gr.update(visible=turn.label is not None),
+        "show_names": gr.update(visible=turn.hidden and turn.over),
+    }
+
+
+def _chosen_button(turn: Turn) -> str | None:
+    label, two = turn.label, len(turn.answers) == 2
+    if label is None:
+        return None
+    if label.choice is Choice.TIE:
+        return "vote_tie" if two else "vote_many_tie"
+    if label.choice is Choice.ALL_BAD:
+        return "vote_bad" if two else "vote_many_bad"
+    return ("vote_a" if turn.best == 0 else "vote_b") if two else "vote_many"
+
+
+def _fields(view: View) -> dict[str, Any]:
+    """Fields that people fill in; set once a comparison or a vote, never while they may be typing."""
+    turn = view.current
+    titles = [(turn.title(side), LETTERS[side]) for side in range(len(turn.answers))]
+    own = ("Each its own answer", EACH_ITS_OWN)
+    best, worst = (LETTERS[p] if p is not None else None for p in (turn.best, turn.worst))
+    return {
+        "best": gr.update(choices=titles, value=best, interactive=turn.votable),
+        "worst": gr.update(choices=titles, value=worst, interactive=turn.votable),
+        "reason": turn.label.reason if turn.label else "",
+        "continues": gr.update(choices=[*titles, own], value=best or "A", visible=len(titles) > 1),
+    }
+
+
+def recent(conversation_id: int, user: str) -> dict[str, Any]:
+    return {
+        "no_worker": gr.update(visible=not compare_state.worker_present()),
+        "recent": compare_html.recent_list(compare_state.recent_conversations(user), conversation_id),
+    }

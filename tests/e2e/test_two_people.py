@@ -1,0 +1,179 @@
+"""Two people with logins of their own: neither learns from the other who is who before voting."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import PATIENCE, ROOT, TINY_RUN, App, start_app, stop_app, wait_for
+from tests.e2e.watch import Watch
+
+pytestmark = pytest.mark.browser
+
+PASSWORDS = {"ada": "first-secret", "bob": "second-secret"}
+NAME = "Walnut"
+"""Of the runs; the pages tell it nowhere to who may still vote blind."""
+
+
+@pytest.fixture(scope="module")
+def two_logins(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pairs: Path) -> Iterator[App]:
+    """An app with two logins, and finished twins."""
+    home = tmp_path_factory.mktemp("two") / "home"
+    app = start_app(home, HYPO_AUTH=",".join(f"{name}:{secret}" for name, secret in PASSWORDS.items()))
+    hypo(app, "datasets", "add", str(pairs), "--name", "tiny", "--held-out", "0.3")
+    options = [f"--set={name}={value}" for name, value in TINY_RUN.items() if name != "max_steps"]
+    hypo(
+        app, "runs", "launch", "--method", "twins", "--dataset", "tiny", "--model", str(tiny_model),
+        "--name", NAME, "--set=max_steps=2", *options,
+    )  # fmt: skip
+    ids = [row["id"] for row in app.rows("SELECT id FROM runs ORDER BY id")]
+    assert [run["status"] for run in app.wait_until_over(*ids)] == ["finished", "finished"]
+    yield app
+    assert stop_app(app) == []
+
+
+def hypo(app: App, *arguments: str) -> str:
+    """Run a command on the app's home."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from app.cli import main; main()", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "HYPO_HOME": str(app.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def logged_in(app: App, browser: Browser, name: str) -> Iterator[Page]:
+    """A browser of a person's own."""
+    context = browser.new_context(
+        base_url=app.url, viewport={"width": 1280, "height": 900}, accept_downloads=True
+    )
+    context.set_default_timeout(PATIENCE * 1000)
+    watch = Watch(context)
+    page = context.new_page()
+    page.goto("login")
+    page.get_by_label(re.compile("name", re.IGNORECASE)).fill(name)
+    page.get_by_label(re.compile("password", re.IGNORECASE)).fill(PASSWORDS[name])
+    page.get_by_role("button").click()
+    page.wait_for_url(lambda address: "login" not in address)
+    yield page
+    problems = watch.problems()
+    context.close()
+    assert not problems, "\n".join(problems)
+
+
+def blindness(app: App, name: str) -> list[bool]:
+    """Whether a person's votes count as blind, in the order of their questions."""
+    found = app.rows(
+        "SELECT blind FROM labels JOIN users ON users.id = user_id WHERE name = ? ORDER BY comparison_id",
+        name,
+    )
+    return [bool(row["blind"]) for row in found]
+
+
+def test_nobody_learns_from_others_who_is_who(two_logins: App, browser: Browser, tmp_path: Path) -> None:
+    app = two_logins
+    with logged_in(app, browser, "ada") as ada, logged_in(app, browser, "bob") as bob:
+        address = ask_blind(ada)
+        other_tab = ada.context.new_page()
+        other_tab.goto(address)
+        expect(other_tab.get_by_text("Your vote?")).to_be_visible()
+        ada.get_by_role("button", name="A is better").click()
+        expect(ada.get_by_text(re.compile(f"You voted: A · {NAME}"))).to_be_visible()
+        expect(other_tab.get_by_text(re.compile(f"You voted: A · {NAME}"))).to_be_visible(timeout=15_000)
+        other_tab.close()
+
+        expect_no_names(app, bob, address, tmp_path)
+        ada.get_by_role("button", name="Withdraw vote").click()
+        expect(ada.get_by_text("it will not count as blind")).to_be_visible()
+        expect_no_names(app, bob, address, tmp_path)
+        ada.get_by_role("button", name="B is better").click()
+        expect(ada.get_by_text("You voted: B")).to_be_visible()
+        assert blindness(app, "ada") == [False]
+
+        expect_no_names(app, bob, address, tmp_path)
+        bob.goto(address)
+        bob.get_by_role("button", name="Tie").click()
+        expect(bob.get_by_text("You voted: tie")).to_be_visible()
+        expect(bob.get_by_role("article").first).to_contain_text(NAME)
+        assert blindness(app, "bob") == [True]
+        bob.goto("results")
+        expect(bob.get_by_role("table", name="Votes").get_by_role("row").nth(1)).to_contain_text(NAME)
+
+        follow_up_is_blind_again(app, ada, bob, address)
+
+
+def ask_blind(page: Page) -> str:
+    """Ask the twins as the page begins, which is blind; the conversation's address."""
+    page.goto("compare?runs=1,2")
+    expect(page.get_by_text(f"#1 {NAME}")).to_be_visible()
+    expect(page.get_by_role("checkbox", name="Blind")).to_be_checked()
+    page.get_by_role("button", name="Remove Reference").or_(page.locator(".token-remove")).first.click()
+    page.get_by_role("button", name="Decoding").click()
+    longest = page.get_by_role("spinbutton", name=re.compile("Longest answer"))
+    longest.fill("8")
+    longest.press("Tab")
+    page.get_by_role("textbox", name="Question").fill("Which?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_url("**/compare?conversation=*")
+    expect(page.get_by_text("Your vote?")).to_be_visible()
+    expect(page.get_by_text("name hidden")).to_have_count(2)
+    return page.url
+
+
+def expect_no_names(app: App, page: Page, address: str, folder: Path) -> None:
+    """Walk through everything that shows a comparison to a person who may still vote on it blind."""
+    page.goto(address)
+    expect(page.get_by_text("name hidden")).to_have_count(2)
+    expect(page.get_by_text("Your vote? The names are shown after it.")).to_be_visible()
+    assert not re.search(f"{NAME}|log p|seconds</dt>|run #", page.locator("main, body").first.inner_html())
+    page.goto("results")
+    votes = app.value("SELECT count(*) FROM labels")
+    if votes == 0:
+        expect(page.get_by_text("No votes yet")).to_be_visible()
+        return
+    row = page.get_by_role("table", name="Votes").get_by_role("row").nth(1)
+    expect(row).to_contain_text("hidden until you vote")
+    expect(page.get_by_role("table", name="Win rates")).to_have_count(0)
+    assert NAME not in page.locator("body").inner_text()
+    page.get_by_role("radio", name=re.compile("^raw")).check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download", exact=True).click()
+    download.value.save_as(folder / "raw.jsonl")
+    written = (folder / "raw.jsonl").read_text()
+    assert NAME not in written
+    (vote,) = map(json.loads, written.splitlines())
+    assert [vote[key] for key in ("names_hidden", "model_a", "best", "shown")] == [True, None, None, None]
+    assert {answer["policy_logp"] for answer in vote["answers"]} == {None}
+
+
+def follow_up_is_blind_again(app: App, ada: Page, bob: Page, address: str) -> None:
+    """The next question hides the names anew; who asks for them does not vote blind."""
+    ada.goto(address)
+    expect(ada.get_by_text("You voted: B")).to_be_visible()
+    ada.get_by_role("textbox", name="Question").fill("And now?")
+    ada.get_by_role("button", name="Ask", exact=True).click()
+    expect(ada.get_by_text("Question 2")).to_be_visible()
+    expect(ada.get_by_text("Your vote?")).to_be_visible()
+    for page in (ada, bob):
+        page.goto(address)
+        expect(page.get_by_text("name hidden")).to_have_count(2)
+    ada.get_by_role("button", name="A is better").click()
+    expect(ada.get_by_text("name hidden")).to_have_count(0)
+    wait_for(lambda: blindness(app, "ada") == [False, True], "Ada's second vote")
+    bob.get_by_role("button", name="Show names without a vote").click()
+    expect(bob.get_by_text("it will not count as blind")).to_be_visible()
+    bob.get_by_role("button", name="A is better").click()
+    wait_for(lambda: blindness(app, "bob") == [True, False], "Bob's second vote")
