@@ -22,7 +22,7 @@ import yaml
 
 from hypo_engine.config import TrainConfig, parse_config
 from hypo_engine.errors import ConfigError, EngineError, Interrupted
-from hypo_engine.formats import Kept, Pair, prompt_fraction, read_jsonl_pairs
+from hypo_engine.formats import Kept, Pair, account_of, prompt_fraction, read_jsonl_pairs
 from hypo_engine.record import Record
 from hypo_engine.reporting import LogLevel, SilentReporter
 from hypo_engine.stopping import Stopped, StopSignals
@@ -149,8 +149,11 @@ def _train(job: Job, *, as_json: bool, dry: bool) -> None:
     reporter = LineReporter(_stream(as_json=as_json))
     read = list(read_jsonl_pairs(job.dataset))
     pairs, held_out = split_pairs([row.pair for row in read if isinstance(row, Kept)], job.eval_fraction)
-    left_out = len(read) - len(pairs) - len(held_out)
+    account = account_of(read)
+    left_out = account.left_out.total()
     reporter.say(f"{len(pairs)} pairs to train on, {len(held_out)} held out, {left_out} rows left out")
+    for sentence in account.sentences(reasons=True):
+        reporter.say(sentence)
     if dry:
         from hypo_engine.dry_run import print_dry_run
 

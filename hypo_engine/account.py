@@ -74,9 +74,10 @@ class Account:
             remarks=tuple(values.get("remarks", ())),
         )
 
-    def sentences(self) -> list[str]:
-        """One sentence for each thing worth knowing."""
-        return [*self.remarks, *self.about_unused(), *self.about_scores()]
+    def sentences(self, *, reasons: bool = False) -> list[str]:
+        """One sentence for each thing worth knowing; with `reasons`, why rows were left out as well."""
+        left_out = [f"Left out: {self.why_left_out()}."] if reasons and self.left_out else []
+        return [*self.remarks, *left_out, *self.about_unused(), *self.about_scores()]
 
     def about_unused(self) -> list[str]:
         """What the pairs leave aside."""

@@ -36,6 +36,7 @@ __all__ = [
     "Pair",
     "RowError",
     "WinnerMapping",
+    "account_of",
     "convert",
     "detect",
     "jsonl_rows",
@@ -141,6 +142,17 @@ def _text(value: Any) -> str:
     """A text, or what one message says."""
     said = spoken(value, "text")
     return said if isinstance(said, str) else said[0]["content"] if len(said) == 1 else ""
+
+
+def account_of(results: Iterable[Kept | LeftOut]) -> Account:
+    """What the rows held beyond the pairs they became."""
+    account = Account()
+    for result in results:
+        if isinstance(result, Kept):
+            account.add(result.unused, result.score)
+        else:
+            account.leave_out(result.reason)
+    return account
 
 
 def _as_row(row: object) -> Row:

@@ -73,7 +73,8 @@ def read_literal(text: str) -> Any:
         pass
     if len(text) > LONGEST_LITERAL:
         raise ValueError("too long for a Python literal")
-    for source in (text.strip(), _TOKEN.sub(_python, text.strip())):
+    for repaired in (False, True):
+        source = _TOKEN.sub(_python, text.strip()) if repaired else text.strip()
         try:
             return ast.literal_eval(source)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

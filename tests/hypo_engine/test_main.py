@@ -53,6 +53,7 @@ def test_a_run_from_a_file(
     assert main([str(yaml_file())]) == 0
     out = capsys.readouterr().out
     assert "1 rows left out" in out
+    assert "Left out: rejected is empty (1 row)." in out
     assert "step 2: checkpoint" in out
     assert "2 steps: " in out
     assert "eval_rewards/margins" in out
