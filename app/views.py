@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.answers import Answers
+from app.imports import AddedDataset
 from app.store import run_lists
 from app.store.labels import LETTERS, Vote
 from app.store.models import Contender, Dataset, Generation, Run
@@ -27,6 +28,21 @@ def dataset_view(dataset: Dataset) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "account": dataset.account,
         "created_at": _time(dataset.created_at),
+    }
+
+
+def added_view(added: AddedDataset, *, most: int = 100) -> dict[str, Any]:
+    """What an import did: the dataset, what was left out and not used, and the first rows left out."""
+    return {
+        "id": added.id,
+        "name": added.name,
+        "version": added.version,
+        "format": added.format,
+        "rows": added.rows,
+        "left_out_count": added.left_out_count,
+        "left_out": [{"row": line.row, "reason": line.reason} for line in added.left_out[:most]],
+        "account": added.account.as_dict(),
+        "remarks": list(added.remarks),
     }
 
 

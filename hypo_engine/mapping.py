@@ -86,6 +86,10 @@ class WinnerMapping:
         """The columns the mapping needs."""
         return [name for name in (self.prompt, self.system, self.a, self.b, self.winner) if name]
 
+    def meanings(self) -> list[tuple[str, tuple[str, ...]]]:
+        """For each answer's column, the values that mean it is better."""
+        return [(self.a, self.a_wins), (self.b, self.b_wins)]
+
     def to_parts(self, row: Row) -> Parts:
         """Read a row through the mapping.
 

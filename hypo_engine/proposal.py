@@ -14,8 +14,8 @@ DEEPEST_PATH = 8
 
 _BETTER = ("chosen", "preferred", "accepted", "good", "better", "best", "winner", "positive", "pos", "win")
 _WORSE = ("rejected", "dispreferred", "rejected", "bad", "worse", "worst", "loser", "negative", "neg", "lose")
-_FIRST = ("a", "0", "1", "left", "first", "x")
-_SECOND = ("b", "1", "2", "right", "second", "y")
+_FIRST = ("a", "0", "1", "left", "first", "one", "x")
+_SECOND = ("b", "1", "2", "right", "second", "two", "y")
 _WINNERS = (
     "winner",
     "preferred",
@@ -79,7 +79,7 @@ def propose(rows: Sequence[object]) -> dict[str, Any]:
     found: dict[str, Any] = {"a": sides[0], "b": sides[1]}
     winner = _winner([name for name in names if name not in sides], rows)
     if winner:
-        wins = _wins(values_of(winner, rows), sides)
+        wins = wins_of(values_of(winner, rows), sides)
         found |= {"winner": winner, "a_wins": wins[0], "b_wins": wins[1]}
     return _with_prompt(found, texts)
 
@@ -102,6 +102,12 @@ def _values(column: str, rows: Sequence[object]) -> list[Any]:
             except RowError:
                 continue
     return [value for value in values if not is_empty(value)]
+
+
+def is_column(path: str, rows: Sequence[object]) -> bool:
+    """Whether any of the rows has a column of this name, or something at this path."""
+    named = any(isinstance(row, Mapping) and path in row for row in rows)
+    return named or bool(_values(path, rows))
 
 
 def _are_texts(column: str, rows: Sequence[object]) -> bool:
@@ -141,7 +147,7 @@ def _winner(names: Sequence[str], rows: Sequence[object]) -> str | None:
     return min(found)[3] if found else None
 
 
-def _wins(values: Sequence[str], sides: tuple[str, str]) -> tuple[list[str], list[str]]:
+def wins_of(values: Sequence[str], sides: tuple[str, str]) -> tuple[list[str], list[str]]:
     """The values that name a side: by the word that tells the columns apart, or as left and right do.
 
     Numbers name a side where they are the columns' own, or count them from 1; what 0 and 1, or numbers below

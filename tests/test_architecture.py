@@ -32,6 +32,7 @@ PURE_ENGINE = (
     "machine",
     "measures",
     "model_shape",
+    "proposal",
     "reporting",
     "rows",
 )

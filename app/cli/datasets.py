@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +11,11 @@ from app.cli.output import JsonFlag, print_json, print_table, say, warn
 from app.errors import InvalidInput
 from app.imports import add_dataset
 from app.imports.hub import add_from_hub
+from app.imports.spool import KEPT_LEFT_OUT
 from app.store import datasets
 from app.store.db import read_session, write_session
-from app.views import dataset_view
-from hypo_engine.formats import ColumnMapping
+from app.views import added_view, dataset_view
+from hypo_engine.formats import Account
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -35,9 +36,16 @@ def add_command(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="For unknown formats: prompt=COLUMN,chosen=COLUMN,rejected=COLUMN; prompt is optional."
+            help="For other formats: prompt=COLUMN,chosen=COLUMN,rejected=COLUMN, or "
+            "prompt=COLUMN,a=COLUMN,b=COLUMN,winner=COLUMN; prompt is optional, system=COLUMN may be added, "
+            "and data.answer is the column answer in the objects of data."
         ),
     ] = None,
+    a_wins: Annotated[
+        list[str] | None,
+        typer.Option(help="A value of the winner's column that means A is better; a bound such as <0 too."),
+    ] = None,
+    b_wins: Annotated[list[str] | None, typer.Option(help="A value that means B is better.")] = None,
     split: Annotated[
         str, typer.Option(help="Split of a folder, zip or hub dataset; the training split when left out.")
     ] = "",
@@ -45,7 +53,7 @@ def add_command(
 ) -> None:
     """Add a file or folder as a dataset; rows that are no pair are left out, each with its reason."""
     path = Path(file)
-    mapping = _mapping(columns)
+    mapping = _mapping(columns, a_wins, b_wins)
     with write_session() as session:
         if path.exists() or not _HUB_ID.fullmatch(file):
             added = add_dataset(
@@ -55,29 +63,29 @@ def add_command(
             added = add_from_hub(
                 session=session, repo_id=file, name=name, mapping=mapping, held_out=held_out, split=split
             )
-    left_out = [{"row": entry.row, "reason": entry.reason} for entry in added.left_out]
     if as_json:
-        print_json(
-            {"id": added.id, "name": added.name, "version": added.version, "rows": added.rows}
-            | {"left_out_count": added.left_out_count, "left_out": left_out, "remarks": added.remarks}
-        )
+        print_json(added_view(added, most=KEPT_LEFT_OUT))
         return
     say(f"Dataset {added.id}: {added.name} version {added.version}, {added.rows} pairs.")
-    for remark in added.remarks:
-        warn(remark)
-    for entry in left_out[:20]:
-        warn(f"Row {entry['row']} left out: {entry['reason']}")
+    for entry in added.left_out[:20]:
+        warn(f"Row {entry.row} left out: {entry.reason}")
     if added.left_out_count > 20:
         warn(f"... and {added.left_out_count - 20} more; `hypo datasets show {added.id}` counts them.")
+    for sentence in added.account.sentences(reasons=added.left_out_count > 1):
+        warn(sentence)
 
 
-def _mapping(columns: str | None) -> ColumnMapping | None:
+def _mapping(
+    columns: str | None, a_wins: list[str] | None, b_wins: list[str] | None
+) -> dict[str, Any] | None:
     if columns is None:
+        if a_wins or b_wins:
+            raise InvalidInput(
+                "--a-wins and --b-wins need --columns a=COLUMN,b=COLUMN,winner=COLUMN.", field="columns"
+            )
         return None
     named = dict(part.partition("=")[::2] for part in columns.split(","))
-    if not {"chosen", "rejected"} <= set(named) <= {"prompt", "chosen", "rejected"}:
-        raise InvalidInput("--columns must be prompt=COLUMN,chosen=COLUMN,rejected=COLUMN.", field="columns")
-    return ColumnMapping(named.get("prompt"), named["chosen"], named["rejected"])
+    return {**named, "a_wins": a_wins or [], "b_wins": b_wins or []}
 
 
 @cli.command("list")
@@ -124,6 +132,8 @@ def show_command(
         return
     for key in ("name", "version", "rows", "splits", "left_out_count", "format", "source", "sha256"):
         say(f"{key:<15} {view[key]}")
+    for sentence in Account.of(view["account"]).sentences(reasons=True):
+        warn(sentence)
     for entry in view["left_out"][:20]:
         warn(f"Row {entry['row']} left out: {entry['reason']}")
     for pair in view["first"]:

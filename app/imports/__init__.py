@@ -1,6 +1,7 @@
 """Files and hub ids -> immutable datasets in the store."""
 
+from app.imports.mappings import UnknownFormat
 from app.imports.readers import Limits
-from app.imports.service import AddedDataset, FileLook, UnknownFormat, add_dataset, add_pairs, look_into
+from app.imports.service import AddedDataset, FileLook, add_dataset, add_pairs, look_into
 
 __all__ = ["AddedDataset", "FileLook", "Limits", "UnknownFormat", "add_dataset", "add_pairs", "look_into"]

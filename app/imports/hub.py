@@ -9,11 +9,11 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
+from app.imports.mappings import GivenMapping
 from app.imports.readers import Limits
 from app.imports.service import DEFAULT_HELD_OUT, AddedDataset, add_files, checked_held_out, checked_name
 from app.imports.splits import training_files
 from app.settings import get_settings
-from hypo_engine.formats import ColumnMapping
 
 _REPO_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 
@@ -48,7 +48,7 @@ def add_from_hub(
     session: Session,
     repo_id: str,
     name: str = "",
-    mapping: ColumnMapping | None = None,
+    mapping: GivenMapping | None = None,
     held_out: float = DEFAULT_HELD_OUT,
     split: str = "",
     limits: Limits | None = None,

@@ -6,15 +6,17 @@ never holds SQLite's write lock, and a file that turns out useless halfway has c
 
 import hashlib
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
+from app.imports.mappings import GivenMapping, UnknownFormat, how_to_read, rows_of, what_is_meant
 from app.imports.readers import Limits, NumberedRow, open_rows
 from app.imports.sources import source_files
 from app.imports.spool import Spool, spooled
@@ -25,33 +27,21 @@ from app.text import clean_text
 from hypo_engine.formats import (
     ROWS_TO_DETECT,
     Account,
-    ColumnMapping,
+    AnyMapping,
     Format,
     Kept,
     LeftOut,
     Pair,
     RowError,
+    account_of,
     convert,
-    detect,
     make_pair,
 )
+from hypo_engine.proposal import column_names
 
 DEFAULT_HELD_OUT = 0.1
 MOST_HELD_OUT = 0.9
 _NAME = re.compile(r"[^\W_][\w.\- ]{0,99}")
-
-
-class UnknownFormat(InvalidInput):
-    """No known format; `columns` are the names a mapping can choose from."""
-
-    def __init__(self, columns: Sequence[str]) -> None:
-        named = ", ".join(columns[:20]) or "none"
-        super().__init__(
-            "The format is not recognised. Say which columns hold prompt, chosen and rejected; "
-            f"there are: {named}.",
-            field="mapping",
-        )
-        self.columns = list(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +56,61 @@ class AddedDataset:
     left_out: list[LeftOut]
     left_out_count: int
     account: Account
-    remarks: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How the file was read."""
+        return self.account.remarks
 
 
 @dataclass(frozen=True, slots=True)
 class FileLook:
-    """A first look at a file: its format where one is known, its columns, and its first rows converted.
+    """A first look at a file: how it is read where that is known, its columns, and its first rows converted.
 
-    `remarks` say how it was read; `splits` are those of a folder or archive, of which one was read.
+    `proposal` is a mapping to begin with where no format is known; `account` is that of the first rows;
+    `splits` are those of a folder or archive, of which one was read.
     """
 
-    format: Format | None
+    format: Format | AnyMapping | None
     columns: list[str]
+    proposal: dict[str, Any]
     preview: list[Kept | LeftOut]
-    remarks: tuple[str, ...] = ()
+    account: Account
     splits: tuple[str, ...] = ()
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How the file was read."""
+        return self.account.remarks
 
-def look_into(path: Path, *, split: str = "", limits: Limits | None = None) -> FileLook:
+
+def look_into(
+    path: Path, *, mapping: GivenMapping | None = None, split: str = "", limits: Limits | None = None
+) -> FileLook:
     """Read the first rows of a file, folder or zip archive and store nothing.
+
+    Args:
+        mapping: which columns to use; without one the format is recognised.
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: the file cannot be used as a whole, or holds what cannot become pairs.
+        InvalidInput: the file cannot be used as a whole, or holds what cannot become pairs, or the mapping
+            does not fit it.
     """
     limits = limits or Limits.of(get_settings())
     with source_files(path, split=split, limit=limits.max_bytes) as found:
         remarks = list(found.remarks)
         with closing(_rows_of_files(found.paths, limits, remarks)) as rows:
             head = list(islice(rows, ROWS_TO_DETECT))
-    known = detect(row for _, row in head)
-    columns = _columns(head)
-    if known is None and not columns:
-        raise _unknown(head, columns)
-    if known and known.refusal:
-        raise bad_file(known.refusal)
-    preview = list(convert(head, known)) if known else []
-    return FileLook(known, columns, preview, tuple(remarks), tuple(found.splits))
+    columns, proposal = column_names(rows_of(head)), {}
+    try:
+        how = how_to_read(head, mapping)
+    except UnknownFormat as unknown:
+        how, proposal = None, unknown.proposal
+    preview = list(convert(head, how)) if how else []
+    account = account_of(preview)
+    account.remarks = (*remarks, *(what_is_meant(how) if how else ()))
+    return FileLook(how, columns, proposal, preview, account, tuple(found.splits))
 
 
 def add_dataset(
@@ -111,7 +119,7 @@ def add_dataset(
     path: Path,
     name: str,
     source: str = "",
-    mapping: ColumnMapping | None = None,
+    mapping: GivenMapping | None = None,
     held_out: float = DEFAULT_HELD_OUT,
     split: str = "",
     limits: Limits | None = None,
@@ -151,7 +159,7 @@ def add_files(
     paths: Sequence[Path],
     name: str,
     source: str,
-    mapping: ColumnMapping | None = None,
+    mapping: GivenMapping | None = None,
     held_out: float = DEFAULT_HELD_OUT,
     limits: Limits | None = None,
     digested: Sequence[Path] | None = None,
@@ -167,9 +175,10 @@ def add_files(
     said = list(remarks)
     with closing(_rows_of_files(paths, limits or Limits.of(get_settings()), said)) as rows:
         head = list(islice(rows, ROWS_TO_DETECT))
-        how = _usable(mapping, head)
+        how = how_to_read(head, mapping)
         with spooled(convert(chain(head, rows), how)) as spool:
-            added = _store(
+            spool.account.remarks = (*said, *what_is_meant(how))
+            return _store(
                 session=session,
                 spool=spool,
                 name=name,
@@ -178,7 +187,6 @@ def add_files(
                 source=_storable(source),
                 held_out=held_out,
             )
-    return replace(added, remarks=tuple(said))
 
 
 def add_pairs(
@@ -274,43 +282,6 @@ def _naming(path: Path, among_others: bool) -> Iterator[None]:
         if among_others and error.field == "file":
             raise bad_file(f"{path.name}: {error}") from error
         raise
-
-
-def _usable(mapping: ColumnMapping | None, head: Sequence[NumberedRow]) -> Format | ColumnMapping:
-    columns = _columns(head)
-    if not head:
-        raise _unknown(head, columns)
-    if mapping is None:
-        known = detect(row for _, row in head)
-        if known is None:
-            raise _unknown(head, columns)
-        if known.refusal:
-            raise bad_file(known.refusal)
-        return known
-    missing = [name for name in mapping.columns if name not in columns]
-    if missing:
-        wanted, there = ", ".join(map(repr, missing)), ", ".join(columns[:20]) or "none"
-        raise InvalidInput(f"The file has no column {wanted}; there are: {there}.", field="mapping")
-    return mapping
-
-
-def _unknown(head: Sequence[NumberedRow], columns: Sequence[str]) -> InvalidInput:
-    """A mapping helps rows that have columns, and no others."""
-    if columns:
-        return UnknownFormat(columns)
-    if not head:
-        return bad_file("The file has no rows. Nothing was added.")
-    if all(isinstance(row, list) for _, row in head):
-        return bad_file(
-            "The rows are lists of values without column names. Write objects; "
-            'in pandas, with orient="records", lines=True.'
-        )
-    reasons = [f"row {number}: {row}" for number, row in head if isinstance(row, RowError)]
-    return bad_file("The file holds no rows with named columns. " + "; ".join(reasons[:3]))
-
-
-def _columns(head: Sequence[NumberedRow]) -> list[str]:
-    return list(dict.fromkeys(str(name) for _, row in head if isinstance(row, Mapping) for name in row))
 
 
 def _checked(pairs: Iterable[Pair]) -> Iterator[Kept | LeftOut]:

@@ -272,6 +272,11 @@ def iter_pairs(dataset_id: int, *, session: Session, split: Split | None = None)
         yield Pair(prompt, chosen, rejected)
 
 
+def account_of(dataset_id: int, *, session: Session) -> Account:
+    """What the source held beyond the pairs; empty where nobody counted."""
+    return Account.of(session.scalar(select(Dataset.account).where(Dataset.id == dataset_id)) or {})
+
+
 def split_counts(dataset_id: int, *, session: Session) -> SplitCounts:
     """Pairs on either side, as a run reads them. A small dataset may have none held out: hashes decide."""
     query = (

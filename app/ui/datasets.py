@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from app.errors import AppError, NotFound
-from app.imports import AddedDataset, UnknownFormat, add_dataset, look_into
+from app.imports import AddedDataset, FileLook, UnknownFormat, add_dataset, look_into
 from app.imports.hub import add_from_hub
 from app.imports.service import DEFAULT_HELD_OUT, MOST_HELD_OUT
 from app.preflight import check_pairs
@@ -17,14 +17,12 @@ from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.text import clean_text
 from app.tokens import token_counter
-from app.ui import datasetview, widgets
+from app.ui import datasetmapping, datasetview, widgets
 from app.ui.widgets import Html
 from hypo_engine.errors import DataError
-from hypo_engine.formats import ColumnMapping
 
 PAIRS_A_PAGE = 10
 LINES_A_PAGE = 50
-SHARED = ""
 _BUSY: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 2}
 
 
@@ -66,10 +64,7 @@ def build() -> None:
                     info="Kept for evaluation, split by prompt: no prompt is on both sides.",
                 )
                 add = gr.Button("Add dataset", variant="primary")
-        with gr.Row(visible=False) as mapping:
-            prompt = gr.Dropdown([], label="Prompt column", interactive=True)
-            chosen = gr.Dropdown([], label="Chosen column", interactive=True)
-            rejected = gr.Dropdown([], label="Rejected column", interactive=True)
+        mapping = datasetmapping.MappingFields()
         look = gr.HTML()
         found = gr.HTML()
     with gr.Column(visible=False) as detail:
@@ -105,7 +100,6 @@ def build() -> None:
             no = gr.Button("No, keep it", size="md", min_width=120, scale=0, visible=False)
 
     # wiring
-    columns = [prompt, chosen, rejected]
     widgets.on_load(show, None, [header, overview, found, detail, facts]).then(
         show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET
     ).then(show_left_out, line_page, left_out, **widgets.QUIET).then(show_check, None, check, **widgets.QUIET)
@@ -113,13 +107,21 @@ def build() -> None:
         [file.change, split_name.submit],
         look_at,
         [file, name, split_name],
-        [look, name, mapping, *columns],
+        [look, name, *mapping.outputs],
+        **widgets.QUIET,
+    )
+    gr.on(
+        mapping.changes(),
+        look_through,
+        [file, split_name, *mapping.inputs],
+        [look, *mapping.groups, *mapping.wins],
+        trigger_mode="always_last",
         **widgets.QUIET,
     )
     add.click(
         add_from_page,
-        [file, hub, name, held_out, *columns, split_name],
-        [message, found, file, hub, name, mapping, *columns, split_name],
+        [file, hub, name, held_out, split_name, *mapping.inputs],
+        [message, found, file, hub, name, split_name, *mapping.outputs],
         show_progress_on=add,
         **_BUSY,
     )
@@ -214,7 +216,8 @@ def show_check(request: gr.Request) -> Html:
     if dataset_id is None:
         return widgets.NOTHING
     with read_session() as session:
-        return datasetview.preflight(check_pairs(datasets.iter_pairs(dataset_id, session=session)))
+        account = datasets.account_of(dataset_id, session=session)
+        return datasetview.preflight(check_pairs(datasets.iter_pairs(dataset_id, session=session)), account)
 
 
 def _page(value: float | None) -> int:
@@ -222,65 +225,67 @@ def _page(value: float | None) -> int:
 
 
 def look_at(file: str | None, name: str, split: str = "") -> tuple[Any, ...]:
-    """What a chosen file is: its format and first pairs, or the columns to choose from."""
+    """What a chosen file is: its format and first pairs, and the columns to choose from."""
     if not file:
-        return (widgets.NOTHING, gr.skip(), *_mapping_fields([]))
+        return (widgets.NOTHING, gr.skip(), *datasetmapping.hidden())
     path = Path(file)
     try:
         found = look_into(path, split=split.strip())
+        if found.format is None and (guess := _guess(path, split, found.proposal)):
+            shown = datasetview.guessed(guess)
+        else:
+            shown = datasetview.look(found)
     except AppError as error:
-        return (widgets.error_banner(str(error)), gr.skip(), *_mapping_fields([]))
+        return (widgets.error_banner(str(error)), gr.skip(), *datasetmapping.hidden())
     suggested = name or path.name.partition(".")[0][:100]
-    return (datasetview.look(found), suggested, *_mapping_fields([] if found.format else found.columns))
+    recognised = datasetview.format_title(found.format.name) if found.format else ""
+    return (shown, suggested, *datasetmapping.offered(found.columns, found.proposal, recognised=recognised))
 
 
-def _mapping_fields(columns: list[str]) -> tuple[Any, ...]:
-    """The row of the mapping and its three menus: shown and filled when there are columns to choose from."""
-    answers = [(name, name) for name in columns]
-    prompts = [*answers, ("what both answers begin with", SHARED)]
-    empty = {"value": None}
-    return (
-        gr.update(visible=bool(columns)),
-        gr.update(choices=prompts, **empty),
-        gr.update(choices=answers, **empty),
-        gr.update(choices=answers, **empty),
-    )
+def _guess(path: Path, split: str, proposal: dict[str, Any]) -> FileLook | None:
+    """The file read through what is proposed, where that is enough to read it."""
+    try:
+        return look_into(path, mapping=proposal, split=split.strip())
+    except AppError:
+        return None
+
+
+def look_through(file: str | None, split: str, *fields: Any) -> tuple[Any, ...]:
+    """The first pairs as the mapping's fields say, whenever one of them changes."""
+    groups = datasetmapping.shown_for(fields[0])
+    if not file:
+        return (gr.skip(), *groups, gr.skip(), gr.skip())
+    try:
+        mapping = datasetmapping.given(fields)
+        if mapping is None and fields[0] != datasetmapping.RECOGNISED:
+            return (widgets.NOTHING, *groups, gr.skip(), gr.skip())
+        found = look_into(Path(file), mapping=mapping, split=split.strip())
+    except (AppError, DataError) as error:
+        return (widgets.notice(str(error), "warning"), *groups, gr.skip(), gr.skip())
+    return (datasetview.look(found), *groups, *datasetmapping.values_of(found.format))
 
 
 def add_from_page(
-    file: str | None,
-    hub: str,
-    name: str,
-    held_out: float,
-    prompt: str | None,
-    chosen: str | None,
-    rejected: str | None,
-    split: str = "",
+    file: str | None, hub: str, name: str, held_out: float, split: str = "", *fields: Any
 ) -> tuple[Any, ...]:
     """Add the file, or the hub id; a refusal keeps everything in its field."""
     try:
-        done = _add(file, hub, name, held_out, split.strip(), _mapping(prompt, chosen, rejected))
+        mapping = datasetmapping.given(fields) if fields else None
+        done = _add(file, hub, name, held_out, split.strip(), mapping)
     except UnknownFormat as error:
-        return (widgets.error_banner(str(error)), *_kept(), *_mapping_fields(error.columns), gr.skip())
+        offered = datasetmapping.offered(error.columns, error.proposal, recognised="")
+        return (widgets.error_banner(str(error)), *_kept(), *offered)
     except (AppError, DataError) as error:
-        return (widgets.error_banner(str(error)), *_kept(), *(gr.skip() for _ in range(5)))
-    return (datasetview.added(done), dataset_list(), None, "", "", *_mapping_fields([]), "")
+        return (widgets.error_banner(str(error)), *_kept(), *datasetmapping.untouched())
+    return (datasetview.added(done), dataset_list(), None, "", "", "", *datasetmapping.hidden())
 
 
 def _kept() -> tuple[Any, ...]:
-    return tuple(gr.skip() for _ in range(4))
-
-
-def _mapping(prompt: str | None, chosen: str | None, rejected: str | None) -> ColumnMapping | None:
-    if not chosen and not rejected and not prompt:
-        return None
-    if not chosen or not rejected or prompt is None:
-        raise DataError("Choose a column for each of prompt, chosen and rejected.")
-    return ColumnMapping(prompt or None, chosen, rejected)
+    return tuple(gr.skip() for _ in range(5))
 
 
 def _add(
-    file: str | None, hub: str, name: str, held_out: float, split: str, mapping: ColumnMapping | None
+    file: str | None, hub: str, name: str, held_out: float, split: str, mapping: dict[str, Any] | None
 ) -> AddedDataset:
     if not file and not hub.strip():
         raise DataError("Choose a file, or write a hub id.")

@@ -14,13 +14,17 @@ from app.store.models import Dataset, DatasetLeftOut, DatasetPair
 from app.tokens import TokenCounter
 from app.ui import widgets
 from app.ui.widgets import Html
-from hypo_engine.formats import FORMATS, Kept, LeftOut, Pair
+from hypo_engine.formats import FORMATS, Account, Kept, LeftOut, Pair
 from hypo_engine.reporting import Prompt
 
 SHOWN_CHARACTERS = 4000
 MOST_WORDS = 500
 LEAST_ALIKE = 0.3
-_TITLES = {known.name: known.title for known in FORMATS} | {"mapped": "Mapped columns", "votes": "Votes"}
+_TITLES = {known.name: known.title for known in FORMATS} | {
+    "mapped": "Mapped columns",
+    "winner": "Two answers and the better one",
+    "votes": "Votes",
+}
 _SPLITS = {Split.TRAIN: "training", Split.HELD_OUT: "held out", Split.VOTED: "voted on"}
 _COLUMNS = (
     "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(260px,100%),1fr));gap:8px 20px;"
@@ -177,22 +181,32 @@ def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
 def look(found: FileLook) -> Html:
     """What a chosen file looks like, before it is added."""
     if found.format is None:
-        return _remarks(found.remarks) + widgets.notice(
-            "The format is not recognised. Choose the columns of the prompt and the answers.",
-            "warning",
-        )
+        words = "The format is not recognised. Check which columns hold the prompt and the answers, below."
+        return notes(found.account) + widgets.notice(words, "warning")
     kept = [row for row in found.preview if isinstance(row, Kept)]
     left_out = [row for row in found.preview if isinstance(row, LeftOut)]
     rows = widgets.count(len(found.preview), "row")
-    words = f"{found.format.title}. Of the first {rows}, {len(kept)} became pairs."
+    words = f"{format_title(found.format.name)}. Of the first {rows}, {len(kept)} became pairs."
     shown = widgets.join(_pair(row.pair, f"row {row.row}", None) for row in kept[:2])
     problems = left_out_list(left_out[:5]) if left_out else Markup("")
-    return widgets.notice(words, "good" if kept else "warning") + _remarks(found.remarks) + problems + shown
+    return widgets.notice(words, "good" if kept else "warning") + notes(found.account) + problems + shown
 
 
-def _remarks(remarks: Iterable[str]) -> Html:
-    """How a file was read, a notice each."""
-    return widgets.join(widgets.notice(remark) for remark in remarks)
+def guessed(found: FileLook) -> Html:
+    """A file of no known format, read through the columns that were guessed."""
+    words = "The format is not recognised. Check the columns below, which were guessed from their names."
+    return widgets.notice(words, "warning") + look(found)
+
+
+def notes(account: Account) -> Html:
+    """How a file was read, what of it is not used, and whether its scores agree with its pairs."""
+    said = [*account.remarks, *account.about_unused()]
+    return widgets.join(
+        [
+            *(widgets.notice(sentence) for sentence in said),
+            *(widgets.notice(sentence, "warning") for sentence in account.about_scores()),
+        ]
+    )
 
 
 def added(dataset: AddedDataset) -> Html:
@@ -203,15 +217,21 @@ def added(dataset: AddedDataset) -> Html:
         widgets.count(dataset.rows, "pair"),
     )
     if dataset.left_out_count:
-        words += f"{widgets.count(dataset.left_out_count, 'row')} left out; its page says why. "
+        reasons = dataset.account.why_left_out(most=3)
+        words += f"{widgets.count(dataset.left_out_count, 'row')} left out: {reasons}. "
     words += widgets.link("Launch a run on it", "launch", dataset=dataset.id)
-    return widgets.notice(words, "good") + _remarks(dataset.remarks)
+    return widgets.notice(words, "good") + notes(dataset.account)
 
 
-def preflight(found: Preflight) -> Html:
+def preflight(found: Preflight, account: Account) -> Html:
     """What to know before training on the pairs."""
     scope = "" if found.complete else f" (the first {found.pairs:,} pairs were checked)"
     rule = "–" if found.longer_wins is None else f"{found.longer_wins:.0%}"
+    scored = account.compared
+    scores = {
+        "Rejected answer has the higher score": f"{account.contradicting:,} of {scored:,}",
+        "Both answers have the same score": f"{account.equal:,} of {scored:,}",
+    }
     facts = widgets.facts(
         {
             "Distinct prompts": f"{found.prompts:,}{scope}",
@@ -219,9 +239,12 @@ def preflight(found: Preflight) -> Html:
             "Contradictory pairs": f"{found.contradictions:,}",
             "Longer answer is chosen": rule,
         }
+        | (scores if scored else {})
     )
-    notices = [widgets.notice(words, "warning") for words in _worries(found)]
-    return facts + widgets.join(notices or [widgets.notice("Nothing odd was found.", "good")])
+    worries = [*account.about_scores(), *_worries(found)]
+    notices = [widgets.notice(words, "warning") for words in worries]
+    said = [widgets.notice(words) for words in (*account.remarks, *account.about_unused())]
+    return facts + widgets.join([*(notices or [widgets.notice("Nothing odd was found.", "good")]), *said])
 
 
 def _worries(found: Preflight) -> list[str]:

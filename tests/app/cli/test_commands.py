@@ -58,7 +58,8 @@ def test_add_reports_the_dataset_and_each_row_left_out(dataset: dict[str, Any]) 
     assert dataset["version"] == 1
     assert dataset["rows"] == 20
     assert [entry["row"] for entry in dataset["left_out"]] == [4]
-    assert set(dataset) == {"id", "name", "version", "rows", "left_out_count", "left_out", "remarks"}
+    assert dataset["account"]["left_out"] == {dataset["left_out"][0]["reason"]: 1}
+    assert dataset["account"]["unused"] == {}
 
 
 def test_adding_again_makes_a_version(
@@ -248,3 +249,26 @@ def test_columns_that_repeat_are_refused(
         capsys, "datasets", "add", str(pairs_file), "--name", "x", "--columns",
         "prompt=prompt,chosen=prompt,rejected=rejected",
     )  # fmt: skip
+
+
+def test_winners_are_read_by_columns_and_values(
+    home: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    votes = [
+        {"data": {"q": f"q {i}", "one": "a", "two": "b"}, "best": best, "site": "x"}
+        for i, best in enumerate((0, 1, "tie", 0))
+    ]
+    path = tmp_path / "votes.json"
+    path.write_text(json.dumps(votes))
+    columns = ["--columns", "prompt=data.q,a=data.one,b=data.two,winner=best"]
+    add = ["datasets", "add", str(path), "--name", "votes"]
+    assert "Perhaps: " in refuse(capsys, *add)
+    assert "It holds: 0, 1, tie." in refuse(capsys, *add, *columns)
+    assert "need --columns" in refuse(capsys, *add, "--a-wins", "0")
+    assert "which column is winner" in refuse(capsys, *add, "--columns", "a=data.one,b=data.two")
+    added = call(capsys, *add, *columns, "--a-wins", "0", "--b-wins", "1")
+    assert (added["rows"], added["format"]) == (3, "winner")
+    assert added["account"]["unused"] == {"site": 3}
+    assert added["account"]["left_out"] == {"a tie: neither answer is preferred": 1}
+    assert added["remarks"] == ["best prefers data.one where it is 0, data.two where it is 1."]
+    assert call(capsys, "datasets", "show", "votes")["account"] == added["account"]

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from app.store import datasets as store
 from app.store.db import read_session
+from app.ui import datasetmapping, datasetview
 from app.ui import datasets as page
-from app.ui import datasetview
 
 ROWS: list[Any] = [
     {
@@ -23,6 +23,14 @@ ROWS: list[Any] = [
     }
     for i in range(25)
 ]
+
+
+def fields(kind: str = "pair", **values: str) -> list[Any]:
+    """What the mapping's fields hold."""
+    return [
+        kind,
+        *(values.get(name, None if name[2:] != "wins" else "") for name in datasetmapping.NAMES[1:]),
+    ]
 
 
 def request(**query: object) -> Any:
@@ -36,7 +44,7 @@ def write(folder: Path, rows: list[Any]) -> str:
 
 
 def add(folder: Path, rows: list[Any] = ROWS, name: str = "sky") -> int:
-    message, *_ = page.add_from_page(write(folder, rows), "", name, 0.1, None, None, None)
+    message, *_ = page.add_from_page(write(folder, rows), "", name, 0.1)
     assert "Added" in message
     with read_session() as session:
         return store.resolve(name, session=session).id
@@ -45,12 +53,12 @@ def add(folder: Path, rows: list[Any] = ROWS, name: str = "sky") -> int:
 @pytest.mark.usefixtures("engine")
 def test_file_is_looked_at_then_added_then_listed(tmp_path: Path) -> None:
     file = write(tmp_path, [*ROWS, {"prompt": "p"}])
-    look, name, mapping, *_ = page.look_at(file, "")
+    look, name, block, *_ = page.look_at(file, "")
     assert "TRL preference. Of the first 26 rows, 25 became pairs." in look
     assert "chosen is empty" in look
     assert name == "pairs"
-    assert mapping["visible"] is False
-    message, found, file_field, *_ = page.add_from_page(file, "", name, 0.1, None, None, None)
+    assert (block["visible"], block["open"]) == (True, False)
+    message, found, file_field, *_ = page.add_from_page(file, "", name, 0.1)
     assert "25 pairs" in message
     assert "1 row left out" in message
     assert "launch?dataset=" in message
@@ -96,17 +104,102 @@ def test_page_without_a_dataset_or_with_an_unknown_one() -> None:
 @pytest.mark.usefixtures("engine")
 def test_unknown_format_offers_the_columns(tmp_path: Path) -> None:
     file = write(tmp_path, [{"question": f"q {i}", "good": "a", "bad": "b"} for i in range(3)])
-    look, _, mapping, prompt, chosen, _ = page.look_at(file, "sky")
+    look, _, block, of_pair, of_winner, kind, prompt, _, chosen, rejected, *_ = page.look_at(file, "sky")
     assert "not recognised" in look
-    assert mapping["visible"] is True
+    assert "3 became pairs" in look
+    assert (block["visible"], block["open"]) == (True, True)
+    assert (of_pair["visible"], of_winner["visible"], kind["value"]) == (True, False, "pair")
     assert [name for name, _ in chosen["choices"]] == ["question", "good", "bad"]
-    assert prompt["choices"][-1][1] == page.SHARED
-    refused = page.add_from_page(file, "", "sky", 0.1, None, None, None)
-    assert "Say which columns" in refused[0]
-    assert refused[5]["visible"] is True
-    assert "Choose a column" in page.add_from_page(file, "", "sky", 0.1, None, "good", "bad")[0]
-    assert "one column twice" in page.add_from_page(file, "", "sky", 0.1, "bad", "good", "bad")[0]
-    assert "3 pairs" in page.add_from_page(file, "", "sky", 0.1, "question", "good", "bad")[0]
+    assert prompt["choices"][-1][1] == datasetmapping.SHARED
+    assert (prompt["value"], chosen["value"], rejected["value"]) == ("question", "good", "bad")
+    refused = page.add_from_page(file, "", "sky", 0.1)
+    assert "Perhaps: chosen=good,rejected=bad,prompt=question" in refused[0]
+    assert refused[6]["visible"] is True
+    assert (
+        "the prompt"
+        in page.add_from_page(file, "", "sky", 0.1, "", *fields(chosen="good", rejected="bad"))[0]
+    )
+    twice = fields(prompt="bad", chosen="good", rejected="bad")
+    assert "one column twice" in page.add_from_page(file, "", "sky", 0.1, "", *twice)[0]
+    good = fields(prompt="question", chosen="good", rejected="bad")
+    assert "3 pairs" in page.add_from_page(file, "", "sky", 0.1, "", *good)[0]
+
+
+VOTES = [
+    {"prompt": f"q {i}", "reply_left": "a", "reply_right": "b", "vote": vote, "site": "x"}
+    for i, vote in enumerate(("left", "right", "tie", "left"))
+]
+
+
+@pytest.mark.usefixtures("engine")
+def test_winners_are_guessed_shown_and_added(tmp_path: Path) -> None:
+    file = write(tmp_path, VOTES)
+    look, _, _, of_pair, of_winner, kind, *values = page.look_at(file, "sky")
+    assert "Check the columns below" in look
+    assert "3 became pairs" in look
+    assert "a tie: neither answer is preferred" in look
+    assert "Not used: site (3 rows)." in look
+    assert (of_pair["visible"], of_winner["visible"], kind["value"]) == (False, True, "winner")
+    guess = dict(zip(datasetmapping.NAMES[1:], (value["value"] for value in values), strict=True))
+    assert guess | {"system": None} == {
+        "prompt": "prompt",
+        "system": None,
+        "chosen": None,
+        "rejected": None,
+        "a": "reply_left",
+        "b": "reply_right",
+        "winner": "vote",
+        "a_wins": "left",
+        "b_wins": "right",
+    }
+    message, *_ = page.add_from_page(file, "", "votes", 0.1, "", "winner", *guess.values())
+    assert "3 pairs" in message
+    assert "1 row left out: a tie" in message
+    assert "vote prefers reply_left where it is left, reply_right where it is right." in message
+    with read_session() as session:
+        dataset_id = store.resolve("votes", session=session).id
+    check = page.show_check(request(id=dataset_id))
+    assert "Not used: site (3 rows)." in check
+    assert "vote prefers" in check
+
+
+@pytest.mark.usefixtures("engine")
+def test_preview_follows_the_fields(tmp_path: Path) -> None:
+    file = write(tmp_path, VOTES)
+    answers = {"prompt": "prompt", "a": "reply_left", "b": "reply_right"}
+    look, *_ = page.look_through(file, "", *fields("winner", **answers))
+    assert "Choose a column for the better one." in look
+    look, of_pair, of_winner, a_wins, b_wins = page.look_through(
+        file, "", *fields("winner", winner="vote", **answers)
+    )
+    assert "3 became pairs" in look
+    assert (of_pair["visible"], of_winner["visible"]) == (False, True)
+    assert (a_wins["value"], b_wins["value"]) == ("left", "right")
+    turned = fields("winner", winner="vote", a_wins="right", b_wins="left", **answers)
+    assert "Of the first 4 rows, 3 became pairs" in page.look_through(file, "", *turned)[0]
+    look, *_ = page.look_through(file, "", *fields("winner", winner="site", **answers))
+    assert "which values of site mean that A or B is better. It holds: x." in look
+    assert page.look_through(file, "", *fields())[0] == ""
+    known = write(tmp_path, ROWS)
+    assert "TRL preference" in page.look_through(known, "", *fields("recognised"))[0]
+
+
+@pytest.mark.usefixtures("engine")
+def test_scores_that_contradict_are_said_when_adding_and_in_the_check(tmp_path: Path) -> None:
+    rows = [{**row, "score_chosen": 2, "score_rejected": 9 - 7 * (i % 2)} for i, row in enumerate(ROWS)]
+    file = write(tmp_path, rows)
+    sentence = (
+        "In 13 of 25 pairs with scores (score_chosen and score_rejected) "
+        "the rejected answer has the higher score."
+    )
+    assert sentence in page.look_at(file, "")[0]
+    assert sentence in page.add_from_page(file, "", "scored", 0.1)[0]
+    with read_session() as session:
+        dataset_id = store.resolve("scored", session=session).id
+    check = page.show_check(request(id=dataset_id))
+    assert sentence in check
+    assert "In 12 of 25 pairs" in check
+    assert page.show_check(request(id=99)) != ""
 
 
 @pytest.mark.usefixtures("engine")
@@ -115,9 +208,9 @@ def test_refusals_are_sentences_on_the_page(tmp_path: Path) -> None:
     empty.write_bytes(b"")
     assert "The file is empty" in page.look_at(str(empty), "")[0]
     assert page.look_at(None, "")[0] == ""
-    assert "Choose a file" in page.add_from_page(None, " ", "sky", 0.1, None, None, None)[0]
-    assert "name" in page.add_from_page(write(tmp_path, ROWS), "", "", 0.1, None, None, None)[0]
-    assert "is not a hub id" in page.add_from_page(None, "no id", "sky", 0.1, None, None, None)[0]
+    assert "Choose a file" in page.add_from_page(None, " ", "sky", 0.1)[0]
+    assert "name" in page.add_from_page(write(tmp_path, ROWS), "", "", 0.1)[0]
+    assert "is not a hub id" in page.add_from_page(None, "no id", "sky", 0.1)[0]
     kto = write(tmp_path, [{"prompt": "p", "completion": "c", "label": True}])
     assert "thumb" in page.look_at(kto, "")[0]
 

@@ -1,0 +1,127 @@
+"""The fields that say which columns of a file hold what, filled with a first guess."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from hypo_engine.errors import DataError
+from hypo_engine.formats import WinnerMapping
+
+RECOGNISED, PAIR, WINNER = "recognised", "pair", "winner"
+SHARED = ""
+"""The prompt's value where the answers hold it."""
+NAMES = ("kind", "prompt", "system", "chosen", "rejected", "a", "b", "winner", "a_wins", "b_wins")
+_OF_KIND = {PAIR: ("prompt", "system", "chosen", "rejected"), WINNER: ("prompt", "system", *NAMES[5:])}
+_KINDS = [("A chosen and a rejected answer", PAIR), ("Two answers, and which is better", WINNER)]
+_COLUMNS = NAMES[1:8]
+
+
+class MappingFields:
+    """The block of fields; `outputs` are what the functions of this module return updates for."""
+
+    def __init__(self) -> None:
+        with gr.Accordion("Columns", open=True, visible=False) as self.block:
+            kind = gr.Radio(_KINDS, value=PAIR, label="Each row holds")
+            with gr.Row():
+                prompt = gr.Dropdown([], label="Prompt", interactive=True)
+                system = gr.Dropdown([], label="System text", info="May be left empty.", interactive=True)
+            with gr.Row() as self.of_pair:
+                chosen = gr.Dropdown([], label="Chosen answer", interactive=True)
+                rejected = gr.Dropdown([], label="Rejected answer", interactive=True)
+            with gr.Column(visible=False) as self.of_winner:
+                with gr.Row():
+                    a = gr.Dropdown([], label="Answer A", interactive=True)
+                    b = gr.Dropdown([], label="Answer B", interactive=True)
+                    winner = gr.Dropdown([], label="Which is better", interactive=True)
+                with gr.Row():
+                    a_wins = gr.Textbox(
+                        label="Values that mean A",
+                        info="Commas between them; bounds such as <0 or >=4 count too.",
+                        max_length=500,
+                    )
+                    b_wins = gr.Textbox(
+                        label="Values that mean B",
+                        info="Rows with any other value are left out: ties, both bad.",
+                        max_length=500,
+                    )
+        self.inputs: list[Any] = [kind, prompt, system, chosen, rejected, a, b, winner, a_wins, b_wins]
+        self.groups = [self.of_pair, self.of_winner]
+        self.wins: list[Any] = [a_wins, b_wins]
+        self.outputs = [self.block, *self.groups, *self.inputs]
+
+    def changes(self) -> list[Any]:
+        """The events by which people change a field."""
+        chosen = [field.input for field in self.inputs if field not in self.wins]
+        written = [event for field in self.wins for event in (field.submit, field.blur)]
+        return [*chosen, *written]
+
+
+def hidden() -> tuple[Any, ...]:
+    """Updates that empty and hide the block."""
+    return offered((), {}, recognised="")
+
+
+def offered(columns: Sequence[str], proposal: Mapping[str, Any], *, recognised: str) -> tuple[Any, ...]:
+    """Updates that offer the columns.
+
+    Args:
+        proposal: what the fields hold at first; see `hypo_engine.proposal.propose`.
+        recognised: the title of the format that is known, which then need not be mapped; else "".
+    """
+    kinds = [(f"As recognised: {recognised}", RECOGNISED), *_KINDS] if recognised else _KINDS
+    kind = RECOGNISED if recognised else WINNER if "a" in proposal else PAIR
+    values = {name: proposal.get(name) for name in _COLUMNS}
+    if proposal and "prompt" not in proposal and kind == WINNER:
+        values["prompt"] = SHARED
+    menus = [gr.update(choices=_choices(name, columns), value=values[name]) for name in _COLUMNS]
+    wins = [gr.update(value=", ".join(proposal.get(name, ()))) for name in ("a_wins", "b_wins")]
+    return (
+        gr.update(visible=bool(columns), open=not recognised),
+        *shown_for(kind),
+        gr.update(choices=kinds, value=kind),
+        *menus,
+        *wins,
+    )
+
+
+def values_of(how: object) -> tuple[Any, Any]:
+    """Updates of the values that mean A and B, as a mapping was read."""
+    if not isinstance(how, WinnerMapping):
+        return gr.skip(), gr.skip()
+    return gr.update(value=", ".join(how.a_wins)), gr.update(value=", ".join(how.b_wins))
+
+
+def untouched() -> tuple[Any, ...]:
+    """Updates that change nothing."""
+    return tuple(gr.skip() for _ in range(3 + len(NAMES)))
+
+
+def shown_for(kind: str) -> tuple[Any, Any]:
+    """Updates of the two groups of fields that only one kind of row needs."""
+    return gr.update(visible=kind == PAIR), gr.update(visible=kind == WINNER)
+
+
+def _choices(name: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    listed = [(column, column) for column in columns]
+    if name == "prompt":
+        return [*listed, ("what both answers begin with", SHARED)]
+    return [("none", ""), *listed] if name == "system" else listed
+
+
+def given(values: Sequence[Any]) -> dict[str, Any] | None:
+    """The mapping that the fields hold, in the order of NAMES; None where the format is taken as recognised.
+
+    Raises:
+        DataError: a field that is needed is empty.
+    """
+    said = dict(zip(NAMES, values, strict=True))
+    names = _OF_KIND.get(said["kind"], ())
+    if not any(said[name] for name in names):
+        return None
+    missing = [name for name in names if name in _COLUMNS and name != "system" and said[name] is None]
+    if missing:
+        words = {"a": "answer A", "b": "answer B", "winner": "the better one", "prompt": "the prompt"}
+        named = " and ".join(words.get(name, f"the {name} answer") for name in missing)
+        raise DataError(f"Choose a column for {named}.")
+    return {name: said[name] for name in names}
