@@ -32,7 +32,6 @@ from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.store.labels import VoteFilter
 from app.views import dataset_view
-from hypo_engine.formats import ColumnMapping
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -73,12 +72,29 @@ def add_dataset(
     ] = "",
     chosen_column: Annotated[Name, Form(description="The better answer's column.")] = "",
     rejected_column: Annotated[Name, Form(description="The worse answer's column.")] = "",
+    system_column: Annotated[Name, Form(description="The system text's column.")] = "",
+    a_column: Annotated[Name, Form(description="Answer A's column, where a column names the winner.")] = "",
+    b_column: Annotated[Name, Form(description="Answer B's column.")] = "",
+    winner_column: Annotated[Name, Form(description="The column that says which is better.")] = "",
+    a_wins: Annotated[Name, Form(description="Its values that mean A, commas between; bounds too: <0.")] = "",
+    b_wins: Annotated[Name, Form(description="Its values that mean B.")] = "",
     split: Annotated[
         Name, Form(description="Split of a zip archive that has several; empty is the training split.")
     ] = "",
 ) -> Response:
     """Add a file of preference pairs as the next version of a dataset."""
-    mapping = _form_mapping(prompt_column, chosen_column, rejected_column)
+    columns = {
+        "prompt": prompt_column,
+        "system": system_column,
+        "chosen": chosen_column,
+        "rejected": rejected_column,
+        "a": a_column,
+        "b": b_column,
+        "winner": winner_column,
+        "a_wins": a_wins,
+        "b_wins": b_wins,
+    }
+    mapping = _form_mapping(columns)
 
     def act() -> DatasetAdded:
         with kept_upload(file, user) as path, write_session() as session:
@@ -93,8 +109,7 @@ def add_dataset(
             )
             return _added(added, session)
 
-    columns = [prompt_column, chosen_column, rejected_column]
-    return once.run([name, held_out, split, *columns, file.filename, file.size], act)
+    return once.run([name, held_out, split, *columns.values(), file.filename, file.size], act)
 
 
 @router.post("/from-hub", status_code=201, response_model=DatasetAdded)
@@ -212,15 +227,17 @@ def _pair_view(pair: Any) -> dict[str, Any]:
     return {name: getattr(pair, name) for name in PairShown.model_fields}
 
 
-def _mapping(columns: Columns | None) -> ColumnMapping | None:
-    return None if columns is None else ColumnMapping(columns.prompt, columns.chosen, columns.rejected)
+def _mapping(columns: Columns | None) -> dict[str, Any] | None:
+    return None if columns is None else columns.model_dump()
 
 
-def _form_mapping(prompt: str, chosen: str, rejected: str) -> ColumnMapping | None:
-    if not (prompt or chosen or rejected):
+def _form_mapping(columns: dict[str, str]) -> dict[str, str] | None:
+    if not any(columns.values()):
         return None
-    if not (chosen and rejected):
+    if not columns["winner"] and not (columns["chosen"] and columns["rejected"]):
         raise InvalidInput(
-            "Name both chosen_column and rejected_column, or leave all columns out.", field="chosen_column"
+            "Name both chosen_column and rejected_column, or a_column, b_column and winner_column, "
+            "or leave all columns out.",
+            field="chosen_column",
         )
-    return ColumnMapping(prompt or None, chosen, rejected)
+    return columns

@@ -10,6 +10,24 @@ from app.rest.types import Given, Id, Name, Shown
 from app.store.enums import Choice, Split
 
 
+class ScoresShown(Shown):
+    """Scores of both answers in the source, held against the pairs."""
+
+    columns: list[str] = Field([], description="The columns compared.")
+    compared: int = Field(0, description="Pairs with scores of both answers.")
+    equal: int = Field(0, description="Pairs whose answers have the same score.")
+    contradicting: int = Field(0, description="Pairs whose rejected answer has the higher score.")
+
+
+class AccountShown(Shown):
+    """What the source held beyond the pairs."""
+
+    unused: dict[str, int] = Field({}, description="Columns and message keys not used, with their rows.")
+    left_out: dict[str, int] = Field({}, description="Reasons why rows were left out, with their rows.")
+    scores: ScoresShown = ScoresShown()
+    remarks: list[str] = Field([], description="How the file was read, where that is not plain.")
+
+
 class DatasetShown(Shown):
     """One version of a dataset."""
 
@@ -22,6 +40,7 @@ class DatasetShown(Shown):
     format: str
     source: str
     sha256: str
+    account: AccountShown
     created_at: datetime
 
 
@@ -64,11 +83,17 @@ class PairShown(Shown):
 
 
 class Columns(Given):
-    """Which columns hold what, for a file whose format is not recognised."""
+    """Which columns hold what in other formats: chosen and rejected, or a, b and winner."""
 
     prompt: Name | None = Field(None, description="Left out where the answers hold the prompt.")
-    chosen: Name
-    rejected: Name
+    system: Name | None = Field(None, description="The system text's column, if there is one.")
+    chosen: Name | None = Field(None, description="The better answer's column.")
+    rejected: Name | None = Field(None, description="The worse answer's column.")
+    a: Name | None = Field(None, description="Answer A's column.")
+    b: Name | None = Field(None, description="Answer B's column.")
+    winner: Name | None = Field(None, description="The column that says which is better.")
+    a_wins: list[Name] = Field([], max_length=50, description="Its values that mean A, or bounds such as <0.")
+    b_wins: list[Name] = Field([], max_length=50, description="Its values that mean B.")
 
 
 class FromHub(Given):

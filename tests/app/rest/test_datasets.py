@@ -66,6 +66,28 @@ def test_columns_may_be_named(api: TestClient) -> None:
     assert "both" in refused(half, 422, field="chosen_column")  # type: ignore[arg-type]
 
 
+def test_winners_are_read_by_columns_and_values(api: TestClient) -> None:
+    rows = [
+        {"q": f"q {i}", "one": "a", "two": "b", "best": best, "site": "x"} for i, best in enumerate("ab-")
+    ]
+    content = "\n".join(json.dumps(row) for row in rows).encode()
+    columns = {"prompt_column": "q", "a_column": "one", "b_column": "two", "winner_column": "best"}
+    added = ok(add(api, content, "x.jsonl", **columns, a_wins="a", b_wins="b"), 201)  # type: ignore[arg-type]
+    assert added["rows"] == 2
+    assert added["account"] == {
+        "unused": {"site": 2},
+        "left_out": {"best holds a value that names neither answer": 1},
+        "scores": {"columns": [], "compared": 0, "equal": 0, "contradicting": 0},
+        "remarks": ["best prefers one where it is a, two where it is b."],
+    }
+    listed = ok(api.get("/datasets"), 200)["items"]
+    assert listed[0]["account"] == added["account"]
+    lacking = add(api, content, "x.jsonl", a_column="one", winner_column="best")
+    assert "which column is b" in refused(lacking, 422, field="mapping")  # type: ignore[arg-type]
+    unsaid = add(api, content, "x.jsonl", **(columns | {"winner_column": "site"}))  # type: ignore[arg-type]
+    assert "It holds: x." in refused(unsaid, 422, field="mapping")
+
+
 def test_pairs_come_in_pages_in_their_order(api: TestClient) -> None:
     ok(add(api, lines(25)), 201)  # type: ignore[arg-type]
     seen, cursor = [], None
