@@ -20,10 +20,12 @@ from typing import NamedTuple
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from app import health
 from app.errors import Refused
 from app.rest import application as rest
+from app.rest.errors import outside
 from app.rest.moved import OldNames
 from app.security import file_routes, files, login
 from app.security.sessions import user_of
@@ -82,6 +84,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     app.include_router(login.router)
     app.include_router(file_routes.router)
     app.mount(rest.PREFIX, rest.build(settings))
+    app.add_exception_handler(HTTPException, outside)
     blocks = build_blocks()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "SSR mode is not supported")  # said even where it is off

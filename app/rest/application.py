@@ -11,7 +11,7 @@ from app.rest.caller import bearer, caller
 from app.rest.routers import comparisons, datasets, runs, system, votes
 from app.settings import Settings
 
-PREFIX: Final = "/api/v1"
+PREFIX: Final = errors.PREFIX
 MOST_BODY_BYTES: Final = 1 << 20
 """Largest body of a call that is no upload."""
 

@@ -22,6 +22,8 @@ TITLES: Final = {
 }
 
 Schema = Mapping[str, Any]
+Field = tuple[str, Schema, bool, str]
+"""Name, type, whether it is needed, description."""
 
 
 def install(app: FastAPI, schema: Callable[[], Schema]) -> None:
@@ -97,21 +99,22 @@ def _resolved(part: Schema, schema: Schema) -> Schema:
     return schema["components"]["schemas"][name] if name else part
 
 
-def _fields(part: Schema, schema: Schema) -> list[tuple[str, Schema, bool, str]]:
-    """Name, type, whether it is needed, and description of an object's fields; of a list, its items'."""
+def _fields(part: Schema, schema: Schema, prefix: str = "") -> list[Field]:
+    """Fields of an object, and of the objects in its lists (`runs[].id`); of a list, its items' fields."""
     found = _resolved(part, schema)
     if found.get("type") == "array":
-        return _fields(found["items"], schema)
+        return _fields(found["items"], schema, prefix)
     needed = found.get("required", ())
-    return [
-        (name, field, name in needed, field.get("description", ""))
-        for name, field in found.get("properties", {}).items()
-    ]
+    rows: list[Field] = []
+    for name, field in found.get("properties", {}).items():
+        rows.append((prefix + name, field, name in needed, field.get("description", "")))
+        items = _resolved(field.get("items", {}), schema)
+        if not prefix and items.get("properties"):
+            rows += _fields(items, schema, f"{name}[].")
+    return rows
 
 
-def _table(
-    title: str, rows: list[tuple[str, Schema, bool, str]], schema: Schema, *, required: bool = False
-) -> Markup:
+def _table(title: str, rows: list[Field], schema: Schema, *, required: bool = False) -> Markup:
     if not rows:
         return Markup("")
     lines = [
@@ -141,5 +144,6 @@ def _kind(field: Schema, schema: Schema) -> str:
     if "enum" in field:
         return ", ".join(map(str, field["enum"]))
     if field.get("type") == "array":
-        return f"list of {_kind(field.get('items', {}), schema)}"
+        items = _resolved(field.get("items", {}), schema)
+        return "list" if items.get("properties") else f"list of {_kind(items, schema)}"
     return str(field.get("format") or field.get("type") or "any")

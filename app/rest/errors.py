@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -24,6 +25,7 @@ from hypo_engine.errors import EngineError
 
 log = logging.getLogger(__name__)
 
+PREFIX = "/api/v1"
 TOO_LARGE = "The body is larger than this address takes; HYPO_MAX_UPLOAD_MB limits uploads."
 
 
@@ -90,6 +92,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SQLAlchemyError, _database_error)
     app.add_exception_handler(OSError, _system_error)
     app.add_exception_handler(Exception, _unexpected)
+
+
+async def outside(request: Request, error: Exception) -> Response:
+    """A Problem for addresses that look like the API's and never reach it, such as one with a line break."""
+    if request.url.path.startswith(PREFIX):
+        return _http_error(request, error)
+    assert isinstance(error, HTTPException)
+    return await http_exception_handler(request, error)
 
 
 def _app_error(_request: Request, error: Exception) -> JSONResponse:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import get_settings
 from app.store import full_disk
+from app.store.turns import take_turns
 
 
 def make_engine(url: str) -> Engine:
@@ -21,7 +22,7 @@ def make_engine(url: str) -> Engine:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, connect_args={"timeout": 30})
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        take_turns(engine)
     else:
         engine = create_engine(url, pool_pre_ping=True)
     full_disk.tell(engine)
@@ -34,12 +35,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begin_immediate(connection: Any) -> None:
-    """Start as a writer unless told otherwise: upgrading a read lock would fail with SQLITE_BUSY at once."""
-    read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 @lru_cache(maxsize=8)

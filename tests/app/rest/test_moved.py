@@ -48,3 +48,10 @@ def test_gradio_has_no_functions_for_programs(engine: Engine) -> None:
     del blocks
     gc.collect()
     assert not [name for name in MOVED if not re.fullmatch(r"\w+", name)]
+
+
+def test_an_address_with_a_line_break_is_not_found_like_any_other(address: str) -> None:
+    answer = httpx.get(f"{address}/api/v1/datasets/%0A/left-out")
+    assert answer.status_code == 404
+    assert answer.json()["error"] == "not_found"
+    assert "error" not in httpx.get(f"{address}/nowhere").json()
