@@ -34,6 +34,7 @@ from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
 from app.supervisor import check_exposure
 from app.ui import charts, compare, datasets, home, launch, results, run, runs, theme
+from app.ui.guard import guard
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
@@ -70,6 +71,7 @@ def build_blocks() -> gr.Blocks:
     for page in others:
         with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
             page.build()
+    guard(blocks)
     return blocks
 
 

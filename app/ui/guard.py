@@ -1,0 +1,64 @@
+"""The border of the pages: what a handler raises becomes one sentence in the browser, whatever it is.
+
+A browser may send anything in the place of a component's value, so a handler may fail in ways that its page
+never causes. The sentence says what to do; the traceback goes to the log.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
+
+import gradio as gr
+from sqlalchemy.exc import DataError, SQLAlchemyError
+
+from app.errors import AppError
+from hypo_engine.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+SHOWN_SECONDS: Final = 8
+NOT_UNDERSTOOD: Final = "The page sent a value that cannot be used; load it again, then repeat what you did."
+NO_DATABASE: Final = "The database does not answer, so nothing was changed; try again in a moment."
+NO_FILES: Final = "Files of the app cannot be read or written (the disk may be full); its log says why."
+UNEXPECTED: Final = "Something went wrong in the app; its log says what. Nothing that was stored is lost."
+
+_BAD_VALUES: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, DataError)
+
+
+def guard(blocks: gr.Blocks) -> None:
+    """Guard every handler of the pages that have been built."""
+    for event in blocks.fns.values():
+        if event.fn is not None:
+            event.fn = guarded(event.fn)
+
+
+def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler that raises `gr.Error` only."""
+
+    @wraps(handler)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except gr.Error:
+            raise
+        except (AppError, EngineError) as error:
+            raise _shown(str(error)) from error
+        except _BAD_VALUES as error:
+            log.exception("%s could not use what it was sent", handler.__name__)
+            raise _shown(NOT_UNDERSTOOD) from error
+        except SQLAlchemyError as error:
+            log.error("%s: the database failed: %s", handler.__name__, getattr(error, "orig", None) or error)
+            raise _shown(NO_DATABASE) from error
+        except OSError as error:
+            log.error("%s: a file operation failed: %s", handler.__name__, error)
+            raise _shown(NO_FILES) from error
+        except Exception as error:
+            log.exception("%s failed", handler.__name__)
+            raise _shown(UNEXPECTED) from error
+
+    return called
+
+
+def _shown(sentence: str) -> gr.Error:
+    return gr.Error(sentence, duration=SHOWN_SECONDS, print_exception=False)

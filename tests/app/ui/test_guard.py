@@ -1,0 +1,105 @@
+"""Whatever a browser sends in the place of a value: a handler answers, or says one sentence of ours."""
+
+import asyncio
+import gc
+import inspect
+import logging
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.context import LocalContext
+from gradio.state_holder import SessionState
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from app import main
+from app.errors import Refused
+from app.ui import guard
+
+pytestmark = [  # Gradio leaves event loops and sockets behind
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+MARKUP = "<img src=x onerror=alert(1)>"
+HOSTILE: list[Any] = [MARKUP, 10**30, None]
+
+
+@pytest.fixture
+def blocks(engine: Engine) -> Iterator[gr.Blocks]:
+    yield main.build_blocks()
+    gc.collect()
+
+
+async def _call(blocks: gr.Blocks, event: Any, value: Any) -> list[Any]:
+    inputs = [None if getattr(part, "stateful", False) else value for part in event.inputs]
+    names = ("id", "conversation", "clone", "compare", "vote", "dataset")
+    request = gr.Request(username="local", query_params=dict.fromkeys(names, str(value)), session_hash="x")
+    LocalContext.blocks.set(blocks)
+    answer = await blocks.process_api(event, inputs, state=SessionState(blocks), request=request)
+    return list(answer["data"])
+
+
+def _comes_from_us(error: Exception) -> bool:
+    ours = str(Path(main.__file__).parent)
+    return any(frame.filename.startswith(ours) for frame in traceback.extract_tb(error.__traceback__))
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_no_handler_fails_raw_or_echoes_markup(blocks: gr.Blocks, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)  # the tracebacks of values that nobody understands
+
+    async def walk() -> list[str]:
+        found = []
+        for index, event in blocks.fns.items():
+            for value in HOSTILE if event.fn is not None else ():
+                try:
+                    shown = await _call(blocks, event, value)
+                except gr.Error:
+                    continue
+                except (
+                    Exception
+                ) as error:  # Gradio refuses what no component takes, before a handler is called
+                    if _comes_from_us(error):
+                        found.append(f"{index} {event.name} of {str(value)[:20]}: {error!r}")
+                    continue
+                pages = [
+                    str(v) for part, v in zip(event.outputs, shown, strict=True) if isinstance(part, gr.HTML)
+                ]
+                found += [f"{index} {event.name} echoes markup" for page in pages if MARKUP in page]
+        return found
+
+    assert asyncio.run(walk()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (Refused("Ask again later."), "Ask again later."),
+        (KeyError("x"), guard.NOT_UNDERSTOOD),
+        (OperationalError("SELECT 1", {}, Exception("secret")), guard.NO_DATABASE),
+        (OSError(5, "secret"), guard.NO_FILES),
+        (RuntimeError("secret"), guard.UNEXPECTED),
+        (gr.Error("Said already."), "Said already."),
+    ],
+)
+def test_every_error_is_one_sentence(error: Exception, sentence: str) -> None:
+    def fails() -> None:
+        raise error
+
+    with pytest.raises(gr.Error) as shown:
+        guard.guarded(fails)()
+    assert shown.value.message == sentence
+
+
+def test_a_guarded_handler_keeps_its_signature() -> None:
+    def handler(name: str, request: gr.Request) -> str:
+        return name
+
+    assert inspect.signature(guard.guarded(handler)) == inspect.signature(handler)
+    assert guard.guarded(handler)("x", None) == "x"
