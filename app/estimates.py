@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.errors import NotFound, Refused
+from app.local_models import find_file
 from app.settings import Settings, get_settings
 from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.supervisor import read_running
 from hypo_engine.config import TrainConfig
-from hypo_engine.demo_model import DEMO_FOLDER, DEMO_NAME
 from hypo_engine.errors import ModelError
 from hypo_engine.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.knobs import Knob, helpful_knobs, refusal
@@ -104,25 +104,7 @@ def refuse_what_cannot_fit(configs: Sequence[TrainConfig], dataset_id: int) -> N
 
 def find_config(name: str, settings: Settings) -> Path | None:
     """The config.json of a base model, if it is on this machine."""
-    if name == DEMO_NAME:
-        path = settings.models_dir / DEMO_FOLDER / "config.json"
-        return path if path.is_file() else None
-    try:
-        folder = Path(name).expanduser()
-        if folder.is_dir():
-            path = folder / "config.json"
-            return path if path.is_file() else None
-        return _in_hub_cache(name)
-    except (OSError, ValueError, RuntimeError):  # a name that can be neither a path nor a hub id
-        return None
-
-
-def _in_hub_cache(name: str) -> Path | None:
-    """What the hub's client has downloaded before; it asks nobody. Raises ValueError for no hub id."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(name, "config.json")
-    return Path(found) if isinstance(found, str) else None
+    return find_file(name, "config.json", settings)
 
 
 def _read_shape(path: Path) -> ModelShape:

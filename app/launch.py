@@ -11,6 +11,7 @@ from app.estimates import refuse_what_cannot_fit
 from app.store import conversations, datasets, runs
 from app.store.db import read_session, write_session
 from app.store.models import Run
+from app.store.run_names import TWIN, copy_name
 from app.text import clean_text
 from hypo_engine.config import Method, TrainConfig, field_errors
 
@@ -74,6 +75,9 @@ def launch(
     refuse_what_cannot_fit(configs, dataset_id)
     group = str(uuid4()) if len(configs) > 1 else None
     with write_session() as session:
+        if parent_id is not None and not name:
+            name = copy_name(runs.get(parent_id, session=session), session=session, longest=90)
+        name = TWIN.sub("", name) if group else name
         queued = [
             runs.create(
                 session=session,

@@ -20,22 +20,28 @@ class TokenCounter:
 
     def count(self, text: str | Sequence[Mapping[str, Any]]) -> int:
         """Tokens of a text, or of all turns of a conversation."""
-        parts = [text] if isinstance(text, str) else [str(turn["content"]) for turn in text]
-        encoded = self._tokenizer.encode_batch(parts, add_special_tokens=False)
-        return sum(len(encoding.ids) for encoding in encoded)
+        return self.count_all([text])[0]
+
+    def count_all(self, texts: Sequence[str | Sequence[Mapping[str, Any]]]) -> list[int]:
+        """Tokens of each of many texts or conversations, on all cores."""
+        parts = [[t] if isinstance(t, str) else [str(turn["content"]) for turn in t] for t in texts]
+        flat = [part for turns in parts for part in turns]
+        encoded = iter(self._tokenizer.encode_batch_fast(flat, add_special_tokens=False))
+        return [sum(len(next(encoded).ids) for _ in turns) for turns in parts]
 
 
 def token_counter(settings: Settings) -> TokenCounter | None:
     """The counter, or None until the demo model is unpacked."""
     path = settings.models_dir / MODEL / "tokenizer.json"
     try:
-        return _load(path, path.stat().st_mtime_ns)
+        return load_counter(path, path.stat().st_mtime_ns)
     except OSError:
         return None
 
 
-@lru_cache(maxsize=2)
-def _load(path: Path, _written_at: int) -> TokenCounter | None:
+@lru_cache(maxsize=4)
+def load_counter(path: Path, _written_at: int) -> TokenCounter | None:
+    """The counter of a tokenizer.json, kept while the file stays as it is; None where it cannot be read."""
     try:
         return TokenCounter(path)
     except Exception:  # tokenizers raises bare Exception for a file it cannot read

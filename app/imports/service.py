@@ -16,6 +16,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
+from app.held_out_share import MOST_HELD_OUT as MOST_HELD_OUT
+from app.held_out_share import nothing_held_out
 from app.imports.mappings import GivenMapping, UnknownFormat, how_to_read, rows_of, what_is_meant
 from app.imports.readers import Limits, NumberedRow, open_rows
 from app.imports.sources import source_files
@@ -40,13 +42,15 @@ from hypo_engine.formats import (
 from hypo_engine.proposal import column_names
 
 DEFAULT_HELD_OUT = 0.1
-MOST_HELD_OUT = 0.9
 _NAME = re.compile(r"[^\W_][\w.\- ]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
 class AddedDataset:
-    """What an import stored; of the rows left out the first are held, and all are counted."""
+    """What an import stored; of the rows left out the first are held, and all are counted.
+
+    `nothing_held_out` is a sentence where no pair is on the side of evaluation.
+    """
 
     id: int
     name: str
@@ -56,11 +60,13 @@ class AddedDataset:
     left_out: list[LeftOut]
     left_out_count: int
     account: Account
+    nothing_held_out: str | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """How the file was read."""
-        return self.account.remarks
+        """How the file was read, and that nothing is held out where that is so."""
+        missing = [self.nothing_held_out] if self.nothing_held_out else []
+        return (*self.account.remarks, *missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +328,7 @@ def _store(
         left_out_count=spool.left_out_count,
         account=spool.account,
     )
+    missing = nothing_held_out(dataset, session=session)
     return AddedDataset(
         id=dataset.id,
         name=dataset.name,
@@ -331,4 +338,5 @@ def _store(
         left_out=spool.left_out,
         left_out_count=spool.left_out_count,
         account=spool.account,
+        nothing_held_out=missing,
     )

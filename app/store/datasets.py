@@ -277,6 +277,22 @@ def account_of(dataset_id: int, *, session: Session) -> Account:
     return Account.of(session.scalar(select(Dataset.account).where(Dataset.id == dataset_id)) or {})
 
 
+def spread_pairs(dataset_id: int, *, session: Session, split: Split, most: int) -> Iterator[Pair]:
+    """At most `most` pairs of one side, evenly taken from all of it, in the order of the source."""
+    side = _matching(dataset_id, split, "")
+    count = session.scalar(select(func.count()).select_from(DatasetPair).where(*side)) or 0
+    # an odd stride, since rows that alternate between two kinds are common
+    stride = 1 if count <= most else -(-count // most) | 1
+    query = (
+        select(DatasetPair.prompt, DatasetPair.chosen, DatasetPair.rejected)
+        .where(*side, DatasetPair.position % stride == 0)
+        .order_by(DatasetPair.position)
+        .limit(most)
+    )
+    for prompt, chosen, rejected in session.execute(query):
+        yield Pair(prompt, chosen, rejected)
+
+
 def split_counts(dataset_id: int, *, session: Session) -> SplitCounts:
     """Pairs on either side, as a run reads them. A small dataset may have none held out: hashes decide."""
     query = (

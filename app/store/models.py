@@ -137,6 +137,7 @@ class Run(Base):
     lease_id: Mapped[str | None] = mapped_column(String(36))
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(String(200))
+    device: Mapped[str | None] = mapped_column(String(100))
     sent_at: Mapped[datetime | None]
 
     step: Mapped[int] = mapped_column(default=0)

@@ -29,6 +29,7 @@ from app.store.models import (
     Generation,
     Run,
     RunEvent,
+    Worker,
     utcnow,
 )
 
@@ -165,6 +166,7 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
             lease_id=str(uuid4()),
             lease_until=now + timedelta(seconds=lease_seconds),
             worker=worker,
+            device=select(Worker.device).where(Worker.id == worker).scalar_subquery(),
             started_at=func.coalesce(Run.started_at, now),
             timed_from=None,
             timed_from_step=0,

@@ -6,9 +6,11 @@ from typing import Any
 import gradio as gr
 
 from app.errors import AppError, NotFound
+from app.held_out_share import nothing_held_out
 from app.imports import AddedDataset, FileLook, UnknownFormat, add_dataset, look_into
 from app.imports.hub import add_from_hub
 from app.imports.service import DEFAULT_HELD_OUT, MOST_HELD_OUT
+from app.lengths import token_lengths
 from app.preflight import check_pairs
 from app.security import files
 from app.settings import get_settings
@@ -17,7 +19,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.text import clean_text
 from app.tokens import token_counter
-from app.ui import datasetmapping, datasetview, widgets
+from app.ui import datasetmapping, datasetview, lengths_html, widgets
 from app.ui.widgets import Html
 from hypo_engine.errors import DataError
 
@@ -92,6 +94,8 @@ def build() -> None:
                 left_out = gr.HTML()
             with gr.Tab("Check", id="check"):
                 check = gr.HTML()
+            with gr.Tab("Lengths", id="lengths"):
+                lengths = gr.HTML()
         with gr.Row(elem_classes="hy-buttons"):
             delete = gr.Button("Delete this version", size="md", min_width=170, scale=0)
             yes = gr.Button(
@@ -102,7 +106,9 @@ def build() -> None:
     # wiring
     widgets.on_load(show, None, [header, overview, found, detail, facts]).then(
         show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET
-    ).then(show_left_out, line_page, left_out, **widgets.QUIET).then(show_check, None, check, **widgets.QUIET)
+    ).then(show_left_out, line_page, left_out, **widgets.QUIET).then(
+        show_check, None, check, **widgets.QUIET
+    ).then(show_lengths, None, lengths, **widgets.QUIET)
     gr.on(
         [file.change, split_name.submit],
         look_at,
@@ -159,12 +165,15 @@ def show(request: gr.Request) -> tuple[Any, ...]:
             )
             header = widgets.page_header("Dataset not found") + gone
             return header, gr.update(visible=False), "", gr.update(visible=False), ""
+        missing = nothing_held_out(dataset, session=session)
         facts = datasetview.dataset_facts(
             dataset,
             datasets.split_counts(dataset_id, session=session),
             datasets.lengths(dataset_id, session=session),
             datasets.versions_of(dataset.name, session=session),
         )
+    if missing:
+        facts += widgets.notice(missing, "warning")
     actions = [widgets.link_button("All datasets", "datasets")]
     if dataset.deleted_at is None:
         actions.append(widgets.link_button("Launch a run on it", "launch", primary=True, dataset=dataset.id))
@@ -218,6 +227,19 @@ def show_check(request: gr.Request) -> Html:
     with read_session() as session:
         account = datasets.account_of(dataset_id, session=session)
         return datasetview.preflight(check_pairs(datasets.iter_pairs(dataset_id, session=session)), account)
+
+
+def show_lengths(request: gr.Request) -> Html:
+    """How many tokens the pairs have, and what limits would keep."""
+    dataset_id = _dataset_id(request)
+    if dataset_id is None:
+        return widgets.NOTHING
+    found = token_lengths(dataset_id, "demo")
+    if found is None:
+        return widgets.notice(
+            "Token lengths are shown once the demo model is unpacked, which its first use does."
+        )
+    return lengths_html.distribution(found, "the demo model")
 
 
 def _page(value: float | None) -> int:

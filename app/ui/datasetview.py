@@ -78,8 +78,6 @@ def dataset_facts(
         " · ",
     )
     held = f"{counts.held_out:,}"
-    if counts.held_out == counts.voted == 0 and dataset.held_out > 0:
-        held = "0 (too few prompts for the share asked for)"
     if counts.voted:
         held += f" ({counts.voted:,} more left the evaluation: their prompts were voted on)"
     return widgets.facts(
@@ -220,7 +218,9 @@ def added(dataset: AddedDataset) -> Html:
         reasons = dataset.account.why_left_out(most=3)
         words += f"{widgets.count(dataset.left_out_count, 'row')} left out: {reasons}. "
     words += widgets.link("Launch a run on it", "launch", dataset=dataset.id)
-    return widgets.notice(words, "good") + notes(dataset.account)
+    missing = dataset.nothing_held_out
+    warning = widgets.notice(missing, "warning") if missing else Markup("")
+    return widgets.notice(words, "good") + warning + notes(dataset.account)
 
 
 def preflight(found: Preflight, account: Account) -> Html:

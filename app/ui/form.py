@@ -53,11 +53,12 @@ SCRIPT: Final = Path(__file__).with_name("fields.js").read_text(encoding="utf-8"
 
 
 class Form:
-    """Components and message places, by the name of the field."""
+    """Components and message places, by the name of the field; places below sections, by their title."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, Any] = {}
         self.messages: dict[str, gr.HTML] = {}
+        self.below: dict[str, gr.HTML] = {}
 
     def add(self, name: str, component: Any | None = None) -> None:
         """Put a field where the layout stands, with its message under it."""
@@ -73,6 +74,7 @@ class Form:
         for title, fields in sections():
             gr.HTML(Markup('<h3 class="hy-h3">{}</h3>').format(title))
             _grid(self, fields)
+            self.below[title] = gr.HTML()
 
 
 def _grid(form: Form, fields: Sequence[str]) -> None:

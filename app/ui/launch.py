@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.launch import LaunchMethod, launch
-from app.presets import PRESETS
+from app.presets import PRESETS, default_preset
 from app.run_yaml import DEFAULTS, read_run_yaml
 from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.models import Dataset, Run
+from app.store.run_names import copy_name
 from app.ui import form, launch_memory, launch_summary, runview, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.form import Form
@@ -74,7 +75,7 @@ def build() -> None:
                 fields.front()
             with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                 fields.advanced()
-            with gr.Column(elem_classes="hy-field"):
+            with gr.Group(elem_classes="hy-panel"), gr.Column(elem_classes="hy-field"):
                 name = gr.Textbox(
                     label="Name",
                     info="What to call it; made up when empty.",
@@ -83,8 +84,7 @@ def build() -> None:
                 )
                 name_message = gr.HTML(visible=False)
         with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
-            summary = gr.HTML()
-            memory = gr.HTML()
+            summary, time, memory = gr.HTML(), gr.HTML(), gr.HTML()
             insist = gr.Checkbox(
                 label=TrainConfig.model_fields["insist"].title,
                 info="The run may stop when the memory is full.",
@@ -113,7 +113,8 @@ def build() -> None:
     knobs = [fields.inputs[field] for field in FIELDS]
     given = [dataset, method, name, *knobs]
     told = [dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
-    seen = [summary, command, yaml, draft, go, memory, insist, *told]
+    lengths = fields.below[form.SECTIONS["lengths"]]
+    seen = [summary, time, lengths, command, yaml, draft, go, memory, insist, *told]
     quiet: dict[str, Any] = {**widgets.QUIET, "trigger_mode": "always_last"}
 
     def then_preview(event: Any) -> None:
@@ -125,8 +126,9 @@ def build() -> None:
         )
     )
     widgets.poll(5, worker_notice, None, notice)
-    gr.on([component.input for component in given], preview, given, seen, **quiet)
-    gr.on([component.input for component in given], forget_refusal, refused, [outcome, refused], **quiet)
+    edited = [component.input for component in given]
+    gr.on(edited, preview, given, seen, **quiet)
+    gr.on(edited, forget_refusal, refused, [outcome, refused], **quiet)
     then_preview(preset.input(use_preset, preset, [about, *knobs], **widgets.QUIET))
     filled = [dataset, method, name, preset, about, yaml_message, *knobs]
     then_preview(take.click(fill, [pasted, dataset, method, name, *knobs], filled, **widgets.QUIET))
@@ -173,14 +175,18 @@ def worker_notice() -> Html:
 def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> tuple[Any, ...]:
     """The form as it was left, or as the address says: `?clone=RUN` or `?dataset=ID`."""
     choices = dataset_choices()
-    values, chosen = dict(DEFAULTS), dict(draft or {})
+    chosen = dict(draft or {})
+    first = default_preset(gpu=_has_gpu()) if not chosen.get("values") else None
+    values = _start(first)
     values |= {k: v for k, v in (chosen.get("values") or {}).items() if k in DEFAULTS}
     method, name, dataset_id = chosen.get("method", "twins"), chosen.get("name", ""), chosen.get("dataset")
     parent, said = None, widgets.NOTHING
     source, problem = _cloned(request)
     if source is not None:
         values = {**DEFAULTS, **{k: v for k, v in source.config.items() if k in DEFAULTS}, "insist": False}
-        method, name, dataset_id, parent = source.method, source.name, source.dataset_id, source.id
+        method, dataset_id, parent, first = source.method, source.dataset_id, source.id, None
+        with read_session() as session:
+            name = copy_name(source, session=session)
         said = widgets.notice(
             Markup("A copy of {}; change what you like.").format(
                 widgets.link(f"run {source.id}, {source.name}", "run", id=source.id)
@@ -199,11 +205,29 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> tuple[Any
         name,
         parent,
         said,
-        None,
-        widgets.NOTHING,
+        first,
+        _about(first),
         gr.update(choices=_model_choices(), value=values["model_name_or_path"]),
         *(values[field] for field in FIELDS[1:]),
     )
+
+
+def _start(preset: str | None) -> dict[str, Any]:
+    """The form's values with nothing changed by anybody."""
+    return {**DEFAULTS, **(PRESETS[preset].values if preset else {})}
+
+
+def _about(preset: str | None) -> Html:
+    if preset is None:
+        return widgets.NOTHING
+    return Markup('<p class="hy-note">{}</p>').format(PRESETS[preset].description)
+
+
+def _has_gpu() -> bool:
+    """Whether a train worker that is present computes on a GPU: workers record what they have."""
+    with read_session() as session:
+        present = workers.present(session=session, queue="train")
+    return any(not worker.device.startswith("CPU") for worker in present)
 
 
 def _model_choices() -> list[str]:
@@ -231,7 +255,7 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tup
     dataset = _find_dataset(dataset_id)
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return (
-        launch_summary.show(tidy, method, dataset, errors),
+        *launch_summary.show(tidy, method, dataset, errors),
         launch_command(method, reference, tidy, name=name or ""),
         to_yaml(tidy, method=method, dataset=reference, name=name or ""),
         {"dataset": dataset_id, "method": method, "name": name, "values": {**raw, "insist": False}},
@@ -259,14 +283,15 @@ def use_preset(chosen: str | None) -> tuple[Any, ...]:
     preset = PRESETS.get(chosen or "")
     if preset is None:
         return tuple(gr.skip() for _ in range(1 + len(FIELDS)))
-    values = {**DEFAULTS, **preset.values}
-    about = Markup('<p class="hy-note">{}</p>').format(preset.description)
-    return about, gr.skip(), *(values[field] for field in FIELDS[1:])
+    values = _start(chosen)
+    return _about(chosen), gr.skip(), *(values[field] for field in FIELDS[1:])
 
 
 def defaults() -> tuple[Any, ...]:
     """The form as it is on the first visit."""
-    return None, widgets.NOTHING, "twins", "", None, *(DEFAULTS[field] for field in FIELDS)
+    first = default_preset(gpu=_has_gpu())
+    values = _start(first)
+    return first, _about(first), "twins", "", None, *(values[field] for field in FIELDS)
 
 
 def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any) -> tuple[Any, ...]:

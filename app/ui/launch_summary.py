@@ -1,39 +1,97 @@
-"""The launch page's word on the work: how many steps on how many pairs, and what is odd about it."""
+"""The launch page's word on the work: how many steps on how many pairs, what is odd about it, how long."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
+from app.held_out_share import nothing_held_out
+from app.store.db import read_session
 from app.store.models import Dataset
-from app.ui import form, widgets
+from app.timings import Forecast, forecast
+from app.ui import form, lengths_html, widgets
 from app.ui.widgets import Html
+from app.workload import Workload, epochs_in_words, remarks, workload
+from hypo_engine.config import TrainConfig
+
+WHAT = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run"}
 
 
-def show(values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]) -> Html:
-    """How much work this is, in a sentence."""
+def show(
+    values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]
+) -> tuple[Html, Html, Html]:
+    """The work in a sentence with what is odd about it, how long it takes, and the token lengths."""
     if dataset is None:
-        return widgets.empty_state(
+        empty = widgets.empty_state(
             "No dataset yet",
             "A run learns from pairs of answers: a prompt, a chosen and a rejected one.",
             widgets.link_button("Bring in a dataset", "datasets", primary=True),
         )
+        return empty, widgets.NOTHING, widgets.NOTHING
     if errors:
-        return widgets.notice(f"To correct first: {form.titles(errors)}.", "warning")
-    pairs = round(dataset.rows * (1 - dataset.held_out))
-    a_step = values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
-    steps = values["max_steps"]
-    if steps < 0:
-        steps = max(1, round(values["num_train_epochs"] * pairs / a_step))
-    passes = steps * a_step / pairs if pairs else 0.0
-    what = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run"}[method]
-    sampled = steps * a_step * values["num_generations"] if method != "dpo" else 0
+        wrong = widgets.notice(f"To correct first: {form.titles(errors)}.", "warning")
+        return wrong, widgets.NOTHING, widgets.NOTHING
+    methods = ["dpo", "hypo"] if method == "twins" else [method]
+    configs = [TrainConfig.model_validate({**values, "method": one}) for one in methods]
+    config = configs[-1]
+    work = workload(config, dataset.id)
+    if not work.counts.train:
+        return _no_training_pairs(work), widgets.NOTHING, _lengths(work, config)
+    said = [widgets.notice(remark, "warning") for remark in remarks(work, config)]
+    with read_session() as session:
+        missing = nothing_held_out(dataset, session=session)
+    if missing and (config.eval_pairs or config.eval_prompts or config.probe_prompts):
+        said.append(widgets.notice(missing, "warning"))
+    summary = widgets.join([_sentence(work, config, method), *said])
+    time = _time([forecast(one, work) for one in configs]) if work.pairs else widgets.NOTHING
+    return summary, time, _lengths(work, config)
+
+
+def _no_training_pairs(work: Workload) -> Html:
+    where = "all its pairs are held out" if work.counts.held_out else "it is empty"
+    return widgets.notice(f"This dataset has no training pairs: {where}. Choose another.", "warning")
+
+
+def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
+    """How much work this is."""
+    about = "" if work.exact or work.lengths is None else "about "
+    sampled = work.seen * config.num_generations if method != "dpo" else 0
     own = f" HyPO samples {sampled:,} responses." if sampled else ""
-    return Markup('<p class="hy-summary"><b>{}</b> of {} on about {}, {} a step ({}).{}</p>').format(
-        what, widgets.count(steps, "step"), widgets.count(pairs, "pair"), a_step, _epochs(passes), own
+    return Markup('<p class="hy-summary"><b>{}</b> of {} on {}{}, {} a step; {}.{}</p>').format(
+        WHAT[method],
+        widgets.count(work.steps, "step"),
+        about,
+        widgets.count(work.pairs, "training pair"),
+        f"{work.a_step:,}",
+        epochs_in_words(work),
+        own,
     )
 
 
-def _epochs(passes: float) -> str:
-    text = f"{passes:.2g}"
-    return f"{text} epoch" if text == "1" else f"{text} epochs"
+def _lengths(work: Workload, config: TrainConfig) -> Html:
+    if work.lengths is None:
+        return Markup('<p class="hy-note">{}</p>').format(
+            "Token lengths are shown once the model is on this machine: the first run brings it."
+        )
+    return lengths_html.under_limits(work.lengths, config.max_prompt_length, config.max_completion_length)
+
+
+def _time(forecasts: list[Forecast | None]) -> Html:
+    """How long the runs take, from steps measured on this machine."""
+    known = [found for found in forecasts if found is not None]
+    if not known:
+        return Markup('<p class="hy-note hy-time">{}</p>').format(
+            "Time: not measured yet for this model on this machine. A Quick look takes a few minutes and "
+            "measures it."
+        )
+    parts = [f"{widgets.duration(found.seconds)} for {found.title}" for found in known]
+    sources = widgets.join(
+        [widgets.link(f"run {found.run_id}", "run", id=found.run_id) for found in known], " and "
+    )
+    head, detail = parts[0], "" if len(forecasts) == 1 else "; the other method is not measured yet"
+    if len(known) > 1:
+        head, detail = widgets.duration(sum(found.seconds for found in known)), f": {' and '.join(parts)}"
+    return Markup(
+        '<section class="hy-time" aria-label="Estimate of time"><p><b>About {}</b>{}. '
+        '<span class="hy-note">From the steps of {} on {}.</span></p></section>'
+    ).format(head, detail, sources, known[0].device)

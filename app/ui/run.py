@@ -167,7 +167,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> list[Any]:
     return [
         runview.header(run, twins),
         gr.update(visible=True),
-        runview.status(run, session=session),
+        widgets.join([runview.status(run, session=session), runview.nothing_measured(run, session=session)]),
         runview.run_facts(run),
         gr.update(visible=can.cancel, value=f"Cancel run {run.id}"),
         gr.update(

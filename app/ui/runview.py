@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.held_out_share import nothing_held_out
 from app.run_yaml import DEFAULTS
 from app.store import runs, workers
 from app.store.enums import RunStatus, RunWish
@@ -92,6 +93,13 @@ def _reached(run: Run, session: Session) -> Html:
         ]
     )
     return Markup('<div class="hy-results">{}</div>').format(reached)
+
+
+def nothing_measured(run: Run, *, session: Session) -> Html:
+    """Why a run has no held-out numbers, where its dataset holds nothing out."""
+    wanted = any(run.config.get(name) for name in ("eval_pairs", "eval_prompts", "probe_prompts"))
+    sentence = nothing_held_out(run.dataset, session=session) if wanted else None
+    return widgets.notice(sentence, "warning") if sentence else widgets.NOTHING
 
 
 def _trained_for(run: Run, last: Mapping[str, float]) -> str:

@@ -30,6 +30,8 @@ class Chart:
     stderr: str = ""
     zero: bool = False
     percent: bool = False
+    samples: bool = False
+    """Whether training gives points only where it samples."""
 
 
 CHARTS = (
@@ -37,17 +39,19 @@ CHARTS = (
     Chart(
         "margins",
         "Reward margin",
-        "How far the chosen answer's reward is above the rejected one's.",
+        "How far the chosen answer's reward is above the rejected one's; bars: standard error.",
         "rewards/margins",
         "eval_rewards/margins",
+        "eval_rewards/margins_stderr",
         zero=True,
     ),
     Chart(
         "accuracies",
         "Reward accuracy",
-        "Share of pairs in which the chosen answer has the higher reward.",
+        "Share of pairs in which the chosen answer has the higher reward; a tie counts half.",
         "rewards/accuracies",
         "eval_rewards/accuracies",
+        "eval_rewards/accuracies_stderr",
         percent=True,
     ),
     Chart(
@@ -72,9 +76,16 @@ CHARTS = (
         "eval_objective/kl",
         "eval_objective/kl_stderr",
         zero=True,
+        samples=True,
     ),
     Chart(
-        "length", "Length of samples", "Mean tokens of the responses HyPO samples.", "completions/mean_length"
+        "length",
+        "Length of samples",
+        "Mean tokens of the responses that are sampled.",
+        "completions/mean_length",
+        "eval_completions/mean_length",
+        "eval_completions/mean_length_stderr",
+        samples=True,
     ),
     Chart("grad", "Gradient norm", "Before clipping.", "grad_norm"),
 )
@@ -108,6 +119,8 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
         last = max((max(clock.values()) for clock in clocks.values()), default=1.0)
     made = []
     for chart in CHARTS:
+        if not any(_may_fill(chart, run, points) for run in runs):
+            continue
         lines: list[Series] = []
         for run in runs:
             clock = clocks[run.id] if x_axis == "seconds" else None
@@ -125,8 +138,17 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
                 y_range=(-0.03, 1.03) if chart.percent else None,
             )
         )
-    made.append(_step_time(runs, points, shade))
+    times = _step_time(runs, points, shade)
+    if times["data"] or not all(run.status.is_over for run in runs):
+        made.append(times)
     return made
+
+
+def _may_fill(chart: Chart, run: Run, points: Points) -> bool:
+    """Whether a run has points for a chart or may still get them."""
+    if points.get((run.id, chart.train)) or points.get((run.id, chart.held_out)):
+        return True
+    return not run.status.is_over and (not chart.samples or run.method == "hypo")
 
 
 def legend(runs: Sequence[Run]) -> Html:

@@ -166,3 +166,19 @@ def test_a_question_is_remembered_as_sent(engine: Engine, monkeypatch: pytest.Mo
 def test_methods_of_a_launch() -> None:
     assert LaunchMethod("hypo").methods == [Method.HYPO]
     assert LaunchMethod.TWINS.methods == [Method.DPO, Method.HYPO]
+
+
+def test_a_copy_gets_a_name_of_its_own(dataset_id: int, sent: list[int]) -> None:
+    [first] = launch("dpo", dataset_id, {}, name="mine")
+    names = [launch("dpo", dataset_id, {}, parent_id=first.id)[0].name for _ in range(2)]
+    assert names == ["mine (2)", "mine (3)"]
+    [third] = launch("dpo", dataset_id, {}, name="other", parent_id=first.id)
+    assert third.name == "other"
+    twins = launch("twins", dataset_id, {}, name="pair")
+    assert launch("dpo", dataset_id, {}, parent_id=twins[0].id)[0].name == "pair (2) · DPO"
+    both = launch("twins", dataset_id, {}, parent_id=twins[1].id)
+    assert [run.name for run in both] == ["pair (3) · DPO", "pair (3) · HyPO"]
+    [long] = launch("dpo", dataset_id, {}, name="x" * 100)
+    copies = [launch("dpo", dataset_id, {}, parent_id=long.id)[0].name for _ in range(2)]
+    assert len({*copies, long.name}) == 3
+    assert all(len(name) <= 100 for name in copies)

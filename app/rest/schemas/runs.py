@@ -59,6 +59,9 @@ class RunShown(Shown):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    results: dict[str, str] = Field(
+        description="Held-out numbers as people read them, with their count or standard error."
+    )
     metrics: dict[str, float | None] = Field(description="The last value of every metric.")
     config: dict[str, Any]
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from app.ui import charts, doctor, theme
+from app.store.enums import RunStatus
+from app.store.models import Run
+from app.ui import charts, doctor, theme, training
 from app.ui.charts import Series
 
 
@@ -37,6 +39,24 @@ def test_long_curves_are_thinned_and_keep_their_ends() -> None:
 
 def test_smoothing_starts_at_the_first_value() -> None:
     assert charts.smoothed([2.0, 2.0, None, 2.0]) == pytest.approx([2.0, 2.0, None, 2.0])
+
+
+def run_of(method: str, status: RunStatus) -> Run:
+    return Run(id=1, name="run", method=method, status=status)
+
+
+def shown(method: str, status: RunStatus, points: training.Points) -> set[str]:
+    return {figure["key"] for figure in training.figures([run_of(method, status)], points)}
+
+
+def test_charts_that_nothing_will_fill_are_left_out() -> None:
+    points: training.Points = {(1, "loss"): [(1.0, 0.7)], (1, "step_time"): [(1.0, 2.0)]}
+    waiting = {"loss", "margins", "accuracies", "chosen", "rejected", "grad", "time"}
+    assert shown("dpo", RunStatus.RUNNING, points) == waiting
+    assert shown("hypo", RunStatus.RUNNING, points) == waiting | {"kl", "length"}
+    assert shown("dpo", RunStatus.FINISHED, points) == {"loss", "time"}
+    measured = {**points, (1, "eval_objective/kl"): [(0.0, 0.0)]}
+    assert shown("dpo", RunStatus.RUNNING, measured) == waiting | {"kl"}
 
 
 def line(start: float, end: float, count: int = 20) -> list[tuple[float, float]]:

@@ -97,7 +97,7 @@ def test_whose_memory_it_is(outlook: Outlook, words: str) -> None:
 def test_the_estimate_follows_the_form(session: Session, dataset: Dataset, model: str) -> None:
     def preview(method: str = "dpo", **changes: Any) -> tuple[str, dict[str, Any]]:
         found = launch.preview(dataset.id, method, "", *values(model_name_or_path=model, **changes))
-        return found[5], found[6]
+        return found[7], found[8]
 
     html, insist = preview()
     assert "of memory at the peak" in html
@@ -113,8 +113,8 @@ def test_a_run_that_cannot_fit_is_launched_only_by_insisting(
     monkeypatch.setattr(estimates, "free_memory", lambda: GIB // 10)
     given = values(model_name_or_path=model)
     found = launch.preview(dataset.id, "dpo", "", *given)
-    assert "It will not fit" in found[5]
-    assert found[6] == {"visible": True, "__type__": "update"}
+    assert "It will not fit" in found[7]
+    assert found[8] == {"visible": True, "__type__": "update"}
     said, *_ = launch.launch_runs(None, dataset.id, "dpo", "", *given)
     assert "Nothing was queued" in said
     assert "What would help most" in said
@@ -128,7 +128,7 @@ def test_a_run_that_cannot_fit_is_launched_only_by_insisting(
 
 def test_a_draft_and_a_clone_do_not_insist(session: Session, dataset: Dataset, model: str) -> None:
     given = values(model_name_or_path=model, insist=True)
-    draft = launch.preview(dataset.id, "dpo", "", *given)[3]
+    draft = launch.preview(dataset.id, "dpo", "", *given)[5]
     assert draft["values"]["insist"] is False
     launch.launch_runs(None, dataset.id, "dpo", "", *given)
     [run] = runs.find(session=session)

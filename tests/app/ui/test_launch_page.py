@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 
 from app.presets import PRESETS
 from app.run_yaml import DEFAULTS
-from app.store import runs
+from app.store import datasets, runs, workers
 from app.store.models import Dataset
 from app.ui import form, launch
+from app.ui import run as run_page
 from app.ui.commands import launch_command
 from hypo_engine.assignments import parse_assignments
 from hypo_engine.config import TrainConfig
+from hypo_engine.formats import Kept, Pair
 from tests.app.ui.conftest import request_for
 
 START = [DEFAULTS[field] for field in launch.FIELDS]
@@ -125,7 +127,8 @@ def test_no_dataset_queues_nothing(session: Session) -> None:
 
 
 def test_preview_follows_the_form(session: Session, dataset: Dataset) -> None:
-    summary, command, text, draft, button, *_ = launch.preview(dataset.id, "hypo", "mine", *values(beta=0.3))
+    shown = launch.preview(dataset.id, "hypo", "mine", *values(beta=0.3))
+    summary, _, _, command, text, draft, button, *_ = shown
     assert "A HyPO run" in summary
     assert "--set beta=0.3" in command
     assert "--dataset pairs@1" in command
@@ -140,8 +143,51 @@ def test_opening_a_clone_takes_over_everything(session: Session, dataset: Datase
     opened = launch.open_page({}, request_for(clone=run.id))
     knobs = dict(zip(launch.FIELDS[1:], opened[9:], strict=True))
     assert opened[1]["value"] == dataset.id
-    assert opened[2:5] == ("dpo", "first", run.id)
+    assert opened[2:5] == ("dpo", "first (2)", run.id)
     assert (knobs["beta"], knobs["seed"]) == (0.7, 5)
+
+
+@pytest.mark.parametrize(("device", "preset"), [(None, "quick"), ("CPU, 2 threads", "quick"), ("H100", None)])
+def test_the_form_starts_with_what_suits_the_machine(
+    session: Session, dataset: Dataset, device: str | None, preset: str | None
+) -> None:
+    if device:
+        workers.beat("w", session=session, queues="train", device=device)
+        session.commit()
+    opened = launch.open_page({}, request_for())
+    knobs = dict(zip(launch.FIELDS[1:], opened[9:], strict=True))
+    assert opened[6] == preset
+    assert knobs["max_steps"] == (10 if preset else -1)
+    assert launch.defaults()[0] == preset
+    assert launch.defaults()[6:] == opened[9:]
+    kept = launch.open_page({"values": {"max_steps": 77}}, request_for())
+    assert kept[6] is None
+    assert dict(zip(launch.FIELDS[1:], kept[9:], strict=True))["max_steps"] == 77
+
+
+def test_the_summary_counts_training_pairs_in_the_database(session: Session, dataset: Dataset) -> None:
+    counts = datasets.split_counts(dataset.id, session=session)
+    assert 0 < counts.train < 12
+    summary = launch.preview(dataset.id, "dpo", "", *values(num_train_epochs=2.0))[0]
+    assert f"on {counts.train} training pairs, 4 a step; two epochs: every pair is seen twice" in summary
+    assert "No pairs are held out" not in summary
+    summary = launch.preview(dataset.id, "dpo", "", *values(gradient_accumulation_steps=8))[0]
+    assert f"A step asks for 32 pairs and there are {counts.train}" in summary
+
+
+def test_a_dataset_that_holds_nothing_out_says_so_on_every_page(session: Session) -> None:
+    pairs = [Kept(row=i, pair=Pair(f"Question {i}?", "good", "bad")) for i in range(1, 9)]
+    made = datasets.create(
+        session=session, name="all", sha256="0" * 64, format="explicit", source="t", held_out=0, pairs=pairs
+    )
+    session.commit()
+    assert "No pairs are held out" in launch.preview(made.id, "dpo", "", *START)[0]
+    nothing = values(eval_pairs=0, eval_prompts=0, probe_prompts=0)
+    assert "No pairs are held out" not in launch.preview(made.id, "dpo", "", *nothing)[0]
+    launch.launch_runs(None, made.id, "dpo", "", *START)
+    [run] = runs.find(session=session)
+    shown = run_page.refresh((), "steps", 0, run_page.LATEST, 1, request_for(id=run.id))
+    assert "Added again with a held-out share of" in str(shown[3])
 
 
 def test_opening_a_draft_and_an_unknown_clone(session: Session, dataset: Dataset) -> None:

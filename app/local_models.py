@@ -1,0 +1,33 @@
+"""Files of base models that are on this machine already: no torch, no network."""
+
+from pathlib import Path
+
+from app.settings import Settings
+from hypo_engine.demo_model import DEMO_FOLDER, DEMO_NAME
+
+
+def find_file(model: str, file: str, settings: Settings) -> Path | None:
+    """A file of a base model, such as its config.json; None where it is not on this machine.
+
+    Args:
+        model: `demo`, a local folder, or a hub id that the hub's client has downloaded before.
+    """
+    if model == DEMO_NAME:
+        path = settings.models_dir / DEMO_FOLDER / file
+        return path if path.is_file() else None
+    try:
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            path = folder / file
+            return path if path.is_file() else None
+        return _in_hub_cache(model, file)
+    except (OSError, ValueError, RuntimeError):  # a name that can be neither a path nor a hub id
+        return None
+
+
+def _in_hub_cache(name: str, file: str) -> Path | None:
+    """What the hub's client has downloaded before; it asks nobody. Raises ValueError for no hub id."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, file)
+    return Path(found) if isinstance(found, str) else None
