@@ -17,7 +17,7 @@ EVIL = '<img src=x onerror="window.hacked=1"> **bold**'
 FIELDS = {**TINY_RUN, "max_steps": STEPS, "max_prompt_length": 96}
 EXPORTED = """
     SELECT labels.choice, labels.blind, labels.reason, prompts.content AS prompt,
-           best.text AS chosen, worst.text AS rejected
+           best.text AS chosen, worst.text AS rejected, best.complete, worst.complete AS worst_complete
     FROM labels JOIN generations best ON best.id = labels.best_id
     JOIN generations worst ON worst.id = labels.worst_id JOIN prompts ON prompts.id = best.prompt_id
 """
@@ -179,6 +179,8 @@ def check_exported_file(app: App, page: Page, folder: Path) -> None:
             "prompt": json.loads(vote["prompt"]),
             "chosen": [{"role": "assistant", "content": vote["chosen"]}],
             "rejected": [{"role": "assistant", "content": vote["rejected"]}],
+            "chosen_cut": not vote["complete"],
+            "rejected_cut": not vote["worst_complete"],
         }
         for vote in app.rows(f"{EXPORTED} WHERE labels.choice = 'best' ORDER BY labels.id")
     ]

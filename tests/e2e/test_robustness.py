@@ -179,6 +179,11 @@ def test_markup_is_text_everywhere(app: App, page: Page, tmp_path: Path, tiny_mo
         assert page.evaluate("window.hacked") is None, address
 
 
+def _side(shown: str, answer_id: int | None) -> int | None:
+    """Where an answer stood; a blind conversation has an order of its own for each question."""
+    return None if answer_id is None else json.loads(shown).index(answer_id)
+
+
 def test_votes_change_and_go(app: App, page: Page, twins: list[int]) -> None:
     """With buttons, arrow keys, and on the results page."""
     page.goto(f"compare?runs={twins[0]},{twins[1]}")
@@ -192,11 +197,11 @@ def test_votes_change_and_go(app: App, page: Page, twins: list[int]) -> None:
 
     def votes() -> list[str]:
         found = app.rows(
-            "SELECT choice, position FROM labels JOIN comparisons ON comparisons.id = labels.comparison_id "
-            "LEFT JOIN generations ON generations.id = labels.best_id WHERE conversation_id = ?",
+            "SELECT choice, best_id, shown FROM labels JOIN comparisons ON comparisons.id = comparison_id "
+            "WHERE conversation_id = ?",
             conversation,
         )
-        return [f"{row['choice']} {row['position']}" for row in found]
+        return [f"{row['choice']} {_side(row['shown'], row['best_id'])}" for row in found]
 
     page.keyboard.press("ArrowRight")
     wait_for(lambda: votes() == ["best 1"], "the vote of a key")

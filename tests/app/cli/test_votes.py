@@ -1,0 +1,159 @@
+"""Asking and voting by command: blind until the vote, whole conversations, and what a list may tell."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import migrate
+from app.cli.main import run
+from app.settings import Settings
+from app.store import conversations, datasets, labels, workers
+from app.store.db import read_session, write_session
+from app.store.enums import Choice
+from hypo_engine.formats import Kept, Pair
+from tests.app import arena
+from tests.app.cli.test_commands import call, refuse
+
+NAME = "walnut"
+PROMPT = [
+    {"role": "system", "content": "Be a cook."},
+    {"role": "user", "content": "Something sweet?"},
+    {"role": "assistant", "content": "A cake."},
+    {"role": "user", "content": "but what if it has a pin"},
+]
+
+
+@pytest.fixture
+def run_id(settings: Settings) -> int:
+    """A finished run on a dataset with one held-out conversation, and a worker that is there."""
+    migrate.upgrade()
+    with write_session() as session:
+        dataset = datasets.create(
+            session=session,
+            name="chats",
+            sha256="0" * 64,
+            format="trl",
+            source="test",
+            held_out=1.0,
+            pairs=[Kept(1, Pair(PROMPT, "a", "b"))],
+        )
+        workers.beat("w", session=session, queues="generate", device="cpu")
+        return arena.add_run(session, "hypo", name=NAME, dataset_id=dataset.id).id
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Answers whatever is asked meanwhile, once, as a worker would."""
+
+    def answer() -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with write_session() as session:
+                newest = conversations.count(session=session)
+                if newest and not conversations.answers(newest, session=session)[0].text:
+                    comparison = conversations.get_comparison(newest, session=session)
+                    arena.answer(session, comparison, ("because", "therefore"))
+                    return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield
+    thread.join()
+
+
+def chat(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    with answering():
+        return call(capsys, "chat", *arguments)
+
+
+def test_chat_is_blind_until_the_vote(run_id: int, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = chat(capsys, "Why?", "--run", str(run_id))
+    assert [answer["name"] for answer in asked["answers"]] == [None, None]
+    assert [answer["seconds"] for answer in asked["answers"]] == [None, None]
+    number = str(asked["comparison_id"])
+    voted = call(capsys, "labels", "vote", number, "B", "--reason", "shorter")
+    assert (voted["blind"], voted["best_letter"], voted["reason"]) == (True, "B", "shorter")
+    assert sorted(voted["shown"]) == ["Reference", NAME]
+    changed = call(capsys, "labels", "vote", number, "A")
+    assert (changed["blind"], changed["reason"], changed["versions"]) == (False, "", 2)
+    assert run(["labels", "withdraw", str(voted["id"])]) == 0
+    capsys.readouterr()
+    assert call(capsys, "labels", "list") == []
+
+
+def test_chat_in_words_says_how_to_vote(run_id: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with answering():
+        assert run(["chat", "Why?", "--run", str(run_id)]) == 0
+    said = capsys.readouterr().out
+    assert "hypo labels vote 1 A" in said
+    assert NAME not in said
+    assert run(["labels", "names", "1"]) == 0
+    assert NAME in capsys.readouterr().out
+    assert run(["labels", "vote", "1", "tie"]) == 0
+    assert "not blind" in capsys.readouterr().out
+
+
+def test_names_may_be_shown_at_once(run_id: int, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = chat(capsys, "Why?", "--run", str(run_id), "--names")
+    assert [answer["name"] for answer in asked["answers"]] == ["Reference", NAME]
+    assert call(capsys, "labels", "vote", "1", "A")["blind"] is False
+
+
+def test_a_held_out_prompt_is_asked_with_its_history(run_id: int, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = chat(capsys, "--held-out", "--run", str(run_id))
+    assert (asked["opening"], asked["question"]) == (PROMPT[:3], PROMPT[3]["content"])
+    with read_session() as session:
+        rows = conversations.answers(asked["comparison_id"], session=session)
+    assert [row.prompt.content for row in rows] == [PROMPT, PROMPT]
+    with answering():
+        assert run(["chat", "--held-out", "--run", str(run_id)]) == 0
+    said = capsys.readouterr().out
+    for message in PROMPT:
+        assert message["content"] in said
+    assert "not both" in refuse(capsys, "chat", "Why?", "--held-out")
+    assert "Give a question" in refuse(capsys, "chat")
+
+
+def test_lists_and_files_tell_no_names_to_who_may_vote_blind(
+    run_id: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with write_session() as session:
+        number = arena.asked(session, blind=True).id
+        labels.vote(number, session=session, user="ada", choice=Choice.BEST, best=0, reason="Reference")
+    path = tmp_path / "raw.jsonl"
+    (listed,) = call(capsys, "labels", "list")
+    assert (listed["names_hidden"], listed["shown"], listed["best"], listed["reason"]) == (
+        True,
+        None,
+        None,
+        None,
+    )
+    assert run(["labels", "list"]) == 0
+    assert "Reference" not in capsys.readouterr().out
+    export = ("labels", "export", "--format", "raw", "--output", str(path))
+    assert call(capsys, *export)["names_hidden"] == 1
+    assert "Reference" not in path.read_text()
+    assert call(capsys, *export, "--names")["names_hidden"] == 0
+    assert "Reference" in path.read_text()
+    (listed,) = call(capsys, "labels", "list")
+    assert sorted(listed["shown"]) == ["Reference", "dpo run"]
+    assert call(capsys, "labels", "vote", str(number), "A")["blind"] is False
+
+
+def test_cut_answers_are_counted_and_can_be_left_out(
+    run_id: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with write_session() as session:
+        comparison = arena.asked(session)
+        conversations.answers(comparison.id, session=session)[0].complete = False
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
+    export = ("labels", "export", "--format", "trl", "--output", str(tmp_path / "pairs.jsonl"))
+    assert [call(capsys, *export)[key] for key in ("rows", "cut")] == [1, 1]
+    whole = call(capsys, *export, "--whole")
+    assert (whole["rows"], whole["cut"], whole["left_out"]["cut_answer"]) == (0, 0, 1)
