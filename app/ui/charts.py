@@ -5,7 +5,6 @@ whose script hands each figure to `Plotly.react`; colours are names (`@hypo`) th
 the style sheet, so light and dark mode need no new data.
 """
 
-import importlib.util
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,10 @@ from typing import Any, Final
 import gradio as gr
 from markupsafe import Markup
 
+from app.ui import plotly_js
 from app.ui.theme import role
 from app.ui.widgets import Html, join
 
-_SPEC = importlib.util.find_spec("plotly")
-PLOTLY_JS: Final = (
-    Path(_SPEC.origin if _SPEC and _SPEC.origin else "plotly").parent / "package_data" / "plotly.min.js"
-)
-HEAD: Final = '<script src="plotly.min.js" defer></script>'
 MAX_POINTS: Final = 600
 SMOOTH_FROM: Final = 20
 
@@ -182,7 +177,7 @@ def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTM
     """A grid of charts; its value is a list of figures."""
     return gr.HTML(
         list(value),
-        html_template='<div class="hy-charts"></div>',
+        html_template=f'<div class="hy-charts" data-plotly="{plotly_js.address()}"></div>',
         js_on_load=_DRAW,
         elem_id=elem_id,
         apply_default_css=False,

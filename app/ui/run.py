@@ -72,12 +72,13 @@ def build() -> None:
     shown = [seen, header, body, status, facts, cancel, export, delete, log]
     drawn = [advice, key, panel]
     sampled = [before, after, probes, online]
-    everything = [*shown, *drawn, *sampled]
+    timer = gr.Timer(SECONDS)
+    everything = [*shown, *drawn, *sampled, timer]
     watched = [seen, x_axis, before, after, page]
     widgets.on_load(refresh, watched, everything).then(
         settings, None, [config, yaml, command], **widgets.QUIET
     )
-    widgets.poll(SECONDS, refresh, watched, everything)
+    widgets.tick(timer, refresh, watched, everything)
     gr.on([x_axis.input, before.input, after.input], refresh_all, watched[1:], everything, **widgets.QUIET)
     newer.click(lambda p: max(1, p - 1), page, page, **widgets.QUIET).then(
         turn, page, [online, page], **widgets.QUIET
@@ -125,7 +126,10 @@ def refresh(
         sampled = (
             _sampled(run, twins, before, after, page, session) if now[1:] != tuple(old[1:]) else _skip(4)
         )
-    return (now if now != tuple(seen) else gr.skip(), *shown, *drawn, *sampled)
+        # nothing changes any more once a run and its twin are over: the page stops asking
+        going_on = any(not twin.status.is_over for twin in twins)
+        timer = gr.Timer(active=going_on) if state != old[0] else gr.skip()
+    return (now if now != tuple(seen) else gr.skip(), *shown, *drawn, *sampled, timer)
 
 
 def refresh_all(x_axis: str, before: int, after: int, page: int, request: gr.Request) -> tuple[Any, ...]:
@@ -135,7 +139,7 @@ def refresh_all(x_axis: str, before: int, after: int, page: int, request: gr.Req
 
 def _missing(seen: Seen, reason: str) -> tuple[Any, ...]:
     if seen == ("missing",):
-        return tuple(_skip(16))
+        return tuple(_skip(17))
     page = widgets.empty_state(
         "There is no such run",
         f"{reason.split(';')[0].rstrip('.')}. It may have been deleted.",
@@ -143,7 +147,7 @@ def _missing(seen: Seen, reason: str) -> tuple[Any, ...]:
         widgets.link_button("Launch a run", "launch"),
     )
     header = widgets.join([widgets.page_header("Run not found"), page])
-    return (("missing",), header, gr.update(visible=False), *_skip(13))
+    return (("missing",), header, gr.update(visible=False), *_skip(13), gr.Timer(active=False))
 
 
 def _skip(count: int) -> list[Any]:

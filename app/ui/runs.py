@@ -78,7 +78,6 @@ def build() -> None:
     widgets.on_load(restore, None, [*filters, chosen]).then(
         refresh, [*filters, seen], listed, **widgets.QUIET
     )
-    widgets.poll(SECONDS, refresh, [*filters, seen], listed)
     typed = [field.input for field in filters]
     changed = gr.on(typed, relist, filters, listed, trigger_mode="always_last", **widgets.QUIET)
     changed.then(None, filters, None, js=_ADDRESS)
@@ -86,7 +85,7 @@ def build() -> None:
     chosen.change(enable, chosen, buttons, **widgets.QUIET)
     curves = [overlaid, key, panel, config, drawn]
     widgets.on_load(draw, [x_axis, only], curves)
-    widgets.poll(SECONDS, redraw, [x_axis, only, drawn], curves)
+    widgets.poll(SECONDS, look_again, [*filters, seen, x_axis, only, drawn], [*listed, *curves])
     gr.on([x_axis.input, only.input], draw, [x_axis, only], curves, **widgets.QUIET)
     overlay.click(None, chosen, None, js=_COMPARE).then(draw, [x_axis, only], curves, **widgets.QUIET)
     clone.click(None, chosen, None, js=_CLONE)
@@ -143,6 +142,24 @@ def refresh(name: str, method: str, status: str, dataset: str, seen: Seen) -> tu
         if now == seen:
             return gr.skip(), gr.skip()
         return run_table(found, filtered=now[1], session=session), now
+
+
+def look_again(
+    name: str,
+    method: str,
+    status: str,
+    dataset: str,
+    seen: Seen,
+    x_axis: str,
+    only_differences: bool,
+    drawn: Seen,
+    request: gr.Request,
+) -> tuple[Any, ...]:
+    """What is new in the list and in the overlaid curves, asked at once."""
+    return (
+        *refresh(name, method, status, dataset, seen),
+        *redraw(x_axis, only_differences, drawn, request),
+    )
 
 
 def relist(name: str, method: str, status: str, dataset: str) -> tuple[Any, Any]:

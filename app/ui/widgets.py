@@ -309,8 +309,15 @@ def poll(
 ) -> gr.Timer:
     """Call a function every so often while the page is open; it returns `gr.skip()` where nothing changed."""
     timer = gr.Timer(seconds)
-    timer.tick(fn, inputs, outputs, **{**QUIET, "concurrency_limit": None, "trigger_mode": "once", **options})
+    tick(timer, fn, inputs, outputs, **options)
     return timer
+
+
+def tick(
+    timer: gr.Timer, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
+) -> None:
+    """Call a function at every tick of a timer, which the function's outputs may stop."""
+    timer.tick(fn, inputs, outputs, **{**QUIET, "concurrency_limit": None, "trigger_mode": "once", **options})
 
 
 def query(request: gr.Request | None, name: str, default: str = "") -> str:

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from app import main, migrate
 from app.settings import Settings
-from app.ui import charts, theme
+from app.ui import theme
 
 pytestmark = [  # Gradio leaves event loops and sockets behind
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -30,7 +30,6 @@ def test_pages_assets_and_health(settings: Settings) -> None:
     migrate.upgrade()
     with TestClient(main.build(), base_url="http://localhost:7860") as client:
         assert client.get("/healthz").json() == {"status": "ok", "database": "ok", "home": "ok"}
-        assert client.get("/plotly.min.js").status_code == 200
         for page in main.pages():
             assert client.get(f"/{page.path}").status_code == 200, page.name
 
@@ -46,7 +45,7 @@ def test_health_tells_when_the_database_is_away(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_nothing_comes_from_the_network() -> None:
-    assert "http" not in theme.css() + theme.head() + charts.HEAD
+    assert "http" not in theme.css() + theme.head()
     assert theme.Theme()._stylesheets == []
 
 

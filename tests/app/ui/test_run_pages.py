@@ -87,6 +87,26 @@ def test_nothing_is_sent_while_nothing_changes(session: Session, twins: list[Run
     assert is_skip(again[1]), "the header has not changed"
 
 
+def test_the_page_asks_on_until_the_run_and_its_twin_are_over(session: Session, twins: list[Run]) -> None:
+    request = request_for(id=twins[0].id)
+
+    def timer(seen: Any) -> Any:
+        shown = run_page.refresh(seen, *ARGS, request=request)
+        return shown[0], shown[-1]
+
+    seen, asks = timer(())
+    assert asks.active
+    runs.request_cancel(twins[0].id, session=session)
+    session.commit()
+    seen, asks = timer(seen)
+    assert asks.active
+    runs.request_cancel(twins[1].id, session=session)
+    session.commit()
+    seen, asks = timer(seen)
+    assert not asks.active
+    assert is_skip(timer(seen)[1])
+
+
 @pytest.mark.parametrize("query", [{"id": 999}, {"id": "x"}, {"id": "9" * 30}, {}])
 def test_an_unknown_run_gets_a_page_with_a_way_out(session: Session, query: dict[str, Any]) -> None:
     shown = run_page.refresh((), *ARGS, request=request_for(**query))

@@ -1,0 +1,48 @@
+"""How responses travel: compressed, and kept by browsers where their address changes with their content."""
+
+import re
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FOR_GOOD: Final = "public, max-age=31536000, immutable"
+A_WEEK: Final = "public, max-age=604800"
+_HASHED: Final = re.compile(r"/assets/[^/]+-[\w-]{8}\.(js|css|woff2?|svg|png)|/theme\.css")
+_FONTS: Final = re.compile(r"/static/(fonts|img|js)/.+")
+SMALLEST: Final = 1024
+"""Bytes from which compressing is worth it."""
+
+
+class KeptByBrowsers:
+    """Tell browsers how long they may keep Gradio's files, which come without a word about it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kept = _kept(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else ""
+        if not kept:
+            await self.app(scope, receive, send)
+            return
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in (200, 304):
+                MutableHeaders(scope=message)["Cache-Control"] = kept
+            await send(message)
+
+        await self.app(scope, receive, sent)
+
+
+def _kept(path: str) -> str:
+    if _HASHED.fullmatch(path):
+        return FOR_GOOD
+    return A_WEEK if _FONTS.fullmatch(path) else ""
+
+
+def add_delivery(app: FastAPI) -> None:
+    """Compress outside all other middleware, which reads pages as they are; events are not."""
+    app.add_middleware(KeptByBrowsers)
+    app.add_middleware(GZipMiddleware, minimum_size=SMALLEST, compresslevel=6)
