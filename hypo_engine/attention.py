@@ -68,6 +68,8 @@ def attend(
     if tree is None:
         return _usual(module, query, key, value, attention_mask, how, dropout, others), None
     foreign = sorted(n for n, v in others.items() if isinstance(v, Tensor) and n not in _HARMLESS)
+    if others.get("is_causal") is False:
+        foreign.append("is_causal")
     if dropout or foreign:
         raise TypeError(f"packed attention cannot serve this layer ({foreign or 'dropout'})")
     return tree.attend(module.layer_idx, query, key, value, how), None

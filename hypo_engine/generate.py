@@ -21,6 +21,7 @@ from hypo_engine.joined import Joined
 from hypo_engine.logprobs import Ids, TokenLogps
 from hypo_engine.lora import Routed
 from hypo_engine.models import (
+    check_vocabulary,
     context_limit,
     default_device,
     load_model,
@@ -291,6 +292,7 @@ def load_served(model_name: str, models_dir: Path, precision: Precision = Precis
     tokenizer = load_tokenizer(resolved)
     device = default_device()
     model = load_model(resolved, dtype=weights_dtype(precision, device), device=device).requires_grad_(False)
+    check_vocabulary(model, tokenizer, model_name)
     tokenization = Tokenization(tokenizer, PromptStyle.AUTO)
     served = Served(
         base=model,

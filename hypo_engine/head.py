@@ -22,6 +22,7 @@ from hypo_engine.products import add_linear, linear
 
 _CHUNK_ELEMENTS = 1 << 23
 _BLOCK_ELEMENTS = 1 << 20
+_FLOAT_BLOCK = 1 << 14
 _ALIGNED = 64
 """Columns of a block come to a multiple of this: rows then begin where vectors do."""
 
@@ -52,6 +53,13 @@ class Head:
         with torch.no_grad():
             found = product(hidden, self.weight) if self.is_plain else None
             return self._chunk(hidden, self._weight())[0] if found is None else found
+
+    def float_logits(self, hidden: Tensor) -> Tensor:
+        """The same in float32, whatever the weight's type; slow, in blocks of the vocabulary."""
+        with torch.no_grad():
+            blocks = [hidden.float() @ block.float().t() for block in torch.split(self.weight, _FLOAT_BLOCK)]
+            found = torch.cat(blocks, dim=-1) + (0.0 if self.bias is None else self.bias.float())
+            return found if self.softcap is None else (found / self.softcap).tanh() * self.softcap
 
     def logps(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
         """log softmax(scale * logits)[targets].

@@ -5,7 +5,8 @@ Every way a model can be unusable becomes a ModelError of one sentence that says
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,27 @@ from torch import nn
 from hypo_engine.config import Precision
 from hypo_engine.demo_model import DEMO_NAME, DEMO_UPSTREAM, demo_folder
 from hypo_engine.errors import ModelError
+from hypo_engine.trial import check_sound, vocabulary_size
 from hypo_engine.untrusted import read_config, refuse_adapter_repository
 
 _WRITTEN_BY = frozenset({"transformers_version", "_name_or_path"})
 """What config.json says of how it came about, not of the model."""
+
+_CONTEXT = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "n_ctx",
+    "context_length",
+)
+"""What families call the most tokens that they take."""
+
+_HARMLESS = re.compile(
+    r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|\.attn\.(masked_)?bias|attention\.(masked_)?bias"
+    r"|position_ids)$|^(model\.)?(mtp|vision_tower|visual|vision_model|multi_modal_projector|audio_tower)\b"
+)
+"""Tensors in a file that a text model does without: tables it makes itself, other modalities' parts."""
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -105,16 +123,16 @@ def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> An
         resolved: A folder or a hub id, from :func:`resolve_model`.
 
     Raises:
-        ModelError: it does not exist, is not a causal language model, has no safetensors weights,
-            needs remote code, or carries an adapter.
+        ModelError: it does not exist, is not a causal language model, has no safetensors weights, lacks
+            some or has others, needs remote code, carries an adapter, or computes no finite numbers.
     """
     from transformers import AutoModelForCausalLM
 
     refuse_adapter_repository(resolved)
     config = _load(lambda: read_config(resolved), resolved)
-    _check_causal(config, resolved)
+    check_causal(config, resolved)
     _silence_dropout_settings(config)
-    model = _load(
+    model, told = _load(
         lambda: AutoModelForCausalLM.from_pretrained(
             resolved,
             config=config,
@@ -122,11 +140,15 @@ def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> An
             attn_implementation=None,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
         ),
         resolved,
     )
+    check_whole(told, resolved)
     disable_dropout(model)
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    check_sound(model, resolved)
+    return model
 
 
 def _load(call: Callable[[], Any], resolved: str) -> Any:
@@ -160,13 +182,56 @@ def _load_failure(resolved: str, error: Exception) -> str:
     )
 
 
-def _check_causal(config: Any, resolved: str) -> None:
+def check_causal(config: Any, resolved: str) -> None:
+    """Refuse configurations of other models than those that write text from left to right."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     if config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ModelError(
             f"{resolved!r} ({config.model_type}) is not a causal language model; "
             "choose one that writes text from left to right."
+        )
+
+
+def check_whole(told: Mapping[str, Any], resolved: str) -> None:
+    """Refuse weights that are not those of the model: what is missing would be random.
+
+    Args:
+        told: What transformers says of loading: ``missing_keys``, ``unexpected_keys``, ``mismatched_keys``.
+    """
+    others = sorted(name for name in told["unexpected_keys"] if not _HARMLESS.search(name))
+    shapes = sorted(str(key[0] if isinstance(key, tuple) else key) for key in told.get("mismatched_keys", ()))
+    parts = {"missing": sorted(told["missing_keys"]), "unknown to it": others, "of another size": shapes}
+    said = [f"{len(names)} {what} ({_some(names)})" for what, names in parts.items() if names]
+    if said:
+        raise ModelError(
+            f"The weights of {resolved!r} are not those of its config.json: {', '.join(said)}. Save the "
+            "whole causal language model again with save_pretrained: adapters merged, torch.compile's "
+            "wrapper taken off."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+
+
+def check_vocabulary(model: Any, tokenizer: Any, name: str, ids: Iterable[int] = ()) -> None:
+    """Refuse a tokenizer that knows tokens which the model does not, and token ids beyond the embedding.
+
+    Special tokens that text never becomes (an image's place, say) may lie beyond it.
+
+    Args:
+        ids: Token ids in use.
+    """
+    size = vocabulary_size(model)
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    used = {tokenizer.bos_token_id, tokenizer.eos_token_id, *ids} - {None}
+    known = {i for i in tokenizer.get_vocab().values() if i >= size} - special
+    if known or any(i >= size for i in used):
+        raise ModelError(
+            f"The tokenizer of {name!r} has {len(tokenizer)} tokens, and the model's embedding {size}: some "
+            f"tokens have no vector. Use the tokenizer that the model was trained with, or call "
+            f"resize_token_embeddings({len(tokenizer)}), train the new rows and save the model again."
         )
 
 
@@ -190,8 +255,13 @@ def disable_dropout(model: nn.Module) -> None:
 def context_limit(model: Any) -> int | None:
     """The most tokens the model takes, or None where it does not say."""
     config = model.config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+    found = [getattr(config, name, None) for name in _CONTEXT]
+    limits = [limit for limit in found if type(limit) is int and limit > 0]
+    if not limits:
+        return None
+    table = next((m for n, m in model.named_modules() if n.endswith("embeddings.position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)  # RoBERTa counts positions from behind this one
+    return limits[0] - (padding + 1 if isinstance(padding, int) else 0)
 
 
 def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -29,6 +29,7 @@ class Packed:
     """A model's body and head.
 
     Attributes:
+        config: Of the text model.
         head: From hidden states to log-probabilities.
         device: Where the tokens go.
         step: A faster way to decode than through the model's modules, where there is one.
@@ -41,11 +42,11 @@ class Packed:
         base.set_attn_implementation(NAME)
         self.model, self._body = model, base.base_model
         self.device: torch.device = base.device
-        config, head = base.config.get_text_config(), base.get_output_embeddings()
+        self.config, head = base.config.get_text_config(), base.get_output_embeddings()
         self.head = Head(
             head.weight,
             getattr(head, "bias", None),
-            softcap=getattr(config, "final_logit_softcapping", None),
+            softcap=getattr(self.config, "final_logit_softcapping", None),
             dtype=torch.bfloat16 if half else None,
         )
         self._half, self._recomputes = half, False

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hypo_engine.adapters import attach_lora
 from hypo_engine.config import TrainConfig
-from hypo_engine.joined import Joined
+from hypo_engine.joined import How, Joined
 from hypo_engine.logprobs import Ids
 from hypo_engine.lora import Merged
 from hypo_engine.models import load_model, published_name, weights_dtype
@@ -111,10 +111,7 @@ def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.de
     half = weights_dtype(config.precision, device) is torch.bfloat16
 
     def load() -> Any:
-        model = load_model(resolved, dtype=torch.float32, device=device)
-        if half:
-            model.forward = torch.autocast(device.type, dtype=torch.bfloat16)(model.forward)
-        return model
+        return load_model(resolved, dtype=torch.float32, device=device)
 
     model = load()
     encode, shares = _encoder(model, pad_id, plain, recompute=config.gradient_checkpointing, half=half)
@@ -137,9 +134,14 @@ def _encoder(
 ) -> tuple[Encode, bool]:
     """How a model encodes prompts, and whether it shares them."""
     view = None if plain else packed(model, pad_id=pad_id, half=half)
+    if half:
+        model.forward = torch.autocast(model.device.type, dtype=torch.bfloat16)(model.forward)
     if view is None:
         run = Recomputed(model) if recompute else model
-        return lambda prompts: Joined(run, prompts, pad_id=pad_id), False
+        decoding: How | None = (
+            "together" if plain else None
+        )  # sharded: every process calls the model as often
+        return lambda prompts: Joined(run, prompts, pad_id=pad_id, decoding=decoding), False
     if recompute:
         view.recompute()
     return lambda prompts: Trunk(view, prompts), True

@@ -29,6 +29,7 @@ from hypo_engine.fingerprint import Fingerprint
 from hypo_engine.fits import check_fits
 from hypo_engine.formats import Pair
 from hypo_engine.models import (
+    check_vocabulary,
     context_limit,
     default_device,
     load_tokenizer,
@@ -100,6 +101,7 @@ def prepare_run(
     check_fits(config, resolved, tokens, device=device)
     policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device, plain=world.lockstep)
     _check_context(config, policy.model)
+    check_vocabulary(policy.model, tokenizer, config.model_name_or_path, _ids([*tokens, *held_out]))
     if not policy.shares_prompts:
         what = "A sharded model" if world.lockstep else "This model"
         reporter.log("info", f"{what} cannot share prompts between answers: each answer reads its own anew.")
@@ -205,6 +207,11 @@ def _token_prompts(
             continue
         found.append(TokenPrompt(prompt, tokenization.trim(ids, config.max_prompt_length)))
     return found
+
+
+def _ids(pairs: Sequence[TokenPair]) -> set[int]:
+    """Every token id in some pairs."""
+    return {i for pair in pairs for row in (pair.prompt, pair.chosen, pair.rejected) for i in row}
 
 
 def _check_context(config: TrainConfig, model: Any) -> None:

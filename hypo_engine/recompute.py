@@ -53,12 +53,16 @@ def recomputing(model: Any) -> Iterator[None]:
 
 
 class Recomputed:
-    """A model whose forward recomputes."""
+    """A model whose forward recomputes.
+
+    Attributes:
+        model: The model itself.
+    """
 
     def __init__(self, model: Any) -> None:
         enable(model)
-        self._model, self.device = model, model.device
+        self.model, self.device = model, model.device
 
     def __call__(self, **inputs: Any) -> Any:
-        with recomputing(self._model):
-            return self._model(**inputs)
+        with recomputing(self.model):
+            return self.model(**inputs)

@@ -12,15 +12,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hypo_engine.attention import Pass
+from hypo_engine.attention import How, Pass
 from hypo_engine.decoding import Decoding, FastStep, continue_alike
-from hypo_engine.joined import Joined
 from hypo_engine.kernels import lean
 from hypo_engine.logprobs import Ids as Ids
 from hypo_engine.logprobs import TokenLogps
 from hypo_engine.packed import Packed, Route, base_model, everywhere_the_same
 from hypo_engine.passes import BranchPass, DecodePass, GrownPass, TrunkKeys, TrunkPass, starts
 from hypo_engine.phases import phase
+from hypo_engine.structure import attention_as_configured, only_attention_mixes, positions_by_length
+from hypo_engine.trial import MODEL_ERRORS, Trial, make_trial, precisely
 
 
 class Encoded(Protocol):
@@ -198,25 +199,70 @@ class TreeDecoding:
 
 
 @torch.no_grad()
-def packed(model: Any, *, pad_id: int, half: bool = False) -> Packed | None:
-    """See a model as packed, with lean kernels, if that gives what full sequences give (tried on few)."""
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    ids = [(7 * i + 3) % vocabulary for i in range(24)]
-    prompts, rows, completions = [ids[:5], ids[5:8]], [0, 0, 1], [ids[8:16], ids[16:18], ids[18:24]]
-    expected = Joined(model, prompts, pad_id=pad_id).score(rows, completions).values
+def packed(model: Any, *, pad_id: int = 0, half: bool = False) -> Packed | None:
+    """See a model as packed, with lean kernels, if its structure allows that and its numbers come out again.
+
+    Every layer's attention must come through our function, and nothing but attention may mix tokens. Then the
+    logits of packed tokens are held against those of the model's own forward, in float32.
+
+    Args:
+        half: The float32 model will compute in bfloat16 (autocast); its forward does not do so yet.
+    """
+    base = base_model(model)
+    if not only_attention_mixes(base) or positions_by_length(base):
+        return None
     exact = next(model.parameters()).dtype == torch.float32 and not half
-    before = model.config._attn_implementation
-    undo = lean(model) if exact else None
+    before, undo = base.config._attn_implementation, None
     try:
-        found = Packed(model, half=half)
-        trunk = Trunk(found, prompts)
-        # with the completions in the prompts' row, and then behind the prompts' keys
-        values = torch.stack([trunk.score(rows, completions).values for _ in range(2)])
-        if torch.allclose(values, expected.expand_as(values), atol=1e-3 if exact else 0.25, rtol=0.02):
-            return found
-    except (TypeError, AttributeError, ValueError, RuntimeError, IndexError, KeyError):
+        with precisely(model) as wide:
+            trial = make_trial(model, wide=wide)
+            undo = lean(model) if exact else None
+            found = Packed(model)
+            if wide and _gives_the_same(found, trial):
+                return Packed(model, half=True) if half else found
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except MODEL_ERRORS:
         pass  # transformers' model does not do what packing needs
     if undo:
         undo()
-    base_model(model).set_attn_implementation(before)
+    base.set_attn_implementation(before)
     return None
+
+
+_CUTS = (9, 5, 1)
+"""Where the trial's sequences are cut into a prompt and what follows it."""
+
+
+def _gives_the_same(found: Packed, trial: Trial) -> bool:
+    """Whether packed tokens give the logits of whole sequences: beside each other, and behind kept keys."""
+    prompts = _Stretch.of(
+        range(3), [ids[:cut] for ids, cut in zip(trial.sequences, _CUTS, strict=True)], [0] * 3
+    )
+    rows = [0, 1, 2, 0]  # the first prompt has two branches
+    branches = _Stretch.of(
+        rows, [trial.sequences[row][_CUTS[row] :] for row in rows], [_CUTS[row] for row in rows]
+    )
+    whole, keys = prompts + branches, TrunkKeys(prompts.lengths)
+    watched = _Watched(GrownPass(keys, rows, branches.lengths))
+    grown = found.hidden(whole.ids, whole.positions, watched)
+    if not attention_as_configured(found.config, watched.asked):
+        return False
+    behind = found.hidden(branches.ids, branches.positions, BranchPass(keys, rows, branches.lengths))
+    first = torch.cat([logits[:cut] for logits, cut in zip(trial.logits, _CUTS, strict=True)])
+    then = torch.cat([trial.logits[row][_CUTS[row] :] for row in rows])
+    return all(
+        trial.agrees(found.head.float_logits(hidden), expected)
+        for hidden, expected in ((grown, torch.cat([first, then])), (behind, then))
+    )
+
+
+class _Watched:
+    """A pass, and what each layer asked of it."""
+
+    def __init__(self, tree: Pass) -> None:
+        self._tree, self.asked = tree, dict[int, How]()
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+        self.asked[layer] = how
+        return self._tree.attend(layer, query, key, value, how)

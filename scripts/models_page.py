@@ -1,0 +1,198 @@
+"""Write docs/models.md: which architectures of the installed transformers can be trained.
+
+``python -m scripts.models_page [KIND ...]`` builds a tiny random model of each causal architecture. It holds
+its scores, in float32 and in bfloat16, against those of its own forward on each sequence alone. That takes
+minutes.
+"""
+
+import json
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hypo_engine.adapters import attach_lora
+from hypo_engine.errors import EngineError
+from hypo_engine.joined import Joined, way_to_decode
+from hypo_engine.models import check_causal
+from hypo_engine.trial import check_sound, plain_logits, try_tokens
+from hypo_engine.trunk import Trunk, packed
+from tests.architectures import UNTRIED, tiny_architecture
+
+PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+SECONDS = 120
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+_WRITES = {
+    "together": "together",
+    "alone": "one by one",
+    "anew": "without a cache, slowly",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of an architecture.
+
+    Attributes:
+        refused: The sentence with which it is refused; "" where it is not.
+        packed: Whether prompts are shared and nothing is padded.
+        writes: How responses are written where it is not packed.
+        apart: By type of the weights, the largest difference of a sequence's log-probability, in nats.
+        adapted: Layers that LoRA adapts by default.
+    """
+
+    kind: str
+    refused: str = ""
+    packed: bool = False
+    writes: str = ""
+    apart: tuple[float, ...] = ()
+    adapted: str = ""
+
+
+def try_kind(kind: str) -> Tried:
+    """Build an architecture and hold its scores against its own forward."""
+    apart, way, view = [], "", None
+    try:
+        for dtype in TYPES.values():
+            model = tiny_architecture(kind).to(dtype)
+            check_causal(model.config, kind)
+            check_sound(model, kind)
+            way, view = way_to_decode(model, 0), packed(model, pad_id=0)
+            apart.append(_apart(model, view))
+        adapted = _adapted(kind)
+    except EngineError as error:
+        return Tried(kind, refused=str(error))
+    return Tried(kind, "", view is not None, "" if view else _WRITES[way], tuple(apart), adapted)
+
+
+@torch.no_grad()
+def _apart(model: Any, view: Any) -> float:
+    """The largest difference between a score and the sum over the sequence's own forward."""
+    first, second, *completions = (try_tokens(model, n, seed=n) for n in (30, 11, 25, 19, 6))
+    prompts, rows = [first, second], [0, 0, 1]
+    encoded = Trunk(view, prompts) if view else Joined(model, prompts, pad_id=0)
+    found = encoded.score(rows, completions).sums()
+    expected = [_alone(model, prompts[row], ids) for row, ids in zip(rows, completions, strict=True)]
+    return float((found - torch.tensor(expected)).abs().max())
+
+
+def _alone(model: Any, prompt: Sequence[int], completion: Sequence[int]) -> float:
+    logps = plain_logits(model, [*prompt, *completion]).log_softmax(dim=-1)
+    return sum(float(logps[len(prompt) + at - 1, token]) for at, token in enumerate(completion))
+
+
+def _adapted(kind: str) -> str:
+    """Names of the layers that LoRA adapts, after a gradient has reached all of them."""
+    model = attach_lora(
+        tiny_architecture(kind), rank=2, alpha=4, target_modules="all-linear", seed=0, base_name=kind
+    )
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for weight in trained.values():
+        torch.nn.init.normal_(weight, std=0.1)
+    Joined(model, [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
+    dead = [name for name, p in trained.items() if p.grad is None or not bool(p.grad.any())]
+    if dead:
+        raise AssertionError(f"{kind}: no gradient reaches {dead[0]}")
+    return ", ".join(sorted({name.split(".lora_")[0].rpartition(".")[2] for name in trained}))
+
+
+def page(rows: Sequence[Tried]) -> str:
+    """The whole page."""
+    import transformers
+
+    lines = [
+        _HEAD.format(version=transformers.__version__, count=len(rows)),
+        "| architecture | prompts shared | responses | float32 | bfloat16 | LoRA adapts |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if not row.refused:
+            sizes = " | ".join(f"{value:.0e}" for value in row.apart)
+            shared = "yes" if row.packed else "no"
+            lines.append(f"| `{row.kind}` | {shared} | {row.writes or 'packed'} | {sizes} | {row.adapted} |")
+    lines += ["", "## Refused by name", "", "| architecture | why |", "|---|---|"]
+    lines += [f"| `{row.kind}` | {row.refused} |" for row in rows if row.refused]
+    lines += ["", "## Not tried", "", _UNTRIED, "", ", ".join(f"`{kind}`" for kind in sorted(UNTRIED)) + "."]
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = """# Models
+
+Any causal language model that transformers knows is taken, as a folder of `save_pretrained` or from the
+hub, with weights in safetensors. What a model's files say is checked before anything is trained:
+
+- **Weights.** Missing, unknown or differently shaped weights refuse the model, with their names.
+  Quantised weights are refused too: choose the same model in bfloat16 or float32.
+- **Numbers.** A forward pass on twelve tokens must be finite, and no token may change what is said
+  before it. Encoders such as BERT without `is_decoder` are refused by that.
+- **Tokenizer.** Every token of a text needs a row in the embedding.
+- **Chat template.** It is rendered in a process of its own, with a limit of ten seconds, one GiB and a
+  length. It must keep the user's text; where it wants a list of parts, it gets one. A row that it
+  refuses is left out and counted. A thought that it opens is closed before the answer, unless most
+  answers of the data hold thoughts (`enable_thinking`, see [configuration](configuration.md)).
+- **Code.** Nothing in a model's files names an attention function, a kernel or a module to fetch or run.
+
+Prompts are shared, and all tokens packed without padding, where the structure allows it (every layer's
+attention comes through our function; no convolution, recurrence, state, sparse index or position that
+depends on the length of a batch) and the numbers come out again. They are compared in float32, layer by
+layer for a bfloat16 model, so that rounding hides nothing. Every other model reads whole sequences,
+padded on the right, where no causal layer sees the padding. Its responses are written in the fastest way
+that gives its own numbers.
+
+LoRA adapts the linear layers by default, but not the output head, routers, the experts of a mixture, nor
+the inner projections of state space layers, which fused kernels read past their modules.
+
+## Tried
+
+Tiny random models of {count} architectures in transformers {version}, written by `python -m
+scripts.models_page`. The numbers are the largest difference, in nats, between a response's
+log-probability here and the sum over the model's own forward on that sequence alone. In bfloat16 packed
+tokens are rounded in another order than a lone sequence.
+"""
+
+_UNTRIED = (
+    "No tiny configuration of these was made: they take other inputs beside text, or sizes that depend on "
+    "one another. They go through the same checks when they are loaded."
+)
+
+
+@contextmanager
+def _limit(kind: str) -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"{kind} took more than {SECONDS} seconds")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def main(kinds: Sequence[str], kept: Path) -> None:
+    """Try architectures one after another; what was tried before is kept in a file of JSON lines."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    warnings.filterwarnings("ignore")
+    every = sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - UNTRIED)
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    done = {row["kind"]: Tried(**row) for row in map(json.loads, lines)}
+    for kind in kinds or [kind for kind in every if kind not in done]:
+        with _limit(kind):
+            done[kind] = try_kind(kind)
+        print(done[kind], flush=True)
+        with kept.open("a") as file:
+            file.write(json.dumps(asdict(done[kind])) + "\n")
+    PAGE.write_text(page([done[kind] for kind in every if kind in done]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1:], Path("models.jsonl"))

@@ -1,0 +1,200 @@
+"""Architectures of many kinds: scores are those of the model's own forward, or it is refused by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hypo_engine.adapters import attach_lora, linear_layers
+from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.joined import Joined, way_to_decode
+from hypo_engine.models import check_vocabulary, check_whole, context_limit, load_model
+from hypo_engine.trial import check_sound, plain_logits, try_tokens
+from hypo_engine.trunk import Trunk, packed
+from tests.architectures import tiny_architecture, tiny_config
+
+PACKED = ("llama", "mixtral", "gpt2", "gemma2")
+PLAIN = {
+    "falcon": "together",  # its attention does not come through our function
+    "jamba": "together",  # state space layers between attention
+    "falcon_h1": "together",  # and beside it
+    "llama4_text": "together",  # chunked attention
+    "gpt_oss": "together",  # sinks
+    "mamba": "anew",
+    "rwkv": "anew",
+}
+FIRST, SECOND, *COMPLETIONS = (30, 11, 25, 19, 6)
+
+
+def expected(model: Any, prompt: list[int], completion: list[int]) -> float:
+    """Sum of log-probabilities by the model's own forward on the sequence alone."""
+    with torch.no_grad():
+        logps = plain_logits(model, prompt + completion).log_softmax(dim=-1)
+    return sum(float(logps[len(prompt) + at - 1, token]) for at, token in enumerate(completion))
+
+
+def scores(model: Any, encode: Callable[[list[list[int]]], Any]) -> tuple[Tensor, Tensor]:
+    prompts = [try_tokens(model, n, seed=n) for n in (FIRST, SECOND)]
+    completions, rows = [try_tokens(model, n, seed=n) for n in COMPLETIONS], [0, 0, 1]
+    with torch.no_grad():
+        found = encode(prompts).score(rows, completions).sums()
+    alone = [expected(model, prompts[row], ids) for row, ids in zip(rows, completions, strict=True)]
+    return found, torch.tensor(alone)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", PACKED)
+def test_packed_scores_are_the_models_own(kind: str, dtype: torch.dtype) -> None:
+    model = tiny_architecture(kind).to(dtype)
+    view = packed(model, pad_id=0)
+    assert view is not None
+    found, alone = scores(model, lambda prompts: Trunk(view, prompts))
+    assert torch.allclose(found, alone, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", PLAIN)
+def test_what_cannot_be_packed_is_not_and_padding_changes_no_score(kind: str, dtype: torch.dtype) -> None:
+    """Flat logits, and bfloat16 at any size of the weights, used to hide layers that ignored the pass."""
+    for scale in (1.0, 0.15):
+        model = tiny_architecture(kind, scale=scale).to(dtype)
+        check_sound(model, kind)
+        assert packed(model, pad_id=0) is None
+    assert model.config._attn_implementation != "hypo_tree"
+    found, alone = scores(model, lambda prompts: Joined(model, prompts, pad_id=0))
+    assert torch.allclose(found, alone, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "falcon_h1", "mamba", "rwkv"])
+def test_responses_are_written_with_the_models_own_numbers(kind: str) -> None:
+    model = tiny_architecture(kind)
+    assert way_to_decode(model, 0) == PLAIN.get(kind, "together")
+    prompts = [try_tokens(model, n, seed=n) for n in (9, 4)]
+    decoding = Joined(model, prompts, pad_id=0).decoding([0, 1], 4)
+    for _ in range(3):
+        tokens = decoding.logits.argmax(dim=-1)
+        prompts = [[*ids, token] for ids, token in zip(prompts, tokens.tolist(), strict=True)]
+        decoding.feed(tokens)
+        with torch.no_grad():
+            alone = torch.stack([plain_logits(model, ids)[-1] for ids in prompts])
+        assert torch.allclose(decoding.logits, alone, atol=1e-4)
+
+
+def test_rotary_positions_that_depend_on_the_batch_are_scored_alone() -> None:
+    from transformers import AutoModelForCausalLM
+
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    config = tiny_config("llama", max_position_embeddings=32, rope_parameters=rope)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    assert packed(model, pad_id=0) is None
+    found, alone = scores(model, lambda prompts: Joined(model, prompts, pad_id=0))
+    assert torch.allclose(found, alone, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "xlnet"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_sees_the_future_is_refused_by_name(kind: str, dtype: torch.dtype) -> None:
+    with pytest.raises(ModelError, match=f"{kind}.* is not a causal language model"):
+        check_sound(tiny_architecture(kind, scale=0.15).to(dtype), kind)
+
+
+def test_a_decoder_of_the_same_name_is_taken() -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(tiny_config("roberta", is_decoder=True)).eval()
+    check_sound(model, "roberta")
+    assert context_limit(model) == 511  # positions begin behind the padding's
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    model = load_model(str(tiny("llama")), dtype=torch.float32, device=torch.device("cpu"))
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[3, 3] = float("nan")
+    model.save_pretrained(tmp_path / "nan")
+    with pytest.raises(ModelError, match="not finite"):
+        load_model(str(tmp_path / "nan"), dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("rename", "said"),
+    [
+        (lambda name: f"_orig_mod.{name}", r"missing .*unknown to it \(_orig_mod\."),
+        (lambda name: name.replace("q_proj.", "q_proj.base_layer."), r"2 unknown to it .*base_layer"),
+        (lambda name: None if ".layers.1.mlp" in name else name, r"3 missing \(model\.layers\.1\.mlp"),
+        (
+            lambda name: name.replace("lm_head", "score"),
+            r"1 missing \(lm_head\.weight\), 1 unknown to it \(score",
+        ),
+    ],
+)
+def test_weights_that_are_not_the_models_are_refused_by_name(
+    tmp_path: Path, tiny: Callable[[str], Path], rename: Callable[[str], str | None], said: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    model = load_model(str(tiny("llama_untied")), dtype=torch.float32, device=torch.device("cpu"))
+    model.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    renamed = {new: tensor for name, tensor in weights.items() if (new := rename(name)) is not None}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=said):
+        load_model(str(folder), dtype=torch.float32, device=torch.device("cpu"))
+
+
+def test_tables_and_other_modalities_do_no_harm() -> None:
+    names = ["model.layers.0.self_attn.rotary_emb.inv_freq", "vision_tower.patch.weight", "mtp.head.weight"]
+    check_whole({"missing_keys": set(), "unexpected_keys": set(names), "mismatched_keys": set()}, "it")
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused(tiny: Callable[[str], Path]) -> None:
+    from hypo_engine.models import load_tokenizer
+
+    model = load_model(str(tiny("llama")), dtype=torch.float32, device=torch.device("cpu"))
+    tokenizer = load_tokenizer(str(tiny("llama")))
+    size = len(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    check_vocabulary(model, tokenizer, "it", [1, 2])  # no text becomes it
+    with pytest.raises(ModelError, match=f"{size + 1} tokens, and the model's embedding {size}"):
+        check_vocabulary(model, tokenizer, "it", [size])
+    tokenizer.add_tokens(["zebra"])
+    with pytest.raises(ModelError, match=rf"resize_token_embeddings\({size + 2}\)"):
+        check_vocabulary(model, tokenizer, "it")
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers"),
+    [
+        ("mamba", {"in_proj"}),
+        ("rwkv", {"key", "value", "receptance", "output"}),
+        ("llama4_text", {"q_proj", "k_proj", "v_proj", "o_proj"}),
+        ("mixtral", {"q_proj", "k_proj", "v_proj", "o_proj"}),
+        (
+            "falcon_h1",
+            {"q_proj", "k_proj", "v_proj", "o_proj", "in_proj", "gate_proj", "up_proj", "down_proj"},
+        ),
+    ],
+)
+def test_lora_finds_the_layers_of_every_kind(kind: str, layers: set[str]) -> None:
+    """Routers are left alone, and what fused kernels read past its module."""
+    model = tiny_architecture(kind)
+    assert {name.rpartition(".")[2] for name in linear_layers(model)} == layers
+    policy = attach_lora(model, rank=2, alpha=4, target_modules="all-linear", seed=0, base_name=kind)
+    Joined(policy, [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
+    assert all(p.grad is not None for p in policy.parameters() if p.requires_grad)
+
+
+def test_a_name_that_lora_cannot_adapt_is_answered_with_those_it_can() -> None:
+    with pytest.raises(
+        ConfigError, match=r"fits no layer of the model \(out_proj\); use all-linear, or .*in_proj"
+    ):
+        attach_lora(
+            tiny_architecture("mamba"), rank=2, alpha=4, target_modules="out_proj", seed=0, base_name="it"
+        )
+
+
+def test_mpt_says_how_much_it_reads() -> None:
+    assert context_limit(tiny_architecture("mpt")) == 64
