@@ -36,6 +36,7 @@ from hypo_engine.fingerprint import Fingerprint, differences
 from hypo_engine.policy import Policy
 from hypo_engine.reference import ReferenceCache
 from hypo_engine.stepmetrics import StepMetrics
+from hypo_engine.thinking import note_thinking
 
 FORMAT = 2
 """Of state.json and the files beside it; a checkpoint of another one is not read."""
@@ -248,6 +249,11 @@ def _sweep(output_dir: Path) -> None:
 
 
 def _save_weights(policy: Policy, tokenizer: Any, folder: Path) -> None:
+    _save_parameters(policy, tokenizer, folder)
+    note_thinking(weights_folder(folder), thinking=policy.thinking)
+
+
+def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
     if not policy.adapted:
         policy.model.save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")

@@ -107,7 +107,7 @@ class Tokenization:
         """
         if style is PromptStyle.CHAT and not tokenizer.chat_template:
             raise ConfigError("prompt_style chat needs a tokenizer with a chat template; use auto or plain.")
-        self.tokenizer, self.style, self._thinking = tokenizer, style, thinking
+        self.tokenizer, self.style, self.thinking = tokenizer, style, thinking
 
     @cached_property
     def template(self) -> ChatTemplate:
@@ -116,7 +116,7 @@ class Tokenization:
         Raises:
             ModelError: it cannot be used.
         """
-        return ChatTemplate(self.tokenizer, thinking=self._thinking)
+        return ChatTemplate(self.tokenizer, thinking=self.thinking)
 
     @cached_property
     def turn_end_id(self) -> int:

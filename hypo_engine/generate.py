@@ -7,6 +7,7 @@ Afterwards every answer is scored under its model and under the base, at tempera
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypo_engine.adapters import ADAPTER_CONFIG, check_adapter, quiet_peft
 from hypo_engine.config import Precision, PromptStyle
 from hypo_engine.data import Tokenization, decode_text
 from hypo_engine.detokenize import TextStream
-from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.errors import ConfigError, EngineError, ModelError
 from hypo_engine.joined import Joined
 from hypo_engine.logprobs import Ids, TokenLogps
 from hypo_engine.lora import Routed
@@ -33,6 +34,7 @@ from hypo_engine.models import (
 from hypo_engine.packed import Packed
 from hypo_engine.reporting import Prompt
 from hypo_engine.sampling import Choice, Response, sample_responses
+from hypo_engine.thinking import leaves_room_for_thoughts
 from hypo_engine.trunk import Encoded, Trunk, packed
 
 OnText = Callable[[int, str, int], None]
@@ -97,6 +99,12 @@ class Served:
     _adapters: dict[str, str] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
     _count: int = 0
+    _thinking: set[str | None] = field(default_factory=set)
+
+    @cached_property
+    def thinking(self) -> Tokenization:
+        """Prompts that leave room for thoughts, for those who were trained so."""
+        return Tokenization(self.tokenizer, self.tokenization.style, thinking=True)
 
     @property
     def packed(self) -> bool:
@@ -117,6 +125,8 @@ class Served:
         if name in self.names:
             self.remove_adapter(name)
         folder = Path(path)
+        if leaves_room_for_thoughts(folder):
+            self._thinking.add(name)
         if (folder / ADAPTER_CONFIG).is_file():
             self._load_adapter(name, folder)
         elif (folder / "config.json").is_file():
@@ -131,6 +141,7 @@ class Served:
 
     def remove_adapter(self, name: str) -> None:
         """Forget what was added under a name; an unknown name is no error."""
+        self._thinking.discard(name)
         if (model := self._models.pop(name, None)) is not None:
             self._views.pop(id(model))
         inner = self._adapters.pop(name, None)
@@ -169,18 +180,46 @@ class Served:
             groups.append((model, [row for row, request in enumerate(requests) if request.adapter == name]))
         for model, rows in groups:
             if rows:
-                batch = _Batch(self, model, rows, [requests[row] for row in rows])
+                batch = _Batch(self, model, rows, [requests[row] for row in rows], requests)
                 answers.update(zip(rows, batch.answer(on_text, should_stop), strict=True))
         return [answers[row] for row in range(len(requests))]
 
-    def prompt_ids(self, request: GenerationRequest) -> tuple[list[int], int]:
-        """A request's prompt ids, trimmed on the left to the model's context, and its length limit."""
-        ids, limit = self.tokenization.prompt_ids(request.prompt), context_limit(self.base)
+    def refusal(self, request: GenerationRequest) -> EngineError | None:
+        """Why a request cannot be answered, as far as is known before it is."""
+        try:
+            self._check(request)
+            self.prompt_ids(request)
+        except EngineError as error:
+            return error
+        return None
+
+    def prompt_ids(
+        self, request: GenerationRequest, *, thinking: bool | None = None
+    ) -> tuple[list[int], int]:
+        """A request's prompt ids, trimmed on the left to the model's context, and its length limit.
+
+        Args:
+            thinking: Whether the prompt leaves room for thoughts; None asks as the adapter was trained.
+
+        Raises:
+            DataError: the chat template refuses the prompt.
+            ModelError: a token of it has no row in the embedding.
+        """
+        open_ended = request.adapter in self._thinking if thinking is None else thinking
+        ids = (self.thinking if open_ended else self.tokenization).prompt_ids(request.prompt)
+        check_vocabulary(self.base, self.tokenizer, "the base model", ids)
+        limit = context_limit(self.base)
         if limit is None:
             return ids, request.max_new_tokens
         new_tokens = min(request.max_new_tokens, max(1, limit // 2), limit - 1)
         new_tokens = max(new_tokens, min(request.max_new_tokens, limit - len(ids)))
         return self.tokenization.trim(ids, limit - new_tokens), new_tokens
+
+    def thinks(self, request: GenerationRequest, beside: Sequence[GenerationRequest]) -> bool:
+        """Whether a prompt leaves room for thoughts: as the adapter was trained, or one beside the base."""
+        if request.adapter is None:
+            return any(other.adapter in self._thinking for other in beside)
+        return request.adapter in self._thinking
 
     def encode(self, model: Any, prompts: Sequence[Ids], adapters: Sequence[str | None]) -> Encoded:
         """Prompts ready for a model; an adapter of None uses the base (or the full model) alone."""
@@ -227,10 +266,17 @@ class _Batch:
     """Requests answered together by one model."""
 
     def __init__(
-        self, served: Served, model: Any, rows: Sequence[int], requests: Sequence[GenerationRequest]
+        self,
+        served: Served,
+        model: Any,
+        rows: Sequence[int],
+        requests: Sequence[GenerationRequest],
+        beside: Sequence[GenerationRequest],
     ) -> None:
+        """beside: All requests that are answered at once."""
         self._served, self._model, self._rows, self._requests = served, model, rows, requests
-        pairs = [served.prompt_ids(request) for request in requests]
+        thinking = [served.thinks(request, beside) for request in requests]
+        pairs = [served.prompt_ids(r, thinking=on) for r, on in zip(requests, thinking, strict=True)]
         self._prompts, self._limits = [ids for ids, _ in pairs], [limit for _, limit in pairs]
         self._streams = [TextStream(served.tokenizer) for _ in requests]
         self._stopped = [False] * len(requests)

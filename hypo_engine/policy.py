@@ -31,7 +31,10 @@ class Policy:
         model: The trainable model, in evaluation mode (dropout is off throughout).
         adapted: True for LoRA, False when every weight is trained.
         shares_prompts: Whether prompts are encoded once; else each answer reads its prompt anew.
+        thinking: Whether it is trained behind prompts that leave room for thoughts.
     """
+
+    thinking = False
 
     def __init__(
         self,

@@ -100,6 +100,7 @@ def prepare_run(
     device = torch.device("cpu") if world.lockstep else default_device()
     check_fits(config, resolved, tokens, device=device)
     policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device, plain=world.lockstep)
+    policy.thinking = tokenization.thinking
     _check_context(config, policy.model)
     check_vocabulary(policy.model, tokenizer, config.model_name_or_path, _ids([*tokens, *held_out]))
     if not policy.shares_prompts:

@@ -1,6 +1,8 @@
 """Thoughts that a model writes before its answer: how they are marked. No torch here."""
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from hypo_engine.choices import Thinking
@@ -17,6 +19,8 @@ _MARKS: Final = {
     "<|begin_of_thought|>": "<|end_of_thought|>",
 }
 """What opens a thought, and what closes it."""
+
+_PROMPTING: Final = "prompting.json"
 
 
 def opened_thought(text: str) -> str:
@@ -48,3 +52,17 @@ def leaves_room(setting: Thinking, answers: Iterable[str]) -> bool:
         return setting is Thinking.ON
     found = [holds_thought(answer) for answer in answers]
     return 2 * sum(found) > len(found)
+
+
+def note_thinking(folder: Path, *, thinking: bool) -> None:
+    """Write beside a run's weights that its prompts leave room for thoughts; nothing where they do not."""
+    if thinking:
+        (folder / _PROMPTING).write_text(json.dumps({"enable_thinking": True}), encoding="utf-8")
+
+
+def leaves_room_for_thoughts(folder: Path) -> bool:
+    """Whether the weights in a folder were trained with prompts that leave room for thoughts."""
+    try:
+        return json.loads((folder / _PROMPTING).read_text(encoding="utf-8"))["enable_thinking"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -23,7 +23,7 @@ from hypo_engine.joined import Joined, way_to_decode
 from hypo_engine.models import check_causal
 from hypo_engine.trial import check_sound, plain_logits, try_tokens
 from hypo_engine.trunk import Trunk, packed
-from tests.architectures import UNTRIED, tiny_architecture
+from tests.architectures import UNTRIED, tiny_architecture, tiny_config
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 SECONDS = 120
@@ -61,8 +61,8 @@ def try_kind(kind: str) -> Tried:
     apart, way, view = [], "", None
     try:
         for dtype in TYPES.values():
+            check_causal(tiny_config(kind), kind)
             model = tiny_architecture(kind).to(dtype)
-            check_causal(model.config, kind)
             check_sound(model, kind)
             way, view = way_to_decode(model, 0), packed(model, pad_id=0)
             apart.append(_apart(model, view))

@@ -14,7 +14,7 @@ from app.store import conversations, generations
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus
 from app.store.models import Comparison, Generation
-from hypo_engine.generate import Answer, GenerationRequest
+from hypo_engine.generate import Answer, GenerationRequest, Served
 from worker.going import going_away
 from worker.lease import LeaseHolder
 from worker.reporter import patiently
@@ -86,20 +86,50 @@ def _pending(comparison: Comparison, session: Session) -> list[Pending]:
 
 
 def _answer_together(pending: Sequence[Pending], lease: LeaseHolder) -> None:
-    """Decode the answers of contenders that share a base model in one batch."""
-    stream = Stream([p.generation.id for p in pending], lease)
+    """Decode the answers of contenders that share a base model in one batch.
+
+    What goes wrong with one of them is said in its own answer; the others are written.
+    """
     try:
-        served = _serving.seat([p.seat for p in pending])
+        served, empty = _serving.seat([p.seat for p in pending])
+    except Exception as error:
+        _fail(pending, error)
+        return
+    ready = []
+    for p in pending:
+        refused = empty.get(p.seat) or served.refusal(_request(p.generation, p.seat.adapter))
+        if refused is None:
+            ready.append(p)
+        else:
+            _fail([p], refused)
+    if ready:
+        _answer_ready(served, ready, lease)
+
+
+def _answer_ready(served: Served, pending: Sequence[Pending], lease: LeaseHolder) -> None:
+    """Decode answers in one batch; each by itself when the batch fails."""
+    stream = Stream([p.generation.id for p in pending], lease)
+    requests = [_request(p.generation, p.seat.adapter) for p in pending]
+    try:
         stream.start()
-        requests = [_request(p.generation, p.seat.adapter) for p in pending]
         answers = served.answer(requests, on_text=stream.on_text, should_stop=stream.should_stop)
     except Exception as error:
-        log.exception("Answers %s failed", stream.ids)
-        sentence = describe(error)
-        patiently(lambda session: _fail_all(session, stream.ids, sentence))
+        if len(pending) == 1 or stream.interrupted:
+            _fail(pending, error)
+            return
+        log.exception("Answers %s failed together; each is tried by itself", stream.ids)
+        for one in pending:
+            _answer_ready(served, [one], lease)
         return
     if not stream.interrupted:
         patiently(lambda session: stream.finish(session, answers))
+
+
+def _fail(pending: Sequence[Pending], error: Exception) -> None:
+    ids = [p.generation.id for p in pending]
+    log.error("Answers %s failed", ids, exc_info=error)
+    sentence = describe(error)
+    patiently(lambda session: _fail_all(session, ids, sentence))
 
 
 def _fail_all(session: Session, ids: Sequence[int], sentence: str) -> None:

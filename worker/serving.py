@@ -52,25 +52,38 @@ class Serving:
         self._bases: OrderedDict[str, Served] = OrderedDict()
         self._used: dict[str, OrderedDict[str, None]] = {}
 
-    def seat(self, seats: Sequence[Seat]) -> Served:
-        """The base model of seats that share it, with every seat's checkpoint added.
+    def seat(self, seats: Sequence[Seat]) -> tuple[Served, dict[Seat, Exception]]:
+        """The base model of seats that share it, with the checkpoints that can be loaded added.
+
+        Returns:
+            The model, and why each of the other seats stays empty: a checkpoint's files are gone, or it does
+            not fit.
 
         Raises:
-            ModelError: the base model or a checkpoint cannot be loaded.
-            Refused: a checkpoint's files are gone.
+            ModelError: the base model cannot be loaded.
         """
         served = self._base(seats[0].base_model)
         used = self._used[seats[0].base_model]
-        for path in {seat.checkpoint_path for seat in seats} - {None}:
-            assert path is not None
-            if path not in served.names:
-                with TemporaryDirectory(prefix="hypo-serving-") as scratch:
-                    served.add_adapter(path, artifacts.fetch_weights(path, Path(scratch) / "weights"))
+        empty: dict[Seat, Exception] = {}
+        for seat in dict.fromkeys(seats):
+            if (path := seat.checkpoint_path) is None:
+                continue
+            try:
+                self._add(served, path)
+            except Exception as error:  # one contender's fault is not the others'
+                empty[seat] = error
+                continue
             used[path] = None
             used.move_to_end(path)
         while len(used) > max(CHECKPOINTS_KEPT, len(seats)):
             served.remove_adapter(used.popitem(last=False)[0])
-        return served
+        return served, empty
+
+    @staticmethod
+    def _add(served: Served, path: str) -> None:
+        if path not in served.names:
+            with TemporaryDirectory(prefix="hypo-serving-") as scratch:
+                served.add_adapter(path, artifacts.fetch_weights(path, Path(scratch) / "weights"))
 
     def _base(self, name: str) -> Served:
         settings = get_settings()

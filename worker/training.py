@@ -162,5 +162,6 @@ def describe(error: Exception) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "Out of memory; lower the batch size or the lengths, then clone the run and launch it again."
     return (
-        f"Something unexpected happened ({type(error).__name__}: {str(error)[:300]}); the traceback has more."
+        f"Something unexpected happened ({type(error).__name__}), which the log tells in full; "
+        "try again, or choose another base model."
     )

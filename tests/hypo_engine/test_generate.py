@@ -14,7 +14,8 @@ from hypo_engine.formats import Pair
 from hypo_engine.generate import Answer, GenerationRequest, Served, load_served
 from hypo_engine.models import load_model
 from hypo_engine.train import train
-from tests.tiny_model import write_tiny_model
+from tests.architectures import tiny_architecture
+from tests.tiny_model import CHAT_TEMPLATE, write_tiny_model
 
 TURNS = [{"role": "user", "content": "What is the capital of France?"}]
 OTHER = [{"role": "user", "content": "Write a short and kind answer, and then another one."}]
@@ -256,3 +257,47 @@ def test_without_a_template_a_question_is_answered_as_the_plain_prompt_trained_o
     asked, given = (served.answer([request("it", prompt)])[0] for prompt in (turn, question))
     assert asked == given
     assert served.prompt_ids(request("it", turn))[0] == served.tokenizer(question).input_ids
+
+
+def test_a_mixtures_adapter_answers_as_it_was_trained(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    """Its router was adapted, in a way that nothing but training could run."""
+    folder = Path(copytree(tiny("llama"), tmp_path / "mixtral"))
+    tiny_architecture("mixtral").save_pretrained(folder)
+    pairs = [Pair(TURNS, "Paris.", "A long answer wanders."), Pair(OTHER, "No.", "The capital of France.")]
+    config = TrainConfig(
+        model_name_or_path=str(folder), method="dpo", lora_r=4, learning_rate=2e-2, max_steps=3
+    )
+    result = train(config, pairs, output_dir=tmp_path / "out", models_dir=tmp_path)
+    served = load_served(str(folder), tmp_path)
+    assert result.adapter_dir is not None
+    served.add_adapter("trained", result.adapter_dir)
+    base, own = served.answer([request(None, t=0.0), request("trained", t=0.0)])
+    assert base.policy_logp == pytest.approx(base.reference_logp, abs=1e-4)
+    assert own.policy_logp != pytest.approx(own.reference_logp, abs=1e-3)
+
+
+def test_thoughts_are_asked_for_as_they_were_trained(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    """Its prompts, and those of the base beside it, leave room for thoughts; others' do not."""
+    folder = Path(copytree(tiny("llama"), tmp_path / "thinker"))
+    opening = CHAT_TEMPLATE.replace("<|im_start|>assistant\n'", "<|im_start|>assistant\n<think>\n'")
+    (folder / "chat_template.jinja").write_text(opening)
+    said = {"on": "<think>Hm.</think>Paris.", "off": "Paris."}
+    adapters = {}
+    for name, answer in said.items():
+        config = TrainConfig(model_name_or_path=str(folder), method="dpo", lora_r=2, max_steps=1)
+        pair = Pair(TURNS, answer, answer.replace("Paris", "No"))
+        result = train(config, [pair], output_dir=tmp_path / name, models_dir=tmp_path)
+        assert result.adapter_dir is not None
+        adapters[name] = result.adapter_dir
+    served = load_served(str(folder), tmp_path)
+    for name, adapter in adapters.items():
+        served.add_adapter(name, adapter)
+    ends = {
+        name: served.tokenizer.decode(served.prompt_ids(request(name))[0])[-20:]
+        for name in (None, "on", "off")
+    }
+    assert ends["on"].endswith("<think>\n")
+    assert ends["off"].endswith("<think>\n\n</think>\n\n")
+    assert ends[None] == ends["off"]
+    assert served.thinks(request(None), [request(None), request("on")])
+    assert not served.thinks(request(None), [request(None), request("off")])

@@ -1,6 +1,7 @@
 """From a question to answers in rows, with the real engine on a tiny model."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,10 @@ from app import answers, artifacts
 from app.settings import Settings
 from app.store import generations, runs
 from app.store.conversations import ContenderChoice, Decoding
-from app.store.db import write_session
+from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus
-from app.store.models import Comparison
+from app.store.models import Checkpoint, Comparison
+from hypo_engine.generate import Served
 from tests.worker.conftest import Launcher
 from worker.answering import Stream, answer_comparison
 from worker.training import train_run
@@ -153,3 +155,52 @@ def test_an_answer_regenerated_while_another_streams_is_written_too(
     first, second = answers.look(comparison.id).answers
     assert (second.take, second.status) == (1, GenerationStatus.FINISHED)
     assert first.status is GenerationStatus.FINISHED
+
+
+def test_a_contender_that_fails_leaves_the_others_their_answers(
+    contenders: list[ContenderChoice], settings: Settings
+) -> None:
+    """A checkpoint whose files are damaged used to take the reference's answer with it."""
+    comparison = ask(contenders)
+    with read_session() as session:
+        broken = session.get(Checkpoint, comparison.conversation.contenders[1].checkpoint_id)
+        assert broken is not None
+        path = Path(settings.artifacts) / broken.path / "adapter" / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    answer_comparison(comparison.id)
+    reference, dpo, hypo = answers.look(comparison.id).answers
+    assert {reference.status, hypo.status} == {GenerationStatus.FINISHED}
+    assert dpo.status == GenerationStatus.FAILED
+    assert dpo.error is not None
+    assert "cannot be read" in dpo.error
+
+
+def test_a_batch_that_fails_is_answered_one_by_one(
+    contenders: list[ContenderChoice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = Served.answer
+    comparison = ask(contenders)
+    with read_session() as session:
+        dpo = session.get(Checkpoint, comparison.conversation.contenders[1].checkpoint_id)
+        assert dpo is not None
+        path = dpo.path
+    monkeypatch.setattr(
+        Served, "answer", lambda self, requests, **told: fails(together, self, requests, path, told)
+    )
+    answer_comparison(comparison.id)
+    found = answers.look(comparison.id).answers
+    assert [a.status for a in found] == [
+        GenerationStatus.FINISHED,
+        GenerationStatus.FAILED,
+        GenerationStatus.FINISHED,
+    ]
+    assert found[1].error is not None
+    assert "IndexError" in found[1].error
+    assert "out of bounds" not in found[1].error  # that is for the log
+
+
+def fails(answer: Any, served: Served, requests: Any, path: str, told: Any) -> Any:
+    """Answer, unless one of the requests names a path."""
+    if any(request.adapter == path for request in requests):
+        raise IndexError("index 9 is out of bounds for dimension 0 with size 4")
+    return answer(served, requests, **told)
