@@ -20,7 +20,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 _ROUTER = re.compile(r"router|topk|moegate|gating", re.IGNORECASE)
-_GATES = frozenset({"gate", "router", "shared_expert_gate", "wg"})
+_GATES = frozenset({"gate", "router", "shared_expert_gate", "wg", "dt_proj"})
 _OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
 """Names that PEFT takes for experts' in a mixture, and would adapt in another way."""
 
@@ -85,13 +85,13 @@ def linear_layers(base: Any) -> list[str]:
         if _ROUTER.search(kind):
             aside.append(f"{name}.")
         leaf = name.rpartition(".")[2]
-        if type(module) not in (nn.Linear, Conv1D) or any(module is table for table in tables):
+        if not isinstance(module, (nn.Linear, Conv1D)) or any(module is table for table in tables):
             if any(isinstance(child, nn.Conv1d) for child in module.children()):
                 aside += [f"{name}.{inner}" for inner in ("out_proj", "x_proj", "dt_proj")]
             continue
         if any(name == place or (place.endswith(".") and name.startswith(place)) for place in aside):
             continue
-        if leaf in _GATES or (mixture and leaf in _OF_EXPERTS):
+        if _ROUTER.search(kind) or leaf in _GATES or (mixture and leaf in _OF_EXPERTS):
             continue
         found.append(name)
     return found

@@ -79,7 +79,7 @@ _SIZES: dict[str, Any] = {
     "eos_token_id": 2,
 }
 
-_LATENT = ("axk1", "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "youtu")
+_LATENT = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "youtu")
 _HYBRID = {"layer_types": ["linear_attention", "full_attention"]}
 _MORE: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
@@ -107,6 +107,7 @@ _MORE: dict[str, dict[str, Any]] = {
 
 UNTRIED = frozenset(
     {
+        "axk1",
         "axk2",
         "blt",
         "cohere_compass_text",

@@ -169,6 +169,7 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(tiny: Callable[[str], 
     ("kind", "layers"),
     [
         ("mamba", {"in_proj"}),
+        ("falcon", {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}),
         ("rwkv", {"key", "value", "receptance", "output"}),
         ("llama4_text", {"q_proj", "k_proj", "v_proj", "o_proj"}),
         ("mixtral", {"q_proj", "k_proj", "v_proj", "o_proj"}),

@@ -265,7 +265,12 @@ def test_a_mixtures_adapter_answers_as_it_was_trained(tiny: Callable[[str], Path
     tiny_architecture("mixtral").save_pretrained(folder)
     pairs = [Pair(TURNS, "Paris.", "A long answer wanders."), Pair(OTHER, "No.", "The capital of France.")]
     config = TrainConfig(
-        model_name_or_path=str(folder), method="dpo", lora_r=4, learning_rate=2e-2, max_steps=3
+        model_name_or_path=str(folder),
+        method="dpo",
+        lora_r=4,
+        learning_rate=2e-2,
+        max_steps=3,
+        max_prompt_length=100,
     )
     result = train(config, pairs, output_dir=tmp_path / "out", models_dir=tmp_path)
     served = load_served(str(folder), tmp_path)

@@ -11,10 +11,11 @@ from app.store import generations, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus
-from app.store.models import Checkpoint, Comparison
+from app.store.models import Checkpoint, Comparison, Generation
 from hypo_engine.generate import Served
 from tests.worker.conftest import Launcher
 from worker.answering import Stream, answer_comparison
+from worker.serving import Serving
 from worker.training import train_run
 
 SHORT = Decoding(max_new_tokens=8, temperature=1.0)
@@ -33,13 +34,18 @@ def ask(contenders: list[ContenderChoice], question: str = "Say something.") -> 
     return answers.begin(contenders, question, seed=7, decoding=SHORT)
 
 
+def in_order(comparison: Comparison) -> list[Generation]:
+    """The answers in the contenders' order, whatever order they are shown in."""
+    return sorted(answers.look(comparison.id).answers, key=lambda answer: answer.position or 0)
+
+
 def test_all_contenders_answer_with_log_probabilities(contenders: list[ContenderChoice]) -> None:
     comparison = ask(contenders)
     answer_comparison(comparison.id)
     present = answers.look(comparison.id)
-    assert [c.method for c in present.contenders] == ["reference", "dpo", "hypo"]
+    assert sorted(c.method for c in present.contenders) == ["dpo", "hypo", "reference"]
     assert {a.status for a in present.answers} == {GenerationStatus.FINISHED}
-    reference, dpo, _ = present.answers
+    reference, dpo, _ = in_order(comparison)
     assert reference.policy_logp == pytest.approx(reference.reference_logp, abs=1e-4)
     assert dpo.policy_logp != pytest.approx(dpo.reference_logp, abs=1e-4)
     for answer in present.answers:
@@ -129,7 +135,7 @@ def test_a_run_deleted_meanwhile_fails_its_answer_alone(contenders: list[Contend
             artifacts.delete_folder(path)
         session.delete(runs.get(contenders[1].run_id, session=session))
     answer_comparison(comparison.id)
-    reference, dpo, hypo = answers.look(comparison.id).answers
+    reference, dpo, hypo = in_order(comparison)
     assert dpo.status is GenerationStatus.FAILED
     assert dpo.error is not None
     assert "deleted" in dpo.error
@@ -158,9 +164,10 @@ def test_an_answer_regenerated_while_another_streams_is_written_too(
 
 
 def test_a_contender_that_fails_leaves_the_others_their_answers(
-    contenders: list[ContenderChoice], settings: Settings
+    contenders: list[ContenderChoice], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint whose files are damaged used to take the reference's answer with it."""
+    monkeypatch.setattr("worker.answering._serving", Serving())  # nothing of other tests' runs in memory
     comparison = ask(contenders)
     with read_session() as session:
         broken = session.get(Checkpoint, comparison.conversation.contenders[1].checkpoint_id)
@@ -168,7 +175,7 @@ def test_a_contender_that_fails_leaves_the_others_their_answers(
         path = Path(settings.artifacts) / broken.path / "adapter" / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     answer_comparison(comparison.id)
-    reference, dpo, hypo = answers.look(comparison.id).answers
+    reference, dpo, hypo = in_order(comparison)
     assert {reference.status, hypo.status} == {GenerationStatus.FINISHED}
     assert dpo.status == GenerationStatus.FAILED
     assert dpo.error is not None
@@ -188,7 +195,7 @@ def test_a_batch_that_fails_is_answered_one_by_one(
         Served, "answer", lambda self, requests, **told: fails(together, self, requests, path, told)
     )
     answer_comparison(comparison.id)
-    found = answers.look(comparison.id).answers
+    found = in_order(comparison)
     assert [a.status for a in found] == [
         GenerationStatus.FINISHED,
         GenerationStatus.FAILED,
