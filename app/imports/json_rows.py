@@ -1,11 +1,11 @@
 """The rows of a JSON text of any layout but lines, streamed: a bad element costs only itself."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
-from mmap import ACCESS_READ, mmap
-from typing import Any
+from typing import IO, Any
 
 from app.imports.json_scan import (
     NotClosed,
@@ -23,6 +23,7 @@ from hypo_engine.formats import BadCell, RowError
 from hypo_engine.jsonl import parse_row
 
 Open = Callable[[Budget | None], AbstractContextManager[Readable]]
+COLUMN_BYTES = 64 * 1024
 _TOO_LONG = 2**32 - 1
 
 
@@ -146,25 +147,25 @@ def _column_rows(stream: Readable, longest: int) -> Iterator[tuple[int, Any]]:
             starts[name] = file.tell()
             for raw in elements(within, longest):
                 file.write((_TOO_LONG if raw is None else len(raw)).to_bytes(4, "big") + (raw or b""))
-        if not file.tell():
-            return
+        ends = [*list(starts.values())[1:], file.tell()]
         file.flush()
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as cells:
-            ends = [*list(starts.values())[1:], len(cells)]
-            read = [_cells(cells, starts[name], end) for name, end in zip(starts, ends, strict=True)]
-            for number, row in enumerate(zip(*read, strict=True), start=1):
-                yield number, _row_across(list(starts), row, longest)
+        read = [_cells(file, starts[name], end) for name, end in zip(starts, ends, strict=True)]
+        for number, row in enumerate(zip(*read, strict=True), start=1):
+            yield number, _row_across(list(starts), row, longest)
 
 
-def _cells(file: mmap, position: int, end: int) -> Iterator[bytes | None]:
-    while position < end:
-        size = int.from_bytes(file[position : position + 4], "big")
-        position += 4
-        if size == _TOO_LONG:
-            yield None
+def _cells(file: IO[bytes], position: int, end: int) -> Iterator[bytes | None]:
+    """The cells between two places of a file that is read at several places in turn."""
+    held = b""
+    while position < end or held:
+        size = int.from_bytes(held[:4], "big") if len(held) >= 4 else 0
+        wanted = 4 if size == _TOO_LONG else 4 + size
+        if len(held) < max(4, wanted):
+            more = os.pread(file.fileno(), min(end - position, max(COLUMN_BYTES, wanted)), position)
+            held, position = held + more, position + len(more)
             continue
-        yield file[position : position + size]
-        position += size
+        yield None if size == _TOO_LONG else held[4:wanted]
+        held = held[wanted:]
 
 
 def _row_across(columns: Sequence[str], raw: Sequence[bytes | None], longest: int) -> dict[str, Any]:

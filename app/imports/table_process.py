@@ -102,7 +102,7 @@ def _cell_of(scalar: Any) -> Cell:
 
 
 def _words(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).partition("\n")[0][:150]
+    return (str(error) or type(error).__name__).partition("\n")[0][:150].rstrip(".")
 
 
 def _never_text(kind: Any) -> str:
