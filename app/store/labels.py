@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import conversations, judging, label_history, names, tallies, users
+from app.store import judging, label_history, names, tallies, users, votable
 from app.store.enums import Choice, WhyLeftOut
 from app.store.models import (
     Checkpoint,
@@ -106,10 +106,8 @@ def vote(
         NotFound: for a comparison that does not exist.
         Refused: when there is only one answer, or one that `judging.why_not_votable` names.
     """
-    comparison = conversations.get_comparison(comparison_id, session=session)
-    conversations.lock(comparison.conversation_id, session=session)
-    session.refresh(comparison.conversation)
-    answers = conversations.answers(comparison_id, session=session)
+    comparison = votable.lock(comparison_id, session=session)
+    answers = votable.answers(comparison, session=session)
     problem = judging.why_not_votable(answers)
     if problem:
         raise Refused(problem)
@@ -136,7 +134,7 @@ def vote(
     fresh = {"comparison_id": comparison_id, "user_id": user_id, "created_at": values["updated_at"], **values}
     label_id = session.scalars(_upsert(session, fresh, values)).one()
     tallies.count([label_id], session=session)
-    names.record([comparison_id], user, session=session)
+    names.record([comparison_id], user, session=session, user_id=user_id)
     session.expire_all()
     return get(label_id, session=session)
 

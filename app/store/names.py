@@ -58,11 +58,17 @@ def visible_to(user: str) -> ColumnElement[bool]:
     return or_(Label.comparison_id.in_(open_to_all), Label.comparison_id.in_(seen))
 
 
-def record(comparison_ids: Collection[int], user: str, *, session: Session) -> None:
-    """Remember that a person was shown the names of comparisons, and of what is told apart together."""
+def record(
+    comparison_ids: Collection[int], user: str, *, session: Session, user_id: int | None = None
+) -> None:
+    """Remember that a person was shown the names of comparisons, and of what is told apart together.
+
+    Args:
+        user_id: the person's id, where it is known already.
+    """
     if not comparison_ids:
         return
-    user_id = users.ensure(user, session=session).id
+    user_id = user_id or users.ensure(user, session=session).id
     for batch in _batches(sorted(comparison_ids)):
         _insert([(user_id, comparison_id) for comparison_id in _told_together(batch, session)], session)
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,11 +115,10 @@ def served() -> Iterator[str]:
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(f"{url}/healthz").is_success:
                 return
-        except httpx.TransportError:
-            time.sleep(0.2)
+        time.sleep(0.2)
     raise RuntimeError("The web app did not start.")
 
 
@@ -158,9 +157,11 @@ async def _one_voter(
         comparison = order[(number - 1 if again else number) % len(order)]
         number += not again
         key = f"{name}-{number}-{again}-{dice.random()}"
-        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
-        body = {"choice": dice.choice(CHOICES)}
-        for _ in range(2 if dice.random() < SHARE_REPEATED else 1):
+        headers = {"Authorization": f"Bearer {token}"}
+        body, repeated = {"choice": dice.choice(CHOICES)}, dice.random() < SHARE_REPEATED
+        if repeated:
+            headers["Idempotency-Key"] = key
+        for _ in range(2 if repeated else 1):
             sent = time.perf_counter()
             answer = await client.put(f"/comparisons/{comparison}/vote", json=body, headers=headers)
             outcome.seconds.append(time.perf_counter() - sent)
@@ -176,27 +177,19 @@ def _compare(outcome: Outcome, comparisons: list[int]) -> None:
     from sqlalchemy import select
 
     from app.store.db import read_session
-    from app.store.models import Comparison, Generation, Label, User
+    from app.store.models import Label, User
 
     with read_session() as session:
         rows = session.execute(
-            select(Label.comparison_id, User.name, Label.choice, Label.best_id)
+            select(Label.comparison_id, User.name, Label.choice, Label.best_id, Label.shown)
             .join(User, Label.user_id == User.id)
-            .join(Comparison, Label.comparison_id == Comparison.id)
             .where(Label.comparison_id.in_(comparisons))
         ).all()
-        best = {row[3] for row in rows if row[3] is not None}
-        letters = {
-            answer: "AB"[position or 0]
-            for answer, position in session.execute(
-                select(Generation.id, Generation.position).where(Generation.id.in_(best))
-            )
-        }
     words = {"tie": "tie", "all_bad": "both bad"}
     stored: dict[tuple[int, str], str] = {}
-    for comparison, name, choice, best_id in rows:
+    for comparison, name, choice, best_id, shown in rows:
         outcome.doubled += (comparison, name) in stored
-        stored[comparison, name] = letters[best_id] if best_id is not None else words[choice.value]
+        stored[comparison, name] = words.get(choice.value) or "AB"[shown.index(best_id)]
     outcome.lost = sum(stored.get(place) != choice for place, choice in outcome.voted.items())
     outcome.doubled += len(stored.keys() - outcome.voted.keys())
 

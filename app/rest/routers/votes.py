@@ -14,7 +14,7 @@ from app.rest.caller import Caller
 from app.rest.files import sent_file
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
-from app.rest.schemas.votes import VoteCast, VoteShown
+from app.rest.schemas.votes import VoteCast, VoteShown, VoteStored
 from app.rest.types import Name, PathId
 from app.store import labels
 from app.store.db import read_session
@@ -36,11 +36,11 @@ OfChoice = Annotated[Choice | None, Query(description="Only votes of this kind."
 OfRun = Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only votes on answers of this run.")]
 
 
-@router.put("/comparisons/{comparison_id}/vote", response_model=VoteShown)
+@router.put("/comparisons/{comparison_id}/vote", response_model=VoteStored)
 def vote(once: OnceOnly, user: Caller, comparison_id: PathId, given: VoteCast) -> Response:
     """Vote on a comparison. A person has one vote on it: a second one takes the place of the first."""
 
-    def act() -> VoteShown:
+    def act() -> VoteStored:
         label = answers.vote(
             comparison_id,
             given.choice,
@@ -49,7 +49,7 @@ def vote(once: OnceOnly, user: Caller, comparison_id: PathId, given: VoteCast) -
             reason=given.reason,
             seconds=given.seconds,
         )
-        return _shown(label.id, user)
+        return VoteStored.of(label, user)
 
     return once.run([comparison_id, given.model_dump()], act, status=200)
 

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from app.rest.types import Given, Name, Shown, Text
 from app.store.enums import Choice
-from app.store.judging import MAX_REASON_CHARS
+from app.store.judging import LETTERS, MAX_REASON_CHARS
+from app.store.models import Label
 
 
 class VoteCast(Given):
@@ -18,6 +19,33 @@ class VoteCast(Given):
     seconds: float | None = Field(
         None, ge=0, le=1e6, allow_inf_nan=False, description="How long the person took to decide."
     )
+
+
+class VoteStored(Shown):
+    """A vote as it was stored; who wrote the answers is read at its own address."""
+
+    id: int
+    comparison_id: int
+    user: str
+    choice: Choice
+    best_letter: str | None = Field(description="Letter of the best answer.")
+    worst_letter: str | None
+    blind: bool = Field(description="Whether the voter had not seen the names.")
+    reason: str
+    seconds: float | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, label: Label, user: str) -> "VoteStored":
+        letters = dict(zip(label.shown, LETTERS, strict=False))
+        same = ("id", "comparison_id", "choice", "blind", "reason", "seconds", "created_at", "updated_at")
+        return cls(
+            user=user,
+            best_letter=letters.get(label.best_id),
+            worst_letter=letters.get(label.worst_id),
+            **{name: getattr(label, name) for name in same},
+        )
 
 
 class VoteShown(Shown):

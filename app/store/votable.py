@@ -1,0 +1,39 @@
+"""What a vote looks at: a comparison and its answers, in two statements, with no more than a vote needs."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, contains_eager, defer, lazyload
+
+from app.errors import NotFound
+from app.store.models import Comparison, Conversation, Generation
+
+
+def lock(comparison_id: int, *, session: Session) -> Comparison:
+    """A comparison, as it is once other writers of its conversation are done; further ones wait.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    query = (
+        select(Comparison)
+        .join(Comparison.conversation)
+        .options(contains_eager(Comparison.conversation).lazyload(Conversation.contenders))
+        .where(Comparison.id == comparison_id)
+        .with_for_update(of=Conversation)
+        .execution_options(populate_existing=True)
+    )
+    comparison = session.scalars(query).one_or_none()
+    if comparison is None:
+        raise NotFound(f"There is no comparison {comparison_id}.")
+    return comparison
+
+
+def answers(comparison: Comparison, *, session: Session) -> list[Generation]:
+    """The last take of each answer, in the order shown, without its prompt and its tokens."""
+    rows = session.scalars(
+        select(Generation)
+        .options(lazyload(Generation.prompt), defer(Generation.token_logps), defer(Generation.parameters))
+        .where(Generation.comparison_id == comparison.id)
+        .order_by(Generation.take)
+    )
+    last = {row.position: row for row in rows}
+    return [last[position] for position in comparison.shown_order if position in last]
