@@ -1,9 +1,12 @@
 """Asking several models at once: one door for the compare page, the command line and the API."""
 
+import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import InvalidInput
 from app.launch import send_comparison
@@ -16,6 +19,8 @@ from app.store.labels import LETTERS, Vote
 from app.store.models import Comparison, Contender, Generation, Label
 
 LONGEST_WAIT_SECONDS = 600.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +139,7 @@ def look(comparison_id: int, *, user: str = users.LOCAL) -> Answers:
         known = hidden or names.seen_among([comparison_id], user, session=session)
         shown = conversations.answers(comparison_id, session=session)
     if not known:
-        with write_session() as session:
-            names.record([comparison_id], user, session=session)
+        remember_shown([comparison_id], user=user)
     return Answers(
         comparison.conversation_id,
         comparison_id,
@@ -175,9 +179,22 @@ def record_shown(votes: Sequence[Vote], *, user: str = users.LOCAL) -> None:
     shown = {vote.comparison.id for vote in votes if not vote.hidden}
     with read_session() as session:
         fresh = shown - names.seen_among(shown, user, session=session)
-    if fresh:
+    remember_shown(fresh, user=user)
+
+
+def remember_shown(comparison_ids: Collection[int], *, user: str) -> None:
+    """Remember that a person was shown names that were hidden from nobody.
+
+    No vote's blindness depends on these rows, so that a page is shown even when they cannot be written, as
+    on a full disk.
+    """
+    if not comparison_ids:
+        return
+    try:
         with write_session() as session:
-            names.record(fresh, user, session=session)
+            names.record(comparison_ids, user, session=session)
+    except SQLAlchemyError:
+        log.warning("Who saw the names of comparisons %s is not kept.", sorted(comparison_ids)[:20])
 
 
 def follow(

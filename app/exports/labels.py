@@ -131,7 +131,9 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
     with read_session() as reading, write_session() as session:
         rows = TrlPairs(leave_out_cut=leave_out_cut).rows_of(labels.stream(session=reading, only=only))
         pairs = (Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in rows)
-        return add_pairs(session=session, pairs=pairs, name=name, source="votes", format="trl", held_out=0.0)
+        return add_pairs(
+            session=session, pairs=pairs, name=name, source="votes", format="votes", held_out=0.0
+        )
 
 
 def _take_out_of_evaluation(keys: set[str]) -> None:

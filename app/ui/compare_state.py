@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from app import answers
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
 from app.store import conversations, judging, labels, names, runs, stamps, workers
 from app.store.contenders import REFERENCE
 from app.store.conversations import ContenderChoice
-from app.store.db import read_session, write_session
+from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.labels import LETTERS
 from app.store.models import Comparison, Contender, Conversation, Generation, Label, User
@@ -109,8 +110,8 @@ def read_view(conversation_id: int, user: str) -> View:
             turns.append(_turn(comparison, turns, user, hidden=comparison.id in hidden, session=session))
         stamp = stamps.of_conversation(conversation_id, user, session=session)
     if unrecorded:
-        with write_session() as session:
-            names.record(unrecorded, user, session=session)
+        answers.remember_shown(unrecorded, user=user)
+        with read_session() as session:
             stamp = stamps.of_conversation(conversation_id, user, session=session)
     return View(conversation, turns, stamp)
 
@@ -119,12 +120,12 @@ def _turn(
     comparison: Comparison, earlier: Sequence[Turn], user: str, *, hidden: bool, session: Session
 ) -> Turn:
     contenders = {contender.position: contender for contender in comparison.conversation.contenders}
-    answers = conversations.answers(comparison.id, session=session)
+    replies = conversations.answers(comparison.id, session=session)
     origin = comparison.continues_from
     return Turn(
         comparison,
-        [contenders[int(answer.position or 0)] for answer in answers],
-        answers,
+        [contenders[int(reply.position or 0)] for reply in replies],
+        replies,
         labels.of_user(comparison.id, user, session=session),
         hidden,
         earlier[-1].comparison.shown_order.index(origin) if earlier and origin is not None else None,

@@ -1,9 +1,11 @@
 """Asking and voting, as the pages, the commands and the API do it."""
 
 import threading
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
 
 from app import answers
 from app.errors import InvalidInput, NotFound
@@ -106,6 +108,29 @@ def test_looking_at_an_open_comparison_is_recorded(engine: Engine) -> None:
     with read_session() as session:
         assert names.seen_among([comparison.id], "ada", session=session) == {comparison.id}
         assert names.seen_among([comparison.id], "bob", session=session) == set()
+
+
+def test_a_page_is_shown_when_nothing_can_be_written(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a full disk; only names that were hidden from nobody are shown without a row."""
+    with write_session() as session:
+        open_to_all, blind = arena.asked(session), arena.asked(session, blind=True)
+    event.listen(engine, "before_cursor_execute", _refuse_writes)
+    try:
+        assert not answers.look(open_to_all.id, user="ada").hidden
+        assert answers.look(blind.id, user="ada").hidden
+        with pytest.raises(OperationalError):
+            answers.show_names(blind.id, user="ada")
+    finally:
+        event.remove(engine, "before_cursor_execute", _refuse_writes)
+    assert "is not kept" in caplog.text
+    assert answers.look(blind.id, user="ada").hidden
+
+
+def _refuse_writes(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    if statement.lstrip().startswith("INSERT"):
+        raise OperationalError(statement, {}, Exception("database or disk is full"))
 
 
 def test_blind_is_the_default(engine: Engine) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from app import answers, board
+from app import answers, board, held_out_share
 from app.errors import InvalidInput, Refused
 from app.exports import labels as exports
 from app.exports.labels import LabelFormat
@@ -218,7 +218,12 @@ def test_votes_become_a_dataset_in_one_call(votes: dict[str, int]) -> None:
     again = exports.use_as_dataset("my votes")
     assert (first.rows, first.version, again.version, first.left_out_count) == (3, 1, 2, 0)
     with read_session() as session:
-        assert datasets.get(first.id, session=session).source == "votes"
+        made = datasets.get(first.id, session=session)
+        assert (made.source, made.format) == ("votes", "votes")
+        assert held_out_share.nothing_held_out(made, session=session) == (
+            "No pairs are held out, so no run on them is measured on pairs that it has not seen: "
+            "all votes are trained on."
+        )
     with pytest.raises(InvalidInput):
         exports.use_as_dataset("../votes")
 

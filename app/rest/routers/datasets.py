@@ -137,7 +137,7 @@ def add_dataset_from_votes(once: OnceOnly, given: FromVotes) -> Response:
     only = VoteFilter(user=given.user, choice=given.choice, run_id=given.run_id)
 
     def act() -> DatasetAdded:
-        added = exports.use_as_dataset(given.name, only=only)
+        added = exports.use_as_dataset(given.name, only=only, leave_out_cut=given.whole)
         with read_session() as session:
             return _added(added, session)
 

@@ -63,6 +63,9 @@ class SplitCountsShown(Shown):
 
     train: int
     held_out: int
+    voted: int = Field(
+        description="Pairs that no run uses: held out once, until their prompts were voted on."
+    )
 
 
 class DatasetDetails(DatasetShown):
@@ -113,3 +116,4 @@ class FromVotes(Given):
     user: Name | None = Field(None, description="Only this person's votes.")
     choice: Choice | None = Field(None, description="Only votes of this kind.")
     run_id: Id | None = Field(None, description="Only votes on answers of this run.")
+    whole: bool = Field(False, description="Leave pairs out whose answers were cut at the length limit.")
