@@ -13,6 +13,7 @@ from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.store.run_names import TWIN, copy_name
 from app.text import clean_text
+from app.workload import refuse_what_keeps_no_pair
 from hypo_engine.config import Method, TrainConfig, field_errors
 
 
@@ -56,7 +57,8 @@ def launch(
         name: what the runs are called; made up from method and dataset when empty.
 
     Raises:
-        InvalidInput: for a bad method, name or configuration; nothing is queued then.
+        InvalidInput: for a bad method, name or configuration, and for length limits that leave no pair;
+            nothing is queued then.
         NotFound: for a dataset that does not exist.
         Refused: for a dataset without training pairs, and for a run that this machine's workers have no
             memory for, unless `insist` is set.
@@ -72,6 +74,7 @@ def launch(
     configs = [check_config({**values, "method": m.value}) for m in chosen.methods]
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
+    refuse_what_keeps_no_pair(configs[-1], dataset_id)
     refuse_what_cannot_fit(configs, dataset_id)
     group = str(uuid4()) if len(configs) > 1 else None
     with write_session() as session:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from app.errors import InvalidInput
 from app.lengths import TokenLengths, token_lengths
 from app.store import datasets
 from app.store.datasets import SplitCounts
@@ -58,6 +59,22 @@ def workload(config: TrainConfig, dataset_id: int) -> Workload:
     if steps < 0:
         steps = max(1, math.ceil(math.ceil(pairs / a_step) * config.num_train_epochs)) if pairs else 0
     return Workload(counts, lengths, pairs, a_step, steps)
+
+
+def refuse_what_keeps_no_pair(config: TrainConfig, dataset_id: int) -> None:
+    """Refuse a run whose length limits leave no pair to train on, where all pairs could be counted.
+
+    Raises:
+        InvalidInput: naming the field.
+    """
+    work = workload(config, dataset_id)
+    if work.exact and work.pairs == 0 and work.lengths is not None:
+        shortest = min(work.lengths.completions)
+        raise InvalidInput(
+            f"Completion tokens (max_completion_length) is {config.max_completion_length:,}, and every pair "
+            f"has a longer answer; the shortest needs {shortest:,}. Raise it.",
+            field="max_completion_length",
+        )
 
 
 def remarks(work: Workload, config: TrainConfig) -> list[str]:

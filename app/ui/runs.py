@@ -1,6 +1,6 @@
 """The list of runs, and several overlaid; the address holds filters and choice, as in `runs?compare=3,4`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from app.ui import charts, training, widgets
 from app.ui.training import XAxis
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
+from hypo_engine.measures import ACCURACY, KL
 
 SECONDS = 2.0
 LIMIT = 200
@@ -177,6 +178,8 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
         return _nothing(filtered)
     rows = []
     places = run_lists.places_in_queue(found, session=session)
+    over = [run.id for run in found if run.status.is_over]
+    reached = run_lists.final_metrics(over, session=session)
     for run in found:
         box = Markup(
             '<input type="checkbox" class="hy-tick" data-run="{}" aria-label="Choose run {}">'
@@ -191,6 +194,7 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
                 widgets.method_badge(run.method),
                 widgets.status_badge(run.status),
                 progress(run, places.get(run.id)),
+                _reached(reached.get(run.id, {})),
                 Markup("{} <span class='hy-note'>v{}</span>").format(
                     widgets.clip(run.dataset.name, 40), run.dataset.version
                 ),
@@ -199,10 +203,17 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
         )
     choose = Markup('<span class="hy-sr">Choose</span>')
     return widgets.table(
-        [choose, "Run", "Method", "State", "Progress", "Dataset", "Launched"],
+        [choose, "Run", "Method", "State", "Progress", ACCURACY.label, "Dataset", "Launched"],
         rows,
         caption="Runs, newest first",
     )
+
+
+def _reached(last: Mapping[str, float]) -> Html:
+    """Held-out accuracy, and the KL under it; each with its count or its standard error."""
+    if ACCURACY.metric not in last and KL.metric not in last:
+        return Markup("–")
+    return Markup('{}<br><span class="hy-note">KL {}</span>').format(ACCURACY.text(last), KL.text(last))
 
 
 def progress(run: Run, place: int | None) -> Html:

@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app import held_out_share
+from app.errors import InvalidInput
+from app.launch import launch
 from app.lengths import TokenLengths, quantile, token_lengths
-from app.store import datasets
+from app.store import datasets, runs
 from app.store.models import Dataset
 from app.workload import epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
@@ -58,6 +60,18 @@ def test_the_form_counts_the_pairs_that_the_engine_keeps(session: Session, model
     said = " ".join(remarks(work, config))
     assert f"{len(kept)} of {len(pairs)} training pairs" in said or len(kept) in (0, len(pairs))
     assert ("No pair is left" in said) == (not kept)
+
+
+def test_limits_that_leave_no_pair_queue_nothing(session: Session, model: Path) -> None:
+    dataset = add(session, growing(10))
+    given = {"model_name_or_path": str(model), "max_completion_length": 1}
+    with pytest.raises(InvalidInput, match="the shortest needs") as caught:
+        launch("twins", dataset.id, given)
+    assert caught.value.field == "max_completion_length"
+    assert runs.find(session=session) == []
+    needed = int(str(caught.value).split("needs ")[1].split(".")[0])
+    session.commit()
+    assert launch("dpo", dataset.id, {**given, "max_completion_length": needed})
 
 
 def test_without_the_models_tokenizer_all_pairs_count(session: Session, tmp_path: Path) -> None:

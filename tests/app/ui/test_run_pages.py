@@ -5,8 +5,10 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from rich.console import Console
 from sqlalchemy.orm import Session
 
+from app.cli.progress import results_table
 from app.launch import launch
 from app.security import files
 from app.store import generations, metrics, runs
@@ -15,6 +17,7 @@ from app.store.models import Dataset, Run
 from app.ui import home
 from app.ui import run as run_page
 from app.ui import runs as runs_page
+from app.views import run_views
 from tests.app.ui.conftest import request_for
 
 EVIL = "<script>alert(1)</script>"
@@ -237,3 +240,40 @@ def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run])
     _, now, _, _ = home.refresh("")
     assert "place 1 in the queue" in now
     assert "<script" not in now
+
+
+def test_headline_numbers_carry_their_count_or_error_on_every_page(
+    session: Session, twins: list[Run]
+) -> None:
+    for run in twins:
+        claimed = runs.claim(run.id, session=session, worker="w", lease_seconds=60)
+        assert claimed is not None
+        values = {
+            "eval_rewards/accuracies": 11 / 12,
+            "eval_rewards/margins": 0.25,
+            "eval_rewards/margins_stderr": 0.05,
+            "eval_num_pairs": 12.0,
+            "eval_objective/kl": 8.79,
+            "eval_objective/kl_stderr": 0.61,
+            "eval_num_prompts": 16.0,
+            "num_train_pairs": 9.0,
+        }
+        metrics.record(run.id, session=session, step=4, values=values)
+        runs.finish(run.id, str(claimed.lease_id), session=session)
+    session.commit()
+    listed, _ = runs_page.refresh("", "", "", "", ())
+    page = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[0].id)))
+    for shown in (home.refresh("")[2], listed, page):
+        assert "92% (11/12)" in shown
+        assert "8.8 ± 0.6" in shown
+    assert "on 9 pairs" in page
+    view = run_views(twins, session=session)[0]
+    assert view["results"] == {
+        "Held-out accuracy": "92% (11/12)",
+        "Held-out margin": "0.25 ± 0.05",
+        "KL to the reference": "8.8 ± 0.6",
+    }
+    table = Console(width=200)
+    with table.capture() as captured:
+        table.print(results_table([twins[0].id]))
+    assert all(text in captured.get() for text in view["results"].values())
