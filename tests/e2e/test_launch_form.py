@@ -1,0 +1,34 @@
+"""The launch form in a browser: fractions step by ratio, deletions count, wrong fields are marked."""
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import App
+
+
+def test_fractions_step_by_ratio_and_wrong_fields_are_marked(app: App, page: Page, dataset: str) -> None:
+    page.goto("launch")
+    expect(page.get_by_text("training pairs").first).to_be_visible()
+    expect(page.get_by_role("radio", name="Quick look")).to_be_checked()
+    rate, beta = page.locator("#field-learning_rate input"), page.locator("#field-beta input")
+    rate.fill("1e-4")
+    for key, value in (("ArrowUp", "0.00015"), ("ArrowUp", "0.0002"), ("ArrowDown", "0.00015")):
+        rate.press(key)
+        expect(rate).to_have_value(value)
+    expect(page.get_by_text("--set learning_rate=0.00015")).to_be_visible()
+    weight = page.locator("#field-kl_coef input")
+    weight.fill("0")
+    weight.press("ArrowUp")
+    expect(weight).to_have_value("0.0001")
+
+    beta.fill("1,5")
+    message = page.get_by_text("beta must be a number above 0 and at most 10, not 1,5.")
+    expect(message).to_be_visible()
+    expect(beta).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(f"#{beta.get_attribute('aria-describedby')}")).to_contain_text("beta must be")
+    expect(page.get_by_text("To correct first: beta.")).to_be_visible()
+    beta.fill("0.25")
+    expect(message).to_be_hidden()
+    expect(beta).not_to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_text("--set beta=0.25")).to_be_visible()
+    beta.press("Backspace")
+    expect(page.get_by_text("--set beta=0.2 ")).to_be_visible()
