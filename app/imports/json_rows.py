@@ -51,7 +51,7 @@ def _rows(
     columns = _names_of_columns(opened, shape.path, longest) if shape.layout is Layout.SPLIT else []
     with opened(budget) as stream:
         if shape.layout is Layout.COLUMNS:
-            yield from _column_rows(stream, longest)
+            yield from _column_rows(stream, longest, shape.path)
             return
         if shape.layout is Layout.LIST:
             yield from list_rows(stream, longest, shape.path)
@@ -135,12 +135,12 @@ def _row_of_cells(columns: Sequence[str], raw: bytes | None, longest: int) -> An
     return dict(zip(columns, cells, strict=True))
 
 
-def _column_rows(stream: Readable, longest: int) -> Iterator[tuple[int, Any]]:
+def _column_rows(stream: Readable, longest: int, path: Sequence[str]) -> Iterator[tuple[int, Any]]:
     """Rows out of columns, which stand one behind another: they are copied to a temporary file first."""
     with tempfile.TemporaryFile() as file:
         starts: dict[str, int] = {}
         within = marks(stream)
-        enter(within, ())
+        enter(within, path)
         for name in members(within):
             if name in starts:
                 raise bad_file(f"The JSON names a column twice: {name[:100]!r}.")

@@ -4,7 +4,7 @@ Only the first value is surveyed: of lines, the first line; of one object, the w
 a second time for its rows.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from app.imports.json_scan import (
@@ -240,6 +240,10 @@ def _of_objects(whole: _Value) -> Shape:
     """An object of objects: columns as DataFrame.to_json() writes them, or rows under their labels."""
     outer, inner = whole.names, whole.first[0].names
     labels_outside, labels_inside = _are_labels(outer), _are_labels(inner)
+    if not labels_outside and all(
+        value.holds_only(b"[") and not _all_messages(value) for value in whole.first
+    ):
+        return _of_splits(whole)
     if (labels_inside and not labels_outside) or set(outer) >= _OF_A_PAIR:
         return _of_columns(whole)
     if (labels_outside and not labels_inside) or set(inner) >= _OF_A_PAIR:
@@ -248,6 +252,14 @@ def _of_objects(whole: _Value) -> Shape:
         "The JSON is an object of objects, and its names do not say which are columns. "
         'In pandas, write it with orient="records", lines=True.'
     )
+
+
+def _of_splits(whole: _Value) -> Shape:
+    """An object of tables, each an object of columns: the splits of a dataset."""
+    if "train" not in whole.members:
+        named = ", ".join(map(repr, whole.names[:5]))
+        raise bad_file(f"The JSON object holds several tables: {named}. Keep the one to add.")
+    return replace(_of_columns(whole.members["train"]), path=("train",))
 
 
 def _are_labels(names: list[str]) -> bool:

@@ -36,7 +36,7 @@ def build() -> None:
         with gr.Row():
             with gr.Column(scale=3):
                 file = gr.File(
-                    label="JSON, JSONL, CSV, Excel, Parquet or Arrow, or a zip of a folder of them",
+                    label="JSON, CSV, Excel, Parquet, Arrow, or a zip",
                     type="filepath",
                     height=130,
                 )
@@ -53,7 +53,7 @@ def build() -> None:
                         info="Of a zip or hub dataset that has several.",
                         max_length=100,
                         scale=1,
-                        min_width=140,
+                        min_width=200,
                     )
             with gr.Column(scale=2):
                 name = gr.Textbox(label="Name", info="A name that exists gets a new version.", max_length=100)

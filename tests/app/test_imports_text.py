@@ -149,6 +149,8 @@ def test_what_pandas_and_datasets_write_is_read(tmp_path: Path) -> None:
     assert read(lines.encode(), tmp_path)[0] == list(enumerate(ROWS, start=1))
     as_dict = json.dumps(Dataset.from_list(ROWS).to_dict())
     assert read(as_dict.encode(), tmp_path)[0] == list(enumerate(ROWS, start=1))
+    splits = {name: frame.to_dict(orient="list") for name in ("test", "train")}
+    assert read(json.dumps(splits).encode(), tmp_path)[0] == list(enumerate(ROWS, start=1))
     named, _ = read(frame.to_csv().encode(), tmp_path)
     assert named[0] == (1, {"column 1": "0", **ROWS[0]})
 
