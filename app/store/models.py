@@ -34,6 +34,10 @@ UNFINISHED = "status IN ('queued', 'running')"
 """Answers still to be written: a handful among many rows, so they have an index of their own."""
 
 
+_TALLY = ("blind", "first_side", "longer", "left_out", "cut", "open", "comparison_id")
+"""All that adding up votes reads: it stays within the index."""
+
+
 class User(Base):
     """A person who votes. Without a login there is one, named `local`."""
 
@@ -325,8 +329,8 @@ class Label(Base):
         UniqueConstraint("comparison_id", "user_id"),
         Index(None, "user_id", "id"),
         Index(None, "choice", "id"),
-        Index("ix_labels_opinion", "comparison_id", "choice", "best_id", "worst_id"),
-        Index("ix_labels_tally", "choice", "blind", "first_side", "longer", "left_out", "cut"),
+        Index("ix_labels_opinion", "comparison_id", "choice", "best_id", "worst_id", "open"),
+        Index("ix_labels_tally", *_TALLY),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -346,6 +350,7 @@ class Label(Base):
     longer: Mapped[bool | None]
     left_out: Mapped[WhyLeftOut | None]
     cut: Mapped[bool] = mapped_column(default=False, server_default=false())
+    open: Mapped[bool] = mapped_column(default=False, server_default=false())
     counted: Mapped[int] = mapped_column(default=0, server_default="0", index=True)
 
 

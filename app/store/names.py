@@ -53,9 +53,13 @@ def seen_among(comparison_ids: Collection[int], user: str, *, session: Session) 
 
 def visible_to(user: str) -> ColumnElement[bool]:
     """The condition on votes (`labels`) that a person may see the names of."""
-    open_to_all = select(Comparison.id).join(Conversation).where(Conversation.blind.is_(False))
+    return or_(Label.open, seen_by(user))
+
+
+def seen_by(user: str) -> ColumnElement[bool]:
+    """The condition on votes that a person has seen the names of, blind at first."""
     seen = select(NamesSeen.comparison_id).join(User, NamesSeen.user_id == User.id).where(User.name == user)
-    return or_(Label.comparison_id.in_(open_to_all), Label.comparison_id.in_(seen))
+    return Label.comparison_id.in_(seen)
 
 
 def record(

@@ -13,15 +13,24 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.store import names
 from app.store.enums import Choice, GenerationStatus, Outcome, WhyLeftOut
-from app.store.models import Answerer, Checkpoint, Comparison, Contender, Generation, Label, LabelPair
+from app.store.models import (
+    Answerer,
+    Checkpoint,
+    Comparison,
+    Contender,
+    Conversation,
+    Generation,
+    Label,
+    LabelPair,
+)
 
-RULES = 2
+RULES = 3
 """Goes up by one whenever a vote would be counted differently than before."""
 
 
@@ -123,13 +132,17 @@ def count_waiting(*, session: Session, limit: int = 500) -> int:
     return len(ids)
 
 
+_COUNTED = (Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown)
+
+
 def count(label_ids: Sequence[int], *, session: Session) -> None:
     """Write what votes count for, in place of what was there."""
     if not label_ids:
         return
     labels = session.execute(
-        select(Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown, Comparison.conversation_id)
+        select(*_COUNTED, Comparison.conversation_id, Conversation.blind)
         .join(Comparison, Label.comparison_id == Comparison.id)
+        .join(Conversation, Comparison.conversation_id == Conversation.id)
         .where(Label.id.in_(label_ids))
     ).all()
     answers = _answers({answer_id for label in labels for answer_id in label.shown}, session)
@@ -205,7 +218,13 @@ def _pairs_of(
         first, second = ids[_digest(seats[one.position])], ids[_digest(seats[other.position])]
         outcome = outcome_of(label.choice, label.best_id, label.worst_id, one.id, other.id)
         if first != second and outcome is not None:
-            yield {"label_id": label.id, "first_id": first, "second_id": second, "outcome": outcome}
+            yield {
+                "label_id": label.id,
+                "first_id": first,
+                "second_id": second,
+                "outcome": outcome,
+                "open": not label.blind,
+            }
 
 
 def _facts_of(label: Row[Any], answers: dict[int, Answer]) -> dict[str, Any]:
@@ -224,6 +243,7 @@ def _facts_of(label: Row[Any], answers: dict[int, Answer]) -> dict[str, Any]:
         "longer": longer,
         "left_out": why_left_out(label.choice, best, worst),
         "cut": cut,
+        "open": not label.blind,
         "counted": RULES,
     }
 
@@ -310,7 +330,8 @@ def pairs(
 def _pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
     if viewer is None:
         return []
-    return [LabelPair.label_id.in_(select(Label.id).where(names.visible_to(viewer)))]
+    seen = select(Label.id).where(names.seen_by(viewer))
+    return [or_(LabelPair.open, LabelPair.label_id.in_(seen))]
 
 
 def count_pairs(*, session: Session, viewer: str | None = None) -> int:

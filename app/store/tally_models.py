@@ -1,6 +1,6 @@
 """The tables of what votes count for: who answered, and how a vote stands on each two answers."""
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.base import Base
@@ -25,12 +25,19 @@ class Answerer(Base):
 
 
 class LabelPair(Base):
-    """How a vote stands on two of its answers, in the order in which the results name them."""
+    """How a vote stands on two of its answers, in the order in which the results name them.
+
+    `open` votes are on conversations that were never blind: everybody may see their names.
+    """
 
     __tablename__ = "label_pairs"
-    __table_args__ = (Index(None, "first_id", "second_id", "outcome"), Index(None, "second_id"))
+    __table_args__ = (
+        Index("ix_label_pairs_tally", "first_id", "second_id", "outcome", "open", "label_id"),
+        Index(None, "second_id"),
+    )
 
     label_id: Mapped[int] = mapped_column(ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True)
     first_id: Mapped[int] = mapped_column(ForeignKey("answerers.id"), primary_key=True)
     second_id: Mapped[int] = mapped_column(ForeignKey("answerers.id"), primary_key=True)
     outcome: Mapped[Outcome]
+    open: Mapped[bool] = mapped_column(default=False, server_default=false())

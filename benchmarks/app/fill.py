@@ -233,8 +233,7 @@ class Filler:
     def _make_comparisons(self) -> Iterator[Row]:
         for n in range(1, self._comparisons + 1):
             yield {
-                "id": n, "shown_order": list(range(len(self._seats[(n - 1) // 2]))),
-                "conversation_id": (n + 1) // 2, "turn": (n + 1) % 2, "question": self._pick(),
+                "id": n, "conversation_id": (n + 1) // 2, "turn": (n + 1) % 2, "question": self._pick(),
                 "sent_at": _at(n * 3), "attempt": 1, "created_at": _at(n * 3),
                 "shown_order": list(range(len(self._seats[(n - 1) // 2]))),
             }  # fmt: skip
