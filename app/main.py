@@ -73,6 +73,7 @@ def build_blocks() -> gr.Blocks:
         with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
             page.build()
     guard(blocks)
+    blocks.queue(default_concurrency_limit=None)  # else one call of each handler at a time, for everybody
     return blocks
 
 

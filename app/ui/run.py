@@ -91,9 +91,12 @@ def build() -> None:
     delete.click(ask_delete, None, asked, **widgets.QUIET)
     no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **widgets.QUIET)
     yes.click(confirmed, wanted, [confirm, message, wanted], **widgets.QUIET)
-    export.click(export_zip, None, download, show_progress_on=export, api_visibility="private").success(
-        None, None, None, js=widgets.CLICK_DOWNLOAD
-    )
+    exporting: dict[str, Any] = {
+        "show_progress_on": export,
+        "api_visibility": "private",
+        "concurrency_limit": 2,
+    }
+    export.click(export_zip, None, download, **exporting).success(None, None, None, js=widgets.CLICK_DOWNLOAD)
 
 
 # --- handlers --------------------------------------------------------------------------------

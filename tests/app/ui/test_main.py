@@ -53,3 +53,12 @@ def test_the_web_process_imports_no_torch() -> None:
     code = "import sys, app.main; print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_handler_of_a_page_waits_for_somebody_elses(settings: object) -> None:
+    """Gradio runs one call of a handler at a time unless told otherwise; files and exports run by twos."""
+    blocks = main.build_blocks()
+    assert blocks._queue.default_concurrency_limit is None
+    limited = {fn.concurrency_limit for fn in blocks.fns.values()}
+    assert limited <= {None, "default", 2}
+    del blocks
