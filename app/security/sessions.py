@@ -2,7 +2,7 @@
 
 from typing import Final
 
-import anyio.to_thread
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from app.settings import get_settings
@@ -30,7 +30,7 @@ async def identify(connection: HTTPConnection) -> str | None:
     """`read_user` off the event loop."""
     if not get_settings().logins():
         return LOCAL
-    return await anyio.to_thread.run_sync(read_user, connection)
+    return await run_in_threadpool(read_user, connection)
 
 
 def user_of(connection: HTTPConnection) -> str | None:
