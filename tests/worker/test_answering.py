@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_answers(contenders: list[ContenderChoice])
     for _ in range(2):
         comparison = ask(contenders)
         answer_comparison(comparison.id)
-        texts.append([a.text for a in answers.look(comparison.id).answers])
+        texts.append([a.text for a in in_order(comparison)])
     assert texts[0] == texts[1]
 
 
@@ -110,7 +110,7 @@ def test_a_later_turn_sees_the_answer_it_continues_from(contenders: list[Contend
     first = ask(contenders)
     answer_comparison(first.id)
     said = answers.look(first.id).answers[1].text
-    second = answers.follow_up(first.conversation_id, "And then?", continues_from=1)
+    second = answers.follow_up(first.conversation_id, "And then?", continues_from="B")
     answer_comparison(second.id)
     for answer in answers.look(second.id).answers:
         roles = [message["role"] for message in answer.prompt.content]
