@@ -29,9 +29,15 @@ class Times:
 
 
 def measure(times: Times, call: Callable[[], Any], *, rounds: int, most: float, locks: "Locks") -> None:
-    """Call so many times, or until the time is up, but once at least; the first call only warms up."""
+    """Call so many times, or until the time is up, but once at least.
+
+    The first call only warms up, unless the call has no limit: such a one is long, and measured once.
+    """
     end = time.perf_counter() + most
-    call()
+    if times.limit < float("inf"):
+        call()
+    else:
+        rounds = 1
     locks.longest = 0.0
     for _ in range(rounds):
         began = time.perf_counter()
