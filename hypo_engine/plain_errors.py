@@ -1,5 +1,6 @@
-"""What a full disk, a full memory or a lost process raises, turned into a sentence."""
+"""What a full disk, a full memory, a lost process or a model raises, turned into a sentence."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,13 +8,14 @@ import torch
 
 from hypo_engine.disk import no_room
 from hypo_engine.distributed import lost_another
-from hypo_engine.errors import EngineError
+from hypo_engine.errors import EngineError, ModelError
 from hypo_engine.microbatch import is_out_of_memory
+from hypo_engine.trial import MODEL_ERRORS
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what the machine's limits raise into an EngineError; other errors pass as they are."""
+    """Turn what the machine's limits and a model's own code raise into an EngineError; the rest passes."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -30,8 +32,26 @@ def plain_errors() -> Iterator[None]:
                 "Another process of the run is gone; what it said last tells why. Start the run again: "
                 "it goes on from its last checkpoint."
             ) from error
+        if raised_by_model(error):
+            raise ModelError(_OF_A_MODEL.format(kind=type(error).__name__)) from error
+        raise
+    except MODEL_ERRORS as error:
+        if raised_by_model(error):
+            raise ModelError(_OF_A_MODEL.format(kind=type(error).__name__)) from error
         raise
     except OSError as error:
         if (sentence := no_room(error)) is None:
             raise
         raise EngineError(sentence) from error
+
+
+_OF_A_MODEL = (
+    "The model's own code stopped with an error ({kind}): its architecture or its settings cannot be used "
+    "here. Choose another model, or shorter prompts and answers; the traceback says where it stopped."
+)
+
+
+def raised_by_model(error: BaseException) -> bool:
+    """Whether an error comes out of the code of a model or of an adapter, and not out of ours."""
+    places = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(place.startswith(("transformers.models.", "peft.")) for place in places)

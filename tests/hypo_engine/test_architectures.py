@@ -199,3 +199,16 @@ def test_a_name_that_lora_cannot_adapt_is_answered_with_those_it_can() -> None:
 
 def test_mpt_says_how_much_it_reads() -> None:
     assert context_limit(tiny_architecture("mpt")) == 64
+
+
+def test_what_a_model_raises_becomes_a_sentence() -> None:
+    from hypo_engine.plain_errors import plain_errors
+
+    model = tiny_architecture("llama")
+    with (
+        pytest.raises(ModelError, match=r"own code stopped with an error \(\w+\).*Choose another model"),
+        plain_errors(),
+    ):
+        model(input_ids=torch.tensor([[10**6]]))
+    with pytest.raises(KeyError), plain_errors():
+        raise KeyError("ours")
