@@ -32,6 +32,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--databases", nargs="+", choices=known, default=known)
     parser.add_argument("--share", type=float, default=1.0, help="how much of the rows to fill in")
     parser.add_argument("--rounds", type=int, default=20, help="how often each thing is called")
+    parser.add_argument(
+        "--voting", type=float, default=60.0, help="seconds that a hundred people vote; 0: none"
+    )
     parser.add_argument("--only", default="", help="only what has this in its name")
     parser.add_argument("--url", default="", help="a PostgreSQL database to use, empty; else one is started")
     parser.add_argument(
@@ -62,6 +65,7 @@ def _measure(kind: str, home: Path, url: str, options: argparse.Namespace) -> bo
     from app import migrate
     from app.settings import get_settings
     from app.store.db import get_engine
+    from benchmarks.app import voters
     from benchmarks.app.cases import cases
     from benchmarks.app.fill import Filler, Size, fill
     from benchmarks.app.timing import Locks, Times, measure
@@ -85,8 +89,13 @@ def _measure(kind: str, home: Path, url: str, options: argparse.Namespace) -> bo
                 measure(times, case.call, rounds=options.rounds, most=10.0, locks=locks)
                 measured.append(times)
                 print(_line(times), flush=True)
+    kept = all(times.kept and times.lock <= LOCK_LIMIT for times in measured)
+    if options.voting and not options.only:
+        outcome = voters.run(voters=100, seconds=options.voting, pause=1.0)
+        print(f"A hundred people vote at once: {outcome.line()}", flush=True)
+        kept &= outcome.kept
     get_engine().dispose()
-    return all(times.kept and times.lock <= LOCK_LIMIT for times in measured)
+    return kept
 
 
 def _line(times: "object") -> str:
