@@ -157,7 +157,7 @@ def _exports(folder: Path) -> Iterator[Case]:
 
 
 def _deletes(filled: Filled) -> Iterator[Case]:
-    ids = count(filled.usual_run - 60)
+    ids = count(max(5, filled.usual_run - 60))
 
     def delete_usual() -> None:
         run_id = next(ids)
