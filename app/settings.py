@@ -67,6 +67,26 @@ class Settings(BaseSettings):
     resend_seconds: float = Field(
         60.0, gt=0, description="A queued run that no worker took for this long is sent to the broker again."
     )
+    cancel_seconds: float = Field(
+        30.0, gt=0, description="A process that has not heeded a cancel for this long is ended."
+    )
+    outage_seconds: float = Field(
+        900.0,
+        gt=0,
+        description="Longest wait for a database or an artifacts' store that is away; then the run fails.",
+    )
+    resumable_checkpoints: int = Field(
+        2,
+        ge=1,
+        description="How many of a run's last checkpoints keep the optimiser's state, so that it can go on "
+        "from them; the earlier ones keep their weights alone.",
+    )
+    online_sample_steps: int = Field(
+        200,
+        ge=0,
+        description="Of how many steps a run keeps its online samples: half of them are the last, the others "
+        "are spread over those before; 0 keeps all.",
+    )
     keep_served_models: int = Field(2, ge=1, description="Base models the generate worker keeps in memory.")
 
     reference_cache_max_bytes: int = Field(
@@ -100,6 +120,11 @@ class Settings(BaseSettings):
     def work_dir(self) -> Path:
         """Local scratch of running runs; what lasts is copied to the artifacts."""
         return self.root / "work"
+
+    @property
+    def workers_dir(self) -> Path:
+        """Locks that this machine's worker processes hold while they live."""
+        return self.root / "workers"
 
     @property
     def logs_dir(self) -> Path:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.dispatch import QUEUES
+from app.environment import environment_for
 from app.errors import Refused
 from app.settings import Settings
 
@@ -56,13 +57,18 @@ class Child:
         with _open_log(self.log_file) as output:
             self.process = subprocess.Popen(
                 self.command,
-                env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", "HYPO_LEASHED": "1"},
+                env=self._environment(),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         self.started = time.monotonic()
+
+    def _environment(self) -> dict[str, str]:
+        """What this kind of process needs, and nothing that only others do."""
+        own = {**self.environment, "PYTHONUNBUFFERED": "1", "HYPO_LEASHED": "1"}
+        return environment_for(self.name.partition("-")[0]) | own
 
     def let_go(self) -> None:
         """Close this end of the leash of a process that has ended."""

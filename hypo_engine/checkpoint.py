@@ -43,6 +43,9 @@ FORMAT = 2
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE, _OPTIMIZER, _REFERENCE = "state.json", "optimizer.pt", "reference.safetensors"
+RESUME_FILES = (_OPTIMIZER, _REFERENCE)
+"""What a checkpoint needs only for a run to go on from it."""
+
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
 """What file systems answer that know no fsync of a folder."""
 

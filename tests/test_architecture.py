@@ -81,6 +81,7 @@ ALLOWED = {
     "worker": (
         "app.artifacts",
         "app.dispatch",
+        "app.environment",
         "app.errors",
         "app.leash",
         "app.settings",

@@ -7,12 +7,13 @@ import sys
 from app.artifacts import check_store
 from app.dispatch import QUEUES
 from app.errors import AppError
-from app.leash import hold_leash
+from app.leash import hold_leash, keep_private
 from app.streams import drop_what_cannot_be_written
 
 
 def main() -> None:
     """Start a Celery worker for the named queues and stay until it is told to go."""
+    keep_private()
     drop_what_cannot_be_written()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queues", default=",".join(QUEUES))
@@ -24,14 +25,14 @@ def main() -> None:
         check_store()
     except AppError as error:
         sys.exit(f"hypo: {error}")
-    from worker.celery_app import app, worker_name
+    from worker.celery_app import app, name
 
     hold_leash()
     app.worker_main(
         [
             "worker",
             f"--queues={queues}",
-            f"--hostname={worker_name().replace(',', '-')}",
+            f"--hostname={name.replace(',', '-')}",
             "--loglevel=INFO",
             "--without-gossip",
             "--without-mingle",

@@ -8,16 +8,16 @@ from itertools import groupby
 
 from sqlalchemy.orm import Session
 
-from app.errors import AppError
+from app.errors import AppError, Refused
 from app.settings import get_settings
-from app.store import conversations, generations
-from app.store.db import read_session, write_session
+from app.store import answering, conversations, enforcing, generations
+from app.store.db import write_session
 from app.store.enums import GenerationStatus
 from app.store.models import Comparison, Generation
 from hypo_engine.generate import Answer, GenerationRequest, Served
 from worker.going import going_away
 from worker.lease import LeaseHolder
-from worker.reporter import patiently
+from worker.patience import patiently, read_patiently, wait_out
 from worker.serving import Seat, Serving
 from worker.training import describe
 
@@ -28,36 +28,31 @@ log = logging.getLogger(__name__)
 _serving = Serving()
 
 
-def answer_comparison(comparison_id: int) -> None:
-    """Write a comparison's unfinished answers; nothing if there are none or another worker is at it.
-
-    Answers that were queued while others were being written are taken at the next turn of the loop.
-    """
-    while not going_away.is_set() and _answer_once(comparison_id):
-        continue
-
-
-def _answer_once(comparison_id: int) -> bool:
-    """Claim a comparison and write what waits in it; False when there was nothing to claim."""
+def answer_next(*, worker: str) -> bool:
+    """Claim the comparison that waits longest and write its unfinished answers; False when none waits."""
     seconds = get_settings().lease_seconds
-    with write_session() as session:
-        comparison = conversations.claim(comparison_id, session=session, lease_seconds=seconds)
-        if comparison is None or comparison.lease_id is None:
-            return False
-        lease_id = comparison.lease_id
-        pending = _pending(comparison, session)
+
+    def take(session: Session) -> tuple[Comparison, list[Pending]] | None:
+        found = answering.claim_next(session=session, worker=worker, lease_seconds=seconds)
+        return None if found is None else (found, _pending(found, session))
+
+    taken = patiently(take)
+    if taken is None:
+        return False
+    comparison, pending = taken
+    comparison_id, lease_id = comparison.id, str(comparison.lease_id)
 
     def renew() -> bool:
         with write_session() as session:
-            return conversations.renew(comparison_id, lease_id, session=session, lease_seconds=seconds)
+            return answering.renew(comparison_id, lease_id, session=session, lease_seconds=seconds)
 
     with LeaseHolder(renew, seconds) as lease:
         bases = list(dict.fromkeys(map(_base_of, pending)))  # in the order shown, which tells no names
         for _, group in groupby(sorted(pending, key=lambda p: bases.index(_base_of(p))), key=_base_of):
             if not lease.lost.is_set() and not going_away.is_set():
-                _answer_together(list(group), lease)
-    patiently(lambda session: conversations.release(comparison_id, lease_id, session=session))
-    return not lease.lost.is_set()
+                _answer_together(comparison, list(group), lease)
+    patiently(lambda session: answering.release(comparison_id, lease_id, session=session))
+    return True
 
 
 def _base_of(pending: "Pending") -> str:
@@ -85,13 +80,14 @@ def _pending(comparison: Comparison, session: Session) -> list[Pending]:
     return found
 
 
-def _answer_together(pending: Sequence[Pending], lease: LeaseHolder) -> None:
+def _answer_together(comparison: Comparison, pending: Sequence[Pending], lease: LeaseHolder) -> None:
     """Decode the answers of contenders that share a base model in one batch.
 
     What goes wrong with one of them is said in its own answer; the others are written.
     """
+    stream = Stream(comparison, [p.generation.id for p in pending], lease)
     try:
-        served, empty = _serving.seat([p.seat for p in pending])
+        served, empty = wait_out(lambda: _serving.seat([p.seat for p in pending]), waiting=stream.wait)
     except Exception as error:
         _fail(pending, error)
         return
@@ -103,12 +99,14 @@ def _answer_together(pending: Sequence[Pending], lease: LeaseHolder) -> None:
         else:
             _fail([p], refused)
     if ready:
-        _answer_ready(served, ready, lease)
+        _answer_ready(comparison, served, ready, lease)
 
 
-def _answer_ready(served: Served, pending: Sequence[Pending], lease: LeaseHolder) -> None:
+def _answer_ready(
+    comparison: Comparison, served: Served, pending: Sequence[Pending], lease: LeaseHolder
+) -> None:
     """Decode answers in one batch; each by itself when the batch fails."""
-    stream = Stream([p.generation.id for p in pending], lease)
+    stream = Stream(comparison, [p.generation.id for p in pending], lease)
     requests = [_request(p.generation, p.seat.adapter) for p in pending]
     try:
         stream.start()
@@ -119,7 +117,7 @@ def _answer_ready(served: Served, pending: Sequence[Pending], lease: LeaseHolder
             return
         log.exception("Answers %s failed together; each is tried by itself", stream.ids)
         for one in pending:
-            _answer_ready(served, [one], lease)
+            _answer_ready(comparison, served, [one], lease)
         return
     if not stream.interrupted:
         patiently(lambda session: stream.finish(session, answers))
@@ -152,7 +150,8 @@ def _request(generation: Generation, adapter: str | None) -> GenerationRequest:
 class Stream:
     """Writes growing texts every little while, and reads who shall stop."""
 
-    def __init__(self, ids: Sequence[int], lease: LeaseHolder) -> None:
+    def __init__(self, comparison: Comparison, ids: Sequence[int], lease: LeaseHolder) -> None:
+        self._held = comparison.id, str(comparison.lease_id)
         self.ids = list(ids)
         self._lease = lease
         self._latest: dict[int, tuple[str, int]] = {}
@@ -165,6 +164,12 @@ class Stream:
     def interrupted(self) -> bool:
         """Whether the answers are left for another worker."""
         return self._lease.lost.is_set() or going_away.is_set()
+
+    def wait(self, what: str, seconds: float) -> None:
+        """Give up on a store that is away once the answers are not wanted any more, or are another's."""
+        self._heed()
+        if self.interrupted or self._stop.issuperset(self.ids):
+            raise Refused(f"The {what} was away; ask again when it is back.")
 
     def start(self) -> None:
         self._started = time.perf_counter()
@@ -181,8 +186,14 @@ class Stream:
             patiently(self._grow)
             self._written_at = time.perf_counter()
             self._latest.clear()
-            with read_session() as session:
-                self._stop = generations.stop_wishes(self.ids, session=session)
+            self._heed()
+
+    def _heed(self) -> None:
+        """Read who shall stop, and say once that it is known."""
+        stop = read_patiently(lambda session: generations.stop_wishes(self.ids, session=session))
+        if stop - self._stop:
+            patiently(lambda session: enforcing.heed_stop(*self._held, session=session))
+        self._stop = stop
 
     def _grow(self, session: Session) -> None:
         for row, (text, tokens) in self._latest.items():

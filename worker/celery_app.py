@@ -7,7 +7,7 @@ shared by forking, and takes no message ahead that another worker could have.
 
 import logging
 import os
-import socket
+import subprocess
 from typing import Any
 
 from celery import Celery
@@ -16,8 +16,10 @@ from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN_TASK, broker_url
 from app.settings import get_settings
 from worker.going import going_away
+from worker.identity import worker_name
 from worker.keeper import Keeper
 from worker.leaving import leave_soon
+from worker.watchdog import start_watchdog
 
 settings = get_settings()
 
@@ -39,11 +41,7 @@ app.conf.update(
 )
 
 _keeper: Keeper | None = None
-
-
-def worker_name() -> str:
-    """Who this process is, in rows and logs: host:pid:queues."""
-    return f"{socket.gethostname()}:{os.getpid()}:{queues()}"
+_watchdog: "subprocess.Popen[bytes] | None" = None
 
 
 def queues() -> str:
@@ -51,12 +49,17 @@ def queues() -> str:
     return os.environ.get("HYPO_WORKER_QUEUES", ",".join(QUEUES))
 
 
+name = worker_name(queues())
+"""Who this process is, in rows and logs."""
+
+
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _start(**_: Any) -> None:
-    global _keeper
+    global _keeper, _watchdog
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    _keeper = Keeper(worker_name(), queues())
+    _keeper = Keeper(name, queues())
     _keeper.start()
+    _watchdog = start_watchdog(name)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -69,3 +72,6 @@ def _go(**_: Any) -> None:
 def _stop(**_: Any) -> None:
     if _keeper is not None:
         _keeper.stop()
+    if _watchdog is not None and _watchdog.stdin is not None:
+        _watchdog.stdin.close()
+        _watchdog.wait(timeout=10)

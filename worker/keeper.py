@@ -4,22 +4,27 @@ No extra service has this duty, so any process may be killed at any time.
 """
 
 import logging
-import os
-import socket
 import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import conversations, recovery, removal, runs, tallies, workers
-from app.store.db import write_session
+from app.store import answering, recovery, removal, tallies, workers
+from app.store.db import read_session, write_session
+from worker.identity import hold_life, is_dead, sweep_lives
 from worker.scratch import sweep
+from worker.watch import LeaseWatch
 
 BEAT_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
+
+Leases = Mapping[str, tuple[str | None, datetime]]
+"""Leases, each with its holder and its end."""
 
 
 class Keeper(threading.Thread):
@@ -29,13 +34,15 @@ class Keeper(threading.Thread):
         super().__init__(name="keeper", daemon=True)
         self._worker_id = worker_id
         self._queues = queues
+        self._house = House()
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        self._try(_release_runs_of_dead_neighbours)
+        hold_life()
+        sweep_lives()
         while True:
             self._try(self._beat)
-            self._try(keep_house)
+            self._try(self._house.keep)
             if self._stopped.wait(BEAT_SECONDS):
                 return
 
@@ -53,40 +60,84 @@ class Keeper(threading.Thread):
             workers.leave(self._worker_id, session=session)
 
     @staticmethod
-    def _try(duty: object) -> None:
+    def _try(duty: Callable[[], None]) -> None:
         try:
-            duty()  # type: ignore[operator]
+            duty()
         except SQLAlchemyError as error:
-            log.warning("The database did not take %s: %s", getattr(duty, "__name__", duty), error)
+            log.warning("The database did not take %s: %s", duty.__name__, error)
 
 
-def keep_house() -> None:
-    """Reap lost runs and answers, and send again what no worker took."""
-    settings = get_settings()
+class House:
+    """What is kept in order for everybody: lost runs and answers, and messages that no worker took."""
+
+    def __init__(self) -> None:
+        seconds = get_settings().lease_seconds
+        self._runs = LeaseWatch(seconds, 3 * BEAT_SECONDS)
+        self._comparisons = LeaseWatch(seconds, 3 * BEAT_SECONDS)
+
+    def keep(self) -> None:
+        """Look, and write only where there is something to do."""
+        with read_session() as session:
+            runs, comparisons = recovery.held(session=session), answering.held(session=session)
+            sweep(session=session)
+        self._take_back(recovery.expire, _reap, runs, self._runs)
+        self._take_back(answering.expire, _give_up, comparisons, self._comparisons)
+        send_waiting()
+        with write_session() as session:
+            workers.forget_silent(session=session)
+            tallies.count_waiting(session=session)
+        with write_session() as session:
+            removal.purge(session=session)
+
+    @staticmethod
+    def _take_back(
+        expire: Callable[..., None], take_back: Callable[[set[str]], None], leases: Leases, watch: LeaseWatch
+    ) -> None:
+        unrenewed = watch.unrenewed({lease: until for lease, (_, until) in leases.items()})
+        dead = {lease for lease, (worker, _) in leases.items() if worker is not None and is_dead(worker)}
+        if dead:
+            with write_session() as session:
+                expire(dead, session=session)
+        if unrenewed or dead:
+            take_back(unrenewed | dead)
+
+
+def _reap(leases: set[str]) -> None:
     with write_session() as session:
-        lost = recovery.reap(session=session, max_attempts=settings.max_attempts)
-        conversations.give_up_on_lost(session=session)
-        workers.forget_silent(session=session)
-        sweep(session=session)
-        trainers = len(workers.present(session=session, queue=dispatch.TRAIN_QUEUE))
-        waiting_runs = recovery.undelivered(
-            session=session, resend_seconds=settings.resend_seconds, train_workers=trainers
-        )
-        waiting = conversations.undelivered(session=session, resend_seconds=settings.resend_seconds)
+        lost = recovery.reap(leases, session=session, max_attempts=get_settings().max_attempts)
     if lost:
         log.warning("Back in the queue, for their workers fell silent: runs %s", lost)
-    sent_runs = [run_id for run_id in waiting_runs if dispatch.send_run(run_id)]
-    sent = [comparison_id for comparison_id in waiting if dispatch.send_comparison(comparison_id)]
+
+
+def _give_up(leases: set[str]) -> None:
     with write_session() as session:
-        tallies.count_waiting(session=session)
-    with write_session() as session:
-        removal.purge(session=session)
-    if sent_runs or sent:
+        answering.give_up_on_lost(leases, session=session)
+
+
+def send_waiting() -> None:
+    """Send the messages of what waits and was never sent, or long ago."""
+    seconds = get_settings().resend_seconds
+    with read_session() as session:
+        trainers = len(workers.present(session=session, queue=dispatch.TRAIN_QUEUE))
+        some_run = recovery.is_undelivered(session=session, resend_seconds=seconds, train_workers=trainers)
+        some_question = answering.is_undelivered(session=session, resend_seconds=seconds)
+    if some_run:
         with write_session() as session:
-            for run_id in sent_runs:
-                runs.mark_sent(run_id, session=session)
-            for comparison_id in sent:
-                conversations.mark_sent(comparison_id, session=session)
+            ids = recovery.take_undelivered(session=session, resend_seconds=seconds, train_workers=trainers)
+        _send(ids, dispatch.send_run, recovery.unsend)
+    if some_question:
+        with write_session() as session:
+            ids = answering.take_undelivered(session=session, resend_seconds=seconds)
+        _send(ids, dispatch.send_comparison, answering.unsend)
+
+
+def _send(ids: Sequence[int], send: Callable[[int], bool], unsend: Callable[..., None]) -> None:
+    """Send until the broker takes no more; the rest is tried at the next beat."""
+    for place, row_id in enumerate(ids):
+        if not send(row_id):
+            with write_session() as session:
+                unsend(ids[place:], session=session)
+            return
 
 
 def device_name() -> str:
@@ -94,24 +145,3 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name(0))
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _release_runs_of_dead_neighbours() -> None:
-    """Expire at once the leases of processes of this machine that are gone, instead of waiting them out."""
-    host = socket.gethostname()
-    with write_session() as session:
-        for name in recovery.workers_with_runs(session=session):
-            machine, _, rest = name.partition(":")
-            pid = rest.partition(":")[0]
-            if machine == host and pid.isdigit() and not _alive(int(pid)):
-                recovery.expire_leases_of(name, session=session)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -4,21 +4,39 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app import artifacts
-from app.store import generations, metrics, runs
-from app.store.db import read_session, write_session
+from app.errors import AppError
+from app.settings import get_settings
+from app.store import enforcing, generations, metrics, retention, runs
+from app.store.db import read_session
 from app.store.enums import EventLevel, GenerationKind, RunWish
+from hypo_engine.checkpoint import RESUME_FILES, checkpoints, remove_checkpoint
+from hypo_engine.errors import Interrupted
 from hypo_engine.reporting import LogLevel, Sample, Wish
 from worker.going import going_away
+from worker.patience import away, patiently, wait_out
 
 WISH_SECONDS = 0.5
 """How long an answer to "go on?" is believed before the row is read again."""
+
+UNWANTED_SECONDS = 5.0
+"""How long a run that is wished to end waits for the artifacts' store to take its checkpoint."""
+
+TOLD_SECONDS = 3.0
+"""Shorter outages of the database are not worth a line in the run's log."""
+
+THINNED_EVERY = 10
+"""Steps between two thinnings of the online samples."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +58,7 @@ class StoreReporter:
         self._asked_at = 0.0
         self._wish = Wish.CONTINUE
         self._sampled: set[tuple[GenerationKind, int]] = set()
+        self._away_for = 0.0
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
         def write(session: Session) -> None:
@@ -49,7 +68,7 @@ class StoreReporter:
             if not held:
                 self._lost.set()
 
-        patiently(write)
+        self._write(write)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
@@ -64,14 +83,37 @@ class StoreReporter:
         new = {(GenerationKind(row.kind), row.step) for row in rows} - self._sampled
         self._write(write)
         self._sampled |= new
+        self._thin_samples({step for kind, step in new if kind is GenerationKind.ONLINE})
+
+    def _thin_samples(self, steps: Set[int]) -> None:
+        """Now and then, delete samples of older steps that are not kept."""
+        kept = get_settings().online_sample_steps
+        for step in steps:
+            if step % THINNED_EVERY == 0:
+                self._write(
+                    lambda session, step=step: retention.thin_online_samples(  # type: ignore[misc]
+                        self._run_id, session=session, newest=step, kept=kept
+                    )
+                )
 
     def checkpoint(self, step: int, path: str) -> None:
         if self._lost.is_set():
             return
         folder = Path(path)
         key = f"runs/{self._run_id}/{folder.name}"
-        artifacts.save_folder(folder, key)
-        self._write(lambda session: runs.add_checkpoint(self._run_id, session=session, step=step, path=key))
+        try:
+            size = wait_out(lambda: artifacts.save_folder(folder, key), waiting=self._wait_for_store)
+        except _NotNow as reason:
+            self.log("warning", f"The checkpoint of step {step} was not stored: {reason}")
+            return
+        self._write(
+            lambda session: runs.add_checkpoint(
+                self._run_id, session=session, step=step, path=key, size_bytes=size
+            )
+        )
+        if self._keep_all:
+            self._drop_needless_state()
+            self._leave_two_here(folder)
         self._forget_all_but(2)
 
     def finished(self) -> None:
@@ -80,17 +122,74 @@ class StoreReporter:
 
     def _forget_all_but(self, count: int) -> None:
         """Forget the earlier checkpoints, unless all are wanted."""
-        earlier: list[str] = []
+        if self._keep_all:
+            return
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> list[str]:
             kept = runs.checkpoints(self._run_id, session=session)[-count:]
-            if kept and not self._keep_all:
-                step = kept[0].step
-                earlier[:] = runs.forget_checkpoints_before(self._run_id, session=session, step=step)
+            if not kept:
+                return []
+            return runs.forget_checkpoints_before(self._run_id, session=session, step=kept[0].step)
 
-        self._write(write)
-        for key in earlier:
+        for key in self._write(write) or []:
+            self.delete(key)
+
+    def _drop_needless_state(self) -> None:
+        """Have earlier checkpoints keep their weights alone: first in the files, then in the row."""
+        keep = get_settings().resumable_checkpoints
+        heavy = self._write(
+            lambda session: retention.with_needless_state(self._run_id, session=session, keep=keep)
+        )
+        for checkpoint in heavy or []:
+            try:
+                size = artifacts.delete_files(checkpoint.path, RESUME_FILES)
+            except (OSError, AppError) as error:
+                log.warning("The state of %s stays for now: %s", checkpoint.path, error)
+                return
+            self._write(partial(_forget_state, checkpoint.id, size))
+
+    def _leave_two_here(self, folder: Path) -> None:
+        """Of checkpoints that are stored, this machine needs the last two."""
+        here = checkpoints(folder.parent)
+        for earlier in here[here.index(folder) + 2 :] if folder in here else []:
+            remove_checkpoint(earlier)
+
+    def delete(self, key: str) -> None:
+        """Delete an artifact that no row names any more; where that fails, files are left."""
+        try:
             artifacts.delete_folder(key)
+        except (OSError, AppError) as error:
+            log.warning("%s could not be deleted: %s", key, error)
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        """Bring an artifact to this machine; waits while the store is away.
+
+        Raises:
+            Interrupted: when the run is wished to end meanwhile.
+            Refused: when it is not there.
+        """
+        try:
+            return wait_out(lambda: artifacts.fetch_folder(key, folder), waiting=self._wait_for_store)
+        except _NotNow as reason:
+            raise Interrupted(reason.wish) from reason
+
+    def _wait_for_store(self, what: str, seconds: float) -> None:
+        """Say on the run's page that it waits, and for how long it has."""
+        if seconds > 1:
+            self._say_phase(f"waiting for the {what}, {_for(seconds)} so far")
+        wish = self.wish()
+        if wish is not Wish.CONTINUE and seconds > UNWANTED_SECONDS:
+            raise _NotNow(wish, f"the {what} is away.")
+
+    def _wait_for_database(self, what: str, seconds: float) -> None:
+        self._away_for = seconds
+        if self._lost.is_set():
+            raise Interrupted(Wish.ABANDON)
+
+    def _say_phase(self, phase: str) -> None:
+        self._write(
+            lambda session: runs.set_phase(self._run_id, self._lease_id, session=session, phase=phase)
+        )
 
     def log(self, level: LogLevel, message: str) -> None:
         self._write(
@@ -113,34 +212,48 @@ class StoreReporter:
         try:
             with read_session() as session:
                 wish = runs.read_wish(self._run_id, self._lease_id, session=session)
-        except OperationalError as error:
+        except SQLAlchemyError as error:
+            if away(error) is None:
+                raise
             log.warning("The wish of run %s could not be read: %s", self._run_id, error)
             return self._wish
         if wish is None:
             self._lost.set()
             return Wish.ABANDON
-        return Wish.CONTINUE if wish is RunWish.NONE else Wish.CANCEL
+        if wish is RunWish.NONE:
+            return Wish.CONTINUE
+        if self._wish is not Wish.CANCEL:
+            self._write(lambda session: enforcing.heed_cancel(self._run_id, self._lease_id, session=session))
+        return Wish.CANCEL
 
-    def _write(self, write: Callable[[Session], None]) -> None:
-        if not self._lost.is_set():
-            patiently(write)
+    def _write(self, write: Callable[[Session], T]) -> T | None:
+        """Write, whenever the database is there; nothing once the lease is lost."""
+        if self._lost.is_set():
+            return None
+        done = patiently(write, waiting=self._wait_for_database)
+        self._tell_of_outage()
+        return done
+
+    def _tell_of_outage(self) -> None:
+        seconds, self._away_for = self._away_for, 0.0
+        if seconds > TOLD_SECONDS:
+            self.log("warning", f"The database was away for {_for(seconds)}; the run waited for it.")
 
 
-def patiently(write: Callable[[Session], None], *, tries: int = 6) -> None:
-    """Do one transaction, again after a pause when the database is away for a moment.
+class _NotNow(Exception):
+    """The store is away, and the run is wished to end: nobody waits for the checkpoint."""
 
-    Raises:
-        OperationalError: when it is still away after about half a minute.
-    """
-    for attempt in range(tries):
-        try:
-            with write_session() as session:
-                write(session)
-            return
-        except OperationalError:
-            if attempt + 1 == tries:
-                raise
-            time.sleep(2**attempt / 2)
+    def __init__(self, wish: Wish, reason: str) -> None:
+        super().__init__(reason)
+        self.wish = wish
+
+
+def _forget_state(checkpoint_id: int, size: int, session: Session) -> None:
+    retention.forget_state(checkpoint_id, session=session, size_bytes=size)
+
+
+def _for(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _to_store(sample: Sample) -> generations.TrainingSample:

@@ -9,38 +9,35 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app import artifacts
 from app.errors import AppError, Refused
 from app.settings import get_settings
 from app.store import datasets, runs
-from app.store.db import read_session, write_session
+from app.store.db import write_session
 from app.store.enums import Split
 from app.store.models import Run
 from hypo_engine.checkpoint import DamagedCheckpoint, read_state
 from hypo_engine.config import parse_config
 from hypo_engine.errors import CheckpointError, EngineError, Interrupted
+from hypo_engine.formats import Pair
 from hypo_engine.reporting import Wish
 from hypo_engine.train import train
 from worker import leaving
 from worker.lease import LeaseHolder
-from worker.reporter import StoreReporter, patiently
+from worker.patience import LEAVING_SECONDS, StillAway, patiently, read_patiently
+from worker.reporter import StoreReporter
 from worker.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
 
-def train_run(run_id: int, *, worker: str) -> None:
-    """Train a run from start to end, or from its last checkpoint.
-
-    A message says that a run waits. If an older one waits too, its turn comes first and its message will
-    find this one; if the run does not wait any more, nothing is done.
-    """
+def train_next(*, worker: str) -> bool:
+    """Train the run that waits longest, from its start or its last checkpoint; False when none waits."""
     settings = get_settings()
-    with write_session() as session:
-        run = runs.claim_oldest(run_id, session=session, worker=worker, lease_seconds=settings.lease_seconds)
+    run = patiently(
+        lambda session: runs.claim_next(session=session, worker=worker, lease_seconds=settings.lease_seconds)
+    )
     if run is None or run.lease_id is None:
-        log.info("Run %s does not wait any more; its message is dropped.", run_id)
-        return
+        return False
     run_id, lease_id = run.id, run.lease_id
 
     def renew() -> bool:
@@ -61,11 +58,12 @@ def train_run(run_id: int, *, worker: str) -> None:
             patiently(lambda session: _finish(session, run_id, lease_id))
             reporter.finished()
     _clean_up(run)
+    return True
 
 
 def _releaser(run_id: int, lease_id: str) -> Callable[[], None]:
     """What hands the run to the next worker, whatever the engine is doing."""
-    return lambda: _let_go(run_id, lease_id, Wish.YIELD)
+    return lambda: _let_go(run_id, lease_id, Wish.YIELD, seconds=LEAVING_SECONDS)
 
 
 def _finish(session: Session, run_id: int, lease_id: str) -> None:
@@ -76,9 +74,8 @@ def _train(run: Run, reporter: StoreReporter) -> None:
     settings = get_settings()
     reporter.progress(run.step, run.total_steps, "reading the dataset")
     config = parse_config(run.config)
-    with read_session() as session:
-        pairs = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.TRAIN))
-        held_out = list(datasets.iter_pairs(run.dataset_id, session=session, split=Split.HELD_OUT))
+    pairs = _read_pairs(run.dataset_id, Split.TRAIN)
+    held_out = _read_pairs(run.dataset_id, Split.HELD_OUT)
     output = _scratch(run)
     _bring_back_checkpoint(run.id, output, reporter)
     train(
@@ -93,6 +90,10 @@ def _train(run: Run, reporter: StoreReporter) -> None:
     )
 
 
+def _read_pairs(dataset_id: int, split: Split) -> list[Pair]:
+    return read_patiently(lambda session: list(datasets.iter_pairs(dataset_id, session=session, split=split)))
+
+
 def _scratch(run: Run) -> Path:
     """A folder of this attempt's own: a worker that lost the run cannot disturb the next one in it."""
     return scratch_folder(run.id) / str(run.lease_id)
@@ -101,9 +102,7 @@ def _scratch(run: Run) -> Path:
 def _clean_up(run: Run) -> None:
     """Delete the attempt's scratch, and all of it when the run is over; what lasts is in the artifacts."""
     shutil.rmtree(_scratch(run), ignore_errors=True)
-    with read_session() as session:
-        over = runs.get(run.id, session=session).status.is_over
-    if over:
+    if read_patiently(lambda session: runs.get(run.id, session=session).status.is_over):
         shutil.rmtree(scratch_folder(run.id), ignore_errors=True)
 
 
@@ -112,13 +111,15 @@ def _bring_back_checkpoint(run_id: int, output: Path, reporter: StoreReporter) -
 
     One that is damaged or gone gives way to the one before it; the engine says which were damaged.
     """
-    with read_session() as session:
-        found = [checkpoint.path for checkpoint in reversed(runs.checkpoints(run_id, session=session))]
+    stored = read_patiently(lambda session: runs.checkpoints(run_id, session=session))
+    found = [checkpoint.path for checkpoint in reversed(stored) if checkpoint.resumable]
     gone: list[Refused] = []
     for path in found:
         try:
-            read_state(artifacts.fetch_folder(path, output / Path(path).name))
+            read_state(reporter.fetch(path, output / Path(path).name))
             return
+        except StillAway:
+            raise
         except Refused as refused:
             gone.append(refused)
             reporter.log("warning", str(refused))
@@ -130,7 +131,7 @@ def _bring_back_checkpoint(run_id: int, output: Path, reporter: StoreReporter) -
         raise gone[0]
 
 
-def _let_go(run_id: int, lease_id: str, wish: Wish) -> None:
+def _let_go(run_id: int, lease_id: str, wish: Wish, *, seconds: float | None = None) -> None:
     if wish is Wish.ABANDON:
         return
 
@@ -141,7 +142,7 @@ def _let_go(run_id: int, lease_id: str, wish: Wish) -> None:
         else:
             runs.cancelled(run_id, lease_id, session=session)
 
-    patiently(write)
+    patiently(write, seconds=seconds)
 
 
 def _fail(run_id: int, lease_id: str, error: Exception) -> None:

@@ -15,6 +15,7 @@ from app.cli.output import JsonFlag, print_json, say, stderr
 from app.cli.train import train
 from app.dispatch import QUEUES
 from app.errors import AppError, Refused
+from app.leash import keep_private
 from app.settings import get_settings
 from hypo_engine.errors import EngineError
 
@@ -90,6 +91,7 @@ def db_upgrade(as_json: JsonFlag = False) -> None:
 
 def main() -> None:
     """Entry point; exit status 0 only for success, errors in one sentence on stderr."""
+    keep_private()
     sys.exit(run(sys.argv[1:]))
 
 

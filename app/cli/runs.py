@@ -13,7 +13,7 @@ from app.cli.output import JsonFlag, print_json, print_table, require_worker, sa
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
-from app.launch import LaunchMethod, launch
+from app.launch import LaunchMethod, launch, resume
 from app.presence import worker_missing
 from app.presets import preset_values
 from app.run_yaml import RunYaml, read_run_yaml
@@ -157,6 +157,19 @@ def cancel_command(run_id: RunId, as_json: JsonFlag = False) -> None:
         say(f"Run {run_id} is cancelled.")
     else:
         say(f"Run {run_id} was asked to stop; it lets go after its step.")
+
+
+@cli.command("resume")
+def resume_command(
+    run_id: RunId,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the run is over.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Go on with a failed or cancelled run from its last checkpoint."""
+    if wait:
+        require_worker(TRAIN_QUEUE)
+    resume(run_id)
+    _report([run_id], wait=wait, as_json=as_json)
 
 
 @cli.command("clone")

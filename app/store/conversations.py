@@ -1,27 +1,22 @@
 """Conversations: side-by-side chats, their questions (comparisons) and who answers.
 
-A comparison's answers are generations in the state queued; the generate worker claims the comparison
-as a whole, with a lease, and writes the answers. A worker that dies loses the lease; the next one
-starts the unfinished answers again.
+A comparison's answers are generations in the state queued; how a worker takes them is in answering.py.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from uuid import uuid4
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import generations, names, prompts, users
+from app.store import names, prompts, users
 from app.store.contenders import REFERENCE, read_contender
 from app.store.enums import GenerationKind, GenerationStatus
-from app.store.models import Comparison, Conversation, Generation, User, utcnow
+from app.store.models import Comparison, Conversation, Generation, User
 from app.text import clean_text
 
 MAX_CONTENDERS = 4
-MAX_ANSWER_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,102 +290,6 @@ def answers(comparison_id: int, *, session: Session) -> list[Generation]:
     last = {row.position: row for row in rows}
     order = get_comparison(comparison_id, session=session).shown_order
     return [last[position] for position in order if position in last]
-
-
-# --- the worker's side -----------------------------------------------------------------------
-
-
-def mark_sent(comparison_id: int, *, session: Session) -> None:
-    """Remember that the broker took the comparison's message."""
-    session.execute(update(Comparison).where(Comparison.id == comparison_id).values(sent_at=utcnow()))
-
-
-def claim(comparison_id: int, *, session: Session, lease_seconds: float) -> Comparison | None:
-    """Take a comparison that has answers to write and no living worker on it; None otherwise."""
-    now = utcnow()
-    waiting = (
-        select(Generation.id)
-        .where(Generation.comparison_id == comparison_id, generations.unfinished())
-        .exists()
-    )
-    taken = session.execute(
-        update(Comparison)
-        .where(
-            Comparison.id == comparison_id,
-            or_(Comparison.lease_until.is_(None), Comparison.lease_until < now),
-            waiting,
-        )
-        .values(
-            lease_id=str(uuid4()),
-            lease_until=now + timedelta(seconds=lease_seconds),
-            attempt=Comparison.attempt + 1,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    if not taken.rowcount:  # type: ignore[attr-defined]
-        return None
-    session.expire_all()
-    return get_comparison(comparison_id, session=session)
-
-
-def renew(comparison_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:
-    """Keep a claimed comparison; False when the lease was lost."""
-    done = session.execute(
-        update(Comparison)
-        .where(Comparison.id == comparison_id, Comparison.lease_id == lease_id)
-        .values(lease_until=utcnow() + timedelta(seconds=lease_seconds))
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
-
-
-def release(comparison_id: int, lease_id: str, *, session: Session) -> None:
-    """Let go in good order: the attempt does not count, and what is unfinished may be claimed again."""
-    session.execute(
-        update(Comparison)
-        .where(Comparison.id == comparison_id, Comparison.lease_id == lease_id)
-        .values(lease_id=None, lease_until=None, sent_at=None, attempt=Comparison.attempt - 1)
-    )
-
-
-def undelivered(*, session: Session, resend_seconds: float) -> Sequence[int]:
-    """Ids of comparisons with answers to write, held by no worker, whose message is old or was never sent."""
-    now = utcnow()
-    stale = now - timedelta(seconds=resend_seconds)
-    return session.scalars(
-        select(Comparison.id)
-        .join(Generation, Generation.comparison_id == Comparison.id)
-        .where(
-            generations.unfinished(),
-            or_(Comparison.lease_until.is_(None), Comparison.lease_until < now),
-            or_(Comparison.sent_at.is_(None), Comparison.sent_at < stale),
-        )
-        .distinct()
-        .order_by(Comparison.id)
-    ).all()
-
-
-def give_up_on_lost(*, session: Session) -> None:
-    """End the leases of dead workers, and fail answers whose worker died again and again."""
-    lost = (
-        select(Comparison.id)
-        .where(Comparison.lease_until < utcnow(), Comparison.attempt >= MAX_ANSWER_ATTEMPTS)
-        .scalar_subquery()
-    )
-    session.execute(
-        update(Generation)
-        .where(Generation.comparison_id.in_(lost), generations.unfinished())
-        .values(
-            status=GenerationStatus.FAILED,
-            error="The worker died again and again while answering; it may need more memory.",
-        )
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(Comparison)
-        .where(Comparison.lease_until < utcnow())
-        .values(lease_id=None, lease_until=None, sent_at=None)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def count(*, session: Session) -> int:

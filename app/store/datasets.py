@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import voted_prompts
+from app.store import clock, voted_prompts
 from app.store.enums import RunStatus, Split
-from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run, utcnow
+from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run
 from hypo_engine.formats import Account, Kept, LeftOut, Pair, prompt_fraction, prompt_key
 
 BATCH_ROWS = 500
@@ -381,6 +381,6 @@ def delete(dataset_id: int, *, session: Session) -> Dataset:
             "Cancel them first."
         )
     if dataset.deleted_at is None:
-        dataset.deleted_at = utcnow()
+        dataset.deleted_at = clock.read(session=session)
     session.flush()
     return dataset

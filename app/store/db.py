@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import get_settings
@@ -24,9 +24,32 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         take_turns(engine)
     else:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, connect_args=_timeouts(parsed))
+        event.listen(engine, "connect", _limit_waits)
     full_disk.tell(engine)
     return engine
+
+
+def _timeouts(url: URL) -> dict[str, Any]:
+    """When a server counts as gone, unless the URL says otherwise: after half a minute without a word."""
+    given = {
+        "connect_timeout": 10,
+        "keepalives": 1,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": "hypo",
+    }
+    return {name: value for name, value in given.items() if name not in url.query}
+
+
+def _limit_waits(connection: Any, _record: Any) -> None:
+    """A process that stands still in a transaction loses it, and none waits for its locks for ever."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '120s'")
+        cursor.execute("SET lock_timeout = '30s'")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

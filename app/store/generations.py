@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from app.store import prompts
+from app.settings import get_settings
+from app.store import clock, prompts
 from app.store.enums import GenerationKind, GenerationStatus
-from app.store.models import Generation
+from app.store.models import Comparison, Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,13 @@ def wish_stop(generation_ids: Sequence[int], *, session: Session) -> None:
         update(Generation)
         .where(Generation.id.in_(generation_ids), Generation.status == GenerationStatus.RUNNING)
         .values(stop_wished=True)
+    )
+    wished = select(Generation.comparison_id).where(Generation.id.in_(generation_ids))
+    session.execute(
+        update(Comparison)
+        .where(Comparison.id.in_(wished), Comparison.lease_id.is_not(None), Comparison.stop_by.is_(None))
+        .values(stop_by=clock.after(get_settings().cancel_seconds))
+        .execution_options(synchronize_session=False)
     )
 
 

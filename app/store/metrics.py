@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from app.store.models import Metric, utcnow
+from app.store.models import Metric
 
 
 def record(run_id: int, *, session: Session, step: int, values: Mapping[str, float]) -> None:
@@ -14,9 +14,8 @@ def record(run_id: int, *, session: Session, step: int, values: Mapping[str, flo
     session.execute(
         delete(Metric).where(Metric.run_id == run_id, Metric.step == step, Metric.name.in_(list(values)))
     )
-    now = utcnow()
     session.add_all(
-        Metric(run_id=run_id, name=name, step=step, value=value, at=now) for name, value in values.items()
+        Metric(run_id=run_id, name=name, step=step, value=value) for name, value in values.items()
     )
 
 

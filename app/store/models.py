@@ -12,12 +12,15 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    true,
 )
 from sqlalchemy import (
     text as sql,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.store import clock
+from app.store.access_models import ApiToken, IdempotentCall, LoginSession
 from app.store.base import Base, UTCDateTime, utcnow
 from app.store.enums import (
     Choice,
@@ -29,6 +32,9 @@ from app.store.enums import (
     Split,
     WhyLeftOut,
 )
+from app.store.tally_models import Answerer, LabelPair
+from app.store.vote_models import LabelVersion, NamesSeen
+from app.store.worker_models import Worker
 
 UNFINISHED = "status IN ('queued', 'running')"
 """Answers still to be written: a handful among many rows, so they have an index of their own."""
@@ -45,7 +51,7 @@ class User(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
 class Dataset(Base):
@@ -67,7 +73,7 @@ class Dataset(Base):
     format: Mapped[str] = mapped_column(String(60))
     source: Mapped[str] = mapped_column(String(500))
     account: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
     deleted_at: Mapped[datetime | None]
 
 
@@ -106,7 +112,7 @@ class VotedPrompt(Base):
     __tablename__ = "voted_prompts"
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    at: Mapped[datetime] = mapped_column(default=utcnow)
+    at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
 class Run(Base):
@@ -130,6 +136,7 @@ class Run(Base):
     method: Mapped[str] = mapped_column(String(16))
     status: Mapped[RunStatus] = mapped_column(default=RunStatus.QUEUED)
     wish: Mapped[RunWish] = mapped_column(default=RunWish.NONE)
+    cancel_by: Mapped[datetime | None]
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
     base_model: Mapped[str] = mapped_column(String(500))
     config: Mapped[dict[str, Any]]
@@ -150,7 +157,7 @@ class Run(Base):
     error: Mapped[str | None] = mapped_column(Text)
     traceback: Mapped[str | None] = mapped_column(Text)
 
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
     started_at: Mapped[datetime | None]
     timed_from: Mapped[datetime | None]
     timed_from_step: Mapped[int] = mapped_column(default=0)
@@ -168,7 +175,7 @@ class RunEvent(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
-    at: Mapped[datetime] = mapped_column(default=utcnow)
+    at: Mapped[datetime] = mapped_column(default=clock.now())
     level: Mapped[EventLevel] = mapped_column(default=EventLevel.INFO)
     message: Mapped[str] = mapped_column(Text)
 
@@ -182,11 +189,14 @@ class Metric(Base):
     name: Mapped[str] = mapped_column(String(80), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True)
     value: Mapped[float] = mapped_column(Float(53))
-    at: Mapped[datetime] = mapped_column(default=utcnow)
+    at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
 class Checkpoint(Base):
-    """A complete set of weights of a run; `path` is relative to the artifacts' root."""
+    """A complete set of weights of a run; `path` is relative to the artifacts' root.
+
+    A run can go on from one that is `resumable`: the others have lost their optimiser's state.
+    """
 
     __tablename__ = "checkpoints"
     __table_args__ = (UniqueConstraint("run_id", "step"), {"sqlite_autoincrement": True})
@@ -195,7 +205,9 @@ class Checkpoint(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     step: Mapped[int]
     path: Mapped[str] = mapped_column(String(500))
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    resumable: Mapped[bool] = mapped_column(default=True, server_default=true())
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
 class Prompt(Base):
@@ -223,7 +235,7 @@ class Conversation(Base):
     seed: Mapped[int]
     parameters: Mapped[dict[str, Any]]
     opening: Mapped[list[Any] | None]
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
     contenders: Mapped[list["Contender"]] = relationship(order_by="Contender.position", lazy="selectin")
 
@@ -266,8 +278,10 @@ class Comparison(Base):
     sent_at: Mapped[datetime | None]
     lease_id: Mapped[str | None] = mapped_column(String(36))
     lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(String(200))
+    stop_by: Mapped[datetime | None]
     attempt: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
     conversation: Mapped[Conversation] = relationship(lazy="joined", innerjoin=True)
 
@@ -312,7 +326,7 @@ class Generation(Base):
     token_logps: Mapped[list[Any] | None]
     stop_wished: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
     prompt: Mapped[Prompt] = relationship(lazy="joined", innerjoin=True)
 
@@ -343,8 +357,8 @@ class Label(Base):
     blind: Mapped[bool]
     reason: Mapped[str] = mapped_column(Text, default="")
     seconds: Mapped[float | None]
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
-    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+    updated_at: Mapped[datetime] = mapped_column(default=clock.now())
 
     first_side: Mapped[bool | None]
     longer: Mapped[bool | None]
@@ -353,22 +367,6 @@ class Label(Base):
     open: Mapped[bool] = mapped_column(default=False, server_default=false())
     counted: Mapped[int] = mapped_column(default=0, server_default="0", index=True)
 
-
-class Worker(Base):
-    """A worker process and when it was last seen; the pages and commands read who is there."""
-
-    __tablename__ = "workers"
-
-    id: Mapped[str] = mapped_column(String(200), primary_key=True)
-    queues: Mapped[str] = mapped_column(String(100))
-    device: Mapped[str] = mapped_column(String(100), default="")
-    started_at: Mapped[datetime] = mapped_column(default=utcnow)
-    seen_at: Mapped[datetime] = mapped_column(default=utcnow)
-
-
-from app.store.access_models import ApiToken, IdempotentCall, LoginSession  # noqa: E402  (they refer to users)
-from app.store.tally_models import Answerer, LabelPair  # noqa: E402  (they refer to labels)
-from app.store.vote_models import LabelVersion, NamesSeen  # noqa: E402  (they refer to labels' tables)
 
 __all__ = [
     "Answerer",

@@ -7,8 +7,8 @@ from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
-from app.store import runs
-from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric, Run, RunEvent, utcnow
+from app.store import answering, clock, runs
+from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric, Run, RunEvent
 
 ROWS = 500
 """Rows deleted in one transaction: few enough for a lock of some milliseconds."""
@@ -29,14 +29,14 @@ def remove(run_id: int, *, session: Session, now: datetime | None = None) -> lis
     run = runs.get(run_id, session=session)
     if not run.status.is_over:
         raise Refused(f"Run {run_id} is {run.status.value}; cancel it first, then delete it.")
-    if runs.answering_with(run_id, session=session):
+    if answering.answering_with(run_id, session=session):
         raise Refused(f"Run {run_id} is answering on the compare page; delete it when it is done.")
     paths = list(session.scalars(select(Checkpoint.path).where(Checkpoint.run_id == run_id)))
     session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id))
     session.execute(update(Contender).where(Contender.run_id == run_id).values(run_id=None))
     session.execute(update(Answerer).where(Answerer.run_id == run_id).values(run_id=None))
     session.execute(update(Run).where(Run.parent_id == run_id).values(parent_id=None))
-    session.execute(update(Run).where(Run.id == run_id).values(deleted_at=now or utcnow()))
+    session.execute(update(Run).where(Run.id == run_id).values(deleted_at=now or clock.now()))
     session.expire_all()
     return paths
 

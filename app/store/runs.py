@@ -10,7 +10,7 @@ happens to a run whose worker died is in recovery.py.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -18,22 +18,18 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import run_lists
+from app.settings import get_settings
+from app.store import clock, run_lists
 from app.store.enums import EventLevel, RunStatus, RunWish
-from app.store.generations import unfinished
 from app.store.models import (
     Checkpoint,
-    Comparison,
-    Contender,
     Dataset,
-    Generation,
     Run,
     RunEvent,
     Worker,
-    utcnow,
 )
 
-NO_LEASE: dict[str, Any] = {"lease_id": None, "lease_until": None}
+NO_LEASE: dict[str, Any] = {"lease_id": None, "lease_until": None, "cancel_by": None}
 """What a run that no worker holds has for a lease."""
 
 
@@ -147,7 +143,7 @@ def place_in_queue(run: Run, *, session: Session) -> int | None:
 
 def mark_sent(run_id: int, *, session: Session) -> None:
     """Remember that the broker took the run's message."""
-    session.execute(update(Run).where(Run.id == run_id).values(sent_at=utcnow()))
+    session.execute(update(Run).where(Run.id == run_id).values(sent_at=clock.now()))
 
 
 def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -> Run | None:
@@ -156,7 +152,6 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
     Returns:
         The run with its new `lease_id`, or None when somebody else has it or it is not waiting any more.
     """
-    now = utcnow()
     taken = session.execute(
         update(Run)
         .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
@@ -164,10 +159,10 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
             status=RunStatus.RUNNING,
             attempt=Run.attempt + 1,
             lease_id=str(uuid4()),
-            lease_until=now + timedelta(seconds=lease_seconds),
+            lease_until=clock.after(lease_seconds),
             worker=worker,
             device=select(Worker.device).where(Worker.id == worker).scalar_subquery(),
-            started_at=func.coalesce(Run.started_at, now),
+            started_at=func.coalesce(Run.started_at, clock.now()),
             timed_from=None,
             timed_from_step=0,
             phase="starting",
@@ -184,19 +179,24 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
     return run
 
 
-def claim_oldest(run_id: int, *, session: Session, worker: str, lease_seconds: float) -> Run | None:
-    """Claim the run that waits longest, if the named one waits at all; otherwise None."""
-    if get(run_id, session=session).status is not RunStatus.QUEUED:
-        return None
-    oldest = select(func.min(Run.id)).where(Run.status == RunStatus.QUEUED)
-    first = session.scalar(oldest) or run_id
-    return claim(first, session=session, worker=worker, lease_seconds=lease_seconds)
+def claim_next(*, session: Session, worker: str, lease_seconds: float) -> Run | None:
+    """Claim the run that waits longest and that nobody else is claiming; None when none waits."""
+    waiting = (
+        select(Run.id)
+        .where(Run.status == RunStatus.QUEUED)
+        .order_by(Run.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    found = session.scalar(waiting)
+    return (
+        None if found is None else claim(found, session=session, worker=worker, lease_seconds=lease_seconds)
+    )
 
 
 def renew(run_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:
     """Keep a running run; False when the lease was lost and the worker must let go."""
-    until = utcnow() + timedelta(seconds=lease_seconds)
-    return _held(run_id, lease_id, session, lease_until=until)
+    return _held(run_id, lease_id, session, lease_until=clock.after(lease_seconds))
 
 
 def read_wish(run_id: int, lease_id: str, *, session: Session) -> RunWish | None:
@@ -213,14 +213,19 @@ def set_progress(
     values: dict[str, Any] = {"step": step, "total_steps": total_steps, "phase": phase[:80]}
     if step > 0:
         values["timed_from_step"] = case((Run.timed_from.is_(None), step), else_=Run.timed_from_step)
-        values["timed_from"] = func.coalesce(Run.timed_from, utcnow())
+        values["timed_from"] = func.coalesce(Run.timed_from, clock.now())
     return _held(run_id, lease_id, session, **values)
+
+
+def set_phase(run_id: int, lease_id: str, *, session: Session, phase: str) -> bool:
+    """Record what a run does now, wherever it is; False when the lease was lost."""
+    return _held(run_id, lease_id, session, phase=phase[:80])
 
 
 def finish(run_id: int, lease_id: str, *, session: Session) -> bool:
     """running -> finished; False when the lease was lost."""
     done = _held(
-        run_id, lease_id, session, status=RunStatus.FINISHED, finished_at=utcnow(), phase="", **NO_LEASE
+        run_id, lease_id, session, status=RunStatus.FINISHED, finished_at=clock.now(), phase="", **NO_LEASE
     )
     if done:
         add_event(session=session, run_id=run_id, message="Finished.")
@@ -234,7 +239,7 @@ def fail(run_id: int, lease_id: str, *, session: Session, error: str, traceback:
         lease_id,
         session,
         status=RunStatus.FAILED,
-        finished_at=utcnow(),
+        finished_at=clock.now(),
         phase="",
         error=error,
         traceback=traceback,
@@ -248,7 +253,7 @@ def fail(run_id: int, lease_id: str, *, session: Session, error: str, traceback:
 def cancelled(run_id: int, lease_id: str, *, session: Session) -> bool:
     """running -> cancelled, written by the process that has let go; False when the lease was lost."""
     done = _held(
-        run_id, lease_id, session, status=RunStatus.CANCELLED, finished_at=utcnow(), phase="", **NO_LEASE
+        run_id, lease_id, session, status=RunStatus.CANCELLED, finished_at=clock.now(), phase="", **NO_LEASE
     )
     if done:
         add_event(session=session, run_id=run_id, message="Cancelled.")
@@ -282,13 +287,15 @@ def request_cancel(run_id: int, *, session: Session) -> Run:
     waiting = session.execute(
         update(Run)
         .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
-        .values(status=RunStatus.CANCELLED, finished_at=utcnow(), wish=RunWish.CANCEL)
+        .values(status=RunStatus.CANCELLED, finished_at=clock.now(), wish=RunWish.CANCEL)
     )
     if waiting.rowcount:  # type: ignore[attr-defined]
         add_event(session=session, run_id=run_id, message="Cancelled before it started.")
     else:
         wished = session.execute(
-            update(Run).where(Run.id == run_id, Run.status == RunStatus.RUNNING).values(wish=RunWish.CANCEL)
+            update(Run)
+            .where(Run.id == run_id, Run.status == RunStatus.RUNNING)
+            .values(wish=RunWish.CANCEL, cancel_by=clock.after(get_settings().cancel_seconds))
         )
         if not wished.rowcount:  # type: ignore[attr-defined]
             session.refresh(run)
@@ -325,9 +332,11 @@ def last_event_id(run_ids: Sequence[int], *, session: Session) -> int:
     return session.scalar(select(func.max(RunEvent.id)).where(RunEvent.run_id.in_(run_ids))) or 0
 
 
-def add_checkpoint(run_id: int, *, session: Session, step: int, path: str) -> None:
+def add_checkpoint(
+    run_id: int, *, session: Session, step: int, path: str, size_bytes: int | None = None
+) -> None:
     session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id, Checkpoint.step == step))
-    session.add(Checkpoint(run_id=run_id, step=step, path=path))
+    session.add(Checkpoint(run_id=run_id, step=step, path=path, size_bytes=size_bytes))
 
 
 def forget_checkpoints_before(run_id: int, *, session: Session, step: int) -> list[str]:
@@ -351,31 +360,12 @@ def last_checkpoint(run_id: int, *, session: Session) -> Checkpoint | None:
     )
 
 
-def answering_with(run_id: int, *, session: Session) -> bool:
-    """Whether an answer is being written with the run's weights right now."""
-    busy = (
-        select(Generation.id)
-        .join(Comparison, Generation.comparison_id == Comparison.id)
-        .join(
-            Contender,
-            (Contender.conversation_id == Comparison.conversation_id)
-            & (Contender.position == Generation.position),
-        )
-        .where(
-            Contender.run_id == run_id,
-            unfinished(),
-        )
-        .limit(1)
-    )
-    return session.scalar(busy) is not None
-
-
 def seconds_left(run: Run, *, now: datetime | None = None) -> float | None:
     """Time to the end at the pace so far, in seconds; None before the first step or when not running."""
     done = run.step - run.timed_from_step
     if run.status is not RunStatus.RUNNING or run.timed_from is None or done < 1:
         return None
-    spent = ((now or utcnow()) - run.timed_from).total_seconds()
+    spent = ((now or clock.present()) - run.timed_from).total_seconds()
     return max(0.0, spent / done * (run.total_steps - run.step))
 
 

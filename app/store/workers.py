@@ -1,24 +1,28 @@
-"""Workers: who is there, and who was."""
+"""Workers: who is there, and who was; by the database's clock."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.store.models import Worker, utcnow
+from app.store import clock
+from app.store.models import Worker
 
 PRESENT_SECONDS = 30.0
 """A worker not seen for this long counts as gone."""
 
+FORGOTTEN_SECONDS = 3600.0
+"""A worker not seen for this long is taken off the list."""
 
-def beat(worker_id: str, *, session: Session, queues: str, device: str) -> None:
-    """Record that a worker lives."""
+
+def beat(worker_id: str, *, session: Session, queues: str, device: str, trouble: str = "") -> None:
+    """Record that a worker lives, and why it takes no messages, if so."""
     worker = session.get(Worker, worker_id)
     if worker is None:
-        session.add(Worker(id=worker_id, queues=queues, device=device))
+        session.add(Worker(id=worker_id, queues=queues, device=device, trouble=trouble[:300]))
     else:
-        worker.seen_at = utcnow()
+        worker.seen_at = clock.now()
+        worker.trouble = trouble[:300]
 
 
 def leave(worker_id: str, *, session: Session) -> None:
@@ -28,12 +32,11 @@ def leave(worker_id: str, *, session: Session) -> None:
 
 def present(*, session: Session, queue: str | None = None) -> Sequence[Worker]:
     """Workers seen lately, of one queue or of any."""
-    since = utcnow() - timedelta(seconds=PRESENT_SECONDS)
+    since = clock.after(-PRESENT_SECONDS)
     found = session.scalars(select(Worker).where(Worker.seen_at >= since).order_by(Worker.id)).all()
     return [worker for worker in found if queue is None or queue in worker.queues.split(",")]
 
 
 def forget_silent(*, session: Session) -> None:
-    """Drop workers that have been silent for ten times the time after which they count as gone."""
-    before = utcnow() - timedelta(seconds=10 * PRESENT_SECONDS)
-    session.execute(delete(Worker).where(Worker.seen_at < before))
+    """Drop workers that have been silent for long."""
+    session.execute(delete(Worker).where(Worker.seen_at < clock.after(-FORGOTTEN_SECONDS)))

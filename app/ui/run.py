@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.deletion import delete_run
 from app.errors import AppError, NotFound
+from app.launch import resume
 from app.security import files
-from app.store import metrics, runs
+from app.store import metrics, retention, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
@@ -32,6 +33,7 @@ def build() -> None:
         facts = gr.HTML()
         with gr.Row(elem_classes="hy-buttons"):
             cancel = gr.Button("Cancel run", size="md", min_width=120, scale=0, visible=False)
+            resume = gr.Button("Resume run", size="md", min_width=120, scale=0, visible=False)
             export = gr.Button("Export adapter (zip)", size="md", min_width=190, scale=0, visible=False)
             delete = gr.Button("Delete run", size="md", min_width=120, scale=0, visible=False)
         download = gr.DownloadButton(visible="hidden", elem_id="hy-download")
@@ -69,7 +71,7 @@ def build() -> None:
     seen = gr.State(())
 
     # wiring
-    shown = [seen, header, body, status, facts, cancel, export, delete, log]
+    shown = [seen, header, body, status, facts, cancel, resume, export, delete, log]
     drawn = [advice, key, panel]
     sampled = [before, after, probes, online]
     timer = gr.Timer(SECONDS)
@@ -89,6 +91,7 @@ def build() -> None:
     asked = [confirm, question, yes, wanted]
     cancel.click(ask_cancel, None, asked, **widgets.QUIET)
     delete.click(ask_delete, None, asked, **widgets.QUIET)
+    resume.click(resume_run, None, message, show_progress_on=resume, api_visibility="private")
     no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **widgets.QUIET)
     yes.click(confirmed, wanted, [confirm, message, wanted], **widgets.QUIET)
     exporting: dict[str, Any] = {
@@ -124,7 +127,7 @@ def refresh(
         points = (metrics.revision(ids, session=session), run.status.is_over)
         now: Seen = (state, points, page)
         old = seen if len(seen) == 3 else ((), (), 0)
-        shown = _shown(run, twins, session) if state != old[0] else _skip(8)
+        shown = _shown(run, twins, session) if state != old[0] else _skip(9)
         drawn = _drawn(run, twins, x_axis, session) if points != old[1] else _skip(3)
         sampled = (
             _sampled(run, twins, before, after, page, session) if now[1:] != tuple(old[1:]) else _skip(4)
@@ -150,7 +153,7 @@ def _missing(seen: Seen, reason: str) -> tuple[Any, ...]:
         widgets.link_button("Launch a run", "launch"),
     )
     header = widgets.join([widgets.page_header("Run not found"), page])
-    return (("missing",), header, gr.update(visible=False), *_skip(13), gr.Timer(active=False))
+    return (("missing",), header, gr.update(visible=False), *_skip(14), gr.Timer(active=False))
 
 
 def _skip(count: int) -> list[Any]:
@@ -175,8 +178,9 @@ def _shown(run: Run, twins: list[Run], session: Session) -> list[Any]:
         runview.header(run, twins),
         gr.update(visible=True),
         widgets.join([runview.status(run, session=session), runview.nothing_measured(run, session=session)]),
-        runview.run_facts(run),
+        runview.run_facts(run, retention.disk_use(run.id, session=session)),
         gr.update(visible=can.cancel, value=f"Cancel run {run.id}"),
+        gr.update(visible=can.resume, value=f"Resume run {run.id}"),
         gr.update(
             visible=can.export,
             value="Export adapter (zip)" if run.config.get("lora_r") else "Export model (zip)",
@@ -257,6 +261,15 @@ def ask_cancel(request: gr.Request) -> tuple[Any, ...]:
     keeps = " What it has learned up to its last checkpoint stays." if run.status is RunStatus.RUNNING else ""
     sentence = f"Cancel run {run.id}, “{run.name}”? Only this run stops.{keeps}"
     return gr.update(visible=True), widgets.escape(sentence), f"Yes, cancel run {run.id}", "cancel"
+
+
+def resume_run(request: gr.Request) -> Html:
+    """Queue the run again; the page follows by itself."""
+    try:
+        resume(_run_id(request))
+    except AppError as error:
+        return widgets.notice(str(error), "error")
+    return widgets.NOTHING
 
 
 def ask_delete(request: gr.Request) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from app.run_yaml import DEFAULTS
 from app.store import runs, workers
 from app.store.enums import RunStatus, RunWish
 from app.store.models import Run, RunEvent
+from app.store.retention import DiskUse
 from app.ui import widgets
 from app.ui.doctor import Finding
 from app.ui.widgets import Html
@@ -24,6 +25,7 @@ class Actions:
     """What can be done with a run as it stands."""
 
     cancel: bool
+    resume: bool
     export: bool
     delete: bool
 
@@ -32,6 +34,7 @@ def actions(run: Run, *, session: Session) -> Actions:
     waiting = not run.status.is_over and run.wish is RunWish.NONE
     return Actions(
         cancel=waiting,
+        resume=run.status in (RunStatus.FAILED, RunStatus.CANCELLED),
         export=runs.last_checkpoint(run.id, session=session) is not None,
         delete=run.status.is_over,
     )
@@ -76,7 +79,9 @@ def status(run: Run, *, session: Session) -> Html:
             [widgets.error_banner(run.error or "The run failed without a message.", run.traceback), _bar(run)]
         )
     if run.status is RunStatus.RUNNING and run.wish is RunWish.CANCEL:
-        stopping = widgets.notice("Asked to cancel; the run lets go after its present step.", "warning")
+        stopping = widgets.notice(
+            "Asked to cancel; the run lets go after its present step, or its process is ended.", "warning"
+        )
         return widgets.join([stopping, _bar(run)])
     if run.status is RunStatus.FINISHED:
         return _reached(run, session)
@@ -133,7 +138,18 @@ def _bar(run: Run) -> Html:
     return widgets.progress_bar(run.step, run.total_steps, seconds_left=left, phase=phase, live=live)
 
 
-def run_facts(run: Run) -> Html:
+def _stored(stored: DiskUse) -> str:
+    size = "" if stored.size_bytes is None else f", {_size(stored.size_bytes)}"
+    some = stored.resumable < stored.checkpoints
+    rest = f"; {stored.resumable} with the optimiser's state" if some else ""
+    return f"{widgets.count(stored.checkpoints, 'checkpoint')}{size}{rest}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def run_facts(run: Run, stored: DiskUse) -> Html:
     """The short list of what the run is made of."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
     pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", run.base_model)]
@@ -148,6 +164,8 @@ def run_facts(run: Run) -> Html:
         pairs.append(("Worker", run.worker))
     if run.attempt > 1:
         pairs.append(("Attempt", run.attempt))
+    if stored.checkpoints:
+        pairs.append(("On disk", _stored(stored)))
     if run.parent_id:
         pairs.append(("Cloned from", widgets.link(f"run {run.parent_id}", "run", id=run.parent_id)))
     return widgets.facts(pairs)

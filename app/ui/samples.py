@@ -6,10 +6,12 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.settings import get_settings
 from app.store import generations
 from app.store.enums import GenerationKind
 from app.store.models import Generation, Run
 from app.store.prompts import canonical
+from app.store.retention import sample_stride
 from app.ui import widgets
 from app.ui.widgets import Html
 
@@ -119,7 +121,7 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
         return widgets.empty_state(
             "No online samples", "HyPO keeps the responses it samples; DPO samples none."
         ), 1
-    words = f"Page {page} of {pages}, the latest first."
+    words = f"Page {page} of {pages}, the latest first. {kept_samples(run_id, session=session)}"
     where = Markup(
         '<p class="hy-note">{} Log-ratio: log π − log π_ref in nats; the KL is its mean over responses.</p>'
     ).format(words)
@@ -140,6 +142,16 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
         numeric=(0, 2, 3, 4, 5),
     )
     return widgets.join([where, rows_table]), pages
+
+
+def kept_samples(run_id: int, *, session: Session) -> str:
+    """Of which steps the samples are kept, once there are more than the setting says."""
+    kept = get_settings().online_sample_steps
+    newest = generations.newest_of_run(run_id, session=session, kind=GenerationKind.ONLINE, limit=1)
+    stride = sample_stride((newest[0].step or 0) if newest else 0, kept)
+    if stride == 1:
+        return "All are kept." if not kept else f"All are kept up to {kept:,} steps."
+    return f"Kept are those of the last {kept // 2:,} steps, and of every {stride:,}th before them."
 
 
 def _exchange(row: Generation) -> Html:

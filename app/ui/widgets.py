@@ -14,8 +14,8 @@ import gradio as gr
 from gradio.context import Context
 from markupsafe import Markup
 
+from app.store import clock
 from app.store.enums import RunStatus
-from app.store.models import utcnow
 from app.text import read_id
 from app.ui.theme import role
 
@@ -81,7 +81,7 @@ def ago(then: datetime | None, *, now: datetime | None = None) -> Markup:
     """How long ago a moment was, with the exact time in the tooltip."""
     if then is None:
         return Markup("–")
-    seconds = ((now or utcnow()) - then).total_seconds()
+    seconds = ((now or clock.present()) - then).total_seconds()
     if seconds < 10:
         words = "just now"
     elif seconds < 60:

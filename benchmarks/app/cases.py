@@ -9,7 +9,7 @@ from typing import Any
 
 from app import answers, deletion, views
 from app.exports import labels as exports
-from app.store import conversations, datasets, labels, metrics, recovery, runs, tallies, workers
+from app.store import answering, datasets, labels, metrics, recovery, runs, tallies, workers
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.labels import VoteFilter
@@ -135,16 +135,22 @@ def _votes(filled: Filled) -> Iterator[Case]:
 
 
 def _keeper() -> Iterator[Case]:
-    yield Case("keeper: lost runs", _writing(lambda s: recovery.reap(session=s, max_attempts=3)), VOTE)
-    yield Case("keeper: lost answers", _writing(lambda s: conversations.give_up_on_lost(session=s)), VOTE)
+    yield Case("keeper: leases of runs", _writing(lambda s: recovery.held(session=s)), VOTE)
+    yield Case("keeper: leases of answers", _writing(lambda s: answering.held(session=s)), VOTE)
+    yield Case(
+        "keeper: lost runs", _writing(lambda s: recovery.reap(["lease"], session=s, max_attempts=3)), VOTE
+    )
+    yield Case(
+        "keeper: lost answers", _writing(lambda s: answering.give_up_on_lost(["lease"], session=s)), VOTE
+    )
     yield Case(
         "keeper: runs to send again",
-        _writing(lambda s: recovery.undelivered(session=s, resend_seconds=60, train_workers=1)),
+        _writing(lambda s: recovery.take_undelivered(session=s, resend_seconds=60, train_workers=1)),
         VOTE,
     )
     yield Case(
         "keeper: answers to send again",
-        _writing(lambda s: conversations.undelivered(session=s, resend_seconds=60)),
+        _writing(lambda s: answering.take_undelivered(session=s, resend_seconds=60)),
         VOTE,
     )
     yield Case("keeper: silent workers", _writing(lambda s: workers.forget_silent(session=s)), VOTE)

@@ -72,11 +72,11 @@ class Broker:
 class WorkerProcess:
     """`python -m worker` for some queues."""
 
-    def __init__(self, queues: str, log: Path) -> None:
+    def __init__(self, queues: str, log: Path, module: str) -> None:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "--queues", queues],
+                [sys.executable, "-m", module, "--queues", queues],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -114,8 +114,8 @@ class Cluster:
         self.broker = broker
         self.workers: list[WorkerProcess] = []
 
-    def start_worker(self, queues: str, *, wait: bool = True) -> WorkerProcess:
-        worker = WorkerProcess(queues, self._folder / f"worker-{len(self.workers)}.log")
+    def start_worker(self, queues: str, *, wait: bool = True, module: str = "worker") -> WorkerProcess:
+        worker = WorkerProcess(queues, self._folder / f"worker-{len(self.workers)}.log", module)
         self.workers.append(worker)
         if wait:
             self.wait_until_present(worker)

@@ -11,6 +11,7 @@ from app.launch import launch
 from app.settings import Settings
 from app.store.db import write_session
 from tests.tiny_model import write_tiny_model
+from worker.answering import answer_next
 from worker.going import going_away
 
 TINY_RUN = {
@@ -62,3 +63,9 @@ class Launcher:
 @pytest.fixture
 def launch_tiny(dataset_id: int, tiny_model: Path) -> Launcher:
     return Launcher(dataset_id, tiny_model)
+
+
+def answer_all() -> None:
+    """Be the generate worker until nothing waits."""
+    while answer_next(worker="here:1:generate:aaaa"):
+        continue

@@ -13,10 +13,10 @@ from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus
 from app.store.models import Checkpoint, Comparison, Generation
 from hypo_engine.generate import Served
-from tests.worker.conftest import Launcher
-from worker.answering import Stream, answer_comparison
+from tests.worker.conftest import Launcher, answer_all
+from worker.answering import Stream
 from worker.serving import Serving
-from worker.training import train_run
+from worker.training import train_next
 
 SHORT = Decoding(max_new_tokens=8, temperature=1.0)
 
@@ -25,8 +25,8 @@ SHORT = Decoding(max_new_tokens=8, temperature=1.0)
 def contenders(launch_tiny: Launcher) -> list[ContenderChoice]:
     """The reference, a DPO run and a HyPO run."""
     twins = launch_tiny("twins")
-    for run_id in twins:
-        train_run(run_id, worker="here:1:train")
+    while train_next(worker="here:1:train"):
+        continue
     return answers.contenders_of_runs(twins, with_reference=True)
 
 
@@ -41,7 +41,7 @@ def in_order(comparison: Comparison) -> list[Generation]:
 
 def test_all_contenders_answer_with_log_probabilities(contenders: list[ContenderChoice]) -> None:
     comparison = ask(contenders)
-    answer_comparison(comparison.id)
+    answer_all()
     present = answers.look(comparison.id)
     assert sorted(c.method for c in present.contenders) == ["dpo", "hypo", "reference"]
     assert {a.status for a in present.answers} == {GenerationStatus.FINISHED}
@@ -60,16 +60,16 @@ def test_the_same_seed_gives_the_same_answers(contenders: list[ContenderChoice])
     texts = []
     for _ in range(2):
         comparison = ask(contenders)
-        answer_comparison(comparison.id)
+        answer_all()
         texts.append([a.text for a in in_order(comparison)])
     assert texts[0] == texts[1]
 
 
 def test_a_second_delivery_does_nothing(contenders: list[ContenderChoice]) -> None:
     comparison = ask(contenders[:1])
-    answer_comparison(comparison.id)
+    answer_all()
     before = answers.look(comparison.id).answers[0]
-    answer_comparison(comparison.id)
+    answer_all()
     after = answers.look(comparison.id).answers[0]
     assert (after.text, after.seconds) == (before.text, before.seconds)
 
@@ -89,7 +89,7 @@ def test_an_answer_stops_on_request_while_others_go_on(
 
     monkeypatch.setattr(Stream, "on_text", stop_second)
     monkeypatch.setattr("worker.answering.WRITE_SECONDS", 0.0)
-    answer_comparison(comparison.id)
+    answer_all()
     first, second, third = answers.look(comparison.id).answers
     assert second.status is GenerationStatus.STOPPED
     assert second.tokens < 40
@@ -100,7 +100,7 @@ def test_a_waiting_answer_that_is_stopped_is_never_written(contenders: list[Cont
     comparison = ask(contenders)
     with write_session() as session:
         generations.wish_stop([answers.look(comparison.id).answers[0].id], session=session)
-    answer_comparison(comparison.id)
+    answer_all()
     first, second, _ = answers.look(comparison.id).answers
     assert (first.status, first.text) == (GenerationStatus.STOPPED, "")
     assert second.status is GenerationStatus.FINISHED
@@ -108,10 +108,10 @@ def test_a_waiting_answer_that_is_stopped_is_never_written(contenders: list[Cont
 
 def test_a_later_turn_sees_the_answer_it_continues_from(contenders: list[ContenderChoice]) -> None:
     first = ask(contenders)
-    answer_comparison(first.id)
+    answer_all()
     said = answers.look(first.id).answers[1].text
     second = answers.follow_up(first.conversation_id, "And then?", continues_from="B")
-    answer_comparison(second.id)
+    answer_all()
     for answer in answers.look(second.id).answers:
         roles = [message["role"] for message in answer.prompt.content]
         assert roles == ["user", "assistant", "user"]
@@ -120,7 +120,7 @@ def test_a_later_turn_sees_the_answer_it_continues_from(contenders: list[Contend
 
 def test_a_missing_model_fails_the_answer_in_one_sentence(home: Settings, tmp_path: Path) -> None:
     comparison = ask([ContenderChoice(base_model=str(tmp_path / "gone"))])
-    answer_comparison(comparison.id)
+    answer_all()
     [answer] = answers.look(comparison.id).answers
     assert answer.status is GenerationStatus.FAILED
     assert answer.error is not None
@@ -134,7 +134,7 @@ def test_a_run_deleted_meanwhile_fails_its_answer_alone(contenders: list[Contend
         for path in (c.path for c in runs.checkpoints(contenders[1].run_id, session=session)):
             artifacts.delete_folder(path)
         session.delete(runs.get(contenders[1].run_id, session=session))
-    answer_comparison(comparison.id)
+    answer_all()
     reference, dpo, hypo = in_order(comparison)
     assert dpo.status is GenerationStatus.FAILED
     assert dpo.error is not None
@@ -157,7 +157,7 @@ def test_an_answer_regenerated_while_another_streams_is_written_too(
         heard(self, row, text, tokens)
 
     monkeypatch.setattr(Stream, "on_text", regenerate_second)
-    answer_comparison(comparison.id)
+    answer_all()
     first, second = answers.look(comparison.id).answers
     assert (second.take, second.status) == (1, GenerationStatus.FINISHED)
     assert first.status is GenerationStatus.FINISHED
@@ -174,7 +174,7 @@ def test_a_contender_that_fails_leaves_the_others_their_answers(
         assert broken is not None
         path = Path(settings.artifacts) / broken.path / "adapter" / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    answer_comparison(comparison.id)
+    answer_all()
     reference, dpo, hypo = in_order(comparison)
     assert {reference.status, hypo.status} == {GenerationStatus.FINISHED}
     assert dpo.status == GenerationStatus.FAILED
@@ -194,7 +194,7 @@ def test_a_batch_that_fails_is_answered_one_by_one(
     monkeypatch.setattr(
         Served, "answer", lambda self, requests, **told: fails(together, self, requests, path, told)
     )
-    answer_comparison(comparison.id)
+    answer_all()
     found = in_order(comparison)
     assert [a.status for a in found] == [
         GenerationStatus.FINISHED,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app import artifacts
+from app.launch import resume
 from app.settings import Settings
 from app.store import runs
 from app.store.db import read_session, write_session
@@ -14,7 +15,7 @@ from app.store.enums import RunStatus
 from app.store.models import utcnow
 from tests.worker.conftest import Launcher
 from worker.reporter import StoreReporter
-from worker.training import train_run
+from worker.training import train_next
 
 
 def steps(run_id: int) -> list[int]:
@@ -85,11 +86,11 @@ def test_a_death_while_the_last_one_was_stored_loses_it_not(
     with monkeypatch.context() as patched:
         patched.setattr(artifacts, "save_folder", die)
         with pytest.raises(Death):
-            train_run(run_id, worker="here:1:train")
+            train_next(worker="here:1:train")
     with read_session() as session:
         assert runs.get(run_id, session=session).status is RunStatus.RUNNING
     queue_again(run_id)
-    train_run(run_id, worker="here:2:train")
+    train_next(worker="here:2:train")
     with read_session() as session:
         assert runs.get(run_id, session=session).status is RunStatus.FINISHED
     assert steps(run_id) == [2]
@@ -98,7 +99,7 @@ def test_a_death_while_the_last_one_was_stored_loses_it_not(
 
 def test_a_run_that_is_over_leaves_no_scratch(launch_tiny: Launcher, home: Settings) -> None:
     [run_id] = launch_tiny()
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     assert stored_folders(run_id, home) == ["checkpoint-000002"]
     assert list(home.work_dir.iterdir()) == []
 
@@ -108,7 +109,7 @@ def test_the_one_before_is_used_where_the_last_one_is_damaged_or_gone(
     launch_tiny: Launcher, home: Settings, harm: str
 ) -> None:
     [run_id] = launch_tiny(max_steps=4, save_steps=2)
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     last = Path(home.artifacts) / f"runs/{run_id}/checkpoint-000004"
     weights = (last / "adapter" / "adapter_model.safetensors").read_bytes()
     if harm == "gone":
@@ -116,7 +117,7 @@ def test_the_one_before_is_used_where_the_last_one_is_damaged_or_gone(
     else:
         (last / "optimizer.pt").write_bytes(b"")
     queue_again(run_id)
-    train_run(run_id, worker="here:2:train")
+    train_next(worker="here:2:train")
     with read_session() as session:
         run = runs.get(run_id, session=session)
         assert (run.status, run.error) == (RunStatus.FINISHED, None)
@@ -126,14 +127,57 @@ def test_the_one_before_is_used_where_the_last_one_is_damaged_or_gone(
     assert (last / "adapter" / "adapter_model.safetensors").read_bytes() == weights
 
 
+def test_earlier_checkpoints_keep_their_weights_and_the_last_two_their_state(
+    launch_tiny: Launcher, home: Settings, tmp_path: Path
+) -> None:
+    [run_id] = launch_tiny(max_steps=4, save_steps=1)
+    train_next(worker="here:1:train")
+    root = Path(home.artifacts)
+    with read_session() as session:
+        stored = runs.checkpoints(run_id, session=session)
+    assert [(checkpoint.step, checkpoint.resumable) for checkpoint in stored] == [
+        (1, False),
+        (2, False),
+        (3, True),
+        (4, True),
+    ]
+    for checkpoint in stored:
+        folder = root / checkpoint.path
+        assert (folder / "optimizer.pt").exists() is checkpoint.resumable
+        assert checkpoint.size_bytes == sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        weights = artifacts.fetch_weights(checkpoint.path, tmp_path / str(checkpoint.step))
+        assert (weights / "adapter_model.safetensors").is_file()
+    shutil.rmtree(root / stored[3].path)
+    with write_session() as session:
+        runs.get(run_id, session=session).status = RunStatus.FAILED
+    resume(run_id)
+    assert train_next(worker="here:2:train")
+    with read_session() as session:
+        assert runs.get(run_id, session=session).status is RunStatus.FINISHED
+        assert "Going on from step 3." in [e.message for e in runs.events(run_id, session=session)]
+
+
+def test_without_any_state_left_a_run_begins_anew(launch_tiny: Launcher, home: Settings) -> None:
+    [run_id] = launch_tiny(max_steps=2, save_steps=1)
+    train_next(worker="here:1:train")
+    with write_session() as session:
+        for checkpoint in runs.checkpoints(run_id, session=session):
+            session.merge(checkpoint).resumable = False
+        runs.get(run_id, session=session).status = RunStatus.CANCELLED
+    resume(run_id)
+    assert train_next(worker="here:2:train")
+    with read_session() as session:
+        assert runs.get(run_id, session=session).status is RunStatus.FINISHED
+
+
 def test_a_run_with_nothing_left_to_go_on_from_fails_and_says_so(
     launch_tiny: Launcher, home: Settings
 ) -> None:
     [run_id] = launch_tiny(max_steps=4, save_steps=2)
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     shutil.rmtree(Path(home.artifacts) / f"runs/{run_id}")
     queue_again(run_id)
-    train_run(run_id, worker="here:2:train")
+    train_next(worker="here:2:train")
     with read_session() as session:
         run = runs.get(run_id, session=session)
         assert run.status is RunStatus.FAILED

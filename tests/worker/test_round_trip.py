@@ -11,23 +11,22 @@ from app.store import datasets, runs
 from app.store.conversations import Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
-from tests.worker.conftest import TINY_RUN, Launcher
-from worker.answering import answer_comparison
-from worker.training import train_run
+from tests.worker.conftest import TINY_RUN, Launcher, answer_all
+from worker.training import train_next
 
 
 @pytest.fixture
 def voted(launch_tiny: Launcher) -> list[int]:
     """Twins, and four votes on answers of theirs, one of them a tie."""
     twins = launch_tiny("twins")
-    for run_id in twins:
-        train_run(run_id, worker="here:1:train")
+    while train_next(worker="here:1:train"):
+        continue
     contenders = answers.contenders_of_runs(twins, with_reference=True)[:2]
     for seed in range(4):
         comparison = answers.begin(
             contenders, f"Question {seed}?", seed=seed, decoding=Decoding(max_new_tokens=12, temperature=1.0)
         )
-        answer_comparison(comparison.id)
+        answer_all()
         first, second = answers.look(comparison.id).answers
         assert first.text.strip() != second.text.strip()
         answers.vote(comparison.id, "tie" if seed == 3 else "AB"[seed % 2])
@@ -83,7 +82,7 @@ def test_an_exported_file_is_a_dataset_as_it_stands(voted: list[int], kind: str,
 def test_votes_train_the_next_run(voted: list[int], tiny_model: Path) -> None:
     next_dataset = use_as_dataset("votes")
     [run_id] = Launcher(next_dataset.id, tiny_model)("hypo", max_completion_length=40)
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     with read_session() as session:
         assert runs.get(run_id, session=session).status is RunStatus.FINISHED
 

@@ -15,7 +15,7 @@ from app.store.models import Run
 from tests.worker.conftest import Launcher
 from worker.going import going_away
 from worker.reporter import StoreReporter
-from worker.training import train_run
+from worker.training import train_next
 
 
 def run_of(run_id: int) -> Run:
@@ -25,8 +25,8 @@ def run_of(run_id: int) -> Run:
 
 def test_twins_end_with_metrics_samples_and_checkpoints(launch_tiny: Launcher, home: Settings) -> None:
     dpo, hypo = launch_tiny("twins")
-    for run_id in (dpo, hypo):
-        train_run(run_id, worker="here:1:train")
+    while train_next(worker="here:1:train"):
+        continue
     with read_session() as session:
         for run_id in (dpo, hypo):
             run = runs.get(run_id, session=session)
@@ -51,9 +51,9 @@ def test_twins_end_with_metrics_samples_and_checkpoints(launch_tiny: Launcher, h
 
 def test_a_second_delivery_does_nothing(launch_tiny: Launcher) -> None:
     [run_id] = launch_tiny()
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     before = run_of(run_id)
-    train_run(run_id, worker="there:2:train")
+    train_next(worker="there:2:train")
     after = run_of(run_id)
     assert (after.attempt, after.worker, after.finished_at) == (1, "here:1:train", before.finished_at)
 
@@ -72,7 +72,7 @@ def test_a_wish_to_cancel_ends_the_run_between_steps(
 
     monkeypatch.setattr(StoreReporter, "metrics", cancel_after_first_step)
     monkeypatch.setattr("worker.reporter.WISH_SECONDS", 0.0)
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     run = run_of(run_id)
     assert run.status is RunStatus.CANCELLED
     assert 1 <= run.step < 50
@@ -85,7 +85,7 @@ def test_a_worker_told_to_go_hands_the_run_to_the_next(
     launch_tiny: Launcher, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [straight] = launch_tiny(max_steps=4)
-    train_run(straight, worker="here:1:train")
+    train_next(worker="here:1:train")
     [run_id] = launch_tiny(max_steps=4)
     heard = StoreReporter.metrics
 
@@ -96,12 +96,12 @@ def test_a_worker_told_to_go_hands_the_run_to_the_next(
 
     with monkeypatch.context() as patched:
         patched.setattr(StoreReporter, "metrics", leave_after_second_step)
-        train_run(run_id, worker="here:1:train")
+        train_next(worker="here:1:train")
     released = run_of(run_id)
     assert (released.status, released.attempt, released.sent_at) == (RunStatus.QUEUED, 0, None)
     going_away.clear()
     shutil.rmtree(home.work_dir)  # the next worker is another machine: the artifacts have the checkpoint
-    train_run(run_id, worker="there:2:train")
+    train_next(worker="there:2:train")
     resumed = run_of(run_id)
     assert (resumed.status, resumed.step, resumed.attempt) == (RunStatus.FINISHED, 4, 1)
     with read_session() as session:
@@ -111,7 +111,7 @@ def test_a_worker_told_to_go_hands_the_run_to_the_next(
 
 def test_a_model_that_does_not_exist_fails_in_one_sentence(launch_tiny: Launcher, tmp_path: Path) -> None:
     [run_id] = launch_tiny(model_name_or_path=str(tmp_path / "nothing"))
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     run = run_of(run_id)
     assert run.status is RunStatus.FAILED
     assert run.error is not None
@@ -129,7 +129,7 @@ def test_a_dataset_deleted_after_the_launch_still_trains_the_run(
         datasets.delete(dataset_id, session=session)
     with write_session() as session:
         datasets.get(dataset_id, session=session).deleted_at = run_of(run_id).created_at
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     assert run_of(run_id).status is RunStatus.FINISHED
 
 
@@ -140,7 +140,7 @@ def test_a_full_disk_keeps_what_was_measured(launch_tiny: Launcher, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(artifacts, "save_folder", full)
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     run = run_of(run_id)
     assert run.status is RunStatus.FAILED
     assert run.error is not None
@@ -162,7 +162,7 @@ def test_a_worker_that_lost_its_lease_writes_no_more(
                 runs.get(run_id, session=session).lease_id = "somebody else"
 
     monkeypatch.setattr(StoreReporter, "metrics", lose_lease)
-    train_run(run_id, worker="here:1:train")
+    train_next(worker="here:1:train")
     run = run_of(run_id)
     assert (run.status, run.lease_id) == (RunStatus.RUNNING, "somebody else")
     assert run.step <= 1

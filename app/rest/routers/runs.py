@@ -1,4 +1,4 @@
-"""Runs: launch, list, watch, cancel, clone, delete, export."""
+"""Runs: launch, list, watch, cancel, resume, clone, delete, export."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -112,6 +112,13 @@ def cancel_run(run_id: PathId) -> dict[str, Any]:
     """Cancel a run: at once while it is queued, after the present step while it is running."""
     with write_session() as session:
         runs.request_cancel(run_id, session=session)
+    return _shown(run_id)
+
+
+@router.post("/{run_id}/resume", response_model=RunShown)
+def resume_run(run_id: PathId) -> dict[str, Any]:
+    """Resume a failed or cancelled run from its last checkpoint."""
+    launch.resume(run_id)
     return _shown(run_id)
 
 

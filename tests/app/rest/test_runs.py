@@ -46,6 +46,9 @@ def test_twins_are_queued_listed_and_cancelled(api: TestClient, dataset: str) ->
     assert "nothing to cancel" in refused(api.post(f"runs/{dpo['id']}/cancel"), 409)
     queued = ok(api.get("runs?status=queued"))["items"]
     assert [run["id"] for run in queued] == [hypo["id"]]
+    assert ok(api.post(f"runs/{dpo['id']}/resume"))["status"] == "queued"
+    assert "can be resumed" in refused(api.post(f"runs/{hypo['id']}/resume"), 409)
+    assert api.post("runs/999/resume").status_code == 404
 
 
 @SQLITE

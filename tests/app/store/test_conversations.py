@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import conversations, generations, labels, removal, runs, users
+from app.store import answering, conversations, generations, labels, removal, runs, users
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationStatus, RunStatus
@@ -266,22 +266,33 @@ def test_two_writers_of_one_new_name_agree(engine: Engine) -> None:
 
 def test_one_worker_claims_and_a_lost_lease_is_claimed_again(session: Session) -> None:
     comparison = arena.asked(session)
-    assert conversations.claim(comparison.id, session=session, lease_seconds=60) is None
+    assert answering.claim(comparison.id, session=session, worker="w", lease_seconds=60) is None
     conversations.regenerate(comparison.id, 0, session=session)
-    held = conversations.claim(comparison.id, session=session, lease_seconds=60)
+    held = answering.claim(comparison.id, session=session, worker="w", lease_seconds=60)
     assert held is not None
     assert held.lease_id is not None
-    assert conversations.claim(comparison.id, session=session, lease_seconds=60) is None
-    assert conversations.renew(comparison.id, held.lease_id, session=session, lease_seconds=60)
-    assert not conversations.renew(comparison.id, "another", session=session, lease_seconds=60)
-    assert conversations.undelivered(session=session, resend_seconds=60) == []
-    held.lease_until = utcnow() - timedelta(seconds=1)
-    session.flush()
-    assert conversations.undelivered(session=session, resend_seconds=60) == [comparison.id]
-    again = conversations.claim(comparison.id, session=session, lease_seconds=60)
+    assert answering.claim(comparison.id, session=session, worker="w", lease_seconds=60) is None
+    assert answering.renew(comparison.id, held.lease_id, session=session, lease_seconds=60)
+    assert not answering.renew(comparison.id, "another", session=session, lease_seconds=60)
+    assert answering.take_undelivered(session=session, resend_seconds=60) == []
+    leases = answering.held(session=session)
+    assert list(leases) == [held.lease_id]
+    answering.give_up_on_lost(leases, session=session)
+    assert list(answering.held(session=session)) == [held.lease_id], "a lease that is not over"
+    answering.expire(leases, session=session)
+    assert answering.take_undelivered(session=session, resend_seconds=60) == [], "held until it is taken back"
+    answering.give_up_on_lost([], session=session)
+    assert answering.is_undelivered(session=session, resend_seconds=60) is False
+    answering.give_up_on_lost(leases, session=session)
+    assert answering.is_undelivered(session=session, resend_seconds=60)
+    assert answering.take_undelivered(session=session, resend_seconds=60) == [comparison.id]
+    assert answering.take_undelivered(session=session, resend_seconds=60) == [], "sent a moment ago"
+    answering.unsend([comparison.id], session=session)
+    assert answering.take_undelivered(session=session, resend_seconds=60) == [comparison.id]
+    again = answering.claim(comparison.id, session=session, worker="w", lease_seconds=60)
     assert again is not None
     assert again.attempt == 2
-    conversations.release(comparison.id, again.lease_id or "", session=session)
+    answering.release(comparison.id, again.lease_id or "", session=session)
     session.refresh(comparison)
     assert comparison.lease_id is None
 
@@ -289,10 +300,10 @@ def test_one_worker_claims_and_a_lost_lease_is_claimed_again(session: Session) -
 def test_answers_whose_worker_died_again_and_again_fail(session: Session) -> None:
     comparison = arena.asked(session)
     conversations.regenerate(comparison.id, 0, session=session)
-    comparison.attempt = conversations.MAX_ANSWER_ATTEMPTS
-    comparison.lease_until = utcnow() - timedelta(seconds=1)
+    comparison.attempt = answering.MAX_ANSWER_ATTEMPTS
+    comparison.lease_id, comparison.lease_until = "lease", utcnow() - timedelta(seconds=1)
     session.flush()
-    conversations.give_up_on_lost(session=session)
+    answering.give_up_on_lost(answering.held(session=session), session=session)
     session.expire_all()
     assert conversations.answers(comparison.id, session=session)[0].status is GenerationStatus.FAILED
     assert conversations.regenerate(comparison.id, 0, session=session).take == 2

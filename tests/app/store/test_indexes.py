@@ -9,6 +9,7 @@ from sqlalchemy import Engine, Table, event
 from sqlalchemy.orm import Session
 
 from app.store import (
+    answering,
     conversations,
     generations,
     labels,
@@ -92,18 +93,26 @@ def whole_reads(statement: str, parameters: Any, session: Session) -> list[str]:
 
 Asked = Callable[[Session, Run, Run], Any]
 ASKED: dict[str, Asked] = {
-    "lost runs": lambda s, r, q: recovery.reap(session=s, max_attempts=3),
-    "runs to send again": lambda s, r, q: recovery.undelivered(session=s, resend_seconds=60, train_workers=1),
-    "workers with runs": lambda s, r, q: recovery.workers_with_runs(session=s),
-    "leases of a worker": lambda s, r, q: recovery.expire_leases_of("a worker", session=s),
-    "comparisons to send again": lambda s, r, q: conversations.undelivered(session=s, resend_seconds=60),
-    "lost comparisons": lambda s, r, q: conversations.give_up_on_lost(session=s),
-    "claim of a comparison": lambda s, r, q: conversations.claim(1, session=s, lease_seconds=60),
-    "claim of a run": lambda s, r, q: runs.claim_oldest(q.id, session=s, worker="w", lease_seconds=60),
+    "leases of runs": lambda s, r, q: recovery.held(session=s),
+    "lost runs": lambda s, r, q: recovery.reap(["a lease"], session=s, max_attempts=3),
+    "runs of a dead worker": lambda s, r, q: recovery.expire(["a lease"], session=s),
+    "some run to send again": lambda s, r, q: recovery.is_undelivered(
+        session=s, resend_seconds=60, train_workers=1
+    ),
+    "runs to send again": lambda s, r, q: recovery.take_undelivered(
+        session=s, resend_seconds=60, train_workers=1
+    ),
+    "some comparison to send again": lambda s, r, q: answering.is_undelivered(session=s, resend_seconds=60),
+    "comparisons to send again": lambda s, r, q: answering.take_undelivered(session=s, resend_seconds=60),
+    "leases of comparisons": lambda s, r, q: answering.held(session=s),
+    "lost comparisons": lambda s, r, q: answering.give_up_on_lost(["a lease"], session=s),
+    "comparisons of a dead worker": lambda s, r, q: answering.expire(["a lease"], session=s),
+    "claim of a comparison": lambda s, r, q: answering.claim_next(session=s, worker="w", lease_seconds=60),
+    "claim of a run": lambda s, r, q: runs.claim_next(session=s, worker="w", lease_seconds=60),
     "votes to count": lambda s, r, q: tallies.count_waiting(session=s),
     "place in the queue": lambda s, r, q: runs.place_in_queue(q, session=s),
     "runs by state": lambda s, r, q: runs.count_by_status(session=s),
-    "answering with a run": lambda s, r, q: runs.answering_with(r.id, session=s),
+    "answering with a run": lambda s, r, q: answering.answering_with(r.id, session=s),
     "last event": lambda s, r, q: runs.last_event_id([r.id], session=s),
     "new points": lambda s, r, q: metrics.revision([r.id], session=s),
     "points": lambda s, r, q: metrics.series([r.id], ["loss"], session=s),

@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.store import conversations, recovery, runs
+from app.errors import NotFound, Refused
+from app.store import answering, conversations, recovery, runs
 from app.store.db import read_session, write_session
-from app.store.enums import EventLevel, RunStatus
+from app.store.enums import EventLevel, RunStatus, RunWish
 from app.store.models import Run, utcnow
 from tests.app import arena
 from tests.app.store.concurrently import concurrently
@@ -26,11 +27,16 @@ def lost(session: Session, *, worker: str = "host:1:train") -> Run:
     return run
 
 
+def reap(session: Session, *, max_attempts: int = 3) -> list[int]:
+    """Be a keeper that has seen no lease renewed."""
+    return recovery.reap(recovery.held(session=session), session=session, max_attempts=max_attempts)
+
+
 def test_a_lost_run_is_queued_again_and_its_worker_has_no_say(session: Session) -> None:
     run = lost(session)
     stale = run.lease_id
     assert stale is not None
-    assert recovery.reap(session=session, max_attempts=3) == [run.id]
+    assert reap(session) == [run.id]
     session.refresh(run)
     assert (run.status, run.attempt, run.lease_id, run.sent_at) == (RunStatus.QUEUED, 1, None, None)
     assert not runs.finish(run.id, stale, session=session)
@@ -42,7 +48,7 @@ def test_a_lost_run_is_queued_again_and_its_worker_has_no_say(session: Session) 
 def test_a_living_run_is_left_alone(session: Session) -> None:
     run = runs.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
     assert run is not None
-    assert recovery.reap(session=session, max_attempts=1) == []
+    assert reap(session, max_attempts=1) == []
     session.refresh(run)
     assert run.status is RunStatus.RUNNING
 
@@ -51,12 +57,12 @@ def test_after_too_many_deaths_a_run_fails_and_says_so(session: Session) -> None
     run = lost(session)
     for attempt in (1, 2):
         assert run.attempt == attempt
-        assert recovery.reap(session=session, max_attempts=3) == [run.id]
+        assert reap(session) == [run.id]
         assert runs.claim(run.id, session=session, worker="host:9:train", lease_seconds=60)
         session.refresh(run)
         run.lease_until = utcnow() - timedelta(seconds=1)
         session.flush()
-    assert recovery.reap(session=session, max_attempts=3) == []
+    assert reap(session) == []
     session.refresh(run)
     assert run.status is RunStatus.FAILED
     assert run.finished_at is not None
@@ -67,7 +73,7 @@ def test_after_too_many_deaths_a_run_fails_and_says_so(session: Session) -> None
 def test_the_cancel_wish_of_a_lost_run_is_granted(session: Session) -> None:
     run = lost(session)
     runs.request_cancel(run.id, session=session)
-    assert recovery.reap(session=session, max_attempts=3) == []
+    assert reap(session) == []
     session.refresh(run)
     assert run.status is RunStatus.CANCELLED
 
@@ -76,32 +82,37 @@ def test_two_reapers_return_a_run_once(engine: Engine) -> None:
     with write_session() as session:
         run_id = lost(session).id
 
-    def reap(_: int) -> list[int]:
+    def keeper(_: int) -> list[int]:
         with write_session() as session:
-            return recovery.reap(session=session, max_attempts=3)
+            return reap(session)
 
-    assert sorted(concurrently(reap, times=4)) == [[], [], [], [run_id]]
+    assert sorted(concurrently(keeper, times=4)) == [[], [], [], [run_id]]
     with read_session() as session:
         said = [e.message for e in runs.events(run_id, session=session)]
     assert len([message for message in said if "fell silent" in message]) == 1
 
 
-def test_the_leases_of_one_dead_worker_are_ended(session: Session) -> None:
-    mine, _other = (
+def test_the_lease_of_a_dead_worker_is_ended(session: Session) -> None:
+    mine, other = (
         runs.claim(queued(session).id, session=session, worker=name, lease_seconds=60) for name in ("a", "b")
     )
     assert mine is not None
-    assert sorted(recovery.workers_with_runs(session=session)) == ["a", "b"]
-    recovery.expire_leases_of("a", session=session)
-    assert recovery.reap(session=session, max_attempts=3) == [mine.id]
-    assert list(recovery.workers_with_runs(session=session)) == ["b"]
+    assert other is not None
+    held = recovery.held(session=session)
+    assert {lease: worker for lease, (worker, _) in held.items()} == {mine.lease_id: "a", other.lease_id: "b"}
+    assert reap(session) == []
+    recovery.expire([str(mine.lease_id)], session=session)
+    assert reap(session) == [mine.id]
+    assert list(recovery.held(session=session)) == [other.lease_id]
 
 
 def test_a_run_never_sent_is_sent(session: Session) -> None:
     run = queued(session)
     for trainers in (0, 1, 2):
-        found = recovery.undelivered(session=session, resend_seconds=60, train_workers=trainers)
+        found = recovery.take_undelivered(session=session, resend_seconds=60, train_workers=trainers)
         assert list(found) == [run.id]
+        assert not recovery.is_undelivered(session=session, resend_seconds=60, train_workers=trainers)
+        recovery.unsend(found, session=session)
 
 
 @pytest.mark.parametrize(
@@ -116,29 +127,88 @@ def test_a_message_is_sent_again_when_a_worker_stands_idle(
         runs.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
     run.sent_at = utcnow() - timedelta(seconds=seconds_ago)
     session.flush()
-    found = recovery.undelivered(session=session, resend_seconds=60, train_workers=1)
+    found = recovery.take_undelivered(session=session, resend_seconds=60, train_workers=1)
     assert list(found) == ([run.id] if again else [])
 
 
 def test_what_runs_or_is_over_is_not_sent(session: Session) -> None:
     runs.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
     arena.add_run(session, status=RunStatus.FINISHED)
-    assert list(recovery.undelivered(session=session, resend_seconds=60, train_workers=5)) == []
+    assert list(recovery.take_undelivered(session=session, resend_seconds=60, train_workers=5)) == []
 
 
 def test_a_run_that_was_sent_is_remembered(session: Session) -> None:
     run = queued(session)
     runs.mark_sent(run.id, session=session)
-    assert list(recovery.undelivered(session=session, resend_seconds=60, train_workers=1)) == []
+    assert list(recovery.take_undelivered(session=session, resend_seconds=60, train_workers=1)) == []
 
 
 def test_answers_handed_on_in_good_order_count_no_attempt(session: Session) -> None:
     comparison = arena.asked(session)
     conversations.regenerate(comparison.id, 0, session=session)
-    for _ in range(conversations.MAX_ANSWER_ATTEMPTS + 1):
-        held = conversations.claim(comparison.id, session=session, lease_seconds=60)
+    for _ in range(answering.MAX_ANSWER_ATTEMPTS + 1):
+        held = answering.claim(comparison.id, session=session, worker="w", lease_seconds=60)
         assert held is not None
         assert held.attempt == 1
-        conversations.release(comparison.id, held.lease_id or "", session=session)
+        answering.release(comparison.id, held.lease_id or "", session=session)
         session.expire_all()
     assert comparison.attempt == 0
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELLED])
+def test_a_run_that_is_over_but_not_finished_is_resumed(session: Session, status: RunStatus) -> None:
+    run = arena.add_run(session, status=status, steps=(5, 10))
+    run.attempt, run.error, run.traceback, run.wish = 3, "The store was away.", "Traceback", RunWish.CANCEL
+    run.sent_at = run.finished_at = run.created_at
+    session.flush()
+    resumed = recovery.resume(run.id, session=session)
+    assert (resumed.status, resumed.wish, resumed.attempt, resumed.step) == (
+        RunStatus.QUEUED,
+        RunWish.NONE,
+        0,
+        10,
+    )
+    assert (resumed.error, resumed.traceback, resumed.finished_at, resumed.sent_at) == (None,) * 4
+    assert runs.events(run.id, session=session)[-1].message == "Resumed; it goes on from step 10."
+    claimed = runs.claim_next(session=session, worker="w", lease_seconds=60)
+    assert claimed is not None
+    assert (claimed.id, claimed.attempt) == (run.id, 1)
+
+
+@pytest.mark.parametrize("status", [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.FINISHED])
+def test_no_other_run_is_resumed(session: Session, status: RunStatus) -> None:
+    run = arena.add_run(session, status=status)
+    with pytest.raises(Refused, match=f"is {status.value}"):
+        recovery.resume(run.id, session=session)
+    with pytest.raises(NotFound):
+        recovery.resume(4711, session=session)
+    session.refresh(run)
+    assert run.status is status
+
+
+def test_claimers_share_what_waits_and_none_leaves_while_a_row_does(engine: Engine) -> None:
+    """Eight workers hear 160 messages; each looks again until nothing waits."""
+    with write_session() as session:
+        ids = [queued(session).id for _ in range(160)]
+
+    def work(number: int) -> list[int]:
+        taken: list[int] = []
+        while True:
+            with write_session() as session:
+                run = runs.claim_next(session=session, worker=f"w{number}", lease_seconds=60)
+            if run is None:
+                with read_session() as session:
+                    waiting = runs.find(session=session, status=RunStatus.QUEUED)
+                left[number] = [run.id for run in waiting]
+                return taken
+            taken.append(run.id)
+
+    left: dict[int, list[int]] = {}
+    taken = concurrently(work, times=8)
+    assert sorted(run_id for found in taken for run_id in found) == ids
+    for found in taken:
+        assert found == sorted(found), "what waits longest comes first"
+    if engine.dialect.name == "postgresql":
+        assert sum(map(len, left.values())) <= 7, "rows that were left were being claimed by the others"
+    else:
+        assert left == {number: [] for number in range(8)}

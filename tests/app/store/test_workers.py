@@ -52,7 +52,7 @@ def test_long_silence_is_forgotten_and_short_silence_is_not(session: Session) ->
         workers.beat(name, session=session, queues="train", device="CPU")
     session.flush()
     silent_for(session, "short", workers.PRESENT_SECONDS + 1)
-    silent_for(session, "long", 11 * workers.PRESENT_SECONDS)
+    silent_for(session, "long", workers.FORGOTTEN_SECONDS + 1)
     workers.forget_silent(session=session)
     session.expire_all()
     assert session.get(Worker, "short") is not None

@@ -144,6 +144,18 @@ def test_cancelling_names_the_run_and_stops_that_one(session: Session, twins: li
     assert runs.get(twins[1].id, session=session).status is RunStatus.QUEUED
 
 
+def test_a_cancelled_run_is_resumed_and_a_waiting_one_is_not(session: Session, twins: list[Run]) -> None:
+    request = request_for(id=twins[0].id)
+    assert f"Run {twins[0].id} is queued" in run_page.resume_run(request)
+    run_page.confirmed("cancel", request)
+    shown = run_page.refresh((), *ARGS, request=request)
+    button = next(u for u in shown if isinstance(u, dict) and "Resume" in str(u.get("value")))
+    assert (button["visible"], button["value"]) == (True, f"Resume run {twins[0].id}")
+    assert run_page.resume_run(request) == ""
+    session.expire_all()
+    assert runs.get(twins[0].id, session=session).status is RunStatus.QUEUED
+
+
 def test_a_live_run_is_not_deleted_and_one_that_is_over_is(session: Session, twins: list[Run]) -> None:
     request = request_for(id=twins[0].id)
     _, said, _ = run_page.confirmed("delete", request)

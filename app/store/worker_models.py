@@ -1,0 +1,25 @@
+"""The table of worker processes."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.store import clock
+from app.store.base import Base
+
+
+class Worker(Base):
+    """A worker process and when it was last seen; the pages and commands read who is there.
+
+    `trouble` is a sentence on why it takes no messages, empty while it does.
+    """
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    queues: Mapped[str] = mapped_column(String(100))
+    device: Mapped[str] = mapped_column(String(100), default="")
+    trouble: Mapped[str] = mapped_column(String(300), default="", server_default="")
+    started_at: Mapped[datetime] = mapped_column(default=clock.now())
+    seen_at: Mapped[datetime] = mapped_column(default=clock.now())

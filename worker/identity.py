@@ -1,0 +1,73 @@
+"""Who this process is: a name that no other process ever has, and a lock that lasts as long as it lives.
+
+Containers may share a host name and have process ids of their own, so host and id name nobody. The name
+ends in random letters. Whether a process of this machine has died is seen from its lock, which the kernel
+drops with it; a lock taken under another kernel says nothing here.
+"""
+
+import fcntl
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import IO
+
+from app.settings import get_settings
+
+TOKEN = secrets.token_hex(4)
+"""Drawn once for each start of a process."""
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_held: list[IO[str]] = []
+
+
+def worker_name(queues: str) -> str:
+    """Who this process is, in rows and logs: host:pid:queues:token."""
+    return f"{socket.gethostname()[:100]}:{os.getpid()}:{queues}:{TOKEN}"
+
+
+def hold_life() -> None:
+    """Take this process's lock, for as long as it lives."""
+    path = _life(TOKEN)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    file = partial.open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.write(_boot())
+    file.flush()
+    partial.rename(path)
+    _held.append(file)
+
+
+def is_dead(worker: str) -> bool:
+    """Whether a worker is known to have died: it ran under this kernel and home, and its lock is free."""
+    token = worker.rpartition(":")[2]
+    if not token.isalnum() or token == TOKEN or not _boot():
+        return False
+    try:
+        with _life(token).open() as file:
+            if file.read() != _boot():
+                return False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+    except OSError:
+        return False
+
+
+def sweep_lives() -> None:
+    """Delete the locks of processes that died under this kernel."""
+    for path in get_settings().workers_dir.glob("*.lock"):
+        if is_dead(path.stem):
+            path.unlink(missing_ok=True)
+
+
+def _life(token: str) -> Path:
+    return get_settings().workers_dir / f"{token}.lock"
+
+
+def _boot() -> str:
+    """What this start of the kernel is called; empty where the system does not say."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
