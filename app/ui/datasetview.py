@@ -179,7 +179,7 @@ def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
 def look(found: FileLook) -> Html:
     """What a chosen file looks like, before it is added."""
     if found.format is None:
-        words = "The format is not recognised. Check which columns hold the prompt and the answers, below."
+        words = "The format is not recognised. Choose the columns of the prompt and the answers above."
         return notes(found.account) + widgets.notice(words, "warning")
     kept = [row for row in found.preview if isinstance(row, Kept)]
     left_out = [row for row in found.preview if isinstance(row, LeftOut)]
@@ -192,7 +192,7 @@ def look(found: FileLook) -> Html:
 
 def guessed(found: FileLook) -> Html:
     """A file of no known format, read through the columns that were guessed."""
-    words = "The format is not recognised. Check the columns below, which were guessed from their names."
+    words = "The format is not recognised. Check the columns above, which were guessed from their names."
     return widgets.notice(words, "warning") + look(found)
 
 

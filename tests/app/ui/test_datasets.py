@@ -135,7 +135,7 @@ VOTES = [
 def test_winners_are_guessed_shown_and_added(tmp_path: Path) -> None:
     file = write(tmp_path, VOTES)
     look, _, _, of_pair, of_winner, kind, *values = page.look_at(file, "sky")
-    assert "Check the columns below" in look
+    assert "Check the columns above" in look
     assert "3 became pairs" in look
     assert "a tie: neither answer is preferred" in look
     assert "Not used: site (3 rows)." in look
