@@ -79,6 +79,7 @@ class WholePolicy:
     """A sharded policy for a checkpoint."""
 
     model: WholeModel
+    thinking: bool
     adapted: bool = False
 
 
@@ -105,7 +106,7 @@ def gathered(policy: Policy, optimizer: torch.optim.AdamW) -> tuple[Policy, torc
         for index, values in state["state"].items()
     }
     return (
-        cast(Policy, WholePolicy(WholeModel(model, weights))),
+        cast(Policy, WholePolicy(WholeModel(model, weights), policy.thinking)),
         cast(torch.optim.AdamW, WholeOptimizer(state)),
     )
 

@@ -13,8 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, Refused
-from app.store import users
-from app.store.models import IdempotentCall, utcnow
+from app.store import clock, users
+from app.store.models import IdempotentCall
 
 KEPT: Final = timedelta(hours=24)
 UNANSWERED_FOR: Final = timedelta(minutes=10)
@@ -49,7 +49,7 @@ def take(key: str, request_sha256: str, *, session: Session, user: str) -> int |
     kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     claim = session.scalar(
         kind.insert(IdempotentCall)
-        .values(user_id=user_id, key=key, request_sha256=request_sha256, created_at=utcnow())
+        .values(user_id=user_id, key=key, request_sha256=request_sha256, created_at=clock.now())
         .on_conflict_do_nothing()
         .returning(IdempotentCall.id)
     )
@@ -81,6 +81,6 @@ def give_back(claim: int, *, session: Session) -> None:
 
 
 def _forget_old(session: Session) -> None:
-    now = utcnow()
+    now = clock.read(session=session)
     unanswered = and_(IdempotentCall.status.is_(None), IdempotentCall.created_at < now - UNANSWERED_FOR)
     session.execute(delete(IdempotentCall).where(or_(IdempotentCall.created_at < now - KEPT, unanswered)))

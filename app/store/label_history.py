@@ -5,7 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store.models import Label, utcnow
+from app.store.models import Label
 from app.store.vote_models import LabelVersion
 
 
@@ -24,7 +24,6 @@ def keep(label: Label, *, session: Session, withdrawn: bool = False) -> None:
             seconds=label.seconds,
             withdrawn=withdrawn,
             given_at=label.updated_at,
-            ended_at=utcnow(),
         )
     )
     session.flush()

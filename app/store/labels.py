@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import judging, label_history, names, tallies, users, votable
+from app.store import clock, judging, label_history, names, tallies, users, votable
 from app.store.enums import Choice, WhyLeftOut
 from app.store.models import (
     Checkpoint,
@@ -23,7 +23,6 @@ from app.store.models import (
     Label,
     LabelVersion,
     User,
-    utcnow,
 )
 
 LETTERS = judging.LETTERS
@@ -118,7 +117,7 @@ def vote(
         "worst_id": None if worst is None else answers[worst].id,
         "shown": [answer.id for answer in answers],
         "reason": judging.checked_reason(reason),
-        "updated_at": utcnow(),
+        "updated_at": clock.now(),
     }
     present = of_user(comparison_id, user, session=session)
     if present is None:
@@ -170,8 +169,9 @@ def explain(label_id: int, reason: str, *, session: Session, user: str) -> Label
     reason = judging.checked_reason(reason)
     if label.reason != reason:
         label_history.keep(label, session=session)
-        label.reason, label.updated_at = reason, utcnow()
+        label.reason, label.updated_at = reason, clock.now()
         session.flush()
+        session.refresh(label)
     return label
 
 

@@ -8,14 +8,15 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.store.models import LoginSession, utcnow
+from app.store import clock
+from app.store.models import LoginSession
 
 LIFETIME: Final = timedelta(days=14)
 
 
 def begin(user: str, *, session: Session) -> str:
     """Start a session and return its token, which is stored nowhere. Sessions that are over are deleted."""
-    now = utcnow()
+    now = clock.read(session=session)
     session.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
     token = secrets.token_urlsafe(32)
     session.add(LoginSession(token_hash=_hash(token), user=user, created_at=now, expires_at=now + LIFETIME))
@@ -24,7 +25,7 @@ def begin(user: str, *, session: Session) -> str:
 
 def user_of(token: str, *, session: Session) -> str | None:
     """The user whose token this is, or None for a token that is unknown or over."""
-    alive = LoginSession.expires_at > utcnow()
+    alive = LoginSession.expires_at > clock.now()
     return session.scalar(select(LoginSession.user).where(LoginSession.token_hash == _hash(token), alive))
 
 

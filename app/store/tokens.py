@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound
-from app.store import users
-from app.store.models import ApiToken, User, utcnow
+from app.store import clock, users
+from app.store.models import ApiToken, User
 from app.text import clean_text
 
 PREFIX: Final = "hypo_"
@@ -62,7 +62,7 @@ def create(
     if expires_days is not None and not 0 < expires_days <= MOST_DAYS:
         raise InvalidInput(f"expires must be above 0 and at most {MOST_DAYS:,} days.", field="expires")
     secret = PREFIX + secrets.token_urlsafe(32)
-    now = utcnow()
+    now = clock.read(session=session)
     token = ApiToken(
         user_id=users.ensure(user, session=session).id,
         label=label,
@@ -79,34 +79,32 @@ def find(secret: str, *, session: Session) -> KnownToken | None:
     """Whose token it is; None for one that is unknown, expired or revoked."""
     if not _SHAPE.fullmatch(secret):
         return None
-    now = utcnow()
     query = (
-        select(ApiToken.id, User.name, ApiToken.last_used_at)
+        select(ApiToken.id, User.name, _use_is_old())
         .join(User, ApiToken.user_id == User.id)
         .where(
             ApiToken.sha256 == _sha256(secret),
             ApiToken.revoked_at.is_(None),
-            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now),
+            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > clock.now()),
         )
     )
     found = session.execute(query).one_or_none()
     if found is None:
         return None
-    token_id, name, used = found
-    return KnownToken(token_id, name, used is None or used < now - USE_NOTED_EVERY)
+    token_id, name, use_is_old = found
+    return KnownToken(token_id, name, bool(use_is_old))
 
 
 def note_use(token_id: int, *, session: Session) -> None:
     """Remember that a token was used; of many calls in the same minute one writes."""
-    now = utcnow()
-    session.execute(
-        update(ApiToken)
-        .where(
-            ApiToken.id == token_id,
-            or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < now - USE_NOTED_EVERY),
-        )
-        .values(last_used_at=now)
-    )
+    noting = update(ApiToken).where(ApiToken.id == token_id, _use_is_old()).values(last_used_at=clock.now())
+    session.execute(noting)
+
+
+def _use_is_old() -> ColumnElement[bool]:
+    """Whether the use of a token was noted so long ago that it is noted again."""
+    before = clock.after(-USE_NOTED_EVERY.total_seconds())
+    return or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < before)
 
 
 def listed(*, session: Session, user: str | None = None) -> Sequence[tuple[ApiToken, str]]:
@@ -127,7 +125,7 @@ def revoke(token_id: int, *, session: Session) -> ApiToken:
     if token is None:
         raise NotFound(f"There is no token {token_id}; `hypo tokens list` shows what there is.")
     if token.revoked_at is None:
-        token.revoked_at = utcnow()
+        token.revoked_at = clock.read(session=session)
     session.flush()
     return token
 
@@ -136,7 +134,7 @@ def state(token: ApiToken) -> str:
     """`valid`, `expired` or `revoked`."""
     if token.revoked_at is not None:
         return "revoked"
-    return "expired" if token.expires_at is not None and token.expires_at <= utcnow() else "valid"
+    return "expired" if token.expires_at is not None and token.expires_at <= clock.present() else "valid"
 
 
 def _sha256(secret: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.store.base import Base, utcnow
+from app.store import clock
+from app.store.base import Base
 from app.store.enums import Choice
 
 
@@ -19,7 +20,7 @@ class NamesSeen(Base):
     comparison_id: Mapped[int] = mapped_column(
         ForeignKey("comparisons.id", ondelete="CASCADE"), primary_key=True, index=True
     )
-    at: Mapped[datetime] = mapped_column(default=utcnow)
+    at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
 class LabelVersion(Base):
@@ -40,4 +41,4 @@ class LabelVersion(Base):
     seconds: Mapped[float | None]
     withdrawn: Mapped[bool]
     given_at: Mapped[datetime]
-    ended_at: Mapped[datetime] = mapped_column(default=utcnow)
+    ended_at: Mapped[datetime] = mapped_column(default=clock.now())

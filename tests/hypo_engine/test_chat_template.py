@@ -132,8 +132,11 @@ def test_the_template_finds_no_secret(short: TemplateProcess, monkeypatch: pytes
         "{{ raise_exception.__globals__ }}",
         "{{ namespace(_x=1) }}",
     ):
-        with pytest.raises(TemplateRefusal):
-            short.render(attempt, USER)
+        try:
+            said = short.render(attempt, USER)
+        except TemplateRefusal:
+            continue
+        assert said == "", attempt
 
 
 def test_contents_are_handed_over_as_parts_where_the_template_wants_them(tokenizer: Any) -> None:

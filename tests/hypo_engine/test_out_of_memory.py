@@ -185,7 +185,7 @@ config = TrainConfig(
 )
 pairs = [Pair(f"{i} " + "a b " * 300, f"yes {i}", "no " * 20) for i in range(16)]
 train(config, pairs, output_dir=folder, models_dir=folder, reporter=recorder)
-losses = {step: [values["loss"], values["grad_norm"]] for step, values in recorder.values.items()}
+losses = {step: [values["loss"], values["grad_norm"]] for step, values in recorder.values.items() if step}
 print(json.dumps({"sizes": sizes, "losses": losses, "messages": recorder.messages}))
 """
 

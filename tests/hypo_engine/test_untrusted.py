@@ -114,7 +114,8 @@ def test_an_adapter_is_plain_lora_or_refused(folder: Path, tmp_path: Path, field
     lora.save_pretrained(tmp_path / "adapter")
     base = load(folder)
     config = check_adapter(base, tmp_path / "adapter")
-    assert (config.r, config.lora_alpha, set(config.target_modules)) == (2, 4, {"q_proj"})
+    assert (config.r, config.lora_alpha) == (2, 4)
+    assert {name.rpartition(".")[2] for name in config.target_modules} == {"q_proj"}
     change(tmp_path / "adapter" / "adapter_config.json", **{field: value})
     with pytest.raises(ModelError, match="adapter"):
         check_adapter(base, tmp_path / "adapter")
