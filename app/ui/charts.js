@@ -65,7 +65,7 @@ const draw = () => {
     none.hidden = !empty;
     if (empty) continue;
     if (!window.Plotly) { plotly().then(draw); continue; }
-    plot.setAttribute('role', 'img');
+    plot.setAttribute('role', 'group'); // an image may have no buttons in it
     plot.setAttribute('aria-label', 'Chart: ' + figure.title);
     const print = JSON.stringify([figure.data, figure.layout, document.body.className]);
     if (plot.dataset.print === print) continue;

@@ -48,7 +48,7 @@ def build() -> None:
     _lay_out_conversation(parts)
     _lay_out_voting(parts)
     _lay_out_question(parts)
-    parts["recent"] = gr.HTML()
+    parts["recent"] = gr.HTML(elem_id="hy-recent")
     parts["timer"] = gr.Timer(REFRESH_SECONDS, active=False)
     parts["look"] = gr.Button("Look", visible="hidden", elem_id="hy-look")
     _wire(parts)
@@ -144,7 +144,7 @@ def _lay_out_question(parts: Parts) -> None:
     with gr.Column(visible=False) as parts["opening_box"]:
         parts["opening_shown"] = gr.HTML()
         parts["drop_opening"] = gr.Button("Ask without these messages", size="sm", elem_classes="hy-narrow")
-    with gr.Row(elem_classes="hy-ask", equal_height=False):
+    with gr.Row(visible=False, elem_classes="hy-ask", equal_height=False) as parts["ask_row"]:
         parts["ask_box"] = gr.Textbox(
             label="Question",
             placeholder="Enter sends, Shift+Enter starts a new line.",
@@ -227,7 +227,13 @@ def _wire(parts: Parts) -> None:
 
     prompt = [parts[name] for name in PROMPT]
     widgets.on_load(offer, None, [*(parts[name] for name in SETUP), *prompt])
-    widgets.on_load(actions.open_page, None, outputs)
+    # The question's place comes last, so that what stands above it does not push it down.
+    widgets.on_load(actions.open_page, None, outputs).then(
+        actions.show_question,
+        parts["conversation"],
+        [parts["ask_row"], parts["prompts"]],
+        **quiet,
+    )
     parts["timer"].tick(actions.refresh, here, outputs, trigger_mode="once", **quiet)
     parts["conversation"].change(None, parts["conversation"], None, js=KEEP_ADDRESS)
     parts["look"].click(actions.watch, here, outputs, trigger_mode="once", **quiet)

@@ -43,7 +43,7 @@ def open_page(request: gr.Request | None = None) -> Shown:
     """The page of an address: `?conversation=5` goes on where that one is."""
     wanted = widgets.query(request, "conversation")
     user = widgets.username(request)
-    start = {"setup": gr.update(visible=True), "prompts": gr.update(visible=True), **recent(0, user)}
+    start = {"setup": gr.update(visible=True), **recent(0, user)}
     ids = widgets.query_ids(request, "conversation")
     if not wanted:
         return in_order(start)
@@ -55,6 +55,11 @@ def open_page(request: gr.Request | None = None) -> Shown:
         sorry = widgets.notice(str(error), "warning")
         return in_order({"summary": gr.update(value=sorry, visible=True), **start})
     return in_order({**show(view, {}), **recent(view.conversation.id, user)})
+
+
+def show_question(conversation_id: float) -> tuple[Any, Any]:
+    """The question's place, and the prompts to begin with where there is no conversation yet."""
+    return gr.update(visible=True), gr.update(visible=not conversation_id)
 
 
 def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:

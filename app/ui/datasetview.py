@@ -60,7 +60,16 @@ def dataset_list(found: Sequence[Dataset]) -> Html:
         ]
         for dataset in found
     ]
-    headers = ["Name", "Version", "Pairs", "Left out", "Format", "From", "Added", Markup("&nbsp;")]
+    headers = [
+        "Name",
+        "Version",
+        "Pairs",
+        "Left out",
+        "Format",
+        "From",
+        "Added",
+        Markup('<span class="hy-sr">Use</span>'),
+    ]
     return widgets.table(headers, rows, caption="Datasets", numeric=(1, 2, 3))
 
 

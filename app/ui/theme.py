@@ -130,6 +130,7 @@ class Theme(gr.themes.Base):
             background_fill_primary_dark="#1a1d1b",
             background_fill_secondary="*neutral_50",
             background_fill_secondary_dark="#202321",
+            color_accent="*primary_600",
             body_text_color="*neutral_800",
             body_text_color_dark="#e6e7e4",
             body_text_color_subdued="*neutral_500",

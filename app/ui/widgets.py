@@ -23,7 +23,7 @@ Html = Markup
 """HTML that is safe to show."""
 
 NOTHING = Markup("")
-LOADING = Markup('<p class="hy-note">Loading…</p>')
+LOADING = Markup('<p class="hy-note hy-loading">Loading…</p>')
 """What stands in a place until its first value comes."""
 
 
@@ -157,7 +157,7 @@ def section(title: object, body: Markup, note: object = "") -> Markup:
 
 def empty_state(title: str, body: object, *actions: Markup) -> Markup:
     """What to do next where there is nothing to show yet."""
-    return Markup('<div class="hy-empty"><h3>{}</h3><p>{}</p><div class="hy-actions">{}</div></div>').format(
+    return Markup('<div class="hy-empty"><h2>{}</h2><p>{}</p><div class="hy-actions">{}</div></div>').format(
         title, body, join(actions)
     )
 

@@ -1,0 +1,62 @@
+"""Every page, light and dark, wide and narrow: axe finds nothing, and nothing jumps while it loads."""
+
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from tests.e2e.conftest import App
+
+pytestmark = pytest.mark.browser
+
+SETTLED_MS = 2500
+MOST_SHIFT = 0.1
+"""Cumulative layout shift; up to here browsers' makers call it good."""
+
+SHIFT = """() => new Promise(done => {
+  let sum = 0;
+  new PerformanceObserver(list => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) sum += entry.value;
+  }).observe({ type: 'layout-shift', buffered: true });
+  setTimeout(() => done(sum), 200);
+})"""
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+def test_every_page_is_accessible_and_stands_still(
+    app: App, twins: list[int], browser: Browser, scheme: Literal["light", "dark"], width: int
+) -> None:
+    asked = app.ask("Say 3.", twins, max_new_tokens=12)
+    number = asked["comparison_id"]
+    conversation = app.value("SELECT conversation_id FROM comparisons WHERE id = ?", number)
+    dataset = app.value("SELECT max(id) FROM datasets")
+    paths = [
+        "",
+        "datasets",
+        f"datasets?id={dataset}",
+        "launch",
+        "runs",
+        f"run?id={twins[-1]}",
+        "compare",
+        f"compare?conversation={conversation}",
+        "results",
+        "api/v1/docs",
+    ]
+    context = browser.new_context(
+        base_url=app.url, viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
+    found = []
+    for path in paths:
+        page = context.new_page()
+        page.goto(f"{app.url}/{path}")
+        page.wait_for_selector("h1")
+        page.wait_for_timeout(SETTLED_MS)
+        shift = float(page.evaluate(SHIFT))
+        if shift >= MOST_SHIFT:
+            found.append(f"{path}: what stands on the page jumps ({shift:.2f})")
+        for problem in Axe().run(page).response["violations"]:
+            found += [f"{path}: {problem['id']}: {node['html'][:120]}" for node in problem["nodes"]]
+        page.close()
+    context.close()
+    assert found == []
