@@ -1,0 +1,143 @@
+"""Outages: a real PostgreSQL and a real S3 server that cannot be reached for a while."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, make_url, select
+from sqlalchemy.orm import Session
+
+from app import artifacts
+from app import settings as settings_module
+from app.settings import Settings
+from app.store import db, users
+from app.store.models import Base, User
+from tests.relay import Relay
+from worker.patience import StillAway, patiently, read_patiently, wait_out
+
+AWAY_SECONDS = 2.0
+Told = list[tuple[str, float]]
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|aiobotocore).*")
+
+
+@pytest.fixture
+def relay(postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """The way to an empty PostgreSQL database that the process's settings name."""
+    url = make_url(postgres_url)
+    folder = str(url.query["host"])
+
+    def connect() -> socket.socket:
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(f"{folder}/.s.PGSQL.{url.port or 5432}")
+        return far
+
+    made = Relay(connect)
+    there = url.set(host="127.0.0.1", port=made.port, query={})
+    monkeypatch.setenv("HYPO_DATABASE_URL", there.render_as_string(hide_password=False))
+    settings_module.get_settings.cache_clear()
+    engine: Engine = db.get_engine()
+    Base.metadata.drop_all(engine)
+    Base.metadata.create_all(engine)
+    yield made
+    engine.dispose()
+    made.cut()
+
+
+def _back_soon(relay: Relay) -> threading.Thread:
+    relay.cut()
+    opening = threading.Timer(AWAY_SECONDS, relay.open)
+    opening.start()
+    return opening
+
+
+def test_a_database_that_comes_back_is_waited_for(relay: Relay) -> None:
+    patiently(lambda session: users.ensure("before", session=session))
+    told: Told = []
+    opening = _back_soon(relay)
+    started = time.monotonic()
+    patiently(
+        lambda session: users.ensure("during", session=session),
+        waiting=lambda what, seconds: told.append((what, seconds)),
+    )
+    opening.join()
+    assert time.monotonic() - started >= AWAY_SECONDS
+    assert {what for what, _ in told} == {"database"}
+
+    def names(session: Session) -> list[str]:
+        return list(session.scalars(select(User.name).order_by(User.id)))
+
+    assert read_patiently(names) == ["before", "during"]
+
+
+def test_reading_waits_too(relay: Relay) -> None:
+    opening = _back_soon(relay)
+    assert read_patiently(lambda session: session.scalar(select(func.count(User.id)))) == 0
+    opening.join()
+
+
+def test_a_database_that_stays_away_is_told_in_a_sentence(relay: Relay) -> None:
+    relay.cut()
+    with pytest.raises(StillAway, match=r"The database has not answered for .*; resume the run"):
+        patiently(lambda session: users.ensure("never", session=session), seconds=1)
+
+
+def test_who_waits_may_give_up(relay: Relay) -> None:
+    relay.cut()
+
+    def give_up(_what: str, _seconds: float) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        read_patiently(lambda session: session.scalar(select(func.count(User.id))), waiting=give_up)
+
+
+def test_an_error_of_our_own_is_not_waited_for(relay: Relay) -> None:
+    def wrong(_session: Session) -> None:
+        raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        patiently(wrong)
+
+
+def test_an_artifacts_store_that_comes_back_is_waited_for(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    relay = Relay(lambda: socket.create_connection((host, port)))
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{relay.port}",
+        "HYPO_ARTIFACTS_URL": "s3://outage/prefix",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings_module.get_settings.cache_clear()
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("outage")
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "state.json").write_text("{}")
+    told: Told = []
+    opening = _back_soon(relay)
+    stored = wait_out(
+        lambda: artifacts.save_folder(folder, "runs/1/checkpoint"),
+        waiting=lambda what, seconds: told.append((what, seconds)),
+    )
+    opening.join()
+    assert stored == 2
+    assert {what for what, _ in told} <= {"artifacts' store"}
+    fetched = artifacts.fetch_folder("runs/1/checkpoint", tmp_path / "fetched")
+    assert (fetched / "state.json").read_text() == "{}"
+    relay.cut()
+    server.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
