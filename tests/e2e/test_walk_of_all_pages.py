@@ -1,4 +1,7 @@
-"""Every page, light and dark, wide and narrow: axe finds nothing, and nothing jumps while it loads."""
+"""Every page, light and dark, wide and narrow: axe finds nothing, and nothing jumps while it loads.
+
+It comes after the other files, which count the questions that were asked.
+"""
 
 from typing import Literal
 
