@@ -130,7 +130,7 @@ def settle(page: Page) -> None:
 
 
 def charts(page: Page) -> None:
-    page.get_by_role("img", name="Chart: Loss").wait_for()
+    page.get_by_role("group", name="Chart: Loss").wait_for()
     settle(page)
 
 

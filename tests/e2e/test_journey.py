@@ -110,7 +110,7 @@ def watch_them_end(app: App, page: Page, runs: tuple[int, int]) -> None:
     found = app.wait_until_over(*runs)
     assert [(run["status"], run["step"], run["attempt"]) for run in found] == [("finished", STEPS, 1)] * 2
     for title in ("Loss", "Reward margin", "KL to the reference"):
-        expect(page.get_by_role("img", name=f"Chart: {title}")).to_be_visible()
+        expect(page.get_by_role("group", name=f"Chart: {title}")).to_be_visible()
     page.get_by_role("tab", name="Online samples").click()
     expect(page.get_by_role("table").filter(has_text="Prompt and response")).to_be_visible()
     page.get_by_role("tab", name="Log").click()

@@ -30,7 +30,7 @@ def test_a_run_goes_on_without_the_browser(
     app.wait_until_over(run)
     page.goto(f"run?id={run}")
     expect(page.get_by_role("button", name="Delete run")).to_be_visible()
-    expect(page.get_by_role("img", name="Chart: Loss")).to_be_visible()
+    expect(page.get_by_role("group", name="Chart: Loss")).to_be_visible()
     steps = app.rows("SELECT step FROM metrics WHERE run_id = ? AND name = 'loss' ORDER BY step", run)
     assert [row["step"] for row in steps] == list(range(1, 41))
 
@@ -133,16 +133,16 @@ def test_filters_survive_reload_and_back(app: App, page: Page, twins: list[int])
     expect(page.get_by_role("checkbox", name=f"Choose run {twins[0]}", exact=True)).to_have_count(0)
     page.get_by_role("checkbox", name=f"Choose run {twins[1]}", exact=True).check()
     page.get_by_role("button", name="Overlay 1").click()
-    expect(page.get_by_role("img", name="Chart: Loss")).to_be_visible()
+    expect(page.get_by_role("group", name="Chart: Loss")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("combobox", name="Method")).to_have_value("HyPO")
-    expect(page.get_by_role("img", name="Chart: Loss")).to_have_count(0)
+    expect(page.get_by_role("group", name="Chart: Loss")).to_have_count(0)
     expect(boxes.first).to_be_visible()
 
 
 def test_the_overlay_has_an_address(app: App, page: Page, twins: list[int]) -> None:
     page.goto(f"runs?compare={twins[0]},{twins[1]}")
-    expect(page.get_by_role("img", name="Chart: Loss")).to_be_visible()
+    expect(page.get_by_role("group", name="Chart: Loss")).to_be_visible()
     expect(page.get_by_role("button", name="Overlay 2")).to_be_enabled()
     page.get_by_role("tab", name="Configuration").click()
     expect(page.get_by_role("table", name="Configurations")).to_be_visible()
@@ -249,7 +249,7 @@ def test_narrow_windows_do_not_scroll_sideways(app: App, page: Page, twins: list
 def test_a_narrow_run_page(app: App, page: Page, twins: list[int]) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(f"run?id={twins[1]}")
-    expect(page.get_by_role("img", name="Chart: Loss")).to_be_visible()
+    expect(page.get_by_role("group", name="Chart: Loss")).to_be_visible()
     for tab in ("Charts", "Samples", "Online samples", "Log", "Configuration"):
         seen = page.get_by_role("tab", name=tab, exact=True)
         if not seen.is_visible():
