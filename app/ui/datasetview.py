@@ -60,16 +60,7 @@ def dataset_list(found: Sequence[Dataset]) -> Html:
         ]
         for dataset in found
     ]
-    headers = [
-        "Name",
-        "Version",
-        "Pairs",
-        "Left out",
-        "Format",
-        "From",
-        "Added",
-        Markup('<span class="hy-sr">Use</span>'),
-    ]
+    headers = ["Name", "Version", "Pairs", "Left out", "Format", "From", "Added", ""]
     return widgets.table(headers, rows, caption="Datasets", numeric=(1, 2, 3))
 
 

@@ -12,10 +12,13 @@ window.hySetQuery = (values, push = false) => {
 window.addEventListener('popstate', () => location.reload());
 
 // Where an answer says so, go on to the next page.
+let goesOn = false;
 new MutationObserver((changes) => {
   if (!changes.some((change) => change.addedNodes.length)) return;
   const next = document.querySelector('[data-next]');
-  if (next) window.location.href = next.dataset.next;
+  if (!next || goesOn) return;
+  goesOn = true; // a second time would abort the first
+  window.location.href = next.dataset.next;
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 // Who is logged in, and the way out, at the end of the navigation.

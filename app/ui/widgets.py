@@ -199,6 +199,9 @@ def progress_bar(
     ).format(" hy-live" if live else "", share * 100, words, share * 100, words, " · ".join(extra))
 
 
+_ACTIONS = Markup('<span class="hy-sr">Actions</span>')
+
+
 def table(
     headers: Sequence[object],
     rows: Sequence[Sequence[object]],
@@ -209,6 +212,7 @@ def table(
 ) -> Markup:
     """A table. Cells may be text (escaped) or HTML; `numeric` columns align right.
 
+    A column without a title is one of links and buttons, and is called so for screen readers.
     On a narrow screen each row becomes a small card unless `stack` is False.
     """
     right = set(numeric)
@@ -217,7 +221,8 @@ def table(
         return "hy-num" if index in right else ""
 
     head = join(
-        Markup('<th scope="col" class="{}">{}</th>').format(css(i), cell) for i, cell in enumerate(headers)
+        Markup('<th scope="col" class="{}">{}</th>').format(css(i), cell or _ACTIONS)
+        for i, cell in enumerate(headers)
     )
     body = join(
         Markup("<tr>{}</tr>").format(

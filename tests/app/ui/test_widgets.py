@@ -98,3 +98,9 @@ def test_ids_of_an_address_are_bounded() -> None:
     request = request_for(id=f"3, 0,-1 x,{'9' * 30},{2**31},{2**31 - 1}")
     assert widgets.query_ids(request, "id") == [3, 2**31 - 1]
     assert widgets.query_ids(request, "other") == []
+
+
+def test_a_column_without_a_title_has_a_name_for_screen_readers() -> None:
+    shown = widgets.table(["Name", ""], [["a", "b"]])
+    assert '<span class="hy-sr">Actions</span></th>' in shown
+    assert 'class=""></th>' not in shown
