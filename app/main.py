@@ -5,6 +5,7 @@ timer and never wait on a training event, so closing or reloading one loses noth
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import warnings
@@ -14,8 +15,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import wraps
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import gradio as gr
 from fastapi import FastAPI
@@ -40,6 +42,8 @@ from app.ui.guard import guard
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Page(NamedTuple):
@@ -64,6 +68,20 @@ def pages() -> list[Page]:
     ]
 
 
+def _in_a_loop(make: Callable[P, T]) -> Callable[P, T]:
+    """Call `make` where an event loop runs: elsewhere Gradio opens one for each lock and closes none."""
+
+    @wraps(make)
+    def made(*given: P.args, **named: P.kwargs) -> T:
+        async def call() -> T:
+            return make(*given, **named)
+
+        return asyncio.run(call())
+
+    return made
+
+
+@_in_a_loop
 def build_blocks() -> gr.Blocks:
     """All pages as one Gradio app."""
     first, *others = pages()
@@ -112,6 +130,7 @@ def page_paths() -> frozenset[str]:
     return frozenset(paths | {f"{path}/" for path in paths if path != "/"})
 
 
+@_in_a_loop
 def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
     gr.mount_gradio_app(
         app,

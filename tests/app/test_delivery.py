@@ -1,6 +1,5 @@
 """How responses travel: compressed, cached where the address changes with the content, light."""
 
-import gc
 import gzip
 from collections.abc import Iterator
 
@@ -12,11 +11,7 @@ from app.delivery import FOR_GOOD
 from app.settings import Settings
 from app.ui import plotly_js
 
-pytestmark = [  # Gradio leaves event loops and sockets behind
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
@@ -24,7 +19,6 @@ def client(settings: Settings) -> Iterator[TestClient]:
     migrate.upgrade()
     with TestClient(main.build(), base_url="http://localhost:7860") as client:
         yield client
-    gc.collect()
 
 
 def test_pages_are_compressed_and_none_names_plotly_in_its_head(client: TestClient) -> None:

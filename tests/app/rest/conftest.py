@@ -1,6 +1,5 @@
 """A client of the API, on a real database of each kind."""
 
-import gc
 import socket
 import threading
 import time
@@ -75,5 +74,3 @@ def address(engine: Engine) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
-    del server, thread
-    gc.collect()  # what Gradio left behind, where its warnings are ignored

@@ -1,6 +1,5 @@
 """Who calls a function of Gradio's API is told the REST call: the real client, on a real server."""
 
-import gc
 import re
 
 import httpx
@@ -16,8 +15,6 @@ from app.settings import get_settings
 pytestmark = [
     pytest.mark.parametrize("engine", ["sqlite"], indirect=True),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 
@@ -45,8 +42,6 @@ def test_gradio_has_no_functions_for_programs(engine: Engine) -> None:
     blocks = main.build_blocks()
     public = {str(fn.api_name) for fn in blocks.fns.values() if fn.api_visibility != "private"}
     assert public == set()
-    del blocks
-    gc.collect()
     assert not [name for name in MOVED if not re.fullmatch(r"\w+", name)]
 
 

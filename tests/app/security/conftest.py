@@ -1,6 +1,5 @@
 """The whole web app with two logins, asked without a browser."""
 
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +36,6 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Test
         for made in clients:
             made.close()
         get_settings.cache_clear()
-    gc.collect()
 
 
 @pytest.fixture

@@ -19,11 +19,7 @@ from app.settings import Settings, get_settings
 
 Web = Callable[..., TestClient]
 
-pytestmark = [  # Gradio leaves event loops and sockets behind
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 PAGE_LOAD = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "accept": "text/html"}
 

@@ -15,11 +15,7 @@ from app.security.identity import PUBLIC
 
 Web = Callable[..., TestClient]
 
-pytestmark = [  # Gradio leaves event loops and sockets behind
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 FOREIGN = [
     {"origin": "http://evil.example"},

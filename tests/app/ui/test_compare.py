@@ -1,6 +1,5 @@
 """The compare and the results page: their handlers, called as functions, and what their HTML shows."""
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +8,7 @@ import gradio as gr
 import pytest
 from sqlalchemy import Engine, event
 
+from app import main
 from app.settings import Settings
 from app.store import conversations, datasets, db, generations, labels, workers
 from app.store.db import read_session, write_session
@@ -589,15 +589,7 @@ def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
         results.use_as_dataset("")
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_both_pages_build(engine: Engine) -> None:
-    with gr.Blocks(analytics_enabled=False) as blocks:
-        compare.build()
-        results.build()
-    (blind,) = [block for block in blocks.blocks.values() if getattr(block, "label", "") == "Blind"]
+def test_blind_is_the_default(settings: Settings) -> None:
+    blocks = main.build_blocks().blocks.values()
+    (blind,) = [block for block in blocks if getattr(block, "label", "") == "Blind"]
     assert blind.value is True  # type: ignore[attr-defined]
-    del blind
-    public = [fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"]
-    assert public == []
-    del blocks
-    gc.collect()

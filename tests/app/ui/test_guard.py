@@ -1,11 +1,9 @@
 """Whatever a browser sends in the place of a value: a handler answers, or says one sentence of ours."""
 
 import asyncio
-import gc
 import inspect
 import logging
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,15 @@ from app import main
 from app.errors import Refused
 from app.ui import guard
 
-pytestmark = [  # Gradio leaves event loops and sockets behind
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 MARKUP = "<img src=x onerror=alert(1)>"
 HOSTILE: list[Any] = [MARKUP, 10**30, None]
 
 
 @pytest.fixture
-def blocks(engine: Engine) -> Iterator[gr.Blocks]:
-    yield main.build_blocks()
-    gc.collect()
+def blocks(engine: Engine) -> gr.Blocks:
+    return main.build_blocks()
 
 
 async def _call(blocks: gr.Blocks, event: Any, value: Any) -> list[Any]:

@@ -1,9 +1,7 @@
 """The web app as a whole: it builds, it is light, it answers about its health."""
 
-import gc
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,18 +10,7 @@ from app import main, migrate
 from app.settings import Settings
 from app.ui import theme
 
-pytestmark = [  # Gradio leaves event loops and sockets behind
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def swept() -> Iterator[None]:
-    """Collect what Gradio left behind here, where its warnings are ignored, not in somebody else's test."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_pages_assets_and_health(settings: Settings) -> None:
@@ -61,4 +48,3 @@ def test_no_handler_of_a_page_waits_for_somebody_elses(settings: object) -> None
     assert blocks._queue.default_concurrency_limit is None
     limited = {fn.concurrency_limit for fn in blocks.fns.values()}
     assert limited <= {None, "default", 2}
-    del blocks
