@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -214,6 +215,9 @@ class Supervisor:
             try:
                 with urllib.request.urlopen(f"{self.url}/healthz", timeout=2):
                     pass
+            except urllib.error.HTTPError as answer:
+                with answer:
+                    self.say(_what_is_wrong(answer.read()))
             except OSError:
                 time.sleep(0.2)
                 continue
@@ -277,6 +281,15 @@ def last_line(path: Path) -> str:
     except OSError:
         lines = []
     return lines[-1] if lines else f"none; see {path}"
+
+
+def _what_is_wrong(health: bytes) -> str:
+    """What a web app says that is up and cannot work, for example because the disk is full."""
+    try:
+        problems = [text for part, text in json.loads(health).items() if part != "status"]
+    except (ValueError, AttributeError):
+        problems = []
+    return " ".join(["The web app is up, but not all is well.", *map(str, problems)])
 
 
 def _wait_for_port(port: int, child: Child) -> None:

@@ -26,6 +26,16 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("on", flush=True)
 time.sleep(60)
 """
+UNWELL = """
+import http.server, json, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"status": "unavailable", "home": "The home folder takes no file."}).encode()
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 15) -> None:
@@ -223,3 +233,15 @@ def test_a_broker_that_does_not_come_up_is_told_with_its_last_words(
     supervised._start_child(child)
     with pytest.raises(Refused, match="did not come up; its last words: no room"):
         supervisor._wait_for_port(1, child)
+
+
+def test_a_web_app_that_is_up_but_cannot_write_is_told_of_and_not_waited_for(supervised: Supervisor) -> None:
+    supervised.port = free_port("127.0.0.1", 0)
+    said: list[str] = []
+    supervised.say = said.append
+    child = supervised._add("web", [sys.executable, "-c", UNWELL, str(supervised.port)], {})
+    supervised._start_child(child)
+    began = time.monotonic()
+    supervised._wait_for_web()
+    assert time.monotonic() - began < 60
+    assert said == ["The web app is up, but not all is well. The home folder takes no file."]
