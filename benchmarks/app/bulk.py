@@ -1,10 +1,13 @@
 """Rows into tables as fast as a driver takes them: executemany on SQLite, COPY on PostgreSQL."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, text
+
+from app.store import clock
 
 Row = Mapping[str, Any]
 _BATCH = 5_000
@@ -31,9 +34,14 @@ def _as_values(engine: Engine, table: Table, rows: Iterable[Row]) -> Iterator[tu
 
 
 def _default(column: Any) -> Any:
-    if column.default is None:
+    default = column.default
+    if default is None:
         return None
-    return column.default.arg if column.default.is_scalar else column.default.arg(None)
+    if default.is_clause_element:
+        if not isinstance(default.arg, clock.now):
+            raise TypeError(f"{column} has a default that only the database can make: {default.arg}.")
+        return datetime.now(UTC)
+    return default.arg if default.is_scalar else default.arg(None)
 
 
 def _processor(column: Any, engine: Engine) -> Callable[[Any], Any]:

@@ -1,23 +1,35 @@
-"""The benchmark of many voters, small: it counts what was lost or doubled, and a served app loses nothing."""
+"""The app's benchmark, small: every case of `make bench-app` runs, and a served app loses no vote."""
+
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from app import migrate
 from app.settings import Settings
 from app.store import labels
 from app.store.db import write_session
 from app.store.enums import Choice
 from benchmarks.app import voters
+from benchmarks.app.__main__ import main
+from benchmarks.app.cases import cases
+from benchmarks.app.fill import Filler, Size
 from benchmarks.app.voters import Outcome
 
+SHARE = 0.001
 
-def test_a_few_voters_lose_nothing(settings: Settings) -> None:
-    migrate.upgrade()
-    outcome = voters.run(voters=5, seconds=2, pause=0.2)
-    assert (outcome.errors, outcome.lost, outcome.doubled) == ([], 0, 0)
-    assert len(outcome.voted) > 5
-    assert "0 lost, 0 doubled" in outcome.line()
+
+def test_the_whole_command_runs_every_case_and_loses_no_vote(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("HYPO_DATABASE_URL", "HYPO_AUTH"):
+        monkeypatch.setenv(name, "")  # the command sets them; they are restored after the test
+    main(["--share", str(SHARE), "--rounds", "2", "--voting", "2", "--databases", "sqlite"])
+    said = capsys.readouterr().out
+    measured = [line[:44].strip() for line in said.splitlines()]
+    for case in cases(Filler(Size().part(SHARE)).filled(), tmp_path):
+        assert case.name in measured
+    assert " 0 votes" not in said
+    assert "0 errors, 0 lost, 0 doubled" in said
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
