@@ -12,20 +12,23 @@ from app.store.enums import GenerationStatus, RunStatus
 from app.store.models import Comparison, Conversation, Dataset, Generation, Run
 from hypo_engine.config import TrainConfig
 from hypo_engine.formats import Kept, Pair
+from hypo_engine.reporting import Prompt
 
 _numbers = count(1)
 
 
-def add_dataset(session: Session, name: str = "posts") -> Dataset:
-    """A dataset of one pair, for training."""
+def add_dataset(
+    session: Session, name: str = "posts", *, prompt: Prompt = "Why?", held_out: float = 0.0
+) -> Dataset:
+    """A dataset of one pair, for training or held out."""
     return datasets.create(
         session=session,
         name=name,
         sha256="0" * 64,
         format="trl",
         source="test",
-        held_out=0.0,
-        pairs=[Kept(1, Pair("Why?", "because", "so"))],
+        held_out=held_out,
+        pairs=[Kept(1, Pair(prompt, "because", "so"))],
     )
 
 

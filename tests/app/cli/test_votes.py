@@ -12,10 +12,9 @@ import pytest
 from app import migrate
 from app.cli.main import run
 from app.settings import Settings
-from app.store import conversations, datasets, labels, workers
+from app.store import conversations, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
-from hypo_engine.formats import Kept, Pair
 from tests.app import arena
 from tests.app.cli.test_commands import call, refuse
 
@@ -33,15 +32,7 @@ def run_id(settings: Settings) -> int:
     """A finished run on a dataset with one held-out conversation, and a worker that is there."""
     migrate.upgrade()
     with write_session() as session:
-        dataset = datasets.create(
-            session=session,
-            name="chats",
-            sha256="0" * 64,
-            format="trl",
-            source="test",
-            held_out=1.0,
-            pairs=[Kept(1, Pair(PROMPT, "a", "b"))],
-        )
+        dataset = arena.add_dataset(session, "chats", prompt=PROMPT, held_out=1.0)
         workers.beat("w", session=session, queues="generate", device="cpu")
         return arena.add_run(session, "hypo", name=NAME, dataset_id=dataset.id).id
 

@@ -11,10 +11,9 @@ from fastapi.testclient import TestClient
 
 from app.rest.schemas.comparisons import AnswerShown, ComparisonShown
 from app.rest.schemas.votes import VoteShown
-from app.store import conversations, datasets, labels, workers
+from app.store import conversations, labels, workers
 from app.store.db import read_session, write_session
 from app.views import vote_view
-from hypo_engine.formats import Kept, Pair
 from tests.app import arena
 from tests.app.rest.conftest import ok, refused
 from tests.app.store.concurrently import concurrently
@@ -284,15 +283,7 @@ def test_names_are_hidden_from_who_may_still_vote_blind(api: TestClient, as_user
 def test_a_held_out_conversation_is_drawn_and_asked(api: TestClient) -> None:
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
     with write_session() as session:
-        dataset = datasets.create(
-            session=session,
-            name="chats",
-            sha256="0" * 64,
-            format="trl",
-            source="test",
-            held_out=1.0,
-            pairs=[Kept(1, Pair(prompt, "a", "b"))],
-        )
+        dataset = arena.add_dataset(session, "chats", prompt=prompt, held_out=1.0)
         run = arena.add_run(session, dataset_id=dataset.id)
     drawn = ok(api.get(f"prompts/held-out?run_ids={run.id}"))
     assert drawn == {"opening": prompt[:1], "prompt": "Why?"}

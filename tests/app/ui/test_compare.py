@@ -10,14 +10,13 @@ from sqlalchemy import Engine, event
 
 from app import main
 from app.settings import Settings
-from app.store import conversations, datasets, db, generations, labels, workers
+from app.store import conversations, db, generations, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
 from app.store.models import Base, Comparison
 from app.ui import compare, compare_actions, compare_html, compare_state, results, results_html
 from app.ui.compare_show import EACH_ITS_OWN, PARTS, Seen
-from hypo_engine.formats import Kept, Pair
 from tests.app import arena
 
 HUGE = "9" * 30
@@ -175,15 +174,7 @@ TURNS = [
 def test_a_held_out_prompt_is_shown_and_asked_with_its_history(engine: Engine) -> None:
     prompt = [*TURNS, {"role": "user", "content": "sweet but what if has a pin"}]
     with write_session() as session:
-        held = datasets.create(
-            session=session,
-            name="chats",
-            sha256="0" * 64,
-            format="trl",
-            source="test",
-            held_out=1.0,
-            pairs=[Kept(1, Pair(prompt, "a", "b"))],
-        )
+        held = arena.add_dataset(session, "chats", prompt=prompt, held_out=1.0)
         run = arena.add_run(session, dataset_id=held.id)
     question, opening, shown, box = compare.random_prompt([f"run:{run.id}"])
     assert (question, opening) == ("sweet but what if has a pin", TURNS)
