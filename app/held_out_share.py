@@ -1,4 +1,4 @@
-"""Datasets that hold nothing out: what that means, and which share would hold some out."""
+"""Datasets that hold nothing out, or everything: what that means, and which share would part them."""
 
 import math
 from collections.abc import Iterable
@@ -61,6 +61,24 @@ def nothing_held_out(dataset: Dataset, *, session: Session) -> str | None:
         return f"{what}. No share would change that: there are too few prompts. Add pairs with other prompts."
     pairs = "some" if counts.train > MOST_PAIRS else f"{found.pairs:,} of {counts.train:,} pairs"
     return f"{what}. Added again with a held-out share of {found.share:g}, it would hold out {pairs}."
+
+
+def nothing_to_train_on(dataset: Dataset, *, session: Session) -> str | None:
+    """A sentence for a dataset of which all is held out; None where something is trained on."""
+    counts = datasets.split_counts(dataset.id, session=session)
+    if counts.train or not counts.held_out:
+        return None
+    found = _least_share(get_settings().sqlalchemy_url, dataset, session)
+    share = f"{found.share:g}" if found else "0"
+    return (
+        "All pairs are held out, so a run has none to train on. "
+        f"Add the file again with a held-out share of {share}, or with pairs of other prompts."
+    )
+
+
+def one_sided(dataset: Dataset, *, session: Session) -> str | None:
+    """A sentence for a dataset with pairs on one side only, training or evaluation."""
+    return nothing_to_train_on(dataset, session=session) or nothing_held_out(dataset, session=session)
 
 
 _known: dict[tuple[str, int, datetime], Share | None] = {}

@@ -73,8 +73,8 @@ def add_command(
         warn(f"... and {added.left_out_count - 20} more; `hypo datasets show {added.id}` counts them.")
     for sentence in added.account.sentences(reasons=added.left_out_count > 1):
         warn(sentence)
-    if added.nothing_held_out:
-        warn(added.nothing_held_out)
+    if added.one_sided:
+        warn(added.one_sided)
 
 
 def _mapping(

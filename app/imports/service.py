@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
 from app.held_out_share import MOST_HELD_OUT as MOST_HELD_OUT
-from app.held_out_share import nothing_held_out
+from app.held_out_share import one_sided
 from app.imports.mappings import GivenMapping, UnknownFormat, how_to_read, rows_of, what_is_meant
 from app.imports.readers import Limits, NumberedRow, open_rows
 from app.imports.sources import source_files
@@ -49,7 +49,7 @@ _NAME = re.compile(r"[^\W_][\w.\- ]{0,99}")
 class AddedDataset:
     """What an import stored; of the rows left out the first are held, and all are counted.
 
-    `nothing_held_out` is a sentence where no pair is on the side of evaluation.
+    `one_sided` is a sentence where no pair is held out, or all of them are.
     """
 
     id: int
@@ -60,12 +60,12 @@ class AddedDataset:
     left_out: list[LeftOut]
     left_out_count: int
     account: Account
-    nothing_held_out: str | None = None
+    one_sided: str | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """How the file was read, and that nothing is held out where that is so."""
-        missing = [self.nothing_held_out] if self.nothing_held_out else []
+        missing = [self.one_sided] if self.one_sided else []
         return (*self.account.remarks, *missing)
 
 
@@ -328,7 +328,7 @@ def _store(
         left_out_count=spool.left_out_count,
         account=spool.account,
     )
-    missing = nothing_held_out(dataset, session=session)
+    missing = one_sided(dataset, session=session)
     return AddedDataset(
         id=dataset.id,
         name=dataset.name,
@@ -338,5 +338,5 @@ def _store(
         left_out=spool.left_out,
         left_out_count=spool.left_out_count,
         account=spool.account,
-        nothing_held_out=missing,
+        one_sided=missing,
     )

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from app.errors import AppError, NotFound
-from app.held_out_share import nothing_held_out
+from app.held_out_share import one_sided
 from app.imports import AddedDataset, FileLook, UnknownFormat, add_dataset, look_into
 from app.imports.hub import add_from_hub
 from app.imports.service import DEFAULT_HELD_OUT, MOST_HELD_OUT
@@ -165,7 +165,7 @@ def show(request: gr.Request) -> tuple[Any, ...]:
             )
             header = widgets.page_header("Dataset not found") + gone
             return header, gr.update(visible=False), "", gr.update(visible=False), ""
-        missing = nothing_held_out(dataset, session=session)
+        missing = one_sided(dataset, session=session)
         facts = datasetview.dataset_facts(
             dataset,
             datasets.split_counts(dataset_id, session=session),

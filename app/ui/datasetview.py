@@ -183,11 +183,16 @@ def look(found: FileLook) -> Html:
         return notes(found.account) + widgets.notice(words, "warning")
     kept = [row for row in found.preview if isinstance(row, Kept)]
     left_out = [row for row in found.preview if isinstance(row, LeftOut)]
-    rows = widgets.count(len(found.preview), "row")
-    words = f"{format_title(found.format.name)}. Of the first {rows}, {len(kept)} became pairs."
+    words = f"{format_title(found.format.name)}. {_became(len(kept), len(found.preview))}"
     shown = widgets.join(_pair(row.pair, f"row {row.row}", None) for row in kept[:2])
     problems = left_out_list(left_out[:5]) if left_out else Markup("")
     return widgets.notice(words, "good" if kept else "warning") + notes(found.account) + problems + shown
+
+
+def _became(pairs: int, rows: int) -> str:
+    if rows == 1:
+        return "Its only row became a pair." if pairs else "Its only row did not become a pair."
+    return f"Of the first {rows:,} rows, {pairs:,} became {'a pair' if pairs == 1 else 'pairs'}."
 
 
 def guessed(found: FileLook) -> Html:
@@ -218,7 +223,7 @@ def added(dataset: AddedDataset) -> Html:
         reasons = dataset.account.why_left_out(most=3)
         words += f"{widgets.count(dataset.left_out_count, 'row')} left out: {reasons}. "
     words += widgets.link("Launch a run on it", "launch", dataset=dataset.id)
-    missing = dataset.nothing_held_out
+    missing = dataset.one_sided
     warning = widgets.notice(missing, "warning") if missing else Markup("")
     return widgets.notice(words, "good") + warning + notes(dataset.account)
 

@@ -176,6 +176,23 @@ def test_one_prompt_cannot_be_parted(session: Session) -> None:
     assert held_out_share.least_share([]) is None
 
 
+def test_pairs_that_are_all_held_out_cannot_be_trained_on(session: Session) -> None:
+    alone = [Pair("Same?", "good", "bad")]
+    share = prompt_fraction("Same?") + 0.01
+    said = held_out_share.one_sided(add(session, alone, held=share), session=session)
+    assert said is not None
+    assert said.startswith("All pairs are held out")
+    assert "a held-out share of 0," in said
+    pairs = growing(12)
+    most = max(prompt_fraction(pair.prompt) for pair in pairs) + 0.01
+    found = held_out_share.least_share(pairs)
+    assert found is not None
+    said = held_out_share.one_sided(add(session, pairs, held=most), session=session)
+    assert f"a held-out share of {found.share:g}," in str(said)
+    parted = add(session, pairs, held=found.share)
+    assert held_out_share.one_sided(parted, session=session) is None
+
+
 def test_votes_are_all_trained_on(session: Session) -> None:
     said = held_out_share.nothing_held_out(add(session, growing(4), format="votes"), session=session)
     assert said is not None

@@ -238,3 +238,16 @@ def test_marked_text_still_says_what_it_said(chosen: str, rejected: str) -> None
     for marked, text in zip(datasetview.differing(chosen, rejected), (chosen, rejected), strict=True):
         kept = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").replace("\n", "")
         assert marked.replace("<br>", "").striptags().split() == Markup.escape(kept).striptags().split()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rows", "words"),
+    [
+        (1, 1, "Its only row became a pair."),
+        (0, 1, "Its only row did not become a pair."),
+        (1, 3, "Of the first 3 rows, 1 became a pair."),
+        (0, 3, "Of the first 3 rows, 0 became pairs."),
+    ],
+)
+def test_rows_and_pairs_are_counted_in_words(pairs: int, rows: int, words: str) -> None:
+    assert datasetview._became(pairs, rows) == words
