@@ -9,6 +9,7 @@ import logging
 from functools import lru_cache
 
 from celery import Celery
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -16,9 +17,13 @@ from app.settings import Settings, get_settings
 
 TRAIN_TASK = "hypo.train"
 ANSWER_TASK = "hypo.answer"
+PROBE_TASK = "hypo.probe"
 TRAIN_QUEUE = "train"
 GENERATE_QUEUE = "generate"
 QUEUES = (TRAIN_QUEUE, GENERATE_QUEUE)
+
+PROBE_KEPT_SECONDS = 600.0
+"""How long the broker keeps the probes of a worker that has died."""
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +61,25 @@ def send_comparison(comparison_id: int) -> bool:
     return _send(ANSWER_TASK, GENERATE_QUEUE, comparison_id)
 
 
-def _send(task: str, queue: str, row_id: int) -> bool:
+def probe_queue(token: str) -> Queue:
+    """A worker's own queue, through which it sees whether messages reach it; it needs no binding."""
+    name = f"probe.{token}"
+    unbound = Exchange("")  # type: ignore[no-untyped-call]
+    return Queue(name, unbound, routing_key=name, expires=PROBE_KEPT_SECONDS)  # type: ignore[no-untyped-call]
+
+
+def send_probe(token: str) -> bool:
+    """Send a worker its own probe; False when no broker could be reached."""
+    return _send(PROBE_TASK, probe_queue(token))
+
+
+def _send(task: str, queue: str | Queue, *args: int) -> bool:
     url = broker_url(get_settings())
     if url is None:
         return False
     try:
-        _producer(url).send_task(task, args=[row_id], queue=queue, retry=False, ignore_result=True)
+        _producer(url).send_task(task, args=args, queue=queue, retry=False, ignore_result=True)
     except (OperationalError, RedisError, OSError) as error:
-        log.warning("The broker did not take %s(%s): %s", task, row_id, error)
+        log.warning("The broker did not take %s%s: %s", task, args, error)
         return False
     return True

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from app.errors import Refused
-from app.store import tallies
+from app.store import silence, tallies
 from app.store.db import get_engine, write_session
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +79,7 @@ def migrating() -> Iterator[Connection]:
             if raw.total_changes > before:
                 _check_foreign_keys(connection)
     else:
-        with engine.begin() as connection:
+        with engine.begin() as connection, silence.unlimited(connection):
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection

@@ -1,4 +1,6 @@
-"""Whether a worker is there, and how to start one: for the pages, the command line and the API."""
+"""Whether a worker is there and takes messages: for the pages, the command line and the API."""
+
+from sqlalchemy.orm import Session
 
 from app.settings import get_settings
 from app.store import workers
@@ -6,11 +8,20 @@ from app.store.db import read_session
 
 
 def worker_missing(queue: str) -> str | None:
-    """A sentence on how to start a worker when none of a queue is there."""
+    """A sentence on what to do when no worker of a queue takes messages."""
     with read_session() as session:
-        if workers.present(session=session, queue=queue):
+        if workers.consuming(session=session, queue=queue):
             return None
-    return (
+        trouble = worker_trouble(queue, session=session)
+    return trouble or (
         f"No {queue} worker runs on {get_settings().root}; start everything with `hypo up`, "
         f"or one worker with `hypo worker --queues {queue}`."
     )
+
+
+def worker_trouble(queue: str, *, session: Session) -> str | None:
+    """A sentence where workers of a queue are there and none of them takes messages."""
+    present = workers.present(session=session, queue=queue)
+    if not present or any(not worker.trouble for worker in present):
+        return None
+    return f"The {queue} worker {present[0].id} takes no messages. {present[0].trouble}"

@@ -70,6 +70,18 @@ class Settings(BaseSettings):
     cancel_seconds: float = Field(
         30.0, gt=0, description="A process that has not heeded a cancel for this long is ended."
     )
+    deaf_seconds: float = Field(
+        90.0,
+        gt=0,
+        description="An idle worker that has taken no message for this long, although the broker takes them, "
+        "ends its process, so that its supervisor starts it again; after half of it, its health says so.",
+    )
+    database_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="A PostgreSQL server that says nothing for this long in the middle of a statement counts "
+        "as away, and the connection is closed.",
+    )
     outage_seconds: float = Field(
         900.0,
         gt=0,

@@ -10,7 +10,7 @@ from app.answers import Answers
 from app.imports import AddedDataset
 from app.store import run_lists
 from app.store.labels import LETTERS, Vote
-from app.store.models import Contender, Dataset, Generation, Run
+from app.store.models import Contender, Dataset, Generation, Run, Worker
 from hypo_engine.measures import HEADLINES
 
 
@@ -161,4 +161,16 @@ def vote_view(vote: Vote) -> dict[str, Any]:
         "question": vote.comparison.question,
         "created_at": _time(vote.label.created_at),
         "updated_at": _time(vote.label.updated_at),
+    }
+
+
+def worker_view(worker: Worker) -> dict[str, Any]:
+    """A worker; `trouble` says why it takes no messages, and is empty while it does."""
+    return {
+        "id": worker.id,
+        "queues": worker.queues.split(","),
+        "device": worker.device,
+        "trouble": worker.trouble,
+        "started_at": _time(worker.started_at),
+        "seen_at": _time(worker.seen_at),
     }

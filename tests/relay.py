@@ -1,4 +1,4 @@
-"""A way to a real server that can be cut and opened again: connections break, new ones are refused."""
+"""A way to a real server that can be cut, frozen or made to lose an answer, and opened again."""
 
 import socket
 import threading
@@ -13,6 +13,9 @@ class Relay:
         self._connect = connect
         self._listener: socket.socket | None = None
         self._ends: list[socket.socket] = []
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._lost_reply = b""
         self.port = 0
         self.open()
 
@@ -29,11 +32,27 @@ class Relay:
     def cut(self) -> None:
         """Break every connection and refuse new ones."""
         listener, self._listener = self._listener, None
-        for end in [*([listener] if listener else []), *self._ends]:
+        self._break([listener] if listener else [])
+        self._flowing.set()
+
+    def freeze(self) -> None:
+        """Be a server that stands still: connections are taken, and bytes, and nothing is answered."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Go on; what was sent meanwhile arrives now."""
+        self._flowing.set()
+
+    def lose_the_reply_to(self, said: bytes) -> None:
+        """Break every connection when the server has answered the next message with these bytes."""
+        self._lost_reply = said
+
+    def _break(self, others: list[socket.socket]) -> None:
+        ends, self._ends = [*others, *self._ends], []
+        for end in ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-        self._ends.clear()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -42,13 +61,17 @@ class Relay:
                 far = self._connect()
                 self._ends += [near, far]
                 for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+                    threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    for end in (source, target):
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(65536):
+                self._flowing.wait()
+                target.sendall(data)
+                if self._lost_reply and self._lost_reply in data:
+                    self._lost_reply = b""
+                    target.recv(65536, socket.MSG_PEEK)  # the server has done it
+                    self._break([])
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

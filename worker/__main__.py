@@ -25,13 +25,13 @@ def main() -> None:
         check_store()
     except AppError as error:
         sys.exit(f"hypo: {error}")
-    from worker.celery_app import app, name
+    from worker.celery_app import app, name, own_queue
 
     hold_leash()
     app.worker_main(
         [
             "worker",
-            f"--queues={queues}",
+            f"--queues={queues},{own_queue.name}",
             f"--hostname={name.replace(',', '-')}",
             "--loglevel=INFO",
             "--without-gossip",

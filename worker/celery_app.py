@@ -13,15 +13,17 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
-from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN_TASK, broker_url
+from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN_TASK, broker_url, probe_queue
 from app.settings import get_settings
+from worker.consuming import Prober
 from worker.going import going_away
-from worker.identity import worker_name
+from worker.identity import TOKEN, worker_name
 from worker.keeper import Keeper
 from worker.leaving import leave_soon
 from worker.watchdog import start_watchdog
 
 settings = get_settings()
+own_queue = probe_queue(TOKEN)
 
 app = Celery("hypo", broker=broker_url(settings) or "redis://127.0.0.1:6379/0", include=["worker.tasks"])
 app.conf.update(
@@ -29,6 +31,7 @@ app.conf.update(
     task_acks_late=False,
     task_routes={TRAIN_TASK: {"queue": TRAIN_QUEUE}, ANSWER_TASK: {"queue": GENERATE_QUEUE}},
     task_default_queue=TRAIN_QUEUE,
+    task_queues=[own_queue],
     worker_pool="solo",
     worker_concurrency=1,
     worker_prefetch_multiplier=1,
@@ -37,10 +40,16 @@ app.conf.update(
     worker_send_task_events=False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    broker_transport_options={"socket_keepalive": True, "socket_connect_timeout": 5},
+    broker_transport_options={
+        "socket_connect_timeout": 5,
+        "socket_timeout": 10,  # a frozen broker takes bytes and answers none
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
 )
 
 _keeper: Keeper | None = None
+_prober: Prober | None = None
 _watchdog: "subprocess.Popen[bytes] | None" = None
 
 
@@ -55,10 +64,12 @@ name = worker_name(queues())
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _start(**_: Any) -> None:
-    global _keeper, _watchdog
+    global _keeper, _prober, _watchdog
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _keeper = Keeper(name, queues())
     _keeper.start()
+    _prober = Prober()
+    _prober.start()
     _watchdog = start_watchdog(name)
 
 
@@ -70,6 +81,8 @@ def _go(**_: Any) -> None:
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _stop(**_: Any) -> None:
+    if _prober is not None:
+        _prober.stop()
     if _keeper is not None:
         _keeper.stop()
     if _watchdog is not None and _watchdog.stdin is not None:

@@ -18,6 +18,7 @@ TOKEN = secrets.token_hex(4)
 """Drawn once for each start of a process."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
 _held: list[IO[str]] = []
 
 
@@ -33,7 +34,7 @@ def hold_life() -> None:
     partial = path.with_suffix(".partial")
     file = partial.open("w")
     fcntl.flock(file, fcntl.LOCK_EX)
-    file.write(_boot())
+    file.write(f"{_boot()}\n{_namespace()}")
     file.flush()
     partial.rename(path)
     _held.append(file)
@@ -46,10 +47,22 @@ def is_dead(worker: str) -> bool:
         return False
     try:
         with _life(token).open() as file:
-            if file.read() != _boot():
+            if file.readline().strip() != _boot():
                 return False
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return True
+    except OSError:
+        return False
+
+
+def is_neighbour(worker: str) -> bool:
+    """Whether a worker runs, or ran, under this kernel and home and in the process namespace of this process.
+
+    Containers on the host's network have its name, so the name does not say which container a worker is in.
+    """
+    token = worker.rpartition(":")[2]
+    try:
+        return token.isalnum() and _life(token).read_text() == f"{_boot()}\n{_namespace()}"
     except OSError:
         return False
 
@@ -69,5 +82,13 @@ def _boot() -> str:
     """What this start of the kernel is called; empty where the system does not say."""
     try:
         return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    """What this process's namespace of process ids is called; empty where the system has none."""
+    try:
+        return str(_NAMESPACE.readlink())
     except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""The keeper: a thread in every worker that says "alive", takes lost runs back and sends lost messages.
+"""The keeper: a thread in every worker that says how it is, takes lost runs back and sends lost messages.
 
 No extra service has this duty, so any process may be killed at any time.
 """
@@ -15,6 +15,7 @@ from app import dispatch
 from app.settings import get_settings
 from app.store import answering, recovery, removal, tallies, workers
 from app.store.db import read_session, write_session
+from worker.consuming import consumption
 from worker.identity import hold_life, is_dead, sweep_lives
 from worker.scratch import sweep
 from worker.watch import LeaseWatch
@@ -53,7 +54,13 @@ class Keeper(threading.Thread):
 
     def _beat(self) -> None:
         with write_session() as session:
-            workers.beat(self._worker_id, session=session, queues=self._queues, device=device_name())
+            workers.beat(
+                self._worker_id,
+                session=session,
+                queues=self._queues,
+                device=device_name(),
+                trouble=consumption.trouble(),
+            )
 
     def _leave(self) -> None:
         with write_session() as session:
@@ -118,7 +125,7 @@ def send_waiting() -> None:
     """Send the messages of what waits and was never sent, or long ago."""
     seconds = get_settings().resend_seconds
     with read_session() as session:
-        trainers = len(workers.present(session=session, queue=dispatch.TRAIN_QUEUE))
+        trainers = len(workers.consuming(session=session, queue=dispatch.TRAIN_QUEUE))
         some_run = recovery.is_undelivered(session=session, resend_seconds=seconds, train_workers=trainers)
         some_question = answering.is_undelivered(session=session, resend_seconds=seconds)
     if some_run:

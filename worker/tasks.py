@@ -4,9 +4,10 @@ So the order in which people queued is the order in which things start, also aft
 queue; and whoever hears one message works until nothing waits, so none that was lost or dropped is missed.
 """
 
-from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, TRAIN_QUEUE, TRAIN_TASK
+from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, PROBE_TASK, TRAIN_QUEUE, TRAIN_TASK
 from worker.answering import answer_next
 from worker.celery_app import app, name, queues
+from worker.consuming import consumption
 from worker.going import going_away
 from worker.training import train_next
 
@@ -23,11 +24,18 @@ def answer(comparison_id: int) -> None:
     work()
 
 
+@app.task(name=PROBE_TASK)  # type: ignore[untyped-decorator]
+def probe() -> None:
+    """Hear that messages arrive."""
+    consumption.taken()
+
+
 def work() -> None:
     """Answer and train until nothing waits in this worker's queues, or it is asked to go."""
     mine = queues().split(",")
-    while not going_away.is_set():
-        answered = GENERATE_QUEUE in mine and answer_next(worker=name)
-        trained = TRAIN_QUEUE in mine and not going_away.is_set() and train_next(worker=name)
-        if not (answered or trained):
-            return
+    with consumption.working() as may_work:
+        while may_work and not going_away.is_set():
+            answered = GENERATE_QUEUE in mine and answer_next(worker=name)
+            trained = TRAIN_QUEUE in mine and not going_away.is_set() and train_next(worker=name)
+            if not (answered or trained):
+                return

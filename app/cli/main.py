@@ -13,6 +13,7 @@ from app.cli import cache, datasets, labels, runs, tokens
 from app.cli.chat import chat
 from app.cli.output import JsonFlag, print_json, say, stderr
 from app.cli.train import train
+from app.cli.workers import workers
 from app.dispatch import QUEUES
 from app.errors import AppError, Refused
 from app.leash import keep_private
@@ -36,6 +37,7 @@ cli.add_typer(cache.cli, name="cache")
 cli.add_typer(tokens.cli, name="tokens")
 cli.command()(chat)
 cli.command()(train)
+cli.command()(workers)
 
 
 @cli.command()

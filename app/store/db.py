@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import get_settings
-from app.store import full_disk
+from app.store import full_disk, silence
 from app.store.turns import take_turns
 
 
@@ -26,6 +26,7 @@ def make_engine(url: str) -> Engine:
     else:
         engine = create_engine(url, pool_pre_ping=True, connect_args=_timeouts(parsed))
         event.listen(engine, "connect", _limit_waits)
+        silence.limit(engine)
     full_disk.tell(engine)
     return engine
 

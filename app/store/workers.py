@@ -37,6 +37,11 @@ def present(*, session: Session, queue: str | None = None) -> Sequence[Worker]:
     return [worker for worker in found if queue is None or queue in worker.queues.split(",")]
 
 
+def consuming(*, session: Session, queue: str | None = None) -> Sequence[Worker]:
+    """Those of the present workers that take messages."""
+    return [worker for worker in present(session=session, queue=queue) if not worker.trouble]
+
+
 def forget_silent(*, session: Session) -> None:
     """Drop workers that have been silent for long."""
     session.execute(delete(Worker).where(Worker.seen_at < clock.after(-FORGOTTEN_SECONDS)))

@@ -317,7 +317,7 @@ def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
 def no_worker() -> Html:
     return widgets.notice(
         Markup(
-            "No worker answers questions right now; what you ask waits in the queue. "
+            "No worker takes questions right now; what you ask waits in the queue. "
             "<code>hypo up</code> starts everything, "
             "<code>hypo worker --queues generate</code> starts one worker."
         ),

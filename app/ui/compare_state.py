@@ -152,9 +152,9 @@ def recent_conversations(user: str) -> list[RecentConversation]:
 
 
 def worker_present() -> bool:
-    """Whether somebody answers questions now."""
+    """Whether a worker takes questions now."""
     with read_session() as session:
-        return bool(workers.present(session=session, queue=GENERATE_QUEUE))
+        return bool(workers.consuming(session=session, queue=GENERATE_QUEUE))
 
 
 # --- who can answer --------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.store import conversations, datasets, labels, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
-from app.store.models import Run
+from app.store.models import Run, Worker
 from app.ui import runs as runs_page
 from app.ui import runview, widgets
 from app.ui.widgets import Html
@@ -120,26 +120,32 @@ def _row(run: Run, place: int | None) -> tuple[object, ...]:
 def _workers(*, waiting: bool, session: Session) -> Html:
     present = workers.present(session=session)
     pieces = []
-    served = {queue for worker in present for queue in worker.queues.split(",")}
+    served = {queue for worker in present if not worker.trouble for queue in worker.queues.split(",")}
     missing = [queue for queue in ("train", "generate") if queue not in served]
-    if len(missing) == 2:
+    if not present:
         text = Markup("No worker is running: <code>hypo up</code> starts everything.")
         pieces.append(widgets.notice(text, "warning" if waiting else "info"))
-    elif missing:
-        urgent = waiting and missing == ["train"]
-        pieces.append(widgets.notice(runview.no_worker(missing[0]), "warning" if urgent else "info"))
-    items = [
-        Markup(
-            "<li><i class='hy-dot' aria-hidden='true'></i><b>{}</b> <span class='hy-note'>{}</span></li>"
-        ).format(
-            " and ".join(worker.queues.split(",")),
-            " · ".join(filter(None, [worker.device, worker.id])),
-        )
-        for worker in present
-    ]
-    if items:
-        pieces.insert(0, Markup('<ul class="hy-workers">{}</ul>').format(widgets.join(items)))
+    for queue in missing if present else ():
+        urgent = waiting and queue == "train"
+        text = runview.no_worker(queue, session=session)
+        pieces.append(widgets.notice(text, "warning" if urgent else "info"))
+    if present:
+        items = widgets.join([_worker(worker) for worker in present])
+        pieces.insert(0, Markup('<ul class="hy-workers">{}</ul>').format(items))
     return widgets.join(pieces)
+
+
+def _worker(worker: Worker) -> Html:
+    """A worker's queues and device; one that takes no messages is marked and says why."""
+    trouble = Markup("<br><span class='hy-why'>{}</span>").format(worker.trouble)
+    return Markup(
+        "<li><i class='hy-dot{}' aria-hidden='true'></i><b>{}</b> <span class='hy-note'>{}</span>{}</li>"
+    ).format(
+        " hy-deaf" if worker.trouble else "",
+        " and ".join(worker.queues.split(",")),
+        " · ".join(filter(None, [worker.device, worker.id])),
+        trouble if worker.trouble else "",
+    )
 
 
 def results(*, session: Session) -> Html:

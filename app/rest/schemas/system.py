@@ -19,6 +19,7 @@ class WorkerShown(Shown):
     id: str
     queues: list[str]
     device: str
+    trouble: str = Field(description="Why it takes no messages; empty while it does.")
     started_at: datetime
     seen_at: datetime
 
@@ -26,6 +27,6 @@ class WorkerShown(Shown):
 class HealthShown(Shown):
     """Whether the app can do its work."""
 
-    status: str = Field(description="`ok`, or `no_worker` where a queue has none.")
+    status: str = Field(description="`ok`, or `no_worker` where no worker of a queue takes messages.")
     database: str
-    queues: dict[str, int] = Field(description="Workers by queue.")
+    queues: dict[str, int] = Field(description="Workers that take messages, by queue.")

@@ -228,7 +228,11 @@ def test_workers_and_health(api: TestClient) -> None:
         "queues": {"train": 1, "generate": 1},
     }
     (worker,) = ok(api.get("workers"))
-    assert (worker["id"], worker["queues"]) == ("w", ["train", "generate"])
+    assert (worker["id"], worker["queues"], worker["trouble"]) == ("w", ["train", "generate"], "")
+    with write_session() as session:
+        workers.beat("w", session=session, queues="train,generate", device="cpu", trouble="It is deaf.")
+    assert ok(api.get("health"))["status"] == "no_worker"
+    assert ok(api.get("workers"))[0]["trouble"] == "It is deaf."
 
 
 @SQLITE

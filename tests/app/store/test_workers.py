@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from app.presence import worker_missing
 from app.settings import get_settings
 from app.store import workers
-from app.store.db import write_session
+from app.store.db import read_session, write_session
 from app.store.models import Worker, utcnow
 from worker import health
 
@@ -59,14 +60,36 @@ def test_long_silence_is_forgotten_and_short_silence_is_not(session: Session) ->
     assert session.get(Worker, "long") is None
 
 
-def test_a_machine_is_healthy_while_one_of_its_workers_beats(engine: Engine) -> None:
-    assert health.problem("here") == "No worker of here was seen in the last 30 seconds."
+def here(name: str) -> bool:
+    return name.startswith("here:")
+
+
+def beat(name: str, trouble: str = "") -> None:
     with write_session() as session:
-        workers.beat("here.not:1:train", session=session, queues="train", device="CPU")
-    assert health.problem("here") is not None
-    with write_session() as session:
-        workers.beat("here:1:train", session=session, queues="train", device="CPU")
-    assert health.problem("here") is None
+        workers.beat(name, session=session, queues="train", device="CPU", trouble=trouble)
+
+
+def test_a_machine_is_healthy_while_one_of_its_workers_takes_messages(engine: Engine) -> None:
+    assert health.problem(here) == "No worker of this machine was seen in the last 30 seconds."
+    beat("elsewhere:1:train")
+    assert health.problem(here) is not None
+    beat("here:1:train")
+    assert health.problem(here) is None
+    beat("here:1:train", trouble="It cannot reach the broker.")
+    assert health.problem(here) == "here:1:train: It cannot reach the broker."
+    beat("here:2:train")
+    assert health.problem(here) is None
+
+
+def test_a_worker_that_lives_and_takes_no_message_counts_as_missing(engine: Engine) -> None:
+    assert str(worker_missing("train")).startswith("No train worker runs on ")
+    beat("deaf", trouble="It cannot reach the broker.")
+    assert worker_missing("train") == "The train worker deaf takes no messages. It cannot reach the broker."
+    with read_session() as session:
+        assert [worker.id for worker in workers.present(session=session)] == ["deaf"]
+        assert workers.consuming(session=session) == []
+    beat("deaf")
+    assert worker_missing("train") is None
 
 
 def test_without_a_database_a_machine_is_not_healthy(
@@ -74,4 +97,4 @@ def test_without_a_database_a_machine_is_not_healthy(
 ) -> None:
     monkeypatch.setenv("HYPO_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
     get_settings.cache_clear()
-    assert str(health.problem("here")).startswith("The database did not answer: ")
+    assert str(health.problem(here)).startswith("The database did not answer: ")

@@ -1,0 +1,20 @@
+"""`hypo workers`: which worker processes are there, and whether they take messages."""
+
+from app.cli.output import JsonFlag, print_json, print_table
+from app.store import workers as store
+from app.store.db import read_session
+from app.views import worker_view
+
+
+def workers(as_json: JsonFlag = False) -> None:
+    """List the workers that were seen lately, and why one takes no messages."""
+    with read_session() as session:
+        found = store.present(session=session)
+    if as_json:
+        print_json([worker_view(worker) for worker in found])
+        return
+    print_table(
+        ["worker", "queues", "device", "state"],
+        ((worker.id, worker.queues, worker.device, worker.trouble or "takes messages") for worker in found),
+        empty="No worker is there; `hypo up` starts everything, `hypo worker` starts one.",
+    )

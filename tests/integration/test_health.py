@@ -1,0 +1,59 @@
+"""A worker's health: it says whether it takes messages, not only that it lives, and a deaf one is ended."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from celery import Celery
+
+from app.presence import worker_missing
+from app.settings import get_settings
+from app.store.enums import RunStatus
+from tests.integration.cluster import Cluster, wait_for, wait_until_over
+from worker.consuming import UNREACHABLE
+
+pytestmark = pytest.mark.servers
+
+LaunchTiny = Callable[..., list[int]]
+
+
+@pytest.fixture(autouse=True)
+def soon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deaf worker says so after six seconds and ends after twelve."""
+    monkeypatch.setenv("HYPO_DEAF_SECONDS", "12")
+    get_settings.cache_clear()
+
+
+def container_health() -> tuple[int, str]:
+    """Exit status and words of a container's health check."""
+    done = subprocess.run([sys.executable, "-m", "worker.health"], capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def test_a_worker_says_whether_it_takes_messages(cluster: Cluster, launch_tiny: LaunchTiny) -> None:
+    worker = cluster.start_worker("train")
+    assert container_health() == (0, "")
+    cluster.broker.kill()
+    wait_for(lambda: worker.trouble == UNREACHABLE, "a worker that says that the broker is away", seconds=30)
+    status, said = container_health()
+    assert status == 1
+    assert UNREACHABLE in said
+    assert UNREACHABLE in str(worker_missing("train"))
+    cluster.broker.start()
+    wait_for(lambda: not worker.trouble, "a worker that takes messages again", seconds=30)
+    assert container_health() == (0, "")
+    [run] = wait_until_over(*launch_tiny("dpo"))
+    assert (run.status, run.attempt) == (RunStatus.FINISHED, 1)
+
+    # It lives, it is connected, its keeper beats, and nothing is taken from its queues any more.
+    with Celery("deafen", broker=cluster.broker.url, set_as_current=False) as celery:
+        token = str(worker.name).rpartition(":")[2]
+        for queue in ("train", f"probe.{token}"):
+            celery.control.cancel_consumer(queue)
+    deaf = "It takes no messages, although the broker does"
+    wait_for(lambda: worker.trouble.startswith(deaf), "a worker that says that it is deaf", seconds=30)
+    assert deaf in container_health()[1]
+    wait_for(lambda: not worker.alive, "the end of the deaf process", seconds=30)
+    assert worker.status == 1
+    assert "takes no messages. Its process ends" in worker.log.read_text()

@@ -1,0 +1,64 @@
+"""Whether a process takes messages, by its probes and a clock that the test moves."""
+
+from worker.consuming import UNREACHABLE, Consumption
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def made() -> tuple[Consumption, Clock]:
+    clock = Clock()
+    return Consumption(60, clock=clock), clock
+
+
+def test_probes_that_arrive_keep_a_worker_well() -> None:
+    consumption, clock = made()
+    for _ in range(20):
+        clock.seconds += 10
+        consumption.sent(True)
+        consumption.taken()
+        assert (consumption.trouble(), consumption.must_end()) == ("", False)
+
+
+def test_probes_that_do_not_arrive_are_told_and_end_the_process() -> None:
+    consumption, clock = made()
+    consumption.sent(True)
+    clock.seconds += 29
+    assert consumption.trouble() == ""
+    clock.seconds += 2
+    assert consumption.trouble().startswith("It takes no messages, although the broker does: none for 31 s.")
+    assert not consumption.must_end()
+    clock.seconds += 29
+    assert consumption.must_end()
+    with consumption.working() as may_work:
+        assert not may_work, "a message that arrives now is left for the next process"
+
+
+def test_a_broker_that_is_away_ends_no_process() -> None:
+    consumption, clock = made()
+    for _ in range(100):
+        clock.seconds += 10
+        consumption.sent(False)
+        assert (consumption.trouble(), consumption.must_end()) == (UNREACHABLE, False)
+    consumption.sent(True)
+    clock.seconds += 20
+    assert (consumption.trouble(), consumption.must_end()) == ("", False), "it has time to connect again"
+    clock.seconds += 40
+    assert consumption.must_end()
+
+
+def test_a_busy_worker_owes_no_message() -> None:
+    consumption, clock = made()
+    with consumption.working() as may_work:
+        assert may_work
+        clock.seconds += 100_000
+        assert (consumption.busy, consumption.trouble(), consumption.must_end()) == (True, "", False)
+    clock.seconds += 10
+    assert (consumption.busy, consumption.trouble(), consumption.must_end()) == (False, "", False)
