@@ -15,8 +15,9 @@ from app.store import conversations, generations, judging, labels, names, runs, 
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
-from app.store.labels import LETTERS, Vote
+from app.store.judging import LETTERS
 from app.store.models import Comparison, Contender, Generation, Label
+from app.store.vote_details import Vote
 
 LONGEST_WAIT_SECONDS = 600.0
 

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from app.answers import Answers
 from app.imports import AddedDataset
 from app.store import run_lists
-from app.store.labels import LETTERS, Vote
+from app.store.judging import LETTERS
 from app.store.models import Contender, Dataset, Generation, Run, Worker
+from app.store.vote_details import Vote
 from hypo_engine.measures import HEADLINES
 
 

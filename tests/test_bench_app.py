@@ -10,7 +10,8 @@ from app.store import labels
 from app.store.db import write_session
 from app.store.enums import Choice
 from benchmarks.app import voters
-from benchmarks.app.__main__ import main
+from benchmarks.app.__main__ import WIDTH, main
+from benchmarks.app.calls import operations
 from benchmarks.app.cases import cases
 from benchmarks.app.fill import Filler, Size
 from benchmarks.app.voters import Outcome
@@ -25,9 +26,12 @@ def test_the_whole_command_runs_every_case_and_loses_no_vote(
         monkeypatch.setenv(name, "")  # the command sets them; they are restored after the test
     main(["--share", str(SHARE), "--rounds", "2", "--voting", "2", "--databases", "sqlite"])
     said = capsys.readouterr().out
-    measured = [line[:44].strip() for line in said.splitlines()]
-    for case in cases(Filler(Size().part(SHARE)).filled(), tmp_path):
-        assert case.name in measured
+    measured = {line[:WIDTH].strip() for line in said.splitlines()}
+    asked = {case.name for case in cases(Filler(Size().part(SHARE)).filled(), tmp_path)}
+    assert asked - measured == set()
+    of_api = {operation.title for operation in operations()}
+    assert of_api - measured == set()
+    assert {"GET /votes/export", "PUT /comparisons/{comparison_id}/vote"} <= of_api
     assert " 0 votes" not in said
     assert "0 errors, 0 lost, 0 doubled" in said
 

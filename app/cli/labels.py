@@ -13,6 +13,7 @@ from app.exports.labels import LabelFormat, export_labels
 from app.exports.writers import FileType
 from app.store import labels, users
 from app.store.db import read_session
+from app.store.judging import LETTERS
 from app.views import answers_view, vote_view
 
 COLUMNS = ("id", "user", "choice", "best", "worst", "blind")
@@ -69,7 +70,7 @@ def vote_command(
         print_json(view)
         return
     say(f"Vote {view['id']} is kept{', blind' if view['blind'] else ', not blind: you had seen the names'}.")
-    for letter, name in zip(labels.LETTERS, view["shown"], strict=False):
+    for letter, name in zip(LETTERS, view["shown"], strict=False):
         say(f"{letter} is {name}.")
 
 

@@ -1,20 +1,26 @@
 """Votes on their way out: as `trl` or `raw` files, and as the next version of a dataset."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from app import answers
 from app.errors import InvalidInput, Refused
 from app.exports.raw_votes import RAW_SCHEMA, RawRows
 from app.exports.trl_votes import TRL_SCHEMA, Message, TrlPairs
-from app.exports.writers import FileType, write_rows
+from app.exports.writers import FileType, encoded, write_file
 from app.imports.service import AddedDataset, add_pairs, checked_name
-from app.store import labels, names, voted_prompts
+from app.store import labels, voted_prompts
 from app.store.db import read_session, write_session
 from app.store.enums import WhyLeftOut
-from app.store.labels import VoteFilter
+from app.store.labels import Verdict, VoteFilter
+from app.store.vote_details import Vote
 from hypo_engine.formats import Pair, prompt_key
+
+VERDICTS_A_BATCH = 1000
+VOTES_A_BATCH = 200
 
 
 class LabelFormat(StrEnum):
@@ -47,6 +53,80 @@ class TrlCounts:
     left_out: dict[str, int]
 
 
+class Export:
+    """Votes as a file that is made piece by piece, while it is read: `pieces` begins at once.
+
+    The counts below are whole when all pieces were read.
+    """
+
+    def __init__(
+        self,
+        format: LabelFormat | str,
+        file_type: FileType | str,
+        *,
+        only: VoteFilter | None = None,
+        viewer: str | None = None,
+        leave_out_cut: bool = False,
+    ) -> None:
+        """Prepare an export.
+
+        Args:
+            viewer: who gets the file. `raw` rows of votes whose names this person may not see yet tell no
+                names; that the others' names were shown is recorded. None is nobody who votes.
+            leave_out_cut: leave pairs with an answer that was cut at the length limit out of `trl`.
+
+        Raises:
+            InvalidInput: for a format or file type that does not exist.
+        """
+        self.format = _member(LabelFormat, format, "format")
+        self.file_type = _member(FileType, file_type, "file_type")
+        self._only, self._viewer = only, viewer
+        self._pairs, self._raw = TrlPairs(leave_out_cut=leave_out_cut), RawRows()
+
+    @property
+    def file_name(self) -> str:
+        return f"votes_{self.format.value}.{self.file_type.value}"
+
+    def pieces(self) -> Iterator[bytes]:
+        """The file, in order. Rows are read in short transactions, so that a slow reader holds none."""
+        if self.format is LabelFormat.TRL:
+            return encoded(self._pairs.rows_of(_verdicts(self._only)), self.file_type, TRL_SCHEMA)
+        votes = _votes(self._only, self._viewer)
+        return encoded(self._raw.rows_of(votes), self.file_type, RAW_SCHEMA)
+
+    def exported(self, path: Path) -> Exported:
+        """What became of the votes, of which all pieces were written to a file."""
+        if self.format is LabelFormat.TRL:
+            return Exported(path, self._pairs.rows, self._pairs.counted, self._pairs.cut)
+        none_left_out = {reason.value: 0 for reason in WhyLeftOut}
+        return Exported(path, self._raw.rows, none_left_out, hidden=self._raw.hidden)
+
+
+def _verdicts(only: VoteFilter | None) -> Iterator[Verdict]:
+    last = 0
+    while True:
+        with read_session() as session:
+            found = labels.verdicts_after(last, session=session, only=only, limit=VERDICTS_A_BATCH)
+        yield from found
+        if not found:
+            return
+        last = found[-1].label_id
+
+
+def _votes(only: VoteFilter | None, viewer: str | None) -> Iterator[Vote]:
+    """All votes, oldest first; that a person gets the names of a batch is recorded before the batch."""
+    last = 0
+    while True:
+        with read_session() as session:
+            found = labels.after(last, session=session, only=only, viewer=viewer, limit=VOTES_A_BATCH)
+        if viewer is not None:
+            answers.record_shown(found, user=viewer)
+        yield from found
+        if not found:
+            return
+        last = found[-1].label.id
+
+
 def export_labels(
     format: LabelFormat | str,
     file_type: FileType | str,
@@ -56,45 +136,16 @@ def export_labels(
     viewer: str | None = None,
     leave_out_cut: bool = False,
 ) -> Exported:
-    """Write the votes to a new file in a folder.
-
-    Args:
-        viewer: who gets the file. `raw` rows of votes whose names this person may not see yet tell no names;
-            that the others' names were shown is recorded. None is nobody who votes.
-        leave_out_cut: leave pairs with an answer that was cut at the length limit out of `trl`.
+    """Write the votes to a new file in a folder; the arguments are those of `Export`.
 
     Raises:
         InvalidInput: for a format or file type that does not exist.
     """
-    chosen_format, chosen_type = (
-        _member(LabelFormat, format, "format"),
-        _member(FileType, file_type, "file_type"),
-    )
+    export = Export(format, file_type, only=only, viewer=viewer, leave_out_cut=leave_out_cut)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"votes_{chosen_format.value}.{chosen_type.value}"
-    if chosen_format is LabelFormat.TRL:
-        pairs = TrlPairs(leave_out_cut=leave_out_cut)
-        with read_session() as session:
-            votes = labels.stream(session=session, only=only)
-            rows = write_rows(path, pairs.rows_of(votes), chosen_type, TRL_SCHEMA)
-        return Exported(path, rows, pairs.counted, pairs.cut)
-    told = RawRows()
-    with read_session() as session:
-        votes = labels.stream(session=session, only=only, viewer=viewer)
-        rows = write_rows(path, told.rows_of(votes), chosen_type, RAW_SCHEMA)
-    if viewer is not None:
-        _record_names(told.named, viewer)
-    return Exported(path, rows, {reason.value: 0 for reason in WhyLeftOut}, hidden=told.hidden)
-
-
-def _record_names(comparison_ids: set[int], viewer: str) -> None:
-    """Remember that a person gets the names of comparisons; in short transactions, for they may be many."""
-    with read_session() as session:
-        known = names.seen_among(comparison_ids, viewer, session=session)
-    fresh = sorted(comparison_ids - known)
-    for start in range(0, len(fresh), names.BATCH):
-        with write_session() as session:
-            names.record(fresh[start : start + names.BATCH], viewer, session=session)
+    path = folder / export.file_name
+    write_file(path, export.pieces())
+    return export.exported(path)
 
 
 def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) -> TrlCounts:
@@ -122,14 +173,13 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
         Refused: when no vote becomes a pair.
     """
     checked_name(name)
-    with read_session() as reading:
-        found = TrlPairs(leave_out_cut=leave_out_cut).rows_of(labels.stream(session=reading, only=only))
-        keys = {prompt_key(row["prompt"]) for row in found}
+    found = TrlPairs(leave_out_cut=leave_out_cut).rows_of(_verdicts(only))
+    keys = {prompt_key(row["prompt"]) for row in found}
     if not keys:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")
     _take_out_of_evaluation(keys)
-    with read_session() as reading, write_session() as session:
-        rows = TrlPairs(leave_out_cut=leave_out_cut).rows_of(labels.stream(session=reading, only=only))
+    with write_session() as session:
+        rows = TrlPairs(leave_out_cut=leave_out_cut).rows_of(_verdicts(only))
         pairs = (Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in rows)
         return add_pairs(
             session=session, pairs=pairs, name=name, source="votes", format="votes", held_out=0.0

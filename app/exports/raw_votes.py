@@ -1,15 +1,16 @@
 """Votes as `raw` rows: one a vote, with everything that its reader may see."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from app.exports.trl_votes import MESSAGES, messages_of
 from app.store.enums import Choice
-from app.store.labels import LETTERS, Side, Vote
+from app.store.judging import LETTERS
 from app.store.models import LabelVersion
+from app.store.vote_details import Side, Vote
 
 _VERSION = pa.struct(
     [
@@ -83,17 +84,15 @@ RAW_SCHEMA = pa.schema(
 
 @dataclass(slots=True)
 class RawRows:
-    """Votes with everything; which comparisons were named, and how many votes tell no names, is kept."""
+    """Votes with everything; rows are counted, and those that tell no names."""
 
-    named: set[int] = field(default_factory=set)
+    rows: int = 0
     hidden: int = 0
 
     def rows_of(self, votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
         for vote in votes:
-            if vote.hidden:
-                self.hidden += 1
-            else:
-                self.named.add(vote.comparison.id)
+            self.rows += 1
+            self.hidden += vote.hidden
             yield raw_row(vote)
 
 
@@ -173,7 +172,7 @@ def _answer(side: Side, *, hidden: bool) -> dict[str, Any]:
         "take": answer.take,
         "status": answer.status.value,
         "complete": answer.complete,
-        "messages": messages_of(side),
+        "messages": messages_of(answer.prompt.content),
         "text": answer.text,
         "tokens": answer.tokens,
         **(dict.fromkeys(_TELLING) if hidden else _who(side)),

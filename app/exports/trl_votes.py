@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from app.store import tallies
 from app.store.enums import WhyLeftOut
-from app.store.labels import Side, Vote
+from app.store.labels import Verdict
 
 Message = dict[str, str]
 
@@ -47,6 +47,7 @@ class TrlPairs:
     """The pairs among votes; what is left out or cut is counted while they are read."""
 
     leave_out_cut: bool = False
+    rows: int = 0
     cut: int = 0
     left_out: Counter[WhyLeftOut] = field(default_factory=Counter)
 
@@ -55,9 +56,9 @@ class TrlPairs:
         """How many votes were left out, by the name of the reason."""
         return {reason.value: self.left_out[reason] for reason in WhyLeftOut}
 
-    def rows_of(self, votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
-        for vote in votes:
-            row = trl_row(vote)
+    def rows_of(self, verdicts: Iterable[Verdict]) -> Iterator[dict[str, Any]]:
+        for verdict in verdicts:
+            row = trl_row(verdict)
             if not isinstance(row, WhyLeftOut) and (row["chosen_cut"] or row["rejected_cut"]):
                 if self.leave_out_cut:
                     row = WhyLeftOut.CUT
@@ -66,31 +67,27 @@ class TrlPairs:
             if isinstance(row, WhyLeftOut):
                 self.left_out[row] += 1
             else:
+                self.rows += 1
                 yield row
 
 
-def trl_row(vote: Vote) -> dict[str, Any] | WhyLeftOut:
+def trl_row(verdict: Verdict) -> dict[str, Any] | WhyLeftOut:
     """The pair of a vote; of more than two answers the best and the worst."""
-    best, worst = vote.best, vote.worst
-    why = tallies.why_left_out(
-        vote.label.choice,
-        None if best is None else tallies.Answer.of(best.answer),
-        None if worst is None else tallies.Answer.of(worst.answer),
-    )
+    best, worst = verdict.best, verdict.worst
+    why = tallies.why_left_out(verdict.choice, best, worst)
     if why is not None or best is None or worst is None:
         return why or WhyLeftOut.ALL_BAD
     return {
-        "prompt": messages_of(best),
-        "chosen": [{"role": "assistant", "content": best.answer.text}],
-        "rejected": [{"role": "assistant", "content": worst.answer.text}],
-        "chosen_cut": not best.answer.complete,
-        "rejected_cut": not worst.answer.complete,
+        "prompt": messages_of(verdict.prompt),
+        "chosen": [{"role": "assistant", "content": best.text}],
+        "rejected": [{"role": "assistant", "content": worst.text}],
+        "chosen_cut": not best.complete,
+        "rejected_cut": not worst.complete,
     }
 
 
-def messages_of(side: Side) -> list[Message]:
+def messages_of(prompt: Any) -> list[Message]:
     """The conversation that an answer continues."""
-    content = side.answer.prompt.content
-    if isinstance(content, str):
-        return [{"role": "user", "content": content}]
-    return [{"role": message["role"], "content": message["content"]} for message in content]
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    return [{"role": message["role"], "content": message["content"]} for message in prompt]

@@ -1,13 +1,13 @@
-"""Rows -> a JSONL, CSV or Parquet file, one row at a time.
+"""Rows -> a JSONL, CSV or Parquet file, a few rows at a time.
 
 In a CSV, what is nested becomes JSON text, and text that a spreadsheet would compute gets an apostrophe in
 front (`app.csv_text`). JSONL and Parquet hold every text as it is.
 """
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from app.csv_text import escaped
 
 ROWS_A_GROUP = 500
+LINES_A_PIECE = 100
+"""Rows of a group in Parquet, and of what is written at once in the other kinds."""
 
 Row = Mapping[str, Any]
 
@@ -29,45 +31,43 @@ class FileType(StrEnum):
     PARQUET = "parquet"
 
 
-def write_rows(path: Path, rows: Iterable[Row], file_type: FileType, schema: pa.Schema) -> int:
-    """Write rows, all of which have the schema's columns, to a file that appears only when it is complete.
-
-    Returns:
-        How many rows were written.
-    """
-    write = {FileType.JSONL: _write_jsonl, FileType.CSV: _write_csv, FileType.PARQUET: _write_parquet}
-    with _appearing(path) as unfinished:
-        return write[file_type](unfinished, rows, schema)
+def encoded(rows: Iterable[Row], file_type: FileType, schema: pa.Schema) -> Iterator[bytes]:
+    """A file of rows, all of which have the schema's columns, piece by piece, as the rows come."""
+    encode = {FileType.JSONL: _jsonl, FileType.CSV: _csv, FileType.PARQUET: _parquet}
+    return encode[file_type](iter(rows), schema)
 
 
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
+def write_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write pieces to a file that appears only when it is complete."""
     unfinished = path.with_name(f".{path.name}.part")
     try:
-        yield unfinished
+        with unfinished.open("wb") as file:
+            file.writelines(pieces)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _write_jsonl(path: Path, rows: Iterable[Row], _schema: pa.Schema) -> int:
-    written = 0
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-            written += 1
-    return written
+def _groups(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while group := list(islice(rows, size)):
+        yield group
 
 
-def _write_csv(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
-    written = 0
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)  # its line end of two characters has it quote cells with either of them
-        writer.writerow(schema.names)
-        for row in rows:
-            writer.writerow([_cell(row[name]) for name in schema.names])
-            written += 1
-    return written
+def _jsonl(rows: Iterator[Row], _schema: pa.Schema) -> Iterator[bytes]:
+    for group in _groups(rows, LINES_A_PIECE):
+        yield "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in group).encode()
+
+
+def _csv(rows: Iterator[Row], schema: pa.Schema) -> Iterator[bytes]:
+    yield _csv_lines([schema.names])
+    for group in _groups(rows, LINES_A_PIECE):
+        yield _csv_lines([_cell(row[name]) for name in schema.names] for row in group)
+
+
+def _csv_lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)  # its line end of two characters has it quote cells with either of them
+    return text.getvalue().encode()
 
 
 def _cell(value: Any) -> Any:
@@ -78,10 +78,28 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _write_parquet(path: Path, rows: Iterable[Row], schema: pa.Schema) -> int:
-    written, waiting = 0, iter(rows)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        while group := list(islice(waiting, ROWS_A_GROUP)):
+def _parquet(rows: Iterator[Row], schema: pa.Schema) -> Iterator[bytes]:
+    sink = _Sink()
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for group in _groups(rows, ROWS_A_GROUP):
             writer.write_table(pa.Table.from_pylist([dict(row) for row in group], schema=schema))
-            written += len(group)
-    return written
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """A file that keeps what was written since it was last asked; Parquet's writer never goes back in one."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)

@@ -1,12 +1,13 @@
 """Files on their way in and out: in the user's own folder, gone when they are done."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from fastapi import UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from starlette.background import BackgroundTask
 
 from app.security import files
@@ -40,6 +41,14 @@ def sent_file(write: Callable[[Path], Path], media_type: str, user: str) -> File
         raise
     done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
     return FileResponse(path, filename=path.name, media_type=media_type, background=done)
+
+
+def streamed(pieces: Iterable[bytes], name: str, media_type: str) -> StreamingResponse:
+    """A file that is sent while it is made. What fails before its first piece is an answer of its own."""
+    following = iter(pieces)
+    first = next(following, b"")
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(chain([first], following), media_type=media_type, headers=headers)
 
 
 def _ending(name: str) -> str:

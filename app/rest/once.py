@@ -28,7 +28,7 @@ Key = Annotated[
 class Once:
     """Carries out a request, at most once for each key of a user."""
 
-    def __init__(self, request: Request, user: Caller, key: Key = None) -> None:
+    def __init__(self, request: Request, user: str, key: str | None) -> None:
         self._user, self._key = user, key
         self._what = f"{request.method} {request.url.path}"
 
@@ -67,4 +67,9 @@ def _answer(status: int, content: str, *, replayed: bool = False) -> Response:
     return Response(content, status_code=status, headers=headers, media_type="application/json")
 
 
-OnceOnly = Annotated[Once, Depends()]
+async def once(request: Request, user: Caller, key: Key = None) -> Once:
+    """A coroutine, because FastAPI would make a class, which does no more, in a thread."""
+    return Once(request, user, key)
+
+
+OnceOnly = Annotated[Once, Depends(once)]

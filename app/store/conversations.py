@@ -3,7 +3,7 @@
 A comparison's answers are generations in the state queued; how a worker takes them is in answering.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -124,6 +124,17 @@ def turns(conversation_id: int, *, session: Session) -> Sequence[Comparison]:
     return session.scalars(
         select(Comparison).where(Comparison.conversation_id == conversation_id).order_by(Comparison.turn)
     ).all()
+
+
+def turn_ids(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[int]]:
+    """Ids of the questions of conversations, in order, by conversation."""
+    query = select(Comparison.conversation_id, Comparison.id).order_by(Comparison.turn)
+    found: dict[int, list[int]] = {conversation_id: [] for conversation_id in conversation_ids}
+    for conversation_id, comparison_id in session.execute(
+        query.where(Comparison.conversation_id.in_(sorted(conversation_ids)))
+    ):
+        found[conversation_id].append(comparison_id)
+    return found
 
 
 def recent(

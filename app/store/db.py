@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from app.settings import get_settings
 from app.store import full_disk, silence
@@ -71,16 +71,21 @@ def get_engine() -> Engine:
     return _engine_for(get_settings().sqlalchemy_url)
 
 
+@lru_cache(maxsize=8)
+def _reader(engine: Engine) -> Engine:
+    """The same engine for transactions that only read; on SQLite these never wait for a writer."""
+    return engine.execution_options(read_only=True)
+
+
 @contextmanager
 def write_session() -> Iterator[Session]:
     """A session that commits at the end of the block and rolls back on an exception."""
-    with sessionmaker(get_engine(), expire_on_commit=False)() as session, session.begin():
+    with Session(get_engine(), expire_on_commit=False) as session, session.begin():
         yield session
 
 
 @contextmanager
 def read_session() -> Iterator[Session]:
     """A session for reading; on SQLite it never waits for a writer."""
-    engine = get_engine().execution_options(read_only=True)
-    with sessionmaker(engine, expire_on_commit=False)() as session:
+    with Session(_reader(get_engine()), expire_on_commit=False) as session:
         yield session

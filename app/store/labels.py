@@ -4,29 +4,19 @@ A vote counts as blind when the names were hidden from its voter (`app.store.nam
 so that a change of mind is not blind. A changed or withdrawn vote is kept as it was (`label_history`).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.errors import NotFound, Refused
-from app.store import clock, judging, label_history, names, tallies, users, votable
-from app.store.enums import Choice, WhyLeftOut
-from app.store.models import (
-    Checkpoint,
-    Comparison,
-    Contender,
-    Generation,
-    Label,
-    LabelVersion,
-    User,
-)
-
-LETTERS = judging.LETTERS
-_BATCH = 200
+from app.store import clock, judging, label_history, names, tallies, users, votable, vote_details
+from app.store.enums import Choice, GenerationStatus, WhyLeftOut
+from app.store.models import Comparison, Contender, Generation, Label, NamesSeen, Prompt, User
+from app.store.vote_details import Vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +29,14 @@ class VoteFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One answer of a comparison that was voted on, with who wrote it."""
+class Verdict:
+    """What a training pair is made of: a vote's best and worst answer, if it names any, and their prompt."""
 
-    place: int
-    contender: Contender
-    step: int | None
-    answer: Generation
-
-    @property
-    def letter(self) -> str:
-        return LETTERS[self.place]
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """A label with all it is about; `sides` stand in the order shown.
-
-    `hidden` says that who asks may not see the names yet. `continues_from` is the side, at the question
-    before, whose answer all continued.
-    """
-
-    label: Label
-    user: str
-    comparison: Comparison
-    sides: list[Side]
-    hidden: bool = False
-    continues_from: int | None = None
-    earlier: tuple[LabelVersion, ...] = ()
-
-    @property
-    def best(self) -> Side | None:
-        return next((side for side in self.sides if side.answer.id == self.label.best_id), None)
-
-    @property
-    def worst(self) -> Side | None:
-        return next((side for side in self.sides if side.answer.id == self.label.worst_id), None)
+    label_id: int
+    choice: Choice
+    best: tallies.Answer | None
+    worst: tallies.Answer | None
+    prompt: Any
 
 
 def has_votes(comparison_id: int, *, session: Session) -> bool:
@@ -119,9 +81,9 @@ def vote(
         "reason": judging.checked_reason(reason),
         "updated_at": clock.now(),
     }
-    present = of_user(comparison_id, user, session=session)
+    user_id, present, seen = _standing(comparison_id, user, session=session)
     if present is None:
-        values["blind"] = names.hidden(comparison, user, session=session)
+        values["blind"] = comparison.conversation.blind and not seen
         values["seconds"] = seconds
     elif _says(present, values):
         return present
@@ -129,13 +91,50 @@ def vote(
         values["blind"] = present.blind and _chooses(present, values)
         values["seconds"] = seconds if present.seconds is None else present.seconds
         label_history.keep(present, session=session)
-    user_id = users.ensure(user, session=session).id
-    fresh = {"comparison_id": comparison_id, "user_id": user_id, "created_at": values["updated_at"], **values}
-    label_id = session.scalars(_upsert(session, fresh, values)).one()
-    tallies.count([label_id], session=session)
-    names.record([comparison_id], user, session=session, user_id=user_id)
-    session.expire_all()
-    return get(label_id, session=session)
+    label = _store(comparison, user_id, values, answers, session=session, first=present is None)
+    if not seen:
+        names.record([comparison_id], user, session=session, user_id=user_id)
+    return label
+
+
+_STANDING = (
+    select(User.id, Label, NamesSeen.user_id)
+    .outerjoin(Label, and_(Label.user_id == User.id, Label.comparison_id == bindparam("comparison")))
+    .outerjoin(
+        NamesSeen, and_(NamesSeen.user_id == User.id, NamesSeen.comparison_id == bindparam("comparison"))
+    )
+    .where(User.name == bindparam("user"))
+)
+
+
+def _standing(comparison_id: int, user: str, *, session: Session) -> tuple[int, Label | None, bool]:
+    """A person's id, present vote on a comparison, and whether they have seen its names."""
+    found = session.execute(_STANDING, {"comparison": comparison_id, "user": user}).one_or_none()
+    if found is None:
+        return users.ensure(user, session=session).id, None, False
+    user_id, present, seen = found
+    return user_id, present, seen is not None
+
+
+def _store(
+    comparison: Comparison,
+    user_id: int,
+    values: dict[str, Any],
+    answers: Sequence[Generation],
+    *,
+    session: Session,
+    first: bool,
+) -> Label:
+    """Write a vote with what it counts for."""
+    says = (values["choice"], values["best_id"], values["worst_id"], values["shown"])
+    cast = tallies.Cast(*says, comparison.conversation_id, open=not comparison.conversation.blind)
+    counting = {answer.id: tallies.Answer.of(answer) for answer in answers}
+    values = {**values, **tallies.facts_of(cast, counting)}
+    fresh = {"comparison_id": comparison.id, "user_id": user_id, "created_at": values["updated_at"], **values}
+    upsert = _upsert(session, fresh, values)
+    label: Label = session.scalars(upsert, execution_options={"populate_existing": True}).one()
+    tallies.keep_pairs({label.id: cast}, counting, session=session, first=first)
+    return label
 
 
 def _chooses(label: Label, values: dict[str, Any]) -> bool:
@@ -149,12 +148,12 @@ def _says(label: Label, values: dict[str, Any]) -> bool:
 
 
 def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -> Any:
-    """Two tabs may vote at once: the unique constraint decides which insert becomes an update."""
+    """An insert that becomes an update where the person has voted, whoever looked first."""
     kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     insert = kind.insert(Label).values(**values)
     return insert.on_conflict_do_update(
         index_elements=[Label.comparison_id, Label.user_id], set_=changed
-    ).returning(Label.id)
+    ).returning(Label)
 
 
 def explain(label_id: int, reason: str, *, session: Session, user: str) -> Label:
@@ -242,7 +241,7 @@ def votes(
     query = _matching(select(Label), only, viewer).order_by(Label.id.desc()).limit(limit).offset(offset)
     if before is not None:
         query = query.where(Label.id < before)
-    return _with_details(session.scalars(query).all(), session, viewer)
+    return vote_details.of_labels(session.scalars(query).all(), session=session, viewer=viewer)
 
 
 def details(label_id: int, *, session: Session, viewer: str | None = None) -> Vote:
@@ -251,21 +250,50 @@ def details(label_id: int, *, session: Session, viewer: str | None = None) -> Vo
     Raises:
         NotFound: when there is none with this id.
     """
-    return _with_details([get(label_id, session=session)], session, viewer)[0]
+    return vote_details.of_labels([get(label_id, session=session)], session=session, viewer=viewer)[0]
 
 
-def stream(*, session: Session, only: VoteFilter | None = None, viewer: str | None = None) -> Iterator[Vote]:
-    """All votes, oldest first, read in batches so that memory stays flat."""
-    last = 0
-    while True:
-        query = _matching(select(Label), only, viewer).where(Label.id > last)
-        query = query.order_by(Label.id).limit(_BATCH)
-        labels = session.scalars(query).all()
-        if not labels:
-            return
-        last = labels[-1].id
-        yield from _with_details(labels, session, viewer)
-        session.expunge_all()
+def after(
+    last: int,
+    *,
+    session: Session,
+    only: VoteFilter | None = None,
+    viewer: str | None = None,
+    limit: int = 200,
+) -> list[Vote]:
+    """The votes with ids above `last`, oldest first, with everything: a batch of an export."""
+    query = _matching(select(Label), only, viewer).where(Label.id > last).order_by(Label.id).limit(limit)
+    return vote_details.of_labels(session.scalars(query).all(), session=session, viewer=viewer, whole=True)
+
+
+def verdicts_after(
+    last: int, *, session: Session, only: VoteFilter | None = None, limit: int = 1000
+) -> list[Verdict]:
+    """The verdicts of the votes with ids above `last`, oldest first: a batch of training pairs."""
+    best, worst = aliased(Generation), aliased(Generation)
+    query = (
+        select(Label.id, Label.choice, *_counting(best), *_counting(worst), Prompt.content)
+        .outerjoin(best, Label.best_id == best.id)
+        .outerjoin(worst, Label.worst_id == worst.id)
+        .outerjoin(Prompt, best.prompt_id == Prompt.id)
+    )
+    query = _matching(query, only).where(Label.id > last).order_by(Label.id).limit(limit)
+    return [
+        Verdict(label_id, choice, _answer(rest[:6]), _answer(rest[6:12]), rest[12])
+        for label_id, choice, *rest in session.execute(query)
+    ]
+
+
+def _counting(answer: Any) -> tuple[Any, ...]:
+    return answer.id, answer.position, answer.prompt_id, answer.text, answer.complete, answer.status
+
+
+def _answer(columns: Sequence[Any]) -> tallies.Answer | None:
+    if columns[0] is None:
+        return None
+    answer_id, position, prompt_id, text, complete, status = columns
+    ended = status is GenerationStatus.FINISHED
+    return tallies.Answer(answer_id, position or 0, prompt_id, text, complete, ended)
 
 
 def count(*, session: Session, only: VoteFilter | None = None) -> dict[Choice, int]:
@@ -318,66 +346,3 @@ def _matching(query: Any, only: VoteFilter | None, viewer: str | None = None) ->
     if viewer is not None and (only.run_id is not None or only.choice is not None):
         conditions.append(names.visible_to(viewer))
     return query.where(*conditions)
-
-
-def _with_details(labels: Sequence[Label], session: Session, viewer: str | None = None) -> list[Vote]:
-    """Join what a batch of labels is about, in a handful of queries."""
-    comparisons = _by_id(session, Comparison, {label.comparison_id for label in labels})
-    people = _by_id(session, User, {label.user_id for label in labels})
-    answers = _by_id(session, Generation, {answer for label in labels for answer in label.shown})
-    contenders = {
-        (comparison.conversation_id, contender.position): contender
-        for comparison in comparisons.values()
-        for contender in comparison.conversation.contenders
-    }
-    checkpoint_ids = {c.checkpoint_id for c in contenders.values() if c.checkpoint_id is not None}
-    steps = {key: row.step for key, row in _by_id(session, Checkpoint, checkpoint_ids).items()}
-    hidden = set() if viewer is None else names.hidden_among(comparisons.values(), viewer, session=session)
-    origins = _origins(comparisons.values(), session)
-    history = label_history.of_comparisons(comparisons.keys(), session=session)
-    found = []
-    for label in labels:
-        comparison = comparisons[label.comparison_id]
-        sides = [
-            Side(place, contender, steps.get(contender.checkpoint_id or 0), answers[answer_id])
-            for place, answer_id in enumerate(label.shown)
-            if answer_id in answers
-            and (contender := contenders[comparison.conversation_id, int(answers[answer_id].position or 0)])
-        ]
-        found.append(
-            Vote(
-                label,
-                people[label.user_id].name,
-                comparison,
-                sides,
-                comparison.id in hidden,
-                origins.get(comparison.id),
-                tuple(history.get((label.comparison_id, label.user_id), ())),
-            )
-        )
-    return found
-
-
-def _origins(comparisons: Collection[Comparison], session: Session) -> dict[int, int]:
-    """For comparisons that continue one answer: its side at the question before."""
-    before = {
-        (comparison.conversation_id, comparison.turn - 1): comparison
-        for comparison in comparisons
-        if comparison.continues_from is not None
-    }
-    if not before:
-        return {}
-    earlier = session.execute(
-        select(Comparison.conversation_id, Comparison.turn, Comparison.shown_order).where(
-            tuple_(Comparison.conversation_id, Comparison.turn).in_(list(before))
-        )
-    )
-    return {
-        before[conversation_id, turn].id: order.index(before[conversation_id, turn].continues_from)
-        for conversation_id, turn, order in earlier
-    }
-
-
-def _by_id(session: Session, table: Any, ids: set[int]) -> dict[int, Any]:
-    rows = session.scalars(select(table).where(table.id.in_(sorted(ids)))).all() if ids else []
-    return {row.id: row for row in rows}

@@ -8,12 +8,12 @@ that were counted by earlier rules are counted again after a migration and by th
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -126,37 +126,68 @@ def _rank(answerer: dict[str, Any]) -> tuple[Any, ...]:
 
 def count_waiting(*, session: Session, limit: int = 500) -> int:
     """Count votes that were not counted by the present rules; returns how many these were."""
-    waiting = select(Label.id).where(Label.counted < RULES).order_by(Label.id).limit(limit)
+    # ordered by the index on `counted` too, else a planner goes through all votes in the order of their ids
+    waiting = select(Label.id).where(Label.counted < RULES).order_by(Label.counted, Label.id).limit(limit)
     ids = list(session.scalars(waiting.with_for_update(skip_locked=True)))
     count(ids, session=session)
     return len(ids)
 
 
-_COUNTED = (Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown)
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """What counts of a vote: what it says, on which answers, in which conversation."""
+
+    choice: Choice
+    best_id: int | None
+    worst_id: int | None
+    shown: Sequence[int]
+    conversation_id: int
+    open: bool
+    """Whether the conversation was never blind."""
 
 
 def count(label_ids: Sequence[int], *, session: Session) -> None:
     """Write what votes count for, in place of what was there."""
     if not label_ids:
         return
-    labels = session.execute(
-        select(*_COUNTED, Comparison.conversation_id, Conversation.blind)
+    rows = session.execute(
+        select(*_CAST, Comparison.conversation_id, Conversation.blind)
         .join(Comparison, Label.comparison_id == Comparison.id)
         .join(Conversation, Comparison.conversation_id == Conversation.id)
         .where(Label.id.in_(label_ids))
     ).all()
-    answers = _answers({answer_id for label in labels for answer_id in label.shown}, session)
-    seats = _seats({label.conversation_id for label in labels}, session)
+    casts = {
+        label_id: Cast(choice, best_id, worst_id, shown, conversation_id, open=not blind)
+        for label_id, choice, best_id, worst_id, shown, conversation_id, blind in rows
+    }
+    answers = _answers({answer_id for cast in casts.values() for answer_id in cast.shown}, session)
+    keep_pairs(casts, answers, session=session)
+    facts = [{"id": label_id, **facts_of(cast, answers)} for label_id, cast in casts.items()]
+    session.execute(update(Label), facts)
+
+
+_CAST = (Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown)
+
+
+def keep_pairs(
+    casts: Mapping[int, Cast], answers: Mapping[int, Answer], *, session: Session, first: bool = False
+) -> None:
+    """Write how votes, by id, stand on each two of their answers, in place of what was there.
+
+    Args:
+        first: nothing was there.
+    """
+    seats = _seats({cast.conversation_id for cast in casts.values()}, session)
     ids = _keep_answerers([seat for at in seats.values() for seat in at.values()], session)
-    session.execute(delete(LabelPair).where(LabelPair.label_id.in_(label_ids)))
+    if not first:
+        session.execute(delete(LabelPair).where(LabelPair.label_id.in_(casts)))
     pairs: list[dict[str, Any]] = []
-    for label in labels:
-        shown = [answers[answer_id] for answer_id in label.shown if answer_id in answers]
-        pairs += _pairs_of(label, shown, seats[label.conversation_id], ids)
+    for label_id, cast in casts.items():
+        shown = [answers[answer_id] for answer_id in cast.shown if answer_id in answers]
+        stands = _pairs_of(cast, shown, seats[cast.conversation_id], ids)
+        pairs += [{"label_id": label_id, **stand} for stand in stands]
     if pairs:
         session.execute(LabelPair.__table__.insert(), pairs)  # type: ignore[attr-defined]
-    facts = [_facts_of(label, answers) for label in labels]
-    session.execute(update(Label), facts)
 
 
 def _answers(ids: set[int], session: Session) -> dict[int, Answer]:
@@ -211,39 +242,34 @@ def _digest(seat: dict[str, Any]) -> str:
 
 
 def _pairs_of(
-    label: Row[Any], shown: Sequence[Answer], seats: dict[int, dict[str, Any]], ids: dict[str, int]
+    cast: Cast, shown: Sequence[Answer], seats: dict[int, dict[str, Any]], ids: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
     for pair in combinations([answer for answer in shown if answer.ended], 2):
         one, other = sorted(pair, key=lambda answer: _rank(seats[answer.position]))
         first, second = ids[_digest(seats[one.position])], ids[_digest(seats[other.position])]
-        outcome = outcome_of(label.choice, label.best_id, label.worst_id, one.id, other.id)
+        outcome = outcome_of(cast.choice, cast.best_id, cast.worst_id, one.id, other.id)
         if first != second and outcome is not None:
-            yield {
-                "label_id": label.id,
-                "first_id": first,
-                "second_id": second,
-                "outcome": outcome,
-                "open": not label.blind,
-            }
+            yield {"first_id": first, "second_id": second, "outcome": outcome, "open": cast.open}
 
 
-def _facts_of(label: Row[Any], answers: dict[int, Answer]) -> dict[str, Any]:
-    best, worst = answers.get(label.best_id), answers.get(label.worst_id)
+def facts_of(cast: Cast, answers: Mapping[int, Answer]) -> dict[str, Any]:
+    """What is kept in a vote's own row, by column."""
+    best = None if cast.best_id is None else answers.get(cast.best_id)
+    worst = None if cast.worst_id is None else answers.get(cast.worst_id)
     first_side = longer = None
     cut = False
     if best is not None and worst is not None and best.ended and worst.ended:
         cut = not (best.complete and worst.complete)
-        if len(label.shown) == 2:
-            first_side = best.id == label.shown[0]
+        if len(cast.shown) == 2:
+            first_side = best.id == cast.shown[0]
         if len(best.text) != len(worst.text):
             longer = len(best.text) > len(worst.text)
     return {
-        "id": label.id,
         "first_side": first_side,
         "longer": longer,
-        "left_out": why_left_out(label.choice, best, worst),
+        "left_out": why_left_out(cast.choice, best, worst),
         "cut": cut,
-        "open": not label.blind,
+        "open": cast.open,
         "counted": RULES,
     }
 

@@ -10,7 +10,7 @@ from app import answers
 from app.errors import AppError, NotFound
 from app.store.conversations import Decoding
 from app.store.enums import Choice
-from app.store.labels import LETTERS
+from app.store.judging import LETTERS
 from app.store.models import Label
 from app.ui import compare_state, widgets
 from app.ui.compare_show import EACH_ITS_OWN, Seen, Shown, ids, in_order, recent, show

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from app.store.contenders import REFERENCE
 from app.store.enums import Choice, GenerationStatus
-from app.store.labels import LETTERS
+from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
 from app.ui import widgets
 from app.ui.compare_state import RecentConversation, Turn, View

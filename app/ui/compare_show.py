@@ -11,7 +11,7 @@ import gradio as gr
 
 from app.store.conversations import MAX_CONTENDERS
 from app.store.enums import Choice
-from app.store.labels import LETTERS
+from app.store.judging import LETTERS
 from app.ui import compare_html, compare_state
 from app.ui.compare_state import Turn, View
 

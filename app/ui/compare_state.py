@@ -14,7 +14,7 @@ from app.store.contenders import REFERENCE
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session
 from app.store.enums import RunStatus
-from app.store.labels import LETTERS
+from app.store.judging import LETTERS
 from app.store.models import Comparison, Contender, Conversation, Generation, Label, User
 from app.text import read_id
 

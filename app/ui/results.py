@@ -1,6 +1,5 @@
 """Results: who wins, what sways the votes, the votes themselves, and the way out as a file or a dataset."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,11 +10,12 @@ from app.errors import NotFound, Refused
 from app.exports import labels as exports
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
-from app.security import files
 from app.store import labels, runs
 from app.store.db import read_session
 from app.store.enums import Choice
-from app.store.labels import LETTERS, Vote, VoteFilter
+from app.store.judging import LETTERS
+from app.store.labels import VoteFilter
+from app.store.vote_details import Vote
 from app.ui import compare, results_html, widgets
 from app.ui.compare_actions import asks_anew, saying_why
 
@@ -76,7 +76,7 @@ def _lay_out_way_out(parts: Parts) -> None:
                 label="Whole answers only",
                 info="Leave pairs out whose answers were cut at the length limit.",
             )
-            parts["download"] = gr.DownloadButton("File", visible="hidden", elem_id="hy-download")
+            parts["file"] = gr.Textbox(visible="hidden")
         with gr.Column(min_width=320):
             parts["name"] = gr.Textbox(
                 "votes",
@@ -217,23 +217,18 @@ def older(who: str, verdict: str, run: str, page: float, request: gr.Request | N
 
 
 def export(format: str, file_type: str, whole: bool, request: gr.Request | None = None) -> str:
-    """The written file's path, for the hidden download button."""
-    folder = files.new_folder(widgets.username(request))
-    written = saying_why(
-        lambda: exports.export_labels(
-            LabelFormat(format),
-            FileType(file_type),
-            folder=folder,
-            viewer=widgets.username(request),
-            leave_out_cut=whole,
-        )
-    )
-    if written.rows == 0:
+    """Where the browser gets the file, which the API makes while it is sent; and what it leaves out."""
+    kind, ending = LabelFormat(format), FileType(file_type)
+    if kind is LabelFormat.TRL and exports.count_trl(leave_out_cut=whole).rows == 0:
         gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
-    if written.hidden:
-        rows = widgets.count(written.hidden, "vote")
-        gr.Info(f"The file leaves out the names of {rows} that you may still judge blind.", duration=8)
-    return str(Path(written.path))
+    if kind is LabelFormat.RAW:
+        with read_session() as session:
+            hidden = labels.count_hidden(widgets.username(request), session=session)
+        if hidden:
+            rows = widgets.count(hidden, "vote")
+            gr.Info(f"The file leaves out the names of {rows} that you may still judge blind.", duration=8)
+    given = {"format": kind.value, "file_type": ending.value, "whole": "true" if whole else ""}
+    return widgets.url("api/v1/votes/export", **given)
 
 
 def use_as_dataset(name: str, whole: bool = False) -> str:
@@ -360,8 +355,8 @@ def _wire(parts: Parts) -> None:
     to_export = [parts[name] for name in ("format", "file_type", "whole")]
     parts["whole"].input(counts, parts["whole"], parts["counts"], **quiet)
     parts["show_names"].click(show_names, None, [parts[name] for name in OPENED], **quiet)
-    parts["export"].click(export, to_export, parts["download"], **quiet).success(
-        None, None, None, js=widgets.CLICK_DOWNLOAD
+    parts["export"].click(export, to_export, parts["file"], **quiet).success(
+        None, parts["file"], None, js="(address) => { window.location.href = address; }"
     )
     to_use = [parts["name"], parts["whole"]]
     parts["use"].click(use_as_dataset, to_use, parts["used"], trigger_mode="once", **quiet)

@@ -8,8 +8,9 @@ from app.board import Board, Model, Record, wilson
 from app.exports.labels import TrlCounts
 from app.exports.trl_votes import REASONS
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
-from app.store.labels import LETTERS, Side, Vote
+from app.store.judging import LETTERS
 from app.store.models import LabelVersion
+from app.store.vote_details import Side, Vote
 from app.ui import widgets
 from app.ui.widgets import Html
 

@@ -8,10 +8,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+WIDTH = 64
 LOCK_LIMIT = 0.1
 """Seconds that a write lock may be held."""
 
@@ -66,6 +68,7 @@ def _measure(kind: str, home: Path, url: str, options: argparse.Namespace) -> bo
     from app.settings import get_settings
     from app.store.db import get_engine
     from benchmarks.app import voters
+    from benchmarks.app.calls import calls
     from benchmarks.app.cases import cases
     from benchmarks.app.fill import Filler, Size, fill
     from benchmarks.app.timing import Locks, Times, measure
@@ -80,13 +83,13 @@ def _measure(kind: str, home: Path, url: str, options: argparse.Namespace) -> bo
             filled = fill(get_engine(), size)
             migrate.count_votes()
     print(f"\n{kind}: {size.runs:,} runs, {size.generations:,} generations, {size.metrics:,} metric points, ")
-    print(f"{size.votes:,} votes. Milliseconds:\n\n{'':44}{'p50':>8}{'p95':>8}{'limit':>8}{'lock':>8}")
+    print(f"{size.votes:,} votes. Milliseconds:\n\n{'':{WIDTH}}{'p50':>8}{'p95':>8}{'limit':>8}{'lock':>8}")
     locks, measured = Locks(), []
-    with locks.watching(get_engine()):
-        for case in cases(filled, home / "exports"):
+    with locks.watching(get_engine()), calls(filled) as of_api:
+        for case in chain(of_api, cases(filled, home / "exports")):
             if options.only in case.name:
                 times = Times(case.name, case.limit)
-                measure(times, case.call, rounds=options.rounds, most=10.0, locks=locks)
+                measure(times, case, rounds=options.rounds, most=10.0, locks=locks)
                 measured.append(times)
                 print(_line(times), flush=True)
     kept = all(times.kept and times.lock <= LOCK_LIMIT for times in measured)
@@ -106,7 +109,7 @@ def _line(times: "object") -> str:
     numbers = (
         f"{1000 * times.share(0.5):8.1f}{1000 * times.share(0.95):8.1f}{limit:>8}{1000 * times.lock:8.1f}"
     )
-    return f"{times.name:44}{numbers}{'' if times.kept and times.lock <= LOCK_LIMIT else '   over'}"
+    return f"{times.name:{WIDTH}}{numbers}{'' if times.kept and times.lock <= LOCK_LIMIT else '   over'}"
 
 
 @contextmanager

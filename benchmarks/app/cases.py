@@ -2,37 +2,25 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import update
 
 from app import answers, deletion, views
 from app.exports import labels as exports
 from app.store import answering, datasets, labels, metrics, recovery, runs, tallies, workers
 from app.store.db import read_session, write_session
-from app.store.enums import RunStatus
+from app.store.enums import GenerationStatus, RunStatus
+from app.store.generations import unfinished
 from app.store.labels import VoteFilter
+from app.store.models import Generation
 from app.ui import compare, compare_actions, home, launch, results, run, training
 from app.ui import datasets as datasets_page
 from app.ui import runs as runs_page
+from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
-
-PAGE = 0.2
-VOTE = 0.05
-ANY = float("inf")
-"""Seconds at the 95th percentile that a page may take, and a vote; exports are as long as their file."""
-
-USER = "voter-1"
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """Something to call again and again, and how long it may take."""
-
-    name: str
-    call: Callable[[], Any]
-    limit: float = PAGE
 
 
 class Asked:
@@ -45,7 +33,7 @@ class Asked:
 
 
 def cases(filled: Filled, folder: Path) -> Iterator[Case]:
-    """All cases, the ones that delete last."""
+    """All cases but the REST API's, the ones that delete last."""
     yield from _pages(filled)
     yield from _run_page(filled)
     yield from _lists(filled)
@@ -121,14 +109,11 @@ def _lists(filled: Filled) -> Iterator[Case]:
 
 
 def _votes(filled: Filled) -> Iterator[Case]:
-    ids = count(1)
+    comparisons = iter(filled.for_votes)
     chosen = random.Random(1)
 
     def vote() -> None:
-        comparison_id = next(ids)
-        while len(answers.look(comparison_id).answers) != 2:
-            comparison_id = next(ids)
-        answers.vote(comparison_id, chosen.choice(("A", "B", "tie")), user=USER)
+        answers.vote(next(comparisons), chosen.choice(("A", "B", "tie")), user=USER)
 
     yield Case("vote", vote, VOTE)
     yield Case("answers of a comparison", lambda: answers.look(filled.conversation), VOTE)
@@ -171,9 +156,15 @@ def _deletes(filled: Filled) -> Iterator[Case]:
             run_id = next(ids)
         deletion.delete_run(run_id)
 
-    yield Case("delete a usual run", delete_usual)
+    yield Case("delete a usual run", delete_usual, before=_stop_answers)
     long = iter(range(2, 40, 2))
     yield Case("delete a long run", lambda: deletion.delete_run(next(long)), ANY)
+
+
+def _stop_answers() -> None:
+    """End the answers that were asked for above: who still answers cannot be deleted."""
+    with write_session() as session:
+        session.execute(update(Generation).where(unfinished()).values(status=GenerationStatus.STOPPED))
 
 
 def _is_over(run_id: int) -> bool:

@@ -60,7 +60,12 @@ class Filled:
     usual_run: int
     running_run: int
     conversation: int
+    comparison: int
     dataset: int
+    for_votes: tuple[int, ...]
+    for_calls: tuple[int, ...]
+    unvoted: tuple[int, ...]
+    """Comparisons that are the last of a conversation: with two answers, and in `unvoted` without a vote."""
 
 
 class Filler:
@@ -115,12 +120,18 @@ class Filler:
         yield "labels", self._make_labels()
 
     def filled(self) -> Filled:
+        last = range(2, self._comparisons + 1, 2)
+        of_two = [n for n in last[: len(last) // 2 + 20] if len(self._seats[(n - 1) // 2]) == 2][:2000]
         return Filled(
             longest_run=2,
             usual_run=self._over,
             running_run=self._over + 1,
             conversation=self._conversations,
+            comparison=2 * self._conversations,
             dataset=1,
+            for_votes=tuple(of_two[::2]),
+            for_calls=tuple(of_two[1::2]),
+            unvoted=tuple(reversed(last[round(0.94 * len(last)) :])),
         )
 
     # --- data and runs ---
@@ -269,7 +280,7 @@ class Filler:
             }  # fmt: skip
 
     def _make_labels(self) -> Iterator[Row]:
-        """One vote on most comparisons, two on some."""
+        """One vote on most comparisons, two on some, and none on the last twentieth."""
         first_answer, number = 1, 0
         for comparison in range(1, self._comparisons + 1):
             sides = len(self._seats[(comparison - 1) // 2])

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
+from benchmarks.app.case import ANY, Case
+
 
 @dataclass(slots=True)
 class Times:
@@ -28,24 +30,26 @@ class Times:
         return self.share(0.95) <= self.limit
 
 
-def measure(times: Times, call: Callable[[], Any], *, rounds: int, most: float, locks: "Locks") -> None:
+def measure(times: Times, case: Case, *, rounds: int, most: float, locks: "Locks") -> None:
     """Call so many times, or until the time is up, but once at least.
 
     The first call only warms up, unless the call has no limit: such a one is long, and measured once.
     """
     end = time.perf_counter() + most
-    if times.limit < float("inf"):
-        call()
+    if case.limit < ANY:
+        case.before()
+        case.call()
     else:
         rounds = 1
-    locks.longest = 0.0
     for _ in range(rounds):
+        case.before()
+        locks.longest = 0.0
         began = time.perf_counter()
-        call()
+        case.call()
         times.seconds.append(time.perf_counter() - began)
+        times.lock = max(times.lock, locks.longest)
         if time.perf_counter() > end:
             break
-    times.lock = locks.longest
 
 
 class Locks:

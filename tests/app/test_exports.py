@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app import answers, board, held_out_share
 from app.errors import InvalidInput, Refused
 from app.exports import labels as exports
+from app.exports import writers
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
 from app.imports import service
@@ -143,6 +144,31 @@ def test_answers_cut_at_the_length_limit_are_marked_and_can_be_left_out(
     assert exports.count_trl(leave_out_cut=True) == exports.TrlCounts(1, 0, whole.left_out)
     assert exports.use_as_dataset("all").rows == 2
     assert exports.use_as_dataset("whole", leave_out_cut=True).rows == 1
+
+
+@pytest.mark.parametrize("format", list(LabelFormat))
+@pytest.mark.parametrize("file_type", list(FileType))
+def test_an_export_is_made_while_it_is_read(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: LabelFormat, file_type: FileType
+) -> None:
+    """Its first piece comes before the last votes are read, and no transaction waits for who reads it."""
+    for name in ("VERDICTS_A_BATCH", "VOTES_A_BATCH"):
+        monkeypatch.setattr(exports, name, 2)
+    for name in ("ROWS_A_GROUP", "LINES_A_PIECE"):
+        monkeypatch.setattr(writers, name, 2)
+    with write_session() as session:
+        for n in range(5):
+            cast(session, (f"good {n}", "bad"), Choice.BEST, best=0)
+    pieces = exports.Export(format, file_type, viewer="bob").pieces()
+    begun = [next(pieces), next(pieces)]
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    with write_session() as session:
+        cast(session, ("the last", "bad"), Choice.BEST, best=0)
+    path = tmp_path / f"votes.{file_type.value}"
+    path.write_bytes(b"".join([*begun, *pieces]))
+    rows = read(path)
+    assert len(rows) == 6
+    assert "the last" in json.dumps(rows[-1])
 
 
 NAMES = ("Reference", "dpo run", "demo", "hypo")

@@ -21,7 +21,7 @@ from app.rest.types import PathId
 from app.store import conversations
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session
-from app.store.models import Comparison
+from app.store.models import Comparison, Conversation
 from app.text import MAX_ID
 from app.views import answers_view
 
@@ -127,22 +127,27 @@ def list_conversations(user: Caller, limit: Limit = 50, cursor: Cursor = None) -
     with read_session() as session:
         found = conversations.recent(session=session, user=user, limit=limit + 1, before=place_of(cursor))
         shown, following = cut(found, limit, lambda conversation: conversation.id)
-        items = [_conversation(conversation.id) for conversation in shown]
+        turns = conversations.turn_ids([conversation.id for conversation in shown], session=session)
+    items = [_conversation(conversation, turns[conversation.id]) for conversation in shown]
     return {"items": items, "next": following}
 
 
 @router.get("/conversations/{conversation_id}", response_model=ConversationShown)
 def get_conversation(conversation_id: PathId) -> dict[str, Any]:
     """Say which questions a conversation has."""
-    return _conversation(conversation_id)
-
-
-def _conversation(conversation_id: int) -> dict[str, Any]:
     with read_session() as session:
         found = conversations.get(conversation_id, session=session)
-        turns = conversations.turns(conversation_id, session=session)
-    ids = [turn.id for turn in turns]
-    return {"id": found.id, "blind": found.blind, "created_at": found.created_at, "comparison_ids": ids}
+        turns = conversations.turn_ids([conversation_id], session=session)
+    return _conversation(found, turns[conversation_id])
+
+
+def _conversation(found: Conversation, comparison_ids: list[int]) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "blind": found.blind,
+        "created_at": found.created_at,
+        "comparison_ids": comparison_ids,
+    }
 
 
 def _asked(comparison: Comparison, user: str) -> ComparisonShown:

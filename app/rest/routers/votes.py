@@ -3,15 +3,14 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response, StreamingResponse
 
 from app import answers
 from app.errors import NotFound
-from app.exports import labels as exports
-from app.exports.labels import LabelFormat
+from app.exports.labels import Export, LabelFormat
 from app.exports.writers import FileType
 from app.rest.caller import Caller
-from app.rest.files import sent_file
+from app.rest.files import streamed
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.votes import VoteCast, VoteShown, VoteStored
@@ -86,7 +85,7 @@ def list_votes(
     return {"items": [vote_view(vote) for vote in shown], "next": following}
 
 
-@router.get("/votes/export", response_class=FileResponse)
+@router.get("/votes/export", response_class=StreamingResponse)
 def export_votes(
     caller: Caller,
     format: Annotated[
@@ -99,18 +98,11 @@ def export_votes(
     whole: Annotated[
         bool, Query(description="trl: leave pairs out whose answers were cut at the length limit.")
     ] = False,
-) -> FileResponse:
+) -> StreamingResponse:
     """Download votes as a file; raw leaves out the names that you may not see yet."""
     only = VoteFilter(user=user, choice=choice, run_id=run_id)
-    return sent_file(
-        lambda folder: (
-            exports.export_labels(
-                format, file_type, folder=folder, only=only, viewer=caller, leave_out_cut=whole
-            ).path
-        ),
-        MEDIA_TYPES[file_type],
-        caller,
-    )
+    export = Export(format, file_type, only=only, viewer=caller, leave_out_cut=whole)
+    return streamed(export.pieces(), export.file_name, MEDIA_TYPES[file_type])
 
 
 @router.get("/votes/{vote_id}", response_model=VoteShown)

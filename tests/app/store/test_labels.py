@@ -191,13 +191,18 @@ def test_filters_and_pages(session: Session) -> None:
     assert labels.count(session=session, only=VoteFilter(user="bob"))[Choice.BEST] == 1
 
 
-def test_the_stream_is_complete_and_oldest_first(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labels, "_BATCH", 2)
+def test_batches_follow_each_other_oldest_first(session: Session) -> None:
     comparison = arena.asked(session)
     for user in "abcde":
         labels.vote(comparison.id, session=session, user=user, choice=Choice.TIE)
     session.commit()
-    assert [vote.user for vote in labels.stream(session=session)] == list("abcde")
+    batch = labels.after(0, session=session, limit=2)
+    assert [vote.user for vote in batch] == ["a", "b"]
+    rest = labels.after(batch[-1].label.id, session=session, limit=9)
+    assert [vote.user for vote in rest] == ["c", "d", "e"]
+    verdicts = labels.verdicts_after(batch[0].label.id, session=session, limit=3)
+    assert [verdict.label_id for verdict in verdicts] == [batch[1].label.id, *(v.label.id for v in rest[:2])]
+    assert labels.verdicts_after(rest[-1].label.id, session=session) == []
 
 
 def test_a_deleted_run_leaves_its_name_and_its_votes(session: Session) -> None:

@@ -1,0 +1,233 @@
+"""The REST API's calls: every one of its schema, over HTTP, with a bearer token, on the whole web app.
+
+A new address that only reads is measured as it is. For one that writes, `_WRITES` says what is sent; the
+benchmark stops where it says nothing.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import Any
+
+import httpx
+import uvicorn
+
+from app import main
+from app.rest import application
+from app.settings import get_settings
+from app.store import runs, tokens
+from app.store.db import write_session
+from benchmarks.app.case import ANY, USER, VOTE, Case
+from benchmarks.app.fill import Filled
+
+SKIPPED = {
+    "add_dataset_from_hub": "asks another server",
+    "export_run": "takes as long as the weights are large",
+}
+_LIMITS = {"vote": VOTE, "show_all_names": ANY, "add_dataset_from_votes": ANY}
+"""Where it is not a page's: names are all shown once for a person; a dataset takes as long as it is large."""
+
+_PAIRS = b'{"prompt": "Say yes.", "chosen": "Yes.", "rejected": "No."}\n' * 50
+_FIRST_PIECE = {"export_votes"}
+"""Files that are made while they are sent: how soon they begin is what counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An address of the API's schema with a method."""
+
+    name: str
+    method: str
+    path: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def operations() -> list[Operation]:
+    """All that the API's schema names, and the schema and its page."""
+    api = application.build(get_settings())
+    known = [
+        Operation(said["operationId"], method.upper(), path)
+        for path, methods in api.openapi()["paths"].items()
+        for method, said in methods.items()
+    ]
+    order = {"GET": 0, "POST": 1, "PUT": 2, "DELETE": 3}
+    known.sort(key=lambda operation: order[operation.method])
+    pages = [Operation("schema", "GET", "/openapi.json"), Operation("page", "GET", "/docs")]
+    return pages + [operation for operation in known if operation.name not in SKIPPED]
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The web app on a free port, in a thread of this process, which sees its locks: the API's address."""
+    server = uvicorn.Server(uvicorn.Config(main.build(), host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.05)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}{application.PREFIX}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def calls(filled: Filled) -> Iterator[list[Case]]:
+    """A case for each operation."""
+    with write_session() as session:
+        token = tokens.create(USER, session=session, label="benchmark")[1]
+    headers = {"Authorization": f"Bearer {token}"}
+    with served() as url, httpx.Client(base_url=url, headers=headers, timeout=600) as client:
+        caller = _Caller(filled, client)
+        yield [caller.case(operation) for operation in operations()]
+
+
+@dataclass
+class _Caller:
+    """Makes calls; what a call uses up is made anew before each, outside the time that is taken."""
+
+    filled: Filled
+    client: httpx.Client
+    _numbers: Iterator[int] = field(default_factory=partial(count, 1))
+    _comparisons: Iterator[int] = field(init=False)
+    _unvoted: Iterator[int] = field(init=False)
+    _next: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._comparisons = iter(self.filled.for_calls)
+        self._unvoted = iter(self.filled.unvoted)
+
+    def case(self, operation: Operation) -> Case:
+        prepare = _WRITES.get(operation.name) if operation.method != "GET" else _READS.get(operation.name)
+        if prepare is None and operation.method != "GET":
+            raise LookupError(f"No call for {operation.title}: say in {__name__} what is sent to it.")
+
+        def before() -> None:
+            self._next = {**self._usual(), **(prepare(self) if prepare is not None else {})}
+
+        call = partial(self._begin if operation.name in _FIRST_PIECE else self._call, operation)
+        return Case(operation.title, call, _LIMITS.get(operation.name, 0.2), before)
+
+    def _usual(self) -> dict[str, Any]:
+        filled = self.filled
+        return {
+            "run_id": filled.longest_run,
+            "comparison_id": filled.comparison,
+            "conversation_id": filled.conversation,
+            "dataset": str(filled.dataset),
+            "letter": "A",
+            "vote_id": 1,
+        }
+
+    def _request(self, operation: Operation) -> tuple[str, str, dict[str, Any]]:
+        values, sent = dict(self._next), dict[str, Any]()
+        for name in ("json", "data", "files", "params"):
+            if name in values:
+                sent[name] = values.pop(name)
+        path = re.sub(r"{(\w+)}", lambda found: str(values[found[1]]), operation.path)
+        return operation.method, path, sent
+
+    def _call(self, operation: Operation) -> httpx.Response:
+        method, path, sent = self._request(operation)
+        return _checked(self.client.request(method, path, **sent))
+
+    def _begin(self, operation: Operation) -> None:
+        method, path, sent = self._request(operation)
+        with self.client.stream(method, path, **sent) as answer:
+            if not next(_checked(answer).iter_raw()):
+                raise RuntimeError(f"{operation.title} began with nothing.")
+
+    # what is there before a call
+
+    def new_run(self) -> int:
+        """A queued run."""
+        with write_session() as session:
+            like = runs.get(self.filled.usual_run, session=session)
+            return runs.create(
+                session=session, name="made", config=like.config, dataset_id=self.filled.dataset
+            ).id
+
+    def cancelled_run(self) -> int:
+        run_id = self.new_run()
+        with write_session() as session:
+            runs.request_cancel(run_id, session=session)
+        return run_id
+
+    def comparison(self) -> int:
+        """A comparison of two answers that the user has not voted on in this benchmark."""
+        return next(self._comparisons)
+
+    def unvoted(self) -> int:
+        """A comparison that nobody has voted on, and whose answers nobody asked anew."""
+        return next(self._unvoted)
+
+    def voted(self) -> dict[str, Any]:
+        """The user's vote on such a comparison."""
+        comparison = self.comparison()
+        answer = self.client.put(f"/comparisons/{comparison}/vote", json={"choice": "A"})
+        return {"comparison_id": comparison, "vote_id": _checked(answer).json()["id"]}
+
+    def new_dataset(self) -> str:
+        answer = self.client.post("/datasets", **self.upload())
+        return str(_checked(answer).json()["id"])
+
+    def upload(self) -> dict[str, Any]:
+        name = f"made-{next(self._numbers)}"
+        return {"data": {"name": name, "held_out": "0"}, "files": {"file": ("pairs.jsonl", _PAIRS)}}
+
+    def question(self) -> dict[str, Any]:
+        return {"prompt": f"Question {next(self._numbers)}?", "run_ids": [1, self.filled.longest_run]}
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if not answer.is_success:
+        answer.read()
+        raise RuntimeError(f"{answer.request.method} {answer.request.url}: {answer.text}")
+    return answer
+
+
+_Prepare = Callable[[_Caller], dict[str, Any]]
+
+_READS: dict[str, _Prepare] = {
+    "get_own_vote": lambda c: c.voted(),
+    "list_votes": lambda c: {"params": {"limit": 200}},
+    "list_runs": lambda c: {"params": {"limit": 200}},
+    "list_datasets": lambda c: {"params": {"limit": 200}},
+    "list_conversations": lambda c: {"params": {"limit": 200}},
+    "list_samples": lambda c: {"params": {"limit": 200}},
+    "list_pairs": lambda c: {"params": {"limit": 200}},
+}
+"""Reading calls with other values than the usual ones; lists are asked for their longest page."""
+
+_WRITES: dict[str, _Prepare] = {
+    "add_dataset": lambda c: c.upload(),
+    "add_dataset_from_votes": lambda c: {"json": {"name": "votes"}},
+    "launch_runs": lambda c: {"json": {"method": "twins", "dataset": str(c.filled.dataset)}},
+    "clone_run": lambda c: {"run_id": c.filled.usual_run, "json": {}},
+    "cancel_run": lambda c: {"run_id": c.new_run()},
+    "resume_run": lambda c: {"run_id": c.cancelled_run()},
+    "ask": lambda c: {"json": c.question()},
+    "follow_up": lambda c: {
+        "conversation_id": (c.comparison() + 1) // 2,
+        "json": {"prompt": "And then?"},
+    },
+    "stop": lambda c: {},
+    "stop_answer": lambda c: {},
+    "regenerate": lambda c: {"comparison_id": c.unvoted()},
+    "show_names": lambda c: {"comparison_id": c.comparison()},
+    "show_all_names": lambda c: {},
+    "vote": lambda c: {"comparison_id": c.comparison(), "json": {"choice": "A", "reason": "It is warmer."}},
+    "withdraw_own_vote": lambda c: c.voted(),
+    "withdraw_vote": lambda c: c.voted(),
+    "delete_run": lambda c: {"run_id": c.cancelled_run()},
+    "delete_dataset": lambda c: {"dataset": c.new_dataset()},
+}
