@@ -94,8 +94,9 @@ def remarks(work: Workload, config: TrainConfig) -> list[str]:
         )
     if work.pairs and work.a_step > work.pairs:
         found.append(
-            f"A step asks for {work.a_step:,} pairs and there are {work.pairs:,}: every step sees all of "
-            "them. Lower Batch size or Accumulation."
+            f"A step asks for {work.a_step:,} pairs, more than the {work.pairs:,} there "
+            f"{'is' if work.pairs == 1 else 'are'}: every step sees all of them. "
+            "Lower Batch size or Accumulation."
         )
     return found
 

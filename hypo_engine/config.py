@@ -31,7 +31,9 @@ def _in(group: str) -> dict[str, Any]:
 class TrainConfig(BaseModel):
     """Everything that decides what a run computes, besides the data."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_enum_values=False, protected_namespaces=(), str_strip_whitespace=True
+    )
 
     model_name_or_path: str = Field(
         "demo",

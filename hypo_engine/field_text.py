@@ -46,7 +46,7 @@ def complaint(field: FieldInfo, error: Mapping[str, Any]) -> str:
     given, wanted = error.get("input"), _wanted(field)
     if error["type"] not in _KNOWN:
         return str(error["msg"])
-    if given is None or given == "":
+    if given is None or (isinstance(given, str) and not given.strip()):
         return f"is empty; it must be {wanted}"
     return f"must be {wanted}, not {str(given)[:80]}"
 

@@ -67,10 +67,12 @@ def check_room(user: str, more: int) -> None:
 
 
 def discard(path: Path) -> None:
-    """Delete a file of a user, and its folder when nothing else is in it."""
+    """Delete a file of a user, and the folders around it when nothing else is in them."""
     path.unlink(missing_ok=True)
-    if path.parent != root() and path.parent.is_dir() and not any(path.parent.iterdir()):
-        path.parent.rmdir()
+    for folder in path.resolve().parents:
+        if root().resolve() not in folder.parents or not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def sweep(*, older_than_seconds: float = KEPT_SECONDS) -> None:

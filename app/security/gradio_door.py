@@ -33,9 +33,10 @@ _SESSION: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 class GradioDoor:
     """Stands before Gradio's app."""
 
-    def __init__(self, app: ASGIApp, pages: Container[str]) -> None:
+    def __init__(self, app: ASGIApp, pages: Container[str], handlers: Container[object]) -> None:
         self.app = app
         self.pages = pages
+        self.handlers = handlers
         self.owners: OrderedDict[str, str] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,11 +67,15 @@ class GradioDoor:
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = _parse(await _whole(receive))
+            if scope["path"].rstrip("/").endswith(("join", "predict")) and not self._handles(body):
+                await refuse(404, "There is no such handler; reload the page.", scope, receive, send)
+                return
             session = body.get("session_hash")
             if session is not None and not self._owns(scope, session):
                 await refuse(403, "This session is not yours.", scope, receive, send)
                 return
-            checked = json.dumps(_with_own_files(body, user_of(HTTPConnection(scope)) or "")).encode()
+            own = _with_own_files(body, user_of(HTTPConnection(scope)) or "")
+            checked = json.dumps(own, ensure_ascii=False).encode()  # half a surrogate pair is no text
         except Refused as refused:
             await refuse(403, str(refused), scope, receive, send)
             return
@@ -83,6 +88,10 @@ class GradioDoor:
         length = (b"content-length", str(len(checked)).encode())
         others = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"transfer-encoding")]
         await self.app({**scope, "headers": [*others, length]}, _replay(checked, receive), send)
+
+    def _handles(self, body: dict[str, Any]) -> bool:
+        number = body.get("fn_index")
+        return type(number) is int and number in self.handlers and isinstance(body.get("data"), list)
 
     def _owns(self, scope: Scope, session: object) -> bool:
         """Whether a session of Gradio's is this user's; who names it first owns it."""

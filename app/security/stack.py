@@ -17,7 +17,7 @@ def secure(app: FastAPI, settings: Settings, pages: frozenset[str]) -> None:
     """Put the doors before an app on which Gradio is mounted; the last that is added is met first."""
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, App):
-            route.app = GradioDoor(route.app, pages)
+            route.app = GradioDoor(route.app, pages, route.app.get_blocks().fns)
     app.add_middleware(Identity, pages=pages)
     app.add_middleware(OwnOrigin, pages=pages | {"/login"})
     app.add_middleware(KnownHosts, hosts=settings.host_names())

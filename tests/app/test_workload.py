@@ -147,7 +147,9 @@ def test_a_batch_larger_than_the_data_is_told(session: Session) -> None:
     dataset = add(session, growing(10))
     config = TrainConfig(model_name_or_path="nowhere/model", gradient_accumulation_steps=8)
     [said] = remarks(workload(config, dataset.id), config)
-    assert said.startswith("A step asks for 32 pairs and there are 10: every step sees all of them.")
+    assert said.startswith(
+        "A step asks for 32 pairs, more than the 10 there are: every step sees all of them."
+    )
 
 
 # --- nothing held out ------------------------------------------------------------------------

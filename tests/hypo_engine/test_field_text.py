@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hypo_engine.config import TrainConfig, field_errors
+from hypo_engine.config import TrainConfig, field_errors, parse_config
 from hypo_engine.field_text import bounds
 
 
@@ -48,3 +48,15 @@ def test_bounds_in_words() -> None:
         "label_smoothing": "from 0 to below 0.5",
         "precision": "",
     }
+
+
+@pytest.mark.parametrize(("field", "label"), [("model_name_or_path", "Base model"), ("beta", "beta")])
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_blank_is_told_as_empty(field: str, label: str, blank: str) -> None:
+    said = field_errors({field: blank})[field]
+    assert said.startswith(label)
+    assert " is empty; it must be " in said
+
+
+def test_spaces_around_a_name_are_not_part_of_it() -> None:
+    assert parse_config({"model_name_or_path": " demo "}).model_name_or_path == "demo"

@@ -343,6 +343,8 @@ def test_files_are_deleted_after_a_day_or_when_they_were_used(web: Web) -> None:
     files.discard(used)
     assert (old.exists(), stray.exists(), used.exists(), fresh.exists()) == (False, False, False, True)
     assert not used.parent.exists()
+    assert not used.parent.parent.exists()
+    assert fresh.exists()
 
 
 # --- bodies ----------------------------------------------------------------------------------
@@ -352,6 +354,18 @@ def test_files_are_deleted_after_a_day_or_when_they_were_used(web: Web) -> None:
 def test_a_body_that_is_no_object_is_refused(web: Web, body: bytes) -> None:
     answer = web("ann").post("/gradio_api/queue/join", content=body)
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("number", [99_999, -1, 10**40, 1.5, True, "0", None, [0], {}])
+@pytest.mark.parametrize("door", ["queue/join", "run/predict"])
+def test_a_handler_that_does_not_exist_is_not_found(web: Web, door: str, number: object) -> None:
+    body = {"fn_index": number, "data": [], "session_hash": "own"}
+    assert web("ann").post(f"/gradio_api/{door}", json=body).status_code == 404
+
+
+def test_half_a_surrogate_pair_is_no_text(web: Web) -> None:
+    body = rb'{"fn_index": 0, "data": ["\ud800"], "session_hash": "own"}'
+    assert web("ann").post("/gradio_api/run/predict", content=body).status_code == 400
 
 
 def test_a_huge_body_is_refused(web: Web) -> None:
