@@ -15,7 +15,8 @@ class Relay:
         self._ends: list[socket.socket] = []
         self._flowing = threading.Event()
         self._flowing.set()
-        self._lost_reply = b""
+        self._unanswered = b""
+        self._losing: set[socket.socket] = set()
         self.port = 0
         self.open()
 
@@ -44,8 +45,13 @@ class Relay:
         self._flowing.set()
 
     def lose_the_reply_to(self, said: bytes) -> None:
-        """Break every connection when the server has answered the next message with these bytes."""
-        self._lost_reply = said
+        """When the server has done what the next message with these bytes asks, break every connection."""
+        self._unanswered = said
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the reply was lost."""
+        return not self._unanswered
 
     def _break(self, others: list[socket.socket]) -> None:
         ends, self._ends = [*others, *self._ends], []
@@ -67,11 +73,14 @@ class Relay:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._flowing.wait()
-                target.sendall(data)
-                if self._lost_reply and self._lost_reply in data:
-                    self._lost_reply = b""
-                    target.recv(65536, socket.MSG_PEEK)  # the server has done it
+                if source in self._losing:
+                    self._losing.clear()
                     self._break([])
+                    return
+                if self._unanswered and self._unanswered in data:
+                    self._unanswered = b""
+                    self._losing.add(target)
+                target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

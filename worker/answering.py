@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
@@ -30,17 +31,17 @@ _serving = Serving()
 
 def answer_next(*, worker: str) -> bool:
     """Claim the comparison that waits longest and write its unfinished answers; False when none waits."""
-    seconds = get_settings().lease_seconds
+    seconds, lease_id = get_settings().lease_seconds, str(uuid4())
 
     def take(session: Session) -> tuple[Comparison, list[Pending]] | None:
-        found = answering.claim_next(session=session, worker=worker, lease_seconds=seconds)
+        found = answering.claim_next(session=session, worker=worker, lease_seconds=seconds, lease_id=lease_id)
         return None if found is None else (found, _pending(found, session))
 
     taken = patiently(take)
     if taken is None:
         return False
     comparison, pending = taken
-    comparison_id, lease_id = comparison.id, str(comparison.lease_id)
+    comparison_id = comparison.id
 
     def renew() -> bool:
         with write_session() as session:

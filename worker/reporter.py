@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.errors import AppError
 from app.settings import get_settings
-from app.store import enforcing, generations, metrics, retention, runs
+from app.store import enforcing, generations, metrics, numbered, retention, runs
 from app.store.db import read_session
 from app.store.enums import EventLevel, GenerationKind, RunWish
 from hypo_engine.checkpoint import RESUME_FILES, checkpoints, remove_checkpoint
 from hypo_engine.errors import Interrupted
 from hypo_engine.reporting import LogLevel, Sample, Wish
 from worker.going import going_away
-from worker.patience import away, patiently, wait_out
+from worker.patience import away, patiently, read_patiently, wait_out
 
 WISH_SECONDS = 0.5
 """How long an answer to "go on?" is believed before the row is read again."""
@@ -59,16 +59,15 @@ class StoreReporter:
         self._wish = Wish.CONTINUE
         self._sampled: set[tuple[GenerationKind, int]] = set()
         self._away_for = 0.0
+        self._writing = threading.RLock()
+        self._last_write = 0
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
-        def write(session: Session) -> None:
-            held = runs.set_progress(
+        self._write(
+            lambda session: runs.set_progress(
                 self._run_id, self._lease_id, session=session, step=step, total_steps=total_steps, phase=phase
             )
-            if not held:
-                self._lost.set()
-
-        self._write(write)
+        )
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
@@ -125,22 +124,25 @@ class StoreReporter:
         if self._keep_all:
             return
 
-        def write(session: Session) -> list[str]:
-            kept = runs.checkpoints(self._run_id, session=session)[-count:]
-            if not kept:
-                return []
-            return runs.forget_checkpoints_before(self._run_id, session=session, step=kept[0].step)
-
-        for key in self._write(write) or []:
-            self.delete(key)
+        stored = self.read(lambda session: runs.checkpoints(self._run_id, session=session))
+        earlier = stored[:-count]
+        if not earlier or self._lost.is_set():
+            return
+        first = stored[-count].step
+        patiently(
+            lambda session: runs.forget_checkpoints_before(self._run_id, session=session, step=first),
+            waiting=self._wait_for_database,
+        )
+        for checkpoint in earlier:
+            self.delete(checkpoint.path)
 
     def _drop_needless_state(self) -> None:
         """Have earlier checkpoints keep their weights alone: first in the files, then in the row."""
         keep = get_settings().resumable_checkpoints
-        heavy = self._write(
+        heavy = self.read(
             lambda session: retention.with_needless_state(self._run_id, session=session, keep=keep)
         )
-        for checkpoint in heavy or []:
+        for checkpoint in heavy:
             try:
                 size = artifacts.delete_files(checkpoint.path, RESUME_FILES)
             except (OSError, AppError) as error:
@@ -226,13 +228,31 @@ class StoreReporter:
             self._write(lambda session: enforcing.heed_cancel(self._run_id, self._lease_id, session=session))
         return Wish.CANCEL
 
-    def _write(self, write: Callable[[Session], T]) -> T | None:
-        """Write, whenever the database is there; nothing once the lease is lost."""
-        if self._lost.is_set():
-            return None
-        done = patiently(write, waiting=self._wait_for_database)
-        self._tell_of_outage()
-        return done
+    def read(self, read: Callable[[Session], T]) -> T:
+        """Read, whenever the database is there.
+
+        Raises:
+            Interrupted: the lease was lost meanwhile.
+        """
+        return read_patiently(read, waiting=self._wait_for_database)
+
+    def _write(self, write: Callable[[Session], object]) -> None:
+        """Write once, whenever the database is there; nothing once the lease is lost."""
+        with self._writing:
+            if self._lost.is_set():
+                return
+            self._last_write += 1
+            number = self._last_write
+
+            def write_once(session: Session) -> None:
+                state = numbered.begin(self._run_id, self._lease_id, number, session=session)
+                if state is numbered.Write.NEW:
+                    write(session)
+                elif state is numbered.Write.LOST:
+                    self._lost.set()
+
+            patiently(write_once, waiting=self._wait_for_database)
+            self._tell_of_outage()
 
     def _tell_of_outage(self) -> None:
         seconds, self._away_for = self._away_for, 0.0

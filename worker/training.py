@@ -6,6 +6,7 @@ import shutil
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
@@ -32,19 +33,21 @@ log = logging.getLogger(__name__)
 
 def train_next(*, worker: str) -> bool:
     """Train the run that waits longest, from its start or its last checkpoint; False when none waits."""
-    settings = get_settings()
+    seconds, lease_id = get_settings().lease_seconds, str(uuid4())
     run = patiently(
-        lambda session: runs.claim_next(session=session, worker=worker, lease_seconds=settings.lease_seconds)
+        lambda session: runs.claim_next(
+            session=session, worker=worker, lease_seconds=seconds, lease_id=lease_id
+        )
     )
-    if run is None or run.lease_id is None:
+    if run is None:
         return False
-    run_id, lease_id = run.id, run.lease_id
+    run_id = run.id
 
     def renew() -> bool:
         with write_session() as session:
-            return runs.renew(run_id, lease_id, session=session, lease_seconds=settings.lease_seconds)
+            return runs.renew(run_id, lease_id, session=session, lease_seconds=seconds)
 
-    with LeaseHolder(renew, settings.lease_seconds) as lease, leaving.holds(_releaser(run_id, lease_id)):
+    with LeaseHolder(renew, seconds) as lease, leaving.holds(_releaser(run_id, lease_id)):
         keep_all = bool(run.config.get("save_steps"))
         reporter = StoreReporter(run_id, lease_id, lease.lost, keep_all=keep_all)
         try:
@@ -74,8 +77,8 @@ def _train(run: Run, reporter: StoreReporter) -> None:
     settings = get_settings()
     reporter.progress(run.step, run.total_steps, "reading the dataset")
     config = parse_config(run.config)
-    pairs = _read_pairs(run.dataset_id, Split.TRAIN)
-    held_out = _read_pairs(run.dataset_id, Split.HELD_OUT)
+    pairs = _read_pairs(run.dataset_id, Split.TRAIN, reporter)
+    held_out = _read_pairs(run.dataset_id, Split.HELD_OUT, reporter)
     output = _scratch(run)
     _bring_back_checkpoint(run.id, output, reporter)
     train(
@@ -90,8 +93,8 @@ def _train(run: Run, reporter: StoreReporter) -> None:
     )
 
 
-def _read_pairs(dataset_id: int, split: Split) -> list[Pair]:
-    return read_patiently(lambda session: list(datasets.iter_pairs(dataset_id, session=session, split=split)))
+def _read_pairs(dataset_id: int, split: Split, reporter: StoreReporter) -> list[Pair]:
+    return reporter.read(lambda session: list(datasets.iter_pairs(dataset_id, session=session, split=split)))
 
 
 def _scratch(run: Run) -> Path:
@@ -111,7 +114,7 @@ def _bring_back_checkpoint(run_id: int, output: Path, reporter: StoreReporter) -
 
     One that is damaged or gone gives way to the one before it; the engine says which were damaged.
     """
-    stored = read_patiently(lambda session: runs.checkpoints(run_id, session=session))
+    stored = reporter.read(lambda session: runs.checkpoints(run_id, session=session))
     found = [checkpoint.path for checkpoint in reversed(stored) if checkpoint.resumable]
     gone: list[Refused] = []
     for path in found:

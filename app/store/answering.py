@@ -33,13 +33,19 @@ def mark_sent(comparison_id: int, *, session: Session) -> None:
     session.execute(update(Comparison).where(Comparison.id == comparison_id).values(sent_at=clock.now()))
 
 
-def claim(comparison_id: int, *, session: Session, worker: str, lease_seconds: float) -> Comparison | None:
-    """Take a comparison that has answers to write and no worker; None otherwise."""
+def claim(
+    comparison_id: int, *, session: Session, worker: str, lease_seconds: float, lease_id: str | None = None
+) -> Comparison | None:
+    """Take a comparison that has answers to write and no worker; None otherwise.
+
+    Args:
+        lease_id: the new lease's name; one is made if not given.
+    """
     taken = session.execute(
         update(Comparison)
         .where(Comparison.id == comparison_id, Comparison.lease_id.is_(None), _has_unfinished())
         .values(
-            lease_id=str(uuid4()),
+            lease_id=lease_id or str(uuid4()),
             lease_until=clock.after(lease_seconds),
             worker=worker,
             stop_by=None,
@@ -53,8 +59,18 @@ def claim(comparison_id: int, *, session: Session, worker: str, lease_seconds: f
     return get_comparison(comparison_id, session=session)
 
 
-def claim_next(*, session: Session, worker: str, lease_seconds: float) -> Comparison | None:
-    """Take the comparison that waits longest and that nobody else is taking; None when none waits."""
+def claim_next(
+    *, session: Session, worker: str, lease_seconds: float, lease_id: str | None = None
+) -> Comparison | None:
+    """Take the comparison that waits longest and that nobody else is taking; None when none waits.
+
+    Args:
+        lease_id: as for `claim`; with one that holds a comparison, the claim was made, and its answer lost.
+    """
+    if lease_id is not None:
+        made = select(Comparison).where(is_held(), Comparison.lease_id == lease_id)
+        if (comparison := session.scalar(made)) is not None:
+            return comparison
     waiting = (
         select(Comparison.id)
         .where(Comparison.id.in_(_with_unfinished()), Comparison.lease_id.is_(None))
@@ -65,7 +81,7 @@ def claim_next(*, session: Session, worker: str, lease_seconds: float) -> Compar
     found = session.scalar(waiting)
     if found is None:
         return None
-    return claim(found, session=session, worker=worker, lease_seconds=lease_seconds)
+    return claim(found, session=session, worker=worker, lease_seconds=lease_seconds, lease_id=lease_id)
 
 
 def renew(comparison_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:

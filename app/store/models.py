@@ -147,6 +147,7 @@ class Run(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     lease_id: Mapped[str | None] = mapped_column(String(36))
     lease_until: Mapped[datetime | None]
+    last_write: Mapped[int] = mapped_column(default=0, server_default="0")
     worker: Mapped[str | None] = mapped_column(String(200))
     device: Mapped[str | None] = mapped_column(String(100))
     sent_at: Mapped[datetime | None]

@@ -146,8 +146,13 @@ def mark_sent(run_id: int, *, session: Session) -> None:
     session.execute(update(Run).where(Run.id == run_id).values(sent_at=clock.now()))
 
 
-def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -> Run | None:
+def claim(
+    run_id: int, *, session: Session, worker: str, lease_seconds: float, lease_id: str | None = None
+) -> Run | None:
     """Take a queued run: queued -> running, in one guarded UPDATE.
+
+    Args:
+        lease_id: the new lease's name; one is made if not given.
 
     Returns:
         The run with its new `lease_id`, or None when somebody else has it or it is not waiting any more.
@@ -158,8 +163,9 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
         .values(
             status=RunStatus.RUNNING,
             attempt=Run.attempt + 1,
-            lease_id=str(uuid4()),
+            lease_id=lease_id or str(uuid4()),
             lease_until=clock.after(lease_seconds),
+            last_write=0,
             worker=worker,
             device=select(Worker.device).where(Worker.id == worker).scalar_subquery(),
             started_at=func.coalesce(Run.started_at, clock.now()),
@@ -179,8 +185,18 @@ def claim(run_id: int, *, session: Session, worker: str, lease_seconds: float) -
     return run
 
 
-def claim_next(*, session: Session, worker: str, lease_seconds: float) -> Run | None:
-    """Claim the run that waits longest and that nobody else is claiming; None when none waits."""
+def claim_next(
+    *, session: Session, worker: str, lease_seconds: float, lease_id: str | None = None
+) -> Run | None:
+    """Claim the run that waits longest and that nobody else is claiming; None when none waits.
+
+    Args:
+        lease_id: as for `claim`; with one that holds a run already, the claim was made, and its answer lost.
+    """
+    if lease_id is not None:
+        made = select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_id == lease_id)
+        if (run := session.scalar(made)) is not None:
+            return run
     waiting = (
         select(Run.id)
         .where(Run.status == RunStatus.QUEUED)
@@ -189,9 +205,9 @@ def claim_next(*, session: Session, worker: str, lease_seconds: float) -> Run | 
         .with_for_update(skip_locked=True)
     )
     found = session.scalar(waiting)
-    return (
-        None if found is None else claim(found, session=session, worker=worker, lease_seconds=lease_seconds)
-    )
+    if found is None:
+        return None
+    return claim(found, session=session, worker=worker, lease_seconds=lease_seconds, lease_id=lease_id)
 
 
 def renew(run_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:

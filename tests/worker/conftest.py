@@ -1,15 +1,22 @@
 """A tiny model, a dataset and a home with tables, for training and answering in this process."""
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from app import migrate
+from app import settings as settings_module
 from app.imports import add_dataset
 from app.launch import launch
 from app.settings import Settings
+from app.store import db
 from app.store.db import write_session
+from app.store.models import Base
+from tests.relay import Relay
 from tests.tiny_model import write_tiny_model
 from worker.answering import answer_next
 from worker.going import going_away
@@ -46,6 +53,29 @@ def dataset_id(home: Settings, tmp_path: Path) -> int:
     path.write_text("\n".join(json.dumps(row) for row in rows))
     with write_session() as session:
         return add_dataset(session=session, path=path, name="tiny", held_out=0.3).id
+
+
+@pytest.fixture
+def relay(postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """The way to an empty PostgreSQL database that the process's settings name."""
+    url = make_url(postgres_url)
+    folder = str(url.query["host"])
+
+    def connect() -> socket.socket:
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(f"{folder}/.s.PGSQL.{url.port or 5432}")
+        return far
+
+    made = Relay(connect)
+    there = url.set(host="127.0.0.1", port=made.port, query={})
+    monkeypatch.setenv("HYPO_DATABASE_URL", there.render_as_string(hide_password=False))
+    settings_module.get_settings.cache_clear()
+    engine = db.get_engine()
+    Base.metadata.drop_all(engine)
+    Base.metadata.create_all(engine)
+    yield made
+    engine.dispose()
+    made.cut()
 
 
 class Launcher:

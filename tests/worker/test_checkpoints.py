@@ -53,6 +53,8 @@ def test_the_last_two_are_kept_unless_all_are_wanted(
     at_the_end: list[int],
 ) -> None:
     [run_id] = launch_tiny()
+    with write_session() as session:
+        runs.claim(run_id, session=session, worker="w", lease_seconds=60, lease_id="lease")
     reporter = StoreReporter(run_id, "lease", threading.Event(), keep_all=keep_all)
     for step in (5, 10, 15):
         reporter.checkpoint(step, saved(tmp_path, step))

@@ -3,11 +3,10 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, make_url, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -16,7 +15,7 @@ from app import settings as settings_module
 from app.settings import Settings
 from app.store import db, silence, users
 from app.store.db import read_session
-from app.store.models import Base, User
+from app.store.models import User
 from tests.relay import Relay
 from worker.patience import StillAway, away, patiently, read_patiently, wait_out
 
@@ -24,29 +23,6 @@ AWAY_SECONDS = 2.0
 Told = list[tuple[str, float]]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|aiobotocore).*")
-
-
-@pytest.fixture
-def relay(postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """The way to an empty PostgreSQL database that the process's settings name."""
-    url = make_url(postgres_url)
-    folder = str(url.query["host"])
-
-    def connect() -> socket.socket:
-        far = socket.socket(socket.AF_UNIX)
-        far.connect(f"{folder}/.s.PGSQL.{url.port or 5432}")
-        return far
-
-    made = Relay(connect)
-    there = url.set(host="127.0.0.1", port=made.port, query={})
-    monkeypatch.setenv("HYPO_DATABASE_URL", there.render_as_string(hide_password=False))
-    settings_module.get_settings.cache_clear()
-    engine: Engine = db.get_engine()
-    Base.metadata.drop_all(engine)
-    Base.metadata.create_all(engine)
-    yield made
-    engine.dispose()
-    made.cut()
 
 
 def _back_soon(relay: Relay) -> threading.Thread:
