@@ -29,7 +29,8 @@ def parse_row(raw: bytes) -> Any:
     except RecursionError:
         raise RowError("nested too deep") from None
     except json.JSONDecodeError as error:
-        raise RowError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+        said = error.msg.removesuffix(" at")  # "Unterminated string starting at"
+        raise RowError(f"not JSON: {said} at character {error.pos + 1}") from None
     except ValueError:
         raise RowError("not JSON: a number with too many digits") from None
 

@@ -7,7 +7,7 @@ import typer
 
 from app import answers
 from app.answers import Answers
-from app.cli.output import JsonFlag, print_json, require_worker, say, stdout
+from app.cli.output import JsonFlag, plain, print_json, require_worker, say, stdout
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, Refused
 from app.held_out import HeldOutPrompt, random_prompt
@@ -75,7 +75,7 @@ def _prompt(prompt: str | None, held_out: bool, choices: list[ContenderChoice]) 
 
 def _print_opening(asked: HeldOutPrompt) -> None:
     for message in asked.opening:
-        stdout.rule(message["role"], align="left", style="dim")
+        stdout.rule(plain(message["role"]), align="left", style="dim")
         say(message["content"])
     if asked.opening:
         stdout.rule("question", align="left", style="dim")
@@ -85,7 +85,7 @@ def _print_opening(asked: HeldOutPrompt) -> None:
 def _print(present: Answers) -> None:
     for answer in answers_view(present)["answers"]:
         who = f"{answer['letter']}: {answer['name'] or 'name hidden'}"
-        stdout.rule(f"{who}, {answer['tokens']} tokens", align="left", style="dim")
+        stdout.rule(plain(f"{who}, {answer['tokens']} tokens"), align="left", style="dim")
         say(answer["text"])
     if len(present.answers) > 1:
         vote = f"hypo labels vote {present.comparison_id}"

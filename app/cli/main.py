@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import migrate
 from app.cli import cache, datasets, labels, runs, tokens
 from app.cli.chat import chat
-from app.cli.output import JsonFlag, print_json, say, stderr
+from app.cli.output import JsonFlag, plain, print_json, say, stderr
 from app.cli.train import train
 from app.cli.workers import workers
 from app.dispatch import QUEUES
@@ -148,5 +148,5 @@ def _database_sentence(error: Exception) -> str:
 
 
 def _complain(message: str, status: int) -> int:
-    stderr.print(f"hypo: {message}", markup=False)
+    stderr.print(plain(f"hypo: {message}"))
     return status

@@ -1,6 +1,7 @@
 """What every command shares: `--json`, tables, and errors in one sentence on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from app.errors import Refused
 from app.presence import worker_missing
@@ -16,6 +18,8 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON value on 
 
 PIPE_WIDTH = 240
 """Columns of a table that no person sees in a terminal: nothing is cut there."""
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -30,25 +34,26 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     """Rows as a table for people, or the sentence `empty`."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
+        table.add_row(*("" if cell is None else plain(cell) for cell in row))
     if table.row_count:
         stdout.print(table)
     else:
         stdout.print(empty)
 
 
-def _plain(cell: object) -> str:
-    return str(cell).replace("[", r"\[")
+def plain(text: object) -> Text:
+    """Text as it was written: brackets are no style, `:x:` is no emoji, nothing steers the terminal."""
+    return Text(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n")))
 
 
 def warn(message: str) -> None:
     """A sentence on stderr."""
-    stderr.print(message, style="yellow", markup=False)
+    stderr.print(plain(message), style="yellow")
 
 
 def say(message: str) -> None:
     """A sentence on stdout."""
-    stdout.print(message, markup=False)
+    stdout.print(plain(message))
 
 
 def require_worker(queue: str) -> None:

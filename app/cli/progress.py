@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from app.cli.output import plain
 from app.store import runs
 from app.store.db import read_session
 from app.store.models import Run
@@ -33,11 +34,15 @@ def follow(run_ids: Sequence[int], *, stopped: Callable[[], bool] = lambda: Fals
 
 def _bars() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[phase]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        TextColumn(
+            "{task.fields[phase]}",
+            markup=False,
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
         console=console,
         refresh_per_second=4,
         expand=True,
@@ -54,7 +59,11 @@ def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None
     if left is not None:
         phase += f", {left / 60:.1f} min left" if left > 90 else f", {left:.0f} s left"
     progress.update(
-        task, description=run.name[:22], completed=run.step, total=run.total_steps or None, phase=phase
+        task,
+        description=plain(run.name[:22]).plain,
+        completed=run.step,
+        total=run.total_steps or None,
+        phase=phase,
     )
     if run.status.is_over:
         progress.stop_task(task)
@@ -69,7 +78,7 @@ def results_table(run_ids: Sequence[int]) -> Table:
             run = runs.get(run_id, session=session)
             last = runs.final_metrics(run_id, session=session)
             table.add_row(
-                run.name,
+                plain(run.name),
                 run.status.value,
                 *(measure.text(last) for measure in HEADLINES),
                 _minutes(run),

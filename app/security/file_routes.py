@@ -60,6 +60,8 @@ async def upload(request: Request, upload_id: str | None = None) -> Response:
 
 async def _parse(request: Request, folder: Path, limit: int, upload_id: str | None) -> list[Path]:
     """The uploaded files of a form, each under its own name in a folder."""
+    if "content-type" not in request.headers:
+        raise MultiPartException("It is no form with files.")
     parser = GradioMultiPartParser(
         request.headers,
         request.stream(),

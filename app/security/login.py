@@ -6,7 +6,6 @@ from collections import defaultdict, deque
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -91,10 +90,13 @@ def _waits(client: str) -> bool:
 
 
 def _local(address: str) -> str:
-    """An address within this app; anything else becomes the front page."""
-    parts = urlsplit(address)
-    local = address.startswith("/") and not parts.scheme and not parts.netloc
-    return address if local and not set(address) & {"\\", "\r", "\n", "\t"} else "/"
+    """An address within this app; anything else becomes the front page.
+
+    Browsers take `//name`, with any more slashes and with backslashes too, for another site, and look past
+    control characters.
+    """
+    local = address.startswith("/") and not address.startswith("//")
+    return address if local and address.isprintable() and "\\" not in address else "/"
 
 
 @cache

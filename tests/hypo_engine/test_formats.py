@@ -469,6 +469,7 @@ def test_split_takes_about_the_share_asked_for() -> None:
 def test_jsonl_file_is_read_row_by_row(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     lines = [json.dumps(TRL_TEXT).encode(), b"", b"{broken", b'{"prompt": "\xff"}', b"[" * 100_000]
+    lines.append(b'{"prompt": "half')
     path.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
     first, *rest = read_jsonl_pairs(path)
     assert first == Kept(1, Pair("The sky is", " blue.", " green."))
@@ -476,6 +477,7 @@ def test_jsonl_file_is_read_row_by_row(tmp_path: Path) -> None:
         (3, "not JSON: Expecting property name enclosed in double quotes at character 2"),
         (4, "not UTF-8 at byte 13"),
         (5, "nested too deep"),
+        (6, "not JSON: Unterminated string starting at character 12"),
     ]
 
 

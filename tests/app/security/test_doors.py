@@ -183,7 +183,19 @@ def test_a_login_leads_to_the_page_that_was_asked_for(web: Web, patient: None) -
 
 
 @pytest.mark.parametrize(
-    "next", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x", ""]
+    "next",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "///evil.example",
+        "////evil.example",
+        "//[evil",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "/\x00/evil.example",
+        "javascript:x",
+        "",
+    ],
 )
 def test_a_login_leads_to_no_other_site(web: Web, patient: None, next: str) -> None:
     given = {"username": "ann", "password": "ann's secret", "next": next}
@@ -322,6 +334,16 @@ def test_a_size_that_was_not_announced_counts_too(web: Web, monkeypatch: pytest.
     assert "content-length" not in answer.request.headers
     assert answer.status_code == 413
     assert files.used_bytes("ann") == before
+
+
+def test_an_upload_that_is_no_form_is_refused_and_leaves_nothing(web: Web) -> None:
+    ann = web("ann")
+    folder = upload(ann).parents[2]
+    before = set(folder.iterdir())
+    answer = ann.post("/gradio_api/upload")
+    assert answer.status_code == 400
+    assert "no form" in answer.text
+    assert set(folder.iterdir()) == before
 
 
 def test_an_upload_has_a_size(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
