@@ -10,6 +10,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from app.errors import InvalidInput
 from app.rest.caller import Caller
 from app.store import idempotency
 from app.store.db import write_session
@@ -58,7 +59,10 @@ class Once:
         return _answer(status, made)
 
     def _sha256(self, given: Any) -> str:
-        text = json.dumps([self._what, jsonable_encoder(given)], sort_keys=True)
+        try:
+            text = json.dumps([self._what, jsonable_encoder(given)], sort_keys=True)
+        except (ValueError, RecursionError):
+            raise InvalidInput("The body is nested too deep.", field="body") from None
         return hashlib.sha256(text.encode()).hexdigest()
 
 

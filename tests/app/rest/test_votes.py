@@ -141,6 +141,13 @@ def test_a_call_that_failed_may_be_tried_again_with_its_key(
 
 
 @SQLITE
+def test_a_body_nested_too_deep_for_its_key_is_refused(api: TestClient) -> None:
+    body = '{"method": "dpo", "dataset": "posts", "config": {"beta": ' + "[" * 400 + "]" * 400 + "}}"
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    assert "too deep" in refused(api.post("runs", content=body, headers=headers), 422, field="body")
+
+
+@SQLITE
 def test_a_repeated_question_is_asked_once(api: TestClient) -> None:
     key = {"Idempotency-Key": "k"}
     asked = [ok(api.post("comparisons", json={"prompt": "Why?"}, headers=key), 201) for _ in range(3)]
