@@ -31,7 +31,7 @@ UNWANTED_SECONDS = 5.0
 """How long a run that is wished to end waits for the artifacts' store to take its checkpoint."""
 
 TOLD_SECONDS = 3.0
-"""Shorter outages of the database are not worth a line in the run's log."""
+"""Shorter outages are not worth a line in the run's log."""
 
 THINNED_EVERY = 10
 """Steps between two thinnings of the online samples."""
@@ -59,6 +59,7 @@ class StoreReporter:
         self._wish = Wish.CONTINUE
         self._sampled: set[tuple[GenerationKind, int]] = set()
         self._away_for = 0.0
+        self._store_away_for = 0.0
         self._writing = threading.RLock()
         self._last_write = 0
 
@@ -101,7 +102,7 @@ class StoreReporter:
         folder = Path(path)
         key = f"runs/{self._run_id}/{folder.name}"
         try:
-            size = wait_out(lambda: artifacts.save_folder(folder, key), waiting=self._wait_for_store)
+            size = self._with_store(lambda: artifacts.save_folder(folder, key))
         except _NotNow as reason:
             self.log("warning", f"The checkpoint of step {step} was not stored: {reason}")
             return
@@ -171,12 +172,21 @@ class StoreReporter:
             Refused: when it is not there.
         """
         try:
-            return wait_out(lambda: artifacts.fetch_folder(key, folder), waiting=self._wait_for_store)
+            return self._with_store(lambda: artifacts.fetch_folder(key, folder))
         except _NotNow as reason:
             raise Interrupted(reason.wish) from reason
 
+    def _with_store(self, act: Callable[[], T]) -> T:
+        """Do something with the artifacts' store, whenever it is there, and log how long it was away."""
+        self._store_away_for = 0.0
+        done = wait_out(act, waiting=self._wait_for_store)
+        if self._store_away_for > TOLD_SECONDS:
+            self.log("warning", _outage("artifacts' store", self._store_away_for))
+        return done
+
     def _wait_for_store(self, what: str, seconds: float) -> None:
         """Say on the run's page that it waits, and for how long it has."""
+        self._store_away_for = seconds
         if seconds > 1:
             self._say_phase(f"waiting for the {what}, {_for(seconds)} so far")
         wish = self.wish()
@@ -257,7 +267,7 @@ class StoreReporter:
     def _tell_of_outage(self) -> None:
         seconds, self._away_for = self._away_for, 0.0
         if seconds > TOLD_SECONDS:
-            self.log("warning", f"The database was away for {_for(seconds)}; the run waited for it.")
+            self.log("warning", _outage("database", seconds))
 
 
 class _NotNow(Exception):
@@ -270,6 +280,10 @@ class _NotNow(Exception):
 
 def _forget_state(checkpoint_id: int, size: int, session: Session) -> None:
     retention.forget_state(checkpoint_id, session=session, size_bytes=size)
+
+
+def _outage(what: str, seconds: float) -> str:
+    return f"The {what} was away for {_for(seconds)}; the run waited for it."
 
 
 def _for(seconds: float) -> str:

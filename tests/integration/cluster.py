@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,6 +111,12 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
 
+    def end(self) -> None:
+        """SIGKILL for the process and all that it started in its group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
     def terminate(self) -> int:
         """SIGTERM; returns the exit status."""
         self._process.terminate()
@@ -160,8 +167,7 @@ class Cluster:
 
     def stop(self) -> None:
         for worker in self.workers:
-            if worker.alive:
-                worker.kill()
+            worker.end()
         self.broker.stop()
 
 

@@ -1,0 +1,30 @@
+"""Workers that train nothing: a run takes them a moment, so that what is seen is who claims what, and when.
+
+Run it as `CLAIMERS=8 python -m tests.integration.claimers --queues train`: that many worker processes, which
+share what they have loaded.
+"""
+
+import os
+import secrets
+import time
+
+from worker import __main__ as worker_main
+from worker import identity, training
+
+TRAINING_SECONDS = 0.05
+
+
+def take_a_moment(*_: object, **__: object) -> None:
+    """In place of training."""
+    time.sleep(TRAINING_SECONDS)
+
+
+if __name__ == "__main__":
+    training.train = take_a_moment  # type: ignore[assignment]
+    for _ in range(int(os.environ["CLAIMERS"])):
+        if os.fork() == 0:
+            identity.TOKEN = secrets.token_hex(4)
+            worker_main.main()
+            os._exit(0)
+    while True:
+        os.wait()

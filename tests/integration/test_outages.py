@@ -1,0 +1,118 @@
+"""What a run needs goes away in the middle of it: the run waits, says so, and ends on its first attempt."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+from sqlalchemy import make_url
+
+from app.store import metrics, runs
+from app.store.db import read_session
+from app.store.enums import RunStatus
+from tests.integration.cluster import Cluster, log_of, run_of, wait_for, wait_for_step, wait_until_over
+from tests.relay import Relay
+
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|aiobotocore).*"),
+]
+
+LaunchTiny = Callable[..., list[int]]
+STEPS = 60
+AWAY_SECONDS = 5.0
+"""Longer than a lease of the cluster, and than it takes to be told in the run's log."""
+
+
+@pytest.fixture
+def database_relay(cluster: Cluster, postgres_url: str) -> Iterator[tuple[Relay, str]]:
+    """The way to the cluster's database, and the address at its near end."""
+    url = make_url(postgres_url)
+    path = f"{url.query['host']}/.s.PGSQL.{url.port or 5432}"
+
+    def connect() -> socket.socket:
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(path)
+        return far
+
+    relay = Relay(connect)
+    near = url.set(host="127.0.0.1", port=relay.port, query={})
+    yield relay, near.render_as_string(hide_password=False)
+    relay.cut()
+
+
+@pytest.fixture
+def s3_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Relay, dict[str, str]]]:
+    """The way to an S3 server with a bucket, and the environment of who uses it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    relay = Relay(lambda: socket.create_connection((host, port)))
+    environment = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{relay.port}",
+        "HYPO_ARTIFACTS_URL": "s3://outage/prefix",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("outage")
+    yield relay, environment
+    relay.cut()
+    server.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def waited_for(run_id: int, what: str) -> bool:
+    return any(line.startswith(f"The {what} was away for") for line in log_of(run_id))
+
+
+@pytest.mark.parametrize("database", ["postgresql"])
+def test_a_run_outlives_the_outages_of_what_it_needs(
+    cluster: Cluster,
+    launch_tiny: LaunchTiny,
+    database_relay: tuple[Relay, str],
+    s3_relay: tuple[Relay, dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    database, address = database_relay
+    store, environment = s3_relay
+    environment = {"HYPO_DATABASE_URL": address, "HYPO_DATABASE_SECONDS": "2", **environment}
+    worker = cluster.start_worker("train", environment=environment)
+    [run_id] = launch_tiny("hypo", max_steps=STEPS, save_steps=10)
+
+    wait_for_step(run_id, 3)
+    database.cut()
+    time.sleep(AWAY_SECONDS)
+    database.open()
+    wait_for(lambda: waited_for(run_id, "database"), "a run that tells of the outage")
+
+    store.cut()
+    told = "waiting for the artifacts' store"
+    wait_for(lambda: run_of(run_id).phase.startswith(told), "a run that says what it waits for")
+    time.sleep(AWAY_SECONDS)
+    store.open()
+    wait_for(lambda: waited_for(run_id, "artifacts' store"), "a run that tells of the outage")
+
+    step = run_of(run_id).step
+    database.freeze()
+    time.sleep(AWAY_SECONDS)
+    found = run_of(run_id)
+    assert found.status is RunStatus.RUNNING
+    assert found.step <= step + 1, "it cannot have got further"
+    database.thaw()
+
+    [run] = wait_until_over(run_id)
+    assert (run.status, run.step, run.attempt, run.error) == (RunStatus.FINISHED, STEPS, 1, None)
+    assert worker.alive
+    with read_session() as session:
+        points = metrics.series([run_id], ["loss"], session=session)[run_id, "loss"]
+        saved = runs.checkpoints(run_id, session=session)
+    assert [step for step, _ in points] == list(range(1, STEPS + 1))
+    assert [checkpoint.step for checkpoint in saved] == [10, 20, 30, 40, 50, 60]
+    assert log_of(run_id).count("Finished.") == 1
