@@ -12,7 +12,7 @@ from app.store import answering, datasets, recovery, runs
 from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.store.run_names import TWIN, copy_name
-from app.text import clean_text
+from app.text import clean_name, clean_text
 from app.workload import refuse_what_keeps_no_pair
 from hypo_engine.config import Method, TrainConfig, field_errors
 
@@ -67,7 +67,7 @@ def launch(
         chosen = LaunchMethod(method)
     except ValueError as error:
         raise InvalidInput(f"method must be dpo, hypo or twins, not {method!r}.", field="method") from error
-    name = clean_text(name).strip()
+    name = clean_name(name)
     values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
     if len(name) > 100:
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")

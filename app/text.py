@@ -12,6 +12,12 @@ def clean_text(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text.replace("\x00", ""))
 
 
+def clean_name(text: str) -> str:
+    """A name on one line, without control characters and without those that turn the direction of text."""
+    spaced = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", clean_text(text))
+    return " ".join(re.sub("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", spaced).split())
+
+
 def read_id(text: str) -> int | None:
     """The id that a text names; None for what can be no id."""
     text = text.strip()

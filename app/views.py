@@ -112,7 +112,7 @@ def answers_view(present: Answers) -> dict[str, Any]:
             {
                 "letter": letter,
                 "status": answer.status.value,
-                "complete": answer.complete,
+                "complete": answer.complete if answer.status.is_over else None,
                 "text": answer.text,
                 "tokens": answer.tokens,
                 "seed": answer.seed,

@@ -324,6 +324,13 @@ class TrainConfig(BaseModel):
         json_schema_extra=_in("watching"),
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_is_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
+            raise PydanticCustomError("int_type", "must be a number")
+        return value
+
     @field_validator("label_smoothing")
     @classmethod
     def _smooths_dpo_only(cls, value: float, info: ValidationInfo) -> float:

@@ -15,6 +15,7 @@ class Measure:
     Attributes:
         kind: ``share`` of ``count`` things, or a ``mean`` with a standard error.
         counted: What is counted, in the plural.
+        least: The fewest of them that make such a number: one log-ratio is no divergence.
     """
 
     metric: str
@@ -23,6 +24,7 @@ class Measure:
     count: str
     counted: str
     unit: str = ""
+    least: int = 1
 
     @property
     def stderr(self) -> str:
@@ -35,6 +37,8 @@ class Measure:
         if value is None or not math.isfinite(value):
             return "–"
         count = metrics.get(self.count)
+        if count is not None and count < self.least:
+            return f"– (n = {count:.0f})"
         if self.kind == "share":
             return share(value, count)
         return mean(value, metrics.get(self.stderr), count)
@@ -45,7 +49,13 @@ ACCURACY: Final = Measure(
 )
 MARGIN: Final = Measure("eval_rewards/margins", "Held-out margin", "mean", "eval_num_pairs", "held-out pairs")
 KL: Final = Measure(
-    "eval_objective/kl", "KL to the reference", "mean", "eval_num_prompts", "sampled responses", "nats"
+    "eval_objective/kl",
+    "KL to the reference",
+    "mean",
+    "eval_num_prompts",
+    "sampled responses",
+    "nats",
+    least=2,
 )
 LOSS: Final = Measure("eval_loss", "Held-out loss", "mean", "eval_num_pairs", "held-out pairs", "nats")
 LENGTH: Final = Measure(

@@ -49,7 +49,7 @@ class GradioDoor:
         elif scope["method"] == "POST" and CALL.fullmatch(path):
             await self._call(scope, receive, send)
         else:
-            await refuse(404, "There is nothing here.", scope, receive, send)
+            await refuse(404, "There is no page at this address.", scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")

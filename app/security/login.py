@@ -3,14 +3,13 @@
 import secrets
 import time
 from collections import defaultdict, deque
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
+from app.security.plain_page import plain_page, template
 from app.security.sessions import COOKIE, read_user
 from app.settings import get_settings
 from app.store import sessions
@@ -99,12 +98,7 @@ def _local(address: str) -> str:
     return address if local and address.isprintable() and "\\" not in address else "/"
 
 
-@cache
-def _template() -> Markup:
-    return Markup(Path(__file__).with_name("login.html").read_text(encoding="utf-8"))
-
-
-def _page(problem: str, next: str, *, status: int = 200) -> HTMLResponse:
+def _page(problem: str, next: str, *, status: int = 200) -> Response:
     said = Markup('<p class="problem" role="alert">{}</p>').format(problem) if problem else Markup("")
-    page = _template().replace("%problem%", said).replace("%next%", Markup.escape(_local(next)))
-    return HTMLResponse(page, status_code=status)
+    form = template("login.html").replace("%problem%", said).replace("%next%", Markup.escape(_local(next)))
+    return plain_page("Log in", form, status=status)

@@ -1,14 +1,21 @@
-"""Refusals as small responses: one sentence, as text or JSON."""
+"""Refusals as small responses: one sentence, as a page or JSON."""
 
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from markupsafe import Markup
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
+
+from app.security.plain_page import plain_page
+
+_PAGE = Markup('<p role="alert">{}</p>\n<a href="/">Home</a>\n')
 
 
 async def refuse(status: int, sentence: str, scope: Scope, receive: Receive, send: Send) -> None:
     """End a request with a status and a sentence; programs read it under `detail`."""
     response: Response
     if b"text/html" in dict(scope["headers"]).get(b"accept", b""):
-        response = PlainTextResponse(sentence, status_code=status)
+        response = plain_page(
+            "Refused" if status != 404 else "Not found", _PAGE.format(sentence), status=status
+        )
     else:
         response = JSONResponse({"detail": sentence}, status_code=status)
     await response(scope, receive, send)

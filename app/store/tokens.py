@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.errors import InvalidInput, NotFound
 from app.store import clock, users
 from app.store.models import ApiToken, User
-from app.text import clean_text
+from app.text import clean_name
 
 PREFIX: Final = "hypo_"
 """What every token begins with, so that scanners for leaked secrets find it."""
@@ -54,7 +54,7 @@ def create(
     Raises:
         InvalidInput: for an empty or long name, a long label, or days out of bounds.
     """
-    user, label = clean_text(user).strip(), clean_text(label).strip()
+    user, label = clean_name(user), clean_name(label)
     if not 0 < len(user) <= MAX_NAME_CHARS:
         raise InvalidInput(f"The user's name must have 1 to {MAX_NAME_CHARS} characters.", field="user")
     if len(label) > MAX_NAME_CHARS:

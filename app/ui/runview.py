@@ -109,9 +109,15 @@ def nothing_measured(run: Run, *, session: Session) -> Html:
 
 
 def _trained_for(run: Run, last: Mapping[str, float]) -> str:
-    """Steps, and the pairs that the length limits left."""
-    steps, pairs = widgets.count(run.step, "step"), last.get("num_train_pairs")
-    return steps if pairs is None else f"{steps} on {widgets.count(int(pairs), 'pair')}"
+    """Steps, and how often they saw the pairs that the length limits left."""
+    steps, pairs, epochs = widgets.count(run.step, "step"), last.get("num_train_pairs"), last.get("epoch")
+    if pairs is None or epochs is None:
+        return steps
+    if epochs < 1:
+        return f"{steps}, {round(epochs * pairs):,} of {widgets.count(int(pairs), 'pair')}"
+    return (
+        f"{steps}, {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'} of {widgets.count(int(pairs), 'pair')}"
+    )
 
 
 def _queued(run: Run, session: Session) -> Html:

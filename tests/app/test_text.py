@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.text import MAX_ID, clean_text, read_id
+from app.text import MAX_ID, clean_name, clean_text, read_id
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,18 @@ def test_what_can_be_no_id_is_none(text: str) -> None:
 
 def test_ids_are_read() -> None:
     assert (read_id("1"), read_id(" 12 "), read_id(str(MAX_ID))) == (1, 12, MAX_ID)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("  beta\t0.1\n", "beta 0.1"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("a\u2066b\u2069", "ab"),
+        ("\x1b[31mred\x00", "[31mred"),
+        ("Größe مرحبا 👩\u200d🔬", "Größe مرحبا 👩\u200d🔬"),
+        ("\x85\u2028", ""),
+    ],
+)
+def test_a_name_is_one_line_that_reads_one_way(given: str, name: str) -> None:
+    assert clean_name(given) == name

@@ -60,3 +60,9 @@ def test_a_blank_is_told_as_empty(field: str, label: str, blank: str) -> None:
 
 def test_spaces_around_a_name_are_not_part_of_it() -> None:
     assert parse_config({"model_name_or_path": " demo "}).model_name_or_path == "demo"
+
+
+@pytest.mark.parametrize("field", ["beta", "max_steps"])
+def test_true_is_no_number(field: str) -> None:
+    assert "not True." in field_errors({field: True})[field]
+    assert field_errors({"insist": True, "gradient_checkpointing": False}) == {}

@@ -56,4 +56,5 @@ def test_a_run_says_its_headlines() -> None:
         "eval_objective/kl_stderr": 0.6,
     }
     assert [m.text(metrics) for m in (ACCURACY, MARGIN, KL)] == ["92% (11/12)", "0.25 ± 0.05", "8.8 ± 0.6"]
+    assert KL.text({**metrics, "eval_num_prompts": 1}) == "– (n = 1)"
     assert [m.text({}) for m in (ACCURACY, MARGIN, KL)] == ["–", "–", "–"]

@@ -61,7 +61,9 @@ class AnswerShown(Shown):
     method: str | None
     run_id: int | None
     status: GenerationStatus
-    complete: bool = Field(description="False where the length limit cut the answer.")
+    complete: bool | None = Field(
+        description="False where the length limit cut the answer; null until it is over."
+    )
     text: str
     tokens: int
     seconds: float | None

@@ -278,7 +278,7 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
     for shown in (home.refresh("")[2], listed, page):
         assert "92% (11/12)" in shown
         assert "8.8 ± 0.6" in shown
-    assert "on 9 pairs" in page
+    assert "2.5 epochs of 9 pairs" in page
     view = run_views(twins, session=session)[0]
     assert view["results"] == {
         "Held-out accuracy": "92% (11/12)",
