@@ -269,6 +269,7 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
             "eval_objective/kl_stderr": 0.61,
             "eval_num_prompts": 16.0,
             "num_train_pairs": 9.0,
+            "epoch": 2.5,
         }
         metrics.record(run.id, session=session, step=4, values=values)
         runs.finish(run.id, str(claimed.lease_id), session=session)
