@@ -97,7 +97,7 @@ def dataset_facts(
 
 
 def _lengths(mean: float, longest: int) -> str:
-    return f"{mean:,.0f} characters, longest {longest:,}"
+    return f"on average {mean:,.0f} characters, at most {longest:,}"
 
 
 def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Html:
