@@ -8,6 +8,7 @@ from uuid import uuid4
 from app import dispatch
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
+from app.model_check import refuse_unusable_model
 from app.store import answering, datasets, recovery, runs
 from app.store.db import read_session, write_session
 from app.store.models import Run
@@ -57,8 +58,8 @@ def launch(
         name: what the runs are called; made up from method and dataset when empty.
 
     Raises:
-        InvalidInput: for a bad method, name or configuration, and for length limits that leave no pair;
-            nothing is queued then.
+        InvalidInput: for a bad method, name or configuration, for a base model that cannot be trained, and
+            for length limits that leave no pair; nothing is queued then.
         NotFound: for a dataset that does not exist.
         Refused: for a dataset without training pairs, and for a run that this machine's workers have no
             memory for, unless `insist` is set.
@@ -74,6 +75,7 @@ def launch(
     configs = [check_config({**values, "method": m.value}) for m in chosen.methods]
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
+    refuse_unusable_model(configs[-1])
     refuse_what_keeps_no_pair(configs[-1], dataset_id)
     refuse_what_cannot_fit(configs, dataset_id)
     group = str(uuid4()) if len(configs) > 1 else None

@@ -16,12 +16,20 @@ def find_file(model: str, file: str, settings: Settings) -> Path | None:
         path = settings.models_dir / DEMO_FOLDER / file
         return path if path.is_file() else None
     try:
-        folder = Path(model).expanduser()
-        if folder.is_dir():
+        if (folder := local_folder(model)) is not None:
             path = folder / file
             return path if path.is_file() else None
         return _in_hub_cache(model, file)
-    except (OSError, ValueError, RuntimeError):  # a name that can be neither a path nor a hub id
+    except (OSError, ValueError):  # a name that can be neither a path nor a hub id
+        return None
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder that a base model's name is a path of, if there is one."""
+    try:
+        folder = Path(model).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, ValueError, RuntimeError):  # no path, or the home of an unknown user
         return None
 
 

@@ -5,40 +5,23 @@ Every way a model can be unusable becomes a ModelError of one sentence that says
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from hypo_engine.config import Precision
+from hypo_engine.config import Precision, PromptStyle
 from hypo_engine.demo_model import DEMO_NAME, DEMO_UPSTREAM, demo_folder
 from hypo_engine.errors import ModelError
+from hypo_engine.model_files import CONTEXT, HARMLESS, check_model_files, folder_finder, other_weights
+from hypo_engine.tokenizer_files import refuse_larger
 from hypo_engine.trial import check_sound, vocabulary_size
 from hypo_engine.untrusted import read_config, refuse_adapter_repository
 
 _WRITTEN_BY = frozenset({"transformers_version", "_name_or_path"})
 """What config.json says of how it came about, not of the model."""
-
-_CONTEXT = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "max_sequence_length",
-    "n_ctx",
-    "context_length",
-)
-"""What families call the most tokens that they take."""
-
-_HARMLESS = re.compile(
-    r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|\.attn\.(masked_)?bias|attention\.(masked_)?bias"
-    r"|position_ids)$|^(model\.)?(mtp|vision_tower|visual|vision_model|multi_modal_projector|audio_tower)\b"
-)
-"""Tensors in a file that a text model does without: tables it makes itself, other modalities' parts."""
-
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 def default_device() -> torch.device:
@@ -57,13 +40,13 @@ def resolve_model(name: str, models_dir: Path) -> str:
         A folder's path or a hub id.
 
     Raises:
-        ModelError: a path that is no folder, holds an adapter, or only pickle weights.
+        ModelError: a path that is no folder, or files that show the model to be unusable.
     """
     if name == DEMO_NAME:
         return str(demo_folder(models_dir))
     folder = Path(name).expanduser()
     if folder.is_dir():
-        _check_folder(folder, name)
+        check_model_files(name, folder_finder(folder), whole=True, style=PromptStyle.PLAIN)
         return str(folder.resolve())
     if name.startswith(("/", "./", "../", "~")) or "\\" in name or name.count("/") > 1:
         raise ModelError(f"There is no folder {name!r}; give a model's folder, a hub id, or `demo`.")
@@ -73,24 +56,6 @@ def resolve_model(name: str, models_dir: Path) -> str:
 def published_name(name: str) -> str:
     """The base model's name to write into an adapter that leaves this machine."""
     return DEMO_UPSTREAM if name == DEMO_NAME else name
-
-
-def _check_folder(folder: Path, name: str) -> None:
-    if (folder / "adapter_config.json").exists():
-        raise ModelError(
-            f"{name!r} carries a LoRA adapter, so switching the adapter off would not give the reference; "
-            "merge the adapter into its base model and use the merged folder."
-        )
-    if not (folder / "config.json").exists():
-        raise ModelError(f"{name!r} has no config.json; give a folder that save_pretrained wrote.")
-    if any(folder.glob("*.safetensors")):
-        return
-    if any((folder / pickle).exists() for pickle in _PICKLES):
-        raise ModelError(
-            f"{name!r} has only pickle weights, which can run code when read; "
-            "convert them with save_pretrained, which writes safetensors."
-        )
-    raise ModelError(f"{name!r} has no safetensors weights; give a folder that save_pretrained wrote.")
 
 
 def load_tokenizer(resolved: str) -> Any:
@@ -199,20 +164,11 @@ def check_whole(told: Mapping[str, Any], resolved: str) -> None:
     Args:
         told: What transformers says of loading: ``missing_keys``, ``unexpected_keys``, ``mismatched_keys``.
     """
-    others = sorted(name for name in told["unexpected_keys"] if not _HARMLESS.search(name))
+    others = sorted(name for name in told["unexpected_keys"] if not HARMLESS.search(name))
     shapes = sorted(str(key[0] if isinstance(key, tuple) else key) for key in told.get("mismatched_keys", ()))
     parts = {"missing": sorted(told["missing_keys"]), "unknown to it": others, "of another size": shapes}
-    said = [f"{len(names)} {what} ({_some(names)})" for what, names in parts.items() if names]
-    if said:
-        raise ModelError(
-            f"The weights of {resolved!r} are not those of its config.json: {', '.join(said)}. Save the "
-            "whole causal language model again with save_pretrained: adapters merged, torch.compile's "
-            "wrapper taken off."
-        )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+    if any(parts.values()):
+        raise other_weights(resolved, parts)
 
 
 def check_vocabulary(model: Any, tokenizer: Any, name: str, ids: Iterable[int] = ()) -> None:
@@ -223,16 +179,13 @@ def check_vocabulary(model: Any, tokenizer: Any, name: str, ids: Iterable[int] =
     Args:
         ids: Token ids in use.
     """
-    size = vocabulary_size(model)
-    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    used = {tokenizer.bos_token_id, tokenizer.eos_token_id, *ids} - {None}
-    known = {i for i in tokenizer.get_vocab().values() if i >= size} - special
-    if known or any(i >= size for i in used):
-        raise ModelError(
-            f"The tokenizer of {name!r} has {len(tokenizer)} tokens, and the model's embedding {size}: some "
-            f"tokens have no vector. Use the tokenizer that the model was trained with, or call "
-            f"resize_token_embeddings({len(tokenizer)}), train the new rows and save the model again."
-        )
+    refuse_larger(
+        name,
+        size=vocabulary_size(model),
+        known=set(tokenizer.get_vocab().values()),
+        special={i for i, token in tokenizer.added_tokens_decoder.items() if token.special},
+        used={tokenizer.bos_token_id, tokenizer.eos_token_id, *ids} - {None},
+    )
 
 
 def _silence_dropout_settings(config: Any) -> None:
@@ -255,7 +208,7 @@ def disable_dropout(model: nn.Module) -> None:
 def context_limit(model: Any) -> int | None:
     """The most tokens the model takes, or None where it does not say."""
     config = model.config.get_text_config()
-    found = [getattr(config, name, None) for name in _CONTEXT]
+    found = [getattr(config, name, None) for name in CONTEXT]
     limits = [limit for limit in found if type(limit) is int and limit > 0]
     if not limits:
         return None

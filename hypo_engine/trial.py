@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hypo_engine.errors import ModelError
+from hypo_engine.model_files import not_causal
 
 MODEL_ERRORS: Final = (
     TypeError,
@@ -190,7 +191,4 @@ def check_sound(model: Any, name: str) -> None:
         )
     ahead = (first[:8] - changed[:8]).abs().max()
     if float(ahead) > _AHEAD[wide] * float(first.abs().max()):
-        raise ModelError(
-            f"{name!r} ({model.config.model_type}) is not a causal language model: what it says of a token "
-            "depends on the tokens behind it; choose one that writes text from left to right."
-        )
+        raise not_causal(name, model.config.model_type)

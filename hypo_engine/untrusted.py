@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hypo_engine.errors import ModelError
+from hypo_engine.model_files import quantised
 
 os.environ["USE_HUB_KERNELS"] = "0"  # read when transformers is imported
 
@@ -64,10 +65,7 @@ def read_config(resolved: str) -> Any:
         method = getattr(part, "quantization_config", None) or getattr(part, "compression_config", None)
         if method:
             name = method.get("quant_method") if isinstance(method, dict) else None
-            raise ModelError(
-                f"{resolved!r} has quantised weights ({name or 'of an unknown kind'}), which are not trained "
-                "here; choose the same model with weights in bfloat16 or float32."
-            )
+            raise quantised(resolved, str(name or "of an unknown kind"))
     return config
 
 

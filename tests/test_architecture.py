@@ -20,7 +20,9 @@ LONGEST_FILE = 400
 PURE_ENGINE = (
     "assignments",
     "cache_files",
+    "chat_template",
     "config",
+    "data",
     "demo_model",
     "errors",
     "estimate",
@@ -31,10 +33,14 @@ PURE_ENGINE = (
     "layouts",
     "machine",
     "measures",
+    "model_files",
     "model_shape",
     "proposal",
     "reporting",
     "rows",
+    "thinking",
+    "tokenizer_files",
+    "weight_files",
 )
 """What the engine offers without torch."""
 

@@ -18,11 +18,11 @@ from app.store.run_names import copy_name
 from app.ui import form, launch_memory, launch_summary, runview, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.form import Form
+from app.ui.launch_errors import FIELDS, messages, name_error, problems
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
 
 METHODS = [("DPO", "dpo"), ("HyPO", "hypo"), ("Twins: both, to compare", "twins")]
-FIELDS = ["model_name_or_path", *form.names(), "insist"]
 MAX_YAML_BYTES = 100_000
 
 
@@ -73,7 +73,7 @@ def build() -> None:
                 )
                 about = gr.HTML(elem_classes="hy-about")
                 fields.front()
-            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+            with gr.Accordion("Advanced", open=False, elem_id="advanced") as advanced:
                 fields.advanced()
             with gr.Group(elem_classes="hy-panel"), gr.Column(elem_classes="hy-field"):
                 name = gr.Textbox(
@@ -112,7 +112,7 @@ def build() -> None:
     # wiring
     knobs = [fields.inputs[field] for field in FIELDS]
     given = [dataset, method, name, *knobs]
-    told = [dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
+    told = [advanced, dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
     lengths = fields.below[form.SECTIONS["lengths"]]
     seen = [summary, time, lengths, command, yaml, draft, go, memory, insist, *told]
     quiet: dict[str, Any] = {**widgets.QUIET, "trigger_mode": "always_last"}
@@ -248,7 +248,7 @@ def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:
 def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tuple[Any, ...]:
     """What the form says as summary, command and YAML, what is wrong with it, and the draft to keep."""
     raw = _raw(values)
-    errors = form.check(raw, method)
+    errors = problems(raw, method)
     tidy = raw if errors else TrainConfig.model_validate({**raw, "method": "hypo"}).model_dump(mode="json")
     dataset = _find_dataset(dataset_id)
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
@@ -263,7 +263,7 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> tup
             if errors or dataset is None
             else launch_memory.show(tidy, method, dataset)
         ),
-        *_messages({**errors, **_name_error(name)}),
+        *messages({**errors, **name_error(name)}),
     )
 
 
@@ -335,24 +335,26 @@ def launch_runs(
 ) -> tuple[Any, ...]:
     """Check the form and queue what it describes; a bad value is told beside its field and queues nothing."""
     raw = _raw(values)
-    errors = {**form.check(raw, method), **_name_error(name)}
+    errors = {**problems(raw, method), **name_error(name)}
     if _find_dataset(dataset_id) is None:
         errors["dataset"] = "Choose a dataset; the page Datasets brings one in."
     if errors:
         count = widgets.count(len(errors), "value")
         said = widgets.error_banner(f"{_REFUSED}: {count} to correct ({form.titles(errors)}).")
-        return said, "yes", gr.skip(), *_messages(errors)
+        return said, "yes", gr.skip(), *messages(errors)
     try:
         queued = launch(method, int(dataset_id or 0), raw, name=name or "", parent_id=parent)
     except Refused as error:
-        return widgets.error_banner(f"{_REFUSED}: {error}"), "yes", gr.skip(), *_messages({})
+        return widgets.error_banner(f"{_REFUSED}: {error}"), "yes", gr.skip(), *messages({})
     except AppError as error:
-        return widgets.error_banner(str(error)), "", gr.skip(), *_messages({})
+        field = error.field if isinstance(error, InvalidInput) else None
+        marked = {field: str(error)} if field else {}
+        return widgets.error_banner(str(error)), "", gr.skip(), *messages(marked)
     links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], " and ")
     said = Markup(
         '<div class="hy-notice hy-good" role="status" data-next="{}">Queued {}. Opening…</div>'
     ).format(widgets.url("run", id=queued[-1].id), links)
-    return said, "", gr.update(interactive=False, value="Queued"), *_messages({})
+    return said, "", gr.update(interactive=False, value="Queued"), *messages({})
 
 
 def _raw(values: tuple[Any, ...]) -> dict[str, Any]:
@@ -365,21 +367,6 @@ def _fits(name: str, value: Any) -> bool:
     if kind is int:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return kind in (float, str)
-
-
-def _name_error(name: str | None) -> dict[str, str]:
-    return (
-        {"name": "The name has more than 100 characters; shorten it."}
-        if len((name or "").strip()) > 100
-        else {}
-    )
-
-
-def _messages(errors: Mapping[str, str]) -> list[Any]:
-    return [
-        gr.update(value=widgets.field_error(errors.get(field, "")), visible=field in errors)
-        for field in ("dataset", "name", *FIELDS)
-    ]
 
 
 def _find_dataset(dataset_id: int | None) -> Dataset | None:

@@ -20,9 +20,10 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.estimate import PairLength, estimate_memory
 from hypo_engine.formats import Kept, Pair
 from hypo_engine.model_shape import read_shape
+from tests.tiny_model import write_tiny_model
 
 SIZES = {
-    "model_type": "llama",
+    "model_type": "exaone4",
     "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -34,8 +35,8 @@ MIB = 2**20
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
+    """A whole model with a config.json of other sizes, of a family whose sizes are not compared."""
+    folder = write_tiny_model(tmp_path / "model")
     (folder / "config.json").write_text(json.dumps(SIZES))
     return folder
 

@@ -1,5 +1,7 @@
 """Launching: what is refused before anything is queued, twins, names, and telling the workers."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from app.store.models import Run
 from hypo_engine.config import Method
 from hypo_engine.formats import Kept, Pair, prompt_fraction
 from tests.app import arena
+from tests.tiny_model import write_tiny_model
 
 
 @pytest.fixture
@@ -121,6 +124,37 @@ def test_a_bad_launch_queues_nothing_and_names_the_field(
         launch(method, dataset_id, values, name=name)
     assert caught.value.field == field
     assert (count(), sent) == (0, [])
+
+
+def test_a_model_that_cannot_be_trained_queues_nothing(
+    dataset_id: int, sent: list[int], tmp_path: Path
+) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    weights = model / "model.safetensors"
+    values = {"model_name_or_path": str(model), "max_prompt_length": 64, "max_completion_length": 64}
+    assert launch("dpo", dataset_id, values)
+    whole, before = weights.read_bytes(), count()
+    weights.write_bytes(whole[:-10])
+    with pytest.raises(InvalidInput, match="was not copied to its end") as caught:
+        launch("twins", dataset_id, values)
+    assert caught.value.field == "model_name_or_path"
+    weights.write_bytes(whole)
+    with pytest.raises(InvalidInput, match="the model reads") as caught:
+        launch("twins", dataset_id, values | {"max_prompt_length": 4000, "max_completion_length": 4000})
+    assert caught.value.field == "max_prompt_length"
+    assert count() == before
+
+
+def test_a_missing_folder_is_refused_where_this_machine_trains(
+    dataset_id: int, sent: list[int], settings: Settings, tmp_path: Path
+) -> None:
+    values = {"model_name_or_path": str(tmp_path / "nowhere")}
+    assert launch("dpo", dataset_id, values)  # a worker elsewhere may have it
+    settings.root.mkdir(parents=True, exist_ok=True)
+    (settings.root / "running.json").write_text(f'{{"pid": {os.getpid()}, "children": {{"broker": 1}}}}')
+    with pytest.raises(InvalidInput, match="There is no folder"):
+        launch("dpo", dataset_id, values)
+    assert count() == 1
 
 
 def test_every_bad_field_is_named() -> None:

@@ -1,6 +1,7 @@
 """The launch page's handlers, called without a browser."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -70,7 +71,8 @@ def test_the_command_says_the_same_as_the_form() -> None:
 
 
 def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Dataset) -> None:
-    said, refused, button, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(max_steps=3))
+    given = values(max_steps=3)
+    said, refused, button, _, *messages = launch.launch_runs(None, dataset.id, "twins", "", *given)
     queued = runs.find(session=session)
     assert sorted(run.method for run in queued) == ["dpo", "hypo"]
     assert {run.config["max_steps"] for run in queued} == {3}
@@ -94,12 +96,31 @@ def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Data
 def test_a_bad_value_is_told_beside_its_field_and_queues_nothing(
     session: Session, dataset: Dataset, changes: dict[str, Any], field: str
 ) -> None:
-    said, refused, _, *messages = launch.launch_runs(None, dataset.id, "twins", "", *values(**changes))
+    said, refused, _, advanced, *messages = launch.launch_runs(
+        None, dataset.id, "twins", "", *values(**changes)
+    )
     by_field = dict(zip(["dataset", "name", *launch.FIELDS], messages, strict=True))
+    folded = any(field in names for _, names in form.sections())
+    assert advanced == (gr.update(open=True) if folded else gr.skip())
     assert ("Nothing was queued" in said, refused) == (True, "yes")
     assert [name for name, message in by_field.items() if message["visible"]] == [field]
     assert form.title(field) in by_field[field]["value"]
     assert form.title(field) in said
+    assert runs.find(session=session) == []
+
+
+def test_a_model_that_cannot_be_trained_is_told_beside_it(
+    session: Session, dataset: Dataset, tmp_path: Path
+) -> None:
+    model = tmp_path / "encoder"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "bert"}')
+    given = values(model_name_or_path=str(model))
+    said, _, _, _, *messages = launch.launch_runs(None, dataset.id, "twins", "", *given)
+    message = messages[2 + launch.FIELDS.index("model_name_or_path")]
+    assert "Nothing was queued" in said
+    assert (message["visible"], "is not a causal language model" in message["value"]) == (True, True)
+    assert "To correct first: Base model" in launch.preview(dataset.id, "twins", "", *given)[0]
     assert runs.find(session=session) == []
 
 

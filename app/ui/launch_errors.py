@@ -1,0 +1,37 @@
+"""What is wrong with the launch form's values, and where the page says so."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import gradio as gr
+
+from app.model_check import model_problems
+from app.ui import form, widgets
+from hypo_engine.config import TrainConfig
+
+FIELDS: Final = ["model_name_or_path", *form.names(), "insist"]
+"""The form's fields of a TrainConfig, in the order in which handlers get them."""
+
+
+def problems(raw: Mapping[str, Any], method: str) -> dict[str, str]:
+    """What is wrong with the form's values, by field: with each of them, or else with the base model."""
+    return form.check(raw, method) or model_problems(TrainConfig.model_validate({**raw, "method": "hypo"}))
+
+
+def name_error(name: str | None) -> dict[str, str]:
+    """What is wrong with the run's name."""
+    if len((name or "").strip()) <= 100:
+        return {}
+    return {"name": "The name has more than 100 characters; shorten it."}
+
+
+def messages(errors: Mapping[str, str]) -> list[Any]:
+    """Updates of Advanced, which opens where a wrong field is in it, and of the messages under fields."""
+    hidden = any(name in errors for _, names in form.sections() for name in names)
+    return [
+        gr.update(open=True) if hidden else gr.skip(),
+        *(
+            gr.update(value=widgets.field_error(errors.get(field, "")), visible=field in errors)
+            for field in ("dataset", "name", *FIELDS)
+        ),
+    ]
