@@ -24,7 +24,8 @@ from app.imports.sources import source_files
 from app.imports.spool import Spool, spooled
 from app.imports.unpacked import Budget, bad_file
 from app.settings import get_settings
-from app.store import datasets
+from app.store import datasets, voted_prompts
+from app.store.db import read_session
 from app.text import clean_text
 from hypo_engine.formats import (
     ROWS_TO_DETECT,
@@ -316,6 +317,7 @@ def _store(
 ) -> AddedDataset:
     if spool.kept == 0:
         raise bad_file(spool.why_nothing_was_kept())
+    _train_on_voted(spool, session=session)
     dataset = datasets.create(
         session=session,
         name=name,
@@ -339,4 +341,23 @@ def _store(
         left_out_count=spool.left_out_count,
         account=spool.account,
         one_sided=missing,
+    )
+
+
+def _train_on_voted(spool: Spool, *, session: Session) -> None:
+    """Have prompts that were voted on here trained on, and asked by no evaluation of any dataset.
+
+    What is slow is read before the first statement that writes.
+    """
+    with read_session() as reading:
+        voted = voted_prompts.voted_on((kept.pair for kept in spool.pairs()), session=reading)
+        if not voted:
+            return
+        held_out = voted_prompts.held_out_pairs_of(voted, session=reading)
+    voted_prompts.keep(voted, session=session)
+    voted_prompts.take_out_of_evaluation(held_out, session=session)
+    were = "1 prompt was" if len(voted) == 1 else f"{len(voted):,} prompts were"
+    spool.account.remarks = (
+        *spool.account.remarks,
+        f"{were} voted on here: their pairs are trained on, and no evaluation asks them any more.",
     )

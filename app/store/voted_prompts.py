@@ -1,4 +1,4 @@
-"""Prompts whose votes became training pairs: they are out of every later evaluation, of every dataset."""
+"""Prompts that were voted on and became training pairs: no later evaluation, of any dataset, asks them."""
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
@@ -9,8 +9,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.store.enums import Split
-from app.store.models import DatasetPair, VotedPrompt
-from hypo_engine.formats import prompt_key
+from app.store.models import DatasetPair, Generation, Label, VotedPrompt
+from app.store.models import Prompt as StoredPrompt
+from app.store.prompts import sha256_of
+from hypo_engine.formats import Pair, prompt_key
 
 BATCH = 500
 
@@ -30,6 +32,31 @@ def known(keys: Collection[str], *, session: Session) -> set[str]:
     if not keys:
         return set()
     return set(session.scalars(select(VotedPrompt.sha256).where(VotedPrompt.sha256.in_(sorted(keys)))))
+
+
+def voted_on(pairs: Iterable[Pair], *, session: Session) -> set[str]:
+    """The keys of those pairs' prompts of which answers were voted on here, whatever became of the votes."""
+    found: set[str] = set()
+    for batch in _batches(pairs):
+        keys = {digest: prompt_key(pair.prompt) for pair in batch for digest in _digests(pair)}
+        voted = (
+            select(StoredPrompt.sha256)
+            .join(Generation, Generation.prompt_id == StoredPrompt.id)
+            .join(Label, Label.comparison_id == Generation.comparison_id)
+            .where(StoredPrompt.sha256.in_(sorted(keys)))
+            .distinct()
+        )
+        found.update(keys[digest] for digest in session.scalars(voted))
+    return found
+
+
+def _digests(pair: Pair) -> set[str]:
+    """The digests under which a pair's prompt may be stored: a question alone is kept as text."""
+    if isinstance(pair.prompt, str):
+        return {sha256_of(pair.prompt), sha256_of([{"role": "user", "content": pair.prompt}])}
+    turns = [{"role": turn["role"], "content": turn["content"]} for turn in pair.prompt]
+    alone = len(turns) == 1 and turns[0]["role"] == "user"
+    return {sha256_of(turns), *([sha256_of(turns[0]["content"])] if alone else [])}
 
 
 def held_out_pairs_of(keys: Collection[str], *, session: Session) -> list[tuple[int, int]]:

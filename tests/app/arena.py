@@ -87,6 +87,7 @@ def asked(
     *,
     question: str = "What is a tie?",
     blind: bool = False,
+    **given: Any,
 ) -> Comparison:
     """A finished first turn of the reference, DPO, HyPO and an earlier DPO: as many as there are texts."""
     dpo = add_run(session, "dpo", steps=(5, 10))
@@ -98,7 +99,7 @@ def asked(
         ContenderChoice(run_id=hypo.id),
         ContenderChoice(run_id=dpo.id, checkpoint_id=early),
     ]
-    conversation = start(session, choices[: len(texts)], blind=blind)
+    conversation = start(session, choices[: len(texts)], blind=blind, **given)
     comparison = conversations.ask(conversation.id, question, session=session)
     answer(session, comparison, texts)
     return comparison

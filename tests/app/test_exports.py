@@ -284,6 +284,37 @@ def test_votes_on_held_out_prompts_are_trained_on_and_leave_every_evaluation(eng
     assert counts(exports.use_as_dataset("votes").id) == datasets.SplitCounts(10, 0, 0)
 
 
+def test_an_export_that_is_added_as_a_file_counts_as_votes(engine: Engine, tmp_path: Path) -> None:
+    def add(name: str, path: Path | None = None) -> service.AddedDataset:
+        pairs = [Pair(prompt, "good", "bad") for prompt in [*HELD_OUT_PROMPTS, "Other 1", "Other 2"]]
+        with write_session() as session:
+            if path is not None:
+                return service.add_dataset(session=session, path=path, name=name, held_out=0.5)
+            return service.add_pairs(session=session, pairs=pairs, name=name, source="test", held_out=0.1)
+
+    def counts(dataset_id: int) -> datasets.SplitCounts:
+        with read_session() as session:
+            return datasets.split_counts(dataset_id, session=session)
+
+    before = add("before")
+    assert "voted on" not in " ".join(before.remarks)
+    held_out = counts(before.id).held_out
+    talk = [{"role": "system", "content": "Be brief."}]
+    with write_session() as session:
+        for prompt in HELD_OUT_PROMPTS[:4]:
+            cast(session, ("one", "two"), Choice.BEST, best=0, question=prompt)
+        asked = arena.asked(session, ("one", "two"), question="And now?", opening=talk)
+        labels.vote(asked.id, session=session, user="ada", choice=Choice.BEST, best=0)
+        cast(session, ("one", "two"), Choice.TIE, question=HELD_OUT_PROMPTS[4])
+    exported = exports.export_labels(LabelFormat.TRL, FileType.JSONL, folder=tmp_path)
+    made = add("after", exported.path)
+    assert counts(made.id) == datasets.SplitCounts(train=5, held_out=0, voted=0)
+    assert made.remarks[0].startswith("5 prompts were voted on here")
+    assert counts(before.id) == datasets.SplitCounts(12 - held_out, held_out - 4, voted=4)
+    again = counts(add("before").id)  # the tie's prompt is in it, and was voted on
+    assert again == datasets.SplitCounts(12 - held_out + 5, held_out - 5, voted=0)
+
+
 def test_without_a_preference_there_is_no_dataset(engine: Engine) -> None:
     with write_session() as session:
         cast(session, ("one", "two"), Choice.TIE)
