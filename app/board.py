@@ -137,6 +137,16 @@ def read_board(
     )
 
 
+def read_records(
+    *, session: Session, limit: int = PAGE_RECORDS, offset: int = 0, viewer: str | None = None
+) -> tuple[list[Record], int]:
+    """A page of the records alone, as in `read_board`, and how many there are."""
+    hidden = 0 if viewer is None else labels.count_hidden(viewer, session=session)
+    who = viewer if hidden else None
+    pairs = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
+    return [_record(pair) for pair in pairs], tallies.count_pairs(session=session, viewer=who)
+
+
 def _record(pair: PairCount) -> Record:
     counts = pair.outcomes
     return Record(

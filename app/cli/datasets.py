@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.output import JsonFlag, print_json, print_table, say, warn
+from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say_more, warn
 from app.errors import InvalidInput
 from app.imports import add_dataset
 from app.imports.hub import add_from_hub
@@ -93,11 +93,13 @@ def _mapping(
 @cli.command("list")
 def list_command(
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most datasets to list.")] = 1000,
+    before: BeforeId = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List datasets, newest first."""
     with read_session() as session:
-        views = [dataset_view(dataset) for dataset in datasets.find(session=session, limit=limit)]
+        found = datasets.find(session=session, limit=limit + 1, before=before)
+    views = [dataset_view(dataset) for dataset in found[:limit]]
     if as_json:
         print_json(views)
         return
@@ -109,6 +111,7 @@ def list_command(
         ),
         empty="No datasets yet; `hypo datasets add FILE --name NAME` adds one.",
     )
+    say_more(views, more=len(found) > limit)
 
 
 @cli.command("show")

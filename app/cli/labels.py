@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app import answers
-from app.cli.output import JsonFlag, print_json, print_table, say
+from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say_more
 from app.errors import InvalidInput
 from app.exports.labels import LabelFormat, export_labels
 from app.exports.writers import FileType
@@ -30,16 +30,21 @@ cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 @cli.command("list")
 def list_command(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most votes to list.")] = 200,
+    before: BeforeId = None,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List votes, newest first; votes that you may still judge blind tell no names."""
+    """List votes, newest first; votes that you may still judge blind tell no names.
+
+    --before goes on where a list ended.
+    """
     if names:
         answers.show_all_names()
     with read_session() as session:
-        found = labels.votes(session=session, limit=limit, viewer=users.LOCAL)
-    answers.record_shown(found)
-    views = [vote_view(vote) for vote in found]
+        found = labels.votes(session=session, limit=limit + 1, before=before, viewer=users.LOCAL)
+    shown = found[:limit]
+    answers.record_shown(shown)
+    views = [vote_view(vote) for vote in shown]
     if as_json:
         print_json(views)
         return
@@ -52,6 +57,7 @@ def list_command(
         ),
         empty="No votes yet; ask several models on the compare page and vote.",
     )
+    say_more(views, more=len(found) > limit)
 
 
 @cli.command("vote")

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +15,10 @@ from app.errors import Refused
 from app.presence import worker_missing
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
+
+BeforeId = Annotated[
+    int | None, typer.Option(min=1, max=2**31 - 1, help="Only what has a smaller id than this.")
+]
 
 PIPE_WIDTH = 240
 """Columns of a table that no person sees in a terminal: nothing is cut there."""
@@ -54,6 +58,12 @@ def warn(message: str) -> None:
 def say(message: str) -> None:
     """A sentence on stdout."""
     stdout.print(plain(message))
+
+
+def say_more(views: Sequence[Mapping[str, Any]], *, more: bool) -> None:
+    """Where a list that goes on is taken up; on stderr, so that a program reads only the list."""
+    if more:
+        stderr.print(f"There are more: --before {views[-1]['id']} lists them.", markup=False)
 
 
 def require_worker(queue: str) -> None:

@@ -9,7 +9,16 @@ import typer
 import yaml
 
 from app import artifacts
-from app.cli.output import JsonFlag, print_json, print_table, require_worker, say, warn
+from app.cli.output import (
+    BeforeId,
+    JsonFlag,
+    print_json,
+    print_table,
+    require_worker,
+    say,
+    say_more,
+    warn,
+)
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
@@ -86,14 +95,21 @@ def list_command(
     dataset: Annotated[str | None, typer.Option(help="Name of their dataset.")] = None,
     name: Annotated[str | None, typer.Option(help="Part of their name.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most runs to list.")] = 1000,
+    before: BeforeId = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first; --before goes on where a list ended."""
     with read_session() as session:
         found = runs.find(
-            session=session, method=method, status=status, dataset_name=dataset, name=name, limit=limit
+            session=session,
+            method=method,
+            status=status,
+            dataset_name=dataset,
+            name=name,
+            limit=limit + 1,
+            before=before,
         )
-        views = run_views(found, session=session)
+        views = run_views(found[:limit], session=session)
     if as_json:
         print_json(views)
         return
@@ -113,6 +129,7 @@ def list_command(
         ),
         empty="No runs yet; `hypo runs launch --help` says how to launch one.",
     )
+    say_more(views, more=len(found) > limit)
 
 
 @cli.command("show")

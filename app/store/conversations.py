@@ -126,14 +126,12 @@ def turns(conversation_id: int, *, session: Session) -> Sequence[Comparison]:
     ).all()
 
 
-def turn_ids(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[int]]:
-    """Ids of the questions of conversations, in order, by conversation."""
-    query = select(Comparison.conversation_id, Comparison.id).order_by(Comparison.turn)
-    found: dict[int, list[int]] = {conversation_id: [] for conversation_id in conversation_ids}
-    for conversation_id, comparison_id in session.execute(
-        query.where(Comparison.conversation_id.in_(sorted(conversation_ids)))
-    ):
-        found[conversation_id].append(comparison_id)
+def turns_of(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[Comparison]]:
+    """The questions of several conversations, in order, by conversation."""
+    query = select(Comparison).where(Comparison.conversation_id.in_(sorted(conversation_ids)))
+    found: dict[int, list[Comparison]] = {conversation_id: [] for conversation_id in conversation_ids}
+    for comparison in session.scalars(query.order_by(Comparison.turn)):
+        found[comparison.conversation_id].append(comparison)
     return found
 
 

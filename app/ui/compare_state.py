@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import answers
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
-from app.store import conversations, judging, labels, names, runs, stamps, workers
+from app.store import conversations, judging, labels, names, run_lists, runs, stamps, workers
 from app.store.contenders import REFERENCE
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session
@@ -142,9 +142,13 @@ def recent_conversations(user: str) -> list[RecentConversation]:
     """The newest conversations of a person; who answered stays hidden where it still is."""
     with read_session() as session:
         found = []
-        for conversation in conversations.recent(session=session, user=user, limit=RECENT):
-            asked = conversations.turns(conversation.id, session=session)
-            hidden = names.hidden_among(asked, user, session=session)
+        newest = conversations.recent(session=session, user=user, limit=RECENT)
+        turns = conversations.turns_of([conversation.id for conversation in newest], session=session)
+        everything = [comparison for asked in turns.values() for comparison in asked]
+        all_hidden = names.hidden_among(everything, user, session=session)
+        for conversation in newest:
+            asked = turns[conversation.id]
+            hidden = all_hidden.intersection(comparison.id for comparison in asked)
             shown = [] if hidden else [contender.name for contender in conversation.contenders]
             question = asked[0].question if asked else ""
             found.append(RecentConversation(conversation.id, question, shown, len(asked), conversation))
@@ -166,8 +170,9 @@ def offered_contenders() -> list[tuple[str, str]]:
         finished = runs.find(session=session, status=RunStatus.FINISHED, limit=OFFERED_RUNS)
         bases = list(dict.fromkeys(run.base_model for run in finished)) or ["demo"]
         offered = [(f"Reference · {_short(base)}", f"{REFERENCE}:{base}") for base in bases]
+        kept = run_lists.checkpoints([run.id for run in finished], session=session)
         for run in finished:
-            points = list(runs.checkpoints(run.id, session=session))[::-1]
+            points = kept[run.id][::-1]
             for place, point in enumerate(points):
                 at = "" if place == 0 else f" @ step {point.step}"
                 key = f"run:{run.id}" if place == 0 else f"run:{run.id}:{point.id}"

@@ -1,5 +1,6 @@
 """Results: who wins, what sways the votes, the votes themselves, and the way out as a file or a dataset."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -16,7 +17,7 @@ from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.labels import VoteFilter
 from app.store.vote_details import Vote
-from app.ui import compare, results_html, widgets
+from app.ui import compare, results_html, widgets, win_rates
 from app.ui.compare_actions import asks_anew, saying_why
 
 PAGE_ROWS = 20
@@ -46,6 +47,8 @@ def build() -> None:
             "Show all names", size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
         )
         parts["board"] = gr.HTML()
+        parts["records"] = widgets.pager("Back", "More")
+        parts["habits"] = gr.HTML()
         _lay_out_way_out(parts)
         _lay_out_list(parts)
     _wire(parts)
@@ -108,10 +111,7 @@ def _lay_out_list(parts: Parts) -> None:
         parts["verdict"] = gr.Dropdown(VERDICTS, value=ALL, label="Verdict", min_width=150)
         parts["run"] = gr.Dropdown([("any run", ALL)], value=ALL, label="Run", min_width=150)
     parts["list"] = gr.HTML()
-    parts["page"] = gr.Number(0, visible="hidden", precision=0)
-    with gr.Row():
-        parts["newer"] = gr.Button("Newer", size="sm", scale=0, min_width=100, visible=False)
-        parts["older"] = gr.Button("Older", size="sm", scale=0, min_width=100, visible=False)
+    parts["pager"] = widgets.pager()
 
 
 # --- handlers --------------------------------------------------------------------------------
@@ -122,14 +122,15 @@ OPENED = (
     "hidden",
     "show_names",
     "board",
+    "records",
+    "habits",
     "counts",
     "who",
     "run",
     "list",
-    "page",
-    "newer",
-    "older",
+    "pager",
 )
+"""Parts of the page; a pager is several components."""
 CHANGED = ("label_id", "change", "changing", "choice", "worst", "reason")
 
 
@@ -149,7 +150,7 @@ def overview(request: gr.Request | None = None) -> Shown:
         hidden = gr.update(visible=False)
         return [
             gr.update(value=results_html.nothing_yet(), visible=True), hidden,
-            *[gr.skip()] * (len(OPENED) - 2),
+            *[gr.skip()] * (len(OPENED) - 2 + 2 * (widgets.PAGER_PARTS - 1)),
         ]  # fmt: skip
     of_runs = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
     return [
@@ -157,7 +158,8 @@ def overview(request: gr.Request | None = None) -> Shown:
         gr.update(visible=True),
         gr.update(value=results_html.names_hidden(board.hidden), visible=board.hidden > 0),
         gr.update(visible=board.hidden > 0),
-        results_html.win_rates(board) + results_html.habits(board) if board.votes else "",
+        *win_rates.of(board.records, 0, board.record_count),
+        results_html.habits(board) if board.votes else "",
         counts(False),
         gr.update(choices=[("everybody", ALL), *((name, name) for name in people)], value=ALL),
         gr.update(choices=[("any run", ALL), *of_runs], value=ALL),
@@ -178,13 +180,13 @@ def show_names(request: gr.Request | None = None) -> Shown:
 
 
 def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Shown:
-    """A page of the votes that match: list, page, newer, older."""
+    """A page of the votes that match, and its pager."""
     only = VoteFilter(
         user=who or None,
         choice=Choice(verdict) if verdict else None,
         run_id=int(run) if run else None,
     )
-    number, user = max(int(page or 0), 0), widgets.username(request)
+    number, user = widgets.page_number(page), widgets.username(request)
     with read_session() as session:
         found = labels.votes(
             session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS, viewer=user
@@ -196,12 +198,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
         if shown
         else widgets.notice("No vote matches. Widen the filters.")
     )
-    return [
-        table,
-        number,
-        gr.update(visible=number > 0),
-        gr.update(visible=len(found) > PAGE_ROWS),
-    ]
+    return [table, *widgets.paged(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)]
 
 
 def first_page(who: str, verdict: str, run: str, request: gr.Request | None = None) -> Shown:
@@ -342,19 +339,32 @@ def withdraw(label_id: float, request: gr.Request | None = None) -> Shown:
 # --- wiring ----------------------------------------------------------------------------------
 
 
+def _components(parts: Parts, names: Sequence[str]) -> list[Any]:
+    """The components of parts, in order."""
+    found: list[Any] = []
+    for name in names:
+        part = parts[name]
+        found += part.shown if isinstance(part, widgets.Pager) else [part]
+    return found
+
+
 def _wire(parts: Parts) -> None:
     quiet: dict[str, Any] = {**widgets.QUIET, "concurrency_limit": None}
-    everything = [parts[name] for name in (*OPENED, *CHANGED)]
+    opened = _components(parts, OPENED)
+    everything = [*opened, *_components(parts, CHANGED)]
     filters = [parts[name] for name in ("who", "verdict", "run")]
-    page = [parts[name] for name in ("list", "page", "newer", "older")]
+    pager, records = parts["pager"], parts["records"]
+    page, of_records = [parts["list"], *pager.shown], [parts["board"], *records.shown]
     widgets.on_load(open_page, None, everything)
     for chosen in filters:
         chosen.input(first_page, filters, page, **quiet)
-    parts["newer"].click(newer, [*filters, parts["page"]], page, **quiet)
-    parts["older"].click(older, [*filters, parts["page"]], page, **quiet)
+    pager.back.click(newer, [*filters, pager.page], page, **quiet)
+    pager.on.click(older, [*filters, pager.page], page, **quiet)
+    records.back.click(win_rates.back, records.page, of_records, **quiet)
+    records.on.click(win_rates.on, records.page, of_records, **quiet)
     to_export = [parts[name] for name in ("format", "file_type", "whole")]
     parts["whole"].input(counts, parts["whole"], parts["counts"], **quiet)
-    parts["show_names"].click(show_names, None, [parts[name] for name in OPENED], **quiet)
+    parts["show_names"].click(show_names, None, opened, **quiet)
     parts["export"].click(export, to_export, parts["file"], **quiet).success(
         None, parts["file"], None, js="(address) => { window.location.href = address; }"
     )

@@ -36,8 +36,12 @@ def names_hidden(votes: int) -> Html:
 # --- win rates -------------------------------------------------------------------------------
 
 
-def win_rates(board: Board) -> Html:
-    """A line for each two models that met: the share of votes for the first, with its interval."""
+def win_rates(records: Sequence[Record], of: int) -> Html:
+    """A line for each two models that met: the share of votes for the first, with its interval.
+
+    Args:
+        of: how many there are in all, on all pages.
+    """
     rows = [
         (
             _model(record.first),
@@ -48,7 +52,7 @@ def win_rates(board: Board) -> Html:
             record.all_bad,
             _verdict(record),
         )
-        for record in board.records
+        for record in records
     ]
     table = widgets.table(
         ["Model", "against", "preferred, with 95% interval", "votes", "ties", "all bad", "so far"],
@@ -57,6 +61,8 @@ def win_rates(board: Board) -> Html:
         numeric=(3, 4, 5),
     )
     note = "ties and all bad are not in the share; the interval is Wilson's"
+    if of > len(records):
+        note = f"{of:,} pairs of models, most votes first; {note}"
     return widgets.section("Win rates", table, note)
 
 

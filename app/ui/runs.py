@@ -22,7 +22,8 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.measures import ACCURACY, KL
 
 SECONDS = 2.0
-LIMIT = 200
+PAGE_ROWS = 50
+MOST_CHOSEN = 200
 MAX_OVERLAID = 8
 ALL = ""
 Seen = tuple[Any, ...]
@@ -47,6 +48,7 @@ def build() -> None:
         )
         dataset = gr.Dropdown([("any", ALL)], label="Dataset", value=ALL, scale=0, min_width=220)
     table = gr.HTML(widgets.LOADING, js_on_load=_TICK, elem_id="runs-table")
+    pager = widgets.pager()
     with gr.Row(elem_classes="hy-buttons"):
         overlay = gr.Button(
             "Overlay", size="md", variant="primary", scale=0, min_width=110, interactive=False
@@ -75,10 +77,13 @@ def build() -> None:
 
     # wiring
     filters: list[Any] = [name, method, status, dataset]
-    listed = [table, seen]
+    asked_for = [*filters, pager.page]
+    listed = [table, seen, *pager.shown]
     widgets.on_load(restore, None, [*filters, chosen]).then(
-        refresh, [*filters, seen], listed, **widgets.QUIET
+        refresh, [*asked_for, seen], listed, **widgets.QUIET
     )
+    pager.back.click(newer, asked_for, listed, js=_TO_TOP, **widgets.QUIET)
+    pager.on.click(older, asked_for, listed, js=_TO_TOP, **widgets.QUIET)
     typed = [field.input for field in filters]
     changed = gr.on(typed, relist, filters, listed, trigger_mode="always_last", **widgets.QUIET)
     changed.then(None, filters, None, js=_ADDRESS)
@@ -86,7 +91,7 @@ def build() -> None:
     chosen.change(enable, chosen, buttons, **widgets.QUIET)
     curves = [overlaid, key, panel, config, drawn]
     widgets.on_load(draw, [x_axis, only], curves)
-    widgets.poll(SECONDS, look_again, [*filters, seen, x_axis, only, drawn], [*listed, *curves])
+    widgets.poll(SECONDS, look_again, [*asked_for, seen, x_axis, only, drawn], [*listed, *curves])
     gr.on([x_axis.input, only.input], draw, [x_axis, only], curves, **widgets.QUIET)
     overlay.click(None, chosen, None, js=_COMPARE).then(draw, [x_axis, only], curves, **widgets.QUIET)
     clone.click(None, chosen, None, js=_CLONE)
@@ -95,7 +100,7 @@ def build() -> None:
     delete.click(ask_delete, chosen, asked, **widgets.QUIET)
     no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **widgets.QUIET)
     yes.click(confirmed, [wanted, chosen], [confirm, message], **widgets.QUIET).then(
-        refresh, [*filters, seen], listed, **widgets.QUIET
+        refresh, [*asked_for, seen], listed, **widgets.QUIET
     ).then(enable, chosen, buttons, **widgets.QUIET)
 
 
@@ -104,6 +109,10 @@ _ADDRESS = "(name, method, status, dataset) => hySetQuery({ name, method, status
 _COMPARE = """(ids) => {
   hySetQuery({ compare: ids }, true);
   setTimeout(() => document.querySelector('#overlay')?.scrollIntoView({ behavior: 'smooth' }), 700);
+}"""
+_TO_TOP = """(...given) => {
+  document.querySelector('#runs-table')?.scrollIntoView({ block: 'start' });
+  return given;
 }"""
 _CLONE = "(ids) => { window.location.href = 'launch?clone=' + ids.split(',')[0]; }"
 
@@ -128,8 +137,9 @@ def restore(request: gr.Request) -> tuple[Any, ...]:
     )
 
 
-def refresh(name: str, method: str, status: str, dataset: str, seen: Seen) -> tuple[Any, Any]:
-    """The list, where it is another than the one seen."""
+def refresh(name: str, method: str, status: str, dataset: str, page: float, seen: Seen) -> tuple[Any, ...]:
+    """A page of the list, where it is another than the one seen: the table, what is seen, the pager."""
+    number = widgets.page_number(page)
     with read_session() as session:
         found = runs.find(
             session=session,
@@ -137,12 +147,25 @@ def refresh(name: str, method: str, status: str, dataset: str, seen: Seen) -> tu
             status=RunStatus(status) if status else None,
             dataset_name=dataset or None,
             name=clean_text(name or "").strip() or None,
-            limit=LIMIT,
+            limit=PAGE_ROWS + 1,
+            offset=number * PAGE_ROWS,
         )
-        now = tuple(_print(run) for run in found), bool(name or method or status or dataset)
+        filtered = bool(name or method or status or dataset)
+        now = tuple(_print(run) for run in found), filtered, number
         if now == seen:
-            return gr.skip(), gr.skip()
-        return run_table(found, filtered=now[1], session=session), now
+            return tuple(gr.skip() for _ in range(6))
+        shown = found[:PAGE_ROWS]
+        table = run_table(shown, filtered=filtered or number > 0, session=session)
+    more = len(found) > PAGE_ROWS
+    return (table, now, *widgets.paged(number, PAGE_ROWS, len(shown), more=more))
+
+
+def newer(name: str, method: str, status: str, dataset: str, page: float) -> tuple[Any, ...]:
+    return refresh(name, method, status, dataset, page - 1, ())
+
+
+def older(name: str, method: str, status: str, dataset: str, page: float) -> tuple[Any, ...]:
+    return refresh(name, method, status, dataset, page + 1, ())
 
 
 def look_again(
@@ -150,6 +173,7 @@ def look_again(
     method: str,
     status: str,
     dataset: str,
+    page: float,
     seen: Seen,
     x_axis: str,
     only_differences: bool,
@@ -158,14 +182,14 @@ def look_again(
 ) -> tuple[Any, ...]:
     """What is new in the list and in the overlaid curves, asked at once."""
     return (
-        *refresh(name, method, status, dataset, seen),
+        *refresh(name, method, status, dataset, page, seen),
         *redraw(x_axis, only_differences, drawn, request),
     )
 
 
-def relist(name: str, method: str, status: str, dataset: str) -> tuple[Any, Any]:
-    """The list anew, after a filter changed."""
-    return refresh(name, method, status, dataset, ())
+def relist(name: str, method: str, status: str, dataset: str) -> tuple[Any, ...]:
+    """The list from its first page, after a filter changed."""
+    return refresh(name, method, status, dataset, 0, ())
 
 
 def _print(run: Run) -> tuple[Any, ...]:
@@ -253,7 +277,7 @@ def _ids(chosen: str) -> list[int]:
 
 
 def _chosen(chosen: str, session: Session) -> list[Run]:
-    return runs.of_ids(_ids(chosen)[:LIMIT], session=session)
+    return runs.of_ids(_ids(chosen)[:MOST_CHOSEN], session=session)
 
 
 def enable(chosen: str) -> tuple[Any, ...]:

@@ -147,6 +147,10 @@ def test_list_filters(dataset: dict[str, Any], capsys: pytest.CaptureFixture[str
     assert len(call(capsys, "runs", "list")) == 2
     assert [r["method"] for r in call(capsys, "runs", "list", "--method", "dpo")] == ["dpo"]
     assert len(call(capsys, "runs", "list", "--name", "night")) == 2
+    newest, *_ = call(capsys, "runs", "list", "--limit", "1")
+    assert len(call(capsys, "runs", "list", "--before", str(newest["id"]))) == 1
+    assert run(["runs", "list", "--limit", "1"]) == 0
+    assert f"--before {newest['id']} lists them" in capsys.readouterr().err
     assert call(capsys, "runs", "list", "--status", "finished") == []
     assert call(capsys, "runs", "list", "--dataset", "other") == []
 

@@ -15,7 +15,16 @@ from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
 from app.store.models import Base, Comparison
-from app.ui import compare, compare_actions, compare_html, compare_state, results, results_html
+from app.ui import (
+    compare,
+    compare_actions,
+    compare_html,
+    compare_state,
+    results,
+    results_html,
+    widgets,
+    win_rates,
+)
 from app.ui.compare_show import EACH_ITS_OWN, PARTS, Seen
 from tests.app import arena
 
@@ -531,11 +540,39 @@ def test_results_of_nothing_say_what_to_do(engine: Engine) -> None:
     assert body["visible"] is False
 
 
+def by_name(shown: list[Any]) -> dict[str, Any]:
+    """What the results page shows, by its parts; of a pager the page's number."""
+    sizes = {"records": widgets.PAGER_PARTS, "pager": widgets.PAGER_PARTS}
+    found, place = {}, 0
+    for name in results.OPENED:
+        found[name] = shown[place]
+        place += sizes.get(name, 1)
+    assert place == len(shown)
+    return found
+
+
+def test_win_rates_are_paged(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(results.overview(at())) == len(results.OPENED) + 2 * (widgets.PAGER_PARTS - 1)
+    asked_of = asked(("one", "two", "three"))
+    compare.vote_many(asked_of.conversation_id, shown(asked_of.conversation_id), "A", "C", "", at())
+    whole = by_name(results.overview(at()))["board"]
+    monkeypatch.setattr(win_rates, "PAGE_RECORDS", 1)
+    pages = [win_rates.show(number, at()) for number in range(3)]
+    for number, (html, page, back, place, on) in enumerate(pages):
+        assert (page, html.count("<tr>")) == (number, 2)
+        assert (back["visible"], on["visible"]) == (number > 0, number < 2)
+        assert f"{number + 1}–{number + 1}" in place["value"]
+        assert "3 pairs of models" in html
+    assert win_rates.on(0, at())[0] == pages[1][0]
+    assert win_rates.back(2, at())[0] == pages[1][0]
+    assert whole.count("<tr>") == 4
+
+
 def test_results_list_filter_and_change_votes(engine: Engine) -> None:
     first, second = asked(), asked(("one", "two", "three"))
     compare.vote_a(first.conversation_id, shown(first.conversation_id), "", at())
     compare.vote_many(second.conversation_id, shown(second.conversation_id), "A", "C", "", at())
-    opened = dict(zip(results.OPENED, results.overview(at()), strict=True))
+    opened = by_name(results.overview(at()))
     assert "Win rates" in opened["board"]
     assert "2 training pairs" in opened["counts"]
     assert opened["list"].count(">change<") == 2

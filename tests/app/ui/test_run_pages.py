@@ -200,12 +200,30 @@ def test_online_samples_are_paged(session: Session, twins: list[Run]) -> None:
 
 
 def test_the_list_filters_and_stays_still(session: Session, twins: list[Run]) -> None:
-    html, seen = runs_page.refresh("", "hypo", "", "", ())
+    html, seen, *_ = runs_page.refresh("", "hypo", "", "", 0, ())
     assert f'data-run="{twins[1].id}"' in html
     assert f'data-run="{twins[0].id}"' not in html
     assert "<script" not in html
-    assert all(is_skip(update) for update in runs_page.refresh("", "hypo", "", "", seen))
-    assert "No run matches" in runs_page.refresh("zzz", "", "", "", ())[0]
+    assert all(is_skip(update) for update in runs_page.refresh("", "hypo", "", "", 0, seen))
+    assert "No run matches" in runs_page.refresh("zzz", "", "", "", 0, ())[0]
+
+
+def test_the_list_is_paged(session: Session, twins: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_page, "PAGE_ROWS", 1)
+    first = runs_page.relist("", "", "", "")
+    assert f'data-run="{twins[1].id}"' in first[0]
+    assert f'data-run="{twins[0].id}"' not in first[0]
+    assert [update["visible"] for update in first[3:]] == [False, True, True]
+    assert "1–1" in first[4]["value"]
+    second = runs_page.older("", "", "", "", first[2])
+    assert f'data-run="{twins[0].id}"' in second[0]
+    assert (second[2], "2–2" in second[4]["value"]) == (1, True)
+    assert [update["visible"] for update in second[3:]] == [True, True, False]
+    assert runs_page.newer("", "", "", "", second[2])[0] == first[0]
+    still = runs_page.look_again("", "", "", "", 1, second[1], "steps", True, (), request_for())
+    assert all(is_skip(update) for update in still[:6])
+    for sent in (-7, None, 1e12):
+        assert isinstance(runs_page.refresh("", "", "", "", sent, ())[0], str)
 
 
 def test_the_address_restores_filters_and_choice(session: Session, twins: list[Run]) -> None:
@@ -274,7 +292,7 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
         metrics.record(run.id, session=session, step=4, values=values)
         runs.finish(run.id, str(claimed.lease_id), session=session)
     session.commit()
-    listed, _ = runs_page.refresh("", "", "", "", ())
+    listed, *_ = runs_page.refresh("", "", "", "", 0, ())
     page = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[0].id)))
     for shown in (home.refresh("")[2], listed, page):
         assert "92% (11/12)" in shown
