@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
 A_WEEK: Final = "public, max-age=604800"
-_HASHED: Final = re.compile(r"/assets/[^/]+-[\w-]{8}\.(js|css|woff2?|svg|png)|/theme\.css")
+_HASHED: Final = re.compile(r"/assets/[^/]+-[\w-]{8}\d?\.(js|css|woff2?|ttf|svg|png)|/theme\.css")
+"""The hash of the content stands in these names, with a digit behind it where two would be alike."""
 _FONTS: Final = re.compile(r"/static/(fonts|img|js)/.+")
 SMALLEST: Final = 1024
 """Bytes from which compressing is worth it."""

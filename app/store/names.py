@@ -103,9 +103,9 @@ def _told_together(comparison_ids: Sequence[int], session: Session) -> set[int]:
 def _insert(rows: Sequence[tuple[int, int]], session: Session) -> None:
     """Two tabs may show the same names at once; the first row stays."""
     kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    for batch in _batches(rows):
-        values = [{"user_id": user_id, "comparison_id": comparison_id} for user_id, comparison_id in batch]
-        session.execute(kind.insert(NamesSeen).on_conflict_do_nothing(), values)
+    values = [{"user_id": user_id, "comparison_id": comparison_id} for user_id, comparison_id in rows]
+    if values:
+        session.execute(kind.insert(NamesSeen.__table__).on_conflict_do_nothing(), values)
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

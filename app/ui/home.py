@@ -1,5 +1,6 @@
 """The front page: what to do next, and what is going on."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,6 @@ from app.ui import runview, widgets
 from app.ui.widgets import Html
 from hypo_engine.measures import HEADLINES
 
-SECONDS = 2.0
 RECENT = 6
 
 
@@ -28,25 +28,30 @@ def build() -> None:
         )
     )
     steps, now, recent, seen = gr.HTML(widgets.LOADING), gr.HTML(), gr.HTML(), gr.State("")
-    shown = [steps, now, recent, seen]
+    timer = gr.Timer(widgets.BUSY_SECONDS)
+    shown = [steps, now, recent, seen, timer]
     widgets.on_load(refresh, seen, shown)
-    widgets.poll(SECONDS, refresh, seen, shown)
+    widgets.tick(timer, refresh, seen, shown)
 
 
 def refresh(seen: str) -> tuple[Any, ...]:
     """The whole page, where it is another than the one seen."""
     with read_session() as session:
-        pieces = (three_steps(session=session), activity(session=session), results(session=session))
+        counts = runs.count_by_status(session=session)
+        pieces = (
+            three_steps(counts, session=session),
+            activity(counts, session=session),
+            results(session=session),
+        )
     now = "".join(pieces)
     if now == seen:
-        return tuple(gr.skip() for _ in range(4))
-    return (*pieces, now)
+        return tuple(gr.skip() for _ in range(5))
+    return (*pieces, now, widgets.pace(busy=any(not status.is_over for status in counts)))
 
 
-def three_steps(*, session: Session) -> Html:
+def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     """Bring data, launch, compare: each with how far one is and what comes next."""
     known = datasets.count(session=session)
-    counts = runs.count_by_status(session=session)
     finished, votes = counts.get(RunStatus.FINISHED, 0), sum(labels.count(session=session).values())
     asked = conversations.count(session=session)
     done = (known > 0, finished > 0, votes > 0)
@@ -90,7 +95,7 @@ def three_steps(*, session: Session) -> Html:
     return Markup('<ol class="hy-steps">{}</ol>').format(widgets.join(cards))
 
 
-def activity(*, session: Session) -> Html:
+def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     """What runs, what waits, and who works."""
     running = runs.find(session=session, status=RunStatus.RUNNING)
     queued = run_lists.next_in_queue(session=session, limit=RECENT)
@@ -98,7 +103,7 @@ def activity(*, session: Session) -> Html:
     if running or queued:
         rows = [_row(run, None) for run in running]
         rows += [_row(run, place) for place, run in enumerate(queued, start=1)]
-        waiting = runs.count_by_status(session=session).get(RunStatus.QUEUED, 0)
+        waiting = counts.get(RunStatus.QUEUED, 0)
         more = f"and {waiting - RECENT:,} more" if waiting > RECENT else ""
         table = widgets.table(
             ["Run", "Method", "State", "Progress"], rows, caption="Runs in progress and waiting"

@@ -17,7 +17,7 @@ from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.labels import VoteFilter
 from app.store.vote_details import Vote
-from app.ui import compare, results_html, widgets, win_rates
+from app.ui import compare, paging, results_html, widgets, win_rates
 from app.ui.compare_actions import asks_anew, saying_why
 
 PAGE_ROWS = 20
@@ -47,7 +47,7 @@ def build() -> None:
             "Show all names", size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
         )
         parts["board"] = gr.HTML()
-        parts["records"] = widgets.pager("Back", "More")
+        parts["records"] = paging.controls("Back", "More")
         parts["habits"] = gr.HTML()
         _lay_out_way_out(parts)
         _lay_out_list(parts)
@@ -111,7 +111,7 @@ def _lay_out_list(parts: Parts) -> None:
         parts["verdict"] = gr.Dropdown(VERDICTS, value=ALL, label="Verdict", min_width=150)
         parts["run"] = gr.Dropdown([("any run", ALL)], value=ALL, label="Run", min_width=150)
     parts["list"] = gr.HTML()
-    parts["pager"] = widgets.pager()
+    parts["pager"] = paging.controls()
 
 
 # --- handlers --------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def overview(request: gr.Request | None = None) -> Shown:
         hidden = gr.update(visible=False)
         return [
             gr.update(value=results_html.nothing_yet(), visible=True), hidden,
-            *[gr.skip()] * (len(OPENED) - 2 + 2 * (widgets.PAGER_PARTS - 1)),
+            *[gr.skip()] * (len(OPENED) - 2 + 2 * (paging.PARTS - 1)),
         ]  # fmt: skip
     of_runs = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
     return [
@@ -186,7 +186,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
         choice=Choice(verdict) if verdict else None,
         run_id=int(run) if run else None,
     )
-    number, user = widgets.page_number(page), widgets.username(request)
+    number, user = paging.number_of(page), widgets.username(request)
     with read_session() as session:
         found = labels.votes(
             session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS, viewer=user
@@ -198,7 +198,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
         if shown
         else widgets.notice("No vote matches. Widen the filters.")
     )
-    return [table, *widgets.paged(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)]
+    return [table, *paging.state(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)]
 
 
 def first_page(who: str, verdict: str, run: str, request: gr.Request | None = None) -> Shown:
@@ -344,7 +344,7 @@ def _components(parts: Parts, names: Sequence[str]) -> list[Any]:
     found: list[Any] = []
     for name in names:
         part = parts[name]
-        found += part.shown if isinstance(part, widgets.Pager) else [part]
+        found += part.outputs if isinstance(part, paging.Pager) else [part]
     return found
 
 
@@ -354,7 +354,7 @@ def _wire(parts: Parts) -> None:
     everything = [*opened, *_components(parts, CHANGED)]
     filters = [parts[name] for name in ("who", "verdict", "run")]
     pager, records = parts["pager"], parts["records"]
-    page, of_records = [parts["list"], *pager.shown], [parts["board"], *records.shown]
+    page, of_records = [parts["list"], *pager.outputs], [parts["board"], *records.outputs]
     widgets.on_load(open_page, None, everything)
     for chosen in filters:
         chosen.input(first_page, filters, page, **quiet)

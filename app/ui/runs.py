@@ -15,13 +15,12 @@ from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
 from app.text import clean_text
-from app.ui import charts, training, widgets
+from app.ui import charts, paging, training, widgets
 from app.ui.training import XAxis
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
 from hypo_engine.measures import ACCURACY, KL
 
-SECONDS = 2.0
 PAGE_ROWS = 50
 MOST_CHOSEN = 200
 MAX_OVERLAID = 8
@@ -48,7 +47,7 @@ def build() -> None:
         )
         dataset = gr.Dropdown([("any", ALL)], label="Dataset", value=ALL, scale=0, min_width=220)
     table = gr.HTML(widgets.LOADING, js_on_load=_TICK, elem_id="runs-table")
-    pager = widgets.pager()
+    pager = paging.controls()
     with gr.Row(elem_classes="hy-buttons"):
         overlay = gr.Button(
             "Overlay", size="md", variant="primary", scale=0, min_width=110, interactive=False
@@ -77,8 +76,9 @@ def build() -> None:
 
     # wiring
     filters: list[Any] = [name, method, status, dataset]
+    timer = gr.Timer(widgets.BUSY_SECONDS)
     asked_for = [*filters, pager.page]
-    listed = [table, seen, *pager.shown]
+    listed = [table, seen, timer, *pager.outputs]
     widgets.on_load(restore, None, [*filters, chosen]).then(
         refresh, [*asked_for, seen], listed, **widgets.QUIET
     )
@@ -91,7 +91,7 @@ def build() -> None:
     chosen.change(enable, chosen, buttons, **widgets.QUIET)
     curves = [overlaid, key, panel, config, drawn]
     widgets.on_load(draw, [x_axis, only], curves)
-    widgets.poll(SECONDS, look_again, [*asked_for, seen, x_axis, only, drawn], [*listed, *curves])
+    widgets.tick(timer, look_again, [*asked_for, seen, x_axis, only, drawn], [*listed, *curves])
     gr.on([x_axis.input, only.input], draw, [x_axis, only], curves, **widgets.QUIET)
     overlay.click(None, chosen, None, js=_COMPARE).then(draw, [x_axis, only], curves, **widgets.QUIET)
     clone.click(None, chosen, None, js=_CLONE)
@@ -138,8 +138,8 @@ def restore(request: gr.Request) -> tuple[Any, ...]:
 
 
 def refresh(name: str, method: str, status: str, dataset: str, page: float, seen: Seen) -> tuple[Any, ...]:
-    """A page of the list, where it is another than the one seen: the table, what is seen, the pager."""
-    number = widgets.page_number(page)
+    """A page of the list, where it is not the one seen: the table, what is seen, its pace, the pager."""
+    number = paging.number_of(page)
     with read_session() as session:
         found = runs.find(
             session=session,
@@ -153,11 +153,12 @@ def refresh(name: str, method: str, status: str, dataset: str, page: float, seen
         filtered = bool(name or method or status or dataset)
         now = tuple(_print(run) for run in found), filtered, number
         if now == seen:
-            return tuple(gr.skip() for _ in range(6))
+            return tuple(gr.skip() for _ in range(7))
         shown = found[:PAGE_ROWS]
         table = run_table(shown, filtered=filtered or number > 0, session=session)
     more = len(found) > PAGE_ROWS
-    return (table, now, *widgets.paged(number, PAGE_ROWS, len(shown), more=more))
+    pace = widgets.pace(busy=any(not run.status.is_over for run in shown))
+    return (table, now, pace, *paging.state(number, PAGE_ROWS, len(shown), more=more))
 
 
 def newer(name: str, method: str, status: str, dataset: str, page: float) -> tuple[Any, ...]:

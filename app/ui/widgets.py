@@ -6,7 +6,6 @@ Everything is built with markupsafe: a `str` put into a piece is escaped, a `Mar
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -319,61 +318,19 @@ def poll(
     return timer
 
 
+BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0
+
+
+def pace(*, busy: bool) -> gr.Timer:
+    """How often a list asks what is new, as an update of its timer: seldom where nothing waits or runs."""
+    return gr.Timer(BUSY_SECONDS if busy else IDLE_SECONDS)
+
+
 def tick(
     timer: gr.Timer, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
 ) -> None:
     """Call a function at every tick of a timer, which the function's outputs may stop."""
     timer.tick(fn, inputs, outputs, **{**QUIET, "concurrency_limit": None, "trigger_mode": "once", **options})
-
-
-PAGER_PARTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Pager:
-    """The controls of a list that is shown in pages: two buttons, which lines these are, and the page.
-
-    It stands below the list; its components are outputs of what shows a page, in the order of `shown`.
-    """
-
-    page: gr.Number
-    back: gr.Button
-    place: gr.HTML
-    on: gr.Button
-
-    @property
-    def shown(self) -> list[Any]:
-        return [self.page, self.back, self.place, self.on]
-
-
-def pager(back: str = "Newer", on: str = "Older") -> Pager:
-    """Controls that are not seen until a list has more than a page."""
-    page = gr.Number(0, visible="hidden", precision=0)
-    with gr.Row(elem_classes="hy-buttons hy-pager"):
-        return Pager(
-            page,
-            gr.Button(back, size="sm", scale=0, min_width=100, visible=False),
-            gr.HTML(visible=False, padding=False),
-            gr.Button(on, size="sm", scale=0, min_width=100, visible=False),
-        )
-
-
-def page_number(page: float | None) -> int:
-    """The number of a page, from 0, whatever a browser sends."""
-    return min(max(int(page or 0), 0), 1_000_000)
-
-
-def paged(number: int, size: int, shown: int, *, more: bool) -> list[Any]:
-    """What a pager says of a page of `shown` lines, in the order of `Pager.shown`."""
-    first = number * size + 1
-    lines = Markup('<p class="hy-note">{:,}–{:,}</p>').format(first, first + shown - 1)
-    several = shown > 0 and (number > 0 or more)
-    return [
-        number,
-        gr.update(visible=number > 0),
-        gr.update(value=lines if several else "", visible=several),
-        gr.update(visible=more),
-    ]
 
 
 def query(request: gr.Request | None, name: str, default: str = "") -> str:

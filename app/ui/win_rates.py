@@ -7,20 +7,20 @@ import gradio as gr
 
 from app.board import PAGE_RECORDS, Record, read_records
 from app.store.db import read_session
-from app.ui import results_html, widgets
+from app.ui import paging, results_html, widgets
 
 
 def of(found: Sequence[Record], number: int, count: int) -> list[Any]:
     """A page of the win rates, and its pager."""
     if not found:
-        return ["", *widgets.paged(0, PAGE_RECORDS, 0, more=False)]
+        return ["", *paging.state(0, PAGE_RECORDS, 0, more=False)]
     more = number * PAGE_RECORDS + len(found) < count
-    return [results_html.win_rates(found, count), *widgets.paged(number, PAGE_RECORDS, len(found), more=more)]
+    return [results_html.win_rates(found, count), *paging.state(number, PAGE_RECORDS, len(found), more=more)]
 
 
 def show(page: float, request: gr.Request | None = None) -> list[Any]:
     """A page of the win rates."""
-    number = widgets.page_number(page)
+    number = paging.number_of(page)
     with read_session() as session:
         found, count = read_records(
             session=session,

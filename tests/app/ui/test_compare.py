@@ -20,9 +20,9 @@ from app.ui import (
     compare_actions,
     compare_html,
     compare_state,
+    paging,
     results,
     results_html,
-    widgets,
     win_rates,
 )
 from app.ui.compare_show import EACH_ITS_OWN, PARTS, Seen
@@ -542,7 +542,7 @@ def test_results_of_nothing_say_what_to_do(engine: Engine) -> None:
 
 def by_name(shown: list[Any]) -> dict[str, Any]:
     """What the results page shows, by its parts; of a pager the page's number."""
-    sizes = {"records": widgets.PAGER_PARTS, "pager": widgets.PAGER_PARTS}
+    sizes = {"records": paging.PARTS, "pager": paging.PARTS}
     found, place = {}, 0
     for name in results.OPENED:
         found[name] = shown[place]
@@ -552,7 +552,7 @@ def by_name(shown: list[Any]) -> dict[str, Any]:
 
 
 def test_win_rates_are_paged(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(results.overview(at())) == len(results.OPENED) + 2 * (widgets.PAGER_PARTS - 1)
+    assert len(results.overview(at())) == len(results.OPENED) + 2 * (paging.PARTS - 1)
     asked_of = asked(("one", "two", "three"))
     compare.vote_many(asked_of.conversation_id, shown(asked_of.conversation_id), "A", "C", "", at())
     whole = by_name(results.overview(at()))["board"]

@@ -14,7 +14,7 @@ from app.security import files
 from app.store import generations, metrics, runs
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
-from app.ui import home
+from app.ui import home, widgets
 from app.ui import run as run_page
 from app.ui import runs as runs_page
 from app.views import run_views
@@ -213,15 +213,15 @@ def test_the_list_is_paged(session: Session, twins: list[Run], monkeypatch: pyte
     first = runs_page.relist("", "", "", "")
     assert f'data-run="{twins[1].id}"' in first[0]
     assert f'data-run="{twins[0].id}"' not in first[0]
-    assert [update["visible"] for update in first[3:]] == [False, True, True]
-    assert "1–1" in first[4]["value"]
-    second = runs_page.older("", "", "", "", first[2])
+    assert [update["visible"] for update in first[4:]] == [False, True, True]
+    assert "1–1" in first[5]["value"]
+    second = runs_page.older("", "", "", "", first[3])
     assert f'data-run="{twins[0].id}"' in second[0]
-    assert (second[2], "2–2" in second[4]["value"]) == (1, True)
-    assert [update["visible"] for update in second[3:]] == [True, True, False]
-    assert runs_page.newer("", "", "", "", second[2])[0] == first[0]
+    assert (second[3], "2–2" in second[5]["value"]) == (1, True)
+    assert [update["visible"] for update in second[4:]] == [True, True, False]
+    assert runs_page.newer("", "", "", "", second[3])[0] == first[0]
     still = runs_page.look_again("", "", "", "", 1, second[1], "steps", True, (), request_for())
-    assert all(is_skip(update) for update in still[:6])
+    assert all(is_skip(update) for update in still[:7])
     for sent in (-7, None, 1e12):
         assert isinstance(runs_page.refresh("", "", "", "", sent, ())[0], str)
 
@@ -259,15 +259,17 @@ def test_chosen_runs_are_cancelled_then_deleted(session: Session, twins: list[Ru
 
 
 def test_home_tells_a_newcomer_what_to_do(session: Session) -> None:
-    steps, now, recent, seen = home.refresh("")
+    steps, now, recent, seen, pace = home.refresh("")
     assert steps.index("hy-next") < steps.index("Bring preference pairs") < steps.index("Launch DPO")
     assert "hypo up" in now
     assert recent == ""
+    assert pace.value == widgets.IDLE_SECONDS
     assert all(is_skip(update) for update in home.refresh(seen))
 
 
 def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run]) -> None:
-    _, now, _, _ = home.refresh("")
+    _, now, _, _, pace = home.refresh("")
+    assert pace.value == runs_page.relist("", "", "", "")[2].value == widgets.BUSY_SECONDS
     assert "place 1 in the queue" in now
     assert "<script" not in now
 

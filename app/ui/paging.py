@@ -1,0 +1,56 @@
+"""Lists in pages: the controls below a list, and what they say of a page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pager:
+    """The controls of a list that is shown in pages: two buttons, which lines these are, and the page.
+
+    It stands below the list; its components are outputs of what shows a page.
+    """
+
+    page: gr.Number
+    back: gr.Button
+    place: gr.HTML
+    on: gr.Button
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.page, self.back, self.place, self.on]
+
+
+def controls(back: str = "Newer", on: str = "Older") -> Pager:
+    """Controls that are not seen until a list has more than a page."""
+    page = gr.Number(0, visible="hidden", precision=0)
+    with gr.Row(elem_classes="hy-buttons hy-pager"):
+        return Pager(
+            page,
+            gr.Button(back, size="sm", scale=0, min_width=100, visible=False),
+            gr.HTML(visible=False, padding=False),
+            gr.Button(on, size="sm", scale=0, min_width=100, visible=False),
+        )
+
+
+def number_of(page: float | None) -> int:
+    """The number of a page, from 0, whatever a browser sends."""
+    return min(max(int(page or 0), 0), 1_000_000)
+
+
+def state(number: int, size: int, lines: int, *, more: bool) -> list[Any]:
+    """What a pager says of a page of so many lines, in the order of `Pager.outputs`."""
+    first = number * size + 1
+    place = Markup('<p class="hy-note">{:,}–{:,}</p>').format(first, first + lines - 1)
+    several = lines > 0 and (number > 0 or more)
+    return [
+        number,
+        gr.update(visible=number > 0),
+        gr.update(value=place if several else "", visible=several),
+        gr.update(visible=more),
+    ]
