@@ -173,8 +173,13 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
         Refused: when no vote becomes a pair.
     """
     checked_name(name)
-    found = TrlPairs(leave_out_cut=leave_out_cut).rows_of(_verdicts(only))
-    keys = {prompt_key(row["prompt"]) for row in found}
+    found = TrlPairs(leave_out_cut=leave_out_cut)
+    keys = {prompt_key(row["prompt"]) for row in found.rows_of(_verdicts(only))}
+    if not keys and found.left_out[WhyLeftOut.CUT]:
+        raise Refused(
+            "Each pair that the votes make has an answer that was cut at the length limit. Take pairs with "
+            "cut answers too, or ask again with room for longer answers."
+        )
     if not keys:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")
     _take_out_of_evaluation(keys)

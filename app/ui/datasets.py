@@ -189,12 +189,12 @@ def dataset_list() -> Html:
         return datasetview.dataset_list(datasets.find(session=session))
 
 
-def show_pairs(split: str, search: str, page: float | None, request: gr.Request) -> tuple[Html, Html]:
+def show_pairs(split: str, search: str | None, page: float | None, request: gr.Request) -> tuple[Html, Html]:
     """A page of pairs, and how many pages there are."""
     dataset_id = _dataset_id(request)
     if dataset_id is None:
         return widgets.NOTHING, widgets.NOTHING
-    side, wanted = Split(split) if split else None, clean_text(search).strip()
+    side, wanted = Split(split) if split else None, clean_text(search or "").strip()
     offset = (_page(page) - 1) * PAIRS_A_PAGE
     with read_session() as session:
         total = datasets.count_pairs(dataset_id, session=session, split=side, search=wanted)

@@ -163,10 +163,10 @@ def export_counts(found: TrlCounts) -> Html:
 
 def became_dataset(name: str, version: int, rows: int, dataset_id: int) -> Html:
     return widgets.notice(
-        Markup("{} is dataset {} now, version {}. {} {}").format(
-            widgets.count(rows, "pair").capitalize(),
-            Markup("<strong>{}</strong>").format(name),
+        Markup("Version {} of the dataset {} holds {}. {} {}").format(
             version,
+            Markup("<strong>{}</strong>").format(name),
+            widgets.count(rows, "pair"),
             widgets.link("Look at it", "datasets", id=dataset_id),
             widgets.link("or launch a run on it", "launch", dataset=dataset_id),
         ),

@@ -254,6 +254,8 @@ def progress(run: Run, place: int | None) -> Html:
             (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
         )
         return Markup("{} in {}").format(widgets.count(run.step, "step"), widgets.duration(took))
+    if run.status is RunStatus.CANCELLED and run.started_at is None:
+        return Markup("not started")
     live = run.status is RunStatus.RUNNING
     return widgets.progress_bar(run.step, run.total_steps, seconds_left=runs.seconds_left(run), live=live)
 

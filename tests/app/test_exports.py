@@ -146,6 +146,15 @@ def test_answers_cut_at_the_length_limit_are_marked_and_can_be_left_out(
     assert exports.use_as_dataset("whole", leave_out_cut=True).rows == 1
 
 
+def test_votes_on_cut_answers_alone_make_no_dataset_of_whole_ones(engine: Engine) -> None:
+    with write_session() as session:
+        comparison = arena.asked(session, ("one", "two"))
+        conversations.answers(comparison.id, session=session)[0].complete = False
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
+    with pytest.raises(Refused, match="cut at the length limit"):
+        exports.use_as_dataset("whole", leave_out_cut=True)
+
+
 @pytest.mark.parametrize("format", list(LabelFormat))
 @pytest.mark.parametrize("file_type", list(FileType))
 def test_an_export_is_made_while_it_is_read(

@@ -162,6 +162,9 @@ def expect_no_names(app: App, page: Page, address: str, folder: Path) -> None:
 def follow_up_is_blind_again(app: App, ada: Page, bob: Page, address: str) -> None:
     """The next question hides the names anew; who asks for them does not vote blind."""
     ada.goto(address)
+    ada.set_viewport_size({"width": 390, "height": 844})
+    expect(ada.get_by_role("button", name="Log out")).to_be_in_viewport(ratio=1)
+    ada.set_viewport_size({"width": 1280, "height": 900})
     expect(ada.get_by_text("You voted: B")).to_be_visible()
     ada.get_by_role("textbox", name="Question").fill("And now?")
     ada.get_by_role("button", name="Ask", exact=True).click()

@@ -612,7 +612,7 @@ def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
     with pytest.raises(gr.Error, match="prefers"):
         results.use_as_dataset("votes")
     compare.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
-    assert "1 pair is dataset" in results.use_as_dataset("votes")
+    assert "Version 1 of the dataset <strong>votes</strong> holds 1 pair." in results.use_as_dataset("votes")
     with pytest.raises(gr.Error, match="name"):
         results.use_as_dataset("")
 

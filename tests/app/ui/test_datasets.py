@@ -97,6 +97,7 @@ def test_page_without_a_dataset_or_with_an_unknown_one() -> None:
     assert "No datasets yet" in page.show(request())[2]
     assert "no dataset has the id 99" in page.show(request(id=99))[0].lower()
     assert page.show_pairs("", "", 1, request()) == ("", "")
+    assert page.show_pairs("", None, 1, request(id=99))[1] != ""  # a field that was never shown
     assert page.show_left_out(1, request()) == ""
     assert page.show_check(request(id="x")) == ""
 

@@ -274,6 +274,11 @@ def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run])
     assert "<script" not in now
 
 
+def test_run_that_was_cancelled_in_the_queue_is_not_starting(session: Session, twins: list[Run]) -> None:
+    runs.request_cancel(twins[1].id, session=session)
+    assert runs_page.progress(runs.get(twins[1].id, session=session), None) == "not started"
+
+
 def test_headline_numbers_carry_their_count_or_error_on_every_page(
     session: Session, twins: list[Run]
 ) -> None:
