@@ -50,7 +50,6 @@ def log_in(
     if right is None or not matches:
         _failures[client].append(time.monotonic())
         return _page("This name and password do not belong together.", next, status=401)
-    _failures.pop(client, None)
     with write_session() as session:
         token = sessions.begin(name, session=session)
     response = RedirectResponse(_local(next), status_code=303)

@@ -228,6 +228,15 @@ def test_guessing_is_slowed_down(web: Web, patient: None) -> None:
     assert right.status_code == 429
 
 
+def test_a_login_of_ones_own_allows_no_more_guesses_at_another(web: Web, patient: None) -> None:
+    client = web()
+    guesses = []
+    for n in range(12):
+        own = client.post("/login", data={"username": "bob", "password": "bob's secret"}).status_code
+        guesses.append((own, client.post("/login", data={"username": "ann", "password": str(n)}).status_code))
+    assert guesses == [(303, 401)] * 10 + [(429, 429)] * 2
+
+
 def test_logging_out_ends_the_session_on_the_server(web: Web, patient: None) -> None:
     ann = web("ann")
     cookie = ann.cookies["hypo_session"]
