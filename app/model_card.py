@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import yaml
 
 from app.store.models import Run
-from hypo_engine.measures import MEASURES, Measure
+from hypo_engine.measures import MEASURES, Measure, pairs_left_out
 
 _TITLES = {"dpo": "DPO", "hypo": "HyPO"}
 
@@ -35,6 +35,7 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         f"{'A LoRA adapter' if is_adapter else 'A full set of weights'} of {base}, trained by "
         f"{_TITLES[run.method]} for {step} steps on {_pairs(metrics)} of the dataset `{run.dataset.name}` "
         f"version {run.dataset.version} (sha256 `{run.dataset.sha256[:12]}`).",
+        *_left_out(metrics),
         "",
         "## Measured at the end",
         "",
@@ -52,9 +53,15 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
 
 
 def _pairs(metrics: Mapping[str, float]) -> str:
-    """The pairs that were trained on: neither held out nor too long."""
+    """The pairs that were trained on: neither held out, too long nor refused."""
     used = metrics.get("num_train_pairs")
     return "training pairs" if used is None else f"{used:,.0f} {'pair' if used == 1 else 'pairs'}"
+
+
+def _left_out(metrics: Mapping[str, float]) -> list[str]:
+    """A paragraph on the pairs that were not trained on, where there are any."""
+    sentence = pairs_left_out(metrics)
+    return ["", sentence] if sentence else []
 
 
 def _metric_table(metrics: Mapping[str, float]) -> list[str]:

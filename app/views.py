@@ -12,7 +12,7 @@ from app.store import run_lists
 from app.store.judging import LETTERS
 from app.store.models import Contender, Dataset, Generation, Run, Worker
 from app.store.vote_details import Vote
-from hypo_engine.measures import HEADLINES
+from hypo_engine.measures import HEADLINES, pairs_left_out
 
 
 def dataset_view(dataset: Dataset) -> dict[str, Any]:
@@ -82,6 +82,7 @@ def _run_view(run: Run, place: int | None, last: dict[str, float]) -> dict[str, 
         "started_at": _time(run.started_at),
         "finished_at": _time(run.finished_at),
         "results": results_view(last),
+        "pairs_left_out": pairs_left_out(last),
         "metrics": last,
         "config": run.config,
     }

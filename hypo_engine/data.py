@@ -86,6 +86,14 @@ class TokenReport:
             )
         return found
 
+    def counts(self) -> dict[str, float]:
+        """What became of the training pairs, by metric."""
+        return {
+            "num_train_pairs": float(self.pairs - self.refused - self.left_out),
+            "num_train_pairs_refused": float(self.refused),
+            "num_train_pairs_too_long": float(self.left_out),
+        }
+
     def nothing_left(self, max_completion_length: int) -> str:
         """Why no pair is left to train on, where none is."""
         if self.refused > self.left_out:

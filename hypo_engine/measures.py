@@ -79,6 +79,25 @@ HEADLINES: Final = (ACCURACY, MARGIN, KL)
 MEASURES: Final = (*HEADLINES, LOSS, LENGTH, CUT)
 
 
+def pairs_left_out(metrics: Metrics) -> str:
+    """Which training pairs were not trained on, in a sentence; "" where all were, or nothing is known."""
+    refused = int(metrics.get("num_train_pairs_refused", 0))
+    long = int(metrics.get("num_train_pairs_too_long", 0))
+    if not refused + long:
+        return ""
+    given = int(metrics.get("num_train_pairs", 0)) + refused + long
+    reasons = {
+        "the chat template refuses the prompt of {}": refused,
+        "an answer is longer than the limit in {}": long,
+    }
+    said = " and ".join(reason.format(f"{number:,}") for reason, number in reasons.items() if number)
+    return f"{refused + long:,} of {given:,} training pairs {_were(refused + long)} left out: {said}."
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
 def share(value: float, count: float | None) -> str:
     """A share with what it is a share of: ``92% (11/12)``. A tie counts half, so halves occur."""
     if not count:

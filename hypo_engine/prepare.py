@@ -21,7 +21,7 @@ from hypo_engine.checkpoint import (
     remove_checkpoint,
 )
 from hypo_engine.config import TrainConfig
-from hypo_engine.data import Tokenization, TokenPair, decode_text, tokenize_pairs
+from hypo_engine.data import Tokenization, TokenPair, TokenReport, decode_text, tokenize_pairs
 from hypo_engine.distributed import World
 from hypo_engine.errors import CheckpointError, ConfigError, DataError
 from hypo_engine.evaluate import Evaluation, TokenPrompt
@@ -85,9 +85,10 @@ def prepare_run(
     resolved = resolve_model(config.model_name_or_path, models_dir)
     tokenizer = load_tokenizer(resolved)
     tokenization = make_tokenization(config, tokenizer, pairs)
-    tokens = _tokenize(config, pairs, tokenization, reporter, "training")
+    tokens, counted = _tokenize(config, pairs, tokenization, reporter, "training")
     candidates = eval_pairs[: _CANDIDATES * config.eval_pairs]
-    held_out = _tokenize(config, candidates, tokenization, reporter, "evaluation")[: config.eval_pairs]
+    held_out, _ = _tokenize(config, candidates, tokenization, reporter, "evaluation")
+    held_out = held_out[: config.eval_pairs]
     plan = make_plan(
         len(tokens),
         pairs_per_step=config.pairs_per_step * world.size,
@@ -119,6 +120,7 @@ def prepare_run(
         reporter=reporter,
         output_dir=output_dir,
         given_pairs=pairs,
+        pair_counts=counted.counts(),
         pairs=tokens,
         plan=plan,
         tokenizer=tokenizer,
@@ -170,7 +172,7 @@ def make_tokenization(config: TrainConfig, tokenizer: Any, pairs: Sequence[Pair]
 
 def _tokenize(
     config: TrainConfig, pairs: Sequence[Pair], tokenization: Tokenization, reporter: Reporter, what: str
-) -> list[TokenPair]:
+) -> tuple[list[TokenPair], TokenReport]:
     limits = (config.max_prompt_length, config.max_completion_length)
     tokens, report = tokenize_pairs(
         pairs,
@@ -183,7 +185,7 @@ def _tokenize(
         reporter.log("warning", f"Of the {what} data: {sentence}")
     if pairs and not tokens and what == "training":
         raise DataError(report.nothing_left(limits[1]))
-    return tokens
+    return tokens, report
 
 
 def _what_is_trained_on(used: int, given: int, plan: Plan) -> str:

@@ -1,6 +1,6 @@
 """One run being trained: what the training loop holds, and what it does besides stepping."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ class Run:
     reporter: Reporter
     output_dir: Path
     given_pairs: Sequence[Pair]
+    pair_counts: Mapping[str, float]
     pairs: list[TokenPair]
     plan: Plan
     tokenizer: Any
@@ -161,7 +162,7 @@ class Run:
                 return
             self.between("evaluating")
             if self.counters.step == 0:
-                self.report_metrics({"num_train_pairs": float(len(self.pairs))})
+                self.report_metrics(dict(self.pair_counts))
             for metrics, samples in self.evaluation(self.policy, self.counters.step):
                 if metrics:
                     self.report_metrics(metrics)

@@ -150,6 +150,8 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
     )
     if view["error"]:
         warn(view["error"])
+    if view["pairs_left_out"]:
+        warn(view["pairs_left_out"])
     print_table(["metric", "value"], _metric_rows(view["metrics"]), empty="No metrics yet.")
     say(yaml.safe_dump(view["config"], sort_keys=False))
     for event in view["events"]:

@@ -177,7 +177,13 @@ def _shown(run: Run, twins: list[Run], session: Session) -> list[Any]:
     return [
         runview.header(run, twins),
         gr.update(visible=True),
-        widgets.join([runview.status(run, session=session), runview.nothing_measured(run, session=session)]),
+        widgets.join(
+            [
+                runview.status(run, session=session),
+                runview.nothing_measured(run, session=session),
+                runview.pairs_left_out(run, session=session),
+            ]
+        ),
         runview.run_facts(run, retention.disk_use(run.id, session=session)),
         gr.update(visible=can.cancel, value=f"Cancel run {run.id}"),
         gr.update(visible=can.resume, value=f"Resume run {run.id}"),

@@ -17,6 +17,7 @@ from app.store.retention import DiskUse
 from app.ui import widgets
 from app.ui.doctor import Finding
 from app.ui.widgets import Html
+from hypo_engine import measures
 from hypo_engine.config import TrainConfig
 from hypo_engine.measures import HEADLINES
 
@@ -105,6 +106,12 @@ def nothing_measured(run: Run, *, session: Session) -> Html:
     """Why a run has no held-out numbers, where its dataset holds nothing out."""
     wanted = any(run.config.get(name) for name in ("eval_pairs", "eval_prompts", "probe_prompts"))
     sentence = nothing_held_out(run.dataset, session=session) if wanted else None
+    return widgets.notice(sentence, "warning") if sentence else widgets.NOTHING
+
+
+def pairs_left_out(run: Run, *, session: Session) -> Html:
+    """Which training pairs were not trained on, and why."""
+    sentence = measures.pairs_left_out(runs.final_metrics(run.id, session=session))
     return widgets.notice(sentence, "warning") if sentence else widgets.NOTHING
 
 

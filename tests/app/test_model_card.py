@@ -30,6 +30,7 @@ def test_a_card_of_an_adapter(session: Session) -> None:
         "eval_objective/kl_stderr": 0.61,
         "eval_num_prompts": 16.0,
         "num_train_pairs": 3.0,
+        "num_train_pairs_refused": 1.0,
     }
     header, body = card_of(run, metrics)
     assert header["base_model"] == "org/model"
@@ -40,6 +41,7 @@ def test_a_card_of_an_adapter(session: Session) -> None:
     assert run.dataset.name in body
     assert run.dataset.sha256[:12] in body
     assert "for 12 steps on 3 pairs of the dataset" in body
+    assert "\n1 of 4 training pairs was left out: the chat template refuses the prompt of 1.\n" in body
     assert "| Held-out accuracy | `eval_rewards/accuracies` | 92% (11/12) | 12 held-out pairs |" in body
     assert "| `eval_rewards/margins` | 0.12 ± 0.05 |" in body
     assert "| `eval_objective/kl` | 8.8 ± 0.6 | 16 sampled responses |" in body

@@ -172,6 +172,8 @@ def test_a_row_that_the_template_refuses_is_left_out_and_counted(tokenizer: Any)
     kept, report = tokenize_pairs(pairs, tokenization, **LIMITS)
     assert [pair.index for pair in kept] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert report.refused == 1
+    counted = {"num_train_pairs": 9, "num_train_pairs_refused": 1, "num_train_pairs_too_long": 0}
+    assert report.counts() == counted
     (sentence,) = report.sentences(100, 100)
     assert sentence.startswith("1 of 10 pairs were left out. The chat template refuses a prompt (no system")
 

@@ -70,6 +70,7 @@ def test_step_zero_is_ln_two_and_nothing(run: Any, config: MakeConfig, method: M
     assert start["eval_rewards/margins"] == 0.0
     assert start["eval_rewards/accuracies"] == 0.5
     assert (start["num_train_pairs"], start["eval_num_pairs"], start["eval_num_prompts"]) == (10, 3, 2)
+    assert (start["num_train_pairs_refused"], start["num_train_pairs_too_long"]) == (0, 0)
     assert start["eval_objective/kl"] == 0.0
     assert start["eval_objective/kl_stderr"] == 0.0
     first = recorder.values[1]

@@ -62,6 +62,9 @@ class RunShown(Shown):
     results: dict[str, str] = Field(
         description="Held-out numbers as people read them, with their count or standard error."
     )
+    pairs_left_out: str = Field(
+        description="Which training pairs were not trained on, and why; empty where all were."
+    )
     metrics: dict[str, float | None] = Field(description="The last value of every metric.")
     config: dict[str, Any]
 
