@@ -24,4 +24,4 @@ def worker_trouble(queue: str, *, session: Session) -> str | None:
     present = workers.present(session=session, queue=queue)
     if not present or any(not worker.trouble for worker in present):
         return None
-    return f"The {queue} worker {present[0].id} takes no messages. {present[0].trouble}"
+    return f"The {queue} worker {present[0].id} does not take work. {present[0].trouble}"

@@ -80,8 +80,8 @@ class Consumption:
         if silent < self._seconds / 2:
             return ""
         return (
-            f"It takes no messages, although the broker does: none for {silent:.0f} s. "
-            f"Its process ends after {self._seconds:.0f} s and has to be started again."
+            f"No message has reached it for {silent:.0f} s, although the broker takes them. "
+            f"After {self._seconds:.0f} s its process ends, to be started again."
         )
 
     def must_end(self) -> bool:

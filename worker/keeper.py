@@ -39,8 +39,11 @@ class Keeper(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        hold_life()
-        sweep_lives()
+        try:
+            hold_life()
+            sweep_lives()
+        except OSError as error:
+            log.warning("The home folder takes no lock, so a death is noticed by the lease alone: %s", error)
         while True:
             self._try(self._beat)
             self._try(self._house.keep)

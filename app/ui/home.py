@@ -125,14 +125,14 @@ def _row(run: Run, place: int | None) -> tuple[object, ...]:
 def _workers(*, waiting: bool, session: Session) -> Html:
     present = workers.present(session=session)
     pieces = []
-    served = {queue for worker in present if not worker.trouble for queue in worker.queues.split(",")}
+    served = {queue for worker in present for queue in worker.queues.split(",")}
     missing = [queue for queue in ("train", "generate") if queue not in served]
     if not present:
         text = Markup("No worker is running: <code>hypo up</code> starts everything.")
         pieces.append(widgets.notice(text, "warning" if waiting else "info"))
-    for queue in missing if present else ():
-        urgent = waiting and queue == "train"
-        text = runview.no_worker(queue, session=session)
+    elif missing:
+        urgent = waiting and missing == ["train"]
+        text = runview.no_worker(missing[0], session=session)
         pieces.append(widgets.notice(text, "warning" if urgent else "info"))
     if present:
         items = widgets.join([_worker(worker) for worker in present])

@@ -130,6 +130,9 @@ def _trained_for(run: Run, last: Mapping[str, float]) -> str:
 def _queued(run: Run, session: Session) -> Html:
     place = runs.place_in_queue(run, session=session)
     text = Markup("Place <b>{}</b> in the queue.").format(place)
+    if run.sent_at is None:
+        wait = "It waits for the broker, which has not taken its message; a worker sends it again by itself."
+        text = Markup("{} {}").format(text, wait)
     if workers.consuming(session=session, queue="train"):
         return widgets.notice(Markup("{} It starts by itself when a train worker is free.").format(text))
     return widgets.notice(Markup("{} {}").format(text, no_worker(session=session)), "warning")

@@ -51,7 +51,7 @@ def test_a_worker_says_whether_it_takes_messages(cluster: Cluster, launch_tiny: 
         token = str(worker.name).rpartition(":")[2]
         for queue in ("train", f"probe.{token}"):
             celery.control.cancel_consumer(queue)
-    deaf = "It takes no messages, although the broker does"
+    deaf = "No message has reached it for"
     wait_for(lambda: worker.trouble.startswith(deaf), "a worker that says that it is deaf", seconds=30)
     assert deaf in container_health()[1]
     wait_for(lambda: not worker.alive, "the end of the deaf process", seconds=30)

@@ -33,7 +33,7 @@ def test_probes_that_do_not_arrive_are_told_and_end_the_process() -> None:
     clock.seconds += 29
     assert consumption.trouble() == ""
     clock.seconds += 2
-    assert consumption.trouble().startswith("It takes no messages, although the broker does: none for 31 s.")
+    assert consumption.trouble().startswith("No message has reached it for 31 s, although the broker")
     assert not consumption.must_end()
     clock.seconds += 29
     assert consumption.must_end()

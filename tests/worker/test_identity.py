@@ -1,8 +1,10 @@
 """Who a worker process is, and when it is known to be dead."""
 
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,15 +21,17 @@ time.sleep(60)
 """
 
 
-def start() -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+def start(*within: str) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen([*within, sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
 
 def end(process: subprocess.Popen[str]) -> None:
     process.kill()
-    process.communicate()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
 
 
 def test_a_process_is_dead_when_the_kernel_says_so(settings: Settings) -> None:
@@ -64,3 +68,52 @@ def test_a_lock_of_another_kernel_says_nothing(settings: Settings, monkeypatch: 
     other.write_text("another machine")
     monkeypatch.setattr(identity, "_BOOT", other)
     assert not identity.is_dead(name)
+
+
+def renamed(name: str) -> str:
+    """The same process as it would be called in a namespace where its id is 1."""
+    host, _, queues, token = name.split(":")
+    return f"{host}:1:{queues}:{token}"
+
+
+def test_equal_hosts_and_process_ids_are_told_apart(settings: Settings) -> None:
+    (first, one), (second, other) = start(), start()
+    one, other = renamed(one), renamed(other)
+    assert one.rpartition(":")[0] == other.rpartition(":")[0]
+    end(first)
+    try:
+        assert identity.is_dead(one)
+        assert not identity.is_dead(other)
+    finally:
+        end(second)
+
+
+OWN_NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def can_unshare() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*OWN_NAMESPACE, "true"], capture_output=True).returncode == 0
+
+
+def test_two_containers_on_one_host(settings: Settings) -> None:
+    """Two processes are number 1 at the same time, each in a namespace of its own."""
+    if not can_unshare():
+        pytest.skip("this account may not make namespaces of process ids")
+    (first, one), (second, other) = start(*OWN_NAMESPACE), start(*OWN_NAMESPACE)
+    (beside, neighbour) = start()
+    try:
+        assert one.startswith(f"{socket.gethostname()}:1:train:")
+        assert other.startswith(f"{socket.gethostname()}:1:train:")
+        assert not identity.is_dead(one)
+        assert [identity.is_neighbour(name) for name in (one, other, neighbour)] == [False, False, True]
+        end(first)
+        deadline = time.monotonic() + 10  # the namespace ends a moment after the process that made it
+        while not identity.is_dead(one):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not identity.is_dead(other)
+    finally:
+        for process in (first, second, beside):
+            end(process)

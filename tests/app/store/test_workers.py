@@ -84,7 +84,7 @@ def test_a_machine_is_healthy_while_one_of_its_workers_takes_messages(engine: En
 def test_a_worker_that_lives_and_takes_no_message_counts_as_missing(engine: Engine) -> None:
     assert str(worker_missing("train")).startswith("No train worker runs on ")
     beat("deaf", trouble="It cannot reach the broker.")
-    assert worker_missing("train") == "The train worker deaf takes no messages. It cannot reach the broker."
+    assert worker_missing("train") == "The train worker deaf does not take work. It cannot reach the broker."
     with read_session() as session:
         assert [worker.id for worker in workers.present(session=session)] == ["deaf"]
         assert workers.consuming(session=session) == []

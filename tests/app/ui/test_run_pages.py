@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.cli.progress import results_table
 from app.launch import launch
 from app.security import files
-from app.store import generations, metrics, runs
+from app.store import generations, metrics, runs, workers
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
 from app.ui import home, widgets
@@ -71,6 +71,7 @@ def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> Non
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "Place <b>2</b> in the queue" in page
+    assert "waits for the broker" in page, "no message was sent"
     assert f"run?id={twins[0].id}" in page
     assert "log-ratio +1.5 nats" in page
     figures = next(piece for piece in shown if isinstance(piece, list))
@@ -315,3 +316,24 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
     with table.capture() as captured:
         table.print(results_table([twins[0].id]))
     assert all(text in captured.get() for text in view["results"].values())
+
+
+def test_a_worker_that_takes_no_messages_is_told_where_people_look(
+    session: Session, twins: list[Run]
+) -> None:
+    trouble = "It cannot reach the <broker>."
+    workers.beat("w", session=session, queues="train,generate", device="CPU", trouble=trouble)
+    runs.mark_sent(twins[1].id, session=session)
+    session.commit()
+    page = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[1].id)))
+    told = "The train worker w does not take work. It cannot reach the &lt;broker&gt;."
+    assert told in page
+    assert "waits for the broker" not in page
+    front = html_of(home.refresh(""))
+    assert "It cannot reach the &lt;broker&gt;." in front
+    assert "hy-deaf" in front
+    workers.beat("w", session=session, queues="train,generate", device="CPU")
+    session.commit()
+    front = html_of(home.refresh(""))
+    assert "It cannot reach" not in front
+    assert "hy-deaf" not in front
