@@ -36,7 +36,7 @@ class Consumption:
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._taken = clock()
+        self._taken = self._sent = clock()
         self._reached = True
         self._busy = False
         self._ending = False
@@ -59,11 +59,15 @@ class Consumption:
             self._taken = self._clock()
 
     def sent(self, reached: bool) -> None:
-        """A probe was sent, or the broker did not take it; while it does not, none can arrive."""
+        """A probe was sent, or the broker did not take it; while it does not, none can arrive.
+
+        After a pause without probes, as of a machine that slept, the count begins anew.
+        """
         with self._lock:
-            self._reached = reached
-            if not reached:
-                self._taken = self._clock()
+            now, before = self._clock(), self._sent
+            self._reached, self._sent = reached, now
+            if not reached or now - before > self._seconds / 2:
+                self._taken = now
 
     @property
     def busy(self) -> bool:

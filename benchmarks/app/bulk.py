@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, text
 
-from app.store import clock
+from app.store import clock, silence
 
 Row = Mapping[str, Any]
 _BATCH = 5_000
@@ -63,7 +63,7 @@ def _copy(connection: Connection, table: Table, values: Iterator[tuple[Any, ...]
     names = ", ".join(column.name for column in table.columns)
     cursor: Any = connection.connection.cursor()
     written = 0
-    with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+    with silence.unlimited(connection), cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
         for row in values:
             copy.write_row(row)
             written += 1
@@ -79,7 +79,8 @@ def finish(engine: Engine, tables: Iterable[Table]) -> None:
         else:
             connection.exec_driver_sql("ANALYZE")
     if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        alone = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with alone as connection, silence.unlimited(connection):
             connection.exec_driver_sql("VACUUM ANALYZE")
 
 
