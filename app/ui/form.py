@@ -72,7 +72,7 @@ class Form:
     def advanced(self) -> None:
         """Every other field, by section."""
         for title, fields in sections():
-            gr.HTML(Markup('<h3 class="hy-h3">{}</h3>').format(title))
+            gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(title))
             _grid(self, fields)
             self.below[title] = gr.HTML()
 

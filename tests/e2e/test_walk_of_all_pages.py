@@ -58,6 +58,10 @@ def test_every_page_is_accessible_and_stands_still(
         shift = float(page.evaluate(SHIFT))
         if shift >= MOST_SHIFT:
             found.append(f"{path}: what stands on the page jumps ({shift:.2f})")
+        for folded in ("Advanced", "Load YAML", "Decoding"):  # what is folded away belongs to the page too
+            button = page.get_by_role("button", name=folded)
+            if button.count():
+                button.click()
         for problem in Axe().run(page).response["violations"]:
             found += [f"{path}: {problem['id']}: {node['html'][:120]}" for node in problem["nodes"]]
         page.close()
