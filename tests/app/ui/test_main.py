@@ -1,7 +1,5 @@
 """The web app as a whole: it builds, it is light, it answers about its health."""
 
-import subprocess
-import sys
 
 import pytest
 from fastapi.testclient import TestClient
@@ -34,12 +32,6 @@ def test_health_tells_when_the_database_is_away(monkeypatch: pytest.MonkeyPatch,
 def test_nothing_comes_from_the_network() -> None:
     assert "http" not in theme.css() + theme.head()
     assert theme.Theme()._stylesheets == []
-
-
-def test_the_web_process_imports_no_torch() -> None:
-    code = "import sys, app.main; print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_no_handler_of_a_page_waits_for_somebody_elses(settings: object) -> None:
