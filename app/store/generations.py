@@ -80,11 +80,11 @@ def count_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> int:
 def newest_of_run(
     run_id: int, *, session: Session, kind: GenerationKind, limit: int, offset: int = 0
 ) -> Sequence[Generation]:
-    """Samples of a run, the latest step first."""
-    query = select(Generation).where(Generation.run_id == run_id, Generation.kind == kind)
-    return session.scalars(
-        query.order_by(Generation.step.desc(), Generation.id.desc()).limit(limit).offset(offset)
-    ).all()
+    """Samples of a run, the latest step first. The prompts of those before `offset` are not read."""
+    order = Generation.step.desc(), Generation.id.desc()
+    ids = select(Generation.id).where(Generation.run_id == run_id, Generation.kind == kind).order_by(*order)
+    shown = session.scalars(ids.limit(limit).offset(offset)).all()
+    return session.scalars(select(Generation).where(Generation.id.in_(shown)).order_by(*order)).all()
 
 
 def page_of_run(
