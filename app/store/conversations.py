@@ -135,6 +135,16 @@ def turns_of(conversation_ids: Collection[int], *, session: Session) -> dict[int
     return found
 
 
+def turn_ids(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[int]]:
+    """Ids alone of the questions of conversations, in order, by conversation."""
+    query = select(Comparison.conversation_id, Comparison.id).order_by(Comparison.turn)
+    found: dict[int, list[int]] = {conversation_id: [] for conversation_id in conversation_ids}
+    of_these = Comparison.conversation_id.in_(sorted(conversation_ids))
+    for conversation_id, comparison_id in session.execute(query.where(of_these)):
+        found[conversation_id].append(comparison_id)
+    return found
+
+
 def recent(
     *, session: Session, user: str | None = None, limit: int = 30, before: int | None = None
 ) -> Sequence[Conversation]:

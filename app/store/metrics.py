@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import Integer, bindparam, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.store.models import Metric
@@ -44,24 +44,28 @@ def thinned(run_ids: Sequence[int], names: Sequence[str], *, session: Session, m
         .where(Metric.run_id.in_(run_ids), Metric.name.in_(names))
         .group_by(Metric.run_id, Metric.name)
     ).all()
-    long = [(run_id, name, first, last) for run_id, name, points, first, last in sizes if points > most]
-    short = tuple_(Metric.run_id, Metric.name).not_in([key[:2] for key in long])
+    short = [(run_id, name) for run_id, name, points, _, _ in sizes if points <= most]
     rows = session.execute(
         select(Metric.run_id, Metric.name, Metric.step, Metric.value)
-        .where(Metric.run_id.in_(run_ids), Metric.name.in_(names), *([short] if long else []))
+        .where(tuple_(Metric.run_id, Metric.name).in_(short))
         .order_by(Metric.run_id, Metric.name, Metric.step)
     )
     found = _by_key(rows)
-    for run_id, name, first, last in long:
-        group = (Metric.step - first) // -(-(last - first + 1) // most)
-        means = (
-            select(func.max(Metric.step), func.avg(Metric.value))
-            .where(Metric.run_id == run_id, Metric.name == name)
-            .group_by(group)
-            .order_by(func.max(Metric.step))
-        )
-        found[run_id, name] = [(step, value) for step, value in session.execute(means)]
+    for run_id, name, points, first, last in sizes:
+        if points > most:
+            group = {"first": first, "steps": -(-(last - first + 1) // most)}
+            means = session.execute(_MEANS, {"run": run_id, "metric": name, **group})
+            found[run_id, name] = [(step, value) for step, value in means]
     return found
+
+
+# One statement for each series: over all of them at once, PostgreSQL reads and sorts the whole table.
+_MEANS = (
+    select(func.max(Metric.step), func.avg(Metric.value))
+    .where(Metric.run_id == bindparam("run"), Metric.name == bindparam("metric"))
+    .group_by((Metric.step - bindparam("first", type_=Integer)) // bindparam("steps", type_=Integer))
+    .order_by(func.max(Metric.step))
+)
 
 
 def _by_key(rows: Iterable[Any]) -> Series:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound
@@ -79,16 +79,7 @@ def find(secret: str, *, session: Session) -> KnownToken | None:
     """Whose token it is; None for one that is unknown, expired or revoked."""
     if not _SHAPE.fullmatch(secret):
         return None
-    query = (
-        select(ApiToken.id, User.name, _use_is_old())
-        .join(User, ApiToken.user_id == User.id)
-        .where(
-            ApiToken.sha256 == _sha256(secret),
-            ApiToken.revoked_at.is_(None),
-            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > clock.now()),
-        )
-    )
-    found = session.execute(query).one_or_none()
+    found = session.execute(_FIND, {"sha256": _sha256(secret)}).one_or_none()
     if found is None:
         return None
     token_id, name, use_is_old = found
@@ -105,6 +96,17 @@ def _use_is_old() -> ColumnElement[bool]:
     """Whether the use of a token was noted so long ago that it is noted again."""
     before = clock.after(-USE_NOTED_EVERY.total_seconds())
     return or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < before)
+
+
+_FIND = (
+    select(ApiToken.id, User.name, _use_is_old())
+    .join(User, ApiToken.user_id == User.id)
+    .where(
+        ApiToken.sha256 == bindparam("sha256"),
+        ApiToken.revoked_at.is_(None),
+        or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > clock.now()),
+    )
+)
 
 
 def listed(*, session: Session, user: str | None = None) -> Sequence[tuple[ApiToken, str]]:

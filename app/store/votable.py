@@ -1,10 +1,26 @@
 """What a vote looks at: a comparison and its answers, in two statements, with no more than a vote needs."""
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, contains_eager, defer, lazyload
 
 from app.errors import NotFound
 from app.store.models import Comparison, Conversation, Generation
+
+# Statements are put together once: that takes as long as carrying them out.
+_LOCK = (
+    select(Comparison)
+    .join(Comparison.conversation)
+    .options(contains_eager(Comparison.conversation).lazyload(Conversation.contenders))
+    .where(Comparison.id == bindparam("comparison"))
+    .with_for_update(of=Conversation)
+    .execution_options(populate_existing=True)
+)
+_ANSWERS = (
+    select(Generation)
+    .options(lazyload(Generation.prompt), defer(Generation.token_logps), defer(Generation.parameters))
+    .where(Generation.comparison_id == bindparam("comparison"))
+    .order_by(Generation.take)
+)
 
 
 def lock(comparison_id: int, *, session: Session) -> Comparison:
@@ -13,15 +29,7 @@ def lock(comparison_id: int, *, session: Session) -> Comparison:
     Raises:
         NotFound: when there is none with this id.
     """
-    query = (
-        select(Comparison)
-        .join(Comparison.conversation)
-        .options(contains_eager(Comparison.conversation).lazyload(Conversation.contenders))
-        .where(Comparison.id == comparison_id)
-        .with_for_update(of=Conversation)
-        .execution_options(populate_existing=True)
-    )
-    comparison = session.scalars(query).one_or_none()
+    comparison = session.scalars(_LOCK, {"comparison": comparison_id}).one_or_none()
     if comparison is None:
         raise NotFound(f"There is no comparison {comparison_id}.")
     return comparison
@@ -29,11 +37,6 @@ def lock(comparison_id: int, *, session: Session) -> Comparison:
 
 def answers(comparison: Comparison, *, session: Session) -> list[Generation]:
     """The last take of each answer, in the order shown, without its prompt and its tokens."""
-    rows = session.scalars(
-        select(Generation)
-        .options(lazyload(Generation.prompt), defer(Generation.token_logps), defer(Generation.parameters))
-        .where(Generation.comparison_id == comparison.id)
-        .order_by(Generation.take)
-    )
+    rows = session.scalars(_ANSWERS, {"comparison": comparison.id})
     last = {row.position: row for row in rows}
     return [last[position] for position in comparison.shown_order if position in last]

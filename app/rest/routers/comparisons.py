@@ -127,7 +127,7 @@ def list_conversations(user: Caller, limit: Limit = 50, cursor: Cursor = None) -
     with read_session() as session:
         found = conversations.recent(session=session, user=user, limit=limit + 1, before=place_of(cursor))
         shown, following = cut(found, limit, lambda conversation: conversation.id)
-        turns = conversations.turns_of([conversation.id for conversation in shown], session=session)
+        turns = conversations.turn_ids([conversation.id for conversation in shown], session=session)
     items = [_conversation(conversation, turns[conversation.id]) for conversation in shown]
     return {"items": items, "next": following}
 
@@ -137,16 +137,16 @@ def get_conversation(conversation_id: PathId) -> dict[str, Any]:
     """Say which questions a conversation has."""
     with read_session() as session:
         found = conversations.get(conversation_id, session=session)
-        turns = conversations.turns_of([conversation_id], session=session)
+        turns = conversations.turn_ids([conversation_id], session=session)
     return _conversation(found, turns[conversation_id])
 
 
-def _conversation(found: Conversation, asked: list[Comparison]) -> dict[str, Any]:
+def _conversation(found: Conversation, comparison_ids: list[int]) -> dict[str, Any]:
     return {
         "id": found.id,
         "blind": found.blind,
         "created_at": found.created_at,
-        "comparison_ids": [comparison.id for comparison in asked],
+        "comparison_ids": comparison_ids,
     }
 
 
