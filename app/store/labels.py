@@ -341,8 +341,10 @@ def _matching(query: Any, only: VoteFilter | None, viewer: str | None = None) ->
             select(Comparison.id)
             .join(Contender, Contender.conversation_id == Comparison.conversation_id)
             .where(Contender.run_id == only.run_id)
+            .cte("took_part")
+            .prefix_with("MATERIALIZED", dialect="postgresql")  # else it looks at every vote for the newest
         )
-        conditions.append(Label.comparison_id.in_(took_part))
+        conditions.append(Label.comparison_id.in_(select(took_part.c.id)))
     if viewer is not None and (only.run_id is not None or only.choice is not None):
         conditions.append(names.visible_to(viewer))
     return query.where(*conditions)

@@ -298,9 +298,15 @@ def _seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
 
 def agreement(*, session: Session, viewer: str | None = None) -> tuple[int, int]:
     """Of each two votes on one comparison: how many say the same, and how many there are."""
+    contested = (
+        select(Label.comparison_id)
+        .where(*_seen_by(viewer))
+        .group_by(Label.comparison_id)
+        .having(func.count() > 1)
+    )
     opinion = (
         select(Label.comparison_id, func.count().label("same"))
-        .where(*_seen_by(viewer))
+        .where(Label.comparison_id.in_(contested), *_seen_by(viewer))
         .group_by(Label.comparison_id, Label.choice, Label.best_id, Label.worst_id)
         .subquery()
     )
@@ -310,7 +316,6 @@ def agreement(*, session: Session, viewer: str | None = None) -> tuple[int, int]
             func.sum(opinion.c.same).label("all"),
         )
         .group_by(opinion.c.comparison_id)
-        .having(func.sum(opinion.c.same) > 1)
         .subquery()
     )
     all_votes = several.c["all"]
