@@ -1,6 +1,5 @@
 """The web app as a whole: it builds, it is light, it answers about its health."""
 
-
 import pytest
 from fastapi.testclient import TestClient
 
