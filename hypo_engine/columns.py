@@ -5,7 +5,7 @@ with its reason; every other column that is not used is counted and named.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,30 @@ QUESTIONS = ("question", "query", "instruction", "input", "user_prompt", "user_m
 CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog")
 SYSTEMS = ("system", "system_prompt", "system_message")
 HISTORY = "history"
+
+CONTEXTS = frozenset(
+    {
+        "article",
+        "background",
+        "context",
+        "contexts",
+        "ctx",
+        "docs",
+        "document",
+        "documents",
+        "evidence",
+        "knowledge",
+        "passage",
+        "passages",
+        "retrieved_documents",
+        "source_document",
+        "source_documents",
+        "source_text",
+    }
+)
+"""Columns that hold what a question is about: without it the answers mean something else."""
+_TEXTS = ("text", "content", "page_content", "passage", "document", "snippet", "body")
+_DEEPEST = 4
 
 UNUSABLE = frozenset(
     {
@@ -70,13 +94,15 @@ def check_unused(columns: Iterable[str], row: Row, pair: Pair) -> None:
     """See to it that nothing was left aside that changes what the pair says.
 
     Raises:
-        RowError: tools or images, or a question or conversation that says something the prompt does not.
+        RowError: a question, a conversation or a context that says something the prompt does not.
     """
     for column in columns:
         if column in QUESTIONS or column == "prompt":
             _check_question(column, row.peek(column), pair)
         elif column in CONVERSATIONS:
             _check_conversation(column, row.peek(column), pair)
+        elif "_".join(tokens(column)) in CONTEXTS:
+            _check_context(column, row.peek(column), pair)
 
 
 def refuse_unusable(columns: Iterable[str]) -> None:
@@ -105,6 +131,28 @@ def _check_conversation(column: str, value: Any, pair: Pair) -> None:
             raise RowError(
                 f"{column} holds turns that the prompt does not; choose the prompt's column in a mapping"
             )
+
+
+def _check_context(column: str, value: Any, pair: Pair) -> None:
+    said = _squeezed(said_in(pair))
+    if any(_squeezed(text) not in said for text in _texts(value)):
+        raise RowError(
+            f"{column} says something that the prompt does not; put it into the prompt, "
+            "or choose the prompt's column in a mapping to go without it"
+        )
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    """The texts in a value: of documents what they say, and not their titles or numbers."""
+    if isinstance(value, str):
+        yield value
+    elif depth < _DEEPEST and isinstance(value, dict):
+        named = [value[name] for name in _TEXTS if value.get(name)]
+        for inner in named or value.values():
+            yield from _texts(inner, depth + 1)
+    elif depth < _DEEPEST and isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, depth + 1)
 
 
 def said_in(pair: Pair) -> str:

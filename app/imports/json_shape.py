@@ -43,10 +43,11 @@ class Layout(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A layout, and the names that lead to the rows."""
+    """A layout, the names that lead to the rows, and those of other rows, which are not read."""
 
     layout: Layout
     path: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -203,7 +204,8 @@ def _wrapped(members: dict[str, _Value], path: tuple[str, ...] = ()) -> Shape | 
         return Shape(Layout.SPLIT, path)
     for name, value in members.items():
         if name in LIST_NAMES and (value.holds_rows or (value.kind == b"[" and not value.count)):
-            return Shape(Layout.LIST, (*path, name))
+            others = tuple(other for other, beside in members.items() if beside.holds_rows and other != name)
+            return Shape(Layout.LIST, (*path, name), others)
     lists = [name for name, value in members.items() if value.holds_rows]
     if not path and lists and not _OF_A_ROW & members.keys():
         if len(lists) > 1:
@@ -259,7 +261,8 @@ def _of_splits(whole: _Value) -> Shape:
     if "train" not in whole.members:
         named = ", ".join(map(repr, whole.names[:5]))
         raise bad_file(f"The JSON object holds several tables: {named}. Keep the one to add.")
-    return replace(_of_columns(whole.members["train"]), path=("train",))
+    others = tuple(name for name in whole.names if name != "train")
+    return replace(_of_columns(whole.members["train"]), path=("train",), beside=others)
 
 
 def _are_labels(names: list[str]) -> bool:

@@ -80,8 +80,9 @@ def open_rows(path: Path, limits: Limits, budget: Budget | None = None) -> Itera
         return
     _refuse_packed(head)
     encoding = encoding_of(path, limits.max_bytes)
-    with _text_rows(path, encoding, limits, budget) as rows:
-        yield Rows(rows, [encoding.remark] if encoding.remark else [])
+    said = [encoding.remark] if encoding.remark else []
+    with _text_rows(path, encoding, limits, budget, said) as rows:
+        yield Rows(rows, said)
 
 
 def _refuse_packed(head: bytes) -> None:
@@ -95,7 +96,7 @@ def _refuse_packed(head: bytes) -> None:
 
 @contextmanager
 def _text_rows(
-    path: Path, encoding: Encoding, limits: Limits, budget: Budget
+    path: Path, encoding: Encoding, limits: Limits, budget: Budget, remarks: list[str]
 ) -> Iterator[Iterator[NumberedRow]]:
     def opened(spent: Budget | None = None) -> AbstractContextManager[Any]:
         return open_text(path, spent or Budget(limits.max_bytes), encoding)
@@ -109,6 +110,9 @@ def _text_rows(
     if begun[:1] in (b"{", b"["):
         with opened() as text:
             shape = shape_of(text, named_lines=lines)
+        if shape.beside:
+            others = ", ".join(shape.beside[:5])
+            remarks.append(f"Of the JSON, {'.'.join(shape.path)} was read, and not {others}.")
         if shape.layout is not Layout.LINES:
             yield json_rows(opened, shape, limits.longest_row, budget)
             return

@@ -43,6 +43,7 @@ from hypo_engine.formats import (
 from hypo_engine.proposal import column_names
 
 DEFAULT_HELD_OUT = 0.1
+MOST_FILES_NAMED = 20
 _NAME = re.compile(r"[^\W_][\w.\- ]{0,99}")
 
 
@@ -265,6 +266,7 @@ def _rows_of_files(
         remarks: gets what is known about how each file was read.
     """
     count = last = 0
+    places: list[str] = []
     budget = Budget(limits.max_bytes)
     for path in paths:
         with _naming(path, len(paths) > 1), open_rows(path, limits, budget) as rows:
@@ -278,6 +280,11 @@ def _rows_of_files(
                         "Split them, or raise HYPO_MAX_DATASET_ROWS."
                     )
                 yield last, row
+        if last > offset:
+            places.append(f"{path.name} {offset + 1:,} to {last:,}")
+    if len(places) > 1:
+        named = "; ".join([*places[:MOST_FILES_NAMED], *(["..."] if len(places) > MOST_FILES_NAMED else [])])
+        remarks.append(f"Rows are numbered through the files: {named}.")
 
 
 @contextmanager

@@ -140,6 +140,7 @@ def test_several_files_are_numbered_through(session: Session, tmp_path: Path) ->
     paths = [write(tmp_path, ROWS, "1.jsonl"), write(tmp_path, [*ROWS[:2], {"prompt": "p"}], "2.jsonl")]
     added = add_files(session=session, paths=paths, name="sky", source="two files")
     assert (added.rows, added.left_out) == (22, [LeftOut(23, "chosen is empty")])
+    assert added.remarks[0] == "Rows are numbered through the files: 1.jsonl 1 to 20; 2.jsonl 21 to 23."
 
 
 def test_rows_of_several_files_are_limited_together(session: Session, tmp_path: Path) -> None:

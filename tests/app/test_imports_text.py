@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from app.csv_text import FORMULA_STARTS, escaped, original
 from app.errors import InvalidInput
 from app.exports.labels import RAW_SCHEMA
-from app.exports.writers import FileType, write_rows
-from app.imports import Limits, add_dataset
+from app.exports.writers import FileType, encoded, write_file
+from app.imports import Limits, add_dataset, look_into
 from app.imports.readers import SNIFFED_BYTES, open_rows
 from app.imports.text_encoding import encoding_of
 from hypo_engine.formats import BadCell, RowError
@@ -139,6 +139,15 @@ def test_layout_is_read_alike_at_any_size(tmp_path: Path, wrap: Any, size: int) 
         assert found == list(enumerate(rows, start=1))
 
 
+@pytest.mark.parametrize("split", [ROWS[:1], {"prompt": ["a?"], "chosen": ["b"], "rejected": ["c"]}])
+def test_splits_of_a_json_that_are_not_read_are_named(tmp_path: Path, split: Any) -> None:
+    file = tmp_path / "splits.json"
+    file.write_text(json.dumps({"test": split, "train": split}))
+    look = look_into(file)
+    assert len(look.preview) == 1
+    assert look.remarks == ("Of the JSON, train was read, and not test.",)
+
+
 def test_what_pandas_and_datasets_write_is_read(tmp_path: Path) -> None:
     frame = pandas.DataFrame(ROWS)
     for orient in ("columns", "index", "records", "split"):
@@ -225,7 +234,7 @@ def test_votes_as_csv_hold_no_formula_and_are_read_back(tmp_path: Path) -> None:
         for text in texts
     ]
     path = tmp_path / "raw.csv"
-    assert write_rows(path, rows, FileType.CSV, RAW_SCHEMA) == len(texts)
+    write_file(path, encoded(rows, FileType.CSV, RAW_SCHEMA))
     with path.open(newline="") as file:
         stored = list(csv.DictReader(file))
     assert [row["reason"] for row in stored[:7]] == ["'" + text for text in texts[:7]]
@@ -235,7 +244,7 @@ def test_votes_as_csv_hold_no_formula_and_are_read_back(tmp_path: Path) -> None:
         assert [row["question"] for _, row in found] == texts
     for file_type in (FileType.JSONL, FileType.PARQUET):
         path = tmp_path / f"raw.{file_type}"
-        write_rows(path, rows, file_type, RAW_SCHEMA)
+        write_file(path, encoded(rows, file_type, RAW_SCHEMA))
         with open_rows(path, LIMITS) as found:
             assert [row["question"] for _, row in found] == texts
 

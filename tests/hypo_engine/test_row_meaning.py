@@ -302,7 +302,7 @@ def test_what_is_not_used_is_named_once_a_row() -> None:
         "flag": False,
         "count": 0,
         "reasoning": "Bo is kind.",
-        "context": "A clock.",
+        "topic": "A clock.",
         "embedding": np.zeros(3),
         "nothing": np.zeros(0),
     }
@@ -316,9 +316,38 @@ def test_what_is_not_used_is_named_once_a_row() -> None:
         "flag",
         "count",
         "reasoning",
-        "context",
+        "topic",
         "embedding",
     )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"context": "The clock is slow."},
+        {"Context": "The clock is slow."},
+        {"documents": ["The clock is slow."]},
+        {"documents": [{"title": "Clocks", "text": "The clock is slow.", "id": 3}]},
+        {"passages": {"text": ["The clock is slow."], "score": [0.5]}},
+        {"article": "The clock is slow."},
+        {"source_document": "The clock is slow."},
+    ],
+)
+@pytest.mark.parametrize("asked", ["prompt", "question"])
+def test_what_a_question_is_about_is_in_the_prompt_or_the_row_is_left_out(
+    column: dict[str, Any], asked: str
+) -> None:
+    [name] = column
+    answers = {"chosen": "Noon.", "rejected": "No."}
+    row = {asked: "What time is it?", **answers, **column}
+    (left_out,) = convert([(1, row)], detect([row]) or ColumnMapping(asked, "chosen", "rejected"))
+    assert isinstance(left_out, LeftOut)
+    assert left_out.reason.startswith(f"{name} says something that the prompt does not; put it into")
+    whole = {**row, asked: "The clock\nis slow. What time is it?"}
+    assert kept(whole).unused == (name,)
+    assert kept({**row, name: ""}).unused == kept({**row, name: []}).unused == ()
+    (mapped,) = convert([(1, row)], ColumnMapping(asked, "chosen", "rejected"))
+    assert isinstance(mapped, Kept)
 
 
 def test_account_counts_rows_and_scores_and_survives_json() -> None:
