@@ -100,6 +100,9 @@ _UNIFORM: Final = frozenset(
 
 _LAYERS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _LAYER: Final = re.compile(r"^((?:.*?\.)?(?:layers|h|blocks))\.(\d+)\.(.+)$")
+_PART_OF_LAYER: Final = re.compile(
+    r"(self_attn|self_attention|attn|attention|mlp|block_sparse_moe|fc[12]|ln_|\w*norm)\b|ln_\d"
+)
 _EMBEDDING: Final = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in)\.weight$")
 _HEAD: Final = re.compile(r"(^|\.)(lm_head|embed_out|output|head|decoder)\.weight$")
 _WRAPPED: Final = re.compile(r"^(_orig_mod|module|base_model\.model)\.|\.base_layer\.|\.lora_[AB]\.")
@@ -226,7 +229,8 @@ def _check_tensors(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, .
     """Refuse weights whose names and sizes cannot be those of the configured model."""
     own = {tensor: shape for tensor, shape in tensors.items() if not HARMLESS.search(tensor)}
     unknown = [tensor for tensor in own if _WRAPPED.search(tensor) or _OTHER_HEADS.search(tensor)]
-    missing = _missing_of_layers(config, own)
+    missing, strange = _faults_of_layers(config, own)
+    unknown += [tensor for tensor in strange if tensor not in unknown]
     resized = []
     if config["model_type"] in _UNIFORM:
         tables = [tensor for tensor in own if _EMBEDDING.search(tensor)]
@@ -242,21 +246,30 @@ def _check_tensors(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, .
         )
 
 
-def _missing_of_layers(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[str]:
-    """Layers without a tensor, and in families with equal layers each tensor that one layer lacks."""
+def _faults_of_layers(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What layers lack, and what they have that is not theirs.
+
+    A layer without a tensor is missing. In families with equal layers so is what one layer lacks, unless most
+    lack it.
+    """
     stacks: dict[str, dict[int, set[str]]] = {}
     for tensor in tensors:
         if found := _LAYER.match(tensor):
             stacks.setdefault(found[1], {}).setdefault(int(found[2]), set()).add(found[3])
     count = next((n for key in _LAYERS if type(n := config.get(key)) is int and n > 0), 0)
     if len(stacks) != 1 or count > 10_000:
-        return []
+        return [], []
     [(prefix, layers)] = stacks.items()
     missing = [f"{prefix}.{layer}" for layer in range(count) if layer not in layers]
+    unknown: list[str] = []
     if config["model_type"] in _UNIFORM:
-        every = set[str]().union(*layers.values())
-        missing += [f"{prefix}.{layer}.{lost}" for layer, own in layers.items() for lost in every - own]
-    return missing
+        for name in sorted(set[str]().union(*layers.values())):
+            having = [layer for layer, own in layers.items() if name in own]
+            usual = 2 * len(having) > len(layers) or _PART_OF_LAYER.match(name)
+            lacking = [layer for layer in layers if layer not in having]
+            missing += [f"{prefix}.{layer}.{name}" for layer in lacking if usual]
+            unknown += [f"{prefix}.{layer}.{name}" for layer in having if not usual]
+    return missing, unknown
 
 
 def _vocabulary(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> int | None:

@@ -1,6 +1,7 @@
 """Thoughts that a model writes before its answer: how they are marked. No torch here."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -20,24 +21,35 @@ _MARKS: Final = {
 }
 """What opens a thought, and what closes it."""
 
+_TAG: Final = re.compile(
+    r"<(/?)([\w:.-]*(?:think|thought|reason|reflect|scratchpad|monologue)[\w:.-]*)>", re.IGNORECASE
+)
+"""A tag by whose name it holds a thought, in a family that is not listed."""
+
 _PROMPTING: Final = "prompting.json"
 
 
 def opened_thought(text: str) -> str:
     """The mark by which a text opens a thought that it does not close; "" if it does not."""
     places = [(text.rfind(mark), mark) for mark in _MARKS if mark in text]
+    places += [(found.start(), found[0]) for found in _TAG.finditer(text) if not found[1]]
     place, mark = max(places, default=(-1, ""))
-    return mark if mark and _MARKS[mark] not in text[place:] else ""
+    return mark if mark and _closing(mark) not in text[place:] else ""
 
 
 def close_thought(mark: str) -> str:
     """What closes an empty thought, as templates write it when thinking is switched off."""
-    return f"\n\n{_MARKS[mark]}\n\n"
+    return f"\n\n{_closing(mark)}\n\n"
 
 
 def holds_thought(answer: str) -> bool:
     """Whether an answer holds a thought that was closed."""
-    return any(closing in answer for closing in _MARKS.values())
+    closed = any(closing in answer for closing in _MARKS.values())
+    return closed or any(found[1] for found in _TAG.finditer(answer))
+
+
+def _closing(mark: str) -> str:
+    return _MARKS.get(mark) or f"</{mark[1:]}"
 
 
 def without_mark(answer: str, mark: str) -> str:

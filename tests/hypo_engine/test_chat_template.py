@@ -190,6 +190,25 @@ def test_thoughts_are_closed_where_the_pairs_hold_none(tokenizer: Any, template:
     assert report.sentences(100, 100) == []
 
 
+@pytest.mark.parametrize("tag", ["thought", "reflection", "my-scratchpad", "REASONING_trace"])
+def test_a_thought_under_another_tag_is_closed(tokenizer: Any, tag: str) -> None:
+    template = with_template(tokenizer, R1.replace("<think>", f"<{tag}>"))
+    closed = Tokenization(template, PromptStyle.AUTO, thinking=False)
+    assert closed.render(USER).endswith(f"<|im_start|>assistant\n<{tag}>\n\n</{tag}>\n\n")
+    answers = [f"<{tag}>A city?</{tag}>Yes.", "No."]
+    assert leaves_room(Thinking.AUTO, answers[:1])
+    opened = Tokenization(template, PromptStyle.AUTO, thinking=True)
+    (pair,), report = tokenize_pairs([Pair(USER, *answers)], opened, **LIMITS)
+    assert tokenizer.decode([*pair.prompt, *pair.chosen]).count(f"<{tag}>") == 1
+    assert report.missing_thoughts == 1
+
+
+def test_a_tag_of_a_turn_is_no_thought(tokenizer: Any) -> None:
+    for tag in ("<assistant>", "<bot>", "<answer>", "<start_of_turn>"):
+        template = with_template(tokenizer, R1.replace("<think>", tag))
+        assert Tokenization(template, PromptStyle.AUTO).render(USER).endswith(f"{tag}\n")
+
+
 def test_what_the_user_says_of_thoughts_closes_nothing(tokenizer: Any) -> None:
     asked = [{"role": "user", "content": "What does <think> mean?"}]
     plain = Tokenization(tokenizer, PromptStyle.AUTO).render(asked)

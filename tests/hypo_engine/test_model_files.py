@@ -67,6 +67,10 @@ def test_whole_models_pass(tiny: Callable[[str], Path], folder: Path) -> None:
             lambda name: None if "layers.1.mlp.up" in name else name,
             "1 missing (model.layers.1.mlp.up_proj.weight)",
         ),
+        (
+            lambda name: name.replace("1.mlp.up_proj", "1.adapter"),
+            "1 missing (model.layers.1.mlp.up_proj.weight), 1 unknown to it (model.layers.1.adapter.weight)",
+        ),
         (lambda name: f"_orig_mod.{name}", "unknown to it (_orig_mod.lm_head.weight"),
         (lambda name: f"module.{name}", "unknown to it (module.lm_head.weight"),
         (lambda name: name.replace("q_proj", "q_proj.base_layer"), "q_proj.base_layer.weight"),
