@@ -34,7 +34,7 @@ Parts = dict[str, Any]
 def build() -> None:
     """Lay the page out, then say what happens."""
     parts: Parts = {}
-    gr.HTML(STYLE, padding=False)
+    gr.HTML(STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(
             "Compare", "Ask once; all answer with the same seed and decoding. Vote for the better answer."

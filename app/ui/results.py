@@ -31,7 +31,7 @@ Shown = list[Any]
 def build() -> None:
     """Lay the page out, then say what happens."""
     parts: Parts = {}
-    gr.HTML(compare.STYLE, padding=False)
+    gr.HTML(compare.STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(
             "Results",

@@ -121,7 +121,7 @@ def _trained_for(run: Run, last: Mapping[str, float]) -> str:
     if pairs is None or epochs is None:
         return steps
     if epochs < 1:
-        return f"{steps}, {round(epochs * pairs):,} of {widgets.count(int(pairs), 'pair')}"
+        return f"{steps}, {epochs:.0%} of {widgets.count(int(pairs), 'pair')}"
     return (
         f"{steps}, {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'} of {widgets.count(int(pairs), 'pair')}"
     )

@@ -7,7 +7,7 @@ from tests.e2e.conftest import App
 
 def test_fractions_step_by_ratio_and_wrong_fields_are_marked(app: App, page: Page, dataset: str) -> None:
     page.goto("launch")
-    expect(page.get_by_text("training pairs").first).to_be_visible()
+    expect(page.get_by_text("training pair").first).to_be_visible()
     expect(page.get_by_role("radio", name="Quick look")).to_be_checked()
     rate, beta = page.locator("#field-learning_rate input"), page.locator("#field-beta input")
     rate.fill("1e-4")
