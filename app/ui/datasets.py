@@ -38,7 +38,7 @@ def build() -> None:
                 file = gr.File(
                     label="JSON, CSV, Excel, Parquet, Arrow, or a zip",
                     type="filepath",
-                    height=130,
+                    height=150,
                 )
                 with gr.Row():
                     hub = gr.Textbox(
@@ -46,6 +46,7 @@ def build() -> None:
                         placeholder="trl-lib/ultrafeedback_binarized",
                         info="Fetched from the hub when you add it; needs a network.",
                         scale=2,
+                        min_width=280,
                     )
                     split_name = gr.Textbox(
                         label="Split",
