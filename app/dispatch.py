@@ -62,7 +62,7 @@ def send_comparison(comparison_id: int) -> bool:
 
 
 def probe_queue(token: str) -> Queue:
-    """A worker's own queue, through which it sees whether messages reach it; it needs no binding."""
+    """A worker's own queue, through which it sees whether messages reach it; the broker forgets it."""
     name = f"probe.{token}"
     unbound = Exchange("")  # type: ignore[no-untyped-call]
     return Queue(name, unbound, routing_key=name, expires=PROBE_KEPT_SECONDS)  # type: ignore[no-untyped-call]

@@ -11,11 +11,11 @@ import subprocess
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN_TASK, broker_url, probe_queue
 from app.settings import get_settings
-from worker.consuming import Prober
+from worker.consuming import Prober, consumption
 from worker.going import going_away
 from worker.identity import TOKEN, worker_name
 from worker.keeper import Keeper
@@ -42,7 +42,7 @@ app.conf.update(
     broker_connection_max_retries=None,
     broker_transport_options={
         "socket_connect_timeout": 5,
-        "socket_timeout": 10,  # a frozen broker takes bytes and answers none
+        "socket_timeout": 5,  # a frozen broker takes bytes and answers none
         "socket_keepalive": True,
         "health_check_interval": 10,
     },
@@ -71,6 +71,11 @@ def _start(**_: Any) -> None:
     _prober = Prober()
     _prober.start()
     _watchdog = start_watchdog(name)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _ready(**_: Any) -> None:
+    consumption.taken()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

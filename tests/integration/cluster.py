@@ -44,16 +44,21 @@ class Broker:
         self._folder = folder
         self._port = free_port("127.0.0.1", 0)
         self._server: ValkeyServer | None = None
+        self._pid = 0
         self.url = f"redis://127.0.0.1:{self._port}/0"
 
     def start(self) -> None:
         self._server = ValkeyServer(port=self._port, data_dir=self._folder)
         self._server.start()
+        with Redis.from_url(self.url) as client:
+            self._pid = int(client.info("server")["process_id"])
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay, what is sent is taken by the kernel, and nothing is answered."""
+        os.kill(self._pid, signal.SIGSTOP)
 
     def kill(self) -> None:
-        with Redis.from_url(self.url) as client:
-            pid = int(client.info("server")["process_id"])
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self._pid, signal.SIGKILL)
         wait_for(lambda: not self._answers(), "the broker's end")
         self.stop()
 

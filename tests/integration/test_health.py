@@ -20,8 +20,8 @@ LaunchTiny = Callable[..., list[int]]
 
 @pytest.fixture(autouse=True)
 def soon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deaf worker says so after six seconds and ends after twelve."""
-    monkeypatch.setenv("HYPO_DEAF_SECONDS", "12")
+    """A deaf worker says so after eight seconds and ends after sixteen."""
+    monkeypatch.setenv("HYPO_DEAF_SECONDS", "16")
     get_settings.cache_clear()
 
 
@@ -33,15 +33,16 @@ def container_health() -> tuple[int, str]:
 
 def test_a_worker_says_whether_it_takes_messages(cluster: Cluster, launch_tiny: LaunchTiny) -> None:
     worker = cluster.start_worker("train")
-    assert container_health() == (0, "")
+    wait_for(lambda: container_health() == (0, ""), "a worker that takes messages", seconds=60)
+    cluster.broker.freeze()
+    wait_for(lambda: worker.trouble == UNREACHABLE, "a worker that says that the broker is away", seconds=60)
     cluster.broker.kill()
-    wait_for(lambda: worker.trouble == UNREACHABLE, "a worker that says that the broker is away", seconds=30)
     status, said = container_health()
     assert status == 1
     assert UNREACHABLE in said
     assert UNREACHABLE in str(worker_missing("train"))
     cluster.broker.start()
-    wait_for(lambda: not worker.trouble, "a worker that takes messages again", seconds=30)
+    wait_for(lambda: not worker.trouble, "a worker that takes messages again", seconds=60)
     assert container_health() == (0, "")
     [run] = wait_until_over(*launch_tiny("dpo"))
     assert (run.status, run.attempt) == (RunStatus.FINISHED, 1)
@@ -52,8 +53,8 @@ def test_a_worker_says_whether_it_takes_messages(cluster: Cluster, launch_tiny: 
         for queue in ("train", f"probe.{token}"):
             celery.control.cancel_consumer(queue)
     deaf = "No message has reached it for"
-    wait_for(lambda: worker.trouble.startswith(deaf), "a worker that says that it is deaf", seconds=30)
+    wait_for(lambda: worker.trouble.startswith(deaf), "a worker that says that it is deaf", seconds=60)
     assert deaf in container_health()[1]
-    wait_for(lambda: not worker.alive, "the end of the deaf process", seconds=30)
+    wait_for(lambda: not worker.alive, "the end of the deaf process", seconds=60)
     assert worker.status == 1
     assert "takes no messages. Its process ends" in worker.log.read_text()
