@@ -1,5 +1,6 @@
 """Launching: what is refused before anything is queued, twins, names, and telling the workers."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,11 @@ def test_a_model_that_cannot_be_trained_queues_nothing(
     with pytest.raises(InvalidInput, match="the model reads") as caught:
         launch("twins", dataset_id, values | {"max_prompt_length": 4000, "max_completion_length": 4000})
     assert caught.value.field == "max_prompt_length"
+    config = json.loads((model / "config.json").read_text())
+    del config["max_position_embeddings"]
+    (model / "config.json").write_text(json.dumps(config | {"max_seq_len": 100}))  # as MPT calls it
+    with pytest.raises(InvalidInput, match="128 together, and the model reads 100"):
+        launch("hypo", dataset_id, values)
     assert count() == before
 
 
