@@ -45,10 +45,10 @@ def checked_sides(
         return None, None
     if count == 2 and best in (0, 1) and worst is None:
         worst = 1 - best
-    for field, side in (("best", best), ("worst", worst)):
+    for field, word, side in (("choice", "best", best), ("worst", "worst", worst)):
         if side not in range(count):
             letters = ", ".join(LETTERS[:count])
-            raise InvalidInput(f"Name the {field} answer, one of {letters}.", field=field)
+            raise InvalidInput(f"Name the {word} answer, one of {letters}.", field=field)
     if best == worst:
         raise InvalidInput("The best and the worst answer must differ.", field="worst")
     return best, worst
