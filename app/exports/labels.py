@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,12 +13,12 @@ from app.exports.raw_votes import RAW_SCHEMA, RawRows
 from app.exports.trl_votes import TRL_SCHEMA, Message, TrlPairs
 from app.exports.writers import FileType, encoded, write_file
 from app.imports.service import AddedDataset, add_pairs, checked_name
-from app.store import labels, voted_prompts
+from app.store import labels
 from app.store.db import read_session, write_session
 from app.store.enums import WhyLeftOut
 from app.store.labels import Verdict, VoteFilter
 from app.store.vote_details import Vote
-from hypo_engine.formats import Pair, prompt_key
+from hypo_engine.formats import Pair
 
 VERDICTS_A_BATCH = 1000
 VOTES_A_BATCH = 200
@@ -165,8 +166,8 @@ def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) ->
 def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: bool = False) -> AddedDataset:
     """Store the pairs of a `trl` export as the next version of a dataset, all of them for training.
 
-    Their prompts leave the held-out pairs of every dataset first, so that no later evaluation asks what a
-    model was trained on.
+    Their prompts leave the held-out pairs of every dataset, so that no later evaluation asks what a model was
+    trained on.
 
     Raises:
         InvalidInput: for a bad name.
@@ -174,31 +175,22 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
     """
     checked_name(name)
     found = TrlPairs(leave_out_cut=leave_out_cut)
-    keys = {prompt_key(row["prompt"]) for row in found.rows_of(_verdicts(only))}
-    if not keys and found.left_out[WhyLeftOut.CUT]:
+    rows = found.rows_of(_verdicts(only))
+    first = next(rows, None)
+    if first is None and found.left_out[WhyLeftOut.CUT]:
         raise Refused(
             "Each pair that the votes make has an answer that was cut at the length limit. Take pairs with "
             "cut answers too, or ask again with room for longer answers."
         )
-    if not keys:
+    if first is None:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")
-    _take_out_of_evaluation(keys)
+    pairs = (
+        Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in chain([first], rows)
+    )
     with write_session() as session:
-        rows = TrlPairs(leave_out_cut=leave_out_cut).rows_of(_verdicts(only))
-        pairs = (Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in rows)
         return add_pairs(
             session=session, pairs=pairs, name=name, source="votes", format="votes", held_out=0.0
         )
-
-
-def _take_out_of_evaluation(keys: set[str]) -> None:
-    """Remember the prompts first: a dataset that is added meanwhile then trains on them as well."""
-    with write_session() as session:
-        voted_prompts.keep(keys, session=session)
-    with read_session() as reading:
-        held_out = voted_prompts.held_out_pairs_of(keys, session=reading)
-    with write_session() as session:
-        voted_prompts.take_out_of_evaluation(held_out, session=session)
 
 
 def _said(messages: list[Message]) -> str:

@@ -324,7 +324,9 @@ def _store(
 ) -> AddedDataset:
     if spool.kept == 0:
         raise bad_file(spool.why_nothing_was_kept())
-    _train_on_voted(spool, session=session)
+    voted = _train_on_voted(spool, session=session)
+    if voted and format != "votes":
+        spool.account.remarks = (*spool.account.remarks, _about_voted(voted))
     dataset = datasets.create(
         session=session,
         name=name,
@@ -351,20 +353,24 @@ def _store(
     )
 
 
-def _train_on_voted(spool: Spool, *, session: Session) -> None:
+def _train_on_voted(spool: Spool, *, session: Session) -> int:
     """Have prompts that were voted on here trained on, and asked by no evaluation of any dataset.
 
     What is slow is read before the first statement that writes.
+
+    Returns:
+        How many such prompts there are.
     """
     with read_session() as reading:
         voted = voted_prompts.voted_on((kept.pair for kept in spool.pairs()), session=reading)
         if not voted:
-            return
+            return 0
         held_out = voted_prompts.held_out_pairs_of(voted, session=reading)
     voted_prompts.keep(voted, session=session)
     voted_prompts.take_out_of_evaluation(held_out, session=session)
-    were = "1 prompt was" if len(voted) == 1 else f"{len(voted):,} prompts were"
-    spool.account.remarks = (
-        *spool.account.remarks,
-        f"{were} voted on here: their pairs are trained on, and no evaluation asks them any more.",
-    )
+    return len(voted)
+
+
+def _about_voted(prompts: int) -> str:
+    were = "1 prompt was" if prompts == 1 else f"{prompts:,} prompts were"
+    return f"{were} voted on here: their pairs are trained on, and no evaluation asks them any more."

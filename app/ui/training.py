@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy.orm import Session
 
@@ -93,9 +93,17 @@ STEP_TIME = ("step_time", "time/sampling", "time/training")
 NAMES = sorted({n for c in CHARTS for n in (c.train, c.held_out, c.stderr) if n} | set(STEP_TIME))
 
 
+FEWEST_POINTS: Final = 150
+"""Points of a line where many runs share a chart."""
+
+
 def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, str], list[Point]]:
-    """The points the charts show, keyed by run and metric; of a long run, means of some steps each."""
-    found = metrics.thinned(run_ids, NAMES, session=session, most=charts.MAX_POINTS)
+    """The points the charts show, keyed by run and metric; of a long run, means of some steps each.
+
+    Where more than two runs share a chart, the lines are told apart with fewer points.
+    """
+    most = max(FEWEST_POINTS, 2 * charts.MAX_POINTS // max(2, len(run_ids)))
+    found = metrics.thinned(run_ids, NAMES, session=session, most=most)
     return {key: [(float(step), value) for step, value in points] for key, points in found.items()}
 
 

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from safetensors.torch import load_file, save_file
 
 from tests.e2e.conftest import TINY_RUN, App, wait_for
 from tests.e2e.test_journey import choose_model, fieldset, fill_form, shorten_answers
@@ -86,15 +88,29 @@ def test_bad_values_are_told_beside_the_field(app: App, page: Page, dataset: str
     expect(beside.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_failed_run_says_why(app: App, page: Page, dataset: str) -> None:
-    """The folder is looked for by the worker, which may be another machine."""
+def test_a_failed_run_says_why(app: App, page: Page, dataset: str, tiny_model: Path, tmp_path: Path) -> None:
+    """Numbers that are not finite show when the worker runs the model, and not before."""
+    damaged = Path(shutil.copytree(tiny_model, tmp_path / "damaged"))
+    weights = load_file(damaged / "model.safetensors")
+    for weight in weights.values():
+        weight.fill_(float("nan"))
+    save_file(weights, damaged / "model.safetensors", metadata={"format": "pt"})
+    open_launch(page)
+    choose_model(page, damaged)
+    page.get_by_role("button", name="Launch both").click()
+    page.wait_for_url("**/run?id=*")
+    expect(page.get_by_role("alert")).to_contain_text("numbers that are not finite")
+    page.get_by_role("link", name="Clone").click()
+    expect(page.get_by_role("combobox", name="Base model")).to_have_value(str(damaged))
+
+
+def test_a_model_that_cannot_be_right_is_not_queued(app: App, page: Page, dataset: str) -> None:
+    before = app.value("SELECT count(*) FROM runs")
     open_launch(page)
     choose_model(page, Path("/no/such/model"))
     page.get_by_role("button", name="Launch both").click()
-    page.wait_for_url("**/run?id=*")
-    expect(page.get_by_role("alert")).to_contain_text("There is no folder '/no/such/model'")
-    page.get_by_role("link", name="Clone").click()
-    expect(page.get_by_role("combobox", name="Base model")).to_have_value("/no/such/model")
+    expect(page.get_by_text("There is no folder '/no/such/model' on this machine").first).to_be_visible()
+    assert app.value("SELECT count(*) FROM runs") == before
 
 
 def open_launch(page: Page) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.tiny_model import write_tiny_model
 
@@ -39,6 +41,24 @@ def hypo_train(path: Path, values: dict[str, Any], *flags: str) -> "subprocess.C
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+def write_enormous_weights(folder: Path) -> None:
+    """A terabyte of weights as their header alone: the rest of the file is a hole."""
+    config = AutoConfig.from_pretrained(
+        folder, hidden_size=2**13, intermediate_size=2**16, num_hidden_layers=160
+    )
+    config.save_pretrained(folder)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    header, end = {}, 0
+    for name, weight in model.named_parameters():  # without a tied head
+        begin, end = end, end + 4 * weight.numel()
+        header[name] = {"dtype": "F32", "shape": list(weight.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+
+
 def test_it_trains(values: dict[str, Any], tmp_path: Path) -> None:
     done = hypo_train(tmp_path, values, "--json")
     assert done.returncode == 0, done.stderr
@@ -56,8 +76,7 @@ def test_a_dry_run_leaves_no_output(values: dict[str, Any], tmp_path: Path) -> N
 def test_the_engines_refusal_and_status_are_passed_on(values: dict[str, Any], tmp_path: Path) -> None:
     huge = tmp_path / "huge"
     shutil.copytree(values["model_name_or_path"], huge)
-    sizes = json.loads((huge / "config.json").read_text()) | {"hidden_size": 2**16, "num_hidden_layers": 999}
-    (huge / "config.json").write_text(json.dumps(sizes))
+    write_enormous_weights(huge)
     refused = hypo_train(tmp_path, {**values, "model_name_or_path": str(huge)}, "--dry-run")
     assert refused.returncode == 1
     assert "What would help most: " in refused.stderr
