@@ -1,6 +1,5 @@
 """A cluster of one test's own, on SQLite or PostgreSQL, with short leases; and runs small enough for it."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,12 +7,11 @@ import pytest
 from sqlalchemy import text
 
 from app import migrate
-from app.imports import add_dataset
 from app.launch import launch
 from app.settings import get_settings
 from app.store import db
-from app.store.db import write_session
 from tests.integration.cluster import Broker, Cluster
+from tests.tiny_dataset import add_tiny_dataset
 from tests.tiny_model import write_tiny_model
 from tests.worker.conftest import TINY_RUN
 
@@ -67,11 +65,7 @@ def cluster(
 @pytest.fixture
 def launch_tiny(cluster: Cluster, tiny_model: Path, tmp_path: Path) -> LaunchTiny:
     """Launches runs on a tiny model and two dozen pairs; returns their ids."""
-    rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("\n".join(json.dumps(row) for row in rows))
-    with write_session() as session:
-        dataset_id = add_dataset(session=session, path=path, name="tiny", held_out=0.3).id
+    dataset_id = add_tiny_dataset(tmp_path)
 
     def launch_runs(method: str = "dpo", **values: object) -> list[int]:
         given = {"model_name_or_path": str(tiny_model), **TINY_RUN, **values}

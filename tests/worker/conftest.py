@@ -1,6 +1,5 @@
 """A tiny model, a dataset and a home with tables, for training and answering in this process."""
 
-import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +9,12 @@ from sqlalchemy import make_url
 
 from app import migrate
 from app import settings as settings_module
-from app.imports import add_dataset
 from app.launch import launch
 from app.settings import Settings
 from app.store import db
-from app.store.db import write_session
 from app.store.models import Base
 from tests.relay import Relay
+from tests.tiny_dataset import add_tiny_dataset
 from tests.tiny_model import write_tiny_model
 from worker.answering import answer_next
 from worker.going import going_away
@@ -48,11 +46,7 @@ def home(settings: Settings) -> Settings:
 
 @pytest.fixture
 def dataset_id(home: Settings, tmp_path: Path) -> int:
-    rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("\n".join(json.dumps(row) for row in rows))
-    with write_session() as session:
-        return add_dataset(session=session, path=path, name="tiny", held_out=0.3).id
+    return add_tiny_dataset(tmp_path)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The answer to a COMMIT that is lost with its connection: what was done is not done again."""
 
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.imports import add_dataset
 from app.launch import launch
 from app.store import answering, conversations, metrics, runs
 from app.store.conversations import ContenderChoice, Decoding
@@ -17,6 +15,7 @@ from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Comparison, Generation, Run, RunEvent
 from hypo_engine.reporting import Sample
 from tests.relay import Relay
+from tests.tiny_dataset import add_tiny_dataset
 from tests.worker.conftest import TINY_RUN
 from worker.patience import patiently
 from worker.reporter import StoreReporter
@@ -28,11 +27,7 @@ Launch = Callable[..., int]
 @pytest.fixture
 def launch_one(relay: Relay, tiny_model: Path, tmp_path: Path) -> Launch:
     """Launches a run on the database behind the relay, and returns its id."""
-    rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("\n".join(json.dumps(row) for row in rows))
-    with write_session() as session:
-        dataset_id = add_dataset(session=session, path=path, name="tiny", held_out=0.3).id
+    dataset_id = add_tiny_dataset(tmp_path)
 
     def launch_run(method: str = "dpo", **values: object) -> int:
         [run] = launch(method, dataset_id, {"model_name_or_path": str(tiny_model), **TINY_RUN, **values})

@@ -1,0 +1,16 @@
+"""Two dozen short pairs as a dataset of the store that the settings name."""
+
+import json
+from pathlib import Path
+
+from app.imports import add_dataset
+from app.store.db import write_session
+
+
+def add_tiny_dataset(folder: Path) -> int:
+    """Write the pairs to a folder, add them with three tenths held out, and return the dataset's id."""
+    rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
+    path = folder / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    with write_session() as session:
+        return add_dataset(session=session, path=path, name="tiny", held_out=0.3).id
