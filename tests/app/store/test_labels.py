@@ -45,10 +45,10 @@ def test_a_second_vote_takes_the_place_of_the_first(session: Session) -> None:
 @pytest.mark.parametrize(
     ("choice", "best", "worst", "field"),
     [
-        (Choice.BEST, None, None, "best"),
+        (Choice.BEST, None, None, "choice"),
         (Choice.BEST, 0, None, "worst"),
         (Choice.BEST, 0, 0, "worst"),
-        (Choice.BEST, 3, 0, "best"),
+        (Choice.BEST, 3, 0, "choice"),
         (Choice.BEST, 0, -1, "worst"),
         (Choice.TIE, 0, None, "choice"),
         (Choice.ALL_BAD, None, 1, "choice"),
