@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from app.store import generations, metrics, runs
-from app.store.db import read_session
+from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from tests.integration.cluster import (
     Cluster,
@@ -67,7 +67,9 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(cluster: Cluster, launch_
     [run_id] = launch_tiny("hypo", max_steps=STEPS, save_steps=5)
     wait_for_step(run_id, 7)
     frozen = cluster.holder_of(run_id)
-    os.kill(frozen.pid, signal.SIGSTOP)
+    with write_session() as session:  # SQLite has one writer: frozen in a write, it would hold all others up
+        session.connection()
+        os.kill(frozen.pid, signal.SIGSTOP)
     wait_for(lambda: run_of(run_id).attempt == 2, "the neighbour")
     os.kill(frozen.pid, signal.SIGCONT)
     wait_until_over(run_id)
