@@ -102,7 +102,7 @@ def _verdict(record: Record) -> str:
         return f"{record.first.name if record.win_rate > 0.5 else record.second.name} is ahead"
     if more is None:
         return "even" if record.decided else "unknown"
-    return f"not told apart yet; about {widgets.count(more, 'more vote')} at this share would"
+    return f"undecided; about {widgets.count(more, 'more vote')} at this share would decide"
 
 
 # --- habits ----------------------------------------------------------------------------------
