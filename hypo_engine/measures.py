@@ -86,11 +86,10 @@ def pairs_left_out(metrics: Metrics) -> str:
     if not refused + long:
         return ""
     given = int(metrics.get("num_train_pairs", 0)) + refused + long
-    reasons = {
-        "the chat template refuses the prompt of {}": refused,
-        "an answer is longer than the limit in {}": long,
-    }
-    said = " and ".join(reason.format(f"{number:,}") for reason, number in reasons.items() if number)
+    reasons = {"an answer is longer than the limit": long, "the chat template refuses the prompt": refused}
+    met = {reason: number for reason, number in reasons.items() if number}
+    counted = [reason if len(met) == 1 else f"{reason} ({number:,})" for reason, number in met.items()]
+    said = " or ".join(counted)
     return f"{refused + long:,} of {given:,} training pairs {_were(refused + long)} left out: {said}."
 
 

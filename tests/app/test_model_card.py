@@ -41,7 +41,7 @@ def test_a_card_of_an_adapter(session: Session) -> None:
     assert run.dataset.name in body
     assert run.dataset.sha256[:12] in body
     assert "for 12 steps on 3 pairs of the dataset" in body
-    assert "\n1 of 4 training pairs was left out: the chat template refuses the prompt of 1.\n" in body
+    assert "\n1 of 4 training pairs was left out: the chat template refuses the prompt.\n" in body
     assert "| Held-out accuracy | `eval_rewards/accuracies` | 92% (11/12) | 12 held-out pairs |" in body
     assert "| `eval_rewards/margins` | 0.12 ± 0.05 |" in body
     assert "| `eval_objective/kl` | 8.8 ± 0.6 | 16 sampled responses |" in body

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hypo_engine.measures import ACCURACY, KL, MARGIN, digits_of, mean, share
+from hypo_engine.measures import ACCURACY, KL, MARGIN, digits_of, mean, pairs_left_out, share
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,22 @@ def test_a_run_says_its_headlines() -> None:
     assert [m.text(metrics) for m in (ACCURACY, MARGIN, KL)] == ["92% (11/12)", "0.25 ± 0.05", "8.8 ± 0.6"]
     assert KL.text({**metrics, "eval_num_prompts": 1}) == "– (n = 1)"
     assert [m.text({}) for m in (ACCURACY, MARGIN, KL)] == ["–", "–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("refused", "long", "sentence"),
+    [
+        (0, 0, ""),
+        (1, 0, "1 of 4 training pairs was left out: the chat template refuses the prompt."),
+        (0, 3, "3 of 6 training pairs were left out: an answer is longer than the limit."),
+        (
+            1,
+            2,
+            "3 of 6 training pairs were left out: an answer is longer than the limit (2) or "
+            "the chat template refuses the prompt (1).",
+        ),
+    ],
+)
+def test_pairs_that_were_left_out_are_told_with_the_reason(refused: int, long: int, sentence: str) -> None:
+    counts = {"num_train_pairs": 3.0, "num_train_pairs_refused": refused, "num_train_pairs_too_long": long}
+    assert pairs_left_out(counts) == sentence
