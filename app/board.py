@@ -120,11 +120,10 @@ def read_board(
     who = viewer if hidden else None
     totals = tallies.totals(session=session, viewer=who)
     agreements, agreement_of = tallies.agreement(session=session, viewer=who)
-    pairs = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
-    whole = offset == 0 and len(pairs) < limit
+    pairs, met = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
     return Board(
         records=[_record(pair) for pair in pairs],
-        record_count=len(pairs) if whole else tallies.count_pairs(session=session, viewer=who),
+        record_count=met,
         votes=totals.votes,
         hidden=hidden,
         blind=totals.blind,
@@ -143,8 +142,8 @@ def read_records(
     """A page of the records alone, as in `read_board`, and how many there are."""
     hidden = 0 if viewer is None else labels.count_hidden(viewer, session=session)
     who = viewer if hidden else None
-    pairs = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
-    return [_record(pair) for pair in pairs], tallies.count_pairs(session=session, viewer=who)
+    pairs, met = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
+    return [_record(pair) for pair in pairs], met
 
 
 def _record(pair: PairCount) -> Record:

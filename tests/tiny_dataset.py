@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from app.imports import add_dataset
-from app.store.db import write_session
 
 
 def add_tiny_dataset(folder: Path) -> int:
@@ -12,5 +11,4 @@ def add_tiny_dataset(folder: Path) -> int:
     rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
     path = folder / "pairs.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    with write_session() as session:
-        return add_dataset(session=session, path=path, name="tiny", held_out=0.3).id
+    return add_dataset(path=path, name="tiny", held_out=0.3).id

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import answering, recovery, removal, tallies, workers
+from app.store import answering, dataset_writing, recovery, removal, tallies, workers
 from app.store.db import read_session, write_session
 from worker.consuming import consumption
 from worker.identity import hold_life, is_dead, sweep_lives
@@ -98,6 +98,8 @@ class House:
             tallies.count_waiting(session=session)
         with write_session() as session:
             removal.purge(session=session)
+        with write_session() as session:
+            dataset_writing.purge_abandoned(session=session)
 
     @staticmethod
     def _take_back(

@@ -13,7 +13,7 @@ from app.imports import add_dataset
 from app.imports.hub import add_from_hub
 from app.imports.spool import KEPT_LEFT_OUT
 from app.store import datasets
-from app.store.db import read_session, write_session
+from app.store.db import read_session
 from app.views import added_view, dataset_view
 from hypo_engine.formats import Account
 
@@ -54,15 +54,10 @@ def add_command(
     """Add a file or folder as a dataset; rows that are no pair are left out, each with its reason."""
     path = Path(file)
     mapping = _mapping(columns, a_wins, b_wins)
-    with write_session() as session:
-        if path.exists() or not _HUB_ID.fullmatch(file):
-            added = add_dataset(
-                session=session, path=path, name=name, mapping=mapping, held_out=held_out, split=split
-            )
-        else:
-            added = add_from_hub(
-                session=session, repo_id=file, name=name, mapping=mapping, held_out=held_out, split=split
-            )
+    if path.exists() or not _HUB_ID.fullmatch(file):
+        added = add_dataset(path=path, name=name, mapping=mapping, held_out=held_out, split=split)
+    else:
+        added = add_from_hub(repo_id=file, name=name, mapping=mapping, held_out=held_out, split=split)
     if as_json:
         print_json(added_view(added, most=KEPT_LEFT_OUT))
         return

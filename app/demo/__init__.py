@@ -10,7 +10,7 @@ from app.imports import add_dataset
 from app.launch import LaunchMethod, launch
 from app.presets import PRESETS
 from app.store import datasets
-from app.store.db import read_session, write_session
+from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run
 
@@ -31,8 +31,8 @@ def ensure_dataset() -> int:
         known = datasets.versions_of(DATASET, session=session)
     if known:
         return known[0].id
-    with as_file(files(__name__) / "pairs.jsonl") as path, write_session() as session:
-        added = add_dataset(session=session, path=path, name=DATASET, source="demo", held_out=0.1)
+    with as_file(files(__name__) / "pairs.jsonl") as path:
+        added = add_dataset(path=path, name=DATASET, source="demo", held_out=0.1)
     return added.id
 
 

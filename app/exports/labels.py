@@ -14,7 +14,7 @@ from app.exports.trl_votes import TRL_SCHEMA, Message, TrlPairs
 from app.exports.writers import FileType, encoded, write_file
 from app.imports.service import AddedDataset, add_pairs, checked_name
 from app.store import labels
-from app.store.db import read_session, write_session
+from app.store.db import read_session
 from app.store.enums import WhyLeftOut
 from app.store.labels import Verdict, VoteFilter
 from app.store.vote_details import Vote
@@ -187,10 +187,7 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
     pairs = (
         Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in chain([first], rows)
     )
-    with write_session() as session:
-        return add_pairs(
-            session=session, pairs=pairs, name=name, source="votes", format="votes", held_out=0.0
-        )
+    return add_pairs(pairs=pairs, name=name, source="votes", format="votes", held_out=0.0)
 
 
 def _said(messages: list[Message]) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy.orm import Session
-
 from app.errors import InvalidInput
 from app.imports.mappings import GivenMapping
 from app.imports.readers import Limits
@@ -45,7 +43,6 @@ class HuggingFace:
 
 def add_from_hub(
     *,
-    session: Session,
     repo_id: str,
     name: str = "",
     mapping: GivenMapping | None = None,
@@ -54,7 +51,7 @@ def add_from_hub(
     limits: Limits | None = None,
     hub: Hub | None = None,
 ) -> AddedDataset:
-    """Add a split of a hub dataset, such as `trl-lib/ultrafeedback_binarized`; the caller commits.
+    """Add a split of a hub dataset, such as `trl-lib/ultrafeedback_binarized`.
 
     Args:
         name: the part of the id after the slash when empty.
@@ -70,7 +67,6 @@ def add_from_hub(
     with tempfile.TemporaryDirectory() as folder:
         paths = fetch_files(repo_id, Path(folder), split=split, hub=hub, limits=limits)
         return add_files(
-            session=session,
             paths=paths,
             name=name,
             source=f"hub: {repo_id}",

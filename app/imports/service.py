@@ -1,4 +1,4 @@
-"""Adding datasets: read and check a file first, then store it in one short transaction.
+"""Adding datasets: read and check a file first, then store it in short transactions.
 
 Rows are converted into a temporary file before the database is touched. A slow upload or a bad file thus
 never holds SQLite's write lock, and a file that turns out useless halfway has changed nothing.
@@ -13,8 +13,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from app.errors import InvalidInput
 from app.held_out_share import MOST_HELD_OUT as MOST_HELD_OUT
 from app.held_out_share import one_sided
@@ -24,8 +22,8 @@ from app.imports.sources import source_files
 from app.imports.spool import Spool, spooled
 from app.imports.unpacked import Budget, bad_file
 from app.settings import get_settings
-from app.store import datasets, voted_prompts
-from app.store.db import read_session
+from app.store import dataset_writing, voted_prompts
+from app.store.db import read_session, write_session
 from app.text import clean_text
 from hypo_engine.formats import (
     ROWS_TO_DETECT,
@@ -39,6 +37,7 @@ from hypo_engine.formats import (
     account_of,
     convert,
     make_pair,
+    prompt_key,
 )
 from hypo_engine.proposal import column_names
 
@@ -123,7 +122,6 @@ def look_into(
 
 def add_dataset(
     *,
-    session: Session,
     path: Path,
     name: str,
     source: str = "",
@@ -132,7 +130,7 @@ def add_dataset(
     split: str = "",
     limits: Limits | None = None,
 ) -> AddedDataset:
-    """Add a file, folder or zip archive as the next version of a name; the caller commits.
+    """Add a file, folder or zip archive as the next version of a name.
 
     Args:
         source: where the file comes from, in words; its name when empty.
@@ -149,7 +147,6 @@ def add_dataset(
     limits = limits or Limits.of(get_settings())
     with source_files(path, split=split, limit=limits.max_bytes) as found:
         return add_files(
-            session=session,
             paths=found.paths,
             name=name,
             source=source or path.name,
@@ -163,7 +160,6 @@ def add_dataset(
 
 def add_files(
     *,
-    session: Session,
     paths: Sequence[Path],
     name: str,
     source: str,
@@ -187,7 +183,6 @@ def add_files(
         with spooled(convert(chain(head, rows), how)) as spool:
             spool.account.remarks = (*said, *what_is_meant(how))
             return _store(
-                session=session,
                 spool=spool,
                 name=name,
                 sha256=_sha256(digested or paths),
@@ -199,14 +194,13 @@ def add_files(
 
 def add_pairs(
     *,
-    session: Session,
     pairs: Iterable[Pair],
     name: str,
     source: str,
     format: str = "pairs",
     held_out: float = DEFAULT_HELD_OUT,
 ) -> AddedDataset:
-    """Add pairs that are there already, such as votes, as the next version of a name; the caller commits.
+    """Add pairs that are there already, such as votes, as the next version of a name.
 
     The dataset's sha256 is that of the pairs as lines of JSON.
 
@@ -216,7 +210,6 @@ def add_pairs(
     name, held_out = checked_name(name), checked_held_out(held_out)
     with spooled(_checked(pairs)) as spool:
         return _store(
-            session=session,
             spool=spool,
             name=name,
             sha256=hashlib.file_digest(spool.rewound(), "sha256").hexdigest(),
@@ -320,15 +313,15 @@ def _storable(source: str) -> str:
 
 
 def _store(
-    *, session: Session, spool: Spool, name: str, sha256: str, format: str, source: str, held_out: float
+    *, spool: Spool, name: str, sha256: str, format: str, source: str, held_out: float
 ) -> AddedDataset:
     if spool.kept == 0:
         raise bad_file(spool.why_nothing_was_kept())
-    voted = _train_on_voted(spool, session=session)
+    voted = _keep_from_evaluation(spool, are_votes=format == "votes")
     if voted and format != "votes":
         spool.account.remarks = (*spool.account.remarks, _about_voted(voted))
-    dataset = datasets.create(
-        session=session,
+    dataset = dataset_writing.create(
+        write=write_session,
         name=name,
         sha256=sha256,
         format=format,
@@ -339,7 +332,8 @@ def _store(
         left_out_count=spool.left_out_count,
         account=spool.account,
     )
-    missing = one_sided(dataset, session=session)
+    with read_session() as session:
+        missing = one_sided(dataset, session=session)
     return AddedDataset(
         id=dataset.id,
         name=dataset.name,
@@ -353,21 +347,20 @@ def _store(
     )
 
 
-def _train_on_voted(spool: Spool, *, session: Session) -> int:
+def _keep_from_evaluation(spool: Spool, *, are_votes: bool) -> int:
     """Have prompts that were voted on here trained on, and asked by no evaluation of any dataset.
-
-    What is slow is read before the first statement that writes.
 
     Returns:
         How many such prompts there are.
     """
-    with read_session() as reading:
-        voted = voted_prompts.voted_on((kept.pair for kept in spool.pairs()), session=reading)
-        if not voted:
-            return 0
-        held_out = voted_prompts.held_out_pairs_of(voted, session=reading)
-    voted_prompts.keep(voted, session=session)
-    voted_prompts.take_out_of_evaluation(held_out, session=session)
+    pairs = (kept.pair for kept in spool.pairs())
+    with read_session() as session:
+        if are_votes:
+            voted = {prompt_key(pair.prompt) for pair in pairs}
+        else:
+            voted = voted_prompts.voted_on(pairs, session=session)
+        held_out = voted_prompts.held_out_pairs_of(voted, session=session) if voted else []
+    dataset_writing.keep_from_evaluation(voted, held_out, write=write_session)
     return len(voted)
 
 

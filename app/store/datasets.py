@@ -1,25 +1,20 @@
 """Datasets: immutable versions of named sets of pairs, and every query on them."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, func, insert, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import clock, voted_prompts
+from app.store import clock
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run
-from hypo_engine.formats import Account, Kept, LeftOut, Pair, prompt_fraction, prompt_key
+from hypo_engine.formats import Account, Pair
 
-BATCH_ROWS = 500
-VERSION_TRIES = 20
-
-_T = TypeVar("_T")
+ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,99 +37,6 @@ class Lengths:
     chosen_longest: int
     rejected_mean: float
     rejected_longest: int
-
-
-def create(
-    *,
-    session: Session,
-    name: str,
-    sha256: str,
-    format: str,
-    source: str,
-    held_out: float,
-    pairs: Iterable[Kept],
-    left_out: Sequence[LeftOut] = (),
-    left_out_count: int | None = None,
-    account: Account | None = None,
-) -> Dataset:
-    """Store the next version of a name.
-
-    Args:
-        pairs: read once, in batches; which side of the split a pair is on follows from its prompt alone,
-            and prompts that were voted on are never held out.
-        left_out: the rows to show; `left_out_count` counts those that are not kept as well.
-        account: what the source held beyond the pairs.
-    """
-    dataset = _next_version(
-        session=session,
-        name=name,
-        sha256=sha256,
-        format=format,
-        source=source[:500],
-        held_out=held_out,
-        left_out_count=len(left_out) if left_out_count is None else left_out_count,
-        account=account.as_dict() if account else {},
-    )
-    rows = 0
-    for batch in _batches(pairs):
-        values = [_pair_values(dataset, rows + i, kept) for i, kept in enumerate(batch)]
-        _train_on_voted(values, session)
-        session.execute(insert(DatasetPair), values)
-        rows += len(batch)
-    for lines in _batches(left_out):
-        session.execute(
-            insert(DatasetLeftOut),
-            [{"dataset_id": dataset.id, "row": line.row, "reason": line.reason} for line in lines],
-        )
-    dataset.rows = rows
-    session.flush()
-    return dataset
-
-
-def _next_version(*, session: Session, name: str, **values: Any) -> Dataset:
-    """Insert the dataset's row; when somebody else takes the version meanwhile, take the next."""
-    for attempt in range(VERSION_TRIES):
-        newest = session.scalar(select(func.max(Dataset.version)).where(Dataset.name == name))
-        dataset = Dataset(name=name, version=(newest or 0) + 1, rows=0, **values)
-        try:
-            with session.begin_nested():
-                session.add(dataset)
-        except IntegrityError:
-            if attempt == VERSION_TRIES - 1:
-                raise
-            continue
-        return dataset
-    raise Refused(f"{name} is being added by too many at once. Try again.")
-
-
-def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:
-    pair = kept.pair
-    prompt = pair.prompt if isinstance(pair.prompt, str) else [dict(turn) for turn in pair.prompt]
-    held = prompt_fraction(pair.prompt) < dataset.held_out
-    return {
-        "dataset_id": dataset.id,
-        "position": position,
-        "row": kept.row,
-        "split": Split.HELD_OUT if held else Split.TRAIN,
-        "prompt": prompt,
-        "chosen": pair.chosen,
-        "rejected": pair.rejected,
-    }
-
-
-def _train_on_voted(values: list[dict[str, Any]], session: Session) -> None:
-    """Prompts that were voted on go to training; a model may have learned from the votes."""
-    held = [(prompt_key(row["prompt"]), row) for row in values if row["split"] is Split.HELD_OUT]
-    voted = voted_prompts.known({key for key, _ in held}, session=session)
-    for key, row in held:
-        if key in voted:
-            row["split"] = Split.TRAIN
-
-
-def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, BATCH_ROWS)):
-        yield batch
 
 
 def get(dataset_id: int, *, session: Session) -> Dataset:
@@ -266,7 +168,7 @@ def iter_pairs(dataset_id: int, *, session: Session, split: Split | None = None)
         select(DatasetPair.prompt, DatasetPair.chosen, DatasetPair.rejected)
         .where(*_matching(dataset_id, split, ""))
         .order_by(DatasetPair.position)
-        .execution_options(yield_per=BATCH_ROWS)
+        .execution_options(yield_per=ROWS_AT_ONCE)
     )
     for prompt, chosen, rejected in session.execute(query):
         yield Pair(prompt, chosen, rejected)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -326,36 +326,25 @@ def agreement(*, session: Session, viewer: str | None = None) -> tuple[int, int]
 
 def pairs(
     *, session: Session, limit: int = 50, offset: int = 0, viewer: str | None = None
-) -> list[PairCount]:
-    """How votes stand on each two answerers, those with the most votes first."""
-    shown = _pairs_seen_by(viewer)
-    most = (
-        select(LabelPair.first_id, LabelPair.second_id, func.count().label("votes"))
-        .where(*shown)
+) -> tuple[list[PairCount], int]:
+    """How votes stand on each two answerers, those with the most votes first; and how many such there are."""
+    outcomes = [func.count(case((LabelPair.outcome == outcome, 1))) for outcome in Outcome]
+    met = (
+        select(LabelPair.first_id, LabelPair.second_id, func.count().over(), *outcomes)
+        .where(*_pairs_seen_by(viewer))
         .group_by(LabelPair.first_id, LabelPair.second_id)
         .order_by(func.count().desc(), LabelPair.first_id, LabelPair.second_id)
-        .limit(limit)
-        .offset(offset)
-        .subquery()
     )
-    rows = session.execute(
-        select(most.c.first_id, most.c.second_id, LabelPair.outcome, func.count())
-        .join(LabelPair, (LabelPair.first_id == most.c.first_id) & (LabelPair.second_id == most.c.second_id))
-        .where(*shown)
-        .group_by(most.c.first_id, most.c.second_id, most.c.votes, LabelPair.outcome)
-        .order_by(most.c.votes.desc(), most.c.first_id, most.c.second_id)
-    ).all()
-    known = {
-        answerer.id: answerer
-        for answerer in session.scalars(
-            select(Answerer).where(Answerer.id.in_({key for row in rows for key in row[:2]}))
-        )
-    }
-    found: dict[tuple[int, int], PairCount] = {}
-    for first, second, outcome, number in rows:
-        pair = found.setdefault((first, second), PairCount(known[first], known[second], {}))
-        pair.outcomes[outcome] = number
-    return list(found.values())
+    rows = session.execute(met.limit(limit).offset(offset)).all()
+    if not rows and offset:
+        return [], session.scalar(select(func.count()).select_from(met.order_by(None).subquery())) or 0
+    ids = {answerer for row in rows for answerer in row[:2]}
+    known = {found.id: found for found in session.scalars(select(Answerer).where(Answerer.id.in_(ids)))}
+    counted = [
+        PairCount(known[first], known[second], {o: n for o, n in zip(Outcome, numbers, strict=True) if n})
+        for first, second, _, *numbers in rows
+    ]
+    return counted, rows[0][2] if rows else 0
 
 
 def _pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
@@ -363,9 +352,3 @@ def _pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
         return []
     seen = select(Label.id).where(names.seen_by(viewer))
     return [or_(LabelPair.open, LabelPair.label_id.in_(seen))]
-
-
-def count_pairs(*, session: Session, viewer: str | None = None) -> int:
-    """How many two answerers met in a vote."""
-    met = select(LabelPair.first_id, LabelPair.second_id).where(*_pairs_seen_by(viewer)).distinct().subquery()
-    return session.scalar(select(func.count()).select_from(met)) or 0

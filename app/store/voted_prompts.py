@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -39,15 +39,19 @@ def voted_on(pairs: Iterable[Pair], *, session: Session) -> set[str]:
     found: set[str] = set()
     for batch in _batches(pairs):
         keys = {digest: prompt_key(pair.prompt) for pair in batch for digest in _digests(pair)}
-        voted = (
-            select(StoredPrompt.sha256)
-            .join(Generation, Generation.prompt_id == StoredPrompt.id)
-            .join(Label, Label.comparison_id == Generation.comparison_id)
-            .where(StoredPrompt.sha256.in_(sorted(keys)))
-            .distinct()
-        )
-        found.update(keys[digest] for digest in session.scalars(voted))
+        query = select(StoredPrompt.sha256).where(StoredPrompt.sha256.in_(sorted(keys)), _has_votes())
+        found.update(keys[digest] for digest in session.scalars(query))
     return found
+
+
+def _has_votes() -> ColumnElement[bool]:
+    """The condition on a stored prompt; an EXISTS, for which PostgreSQL never goes through all votes."""
+    return (
+        select(Label.id)
+        .join(Generation, Label.comparison_id == Generation.comparison_id)
+        .where(Generation.prompt_id == StoredPrompt.id)
+        .exists()
+    )
 
 
 def _digests(pair: Pair) -> set[str]:

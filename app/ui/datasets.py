@@ -312,14 +312,9 @@ def _add(
 ) -> AddedDataset:
     if not file and not hub.strip():
         raise DataError("Choose a file, or write a hub id.")
-    with write_session() as session:
-        if not file:
-            return add_from_hub(
-                session=session, repo_id=hub, name=name, mapping=mapping, held_out=held_out, split=split
-            )
-        added = add_dataset(
-            session=session, path=Path(file), name=name, mapping=mapping, held_out=held_out, split=split
-        )
+    if not file:
+        return add_from_hub(repo_id=hub, name=name, mapping=mapping, held_out=held_out, split=split)
+    added = add_dataset(path=Path(file), name=name, mapping=mapping, held_out=held_out, split=split)
     files.discard(Path(file))
     return added
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import conversations, datasets, runs
+from app.store import conversations, dataset_writing, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.enums import GenerationStatus, RunStatus
 from app.store.models import Comparison, Conversation, Dataset, Generation, Run
 from hypo_engine.config import TrainConfig
 from hypo_engine.formats import Kept, Pair
 from hypo_engine.reporting import Prompt
+from tests.transactions import within
 
 _numbers = count(1)
 
@@ -21,8 +22,8 @@ def add_dataset(
     session: Session, name: str = "posts", *, prompt: Prompt = "Why?", held_out: float = 0.0
 ) -> Dataset:
     """A dataset of one pair, for training or held out."""
-    return datasets.create(
-        session=session,
+    return dataset_writing.create(
+        write=within(session),
         name=name,
         sha256="0" * 64,
         format="trl",

@@ -14,13 +14,14 @@ from app.errors import Refused
 from app.estimates import find_config, foresee, refuse_what_cannot_fit
 from app.launch import launch
 from app.settings import Settings
-from app.store import datasets, runs, workers
+from app.store import dataset_writing, datasets, runs, workers
 from app.store.models import Dataset
 from hypo_engine.config import TrainConfig
 from hypo_engine.estimate import PairLength, estimate_memory
 from hypo_engine.formats import Kept, Pair
 from hypo_engine.model_shape import read_shape
 from tests.tiny_model import write_tiny_model
+from tests.transactions import within
 
 SIZES = {
     "model_type": "exaone4",
@@ -46,8 +47,8 @@ def dataset(session: Session) -> Dataset:
     pairs = [
         Kept(row=n, pair=Pair(prompt="p" * 30 * n, chosen="c" * 60, rejected="r" * 90)) for n in (1, 3, 2)
     ]
-    made = datasets.create(
-        session=session,
+    made = dataset_writing.create(
+        write=within(session),
         name="pairs",
         sha256="0" * 64,
         format="explicit",

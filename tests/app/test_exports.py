@@ -238,7 +238,7 @@ def test_an_exported_file_comes_back_through_datasets_unchanged(
 ) -> None:
     path = exports.export_labels("trl", file_type, folder=tmp_path).path
     with write_session() as session:
-        added = service.add_dataset(session=session, path=path, name="back", held_out=0.0)
+        added = service.add_dataset(path=path, name="back", held_out=0.0)
     assert (added.format, added.rows, added.left_out_count) == ("trl", 3, 0)
     with read_session() as session:
         pairs = list(datasets.iter_pairs(added.id, session=session))
@@ -271,8 +271,7 @@ def test_votes_on_held_out_prompts_are_trained_on_and_leave_every_evaluation(eng
         pairs = [
             Pair(prompt, "good", "bad") for prompt in [*HELD_OUT_PROMPTS, *(f"Other {n}" for n in range(40))]
         ]
-        with write_session() as session:
-            return service.add_pairs(session=session, pairs=pairs, name=name, source="test", held_out=0.1).id
+        return service.add_pairs(pairs=pairs, name=name, source="test", held_out=0.1).id
 
     def counts(dataset_id: int) -> datasets.SplitCounts:
         with read_session() as session:
@@ -296,10 +295,9 @@ def test_votes_on_held_out_prompts_are_trained_on_and_leave_every_evaluation(eng
 def test_an_export_that_is_added_as_a_file_counts_as_votes(engine: Engine, tmp_path: Path) -> None:
     def add(name: str, path: Path | None = None) -> service.AddedDataset:
         pairs = [Pair(prompt, "good", "bad") for prompt in [*HELD_OUT_PROMPTS, "Other 1", "Other 2"]]
-        with write_session() as session:
-            if path is not None:
-                return service.add_dataset(session=session, path=path, name=name, held_out=0.5)
-            return service.add_pairs(session=session, pairs=pairs, name=name, source="test", held_out=0.1)
+        if path is not None:
+            return service.add_dataset(path=path, name=name, held_out=0.5)
+        return service.add_pairs(pairs=pairs, name=name, source="test", held_out=0.1)
 
     def counts(dataset_id: int) -> datasets.SplitCounts:
         with read_session() as session:
@@ -432,7 +430,7 @@ def test_a_csv_cell_that_only_looks_like_messages_stays_text(
     with path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([["prompt", "chosen", "rejected"], [cell, "yes", "no"]])
     with write_session() as session:
-        added = service.add_dataset(session=session, path=path, name="odd", held_out=0.0)
+        added = service.add_dataset(path=path, name="odd", held_out=0.0)
     with read_session() as session:
         (pair,) = datasets.iter_pairs(added.id, session=session)
     assert pair.prompt == cell

@@ -5,12 +5,13 @@ from sqlalchemy import Engine
 
 from app import held_out
 from app.errors import NotFound
-from app.store import conversations, datasets, voted_prompts
+from app.store import conversations, dataset_writing, voted_prompts
 from app.store.conversations import ContenderChoice
 from app.store.db import write_session
 from hypo_engine.formats import Kept, Pair, prompt_key
 from hypo_engine.reporting import Prompt
 from tests.app import arena
+from tests.transactions import within
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 CHAT: list[dict[str, str]] = [
@@ -24,8 +25,8 @@ CHAT: list[dict[str, str]] = [
 def run_on(*prompts: Prompt, held_out: float) -> ContenderChoice:
     """A finished run on pairs of these prompts."""
     with write_session() as session:
-        dataset = datasets.create(
-            session=session,
+        dataset = dataset_writing.create(
+            write=within(session),
             name="chats",
             sha256="0" * 64,
             format="trl",

@@ -62,7 +62,7 @@ def test_training_files_are_picked_by_their_names(files: list[str], taken: list[
 
 def test_hub_dataset_is_added_under_its_own_name(session: Session) -> None:
     hub = FakeHub({"train-0.jsonl": lines(3), "train-1.jsonl": lines(2), "test.jsonl": lines(9)})
-    added = add_from_hub(session=session, repo_id="someone/sky", hub=hub, limits=LIMITS)
+    added = add_from_hub(repo_id="someone/sky", hub=hub, limits=LIMITS)
     dataset = datasets.get(added.id, session=session)
     assert (dataset.name, dataset.rows, dataset.source) == ("sky", 5, "hub: someone/sky")
     assert hub.fetched == ["train-0.jsonl", "train-1.jsonl"]

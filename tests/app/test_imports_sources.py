@@ -48,8 +48,10 @@ def zip_of(folder: Path) -> Path:
 
 
 def prompts(session: Session, path: Path, **how: Any) -> list[str]:
-    added = add_dataset(session=session, path=path, name="sky", limits=LIMITS, **how)
-    return [str(pair.prompt) for pair in datasets.iter_pairs(added.id, session=session)]
+    added = add_dataset(path=path, name="sky", limits=LIMITS, **how)
+    found = [str(pair.prompt) for pair in datasets.iter_pairs(added.id, session=session)]
+    session.commit()
+    return found
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])

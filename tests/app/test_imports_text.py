@@ -116,7 +116,7 @@ def test_file_with_names_and_no_rows_says_so(session: Session, tmp_path: Path, c
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(InvalidInput, match=r"^The file has no rows\. Nothing was added\.$"):
-        add_dataset(session=session, path=path, name="sky")
+        add_dataset(path=path, name="sky")
 
 
 @pytest.mark.parametrize("size", [1, 2 * SNIFFED_BYTES])
@@ -168,7 +168,7 @@ def test_values_without_names_say_what_to_write(session: Session, tmp_path: Path
     path = tmp_path / "file"
     path.write_text(pandas.DataFrame(ROWS).to_json(orient="values"))
     with pytest.raises(InvalidInput, match="lists of values without column names"):
-        add_dataset(session=session, path=path, name="sky")
+        add_dataset(path=path, name="sky")
 
 
 def test_conversational_row_is_a_row_and_its_columns_are_columns(tmp_path: Path) -> None:

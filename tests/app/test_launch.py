@@ -14,7 +14,7 @@ from app import launch as launching
 from app.errors import InvalidInput, NotFound, Refused
 from app.launch import LaunchMethod, check_config, launch
 from app.settings import Settings
-from app.store import datasets, runs
+from app.store import dataset_writing, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
@@ -22,6 +22,7 @@ from hypo_engine.config import Method
 from hypo_engine.formats import Kept, Pair, prompt_fraction
 from tests.app import arena
 from tests.tiny_model import write_tiny_model
+from tests.transactions import within
 
 
 @pytest.fixture
@@ -81,8 +82,8 @@ def test_a_dataset_without_training_pairs_is_refused_before_anything_is_queued(
 ) -> None:
     prompt = next(f"Why {n}?" for n in range(100) if prompt_fraction(f"Why {n}?") < 0.5)
     with write_session() as session:
-        made = datasets.create(
-            session=session,
+        made = dataset_writing.create(
+            write=within(session),
             name="votes",
             sha256="0" * 64,
             format="trl",

@@ -9,7 +9,7 @@ from app import held_out_share
 from app.errors import InvalidInput
 from app.launch import launch
 from app.lengths import TokenLengths, quantile, token_lengths
-from app.store import datasets, runs
+from app.store import dataset_writing, datasets, runs
 from app.store.models import Dataset
 from app.workload import epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
@@ -17,11 +17,12 @@ from hypo_engine.data import Tokenization, tokenize_pairs
 from hypo_engine.formats import Kept, Pair, prompt_fraction
 from hypo_engine.models import load_tokenizer, resolve_model
 from tests.tiny_model import write_tiny_model
+from tests.transactions import within
 
 
 def add(session: Session, pairs: list[Pair], *, held: float = 0.0, format: str = "explicit") -> Dataset:
-    made = datasets.create(
-        session=session,
+    made = dataset_writing.create(
+        write=within(session),
         name="pairs",
         sha256="0" * 64,
         format=format,

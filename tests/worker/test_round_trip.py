@@ -69,7 +69,7 @@ def test_trl_takes_steps_on_an_exported_file(voted: list[int], tiny_model: Path,
 def test_an_exported_file_is_a_dataset_as_it_stands(voted: list[int], kind: str, tmp_path: Path) -> None:
     exported = export_labels("trl", kind, folder=tmp_path)
     with write_session() as session:
-        from_file = add_dataset(session=session, path=exported.path, name="from file", held_out=0)
+        from_file = add_dataset(path=exported.path, name="from file", held_out=0)
     in_one_click = use_as_dataset("in one click")
     with read_session() as session:
         pairs = [

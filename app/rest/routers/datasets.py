@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import Response
-from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
 from app.exports import labels as exports
@@ -97,9 +96,8 @@ def add_dataset(
     mapping = _form_mapping(columns)
 
     def act() -> DatasetAdded:
-        with kept_upload(file, user) as path, write_session() as session:
+        with kept_upload(file, user) as path:
             added = imports.add_dataset(
-                session=session,
                 path=path,
                 name=name,
                 source=file.filename or "",
@@ -107,7 +105,7 @@ def add_dataset(
                 held_out=held_out,
                 split=split,
             )
-            return _added(added, session)
+        return _added(added)
 
     return once.run([name, held_out, split, *columns.values(), file.filename, file.size], act)
 
@@ -117,16 +115,14 @@ def add_dataset_from_hub(once: OnceOnly, given: FromHub) -> Response:
     """Add a split of a dataset of the Hugging Face hub."""
 
     def act() -> DatasetAdded:
-        with write_session() as session:
-            added = add_from_hub(
-                session=session,
-                repo_id=given.repo_id,
-                name=given.name,
-                mapping=_mapping(given.columns),
-                held_out=given.held_out,
-                split=given.split,
-            )
-            return _added(added, session)
+        added = add_from_hub(
+            repo_id=given.repo_id,
+            name=given.name,
+            mapping=_mapping(given.columns),
+            held_out=given.held_out,
+            split=given.split,
+        )
+        return _added(added)
 
     return once.run(given, act)
 
@@ -137,9 +133,7 @@ def add_dataset_from_votes(once: OnceOnly, given: FromVotes) -> Response:
     only = VoteFilter(user=given.user, choice=given.choice, run_id=given.run_id)
 
     def act() -> DatasetAdded:
-        added = exports.use_as_dataset(given.name, only=only, leave_out_cut=given.whole)
-        with read_session() as session:
-            return _added(added, session)
+        return _added(exports.use_as_dataset(given.name, only=only, leave_out_cut=given.whole))
 
     return once.run(given, act)
 
@@ -217,8 +211,9 @@ def delete_dataset(dataset: Name) -> None:
         datasets.delete(datasets.resolve(dataset, session=session).id, session=session)
 
 
-def _added(added: AddedDataset, session: Session) -> DatasetAdded:
-    view = dataset_view(datasets.get(added.id, session=session))
+def _added(added: AddedDataset) -> DatasetAdded:
+    with read_session() as session:
+        view = dataset_view(datasets.get(added.id, session=session))
     left_out = [{"row": line.row, "reason": line.reason} for line in added.left_out[:LEFT_OUT_SHOWN]]
     return DatasetAdded.model_validate({**view, "left_out": left_out, "remarks": list(added.remarks)})
 

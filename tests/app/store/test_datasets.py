@@ -8,10 +8,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import datasets
+from app.store import dataset_writing, datasets
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, Run
 from hypo_engine.formats import Kept, LeftOut, Pair
+from tests.transactions import within
 
 USER_TURN = [{"role": "user", "content": "Größe? 50% of_it"}]
 
@@ -27,8 +28,8 @@ def add(
     left_out: Sequence[LeftOut] = (),
     held_out: float = 0.1,
 ) -> Dataset:
-    return datasets.create(
-        session=session,
+    return dataset_writing.create(
+        write=within(session),
         name=name,
         sha256="0" * 64,
         format="trl",

@@ -128,7 +128,8 @@ def test_an_answer_that_was_stopped_counts_nowhere(session: Session) -> None:
     tallies.count([label.id], session=session)
     session.refresh(label)
     assert (label.left_out, label.longer, label.cut) == (WhyLeftOut.UNFINISHED, None, False)
-    (pair,) = tallies.pairs(session=session)
+    (pair,), met = tallies.pairs(session=session)
+    assert met == 1
     assert {pair.first.name, pair.second.name} == {"Reference", "hypo run"}
 
 

@@ -6,9 +6,10 @@ import gradio as gr
 import pytest
 from sqlalchemy.orm import Session
 
-from app.store import datasets
+from app.store import dataset_writing
 from app.store.models import Dataset
 from hypo_engine.formats import Kept, Pair
+from tests.transactions import within
 
 
 def request_for(**query: Any) -> gr.Request:
@@ -23,8 +24,8 @@ def dataset(session: Session) -> Dataset:
         Kept(row=row, pair=Pair(prompt=f"Question {row}?", chosen=f"Good {row}", rejected=f"Bad {row}"))
         for row in range(1, 13)
     ]
-    made = datasets.create(
-        session=session,
+    made = dataset_writing.create(
+        write=within(session),
         name="pairs",
         sha256="0" * 64,
         format="explicit",

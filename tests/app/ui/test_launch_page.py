@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.presets import PRESETS
 from app.run_yaml import DEFAULTS
-from app.store import datasets, runs, workers
+from app.store import dataset_writing, datasets, runs, workers
 from app.store.models import Dataset
 from app.ui import form, launch
 from app.ui import run as run_page
@@ -20,6 +20,7 @@ from hypo_engine.assignments import parse_assignments
 from hypo_engine.config import TrainConfig
 from hypo_engine.formats import Kept, Pair
 from tests.app.ui.conftest import request_for
+from tests.transactions import within
 
 START = [DEFAULTS[field] for field in launch.FIELDS]
 
@@ -198,8 +199,14 @@ def test_the_summary_counts_training_pairs_in_the_database(session: Session, dat
 
 def test_a_dataset_that_holds_nothing_out_says_so_on_every_page(session: Session) -> None:
     pairs = [Kept(row=i, pair=Pair(f"Question {i}?", "good", "bad")) for i in range(1, 9)]
-    made = datasets.create(
-        session=session, name="all", sha256="0" * 64, format="explicit", source="t", held_out=0, pairs=pairs
+    made = dataset_writing.create(
+        write=within(session),
+        name="all",
+        sha256="0" * 64,
+        format="explicit",
+        source="t",
+        held_out=0,
+        pairs=pairs,
     )
     session.commit()
     assert "No pairs are held out" in launch.preview(made.id, "dpo", "", *START)[0]

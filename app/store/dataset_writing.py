@@ -1,0 +1,175 @@
+"""Writing a dataset a few pairs at a time, so that nobody waits long for a lock.
+
+A dataset counts as deleted until its last pair is there: nobody sees a part of one. What a process leaves
+that died in between is told by having no number of rows, and is purged a day later.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import delete, func, insert, select, tuple_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import Refused
+from app.store import clock, voted_prompts
+from app.store.enums import Split
+from app.store.models import Dataset, DatasetLeftOut, DatasetPair
+from hypo_engine.formats import Account, Kept, LeftOut, prompt_fraction, prompt_key
+
+ROWS: Final = 500
+"""Rows written in one transaction: few enough for a lock of some milliseconds."""
+
+ABANDONED_AFTER: Final = timedelta(days=1)
+VERSION_TRIES: Final = 20
+
+Writing = Callable[[], AbstractContextManager[Session]]
+"""Begins a transaction that ends with the block: `write_session`."""
+
+_T = TypeVar("_T")
+
+
+def create(
+    *,
+    write: Writing,
+    name: str,
+    sha256: str,
+    format: str,
+    source: str,
+    held_out: float,
+    pairs: Iterable[Kept],
+    left_out: Sequence[LeftOut] = (),
+    left_out_count: int | None = None,
+    account: Account | None = None,
+) -> Dataset:
+    """Store the next version of a name.
+
+    Args:
+        pairs: at least one; read once, in batches. Which side of the split a pair is on follows from its
+            prompt alone, and prompts that were voted on are never held out.
+        left_out: the rows to show; `left_out_count` counts those that are not kept as well.
+        account: what the source held beyond the pairs.
+    """
+    with write() as session:
+        dataset = _next_version(
+            session=session,
+            name=name,
+            sha256=sha256,
+            format=format,
+            source=source[:500],
+            held_out=held_out,
+            left_out_count=len(left_out) if left_out_count is None else left_out_count,
+            account=account.as_dict() if account else {},
+        )
+    rows = 0
+    for batch in _batches(pairs):
+        values = [_pair_values(dataset, rows + i, kept) for i, kept in enumerate(batch)]
+        with write() as session:
+            _train_on_voted(values, session)
+            session.execute(insert(DatasetPair), values)
+        rows += len(batch)
+    for lines in _batches(left_out):
+        told = [{"dataset_id": dataset.id, "row": line.row, "reason": line.reason} for line in lines]
+        with write() as session:
+            session.execute(insert(DatasetLeftOut), told)
+    with write() as session:
+        dataset = session.get_one(Dataset, dataset.id)
+        dataset.rows, dataset.deleted_at = rows, None
+    return dataset
+
+
+def _next_version(*, session: Session, name: str, **values: Any) -> Dataset:
+    """Insert the dataset's row; when somebody else takes the version meanwhile, take the next."""
+    for attempt in range(VERSION_TRIES):
+        newest = session.scalar(select(func.max(Dataset.version)).where(Dataset.name == name))
+        dataset = Dataset(
+            name=name, version=(newest or 0) + 1, rows=0, deleted_at=clock.read(session=session), **values
+        )
+        try:
+            with session.begin_nested():
+                session.add(dataset)
+        except IntegrityError:
+            if attempt == VERSION_TRIES - 1:
+                raise
+            continue
+        return dataset
+    raise Refused(f"{name} is being added by too many at once. Try again.")
+
+
+def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:
+    pair = kept.pair
+    prompt = pair.prompt if isinstance(pair.prompt, str) else [dict(turn) for turn in pair.prompt]
+    held = prompt_fraction(pair.prompt) < dataset.held_out
+    return {
+        "dataset_id": dataset.id,
+        "position": position,
+        "row": kept.row,
+        "split": Split.HELD_OUT if held else Split.TRAIN,
+        "prompt": prompt,
+        "chosen": pair.chosen,
+        "rejected": pair.rejected,
+    }
+
+
+def _train_on_voted(values: list[dict[str, Any]], session: Session) -> None:
+    """Prompts that were voted on go to training; a model may have learned from the votes."""
+    held = [(prompt_key(row["prompt"]), row) for row in values if row["split"] is Split.HELD_OUT]
+    voted = voted_prompts.known({key for key, _ in held}, session=session)
+    for key, row in held:
+        if key in voted:
+            row["split"] = Split.TRAIN
+
+
+def keep_from_evaluation(
+    keys: Collection[str], held_out: Iterable[tuple[int, int]], *, write: Writing
+) -> None:
+    """Have prompts that were voted on asked by no evaluation any more, of any dataset, old or new.
+
+    Args:
+        keys: of the prompts.
+        held_out: the pairs that are held out now, by dataset id and position.
+    """
+    for batch in _batches(sorted(keys)):
+        with write() as session:
+            voted_prompts.keep(batch, session=session)
+    for places in _batches(held_out):
+        with write() as session:
+            voted_prompts.take_out_of_evaluation(places, session=session)
+
+
+def purge_abandoned(*, session: Session, rows: int = ROWS) -> bool:
+    """Delete some rows of a dataset that was never finished; False when there is none."""
+    long_ago = clock.read(session=session) - ABANDONED_AFTER
+    dataset_id = session.scalar(
+        select(Dataset.id)
+        .where(Dataset.rows == 0, Dataset.deleted_at < long_ago)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if dataset_id is None:
+        return False
+    for table, key in _CHILDREN:
+        some = select(*key).where(table.dataset_id == dataset_id).limit(rows)
+        column = key[0] if len(key) == 1 else tuple_(*key)
+        done: Any = session.execute(
+            delete(table).where(column.in_(some)).execution_options(synchronize_session=False)
+        )
+        if done.rowcount:
+            return True
+    session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+    return True
+
+
+_CHILDREN: tuple[tuple[Any, tuple[Any, ...]], ...] = (
+    (DatasetPair, (DatasetPair.dataset_id, DatasetPair.position)),
+    (DatasetLeftOut, (DatasetLeftOut.id,)),
+)
+
+
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, ROWS)):
+        yield batch
