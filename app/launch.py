@@ -8,6 +8,7 @@ from uuid import uuid4
 from app import dispatch
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
+from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
 from app.store import answering, datasets, recovery, runs
 from app.store.db import read_session, write_session
@@ -72,6 +73,8 @@ def launch(
     values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
     if len(name) > 100:
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
+    if isinstance(model := values.get("model_name_or_path"), str):
+        values["model_name_or_path"] = wherever_read(model)
     configs = [check_config({**values, "method": m.value}) for m in chosen.methods]
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)

@@ -33,6 +33,12 @@ def local_folder(model: str) -> Path | None:
         return None
 
 
+def wherever_read(model: str) -> str:
+    """A base model's name as every process of this machine reads it: a relative path becomes absolute."""
+    folder = None if model == DEMO_NAME else local_folder(model)
+    return model if folder is None else str(folder.absolute())
+
+
 def _in_hub_cache(name: str, file: str) -> Path | None:
     """What the hub's client has downloaded before; it asks nobody. Raises ValueError for no hub id."""
     from huggingface_hub import try_to_load_from_cache

@@ -314,12 +314,12 @@ def count_left_out(
 
 def count_hidden(user: str, *, session: Session) -> int:
     """How many votes are on comparisons whose names a person may not see yet."""
-    return session.scalar(select(func.count()).select_from(Label).where(~names.visible_to(user))) or 0
+    return session.scalar(select(func.count()).select_from(Label).where(names.hidden_from(user))) or 0
 
 
 def hidden_comparisons(user: str, *, session: Session) -> Sequence[int]:
     """Ids of the comparisons with votes whose names a person may not see yet."""
-    query = select(Label.comparison_id).where(~names.visible_to(user)).distinct()
+    query = select(Label.comparison_id).where(names.hidden_from(user)).distinct()
     return session.scalars(query).all()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -328,23 +328,34 @@ def pairs(
     *, session: Session, limit: int = 50, offset: int = 0, viewer: str | None = None
 ) -> tuple[list[PairCount], int]:
     """How votes stand on each two answerers, those with the most votes first; and how many such there are."""
-    outcomes = [func.count(case((LabelPair.outcome == outcome, 1))) for outcome in Outcome]
+    shown = _pairs_seen_by(viewer)
+    votes = func.count()
     met = (
-        select(LabelPair.first_id, LabelPair.second_id, func.count().over(), *outcomes)
-        .where(*_pairs_seen_by(viewer))
+        select(
+            LabelPair.first_id, LabelPair.second_id, votes.label("votes"), func.count().over().label("met")
+        )
+        .where(*shown)
         .group_by(LabelPair.first_id, LabelPair.second_id)
-        .order_by(func.count().desc(), LabelPair.first_id, LabelPair.second_id)
     )
-    rows = session.execute(met.limit(limit).offset(offset)).all()
-    if not rows and offset:
-        return [], session.scalar(select(func.count()).select_from(met.order_by(None).subquery())) or 0
+    most = met.order_by(votes.desc(), LabelPair.first_id, LabelPair.second_id)
+    page = most.limit(limit).offset(offset).subquery()
+    rows = session.execute(
+        select(page.c.first_id, page.c.second_id, page.c.met, LabelPair.outcome, func.count())
+        .join(LabelPair, (LabelPair.first_id == page.c.first_id) & (LabelPair.second_id == page.c.second_id))
+        .where(*shown)
+        .group_by(page.c.first_id, page.c.second_id, page.c.met, page.c.votes, LabelPair.outcome)
+        .order_by(page.c.votes.desc(), page.c.first_id, page.c.second_id)
+    ).all()
+    if not rows:
+        number = session.scalar(select(func.count()).select_from(met.subquery())) if offset else 0
+        return [], number or 0
     ids = {answerer for row in rows for answerer in row[:2]}
     known = {found.id: found for found in session.scalars(select(Answerer).where(Answerer.id.in_(ids)))}
-    counted = [
-        PairCount(known[first], known[second], {o: n for o, n in zip(Outcome, numbers, strict=True) if n})
-        for first, second, _, *numbers in rows
-    ]
-    return counted, rows[0][2] if rows else 0
+    found: dict[tuple[int, int], PairCount] = {}
+    for first, second, _, outcome, number in rows:
+        pair = found.setdefault((first, second), PairCount(known[first], known[second], {}))
+        pair.outcomes[outcome] = number
+    return list(found.values()), rows[0].met
 
 
 def _pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:

@@ -65,6 +65,7 @@ def _database(kind: str, url: str) -> Iterator[str]:
 def _measure(kind: str, home: Path, url: str, options: argparse.Namespace) -> bool:
     os.environ |= {"HYPO_HOME": str(home), "HYPO_DATABASE_URL": url, "HYPO_AUTH": ""}
     from app import migrate
+    from app.main import settle
     from app.settings import get_settings
     from app.store.db import get_engine
     from benchmarks.app import voters
@@ -86,6 +87,7 @@ def _measure(kind: str, home: Path, url: str, options: argparse.Namespace) -> bo
     print(f"{size.votes:,} votes. Milliseconds:\n\n{'':{WIDTH}}{'p50':>8}{'p95':>8}{'limit':>8}{'lock':>8}")
     locks, measured = Locks(), []
     with locks.watching(get_engine()), calls(filled) as of_api:
+        settle()
         for case in chain(of_api, cases(filled, home / "exports")):
             if options.only in case.name:
                 times = Times(case.name, case.limit)

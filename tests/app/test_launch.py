@@ -152,6 +152,18 @@ def test_a_model_that_cannot_be_trained_queues_nothing(
     assert count() == before
 
 
+def test_a_relative_folder_is_queued_by_its_absolute_path(
+    dataset_id: int, sent: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    lengths = {"max_prompt_length": 64, "max_completion_length": 64}
+    [run] = launch("dpo", dataset_id, {"model_name_or_path": "./model", **lengths})
+    assert run.base_model == run.config["model_name_or_path"] == str(tmp_path / "model")
+    [run] = launch("dpo", dataset_id, {"model_name_or_path": "someone/model", **lengths})
+    assert run.base_model == "someone/model"
+
+
 def test_a_missing_folder_is_refused_where_this_machine_trains(
     dataset_id: int, sent: list[int], settings: Settings, tmp_path: Path
 ) -> None:
