@@ -1,6 +1,5 @@
 """Which pairs an optimiser step sees: a pure function of (seed, step), so resuming needs no loader state."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +7,7 @@ from functools import lru_cache
 
 import torch
 
-
-def derive_seed(*parts: object) -> int:
-    """A seed in [0, 2**31) that depends on every part, the same on every machine."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % 2**31
+from hypo_engine.seeds import derive_seed
 
 
 @lru_cache(maxsize=2)

@@ -13,13 +13,13 @@ from statistics import stdev
 
 import torch
 
-from hypo_engine.batches import derive_seed
 from hypo_engine.data import TokenPair
 from hypo_engine.losses import PreferenceLoss
 from hypo_engine.policy import Policy
 from hypo_engine.reference import ReferenceCache, fill_reference, length_batches, score_pairs
 from hypo_engine.reporting import Prompt, Sample, SampleKind
 from hypo_engine.sampling import Choice, sample_responses
+from hypo_engine.seeds import derive_seed
 
 _PROMPTS_AT_ONCE = 16
 

@@ -18,6 +18,7 @@ from hypo_engine.config import Precision, PromptStyle
 from hypo_engine.data import Tokenization, decode_text
 from hypo_engine.detokenize import TextStream
 from hypo_engine.errors import ConfigError, EngineError, ModelError
+from hypo_engine.fast import Decoder
 from hypo_engine.joined import Joined
 from hypo_engine.logprobs import Ids, TokenLogps
 from hypo_engine.lora import Routed
@@ -31,7 +32,6 @@ from hypo_engine.models import (
     stop_token_ids,
     weights_dtype,
 )
-from hypo_engine.packed import Packed
 from hypo_engine.reporting import Prompt
 from hypo_engine.sampling import Choice, Response, sample_responses
 from hypo_engine.thinking import leaves_room_for_thoughts
@@ -93,7 +93,7 @@ class Served:
     tokenizer: Any
     tokenization: Tokenization
     stop_ids: frozenset[int]
-    _views: dict[int, Packed | None] = field(default_factory=dict)
+    _views: dict[int, Decoder | None] = field(default_factory=dict)
     _peft: Any = None
     _routed: Routed | None = None
     _adapters: dict[str, str] = field(default_factory=dict)

@@ -11,7 +11,6 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from hypo_engine.batches import derive_seed
 from hypo_engine.config import KLEstimator, TrainConfig
 from hypo_engine.data import TokenPair
 from hypo_engine.decoding import Decoding
@@ -27,6 +26,7 @@ from hypo_engine.phases import phase
 from hypo_engine.policy import Policy
 from hypo_engine.reference import ReferenceCache
 from hypo_engine.sampling import Choice, Response, sample_responses
+from hypo_engine.seeds import derive_seed
 from hypo_engine.trunk import Encoded
 
 _KL_LOSSES = {KLEstimator.SEQUENCE: sequence_kl_loss, KLEstimator.REWARD_TO_GO: reward_to_go_kl_loss}

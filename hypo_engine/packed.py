@@ -12,12 +12,9 @@ import torch
 from torch import Tensor
 
 from hypo_engine.attention import NAME, Pass, register
-from hypo_engine.compiled import CompiledStep
-from hypo_engine.decoding import FastStep
 from hypo_engine.head import Head
 from hypo_engine.phases import phase
 from hypo_engine.recompute import enable, recomputing
-from hypo_engine.recorded import RecordedStep
 
 
 def base_model(model: Any) -> Any:
@@ -32,7 +29,8 @@ class Packed:
         config: Of the text model.
         head: From hidden states to log-probabilities.
         device: Where the tokens go.
-        step: A faster way to decode than through the model's modules, where there is one.
+        body: The model without its head.
+        half: Whether a float32 model computes in bfloat16.
     """
 
     def __init__(self, model: Any, *, half: bool = False) -> None:
@@ -40,7 +38,7 @@ class Packed:
         register()
         base = base_model(model)
         base.set_attn_implementation(NAME)
-        self.model, self._body = model, base.base_model
+        self.model, self.body = model, base.base_model
         self.device: torch.device = base.device
         self.config, head = base.config.get_text_config(), base.get_output_embeddings()
         self.head = Head(
@@ -49,8 +47,7 @@ class Packed:
             softcap=getattr(self.config, "final_logit_softcapping", None),
             dtype=torch.bfloat16 if half else None,
         )
-        self._half, self._recomputes = half, False
-        self.step: FastStep | None = self._fast_step()
+        self.half, self._recomputes = half, False
 
     def recompute(self) -> None:
         """From now on keep layers' inputs alone, and run layers again in the backward pass."""
@@ -60,7 +57,7 @@ class Packed:
     def hidden(self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, tree: Pass) -> Tensor:
         """The last hidden states of packed tokens: [tokens, hidden]."""
         with self._precision(), self._recomputing():
-            output = self._body(
+            output = self.body(
                 input_ids=torch.as_tensor(ids, device=self.device)[None],
                 position_ids=torch.as_tensor(positions, device=self.device)[None],
                 attention_mask=self._no_mask(),
@@ -75,16 +72,11 @@ class Packed:
         with phase("head"):
             return self.head.logps(hidden, targets, temperature.reciprocal())
 
-    def _fast_step(self) -> FastStep | None:
-        if self.device.type == "cuda":
-            return None if self._half else RecordedStep(self)  # autocast would cast all weights in each step
-        return CompiledStep.of(self._body, self.head.weight) if self.head.is_plain else None
-
     def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self._half else nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.half else nullcontext()
 
     def _recomputing(self) -> AbstractContextManager[None]:
-        return recomputing(self._body) if self._recomputes else nullcontext()
+        return recomputing(self.body) if self._recomputes else nullcontext()
 
     def _no_mask(self) -> Tensor:
         """A mask that transformers takes as it is, so that it makes none; the pass knows better."""

@@ -6,17 +6,15 @@ tensor, and rows that have ended stay in the batch.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hypo_engine.attention import How
 from hypo_engine.decoding import Decoding
+from hypo_engine.packed import Packed
 from hypo_engine.passes import DecodePass, TrunkKeys, tokens_of
-
-if TYPE_CHECKING:
-    from hypo_engine.packed import Packed
 
 _WARM = 2
 
@@ -30,7 +28,7 @@ class RecordedStep:
 
     follows_routes = False  # which rows have which adapter would be recorded too
 
-    def __init__(self, packed: "Packed") -> None:
+    def __init__(self, packed: Packed) -> None:
         self.tried = False
         self._packed, self._recordable = packed, packed.device.type == "cuda"
 
@@ -90,7 +88,7 @@ class RecordedDecoding:
 
     def __init__(
         self,
-        packed: "Packed",
+        packed: Packed,
         tree: StaticPass,
         trunk: TrunkKeys,
         rows: Sequence[int],

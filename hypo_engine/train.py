@@ -17,7 +17,8 @@ from hypo_engine.config import Sharding, TrainConfig
 from hypo_engine.distributed import Hushed, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.formats import Pair
-from hypo_engine.microbatch import free_memory, halving
+from hypo_engine.halving import halving
+from hypo_engine.microbatch import free_memory
 from hypo_engine.phases import phase
 from hypo_engine.plain_errors import plain_errors
 from hypo_engine.policy import clip_gradients

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from hypo_engine.attention import How, Pass
 from hypo_engine.decoding import Decoding, FastStep, continue_alike
+from hypo_engine.fast import Decoder
 from hypo_engine.kernels import lean
 from hypo_engine.logprobs import Ids as Ids
 from hypo_engine.logprobs import TokenLogps
-from hypo_engine.packed import Packed, Route, base_model, everywhere_the_same
+from hypo_engine.packed import Route, base_model, everywhere_the_same
 from hypo_engine.passes import BranchPass, DecodePass, GrownPass, TrunkKeys, TrunkPass, starts
 from hypo_engine.phases import phase
 from hypo_engine.structure import attention_as_configured, only_attention_mixes, positions_by_length
@@ -43,7 +44,9 @@ class Trunk:
     their completions: every weight is read once for both. What is asked for later grows from the keys kept.
     """
 
-    def __init__(self, packed: Packed, prompts: Sequence[Ids], *, route: Route = everywhere_the_same) -> None:
+    def __init__(
+        self, packed: Decoder, prompts: Sequence[Ids], *, route: Route = everywhere_the_same
+    ) -> None:
         self._packed, self._route = packed, route
         self._prompts = _Stretch.of(range(len(prompts)), prompts, [0] * len(prompts))
         self._keys = TrunkKeys(self._prompts.lengths)
@@ -172,7 +175,7 @@ class TreeDecoding:
 
     def __init__(
         self,
-        packed: Packed,
+        packed: Decoder,
         tree: DecodePass,
         positions: Sequence[int],
         logits: Tensor,
@@ -199,7 +202,7 @@ class TreeDecoding:
 
 
 @torch.no_grad()
-def packed(model: Any, *, pad_id: int = 0, half: bool = False) -> Packed | None:
+def packed(model: Any, *, pad_id: int = 0, half: bool = False) -> Decoder | None:
     """See a model as packed, with lean kernels, if its structure allows that and its numbers come out again.
 
     Every layer's attention must come through our function, and nothing but attention may mix tokens. Then the
@@ -217,9 +220,9 @@ def packed(model: Any, *, pad_id: int = 0, half: bool = False) -> Packed | None:
         with precisely(model) as wide:
             trial = make_trial(model, wide=wide)
             undo = lean(model) if exact else None
-            found = Packed(model)
+            found = Decoder(model)
             if wide and _gives_the_same(found, trial):
-                return Packed(model, half=True) if half else found
+                return Decoder(model, half=True) if half else found
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except MODEL_ERRORS:
@@ -234,7 +237,7 @@ _CUTS = (9, 5, 1)
 """Where the trial's sequences are cut into a prompt and what follows it."""
 
 
-def _gives_the_same(found: Packed, trial: Trial) -> bool:
+def _gives_the_same(found: Decoder, trial: Trial) -> bool:
     """Whether packed tokens give the logits of whole sequences: beside each other, and behind kept keys."""
     prompts = _Stretch.of(
         range(3), [ids[:cut] for ids, cut in zip(trial.sequences, _CUTS, strict=True)], [0] * 3

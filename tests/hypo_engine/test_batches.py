@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypo_engine.batches import deal, derive_seed, make_plan, permutation
+from hypo_engine.batches import deal, make_plan, permutation
 from hypo_engine.config import Method, TrainConfig
 from hypo_engine.formats import Pair
+from hypo_engine.seeds import derive_seed
 from tests.hypo_engine.processes import Planned, assert_same_gradients, observe
 
 

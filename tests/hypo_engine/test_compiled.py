@@ -17,11 +17,11 @@ from hypo_engine.compiled import CompiledDecoding
 from hypo_engine.compiler import compiled
 from hypo_engine.config import TrainConfig
 from hypo_engine.decoding import Decoding
+from hypo_engine.fast import Decoder
 from hypo_engine.few_rows import library, product
 from hypo_engine.head import Head
 from hypo_engine.lora import Merged, Routed
 from hypo_engine.models import load_model
-from hypo_engine.packed import Packed
 from hypo_engine.policy import load_policy
 from hypo_engine.trunk import TreeDecoding, Trunk, packed
 from tests.hypo_engine.test_lora import shake
@@ -37,7 +37,7 @@ def load(folder: Path) -> Any:
     return load_model(str(folder), dtype=torch.float32, device=CPU)
 
 
-def view(model: Any) -> Packed:
+def view(model: Any) -> Decoder:
     found = packed(model, pad_id=0)
     assert found is not None
     return found
@@ -207,7 +207,7 @@ def test_options_of_a_known_form_are_seen(tiny: Callable[[str], Path], change: s
         model.model.rotary_emb.rope_type = "yarn"
     else:
         model = model.bfloat16()
-    assert Packed(model).step is None
+    assert Decoder(model).step is None
 
 
 def test_adapters_by_row_decode_through_their_modules(tiny: Callable[[str], Path]) -> None:
