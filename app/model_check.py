@@ -13,9 +13,9 @@ from app.settings import Settings, get_settings
 from app.supervisor import read_running
 from hypo_engine.config import PromptStyle, TrainConfig
 from hypo_engine.errors import ModelError
-from hypo_engine.model_files import check_model_files, configured_context, read_model_config
-from hypo_engine.tokenizer_files import ANY_OF
-from hypo_engine.weight_files import INDEX, SINGLE
+from hypo_engine.files.check import check_model_files, configured_context, read_model_config
+from hypo_engine.files.tokenizer import ANY_OF
+from hypo_engine.files.weights import INDEX, SINGLE
 
 FIELD: Final = "model_name_or_path"
 _READ: Final = ("config.json", "adapter_config.json", "chat_template.jinja", SINGLE, INDEX, *ANY_OF)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from hypo_engine.formats import Pair
+from hypo_engine.data.formats import Pair
 from hypo_engine.reporting import Prompt
 
 MOST_PAIRS = 200_000

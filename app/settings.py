@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
-from hypo_engine.cache_files import DEFAULT_MAX_BYTES
+from hypo_engine.files.reference_cache import DEFAULT_MAX_BYTES
 
 
 class Settings(BaseSettings):

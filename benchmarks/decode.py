@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from benchmarks.jobs import Job, pairs_of
 from benchmarks.meter import now
 from benchmarks.ours import LORA_ALPHA, LORA_RANK, load, train_adapter_a_little, vocabulary
-from hypo_engine.policy import Policy
-from hypo_engine.sampling import Choice, Response, sample_responses
+from hypo_engine.decoding.sampling import Choice, Response, sample_responses
+from hypo_engine.models.policy import Policy
 
 
 def decode(job: Job) -> dict[str, Any]:

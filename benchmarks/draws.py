@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.decode import load_transformers
 from benchmarks.jobs import Job, pairs_of
 from benchmarks.ours import load, vocabulary
-from hypo_engine.sampling import Choice, sample_responses
+from hypo_engine.decoding.sampling import Choice, sample_responses
 
 _ROWS = 256
 _NAMED = 50

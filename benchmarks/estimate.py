@@ -6,9 +6,9 @@ from typing import Any
 
 from benchmarks.jobs import Job
 from benchmarks.ours import configuration
-from hypo_engine.estimate import PairLength, estimate_memory
-from hypo_engine.model_shape import read_shape
-from hypo_engine.models import default_device
+from hypo_engine.memory.estimate import PairLength, estimate_memory
+from hypo_engine.memory.shape import read_shape
+from hypo_engine.models.load import default_device
 
 
 def estimate(job: Job) -> dict[str, Any]:

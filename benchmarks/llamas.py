@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from benchmarks.jobs import Job
-from hypo_engine.models import default_device
+from hypo_engine.models.load import default_device
 
 SIZES: dict[str, dict[str, int]] = {
     "llama-1b": {

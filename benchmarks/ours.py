@@ -7,12 +7,12 @@ import torch
 from benchmarks.jobs import WARMUP, Ids, Job, learning_rate, pairs_of
 from benchmarks.meter import Meter, now
 from hypo_engine.config import Method, TrainConfig
-from hypo_engine.data import TokenPair
-from hypo_engine.models import default_device
-from hypo_engine.objective import make_objective
-from hypo_engine.phases import measured, phase
-from hypo_engine.policy import Policy, clip_gradients, load_policy, make_optimizer
-from hypo_engine.reference import ReferenceCache, fill_reference
+from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.forward.phases import measured, phase
+from hypo_engine.methods.objective import make_objective
+from hypo_engine.models.load import default_device
+from hypo_engine.models.policy import Policy, clip_gradients, load_policy, make_optimizer
+from hypo_engine.reference.scores import ReferenceCache, fill_reference
 
 LORA_RANK, LORA_ALPHA, BETA, CLIP = 16, 32, 0.1, 1.0
 

@@ -12,8 +12,8 @@ import torch
 from benchmarks.bound import Sizes
 from benchmarks.jobs import Job
 from benchmarks.meter import now
-from hypo_engine.models import default_device
-from hypo_engine.products import linear
+from hypo_engine.cpu.gemm import linear
+from hypo_engine.models.load import default_device
 
 _REPEATS = 7
 _MOST_TOKENS = 2048

@@ -18,7 +18,7 @@ from benchmarks.decode import plain_sampling
 from benchmarks.jobs import Job, learning_rate, pairs_of
 from benchmarks.meter import Meter, now
 from benchmarks.ours import BETA, CLIP, LORA_ALPHA, LORA_RANK, train_adapter_a_little, vocabulary
-from hypo_engine.losses import sequence_kl_loss
+from hypo_engine.methods.losses import sequence_kl_loss
 
 KL_COEF = 1e-3
 _TUNED = {"gradient_checkpointing": False, "precompute_ref_log_probs": True}

@@ -21,11 +21,11 @@ from typing import Any, TextIO
 import yaml
 
 from hypo_engine.config import TrainConfig, parse_config
+from hypo_engine.data.formats import Kept, Pair, account_of, prompt_fraction, read_jsonl_pairs
 from hypo_engine.errors import ConfigError, EngineError, Interrupted
-from hypo_engine.formats import Kept, Pair, account_of, prompt_fraction, read_jsonl_pairs
-from hypo_engine.record import Record
 from hypo_engine.reporting import LogLevel, SilentReporter
-from hypo_engine.stopping import Stopped, StopSignals
+from hypo_engine.training.jsonl_log import Record
+from hypo_engine.training.signals import Stopped, StopSignals
 
 _PLACES = {
     "dataset": None,
@@ -184,7 +184,7 @@ def _train(job: Job, *, as_json: bool, dry: bool) -> None:
 
 
 def _what_now(output_dir: Path) -> str:
-    from hypo_engine.checkpoint import latest_checkpoint
+    from hypo_engine.training.checkpoint import latest_checkpoint
 
     checkpoint = latest_checkpoint(output_dir)
     if checkpoint is None:

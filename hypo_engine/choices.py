@@ -11,7 +11,7 @@ class Method(StrEnum):
 
 
 class LossType(StrEnum):
-    """The loss on the offline pairs: a line of :data:`hypo_engine.losses.LOSSES`."""
+    """The loss on the offline pairs: a line of :data:`hypo_engine.methods.losses.LOSSES`."""
 
     SIGMOID = "sigmoid"
     IPO = "ipo"

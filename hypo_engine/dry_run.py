@@ -16,17 +16,17 @@ from typing import Any
 
 import torch
 
-from hypo_engine.batches import make_plan
 from hypo_engine.config import TrainConfig
-from hypo_engine.data import TokenPair, tokenize_pairs
+from hypo_engine.data.formats import Pair
+from hypo_engine.data.tokenize import TokenPair, tokenize_pairs
 from hypo_engine.errors import DataError, Interrupted
-from hypo_engine.estimate import Estimate, format_bytes
-from hypo_engine.fits import available_memory, check_fits, estimate_run
-from hypo_engine.formats import Pair
-from hypo_engine.models import default_device, load_tokenizer, resolve_model
-from hypo_engine.prepare import make_tokenization
+from hypo_engine.memory.estimate import Estimate, format_bytes
+from hypo_engine.models.load import default_device, load_tokenizer, resolve_model
 from hypo_engine.reporting import LogLevel, SilentReporter, Wish
 from hypo_engine.train import train
+from hypo_engine.training.memory_check import available_memory, check_fits, estimate_run
+from hypo_engine.training.plan import make_plan
+from hypo_engine.training.prepare import make_tokenization
 
 STEPS = 3
 """Steps that are run; the first is slower than the others and is not timed."""

@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 
-from hypo_engine.adapters import ADAPTER_CONFIG, check_adapter, quiet_peft
+from hypo_engine.chat.thinking import leaves_room_for_thoughts
 from hypo_engine.config import Precision, PromptStyle
-from hypo_engine.data import Tokenization, decode_text
-from hypo_engine.detokenize import TextStream
+from hypo_engine.data.tokenize import Tokenization, decode_text
+from hypo_engine.decoding.decoder import Decoder
+from hypo_engine.decoding.detokenize import TextStream
+from hypo_engine.decoding.sampling import Choice, Response, sample_responses
 from hypo_engine.errors import ConfigError, EngineError, ModelError
-from hypo_engine.fast import Decoder
-from hypo_engine.joined import Joined
-from hypo_engine.logprobs import Ids, TokenLogps
-from hypo_engine.lora import Routed
-from hypo_engine.models import (
+from hypo_engine.forward.logprobs import Ids, TokenLogps
+from hypo_engine.forward.lora import Routed
+from hypo_engine.models.adapters import ADAPTER_CONFIG, check_adapter, quiet_peft
+from hypo_engine.models.load import (
     check_vocabulary,
     context_limit,
     default_device,
@@ -32,10 +33,9 @@ from hypo_engine.models import (
     stop_token_ids,
     weights_dtype,
 )
+from hypo_engine.prompts.separate import Joined
+from hypo_engine.prompts.shared import Encoded, Trunk, packed
 from hypo_engine.reporting import Prompt
-from hypo_engine.sampling import Choice, Response, sample_responses
-from hypo_engine.thinking import leaves_room_for_thoughts
-from hypo_engine.trunk import Encoded, Trunk, packed
 
 OnText = Callable[[int, str, int], None]
 ShouldStop = Callable[[int], bool]
@@ -332,7 +332,7 @@ def load_served(model_name: str, models_dir: Path, precision: Precision = Precis
     """Load a base model to answer with.
 
     Raises:
-        ModelError: as :func:`hypo_engine.models.load_model`.
+        ModelError: as :func:`hypo_engine.models.load.load_model`.
     """
     resolved = resolve_model(model_name, models_dir)
     tokenizer = load_tokenizer(resolved)

@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from hypo_engine.ahead import score_reference_ahead
-from hypo_engine.checkpoint import weights_folder
 from hypo_engine.config import Sharding, TrainConfig
-from hypo_engine.distributed import Hushed, joined_world
+from hypo_engine.data.formats import Pair
+from hypo_engine.distributed.out_of_memory import free_memory
+from hypo_engine.distributed.world import Hushed, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
-from hypo_engine.formats import Pair
-from hypo_engine.halving import halving
-from hypo_engine.microbatch import free_memory
-from hypo_engine.phases import phase
-from hypo_engine.plain_errors import plain_errors
-from hypo_engine.policy import clip_gradients
-from hypo_engine.prepare import prepare_run
+from hypo_engine.forward.phases import phase
+from hypo_engine.models.policy import clip_gradients
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
-from hypo_engine.run import Run
-from hypo_engine.stepmetrics import StepMetrics, StepSums
+from hypo_engine.training.checkpoint import weights_folder
+from hypo_engine.training.explain import plain_errors
+from hypo_engine.training.halving import halving
+from hypo_engine.training.metrics import StepMetrics, StepSums
+from hypo_engine.training.prepare import prepare_run
+from hypo_engine.training.reference_ahead import score_reference_ahead
+from hypo_engine.training.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from hypo_engine.adapters import attach_lora
 from hypo_engine.errors import EngineError
-from hypo_engine.joined import Joined, way_to_decode
-from hypo_engine.models import check_causal
-from hypo_engine.trial import check_sound, plain_logits, try_tokens
-from hypo_engine.trunk import Trunk, packed
+from hypo_engine.forward.trial import check_sound, plain_logits, try_tokens
+from hypo_engine.models.adapters import attach_lora
+from hypo_engine.models.load import check_causal
+from hypo_engine.prompts.separate import Joined, way_to_decode
+from hypo_engine.prompts.shared import Trunk, packed
 from tests.architectures import UNTRIED, tiny_architecture, tiny_config
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,31 +18,40 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("app", "benchmarks", "hypo_engine", "migrations", "worker")
 LONGEST_FILE = 400
 
-PURE_ENGINE = (
-    "assignments",
-    "cache_files",
-    "chat_template",
-    "config",
+ROOMS = (
+    "chat",
+    "files",
     "data",
-    "demo_model",
-    "errors",
-    "estimate",
-    "field_text",
-    "formats",
-    "jsonl",
-    "knobs",
-    "layouts",
-    "machine",
-    "measures",
-    "model_files",
-    "model_shape",
-    "proposal",
-    "reporting",
-    "rows",
-    "thinking",
-    "tokenizer_files",
-    "weight_files",
+    "memory",
+    "cpu",
+    "forward",
+    "decoding",
+    "prompts",
+    "models",
+    "reference",
+    "methods",
+    "distributed",
+    "training",
 )
+"""The engine's folders from the ground up: each imports from itself and from those before it alone."""
+
+PURE_ROOMS = ROOMS[:4]
+"""The rooms that load no torch."""
+
+GROUND = (
+    "assignments",
+    "choices",
+    "config",
+    "disk",
+    "errors",
+    "field_text",
+    "measures",
+    "reporting",
+    "seeds",
+)
+"""Modules of the engine beside the rooms that any room may use; they load no torch either."""
+
+PURE_ENGINE = tuple(f"hypo_engine.{name}" for name in (*PURE_ROOMS, *GROUND))
 """What the engine offers without torch."""
 
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "trl"}
@@ -56,34 +66,34 @@ ALLOWED = {
         "app.settings",
         "app.store",
         "app.text",
-        "hypo_engine.formats",
+        "hypo_engine.data.formats",
     ),
     "app/ui": (
         "app",
         "hypo_engine.assignments",
         "hypo_engine.config",
         "hypo_engine.errors",
-        "hypo_engine.estimate",
+        "hypo_engine.memory.estimate",
         "hypo_engine.field_text",
-        "hypo_engine.formats",
-        "hypo_engine.knobs",
+        "hypo_engine.data.formats",
+        "hypo_engine.memory.knobs",
         "hypo_engine.measures",
         "hypo_engine.reporting",
     ),
     "app/cli": (
         "app",
         "hypo_engine.assignments",
-        "hypo_engine.cache_files",
+        "hypo_engine.files.reference_cache",
         "hypo_engine.config",
         "hypo_engine.errors",
-        "hypo_engine.estimate",
+        "hypo_engine.memory.estimate",
         "hypo_engine.field_text",
-        "hypo_engine.formats",
-        "hypo_engine.knobs",
+        "hypo_engine.data.formats",
+        "hypo_engine.memory.knobs",
         "hypo_engine.measures",
         "hypo_engine.reporting",
     ),
-    "app": ("app", *(f"hypo_engine.{name}" for name in PURE_ENGINE)),
+    "app": ("app", *PURE_ENGINE),
     "worker": (
         "app.artifacts",
         "app.dispatch",
@@ -121,6 +131,21 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(modules: dict[str, Path]) -> dict[str, set[str]]:
+    """Which of the modules each of them imports, wherever in its file."""
+    graph = {}
+    for module, path in modules.items():
+        names = set(imported(path))
+        found = {name if name in modules else name.rpartition(".")[0] for name in names}
+        graph[module] = (found & modules.keys()) - {module}
+    return graph
+
+
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
@@ -141,6 +166,55 @@ def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
     allowed = allowed_for(path)
     ours = {name for name in imported(path) if within(name, OURS)}
     assert {name for name in ours if not within(name, allowed)} == set()
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def upward(graph: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """Imports of the engine's modules from a room above their own."""
+    return {(module, used) for module, uses in graph.items() for used in uses if level(module) < level(used)}
+
+
+def level(module: str) -> int:
+    """How high a module of the engine stands: on the ground, in a room, or above all rooms."""
+    name = module.removeprefix("hypo_engine.").partition(".")[0]
+    if name in GROUND:
+        return -1
+    return ROOMS.index(name) if name in ROOMS else len(ROOMS)
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    modules = {module_of(path): path for path in sources(*OURS, "scripts")}
+    assert circle_in(import_graph(modules)) == []
+
+
+def test_no_room_of_the_engine_imports_from_one_above_it() -> None:
+    modules = {module_of(path): path for path in sources("hypo_engine")}
+    assert {module.split(".")[1] for module in modules if module.count(".") > 1} == set(ROOMS)
+    assert upward(import_graph(modules)) == set()
+
+
+def test_circles_and_upward_imports_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    planted = {
+        "hypo_engine/cpu/pool.py": "def late():\n    from hypo_engine.training import run",
+        "hypo_engine/training/run.py": "import hypo_engine.cpu.pool\nfrom hypo_engine.errors import Stop",
+        "hypo_engine/errors.py": "",
+    }
+    for name, text in planted.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    graph = import_graph({module_of(path): path for path in sources("hypo_engine")})
+    assert set(circle_in(graph)) == {"hypo_engine.cpu.pool", "hypo_engine.training.run"}
+    assert upward(graph) == {("hypo_engine.cpu.pool", "hypo_engine.training.run")}
 
 
 @pytest.mark.parametrize("folder", ["app", "migrations"])
@@ -194,8 +268,8 @@ def test_nobody_runs_code_that_came_with_data() -> None:
 
 
 def test_what_serves_people_and_the_pure_part_of_the_engine_load_no_torch() -> None:
-    modules = ["app.main", "app.cli", "app.supervisor", "app.up", "worker.health"]
-    imports = ", ".join([*modules, *(f"hypo_engine.{name}" for name in PURE_ENGINE)])
+    pure = [module_of(path) for path in sources("hypo_engine") if within(module_of(path), PURE_ENGINE)]
+    imports = ", ".join(["app.main", "app.cli", "app.supervisor", "app.up", "worker.health", *pure])
     code = f"import sys, json, {imports}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}

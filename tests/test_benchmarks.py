@@ -27,7 +27,7 @@ from benchmarks.sections import (
     memory_jobs,
 )
 from benchmarks.tables import section_text
-from hypo_engine.adapters import attach_lora
+from hypo_engine.models.adapters import attach_lora
 from tests.tiny_model import write_tiny_model
 
 

@@ -18,9 +18,9 @@ from app.settings import get_settings
 from app.store import enforcing, generations, metrics, numbered, retention, runs
 from app.store.db import read_session
 from app.store.enums import EventLevel, GenerationKind, RunWish
-from hypo_engine.checkpoint import RESUME_FILES, checkpoints, remove_checkpoint
 from hypo_engine.errors import Interrupted
 from hypo_engine.reporting import LogLevel, Sample, Wish
+from hypo_engine.training.checkpoint import RESUME_FILES, checkpoints, remove_checkpoint
 from worker.going import going_away
 from worker.patience import away, patiently, read_patiently, wait_out
 

@@ -16,12 +16,12 @@ from app.store import datasets, runs
 from app.store.db import write_session
 from app.store.enums import Split
 from app.store.models import Run
-from hypo_engine.checkpoint import DamagedCheckpoint, read_state
 from hypo_engine.config import parse_config
+from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError, EngineError, Interrupted
-from hypo_engine.formats import Pair
 from hypo_engine.reporting import Wish
 from hypo_engine.train import train
+from hypo_engine.training.checkpoint import DamagedCheckpoint, read_state
 from worker import leaving
 from worker.lease import LeaseHolder
 from worker.patience import LEAVING_SECONDS, StillAway, patiently, read_patiently

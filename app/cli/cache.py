@@ -8,8 +8,8 @@ import typer
 
 from app.cli.output import JsonFlag, print_json, print_table, say
 from app.settings import get_settings
-from hypo_engine.cache_files import CacheFile, list_files, remove_files
-from hypo_engine.estimate import format_bytes
+from hypo_engine.files.reference_cache import CacheFile, list_files, remove_files
+from hypo_engine.memory.estimate import format_bytes
 
 cli = typer.Typer(help="Cached reference log-probabilities, shared by runs.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from app.imports.spool import KEPT_LEFT_OUT
 from app.store import datasets
 from app.store.db import read_session
 from app.views import added_view, dataset_view
-from hypo_engine.formats import Account
+from hypo_engine.data.formats import Account
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

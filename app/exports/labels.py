@@ -18,7 +18,7 @@ from app.store.db import read_session
 from app.store.enums import WhyLeftOut
 from app.store.labels import Verdict, VoteFilter
 from app.store.vote_details import Vote
-from hypo_engine.formats import Pair
+from hypo_engine.data.formats import Pair
 
 VERDICTS_A_BATCH = 1000
 VOTES_A_BATCH = 200

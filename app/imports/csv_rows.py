@@ -9,8 +9,8 @@ from typing import Any
 from app.csv_text import ESCAPED_COLUMNS, original
 from app.imports.csv_lines import Readable, RecordLines, cr_lines, lf_lines
 from app.imports.unpacked import KINDS, bad_file
-from hypo_engine.formats import BadCell, RowError
-from hypo_engine.jsonl import LONGEST_ROW_BYTES
+from hypo_engine.data.formats import BadCell, RowError
+from hypo_engine.data.jsonl import LONGEST_ROW_BYTES
 
 csv.field_size_limit(LONGEST_ROW_BYTES)
 DELIMITERS = (",", ";", "\t", "|")

@@ -19,8 +19,8 @@ from app.imports.json_scan import (
 )
 from app.imports.json_shape import MOST_COLUMNS, Layout, Shape
 from app.imports.unpacked import Budget, bad_file
-from hypo_engine.formats import BadCell, RowError
-from hypo_engine.jsonl import parse_row
+from hypo_engine.data.formats import BadCell, RowError
+from hypo_engine.data.jsonl import parse_row
 
 Open = Callable[[Budget | None], AbstractContextManager[Readable]]
 COLUMN_BYTES = 64 * 1024

@@ -6,12 +6,12 @@ from typing import Any
 from app.errors import InvalidInput
 from app.imports.readers import NumberedRow
 from app.imports.unpacked import bad_file
+from hypo_engine.data.formats import AnyMapping, Format, RowError, WinnerMapping, detect, read_mapping
+from hypo_engine.data.proposal import column_names, is_column, propose, values_of, wins_of
 from hypo_engine.errors import DataError
-from hypo_engine.formats import AnyMapping, Format, RowError, WinnerMapping, detect, read_mapping
-from hypo_engine.proposal import column_names, is_column, propose, values_of, wins_of
 
 GivenMapping = AnyMapping | Mapping[str, Any]
-"""A mapping, or its plain values as `hypo_engine.mapping.read_mapping` takes them."""
+"""A mapping, or its plain values as `hypo_engine.data.mapping.read_mapping` takes them."""
 
 
 class UnknownFormat(InvalidInput):

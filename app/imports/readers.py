@@ -15,8 +15,8 @@ from app.imports.table_rows import table_kind, table_rows
 from app.imports.text_encoding import Encoding, encoding_of, open_text
 from app.imports.unpacked import GZIP_MAGIC, KINDS, PEEK_BYTES, Budget, bad_file, open_unpacked
 from app.settings import Settings
-from hypo_engine.formats import RowError
-from hypo_engine.jsonl import LONGEST_ROW_BYTES, jsonl_rows
+from hypo_engine.data.formats import RowError
+from hypo_engine.data.jsonl import LONGEST_ROW_BYTES, jsonl_rows
 
 SNIFFED_BYTES = 64 * 1024
 

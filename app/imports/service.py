@@ -25,7 +25,7 @@ from app.settings import get_settings
 from app.store import dataset_writing, voted_prompts
 from app.store.db import read_session, write_session
 from app.text import clean_text
-from hypo_engine.formats import (
+from hypo_engine.data.formats import (
     ROWS_TO_DETECT,
     Account,
     AnyMapping,
@@ -39,7 +39,7 @@ from hypo_engine.formats import (
     make_pair,
     prompt_key,
 )
-from hypo_engine.proposal import column_names
+from hypo_engine.data.proposal import column_names
 
 DEFAULT_HELD_OUT = 0.1
 MOST_FILES_NAMED = 20

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from hypo_engine.formats import Account, Kept, LeftOut, Pair
+from hypo_engine.data.formats import Account, Kept, LeftOut, Pair
 
 KEPT_LEFT_OUT = 10_000
 

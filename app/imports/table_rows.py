@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from app.imports.csv_rows import Header
 from app.imports.unpacked import GZIP_MAGIC, Budget, bad_file, open_unpacked
-from hypo_engine.formats import BadCell, RowError
+from hypo_engine.data.formats import BadCell, RowError
 
 ZIP_MAGIC = b"PK\x03\x04"
 _MAGICS = {

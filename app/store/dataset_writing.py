@@ -18,7 +18,7 @@ from app.errors import Refused
 from app.store import clock, voted_prompts
 from app.store.enums import Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair
-from hypo_engine.formats import Account, Kept, LeftOut, prompt_fraction, prompt_key
+from hypo_engine.data.formats import Account, Kept, LeftOut, prompt_fraction, prompt_key
 
 ROWS: Final = 500
 """Rows written in one transaction: few enough for a lock of some milliseconds."""

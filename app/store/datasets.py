@@ -12,7 +12,7 @@ from app.errors import NotFound, Refused
 from app.store import clock
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run
-from hypo_engine.formats import Account, Pair
+from hypo_engine.data.formats import Account, Pair
 
 ROWS_AT_ONCE = 500
 

@@ -57,7 +57,8 @@ class User(Base):
 class Dataset(Base):
     """One immutable version of a named set of pairs.
 
-    `account` says what the source held beyond them (`hypo_engine.account`); it is empty where nobody counted.
+    `account` says what the source held beyond them (`hypo_engine.data.account`); it is empty where nobody
+    counted.
     """
 
     __tablename__ = "datasets"
@@ -106,7 +107,7 @@ class DatasetLeftOut(Base):
 class VotedPrompt(Base):
     """A prompt whose votes became training pairs; no dataset holds it out for evaluation any more.
 
-    `sha256` is `hypo_engine.formats.prompt_key`.
+    `sha256` is `hypo_engine.data.formats.prompt_key`.
     """
 
     __tablename__ = "voted_prompts"

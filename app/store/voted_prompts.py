@@ -12,7 +12,7 @@ from app.store.enums import Split
 from app.store.models import DatasetPair, Generation, Label, VotedPrompt
 from app.store.models import Prompt as StoredPrompt
 from app.store.prompts import sha256_of
-from hypo_engine.formats import Pair, prompt_key
+from hypo_engine.data.formats import Pair, prompt_key
 
 BATCH = 500
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
+from hypo_engine.data.formats import WinnerMapping
 from hypo_engine.errors import DataError
-from hypo_engine.formats import WinnerMapping
 
 RECOGNISED, PAIR, WINNER = "recognised", "pair", "winner"
 SHARED = ""
@@ -66,7 +66,7 @@ def offered(columns: Sequence[str], proposal: Mapping[str, Any], *, recognised: 
     """Updates that offer the columns.
 
     Args:
-        proposal: what the fields hold at first; see `hypo_engine.proposal.propose`.
+        proposal: what the fields hold at first; see `hypo_engine.data.proposal.propose`.
         recognised: the title of the format that is known, which then need not be mapped; else "".
     """
     kinds = [(f"As recognised: {recognised}", RECOGNISED), *_KINDS] if recognised else _KINDS

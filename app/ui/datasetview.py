@@ -14,7 +14,7 @@ from app.store.models import Dataset, DatasetLeftOut, DatasetPair
 from app.tokens import TokenCounter
 from app.ui import widgets
 from app.ui.widgets import Html
-from hypo_engine.formats import FORMATS, Account, Kept, LeftOut, Pair
+from hypo_engine.data.formats import FORMATS, Account, Kept, LeftOut, Pair
 from hypo_engine.reporting import Prompt
 
 SHOWN_CHARACTERS = 4000

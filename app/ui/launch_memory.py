@@ -11,8 +11,8 @@ from app.store.models import Dataset
 from app.ui import widgets
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
-from hypo_engine.estimate import Estimate, format_bytes
-from hypo_engine.knobs import Knob
+from hypo_engine.memory.estimate import Estimate, format_bytes
+from hypo_engine.memory.knobs import Knob
 
 PARTS: Final = {
     "weights": "Weights",

@@ -11,7 +11,7 @@ from app.store.conversations import ContenderChoice, Decoding
 from app.store.enums import GenerationStatus, RunStatus
 from app.store.models import Comparison, Conversation, Dataset, Generation, Run
 from hypo_engine.config import TrainConfig
-from hypo_engine.formats import Kept, Pair
+from hypo_engine.data.formats import Kept, Pair
 from hypo_engine.reporting import Prompt
 from tests.transactions import within
 

@@ -17,9 +17,9 @@ from app.settings import Settings
 from app.store import dataset_writing, datasets, runs, workers
 from app.store.models import Dataset
 from hypo_engine.config import TrainConfig
-from hypo_engine.estimate import PairLength, estimate_memory
-from hypo_engine.formats import Kept, Pair
-from hypo_engine.model_shape import read_shape
+from hypo_engine.data.formats import Kept, Pair
+from hypo_engine.memory.estimate import PairLength, estimate_memory
+from hypo_engine.memory.shape import read_shape
 from tests.tiny_model import write_tiny_model
 from tests.transactions import within
 

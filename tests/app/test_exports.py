@@ -23,7 +23,7 @@ from app.store import conversations, datasets, labels, names, tallies
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.models import Label
-from hypo_engine.formats import Pair, prompt_fraction
+from hypo_engine.data.formats import Pair, prompt_fraction
 from tests.app import arena
 
 AWKWARD = 'He said "no",\nthen =1+1; <b>bold</b> \u2028 and 🦆\r\nleft.'

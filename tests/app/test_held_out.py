@@ -8,7 +8,7 @@ from app.errors import NotFound
 from app.store import conversations, dataset_writing, voted_prompts
 from app.store.conversations import ContenderChoice
 from app.store.db import write_session
-from hypo_engine.formats import Kept, Pair, prompt_key
+from hypo_engine.data.formats import Kept, Pair, prompt_key
 from hypo_engine.reporting import Prompt
 from tests.app import arena
 from tests.transactions import within

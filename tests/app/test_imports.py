@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from app.errors import InvalidInput, NotFound
 from app.imports.json_rows import list_rows
 from app.imports.readers import Limits, open_rows
-from hypo_engine.formats import BadCell, RowError
+from hypo_engine.data.formats import BadCell, RowError
 
 LIMITS = Limits(max_bytes=2**20, max_rows=1000, longest_row=4096)
 ROWS = [{"prompt": f"Ünï {i}", "chosen": f'a, "{i}"\nmore', "rejected": "b"} for i in range(5)]

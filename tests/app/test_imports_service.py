@@ -16,7 +16,7 @@ from app.imports.service import add_files
 from app.imports.spool import KEPT_LEFT_OUT
 from app.store import datasets
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair
-from hypo_engine.formats import ColumnMapping, LeftOut, Pair
+from hypo_engine.data.formats import ColumnMapping, LeftOut, Pair
 
 LIMITS = Limits(max_bytes=2**22, max_rows=20_000)
 ROWS: list[Any] = [{"prompt": f"Prompt {i}", "chosen": "good", "rejected": "bad"} for i in range(20)]

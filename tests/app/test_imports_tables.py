@@ -18,7 +18,7 @@ import pytest
 from app.errors import InvalidInput
 from app.imports.readers import Limits, open_rows
 from app.imports.table_process import MOST_BYTES
-from hypo_engine.formats import BadCell, RowError
+from hypo_engine.data.formats import BadCell, RowError
 
 LIMITS = Limits(max_bytes=2**24, max_rows=1000, longest_row=2**20)
 NAMES = ["prompt", "chosen", "rejected"]

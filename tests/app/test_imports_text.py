@@ -20,7 +20,7 @@ from app.exports.writers import FileType, encoded, write_file
 from app.imports import Limits, add_dataset, look_into
 from app.imports.readers import SNIFFED_BYTES, open_rows
 from app.imports.text_encoding import encoding_of
-from hypo_engine.formats import BadCell, RowError
+from hypo_engine.data.formats import BadCell, RowError
 
 LIMITS = Limits(max_bytes=2**24, max_rows=10_000, longest_row=2**20)
 ROWS = [{"prompt": f"Q{i}", "chosen": "yes", "rejected": "no"} for i in range(6)]

@@ -19,7 +19,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
 from hypo_engine.config import Method
-from hypo_engine.formats import Kept, Pair, prompt_fraction
+from hypo_engine.data.formats import Kept, Pair, prompt_fraction
 from tests.app import arena
 from tests.tiny_model import write_tiny_model
 from tests.transactions import within

@@ -8,7 +8,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from app.preflight import Preflight, check_pairs
 from app.settings import Settings
 from app.tokens import MODEL, token_counter
-from hypo_engine.formats import Pair
+from hypo_engine.data.formats import Pair
 
 
 def test_duplicates_contradictions_and_the_length_rule_are_counted() -> None:

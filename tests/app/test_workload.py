@@ -13,9 +13,9 @@ from app.store import dataset_writing, datasets, runs
 from app.store.models import Dataset
 from app.workload import epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
-from hypo_engine.data import Tokenization, tokenize_pairs
-from hypo_engine.formats import Kept, Pair, prompt_fraction
-from hypo_engine.models import load_tokenizer, resolve_model
+from hypo_engine.data.formats import Kept, Pair, prompt_fraction
+from hypo_engine.data.tokenize import Tokenization, tokenize_pairs
+from hypo_engine.models.load import load_tokenizer, resolve_model
 from tests.tiny_model import write_tiny_model
 from tests.transactions import within
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from hypo_engine import compiler
-from hypo_engine.compiler import compiled
 from hypo_engine.config import TrainConfig
-from hypo_engine.formats import Pair
+from hypo_engine.cpu import compiler
+from hypo_engine.cpu.compiler import compiled
+from hypo_engine.data.formats import Pair
 from hypo_engine.reporting import LogLevel, Sample, Wish
 from tests.tiny_model import write_tiny_model
 

@@ -20,13 +20,13 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from hypo_engine import prepare as prepare_module
-from hypo_engine import run as run_module
 from hypo_engine import train as train_module
 from hypo_engine.config import TrainConfig
-from hypo_engine.formats import Pair
+from hypo_engine.data.formats import Pair
 from hypo_engine.reporting import Wish
 from hypo_engine.train import train
+from hypo_engine.training import prepare as prepare_module
+from hypo_engine.training import run as run_module
 from tests.hypo_engine.conftest import Recorder, computed
 
 CLOSE = 1e-5
@@ -154,7 +154,7 @@ def _wishing(stop: tuple[int, int, str] | None, rank: int, seen: Seen) -> Callab
 @contextmanager
 def _failing(fail: tuple[int, int, str] | None, rank: int, seen: Seen) -> Any:
     """Let the objective fail in one process, and note how many pairs each call has."""
-    from hypo_engine.objective import Objective
+    from hypo_engine.methods.objective import Objective
 
     objective = Objective.__call__
 

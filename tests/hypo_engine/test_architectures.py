@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hypo_engine.adapters import attach_lora, linear_layers
 from hypo_engine.errors import ConfigError, ModelError
-from hypo_engine.joined import Joined, way_to_decode
-from hypo_engine.models import check_vocabulary, check_whole, context_limit, load_model
-from hypo_engine.trial import check_sound, plain_logits, try_tokens
-from hypo_engine.trunk import Trunk, packed
+from hypo_engine.forward.trial import check_sound, plain_logits, try_tokens
+from hypo_engine.models.adapters import attach_lora, linear_layers
+from hypo_engine.models.load import check_vocabulary, check_whole, context_limit, load_model
+from hypo_engine.prompts.separate import Joined, way_to_decode
+from hypo_engine.prompts.shared import Trunk, packed
 from tests.architectures import tiny_architecture, tiny_config
 
 PACKED = ("llama", "mixtral", "gpt2", "gemma2")
@@ -151,7 +151,7 @@ def test_tables_and_other_modalities_do_no_harm() -> None:
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_refused(tiny: Callable[[str], Path]) -> None:
-    from hypo_engine.models import load_tokenizer
+    from hypo_engine.models.load import load_tokenizer
 
     model = load_model(str(tiny("llama")), dtype=torch.float32, device=torch.device("cpu"))
     tokenizer = load_tokenizer(str(tiny("llama")))
@@ -202,7 +202,7 @@ def test_mpt_says_how_much_it_reads() -> None:
 
 
 def test_what_a_model_raises_becomes_a_sentence() -> None:
-    from hypo_engine.plain_errors import plain_errors
+    from hypo_engine.training.explain import plain_errors
 
     model = tiny_architecture("llama")
     with (

@@ -13,12 +13,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from hypo_engine import demo_model, disk
+from hypo_engine import disk
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import Pair
 from hypo_engine.disk import writing
 from hypo_engine.errors import EngineError
-from hypo_engine.formats import Pair
-from hypo_engine.reference import ReferenceCache
+from hypo_engine.files import demo
+from hypo_engine.reference.scores import ReferenceCache
 from hypo_engine.train import train
 from tests.hypo_engine.conftest import Recorder
 
@@ -32,7 +33,7 @@ import torch
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import EngineError
-from hypo_engine.formats import Pair
+from hypo_engine.data.formats import Pair
 from hypo_engine.train import train
 
 torch.set_num_threads(1)
@@ -174,10 +175,10 @@ def test_a_demo_model_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.Mon
         folder.mkdir()
         save_file({"a": torch.ones(2**20)}, folder / "model.safetensors")
 
-    monkeypatch.setattr(demo_model, "_find_gguf", lambda: tmp_path)
-    monkeypatch.setattr(demo_model, "_convert", convert)
+    monkeypatch.setattr(demo, "_find_gguf", lambda: tmp_path)
+    monkeypatch.setattr(demo, "_convert", convert)
     with files_up_to(2**20), pytest.raises(EngineError, match=TOO_LARGE):
-        demo_model.demo_folder(tmp_path / "models")
+        demo.demo_folder(tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []
 
 

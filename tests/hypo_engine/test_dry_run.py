@@ -10,17 +10,17 @@ import pytest
 import torch
 import yaml
 
-from hypo_engine import fits
 from hypo_engine.__main__ import main
-from hypo_engine.cache_files import list_files
 from hypo_engine.config import TrainConfig
-from hypo_engine.data import TokenPair
+from hypo_engine.data.formats import Pair
+from hypo_engine.data.tokenize import TokenPair
 from hypo_engine.dry_run import dry_run, format_seconds
 from hypo_engine.errors import ConfigError, ModelError
-from hypo_engine.estimate import PairLength, estimate_memory
-from hypo_engine.fits import available_memory, check_fits, model_shape
-from hypo_engine.formats import Pair
+from hypo_engine.files.reference_cache import list_files
+from hypo_engine.memory.estimate import PairLength, estimate_memory
 from hypo_engine.train import train
+from hypo_engine.training import memory_check
+from hypo_engine.training.memory_check import available_memory, check_fits, model_shape
 
 CPU = torch.device("cpu")
 SMALL_MACHINE = 100 * 2**20
@@ -115,8 +115,8 @@ def test_a_mistake_is_one_sentence(
 @pytest.fixture
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with little memory to spare."""
-    monkeypatch.setattr(fits, "free_memory", lambda: SMALL_MACHINE)
-    monkeypatch.setattr(fits, "_held", lambda: 0)
+    monkeypatch.setattr(memory_check, "free_memory", lambda: SMALL_MACHINE)
+    monkeypatch.setattr(memory_check, "_held", lambda: 0)
 
 
 PAIRS = [TokenPair(i, [5] * 90, [6] * 50, [7] * 40) for i in range(8)]
@@ -192,21 +192,21 @@ def test_a_run_that_fits_goes_on_and_an_unknown_model_refuses_nothing(
     assert shape is not None
     lengths = [PairLength(90, 50, 40)] * 8
     need = estimate_memory(shape, config, lengths).total
-    monkeypatch.setattr(fits, "_held", lambda: 0)
-    monkeypatch.setattr(fits, "free_memory", lambda: need)
+    monkeypatch.setattr(memory_check, "_held", lambda: 0)
+    monkeypatch.setattr(memory_check, "free_memory", lambda: need)
     check_fits(config, folder, PAIRS, device=CPU)
-    monkeypatch.setattr(fits, "free_memory", lambda: need - 1)
+    monkeypatch.setattr(memory_check, "free_memory", lambda: need - 1)
     with pytest.raises(ConfigError, match="needs about"):
         check_fits(config, folder, PAIRS, device=CPU)
     (tmp_path / "config.json").write_text("{}")
     check_fits(config, str(tmp_path), PAIRS, device=CPU)
-    monkeypatch.setattr(fits, "free_memory", lambda: None)
+    monkeypatch.setattr(memory_check, "free_memory", lambda: None)
     check_fits(config, folder, PAIRS, device=CPU)
 
 
 def test_processes_on_one_machine_share_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fits, "free_memory", lambda: 1000)
-    monkeypatch.setattr(fits, "_held", lambda: 7)
+    monkeypatch.setattr(memory_check, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory_check, "_held", lambda: 7)
     assert available_memory(CPU) == 1007
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert available_memory(CPU) == 507

@@ -22,11 +22,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
-from hypo_engine.data import TokenPair
-from hypo_engine.losses import reward_to_go_kl_loss, sequence_kl_loss
-from hypo_engine.objective import make_objective
-from hypo_engine.policy import Policy, load_policy
-from hypo_engine.sampling import Choice, sample_responses
+from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.decoding.sampling import Choice, sample_responses
+from hypo_engine.methods.losses import reward_to_go_kl_loss, sequence_kl_loss
+from hypo_engine.methods.objective import make_objective
+from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.seeds import derive_seed
 
 Loss = Callable[[Tensor, Tensor], Tensor]

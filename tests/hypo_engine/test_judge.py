@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
-from hypo_engine.data import TokenPair
-from hypo_engine.objective import BatchResult, make_objective
-from hypo_engine.policy import Policy, load_policy
-from hypo_engine.reference import ReferenceCache, fill_reference
+from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.methods.objective import BatchResult, make_objective
+from hypo_engine.models.policy import Policy, load_policy
+from hypo_engine.reference.scores import ReferenceCache, fill_reference
 from tests.hypo_engine.judge import Judge, Question, Terms, Verdict
 from tests.tiny_model import ARCHITECTURES, MORE_ARCHITECTURES
 

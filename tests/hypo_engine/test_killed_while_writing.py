@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from hypo_engine.__main__ import main
-from hypo_engine.checkpoint import checkpoints, read_state
+from hypo_engine.training.checkpoint import checkpoints, read_state
 from tests.hypo_engine.test_resume import assert_the_same
 
 _CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir"}

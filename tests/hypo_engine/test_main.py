@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from hypo_engine.__main__ import main, split_pairs
-from hypo_engine.formats import Pair
+from hypo_engine.data.formats import Pair
 from hypo_engine.reporting import Wish
-from hypo_engine.stopping import Stopped, StopSignals
+from hypo_engine.training.signals import Stopped, StopSignals
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -214,7 +214,7 @@ def test_a_signal_before_the_first_step_keeps_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from hypo_engine import prepare
+    from hypo_engine.training import prepare
 
     load = prepare.load_tokenizer
     monkeypatch.setattr(

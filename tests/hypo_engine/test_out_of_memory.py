@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hypo_engine import reference as reference_module
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import Pair
+from hypo_engine.distributed.out_of_memory import is_out_of_memory
 from hypo_engine.errors import EngineError, Interrupted
-from hypo_engine.formats import Pair
-from hypo_engine.microbatch import is_out_of_memory
-from hypo_engine.objective import Objective
+from hypo_engine.methods.objective import Objective
+from hypo_engine.reference import scores as reference_module
 from hypo_engine.reporting import Wish
 from hypo_engine.train import TrainResult, train
 from tests.hypo_engine.conftest import Recorder, computed
@@ -161,8 +161,8 @@ import json, resource, sys
 from pathlib import Path
 import torch
 from hypo_engine.config import TrainConfig
-from hypo_engine.formats import Pair
-from hypo_engine.objective import Objective
+from hypo_engine.data.formats import Pair
+from hypo_engine.methods.objective import Objective
 from hypo_engine.train import train
 from tests.hypo_engine.conftest import Recorder
 

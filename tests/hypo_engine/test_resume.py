@@ -14,15 +14,15 @@ import pytest
 import yaml
 
 from hypo_engine import train as train_module
-from hypo_engine.checkpoint import checkpoints
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError
-from hypo_engine.formats import Pair
-from hypo_engine.objective import Objective
-from hypo_engine.record import METRICS, SAMPLES, Record
+from hypo_engine.methods.objective import Objective
 from hypo_engine.reporting import Wish
-from hypo_engine.run import Run
 from hypo_engine.train import train
+from hypo_engine.training.checkpoint import checkpoints
+from hypo_engine.training.jsonl_log import METRICS, SAMPLES, Record
+from hypo_engine.training.run import Run
 from tests.hypo_engine.conftest import TIMES, Recorder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hypo_engine.account import MOST_NAMES, MOST_REASONS, REST, Account
-from hypo_engine.formats import FORMATS, ColumnMapping, Kept, LeftOut, Pair, convert, detect
-from hypo_engine.scores import Score
+from hypo_engine.data.account import MOST_NAMES, MOST_REASONS, REST, Account
+from hypo_engine.data.formats import FORMATS, ColumnMapping, Kept, LeftOut, Pair, convert, detect
+from hypo_engine.data.scores import Score
 
 
 def user(content: Any) -> dict[str, Any]:

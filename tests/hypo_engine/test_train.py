@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hypo_engine import passes
-from hypo_engine import run as run_module
 from hypo_engine import train as train_module
-from hypo_engine.checkpoint import latest_checkpoint
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
+from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError, ConfigError, DataError, EngineError, Interrupted
-from hypo_engine.formats import Pair
+from hypo_engine.forward import visibility
 from hypo_engine.reporting import Wish
 from hypo_engine.train import TrainResult, train
+from hypo_engine.training import run as run_module
+from hypo_engine.training.checkpoint import latest_checkpoint
 from tests.hypo_engine.conftest import Recorder, computed
 
 MakeConfig = Callable[..., TrainConfig]
@@ -214,7 +214,7 @@ def test_a_model_that_cannot_share_prompts_trains_all_the_same(
     def refuse(*_: object, **__: object) -> None:
         raise TypeError("recurrent")
 
-    monkeypatch.setattr(passes.BranchPass, "attend", refuse)
+    monkeypatch.setattr(visibility.BranchPass, "attend", refuse)
     _, plain = run(config(method="hypo"), name="plain")
     assert any("cannot share prompts" in message for message in plain.messages)
     for name in ("loss", "grad_norm", "objective/kl", "completions/mean_length"):
@@ -238,7 +238,7 @@ def test_other_ways_of_training(run: Any, config: MakeConfig, settings: dict[str
 def test_full_fine_tuning_with_dpo_needs_no_second_model(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import hypo_engine.policy as policy_module
+    import hypo_engine.models.policy as policy_module
 
     loads: list[str] = []
     load = policy_module.load_model

@@ -17,60 +17,62 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from hypo_engine import objective as objective_module
-from hypo_engine.adapters import check_adapter
-from hypo_engine.batches import permutation
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import Pair
+from hypo_engine.decoding.sampling import uniforms
 from hypo_engine.errors import ModelError
-from hypo_engine.formats import Pair
-from hypo_engine.losses import reward_to_go_kl_loss, sequence_kl_loss
-from hypo_engine.sampling import uniforms
+from hypo_engine.methods import objective as objective_module
+from hypo_engine.methods.losses import reward_to_go_kl_loss, sequence_kl_loss
+from hypo_engine.models.adapters import check_adapter
 from hypo_engine.train import TrainResult, train
+from hypo_engine.training.plan import permutation
 from tests.hypo_engine.conftest import Recorder
 
 MakeConfig = Callable[..., TrainConfig]
 
 GUARDS: dict[str, tuple[str, ...]] = {
     "prompt and answer are tokenised as one text": (
-        "test_data.test_prompt_and_completion_are_tokenised_apart_and_differences_counted",
+        "data.test_tokenize.test_prompt_and_completion_are_tokenised_apart_and_differences_counted",
     ),
-    "the beginning token stands twice": ("test_data.test_the_beginning_token_stands_once",),
-    "the end token stands twice, or never": ("test_data.test_the_end_token_stands_once",),
+    "the beginning token stands twice": ("data.test_tokenize.test_the_beginning_token_stands_once",),
+    "the end token stands twice, or never": ("data.test_tokenize.test_the_end_token_stands_once",),
     "training and generation read a prompt otherwise": (
         "test_generate.test_without_a_template_a_question_is_answered_as_the_plain_prompt_trained_on",
     ),
     "truncation eats the answer or its end": (
-        "test_data.test_trimming_takes_the_left_of_the_prompt_and_is_counted",
-        "test_data.test_too_long_an_answer_is_left_out_and_counted",
+        "data.test_tokenize.test_trimming_takes_the_left_of_the_prompt_and_is_counted",
+        "data.test_tokenize.test_too_long_an_answer_is_left_out_and_counted",
     ),
     "dropout makes the reference random": (
-        "test_models.test_dropout_is_off_even_in_training_mode",
-        "test_models.test_functional_attention_dropout_is_off",
+        "models.test_load.test_dropout_is_off_even_in_training_mode",
+        "models.test_load.test_functional_attention_dropout_is_off",
     ),
     "the reference goes another path, precision or padding": (
         "test_traps.test_step_zero_is_ln_two",
         "test_train.test_step_zero_is_ln_two_and_nothing",
     ),
-    "log-softmax in half precision": ("test_logprobs.test_half_precision_logits_are_normalised_in_float32",),
+    "log-softmax in half precision": (
+        "forward.test_logprobs.test_half_precision_logits_are_normalised_in_float32",
+    ),
     "LoRA or the optimiser in half precision": (
-        "test_policy.test_a_half_precision_base_has_a_float32_adapter",
+        "models.test_policy.test_a_half_precision_base_has_a_float32_adapter",
         "test_traps.test_the_optimiser_state_is_float32",
     ),
     "pure bfloat16 weights do not move": (
-        "test_policy.test_full_fine_tuning_in_half_precision_keeps_float32_weights",
+        "models.test_policy.test_full_fine_tuning_in_half_precision_keeps_float32_weights",
     ),
     "position_ids are left out": ("test_judge.test_the_engine_agrees_with_the_judge",),
     "the base carries an adapter, and off is not the reference": (
-        "test_models.test_a_model_that_carries_an_adapter_is_refused",
-        "test_policy.test_a_model_with_an_adapter_gets_no_second",
+        "models.test_load.test_a_model_that_carries_an_adapter_is_refused",
+        "models.test_policy.test_a_model_with_an_adapter_gets_no_second",
     ),
     "checkpointing cuts the graph where inputs have no gradient": (
-        "test_policy.test_gradient_checkpointing_changes_no_gradient",
+        "models.test_policy.test_gradient_checkpointing_changes_no_gradient",
         "test_judge.test_the_engine_agrees_with_the_judge",
     ),
     "LoRA on a head whose matrix is used as it is": (
-        "test_policy.test_modules_that_cannot_be_adapted",
-        "test_policy.test_only_the_adapter_is_trained_and_never_the_head",
+        "models.test_policy.test_modules_that_cannot_be_adapted",
+        "models.test_policy.test_only_the_adapter_is_trained_and_never_the_head",
     ),
     "modules_to_save of an adapter are left out": (
         "test_traps.test_an_adapter_with_modules_to_save_is_refused",
@@ -89,7 +91,9 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "a resumed run draws or steps otherwise": (
         "test_train.test_stopping_and_going_on_is_the_straight_run_bit_for_bit",
     ),
-    "half a checkpoint is left behind": ("test_checkpoint.test_a_failed_save_leaves_the_one_before",),
+    "half a checkpoint is left behind": (
+        "training.test_checkpoint.test_a_failed_save_leaves_the_one_before",
+    ),
     "mean(log pi - log ref) is back-propagated": (
         "test_estimators.test_language_model_naive_gradient_is_nothing",
         "test_estimators.test_language_model_gradient_is_unbiased",
@@ -101,12 +105,16 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "ratios are clamped, or divided by the length": (
         "test_traps.test_ratios_are_neither_clamped_nor_divided",
     ),
-    "generation_config leaks into the sampler": ("test_sampling.test_generation_config_does_not_leak_in",),
+    "generation_config leaks into the sampler": (
+        "decoding.test_sampling.test_generation_config_does_not_leak_in",
+    ),
     "the end token is dropped, or what follows it is scored": (
-        "test_sampling.test_the_end_token_is_kept_and_nothing_follows_it",
+        "decoding.test_sampling.test_the_end_token_is_kept_and_nothing_follows_it",
         "test_judge.test_the_engine_agrees_with_the_judge",
     ),
-    "a response that was cut is given an end": ("test_sampling.test_a_response_cut_by_the_limit_has_no_end",),
+    "a response that was cut is given an end": (
+        "decoding.test_sampling.test_a_response_cut_by_the_limit_has_no_end",
+    ),
     "a temperature scales the policy alone": (
         "test_judge.test_the_engine_agrees_with_the_judge",
         "test_estimators.test_steps_of_training_are_unbiased",
@@ -120,8 +128,9 @@ GUARDS: dict[str, tuple[str, ...]] = {
 def test_every_guard_exists() -> None:
     folder = Path(__file__).parent
     for name in {name for names in GUARDS.values() for name in names}:
-        file, _, function = name.partition(".")
-        assert f"\ndef {function}(" in (folder / f"{file}.py").read_text(encoding="utf-8"), name
+        file, _, function = name.rpartition(".")
+        path = folder / f"{file.replace('.', '/')}.py"
+        assert f"\ndef {function}(" in path.read_text(encoding="utf-8"), name
 
 
 @pytest.fixture

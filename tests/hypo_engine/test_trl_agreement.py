@@ -27,13 +27,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hypo_engine.batches import make_plan
 from hypo_engine.config import TrainConfig
-from hypo_engine.data import Tokenization, TokenPair, tokenize_pairs
-from hypo_engine.formats import Pair
-from hypo_engine.models import load_tokenizer
-from hypo_engine.policy import load_policy
+from hypo_engine.data.formats import Pair
+from hypo_engine.data.tokenize import Tokenization, TokenPair, tokenize_pairs
+from hypo_engine.models.load import load_tokenizer
+from hypo_engine.models.policy import load_policy
 from hypo_engine.train import train
+from hypo_engine.training.plan import make_plan
 from tests.hypo_engine.conftest import Recorder
 
 STEPS = 10

@@ -11,7 +11,7 @@ import torch
 
 from app.cli.main import run
 from app.settings import Settings
-from hypo_engine.reference import ReferenceCache
+from hypo_engine.reference.scores import ReferenceCache
 from tests.app.cli.test_commands import call, refuse
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.store import dataset_writing, datasets, users
 from app.store.db import read_session, write_session
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair
-from hypo_engine.formats import Kept, LeftOut, Pair
+from hypo_engine.data.formats import Kept, LeftOut, Pair
 
 COUNT = 2 * dataset_writing.ROWS + 1
 

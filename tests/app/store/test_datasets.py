@@ -11,7 +11,7 @@ from app.errors import NotFound, Refused
 from app.store import dataset_writing, datasets
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, Run
-from hypo_engine.formats import Kept, LeftOut, Pair
+from hypo_engine.data.formats import Kept, LeftOut, Pair
 from tests.transactions import within
 
 USER_TURN = [{"role": "user", "content": "Größe? 50% of_it"}]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.store import dataset_writing
 from app.store.models import Dataset
-from hypo_engine.formats import Kept, Pair
+from hypo_engine.data.formats import Kept, Pair
 from tests.transactions import within
 
 

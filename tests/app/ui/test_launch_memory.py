@@ -17,8 +17,8 @@ from app.store.models import Dataset
 from app.ui import launch
 from app.ui.launch_memory import panel
 from hypo_engine.config import Precision
-from hypo_engine.estimate import GIB, Estimate
-from hypo_engine.knobs import Knob
+from hypo_engine.memory.estimate import GIB, Estimate
+from hypo_engine.memory.knobs import Knob
 from tests.app.ui.conftest import request_for
 from tests.tiny_model import write_tiny_model
 

@@ -18,7 +18,7 @@ from app.ui import run as run_page
 from app.ui.commands import launch_command
 from hypo_engine.assignments import parse_assignments
 from hypo_engine.config import TrainConfig
-from hypo_engine.formats import Kept, Pair
+from hypo_engine.data.formats import Kept, Pair
 from tests.app.ui.conftest import request_for
 from tests.transactions import within
 

@@ -1,0 +1,271 @@
+/* Attention of segments of a packed row, each over its prompt's keys and, causally, its own; float32.
+ *
+ * Nothing is copied for the backward pass: keys stay where they are, a prompt's keys are shared by all its branches,
+ * and scores are made again from the sums that the forward pass leaves (Dao et al., arXiv 2205.14135). A task is one
+ * segment with the query heads that share one key head; no two tasks write to the same place, so numbers do not
+ * depend on the threads.
+ *
+ * hypo_engine/cpu/attention.py describes the same structure to Python.
+ */
+#include "tile.h"
+
+#include <math.h>
+#include <omp.h>
+
+#define BLOCK (4 * TALL) /* queries whose gradients are added to the keys' at once */
+
+typedef struct {
+    int64_t segments, heads, kv_heads, size;
+    const int64_t *begins, *lengths;         /* [segments]: where each stands in the row */
+    const int64_t *prompts, *before, *parts; /* [segments]: its prompt's first token in the trunk, its length, and where
+                                                its part of the trunk's gradients begins */
+    float scaling;
+    const float *queries, *keys, *values;    /* [tokens, heads, size], [tokens, kv_heads, size] twice */
+    const float *trunk_keys, *trunk_values;  /* [trunk tokens, kv_heads, size], or null where no segment has a prompt */
+    float *found, *sums;                     /* [tokens, heads, size]; log of the sum of exp(score): [tokens, heads] */
+    const float *upstream;                   /* as found; the rest is for the backward pass alone */
+    float *of_queries, *of_keys, *of_values; /* as those without of_ */
+    float *of_trunk_keys, *of_trunk_values;  /* [parts, kv_heads, size]: a part a segment with a prompt */
+    float *workspace;
+} Attention;
+
+/* One task's place to work in. */
+typedef struct {
+    int64_t segment, head, length, before, keys, room, columns; /* keys seen at most; rounded up; blocks of a head */
+    float *key_rows, *value_rows; /* [keys, size] in one piece, later their gradients */
+    float *key_tiles;             /* keys in order for scores: [room / WIDE][size][WIDE] */
+    float *value_tiles;           /* the same of values, for the gradient of weights */
+    float *key_columns;           /* keys in order for the gradient of queries: [columns][keys][WIDE] */
+    float *value_columns;         /* the same of values, for what is found */
+    float *weights, *slopes;      /* [BLOCK, room] */
+    float *query_columns, *upstream_columns; /* [columns][BLOCK][WIDE] */
+} Task;
+
+static int64_t rounded(int64_t count)
+{
+    return (count + WIDE - 1) / WIDE * WIDE;
+}
+
+static int64_t longest(const Attention *a)
+{
+    int64_t keys = 0;
+    for (int64_t s = 0; s < a->segments; s++)
+        keys = a->before[s] + a->lengths[s] > keys ? a->before[s] + a->lengths[s] : keys;
+    return rounded(keys);
+}
+
+static int64_t of_task(int64_t room, int64_t size)
+{
+    return room * (2 * size + 4 * rounded(size)) + 2 * BLOCK * (room + rounded(size));
+}
+
+/* Floats of a workspace for so many threads. */
+int64_t hypo_segments_workspace(const Attention *a, int threads)
+{
+    return threads * of_task(longest(a), a->size);
+}
+
+/* Segment's rows of a tensor [tokens, kv_heads, size], prompt first, as [keys, size] */
+static void gather(const Attention *a, const Task *t, const float *trunk, const float *own, float *rows)
+{
+    int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
+    for (int64_t i = 0; i < t->before; i++)
+        memcpy(rows + i * a->size, trunk + (a->prompts[t->segment] + i) * stride + t->head * a->size, bytes);
+    for (int64_t i = 0; i < t->length; i++)
+        memcpy(rows + (t->before + i) * a->size, own + (a->begins[t->segment] + i) * stride + t->head * a->size, bytes);
+}
+
+/* rows [count, size] with columns in order: [columns][count][WIDE] */
+static void order_columns(const float *rows, int64_t row, int64_t count, int64_t size, float *to)
+{
+    for (int64_t j = 0; j < size; j += WIDE, to += count * WIDE)
+        put_in_order((View){rows + j, 1, row}, count, least(WIDE, size - j), to);
+}
+
+/* rows [keys, size] in order: [keys / WIDE][size][WIDE] */
+static void order_rows(const float *rows, int64_t keys, int64_t size, float *to)
+{
+    for (int64_t j = 0; j < keys; j += WIDE, to += size * WIDE)
+        put_in_order((View){rows + j * size, size, 1}, size, least(WIDE, keys - j), to);
+}
+
+static Task begin(const Attention *a, int64_t number, int thread, int backward)
+{
+    Task t = {.segment = number / a->kv_heads, .head = number % a->kv_heads};
+    int64_t room = longest(a), wide = rounded(a->size);
+    t.length = a->lengths[t.segment], t.before = a->before[t.segment], t.keys = t.length + t.before;
+    t.room = rounded(t.keys), t.columns = wide / WIDE;
+    t.key_rows = a->workspace + thread * of_task(room, a->size), t.value_rows = t.key_rows + room * a->size;
+    t.key_tiles = t.value_rows + room * a->size, t.value_tiles = t.key_tiles + room * wide;
+    t.key_columns = t.value_tiles + room * wide, t.value_columns = t.key_columns + room * wide;
+    t.weights = t.value_columns + room * wide, t.slopes = t.weights + BLOCK * room;
+    t.query_columns = t.slopes + BLOCK * room, t.upstream_columns = t.query_columns + BLOCK * wide;
+    gather(a, &t, a->trunk_keys, a->keys, t.key_rows);
+    gather(a, &t, a->trunk_values, a->values, t.value_rows);
+    order_rows(t.key_rows, t.keys, a->size, t.key_tiles);
+    if (backward) {
+        order_rows(t.value_rows, t.keys, a->size, t.value_tiles);
+        order_columns(t.key_rows, a->size, t.keys, a->size, t.key_columns);
+    } else
+        order_columns(t.value_rows, a->size, t.keys, a->size, t.value_columns);
+    return t;
+}
+
+/* y [tall, columns of keys] = x keys^T for the first `seen` keys, rounded up */
+static void against(int64_t tall, const float *x, int64_t row, const float *tiles, int64_t size, int64_t seen, float *y,
+                    int64_t room)
+{
+    for (int64_t j = 0; j < seen; j += WIDE, tiles += size * WIDE)
+        tile_along(tall, (View){x, row, 1}, tiles, size, y + j, room, WIDE, 0);
+}
+
+/* y [tall, size] = x [tall, deep] times columns [deep of `keys`, size] */
+static void along(int64_t tall, const float *x, int64_t room, const float *columns, int64_t keys, int64_t deep,
+                  int64_t size, float *y, int64_t row)
+{
+    for (int64_t j = 0; j < size; j += WIDE, columns += keys * WIDE)
+        tile_along(tall, (View){x, room, 1}, columns, deep, y + j, row, least(WIDE, size - j), 0);
+}
+
+/* scores [count of `seen`] become exp(scaling * score - top), those not counted zero; returns the sum */
+INLINE float weigh(float *scores, float scaling, float top, int64_t count, int64_t seen)
+{
+    const Ints lane = COUNTING;
+    const Lanes none = {0};
+    Lanes sum = none;
+    for (int64_t i = 0; i < seen; i += LANES) {
+        Lanes found = exponential(scaling * load(scores + i) - top);
+        if (i + LANES > count)
+            found = either(lane < (Ints){0} + (int32_t)(count - i), found, none);
+        store(scores + i, found);
+        sum += found;
+    }
+    return total(sum);
+}
+
+static float highest(const float *scores, int64_t count)
+{
+    float top = scores[0];
+#pragma omp simd reduction(max : top)
+    for (int64_t i = 0; i < count; i++)
+        top = scores[i] > top ? scores[i] : top;
+    return top;
+}
+
+static void attend(const Attention *a, const Task *t)
+{
+    int64_t group = a->heads / a->kv_heads, row = a->heads * a->size;
+    for (int64_t head = t->head * group; head < (t->head + 1) * group; head++)
+        for (int64_t top = 0; top < t->length; top += TALL) {
+            int64_t tall = least(TALL, t->length - top), seen = t->before + top + tall, first = a->begins[t->segment] + top;
+            int64_t deep = least(rounded(seen), t->keys);
+            float *found = a->found + first * row + head * a->size, inverse[TALL];
+            against(tall, a->queries + first * row + head * a->size, row, t->key_tiles, a->size, seen, t->weights, t->room);
+            for (int64_t i = 0; i < tall; i++) {
+                float *scores = t->weights + i * t->room, best = a->scaling * highest(scores, t->before + top + i + 1);
+                float sum = weigh(scores, a->scaling, best, t->before + top + i + 1, rounded(seen));
+                a->sums[(first + i) * a->heads + head] = best + logf(sum);
+                inverse[i] = 1 / sum;
+            }
+            along(tall, t->weights, t->room, t->value_columns, t->keys, deep, a->size, found, row);
+            for (int64_t i = 0; i < tall; i++)
+                for (int64_t j = 0; j < a->size; j++)
+                    found[i * row + j] *= inverse[i];
+        }
+}
+
+/* Some queries' weights, and the slopes of the loss along their scores; then the gradient of the queries. */
+static void slopes_of(const Attention *a, const Task *t, int64_t head, int64_t top, int64_t tall, float *weights,
+                      float *slopes)
+{
+    int64_t row = a->heads * a->size, first = a->begins[t->segment] + top, at = first * row + head * a->size;
+    int64_t seen = t->before + top + tall, deep = least(rounded(seen), t->keys);
+    against(tall, a->queries + at, row, t->key_tiles, a->size, seen, weights, t->room);
+    against(tall, a->upstream + at, row, t->value_tiles, a->size, seen, slopes, t->room);
+    for (int64_t i = 0; i < tall; i++) {
+        float *w = weights + i * t->room, *s = slopes + i * t->room, mean = 0;
+        const float *found = a->found + at + i * row, *given = a->upstream + at + i * row;
+        weigh(w, a->scaling, a->sums[(first + i) * a->heads + head], t->before + top + i + 1, rounded(seen));
+#pragma omp simd reduction(+ : mean)
+        for (int64_t j = 0; j < a->size; j++)
+            mean += found[j] * given[j];
+#pragma omp simd
+        for (int64_t j = 0; j < rounded(seen); j++)
+            s[j] = w[j] * (s[j] - mean) * a->scaling;
+    }
+    along(tall, slopes, t->room, t->key_columns, t->keys, deep, a->size, a->of_queries + at, row);
+}
+
+/* y [keys seen, size] += x^T times rows in order, x [count, keys] */
+static void add_across(const float *x, int64_t room, int64_t count, int64_t seen, const float *columns, int64_t size,
+                       float *y)
+{
+    for (int64_t j = 0; j < size; j += WIDE, columns += count * WIDE)
+        for (int64_t key = 0; key < seen; key += TALL) {
+            int64_t tall = least(TALL, seen - key), width = least(WIDE, size - j);
+            switch (tall) {
+#define ACROSS(n) \
+    case n: \
+        tile(n, (View){x + key, 1, room}, columns, count, y + key * size + j, size, width, 1); \
+        break;
+                HEIGHTS(ACROSS)
+            }
+        }
+}
+
+/* Gradients [keys, size] to where they belong: the segment's part of the trunk's, and its own */
+static void put_back(const Attention *a, const Task *t, const float *rows, float *trunk, float *own)
+{
+    int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
+    for (int64_t i = 0; i < t->before; i++)
+        memcpy(trunk + (a->parts[t->segment] + i) * stride + t->head * a->size, rows + i * a->size, bytes);
+    for (int64_t i = 0; i < t->length; i++)
+        memcpy(own + (a->begins[t->segment] + i) * stride + t->head * a->size, rows + (t->before + i) * a->size, bytes);
+}
+
+static void differentiate(const Attention *a, const Task *t)
+{
+    int64_t group = a->heads / a->kv_heads, row = a->heads * a->size;
+    memset(t->key_rows, 0, t->keys * a->size * sizeof(float));
+    memset(t->value_rows, 0, t->keys * a->size * sizeof(float));
+    for (int64_t head = t->head * group; head < (t->head + 1) * group; head++)
+        for (int64_t from = 0; from < t->length; from += BLOCK) {
+            int64_t count = least(BLOCK, t->length - from), seen = t->before + from + count;
+            int64_t at = (a->begins[t->segment] + from) * row + head * a->size;
+            for (int64_t i = 0; i < count; i += TALL) {
+                int64_t tall = least(TALL, count - i), known = rounded(t->before + from + i + tall);
+                float *weights = t->weights + i * t->room, *slopes = t->slopes + i * t->room;
+                slopes_of(a, t, head, from + i, tall, weights, slopes);
+                for (int64_t line = 0; line < tall && known < seen; line++) { /* what later queries of the block see */
+                    memset(weights + line * t->room + known, 0, (seen - known) * sizeof *weights);
+                    memset(slopes + line * t->room + known, 0, (seen - known) * sizeof *slopes);
+                }
+            }
+            order_columns(a->queries + at, row, count, a->size, t->query_columns);
+            order_columns(a->upstream + at, row, count, a->size, t->upstream_columns);
+            add_across(t->slopes, t->room, count, seen, t->query_columns, a->size, t->key_rows);
+            add_across(t->weights, t->room, count, seen, t->upstream_columns, a->size, t->value_rows);
+        }
+    put_back(a, t, t->key_rows, a->of_trunk_keys, a->of_keys);
+    put_back(a, t, t->value_rows, a->of_trunk_values, a->of_values);
+}
+
+/* What the queries find, and the sums of their scores. */
+void hypo_attend(const Attention *a, int threads)
+{
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t number = 0; number < a->segments * a->kv_heads; number++) {
+        Task t = begin(a, number, omp_get_thread_num(), 0);
+        attend(a, &t);
+    }
+}
+
+/* The gradients of queries, keys and values. */
+void hypo_attend_gradient(const Attention *a, int threads)
+{
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t number = 0; number < a->segments * a->kv_heads; number++) {
+        Task t = begin(a, number, omp_get_thread_num(), 1);
+        differentiate(a, &t);
+    }
+}

@@ -1,0 +1,134 @@
+"""Attention over packed segments in C (attention.c): float32 on a CPU, no window, no soft-capping.
+
+Where it cannot serve, :mod:`hypo_engine.forward.interface` uses torch's kernels, which want each branch's
+keys behind a copy of its prompt's, once for each query head, and keep all of that for the backward pass.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import Structure, byref, c_float, c_int64, c_void_p
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hypo_engine.cpu.compiler import compiled
+from hypo_engine.cpu.pool import empty, empty_like
+
+_INPUTS = ("queries", "keys", "values", "trunk_keys", "trunk_values")
+_POINTERS = (*_INPUTS, "found", "sums", "upstream", *(f"of_{name}" for name in _INPUTS), "workspace")
+
+
+class _Attention(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("segments", "heads", "kv_heads", "size")),
+        *((name, c_void_p) for name in ("begins", "lengths", "prompts", "before", "parts")),
+        ("scaling", c_float),
+        *((name, c_void_p) for name in _POINTERS),
+    ]
+
+
+class Segments:
+    """Which stretch of a packed row is whose, and which stretch of the trunk is its prompt.
+
+    Attributes:
+        parts: Trunk tokens that the segments see, added up: each segment's share of gradients has its own.
+    """
+
+    def __init__(self, lengths: Sequence[int], prompts: Sequence[tuple[int, int]] | None = None) -> None:
+        """``prompts``: of each segment, where its prompt begins in the trunk and how long it is."""
+        places = list(prompts) if prompts is not None else [(0, 0)] * len(lengths)
+        before = [length for _, length in places]
+        ends = torch.tensor(before).cumsum(0).tolist()
+        self.parts: int = ends[-1]
+        self._prompts = places if prompts is not None else []
+        begins = torch.tensor(list(lengths)).cumsum(0) - torch.tensor(list(lengths))
+        parts = [end - length for end, length in zip(ends, before, strict=True)]
+        rows = [begins.tolist(), list(lengths), [start for start, _ in places], before, parts]
+        self._table = torch.tensor(rows, dtype=torch.int64)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, trunk: tuple[Tensor, Tensor] | None, scaling: float
+    ) -> Tensor | None:
+        """What each token finds: its segment's prompt, and what of its segment comes before it.
+
+        Args:
+            query: [tokens, heads, size].
+            key, value: [tokens, kv heads, size].
+            trunk: The trunk's keys and values, [trunk tokens, kv heads, size]; None where no prompt is seen.
+
+        Returns:
+            [tokens, heads, size]; None where C cannot serve.
+        """
+        tensors = query, key, value, *(trunk or ())
+        if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in tensors) or _library() is None:
+            return None
+        inputs = [x.contiguous() for x in tensors]
+        arguments = (*inputs, *((None, None) if trunk is None else ()), self, scaling)
+        found: Tensor = _Attend.apply(*arguments)  # type: ignore[no-untyped-call]
+        return found
+
+    def run(self, name: str, scaling: float, tensors: dict[str, Tensor | None]) -> None:
+        """Call a function of attention.c on tensors by the names of its structure."""
+        c, query, key = _library(), tensors["queries"], tensors["keys"]
+        if c is None or query is None or key is None:
+            raise TypeError("attention.c needs a compiler, queries and keys")
+        threads = torch.get_num_threads()
+        table = [row.data_ptr() for row in self._table]
+        sizes = self._table.shape[1], query.shape[1], key.shape[1], query.shape[2]
+        given = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+        state = _Attention(*sizes, *table, scaling, **given)
+        measure = c.hypo_segments_workspace
+        measure.restype = c_int64
+        workspace = empty(measure(byref(state), threads))
+        state.workspace = workspace.data_ptr()
+        getattr(c, name)(byref(state), threads)
+
+    def join(self, parts: Tensor, trunk: Tensor) -> Tensor:
+        """Add up the segments' shares [parts, ...] of the trunk's gradient, in order."""
+        total, begin = torch.zeros_like(trunk), 0
+        for start, length in self._prompts:
+            total[start : start + length] += parts[begin : begin + length]
+            begin += length
+        return total
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        trunk_key: Tensor | None,
+        trunk_value: Tensor | None,
+        segments: Segments,
+        scaling: float,
+    ) -> Tensor:
+        inputs = query, key, value, trunk_key, trunk_value
+        found, sums = empty_like(query), query.new_empty(query.shape[:2])
+        named = dict(zip(_INPUTS, inputs, strict=True)) | {"found": found, "sums": sums}
+        segments.run("hypo_attend", scaling, named)
+        ctx.save_for_backward(*inputs, found, sums)
+        ctx.segments, ctx.scaling = segments, scaling
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, found, sums = ctx.saved_tensors
+        segments: Segments = ctx.segments
+        gradients = [empty_like(x) for x in inputs[:3]]
+        shares = [empty(segments.parts, *x.shape[1:]) for x in inputs[3:] if x is not None]
+        named = dict(zip(_INPUTS, inputs, strict=True))
+        named |= {"found": found, "sums": sums, "upstream": upstream.contiguous()}
+        named |= {f"of_{name}": x for name, x in zip(_INPUTS, gradients + shares, strict=False)}
+        segments.run("hypo_attend_gradient", ctx.scaling, named)
+        of_trunk = [segments.join(share, x) for share, x in zip(shares, inputs[3:], strict=False)]
+        return *gradients, *(of_trunk or (None, None)), None, None
+
+
+def _library() -> ctypes.CDLL | None:
+    return compiled(Path(__file__).with_name("attention.c"))

@@ -1,0 +1,123 @@
+/* Products of a few rows with a large matrix that is read once, in order.
+ *
+ * The sums of some rows and some outputs stay in the registers while a strip of the matrix passes by. Every sum is
+ * added up in the same order, however many rows and threads there are.
+ */
+#include "simd.h"
+
+#define ROWS 4                /* that go beside each other */
+#define NARROW (LANES / ROWS) /* outs beside so many */
+#define AHEAD (2 * NARROW)    /* outs from those in use to those that are fetched */
+
+/* A matrix of which each row begins `stride` floats after the one before. `soon`: a matrix of the same form that is
+ * wanted next, which is fetched meanwhile. */
+typedef struct { const float *at; int64_t stride; const float *soon; } Matrix;
+
+static inline Matrix part_of(Matrix w, int64_t row, int64_t column)
+{
+    int64_t at = row * w.stride + column;
+    return (Matrix){w.at + at, w.stride, w.soon + at};
+}
+
+/* y[row, out] = x[row] . w[out], for as many rows and outs as there are sums in the registers; `fetches` outs of what
+ * is wanted soon are fetched */
+INLINE void block(const int rows, const int outs, const int fetches, const float *x, Matrix w, int64_t depth, float *y,
+                  int64_t stride)
+{
+    Lanes sum[LANES] = {{0}};
+    float found[LANES];
+    int64_t k = 0;
+    for (; k + LANES <= depth; k += LANES) {
+        Lanes weights[LANES];
+#pragma GCC unroll 16
+        for (int out = 0; out < outs; out++)
+            weights[out] = load(w.at + out * w.stride + k);
+#pragma GCC unroll 16
+        for (int out = 0; out < fetches; out++)
+            __builtin_prefetch(w.soon + out * w.stride + k, 0, 2);
+#pragma GCC unroll 16
+        for (int row = 0; row < rows; row++) {
+            Lanes given = load(x + row * depth + k);
+#pragma GCC unroll 16
+            for (int out = 0; out < outs; out++)
+                sum[row * outs + out] += weights[out] * given;
+        }
+    }
+    store(found, totals(sum));
+    for (int row = 0; row < rows; row++)
+        for (int out = 0; out < outs; out++) {
+            for (int64_t rest = k; rest < depth; rest++)
+                found[row * outs + out] += w.at[out * w.stride + rest] * x[row * depth + rest];
+            y[row * stride + out] = found[row * outs + out];
+        }
+}
+
+/* The same for any number of outs, `wide` at once. */
+INLINE void strip(const int rows, const int wide, const int fetches, const float *x, Matrix w, int64_t depth,
+                  int64_t outs, float *y, int64_t stride)
+{
+    int64_t out = 0;
+    for (; out + wide <= outs; out += wide)
+        block(rows, wide, fetches, x, part_of(w, out, 0), depth, y + out, stride);
+    for (; out < outs; out++)
+        block(rows, 1, 1, x, part_of(w, out, 0), depth, y + out, stride);
+}
+
+/* The same for more rows than go beside each other: they pass one after another over a few outs. Each pass fetches
+ * some of what is wanted soon, so that memory is read all the time. */
+INLINE void many(int rows, const int fetches, const float *x, Matrix w, int64_t depth, int64_t outs, float *y,
+                 int64_t stride)
+{
+    for (int64_t out = 0; out < outs; out += NARROW) {
+        int64_t count = outs - out < NARROW ? outs - out : NARROW;
+        Matrix here = part_of(w, out, 0);
+        const float *given = x;
+        float *to = y + out;
+        int left = rows;
+        for (; left >= ROWS; left -= ROWS, given += ROWS * depth, to += ROWS * stride, here.soon += fetches * w.stride)
+            strip(ROWS, NARROW, fetches, given, here, depth, count, to, stride);
+        switch (left) {
+        case 3: strip(3, NARROW, fetches, given, here, depth, count, to, stride); break;
+        case 2: strip(2, NARROW, fetches, given, here, depth, count, to, stride); break;
+        case 1: strip(1, NARROW, fetches, given, here, depth, count, to, stride); break;
+        }
+    }
+}
+
+/* The same for any number of rows; w is read once. x [rows, depth], y [rows, outs] with `stride` */
+APART void multiply(int rows, const float *x, Matrix w, int64_t depth, int64_t outs, float *y, int64_t stride)
+{
+    if (rows > 3 * ROWS)
+        many(rows, (NARROW + 3) / 4, x, w, depth, outs, y, stride);
+    else if (rows > ROWS)
+        many(rows, NARROW / 2, x, w, depth, outs, y, stride);
+    else if (rows > 2)
+        rows > 3 ? strip(4, NARROW, NARROW, x, w, depth, outs, y, stride)
+                 : strip(3, NARROW, NARROW, x, w, depth, outs, y, stride);
+    else if (rows)
+        rows > 1 ? strip(2, LANES / 2, LANES / 2, x, w, depth, outs, y, stride)
+                 : strip(1, LANES, LANES, x, w, depth, outs, y, stride);
+}
+
+/* What one thread does of `count` things, in whole grains. */
+typedef struct { int64_t begin, end; } Share;
+
+static Share share(int64_t count, int64_t grain, int thread, int threads)
+{
+    int64_t grains = (count + grain - 1) / grain;
+    int64_t begin = grains * thread / threads * grain, end = grains * (thread + 1) / threads * grain;
+    return (Share){begin < count ? begin : count, end < count ? end : count};
+}
+
+/* y = x w^T + bias for the outputs of one thread; x [rows, depth], w [outs, depth], y [rows, outs] */
+static void product(int rows, const float *x, const float *w, const float *bias, int64_t depth, int64_t outs,
+                    float *y, Share mine)
+{
+    const float *from = w + mine.begin * depth;
+    Matrix part = {from, depth, from + AHEAD * depth};
+    multiply(rows, x, part, depth, mine.end - mine.begin, y + mine.begin, outs);
+    if (bias)
+        for (int row = 0; row < rows; row++)
+            for (int64_t out = mine.begin; out < mine.end; out++)
+                y[row * outs + out] += bias[out];
+}

@@ -1,0 +1,1 @@
+"""Preference data: rows of any known layout -> pairs -> token ids. No torch here."""

@@ -1,0 +1,110 @@
+"""What a file held beyond the pairs it became: unused columns, rows left out, scores. No torch here."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypo_engine.data.scores import Score
+
+MOST_NAMES = 200
+MOST_REASONS = 20
+REST = "others"
+
+
+@dataclass(slots=True)
+class Account:
+    """Counts over the rows of a file.
+
+    Args:
+        unused: for each column or message key that is not in the pairs, how many pairs' rows held something.
+        left_out: how many rows became no pair, by reason.
+        compared: pairs with scores of both answers, `equal` and `contradicting` among them.
+        score_columns: the columns compared.
+        remarks: sentences on how the file was read.
+    """
+
+    unused: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    compared: int = 0
+    equal: int = 0
+    contradicting: int = 0
+    score_columns: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def add(self, unused: tuple[str, ...], score: Score | None) -> None:
+        """Count a row that became a pair."""
+        for name in unused:
+            _count(self.unused, name)
+        if score is not None:
+            self.compared += 1
+            self.equal += score.sign == 0
+            self.contradicting += score.sign < 0
+            self.score_columns = self.score_columns or score.columns
+
+    def leave_out(self, reason: str) -> None:
+        """Count a row that became none."""
+        _count(self.left_out, reason)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; the most frequent names and reasons first."""
+        return {
+            "unused": dict(self.unused.most_common()),
+            "left_out": dict(self.left_out.most_common(MOST_REASONS)),
+            "scores": {
+                "columns": list(self.score_columns),
+                "compared": self.compared,
+                "equal": self.equal,
+                "contradicting": self.contradicting,
+            },
+            "remarks": list(self.remarks),
+        }
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Account":
+        """From what `as_dict` gave; what is missing was not counted."""
+        scores = values.get("scores", {})
+        return cls(
+            unused=Counter(values.get("unused", {})),
+            left_out=Counter(values.get("left_out", {})),
+            compared=scores.get("compared", 0),
+            equal=scores.get("equal", 0),
+            contradicting=scores.get("contradicting", 0),
+            score_columns=tuple(scores.get("columns", ())),
+            remarks=tuple(values.get("remarks", ())),
+        )
+
+    def sentences(self, *, reasons: bool = False) -> list[str]:
+        """One sentence for each thing worth knowing; with `reasons`, why rows were left out as well."""
+        left_out = [f"Left out: {self.why_left_out()}."] if reasons and self.left_out else []
+        return [*self.remarks, *left_out, *self.about_unused(), *self.about_scores()]
+
+    def about_unused(self) -> list[str]:
+        """What the pairs leave aside."""
+        if not self.unused:
+            return []
+        named = [f"{name} ({_rows(count)})" for name, count in self.unused.most_common()]
+        return [f"Not used: {', '.join(named)}."]
+
+    def about_scores(self) -> list[str]:
+        """Whether the file's own scores agree with its pairs."""
+        columns = " and ".join(self.score_columns)
+        of = f"of {self.compared:,} pairs with scores ({columns})"
+        found = []
+        if self.contradicting:
+            found.append(f"In {self.contradicting:,} {of} the rejected answer has the higher score.")
+        if self.equal:
+            found.append(f"In {self.equal:,} {of} both answers have the same score.")
+        return found
+
+    def why_left_out(self, most: int = MOST_REASONS) -> str:
+        """The reasons with their counts, the most frequent first."""
+        return "; ".join(f"{reason} ({_rows(count)})" for reason, count in self.left_out.most_common(most))
+
+
+def _count(counts: Counter[str], name: str) -> None:
+    counts[name if name in counts or len(counts) < MOST_NAMES else REST] += 1
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"

@@ -1,0 +1,198 @@
+"""Rows of any known preference format -> pairs, with a reason for each row left out. No torch here.
+
+This is the public face. `layouts` holds the table of formats and `mapping` the columns that people name;
+`pairing` makes a pair of what they find, and `columns` looks after what they did not use.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from hypo_engine.data.account import Account
+from hypo_engine.data.columns import check_unused, refuse_unusable
+from hypo_engine.data.jsonl import jsonl_rows
+from hypo_engine.data.layouts import FORMATS, Format
+from hypo_engine.data.mapping import AnyMapping, ColumnMapping, WinnerMapping, read_mapping
+from hypo_engine.data.pairing import assemble, begins_with_prompt, is_short, spoken
+from hypo_engine.data.rows import BadCell, Pair, Row, RowError, make_pair
+from hypo_engine.data.scores import Score, score_of
+from hypo_engine.errors import DataError
+from hypo_engine.reporting import Prompt
+
+__all__ = [
+    "FORMATS",
+    "Account",
+    "AnyMapping",
+    "BadCell",
+    "ColumnMapping",
+    "Format",
+    "Kept",
+    "LeftOut",
+    "Pair",
+    "RowError",
+    "WinnerMapping",
+    "account_of",
+    "convert",
+    "detect",
+    "jsonl_rows",
+    "make_pair",
+    "prompt_fraction",
+    "prompt_key",
+    "read_jsonl_pairs",
+    "read_mapping",
+]
+
+ROWS_TO_DETECT = 50
+LONGEST_REASON = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A row that became a pair; rows count from 1.
+
+    ``unused`` names the columns and message keys that held something and are not in the pair; ``score`` is
+    what scores in the row say of it.
+    """
+
+    row: int
+    pair: Pair
+    unused: tuple[str, ...] = ()
+    score: Score | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that became no pair, and why."""
+
+    row: int
+    reason: str
+
+
+def detect(first_rows: Iterable[object]) -> Format | None:
+    """The format that most of the rows have, or None; each row votes for the first format that knows it."""
+    votes = Counter(_known_format(row) for row in first_rows if isinstance(row, Mapping))
+    if not votes:
+        return None
+    best, count = max(votes.items(), key=lambda vote: (vote[1], vote[0] is not None))
+    return best if 2 * count >= votes.total() else None
+
+
+def _known_format(row: object) -> Format | None:
+    try:
+        values = _as_row(row)
+        return next((known for known in FORMATS if known.recognises(values)), None)
+    except (RowError, RecursionError):
+        return None
+
+
+def convert(rows: Iterable[tuple[int, object]], how: Format | AnyMapping) -> Iterator[Kept | LeftOut]:
+    """Turn numbered rows into pairs, one by one; a row that is a RowError is left out for that reason.
+
+    The first rows are looked at together: they tell whether this file's answers repeat their prompts.
+
+    Raises:
+        DataError: for a format that cannot be used at all, saying why.
+    """
+    if how.refusal:
+        raise DataError(how.refusal)
+    rows = iter(rows)
+    head = list(islice(rows, ROWS_TO_DETECT))
+    repeated = _prompts_are_repeated((row for _, row in head), how)
+    for number, row in chain(head, rows):
+        try:
+            yield _converted(number, _as_row(row), how, repeated)
+        except RowError as error:
+            yield LeftOut(number, str(error)[:LONGEST_REASON])
+        except RecursionError:
+            yield LeftOut(number, "nested too deep")
+
+
+def _converted(number: int, row: Row, how: Format | AnyMapping, repeated: bool) -> Kept:
+    parts = how.to_parts(row)
+    pair = assemble(parts, prompts_are_repeated=repeated)
+    score = score_of(row, parts.chosen_side, parts.rejected_side)
+    unused = row.unused()
+    refuse_unusable(unused)
+    if not how.maps:
+        check_unused(unused, row, pair)
+    return Kept(number, pair, tuple(unused), score)
+
+
+def _prompts_are_repeated(rows: Iterable[object], how: Format | AnyMapping) -> bool:
+    """Whether the answers begin with their prompts; where some prompts are long, those decide."""
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for row in rows:
+        try:
+            parts = how.to_parts(_as_row(row))
+            prompt, *answers = (_text(value) for value in (parts.prompt, parts.chosen, parts.rejected))
+        except (RowError, RecursionError):
+            continue
+        if prompt:
+            found[is_short(prompt)].append(begins_with_prompt(prompt, *answers))
+    told = found[False] or found[True]
+    return 2 * sum(told) > len(told)
+
+
+def _text(value: Any) -> str:
+    """A text, or what one message says."""
+    said = spoken(value, "text")
+    return said if isinstance(said, str) else said[0]["content"] if len(said) == 1 else ""
+
+
+def account_of(results: Iterable[Kept | LeftOut]) -> Account:
+    """What the rows held beyond the pairs they became."""
+    account = Account()
+    for result in results:
+        if isinstance(result, Kept):
+            account.add(result.unused, result.score)
+        else:
+            account.leave_out(result.reason)
+    return account
+
+
+def _as_row(row: object) -> Row:
+    if isinstance(row, RowError):
+        raise row
+    if not isinstance(row, Mapping):
+        raise RowError("not an object with named columns")
+    return Row({str(name): value for name, value in row.items()})
+
+
+def read_jsonl_pairs(path: str | Path) -> Iterator[Kept | LeftOut]:
+    """Read a JSONL file of any known format, row by row.
+
+    Raises:
+        DataError: when the file cannot be read, or no format is recognised in its first rows.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            rows = jsonl_rows(stream)
+            head = list(islice(rows, ROWS_TO_DETECT))
+            known = detect(row for _, row in head)
+            if known is None:
+                raise DataError(f"{path}: no known format. Give each row prompt, chosen and rejected.")
+            yield from convert(chain(head, rows), known)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def prompt_key(prompt: Prompt) -> str:
+    """SHA-256, in hex, of what a prompt says: the same for prompts that no split may part.
+
+    A plain prompt and the same text as a user's only turn are one prompt, white space around it aside.
+    """
+    if not isinstance(prompt, str):
+        turns = [[turn["role"], turn["content"].strip()] for turn in prompt]
+        only_user = len(turns) == 1 and turns[0][0] == "user"
+        prompt = turns[0][1] if only_user else json.dumps(turns, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(prompt.strip().encode()).hexdigest()
+
+
+def prompt_fraction(prompt: Prompt) -> float:
+    """A number in [0, 1) that depends on the prompt alone: below the held-out share, a pair is held out."""
+    return int(prompt_key(prompt)[:12], 16) / 2**48

@@ -1,0 +1,275 @@
+"""Pairs -> token ids, the way generation sees them.
+
+Prompt and completion are tokenised apart and their ids joined. The beginning-of-sequence token stands
+once at the start where the tokenizer uses one, the end token once at the end of a completion. What is
+trimmed or left out is counted in :class:`TokenReport`, never silent.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from hypo_engine.chat.template import ChatTemplate, TemplateRefusal
+from hypo_engine.chat.thinking import holds_thought, without_mark
+from hypo_engine.config import PromptStyle
+from hypo_engine.data.formats import Pair
+from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.reporting import Prompt
+
+_A_WHILE: Final = 64
+"""Pairs between two calls of what wants to be called now and then."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """A pair as token ids. ``index`` is its place in the pairs given; completions end with an end token."""
+
+    index: int
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longer of the two sequences."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+    @property
+    def tokens(self) -> int:
+        """Distinct tokens that scoring the pair reads."""
+        return len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+
+@dataclass(slots=True)
+class TokenReport:
+    """What tokenising did to the pairs."""
+
+    pairs: int = 0
+    left_out: int = 0
+    refused: int = 0
+    refusal: str = ""
+    stray_thoughts: int = 0
+    missing_thoughts: int = 0
+    trimmed_prompts: int = 0
+    boundary_differences: int = 0
+
+    def sentences(self, max_prompt_length: int, max_completion_length: int) -> list[str]:
+        """One sentence for each thing worth knowing."""
+        found = []
+        if self.refused:
+            found.append(f"{self.refused} of {self.pairs} pairs were left out. {self.refusal}")
+        if self.stray_thoughts:
+            found.append(
+                f"{self.stray_thoughts} of {self.pairs} pairs have an answer with a thought, but prompts "
+                "without room for one; set enable_thinking to on if answers shall begin with thoughts."
+            )
+        if self.missing_thoughts:
+            found.append(
+                f"{self.missing_thoughts} of {self.pairs} pairs have an answer without a closed thought "
+                "after a prompt that opens one: it is trained as a thought; set enable_thinking to off."
+            )
+        if self.left_out:
+            found.append(
+                f"{self.left_out} of {self.pairs} pairs were left out: "
+                f"an answer has more than {max_completion_length} tokens, its end included."
+            )
+        if self.trimmed_prompts:
+            found.append(
+                f"{self.trimmed_prompts} of {self.pairs} prompts lost tokens on the left: "
+                f"they have more than {max_prompt_length}."
+            )
+        if self.boundary_differences:
+            found.append(
+                f"{self.boundary_differences} of {self.pairs} pairs would be tokenised otherwise as one; "
+                "prompt and answer are tokenised apart, as generation sees them."
+            )
+        return found
+
+    def counts(self) -> dict[str, float]:
+        """What became of the training pairs, by metric."""
+        return {
+            "num_train_pairs": float(self.pairs - self.refused - self.left_out),
+            "num_train_pairs_refused": float(self.refused),
+            "num_train_pairs_too_long": float(self.left_out),
+        }
+
+    def nothing_left(self, max_completion_length: int) -> str:
+        """Why no pair is left to train on, where none is."""
+        if self.refused > self.left_out:
+            return f"No pair is left: {self.refused} of {self.pairs} are left out. {self.refusal}"
+        return (
+            f"No pair is left: {self.left_out} of {self.pairs} have an answer of more than "
+            f"{max_completion_length} tokens; raise max_completion_length."
+        )
+
+
+class Tokenization:
+    """How prompts and completions of one run become token ids."""
+
+    def __init__(self, tokenizer: Any, style: PromptStyle, *, thinking: bool = False) -> None:
+        """thinking: Whether prompts leave room for a model's thoughts, where its template does.
+
+        Raises:
+            ConfigError: ``chat`` is asked of a tokenizer without a chat template.
+        """
+        if style is PromptStyle.CHAT and not tokenizer.chat_template:
+            raise ConfigError("prompt_style chat needs a tokenizer with a chat template; use auto or plain.")
+        self.tokenizer, self.style, self.thinking = tokenizer, style, thinking
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The tokenizer's chat template.
+
+        Raises:
+            ModelError: it cannot be used.
+        """
+        return ChatTemplate(self.tokenizer, thinking=self.thinking)
+
+    @cached_property
+    def turn_end_id(self) -> int:
+        """The token that the chat template writes after an answer, if it is a special one; else the end."""
+        eos = int(self.tokenizer.eos_token_id)
+        if not self.tokenizer.chat_template or self.style is PromptStyle.PLAIN:
+            return eos
+        try:
+            after = self.template.after
+        except ModelError:  # prompts that need the template say so
+            return eos
+        ids = self.tokenizer(after.lstrip(), add_special_tokens=False).input_ids
+        special = set(self.tokenizer.all_special_ids) | {
+            i for i, t in self.tokenizer.added_tokens_decoder.items() if t.special
+        }
+        return int(ids[0]) if ids and ids[0] in special else eos
+
+    def uses_template(self, prompt: Prompt) -> bool:
+        """Whether this prompt goes through the chat template."""
+        if not self.tokenizer.chat_template or self.style is PromptStyle.PLAIN:
+            return False
+        return self.style is PromptStyle.CHAT or not isinstance(prompt, str)
+
+    def render(self, prompt: Prompt) -> str:
+        """The prompt as one text."""
+        if not self.uses_template(prompt):
+            return prompt if isinstance(prompt, str) else _plain_turns(prompt)
+        turns = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
+        )
+        return self.template.render(turns)
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, at least one; the beginning-of-sequence token not more than once.
+
+        Raises:
+            TemplateRefusal: the chat template refuses it.
+            ModelError: the chat template cannot be used.
+        """
+        return self._ids(prompt, self.render(prompt))
+
+    def _ids(self, prompt: Prompt, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=not self.uses_template(prompt)).input_ids
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        if (
+            not self.uses_template(prompt)
+            and len(ids) > 1
+            and ids[-1] == eos
+            and not text.endswith(self.tokenizer.eos_token)
+        ):
+            ids = ids[:-1]  # a tokenizer that closes every text by itself
+        while len(ids) > 1 and bos is not None and ids[0] == ids[1] == bos:
+            ids = ids[1:]
+        return ids or [bos if bos is not None else eos]
+
+    def completion_ids(self, text: str, *, end_id: int) -> list[int]:
+        """Token ids of a completion with its end token, once."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        while ids and ids[-1] in (end_id, self.tokenizer.eos_token_id):
+            ids = ids[:-1]
+        return [*ids, end_id]
+
+    def answer(self, prompt: Prompt, text: str) -> str:
+        """An answer's text as it stands behind its prompt, which may have opened a thought already."""
+        return without_mark(text, self.template.opened) if self.uses_template(prompt) else text
+
+    def end_id(self, prompt: Prompt) -> int:
+        """The token that ends a completion of this prompt."""
+        return int(self.turn_end_id if self.uses_template(prompt) else self.tokenizer.eos_token_id)
+
+    def trim(self, ids: list[int], limit: int) -> list[int]:
+        """At most ``limit`` ids: the left goes, a beginning-of-sequence token stays."""
+        if len(ids) <= limit:
+            return ids
+        bos = self.tokenizer.bos_token_id
+        if limit > 1 and ids[0] == bos and ids.count(bos) == 1:  # more often, it opens turns
+            return [ids[0], *ids[len(ids) - limit + 1 :]]
+        return ids[len(ids) - limit :]
+
+
+def tokenize_pairs(
+    pairs: Sequence[Pair],
+    tokenization: Tokenization,
+    *,
+    max_prompt_length: int,
+    max_completion_length: int,
+    between: Callable[[], None] = lambda: None,
+) -> tuple[list[TokenPair], TokenReport]:
+    """Tokenise pairs; a pair with too long an answer is left out, too long a prompt loses its left.
+
+    Args:
+        max_completion_length: In tokens, the end token included.
+        between: Called now and then; may raise to stop.
+
+    Raises:
+        ModelError: the chat template cannot be used.
+    """
+    report = TokenReport(pairs=len(pairs))
+    kept: list[TokenPair] = []
+    for index, pair in enumerate(pairs):
+        if index % _A_WHILE == 0:
+            between()
+        try:
+            text = tokenization.render(pair.prompt)
+        except TemplateRefusal as refusal:
+            report.refused += 1
+            report.refusal = report.refusal or str(refusal)
+            continue
+        prompt, end_id = tokenization._ids(pair.prompt, text), tokenization.end_id(pair.prompt)
+        answers = [tokenization.answer(pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+        chosen, rejected = (tokenization.completion_ids(answer, end_id=end_id) for answer in answers)
+        if max(len(chosen), len(rejected)) > max_completion_length:
+            report.left_out += 1
+            continue
+        _count_thoughts(report, tokenization, pair)
+        report.boundary_differences += _boundary_differs(
+            tokenization, pair.prompt, text + answers[0], [*prompt, *chosen[:-1]]
+        )
+        report.trimmed_prompts += len(prompt) > max_prompt_length
+        kept.append(TokenPair(index, tokenization.trim(prompt, max_prompt_length), chosen, rejected))
+    return kept, report
+
+
+def _count_thoughts(report: TokenReport, tokenization: Tokenization, pair: Pair) -> None:
+    if not tokenization.uses_template(pair.prompt) or not tokenization.template.can_think:
+        return
+    thoughts = [holds_thought(answer) for answer in (pair.chosen, pair.rejected)]
+    report.stray_thoughts += any(thoughts) and not tokenization.template.thinking
+    report.missing_thoughts += not all(thoughts) and bool(tokenization.template.opened)
+
+
+def _boundary_differs(tokenization: Tokenization, prompt: Prompt, text: str, apart: list[int]) -> bool:
+    special = not tokenization.uses_template(prompt)
+    joined = tokenization.tokenizer(text, add_special_tokens=special).input_ids
+    return bool(list(joined[: len(apart)]) != apart)
+
+
+def _plain_turns(messages: Sequence[Any]) -> str:
+    """Turns as text; a user's only turn as it stands, so that asking is the same as giving a plain prompt."""
+    if len(messages) == 1 and messages[0]["role"] == "user":
+        return str(messages[0]["content"])
+    turns = [f"{str(m['role']).capitalize()}:\n{m['content']}\n\n" for m in messages]
+    return "".join(turns) + "Assistant:\n"
+
+
+def decode_text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of a response, without its end token."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True))

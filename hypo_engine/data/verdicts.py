@@ -1,0 +1,109 @@
+"""What a row says of two answers, A and B: which is better, or why neither is. No torch here.
+
+Tools write it as a word, a number, a list with an entry for each annotator, or an object around one of these.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hypo_engine.data.rows import RowError, is_empty
+from hypo_engine.data.written import read_literal
+
+A, B, TIE, BAD = "a", "b", "tie", "bad"
+
+_WRAPPERS = ("selected", "choices", "labels", "value", "values", "rating", "text", "winner", "preference")
+_BAD = re.compile(r"\b(both|all)[\s_-]*(are[\s_-]*)?bad\b|bothbad|\bneither (is|are) good\b")
+_TIE = re.compile(r"\b(tie|tied|draw|equal(ly)?|same|neither|none|both|no[\s_-]*preference|similar)\b")
+_BOUND = re.compile(r"(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?)")
+
+
+def better_of(value: Any, column: str, a_wins: Sequence[str], b_wins: Sequence[str]) -> str:
+    """`a` or `b`, whichever the value calls better; of several annotators, what more of them say.
+
+    Args:
+        a_wins: values that mean A is better: words, numbers, or bounds such as `<0` and `>= 4`.
+
+    Raises:
+        RowError: a tie, both bad, annotators who are divided, no value, or one that names neither.
+    """
+    said = Counter(_side(each, a_wins, b_wins) for each in opinions(value))
+    if not said:
+        raise RowError(f"{column} is empty: nobody chose")
+    if said[A] != said[B]:
+        return A if said[A] > said[B] else B
+    if said[A]:
+        raise RowError("the annotators are divided")
+    if said[BAD]:
+        raise RowError("both answers are bad: neither is preferred")
+    if said[TIE]:
+        raise RowError("a tie: neither answer is preferred")
+    raise RowError(f"{column} holds a value that names neither answer")
+
+
+def opinions(value: Any) -> Iterator[str]:
+    """Each annotator's word, from whatever surrounds it, in lower case; numbers without a trailing .0."""
+    if is_empty(value):
+        return
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            value = read_literal(value)
+        except ValueError:
+            yield normal(value)
+            return
+    if isinstance(value, list | tuple):
+        yield from (
+            _first_ranked(value)
+            if _is_ranking(value)
+            else (word for inner in value for word in opinions(inner))
+        )
+    elif isinstance(value, dict):
+        inner = next((value[key] for key in _WRAPPERS if not is_empty(value.get(key))), None)
+        yield from opinions(inner)
+    else:
+        yield normal(value)
+
+
+def normal(value: object) -> str:
+    """A value as it is compared: `Model_A` and `model_a`, 1, 1.0 and "1" are one each."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return " ".join(str(value).casefold().split()).removesuffix(".0")
+
+
+def _is_ranking(value: Sequence[Any]) -> bool:
+    return all(isinstance(item, dict) and {"value", "rank"} <= item.keys() for item in value)
+
+
+def _first_ranked(value: Sequence[Any]) -> Iterator[str]:
+    ranked = [item for item in value if isinstance(item["rank"], int)]
+    best = min((item["rank"] for item in ranked), default=0)
+    first = [item["value"] for item in ranked if item["rank"] == best]
+    if first:
+        yield normal(first[0]) if len(first) == 1 else TIE
+
+
+def _side(word: str, a_wins: Sequence[str], b_wins: Sequence[str]) -> str:
+    for side, wanted in ((A, a_wins), (B, b_wins)):
+        if any(_matches(word, one) for one in wanted):
+            return side
+    if _BAD.search(word):
+        return BAD
+    return TIE if _TIE.search(word) else ""
+
+
+def _matches(word: str, wanted: str) -> bool:
+    bound = _BOUND.fullmatch(wanted.strip())
+    if bound is None:
+        return word == normal(wanted)
+    try:
+        number, limit = float(word), float(bound[2])
+    except ValueError:
+        return False
+    return {
+        "<": number < limit,
+        ">": number > limit,
+        "<=": number <= limit,
+        ">=": number >= limit,
+    }[bound[1]]

@@ -1,0 +1,1 @@
+"""Writing responses: sampling, and the ways to decode."""

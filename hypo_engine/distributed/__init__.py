@@ -1,0 +1,1 @@
+"""Several processes on one run, sharded weights, and full memory."""

@@ -1,0 +1,157 @@
+"""FSDP2: a model's weights cut into shards, one a process, for models that do not fit on one device.
+
+Every layer is gathered when it runs and let go after it. With LoRA the frozen base is sharded and the adapter
+is whole in every process; in full fine-tuning gradients and optimiser are sharded as well. Checkpoints are
+written whole, so a run may go on with another number of processes, or unsharded.
+
+A sharded model's calls need every process. All run as many batches, and while one still writes responses the
+others, whose responses have ended, call the model on a single token for its sake.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from hypo_engine.models.policy import Policy, make_optimizer
+
+
+def shard_model(model: Any, mesh: DeviceMesh) -> None:
+    """Shard a model in place, each transformer layer and the rest; an adapter on it stays whole."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    adapter = {p for p in causal.parameters() if p.requires_grad} if causal is not model else set()
+    for parameter in adapter:
+        parameter.data = parameter.data.to(mesh.device_type)
+    shard = partial(fully_shard, mesh=mesh, ignored_params=adapter)
+    for layer in _layers(causal):
+        shard(layer)
+    shard(causal)
+    for module in causal.modules():
+        if isinstance(module, FSDPModule):
+            # losses are weighted by their share of the step already: gradients are summed, not averaged
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
+    causal.register_forward_pre_hook(_Company(), prepend=True, with_kwargs=True)
+
+
+def shard_optimizer(
+    optimizer: torch.optim.AdamW, before: list[nn.Parameter], after: list[nn.Parameter]
+) -> torch.optim.AdamW:
+    """An optimiser on the parameters as they are after sharding, with the state that it had before."""
+    usual = optimizer.defaults
+    decay = max(group["weight_decay"] for group in optimizer.param_groups)
+    sharded = make_optimizer(after, learning_rate=usual["lr"], weight_decay=decay)
+    for old, new in zip(before, after, strict=True):
+        if state := optimizer.state.get(old):
+            sharded.state[new] = {name: _placed(value, new) for name, value in state.items()}
+    return sharded
+
+
+def _placed(value: Tensor, like: nn.Parameter) -> Tensor:
+    """A parameter's state, cut or moved as the parameter is; every process holds it whole."""
+    if isinstance(like, DTensor) and value.shape == like.shape:
+        mesh = like.device_mesh
+        return distribute_tensor(value.to(mesh.device_type), mesh, like.placements, src_data_rank=None)
+    return value.to(like.device)
+
+
+@dataclass(frozen=True)
+class WholeModel:
+    """A sharded model's weights gathered, with what a checkpoint asks of a model."""
+
+    model: Any
+    weights: Mapping[str, Tensor]
+
+    def save_pretrained(self, folder: Path) -> None:
+        self.model.save_pretrained(folder, state_dict=dict(self.weights))
+
+
+@dataclass(frozen=True)
+class WholePolicy:
+    """A sharded policy for a checkpoint."""
+
+    model: WholeModel
+    thinking: bool
+    adapted: bool = False
+
+
+@dataclass(frozen=True)
+class WholeOptimizer:
+    """A sharded optimiser's state gathered, for a checkpoint."""
+
+    state: dict[str, Any]
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+
+def gathered(policy: Policy, optimizer: torch.optim.AdamW) -> tuple[Policy, torch.optim.AdamW]:
+    """Policy and optimiser as a checkpoint writes them, whole. All processes must call it."""
+    if policy.adapted:
+        return policy, optimizer  # what is trained is whole in every process
+    model = policy.model
+    once = {name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named}
+    weights = {name: _whole(value) for name, value in model.state_dict().items() if name in once}
+    state = optimizer.state_dict()
+    state["state"] = {
+        index: {name: _whole(value) for name, value in values.items()}
+        for index, values in state["state"].items()
+    }
+    return (
+        cast(Policy, WholePolicy(WholeModel(model, weights), policy.thinking)),
+        cast(torch.optim.AdamW, WholeOptimizer(state)),
+    )
+
+
+def make_mesh(size: int) -> DeviceMesh:
+    """The devices of all processes in a row."""
+    return init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (size,))
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    detached = tensor.detach()
+    return detached.full_tensor().cpu() if isinstance(detached, DTensor) else detached.cpu()
+
+
+def _layers(causal: nn.Module) -> list[nn.Module]:
+    """The transformer layers: what the model says may not be split, else its longest list of modules."""
+    names = set(getattr(causal, "_no_split_modules", None) or ())
+    layers = [module for module in causal.modules() if type(module).__name__ in names]
+    if layers:
+        return layers
+    lists = [module for module in causal.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=len, default=[]))
+
+
+class _Company:
+    """Before a sharded model's call: wait, calling it alike, for processes that still write responses."""
+
+    def __init__(self) -> None:
+        self._alone = True
+
+    @torch.no_grad()
+    def __call__(self, model: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        if not self._alone:
+            return
+        writing = kwargs.get("past_key_values") is not None
+        while _anywhere(writing) and not writing:
+            token = torch.zeros((1, 1), dtype=torch.long, device=kwargs["input_ids"].device)
+            self._alone = False
+            try:
+                model(input_ids=token, attention_mask=token + 1, position_ids=token, use_cache=False)
+            finally:
+                self._alone = True
+
+
+def _anywhere(writing: bool) -> bool:
+    flag = torch.tensor(int(writing))
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)

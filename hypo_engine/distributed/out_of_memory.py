@@ -1,0 +1,28 @@
+"""Out of memory: how it is recognised, and how cached memory is released."""
+
+import gc
+
+import torch
+
+from hypo_engine.cpu.pool import POOL
+
+_ALLOCATOR_WORDS = ("can't allocate memory", "not enough memory")
+
+
+class OutOfMemory(MemoryError):
+    """Another process of the run ran out of memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, an accelerator's, or the CPU allocator's."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATOR_WORDS)
+
+
+def free_memory() -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    POOL.release()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

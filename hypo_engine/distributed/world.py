@@ -1,0 +1,212 @@
+"""Several processes on one run, held together by a :class:`World`; a run of one process has a world of one.
+
+``torchrun --nproc-per-node N -m hypo_engine config.yaml`` starts them: gloo on CPUs, nccl between GPUs, one
+process a GPU. Every process holds the model, takes its share of a step's pairs, and adds its gradients to
+those of the others before all do the same optimiser step. Only the main process (rank 0) reports and writes.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from hypo_engine.distributed.out_of_memory import OutOfMemory, is_out_of_memory
+from hypo_engine.errors import ConfigError, EngineError, Interrupted
+from hypo_engine.reporting import Reporter, SilentReporter, Wish
+
+T = TypeVar("T")
+
+_BUCKET_ELEMENTS = 1 << 24
+_TIMEOUT = timedelta(hours=12)  # the others wait while the main process evaluates
+_RUNS = itertools.count()
+
+_GOOD, _NO_MEMORY, _STOPPED, _FAILED = range(4)
+"""How a process's own work ended; the worst of all processes counts for all."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run.
+
+    Attributes:
+        rank: This process, from 0.
+        size: How many there are.
+        lockstep: The model's own calls need every process (its weights are sharded): all call it alike, and
+            a process that fails ends at once instead of meeting the others.
+    """
+
+    rank: int = 0
+    size: int = 1
+    lockstep: bool = False
+    _key: str = field(default_factory=lambda: f"hypo-engine/{next(_RUNS)}/stop")
+
+    @property
+    def main(self) -> bool:
+        """Whether this process reports and writes."""
+        return self.rank == 0
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, by rank. All processes must call it."""
+        if self.size == 1:
+            return [value]
+        found: list[T] = [value] * self.size
+        dist.all_gather_object(found, value)
+        return found
+
+    def from_main(self, value: T) -> T:
+        """The main process's value. All processes must call it."""
+        return self.gather(value)[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A scope of work that each process does on its own, and that ends alike in all of them.
+
+        Where it fails in one process, is stopped or runs out of memory, every process raises.
+
+        Raises:
+            OutOfMemory: (or what torch raised) no process did worse than run out of memory.
+            Interrupted: one was asked to stop.
+            EngineError: the work failed elsewhere; the sentence is that process's.
+        """
+        if self.size == 1:
+            yield
+            return
+        mine: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            if self.lockstep and not isinstance(error, Interrupted):
+                raise
+            mine = error
+            if not is_out_of_memory(error):
+                wish = error.wish if isinstance(error, Interrupted) else Wish.YIELD
+                _store().set(self._key, wish.value)
+        ends = self.gather(_end(mine))
+        worst, sentence = max(ends, key=lambda end: end[0])
+        if worst == _STOPPED:
+            raise Interrupted(Wish(sentence)) from mine
+        if mine is not None and _end(mine)[0] == worst:
+            raise mine
+        if worst == _FAILED:
+            raise EngineError(sentence) from mine
+        if worst == _NO_MEMORY:
+            raise OutOfMemory(sentence)
+
+    def heed(self, wish: Wish) -> None:
+        """Raise Interrupted when this process is asked to stop, or another one has stopped or failed."""
+        if self.lockstep:
+            wish = max(self.gather(wish), key=list(Wish).index)
+        elif self.size > 1 and wish is Wish.CONTINUE and _store().check([self._key]):
+            wish = Wish(_store().get(self._key).decode())
+        if wish is not Wish.CONTINUE:
+            raise Interrupted(wish)
+
+    @torch.no_grad()
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Add up every parameter's gradient over the processes; one that none has stays None.
+
+        Sharded gradients are left: their sum was made in the backward pass.
+        """
+        parameters = [p for p in parameters if not isinstance(p, DTensor)]
+        if self.size == 1 or not parameters:
+            return
+        held = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
+        dist.all_reduce(held)
+        gradients = []
+        for parameter, count in zip(parameters, held.tolist(), strict=True):
+            if count and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if parameter.grad is not None:
+                gradients.append(parameter.grad)
+        for bucket in _buckets(gradients):
+            flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+            dist.all_reduce(flat)
+            parts = torch.split(flat, [gradient.numel() for gradient in bucket])
+            for gradient, part in zip(bucket, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+
+    def merge(self, values: Tensor) -> Tensor:
+        """Fill the NaNs of a tensor with what the other processes have there; the lowest rank's counts."""
+        merged, *others = self.gather(values)
+        for other in others:
+            merged = torch.where(merged.isnan(), other, merged)
+        return merged
+
+
+class Hushed(SilentReporter):
+    """The reporter of a process that is not the main one: it says nothing, and still may wish."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def wish(self) -> Wish:
+        return self._reporter.wish()
+
+
+@contextmanager
+def joined_world(*, lockstep: bool = False) -> Iterator[World]:
+    """Join the processes that torchrun started with this one; leave them at the end.
+
+    A process group that exists already is used, and left as it is.
+    """
+    ours = _launched() and not dist.is_initialized()
+    if ours:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=_TIMEOUT)
+    try:
+        world = World(dist.get_rank(), dist.get_world_size(), lockstep) if dist.is_initialized() else World()
+        if lockstep and world.size == 1:
+            raise ConfigError(
+                "sharding fsdp cuts the model over several processes, and there is one; start the run with "
+                "`torchrun --nproc-per-node 2 -m hypo_engine config.yaml`, or set sharding to none."
+            )
+        yield world
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+def lost_another(error: Exception) -> bool:
+    """Whether a collective failed because another process is gone."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+
+
+def _launched() -> bool:
+    return dist.is_available() and dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1"
+
+
+def _store() -> Any:
+    """What the processes met by: small values in it need no meeting."""
+    return dist.distributed_c10d._get_default_store()
+
+
+def _end(error: Exception | None) -> tuple[int, str]:
+    if error is None:
+        return _GOOD, ""
+    if isinstance(error, Interrupted):
+        return _STOPPED, error.wish.value
+    if is_out_of_memory(error):
+        return _NO_MEMORY, str(error)
+    return _FAILED, str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one dtype and device each, in order, cut where a bucket is full."""
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        bucket = kinds.setdefault((tensor.dtype, tensor.device), [])
+        if bucket and sum(t.numel() for t in bucket) + tensor.numel() > _BUCKET_ELEMENTS:
+            yield kinds.pop((tensor.dtype, tensor.device))
+            bucket = kinds.setdefault((tensor.dtype, tensor.device), [])
+        bucket.append(tensor)
+    yield from kinds.values()

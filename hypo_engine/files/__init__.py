@@ -1,0 +1,1 @@
+"""Files on disk: a model's, the demo model, the cache of reference scores. No torch here."""

@@ -1,0 +1,162 @@
+"""Attention over packed tokens, through transformers' attention interface.
+
+Tokens of many sequences stand one after another in a single row, without padding: [1, tokens]. A *pass*
+(:mod:`hypo_engine.forward.visibility`) knows which of them may see which, and answers for every layer of the
+model. Any model that keeps to the interface can be used as it is.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NAME = "hypo_tree"
+"""Under this name :func:`attend` is registered with transformers."""
+
+_HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings"})
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a layer asks of attention.
+
+    Attributes:
+        scaling: Factor of the scores.
+        window: Keys this far back or further are not seen; None sees all.
+        softcap: Scores are squashed to ``softcap * tanh(score / softcap)``; None leaves them.
+    """
+
+    scaling: float
+    window: int | None = None
+    softcap: float | None = None
+
+    def is_plain(self, keys: int) -> bool:
+        """Whether nothing but the scaling matters to so many keys."""
+        return self.softcap is None and (self.window is None or self.window >= keys)
+
+
+class Pass(Protocol):
+    """Which tokens of a packed row see which."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+        """query [1, heads, n, size], key and value [1, kv heads, n, size] -> [1, n, heads, size]."""
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    tree: Pass | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention function. With ``tree``, which the model's forward was given, that pass
+    answers; without it this is the usual attention under the usual mask.
+
+    Raises:
+        TypeError: the layer wants something that packed attention does not offer.
+    """
+    how = How(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
+    if tree is None:
+        return _usual(module, query, key, value, attention_mask, how, dropout, others), None
+    foreign = sorted(n for n, v in others.items() if isinstance(v, Tensor) and n not in _HARMLESS)
+    if others.get("is_causal") is False:
+        foreign.append("is_causal")
+    if dropout or foreign:
+        raise TypeError(f"packed attention cannot serve this layer ({foreign or 'dropout'})")
+    return tree.attend(module.layer_idx, query, key, value, how), None
+
+
+def register() -> None:
+    """Make :func:`attend` known to transformers; harmless when done twice."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def _usual(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    how: How,
+    dropout: float,
+    others: dict[str, Any],
+) -> Tensor:
+    """As transformers' own function, which ignores the squashing of scores."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if how.softcap is None:
+        found: Tensor = sdpa_attention_forward(
+            module, query, key, value, mask, scaling=how.scaling, dropout=dropout, **others
+        )[0]
+        return found
+    if mask is not None and mask.dtype is torch.bool:
+        mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill_(
+            ~mask, torch.finfo(query.dtype).min
+        )
+    return _capped(query, key, value, how, mask).transpose(1, 2)
+
+
+class Masks:
+    """Additive masks [n, before + n] for n tokens behind ``before`` others, made once a shape."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int, int | None], Tensor | None] = {}
+
+    def get(self, before: int, length: int, window: int | None, like: Tensor) -> Tensor | None:
+        """The mask, or None where the plain causal one serves."""
+        window = None if window is None or window >= before + length else window
+        key = (before, length, window)
+        if key not in self._made:
+            self._made[key] = None if before == 0 and window is None else _mask(*key, like)
+        return self._made[key]
+
+
+def _mask(before: int, length: int, window: int | None, like: Tensor) -> Tensor:
+    query = torch.arange(before, before + length, device=like.device)[:, None]
+    key = torch.arange(before + length, device=like.device)
+    hidden = key > query
+    if window is not None:
+        hidden |= key <= query - window
+    return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
+
+
+def batched_attention(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
+    """[count, heads, n, size] and keys, values [count, kv heads, m, size] -> [count * n, heads, size]."""
+    if how.softcap is not None:
+        found = _capped(q, k, v, how, mask)
+    else:
+        found = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=how.scaling,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+    return found.transpose(1, 2).flatten(0, 1)
+
+
+def _capped(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
+    """Attention with squashed scores (Gemma 2), which the fused kernels do not offer."""
+    assert how.softcap is not None
+    if mask is None:
+        mask = _mask(k.shape[-2] - q.shape[-2], q.shape[-2], None, q)
+    q = q.reshape(q.shape[0], k.shape[1], -1, *q.shape[2:])
+    scores = (q @ k[:, :, None].transpose(-1, -2)) * how.scaling
+    scores = (scores / how.softcap).tanh() * how.softcap
+    weights = (scores + (mask if mask.dim() == 2 else mask[:, :, None])).softmax(dim=-1, dtype=torch.float32)
+    return (weights.to(v.dtype) @ v[:, :, None]).flatten(1, 2)

@@ -1,0 +1,237 @@
+"""Which tokens of a packed row see which: prompts, the branches that grow from them, responses being decoded.
+
+A pass answers for every layer of the model (:class:`hypo_engine.forward.interface.Pass`).
+"""
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hypo_engine.cpu.attention import Segments
+from hypo_engine.forward.interface import How, Masks, batched_attention
+
+
+class TrunkKeys:
+    """What branches need of their prompts.
+
+    Attributes:
+        lengths: Tokens of each prompt.
+        layers: By layer, the keys and the values of all prompts, [tokens, kv heads, size], with their graph.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.lengths = list(lengths)
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def by_prompt(self, layer: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """A layer's keys and values, each cut at the prompts' ends."""
+        keys, values = self.layers[layer]
+        return _split(keys, self.lengths), _split(values, self.lengths)
+
+
+class TrunkPass:
+    """Prompts beside each other; keys and values of every layer are kept for the branches."""
+
+    def __init__(self, kept: TrunkKeys) -> None:
+        self._row = _Row(kept.lengths, [None] * len(kept.lengths), [])
+        self._keeper = _Keeper(kept)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+        q, k, v = (tokens_of(x) for x in (query, key, value))
+        self._keeper.keep(layer, k, v)
+        return self._row.attend(q, k, v, None, how)
+
+
+class BranchPass:
+    """Completions beside each other, each seeing its own prompt in a trunk and itself."""
+
+    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
+        self._trunk, self._row = trunk, _Row(lengths, prompts, trunk.lengths)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+        q, k, v = (tokens_of(x) for x in (query, key, value))
+        return self._row.attend(q, k, v, self._trunk.layers[layer], how)
+
+
+class GrownPass:
+    """Prompts and then their branches, all in one row; the prompts' keys and values are kept as well."""
+
+    def __init__(self, kept: TrunkKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
+        everything = [*kept.lengths, *lengths]
+        self._row = _Row(everything, [*([None] * len(kept.lengths)), *prompts], everything)
+        self._keeper = _Keeper(kept)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+        q, k, v = (tokens_of(x) for x in (query, key, value))
+        self._keeper.keep(layer, k, v)
+        return self._row.attend(q, k, v, (k, v), how)
+
+
+class _Keeper:
+    """Puts the prompts' keys and values away, as long as somebody wants them.
+
+    With gradient checkpointing the graph holds on to its pass. The pass must not hold what holds the graph,
+    or nothing would ever be freed; and when a layer runs again, its keys are there already.
+    """
+
+    def __init__(self, kept: TrunkKeys) -> None:
+        self._kept, self._tokens = weakref.ref(kept), sum(kept.lengths)
+
+    def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
+        kept = self._kept()
+        if kept is not None and layer not in kept.layers:
+            kept.layers[layer] = key[: self._tokens], value[: self._tokens]
+
+
+class _Row:
+    """Segments beside each other, each causal in itself and seeing all of its prompt, if it has one."""
+
+    def __init__(self, lengths: Sequence[int], prompts: Sequence[int | None], trunk: Sequence[int]) -> None:
+        """prompts: Which segment of the trunk each of ``lengths`` follows; trunk: those segments' lengths."""
+        self._lengths, self._prompts, self._trunk = list(lengths), list(prompts), list(trunk)
+        begins = starts(trunk)
+        before = [(0, 0) if p is None else (begins[p], trunk[p]) for p in prompts]
+        shapes = [(behind, length) for (_, behind), length in zip(before, lengths, strict=True)]
+        self._runs = _runs(shapes)
+        self._longest = max(behind + length for behind, length in shapes)
+        self._segments = Segments(lengths, before if any(behind for _, behind in before) else None)
+        self._masks = Masks()
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, trunk: tuple[Tensor, Tensor] | None, how: How
+    ) -> Tensor:
+        """q [tokens, heads, size], k and v [tokens, kv heads, size] (so the trunk's): as q, behind a 1."""
+        if how.is_plain(self._longest):
+            attended = self._segments.attend(q, k, v, trunk, how.scaling)
+            if attended is not None:
+                return attended.unsqueeze(0)
+        sizes = [count * length for _, count, (_, length) in self._runs]
+        theirs = trunk or (None, None)
+        keys, values = (
+            self._with_prompts(own, sizes, there) for own, there in zip((k, v), theirs, strict=True)
+        )
+        found = [
+            batched_attention(
+                _batch(queries, count),
+                _batch(keys[place], count),
+                _batch(values[place], count),
+                how,
+                self._masks.get(before, length, how.window, q),
+            )
+            for place, ((_, count, (before, length)), queries) in enumerate(
+                zip(self._runs, _split(q, sizes), strict=True)
+            )
+        ]
+        return (torch.cat(found) if len(found) > 1 else found[0]).unsqueeze(0)
+
+    def _with_prompts(self, own: Tensor, sizes: Sequence[int], trunk: Tensor | None) -> list[Tensor]:
+        """For each run of segments of equal shape their keys (or values), each behind those of its prompt."""
+        runs = list(_split(own, sizes))
+        if trunk is None:
+            return runs
+        pieces, prompts = _split(own, self._lengths), _split(trunk, self._trunk)
+        for place, (first, count, (before, _)) in enumerate(self._runs):
+            if before:
+                rows = range(first, first + count)
+                runs[place] = torch.cat(
+                    [piece for row in rows for piece in (prompts[self._prompts[row] or 0], pieces[row])]
+                )
+        return runs
+
+
+class DecodePass:
+    """Responses that grow by a token at a time, all by the same number; without a graph.
+
+    Each has its keys in one place from the start: its prompt's, which end in the same column for all, and
+    then its own. Distances between columns are distances between positions.
+    """
+
+    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], capacity: int) -> None:
+        lengths = [trunk.lengths[prompt] for prompt in prompts]
+        self._at = max(lengths)
+        self._keys, self._values = dict[int, Tensor](), dict[int, Tensor]()
+        for layer in trunk.layers:
+            keys, values = (self._room(found, prompts, capacity) for found in trunk.by_prompt(layer))
+            self._keys[layer], self._values[layer] = keys, values
+        self._padding: Tensor | None = None
+        if min(lengths) < self._at:
+            device = next(iter(self._keys.values())).device
+            columns = torch.arange(self._at + capacity, device=device)
+            hidden = columns < self._at - torch.tensor(lengths, device=device)[:, None]
+            mask = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, float("-inf"))
+            self._padding = mask[:, None, None]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+        rows, heads, size = query.shape[2], query.shape[1], query.shape[3]
+        keys, values = self._keys[layer], self._values[layer]
+        keys[:, :, self._at] = tokens_of(key)
+        values[:, :, self._at] = tokens_of(value)
+        end = self._at + 1
+        seen = slice(0 if how.window is None else max(0, end - how.window), end)
+        grouped = (tokens_of(query) * how.scaling).reshape(rows, key.shape[1], -1, size)
+        scores = grouped @ keys[:, :, seen].transpose(-1, -2)
+        if how.softcap is not None:
+            scores.div_(how.softcap).tanh_().mul_(how.softcap)
+        if self._padding is not None:
+            scores += self._padding[..., seen]
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+        return (weights @ values[:, :, seen]).reshape(1, rows, heads, size)
+
+    def advance(self) -> None:
+        """All layers have seen the token."""
+        self._at += 1
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop every response but ``rows`` (indices, in order)."""
+        for kept in (self._keys, self._values):
+            for layer, tensor in kept.items():
+                kept[layer] = tensor.index_select(0, rows)
+        if self._padding is not None:
+            self._padding = self._padding[rows]
+
+    def _room(self, trunk: Sequence[Tensor], prompts: Sequence[int], capacity: int) -> Tensor:
+        """[rows, kv heads, columns, size] with the prompts' keys (or values) in their columns."""
+        _, shared, size = trunk[0].shape
+        room = trunk[0].new_zeros(len(prompts), shared, self._at + capacity, size)
+        for row, prompt in zip(room, prompts, strict=True):
+            found = trunk[prompt].detach()
+            row[:, self._at - len(found) : self._at] = found.transpose(0, 1)
+        return room
+
+
+def starts(lengths: Sequence[int]) -> list[int]:
+    """Where each of the segments begins."""
+    found, total = [], 0
+    for length in lengths:
+        found.append(total)
+        total += length
+    return found
+
+
+def _runs(shapes: Sequence[Any]) -> list[tuple[int, int, Any]]:
+    """Neighbours of equal shape: (first, count, shape)."""
+    runs: list[tuple[int, int, Any]] = []
+    for place, shape in enumerate(shapes):
+        if runs and runs[-1][2] == shape:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1, shape)
+        else:
+            runs.append((place, 1, shape))
+    return runs
+
+
+def _split(packed: Tensor, lengths: Sequence[int]) -> tuple[Tensor, ...]:
+    """Segments of packed tokens; one operation, so that their gradients are joined by one."""
+    return torch.split(packed, list(lengths))
+
+
+def tokens_of(heads: Tensor) -> Tensor:
+    """[1, heads, tokens, size] -> [tokens, heads, size], a view."""
+    return heads.squeeze(0).transpose(0, 1)
+
+
+def _batch(packed: Tensor, count: int) -> Tensor:
+    """[count * n, heads, size] -> [count, heads, n, size], a view."""
+    return packed.reshape(count, -1, *packed.shape[1:]).transpose(1, 2)

@@ -1,0 +1,1 @@
+"""What is minimised: the losses of DPO and HyPO, and a batch's contribution to a step."""

@@ -1,0 +1,180 @@
+"""LoRA adapters: put a fresh one on a base model, and check a stored one before it is loaded."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.forward.trial import MODEL_ERRORS, plain_logits, try_tokens
+from hypo_engine.models.untrusted import read_lora_config
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+_ROUTER = re.compile(r"router|topk|moegate|gating", re.IGNORECASE)
+_GATES = frozenset({"gate", "router", "shared_expert_gate", "wg", "dt_proj"})
+_OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
+"""Names that PEFT takes for experts' in a mixture, and would adapt in another way."""
+
+
+def attach_lora(base: Any, *, rank: int, alpha: int, target_modules: str, seed: int, base_name: str) -> Any:
+    """Freeze a base model and put a float32 LoRA adapter on its linear layers, never on the output head.
+
+    Raises:
+        ConfigError: ``target_modules`` names no module, or the output head.
+        ModelError: the base model already carries an adapter.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers.pytorch_utils import Conv1D
+
+    if isinstance(base, PeftModel) or getattr(base, "peft_config", None):
+        raise ModelError("The base model already carries an adapter; merge it into the base model first.")
+    fitting = linear_layers(base)
+    if not fitting:
+        raise ConfigError(
+            f"The model ({base.config.model_type}) has no linear layer that LoRA can adapt; set lora_r to 0 "
+            "to train every weight."
+        )
+    lora = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+        target_modules=fitting if target_modules == "all-linear" else _named(base, target_modules, fitting),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.modules()),
+    )
+    base.name_or_path = base_name
+    try:
+        with _seeded(seed, base.device), quiet_peft():
+            model = get_peft_model(base, lora).eval()
+        plain_logits(model, try_tokens(base, 3))
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except MODEL_ERRORS as error:
+        raise ConfigError(
+            f"LoRA cannot adapt all layers that lora_target_modules {target_modules!r} names; "
+            f"this model's linear layers are {_leaves(fitting)}."
+        ) from error
+    return model
+
+
+def linear_layers(base: Any) -> list[str]:
+    """Names of the layers that LoRA adapts by default, in the model's order.
+
+    The output head and the embeddings stay as they are. So do the routers of mixtures, which learn best left
+    alone, and experts, which transformers keep as one tensor. Of state space layers only the first projection
+    is adapted: fused kernels read the others' weights past their modules.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    tables = (base.get_output_embeddings(), base.get_input_embeddings())
+    mixture = any(weight.dim() == 3 and "expert" in name for name, weight in base.named_parameters())
+    aside: list[str] = []
+    found = []
+    for name, module in base.named_modules():
+        kind = type(module).__name__
+        if _ROUTER.search(kind):
+            aside.append(f"{name}.")
+        leaf = name.rpartition(".")[2]
+        if not isinstance(module, (nn.Linear, Conv1D)) or any(module is table for table in tables):
+            if any(isinstance(child, nn.Conv1d) for child in module.children()):
+                aside += [f"{name}.{inner}" for inner in ("out_proj", "x_proj", "dt_proj")]
+            continue
+        if any(name == place or (place.endswith(".") and name.startswith(place)) for place in aside):
+            continue
+        if _ROUTER.search(kind) or leaf in _GATES or (mixture and leaf in _OF_EXPERTS):
+            continue
+        found.append(name)
+    return found
+
+
+def _named(base: Any, names: str, fitting: Sequence[str]) -> list[str]:
+    """The layers among ``fitting`` that a list of names means.
+
+    Raises:
+        ConfigError: a name means none of them.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    tables = (base.get_output_embeddings(), base.get_input_embeddings())
+    outer = {
+        name.rpartition(".")[2] for name, module in base.named_modules() if any(module is t for t in tables)
+    }
+    clash = outer.intersection(name.rpartition(".")[2] for name in wanted)
+    if clash:
+        raise ConfigError(
+            f"lora_target_modules may not name {min(clash)!r}: embeddings and output head stay as they are."
+        )
+    found = {name: [full for full in fitting if full == name or full.endswith(f".{name}")] for name in wanted}
+    missing = [name for name, layers in found.items() if not layers]
+    if missing or not wanted:
+        raise ConfigError(
+            f"lora_target_modules {names!r} fits no layer of the model ({', '.join(missing)}); use "
+            f"all-linear, or some of {_leaves(fitting)}."
+        )
+    return [full for full in fitting if any(full in layers for layers in found.values())]
+
+
+def _leaves(names: Sequence[str]) -> str:
+    return ", ".join(sorted({name.rpartition(".")[2] for name in names}))
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence one warning: PEFT asks transformers by a name that transformers is about to drop."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        yield
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators inside the scope only."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def check_adapter(base: Any, folder: Path) -> Any:
+    """Check that a stored LoRA adapter fits a base model, before anything is changed in it.
+
+    Returns:
+        PEFT's configuration of it.
+
+    Raises:
+        ModelError: no LoRA adapter in safetensors, or one for other layers or sizes.
+    """
+    try:
+        config = read_lora_config(folder / ADAPTER_CONFIG)
+        with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise ModelError(
+            f"The adapter {folder.name!r} cannot be read; it needs {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}."
+        ) from error
+    fits = all(_tensor_fits(base, name, shape) for name, shape in shapes.items())
+    if not shapes or not fits:
+        raise ModelError(
+            f"The adapter {folder.name!r} does not fit this base model; use the one it was trained on."
+        )
+    return config
+
+
+def _tensor_fits(base: Any, name: str, shape: tuple[int, ...]) -> bool:
+    module_name, _, matrix = name.removesuffix(".weight").rpartition(".")
+    try:
+        weight = base.get_submodule(module_name.removeprefix(_PREFIX)).weight
+    except AttributeError:
+        return False
+    # Conv1D of GPT-2 keeps [in, out] where Linear keeps [out, in]
+    side = {"lora_A": shape[-1], "lora_B": shape[0]}.get(matrix)
+    return side in weight.shape

@@ -1,0 +1,251 @@
+"""Base models and tokenizers, loaded the one safe way: safetensors weights, no remote code, no dropout.
+
+Every way a model can be unusable becomes a ModelError of one sentence that says what to do.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hypo_engine.config import Precision, PromptStyle
+from hypo_engine.errors import ModelError
+from hypo_engine.files.check import CONTEXT, HARMLESS, check_model_files, folder_finder, other_weights
+from hypo_engine.files.demo import DEMO_NAME, DEMO_UPSTREAM, demo_folder
+from hypo_engine.files.tokenizer import refuse_larger
+from hypo_engine.forward.trial import check_sound, vocabulary_size
+from hypo_engine.models.untrusted import read_config, refuse_adapter_repository
+
+_WRITTEN_BY = frozenset({"transformers_version", "_name_or_path"})
+"""What config.json says of how it came about, not of the model."""
+
+
+def default_device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_model(name: str, models_dir: Path) -> str:
+    """Turn the name of a base model into what transformers loads.
+
+    Args:
+        name: ``demo``, a local folder, or a hub id.
+        models_dir: Where the demo model is written, once.
+
+    Returns:
+        A folder's path or a hub id.
+
+    Raises:
+        ModelError: a path that is no folder, or files that show the model to be unusable.
+    """
+    if name == DEMO_NAME:
+        return str(demo_folder(models_dir))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_model_files(name, folder_finder(folder), whole=True, style=PromptStyle.PLAIN)
+        return str(folder.resolve())
+    if name.startswith(("/", "./", "../", "~")) or "\\" in name or name.count("/") > 1:
+        raise ModelError(f"There is no folder {name!r}; give a model's folder, a hub id, or `demo`.")
+    return name
+
+
+def published_name(name: str) -> str:
+    """The base model's name to write into an adapter that leaves this machine."""
+    return DEMO_UPSTREAM if name == DEMO_NAME else name
+
+
+def load_tokenizer(resolved: str) -> Any:
+    """Load a model's tokenizer; ``resolved`` comes from :func:`resolve_model`.
+
+    Raises:
+        ModelError: it cannot be loaded or has no end-of-sequence token.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(lambda: AutoTokenizer.from_pretrained(resolved, trust_remote_code=False), resolved)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"The tokenizer of {resolved!r} has no end-of-sequence token; set eos_token and save it again."
+        )
+    return tokenizer
+
+
+def weights_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of frozen base weights: AUTO is bfloat16 on a GPU and float32 on a CPU."""
+    if precision is Precision.AUTO:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32
+
+
+def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> Any:
+    """Load a causal language model in evaluation mode with every dropout off.
+
+    Args:
+        resolved: A folder or a hub id, from :func:`resolve_model`.
+
+    Raises:
+        ModelError: it does not exist, is not a causal language model, has no safetensors weights, lacks
+            some or has others, needs remote code, carries an adapter, or computes no finite numbers.
+    """
+    from transformers import AutoModelForCausalLM
+
+    refuse_adapter_repository(resolved)
+    config = _load(lambda: read_config(resolved), resolved)
+    check_causal(config, resolved)
+    _silence_dropout_settings(config)
+    model, told = _load(
+        lambda: AutoModelForCausalLM.from_pretrained(
+            resolved,
+            config=config,
+            dtype=dtype,
+            attn_implementation=None,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        ),
+        resolved,
+    )
+    check_whole(told, resolved)
+    disable_dropout(model)
+    model = model.to(device).eval()
+    check_sound(model, resolved)
+    return model
+
+
+def _load(call: Callable[[], Any], resolved: str) -> Any:
+    """Run a transformers loader and turn what it raises into a ModelError."""
+    try:
+        return call()
+    except (MemoryError, torch.OutOfMemoryError, ModelError):
+        raise
+    except Exception as error:
+        raise ModelError(_load_failure(resolved, error)) from error
+
+
+def _load_failure(resolved: str, error: Exception) -> str:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return (
+            f"{resolved!r} needs code of its own to run, which is never executed; "
+            "choose a model that transformers knows."
+        )
+    if "safetensors" in text and not Path(resolved).is_dir():
+        return (
+            f"{resolved!r} has no safetensors weights; choose a model that has, "
+            "or convert it with save_pretrained."
+        )
+    if Path(resolved).is_dir():
+        first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+        return f"{resolved!r} cannot be read ({first[:200]}); check that the folder is complete."
+    return (
+        f"The base model {resolved!r} was not found: it is neither a folder nor a model the hub would give; "
+        "check the name, the network, and HF_TOKEN for gated models."
+    )
+
+
+def check_causal(config: Any, resolved: str) -> None:
+    """Refuse configurations of other models than those that write text from left to right."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    if config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"{resolved!r} ({config.model_type}) is not a causal language model; "
+            "choose one that writes text from left to right."
+        )
+
+
+def check_whole(told: Mapping[str, Any], resolved: str) -> None:
+    """Refuse weights that are not those of the model: what is missing would be random.
+
+    Args:
+        told: What transformers says of loading: ``missing_keys``, ``unexpected_keys``, ``mismatched_keys``.
+    """
+    others = sorted(name for name in told["unexpected_keys"] if not HARMLESS.search(name))
+    shapes = sorted(str(key[0] if isinstance(key, tuple) else key) for key in told.get("mismatched_keys", ()))
+    parts = {"missing": sorted(told["missing_keys"]), "unknown to it": others, "of another size": shapes}
+    if any(parts.values()):
+        raise other_weights(resolved, parts)
+
+
+def check_vocabulary(model: Any, tokenizer: Any, name: str, ids: Iterable[int] = ()) -> None:
+    """Refuse a tokenizer that knows tokens which the model does not, and token ids beyond the embedding.
+
+    Special tokens that text never becomes (an image's place, say) may lie beyond it.
+
+    Args:
+        ids: Token ids in use.
+    """
+    refuse_larger(
+        name,
+        size=vocabulary_size(model),
+        known=set(tokenizer.get_vocab().values()),
+        special={i for i, token in tokenizer.added_tokens_decoder.items() if token.special},
+        used={tokenizer.bos_token_id, tokenizer.eos_token_id, *ids} - {None},
+    )
+
+
+def _silence_dropout_settings(config: Any) -> None:
+    """Set every dropout probability of a configuration to 0, functional attention dropout included."""
+    for name, value in list(vars(config).items()):
+        if isinstance(value, float) and ("dropout" in name or name.endswith(("pdrop", "_drop"))):
+            setattr(config, name, 0.0)
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Set every dropout of a model to 0: modules, and probabilities that layers keep as numbers."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):
+            if isinstance(value, float) and "dropout" in name:
+                setattr(module, name, 0.0)
+
+
+def context_limit(model: Any) -> int | None:
+    """The most tokens the model takes, or None where it does not say."""
+    config = model.config.get_text_config()
+    found = [getattr(config, name, None) for name in CONTEXT]
+    limits = [limit for limit in found if type(limit) is int and limit > 0]
+    if not limits:
+        return None
+    table = next((m for n, m in model.named_modules() if n.endswith("embeddings.position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)  # RoBERTa counts positions from behind this one
+    return limits[0] - (padding + 1 if isinstance(padding, int) else 0)
+
+
+def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token id that ends a response: of the tokenizer, the configuration and generation_config.
+
+    Nothing else of generation_config (temperature, top_p, penalties) is used anywhere.
+    """
+    found: set[int] = {tokenizer.eos_token_id}
+    for source in (model.config, getattr(model, "generation_config", None)):
+        ids = getattr(source, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return frozenset(found)
+
+
+def model_identity(resolved: str, model: Any) -> str:
+    """A text that changes when the base model's weights or configuration change, and with nothing else.
+
+    A folder is known by the content of its files, wherever it lies: reading them takes about two seconds a
+    gigabyte. A model of the hub is known by its commit.
+    """
+    folder = Path(resolved)
+    if not folder.is_dir():
+        commit = getattr(model.config, "_commit_hash", None)
+        return f"{resolved}@{commit}" if commit else resolved
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = {name: value for name, value in config.items() if name not in _WRITTEN_BY}
+    return json.dumps(
+        [config, [_sha256(file) for file in sorted(folder.glob("*.safetensors"))]], sort_keys=True
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

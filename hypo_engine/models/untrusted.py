@@ -1,0 +1,128 @@
+"""A model's files are input from outside: what they may not decide.
+
+config.json may name an attention function or an expert kernel, and transformers fetches and runs one that is
+named like a repository of the hub. Quantised weights bring kernels of the hub with them. An adapter's
+configuration may name a Python module that PEFT imports. None of that is taken from a file.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hypo_engine.errors import ModelError
+from hypo_engine.files.check import quantised
+
+os.environ["USE_HUB_KERNELS"] = "0"  # read when transformers is imported
+
+_LORA_FIELDS = frozenset(
+    {"r", "lora_alpha", "target_modules", "exclude_modules", "fan_in_fan_out", "use_rslora"}
+)
+"""Fields of an adapter's configuration that say which layers it changes, and how."""
+
+_LORA_IGNORED = frozenset(
+    {
+        "peft_type",
+        "task_type",
+        "peft_version",
+        "base_model_name_or_path",
+        "auto_mapping",
+        "revision",
+        "inference_mode",
+        "lora_dropout",
+        "init_lora_weights",
+        "loftq_config",
+        "eva_config",
+        "corda_config",
+        "lora_ga_config",
+        "runtime_config",
+        "megatron_core",
+        "qalora_group_size",
+        "ensure_weight_tying",
+    }
+)
+"""Fields that say how an adapter was made, or name what is never loaded; they are not read."""
+
+
+def read_config(resolved: str) -> Any:
+    """A model's configuration, without what could fetch or run code.
+
+    Args:
+        resolved: A folder or a hub id.
+
+    Raises:
+        ModelError: the weights are quantised.
+        Exception: whatever transformers raises for a configuration that it cannot read.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(resolved, trust_remote_code=False)
+    for part in _parts(config):
+        part._attn_implementation = None  # transformers' own choice
+        part._experts_implementation = None
+        method = getattr(part, "quantization_config", None) or getattr(part, "compression_config", None)
+        if method:
+            name = method.get("quant_method") if isinstance(method, dict) else None
+            raise quantised(resolved, str(name or "of an unknown kind"))
+    return config
+
+
+def _parts(config: Any) -> Iterator[Any]:
+    """A configuration and those nested in it."""
+    from transformers import PreTrainedConfig
+
+    yield config
+    for value in list(vars(config).values()):
+        for inner in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(inner, PreTrainedConfig):
+                yield from _parts(inner)
+
+
+def refuse_adapter_repository(resolved: str) -> None:
+    """Refuse a hub id that holds an adapter: transformers would load the base model that it names.
+
+    Raises:
+        ModelError: it holds one.
+    """
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    try:
+        found = find_adapter_config_file(resolved)
+    except Exception:  # a name that is no repository: whoever loads the model says so
+        return
+    if found is not None:
+        raise ModelError(
+            f"{resolved!r} carries a LoRA adapter, so the adapter off would not be the reference; "
+            "merge the adapter into its base model first."
+        )
+
+
+def read_lora_config(file: Path) -> Any:
+    """PEFT's configuration of a stored adapter, made from the fields that describe its layers.
+
+    Raises:
+        ModelError: it is no plain LoRA adapter.
+        OSError, ValueError: it cannot be read.
+    """
+    from peft import LoraConfig
+
+    values = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or values.get("peft_type") != "LORA":
+        raise ModelError(f"{file.name} does not describe a LoRA adapter; export the run's checkpoint again.")
+    usual = {field.name: getattr(LoraConfig(), field.name) for field in fields(LoraConfig)}
+    other = sorted(
+        name
+        for name, value in values.items()
+        if name not in _LORA_FIELDS | _LORA_IGNORED and value and value != usual.get(name)
+    )
+    if other:
+        raise ModelError(
+            f"The adapter uses {', '.join(other)}, which is not supported; train a plain LoRA adapter."
+        )
+    given = {name: value for name, value in values.items() if name in _LORA_FIELDS and value is not None}
+    for name in ("target_modules", "exclude_modules"):  # a text would be a pattern, which can take for ever
+        if not isinstance(given.get(name, []), list):
+            raise ModelError(f"The adapter's {name} is no list of names; train a plain LoRA adapter.")
+    return LoraConfig(**given, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", inference_mode=True)

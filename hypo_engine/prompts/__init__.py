@@ -1,0 +1,1 @@
+"""Prompts with their completions: encoded once and shared, or one sequence a completion."""

@@ -1,0 +1,1 @@
+"""Cached log-probabilities of the reference."""

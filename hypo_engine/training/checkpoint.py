@@ -1,0 +1,345 @@
+"""Checkpoints at optimiser-step boundaries: weights, optimiser, counters, and hashes that say whose they are.
+
+    checkpoint-000020/
+    ├── adapter/        PeftModel.from_pretrained reads it as it stands (model/ for full fine-tuning)
+    ├── optimizer.pt    a state dict, read with weights_only=True
+    ├── reference.safetensors    reference log-probabilities of the pairs, NaN where none was computed
+    └── state.json      counters, what decides the run's bits by name, and hashes of every file and of itself
+
+A folder is written beside its place, flushed and renamed into it, so what exists is complete, after a loss
+of power as well. The schedule, the order of the data and every sample are functions of (seed, step); there
+is no generator state to keep.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hypo_engine.chat.thinking import note_thinking
+from hypo_engine.disk import writing
+from hypo_engine.errors import CheckpointError
+from hypo_engine.models.adapters import ADAPTER_WEIGHTS
+from hypo_engine.models.policy import Policy
+from hypo_engine.reference.scores import ReferenceCache
+from hypo_engine.training.fingerprint import Fingerprint, differences
+from hypo_engine.training.metrics import StepMetrics
+
+FORMAT = 2
+"""Of state.json and the files beside it; a checkpoint of another one is not read."""
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+_STATE, _OPTIMIZER, _REFERENCE = "state.json", "optimizer.pt", "reference.safetensors"
+RESUME_FILES = (_OPTIMIZER, _REFERENCE)
+"""What a checkpoint needs only for a run to go on from it."""
+
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
+"""What file systems answer that know no fsync of a folder."""
+
+_ELSEWHERE = "give this run an output folder of its own, or start it with resume off."
+
+
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint's files are not those that were written."""
+
+    def __init__(self, checkpoint: Path, what: str) -> None:
+        super().__init__(f"{checkpoint.name} is damaged: {what}.")
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a run has done and measured so far.
+
+    Attributes:
+        micro_batch: Pairs in one forward and backward pass that turned out to fit; 0 as configured.
+        window: What was measured since the last report.
+        metrics: The last value of every metric.
+    """
+
+    step: int = 0
+    num_tokens: int = 0
+    micro_batch: int = 0
+    window: StepMetrics = field(default_factory=StepMetrics)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def checkpoint_path(output_dir: Path, step: int) -> Path:
+    """Where the checkpoint of a step is kept."""
+    return output_dir / f"checkpoint-{step:06d}"
+
+
+def weights_folder(checkpoint: Path) -> Path:
+    """The adapter's folder of a checkpoint, or the full model's."""
+    adapter = checkpoint / "adapter"
+    return adapter if adapter.is_dir() else checkpoint / "model"
+
+
+def checkpoints(output_dir: Path) -> list[Path]:
+    """The checkpoints in a folder, the one with the most steps first."""
+    if not output_dir.is_dir():
+        return []
+    found = [(int(m[1]), path) for path in output_dir.iterdir() if (m := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def latest_checkpoint(output_dir: Path) -> Path | None:
+    """The checkpoint with the most steps, or None."""
+    return next(iter(checkpoints(output_dir)), None)
+
+
+def save_checkpoint(
+    output_dir: Path,
+    *,
+    policy: Policy,
+    tokenizer: Any,
+    optimizer: torch.optim.Optimizer,
+    reference: ReferenceCache | None,
+    counters: Counters,
+    fingerprint: Fingerprint,
+) -> Path:
+    """Write a complete checkpoint and return its folder; one of the same step is replaced.
+
+    What a killed process left half-written in ``output_dir`` is deleted first.
+
+    Args:
+        reference: Kept with the checkpoint, so that a run that goes on is held against the same bits
+            whatever became of the shared cache.
+
+    Raises:
+        EngineError: the disk is full; what was there before is as it was.
+    """
+    final = checkpoint_path(output_dir, counters.step)
+    _sweep(output_dir)
+    temporary = output_dir / f".{final.name}-{secrets.token_hex(8)}"
+    try:
+        with writing(output_dir):
+            output_dir.mkdir(parents=True, exist_ok=True)
+            _save_weights(policy, tokenizer, temporary)
+            with (temporary / _OPTIMIZER).open("wb") as file:  # given a path, torch hides why it fails
+                torch.save(optimizer.state_dict(), file)
+            if reference is not None:
+                save_file({"logps": reference.values}, temporary / _REFERENCE)
+            state = {
+                "format": FORMAT,
+                "counters": asdict(counters),
+                "made_with": fingerprint.facts(),
+                "reference": reference.key if reference is not None else None,
+                "files": _hash_files(temporary),
+            }
+            (temporary / _STATE).write_text(json.dumps(state | {"sha256": _state_hash(state)}, indent=2))
+            _flush(temporary)
+            remove_checkpoint(final)
+            temporary.rename(final)
+            _flush_entry(output_dir)
+            _flush_entry(output_dir.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def load_checkpoint(
+    checkpoint: Path,
+    *,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    reference: ReferenceCache | None,
+    fingerprint: Fingerprint,
+) -> Counters:
+    """Put a checkpoint's weights, optimiser state and reference in place and return its counters.
+
+    Raises:
+        DamagedCheckpoint: its files are not those that were written.
+        CheckpointError: it belongs to another configuration, other data, another model or another
+            reference, all of which are named with both values; or it is of another format.
+    """
+    state = read_state(checkpoint)
+    if (found := differences(state["made_with"], fingerprint.facts())) is not None:
+        raise CheckpointError(
+            f"{checkpoint.name} was made with {found[0]}; this run has {found[1]}: {_ELSEWHERE}"
+        )
+    try:
+        # with the pairs dealt to another number of processes the reference is another one, to the last bits
+        if reference is not None and reference.key == state["reference"]:
+            _load_reference(checkpoint, reference)
+        _load_weights(policy, weights_folder(checkpoint))
+        stored = torch.load(checkpoint / _OPTIMIZER, map_location="cpu", weights_only=True)
+        optimizer.load_state_dict(stored)
+        counters = state["counters"]
+        return Counters(**(counters | {"window": StepMetrics(**counters["window"])}))
+    except (
+        SafetensorError,
+        UnpicklingError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OSError,
+    ) as error:
+        raise DamagedCheckpoint(checkpoint, f"it cannot be read ({str(error)[:200]})") from error
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Read a checkpoint's state and check every file against its hash.
+
+    Raises:
+        DamagedCheckpoint: a file is missing, was added or was changed; the message names it.
+        CheckpointError: it is of another format.
+    """
+    try:
+        state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text())
+        version = state["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpoint(checkpoint, f"its {_STATE} cannot be read") from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{checkpoint.name} is of format {version} and this version reads format {FORMAT}: {_ELSEWHERE}"
+        )
+    if state.pop("sha256", None) != _state_hash(state):
+        raise DamagedCheckpoint(checkpoint, f"its {_STATE} is not the one that was written")
+    if checkpoint_path(checkpoint.parent, state["counters"]["step"]).name != checkpoint.name:
+        raise DamagedCheckpoint(
+            checkpoint, f"it is of step {state['counters']['step']}, whatever its name says"
+        )
+    _compare_files(checkpoint, state["files"])
+    return state
+
+
+def _compare_files(checkpoint: Path, written: Mapping[str, str]) -> None:
+    found = _hash_files(checkpoint)
+    for name in sorted({*written, *found}):
+        if name not in found:
+            raise DamagedCheckpoint(checkpoint, f"{name} is missing")
+        if name not in written:
+            raise DamagedCheckpoint(checkpoint, f"{name} was added to it")
+        if found[name] != written[name]:
+            raise DamagedCheckpoint(checkpoint, f"{name} is not the file that was written")
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """Delete a checkpoint, if it is still there; it stops counting as one before its files go."""
+    doomed = checkpoint.with_name(f".{checkpoint.name}-{secrets.token_hex(8)}")
+    try:
+        checkpoint.rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def remove_checkpoints_before(checkpoint: Path) -> None:
+    """Delete the checkpoints beside this one that have fewer steps."""
+    ordered = checkpoints(checkpoint.parent)
+    for older in ordered[ordered.index(checkpoint) + 1 :] if checkpoint in ordered else []:
+        remove_checkpoint(older)
+
+
+def _sweep(output_dir: Path) -> None:
+    """Delete what processes that were killed left half-written, or half-deleted."""
+    for path in output_dir.glob(".checkpoint-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _save_weights(policy: Policy, tokenizer: Any, folder: Path) -> None:
+    _save_parameters(policy, tokenizer, folder)
+    note_thinking(weights_folder(folder), thinking=policy.thinking)
+
+
+def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
+    if not policy.adapted:
+        policy.model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+        return
+    from peft import get_peft_model_state_dict
+
+    adapter = folder / "adapter"
+    adapter.mkdir(parents=True)
+    state = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    save_file(tensors, adapter / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    config = copy(policy.model.peft_config["default"])
+    config.inference_mode = True
+    if isinstance(config.target_modules, set):  # a set's order is another one in each process
+        config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(adapter)
+
+
+def _load_weights(policy: Policy, folder: Path) -> None:
+    if policy.adapted:
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(policy.model, load_file(folder / ADAPTER_WEIGHTS))
+        return
+    tensors: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(path)
+    parameters = dict(policy.model.named_parameters())
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+
+
+def _load_reference(checkpoint: Path, reference: ReferenceCache) -> None:
+    """Fill the cache with the checkpoint's values; one that says otherwise is not this run's reference."""
+    stored = load_file(checkpoint / _REFERENCE)["logps"]
+    known = ~stored.isnan().any(dim=1)
+    cached = ~reference.values.isnan().any(dim=1)
+    changed = (known & cached & (stored != reference.values).any(dim=1)).nonzero().flatten().tolist()
+    if changed:
+        place = changed[0]
+        then, now = (", ".join(map(str, values[place].tolist())) for values in (stored, reference.values))
+        raise CheckpointError(
+            f"{checkpoint.name} was made with other reference log-probabilities for {len(changed)} of "
+            f"{len(stored)} pairs (pair {place}: {then}; the cache has {now}): "
+            f"clear the reference cache, and the checkpoint's own are used, or {_ELSEWHERE}"
+        )
+    places = known.nonzero().flatten().tolist()
+    reference.put(places, stored[places, 0], stored[places, 1])
+
+
+def _state_hash(state: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, but of state.json."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != _STATE:
+            with path.open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _flush(folder: Path) -> None:
+    """Have the files and their entries on disk before the rename makes them visible."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            _flush_entry(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _flush_entry(folder: Path) -> None:
+    """Have the names in a folder on disk, where its file system can do that."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,175 @@
+"""Evaluation: margins on held-out pairs, the sampled KL on held-out prompts, and probe answers to read.
+
+Every evaluation of a run draws the same uniform numbers (common random numbers), and so do twin runs with
+the same seed: what changes between two evaluations is the policy. At step 0 policy and reference are the
+same function run on the same batches, so margins and KL come out as exactly 0.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean as mean
+from statistics import stdev
+
+import torch
+
+from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.decoding.sampling import Choice, sample_responses
+from hypo_engine.methods.losses import PreferenceLoss
+from hypo_engine.models.policy import Policy
+from hypo_engine.reference.scores import ReferenceCache, fill_reference, length_batches, score_pairs
+from hypo_engine.reporting import Prompt, Sample, SampleKind
+from hypo_engine.seeds import derive_seed
+
+_PROMPTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """A held-out prompt and its token ids."""
+
+    prompt: Prompt
+    ids: list[int]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every evaluation of a run looks at.
+
+    Attributes:
+        reference: Reference scores of ``pairs``, filled on first use.
+        prompts: For the sampled KL, one response each, at the run's temperature.
+        preference: The objective's loss of pairs.
+        probes: Answered greedily, so that the text changes only when the policy does.
+        decode: Token ids -> text.
+        between: Called between batches with what is going on; may raise to stop.
+        watch: Called after each decoded token; may raise to stop.
+    """
+
+    pairs: Sequence[TokenPair]
+    reference: ReferenceCache
+    prompts: Sequence[TokenPrompt]
+    probes: Sequence[TokenPrompt]
+    preference: Callable[..., PreferenceLoss]
+    temperature: float
+    max_new_tokens: int
+    stop_ids: frozenset[int]
+    seed: int
+    batch_size: int
+    decode: Callable[[Sequence[int]], str]
+    between: Callable[[str], None]
+    watch: Callable[[], None]
+
+    @torch.no_grad()
+    def __call__(self, policy: Policy, step: int) -> Iterator[tuple[dict[str, float], list[Sample]]]:
+        """Evaluate a policy: metrics with the ``eval_`` prefix and the samples they come from, part by part.
+
+        The pairs come first: people wait for the first point of a chart.
+        """
+        if self.pairs:
+            yield self._score_pairs(policy), []
+        samples = self._sample(policy, step, "eval", self.prompts, self.temperature)
+        yield _kl_metrics(samples), samples
+        yield {}, self._sample(policy, step, "probe", self.probes, 0.0)
+
+    def _score_pairs(self, policy: Policy) -> dict[str, float]:
+        batches = length_batches(range(len(self.pairs)), self.pairs, self.batch_size)
+        fill_reference(
+            self.reference, policy, self.pairs, batches, between=lambda *_: self.between("evaluating")
+        )
+        table: list[list[float]] = []
+        for batch in batches:
+            self.between("evaluating")
+            chosen, rejected = score_pairs(policy.encode, [self.pairs[place] for place in batch])
+            reference = self.reference.get(batch, chosen.device)
+            loss = self.preference(chosen, rejected, *reference)
+            rewards = loss.chosen_rewards, loss.rejected_rewards
+            columns = [loss.losses, *rewards, rewards[0] - rewards[1], loss.accuracies]
+            table += torch.stack([*columns, chosen, rejected], dim=1).tolist()
+        return _pair_metrics(table)
+
+    def _sample(
+        self, policy: Policy, step: int, kind: SampleKind, prompts: Sequence[TokenPrompt], temperature: float
+    ) -> list[Sample]:
+        found: list[Sample] = []
+        for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
+            self.between("sampling")
+            group = prompts[start : start + _PROMPTS_AT_ONCE]
+            seeds = [derive_seed(kind, self.seed, start + i) for i in range(len(group))]
+            found += self._answer(policy, step, kind, group, seeds, temperature)
+        return found
+
+    def _answer(
+        self,
+        policy: Policy,
+        step: int,
+        kind: SampleKind,
+        group: Sequence[TokenPrompt],
+        seeds: list[int],
+        temperature: float,
+    ) -> list[Sample]:
+        rows = range(len(group))
+        prompts = [prompt.ids for prompt in group]
+        encoded = policy.encode(prompts)
+        responses = sample_responses(
+            encoded.decoding(rows, self.max_new_tokens),
+            seeds=seeds,
+            choice=Choice.same(len(rows), policy.model.device, temperature=temperature),
+            max_new_tokens=[self.max_new_tokens] * len(rows),
+            stop_ids=self.stop_ids,
+            on_token=lambda *_: bool(self.watch()),  # type: ignore[func-returns-value]
+        )
+        completions = [response.ids for response in responses]
+        scale = temperature or 1.0  # greedy answers are scored on the distribution itself
+        logps = encoded.score(rows, completions, scale).sums().tolist()
+        with policy.reference() as encode:
+            reference_logps = encode(prompts).score(rows, completions, scale).sums().tolist()
+        return [
+            Sample(
+                kind=kind,
+                step=step,
+                prompt=prompt.prompt,
+                text=self.decode(response.ids),
+                seed=seed,
+                tokens=len(response.ids),
+                finished=response.finished,
+                policy_logp=logp,
+                reference_logp=reference_logp,
+            )
+            for prompt, seed, response, logp, reference_logp in zip(
+                group, seeds, responses, logps, reference_logps, strict=True
+            )
+        ]
+
+
+def _pair_metrics(table: list[list[float]]) -> dict[str, float]:
+    """Means of rows of (loss, rewards of chosen and rejected, margin, accuracy, logps of both)."""
+    loss, chosen, rejected, margin, accuracy, chosen_logp, rejected_logp = zip(*table, strict=True)
+    return {
+        "eval_num_pairs": float(len(table)),
+        "eval_logps/chosen": mean(chosen_logp),
+        "eval_logps/rejected": mean(rejected_logp),
+        **_mean_and_error("eval_loss", loss),
+        **_mean_and_error("eval_rewards/chosen", chosen),
+        **_mean_and_error("eval_rewards/rejected", rejected),
+        **_mean_and_error("eval_rewards/margins", margin),
+        **_mean_and_error("eval_rewards/accuracies", accuracy),
+    }
+
+
+def _kl_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """The sampled reverse KL in nats a response, and the length of responses, with standard errors."""
+    if not samples:
+        return {}
+    return {
+        "eval_num_prompts": float(len(samples)),
+        **_mean_and_error("eval_objective/kl", [s.policy_logp - s.reference_logp for s in samples]),
+        **_mean_and_error("eval_completions/mean_length", [s.tokens for s in samples]),
+        "eval_completions/clipped_ratio": mean([float(not s.finished) for s in samples]),
+    }
+
+
+def _mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
+    """A mean, and its standard error where two values or more give one."""
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {name: mean(values), f"{name}_stderr": error}

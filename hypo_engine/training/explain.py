@@ -1,0 +1,57 @@
+"""What a full disk, a full memory, a lost process or a model raises, turned into a sentence."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from hypo_engine.disk import no_room
+from hypo_engine.distributed.out_of_memory import is_out_of_memory
+from hypo_engine.distributed.world import lost_another
+from hypo_engine.errors import EngineError, ModelError
+from hypo_engine.forward.trial import MODEL_ERRORS
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what the machine's limits and a model's own code raise into an EngineError; the rest passes."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            "The accelerator's memory is full; lower the batch size, or turn gradient checkpointing on."
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise EngineError(
+                "The memory is full; lower the batch size or choose a smaller model."
+            ) from error
+        if lost_another(error):
+            raise EngineError(
+                "Another process of the run is gone; what it said last tells why. Start the run again: "
+                "it goes on from its last checkpoint."
+            ) from error
+        if raised_by_model(error):
+            raise ModelError(_OF_A_MODEL.format(kind=type(error).__name__)) from error
+        raise
+    except MODEL_ERRORS as error:
+        if raised_by_model(error):
+            raise ModelError(_OF_A_MODEL.format(kind=type(error).__name__)) from error
+        raise
+    except OSError as error:
+        if (sentence := no_room(error)) is None:
+            raise
+        raise EngineError(sentence) from error
+
+
+_OF_A_MODEL = (
+    "The model's own code stopped with an error ({kind}): its architecture or its settings cannot be used "
+    "here. Choose another model, or shorter prompts and answers; the traceback says where it stopped."
+)
+
+
+def raised_by_model(error: BaseException) -> bool:
+    """Whether an error comes out of the code of a model or of an adapter, and not out of ours."""
+    places = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(place.startswith(("transformers.models.", "peft.")) for place in places)

@@ -1,0 +1,38 @@
+"""The micro-batch is halved when memory runs out, and the work is done again on the same pairs.
+
+A step's gradient is a sum over its pairs, so smaller micro-batches give the same step up to rounding. The
+size that fits is kept for the rest of the run, in its checkpoints too.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from hypo_engine.distributed.out_of_memory import free_memory, is_out_of_memory
+from hypo_engine.training.run import Run
+
+T = TypeVar("T")
+
+
+def halving(run: Run, work: Callable[[int], T]) -> T:
+    """Do ``work(pairs at once)`` in every process; while one has no room, all with half as many pairs.
+
+    Raises:
+        MemoryError: (or what torch raised) one pair is too much, or the weights are sharded: a process that
+            fails in the middle of a sharded model's forward pass cannot call the others back.
+    """
+    while True:
+        size = run.micro_batch
+        try:
+            with run.world.together():
+                return work(size)
+        except Exception as error:
+            if size == 1 or run.world.lockstep or not is_out_of_memory(error):
+                raise
+        free_memory()  # here the error and the graph that it holds are gone
+        run.counters.micro_batch = size // 2
+        run.reporter.log(
+            "warning",
+            f"The memory is full: the step is done again with {size // 2} pairs at once instead of {size}, "
+            "as is the rest of the run; the result is the same. "
+            f"A per_device_train_batch_size of {size // 2} saves the attempt.",
+        )

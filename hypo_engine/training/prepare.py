@@ -1,0 +1,305 @@
+"""Putting a run together: tokens, plan, model, optimiser, caches, and the checkpoint it goes on from.
+
+Checks that need no model come first, so that a mistake costs no loading time.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hypo_engine.chat.template import TemplateRefusal
+from hypo_engine.chat.thinking import leaves_room
+from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import Pair
+from hypo_engine.data.tokenize import Tokenization, TokenPair, TokenReport, decode_text, tokenize_pairs
+from hypo_engine.distributed.world import World
+from hypo_engine.errors import CheckpointError, ConfigError, DataError
+from hypo_engine.methods.objective import make_objective
+from hypo_engine.models.load import (
+    check_vocabulary,
+    context_limit,
+    default_device,
+    load_tokenizer,
+    model_identity,
+    resolve_model,
+    stop_token_ids,
+)
+from hypo_engine.models.policy import Policy, load_policy, make_optimizer
+from hypo_engine.reference.scores import ReferenceCache, reference_key
+from hypo_engine.reporting import Prompt, Reporter
+from hypo_engine.training.checkpoint import (
+    Counters,
+    DamagedCheckpoint,
+    checkpoints,
+    load_checkpoint,
+    remove_checkpoint,
+)
+from hypo_engine.training.evaluate import Evaluation, TokenPrompt
+from hypo_engine.training.fingerprint import Fingerprint
+from hypo_engine.training.memory_check import check_fits
+from hypo_engine.training.plan import Plan, make_plan
+from hypo_engine.training.run import Run, ask_wish
+
+_CANDIDATES = 8
+"""Held-out pairs looked at for each that an evaluation wants: some are too long."""
+
+_WATCHING = {
+    "logging_steps",
+    "eval_steps",
+    "eval_pairs",
+    "eval_prompts",
+    "probe_prompts",
+    "save_steps",
+    "insist",
+    "sharding",
+}
+"""Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
+
+_IN_THE_DATA = {"enable_thinking"}
+"""Fields that show in the pairs' token ids, which are compared themselves."""
+
+_MODEL = "model_name_or_path"
+"""May differ too: a model's content is compared, and it may lie elsewhere on another machine."""
+
+
+def prepare_run(
+    config: TrainConfig,
+    pairs: Sequence[Pair],
+    *,
+    eval_pairs: Sequence[Pair],
+    eval_prompts: Sequence[Prompt],
+    output_dir: Path,
+    reporter: Reporter,
+    models_dir: Path,
+    cache_dir: Path | None,
+    resume: bool,
+    world: World,
+) -> Run:
+    """Everything before the first step; arguments and errors as in :func:`hypo_engine.train.train`."""
+    announce = partial(_announce, reporter)
+    announce("loading model")
+    resolved = resolve_model(config.model_name_or_path, models_dir)
+    tokenizer = load_tokenizer(resolved)
+    tokenization = make_tokenization(config, tokenizer, pairs)
+    tokens, counted = _tokenize(config, pairs, tokenization, reporter, "training")
+    candidates = eval_pairs[: _CANDIDATES * config.eval_pairs]
+    held_out, _ = _tokenize(config, candidates, tokenization, reporter, "evaluation")
+    held_out = held_out[: config.eval_pairs]
+    plan = make_plan(
+        len(tokens),
+        pairs_per_step=config.pairs_per_step * world.size,
+        max_steps=config.max_steps,
+        epochs=config.num_train_epochs,
+        seed=config.seed,
+    )
+    announce("loading model")
+    # what is to be sharded may not fit on one device
+    device = torch.device("cpu") if world.lockstep else default_device()
+    check_fits(config, resolved, tokens, device=device)
+    policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device, plain=world.lockstep)
+    policy.thinking = tokenization.thinking
+    _check_context(config, policy.model)
+    check_vocabulary(policy.model, tokenizer, config.model_name_or_path, _ids([*tokens, *held_out]))
+    if not policy.shares_prompts:
+        what = "A sharded model" if world.lockstep else "This model"
+        reporter.log("info", f"{what} cannot share prompts between answers: each answer reads its own anew.")
+
+    stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
+    identity = model_identity(resolved, policy.model)
+    parameters = policy.parameters()
+    open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
+    candidates_for_prompts = eval_prompts[: _CANDIDATES * max(config.eval_prompts, config.probe_prompts)]
+    prompts = _token_prompts(config, candidates_for_prompts, tokenization)
+    objective = make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids)
+    run = Run(
+        config=config,
+        reporter=reporter,
+        output_dir=output_dir,
+        given_pairs=pairs,
+        pair_counts=counted.counts(),
+        pairs=tokens,
+        plan=plan,
+        tokenizer=tokenizer,
+        policy=policy,
+        objective=objective,
+        optimizer=make_optimizer(
+            parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        ),
+        reference=open_cache(_layout(config, plan, world), tokens)
+        if config.precompute_ref_log_probs
+        else None,
+        evaluation=Evaluation(
+            pairs=held_out,
+            reference=open_cache(f"in order, {config.per_device_train_batch_size}", held_out),
+            prompts=prompts[: config.eval_prompts],
+            probes=prompts[: config.probe_prompts],
+            preference=objective.preference,
+            temperature=config.temperature,
+            max_new_tokens=config.max_completion_length,
+            stop_ids=stop_ids,
+            seed=config.seed,
+            batch_size=config.per_device_train_batch_size,
+            decode=partial(decode_text, tokenizer),
+            between=lambda phase: run.between(phase),
+            watch=lambda: run.watch(),
+        ),
+        fingerprint=_fingerprint(config, plan, policy, tokens, identity),
+        counters=Counters(),
+        parameters=parameters,
+        world=world,
+    )
+    _go_on(run, resume=resume)
+    if run.counters.step == 0:
+        reporter.log("info", _what_is_trained_on(len(tokens), len(pairs), plan))
+    return run
+
+
+def _announce(reporter: Reporter, phase: str) -> None:
+    reporter.progress(0, 0, phase)
+    ask_wish(reporter)
+
+
+def make_tokenization(config: TrainConfig, tokenizer: Any, pairs: Sequence[Pair]) -> Tokenization:
+    """How a run's prompts and answers become tokens."""
+    answers = (answer for pair in pairs for answer in (pair.chosen, pair.rejected))
+    thinking = leaves_room(config.enable_thinking, answers)
+    return Tokenization(tokenizer, config.prompt_style, thinking=thinking)
+
+
+def _tokenize(
+    config: TrainConfig, pairs: Sequence[Pair], tokenization: Tokenization, reporter: Reporter, what: str
+) -> tuple[list[TokenPair], TokenReport]:
+    limits = (config.max_prompt_length, config.max_completion_length)
+    tokens, report = tokenize_pairs(
+        pairs,
+        tokenization,
+        max_prompt_length=limits[0],
+        max_completion_length=limits[1],
+        between=partial(ask_wish, reporter),
+    )
+    for sentence in report.sentences(*limits):
+        reporter.log("warning", f"Of the {what} data: {sentence}")
+    if pairs and not tokens and what == "training":
+        raise DataError(report.nothing_left(limits[1]))
+    return tokens, report
+
+
+def _what_is_trained_on(used: int, given: int, plan: Plan) -> str:
+    """How many pairs are left to train on, and how often the run sees them."""
+    of = f"{used:,}" if used == given else f"{used:,} of {given:,}"
+    epochs = plan.total_steps / plan.steps_per_epoch
+    return (
+        f"Training on {of} pairs: an epoch is {plan.steps_per_epoch:,} steps, "
+        f"the run's {plan.total_steps:,} steps are {epochs:.3g} epochs."
+    )
+
+
+def _token_prompts(
+    config: TrainConfig, prompts: Sequence[Prompt], tokenization: Tokenization
+) -> list[TokenPrompt]:
+    """The prompts that the chat template takes, as token ids."""
+    found = []
+    for prompt in prompts:
+        try:
+            ids = tokenization.prompt_ids(prompt)
+        except TemplateRefusal:  # counted where the pairs are
+            continue
+        found.append(TokenPrompt(prompt, tokenization.trim(ids, config.max_prompt_length)))
+    return found
+
+
+def _ids(pairs: Sequence[TokenPair]) -> set[int]:
+    """Every token id in some pairs."""
+    return {i for pair in pairs for row in (pair.prompt, pair.chosen, pair.rejected) for i in row}
+
+
+def _check_context(config: TrainConfig, model: Any) -> None:
+    limit = context_limit(model)
+    wanted = config.max_prompt_length + config.max_completion_length
+    if limit is not None and wanted > limit:
+        raise ConfigError(
+            f"max_prompt_length + max_completion_length is {wanted}, but the model reads {limit} tokens; "
+            "lower one of them."
+        )
+
+
+def _open_cache(
+    config: TrainConfig,
+    policy: Policy,
+    identity: str,
+    cache_dir: Path | None,
+    warn: Callable[[str], None],
+    layout: str,
+    tokens: Sequence[TokenPair],
+) -> ReferenceCache:
+    arithmetic = _arithmetic(config, policy)
+    key = reference_key(identity, arithmetic, tokens, layout=layout)
+    return ReferenceCache(cache_dir, key, len(tokens), model=config.model_name_or_path, warn=warn)
+
+
+def _arithmetic(config: TrainConfig, policy: Policy) -> str:
+    """The device type and the dtypes that decide the last digits."""
+    dtype = next(policy.model.parameters()).dtype
+    return f"{default_device().type} {dtype} {config.precision.value} full={not policy.adapted}"
+
+
+def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
+    """What decides the batches of a run's first epoch, besides the number and the lengths of its pairs."""
+    batches = f"seed {config.seed}, {config.per_device_train_batch_size} of {plan.pairs_per_step}"
+    if world.size == 1:
+        return batches
+    return f"{batches}, {world.size} processes{', sharded' * world.lockstep}"
+
+
+def _fingerprint(
+    config: TrainConfig, plan: Plan, policy: Policy, tokens: Sequence[TokenPair], identity: str
+) -> Fingerprint:
+    # how many processes and batches a step's pairs are dealt to may change, the pairs may not
+    fields = config.model_dump(
+        mode="json", exclude=_WATCHING | _IN_THE_DATA | {_MODEL, "gradient_accumulation_steps"}
+    )
+    return Fingerprint(
+        config=fields | {"pairs_per_step": plan.pairs_per_step},
+        pairs=len(tokens),
+        data=reference_key("", "", tokens),
+        model=hashlib.sha256(identity.encode()).hexdigest(),
+        arithmetic=_arithmetic(config, policy),
+    )
+
+
+def _go_on(run: Run, *, resume: bool) -> None:
+    """Load the latest whole checkpoint, or delete what an earlier run left when it is to start over.
+
+    Raises:
+        CheckpointError: the latest belongs to another run, or every one is damaged.
+    """
+    found = checkpoints(run.output_dir)
+    if not resume:
+        for old in found:
+            remove_checkpoint(old)
+        return
+    for checkpoint in found:
+        try:
+            run.counters = load_checkpoint(
+                checkpoint,
+                policy=run.policy,
+                optimizer=run.optimizer,
+                reference=run.reference,
+                fingerprint=run.fingerprint,
+            )
+        except DamagedCheckpoint as damaged:
+            run.reporter.log("warning", f"{damaged} It is not used; the one before it is, if there is one.")
+            continue
+        run.last_checkpoint = checkpoint
+        run.reporter.log("info", f"Going on from step {run.counters.step}.")
+        return
+    if found:
+        names = ", ".join(checkpoint.name for checkpoint in found)
+        raise CheckpointError(
+            f"Every checkpoint in {run.output_dir} is damaged ({names}); bring one back from a copy, "
+            "or delete them to start over."
+        )

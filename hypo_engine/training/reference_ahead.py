@@ -1,0 +1,63 @@
+"""The reference, scored just ahead of training: the next steps' pairs, in blocks that double.
+
+Scoring all pairs first would keep people waiting for the first point of a chart; the blocks double, so that
+the cache's file is written a few times only. A pair is scored in the batch of the first epoch that holds it,
+whenever that is: so a run that goes on without the file finds the same bits again.
+"""
+
+from collections.abc import Sequence
+
+from hypo_engine.distributed.out_of_memory import free_memory, is_out_of_memory
+from hypo_engine.reference.scores import ReferenceCache, fill_reference
+from hypo_engine.training.run import Run
+
+
+def score_reference_ahead(run: Run) -> None:
+    """Fill the reference cache for the next steps, as many as are done so far and one more."""
+    step, cache = run.counters.step, run.reference
+    if cache is None or not cache.missing(run.plan.indices(step)):
+        return
+    ahead = range(step, min(2 * step + 1, run.plan.total_steps))
+    places = cache.missing([place for next_step in ahead for place in run.plan.indices(next_step)])
+    batches = [
+        batch
+        for first in run.plan.first_steps(places)
+        for share in run.batches(first, run.config.per_device_train_batch_size)
+        for batch in share
+        if cache.missing(batch)
+    ]
+    with run.world.together():
+        _fill(run, cache, _own(run, batches))
+    merged = run.world.merge(cache.values)
+    cache.values = merged.clone()
+    if run.world.size > 1 and run.world.main:
+        cache.save()
+        cache.values = merged  # what other runs have added meanwhile, the other processes do not know
+
+
+def _own(run: Run, batches: Sequence[list[int]]) -> list[list[int]]:
+    """The batches that this process scores; in lockstep all processes score as many."""
+    rank, size = run.world.rank, run.world.size
+    rest = -len(batches) % size if run.world.lockstep else 0
+    return [*batches, *([batches[0]] * rest)][rank::size]
+
+
+def _fill(run: Run, cache: ReferenceCache, batches: list[list[int]]) -> None:
+    """Score batches; where memory runs out, what is left in batches of half the size."""
+    try:
+        fill_reference(
+            cache,
+            run.policy,
+            run.pairs,
+            batches,
+            between=lambda done, all_: run.between(f"reference log-probabilities ({done} of {all_} pairs)"),
+        )
+        return
+    except Exception as error:
+        largest = max(map(len, batches))
+        if largest == 1 or run.world.lockstep or not is_out_of_memory(error):
+            raise
+    free_memory()
+    half = (largest + 1) // 2
+    run.reporter.log("warning", f"The memory is full: the reference goes on with {half} pairs at once.")
+    _fill(run, cache, [b[start : start + half] for b in batches for start in range(0, len(b), half)])

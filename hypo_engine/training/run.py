@@ -1,0 +1,239 @@
+"""One run being trained: what the training loop holds, and what it does besides stepping."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import nn
+
+from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import Pair
+from hypo_engine.data.tokenize import TokenPair, decode_text
+from hypo_engine.distributed.fsdp import gathered, make_mesh, shard_model, shard_optimizer
+from hypo_engine.distributed.world import World
+from hypo_engine.errors import Interrupted
+from hypo_engine.methods.objective import Objective, ScoredResponse
+from hypo_engine.models.policy import Policy
+from hypo_engine.reference.scores import ReferenceCache, length_batches
+from hypo_engine.reporting import Reporter, Sample, Wish
+from hypo_engine.training.checkpoint import Counters, remove_checkpoints_before, save_checkpoint
+from hypo_engine.training.evaluate import Evaluation
+from hypo_engine.training.fingerprint import Fingerprint
+from hypo_engine.training.plan import Plan, deal
+from hypo_engine.training.schedule import learning_rate_at
+
+_WISH_SECONDS = 0.5
+_ROLLING_SECONDS = 60.0
+
+
+@dataclass
+class Run:
+    """What the training loop holds; see :func:`hypo_engine.training.prepare.prepare_run`."""
+
+    config: TrainConfig
+    reporter: Reporter
+    output_dir: Path
+    given_pairs: Sequence[Pair]
+    pair_counts: Mapping[str, float]
+    pairs: list[TokenPair]
+    plan: Plan
+    tokenizer: Any
+    policy: Policy
+    objective: Objective
+    optimizer: torch.optim.AdamW
+    reference: ReferenceCache | None
+    evaluation: Evaluation
+    fingerprint: Fingerprint
+    counters: Counters
+    parameters: list[nn.Parameter]
+    world: World = field(default_factory=World)
+    last_checkpoint: Path | None = None
+    _asked: float = 0.0
+    _saved: float = field(default_factory=monotonic)
+    _saving_seconds: float = 0.0
+
+    def meet(self) -> None:
+        """Before the first step: let all processes know the same, and shard the weights if so configured."""
+        if self.reference is not None:
+            self.reference.values = self.world.merge(self.reference.values)
+        if self.world.lockstep:
+            mesh, whole = make_mesh(self.world.size), self.parameters
+            self.policy.shard(partial(shard_model, mesh=mesh))
+            self.parameters = self.policy.parameters()
+            self.optimizer = shard_optimizer(self.optimizer, whole, self.parameters)
+
+    def progress(self, phase: str) -> None:
+        """Report how far the run is."""
+        self.reporter.progress(self.counters.step, self.plan.total_steps, phase)
+
+    def between(self, phase: str) -> None:
+        """Report a phase and ask the reporter's wish; raises Interrupted. Inside ``world.together()``."""
+        self.progress(phase)
+        self.world.heed(self.reporter.wish())
+        self._asked = monotonic()
+
+    def watch(self) -> None:
+        """Ask the reporter's wish if the last time is a while ago; raises Interrupted."""
+        if monotonic() - self._asked >= _WISH_SECONDS and not self.world.lockstep:
+            self._asked = monotonic()
+            self.world.heed(self.reporter.wish())
+
+    @property
+    def micro_batch(self) -> int:
+        """Pairs in one forward and backward pass: as configured, or what has turned out to fit."""
+        return self.counters.micro_batch or self.config.per_device_train_batch_size
+
+    def batches(self, step: int, size: int) -> list[list[list[int]]]:
+        """Places of a step's pairs: for each process, the batches of at most ``size`` that it runs."""
+        places = self.plan.indices(step)
+        shares = deal(places, [self.pairs[place].tokens for place in places], self.world.size)
+        return [length_batches(share, self.pairs, size) for share in shares]
+
+    def micro_batches(self, size: int) -> list[tuple[list[int], int]]:
+        """This process's batches of the current step, and how many pairs each counts for.
+
+        In lockstep all processes run as many: a batch that is there for the others' sake counts for none.
+        """
+        shares = self.batches(self.counters.step, size)
+        own = [(batch, len(batch)) for batch in shares[self.world.rank]]
+        missing = max(map(len, shares)) - len(own) if self.world.lockstep else 0
+        return own + [(shares[0][-1], 0)] * missing
+
+    def set_learning_rate(self) -> float:
+        """Set the current step's learning rate and return it."""
+        rate = learning_rate_at(self.counters.step, self.plan.total_steps, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def count_step(self) -> None:
+        """One more step is done."""
+        places = self.plan.indices(self.counters.step)
+        self.counters.step += 1
+        self.counters.num_tokens += sum(self.pairs[place].tokens for place in places)
+
+    def step_values(
+        self, rate: float, grad_norm: float, seconds: float, sampling_seconds: float
+    ) -> dict[str, float]:
+        """What is reported of the step just done, besides the objective's metrics."""
+        values = {
+            "grad_norm": grad_norm,
+            "learning_rate": rate,
+            "epoch": self.counters.step / self.plan.steps_per_epoch,
+            "num_tokens": float(self.counters.num_tokens),
+            "step_time": seconds,
+            "time/training": seconds - sampling_seconds,
+        }
+        return values | ({"time/sampling": sampling_seconds} if self.objective.online else {})
+
+    def report_metrics(self, values: dict[str, float]) -> None:
+        self.counters.metrics |= values
+        self.reporter.metrics(self.counters.step, values)
+
+    def report_responses(self, responses: Sequence[ScoredResponse]) -> None:
+        """Report the samples of the step that is being done (its number counts from 1)."""
+        samples = [
+            Sample(
+                kind="online",
+                step=self.counters.step + 1,
+                prompt=self.given_pairs[scored.pair.index].prompt,
+                text=decode_text(self.tokenizer, scored.response.ids),
+                seed=scored.seed,
+                tokens=len(scored.response.ids),
+                finished=scored.response.finished,
+                policy_logp=scored.policy_logp,
+                reference_logp=scored.reference_logp,
+            )
+            for scored in responses
+        ]
+        if samples:
+            self.reporter.samples(samples)
+
+    def evaluate(self) -> None:
+        """Evaluate the policy as it is, and report it: the main process does, and all where they must."""
+        if self.world.lockstep:
+            self.evaluation.reference.values = self.world.merge(self.evaluation.reference.values)
+        with self.world.together():
+            if not (self.world.main or self.world.lockstep):
+                return
+            self.between("evaluating")
+            if self.counters.step == 0:
+                self.report_metrics(dict(self.pair_counts))
+            for metrics, samples in self.evaluation(self.policy, self.counters.step):
+                if metrics:
+                    self.report_metrics(metrics)
+                if samples:
+                    self.reporter.samples(samples)
+
+    def evaluation_is_due(self) -> bool:
+        """Whether the policy is evaluated before the next step: at the start, and every ``eval_steps``."""
+        every, step = self.config.eval_steps, self.counters.step
+        return step == 0 or (every > 0 and step % every == 0)
+
+    def report_is_due(self) -> bool:
+        """Whether metrics are reported after this step: every ``logging_steps``, and at the end."""
+        step = self.counters.step
+        return step % self.config.logging_steps == 0 or step == self.plan.total_steps
+
+    def save_is_due(self) -> bool:
+        """Whether this step wants a checkpoint: by ``save_steps``, or a while after the last without it."""
+        if self.config.save_steps:
+            return self.counters.step % self.config.save_steps == 0
+        late = monotonic() - self._saved >= max(_ROLLING_SECONDS, 20 * self._saving_seconds)
+        return self.world.from_main(late)
+
+    def keep(self, phase: str) -> None:
+        """Have the main process write a checkpoint, of the whole model: see :meth:`save`."""
+        sharded = self.policy, self.optimizer
+        if self.world.lockstep:
+            self.policy, self.optimizer = gathered(*sharded)
+        try:
+            with self.world.together():
+                if self.world.main:
+                    self.save(phase)
+        finally:
+            self.policy, self.optimizer = sharded
+        self.last_checkpoint = self.world.from_main(self.last_checkpoint)
+
+    def save(self, phase: str) -> None:
+        """Write a checkpoint of the current step, unless there is one or nothing was done.
+
+        With ``save_steps`` 0 it and the one before it are kept, in case one is damaged. Raises Interrupted
+        instead when the reporter wishes to abandon the run.
+        """
+        before = self.last_checkpoint
+        done = before is not None and before.name.endswith(f"-{self.counters.step:06d}")
+        if done or (self.counters.step == 0 and self.plan.total_steps > 0):
+            return
+        self.progress(phase)
+        self._leave_if_abandoned()
+        started = monotonic()
+        self.last_checkpoint = save_checkpoint(
+            self.output_dir,
+            policy=self.policy,
+            tokenizer=self.tokenizer,
+            optimizer=self.optimizer,
+            reference=self.reference,
+            counters=self.counters,
+            fingerprint=self.fingerprint,
+        )
+        self._saved, self._saving_seconds = monotonic(), monotonic() - started
+        self.reporter.checkpoint(self.counters.step, str(self.last_checkpoint))
+        if before is not None and not self.config.save_steps:
+            self._leave_if_abandoned()
+            remove_checkpoints_before(before)
+
+    def _leave_if_abandoned(self) -> None:
+        if (wish := self.reporter.wish()) is Wish.ABANDON:
+            raise Interrupted(wish)
+
+
+def ask_wish(reporter: Reporter) -> None:
+    """Raise Interrupted unless the reporter wishes to go on."""
+    wish = reporter.wish()
+    if wish is not Wish.CONTINUE:
+        raise Interrupted(wish)

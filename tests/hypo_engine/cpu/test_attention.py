@@ -1,0 +1,182 @@
+"""Attention over segments in C against the plain formula in float64: values and every gradient."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hypo_engine.cpu.attention import Segments
+from hypo_engine.cpu.skinny_gemm import library
+from hypo_engine.forward import visibility
+from hypo_engine.forward.interface import How
+from hypo_engine.models.load import load_model
+from hypo_engine.prompts.shared import Trunk, packed
+
+needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
+
+
+def plain(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    trunk: tuple[Tensor, Tensor] | None,
+    lengths: Sequence[int],
+    prompts: Sequence[tuple[int, int]],
+    scaling: float,
+) -> Tensor:
+    """Every segment by itself, all scores at once."""
+    group, found, begin = query.shape[1] // key.shape[1], [], 0
+    for length, (start, before) in zip(lengths, prompts, strict=True):
+        rows = slice(begin, begin + length)
+        keys, values = key[rows], value[rows]
+        if trunk:
+            keys, values = (
+                torch.cat([whole[start : start + before], own])
+                for whole, own in zip(trunk, (keys, values), strict=True)
+            )
+        keys, values = (x.repeat_interleave(group, dim=1) for x in (keys, values))
+        scores = torch.einsum("nhd,mhd->hnm", query[rows], keys) * scaling
+        hidden = torch.arange(before + length) > torch.arange(before, before + length)[:, None]
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1)
+        found.append(torch.einsum("hnm,mhd->nhd", weights, values))
+        begin += length
+    return torch.cat(found)
+
+
+def random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+PROMPTS = st.lists(st.integers(1, 70), min_size=1, max_size=3)
+BRANCHES = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 70)), min_size=1, max_size=5)
+
+
+@needs_compiler
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    prompts=PROMPTS,
+    branches=BRANCHES,
+    group=st.integers(1, 4),
+    shared=st.integers(1, 3),
+    size=st.sampled_from([2, 8, 20, 32, 64, 80]),
+    grown=st.booleans(),
+    spread=st.sampled_from([0.3, 1.0, 4.0]),
+)
+def test_values_and_gradients(
+    processor: None,
+    prompts: list[int],
+    branches: list[tuple[int, int]],
+    group: int,
+    shared: int,
+    size: int,
+    grown: bool,
+    spread: float,
+) -> None:
+    begins = visibility.starts(prompts)
+    lengths = [length for _, length in branches] if grown else prompts
+    places = [(begins[p % len(prompts)], prompts[p % len(prompts)]) for p, _ in branches]
+    tokens, before = sum(lengths), sum(prompts)
+    inputs = [
+        spread * random(tokens, group * shared, size, seed=0),
+        random(tokens, shared, size, seed=1),
+        random(tokens, shared, size, seed=2),
+    ]
+    if grown:
+        inputs += [random(before, shared, size, seed=3), random(before, shared, size, seed=4)]
+    seen = places if grown else [(0, 0)] * len(lengths)
+    upstream = random(tokens, group * shared, size, seed=5)
+
+    exact = [x.double().requires_grad_() for x in inputs]
+    expected = plain(*exact[:3], tuple(exact[3:]) or None, lengths, seen, size**-0.5)
+    wanted = torch.autograd.grad(expected, exact, upstream.double())
+
+    leaves = [x.requires_grad_() for x in inputs]
+    segments = Segments(lengths, places if grown else None)
+    found = segments.attend(*leaves[:3], tuple(leaves[3:]) or None, size**-0.5)
+    assert found is not None
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(torch.autograd.grad(found, leaves, upstream), wanted, strict=True):
+        # one key alone has weight one whatever its score: a gradient of zero, made of rounding errors
+        error = (ours.double() - theirs).norm() / max(theirs.norm(), upstream.norm())
+        assert error < 1e-5
+
+
+@needs_compiler
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt_neox", "gemma2"])
+def test_whole_models_give_what_torchs_kernels_give(
+    tiny: Callable[[str], Path], architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(str(tiny(architecture)), dtype=torch.float32, device=torch.device("cpu"))
+    view = packed(model, pad_id=0)
+    assert view is not None
+    ids = list(range(3, 80))
+
+    def score() -> tuple[Tensor, list[Tensor]]:
+        trunk = Trunk(view, [ids[:40], ids[40:47]])
+        values = trunk.score([0, 1, 0, 1], [ids[50:77], ids[5:7], ids[9:10], ids[20:35]]).values
+        values.square().sum().backward()
+        gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        model.zero_grad(set_to_none=True)
+        return values.detach(), gradients
+
+    calls: list[str] = []
+    run = Segments.run
+
+    def counted(self: Segments, name: str, scaling: float, tensors: dict[str, Tensor | None]) -> None:
+        calls.append(name)
+        run(self, name, scaling, tensors)
+
+    monkeypatch.setattr(Segments, "run", counted)
+    values, gradients = score()
+    assert bool(calls) == (architecture != "gemma2")  # its squashed scores are torch's
+    monkeypatch.setattr(How, "is_plain", lambda self, keys: False)
+    before = len(calls)
+    expected_values, expected = score()
+    assert len(calls) == before
+    torch.testing.assert_close(values, expected_values, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
+@needs_compiler
+def test_what_is_kept_for_the_backward_pass() -> None:
+    """Nothing but inputs, what was found, and a number a head and token: no copy of a prompt's keys."""
+    query, key, value = (random(30, heads, 8, seed=heads).requires_grad_() for heads in (4, 2, 2))
+    trunk = random(50, 2, 8, seed=6).requires_grad_(), random(50, 2, 8, seed=7).requires_grad_()
+    kept: dict[int, int] = {}
+
+    def pack(x: Tensor) -> Tensor:
+        kept[x.data_ptr()] = x.numel()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        found = Segments([10, 20], [(0, 50), (0, 50)]).attend(query, key, value, trunk, 1.0)
+    assert found is not None
+    assert sum(kept.values()) == 2 * query.numel() + 2 * key.numel() + 2 * trunk[0].numel() + 30 * 4
+
+
+@needs_compiler
+def test_what_is_no_number_stays_none() -> None:
+    query, key, value = (random(9, heads, 8, seed=heads) for heads in (2, 1, 1))
+    query[4, 1, 3] = torch.nan
+    found = Segments([5, 4]).attend(query, key, value, None, 1.0)
+    assert found is not None
+    assert found[4, 1].isnan().all()
+    assert not found[5:].isnan().any()
+
+
+def test_other_types_are_left_to_torch() -> None:
+    x = random(4, 2, 8, seed=0).bfloat16()
+    assert Segments([4]).attend(x, x, x, None, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("how", "plain_for"), [(How(1.0), True), (How(1.0, window=8), True), (How(1.0, window=7), False)]
+)
+def test_windows_matter_where_they_are_shorter_than_the_text(how: How, plain_for: bool) -> None:
+    assert how.is_plain(8) == plain_for
+    assert not How(1.0, softcap=2.0).is_plain(8)

@@ -1,0 +1,306 @@
+"""Decoding in C against decoding through transformers' modules, and where it stands back."""
+
+import ctypes
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from hypo_engine.config import TrainConfig
+from hypo_engine.cpu import compiler
+from hypo_engine.cpu.compiler import compiled
+from hypo_engine.cpu.skinny_gemm import library, product
+from hypo_engine.decoding.cpu_step import CompiledDecoding
+from hypo_engine.decoding.decoder import Decoder
+from hypo_engine.decoding.protocol import Decoding
+from hypo_engine.forward.head import Head
+from hypo_engine.forward.lora import Merged, Routed
+from hypo_engine.models.adapters import attach_lora
+from hypo_engine.models.load import load_model
+from hypo_engine.models.policy import load_policy
+from hypo_engine.prompts.shared import TreeDecoding, Trunk, packed
+from tests.hypo_engine.forward.test_lora import shake
+
+CPU = torch.device("cpu")
+PROMPTS = [[5, 90, 33, 7, 200, 41, 18], [60], list(range(100, 137))]
+FORMS = ("llama", "llama_untied", "qwen2")
+
+needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
+
+
+def load(folder: Path) -> Any:
+    return load_model(str(folder), dtype=torch.float32, device=CPU)
+
+
+def view(model: Any) -> Decoder:
+    found = packed(model, pad_id=0)
+    assert found is not None
+    return found
+
+
+def logits_of(decoding: Decoding, tokens: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The logits after each of tokens[step][row]."""
+    found = [decoding.logits.clone()]
+    for now in tokens:
+        decoding.feed(torch.tensor(now))
+        found.append(decoding.logits.clone())
+    return found
+
+
+def both(trunk: Trunk, rows: list[int], limit: int) -> tuple[CompiledDecoding, TreeDecoding]:
+    compiled_one = trunk.decoding(rows, limit)
+    assert isinstance(compiled_one, CompiledDecoding)
+    return compiled_one, trunk._tree_decoding(rows, limit, compiled_one.logits.clone())
+
+
+@needs_compiler
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "rows", [[0], [1, 0], [0, 0, 1], [2, 1, 0, 2, 1, 0, 0], [0, 1, 2] * 3, [2, 1] * 8 + [0]]
+)
+def test_every_number_of_rows(tiny: Callable[[str], Path], form: str, rows: list[int]) -> None:
+    one, other = both(Trunk(view(load(tiny(form))), PROMPTS), rows, 40)
+    tokens = torch.randint(3, 300, (40, len(rows)), generator=torch.Generator().manual_seed(1)).tolist()
+    for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
+        torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "size", "rope", "bias"),
+    [
+        (2, 2, 16, {}, True),
+        (3, 1, 64, {"rope_type": "linear", "factor": 4.0}, False),
+        (5, 1, 20, {}, False),
+        (6, 2, 80, {"rope_type": "llama3", "original_max_position_embeddings": 16} | LLAMA3, True),
+        (7, 1, 72, {}, False),
+    ],
+)
+def test_every_shape_of_attention(
+    heads: int, kv_heads: int, size: int, rope: dict[str, Any], bias: bool
+) -> None:
+    torch.manual_seed(heads)
+    rope = {"rope_type": "default", "rope_theta": 100.0} | rope
+    config = LlamaConfig(
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=size,
+        vocab_size=300,
+        hidden_size=12 * heads,
+        intermediate_size=77,
+        num_hidden_layers=2,
+        attention_bias=bias,
+        rope_parameters=rope,
+        max_position_embeddings=128,
+    )
+    model = LlamaForCausalLM(config).eval()
+    shake(model)
+    rows = [2, 0, 1, 2, 0, 2]
+    one, other = both(Trunk(view(model), PROMPTS), rows, 12)
+    tokens = torch.randint(3, 300, (12, len(rows))).tolist()
+    for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
+        torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("modules", ["all-linear", "q_proj,down_proj"])
+def test_merged_adapters_as_they_are_now(tiny: Callable[[str], Path], form: str, modules: Any) -> None:
+    model = attach_lora(load(tiny(form)), rank=3, alpha=8, target_modules=modules, seed=0, base_name="x")
+    found = view(model)
+    assert isinstance(Trunk(found, PROMPTS).decoding([0], 2), TreeDecoding)  # PEFT's layers are three weights
+    merged = Merged(model)
+    before = Trunk(found, PROMPTS).decoding([0, 1], 2)
+    assert isinstance(before, CompiledDecoding)
+    plain = logits_of(before, [[9, 8]])[-1]
+    shake(model)
+    one, other = both(Trunk(found, PROMPTS), [0, 1], 2)
+    changed = logits_of(one, [[9, 8]])[-1]
+    torch.testing.assert_close(changed, logits_of(other, [[9, 8]])[-1], atol=2e-4, rtol=1e-4)
+    assert (changed - plain).abs().max() > 0.1
+    with merged.off():
+        torch.testing.assert_close(logits_of(both(Trunk(found, PROMPTS), [0, 1], 2)[0], [[9, 8]])[-1], plain)
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of this family")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
+def test_processors_with_shorter_vectors(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, processor: str
+) -> None:
+    flags = [flag.replace("native", processor) for flag in compiler._FLAGS]
+    monkeypatch.setattr(compiler, "_FLAGS", flags)
+    compiled.cache_clear()
+    try:
+        for rows in (1, 3, 4, 7, 9):
+            one, other = both(
+                Trunk(view(load(tiny("qwen2"))), PROMPTS), [2, 0, 1, 0, 1, 2, 0, 1, 2][:rows], 3
+            )
+            tokens = torch.randint(3, 300, (3, rows)).tolist()
+            for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
+                torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+    finally:
+        compiled.cache_clear()
+
+
+@needs_compiler
+def test_rows_dropped_on_the_way(tiny: Callable[[str], Path]) -> None:
+    one, other = both(Trunk(view(load(tiny("qwen2"))), PROMPTS), [0, 1, 2, 0], 9)
+    for now, kept in (([4, 5, 6, 7], [0, 2, 3]), ([8, 9, 10], [1, 2]), ([11, 12], [1]), ([13], [0])):
+        for decoding in (one, other):
+            decoding.feed(torch.tensor(now))
+            assert decoding.keep(torch.tensor(kept))
+        torch.testing.assert_close(one.logits, other.logits, atol=2e-4, rtol=1e-4)
+
+
+@needs_compiler
+def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(tiny: Callable[[str], Path]) -> None:
+    trunk = Trunk(view(load(tiny("llama"))), PROMPTS)
+    alone = logits_of(trunk.decoding([2], 3), [[7], [8], [9]])
+    rows = [0, 1, 0, 1, 2, 1, 0, 1, 0, 2, 1]
+    tokens = torch.randint(3, 300, (3, len(rows)), generator=torch.Generator().manual_seed(1))
+    tokens[:, [4, 9]] = torch.tensor([[7], [8], [9]])  # among the first eight, and in what is left of eleven
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            beside = logits_of(trunk.decoding(rows, 3), tokens.tolist())
+            for one, other in zip(alone[1:], beside[1:], strict=True):
+                assert torch.equal(one[0], other[4])
+                assert torch.equal(one[0], other[9])
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_compiler
+def test_what_would_reach_beyond_memory_is_refused(tiny: Callable[[str], Path]) -> None:
+    decoding = Trunk(view(load(tiny("llama"))), PROMPTS).decoding([0, 1], 1)
+    for wrong in ([1, -1], [1, 5000], [1]):
+        with pytest.raises(IndexError):
+            decoding.feed(torch.tensor(wrong))
+    decoding.feed(torch.tensor([1, 2]))
+    with pytest.raises(IndexError, match="room"):
+        decoding.feed(torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "gemma2", "mistral", "qwen3"])
+def test_other_forms_decode_through_their_modules(tiny: Callable[[str], Path], architecture: str) -> None:
+    assert isinstance(Trunk(view(load(tiny(architecture))), PROMPTS).decoding([0], 2), TreeDecoding)
+
+
+@pytest.mark.parametrize("change", ["window", "gelu", "yarn", "bfloat16"])
+def test_options_of_a_known_form_are_seen(tiny: Callable[[str], Path], change: str) -> None:
+    model = load(tiny("qwen2"))
+    if change == "window":
+        model.model.layers[1].self_attn.sliding_window = 4
+    elif change == "gelu":
+        model.config.hidden_act = "gelu"
+    elif change == "yarn":
+        model.model.rotary_emb.rope_type = "yarn"
+    else:
+        model = model.bfloat16()
+    assert Decoder(model).step is None
+
+
+def test_adapters_by_row_decode_through_their_modules(tiny: Callable[[str], Path]) -> None:
+    model = attach_lora(
+        load(tiny("llama")), rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x"
+    )
+    found, routed = view(model), Routed(model)
+    routed.route([None] * 7, CPU)
+    assert isinstance(Trunk(found, PROMPTS[:1]).decoding([0], 2), TreeDecoding)
+
+
+@needs_compiler
+def test_a_step_that_differs_from_the_model_is_not_used(tiny: Callable[[str], Path]) -> None:
+    model = load(tiny("llama"))
+    found = view(model)
+    model.model.layers[0].self_attn.scaling *= 1.5  # the first layer alone: decode_step.c takes it for all
+    trunk = Trunk(found, PROMPTS)
+    assert isinstance(trunk.decoding([0, 1], 2), TreeDecoding)
+    assert isinstance(trunk.decoding([0, 1], 2), TreeDecoding)
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    compiled.cache_clear()
+    yield
+    compiled.cache_clear()
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_without_a_compiler_all_goes_through_torch(tiny: Callable[[str], Path]) -> None:
+    assert library() is None
+    x, w = torch.ones(2, 3), torch.ones(5, 3)
+    assert product(x, w) is None
+    assert torch.equal(Head(w).logits(x), torch.full((2, 5), 3.0))
+    policy = load_policy(
+        TrainConfig(model_name_or_path="x", lora_r=2), str(tiny("llama")), pad_id=0, device=CPU
+    )
+    assert isinstance(policy.encode(PROMPTS).decoding([0], 2), TreeDecoding)
+
+
+@needs_compiler
+@pytest.mark.parametrize("source", ["this is no C", "#include <no_such_header.h>"])
+def test_what_does_not_compile_is_none(tmp_path: Path, source: str) -> None:
+    path = tmp_path / "wrong.c"
+    path.write_text(source)
+    assert compiled(path) is None
+
+
+@needs_compiler
+def test_no_place_for_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "right.c"
+    path.write_text("int seven(void) { return 7; }")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    assert compiled(path) is None
+
+
+@needs_compiler
+@pytest.mark.parametrize("named", ["", "env cc"])
+def test_the_compiler_may_have_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str) -> None:
+    path = tmp_path / f"right{len(named)}.c"
+    path.write_text("int seven(void) { return 7; }")
+    monkeypatch.setenv("CC", named)
+    found = compiled(path)
+    assert found is not None
+    assert found.seven() == 7
+
+
+@needs_compiler
+def test_what_compiles_can_be_called(tmp_path: Path) -> None:
+    path = tmp_path / "right.c"
+    path.write_text("int seven(void) { return 7; }")
+    found = compiled(path)
+    assert isinstance(found, ctypes.CDLL)
+    assert found.seven() == 7
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", range(1, 17))
+def test_products_of_few_rows(rows: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    for outs, depth in ((1, 1), (7, 15), (16, 16), (33, 50), (130, 64)):
+        x = torch.randn(rows, depth, generator=generator)
+        w = torch.randn(outs, depth, generator=generator)
+        found = product(x, w)
+        assert found is not None
+        torch.testing.assert_close(found.double(), x.double() @ w.double().t(), atol=1e-4, rtol=1e-5)
+
+
+def test_products_that_torch_has_to_do() -> None:
+    w = torch.ones(4, 8)
+    for x in (torch.ones(17, 8), torch.ones(2, 8).bfloat16(), torch.ones(2, 16)[:, ::2]):
+        assert product(x, w) is None
+    assert product(torch.ones(2, 8), w.bfloat16()) is None
+    assert product(torch.ones(2, 4), w.t()) is None
+    assert product(torch.ones(2, 4), w) is None

@@ -1,0 +1,118 @@
+"""Merged and routed adapters against PEFT's own layers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from hypo_engine.forward.fused import lean
+from hypo_engine.forward.lora import Merged, Routed, adapted_layers
+from hypo_engine.models.adapters import attach_lora, quiet_peft
+from hypo_engine.models.load import load_model
+
+CPU = torch.device("cpu")
+IDS = torch.tensor([[5, 90, 33, 7, 200, 41, 18, 60, 61]])
+
+
+@pytest.fixture
+def adapted(tiny: Callable[[str], Path]) -> Callable[..., Any]:
+    def make(architecture: str = "llama") -> Any:
+        base = load_model(str(tiny(architecture)), dtype=torch.float32, device=CPU)
+        model = attach_lora(base, rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x")
+        shake(model)
+        return model
+
+    return make
+
+
+def shake(model: Any, seed: int = 0) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gemma2"])
+@pytest.mark.parametrize("with_lean_kernels", [False, True])
+def test_merged_layers_give_pefts_values_and_gradients(
+    adapted: Any, architecture: str, with_lean_kernels: bool
+) -> None:
+    outputs, gradients = [], []
+    for merged in (False, True):
+        model = adapted(architecture)
+        if merged:
+            Merged(model)
+            if with_lean_kernels:  # layers that read the same input are then run as one
+                lean(model)
+        logits = model(input_ids=IDS).logits
+        logits.square().mean().backward()
+        outputs.append(logits.detach())
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
+    torch.testing.assert_close(outputs[1], outputs[0], atol=1e-5, rtol=1e-4)
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, atol=1e-5, rtol=1e-3)
+        assert expected.abs().max() > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tokens", [1, 70])
+def test_merged_layers_follow_the_adapter(adapted: Any, tokens: int) -> None:
+    """Few tokens and many, for which there are two ways; before and after a step."""
+    model, ids = adapted(), torch.arange(5, 5 + tokens)[None]
+    merged = Merged(model)
+    before = model(input_ids=ids).logits
+    shake(model, seed=1)
+    after = model(input_ids=ids).logits
+    assert (after - before).abs().max() > 1e-2
+    with merged.off():
+        base = model(input_ids=ids).logits
+    for layer in adapted_layers(model):
+        del layer.forward
+    torch.testing.assert_close(after, model(input_ids=ids).logits, atol=1e-5, rtol=1e-4)
+    with model.disable_adapter():
+        assert torch.equal(base, model(input_ids=ids).logits)
+
+
+@torch.no_grad()
+def test_off_is_the_base_model_to_the_last_bit(adapted: Any, tiny: Callable[[str], Path]) -> None:
+    model, base = adapted(), load_model(str(tiny("llama")), dtype=torch.float32, device=CPU)
+    merged = Merged(model)
+    expected = base(input_ids=IDS).logits
+    with merged.off():
+        assert torch.equal(model(input_ids=IDS).logits, expected)
+    assert (model(input_ids=IDS).logits - expected).abs().max() > 1e-2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_each_token_goes_its_own_way(tiny: Callable[[str], Path], architecture: str) -> None:
+    base = load_model(str(tiny(architecture)), dtype=torch.float32, device=CPU)
+    with quiet_peft():
+        lora = LoraConfig(
+            r=2, target_modules="all-linear", task_type="CAUSAL_LM", fan_in_fan_out=architecture == "gpt2"
+        )
+        model = get_peft_model(base, lora, adapter_name="one").eval()
+        model.add_adapter("two", lora)
+        for seed, name in enumerate(("one", "two")):
+            model.set_adapter(name)
+            shake(model, seed)
+        layer = adapted_layers(model)[0]
+        x = torch.randn(1, 6, layer.in_features)
+        expected = []
+        for names in (["one"], ["two"]):
+            layer.set_adapter(names)
+            expected.append(layer(x))
+        layer.enable_adapters(False)
+        expected.append(layer(x))
+        layer.enable_adapters(True)
+    routed = Routed(model)
+    routed.route(["one", None, "two", "two", None, "one"], CPU)
+    found = layer(x)
+    for token, which in enumerate([0, 2, 1, 1, 2, 0]):
+        torch.testing.assert_close(found[0, token], expected[which][0, token], atol=1e-6, rtol=1e-5)
+    routed.release()
+    torch.testing.assert_close(layer(x), expected[1])  # PEFT's own forward again, the last set adapter

@@ -1,0 +1,296 @@
+"""Estimates of memory: the parts that can be counted are exact, the rest grows and shrinks as it should."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypo_engine.config import Method, Precision, TrainConfig
+from hypo_engine.errors import ModelError
+from hypo_engine.memory.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
+from hypo_engine.memory.knobs import helpful_knobs, refusal
+from hypo_engine.memory.machine import free_memory, whole_memory
+from hypo_engine.memory.shape import ModelShape, read_shape
+from hypo_engine.models.policy import load_policy
+from tests.tiny_model import ARCHITECTURES
+
+SHAPE = ModelShape(
+    family="llama",
+    hidden=64,
+    layers=3,
+    heads=4,
+    kv_heads=2,
+    head_dim=16,
+    intermediate=160,
+    vocab=1000,
+    tied=True,
+    gated=True,
+)
+DPO = TrainConfig(method=Method.DPO, per_device_train_batch_size=2, eval_prompts=0)
+HYPO = DPO.model_copy(update={"method": Method.HYPO})
+
+
+def changed(config: TrainConfig, **changes: Any) -> TrainConfig:
+    return config.model_copy(update=changes)
+
+
+NAMED = {"gpt2": "c_proj", "gpt_neox": "dense,dense_h_to_4h"}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_shape_counts_every_matrix(tiny: Callable[[str], Path], architecture: str) -> None:
+    folder = tiny(architecture)
+    shape = read_shape(json.loads((folder / "config.json").read_text()))
+    for target in ("all-linear", NAMED.get(architecture, "q_proj,down_proj")):
+        config = TrainConfig(lora_r=4, lora_target_modules=target)
+        policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
+        numbers, sides = shape.adapted(target)
+        assert 4 * sides == sum(p.numel() for p in policy.parameters())
+        layers = [m.base_layer.weight.numel() for m in policy.model.modules() if hasattr(m, "base_layer")]
+        assert numbers == sum(layers)
+    matrices = sum(p.numel() for p in policy.model.parameters() if p.dim() > 1 and not p.requires_grad)
+    assert shape.parameters - (2 * shape.layers + 1) * shape.hidden == matrices
+
+
+def test_what_is_trained_and_kept_is_counted_exactly() -> None:
+    trained = SHAPE.adapted("all-linear")[1] * 16
+    lora = estimate_memory(SHAPE, DPO)
+    assert (lora.adapter, lora.gradients, lora.optimiser) == (4 * trained, 4 * trained, 8 * trained)
+    assert lora.weights == 4 * SHAPE.parameters
+    online = estimate_memory(SHAPE, HYPO)
+    assert online.weights == 4 * (SHAPE.parameters + SHAPE.linear_parameters)  # merged once more
+    half = estimate_memory(SHAPE, changed(DPO, precision=Precision.BFLOAT16))
+    assert half.weights == 2 * SHAPE.parameters
+    assert half.adapter == lora.adapter
+    assert estimate_memory(SHAPE, DPO, gpu=True).weights == half.weights
+    full = estimate_memory(SHAPE, changed(DPO, lora_r=0))
+    assert (full.weights, full.adapter) == (8 * SHAPE.parameters, 0)
+    assert (full.gradients, full.optimiser) == (4 * SHAPE.parameters, 8 * SHAPE.parameters)
+
+
+def test_the_heaviest_batch_is_that_of_the_longest_pairs() -> None:
+    config = changed(HYPO, max_prompt_length=50, max_completion_length=30, num_generations=3)
+    pairs = [
+        PairLength(10, 5, 6),
+        PairLength(99, 7, 8),  # loses tokens on the left
+        PairLength(20, 30, 30),
+        PairLength(10, 99, 1),  # left out, so others as long as may be are in its place
+    ]
+    load = heaviest(config, pairs)
+    assert (load.pairs, load.prompts, load.answers, load.sampled) == (2, 70, 75, 2 * 3 * 30)
+    load = heaviest(config, None)
+    assert (load.pairs, load.prompts, load.answers, load.sampled) == (2, 100, 120, 180)
+    assert heaviest(changed(config, method=Method.DPO), pairs).sampled == 0
+    assert heaviest(config, pairs[:1]).pairs == 1
+
+
+def test_keys_and_values_of_samples() -> None:
+    config = changed(HYPO, num_generations=3, max_completion_length=30)
+    pairs = [PairLength(20, 5, 5)] * 2
+    a_position = 2 * SHAPE.kv_dim * SHAPE.layers * 4
+    assert estimate_memory(SHAPE, config, pairs).kv_cache == 2 * (20 + 3 * 30) * a_position
+    assert estimate_memory(SHAPE, config, pairs, gpu=True).kv_cache == 2 * (20 + 3 * 30) * a_position // 2
+    assert estimate_memory(SHAPE, changed(config, method=Method.DPO), pairs).kv_cache == 0
+    watched = changed(DPO, eval_prompts=40, max_prompt_length=100, max_completion_length=30)
+    assert (
+        estimate_memory(SHAPE, watched, pairs).kv_cache == 16 * 130 * a_position + 4 * SHAPE.linear_parameters
+    )
+    full = changed(watched, lora_r=0)
+    assert estimate_memory(SHAPE, full, pairs).kv_cache == 16 * 130 * a_position
+
+
+def test_the_total_counts_what_lives_at_once() -> None:
+    trains = estimate_memory(SHAPE, HYPO)
+    watches = estimate_memory(SHAPE, changed(DPO, eval_prompts=16), [PairLength(1, 1, 1)])
+    assert trains.activations > trains.kv_cache
+    assert watches.activations < watches.kv_cache
+    for found in (trains, watches):
+        parts = found.parts()
+        assert found.total == sum(parts.values()) - min(parts["activations"], parts["kv_cache"])
+    assert list(parts) == [
+        "weights", "adapter", "optimiser", "gradients", "activations", "kv_cache", "head", "process",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["prompt", "chosen", "rejected"])
+def test_activations_grow_linearly_with_lengths(field: str) -> None:
+    def at(length: int) -> int:
+        pair = PairLength(**{"prompt": 50, "chosen": 50, "rejected": 50, field: length})
+        return estimate_memory(SHAPE, DPO, [pair] * 2).activations
+
+    assert at(200) - at(150) == pytest.approx(at(150) - at(100), abs=2)
+    assert at(150) > at(100)
+
+
+@given(
+    batch=st.integers(1, 32),
+    k=st.integers(1, 8),
+    prompt=st.integers(1, 2000),
+    answer=st.integers(1, 2000),
+    rank=st.integers(0, 64),
+    method=st.sampled_from(Method),
+    checkpointing=st.booleans(),
+)
+def test_more_of_anything_never_takes_less(
+    batch: int, k: int, prompt: int, answer: int, rank: int, method: Method, checkpointing: bool
+) -> None:
+    values: dict[str, Any] = {
+        "per_device_train_batch_size": batch,
+        "num_generations": k,
+        "max_prompt_length": prompt,
+        "max_completion_length": answer,
+    }
+    fixed = {"method": method, "lora_r": rank, "gradient_checkpointing": checkpointing}
+    before = estimate_memory(SHAPE, TrainConfig(**values, **fixed)).total
+    for name, value in values.items():
+        more = TrainConfig(**{**values, name: 2 * value}, **fixed)
+        assert estimate_memory(SHAPE, more).total >= before
+
+
+def test_checkpointing_saves_memory_and_a_generic_model_takes_more() -> None:
+    deep = ModelShape(**{**_fields(SHAPE), "layers": 30})
+    plain = estimate_memory(deep, DPO, gpu=True)
+    assert (
+        estimate_memory(deep, changed(DPO, gradient_checkpointing=True), gpu=True).activations
+        < plain.activations / 2
+    )
+    other = ModelShape(**{**_fields(deep), "family": "unheard_of"})
+    assert estimate_memory(other, DPO, gpu=True).activations > 1.2 * plain.activations
+
+
+def test_matrices_that_are_no_linear_layers_are_not_merged() -> None:
+    gpt2 = ModelShape(**{**_fields(SHAPE), "family": "gpt2", "gated": False})
+    assert estimate_memory(gpt2, HYPO).weights == 4 * gpt2.parameters
+
+
+def _fields(shape: ModelShape) -> dict[str, Any]:
+    return {name: getattr(shape, name) for name in shape.__slots__}
+
+
+@pytest.mark.parametrize("config", [DPO, HYPO, changed(HYPO, lora_r=0), changed(DPO, eval_prompts=16)])
+def test_three_knobs_that_help_each_with_its_own_estimate(config: TrainConfig) -> None:
+    config = changed(config, per_device_train_batch_size=8)
+    now = estimate_memory(SHAPE, config).total
+    knobs = helpful_knobs(SHAPE, config, available=now // 2)
+    assert len(knobs) == 3
+    for knob in knobs:
+        assert knob.estimate == estimate_memory(SHAPE, changed(config, **knob.changes))
+        assert knob.estimate.total < now
+        assert config.samples_online or "num_generations" not in knob.changes
+    totals = [knob.estimate.total for knob in knobs]
+    fitting = [total for total in totals if total <= now // 2]
+    assert totals == sorted(fitting) + sorted(set(totals) - set(fitting))
+
+
+def test_the_batch_is_made_no_smaller_than_it_must_and_the_step_stays_as_large() -> None:
+    config = changed(DPO, per_device_train_batch_size=12, gradient_accumulation_steps=2)
+    at_four = estimate_memory(SHAPE, changed(config, per_device_train_batch_size=4)).total
+    knobs = helpful_knobs(SHAPE, config, available=at_four, most=9)
+    (batch,) = [knob for knob in knobs if "per_device_train_batch_size" in knob.changes]
+    assert batch.changes == {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 6}
+    assert batch.words == "per_device_train_batch_size 4 with gradient_accumulation_steps 6"
+    assert batch.estimate.total == at_four
+
+
+def test_a_refusal_is_a_sentence_with_the_knobs_and_the_way_around() -> None:
+    config = changed(HYPO, per_device_train_batch_size=8)
+    found = estimate_memory(SHAPE, config)
+    knobs = helpful_knobs(SHAPE, config, available=GIB // 4)
+    text = refusal(found, GIB // 4, knobs, insist="set insist: true")
+    assert f"needs about {format_bytes(found.total)}" in text
+    assert "256 MiB can be had" in text
+    assert all(str(knob) in text for knob in knobs)
+    assert text.endswith("To start it anyway, set insist: true.")
+    assert "help" not in refusal(found, 0, [], insist="set insist: true")
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({}, "hidden_size"),
+        ({"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}, "vocab_size"),
+        ({"hidden_size": "8"}, "hidden_size"),
+        ({"hidden_size": 0}, "hidden_size"),
+    ],
+)
+def test_a_config_that_does_not_tell(config: dict[str, Any], named: str) -> None:
+    with pytest.raises(ModelError, match=f"does not say {named}"):
+        read_shape(config)
+
+
+def test_the_text_part_of_a_larger_model_and_a_mixture_of_experts() -> None:
+    inner = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
+    assert read_shape({"model_type": "gemma3", "text_config": inner}).layers == 2
+    mixture = read_shape(inner | {"num_local_experts": 8, "num_experts_per_tok": 2, "intermediate_size": 32})
+    plain = read_shape(inner | {"intermediate_size": 32})
+    assert mixture.linear_parameters - plain.linear_parameters == 2 * 7 * 3 * 64 * 32
+
+
+def test_bytes_for_people() -> None:
+    found = [format_bytes(n) for n in (0, 2000, 3 * 2**20, 1023 * 2**20, 3.14 * GIB, 1234 * GIB)]
+    assert found == ["0", "2 KiB", "3 MiB", "1.0 GiB", "3.1 GiB", "1,234 GiB"]
+
+
+def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  8000 kB\nMemAvailable:   5000 kB\n")
+    assert free_memory(meminfo, tmp_path / "none") == 5000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(meminfo, tmp_path) == 5000 * 1024
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("600000\n")
+    (tmp_path / "memory.stat").write_text("anon 500000\ninactive_file 50000\n")
+    assert free_memory(meminfo, tmp_path) == 450_000
+    assert whole_memory(meminfo, tmp_path) == 1_000_000
+    assert whole_memory(meminfo, tmp_path / "none") == 8000 * 1024
+    here, all_of_it = free_memory(), whole_memory()
+    assert here is not None
+    assert all_of_it is not None
+    assert 0 < here < all_of_it
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2"])
+def test_what_is_said_of_activations_is_what_autograd_saves(tmp_path: Path, architecture: str) -> None:
+    """Counted on a model wide enough that a layer's own tensors outweigh everything else."""
+    folder = wide_model(tmp_path / architecture, architecture)
+    shape = read_shape(json.loads((folder / "config.json").read_text()))
+    config = changed(DPO, model_name_or_path=str(folder), lora_r=4)
+    policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
+    weights = {parameter.untyped_storage().data_ptr() for parameter in policy.parameters()}
+    saved: dict[int, int] = {}
+    alive: list[torch.Tensor] = []  # so that no address is used twice
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        alive.append(tensor)
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    prompts, answers = [[5] * 96] * 2, [[7] * 64] * 4
+    frozen = {p.untyped_storage().data_ptr() for p in policy.model.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        policy.encode(prompts).score([0, 1, 0, 1], answers).sums().sum()
+    counted = sum(size for address, size in saved.items() if address not in frozen)
+    using = Coefficients(workspace=0.0, slack=1.0)
+    said = estimate_memory(shape, config, [PairLength(96, 64, 64)] * 2, using=using).activations
+    assert said == pytest.approx(counted, rel=0.15)
+
+
+def wide_model(folder: Path, architecture: str) -> Path:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    usual = {
+        "vocab_size": 300, "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+    }  # fmt: skip
+    gpt2 = {"vocab_size": 300, "n_embd": 128, "n_inner": 384, "n_layer": 4, "n_head": 4}
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    config = AutoConfig.for_model(architecture, **(gpt2 if architecture == "gpt2" else usual), **ends)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
