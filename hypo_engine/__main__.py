@@ -159,7 +159,7 @@ def _train(job: Job, *, as_json: bool, dry: bool) -> None:
 
         print_dry_run(job.config, pairs, models_dir=job.models_dir, as_json=as_json, say=reporter.say)
         return
-    from hypo_engine.train import train  # loads torch, so after the files are known to be good
+    from hypo_engine.training.loop import train  # loads torch, so after the files are known to be good
 
     with StopSignals() as stop:
         try:

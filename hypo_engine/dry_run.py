@@ -1,6 +1,6 @@
 """A dry run: a few real steps on the longest pairs, to measure memory and time. It keeps nothing.
 
-The steps are those of :func:`hypo_engine.train.train` in a folder that goes away; evaluations are left out.
+The steps are those of :func:`.training.loop.train` in a folder that goes away; evaluations are left out.
 """
 
 import json
@@ -23,7 +23,7 @@ from hypo_engine.errors import DataError, Interrupted
 from hypo_engine.memory.estimate import Estimate, format_bytes
 from hypo_engine.models.load import default_device, load_tokenizer, resolve_model
 from hypo_engine.reporting import LogLevel, SilentReporter, Wish
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 from hypo_engine.training.memory_check import available_memory, check_fits, estimate_run
 from hypo_engine.training.plan import make_plan
 from hypo_engine.training.prepare import make_tokenization
@@ -83,7 +83,7 @@ def dry_run(
         say: Told of phases and of what the engine logs.
 
     Raises:
-        EngineError: as :func:`hypo_engine.train.train`; a run that cannot fit is refused as there.
+        EngineError: as :func:`hypo_engine.training.loop.train`; a run that cannot fit is refused as there.
     """
     resolved = resolve_model(config.model_name_or_path, models_dir)
     tokens = _tokens(config, pairs, resolved)

@@ -20,8 +20,8 @@ from hypo_engine.config import parse_config
 from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError, EngineError, Interrupted
 from hypo_engine.reporting import Wish
-from hypo_engine.train import train
 from hypo_engine.training.checkpoint import DamagedCheckpoint, read_state
+from hypo_engine.training.loop import train
 from worker import leaving
 from worker.lease import LeaseHolder
 from worker.patience import LEAVING_SECONDS, StillAway, patiently, read_patiently

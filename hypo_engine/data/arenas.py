@@ -6,8 +6,9 @@ a column for each outcome.
 
 from typing import Any
 
+from hypo_engine.data.pair import Turn
 from hypo_engine.data.pairing import Parts
-from hypo_engine.data.rows import Row, RowError, Turn, is_empty
+from hypo_engine.data.rows import Row, RowError, is_empty
 from hypo_engine.data.verdicts import normal
 from hypo_engine.data.written import read_literal
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from hypo_engine.data.rows import Pair, Row, RowError, is_message
+from hypo_engine.data.pair import Pair
+from hypo_engine.data.rows import Row, RowError, is_message
 
 ANSWERS = (
     ("chosen", "rejected"),

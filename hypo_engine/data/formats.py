@@ -4,8 +4,6 @@ This is the public face. `layouts` holds the table of formats and `mapping` the 
 `pairing` makes a pair of what they find, and `columns` looks after what they did not use.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +16,11 @@ from hypo_engine.data.columns import check_unused, refuse_unusable
 from hypo_engine.data.jsonl import jsonl_rows
 from hypo_engine.data.layouts import FORMATS, Format
 from hypo_engine.data.mapping import AnyMapping, ColumnMapping, WinnerMapping, read_mapping
+from hypo_engine.data.pair import Pair, prompt_fraction, prompt_key
 from hypo_engine.data.pairing import assemble, begins_with_prompt, is_short, spoken
-from hypo_engine.data.rows import BadCell, Pair, Row, RowError, make_pair
+from hypo_engine.data.rows import BadCell, Row, RowError, make_pair
 from hypo_engine.data.scores import Score, score_of
 from hypo_engine.errors import DataError
-from hypo_engine.reporting import Prompt
 
 __all__ = [
     "FORMATS",
@@ -179,20 +177,3 @@ def read_jsonl_pairs(path: str | Path) -> Iterator[Kept | LeftOut]:
             yield from convert(chain(head, rows), known)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def prompt_key(prompt: Prompt) -> str:
-    """SHA-256, in hex, of what a prompt says: the same for prompts that no split may part.
-
-    A plain prompt and the same text as a user's only turn are one prompt, white space around it aside.
-    """
-    if not isinstance(prompt, str):
-        turns = [[turn["role"], turn["content"].strip()] for turn in prompt]
-        only_user = len(turns) == 1 and turns[0][0] == "user"
-        prompt = turns[0][1] if only_user else json.dumps(turns, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(prompt.strip().encode()).hexdigest()
-
-
-def prompt_fraction(prompt: Prompt) -> float:
-    """A number in [0, 1) that depends on the prompt alone: below the held-out share, a pair is held out."""
-    return int(prompt_key(prompt)[:12], 16) / 2**48

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hypo_engine.data.pair import Pair, Turn
 from hypo_engine.data.rows import (
-    Pair,
     RowError,
-    Turn,
     answer_of,
     conversation,
     is_message,

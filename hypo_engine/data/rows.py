@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hypo_engine.data.pair import Pair, Turn
 from hypo_engine.data.written import UnreadableMessages, read_messages
 from hypo_engine.errors import DataError
 from hypo_engine.reporting import Prompt
@@ -48,20 +49,6 @@ UNUSABLE_KEYS = frozenset(
 """Keys of a message that change what was said and that a pair of texts cannot hold."""
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 EMPTY_TEXTS = frozenset({"[]", "{}", "null", "None", "nan", "NaN"})
-
-Turn = dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One preference: two answers to the same prompt.
-
-    ``prompt`` is plain text to continue, or the turns of a conversation that ends before the answer.
-    """
-
-    prompt: Prompt
-    chosen: str
-    rejected: str
 
 
 class RowError(DataError):

@@ -79,7 +79,7 @@ def prepare_run(
     resume: bool,
     world: World,
 ) -> Run:
-    """Everything before the first step; arguments and errors as in :func:`hypo_engine.train.train`."""
+    """Everything before the first step; arguments and errors as in :func:`.loop.train`."""
     announce = partial(_announce, reporter)
     announce("loading model")
     resolved = resolve_model(config.model_name_or_path, models_dir)

@@ -20,13 +20,13 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from hypo_engine import train as train_module
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.reporting import Wish
-from hypo_engine.train import train
+from hypo_engine.training import loop
 from hypo_engine.training import prepare as prepare_module
 from hypo_engine.training import run as run_module
+from hypo_engine.training.loop import train
 from tests.hypo_engine.conftest import Recorder, computed
 
 CLOSE = 1e-5
@@ -83,7 +83,7 @@ def observe(planned: Planned, folder: Path, rank: int = 0) -> Seen:
     """Train a run in this process and watch its gradients."""
     seen = Seen()
     recorder = Recorder(_wishing(planned.stop, rank, seen))
-    clip = train_module.clip_gradients
+    clip = loop.clip_gradients
 
     def watched(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
         seen.gradients.append([full(p.grad) for p in parameters])
@@ -91,7 +91,7 @@ def observe(planned: Planned, folder: Path, rank: int = 0) -> Seen:
 
     pairs = [Pair(*pair) for pair in planned.pairs]
     with (
-        patch.object(train_module, "clip_gradients", watched),
+        patch.object(loop, "clip_gradients", watched),
         _failing(planned.fail, rank, seen),
         _weighing(seen),
         _loading(plain=planned.plain),

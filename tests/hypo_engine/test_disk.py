@@ -20,7 +20,7 @@ from hypo_engine.disk import writing
 from hypo_engine.errors import EngineError
 from hypo_engine.files import demo
 from hypo_engine.reference.scores import ReferenceCache
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 from tests.hypo_engine.conftest import Recorder
 
 FULL, TOO_LARGE = "The disk is full", "A file is larger than the system allows"
@@ -34,7 +34,7 @@ import torch
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import EngineError
 from hypo_engine.data.formats import Pair
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 
 torch.set_num_threads(1)
 model, root, output, cache = sys.argv[1], *map(Path, sys.argv[2:5])

@@ -18,8 +18,8 @@ from hypo_engine.dry_run import dry_run, format_seconds
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.files.reference_cache import list_files
 from hypo_engine.memory.estimate import PairLength, estimate_memory
-from hypo_engine.train import train
 from hypo_engine.training import memory_check
+from hypo_engine.training.loop import train
 from hypo_engine.training.memory_check import available_memory, check_fits, model_shape
 
 CPU = torch.device("cpu")

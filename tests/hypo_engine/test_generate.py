@@ -13,7 +13,7 @@ from hypo_engine.data.formats import Pair
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.generate import Answer, GenerationRequest, Served, load_served
 from hypo_engine.models.load import load_model
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 from tests.architectures import tiny_architecture
 from tests.tiny_model import CHAT_TEMPLATE, write_tiny_model
 

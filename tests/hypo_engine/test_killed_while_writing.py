@@ -44,7 +44,7 @@ def run(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[..., int]:
     """Run the command in a process of its own, forked from one that has the libraries; its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["tests.hypo_engine.test_killed_while_writing", "hypo_engine.train", "peft"]
+        ["tests.hypo_engine.test_killed_while_writing", "hypo_engine.training.loop", "peft"]
     )
     rows = [{"prompt": f"Question {i}", "chosen": f"Paris {i}.", "rejected": "No."} for i in range(12)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(json.dumps(row) for row in rows))

@@ -19,7 +19,7 @@ from hypo_engine.errors import EngineError, Interrupted
 from hypo_engine.methods.objective import Objective
 from hypo_engine.reference import scores as reference_module
 from hypo_engine.reporting import Wish
-from hypo_engine.train import TrainResult, train
+from hypo_engine.training.loop import TrainResult, train
 from tests.hypo_engine.conftest import Recorder, computed
 
 FULL = [
@@ -163,7 +163,7 @@ import torch
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.methods.objective import Objective
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 from tests.hypo_engine.conftest import Recorder
 
 folder, model, room = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
-from hypo_engine import train as train_module
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError
 from hypo_engine.methods.objective import Objective
 from hypo_engine.reporting import Wish
-from hypo_engine.train import train
+from hypo_engine.training import loop
 from hypo_engine.training.checkpoint import checkpoints
 from hypo_engine.training.jsonl_log import METRICS, SAMPLES, Record
+from hypo_engine.training.loop import train
 from hypo_engine.training.run import Run
 from tests.hypo_engine.conftest import TIMES, Recorder
 
@@ -141,7 +141,7 @@ def test_an_exception_in_the_middle_of_a_step(
     run(settings, "straight")
     places = (
         (Objective, "__call__", (2, 5)),
-        (train_module, "clip_gradients", (3,)),
+        (loop, "clip_gradients", (3,)),
         (Run, "count_step", (1, 4)),
     )
     for owner, name, calls in places:

@@ -24,7 +24,7 @@ from hypo_engine.errors import ModelError
 from hypo_engine.methods import objective as objective_module
 from hypo_engine.methods.losses import reward_to_go_kl_loss, sequence_kl_loss
 from hypo_engine.models.adapters import check_adapter
-from hypo_engine.train import TrainResult, train
+from hypo_engine.training.loop import TrainResult, train
 from hypo_engine.training.plan import permutation
 from tests.hypo_engine.conftest import Recorder
 
@@ -49,7 +49,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "the reference goes another path, precision or padding": (
         "test_traps.test_step_zero_is_ln_two",
-        "test_train.test_step_zero_is_ln_two_and_nothing",
+        "training.test_loop.test_step_zero_is_ln_two_and_nothing",
     ),
     "log-softmax in half precision": (
         "forward.test_logprobs.test_half_precision_logits_are_normalised_in_float32",
@@ -89,7 +89,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "the order of the data, or a sample, has a state": ("test_traps.test_order_and_samples_have_no_state",),
     "a resumed run draws or steps otherwise": (
-        "test_train.test_stopping_and_going_on_is_the_straight_run_bit_for_bit",
+        "training.test_loop.test_stopping_and_going_on_is_the_straight_run_bit_for_bit",
     ),
     "half a checkpoint is left behind": (
         "training.test_checkpoint.test_a_failed_save_leaves_the_one_before",

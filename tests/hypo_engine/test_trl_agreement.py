@@ -32,7 +32,7 @@ from hypo_engine.data.formats import Pair
 from hypo_engine.data.tokenize import Tokenization, TokenPair, tokenize_pairs
 from hypo_engine.models.load import load_tokenizer
 from hypo_engine.models.policy import load_policy
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 from hypo_engine.training.plan import make_plan
 from tests.hypo_engine.conftest import Recorder
 

@@ -14,7 +14,7 @@ from hypo_engine.cpu import pool
 from hypo_engine.cpu.pool import Pool
 from hypo_engine.data.formats import Pair
 from hypo_engine.distributed.out_of_memory import is_out_of_memory
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 
 MIB = 2**18  # floats
 

@@ -12,7 +12,7 @@ import torch
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.errors import ConfigError
-from hypo_engine.train import train
+from hypo_engine.training.loop import train
 from tests.hypo_engine.processes import (
     CLOSE,
     Planned,

@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hypo_engine import train as train_module
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError, ConfigError, DataError, EngineError, Interrupted
 from hypo_engine.forward import visibility
 from hypo_engine.reporting import Wish
-from hypo_engine.train import TrainResult, train
+from hypo_engine.training import loop
 from hypo_engine.training import run as run_module
 from hypo_engine.training.checkpoint import latest_checkpoint
+from hypo_engine.training.loop import TrainResult, train
 from tests.hypo_engine.conftest import Recorder, computed
 
 MakeConfig = Callable[..., TrainConfig]
@@ -483,7 +483,7 @@ def test_nothing_but_too_long_answers(run: Any, config: MakeConfig, pairs: list[
 def test_a_loss_that_is_no_number_names_the_step(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(train_module, "clip_gradients", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(loop, "clip_gradients", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(EngineError, match=r"At step 1 .* lower the learning rate"):
         run(config())
     assert latest_checkpoint(tmp_path / "out") is None
