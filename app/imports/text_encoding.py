@@ -27,13 +27,18 @@ _UTF8 = re.compile(
     rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )  # roughly: surrogates and overlong forms are too rare to matter for a count
 _HIGH = re.compile(rb"[\x80-\xff]")
+_BROKEN_OFF = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z")
+_LEADS = bytes(range(0xC2, 0xF5))
+_NO_LEADS = bytes(byte for byte in range(256) if byte not in _LEADS)
 _WESTERN = re.compile(
     rb"[A-Za-z][\xc0-\xd6\xd8-\xf6\xf8-\xfe\x85\x91-\x94]|[\xc0-\xd6\xd8-\xf6\xf8-\xfe\x91\x93][A-Za-z]"
-    rb"|[A-Za-z.!?] [\x96\x97] "
+    rb"|[A-Za-z.!?] [\x96\x97] |[A-Za-z.!?][\x96\x97][A-Za-z]|\d ?[\x96\x97\xb1\xd7] ?\d"
+    rb"|(?<![\x80-\xff])[\x80\xa3\xa5\xa7\xa9\xb1] ?\d|\d ?[\x80\xa3\xb0\xbc-\xbe](?![\x80-\xff])"
+    rb"|[A-Za-z][\x99\xae](?![A-Za-z\x80-\xff])"
 )
 _NOT_WESTERN = re.compile(
-    rb"[\x80-\xff]{3,}|[A-Za-z][\x80-\x90\x93-\x9f\xa1-\xb6\xb8-\xbf][A-Za-z]|[\x81\x8d\x8f\x90\x9d]"
-)
+    rb"[\x80-\xff]{3,}|[A-Za-z][\x80-\x90\x98-\x9f\xa1-\xb6\xb8-\xbf][A-Za-z]|[\x81\x8d\x8f\x90\x9d]|i\x97n"
+)  # the last is the end of "-ión" on old Macs
 _WORD = re.compile(rb"[^\s,;|\"{}\x80-\xff]{0,20}[\x80-\xff][^\s,;|\"{}]{0,20}")
 
 Codec = Literal["utf-8", "utf-16", "utf-32", "cp1252"]
@@ -47,13 +52,57 @@ class Encoding:
     remark: str = ""
 
 
+@dataclass(slots=True)
+class _Evidence:
+    """What the text beyond ASCII looks like, counted over a whole file."""
+
+    utf8: int = 0
+    others: int = 0
+    western: int = 0
+    not_western: int = 0
+    sample: str = ""
+
+    def add(self, text: bytes) -> None:
+        """Count a part that begins and ends between characters."""
+        if text.isascii():
+            return
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            self._add_broken(text)
+        else:
+            self.utf8 += len(text.translate(None, _NO_LEADS))
+
+    def _add_broken(self, text: bytes) -> None:
+        self.utf8 += sum(1 for _ in _UTF8.finditer(text))
+        self.others += sum(1 for _ in _HIGH.finditer(_UTF8.sub(b"", text)))
+        self.western += sum(1 for _ in _WESTERN.finditer(text))
+        self.not_western += sum(1 for _ in _NOT_WESTERN.finditer(text))
+        word = None if self.sample else _WORD.search(text)
+        self.sample = word[0].decode("cp1252", errors="replace").strip() if word else self.sample
+
+    def judged(self) -> Encoding:
+        if not self.others:
+            return Encoding()
+        if self.western and self.others > 4 * self.utf8 and self.western >= 4 * self.not_western:
+            return Encoding(
+                "cp1252",
+                f"The file is not UTF-8 and was read as Windows-1252 (“{self.sample}”). "
+                "If letters look wrong, save it as UTF-8 and add it again.",
+            )
+        return Encoding(
+            remark="Some text is not UTF-8; rows that need it are left out. "
+            "Save the file as UTF-8 to keep them."
+        )
+
+
 def encoding_of(path: Path, limit: int) -> Encoding:
-    """Read a file up to its first text beyond ASCII, and judge the encoding by that.
+    """Read a file once, and judge its encoding by all of its text beyond ASCII.
 
     Raises:
         NotFound, InvalidInput: as `open_unpacked` does; or the text is UTF-16 without a byte-order mark.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    found, held = _Evidence(), b""
     with open_unpacked(path, Budget(limit)) as stream:
         chunk = stream.read(PEEK_BYTES)
         for bom, codec in _BOMS:
@@ -63,31 +112,19 @@ def encoding_of(path: Path, limit: int) -> Encoding:
             raise bad_file("The file is UTF-16 text without a byte-order mark. Save it as UTF-8.")
         chunk = chunk.removeprefix(codecs.BOM_UTF8)
         while chunk:
-            try:
-                if not (chunk.isascii() or decoder.decode(chunk).isascii()):
-                    return Encoding()
-            except UnicodeDecodeError:
-                return _of_bytes(chunk)
-            chunk = stream.read(PEEK_BYTES)
-    return Encoding()
+            text = held + chunk
+            end = _between_characters(text)
+            found.add(text[:end])
+            held, chunk = text[end:], stream.read(PEEK_BYTES)
+    found.add(held)
+    return found.judged()
 
 
-def _of_bytes(text: bytes) -> Encoding:
-    """Judge text that is not UTF-8 throughout."""
-    utf8 = sum(1 for _ in _UTF8.finditer(text))
-    others = sum(1 for _ in _HIGH.finditer(_UTF8.sub(b"", text)))
-    western, not_western = (sum(1 for _ in kind.finditer(text)) for kind in (_WESTERN, _NOT_WESTERN))
-    if western and others > 4 * utf8 and western >= 4 * not_western:
-        word = _WORD.search(text)
-        sample = word[0].decode("cp1252", errors="replace").strip() if word else ""
-        return Encoding(
-            "cp1252",
-            f"The file is not UTF-8 and was read as Windows-1252 (“{sample}”). "
-            "If letters look wrong, save it as UTF-8 and add it again.",
-        )
-    return Encoding(
-        remark="Some text is not UTF-8; rows that need it are left out. Save the file as UTF-8 to keep them."
-    )
+def _between_characters(text: bytes) -> int:
+    """Where a text may be cut in two, late in it: behind its last line, or else its last whole character."""
+    broken_off = _BROKEN_OFF.search(text, max(0, len(text) - 4))
+    behind_line = text.rfind(b"\n", max(0, len(text) - PEEK_BYTES)) + 1
+    return behind_line or (broken_off.start() if broken_off else len(text))
 
 
 class _AsUtf8(io.RawIOBase):

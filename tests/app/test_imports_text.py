@@ -19,7 +19,8 @@ from app.exports.labels import RAW_SCHEMA
 from app.exports.writers import FileType, encoded, write_file
 from app.imports import Limits, add_dataset, look_into
 from app.imports.readers import SNIFFED_BYTES, open_rows
-from app.imports.text_encoding import encoding_of
+from app.imports.text_encoding import Encoding, encoding_of
+from app.imports.unpacked import PEEK_BYTES
 from hypo_engine.data.formats import BadCell, RowError
 
 LIMITS = Limits(max_bytes=2**24, max_rows=10_000, longest_row=2**20)
@@ -68,6 +69,8 @@ def test_text_is_read_whatever_its_encoding(tmp_path: Path, kind: str, encoding:
         ("που είναι το καφέ", "cp1253"),
         ("Gdzie są źródła i żółć", "cp1250"),
         ("où est le café déjà", "mac_roman"),
+        ("la canción", "mac_roman"),
+        ("más información: ¿dónde está el café?", "mac_roman"),
     ],
 )
 def test_other_encodings_are_not_taken_for_windows_1252(tmp_path: Path, text: str, encoding: str) -> None:
@@ -89,6 +92,52 @@ def test_encoding_is_found_however_late_it_shows(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(table("a", "b", "c", count=500_000).encode() + "café,b,c\n".encode("cp1252"))
     assert encoding_of(path, 2**24).codec == "cp1252"
+
+
+@pytest.mark.parametrize("size", [10, 9000])
+@pytest.mark.parametrize("newline", ["\n", " "], ids=["lines", "one line"])
+def test_one_row_in_another_encoding_changes_no_other_row_at_any_size(
+    tmp_path: Path, size: int, newline: str
+) -> None:
+    row = {"prompt": "Where is it?", "chosen": "a" * 100, "rejected": "b"}
+    japanese = {**row, "chosen": "カフェはどこですか"}
+    text = newline.join(json.dumps(each, ensure_ascii=False) for each in [*[row] * size, japanese])
+    bad = b'{"prompt": "Where was the caf\xe9?", "chosen": "a", "rejected": "b"}' + newline.encode()
+    rows, remarks = read(bad + text.encode(), tmp_path)
+    assert isinstance(rows[0][1], RowError)
+    assert rows[-1] == (size + 2, japanese)
+    assert remarks == [
+        "Some text is not UTF-8; rows that need it are left out. Save the file as UTF-8 to keep them."
+    ]
+
+
+@pytest.mark.parametrize("cell", ["caf\xe9s", "カフェ"])
+@pytest.mark.parametrize("shift", range(4))
+def test_character_over_the_end_of_a_chunk_is_one_character(tmp_path: Path, cell: str, shift: int) -> None:
+    text = '[{"prompt": "' + "a" * (PEEK_BYTES - 15 - shift) + cell + '", "chosen": "a", "rejected": "b"}]'
+    path = tmp_path / "file"
+    path.write_text(text, encoding="utf-8")
+    assert encoding_of(path, 2**24) == Encoding()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "agents—entities act",
+        "It’s fine",
+        "a—b—c",
+        "20 °C",
+        "20°C",
+        "or £5",
+        "1990–1995",
+        "5 € off",
+        "Acme™ did",
+    ],
+)
+def test_windows_1252_is_known_by_its_dashes_and_signs_alone(tmp_path: Path, cell: str) -> None:
+    rows, remarks = read(table("Q", cell, "no").encode("cp1252"), tmp_path)
+    assert rows[0] == (1, {"prompt": "Q", "chosen": cell, "rejected": "no"})
+    assert "read as Windows-1252" in remarks[0]
 
 
 def test_utf16_that_breaks_inside_a_character_costs_its_row(tmp_path: Path) -> None:
