@@ -1,12 +1,13 @@
 """A first guess at a mapping, from columns' names and a few rows, for people to check. No torch here."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hypo_engine.data.columns import QUESTIONS, SYSTEMS, tokens
 from hypo_engine.data.mapping import different_words, value_at
 from hypo_engine.data.rows import Row, RowError, is_empty, is_message
-from hypo_engine.data.verdicts import opinions
+from hypo_engine.data.verdicts import names_neither, normal, opinions
 
 MOST_COLUMNS = 100
 MOST_VALUES = 12
@@ -38,6 +39,15 @@ _NO_ANSWERS = frozenset({"model", "generator", "id", "source", "name", "score", 
 _NO_VERDICTS = frozenset(
     {"users", "status", "user", "reason", "strength", "confidence", "type", "model", "name"}
 )
+_IDS = frozenset({"id", "index", "idx"})
+_WORD = re.compile(r"[^\W_]+")
+_BEST = frozenset({"better", "best", "prefer", "preferred", "win", "winner", "wins", "won"})
+_AROUND = _BEST | frozenset(
+    {"answer", "assistant", "candidate", "chatbot", "chosen", "completion", "conversation", "is", "model"}
+    | {"one", "option", "output", "reply", "response", "side", "summary", "text", "the", "was"}
+    | {"clearly", "much", "significantly", "slightly", "somewhat", "strongly"}
+)
+"""Words beside the one that names a side which do not change what the value says."""
 
 
 def column_names(rows: Sequence[object]) -> list[str]:
@@ -79,7 +89,7 @@ def propose(rows: Sequence[object]) -> dict[str, Any]:
     found: dict[str, Any] = {"a": sides[0], "b": sides[1]}
     winner = _winner([name for name in names if name not in sides], rows)
     if winner:
-        wins = wins_of(values_of(winner, rows), sides)
+        wins = wins_of(values_of(winner, rows), sides, winner)
         found |= {"winner": winner, "a_wins": wins[0], "b_wins": wins[1]}
     return _with_prompt(found, texts)
 
@@ -147,30 +157,68 @@ def _winner(names: Sequence[str], rows: Sequence[object]) -> str | None:
     return min(found)[3] if found else None
 
 
-def wins_of(values: Sequence[str], sides: tuple[str, str]) -> tuple[list[str], list[str]]:
-    """The values that name a side: by the word that tells the columns apart, or as left and right do.
+def wins_of(values: Sequence[str], sides: tuple[str, str], winner: str = "") -> tuple[list[str], list[str]]:
+    """The values that name a side, where every value seen is a side's or a tie's; otherwise none.
 
-    Numbers name a side where they are the columns' own, or count them from 1; what 0 and 1, or numbers below
-    zero, say of columns a and b cannot be known.
+    A value names a side by its column's name, or by one word among such as `model` and `is better`. Numbers
+    do so only as 1 and 2 of columns 1 and 2, and as 0 and 1 where `winner` is called the id of columns 0
+    and 1: what a scale means, or 0 and 1 of other columns, cannot be known.
     """
-    if any(value.startswith("-") for value in values):
+    own = different_words(*sides)
+    named = _words_of_sides(own)
+    numbers = {value for value in values if _is_number(value)}
+    if len(values) >= MOST_VALUES or (numbers and not _are_columns_numbers(numbers, own, winner)):
         return [], []
-    pairs = [("left", "right"), ("first", "second"), ("a", "b")]
-    if different_words(*sides)[0]:
-        pairs.append(different_words(*sides))
-    if {"1", "2"} <= set(values) and not {"0", "3"} & set(values):
-        pairs.append(("1", "2"))
-    named = ({first for first, _ in pairs}, {second for _, second in pairs})
     wins: tuple[list[str], list[str]] = ([], [])
     for value in values:
-        in_a, in_b = (bool(words & set(tokens(value))) for words in named)
-        if in_a != in_b:
-            wins[in_b].append(value)
-    for first, second in pairs:
-        for one, other, side in ((first, second, 0), (second, first, 1)):
-            if wins[side] == [one] and not wins[1 - side]:
-                wins[1 - side].append(other)
+        side = _side_of(value, sides, named)
+        if side is not None:
+            wins[side].append(value)
+        elif not _is_tie(value, named):
+            return [], []
+    for words in () if numbers else named:
+        for side in (0, 1):
+            if wins[side] == [words[side]] and not wins[1 - side]:
+                wins[1 - side].append(words[1 - side])
     return wins
+
+
+def _words_of_sides(own: tuple[str, str]) -> list[tuple[str, str]]:
+    """Pairs of words for the two sides; left and right speak only of columns that stand in an order."""
+    if own in zip(_FIRST, _SECOND, strict=True):
+        return list(dict.fromkeys([("left", "right"), ("first", "second"), ("a", "b"), own]))
+    return [own] if own[0] else []
+
+
+def _is_number(value: str) -> bool:
+    return re.fullmatch(r"[-+]?\d+(\.\d+)?", value) is not None
+
+
+def _are_columns_numbers(numbers: set[str], own: tuple[str, str], winner: str) -> bool:
+    counted = own == ("1", "2") or (own == ("0", "1") and bool(_IDS & set(_last(winner))))
+    return counted and numbers == set(own)
+
+
+def _side_of(value: str, sides: tuple[str, str], named: Sequence[tuple[str, str]]) -> int | None:
+    """0 or 1, the only side that a value names; None where it names none, both, or says more than that."""
+    names = [normal(side) for side in sides]
+    lasts = [normal(side.rpartition(".")[2]) for side in sides]
+    for known in (names, lasts):
+        if value in known and known[0] != known[1]:
+            return known.index(value)
+    words = set(_WORD.findall(value))
+    shared = set(tokens(sides[0])) & set(tokens(sides[1]))
+    found = [side for side in (0, 1) if words & {pair[side] for pair in named}]
+    if len(found) != 1 or words - _AROUND - shared - {pair[found[0]] for pair in named}:
+        return None
+    return found[0]
+
+
+def _is_tie(value: str, named: Sequence[tuple[str, str]]) -> bool:
+    """Whether a value calls neither side better; "A is better in both respects" does not."""
+    words = set(_WORD.findall(value))
+    one_side = len({bool(words & {pair[side] for pair in named}) for side in (0, 1)}) == 2
+    return names_neither(value) and not (one_side and words & _BEST)
 
 
 def _with_prompt(found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -72,6 +72,11 @@ def normal(value: object) -> str:
     return " ".join(str(value).casefold().split()).removesuffix(".0")
 
 
+def names_neither(word: str) -> bool:
+    """Whether a word is known to mean a tie, or that both answers are bad."""
+    return bool(_BAD.search(word) or _TIE.search(word))
+
+
 def _is_ranking(value: Sequence[Any]) -> bool:
     return all(isinstance(item, dict) and {"value", "rank"} <= item.keys() for item in value)
 

@@ -17,7 +17,7 @@ from hypo_engine.data.formats import (
     detect,
     read_mapping,
 )
-from hypo_engine.data.proposal import column_names, propose, values_of
+from hypo_engine.data.proposal import column_names, propose, values_of, wins_of
 from hypo_engine.errors import DataError
 
 
@@ -387,6 +387,70 @@ def test_proposal_says_what_names_and_values_speak_for(rows: list[Any], proposal
     if proposal.get("a_wins", True) and proposal:
         mapping = read_mapping(found)
         assert isinstance(only(rows[0], mapping), Kept)
+
+
+ONE_TWO, AB = ("response_1", "response_2"), ("answer_a", "answer_b")
+
+
+@pytest.mark.parametrize(
+    ("values", "sides", "wins"),
+    [
+        (["1", "2"], ONE_TWO, (["1"], ["2"])),
+        (["2", "1", "tie"], ONE_TWO, (["1"], ["2"])),
+        (["response_1", "response_2", "both bad"], ONE_TWO, (["response_1"], ["response_2"])),
+        (["left", "right"], ONE_TWO, (["left"], ["right"])),
+        (["a"], AB, (["a"], ["b"])),
+        (["A is better", "B is better", "It's a tie"], AB, (["a is better"], ["b is better"])),
+        (["A", "B", "a tie"], AB, (["a"], ["b"])),
+        (
+            ["Response A", "Response B", "Neither is a good response"],
+            AB,
+            (["response a"], ["response b"]),
+        ),
+        (
+            ["The first one is slightly better", "The second answer was much better"],
+            AB,
+            (["the first one is slightly better"], ["the second answer was much better"]),
+        ),
+        (["data.gpt", "human"], ("data.gpt", "data.human"), (["data.gpt"], ["human"])),
+        (["model b", "model a"], AB, (["model a"], ["model b"])),
+        (["a", "b"], ("answer_b", "answer_a"), (["b"], ["a"])),
+    ],
+)
+def test_values_that_all_name_a_side_or_a_tie_are_guessed(
+    values: list[str], sides: tuple[str, str], wins: tuple[list[str], list[str]]
+) -> None:
+    assert wins_of(values_of("w", [{"w": value} for value in values]), sides) == wins
+
+
+@pytest.mark.parametrize(
+    ("values", "sides"),
+    [
+        (["0", "1"], ONE_TWO),
+        (["0", "1", "2"], ONE_TWO),
+        (["1", "2", "3", "4", "5"], ONE_TWO),
+        (["1"], ONE_TWO),
+        (["-1", "1"], ONE_TWO),
+        (["1.5", "1", "2"], ONE_TWO),
+        (["1", "2"], AB),
+        (["1", "2", "6", "7"], AB),
+        (["0", "1"], ("response_0", "response_1")),
+        (["Response 0", "Response 1"], ONE_TWO),
+        (["Model A", "Model B", "Both A and B are good", "Not a fair comparison"], AB),
+        (["gemma-2-27b-it", "command-a-03-2025"], ("conversation_a", "conversation_b")),
+        (["a", "b", "a is worse"], AB),
+        (["a", "b", "A is better in both respects"], AB),
+        (["a over b", "b over a"], AB),
+        (["a", "b"], ("gpt_answer", "human_answer")),
+        (["true", "false"], AB),
+        ([f"model a {i}" for i in range(20)], AB),
+        ([], AB),
+    ],
+)
+def test_values_that_may_mean_something_else_are_not_guessed(
+    values: list[str], sides: tuple[str, str]
+) -> None:
+    assert wins_of(values_of("w", [{"w": value} for value in values]), sides) == ([], [])
 
 
 def test_columns_are_named_with_paths_and_are_not_endless() -> None:
