@@ -26,9 +26,10 @@ migrate: $(INSTALLED) ## Bring the database to the newest schema
 
 test: lint types unit integration browser ## Everything below, as CI runs it
 
-lint: $(INSTALLED) ## Check formatting and lint
+lint: $(INSTALLED) ## Check formatting, lint and declared imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/deptry .
 
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
