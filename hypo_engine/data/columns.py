@@ -5,7 +5,7 @@ with its reason; every other column that is not used is counted and named.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,18 +22,45 @@ ANSWERS = (
 )
 """The preferred answer's column and the other's."""
 
-QUESTIONS = ("question", "query", "instruction", "input", "user_prompt", "user_message", "problem")
+QUESTIONS = (
+    "question",
+    "query",
+    "instruction",
+    "input",
+    "user_prompt",
+    "user_message",
+    "problem",
+    "user_query",
+)
 """Columns that hold what was asked, where there is no column `prompt`."""
 
 CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog")
-SYSTEMS = ("system", "system_prompt", "system_message")
-HISTORY = "history"
+SYSTEMS = (
+    "system",
+    "system_prompt",
+    "system_message",
+    "system_instruction",
+    "system_instructions",
+    "system_text",
+    "sys_prompt",
+    "preamble",
+)
+HISTORIES = ("history", "chat_history", "conversation_history", "previous_messages")
 
 CONTEXTS = frozenset(
     {
         "article",
         "background",
         "context",
+        "retrieved_contexts",
+        "retrieved_context",
+        "reference_documents",
+        "reference_document",
+        "prompt_context",
+        "paragraphs",
+        "paragraph",
+        "doc",
+        "context_text",
         "contexts",
         "ctx",
         "docs",
@@ -50,12 +77,29 @@ CONTEXTS = frozenset(
     }
 )
 """Columns that hold what a question is about: without it the answers mean something else."""
+_NO_TEXT = re.compile(r"[A-Za-z_.:-]*\d[\w.:-]*|https?://\S+", re.ASCII)
+"""Numbers, ids and addresses: they stand for a text and are none."""
 _TEXTS = ("text", "content", "page_content", "passage", "document", "snippet", "body")
 _DEEPEST = 4
 
 UNUSABLE = frozenset(
     {
         "audio",
+        "video_path",
+        "tools_json",
+        "tool_definitions",
+        "tool_call",
+        "pictures",
+        "picture",
+        "img",
+        "image_paths",
+        "image_path",
+        "image_file",
+        "image_base64",
+        "function_definitions",
+        "available_tools",
+        "audio_path",
+        "attachments",
         "audios",
         "function_call",
         "functions",
@@ -82,13 +126,27 @@ def tokens(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[a-z]+|\d+", spaced.lower()))
 
 
+def key(name: str) -> str:
+    """A column's name in one spelling: `systemPrompt`, `System Prompt` and `system-prompt` are one."""
+    return "_".join(tokens(name))
+
+
+def columns_of(row: Row, known: Sequence[str]) -> list[str]:
+    """The row's columns that are called one of these names, in the names' order, however they are spelled."""
+    found = [column for column in row if key(column) in known]
+    return sorted(found, key=lambda column: known.index(key(column)))
+
+
+_UNUSABLE_KEYS = frozenset(map(key, UNUSABLE))
+
+
 @lru_cache(maxsize=4096)
 def is_unusable(name: str) -> bool:
     """Whether what is in a column of this name belongs to the pair and cannot be used."""
     words = tokens(name)
     rest = tuple(word for word in words if word not in _SIDES)
     sided = len(rest) < len(words)
-    return "_".join(rest) in UNUSABLE or (sided and len(rest) > 0 and _THOUGHTS.issuperset(rest))
+    return "_".join(rest) in _UNUSABLE_KEYS or (sided and len(rest) > 0 and _THOUGHTS.issuperset(rest))
 
 
 def check_unused(columns: Iterable[str], row: Row, pair: Pair) -> None:
@@ -98,21 +156,26 @@ def check_unused(columns: Iterable[str], row: Row, pair: Pair) -> None:
         RowError: a question, a conversation or a context that says something the prompt does not.
     """
     for column in columns:
-        if column in QUESTIONS or column == "prompt":
+        name = key(column)
+        if name in QUESTIONS or name == "prompt":
             _check_question(column, row.peek(column), pair)
-        elif column in CONVERSATIONS:
+        elif name in CONVERSATIONS:
             _check_conversation(column, row.peek(column), pair)
-        elif "_".join(tokens(column)) in CONTEXTS:
+        elif name in CONTEXTS or name in SYSTEMS or name in HISTORIES:
             _check_context(column, row.peek(column), pair)
 
 
-def refuse_unusable(columns: Iterable[str]) -> None:
-    """Raises RowError where one of the columns belongs to the pair and cannot be used."""
+def refuse_unusable(columns: Iterable[str], row: Row) -> None:
+    """Raises RowError where one of the columns belongs to the pair and cannot be used; a count does not."""
     for column in columns:
-        if is_unusable(column.rpartition(".")[2]):
+        if is_unusable(column.rpartition(".")[2]) and not _is_number(row.peek(column)):
             raise RowError(
                 f"{column} cannot be kept in a pair of texts, and the row means something else without it"
             )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float) or (isinstance(value, str) and value.strip().isdecimal())
 
 
 def _check_question(column: str, value: Any, pair: Pair) -> None:
@@ -136,7 +199,8 @@ def _check_conversation(column: str, value: Any, pair: Pair) -> None:
 
 def _check_context(column: str, value: Any, pair: Pair) -> None:
     said = _squeezed(said_in(pair))
-    if any(_squeezed(text) not in said for text in _texts(value)):
+    texts = [_squeezed(text) for text in _texts(value)]
+    if any(text not in said and not _NO_TEXT.fullmatch(text) for text in texts):
         raise RowError(
             f"{column} says something that the prompt does not; put it into the prompt, "
             "or choose the prompt's column in a mapping to go without it"

@@ -115,7 +115,7 @@ def _converted(number: int, row: Row, how: Format | AnyMapping, repeated: bool) 
     pair = assemble(parts, prompts_are_repeated=repeated)
     score = score_of(row, parts.chosen_side, parts.rejected_side)
     unused = row.unused()
-    refuse_unusable(unused)
+    refuse_unusable(unused, row)
     if not how.maps:
         check_unused(unused, row, pair)
     return Kept(number, pair, tuple(unused), score)

@@ -5,11 +5,11 @@ a row, and a line in the table. What the parts mean together is `pairing.assembl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypo_engine.data.arenas import ONE_HOT, is_open_webui, one_hot, open_webui
-from hypo_engine.data.columns import ANSWERS, CONVERSATIONS, HISTORY, QUESTIONS, SYSTEMS
+from hypo_engine.data.columns import ANSWERS, CONVERSATIONS, HISTORIES, QUESTIONS, SYSTEMS, columns_of, key
 from hypo_engine.data.mapping import LMARENA
 from hypo_engine.data.pairing import Parts, is_transcript
 from hypo_engine.data.rows import Row, RowError, optional_text, text
@@ -44,8 +44,8 @@ def named(row: Row) -> Parts:
         chosen=good,
         rejected=bad,
         system=system_of(row),
-        history=row.get(HISTORY),
-        conversational=column in QUESTIONS or any(name in row for name in (*SYSTEMS, HISTORY)),
+        history=history_of(row),
+        conversational=key(column) in QUESTIONS or bool(columns_of(row, (*SYSTEMS, *HISTORIES))),
     )
 
 
@@ -55,9 +55,22 @@ def system_of(row: Row) -> Any:
     Raises:
         RowError: two columns say different things.
     """
-    found = [row[column] for column in SYSTEMS if row.holds(column)]
+    return _said_once(row, SYSTEMS, "system")
+
+
+def history_of(row: Row) -> Any:
+    """The turns before a row's question, whatever their column is called.
+
+    Raises:
+        RowError: two columns say different things.
+    """
+    return _said_once(row, HISTORIES, "history")
+
+
+def _said_once(row: Row, names: tuple[str, ...], what: str) -> Any:
+    found = [row[column] for column in columns_of(row, names) if row.holds(column)]
     if any(other != found[0] for other in found[1:]):
-        raise RowError("the system columns say different things")
+        raise RowError(f"the {what} columns say different things")
     return found[0] if found else None
 
 
@@ -73,11 +86,11 @@ def _prompt_column(row: Row, chosen: Any) -> str:
     """
     if row.holds("prompt"):
         return "prompt"
-    asking = [column for column in QUESTIONS if row.holds(column)]
+    asking = [column for column in columns_of(row, QUESTIONS) if row.holds(column)]
     if len(asking) > 1:
         raise RowError(f"{' and '.join(asking)} could each be the prompt; choose one in a mapping")
     whole = isinstance(chosen, list) and len(chosen) > 1
-    said = [] if whole else [column for column in CONVERSATIONS if row.holds(column)]
+    said = [] if whole else [column for column in columns_of(row, CONVERSATIONS) if row.holds(column)]
     return next(iter(asking + said), "prompt" if row.get("prompt") is not None else "")
 
 
@@ -102,7 +115,7 @@ def _is_implicit(row: Row) -> bool:
 
 
 def _asks(row: Row) -> bool:
-    return sum(row.holds(column) for column in QUESTIONS) == 1
+    return sum(row.holds(column) for column in columns_of(row, QUESTIONS)) == 1
 
 
 def _is_hh(row: Row) -> bool:
@@ -118,7 +131,9 @@ def _is_sharegpt(row: Row) -> bool:
 
 
 def _is_question(row: Row) -> bool:
-    said = any(isinstance(row.peek(name), list) and row.holds(name) for name in CONVERSATIONS)
+    said = any(
+        isinstance(row.peek(name), list) and row.holds(name) for name in columns_of(row, CONVERSATIONS)
+    )
     return _answer_columns(row) is not None and (_asks(row) or said)
 
 
@@ -129,7 +144,7 @@ def _alpaca(row: Row) -> Parts:
         chosen=row.get("chosen"),
         rejected=row.get("rejected"),
         system=system_of(row),
-        history=row.get(HISTORY),
+        history=history_of(row),
         conversational=True,
     )
 
@@ -158,9 +173,16 @@ def _swift(row: Row) -> Parts:
         chosen=chosen,
         rejected=row.get(rejected),
         system=system_of(row),
-        history=row.get(HISTORY),
+        history=history_of(row),
         conversational=True,
     )
+
+
+# LMArena.
+
+
+def _lmarena(row: Row) -> Parts:
+    return replace(LMARENA.to_parts(row), system=system_of(row), history=history_of(row))
 
 
 # OpenAI: preference fine-tuning, and the comparisons of TL;DR.
@@ -260,7 +282,7 @@ FORMATS: tuple[Format, ...] = (
         _alpaca_eval,
     ),
     Format("tldr", "TL;DR comparisons", lambda row: _has(row, "info", "summaries", "choice"), _tldr),
-    Format("lmarena", "LMArena votes", lambda row: _has(row, *LMARENA.columns), LMARENA.to_parts),
+    Format("lmarena", "LMArena votes", lambda row: _has(row, *LMARENA.columns), _lmarena),
     Format("one_hot", "LMArena votes, a column an outcome", lambda row: _has(row, *ONE_HOT), one_hot),
     Format("open_webui", "open-webui ratings", is_open_webui, open_webui),
     Format(
