@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from typing import Protocol
 
 CHUNK_BYTES = 256 * 1024
+HELD_LF = "\udc0a"
+"""Stands for a line feed that ends no line; no text holds half of a surrogate pair of its own."""
+
 _BARE_CR = re.compile(rb"\r(?!\n)")
+_CR_LINE = re.compile(rb"[^\r]*\r\n?|[^\r]+")
 
 
 class Readable(Protocol):
@@ -33,11 +37,14 @@ def lf_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
 
 
 def cr_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
-    """Lines that end in a carriage return, a line feed or both; None for one longer than `longest` bytes."""
+    """Lines that end in a carriage return, or one and a line feed; None for one longer than `longest` bytes.
+
+    A line feed by itself belongs to its line: pandas writes those of a cell without quotes.
+    """
     begun, too_long = b"", False
     while chunk := stream.read(CHUNK_BYTES):
-        lines = (begun + chunk).splitlines(keepends=True)
-        begun = b"" if lines[-1].endswith(b"\n") else lines.pop()
+        lines = _CR_LINE.findall(begun + chunk)
+        begun = b"" if lines[-1].endswith(b"\r\n") else lines.pop()
         for line in lines:
             yield None if too_long or len(line) > longest else line
             too_long = False
@@ -47,11 +54,26 @@ def cr_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
         yield None if too_long else begun
 
 
+def has_spaces_before_quotes(head: str, delimiter: str) -> bool:
+    """Whether a CSV writes spaces between its delimiter and a quoted cell: `a, "b, c"`."""
+    mark = re.escape(delimiter)
+    unquoted = re.sub(rf'(?:\A|(?<=[{mark}\r\n]))"(?:[^"]|"")*(?:"|\Z)', "", head)
+    return re.search(rf'{mark} +"(?:[^"]|"")*" *(?:[{mark}\r\n]|\Z)', unquoted) is not None
+
+
+def _held(line: str) -> str:
+    """A line whose line feeds end nothing but itself."""
+    text = line.removesuffix("\r\n") if line.endswith("\r\n") else line.removesuffix("\r")
+    if text == line:
+        text = line.removesuffix("\n")
+    return text.replace("\n", HELD_LF) + line[len(text) :]
+
+
 class RecordLines:
     """Lines as text for a CSV reader. Those of the current record can be read again.
 
-    Bytes that are no UTF-8 become lone surrogates. Of a line that is too long only its end remains, and
-    `too_long` is set for its record.
+    Bytes that are no UTF-8 become lone surrogates, and a line feed within a line becomes `HELD_LF`. Of a line
+    that is too long only its end remains, and `too_long` is set for its record.
     """
 
     def __init__(self, lines: Iterator[bytes | None]) -> None:
@@ -73,7 +95,8 @@ class RecordLines:
         if raw is None:
             self.too_long = True
             return "\n" if self.of_record else "too long\n"
-        return raw.decode("utf-8", errors="surrogateescape")
+        line = raw.decode("utf-8", errors="surrogateescape")
+        return line if line.find("\n", 0, -1) < 0 and line.endswith("\n") else _held(line)
 
     def start_record(self) -> None:
         self.of_record, self.too_long = [], False

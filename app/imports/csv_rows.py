@@ -2,12 +2,21 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from app.csv_text import ESCAPED_COLUMNS, original
-from app.imports.csv_lines import Readable, RecordLines, cr_lines, lf_lines
+from app.imports.csv_lines import (
+    HELD_LF,
+    Readable,
+    RecordLines,
+    cr_lines,
+    ends_in_cr,
+    has_spaces_before_quotes,
+    lf_lines,
+)
 from app.imports.unpacked import KINDS, bad_file
 from hypo_engine.data.formats import BadCell, RowError
 from hypo_engine.data.jsonl import LONGEST_ROW_BYTES
@@ -15,7 +24,7 @@ from hypo_engine.data.jsonl import LONGEST_ROW_BYTES
 csv.field_size_limit(LONGEST_ROW_BYTES)
 DELIMITERS = (",", ";", "\t", "|")
 LONGEST_HEADER = 20
-_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
+_SEPARATOR = re.compile(r"(\"?)sep=([^\w\s\"]|\t)\1\s*", re.IGNORECASE)
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _PROBLEMS = {
     "unexpected end of data": "a quote is opened and not closed",
@@ -29,10 +38,11 @@ class Header:
     """A header's named columns, and the row that the cells of a record make.
 
     Spreadsheets write empty columns to the right of the last one that is used. Those are dropped, here and in
-    every record; an empty name further left becomes `column N`.
+    every record; an empty name further left becomes `column N`. A column that is named twice has no cell that
+    can be used.
 
     Raises:
-        InvalidInput: a name is missing, not UTF-8, or given twice.
+        InvalidInput: the names are not UTF-8.
     """
 
     def __init__(self, cells: list[str]) -> None:
@@ -42,24 +52,43 @@ class Header:
         if not is_utf8("".join(names)):
             raise bad_file("The header is not UTF-8. Save the file as UTF-8.")
         self.names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
-        twice = next((name for name in names if name and self.names.count(name) > 1), None)
-        if twice:
-            raise bad_file(f"The header names a column twice: {twice[:100]!r}. Rename one of them.")
+        counts = Counter(self.names)
+        self.twice = [name for name, count in counts.items() if count > 1]
         self._escaped = self.names[: len(ESCAPED_COLUMNS)] == ESCAPED_COLUMNS
 
+    @property
+    def remarks(self) -> list[str]:
+        """What the file's owner should know."""
+        named = ", ".join(repr(name[:100]) for name in self.twice[:5])
+        return (
+            [f"The header names a column twice: {named}. Such columns cannot be used; rename one of them."]
+            if named
+            else []
+        )
+
     def row(self, cells: list[str]) -> dict[str, Any] | RowError:
-        """The row of a record, or why there is none."""
+        """The row of a record, or why there is none. Cells that are missing at its end are bad ones."""
         cells = list(cells)
         while len(cells) > len(self.names) and not cells[-1]:
             cells.pop()
-        if len(cells) != len(self.names):
-            return RowError(f"{len(cells)} columns where the header has {len(self.names)}")
-        return dict(zip(self.names, map(self._cell, cells), strict=True))
+        count, names = len(cells), self.names
+        if count > len(names):
+            return RowError(f"{count} columns where the header has {len(names)}")
+        row = dict(zip(names, map(self._cell, cells), strict=False))
+        missing = f"not there; the row has {_columns(count)} where the header has {len(names)}"
+        row |= dict.fromkeys(names[count:], BadCell(missing))
+        return row | dict.fromkeys(
+            self.twice, BadCell("the header names this column twice; rename one of them")
+        )
 
     def _cell(self, text: str) -> Any:
         if not is_utf8(text):
             return BadCell("not UTF-8")
         return original(text) if self._escaped else text
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
 
 
 def is_utf8(text: str) -> bool:
@@ -68,24 +97,34 @@ def is_utf8(text: str) -> bool:
 
 
 def csv_rows(
-    stream: Readable, longest: int, *, cr: bool = False
+    stream: Readable, longest: int, *, head: bytes = b"", remarks: list[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """Yield (record number, row or the reason there is none); the record under the header is number 1.
+    """The (record number, row or the reason there is none); the record under the header is number 1.
 
     Args:
-        cr: lines end in a carriage return.
+        head: the first part of the text, which shows how its lines end and its cells are quoted.
+        remarks: gets what the file's owner should know.
 
     Raises:
         InvalidInput: the header cannot be used.
     """
-    lines = RecordLines((cr_lines if cr else lf_lines)(stream, longest))
+    lines = RecordLines((cr_lines if ends_in_cr(head) else lf_lines)(stream, longest))
     header, delimiter = _header(lines)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    if remarks is not None:
+        remarks += header.remarks
+    spaced = has_spaces_before_quotes(head.decode("utf-8", errors="replace"), delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
+    return _records(lines, reader, header)
+
+
+def _records(
+    lines: RecordLines, reader: Iterator[list[str]], header: Header
+) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
     number = 0
     while True:
         lines.start_record()
         try:
-            cells = next(reader)
+            cells = [cell.replace(HELD_LF, "\n") for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
@@ -103,7 +142,7 @@ def _header(lines: RecordLines) -> tuple[Header, str]:
     first = _first_line(lines)
     delimiters: tuple[str, ...] = DELIMITERS
     if named := _SEPARATOR.fullmatch(first):
-        delimiters = (named[1],)
+        delimiters = (named[2],)
         first = _first_line(lines)
     if lines.too_long:
         raise bad_file("The CSV's header is too long. It must be one line of column names.")
@@ -134,6 +173,6 @@ def _first_line(lines: RecordLines) -> str:
 
 def _cells(line: str, delimiter: str) -> list[str]:
     try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+        return next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True), [])
     except csv.Error:
         return []

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.imports.csv_lines import ends_in_cr
 from app.imports.csv_rows import csv_rows
 from app.imports.json_rows import json_rows
 from app.imports.json_shape import Layout, shape_of
@@ -123,7 +122,7 @@ def _text_rows(
         if lines:
             yield jsonl_rows(text, limits.longest_row)
         else:
-            yield csv_rows(text, limits.longest_row, cr=ends_in_cr(head))
+            yield csv_rows(text, limits.longest_row, head=head, remarks=remarks)
 
 
 def _is_binary(head: bytes) -> bool:

@@ -3,6 +3,7 @@
 Nothing leaves an archive but the files that are read, under names of our own in a folder of our own.
 """
 
+import errno
 import json
 import os
 import re
@@ -35,6 +36,7 @@ MOST_STATE_BYTES = 2**20
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _END_OF_ZIP: Final = b"PK\x05\x06"
 _LONGEST_COMMENT: Final = 2**16
+_DAMAGED: Final = "The zip archive is damaged. Copy or pack it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,11 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except NotImplementedError:
         raise bad_file("The zip archive is packed in a way that is not read. Pack it with deflate.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error):
-        raise bad_file("The zip archive is damaged. Copy or pack it again.") from None
+        raise bad_file(_DAMAGED) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise bad_file(_DAMAGED) from None  # it states a place before its own beginning
 
 
 def _check_directory(file: IO[bytes]) -> None:

@@ -29,11 +29,11 @@ NO_ROWS = re.compile(
     r"|(^|/)(cache|tmp)[^/]*\.arrow$|(^|/)\.|(^|/)__MACOSX/",
     re.IGNORECASE,
 )
-SPLITS = ("train_prefs", "train")
-_SPLIT = re.compile(
-    r"(?:^|[/_.-])((?:train|tests?|eval|validation|valid|val|dev)(?:_[a-z]+)?)(?=[/_.-]|$)", re.IGNORECASE
-)
-_OTHER = re.compile(r"(^|[/_.-])(tests?|eval|validation|valid|val|dev)([/_.-]|$)", re.IGNORECASE)
+SPLITS = ("train_prefs", "train", "training")
+_HELD_OUT = "tests?|testing|eval|evaluation|validation|valid|val|dev|holdout|heldout"
+_EDGE = "[/_.= -]"
+_SPLIT = re.compile(rf"(?:^|{_EDGE})((?:train|training|{_HELD_OUT})(?:_[a-z]+)?)(?={_EDGE}|$)", re.IGNORECASE)
+_OTHER = re.compile(rf"(^|{_EDGE})({_HELD_OUT})({_EDGE}|$)", re.IGNORECASE)
 
 
 def readable_files(files: Collection[str]) -> list[str]:
@@ -53,8 +53,8 @@ def split_of(file: str) -> str:
 
 
 def training_files(files: Collection[str], split: str = "") -> list[str]:
-    """The files of the split that is named; without one those of `train_prefs`, else of `train`, else all
-    that name no other split.
+    """The files of the split that is named; without one those of `train_prefs`, else of `train`, else of
+    `training`, else all that name no other split.
 
     Raises:
         InvalidInput: there is no such split.
@@ -74,7 +74,7 @@ def training_files(files: Collection[str], split: str = "") -> list[str]:
 
 
 def _named(files: Sequence[str], split: str) -> list[str]:
-    pattern = re.compile(rf"(^|[/_.-]){re.escape(split)}([/_.-]|$)", re.IGNORECASE)
+    pattern = re.compile(rf"(^|{_EDGE}){re.escape(split)}({_EDGE}|$)", re.IGNORECASE)
     return [file for file in files if pattern.search(file)]
 
 

@@ -69,7 +69,9 @@ def table_rows(
             if not isinstance(first, dict):
                 raise _crashed()
             remarks += first["remarks"]
-            yield _rows(kind, first["names"], lines, longest)
+            header = Header(list(first["names"])) if kind == "sheet" else None
+            remarks += header.remarks if header else []
+            yield _rows(header, first["names"], lines, longest)
 
 
 def is_workbook(archive: zipfile.ZipFile) -> bool:
@@ -150,8 +152,9 @@ def _crashed() -> Exception:
     return bad_file("The file cannot be read: it is damaged, or takes too much memory. Write it again.")
 
 
-def _rows(kind: str, names: Sequence[str], lines: Iterator[Any], longest: int) -> Iterator[NumberedRow]:
-    header = Header(list(names)) if kind == "sheet" else None
+def _rows(
+    header: Header | None, names: Sequence[str], lines: Iterator[Any], longest: int
+) -> Iterator[NumberedRow]:
     number = 0
     for line in lines:
         if line is None:

@@ -96,14 +96,19 @@ def test_folder_of_parquet_files_is_one_dataset(session: Session, tmp_path: Path
 
 def test_errors_name_the_file_of_several(session: Session, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(lines("a"))
-    (tmp_path / "b.csv").write_text("prompt,prompt\n")
-    with pytest.raises(InvalidInput, match=r"^b\.csv: .*names a column twice"):
+    (tmp_path / "b.csv").write_bytes(b"prompt,\xff\n")
+    with pytest.raises(InvalidInput, match=r"^b\.csv: .*header is not UTF-8"):
         prompts(session, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("files", "split", "taken"),
     [
+        (["training.jsonl", "testing.jsonl", "evaluation.jsonl"], "", ["training.jsonl"]),
+        (["split=train/0.parquet", "split=test/0.parquet"], "", ["split=train/0.parquet"]),
+        (["split=train/0.parquet", "split=test/0.parquet"], "test", ["split=test/0.parquet"]),
+        (["training set.csv", "test set.csv"], "", ["training set.csv"]),
+        (["pairs.csv", "holdout.csv", "pairs_testing.csv"], "", ["pairs.csv"]),
         (["train.jsonl", "train.csv", "dev.csv"], "", ["train.jsonl"]),
         (["a.csv", "b.jsonl"], "", ["a.csv", "b.jsonl"]),
         (["train/0.parquet", "validation/0.parquet"], "validation", ["validation/0.parquet"]),
@@ -178,4 +183,17 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     for content in (whole[:60], whole[:-10], whole[:50] + b"\xff" * 20 + whole[70:]):
         path.write_bytes(content)
         with pytest.raises(InvalidInput, match="damaged"), source_files(path, limit=2**20):
+            pass
+
+
+@pytest.mark.parametrize("pack", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archive_with_bytes_missing_anywhere_is_refused(tmp_path: Path, pack: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", pack) as archive:
+        archive.writestr("a.jsonl", lines("a") * 3)
+    whole = buffer.getvalue()
+    path = tmp_path / "file.zip"
+    for start in range(4, len(whole) - 20):
+        path.write_bytes(whole[:start] + whole[start + 20 :])
+        with pytest.raises(InvalidInput), source_files(path, limit=2**20):
             pass

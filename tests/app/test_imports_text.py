@@ -267,6 +267,70 @@ def test_csv_is_read_as_it_was_written(
     assert remarks == []
 
 
+@unhurried
+@given(st.lists(st.tuples(cells, cells, cells).filter(any), max_size=5))
+def test_line_feeds_in_cells_without_quotes_are_text_where_lines_end_in_carriage_returns(
+    tmp_path_factory: pytest.TempPathFactory, records: list[tuple[str, str, str]]
+) -> None:
+    records = [tuple(cell.strip("\n") for cell in record) for record in records]  # type: ignore[misc]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r")  # quotes what holds a carriage return, and no line feed
+    writer.writerows([("prompt", "chosen", "rejected"), *filter(any, records)])
+    rows, _ = read(text.getvalue().encode(), tmp_path_factory.getbasetemp())
+    assert [tuple(row.values()) for _, row in rows] == list(filter(any, records))
+
+
+def test_answer_of_two_lines_is_not_cut_where_lines_end_in_carriage_returns(tmp_path: Path) -> None:
+    content = b"prompt,chosen,rejected\rQ one please,Good,Bad\nand on and on\rQ two please,g,b\r"
+    rows, _ = read(content, tmp_path)
+    assert rows == [
+        (1, {"prompt": "Q one please", "chosen": "Good", "rejected": "Bad\nand on and on"}),
+        (2, {"prompt": "Q two please", "chosen": "g", "rejected": "b"}),
+    ]
+
+
+@pytest.mark.parametrize("header", ["prompt, chosen, rejected", '"prompt", "chosen", "rejected"'])
+def test_spaces_between_delimiter_and_quote_are_no_text(tmp_path: Path, header: str) -> None:
+    content = f'{header}\n"Q one please", "Good, ""one""", "Bad\none"\nQ two, "a",  b\n'
+    rows, _ = read(content.encode(), tmp_path)
+    assert rows == [
+        (1, {"prompt": "Q one please", "chosen": 'Good, "one"', "rejected": "Bad\none"}),
+        (2, {"prompt": "Q two", "chosen": "a", "rejected": "b"}),
+    ]
+
+
+def test_spaces_that_begin_a_cell_without_quotes_are_text(tmp_path: Path) -> None:
+    rows, _ = read(b'prompt,chosen,rejected\nQ, a,"say, ""b"""\n', tmp_path)
+    assert rows == [(1, {"prompt": "Q", "chosen": " a", "rejected": 'say, "b"'})]
+
+
+def test_separator_may_be_named_in_quotes(tmp_path: Path) -> None:
+    rows, _ = read(b'"sep=;"\r\nprompt;chosen;rejected\r\nQ;a,b;c\r\n', tmp_path)
+    assert rows == [(1, {"prompt": "Q", "chosen": "a,b", "rejected": "c"})]
+
+
+def added(content: bytes, folder: Path, name: str = "file") -> Any:
+    (folder / name).write_bytes(content)
+    return add_dataset(path=folder / name, name="sky", limits=LIMITS)
+
+
+def test_cells_missing_at_the_end_cost_only_the_rows_that_need_them(session: Session, tmp_path: Path) -> None:
+    content = b"prompt,chosen,rejected,notes,more\nQ one,a,b,n,m\nQ two,c,d\nQ three,e\n"
+    found = added(content, tmp_path)
+    assert found.rows == 2
+    assert [(left.row, left.reason) for left in found.left_out] == [
+        (3, "rejected: not there; the row has 2 columns where the header has 5")
+    ]
+
+
+def test_column_named_twice_costs_only_what_needs_it(session: Session, tmp_path: Path) -> None:
+    found = added(b"prompt,chosen,rejected,notes,notes\nQ one,a,b,n,m\n", tmp_path)
+    assert found.rows == 1
+    assert any("names a column twice: 'notes'" in remark for remark in found.remarks)
+    with pytest.raises(InvalidInput, match="the header names this column twice"):
+        added(b"prompt,chosen,rejected,chosen\nQ one,a,b,n\n", tmp_path)
+
+
 # Our own CSV.
 
 
