@@ -27,7 +27,8 @@ ROLES = {
     "system": "system",
     "developer": "system",
 }
-USED_KEYS = frozenset({"role", "from", "content", "value", "type", "text"})
+SAID_KEYS = ("content", "value", "text", "parts", "message")
+USED_KEYS = frozenset({"role", "from", "type", *SAID_KEYS})
 UNUSABLE_KEYS = frozenset(
     {
         "audio",
@@ -39,6 +40,7 @@ UNUSABLE_KEYS = frozenset(
         "reasoning_content",
         "refusal",
         "thinking",
+        "thought",
         "thoughts",
         "tool_calls",
         "tools",
@@ -48,7 +50,8 @@ UNUSABLE_KEYS = frozenset(
 )
 """Keys of a message that change what was said and that a pair of texts cannot hold."""
 TEXT_PARTS = (None, "text", "input_text", "output_text")
-EMPTY_TEXTS = frozenset({"[]", "{}", "null", "None", "nan", "NaN"})
+EMPTY_TEXTS = frozenset({"[]", "{}", "null", "None", "nan", "NaN", "NA", "<NA>"})
+"""What JSON, Python, pandas and R write for nothing."""
 
 
 class RowError(DataError):
@@ -109,8 +112,8 @@ def text(value: Any, name: str) -> str:
 
 
 def optional_text(value: Any, name: str) -> str:
-    """A text, or "" where the value is missing or blank."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    """A text, or "" where the value is missing, blank or a word for nothing."""
+    if value is None or (isinstance(value, str) and (not value.strip() or value.strip() in EMPTY_TEXTS)):
         return ""
     return text(value, name)
 
@@ -121,7 +124,10 @@ def is_message(value: Any) -> bool:
 
 
 def message(value: Any, name: str) -> Turn:
-    """One turn, from ``role``/``content`` or ``from``/``value``; parts that are all text are joined."""
+    """One turn, from ``role``/``content`` or ``from``/``value``; parts that are all text are joined.
+
+    Some write ``text``, ``message`` (Cohere) or ``parts`` (Gemini) for ``content``.
+    """
     if isinstance(value, BadCell):
         raise RowError(f"{name}: {value}")
     if not isinstance(value, dict):
@@ -131,13 +137,13 @@ def message(value: Any, name: str) -> Turn:
     if role is None:
         raise RowError(f"{name}: a message whose role is not user, assistant or system")
     _refuse_unusable(value, name)
-    said = (value[key] for key in ("content", "value", "text") if value.get(key) is not None)
+    said = (value[key] for key in SAID_KEYS if value.get(key) not in (None, "", []))
     return {"role": role, "content": _content(next(said, None), name)}
 
 
 def _refuse_unusable(value: Mapping[str, Any], name: str) -> None:
     for key in value.keys() & UNUSABLE_KEYS:
-        if not is_empty(value[key]):
+        if value[key] is not False and not is_empty(value[key]):
             raise RowError(f"{name}: a message with {key}, which a pair of texts cannot hold")
 
 

@@ -17,6 +17,12 @@ LONGEST_LITERAL = 4 * 1024 * 1024
 _OPENING = re.compile(r"\s*(?:array\(\s*|list\(\s*)?[\[{(]")
 _SPEAKER = re.compile(r"""[{,]\s*\\?["'](?:role|from)\\?["']\s*:""")
 _SAID = re.compile(r"""[{,]\s*\\?["'](?:content|value|tool_calls)\\?["']\s*:""")
+_SPOKEN = re.compile(
+    r"""[{,]\s*\\?["']role\\?["']\s*:\s*\\?["'](?:user|human|assistant|chatbot|model|bot|system|developer)\\?["']""",
+    re.IGNORECASE,
+)
+_SAID_OTHERWISE = re.compile(r"""[{,]\s*\\?["'](?:text|parts|message)\\?["']\s*:""")
+"""Keys that other objects have too: they make a message only of one with a known role."""
 _TOKEN = re.compile(
     r"""(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
     r"|(?P<open>\b(?:array|list)\((?=\s*[\[(]))"
@@ -34,12 +40,10 @@ class UnreadableMessages(DataError):
 
 def holds_messages(text: str) -> bool:
     """Whether a text looks like messages written out: a bracket first, and the keys of a message."""
-    quoted = text.lstrip()[:1] == '"'
-    return bool(
-        (quoted or _OPENING.match(text))
-        and _SPEAKER.search(text) is not None
-        and _SAID.search(text) is not None
-    )
+    if not (text.lstrip()[:1] == '"' or _OPENING.match(text)) or _SPEAKER.search(text) is None:
+        return False
+    said = _SAID.search(text) or (_SPOKEN.search(text) and _SAID_OTHERWISE.search(text))
+    return said is not None
 
 
 def read_messages(text: str) -> Any:
