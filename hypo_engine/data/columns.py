@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from hypo_engine.data.pair import Pair
-from hypo_engine.data.rows import Row, RowError, is_message
+from hypo_engine.data.rows import Row, RowError, is_message, listed
 
 ANSWERS = (
     ("chosen", "rejected"),
@@ -186,6 +186,7 @@ def _check_question(column: str, value: Any, pair: Pair) -> None:
 
 
 def _check_conversation(column: str, value: Any, pair: Pair) -> None:
+    value = listed(value)
     if not isinstance(value, list) or not all(is_message(item) for item in value):
         return
     said = _squeezed("\n".join([said_in(pair), pair.chosen, pair.rejected]))

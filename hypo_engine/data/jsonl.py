@@ -20,10 +20,10 @@ def parse_row(raw: bytes) -> Any:
     """One JSON value.
 
     Raises:
-        RowError: the bytes are not UTF-8, not JSON, or nested too deep.
+        RowError: the bytes are not UTF-8, not JSON, nested too deep, or give one name two values.
     """
     try:
-        return json.loads(raw.decode("utf-8"))
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise RowError(f"not UTF-8 at byte {error.start + 1}") from None
     except RecursionError:
@@ -33,6 +33,15 @@ def parse_row(raw: bytes) -> Any:
         raise RowError(f"not JSON: {said} at character {error.pos + 1}") from None
     except ValueError:
         raise RowError("not JSON: a number with too many digits") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name, value in pairs:
+            if found[name] != value:
+                raise RowError(f"{name} is given twice with different values; keep one of them")
+    return found
 
 
 def jsonl_rows(stream: Readable, longest: int = LONGEST_ROW_BYTES) -> Iterator[tuple[int, Any | RowError]]:
@@ -46,7 +55,7 @@ def jsonl_rows(stream: Readable, longest: int = LONGEST_ROW_BYTES) -> Iterator[t
             _skip_line(stream, line, longest)
             yield number, RowError(f"longer than {longest // 1024} KiB")
             continue
-        raw = (line.removeprefix(_BOM) if number == 1 else line).strip()
+        raw = line.removeprefix(_BOM).strip()  # files put one after another have several
         if raw.endswith(b"},"):  # no JSON value ends in a comma; some writers put one between lines
             raw = raw[:-1]
         if not raw:

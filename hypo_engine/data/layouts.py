@@ -12,7 +12,7 @@ from hypo_engine.data.arenas import ONE_HOT, is_open_webui, one_hot, open_webui
 from hypo_engine.data.columns import ANSWERS, CONVERSATIONS, HISTORIES, QUESTIONS, SYSTEMS, columns_of, key
 from hypo_engine.data.mapping import LMARENA
 from hypo_engine.data.pairing import Parts, is_transcript
-from hypo_engine.data.rows import Row, RowError, optional_text, text
+from hypo_engine.data.rows import Row, RowError, listed, optional_text, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _prompt_column(row: Row, chosen: Any) -> str:
     asking = [column for column in columns_of(row, QUESTIONS) if row.holds(column)]
     if len(asking) > 1:
         raise RowError(f"{' and '.join(asking)} could each be the prompt; choose one in a mapping")
-    whole = isinstance(chosen, list) and len(chosen) > 1
+    whole = _is_conversation(chosen)
     said = [] if whole else [column for column in columns_of(row, CONVERSATIONS) if row.holds(column)]
     return next(iter(asking + said), "prompt" if row.get("prompt") is not None else "")
 
@@ -111,7 +111,12 @@ def _is_implicit(row: Row) -> bool:
     if columns is None or row.peek("prompt") is not None or _asks(row):
         return False
     chosen, rejected = (row.peek(column) for column in columns)
-    return isinstance(chosen, list) and isinstance(rejected, list) and len(chosen) > 1
+    return _is_conversation(chosen) and isinstance(listed(rejected), list)
+
+
+def _is_conversation(value: Any) -> bool:
+    turns = listed(value)
+    return isinstance(turns, list) and len(turns) > 1
 
 
 def _asks(row: Row) -> bool:
@@ -132,17 +137,41 @@ def _is_sharegpt(row: Row) -> bool:
 
 def _is_question(row: Row) -> bool:
     said = any(
-        isinstance(row.peek(name), list) and row.holds(name) for name in columns_of(row, CONVERSATIONS)
+        isinstance(listed(row.peek(name)), list) and row.holds(name)
+        for name in columns_of(row, CONVERSATIONS)
     )
     return _answer_columns(row) is not None and (_asks(row) or said)
 
 
 def _alpaca(row: Row) -> Parts:
+    return _instructed(row, row.get("chosen"), row.get("rejected"))
+
+
+_ALPACA_V0 = frozenset({"instruction", "input", "output", "system", "history"})
+
+
+def _is_alpaca_v0(row: Row) -> bool:
+    """Two outputs, the good one first; a column more could say that the other is better."""
+    return _has(row, "instruction", "input") and _ALPACA_V0.issuperset(row) and _are_two(row.peek("output"))
+
+
+def _are_two(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)
+
+
+def _alpaca_v0(row: Row) -> Parts:
+    output = row.get("output")
+    if not isinstance(output, list) or not _are_two(output):
+        raise RowError("output must be a list of two texts, the chosen and the rejected answer")
+    return _instructed(row, *output)
+
+
+def _instructed(row: Row, chosen: Any, rejected: Any) -> Parts:
     asked = (optional_text(row.get("instruction"), "prompt"), optional_text(row.get("input"), "input"))
     return Parts(
         prompt=text("\n".join(part for part in asked if part), "prompt"),
-        chosen=row.get("chosen"),
-        rejected=row.get("rejected"),
+        chosen=chosen,
+        rejected=rejected,
         system=system_of(row),
         history=history_of(row),
         conversational=True,
@@ -160,7 +189,7 @@ def _is_swift(row: Row) -> bool:
 
 def _swift(row: Row) -> Parts:
     rejected = "rejected_messages" if row.holds("rejected_messages") else "rejected_response"
-    said = row.get("messages")
+    said = listed(row.get("messages"))
     if said is None:
         asked = next((column for column in ("query", "prompt", "instruction") if row.holds(column)), "query")
         prompt, chosen = row.get(asked), row.get("response")
@@ -264,9 +293,11 @@ _KTO_REFUSAL = (
 
 
 def _is_kto(row: Row) -> bool:
-    return "chosen" not in row and (
-        "kto_tag" in row or (_has(row, "label") and ("completion" in row or "messages" in row))
-    )
+    """A label that is no thumb, or a rejected answer, makes the rows something else."""
+    if any(map(row.holds, ("chosen", "rejected", "rejected_response", "rejected_messages"))):
+        return False
+    thumb = str(row.peek("label")).casefold() in ("true", "false", "0", "1", "0.0", "1.0")
+    return "kto_tag" in row or (thumb and ("completion" in row or "messages" in row))
 
 
 def _kto(_row: Row) -> Parts:
@@ -307,6 +338,7 @@ FORMATS: tuple[Format, ...] = (
         lambda row: _has(row, "instruction", "chosen", "rejected") and row.peek("prompt") is None,
         _alpaca,
     ),
+    Format("alpaca_v0", "LLaMA-Factory v0 ranking", _is_alpaca_v0, _alpaca_v0),
     Format("ultrafeedback", "UltraFeedback binarised", _is_ultrafeedback, named),
     Format("hh", "Anthropic HH transcripts", _is_hh, named),
     Format("trl_implicit", "TRL preference, implicit prompt", _is_implicit, named),

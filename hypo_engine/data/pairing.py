@@ -18,15 +18,18 @@ from hypo_engine.data.rows import (
     make_pair,
     message,
     optional_text,
+    plain,
     shared_text,
     shared_turns,
     text,
 )
+from hypo_engine.data.written import written_list
 
 SHORT_PROMPT_WORDS = 3
 """An answer may begin with a shorter prompt by chance ("Hello"), so there the other rows decide."""
 
-_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+_SPEAKER = re.compile(r"(?:\r?\n){2}(Human|Assistant):")
+_ANSWER = re.compile(r"(?:\r?\n){2}Assistant:")
 
 Spoken = str | list[Turn]
 
@@ -200,7 +203,9 @@ def _shared_beginning(chosen: str, rejected: str, parts: Parts) -> tuple[str, st
 
 def is_transcript(value: Spoken) -> bool:
     """Whether a text is a conversation as Anthropic HH writes it: "\\n\\nHuman: ...\\n\\nAssistant: ..."."""
-    return isinstance(value, str) and value.lstrip().startswith("Human:") and "\n\nAssistant:" in value
+    return (
+        isinstance(value, str) and value.lstrip().startswith("Human:") and _ANSWER.search(value) is not None
+    )
 
 
 def transcript(value: Spoken, name: str) -> list[Turn]:
@@ -255,6 +260,7 @@ def _history(value: Any) -> Iterator[Turn]:
     """Turns before the question: messages, or pairs of a question and its answer."""
     if value is None or value == "" or value == []:
         return
+    value = plain(written_list(value))
     if not isinstance(value, list):
         raise RowError("history: wrong type, a list of question and answer is needed")
     if isinstance(value[0], dict):

@@ -79,11 +79,23 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(inner, depth - 1) for key, inner in value.items()}
     if isinstance(value, list | tuple):
+        if _is_mapped_message(value):
+            return plain(dict(value), depth)
         return [plain(inner, depth - 1) for inner in value]
     for convert in ("as_py", "tolist"):
         if hasattr(value, convert):
             return plain(getattr(value, convert)(), depth - 1)
     return value
+
+
+def _is_mapped_message(value: Sequence[Any]) -> bool:
+    """Whether a list of names and values is a message, as Parquet's maps come."""
+    if not all(isinstance(item, list | tuple) and len(item) == 2 for item in value):
+        return False
+    names = [item[0] for item in value]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        return False
+    return any(name in ("role", "from") for name in names) and any(name in SAID_KEYS for name in names)
 
 
 def kind_of(value: Any) -> str:
@@ -177,14 +189,17 @@ def conversation(value: Any, name: str) -> list[Turn]:
     if isinstance(value, BadCell):
         raise RowError(f"{name}: {value}")
     if isinstance(value, dict):
-        value = _transposed(value)
+        value = listed(value)
     if not isinstance(value, list):
         raise RowError(f"{name}: wrong type, {kind_of(value)} instead of messages")
     turns = [message(item, name) for item in value]
     return [turn for turn in turns if turn["role"] != "system" or turn["content"].strip()]
 
 
-def _transposed(value: dict[str, Any]) -> Any:
+def listed(value: Any) -> Any:
+    """One message, or lists of roles and of contents, as a list of messages; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
     if is_message(value) and not isinstance(value.get("role") or value.get("from"), list):
         return [value]
     lists = [inner for inner in value.values() if isinstance(inner, list)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypo_engine.data.columns import tokens
 from hypo_engine.data.rows import Row, is_empty
+from hypo_engine.data.written import written_list
 
 _SCORES = frozenset({"score", "scores", "rating", "ratings", "reward", "rewards", "grade"})
 
@@ -62,7 +63,7 @@ def _one_column(row: Row, *, sided: bool) -> tuple[tuple[str, ...] | None, float
         return ("margin",), margin
     for name in row:
         if len(tokens(name)) == 1 and tokens(name)[0] in _SCORES:
-            values = row.peek(name)
+            values = written_list(row.peek(name))
             both = [_number(value) for value in values] if isinstance(values, list) else []
             if len(both) == 2 and both[0] is not None and both[0] == both[1]:
                 return (name,), 0.0

@@ -65,6 +65,17 @@ def read_messages(text: str) -> Any:
     return value if _are_messages(value) else text
 
 
+def written_list(value: Any) -> Any:
+    """The list that a text holds, or the value itself where it is no such text."""
+    if not isinstance(value, str) or _OPENING.match(value) is None:
+        return value
+    try:
+        read = read_literal(value)
+    except ValueError:
+        return value
+    return list(read) if isinstance(read, list | tuple) else value
+
+
 def read_literal(text: str) -> Any:
     """A JSON or Python value.
 
