@@ -30,6 +30,8 @@ _PACKED = {
     GZIP_MAGIC: "packed with gzip twice",
 }
 _TAR_MAGIC = (257, b"ustar")
+_LINE_OF_JSON = re.compile(rb"(?m)^\s*[{\[]\s*[\"{}\[\]]")
+_COLUMNS = re.compile(rb"\s*[^\r\n]*[,;\t|]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
@@ -116,7 +118,9 @@ def _text_rows(
             yield json_rows(opened, shape, limits.longest_row, budget)
             return
         lines = True
-    elif not lines and _is_binary(head):
+    elif lines and not _LINE_OF_JSON.search(head):  # whatever its name says
+        lines = not (_COLUMNS.match(begun) or _is_binary(head))
+    if not lines and _is_binary(head):
         raise bad_file(f"The file is binary and neither {KINDS}.")
     with opened(budget) as text:
         if lines:

@@ -4,7 +4,7 @@ These files are read by foreign libraries, and a small file can ask for any amou
 this process, whose memory is limited, and not the web app. The process knows nothing of the app, gets no
 secrets, and imports nothing of ours.
 
-Usage: python -I table_process.py parquet|arrow|sheet FILE
+Usage: python -I table_process.py parquet|arrow|sheet FILE [KNOWN_COLUMNS]
 
 The first line is {"names": [...], "remarks": [...]}, each further one [number, cells, bad] where `bad` gives
 the reason for cells that cannot be read by their index. The last is {"end": true} or {"refused": sentence}.
@@ -16,11 +16,13 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 MOST_BYTES = 2 * 2**30
 MOST_SECONDS = 1800
 MOST_COLUMNS = 5000
+HEADER_ROWS = 20
 BATCH_ROWS = 256
 BATCH_BYTES = 32 * 2**20
 
@@ -160,21 +162,32 @@ def _column(file: Any, field: Any, group: int, size: int) -> Iterator[Cell]:
 
 
 def arrow(path: str) -> None:
-    """A file is a stream behind eight bytes; reading it as one needs no seeking."""
+    """A file is a stream behind eight bytes; one that is no such stream, as of polars, is read by its end."""
     import pyarrow
 
     with pyarrow.memory_map(path) as file:
-        if file.read(6) != b"ARROW1":
-            file.seek(0)
-        else:
-            file.seek(8)
-        with pyarrow.ipc.open_stream(file) as reader:
+        is_file = file.read(6) == b"ARROW1"
+        file.seek(8 if is_file else 0)
+        try:
+            reader = pyarrow.ipc.open_stream(file)
+        except (pyarrow.ArrowException, OSError):
+            if not is_file:
+                raise
+            reader = pyarrow.ipc.open_file(file)
+        with reader:
             tell(_names(reader.schema.names), _arrow_rows(reader), [])
+
+
+def _batches(reader: Any) -> Iterator[Any]:
+    if hasattr(reader, "num_record_batches"):
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+    else:
+        yield from reader
 
 
 def _arrow_rows(reader: Any) -> Iterator[tuple[int, list[Cell]]]:
     number = 0
-    for batch in reader:
+    for batch in _batches(reader):
         batch.validate()
         for start in range(0, batch.num_rows, BATCH_ROWS):
             part = batch.slice(start, BATCH_ROWS)
@@ -195,8 +208,40 @@ def _names(names: list[str]) -> list[str]:
 # Spreadsheets.
 
 
-def sheet(path: str) -> None:
-    """The first visible sheet that holds anything; its first row that does is the header."""
+def sheet(path: str, known: str = "[]") -> None:
+    """The first visible sheet with the columns of a known layout near its top, else the first with anything.
+
+    Args:
+        known: a JSON list of lists of columns; a row that names all of one list is a header.
+    """
+    filled = _filled_sheets(path)
+    layouts = json.loads(known)
+    chosen, header = next(
+        ((found, row) for found in filled if (row := _header_row(found, layouts)) is not None),
+        (filled[0], None),
+    )
+    remarks = []
+    if len(filled) > 1:
+        others = ", ".join(repr(other.name) for other in filled if other is not chosen)
+        remarks = [f"The sheet {chosen.name!r} was read, and not {others}."]
+    counts = _cells_of_first_rows(chosen)
+    first = counts[0][0] if counts else 0
+    if header is None:
+        _check_header(chosen.name, counts)
+        header = first
+    elif header > first:
+        remarks.append(f"Row {header + 1} of the sheet names the columns; what stands above it was not read.")
+    rows = enumerate(chosen.iter_rows())
+    names = next([_text(value) for value in row] for number, row in rows if number == header)
+    body: Iterator[tuple[int, list[Cell]]] = (
+        (number - header, [(_text(value), None) for value in row])
+        for number, row in rows
+        if any(map(_text, row))
+    )
+    tell(names, body, remarks)
+
+
+def _filled_sheets(path: str) -> list[Any]:
     import python_calamine
 
     try:
@@ -213,20 +258,34 @@ def sheet(path: str) -> None:
     ]
     if not filled:
         raise Refused("The file has no rows. Nothing was added.")
-    remarks = []
-    if len(filled) > 1:
-        others = ", ".join(repr(other.name) for other in filled[1:6])
-        remarks = [f"The sheet {filled[0].name!r} was read, and not {others}."]
-    rows = enumerate(filled[0].iter_rows())
-    header, names = next(
-        ((number, [_text(value) for value in row]) for number, row in rows if any(map(_text, row))), (0, [])
+    return filled
+
+
+def _header_row(found: Any, layouts: list[list[str]]) -> int | None:
+    """The first row near a sheet's top that names all columns of a layout."""
+    for number, row in enumerate(islice(found.iter_rows(), HEADER_ROWS)):
+        names = {_text(value).strip() for value in row}
+        if any(names.issuperset(layout) for layout in layouts):
+            return number
+    return None
+
+
+def _cells_of_first_rows(found: Any) -> list[tuple[int, int]]:
+    """(row, number of cells) of the first rows that hold anything."""
+    counted = (
+        (number, sum(1 for value in row if _text(value).strip()))
+        for number, row in enumerate(found.iter_rows())
     )
-    body: Iterator[tuple[int, list[Cell]]] = (
-        (number - header, [(_text(value), None) for value in row])
-        for number, row in rows
-        if any(map(_text, row))
-    )
-    tell(names, body, remarks)
+    return list(islice(((number, count) for number, count in counted if count), HEADER_ROWS))
+
+
+def _check_header(name: str, counts: list[tuple[int, int]]) -> None:
+    """Refuse a single cell above wider rows, which is a title."""
+    if counts and counts[0][1] == 1 and max(count for _, count in counts) > 1:
+        raise Refused(
+            f"Row {counts[0][0] + 1} of the sheet {name!r} is no header: it has one cell, and rows "
+            "below have more. Delete what stands above the column names, or put their sheet first."
+        )
 
 
 def _text(value: Any) -> str:
@@ -240,10 +299,10 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def main(kind: str, path: str) -> None:
+def main(kind: str, path: str, *more: str) -> None:
     limit_this_process()
     try:
-        {"parquet": parquet, "arrow": arrow, "sheet": sheet}[kind](path)
+        {"parquet": parquet, "arrow": arrow, "sheet": sheet}[kind](path, *more)
         say({"end": True})
     except Refused as error:
         say({"refused": str(error)})
@@ -255,4 +314,4 @@ def main(kind: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from app.imports.csv_rows import Header
 from app.imports.unpacked import GZIP_MAGIC, Budget, bad_file, open_unpacked
+from hypo_engine.data.columns import ANSWERS
 from hypo_engine.data.formats import BadCell, RowError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -27,6 +28,14 @@ _MAGICS = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "sheet",
 }
 _WORKBOOKS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
+_LAYOUTS = (
+    *ANSWERS,
+    ("output_1", "output_2"),
+    ("response_a", "response_b"),
+    ("response", "rejected_response"),
+)
+"""Answer columns by which a sheet's header is known."""
+
 _CHILD = Path(__file__).with_name("table_process.py")
 _ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -109,6 +118,7 @@ def _seekable(path: Path, limit: int) -> Iterator[Path]:
 @contextmanager
 def _reading(kind: str, path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-I", str(_CHILD), kind, str(path.resolve())]
+    command += [json.dumps(_LAYOUTS)] if kind == "sheet" else []
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     with subprocess.Popen(
         command,

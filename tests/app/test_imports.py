@@ -318,3 +318,10 @@ def test_no_bytes_whatever_raise_anything_but_a_refusal(
     folder = tmp_path_factory.getbasetemp()
     with suppress(InvalidInput):
         assert all(number > 0 for number, _ in read(start + content, folder))
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.ndjson", "pairs.jsonl.gz"])
+def test_name_of_lines_of_json_is_not_believed(tmp_path: Path, name: str) -> None:
+    assert read(as_csv(ROWS), tmp_path, name) == list(enumerate(ROWS, start=1))
+    with pytest.raises(InvalidInput, match="binary"):
+        read(b"\x89PNG\r\n\x1a\n" + bytes(100), tmp_path, name)

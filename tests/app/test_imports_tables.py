@@ -269,3 +269,49 @@ def test_no_damage_whatever_raises_anything_but_a_refusal(tmp_path: Path, kind: 
         with suppress(InvalidInput):
             rows, _ = read(bytes(damaged), tmp_path)
             assert all(isinstance(row, RowError | dict) for _, row in rows)
+
+
+POLARS = zlib.decompress(
+    base64.b64decode(
+        "eNrVUzFuAjEQnAMLIWIhBygoeUAaohSUxwtQaNIGjpMQEgERHsAzeAAPocgj8oJUVDRJEekya1sKWikIyvhkr2dmd+3Trvv"
+        "D4eCpCxgAx6IoWpB9wrWGG1S5GnyRt2Sq/EQtc33mfECI21Jv0zrvAyQCIi94lc/ybJ1PhHv7w1f4Cm02XbzmL8CB+I64w9"
+        "mOfg4Nnudw6yOtj/umnyErscvVYr5ch3yFnJ2E+0mufaDRin9g0fT5LNEH9VLUd5y96AfUebahj/NMGedH5YzWiTZVfKr0j"
+        "dI3Spch9ygpv0vwY1fhe1w8pCNGCo9xXXym8OSKeKkn8FvP9KROxndDg1Uy7Azrc7/HOJcEu1f5/llPf3Lb90/1ByplcD4="
+    )
+)
+"""An Arrow file of two rows, written by polars, whose schema stands in its footer alone."""
+
+
+def test_arrow_file_of_polars_is_read(tmp_path: Path) -> None:
+    rows, _ = read(POLARS, tmp_path)
+    assert rows == [
+        (1, {"prompt": "Q1", "chosen": "a", "rejected": "c"}),
+        (2, {"prompt": "Q2", "chosen": "b", "rejected": "d"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "above", [[words("Title")], [words("Title"), []], [words("Title"), words("by", "me")]]
+)
+def test_header_below_a_title_is_found_and_told(tmp_path: Path, above: list[list[str]]) -> None:
+    rows, remarks = read(workbook(("Pairs", [*above, words(*NAMES), words("Q", "a", "b")])), tmp_path)
+    assert rows == [(1, {"prompt": "Q", "chosen": "a", "rejected": "b"})]
+    assert remarks == [
+        f"Row {len(above) + 1} of the sheet names the columns; what stands above it was not read."
+    ]
+
+
+def test_sheet_with_the_columns_of_pairs_is_found_behind_others(tmp_path: Path) -> None:
+    book = workbook(
+        ("README", [words("Field", "Meaning"), words("chosen", "better")]),
+        ("Pairs", [words(*NAMES), words("Q", "a", "b")]),
+    )
+    rows, remarks = read(book, tmp_path)
+    assert rows == [(1, {"prompt": "Q", "chosen": "a", "rejected": "b"})]
+    assert remarks == ["The sheet 'Pairs' was read, and not 'README'."]
+
+
+def test_title_above_unknown_columns_is_refused_with_its_sheet(tmp_path: Path) -> None:
+    book = workbook(("Mine", [words("Title"), words("ask", "good", "bad"), words("Q", "a", "b")]))
+    with pytest.raises(InvalidInput, match="Row 1 of the sheet 'Mine' is no header: it has one cell"):
+        read(book, tmp_path)
