@@ -181,10 +181,12 @@ def _rest(within: Marks) -> bytes:
 
 def _of_object(whole: _Value, one_line: bool) -> Shape:
     """The layout of a file that is one object."""
+    if _is_task(whole.members):
+        return Shape(Layout.SEQUENCE)
     wrapped = _wrapped(whole.members)
     if wrapped:
         return wrapped
-    if whole.holds_only(b"[") and whole.count > 1 and not _all_messages(whole):
+    if whole.holds_only(b"[") and whole.count > 1 and not _has_messages(whole):
         return _of_columns(whole)
     if whole.holds_only(b"{") and not any(value.is_message for value in whole.first):
         return _of_objects(whole)
@@ -218,10 +220,16 @@ def _wrapped(members: dict[str, _Value], path: tuple[str, ...] = ()) -> Shape | 
     return next((shape for name, value in inner if (shape := _wrapped(value, (*path, name)))), None)
 
 
-def _all_messages(whole: _Value) -> bool:
-    """Whether an object of lists is a row whose prompt and answers are messages."""
-    inner = [value for column in whole.first for value in column.first]
-    return bool(inner) and all(value.is_message for value in inner)
+def _has_messages(whole: _Value) -> bool:
+    """Whether an object is a row, one of whose lists is a conversation; a column of those has lists in it."""
+    return any(
+        value.holds_only(b"{") and all(message.is_message for message in value.first) for value in whole.first
+    )
+
+
+def _is_task(members: dict[str, _Value]) -> bool:
+    """Whether an object is a row of Label Studio's."""
+    return {"data", "annotations"} <= members.keys() and members["data"].kind == b"{"
 
 
 def _of_columns(whole: _Value) -> Shape:
@@ -243,7 +251,7 @@ def _of_objects(whole: _Value) -> Shape:
     outer, inner = whole.names, whole.first[0].names
     labels_outside, labels_inside = _are_labels(outer), _are_labels(inner)
     if not labels_outside and all(
-        value.holds_only(b"[") and not _all_messages(value) for value in whole.first
+        value.holds_only(b"[") and not _has_messages(value) for value in whole.first
     ):
         return _of_splits(whole)
     if (labels_inside and not labels_outside) or set(outer) >= _OF_A_PAIR:

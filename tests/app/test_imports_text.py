@@ -231,6 +231,25 @@ def test_conversational_row_is_a_row_and_its_columns_are_columns(tmp_path: Path)
     assert read(json.dumps(tldr).encode(), tmp_path)[0] == [(1, tldr)]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {
+            "chosen": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+            "rejected": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "No"}],
+            "tags": ["t"],
+        },
+        {"id": 1, "data": {"prompt": "Q", "answer1": "a"}, "annotations": [{"result": [{"value": 1}]}]},
+    ],
+    ids=["messages and tags", "Label Studio"],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_row_is_read_as_two_are(tmp_path: Path, row: dict[str, Any], indent: int | None) -> None:
+    text = json.dumps(row, indent=indent) + "\n"
+    assert read(text.encode(), tmp_path)[0] == [(1, row)]
+    assert read((text * 2).encode(), tmp_path)[0] == [(1, row), (2, row)]
+
+
 def test_bad_cell_of_a_column_costs_its_row(tmp_path: Path) -> None:
     content = b'{"prompt": ["a", "b\xff"], "chosen": [nul, "d"], "rejected": ["e", "f"]}'
     rows, _ = read(content, tmp_path)
