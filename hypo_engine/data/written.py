@@ -11,7 +11,7 @@ from typing import Any
 
 from hypo_engine.errors import DataError
 
-LONGEST_LITERAL = 4 * 1024 * 1024
+LONGEST_LITERAL = 512 * 1024
 """Characters of a Python literal that are parsed; its syntax tree takes many times the memory of the text."""
 
 _OPENING = re.compile(r"\s*(?:array\(\s*|list\(\s*)?[\[{(]")

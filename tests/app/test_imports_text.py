@@ -22,6 +22,7 @@ from app.imports.readers import SNIFFED_BYTES, open_rows
 from app.imports.text_encoding import Encoding, encoding_of
 from app.imports.unpacked import PEEK_BYTES
 from hypo_engine.data.formats import BadCell, RowError
+from hypo_engine.data.written import read_literal
 
 LIMITS = Limits(max_bytes=2**24, max_rows=10_000, longest_row=2**20)
 ROWS = [{"prompt": f"Q{i}", "chosen": "yes", "rejected": "no"} for i in range(6)]
@@ -384,3 +385,8 @@ def test_votes_as_csv_hold_no_formula_and_are_read_back(tmp_path: Path) -> None:
 def test_apostrophes_of_other_files_belong_to_the_text(tmp_path: Path) -> None:
     rows, _ = read(table("'=1+1", "''a''", "'b").encode(), tmp_path)
     assert rows[0][1] == {"prompt": "'=1+1", "chosen": "''a''", "rejected": "'b"}
+
+
+def test_long_text_that_is_no_literal_is_not_parsed_at_length() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        read_literal("[" + "1<" * 300_000 + "1]")
