@@ -1,8 +1,8 @@
 """Chat templates: rendered in a child process with limits, and checked before they are trusted.
 
 A template that loops, grows or loses text must not hold a worker, nor train a model on empty prompts. Every
-rendering has a time limit, a length limit and a memory limit. Before the first prompt, a marked text is
-rendered in every role and looked for in the result.
+rendering has a time limit, a length limit and a memory limit. Before the first prompt, texts that are hard to
+keep are rendered and looked for in the result; of every prompt, every turn is.
 """
 
 import json
@@ -13,9 +13,11 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hypo_engine.chat.standing import HARD, marked, standing
 from hypo_engine.chat.thinking import close_thought, opened_thought
 from hypo_engine.errors import DataError, ModelError
 
@@ -30,8 +32,6 @@ LENGTH: Final = (200_000, 8)
 
 _START_SECONDS: Final = 60.0
 _PLAIN = "use prompt_style plain, or another model"
-_MARKS = {role: f"marked-{role}-text" for role in ("system", "earlier", "assistant", "user")}
-"""What is rendered and looked for: in a turn of each role, and in a user's turn that is not the last."""
 
 
 class TemplateRefusal(DataError):
@@ -132,44 +132,56 @@ def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
 _shared = TemplateProcess()
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt up to where the answer begins, and the mark of a thought that it leaves open, or ""."""
+
+    text: str
+    opened: str = ""
+
+
 class ChatTemplate:
     """A tokenizer's chat template, checked.
 
     Attributes:
         thinking: Whether prompts leave room for thoughts; else what the template opens is closed.
         after: What the template writes after an answer; "" where that is not known.
+        before: What it writes before the first turn, if it opens an answer after every turn, asked or not.
         can_think: Whether prompts that leave room for thoughts differ from those that leave none.
-        opened: The mark of a thought that prompts leave open; "" where they leave none.
     """
 
     def __init__(self, tokenizer: Any, *, thinking: bool, process: TemplateProcess = _shared) -> None:
-        """Raises ModelError when the template loses the user's text or cannot be rendered."""
+        """Raises ModelError when the template loses or alters the user's text, or cannot be rendered."""
         self.thinking, self._process = thinking, process
         self._template = _default_template(tokenizer)
         special = tokenizer.special_tokens_map.items()
         self._variables = {name: token for name, token in special if isinstance(token, str)}
         self._as_parts = False
-        self._lost: set[str] = set()
-        self.after = self._check()
-        self._tail, mark = self._opened_thought()
-        self.opened = mark if thinking else ""
-        self.can_think = bool(mark) or self._heeds_thinking()
-        self._closing = close_thought(mark) if mark else ""
+        self._lost: dict[tuple[str, ...], str] = {}
+        self._first = self._first_turns()
+        self._check_hard_texts()
+        self.before, self.after = self._around()
+        asked = marked([*self._first, "user"])
+        self.can_think = bool(self._opened(asked, self._try(asked) or "")) or self._heeds_thinking(asked)
 
-    def render(self, turns: Sequence[Mapping[str, str]]) -> str:
+    def render(self, turns: Sequence[Mapping[str, str]]) -> Rendered:
         """A prompt up to where the answer begins.
 
         Raises:
-            TemplateRefusal: the template refuses these turns, or leaves some of them out.
+            TemplateRefusal: the template refuses these turns, or leaves out or alters some of them.
             ModelError: it takes too long, or grows without end.
         """
-        if lost := self._lost.intersection(_MARKS[role] for role in _roles(turns)):
-            role = next(role for role, mark in _MARKS.items() if mark in lost)
-            raise TemplateRefusal(f"The chat template leaves out the {role} turn of a prompt; {_PLAIN}.")
-        text = self._render(turns, prompt=True)
-        if self.thinking or not (self._tail and text.endswith(self._tail)):
-            return text
-        return text.rstrip() + self._closing
+        lost = self._loses(tuple(turn["role"] for turn in turns))
+        text = "" if lost else self._render(turns, prompt=True)
+        if lost or (lost := standing(turns, text).lost):
+            raise TemplateRefusal(
+                f"The chat template leaves out the {lost} turn of a prompt, or alters it; {_PLAIN}."
+            )
+        mark = self._opened(turns, text)
+        self.can_think = self.can_think or bool(mark)
+        if mark and not self.thinking:
+            return Rendered(text.rstrip() + close_thought(mark))
+        return Rendered(text, mark)
 
     def _render(
         self, turns: Sequence[Mapping[str, str]], *, prompt: bool, thinking: bool | None = None
@@ -187,54 +199,70 @@ class ChatTemplate:
             **self._variables,
         )
 
-    def _check(self) -> str:
-        """Find out how contents are handed over and which roles are lost; returns what follows an answer."""
-        asked = [_marked("user")]
-        found = self._try(asked)
-        if found is None or _MARKS["user"] not in found:
-            self._as_parts = True
-            in_parts = self._try(asked)
-            if in_parts is None or _MARKS["user"] not in in_parts:
-                self._as_parts = False
-                if found is None:
-                    return ""  # it refuses such a prompt, and may take others
-                raise ModelError(f"The model's chat template leaves out what the user says; {_PLAIN}.")
-        told, talked = [_marked("system"), *asked], [_marked("earlier"), _marked("assistant"), *asked]
-        for turns in (told, talked):
-            text = self._try(turns)
-            if text is not None:
-                self._lost |= {turn["content"] for turn in turns if turn["content"] not in text}
-        whole = self._try([*asked, _marked("assistant")], prompt=False) or ""
-        _, there, after = whole.rpartition(_MARKS["assistant"])
-        return after if there else ""
-
     def _try(self, turns: Sequence[Mapping[str, str]], *, prompt: bool = True) -> str | None:
         try:
             return self._render(turns, prompt=prompt)
         except TemplateRefusal:
             return None
 
-    def _heeds_thinking(self) -> bool:
+    def _first_turns(self) -> list[str]:
+        """The roles that must stand before a question. Finds out how contents are handed over, too."""
+        for first in ([], ["system"]):
+            asked = marked([*first, "user"])
+            rendered = False
+            for self._as_parts in (False, True):
+                text = self._try(asked)
+                if text is not None and asked[-1]["content"] in text:
+                    return first
+                rendered = rendered or text is not None
+            self._as_parts = False
+            if rendered:
+                raise ModelError(
+                    f"The model's chat template leaves out what the user says, or alters it; {_PLAIN}."
+                )
+        return []  # it refuses such prompts, and may take others
+
+    def _check_hard_texts(self) -> None:
+        for hard, said in HARD.items():
+            text = self._try([*marked(self._first), {"role": "user", "content": said}])
+            if text is not None and said not in text:
+                raise ModelError(
+                    f"The model's chat template alters or cuts what the user says ({hard}); {_PLAIN}."
+                )
+
+    def _loses(self, roles: tuple[str, ...]) -> str:
+        """Which turn the template loses of conversations of these roles, whatever is said; "" for none."""
+        if roles not in self._lost:
+            turns = marked(roles)
+            text = self._try(turns)
+            self._lost[roles] = "" if text is None else standing(turns, text).lost
+        return self._lost[roles]
+
+    def _around(self) -> tuple[str, str]:
+        """What stands before the first turn, if answers are opened unasked, and what follows an answer."""
+        answered = marked([*self._first, "user", "assistant"])
+        whole = self._try(answered, prompt=False) or ""
+        _, there, after = whole.rpartition(answered[-1]["content"])
+        if not there:
+            return "", ""
+        if self._try(answered) != whole:
+            return "", after
+        told = marked(["system", "user"])
+        text = self._try(told) or ""
+        first, text = (told[0], text) if told[0]["content"] in text else (answered[0], whole)
+        return text.partition(first["content"])[0], after
+
+    def _heeds_thinking(self, asked: Sequence[Mapping[str, str]]) -> bool:
         try:
-            off, on = (self._render([_marked("user")], prompt=True, thinking=on) for on in (False, True))
+            off, on = (self._render(asked, prompt=True, thinking=on) for on in (False, True))
         except TemplateRefusal:
             return False
         return off != on
 
-    def _opened_thought(self) -> tuple[str, str]:
-        """What follows the user's text if the template opens a thought there, and the thought's mark."""
-        tail = (self._try([_marked("user")]) or "").rpartition(_MARKS["user"])[2]
-        mark = opened_thought(tail)
-        return (tail, mark) if mark else ("", "")
-
-
-def _marked(name: str) -> dict[str, str]:
-    return {"role": "user" if name == "earlier" else name, "content": _MARKS[name]}
-
-
-def _roles(turns: Sequence[Mapping[str, str]]) -> list[str]:
-    """The names in ``_MARKS`` of a prompt's turns; the last one is the user's."""
-    return ["earlier" if turn["role"] == "user" else turn["role"] for turn in turns[:-1]]
+    @staticmethod
+    def _opened(turns: Sequence[Mapping[str, str]], text: str) -> str:
+        """The mark of a thought that the template opens after the last turn."""
+        return opened_thought(text[standing(turns, text).end :], turns[-1]["content"].strip())
 
 
 def _default_template(tokenizer: Any) -> str:

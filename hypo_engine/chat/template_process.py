@@ -14,6 +14,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+DAY = datetime(2024, 7, 26)
+"""What templates take for today, so that the same pairs give the same ids on every day: the day that Llama's
+templates write where they are told none."""
+
 
 def main() -> None:
     """Answer requests ``{template, messages, variables, limit}`` until standard input ends.
@@ -38,7 +42,16 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
     from jinja2 import TemplateError
 
     try:
-        text = _compiled(request["template"]).render(
+        template = _compiled(request["template"])
+    except MemoryError:
+        raise
+    except Exception as error:  # Jinja's, or Python's where it is nested too deeply
+        line = (
+            f"line {error.lineno}: " if isinstance(error, TemplateError) and hasattr(error, "lineno") else ""
+        )
+        return {"unusable": f"cannot be read (Jinja, {line}{error})"}
+    try:
+        text = template.render(
             messages=request["messages"], tools=None, documents=None, **request["variables"]
         )
     except MemoryError:
@@ -53,7 +66,19 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
         return {"refused": f"{type(error).__name__}: {error}"}
     if len(text) > request["limit"]:
         return {"unusable": f"writes more than {request['limit']:,} characters"}
+    if not _is_text(text):
+        if not _is_text(json.dumps(request["messages"], ensure_ascii=False)):
+            return {"refused": "a turn holds half a character, a lone surrogate"}
+        return {"unusable": "writes half a character, a lone surrogate"}
     return {"text": text}
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=16)
@@ -102,7 +127,7 @@ def _compiled(template: str) -> Any:
     )
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = lambda form: DAY.strftime(form)
     environment.globals["namespace"] = PlainNamespace
     environment.globals["dict"] = lambda *values, **named: dict(*values, **named)
     return environment.from_string(template)

@@ -18,23 +18,32 @@ _MARKS: Final = {
     "[THINK]": "[/THINK]",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<|begin_of_thought|>": "<|end_of_thought|>",
+    "◁think▷": "◁/think▷",
 }
 """What opens a thought, and what closes it."""
 
 _TAG: Final = re.compile(
-    r"<(/?)([\w:.-]*(?:think|thought|reason|reflect|scratchpad|monologue)[\w:.-]*)>", re.IGNORECASE
+    r"[<◁](\|?/\|?|\|?end_|\|?)"
+    r"([\w:.-]*(?:think|thought|reason|reflect|scratchpad|monologue)[\w:.-]*)\|?[>▷]",
+    re.IGNORECASE,
 )
-"""A tag by whose name it holds a thought, in a family that is not listed."""
+"""A tag by whose name it holds a thought, in a family that is not listed; one with / or end_ closes it."""
 
 _PROMPTING: Final = "prompting.json"
 
 
-def opened_thought(text: str) -> str:
-    """The mark by which a text opens a thought that it does not close; "" if it does not."""
+def opened_thought(text: str, said: str = "") -> str:
+    """The mark by which a text opens a thought that it does not close; "" if it does not.
+
+    Args:
+        said: What the user says: before it no thought is opened.
+    """
     places = [(text.rfind(mark), mark) for mark in _MARKS if mark in text]
-    places += [(found.start(), found[0]) for found in _TAG.finditer(text) if not found[1]]
+    places += [(found.start(), found[0]) for found in _TAG.finditer(text) if not _closes(found)]
     place, mark = max(places, default=(-1, ""))
-    return mark if mark and _closing(mark) not in text[place:] else ""
+    if not mark or (said and said in text[place + len(mark) :]):
+        return ""
+    return mark if _closing(mark) not in text[place:] else ""
 
 
 def close_thought(mark: str) -> str:
@@ -45,11 +54,25 @@ def close_thought(mark: str) -> str:
 def holds_thought(answer: str) -> bool:
     """Whether an answer holds a thought that was closed."""
     closed = any(closing in answer for closing in _MARKS.values())
-    return closed or any(found[1] for found in _TAG.finditer(answer))
+    return closed or any(_closes(found) for found in _TAG.finditer(answer))
+
+
+def without_thought(answer: str) -> str:
+    """An answer from where its last closed thought ends."""
+    ends = [answer.rfind(mark) + len(mark) for mark in _MARKS.values() if mark in answer]
+    ends += [found.end() for found in _TAG.finditer(answer) if _closes(found)]
+    return answer[max(ends, default=0) :]
+
+
+def _closes(tag: re.Match[str]) -> bool:
+    return "/" in tag[1] or "end_" in tag[1].lower()
 
 
 def _closing(mark: str) -> str:
-    return _MARKS.get(mark) or f"</{mark[1:]}"
+    if mark in _MARKS:
+        return _MARKS[mark]
+    ended = re.sub(r"(?i)^([<◁]\|?)(begin|start)_", r"\1end_", mark)
+    return ended if ended != mark else re.sub(r"^[<◁]\|?", r"\g<0>/", mark)
 
 
 def without_mark(answer: str, mark: str) -> str:

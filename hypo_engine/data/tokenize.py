@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from hypo_engine.chat.template import ChatTemplate, TemplateRefusal
+from hypo_engine.chat.template import ChatTemplate, Rendered, TemplateRefusal
 from hypo_engine.chat.thinking import holds_thought, without_mark
 from hypo_engine.config import PromptStyle
 from hypo_engine.data.formats import Pair
@@ -133,14 +133,15 @@ class Tokenization:
         if not self.tokenizer.chat_template or self.style is PromptStyle.PLAIN:
             return eos
         try:
-            after = self.template.after
+            before, after = self.template.before, self.template.after
         except ModelError:  # prompts that need the template say so
             return eos
+        opening = self.tokenizer(before, add_special_tokens=False).input_ids
         ids = self.tokenizer(after.lstrip(), add_special_tokens=False).input_ids
         special = set(self.tokenizer.all_special_ids) | {
             i for i, t in self.tokenizer.added_tokens_decoder.items() if t.special
         }
-        return int(ids[0]) if ids and ids[0] in special else eos
+        return int(ids[0]) if ids and ids[0] in special.difference(opening) else eos
 
     def uses_template(self, prompt: Prompt) -> bool:
         """Whether this prompt goes through the chat template."""
@@ -150,8 +151,17 @@ class Tokenization:
 
     def render(self, prompt: Prompt) -> str:
         """The prompt as one text."""
+        return self.rendered(prompt).text
+
+    def rendered(self, prompt: Prompt) -> Rendered:
+        """The prompt as one text, and the mark of a thought that it leaves open.
+
+        Raises:
+            TemplateRefusal: the chat template refuses it.
+            ModelError: the chat template cannot be used.
+        """
         if not self.uses_template(prompt):
-            return prompt if isinstance(prompt, str) else _plain_turns(prompt)
+            return Rendered(prompt if isinstance(prompt, str) else _plain_turns(prompt))
         turns = (
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
         )
@@ -186,10 +196,6 @@ class Tokenization:
         while ids and ids[-1] in (end_id, self.tokenizer.eos_token_id):
             ids = ids[:-1]
         return [*ids, end_id]
-
-    def answer(self, prompt: Prompt, text: str) -> str:
-        """An answer's text as it stands behind its prompt, which may have opened a thought already."""
-        return without_mark(text, self.template.opened) if self.uses_template(prompt) else text
 
     def end_id(self, prompt: Prompt) -> int:
         """The token that ends a completion of this prompt."""
@@ -228,32 +234,32 @@ def tokenize_pairs(
         if index % _A_WHILE == 0:
             between()
         try:
-            text = tokenization.render(pair.prompt)
+            rendered = tokenization.rendered(pair.prompt)
         except TemplateRefusal as refusal:
             report.refused += 1
             report.refusal = report.refusal or str(refusal)
             continue
-        prompt, end_id = tokenization._ids(pair.prompt, text), tokenization.end_id(pair.prompt)
-        answers = [tokenization.answer(pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+        prompt, end_id = tokenization._ids(pair.prompt, rendered.text), tokenization.end_id(pair.prompt)
+        answers = [without_mark(answer, rendered.opened) for answer in (pair.chosen, pair.rejected)]
         chosen, rejected = (tokenization.completion_ids(answer, end_id=end_id) for answer in answers)
         if max(len(chosen), len(rejected)) > max_completion_length:
             report.left_out += 1
             continue
-        _count_thoughts(report, tokenization, pair)
+        _count_thoughts(report, tokenization, pair, opened=bool(rendered.opened))
         report.boundary_differences += _boundary_differs(
-            tokenization, pair.prompt, text + answers[0], [*prompt, *chosen[:-1]]
+            tokenization, pair.prompt, rendered.text + answers[0], [*prompt, *chosen[:-1]]
         )
         report.trimmed_prompts += len(prompt) > max_prompt_length
         kept.append(TokenPair(index, tokenization.trim(prompt, max_prompt_length), chosen, rejected))
     return kept, report
 
 
-def _count_thoughts(report: TokenReport, tokenization: Tokenization, pair: Pair) -> None:
+def _count_thoughts(report: TokenReport, tokenization: Tokenization, pair: Pair, *, opened: bool) -> None:
     if not tokenization.uses_template(pair.prompt) or not tokenization.template.can_think:
         return
     thoughts = [holds_thought(answer) for answer in (pair.chosen, pair.rejected)]
     report.stray_thoughts += any(thoughts) and not tokenization.template.thinking
-    report.missing_thoughts += not all(thoughts) and bool(tokenization.template.opened)
+    report.missing_thoughts += not all(thoughts) and opened
 
 
 def _boundary_differs(tokenization: Tokenization, prompt: Prompt, text: str, apart: list[int]) -> bool:

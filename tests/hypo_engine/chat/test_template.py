@@ -41,7 +41,7 @@ VARIED = (
     "{% for m in messages %}\n    {% if m.role == 'system' %}{% continue %}{% endif %}\n"
     "    {%- set ns.count = ns.count + 1 -%}{%- set ns.last = m.content | trim -%}\n"
     "[{{ loop.index }}:{{ m['role'] | upper }}] {% generation %}{{ m | tojson }}{% endgeneration %}\n"
-    "{{ eos_token }}{% endfor %}{{ ns.count }} {{ dict(a=1) }} {{ strftime_now('%Y') }} {{ tools is none }}"
+    "{{ eos_token }}{% endfor %}{{ ns.count }} {{ dict(a=1) }} {{ tools is none }}"
     "{{ ns.last[::-1] }}"
 )
 ENDLESS = {
@@ -140,7 +140,7 @@ def test_the_template_finds_no_secret(short: TemplateProcess, monkeypatch: pytes
 
 
 def test_contents_are_handed_over_as_parts_where_the_template_wants_them(tokenizer: Any) -> None:
-    plain = ChatTemplate(tokenizer, thinking=False).render(TALK)
+    plain = ChatTemplate(tokenizer, thinking=False).render(TALK).text
     tokenization = Tokenization(with_template(tokenizer, PARTS), PromptStyle.AUTO)
     assert tokenization.render(TALK) == plain
     assert tokenization.end_id(TALK) == 2  # <|im_end|>
@@ -150,7 +150,9 @@ def test_a_template_that_loses_the_users_text_is_refused(tokenizer: Any) -> None
     """It gave empty prompts, and <|im_start|> as the token that ends an answer."""
     lost = CHAT_TEMPLATE.replace("message['content']", "message['text'] | default('')")
     tokenization = Tokenization(with_template(tokenizer, lost), PromptStyle.AUTO)
-    with pytest.raises(ModelError, match="leaves out what the user says; use prompt_style plain"):
+    with pytest.raises(
+        ModelError, match="leaves out what the user says, or alters it; use prompt_style plain"
+    ):
         tokenization.render(USER)
     assert tokenization.turn_end_id == tokenizer.eos_token_id
     assert tokenization.render("a plain text") == "a plain text"
@@ -236,3 +238,38 @@ def test_most_answers_decide(tokenizer: Any) -> None:
     assert not leaves_room(Thinking.AUTO, ["Paris.", "No.", "<think>?</think>Yes."])
     assert leaves_room(Thinking.ON, ["Paris."])
     assert not leaves_room(Thinking.AUTO, [])
+
+
+def test_every_day_is_the_same_to_a_template(short: TemplateProcess) -> None:
+    """Else the same pairs would give other ids tomorrow, and a run could not be resumed."""
+    assert short.render("{{ strftime_now('%d %b %Y, %H:%M') }}", USER) == "26 Jul 2024, 00:00"
+
+
+def test_a_template_that_cannot_be_read_is_refused_at_once(tokenizer: Any) -> None:
+    for broken in ("{% for m in messages %}{{ m.content }}", "{{ messages[0].content", "{{ 'a' | nothing }}"):
+        with pytest.raises(
+            ModelError, match=r"chat template cannot be read \(Jinja, line 1: .*use prompt_style"
+        ):
+            ChatTemplate(with_template(tokenizer, broken), thinking=False)
+
+
+def test_half_a_character_is_refused_in_a_sentence(tokenizer: Any) -> None:
+    template = with_template(tokenizer, CHAT_TEMPLATE + "{{ '\\ud800' }}")
+    with pytest.raises(ModelError, match="chat template writes half a character, a lone surrogate"):
+        ChatTemplate(template, thinking=False)
+    half = Tokenization(with_template(tokenizer, CHAT_TEMPLATE), PromptStyle.AUTO)
+    pairs = [Pair([{"role": "user", "content": "so \ud800"}], "a", "b"), Pair(USER, "a", "b")]
+    kept, report = tokenize_pairs(pairs, half, **LIMITS)
+    assert [pair.index for pair in kept] == [1]
+    assert "(a turn holds half a character, a lone surrogate)" in report.refusal
+
+
+def test_a_template_that_always_opens_an_answer_names_no_end(tokenizer: Any) -> None:
+    """Answers were taught to end with <|im_start|>."""
+    asked = "{% if add_generation_prompt %}"
+    endless = CHAT_TEMPLATE.replace("<|im_end|>", "").replace(asked, "{% if true %}")
+    assert Tokenization(with_template(tokenizer, endless), PromptStyle.AUTO).end_id(USER) == (
+        tokenizer.eos_token_id
+    )
+    ended = CHAT_TEMPLATE.replace(asked, "{% if true %}")
+    assert Tokenization(with_template(tokenizer, ended), PromptStyle.AUTO).end_id(USER) == 2  # <|im_end|>
