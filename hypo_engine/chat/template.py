@@ -179,9 +179,12 @@ class ChatTemplate:
             )
         mark = self._opened(turns, text)
         self.can_think = self.can_think or bool(mark)
-        if mark and not self.thinking:
-            return Rendered(text.rstrip() + close_thought(mark))
-        return Rendered(text, mark)
+        if self.thinking:
+            return Rendered(text, mark)
+        while mark:  # one thought may be opened in another
+            text = text.rstrip() + close_thought(mark)
+            mark = self._opened(turns, text)
+        return Rendered(text)
 
     def _render(
         self, turns: Sequence[Mapping[str, str]], *, prompt: bool, thinking: bool | None = None

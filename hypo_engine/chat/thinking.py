@@ -33,17 +33,19 @@ _PROMPTING: Final = "prompting.json"
 
 
 def opened_thought(text: str, said: str = "") -> str:
-    """The mark by which a text opens a thought that it does not close; "" if it does not.
+    """The last mark by which a text opens a thought that it does not close; "" if there is none.
 
     Args:
         said: What the user says: before it no thought is opened.
     """
     places = [(text.rfind(mark), mark) for mark in _MARKS if mark in text]
     places += [(found.start(), found[0]) for found in _TAG.finditer(text) if not _closes(found)]
-    place, mark = max(places, default=(-1, ""))
-    if not mark or (said and said in text[place + len(mark) :]):
-        return ""
-    return mark if _closing(mark) not in text[place:] else ""
+    for place, mark in sorted(places, reverse=True):
+        if said and said in text[place + len(mark) :]:
+            break
+        if _closing(mark) not in text[place:]:
+            return mark
+    return ""
 
 
 def close_thought(mark: str) -> str:

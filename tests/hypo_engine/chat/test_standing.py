@@ -199,6 +199,17 @@ def test_marks_of_thoughts_that_are_no_plain_tags(tokenizer: Any, mark: str, clo
     assert Tokenization(tokenizer, PromptStyle.AUTO).render(USER).endswith(f"assistant\n{mark}{closing}")
 
 
+def test_a_thought_within_a_thought_is_closed_with_it(tokenizer: Any) -> None:
+    ends = {
+        "<think><reflect>": "<think><reflect>\n\n</reflect>\n\n</think>\n\n",
+        "<think><reflect>0</reflect>": "<think><reflect>0</reflect>\n\n</think>\n\n",
+        "<think><reflect>0</reflect></think>": "<think><reflect>0</reflect></think>",
+    }
+    for tail, end in ends.items():
+        with_template(tokenizer, CHAT_TEMPLATE + tail)
+        assert Tokenization(tokenizer, PromptStyle.AUTO).render(USER).endswith(f"assistant\n{end}")
+
+
 @pytest.mark.parametrize("said", ["think", "t", "<think>", "What does <think> mean?", "is <think>"])
 def test_the_users_words_are_no_thought_and_hide_none(tokenizer: Any, said: str) -> None:
     plain = Tokenization(tokenizer, PromptStyle.AUTO).render(say(said, told="Say <think> first."))
