@@ -98,6 +98,9 @@ _UNIFORM: Final = frozenset(
 )
 """Families whose layers all have the same tensors."""
 
+MOST_LABELS: Final = 100_000
+"""transformers makes two dictionaries of this many entries while it reads a configuration."""
+
 _LAYERS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _LAYER: Final = re.compile(r"^((?:.*?\.)?(?:layers|h|blocks))\.(\d+)\.(.+)$")
 _PART_OF_LAYER: Final = re.compile(
@@ -154,7 +157,7 @@ def read_model_config(name: str, find: Find) -> dict[str, Any]:
         raise ModelError(f"{name!r} has no config.json; give a folder that save_pretrained wrote.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"The config.json of {name!r} cannot be read; fetch the model again.") from error
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise ModelError(
@@ -203,6 +206,12 @@ def _check_kind(config: Mapping[str, Any], name: str) -> None:
     if method:
         said = method.get("quant_method") if isinstance(method, dict) else None
         raise quantised(name, str(said or "of an unknown kind"))
+    labels = config.get("num_labels")
+    if isinstance(labels, int | float) and not 0 <= labels <= MOST_LABELS:
+        raise ModelError(
+            f"The config.json of {name!r} has a num_labels of {labels:g}; a language model has none: "
+            "take the line out, or fetch the model again."
+        )
     kind = str(config["model_type"])
     if config.get("is_encoder_decoder") is True:
         raise ModelError(

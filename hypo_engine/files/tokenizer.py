@@ -126,7 +126,7 @@ def read_tokenizer(find: Find) -> TokenizerFiles:
 def _read_object(path: Path | None) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

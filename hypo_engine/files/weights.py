@@ -17,6 +17,11 @@ INDEX: Final = "model.safetensors.index.json"
 _LARGEST_HEADER: Final = 100_000_000
 """Bytes; the format allows no more."""
 
+_FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+
+_UNREADABLE: Final = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError)
+"""What a file that is no JSON, or not that of weights, raises when it is read."""
+
 _LFS: Final = b"version https://git-lfs"
 _FETCH: Final = "fetch the model again with all of its files"
 
@@ -64,7 +69,7 @@ def some(names: list[str]) -> str:
 def _read_index(path: Path, name: str) -> Mapping[str, str]:
     try:
         places: Any = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{INDEX} of {name!r} cannot be read; {_FETCH}.") from error
     files = places.values() if isinstance(places, dict) else [None]
     if not all(isinstance(file, str) and Path(file).name == file for file in files):
@@ -89,8 +94,14 @@ def _read_header(path: Path, name: str) -> dict[str, tuple[int, ...]]:
         header.pop("__metadata__", None)
         shapes = {tensor: tuple(map(int, told["shape"])) for tensor, told in header.items()}
         end = max((int(told["data_offsets"][1]) for told in header.values()), default=0) + 8 + length
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
+    except (*_UNREADABLE, AttributeError, struct.error) as error:
         raise ModelError(f"{path.name} of {name!r} is damaged or no safetensors file; {_FETCH}.") from error
+    for tensor, told in header.items():
+        if tensor.endswith(".weight") and len(shapes[tensor]) > 1 and told.get("dtype") not in _FLOATS:
+            raise ModelError(
+                f"{name!r} has quantised weights ({tensor} is {told.get('dtype')}), which are not trained "
+                "here; choose the same model with weights in bfloat16 or float32."
+            )
     if end != size:
         raise ModelError(
             f"{path.name} of {name!r} has {size:,} bytes where its header asks for {end:,}: it was not "

@@ -10,13 +10,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
+
+from hypo_engine.errors import ConfigError
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
 _LARGE = 2**20
 
 
 def enable(model: Any) -> None:
-    """Have a model's layers recompute wherever :func:`recomputing` allows it."""
+    """Have a model's layers recompute wherever :func:`recomputing` allows it.
+
+    Raises:
+        ConfigError: transformers has no checkpointing for this architecture.
+    """
+    if not getattr(model, "supports_gradient_checkpointing", True):
+        raise ConfigError(
+            f"gradient_checkpointing: the architecture {model.config.model_type} does not offer it; "
+            "switch it off."
+        )
     # the first is the second's new name in transformers
     start = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     start({"use_reentrant": False})
@@ -42,7 +54,7 @@ def recomputing(model: Any) -> Iterator[None]:
         yield
         return
     # these alone: their children would drop out or draw routes, and not the same when they run again
-    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    layers = _outermost(model)
     for layer in layers:
         layer.training = True
     try:
@@ -50,6 +62,21 @@ def recomputing(model: Any) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = False
+
+
+def _outermost(model: Any) -> list[nn.Module]:
+    """The modules that recompute, without those inside another that does.
+
+    A layer runs again in the backward pass, when :func:`recomputing` is over: what it holds must not
+    recompute in one of the two and not in the other. A model that loops over its layers itself holds no such
+    layers.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    marked = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    layers = [module for module in marked if isinstance(module, GradientCheckpointingLayer)]
+    nested = {inner for layer in layers for inner in layer.modules() if inner is not layer}
+    return [module for module in marked if module not in nested]
 
 
 class Recomputed:

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from hypo_engine.cpu import lora
 from hypo_engine.cpu.gemm import add_linear, linear
+from hypo_engine.errors import ModelError
 from hypo_engine.forward.rematerialize import Recipe, recipe_of
 
 SIDE_BY_SIDE = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -203,6 +204,7 @@ class Routed:
 
     def __init__(self, model: Any) -> None:
         self._groups: list[tuple[str, Tensor]] = []
+        self._tokens = 0
         self._layers = adapted_layers(model)
         for layer in self._layers:
             layer.forward = partial(self._forward, layer)
@@ -214,6 +216,7 @@ class Routed:
 
     def route(self, adapters: Sequence[str | None], device: torch.device) -> None:
         """Name the adapter of every token that the model sees next; None is the base model."""
+        self._tokens = len(adapters)
         places: dict[str, list[int]] = {}
         for place, adapter in enumerate(adapters):
             if adapter is not None:
@@ -223,6 +226,11 @@ class Routed:
     def _forward(self, layer: Any, x: Tensor) -> Tensor:
         found: Tensor = layer.base_layer(x)
         rows, results = x.reshape(-1, x.shape[-1]), found.view(-1, found.shape[-1])
+        if self._groups and len(rows) != self._tokens:
+            raise ModelError(
+                "This architecture runs an adapted layer on a part of the tokens, so adapters cannot answer "
+                "side by side here; export the run and load it by itself."
+            )
         for name, places in self._groups:
             if name in layer.lora_A:
                 a, b = layer.lora_A[name].weight, layer.lora_B[name].weight

@@ -166,12 +166,40 @@ def agrees(trial: Trial, run: Callable[[], Sequence[tuple[Tensor, Tensor]]]) -> 
         return False
 
 
+@torch.no_grad()
+def _not_finite(model: Any) -> str:
+    """The first parameter that is not finite, or buffer that holds no number; "" where there is none.
+
+    Attention of torch hides a NaN in a query or a key, and a row of the embedding may never be asked for.
+    Buffers may be infinite, as masks are, but for the frequencies of rotary positions.
+    """
+    for name, tensor in model.named_parameters():
+        if tensor.is_floating_point() and tensor.numel() and not _extremes(tensor).isfinite().all():
+            return str(name)
+    for name, tensor in model.named_buffers():
+        if tensor.is_floating_point() and tensor.numel():
+            found = _extremes(tensor)
+            if found.isnan().any() or ("inv_freq" in name and not found.isfinite().all()):
+                return str(name)
+    return ""
+
+
+def _extremes(tensor: Tensor) -> Tensor:
+    """The least and the largest number of a tensor, NaN where it holds one, without a copy of it."""
+    return torch.stack(list(torch.aminmax(tensor)))
+
+
 def check_sound(model: Any, name: str) -> None:
     """Refuse a model that cannot run, whose numbers are not finite, or that looks ahead.
 
     Raises:
         ModelError: saying which of these.
     """
+    if bad := _not_finite(model):
+        raise ModelError(
+            f"{name!r} holds numbers that are not finite ({bad}): its weights are damaged, or its "
+            "config.json is; fetch the model again."
+        )
     ids = try_tokens(model, 12)
     try:
         with precisely(model) as wide:

@@ -80,12 +80,12 @@ class Joined:
 
     def _logits(self, ids: Tensor, first: int) -> Tensor:
         """Logits from position ``first`` on: [rows, tokens - first, vocabulary]."""
-        if _takes(self._model, "logits_to_keep"):
+        if self._route is everywhere_the_same and _takes(self._model, "logits_to_keep"):
             keep = ids.shape[1] - first
             output = self._model(input_ids=ids, use_cache=False, logits_to_keep=keep)
         else:
             output = self._model(input_ids=ids, use_cache=False)
-        logits: Tensor = output.logits
+        logits: Tensor = output.logits  # of all tokens where rows have adapters: a head may hold some too
         return logits[:, -(ids.shape[1] - first) :]
 
     @torch.no_grad()
@@ -137,13 +137,14 @@ class CachedDecoding:
 
     def _run(self, ids: Tensor, positions: Tensor) -> None:
         self._route([row for row in self._rows for _ in range(ids.shape[1])])
+        keeps = self._route is everywhere_the_same and _takes(self._model, "logits_to_keep")
         output = self._model(
             input_ids=ids,
             attention_mask=self._mask.long(),
             position_ids=positions,
             past_key_values=self._cache,
             use_cache=True,
-            **({"logits_to_keep": 1} if _takes(self._model, "logits_to_keep") else {}),
+            **({"logits_to_keep": 1} if keeps else {}),
         )
         self._cache, self.logits = output.past_key_values, output.logits[:, -1]
 
@@ -189,7 +190,7 @@ class AnewDecoding:
         self, model: Any, prompts: Sequence[Ids], rows: Sequence[int], pad_id: int, route: Route
     ) -> None:
         self._model, self._rows, self._pad_id, self._route = model, list(rows), pad_id, route
-        self._texts = [list(ids) for ids in prompts]
+        self._texts, self._apart = [list(ids) for ids in prompts], positions_by_length(_whole(model))
         self.logits = torch.empty(0)
         self._read()
 
@@ -208,11 +209,19 @@ class AnewDecoding:
         return True
 
     def _read(self) -> None:
-        ids, mask = pad(self._texts, self._pad_id, self._model.device)
-        self._route([row for row in self._rows for _ in range(ids.shape[1])])
-        logits = self._model(input_ids=ids, use_cache=False).logits
+        lengths = [len(text) for text in self._texts]
+        groups = _by_length(lengths) if self._apart else [list(range(len(lengths)))]
+        found = torch.cat([self._last_logits(group) for group in groups])
+        order = torch.tensor([place for group in groups for place in group], device=found.device).argsort()
+        self.logits = found[order]
+
+    def _last_logits(self, group: Sequence[int]) -> Tensor:
+        """Logits behind the last token of some rows, which run together: [rows, vocabulary]."""
+        ids, mask = pad([self._texts[place] for place in group], self._pad_id, self._model.device)
+        self._route([self._rows[place] for place in group for _ in range(ids.shape[1])])
+        logits: Tensor = self._model(input_ids=ids, use_cache=False).logits
         ends = mask.sum(dim=1) - 1
-        self.logits = logits[torch.arange(len(ends), device=ends.device), ends]
+        return logits[torch.arange(len(ends), device=ends.device), ends]
 
 
 def _decode(
@@ -231,6 +240,8 @@ def way_to_decode(model: Any, pad_id: int) -> How:
     """The fastest way of writing responses that gives the numbers of the model's own forward; tried once."""
     model = _whole(model)
     base = base_model(model)
+    if positions_by_length(base):
+        return "anew"  # a cache keeps keys whose positions meant something else while the text was shorter
     if base not in _ways:
         with precisely(model) as wide:
             trial = make_trial(model, wide=wide)

@@ -1,6 +1,7 @@
 """Architectures of many kinds: scores are those of the model's own forward, or it is refused by name."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.forward.checkpointing import Recomputed
+from hypo_engine.forward.lora import Routed
 from hypo_engine.forward.trial import check_sound, plain_logits, try_tokens
 from hypo_engine.models.adapters import attach_lora, linear_layers
 from hypo_engine.models.load import check_vocabulary, check_whole, context_limit, load_model
@@ -92,6 +95,98 @@ def test_rotary_positions_that_depend_on_the_batch_are_scored_alone() -> None:
     assert packed(model, pad_id=0) is None
     found, alone = scores(model, lambda prompts: Joined(model, prompts, pad_id=0))
     assert torch.allclose(found, alone, rtol=0, atol=1e-4)
+
+
+def test_responses_are_written_past_a_change_of_rotary_positions() -> None:
+    """A cache would keep the keys of the shorter text; a longer row beside one would change it too."""
+    from transformers import AutoModelForCausalLM
+
+    rope = {
+        "rope_type": "longrope",
+        "short_factor": [1.0, 1.5, 2.0, 2.5],
+        "long_factor": [4.0, 8.0, 16.0, 32.0],
+        "original_max_position_embeddings": 12,
+        "rope_theta": 10000.0,
+    }
+    config = tiny_config("llama", max_position_embeddings=64, rope_parameters=rope)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    prompts = [try_tokens(model, n, seed=n) for n in (11, 4)]
+    decoding = Joined(model, prompts, pad_id=0).decoding([0, 1], 4)
+    for _ in range(3):
+        tokens = decoding.logits.argmax(dim=-1)
+        prompts = [[*ids, token] for ids, token in zip(prompts, tokens.tolist(), strict=True)]
+        decoding.feed(tokens)
+        with torch.no_grad():
+            alone = torch.stack([plain_logits(model, ids)[-1] for ids in prompts])
+        assert torch.allclose(decoding.logits, alone, atol=1e-4)
+
+
+def test_adapters_in_a_head_answer_beside_the_base() -> None:
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_config(tiny_config("roberta", is_decoder=True)).eval()
+    model = attach_lora(base, rank=2, alpha=4, target_modules="all-linear", seed=0, base_name="it")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.normal_(0, 0.3)
+    adapters: list[str | None] = ["default", None]
+    prompts = [try_tokens(base, n, seed=n) for n in (4, 5)]
+    completions = [try_tokens(base, n, seed=n) for n in (9, 7)]
+    wanted = []
+    for adapter, prompt, ids in zip(adapters, prompts, completions, strict=True):
+        with nullcontext() if adapter else model.disable_adapter():
+            wanted.append(expected(model, prompt, ids))
+    routed = Routed(model)
+    joined = Joined(
+        model, prompts, pad_id=0, route=lambda rows: routed.route([adapters[r] for r in rows], model.device)
+    )
+    with torch.no_grad():
+        found = joined.score([0, 1], completions).sums()
+    assert torch.allclose(found, torch.tensor(wanted), rtol=0, atol=1e-4)
+
+
+def test_layers_within_layers_recompute_once() -> None:
+    """Zamba's blocks hold blocks that can recompute too: gradients were others without a word."""
+    from transformers import AutoModelForCausalLM
+
+    kinds = ["mamba", "hybrid", "mamba"]
+    config = tiny_config("zamba2", num_hidden_layers=3, layers_block_type=kinds, layer_types=kinds)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    plain, recomputed = (_gradients(model, encode) for encode in (lambda m: m, lambda m: Recomputed(m)))
+    assert plain.keys() == recomputed.keys()
+    assert all(torch.allclose(plain[name], recomputed[name], rtol=1e-4, atol=1e-6) for name in plain)
+
+
+def _gradients(model: Any, encode: Callable[[Any], Any]) -> dict[str, Tensor]:
+    model.zero_grad()
+    Joined(encode(model), [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_an_architecture_without_checkpointing_is_told_so() -> None:
+    model = tiny_architecture("llama")
+    model.supports_gradient_checkpointing = False
+    with pytest.raises(ConfigError, match=r"gradient_checkpointing: .*llama does not offer it"):
+        Recomputed(model)
+
+
+@pytest.mark.parametrize("place", ["self_attn.q_proj", "self_attn.k_proj"])
+def test_a_weight_that_attention_hides_is_refused(place: str) -> None:
+    model = tiny_architecture("llama")
+    with torch.no_grad():
+        model.get_submodule(f"model.layers.1.{place}").weight[3, 3] = float("nan")
+    with pytest.raises(ModelError, match=rf"not finite \(model\.layers\.1\.{place}\.weight\)"):
+        check_sound(model, "it")
+
+
+def test_rotary_frequencies_that_are_no_numbers_are_refused() -> None:
+    from transformers import AutoModelForCausalLM
+
+    rope = {"rope_type": "linear", "factor": 0.0, "rope_theta": 10000.0}
+    model = AutoModelForCausalLM.from_config(tiny_config("llama", rope_parameters=rope)).eval()
+    with pytest.raises(ModelError, match=r"not finite \(.*inv_freq"):
+        check_sound(model, "it")
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "xlnet"])

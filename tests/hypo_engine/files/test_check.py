@@ -210,3 +210,46 @@ def test_a_template_in_the_tokenizers_configuration(folder: Path) -> None:
     change_json(folder / "tokenizer_config.json", chat_template=[{"name": "rag", "template": lost}])
     with pytest.raises(ModelError, match="no chat template called default"):
         check(folder)
+
+
+@pytest.mark.parametrize("dtype", ["I8", "U8", "BOOL", "F8_E4M3"])
+def test_matrices_that_are_no_floats_are_quantised(folder: Path, dtype: str) -> None:
+    weights = folder / WEIGHTS
+    content = weights.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    name = next(tensor for tensor in header if tensor.endswith("q_proj.weight"))
+    header[name]["dtype"] = dtype
+    written = json.dumps(header).encode()
+    weights.write_bytes(struct.pack("<Q", len(written)) + written + content[8 + length :])
+    with pytest.raises(ModelError, match=rf"quantised weights \({name} is {dtype}\)"):
+        check(folder)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", INDEX, WEIGHTS])
+def test_files_nested_without_end_are_no_crash(folder: Path, file: str) -> None:
+    deep = b"[" * 200_000
+    if file == INDEX:
+        (folder / WEIGHTS).unlink()
+    (folder / file).write_bytes(struct.pack("<Q", len(deep)) + deep if file == WEIGHTS else deep)
+    if file == "tokenizer_config.json":
+        check(folder)  # the tokenizer itself says what is wrong with it
+        return
+    with pytest.raises(ModelError, match="again"):
+        check(folder)
+
+
+@pytest.mark.parametrize("key", ["shape", "data_offsets"])
+def test_sizes_beyond_all_numbers_are_damage(folder: Path, key: str) -> None:
+    told = {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}
+    big = ["BIG", 1] if key == "shape" else [0, "BIG"]
+    header = json.dumps({"x.weight": {**told, key: big}}).replace('"BIG"', "1e999").encode()
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header + b"0000")
+    with pytest.raises(ModelError, match="damaged"):
+        check(folder)
+
+
+def test_as_many_labels_as_nobody_has(folder: Path) -> None:
+    change_json(folder / "config.json", num_labels=10**12)
+    with pytest.raises(ModelError, match="num_labels of 1e\\+12"):
+        check(folder)

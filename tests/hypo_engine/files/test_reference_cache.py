@@ -25,7 +25,7 @@ from hypo_engine.files.reference_cache import (
 )
 from hypo_engine.reference.scores import ReferenceCache
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZE = 120
 
 
