@@ -129,17 +129,21 @@ def page(rows: Sequence[Tried]) -> str:
 _HEAD = """# Models
 
 Any causal language model that transformers knows is taken, as a folder of `save_pretrained` or from the
-hub, with weights in safetensors. What a model's files say is checked before anything is trained:
+hub, with weights in safetensors. What a model's files say is checked before anything is trained, and as
+far as files alone tell, at Launch already, if they are on its machine:
 
 - **Weights.** Missing, unknown or differently shaped weights refuse the model, with their names.
   Quantised weights are refused too: choose the same model in bfloat16 or float32.
-- **Numbers.** A forward pass on twelve tokens must be finite, and no token may change what is said
-  before it. Encoders such as BERT without `is_decoder` are refused by that.
+- **Numbers.** Every weight and a forward pass on twelve tokens must be finite, and no token may change
+  what is said before it. Encoders such as BERT without `is_decoder` are refused by that.
 - **Tokenizer.** Every token of a text needs a row in the embedding.
 - **Chat template.** It is rendered in a process of its own, with a limit of ten seconds, one GiB and a
-  length. It must keep the user's text; where it wants a list of parts, it gets one. A row that it
-  refuses is left out and counted. A thought that it opens is closed before the answer, unless most
-  answers of the data hold thoughts (`enable_thinking`, see [configuration](configuration.md)).
+  length. It must keep the user's text as it is, be it long, marked up or of several lines; where it wants
+  a list of parts, it gets one. A row that it refuses, or of which it drops, cuts or alters a turn, is left
+  out and counted. A template that writes today's date always writes 26 July 2024, in training and in
+  answers, so that the same pairs give the same tokens on every day and a run can be resumed. A thought
+  that it opens is closed before the answer, unless most answers of the data hold thoughts
+  (`enable_thinking`, see [configuration](configuration.md)).
 - **Code.** Nothing in a model's files names an attention function, a kernel or a module to fetch or run.
 
 Prompts are shared, and all tokens packed without padding, where the structure allows it (every layer's
