@@ -89,7 +89,7 @@ def _completed(given: Mapping[str, Any], head: Sequence[NumberedRow]) -> Mapping
     ):
         return given
     values = values_of(winner, rows_of(head))
-    a_wins, b_wins = wins_of(values, (a, b))
+    a_wins, b_wins = wins_of(values, (a, b), winner)
     if not a_wins or not b_wins:
         named = ", ".join(values) or "nothing"
         raise DataError(

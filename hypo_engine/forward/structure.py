@@ -8,10 +8,10 @@ from hypo_engine.forward.interface import How
 
 _MIXERS = re.compile(
     r"mamba|ssm|recurr|rglru|rwkv|delta|linear_?attn|linear_?attention|short_?conv|conv[12]d$|xlstm|mlstm"
-    r"|retention|hyena|gla$|kda|lightning|index|sparse_?att|compress|ngram|engram",
+    r"|retention|hyena|gla$|kda|lightning|index|sparse_?att|compress|ngram|engram|^doge",
     re.IGNORECASE,
 )
-"""Names of modules by which tokens see each other, or a state, without attention."""
+"""Names of modules by which tokens see each other, or a state, without attention; Doge's mask is one."""
 
 _KINDS = frozenset({"full_attention", "sliding_attention", "attention"})
 """Kinds of layers whose attention a pass answers."""

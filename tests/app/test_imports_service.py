@@ -193,3 +193,14 @@ def test_what_the_file_held_beyond_its_pairs_is_stored(session: Session, tmp_pat
         "remarks": [],
     }
     assert added.account.as_dict() == stored
+
+
+def test_an_index_of_the_better_answer_speaks_for_itself(session: Session, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"q {i}", "response_0": "first", "response_1": "second", "better_response_id": i % 2}
+        for i in range(4)
+    ]
+    mapping = {"prompt": "prompt", "a": "response_0", "b": "response_1", "winner": "better_response_id"}
+    added = add_dataset(path=write(tmp_path, rows), name="pku", mapping=mapping)
+    chosen = [pair.chosen for pair in datasets.iter_pairs(added.id, session=session)]
+    assert chosen == ["first", "second", "first", "second"]

@@ -86,6 +86,17 @@ def test_responses_are_written_with_the_models_own_numbers(kind: str) -> None:
         assert torch.allclose(decoding.logits, alone, atol=1e-4)
 
 
+def test_a_factor_near_one_on_the_logits_is_seen() -> None:
+    from transformers import AutoModelForCausalLM
+
+    for scale, shared in ((1.0, True), (1.004, False)):
+        config = tiny_config("granite", logits_scaling=scale)
+        model = AutoModelForCausalLM.from_config(config).eval()
+        assert (packed(model, pad_id=0) is not None) is shared
+        found, alone = scores(model, lambda prompts, model=model: Joined(model, prompts, pad_id=0))
+        assert torch.allclose(found, alone, rtol=0, atol=1e-4)
+
+
 def test_rotary_positions_that_depend_on_the_batch_are_scored_alone() -> None:
     from transformers import AutoModelForCausalLM
 
