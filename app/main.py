@@ -28,7 +28,7 @@ from starlette.exceptions import HTTPException
 from app import health
 from app.delivery import FOR_GOOD, add_delivery
 from app.errors import Refused
-from app.leash import keep_private
+from app.parent_watch import keep_private
 from app.rest import application as rest
 from app.rest.errors import outside
 from app.rest.moved import OldNames

@@ -1,6 +1,6 @@
 """`hypo up`: every process of the app on one machine, started, watched, restarted and stopped together.
 
-Children hold a pipe to the supervisor as their standard input and leave when it closes (app/leash.py),
+Children hold a pipe to the supervisor as their standard input and leave when it closes (app/parent_watch.py),
 so nothing outlives a supervisor that was killed.
 """
 
@@ -68,11 +68,11 @@ class Child:
 
     def _environment(self) -> dict[str, str]:
         """What this kind of process needs, and nothing that only others do."""
-        own = {**self.environment, "PYTHONUNBUFFERED": "1", "HYPO_LEASHED": "1"}
+        own = {**self.environment, "PYTHONUNBUFFERED": "1", "HYPO_WATCH_PARENT": "1"}
         return environment_for(self.name.partition("-")[0]) | own
 
     def let_go(self) -> None:
-        """Close this end of the leash of a process that has ended."""
+        """Close the pipe to a process that has ended."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 

@@ -99,7 +99,7 @@ ALLOWED = {
         "app.dispatch",
         "app.environment",
         "app.errors",
-        "app.leash",
+        "app.parent_watch",
         "app.settings",
         "app.store",
         "app.streams",

@@ -7,7 +7,7 @@ import sys
 from app.artifacts import check_store
 from app.dispatch import QUEUES
 from app.errors import AppError
-from app.leash import hold_leash, keep_private
+from app.parent_watch import keep_private, watch_parent
 from app.streams import drop_what_cannot_be_written
 
 
@@ -27,7 +27,7 @@ def main() -> None:
         sys.exit(f"hypo: {error}")
     from worker.celery_app import app, name, own_queue
 
-    hold_leash()
+    watch_parent()
     app.worker_main(
         [
             "worker",

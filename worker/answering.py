@@ -19,7 +19,7 @@ from hypo_engine.generate import Answer, GenerationRequest, Served
 from worker.going import going_away
 from worker.lease import LeaseHolder
 from worker.patience import patiently, read_patiently, wait_out
-from worker.serving import Seat, Serving
+from worker.serving import ServedModel, Serving
 from worker.training import describe
 
 WRITE_SECONDS = 0.15
@@ -57,7 +57,7 @@ def answer_next(*, worker: str) -> bool:
 
 
 def _base_of(pending: "Pending") -> str:
-    return pending.seat.base_model
+    return pending.model.base_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Pending:
     """An answer to write: its row, and who writes it."""
 
     generation: Generation
-    seat: Seat
+    model: ServedModel
 
 
 def _pending(comparison: Comparison, session: Session) -> list[Pending]:
@@ -75,7 +75,7 @@ def _pending(comparison: Comparison, session: Session) -> list[Pending]:
         if answer.status.is_over or answer.position is None:
             continue
         try:
-            found.append(Pending(answer, Seat.of(contenders[answer.position], session=session)))
+            found.append(Pending(answer, ServedModel.of(contenders[answer.position], session=session)))
         except AppError as error:
             generations.fail_answer(answer.id, session=session, error=str(error))
     return found
@@ -88,13 +88,13 @@ def _answer_together(comparison: Comparison, pending: Sequence[Pending], lease: 
     """
     stream = Stream(comparison, [p.generation.id for p in pending], lease)
     try:
-        served, empty = wait_out(lambda: _serving.seat([p.seat for p in pending]), waiting=stream.wait)
+        served, failed = wait_out(lambda: _serving.load([p.model for p in pending]), waiting=stream.wait)
     except Exception as error:
         _fail(pending, error)
         return
     ready = []
     for p in pending:
-        refused = empty.get(p.seat) or served.refusal(_request(p.generation, p.seat.adapter))
+        refused = failed.get(p.model) or served.refusal(_request(p.generation, p.model.adapter))
         if refused is None:
             ready.append(p)
         else:
@@ -108,7 +108,7 @@ def _answer_ready(
 ) -> None:
     """Decode answers in one batch; each by itself when the batch fails."""
     stream = Stream(comparison, [p.generation.id for p in pending], lease)
-    requests = [_request(p.generation, p.seat.adapter) for p in pending]
+    requests = [_request(p.generation, p.model.adapter) for p in pending]
     try:
         stream.start()
         answers = served.answer(requests, on_text=stream.on_text, should_stop=stream.should_stop)

@@ -19,7 +19,7 @@ CHECKPOINTS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class ServedModel:
     """Who writes an answer: a base model as it is, or a checkpoint trained from it."""
 
     base_model: str
@@ -31,8 +31,8 @@ class Seat:
         return self.checkpoint_path
 
     @classmethod
-    def of(cls, contender: Contender, *, session: Session) -> "Seat":
-        """The seat of a contender.
+    def of(cls, contender: Contender, *, session: Session) -> "ServedModel":
+        """The model of a contender.
 
         Raises:
             Refused: when its run or checkpoint was deleted meanwhile.
@@ -52,32 +52,32 @@ class Serving:
         self._bases: OrderedDict[str, Served] = OrderedDict()
         self._used: dict[str, OrderedDict[str, None]] = {}
 
-    def seat(self, seats: Sequence[Seat]) -> tuple[Served, dict[Seat, Exception]]:
-        """The base model of seats that share it, with the checkpoints that can be loaded added.
+    def load(self, models: Sequence[ServedModel]) -> tuple[Served, dict[ServedModel, Exception]]:
+        """The base model that some models share, with those checkpoints added that can be loaded.
 
         Returns:
-            The model, and why each of the other seats stays empty: a checkpoint's files are gone, or it does
-            not fit.
+            The base model, and why each of the others cannot be loaded: a checkpoint's files are gone, or it
+            does not fit.
 
         Raises:
             ModelError: the base model cannot be loaded.
         """
-        served = self._base(seats[0].base_model)
-        used = self._used[seats[0].base_model]
-        empty: dict[Seat, Exception] = {}
-        for seat in dict.fromkeys(seats):
-            if (path := seat.checkpoint_path) is None:
+        served = self._base(models[0].base_model)
+        used = self._used[models[0].base_model]
+        failed: dict[ServedModel, Exception] = {}
+        for model in dict.fromkeys(models):
+            if (path := model.checkpoint_path) is None:
                 continue
             try:
                 self._add(served, path)
             except Exception as error:  # one contender's fault is not the others'
-                empty[seat] = error
+                failed[model] = error
                 continue
             used[path] = None
             used.move_to_end(path)
-        while len(used) > max(CHECKPOINTS_KEPT, len(seats)):
+        while len(used) > max(CHECKPOINTS_KEPT, len(models)):
             served.remove_adapter(used.popitem(last=False)[0])
-        return served, empty
+        return served, failed
 
     @staticmethod
     def _add(served: Served, path: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.environment import environment_for
-from app.leash import keep_private
+from app.parent_watch import keep_private
 from app.store import enforcing
 from app.store.db import read_session
 from worker.patience import patiently
@@ -51,7 +51,7 @@ def watch(worker: str, pid: int, left: Callable[[float], bool]) -> None:
             log.warning("The database did not say what was cancelled: %s", error)
             continue
         if unheeded and os.getppid() == pid:
-            log.warning("Worker %s did not heed a cancel; it is ended.", worker)
+            log.warning("Worker %s did not act on a cancel; it is ended.", worker)
             os.kill(pid, signal.SIGKILL)
             left(DEATH_SECONDS)
             _write_down(unheeded)

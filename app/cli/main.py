@@ -16,7 +16,7 @@ from app.cli.train import train
 from app.cli.workers import workers
 from app.dispatch import QUEUES
 from app.errors import AppError, Refused
-from app.leash import keep_private
+from app.parent_watch import keep_private
 from app.settings import get_settings
 from hypo_engine.errors import EngineError
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import gradio as gr
 from markupsafe import Markup
 
-from app.estimates import Outlook, foresee
+from app.estimates import MemoryForecast, forecast_memory
 from app.store.models import Dataset
 from app.ui import widgets
 from app.ui.widgets import Html
@@ -30,9 +30,9 @@ PARTS: Final = {
 def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> tuple[Html, Any]:
     """The panel, and the update of the checkbox that insists; twins take as much as their HyPO run."""
     config = TrainConfig.model_validate({**values, "method": "dpo" if method == "dpo" else "hypo"})
-    outlook = foresee(config, dataset.id)
-    insist = gr.update(visible=True) if not outlook.fits else gr.update(visible=False, value=False)
-    return panel(outlook), insist
+    forecast = forecast_memory(config, dataset.id)
+    insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)
+    return panel(forecast), insist
 
 
 def nothing() -> tuple[Html, Any]:
@@ -40,37 +40,37 @@ def nothing() -> tuple[Html, Any]:
     return widgets.NOTHING, gr.update(visible=False)
 
 
-def panel(outlook: Outlook) -> Html:
+def panel(forecast: MemoryForecast) -> Html:
     """The estimate in a sentence, a bar and a list; below it what would help, for a run that does not fit."""
-    if outlook.estimate is None:
-        return Markup('<p class="hy-note">{}</p>').format(outlook.missing)
-    total, at_once = outlook.estimate.total, _at_once(outlook.estimate)
-    scale = max(total, outlook.available or 0)
+    if forecast.estimate is None:
+        return Markup('<p class="hy-note">{}</p>').format(forecast.missing)
+    total, at_once = forecast.estimate.total, _at_once(forecast.estimate)
+    scale = max(total, forecast.available or 0)
     bar = widgets.join(
         Markup('<i class="hy-part-{}" style="width:{:.2f}%"></i>').format(part, 100 * size / scale)
         for part, size in at_once.items()
     )
     rows = widgets.join(
-        _row(part, size, counted=part in at_once) for part, size in outlook.estimate.parts().items() if size
+        _row(part, size, counted=part in at_once) for part, size in forecast.estimate.parts().items() if size
     )
     return Markup(
         '<section class="hy-memory" aria-label="Estimate of memory"><p><b>About {}</b> of memory at the '
         'peak{}</p><div class="hy-parts" aria-hidden="true">{}{}</div><dl>{}</dl></section>{}'
     ).format(
         format_bytes(total),
-        _of_what(outlook),
+        _of_what(forecast),
         bar,
-        _mark(outlook, scale),
+        _mark(forecast, scale),
         rows,
-        _help(outlook),
+        _help(forecast),
     )
 
 
-def _mark(outlook: Outlook, scale: int) -> Html:
+def _mark(forecast: MemoryForecast, scale: int) -> Html:
     """Where the memory ends in a bar that goes beyond it."""
-    if outlook.fits or outlook.available is None:
+    if forecast.fits or forecast.available is None:
         return widgets.NOTHING
-    return Markup('<b style="left:{:.2f}%"></b>').format(100 * outlook.available / scale)
+    return Markup('<b style="left:{:.2f}%"></b>').format(100 * forecast.available / scale)
 
 
 def _at_once(estimate: Estimate) -> dict[str, int]:
@@ -93,21 +93,21 @@ def _row(part: str, size: int, *, counted: bool) -> Html:
     )
 
 
-def _of_what(outlook: Outlook) -> str:
-    if outlook.available is not None:
-        size = format_bytes(outlook.available)
-        return f"; this machine has {size}." if outlook.waits else f"; {size} are free here."
-    return ", on the worker's GPU." if outlook.gpu else ", where the worker runs."
+def _of_what(forecast: MemoryForecast) -> str:
+    if forecast.available is not None:
+        size = format_bytes(forecast.available)
+        return f"; this machine has {size}." if forecast.waits else f"; {size} are free here."
+    return ", on the worker's GPU." if forecast.gpu else ", where the worker runs."
 
 
-def _help(outlook: Outlook) -> Html:
-    if outlook.fits:
+def _help(forecast: MemoryForecast) -> Html:
+    if forecast.fits:
         return widgets.NOTHING
     knobs = widgets.join(
         Markup("<li>{}: <b>{}</b></li>").format(_words(knob), format_bytes(knob.estimate.total))
-        for knob in outlook.knobs
+        for knob in forecast.knobs
     )
-    if not outlook.knobs:
+    if not forecast.knobs:
         return widgets.notice("It will not fit.", "warning")
     tried = Markup("<p>It will not fit. What would help most:</p><ul>{}</ul>").format(knobs)
     return widgets.notice(tried, "warning")

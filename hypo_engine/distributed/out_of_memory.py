@@ -20,7 +20,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATOR_WORDS)
 
 
-def free_memory() -> None:
+def release_cached_memory() -> None:
     """Give back what nobody holds any more."""
     gc.collect()
     POOL.release()

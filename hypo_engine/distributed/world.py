@@ -66,7 +66,7 @@ class World:
         return self.gather(value)[0]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def synchronized(self) -> Iterator[None]:
         """A scope of work that each process does on its own, and that ends alike in all of them.
 
         Where it fails in one process, is stopped or runs out of memory, every process raises.
@@ -100,7 +100,7 @@ class World:
         if worst == _NO_MEMORY:
             raise OutOfMemory(sentence)
 
-    def heed(self, wish: Wish) -> None:
+    def raise_if_stopped(self, wish: Wish) -> None:
         """Raise Interrupted when this process is asked to stop, or another one has stopped or failed."""
         if self.lockstep:
             wish = max(self.gather(wish), key=list(Wish).index)
@@ -141,7 +141,7 @@ class World:
         return merged
 
 
-class Hushed(SilentReporter):
+class MutedReporter(SilentReporter):
     """The reporter of a process that is not the main one: it says nothing, and still may wish."""
 
     def __init__(self, reporter: Reporter) -> None:

@@ -34,7 +34,7 @@ class Head:
     Attributes:
         weight: [vocabulary, hidden].
         bias: [vocabulary] or None.
-        softcap: Logits are squashed to ``softcap * tanh(logit / softcap)``; None leaves them.
+        softcap: Logits are soft-capped to ``softcap * tanh(logit / softcap)``; None leaves them.
         dtype: Of the product; None is the weight's.
     """
 
@@ -90,8 +90,8 @@ class Head:
             logits = logits + self.bias.detach().float()
         if self.softcap is None:
             return logits, None
-        squashed = logits.div_(self.softcap).tanh_()
-        return squashed * self.softcap, 1.0 - squashed.square_()
+        capped = logits.div_(self.softcap).tanh_()
+        return capped * self.softcap, 1.0 - capped.square_()
 
 
 class _HeadLogps(torch.autograd.Function):

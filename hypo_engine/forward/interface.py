@@ -25,7 +25,7 @@ class How:
     Attributes:
         scaling: Factor of the scores.
         window: Keys this far back or further are not seen; None sees all.
-        softcap: Scores are squashed to ``softcap * tanh(score / softcap)``; None leaves them.
+        softcap: Scores are soft-capped to ``softcap * tanh(score / softcap)``; None leaves them.
     """
 
     scaling: float
@@ -151,7 +151,7 @@ def batched_attention(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | 
 
 
 def _capped(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
-    """Attention with squashed scores (Gemma 2), which the fused kernels do not offer."""
+    """Attention with soft-capped scores (Gemma 2), which the fused kernels do not offer."""
     assert how.softcap is not None
     if mask is None:
         mask = _mask(k.shape[-2] - q.shape[-2], q.shape[-2], None, q)

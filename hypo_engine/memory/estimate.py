@@ -37,7 +37,7 @@ class Coefficients:
         remade: Families whose norms and gates can be made again.
         remade_hidden: As ``hidden``, for them and with merged adapters; ``remade_wide`` likewise.
         unmerged: Families whose matrices LoRA does not merge: they are no plain linear layers.
-        scores: Numbers kept for each head, token and key it attends to, where scores are squashed.
+        scores: Numbers kept for each head, token and key it attends to, where scores are soft-capped.
         checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
         workspace: Layers' worth of saved numbers that the backward pass needs at once.
         recomputed: The same with gradient checkpointing, from the peaks of four runs of SmolLM2-135M.

@@ -7,7 +7,7 @@ _MEMINFO = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def free_memory(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
+def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
     """Bytes that programs can still take, a container's limit included; None where nobody says."""
     return _least(_of_system(meminfo, "MemAvailable:", "SC_AVPHYS_PAGES"), _of_group(group, held=True))
 

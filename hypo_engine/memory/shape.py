@@ -28,7 +28,7 @@ class ModelShape:
         tied: Whether the output head is the embedding table.
         gated: Whether a feed-forward layer multiplies by a gate.
         positions: Learned positions; 0 for rotary ones.
-        softcapped: Whether attention's scores are squashed, so that they are kept for the backward pass.
+        softcapped: Whether attention's scores are soft-capped, so that they are kept for the backward pass.
         experts: Feed-forward layers a layer chooses from; 1 without a mixture.
         experts_a_token: Those that one token runs through.
     """

@@ -7,7 +7,7 @@ size that fits is kept for the rest of the run, in its checkpoints too.
 from collections.abc import Callable
 from typing import TypeVar
 
-from hypo_engine.distributed.out_of_memory import free_memory, is_out_of_memory
+from hypo_engine.distributed.out_of_memory import is_out_of_memory, release_cached_memory
 from hypo_engine.training.run import Run
 
 T = TypeVar("T")
@@ -23,12 +23,12 @@ def halving(run: Run, work: Callable[[int], T]) -> T:
     while True:
         size = run.micro_batch
         try:
-            with run.world.together():
+            with run.world.synchronized():
                 return work(size)
         except Exception as error:
             if size == 1 or run.world.lockstep or not is_out_of_memory(error):
                 raise
-        free_memory()  # here the error and the graph that it holds are gone
+        release_cached_memory()  # here the error and the graph that it holds are gone
         run.counters.micro_batch = size // 2
         run.reporter.log(
             "warning",

@@ -13,8 +13,8 @@ from time import perf_counter
 
 from hypo_engine.config import Sharding, TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.distributed.out_of_memory import free_memory
-from hypo_engine.distributed.world import Hushed, joined_world
+from hypo_engine.distributed.out_of_memory import release_cached_memory
+from hypo_engine.distributed.world import MutedReporter, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.forward.phases import phase
 from hypo_engine.models.policy import clip_gradients
@@ -80,14 +80,14 @@ def train(
         raise DataError("There are no pairs to train on; give at least one.")
     reporter = reporter or SilentReporter()
     with plain_errors(), joined_world(lockstep=config.sharding is Sharding.FSDP) as world:
-        with world.together():
+        with world.synchronized():
             run = prepare_run(
                 config,
                 pairs,
                 eval_pairs=eval_pairs,
                 eval_prompts=eval_prompts,
                 output_dir=output_dir,
-                reporter=reporter if world.main else Hushed(reporter),
+                reporter=reporter if world.main else MutedReporter(reporter),
                 models_dir=models_dir,
                 cache_dir=cache_dir,
                 resume=resume,
@@ -101,7 +101,7 @@ def train(
                 run.keep("stopping")
             raise
         finally:
-            free_memory()
+            release_cached_memory()
 
 
 def _train(run: Run) -> TrainResult:

@@ -12,7 +12,7 @@ from hypo_engine.data.tokenize import TokenPair
 from hypo_engine.errors import ConfigError
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.memory.knobs import helpful_knobs, refusal
-from hypo_engine.memory.machine import free_memory
+from hypo_engine.memory.machine import available_bytes
 from hypo_engine.memory.shape import ModelShape, read_shape
 from hypo_engine.models.untrusted import read_config
 
@@ -67,7 +67,7 @@ def available_memory(device: torch.device) -> int | None:
     """Bytes that this process can have: what it holds already, and its share of what is free."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
-    if (free := free_memory()) is None:
+    if (free := available_bytes()) is None:
         return None
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started on this machine
     return free // beside + _held()

@@ -7,7 +7,7 @@ whenever that is: so a run that goes on without the file finds the same bits aga
 
 from collections.abc import Sequence
 
-from hypo_engine.distributed.out_of_memory import free_memory, is_out_of_memory
+from hypo_engine.distributed.out_of_memory import is_out_of_memory, release_cached_memory
 from hypo_engine.reference.scores import ReferenceCache, fill_reference
 from hypo_engine.training.run import Run
 
@@ -26,7 +26,7 @@ def score_reference_ahead(run: Run) -> None:
         for batch in share
         if cache.missing(batch)
     ]
-    with run.world.together():
+    with run.world.synchronized():
         _fill(run, cache, _own(run, batches))
     merged = run.world.merge(cache.values)
     cache.values = merged.clone()
@@ -57,7 +57,7 @@ def _fill(run: Run, cache: ReferenceCache, batches: list[list[int]]) -> None:
         largest = max(map(len, batches))
         if largest == 1 or run.world.lockstep or not is_out_of_memory(error):
             raise
-    free_memory()
+    release_cached_memory()
     half = (largest + 1) // 2
     run.reporter.log("warning", f"The memory is full: the reference goes on with {half} pairs at once.")
     _fill(run, cache, [b[start : start + half] for b in batches for start in range(0, len(b), half)])

@@ -71,16 +71,16 @@ class Run:
         self.reporter.progress(self.counters.step, self.plan.total_steps, phase)
 
     def between(self, phase: str) -> None:
-        """Report a phase and ask the reporter's wish; raises Interrupted. Inside ``world.together()``."""
+        """Report a phase and ask the reporter's wish; raises Interrupted. Inside ``world.synchronized()``."""
         self.progress(phase)
-        self.world.heed(self.reporter.wish())
+        self.world.raise_if_stopped(self.reporter.wish())
         self._asked = monotonic()
 
     def watch(self) -> None:
         """Ask the reporter's wish if the last time is a while ago; raises Interrupted."""
         if monotonic() - self._asked >= _WISH_SECONDS and not self.world.lockstep:
             self._asked = monotonic()
-            self.world.heed(self.reporter.wish())
+            self.world.raise_if_stopped(self.reporter.wish())
 
     @property
     def micro_batch(self) -> int:
@@ -157,7 +157,7 @@ class Run:
         """Evaluate the policy as it is, and report it: the main process does, and all where they must."""
         if self.world.lockstep:
             self.evaluation.reference.values = self.world.merge(self.evaluation.reference.values)
-        with self.world.together():
+        with self.world.synchronized():
             if not (self.world.main or self.world.lockstep):
                 return
             self.between("evaluating")
@@ -192,7 +192,7 @@ class Run:
         if self.world.lockstep:
             self.policy, self.optimizer = gathered(*sharded)
         try:
-            with self.world.together():
+            with self.world.synchronized():
                 if self.world.main:
                     self.save(phase)
         finally:

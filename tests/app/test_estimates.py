@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app import estimates
 from app.errors import Refused
-from app.estimates import find_config, foresee, refuse_what_cannot_fit
+from app.estimates import find_config, forecast_memory, refuse_what_cannot_fit
 from app.launch import launch
 from app.settings import Settings
 from app.store import dataset_writing, datasets, runs, workers
@@ -73,7 +73,7 @@ def config_for(model: Path, **changes: Any) -> TrainConfig:
 
 
 def little(monkeypatch: pytest.MonkeyPatch, free: int, whole: int | None = None) -> None:
-    monkeypatch.setattr(estimates, "free_memory", lambda: free)
+    monkeypatch.setattr(estimates, "available_bytes", lambda: free)
     monkeypatch.setattr(estimates, "whole_memory", lambda: whole or free)
 
 
@@ -82,9 +82,9 @@ def test_lengths_come_from_the_datasets_characters(session: Session, dataset: Da
     assert len(datasets.longest_pairs(dataset.id, session=session, limit=9, most=2)) == 2
     config = config_for(model, per_device_train_batch_size=2)
     longest = [PairLength(31 + 32, 21, 31), PairLength(21 + 32, 21, 31)]
-    assert foresee(config, dataset.id).estimate == estimate_memory(read_shape(SIZES), config, longest)
+    assert forecast_memory(config, dataset.id).estimate == estimate_memory(read_shape(SIZES), config, longest)
     unknown = estimate_memory(read_shape(SIZES), config)
-    assert foresee(config, None).estimate == foresee(config, 999).estimate == unknown
+    assert forecast_memory(config, None).estimate == forecast_memory(config, 999).estimate == unknown
 
 
 def test_where_a_models_sizes_are_found(
@@ -111,16 +111,16 @@ def test_a_config_that_tells_nothing_gives_no_estimate(
     session: Session, dataset: Dataset, model: Path, text: str
 ) -> None:
     (model / "config.json").write_bytes(text.encode(errors="surrogateescape"))
-    outlook = foresee(config_for(model), dataset.id)
-    assert outlook.estimate is None
-    assert outlook.fits
-    assert "config.json" in outlook.missing
+    forecast = forecast_memory(config_for(model), dataset.id)
+    assert forecast.estimate is None
+    assert forecast.fits
+    assert "config.json" in forecast.missing
 
 
 def test_a_model_that_is_not_here_is_told(session: Session, dataset: Dataset) -> None:
-    outlook = foresee(TrainConfig(model_name_or_path="someone/else"), dataset.id)
-    assert outlook.estimate is None
-    assert "the first run brings it" in outlook.missing
+    forecast = forecast_memory(TrainConfig(model_name_or_path="someone/else"), dataset.id)
+    assert forecast.estimate is None
+    assert "the first run brings it" in forecast.missing
 
 
 @pytest.mark.usefixtures("own_workers")
@@ -142,14 +142,14 @@ def test_a_run_that_fits_is_not_refused(
     session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_for(model)
-    estimate = foresee(config, dataset.id).estimate
+    estimate = forecast_memory(config, dataset.id).estimate
     assert estimate is not None
     little(monkeypatch, estimate.total)
     refuse_what_cannot_fit([config], dataset.id)
     little(monkeypatch, estimate.total - 1)
-    outlook = foresee(config, dataset.id)
-    assert not outlook.fits
-    assert all(knob.estimate.total < estimate.total for knob in outlook.knobs)
+    forecast = forecast_memory(config, dataset.id)
+    assert not forecast.fits
+    assert all(knob.estimate.total < estimate.total for knob in forecast.knobs)
 
 
 @pytest.mark.usefixtures("own_workers")
@@ -157,22 +157,22 @@ def test_while_other_runs_go_first_the_whole_machine_counts(
     session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     little(monkeypatch, MIB, 10_000 * MIB)
-    assert not foresee(config_for(model), dataset.id).fits
+    assert not forecast_memory(config_for(model), dataset.id).fits
     runs.create(
         session=session, name="first", config=config_for(model).model_dump(mode="json"), dataset_id=dataset.id
     )
     session.commit()
-    outlook = foresee(config_for(model), dataset.id)
-    assert (outlook.fits, outlook.waits, outlook.available) == (True, True, 10_000 * MIB)
+    forecast = forecast_memory(config_for(model), dataset.id)
+    assert (forecast.fits, forecast.waits, forecast.available) == (True, True, 10_000 * MIB)
 
 
 def test_the_memory_of_another_machine_refuses_nothing(
     session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     little(monkeypatch, 1)
-    outlook = foresee(config_for(model), dataset.id)
-    assert outlook.estimate is not None
-    assert (outlook.available, outlook.fits) == (None, True)
+    forecast = forecast_memory(config_for(model), dataset.id)
+    assert forecast.estimate is not None
+    assert (forecast.available, forecast.fits) == (None, True)
     assert len(launch("dpo", dataset.id, config_for(model).model_dump(mode="json"))) == 1
 
 
@@ -183,7 +183,7 @@ def test_a_worker_with_a_gpu_has_its_own_memory_and_bfloat16(
     little(monkeypatch, 1)
     workers.beat("here:1:train", session=session, queues="train", device="Some GPU")
     session.commit()
-    outlook = foresee(config_for(model), dataset.id)
-    assert (outlook.gpu, outlook.available, outlook.fits) == (True, None, True)
-    assert outlook.estimate is not None
-    assert outlook.estimate.weights == 2 * read_shape(SIZES).parameters
+    forecast = forecast_memory(config_for(model), dataset.id)
+    assert (forecast.gpu, forecast.available, forecast.fits) == (True, None, True)
+    assert forecast.estimate is not None
+    assert forecast.estimate.weights == 2 * read_shape(SIZES).parameters

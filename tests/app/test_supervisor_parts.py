@@ -209,11 +209,12 @@ def test_the_broker_is_stopped_last(supervised: Supervisor, tmp_path: Path) -> N
     assert int((tmp_path / "web").read_text()) < int((tmp_path / "broker").read_text())
 
 
-def test_a_leashed_child_leaves_with_its_supervisor(tmp_path: Path) -> None:
+def test_a_child_leaves_with_its_supervisor(tmp_path: Path) -> None:
     code = (
-        "from app.leash import hold_leash; hold_leash(); import time; print('on', flush=True); time.sleep(60)"
+        "from app.parent_watch import watch_parent; watch_parent(); import time; "
+        "print('on', flush=True); time.sleep(60)"
     )
-    child = Child("leashed", [sys.executable, "-c", code], {}, tmp_path / "log")
+    child = Child("watching", [sys.executable, "-c", code], {}, tmp_path / "log")
     child.start()
     assert child.process is not None
     assert child.process.stdin is not None

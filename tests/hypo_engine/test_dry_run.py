@@ -115,7 +115,7 @@ def test_a_mistake_is_one_sentence(
 @pytest.fixture
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with little memory to spare."""
-    monkeypatch.setattr(memory_check, "free_memory", lambda: SMALL_MACHINE)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: SMALL_MACHINE)
     monkeypatch.setattr(memory_check, "_held", lambda: 0)
 
 
@@ -193,19 +193,19 @@ def test_a_run_that_fits_goes_on_and_an_unknown_model_refuses_nothing(
     lengths = [PairLength(90, 50, 40)] * 8
     need = estimate_memory(shape, config, lengths).total
     monkeypatch.setattr(memory_check, "_held", lambda: 0)
-    monkeypatch.setattr(memory_check, "free_memory", lambda: need)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: need)
     check_fits(config, folder, PAIRS, device=CPU)
-    monkeypatch.setattr(memory_check, "free_memory", lambda: need - 1)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: need - 1)
     with pytest.raises(ConfigError, match="needs about"):
         check_fits(config, folder, PAIRS, device=CPU)
     (tmp_path / "config.json").write_text("{}")
     check_fits(config, str(tmp_path), PAIRS, device=CPU)
-    monkeypatch.setattr(memory_check, "free_memory", lambda: None)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: None)
     check_fits(config, folder, PAIRS, device=CPU)
 
 
 def test_processes_on_one_machine_share_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_check, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: 1000)
     monkeypatch.setattr(memory_check, "_held", lambda: 7)
     assert available_memory(CPU) == 1007
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app import estimates
-from app.estimates import Outlook
+from app.estimates import MemoryForecast
 from app.run_yaml import DEFAULTS
 from app.settings import Settings
 from app.store import runs
@@ -52,7 +52,7 @@ def values(**changes: Any) -> list[Any]:
 
 
 def test_the_panel_says_how_much_and_of_what() -> None:
-    html = panel(Outlook(ESTIMATE, available=20 * GIB))
+    html = panel(MemoryForecast(ESTIMATE, available=20 * GIB))
     assert "<b>About 10.0 GiB</b> of memory at the peak; 20.0 GiB are free here." in html
     assert 'hy-part-activations" style="width:25.00%' in html
     assert "Sampling, not at peak</dt><dd>1.0 GiB" in html
@@ -61,8 +61,8 @@ def test_the_panel_says_how_much_and_of_what() -> None:
 
 
 def test_a_bar_never_says_more_than_the_whole() -> None:
-    for outlook in (Outlook(ESTIMATE), Outlook(ESTIMATE, available=4 * GIB)):
-        html = panel(outlook)
+    for forecast in (MemoryForecast(ESTIMATE), MemoryForecast(ESTIMATE, available=4 * GIB)):
+        html = panel(forecast)
         widths = [float(part.partition("%")[0]) for part in html.split("width:")[1:]]
         assert sum(widths) == pytest.approx(100, abs=0.1)
     assert "left:40.00%" in html
@@ -74,31 +74,31 @@ def test_what_would_help_is_said_in_the_forms_words() -> None:
         Knob({"gradient_checkpointing": True}, SMALLER),
         Knob({"precision": Precision.BFLOAT16}, SMALLER),
     )
-    html = panel(Outlook(ESTIMATE, available=8 * GIB, knobs=knobs))
+    html = panel(MemoryForecast(ESTIMATE, available=8 * GIB, knobs=knobs))
     assert "It will not fit. What would help most:" in html
     assert "<li>Batch size 2 with Accumulation 8: <b>7.0 GiB</b></li>" in html
     assert "<li>Gradient checkpointing on: " in html
     assert "<li>Precision bfloat16: " in html
-    assert "It will not fit" in panel(Outlook(ESTIMATE, available=GIB))
+    assert "It will not fit" in panel(MemoryForecast(ESTIMATE, available=GIB))
 
 
 @pytest.mark.parametrize(
-    ("outlook", "words"),
+    ("forecast", "words"),
     [
-        (Outlook(ESTIMATE), "at the peak, where the worker runs."),
-        (Outlook(ESTIMATE, gpu=True), "at the peak, on the worker&#39;s GPU."),
-        (Outlook(ESTIMATE, available=16 * GIB, waits=True), "at the peak; this machine has 16.0 GiB."),
-        (Outlook(None, "It comes <later>."), '<p class="hy-note">It comes &lt;later&gt;.</p>'),
+        (MemoryForecast(ESTIMATE), "at the peak, where the worker runs."),
+        (MemoryForecast(ESTIMATE, gpu=True), "at the peak, on the worker&#39;s GPU."),
+        (MemoryForecast(ESTIMATE, available=16 * GIB, waits=True), "at the peak; this machine has 16.0 GiB."),
+        (MemoryForecast(None, "It comes <later>."), '<p class="hy-note">It comes &lt;later&gt;.</p>'),
     ],
 )
-def test_whose_memory_it_is(outlook: Outlook, words: str) -> None:
-    assert words in panel(outlook)
+def test_whose_memory_it_is(forecast: MemoryForecast, words: str) -> None:
+    assert words in panel(forecast)
 
 
 def test_the_estimate_follows_the_form(
     session: Session, dataset: Dataset, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "free_memory", lambda: 64 * GIB)  # the machine's changes all the time
+    monkeypatch.setattr(estimates, "available_bytes", lambda: 64 * GIB)  # the machine's changes all the time
 
     def preview(method: str = "dpo", **changes: Any) -> tuple[str, dict[str, Any]]:
         found = launch.preview(dataset.id, method, "", *values(model_name_or_path=model, **changes))
@@ -115,7 +115,7 @@ def test_the_estimate_follows_the_form(
 def test_a_run_that_cannot_fit_is_launched_only_by_insisting(
     session: Session, dataset: Dataset, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "free_memory", lambda: GIB // 10)
+    monkeypatch.setattr(estimates, "available_bytes", lambda: GIB // 10)
     given = values(model_name_or_path=model)
     found = launch.preview(dataset.id, "dpo", "", *given)
     assert "It will not fit" in found[7]

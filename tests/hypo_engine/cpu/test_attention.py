@@ -132,7 +132,7 @@ def test_whole_models_give_what_torchs_kernels_give(
 
     monkeypatch.setattr(Segments, "run", counted)
     values, gradients = score()
-    assert bool(calls) == (architecture != "gemma2")  # its squashed scores are torch's
+    assert bool(calls) == (architecture != "gemma2")  # its soft-capped scores are torch's
     monkeypatch.setattr(How, "is_plain", lambda self, keys: False)
     before = len(calls)
     expected_values, expected = score()

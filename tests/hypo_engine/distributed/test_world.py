@@ -269,5 +269,5 @@ def test_a_world_of_one_is_nothing_special() -> None:
     assert parameter.grad is None
     assert world.main
     assert world.gather("x") == ["x"]
-    with pytest.raises(ValueError, match="own"), world.together():
+    with pytest.raises(ValueError, match="own"), world.synchronized():
         raise ValueError("own")

@@ -14,7 +14,7 @@ from hypo_engine.config import Method, Precision, TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.memory.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
 from hypo_engine.memory.knobs import helpful_knobs, refusal
-from hypo_engine.memory.machine import free_memory, whole_memory
+from hypo_engine.memory.machine import available_bytes, whole_memory
 from hypo_engine.memory.shape import ModelShape, read_shape
 from hypo_engine.models.policy import load_policy
 from tests.tiny_model import ARCHITECTURES
@@ -239,16 +239,16 @@ def test_bytes_for_people() -> None:
 def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:  8000 kB\nMemAvailable:   5000 kB\n")
-    assert free_memory(meminfo, tmp_path / "none") == 5000 * 1024
+    assert available_bytes(meminfo, tmp_path / "none") == 5000 * 1024
     (tmp_path / "memory.max").write_text("max\n")
-    assert free_memory(meminfo, tmp_path) == 5000 * 1024
+    assert available_bytes(meminfo, tmp_path) == 5000 * 1024
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("600000\n")
     (tmp_path / "memory.stat").write_text("anon 500000\ninactive_file 50000\n")
-    assert free_memory(meminfo, tmp_path) == 450_000
+    assert available_bytes(meminfo, tmp_path) == 450_000
     assert whole_memory(meminfo, tmp_path) == 1_000_000
     assert whole_memory(meminfo, tmp_path / "none") == 8000 * 1024
-    here, all_of_it = free_memory(), whole_memory()
+    here, all_of_it = available_bytes(), whole_memory()
     assert here is not None
     assert all_of_it is not None
     assert 0 < here < all_of_it

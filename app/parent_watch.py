@@ -11,11 +11,11 @@ def keep_private() -> None:
     os.umask(0o077)
 
 
-def hold_leash() -> None:
+def watch_parent() -> None:
     """Watch standard input in the background if a supervisor started this process; SIGTERM at its end."""
-    if os.environ.get("HYPO_LEASHED") != "1":
+    if os.environ.get("HYPO_WATCH_PARENT") != "1":
         return
-    threading.Thread(target=_watch, name="leash", daemon=True).start()
+    threading.Thread(target=_watch, name="parent-watch", daemon=True).start()
 
 
 def _watch() -> None:
