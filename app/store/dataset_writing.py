@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import delete, func, insert, select, tuple_
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,7 @@ from app.errors import Refused
 from app.store import clock, voted_prompts
 from app.store.enums import Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair
+from app.store.purging import Children, delete_some
 from hypo_engine.data.formats import Account, Kept, LeftOut, prompt_fraction, prompt_key
 
 ROWS: Final = 500
@@ -151,21 +152,15 @@ def purge_abandoned(*, session: Session, rows: int = ROWS) -> bool:
     )
     if dataset_id is None:
         return False
-    for table, key in _CHILDREN:
-        some = select(*key).where(table.dataset_id == dataset_id).limit(rows)
-        column = key[0] if len(key) == 1 else tuple_(*key)
-        done: Any = session.execute(
-            delete(table).where(column.in_(some)).execution_options(synchronize_session=False)
-        )
-        if done.rowcount:
-            return True
+    if delete_some(_CHILDREN, dataset_id, session=session, rows=rows):
+        return True
     session.execute(delete(Dataset).where(Dataset.id == dataset_id))
     return True
 
 
-_CHILDREN: tuple[tuple[Any, tuple[Any, ...]], ...] = (
-    (DatasetPair, (DatasetPair.dataset_id, DatasetPair.position)),
-    (DatasetLeftOut, (DatasetLeftOut.id,)),
+_CHILDREN: Children = (
+    (DatasetPair, (DatasetPair.dataset_id, DatasetPair.position), DatasetPair.dataset_id),
+    (DatasetLeftOut, (DatasetLeftOut.id,), DatasetLeftOut.dataset_id),
 )
 
 

@@ -1,14 +1,14 @@
 """Removing a run: out of sight at once, its rows a few at a time, so that nobody waits for a lock."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
 from app.store import answering, clock, runs
 from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric, Run, RunEvent
+from app.store.purging import Children, delete_some
 
 ROWS = 500
 """Rows deleted in one transaction: few enough for a lock of some milliseconds."""
@@ -48,20 +48,14 @@ def purge(*, session: Session, rows: int = ROWS) -> bool:
     )
     if run_id is None:
         return False
-    for table, key in _CHILDREN:
-        some = select(*key).where(table.run_id == run_id).limit(rows)
-        column = key[0] if len(key) == 1 else tuple_(*key)
-        done: Any = session.execute(
-            delete(table).where(column.in_(some)).execution_options(synchronize_session=False)
-        )
-        if done.rowcount:
-            return True
+    if delete_some(_CHILDREN, run_id, session=session, rows=rows):
+        return True
     session.execute(delete(Run).where(Run.id == run_id).execution_options(synchronize_session=False))
     return True
 
 
-_CHILDREN: tuple[tuple[Any, tuple[Any, ...]], ...] = (
-    (Generation, (Generation.id,)),
-    (Metric, (Metric.run_id, Metric.name, Metric.step)),
-    (RunEvent, (RunEvent.id,)),
+_CHILDREN: Children = (
+    (Generation, (Generation.id,), Generation.run_id),
+    (Metric, (Metric.run_id, Metric.name, Metric.step), Metric.run_id),
+    (RunEvent, (RunEvent.id,), RunEvent.run_id),
 )

@@ -30,6 +30,9 @@ MEMORY: Final = 1 << 30
 LENGTH: Final = (200_000, 8)
 """A rendered prompt may have so many characters, and so many for each character of its turns."""
 
+MOST_THOUGHTS: Final = 8
+"""Thoughts, opened one in another, that are closed in a prompt."""
+
 _START_SECONDS: Final = 60.0
 _PLAIN = "use prompt_style plain, or another model"
 
@@ -181,10 +184,12 @@ class ChatTemplate:
         self.can_think = self.can_think or bool(mark)
         if self.thinking:
             return Rendered(text, mark)
-        while mark:  # one thought may be opened in another
+        for _ in range(MOST_THOUGHTS):  # one may be opened in another
+            if not mark:
+                break
             text = text.rstrip() + close_thought(mark)
             mark = self._opened(turns, text)
-        return Rendered(text)
+        return Rendered(text, mark)
 
     def _render(
         self, turns: Sequence[Mapping[str, str]], *, prompt: bool, thinking: bool | None = None

@@ -71,11 +71,7 @@ def test_what_cannot_be_packed_is_not_and_padding_changes_no_score(kind: str, dt
     assert torch.allclose(found, alone, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["llama", "falcon_h1", "mamba", "rwkv"])
-def test_responses_are_written_with_the_models_own_numbers(kind: str) -> None:
-    model = tiny_architecture(kind)
-    assert way_to_decode(model, 0) == PLAIN.get(kind, "together")
-    prompts = [try_tokens(model, n, seed=n) for n in (9, 4)]
+def assert_decoding_gives_its_own_logits(model: Any, prompts: list[list[int]]) -> None:
     decoding = Joined(model, prompts, pad_id=0).decoding([0, 1], 4)
     for _ in range(3):
         tokens = decoding.logits.argmax(dim=-1)
@@ -84,6 +80,14 @@ def test_responses_are_written_with_the_models_own_numbers(kind: str) -> None:
         with torch.no_grad():
             alone = torch.stack([plain_logits(model, ids)[-1] for ids in prompts])
         assert torch.allclose(decoding.logits, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "falcon_h1", "mamba", "rwkv"])
+def test_responses_are_written_with_the_models_own_numbers(kind: str) -> None:
+    model = tiny_architecture(kind)
+    assert way_to_decode(model, 0) == PLAIN.get(kind, "together")
+    prompts = [try_tokens(model, n, seed=n) for n in (9, 4)]
+    assert_decoding_gives_its_own_logits(model, prompts)
 
 
 def test_a_factor_near_one_on_the_logits_is_seen() -> None:
@@ -122,14 +126,7 @@ def test_responses_are_written_past_a_change_of_rotary_positions() -> None:
     config = tiny_config("llama", max_position_embeddings=64, rope_parameters=rope)
     model = AutoModelForCausalLM.from_config(config).eval()
     prompts = [try_tokens(model, n, seed=n) for n in (11, 4)]
-    decoding = Joined(model, prompts, pad_id=0).decoding([0, 1], 4)
-    for _ in range(3):
-        tokens = decoding.logits.argmax(dim=-1)
-        prompts = [[*ids, token] for ids, token in zip(prompts, tokens.tolist(), strict=True)]
-        decoding.feed(tokens)
-        with torch.no_grad():
-            alone = torch.stack([plain_logits(model, ids)[-1] for ids in prompts])
-        assert torch.allclose(decoding.logits, alone, atol=1e-4)
+    assert_decoding_gives_its_own_logits(model, prompts)
 
 
 def test_adapters_in_a_head_answer_beside_the_base() -> None:
