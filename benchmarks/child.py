@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs import Job
+from benchmarks.without import switch_off
 
 MEASURES = {
     "device": "benchmarks.rates:device",
@@ -35,6 +36,8 @@ def main(folder: Path) -> None:
 
     if job.threads:
         torch.set_num_threads(job.threads)
+    if job.without:
+        switch_off(job.without)
     measure: Callable[[Job], dict[str, Any]] = getattr(importlib.import_module(module), name)
     try:
         result = measure(job)

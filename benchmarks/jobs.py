@@ -55,6 +55,7 @@ class Job:
         samples: Responses a prompt (k); 0 is DPO.
         steps: Timed steps, after :data:`WARMUP` that are not timed.
         threads: Threads of torch; 0 leaves torch's own choice.
+        without: A part of the engine that is switched off (:data:`benchmarks.without.PARTS`); empty for none.
         settings: What only some measurements need.
     """
 
@@ -67,6 +68,7 @@ class Job:
     samples: int = 0
     steps: int = 1
     threads: int = 0
+    without: str = ""
     settings: dict[str, Any] | None = None
 
     @property

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks.jobs import SHAPES, Shape, Tuning
+from benchmarks.without import PARTS
 
-SECTIONS = ("steps", "decode", "growth", "memory")
+SECTIONS = ("steps", "decode", "growth", "memory", "parts")
 _DEMO = "smollm2-135m-instruct"
-_HARMLESS = ("shapes", "tuning", "k", "rounds", "steps", "sections", "quick")
+_ALL = ",".join(SECTIONS)
+_HARMLESS = ("shapes", "tuning", "k", "rounds", "steps", "sections", "without", "quick")
 
 
 class BadOption(ValueError):
@@ -26,6 +28,7 @@ class Options:
         samples: Values of k; 0 is DPO.
         rounds: Times that every contender of a configuration runs.
         steps: Timed steps of a child.
+        without: Parts of the engine that the section ``parts`` does without, one after the other.
         quick: Short lengths and few points: it tries the harness, its numbers say nothing.
         command: What to type to do the same, without paths.
     """
@@ -37,6 +40,7 @@ class Options:
     rounds: int
     steps: int
     sections: tuple[str, ...]
+    without: tuple[str, ...]
     quick: bool
     threads: int
     json: Path | None
@@ -64,7 +68,8 @@ def parse(arguments: Sequence[str]) -> Options:
         samples=_numbers("k", given.k),
         rounds=_positive("rounds", given.rounds),
         steps=_positive("steps", given.steps),
-        sections=_names("sections", given.sections, SECTIONS),
+        sections=_names("sections", given.sections or ("parts" if given.without else _ALL), SECTIONS),
+        without=_names("without", given.without or ",".join(PARTS), PARTS),
         quick=given.quick,
         threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         json=given.json,
@@ -80,7 +85,15 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def _quick(options: Options) -> Options:
-    return replace(options, shapes=(SHAPES["short"],), tunings=("lora",), samples=(0, 2), rounds=1, steps=1)
+    return replace(
+        options,
+        shapes=(SHAPES["short"],),
+        tunings=("lora",),
+        samples=(0, 2),
+        rounds=1,
+        steps=1,
+        without=options.without[:1],
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,7 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--k", default="0,1,2", help="samples a prompt; 0 is DPO")
     parser.add_argument("--rounds", type=int, default=3, help="times that every contender runs, in turn")
     parser.add_argument("--steps", type=int, default=2, help="timed steps a run, after two that are not")
-    parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--sections", help=f"of {', '.join(SECTIONS)}; by default all of them")
+    parser.add_argument(
+        "--without", help=f"measure only what these C parts bring, of {', '.join(PARTS)}; by default all"
+    )
     parser.add_argument("--json", type=Path, help="write everything measured to this file, as it comes")
     parser.add_argument(
         "--read", type=Path, nargs="+", default=(), help="measure nothing: make the tables of such files"

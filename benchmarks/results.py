@@ -34,6 +34,7 @@ class Results:
     draws: list[Record] = field(default_factory=list)
     growth: list[Record] = field(default_factory=list)
     memory: list[Record] = field(default_factory=list)
+    parts: list[Record] = field(default_factory=list)
 
     @property
     def on_gpu(self) -> bool:

@@ -100,6 +100,21 @@ class Bench:
             self._results.memory.append(record_of(job, self._name, runs=[run], estimate=estimate))
             self._results.save(self._options.json)
 
+    def parts(self) -> None:
+        """Steps of the whole engine, and of the engine without one C part after the other."""
+        options = self._options
+        if self._results.on_gpu:
+            return
+        for number in range(options.rounds):
+            for without in in_turn(("", *options.without), number):
+                for shape, samples in parts_steps(quick=options.quick):
+                    job = self._job("ours", shape, samples=samples, steps=options.steps, without=without)
+                    run = self._measure(
+                        job, f"round {number + 1}: {shape.name}, {job.method}, without {without or 'nothing'}"
+                    )
+                    self._record(self._results.parts, job)["runs"].append(run)
+                    self._results.save(options.json)
+
     def _check_agreement(self, shape: Shape, tuning: Tuning) -> None:
         what = f"{shape.name}, {tuning}: log-probabilities of the first batch"
         ours, theirs = (
@@ -210,6 +225,11 @@ def memory_jobs(base: Job) -> list[Job]:
         replace(long, pairs=2),
         replace(long, pairs=2, samples=1),
     ]
+
+
+def parts_steps(*, quick: bool) -> list[tuple[Shape, int]]:
+    """The steps by which C parts are weighed: DPO behind long prompts, and HyPO (k = 2), which decodes."""
+    return [(SHAPES["short" if quick else name], samples) for name, samples in (("tldr", 0), ("chat", 2))]
 
 
 def _told(found: Record) -> str:

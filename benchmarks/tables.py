@@ -21,6 +21,7 @@ def section_text(results: Results, section: str) -> str:
         "decode": _decode,
         "growth": _growth,
         "memory": _memory,
+        "parts": _parts,
     }
     body = makers[section](results) if getattr(results, section) else ""
     if not body:
@@ -270,3 +271,36 @@ def _memory(results: Results) -> str:
         error = estimate / summary.peak - 1
         rows.append([name, f"{estimate / _GIGA:.2f}", f"{summary.peak / _GIGA:.2f}", f"{error:+.1%}"])
     return table(("step", "estimated GB", "measured GB", "error"), rows)
+
+
+def _parts(results: Results) -> str:
+    """Each part's steps as ratios of the whole engine's: above 1, the part is worth that much."""
+    found = {
+        (job.samples, job.without): summarise(record["runs"])
+        for record in results.parts
+        for job in [job_of(record)]
+    }
+    rows = []
+    for without in dict.fromkeys(without for _, without in found):
+        cells = [without or "nothing"]
+        for samples in dict.fromkeys(samples for samples, _ in found):
+            cells += _part_cells(found[samples, without], found[samples, ""], decodes=samples > 0)
+        rows.append(cells)
+    head = [("without")]
+    for record in results.parts:
+        job = job_of(record)
+        if not job.without:
+            head += [f"{_configuration(job)}: s a step", "ratio", "peak GB", "ratio"] + [
+                "decode, s",
+                "ratio",
+            ] * (job.samples > 0)
+    return table(head, rows)
+
+
+def _part_cells(one: Summary | None, whole: Summary | None, *, decodes: bool) -> list[str]:
+    if one is None or whole is None:
+        return ["out of memory", *([_NOTHING] * (5 if decodes else 3))]
+    pairs = [(one.seconds, whole.seconds), (one.peak / _GIGA, whole.peak / _GIGA)]
+    if decodes:
+        pairs.append((one.phases["decode"], whole.phases["decode"]))
+    return [cell for value, base in pairs for cell in (f"{value:.2f}", f"{value / base:.2f}")]

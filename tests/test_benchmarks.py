@@ -27,6 +27,7 @@ from benchmarks.sections import (
     memory_jobs,
 )
 from benchmarks.tables import section_text
+from benchmarks.without import PARTS, replacements
 from hypo_engine.models.adapters import attach_lora
 from tests.tiny_model import write_tiny_model
 
@@ -62,6 +63,20 @@ def test_every_contender_runs_a_step(job: Job, measure: str, tuning: Any, sample
     assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
 
 
+def test_every_part_that_can_be_switched_off_is_there() -> None:
+    found = replacements()
+    assert tuple(found) == PARTS
+    for owners in found.values():
+        for owner, functions in owners:
+            assert all(callable(getattr(owner, name)) for name in functions)
+
+
+def test_a_step_runs_without_a_part(job: Job) -> None:
+    summary = summarise([run_job(replace(job, tuning="full", without="attention"))])
+    assert summary is not None
+    assert summary.seconds > 0
+
+
 @pytest.mark.timeout(1200)
 def test_the_whole_command_measures_everything(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -77,6 +92,8 @@ def test_the_whole_command_measures_everything(
         "1024 draws",
         "| P = 64 |",
         "estimated GB",
+        "| nothing |",
+        "| decode_step |",
     ):
         assert part in printed
     found = Results.load(file)
