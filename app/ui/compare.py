@@ -9,7 +9,7 @@ from app import demo, held_out
 from app.errors import NotFound
 from app.store.conversations import MAX_CONTENDERS
 from app.ui import compare_actions as actions
-from app.ui import compare_html, compare_state, widgets
+from app.ui import compare_html, compare_state, events, formatting, query, widgets
 from app.ui.compare_show import PARTS, SIDES, Seen, Shown
 
 REFRESH_SECONDS = 0.3
@@ -163,7 +163,7 @@ def _lay_out_question(parts: Parts) -> None:
             [[text] for text in examples],
             [parts["ask_box"]],
             label="Held-out prompts of the demo",
-            example_labels=[widgets.clip(text.split("\n")[0], 60) for text in examples],
+            example_labels=[formatting.clip(text.split("\n")[0], 60) for text in examples],
             api_visibility="private",
         )
 
@@ -182,20 +182,20 @@ def offer(request: gr.Request | None = None) -> list[Any]:
     """
     offered = compare_state.offered_contenders()
     chosen, setup = _like(request, offered)
-    chosen = chosen or compare_state.preselected(widgets.query_ids(request, "runs"), offered)
-    drawn = widgets.query(request, "prompt") == "random"
+    chosen = chosen or compare_state.preselected(query.ids(request, "runs"), offered)
+    drawn = query.value(request, "prompt") == "random"
     prompt = random_prompt(chosen) if drawn else [gr.skip()] * len(PROMPT)
     return [gr.update(choices=offered, value=chosen), compare_state.random_seed(), *setup, *prompt]
 
 
 def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[list[str], list[Any]]:
     """The contenders of the conversation that the address names, and the rest of SETUP after the seed."""
-    ids = widgets.query_ids(request, "like")
+    ids = query.ids(request, "like")
     stays = [gr.skip()] * (len(SETUP) - 2)
     if not ids:
         return [], stays
     try:
-        chosen, conversation = compare_state.setup_like(ids[0], widgets.username(request), offered)
+        chosen, conversation = compare_state.setup_like(ids[0], query.username(request), offered)
     except NotFound:
         return [], stays
     given = conversation.parameters
@@ -223,12 +223,12 @@ def drop_opening() -> list[Any]:
 def _wire(parts: Parts) -> None:
     outputs = [parts[name] for name in PARTS]
     here = [parts["conversation"], parts["seen"]]
-    quiet: dict[str, Any] = {**widgets.QUIET, "concurrency_limit": None}
+    quiet: dict[str, Any] = {**events.QUIET, "concurrency_limit": None}
 
     prompt = [parts[name] for name in PROMPT]
-    widgets.on_load(offer, None, [*(parts[name] for name in SETUP), *prompt])
+    events.on_load(offer, None, [*(parts[name] for name in SETUP), *prompt])
     # The question's place comes last, so that what stands above it does not push it down.
-    widgets.on_load(actions.open_page, None, outputs).then(
+    events.on_load(actions.open_page, None, outputs).then(
         actions.show_question,
         parts["conversation"],
         [parts["ask_row"], parts["prompts"]],

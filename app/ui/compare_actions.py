@@ -12,7 +12,7 @@ from app.store.conversations import Decoding
 from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.models import Label
-from app.ui import compare_state, widgets
+from app.ui import compare_state, query, widgets
 from app.ui.compare_show import EACH_ITS_OWN, Seen, Shown, ids, in_order, recent, show
 from app.ui.compare_state import Turn, View
 
@@ -41,10 +41,10 @@ def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Shown | None:
 
 def open_page(request: gr.Request | None = None) -> Shown:
     """The page of an address: `?conversation=5` goes on where that one is."""
-    wanted = widgets.query(request, "conversation")
-    user = widgets.username(request)
+    wanted = query.value(request, "conversation")
+    user = query.username(request)
     start = {"setup": gr.update(visible=True), **recent(0, user)}
-    ids = widgets.query_ids(request, "conversation")
+    ids = query.ids(request, "conversation")
     if not wanted:
         return in_order(start)
     try:
@@ -66,13 +66,13 @@ def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = Non
     """The timer: what grew since the last look."""
     if not conversation_id:
         return in_order({"timer": gr.Timer(active=False)})
-    view = compare_state.read_view(int(conversation_id), widgets.username(request))
+    view = compare_state.read_view(int(conversation_id), query.username(request))
     return in_order(show(view, seen))
 
 
 def watch(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """The slow look of an open page: whether the same person did something in another tab."""
-    user = widgets.username(request)
+    user = query.username(request)
     if not conversation_id or compare_state.stamp(int(conversation_id), user) == seen.get("stamp"):
         return in_order({})
     view = compare_state.read_view(int(conversation_id), user)
@@ -95,7 +95,7 @@ def ask(
     request: gr.Request | None = None,
 ) -> Shown:
     """Put a question: a first one starts a conversation. The last result empties the question box."""
-    user = widgets.username(request)
+    user = query.username(request)
     if conversation_id:
         here = compare_state.read_view(int(conversation_id), user)
         overtaken = _overtaken(here, seen, user, then="ask")
@@ -124,7 +124,7 @@ def vote(
     choice: str, conversation_id: float, seen: Seen, worst: str, reason: str, request: gr.Request | None
 ) -> Shown:
     """Vote on the last question, or change the vote. The reason of another choice is not taken over."""
-    user = widgets.username(request)
+    user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="vote")
     if overtaken is not None:
@@ -164,7 +164,7 @@ def _cast(turn: Turn) -> tuple[str, str]:
 
 def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None) -> Shown:
     """Keep the reason of a vote that was cast; before the vote it waits for it."""
-    user = widgets.username(request)
+    user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     label = next((turn.label for turn in view.turns if turn.comparison.id == seen.get("comparison")), None)
     if label is None or label.reason == (reason or "").strip():
@@ -179,7 +179,7 @@ def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Req
 
 def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """Take the vote on the last question back."""
-    user = widgets.username(request)
+    user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="withdraw")
     if overtaken is not None:
@@ -192,7 +192,7 @@ def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = No
 
 def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """Show who answered before a vote; a vote after that is not blind."""
-    user = widgets.username(request)
+    user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="show the names")
     if overtaken is not None:
@@ -203,7 +203,7 @@ def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = 
 
 def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """Stop the answer of a side, or of all."""
-    user = widgets.username(request)
+    user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="stop")
     if overtaken is not None:
@@ -214,7 +214,7 @@ def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Reque
 
 def regenerate(side: int, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
     """Ask one side again, with the next seed."""
-    user = widgets.username(request)
+    user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="regenerate")
     if overtaken is not None:

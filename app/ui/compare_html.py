@@ -10,7 +10,7 @@ from app.store.contenders import REFERENCE
 from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
-from app.ui import widgets
+from app.ui import formatting, widgets
 from app.ui.compare_state import RecentConversation, Turn, View
 from app.ui.widgets import Html
 
@@ -89,8 +89,8 @@ def _numbers(answer: Generation, *, hidden: bool) -> Html:
     known = answer.status.is_over and policy is not None and reference is not None
     if known and not hidden:
         facts += [
-            ("log p, policy", _minus(widgets.number(policy, 1))),
-            ("log p, reference", _minus(widgets.number(reference, 1))),
+            ("log p, policy", _minus(formatting.number(policy, 1))),
+            ("log p, reference", _minus(formatting.number(reference, 1))),
             ("difference", _signed((policy or 0.0) - (reference or 0.0))),
         ]
     below = [_ending(answer), "seconds and log-probabilities follow the vote" if known and hidden else ""]
@@ -171,7 +171,7 @@ def history(opening: Sequence[Any]) -> Html:
     return Markup(
         '<details class="hy-history" open><summary>{} before the question; all contenders see them'
         "</summary>{}</details>"
-    ).format(widgets.count(len(opening), "message"), widgets.messages(opening))
+    ).format(formatting.count(len(opening), "message"), widgets.messages(opening))
 
 
 def earlier_turns(view: View) -> Html:
@@ -298,11 +298,13 @@ def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
     rows = [
         Markup('<li{}>{}<span class="hy-note">{}</span></li>').format(
             Markup(' aria-current="true"') if line.id == present else "",
-            widgets.link(widgets.clip(line.question, 80) or "(no question)", "compare", conversation=line.id),
+            widgets.link(
+                formatting.clip(line.question, 80) or "(no question)", "compare", conversation=line.id
+            ),
             Markup("{} · {} · {}").format(
                 " / ".join(line.names) or "names hidden",
-                widgets.count(line.turns, "turn"),
-                widgets.ago(line.conversation.created_at),
+                formatting.count(line.turns, "turn"),
+                formatting.ago(line.conversation.created_at),
             ),
         )
         for line in found

@@ -19,7 +19,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.text import clean_text
 from app.tokens import token_counter
-from app.ui import datasetmapping, datasetview, lengths_html, widgets
+from app.ui import datasetmapping, datasetview, events, formatting, lengths_html, query, widgets
 from app.ui.widgets import Html
 from hypo_engine.errors import DataError
 
@@ -105,17 +105,17 @@ def build() -> None:
             no = gr.Button("No, keep it", size="md", min_width=120, scale=0, visible=False)
 
     # wiring
-    widgets.on_load(show, None, [header, overview, found, detail, facts]).then(
-        show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET
-    ).then(show_left_out, line_page, left_out, **widgets.QUIET).then(
-        show_check, None, check, **widgets.QUIET
-    ).then(show_lengths, None, lengths, **widgets.QUIET)
+    events.on_load(show, None, [header, overview, found, detail, facts]).then(
+        show_pairs, [split, search, page], [pairs, pages], **events.QUIET
+    ).then(show_left_out, line_page, left_out, **events.QUIET).then(
+        show_check, None, check, **events.QUIET
+    ).then(show_lengths, None, lengths, **events.QUIET)
     gr.on(
         [file.change, split_name.submit],
         look_at,
         [file, name, split_name],
         [look, name, *mapping.outputs],
-        **widgets.QUIET,
+        **events.QUIET,
     )
     gr.on(
         mapping.changes(),
@@ -123,7 +123,7 @@ def build() -> None:
         [file, split_name, *mapping.inputs],
         [look, *mapping.groups, *mapping.wins],
         trigger_mode="always_last",
-        **widgets.QUIET,
+        **events.QUIET,
     )
     add.click(
         add_from_page,
@@ -132,18 +132,18 @@ def build() -> None:
         show_progress_on=add,
         **_BUSY,
     )
-    gr.on([split.input, search.submit], lambda: 1, None, page, **widgets.QUIET).then(
-        show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET
+    gr.on([split.input, search.submit], lambda: 1, None, page, **events.QUIET).then(
+        show_pairs, [split, search, page], [pairs, pages], **events.QUIET
     )
-    page.change(show_pairs, [split, search, page], [pairs, pages], **widgets.QUIET)
-    line_page.change(show_left_out, line_page, left_out, **widgets.QUIET)
-    delete.click(lambda: ask(True), None, [delete, yes, no], **widgets.QUIET)
-    no.click(lambda: ask(False), None, [delete, yes, no], **widgets.QUIET)
-    yes.click(delete_version, None, message, **widgets.QUIET)
+    page.change(show_pairs, [split, search, page], [pairs, pages], **events.QUIET)
+    line_page.change(show_left_out, line_page, left_out, **events.QUIET)
+    delete.click(lambda: ask(True), None, [delete, yes, no], **events.QUIET)
+    no.click(lambda: ask(False), None, [delete, yes, no], **events.QUIET)
+    yes.click(delete_version, None, message, **events.QUIET)
 
 
 def _dataset_id(request: gr.Request | None) -> int | None:
-    ids = widgets.query_ids(request, "id")
+    ids = query.ids(request, "id")
     return ids[0] if ids else None
 
 
@@ -179,7 +179,7 @@ def show(request: gr.Request) -> tuple[Any, ...]:
     if dataset.deleted_at is None:
         actions.append(widgets.link_button("Launch a run on it", "launch", primary=True, dataset=dataset.id))
     state = " It was deleted; runs that used it still show it." if dataset.deleted_at else ""
-    lead = f"Version {dataset.version}, {widgets.count(dataset.rows, 'pair')}.{state}"
+    lead = f"Version {dataset.version}, {formatting.count(dataset.rows, 'pair')}.{state}"
     header = widgets.page_header(dataset.name, lead, *actions)
     return header, gr.update(visible=False), "", gr.update(visible=True), facts
 
@@ -202,7 +202,7 @@ def show_pairs(split: str, search: str | None, page: float | None, request: gr.R
         rows = datasets.page_of_pairs(
             dataset_id, session=session, offset=offset, limit=PAIRS_A_PAGE, split=side, search=wanted
         )
-    words = f"{widgets.count(total, 'pair')}, {widgets.count(-(-total // PAIRS_A_PAGE), 'page')}"
+    words = f"{formatting.count(total, 'pair')}, {formatting.count(-(-total // PAIRS_A_PAGE), 'page')}"
     shown = datasetview.pair_list(rows, token_counter(get_settings()))
     return shown, Html('<p class="hy-note">{}</p>').format(words)
 

@@ -12,7 +12,7 @@ from app.store.datasets import Lengths, SplitCounts
 from app.store.enums import Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair
 from app.tokens import TokenCounter
-from app.ui import widgets
+from app.ui import formatting, widgets
 from app.ui.widgets import Html
 from hypo_engine.data.formats import FORMATS, Account, Kept, LeftOut, Pair
 from hypo_engine.reporting import Prompt
@@ -54,8 +54,8 @@ def dataset_list(found: Sequence[Dataset]) -> Html:
             f"{dataset.rows:,}",
             f"{dataset.left_out_count:,}",
             format_title(dataset.format),
-            widgets.clip(dataset.source, 60),
-            widgets.ago(dataset.created_at),
+            formatting.clip(dataset.source, 60),
+            formatting.ago(dataset.created_at),
             widgets.link("Launch", "launch", dataset=dataset.id),
         ]
         for dataset in found
@@ -89,7 +89,7 @@ def dataset_facts(
             "Rejected answers": _lengths(lengths.rejected_mean, lengths.rejected_longest),
             "Format": format_title(dataset.format),
             "From": dataset.source,
-            "Added": widgets.ago(dataset.created_at),
+            "Added": formatting.ago(dataset.created_at),
             "SHA-256": Markup('<code title="{}">{}…</code>').format(dataset.sha256, dataset.sha256[:12]),
             "Versions": others,
         }
@@ -132,7 +132,7 @@ def _cell(title: str, body: Html, whole: Prompt, counter: TokenCounter | None, l
     size = sum(len(turn["content"]) for turn in whole) if not isinstance(whole, str) else len(whole)
     notes = [label] if label else []
     if counter is not None:
-        notes.append(widgets.count(counter.count(whole), "token"))
+        notes.append(formatting.count(counter.count(whole), "token"))
     if size > SHOWN_CHARACTERS:
         notes.append(f"{SHOWN_CHARACTERS:,} of {size:,} characters shown")
     return Markup(
@@ -217,11 +217,11 @@ def added(dataset: AddedDataset) -> Html:
     words = Markup("Added {} version {}: {}. ").format(
         widgets.link(dataset.name, "datasets", id=dataset.id),
         dataset.version,
-        widgets.count(dataset.rows, "pair"),
+        formatting.count(dataset.rows, "pair"),
     )
     if dataset.left_out_count:
         reasons = dataset.account.why_left_out(most=3)
-        words += f"{widgets.count(dataset.left_out_count, 'row')} left out: {reasons}. "
+        words += f"{formatting.count(dataset.left_out_count, 'row')} left out: {reasons}. "
     words += widgets.link("Launch a run on it", "launch", dataset=dataset.id)
     missing = dataset.one_sided
     warning = widgets.notice(missing, "warning") if missing else Markup("")
@@ -256,7 +256,7 @@ def _worries(found: Preflight) -> list[str]:
     worries = []
     if found.contradictions:
         worries.append(
-            f"{widgets.count(found.contradictions, 'pair')} prefer what another pair rejects; "
+            f"{formatting.count(found.contradictions, 'pair')} prefer what another pair rejects; "
             "they cancel each other out in training."
         )
     if found.duplicates > found.pairs // 20:

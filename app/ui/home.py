@@ -11,8 +11,8 @@ from app.store import conversations, datasets, labels, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
+from app.ui import events, formatting, runview, widgets
 from app.ui import runs as runs_page
-from app.ui import runview, widgets
 from app.ui.widgets import Html
 from hypo_engine.measures import HEADLINES
 
@@ -28,10 +28,10 @@ def build() -> None:
         )
     )
     steps, now, recent, seen = gr.HTML(widgets.LOADING), gr.HTML(), gr.HTML(), gr.State("")
-    timer = gr.Timer(widgets.BUSY_SECONDS)
+    timer = gr.Timer(events.BUSY_SECONDS)
     shown = [steps, now, recent, seen, timer]
-    widgets.on_load(refresh, seen, shown)
-    widgets.tick(timer, refresh, seen, shown)
+    events.on_load(refresh, seen, shown)
+    events.tick(timer, refresh, seen, shown)
 
 
 def refresh(seen: str) -> tuple[Any, ...]:
@@ -46,7 +46,7 @@ def refresh(seen: str) -> tuple[Any, ...]:
     now = "".join(pieces)
     if now == seen:
         return tuple(gr.skip() for _ in range(5))
-    return (*pieces, now, widgets.pace(busy=any(not status.is_over for status in counts)))
+    return (*pieces, now, events.pace(busy=any(not status.is_over for status in counts)))
 
 
 def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
@@ -60,19 +60,21 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
         (
             "Bring preference pairs",
             "A prompt with a better and a worse answer: a file, a dataset of the hub, or the demo.",
-            widgets.count(known, "dataset version") if known else "Nothing here yet",
+            formatting.count(known, "dataset version") if known else "Nothing here yet",
             ("Datasets", "datasets"),
         ),
         (
             "Launch DPO and HyPO",
             "Twins share data, order, seed and budget, so that only the method differs.",
-            f"{widgets.count(sum(counts.values()), 'run')}, {finished} finished" if counts else "No runs yet",
+            f"{formatting.count(sum(counts.values()), 'run')}, {finished} finished"
+            if counts
+            else "No runs yet",
             ("Launch", "launch"),
         ),
         (
             "Compare and vote",
             "Ask all of them the same question, blind, and say which answer is best.",
-            f"{widgets.count(asked, 'question')}, {widgets.count(votes, 'vote')}"
+            f"{formatting.count(asked, 'question')}, {formatting.count(votes, 'vote')}"
             if asked
             else "No votes yet",
             ("Compare", "compare"),
@@ -168,7 +170,7 @@ def results(*, session: Session) -> Html:
                 widgets.method_badge(run.method),
                 widgets.status_badge(run.status),
                 *(measure.text(last) for measure in HEADLINES),
-                widgets.ago(run.finished_at),
+                formatting.ago(run.finished_at),
             )
         )
     headers = ["Run", "Method", "State", *(measure.label for measure in HEADLINES), "Ended"]

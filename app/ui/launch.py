@@ -15,7 +15,7 @@ from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.models import Dataset, Run
 from app.store.run_names import copy_name
-from app.ui import form, launch_memory, launch_summary, runview, widgets
+from app.ui import events, form, formatting, launch_memory, launch_summary, query, runview, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.form import Form
 from app.ui.launch_errors import FIELDS, messages, name_error, problems
@@ -115,27 +115,27 @@ def build() -> None:
     told = [advanced, dataset_message, name_message, *(fields.messages[field] for field in FIELDS)]
     lengths = fields.below[form.SECTIONS["lengths"]]
     seen = [summary, time, lengths, command, yaml, draft, go, memory, insist, *told]
-    quiet: dict[str, Any] = {**widgets.QUIET, "trigger_mode": "always_last"}
+    quiet: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
 
     def then_preview(event: Any) -> None:
-        event.then(preview, given, seen, **widgets.QUIET)
+        event.then(preview, given, seen, **events.QUIET)
 
     then_preview(
-        widgets.on_load(
+        events.on_load(
             open_page, draft, [notice, dataset, method, name, parent, outcome, preset, about, *knobs]
         )
     )
-    widgets.poll(5, worker_notice, None, notice)
+    events.poll(5, worker_notice, None, notice)
     edited = [component.input for component in given]
     gr.on(edited, preview, given, seen, **quiet)
     gr.on(edited, forget_refusal, refused, [outcome, refused], **quiet)
-    then_preview(preset.input(use_preset, preset, [about, *knobs], **widgets.QUIET))
+    then_preview(preset.input(use_preset, preset, [about, *knobs], **events.QUIET))
     filled = [dataset, method, name, preset, about, yaml_message, *knobs]
-    then_preview(take.click(fill, [pasted, dataset, method, name, *knobs], filled, **widgets.QUIET))
+    then_preview(take.click(fill, [pasted, dataset, method, name, *knobs], filled, **events.QUIET))
     then_preview(
-        upload.upload(fill_from_file, [upload, dataset, method, name, *knobs], filled, **widgets.QUIET)
+        upload.upload(fill_from_file, [upload, dataset, method, name, *knobs], filled, **events.QUIET)
     )
-    then_preview(reset.click(defaults, None, [preset, about, method, name, parent, *knobs], **widgets.QUIET))
+    then_preview(reset.click(defaults, None, [preset, about, method, name, parent, *knobs], **events.QUIET))
     go.click(
         launch_runs,
         [parent, *given],
@@ -158,7 +158,7 @@ def dataset_choices() -> list[tuple[str, int]]:
 
 
 def _dataset_name(dataset: Dataset) -> str:
-    return f"{dataset.name} v{dataset.version} ({widgets.count(dataset.rows, 'pair')})"
+    return f"{dataset.name} v{dataset.version} ({formatting.count(dataset.rows, 'pair')})"
 
 
 def worker_notice() -> Html:
@@ -192,7 +192,7 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> tuple[Any
         )
     elif problem:
         said = widgets.notice(problem, "warning")
-    asked = widgets.query_ids(request, "dataset")
+    asked = query.ids(request, "dataset")
     dataset_id = asked[0] if asked else dataset_id
     known = [identity for _, identity in choices]
     dataset_id = dataset_id if dataset_id in known else (known[0] if known else None)
@@ -235,7 +235,7 @@ def _model_choices() -> list[str]:
 
 
 def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:
-    wanted = widgets.query_ids(request, "clone")
+    wanted = query.ids(request, "clone")
     if not wanted:
         return None, ""
     try:
@@ -305,7 +305,9 @@ def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any
     name = name if loaded.name is None else loaded.name
     merged = {**_raw(values), **loaded.values}
     errors = form.check(merged, method)
-    said = widgets.notice(f"The form holds the YAML's {widgets.count(len(loaded.values), 'value')}.", "good")
+    said = widgets.notice(
+        f"The form holds the YAML's {formatting.count(len(loaded.values), 'value')}.", "good"
+    )
     if errors:
         said = widgets.error_banner(next(iter(errors.values())))
         merged = {k: (v if k not in errors or _fits(k, v) else _raw(values)[k]) for k, v in merged.items()}
@@ -339,7 +341,7 @@ def launch_runs(
     if _find_dataset(dataset_id) is None:
         errors["dataset"] = "Choose a dataset; the page Datasets brings one in."
     if errors:
-        count = widgets.count(len(errors), "value")
+        count = formatting.count(len(errors), "value")
         said = widgets.error_banner(f"{_REFUSED}: {count} to correct ({form.titles(errors)}).")
         return said, "yes", gr.skip(), *messages(errors)
     try:

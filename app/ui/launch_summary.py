@@ -9,7 +9,7 @@ from app.held_out_share import nothing_held_out
 from app.store.db import read_session
 from app.store.models import Dataset
 from app.timings import Forecast, forecast
-from app.ui import form, lengths_html, widgets
+from app.ui import form, formatting, lengths_html, widgets
 from app.ui.widgets import Html
 from app.workload import Workload, epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
@@ -59,9 +59,9 @@ def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
     own = f" HyPO samples {sampled:,} responses." if sampled else ""
     return Markup('<p class="hy-summary"><b>{}</b> of {} on {}{}, {} a step; {}.{}</p>').format(
         WHAT[method],
-        widgets.count(work.steps, "step"),
+        formatting.count(work.steps, "step"),
         about,
-        widgets.count(work.pairs, "training pair"),
+        formatting.count(work.pairs, "training pair"),
         f"{work.a_step:,}",
         epochs_in_words(work),
         own,
@@ -84,13 +84,13 @@ def _time(forecasts: list[Forecast | None]) -> Html:
             "Time: not measured yet for this model on this machine. A Quick look takes a few minutes and "
             "measures it."
         )
-    parts = [f"{widgets.duration(found.seconds)} for {found.title}" for found in known]
+    parts = [f"{formatting.duration(found.seconds)} for {found.title}" for found in known]
     sources = widgets.join(
         [widgets.link(f"run {found.run_id}", "run", id=found.run_id) for found in known], " and "
     )
     head, detail = parts[0], "" if len(forecasts) == 1 else "; the other method is not measured yet"
     if len(known) > 1:
-        head, detail = widgets.duration(sum(found.seconds for found in known)), f": {' and '.join(parts)}"
+        head, detail = formatting.duration(sum(found.seconds for found in known)), f": {' and '.join(parts)}"
     return Markup(
         '<section class="hy-time" aria-label="Estimate of time"><p><b>About {}</b>{}. '
         '<span class="hy-note">From the steps of {} on {}.</span></p></section>'

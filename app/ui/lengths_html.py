@@ -6,7 +6,7 @@ from typing import Final
 from markupsafe import Markup
 
 from app.lengths import TokenLengths, quantile
-from app.ui import widgets
+from app.ui import formatting, widgets
 from app.ui.widgets import Html
 
 BARS: Final = 32
@@ -20,7 +20,7 @@ def under_limits(lengths: TokenLengths, max_prompt: int, max_completion: int) ->
     trimmed = lengths.trimmed(max_prompt)
     words = (
         f"{max_completion:,} completion tokens keep {kept / lengths.pairs:.0%}: {about}{kept:,} of "
-        f"{widgets.count(lengths.pairs, 'training pair')}. "
+        f"{formatting.count(lengths.pairs, 'training pair')}. "
         f"{max_prompt:,} prompt tokens trim {trimmed:.0%} of the prompts."
     )
     return Markup('<section class="hy-lengths"><p>{}</p>{}{}</section>').format(

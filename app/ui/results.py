@@ -17,7 +17,7 @@ from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.labels import VoteFilter
 from app.store.vote_details import Vote
-from app.ui import compare, paging, results_html, widgets, win_rates
+from app.ui import compare, events, formatting, paging, query, results_html, widgets, win_rates
 from app.ui.compare_actions import asks_anew, saying_why
 
 PAGE_ROWS = 20
@@ -141,7 +141,7 @@ def open_page(request: gr.Request | None = None) -> Shown:
 
 def overview(request: gr.Request | None = None) -> Shown:
     """The board, the counts and the first page of the list, in the order of OPENED."""
-    user = widgets.username(request)
+    user = query.username(request)
     with read_session() as session:
         board = read_board(session=session, viewer=user)
         people = labels.voters(session=session)
@@ -174,7 +174,7 @@ def counts(whole: bool) -> str:
 
 def show_names(request: gr.Request | None = None) -> Shown:
     """Show the names of all votes; the reader's later votes on these comparisons are not blind."""
-    user = widgets.username(request)
+    user = query.username(request)
     saying_why(lambda: answers.show_all_names(user=user))
     return overview(request)
 
@@ -186,7 +186,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
         choice=Choice(verdict) if verdict else None,
         run_id=int(run) if run else None,
     )
-    number, user = paging.number_of(page), widgets.username(request)
+    number, user = paging.number_of(page), query.username(request)
     with read_session() as session:
         found = labels.votes(
             session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS, viewer=user
@@ -220,9 +220,9 @@ def export(format: str, file_type: str, whole: bool, request: gr.Request | None 
         gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
     if kind is LabelFormat.RAW:
         with read_session() as session:
-            hidden = labels.count_hidden(widgets.username(request), session=session)
+            hidden = labels.count_hidden(query.username(request), session=session)
         if hidden:
-            rows = widgets.count(hidden, "vote")
+            rows = formatting.count(hidden, "vote")
             gr.Info(f"The file leaves out the names of {rows} that you may still judge blind.", duration=8)
     given = {"format": kind.value, "file_type": ending.value, "whole": "true" if whole else ""}
     return widgets.url("api/v1/votes/export", **given)
@@ -239,10 +239,10 @@ def use_as_dataset(name: str, whole: bool = False) -> str:
 
 def open_change(request: gr.Request | None = None) -> Shown:
     """The vote that the address names, opened for its voter; in the order of CHANGED."""
-    wanted = widgets.query_ids(request, "vote")
+    wanted = query.ids(request, "vote")
     if not wanted:
         return closed()
-    vote = _own_vote(wanted[0], widgets.username(request))
+    vote = _own_vote(wanted[0], query.username(request))
     return closed() if vote is None else _opened(vote)
 
 
@@ -266,7 +266,7 @@ def ask_anew(
     label_id: float, choice: str | None, worst: str | None, reason: str, request: gr.Request | None = None
 ) -> Any:
     """Empty the reason when another verdict is chosen: the old one was given for another vote."""
-    vote = _own_vote(int(label_id or 0), widgets.username(request))
+    vote = _own_vote(int(label_id or 0), query.username(request))
     if vote is None or not asks_anew(vote.label, reason, changed=_changed(vote, choice, worst)):
         return gr.skip()
     return gr.update(value="", placeholder="The verdict is another; say why anew.")
@@ -303,7 +303,7 @@ def save(
     label_id: float, choice: str, worst: str | None, reason: str, request: gr.Request | None = None
 ) -> Shown:
     """Store the changed vote, then show everything anew."""
-    user = widgets.username(request)
+    user = query.username(request)
 
     def act() -> None:
         with read_session() as session:
@@ -329,7 +329,7 @@ def withdraw(label_id: float, request: gr.Request | None = None) -> Shown:
     """Take the vote back, then show everything anew."""
 
     def act() -> None:
-        answers.withdraw(int(label_id), user=widgets.username(request))
+        answers.withdraw(int(label_id), user=query.username(request))
 
     saying_why(act)
     gr.Info("The vote is withdrawn.", duration=3)
@@ -349,13 +349,13 @@ def _components(parts: Parts, names: Sequence[str]) -> list[Any]:
 
 
 def _wire(parts: Parts) -> None:
-    quiet: dict[str, Any] = {**widgets.QUIET, "concurrency_limit": None}
+    quiet: dict[str, Any] = {**events.QUIET, "concurrency_limit": None}
     opened = _components(parts, OPENED)
     everything = [*opened, *_components(parts, CHANGED)]
     filters = [parts[name] for name in ("who", "verdict", "run")]
     pager, records = parts["pager"], parts["records"]
     page, of_records = [parts["list"], *pager.outputs], [parts["board"], *records.outputs]
-    widgets.on_load(open_page, None, everything)
+    events.on_load(open_page, None, everything)
     for chosen in filters:
         chosen.input(first_page, filters, page, **quiet)
     pager.back.click(newer, [*filters, pager.page], page, **quiet)

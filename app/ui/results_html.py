@@ -11,7 +11,7 @@ from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.judging import LETTERS
 from app.store.models import LabelVersion
 from app.store.vote_details import Side, Vote
-from app.ui import widgets
+from app.ui import formatting, widgets
 from app.ui.widgets import Html
 
 
@@ -27,8 +27,8 @@ def names_hidden(votes: int) -> Html:
     """Why a reader does not see all votes yet."""
     those = "is on answers" if votes == 1 else "are on answers"
     return widgets.notice(
-        f"{widgets.count(votes, 'vote')} by others {those} that you may still judge blind: not counted here, "
-        "and without names, until you vote. Once you show all names, your later votes there do not count as "
+        f"{formatting.count(votes, 'vote')} by others {those} that you may still judge blind: not counted "
+        "here, and without names, until you vote. Once you show all names, your later votes there do not count as "
         "blind."
     )
 
@@ -102,7 +102,7 @@ def _verdict(record: Record) -> str:
         return f"{record.first.name if record.win_rate > 0.5 else record.second.name} is ahead"
     if more is None:
         return "even" if record.decided else "unknown"
-    return f"undecided; about {widgets.count(more, 'more vote')} at this share would decide"
+    return f"undecided; about {formatting.count(more, 'more vote')} at this share would decide"
 
 
 # --- habits ----------------------------------------------------------------------------------
@@ -148,15 +148,15 @@ def _bias_note(board: Board) -> str:
 def export_counts(found: TrlCounts) -> Html:
     """How many training pairs the votes make, and why the others make none."""
     lines = [
-        f"{widgets.count(found.left_out[reason.value], 'vote')} left out: {REASONS[reason]}"
+        f"{formatting.count(found.left_out[reason.value], 'vote')} left out: {REASONS[reason]}"
         for reason in WhyLeftOut
         if found.left_out.get(reason.value)
     ]
     if found.cut:
-        with_cut = widgets.count(found.cut, "pair has", "pairs have")
+        with_cut = formatting.count(found.cut, "pair has", "pairs have")
         lines.insert(0, f"{with_cut} an answer that was cut at the length limit; the file marks it")
     return Markup('<p class="hy-note"><strong>{}</strong>{}</p>').format(
-        f"The votes make {widgets.count(found.rows, 'training pair')}.",
+        f"The votes make {formatting.count(found.rows, 'training pair')}.",
         widgets.join(Markup("<br>{}").format(line) for line in lines),
     )
 
@@ -166,7 +166,7 @@ def became_dataset(name: str, version: int, rows: int, dataset_id: int) -> Html:
         Markup("Version {} of the dataset {} holds {}. {} {}").format(
             version,
             Markup("<strong>{}</strong>").format(name),
-            widgets.count(rows, "pair"),
+            formatting.count(rows, "pair"),
             widgets.link("Look at it", "datasets", id=dataset_id),
             widgets.link("or launch a run on it", "launch", dataset=dataset_id),
         ),
@@ -182,16 +182,16 @@ def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
     rows = [
         (
             f"#{vote.label.id}",
-            widgets.ago(vote.label.updated_at),
+            formatting.ago(vote.label.updated_at),
             vote.user,
             widgets.link(
-                widgets.clip(vote.comparison.question, 70),
+                formatting.clip(vote.comparison.question, 70),
                 "compare",
                 conversation=vote.comparison.conversation_id,
             ),
             verdict(vote),
             "blind" if vote.label.blind else "open",
-            "" if vote.hidden else widgets.clip(vote.label.reason, 90),
+            "" if vote.hidden else formatting.clip(vote.label.reason, 90),
             _change(vote, user),
         )
         for vote in votes
@@ -228,7 +228,7 @@ def _remarks(vote: Vote) -> Html:
     elif not all(answer.complete for answer in answers):
         said.append("an answer was cut at the length limit")
     if vote.earlier:
-        said.append(f"changed {widgets.count(len(vote.earlier), 'time')}")
+        said.append(f"changed {formatting.count(len(vote.earlier), 'time')}")
     if not said:
         return widgets.NOTHING
     return Markup('<br><small class="hy-note">{}</small>').format(" · ".join(said))
@@ -265,7 +265,7 @@ def _history(vote: Vote) -> Html:
         return widgets.NOTHING
     rows = [
         (
-            widgets.ago(version.given_at),
+            formatting.ago(version.given_at),
             _words(version, len(vote.sides)),
             "blind" if version.blind else "open",
             version.reason,

@@ -15,7 +15,7 @@ from app.store import metrics, retention, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
-from app.ui import charts, doctor, runview, samples, training, widgets
+from app.ui import charts, doctor, events, query, runview, samples, training, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.training import XAxis
 from app.ui.widgets import Html
@@ -77,36 +77,32 @@ def build() -> None:
     timer = gr.Timer(SECONDS)
     everything = [*shown, *drawn, *sampled, timer]
     watched = [seen, x_axis, before, after, page]
-    widgets.on_load(refresh, watched, everything).then(
-        settings, None, [config, yaml, command], **widgets.QUIET
+    events.on_load(refresh, watched, everything).then(settings, None, [config, yaml, command], **events.QUIET)
+    events.tick(timer, refresh, watched, everything)
+    gr.on([x_axis.input, before.input, after.input], refresh_all, watched[1:], everything, **events.QUIET)
+    newer.click(lambda p: max(1, p - 1), page, page, **events.QUIET).then(
+        turn, page, [online, page], **events.QUIET
     )
-    widgets.tick(timer, refresh, watched, everything)
-    gr.on([x_axis.input, before.input, after.input], refresh_all, watched[1:], everything, **widgets.QUIET)
-    newer.click(lambda p: max(1, p - 1), page, page, **widgets.QUIET).then(
-        turn, page, [online, page], **widgets.QUIET
-    )
-    older.click(lambda p: p + 1, page, page, **widgets.QUIET).then(
-        turn, page, [online, page], **widgets.QUIET
-    )
+    older.click(lambda p: p + 1, page, page, **events.QUIET).then(turn, page, [online, page], **events.QUIET)
     asked = [confirm, question, yes, wanted]
-    cancel.click(ask_cancel, None, asked, **widgets.QUIET)
-    delete.click(ask_delete, None, asked, **widgets.QUIET)
+    cancel.click(ask_cancel, None, asked, **events.QUIET)
+    delete.click(ask_delete, None, asked, **events.QUIET)
     resume.click(resume_run, None, message, show_progress_on=resume, api_visibility="private")
-    no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **widgets.QUIET)
-    yes.click(confirmed, wanted, [confirm, message, wanted], **widgets.QUIET)
+    no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **events.QUIET)
+    yes.click(confirmed, wanted, [confirm, message, wanted], **events.QUIET)
     exporting: dict[str, Any] = {
         "show_progress_on": export,
         "api_visibility": "private",
         "concurrency_limit": 2,
     }
-    export.click(export_zip, None, download, **exporting).success(None, None, None, js=widgets.CLICK_DOWNLOAD)
+    export.click(export_zip, None, download, **exporting).success(None, None, None, js=events.CLICK_DOWNLOAD)
 
 
 # --- handlers --------------------------------------------------------------------------------
 
 
 def _run_id(request: gr.Request | None) -> int:
-    ids = widgets.query_ids(request, "id")
+    ids = query.ids(request, "id")
     if not ids:
         raise NotFound("The address names no run.")
     return ids[0]
@@ -309,6 +305,6 @@ def confirmed(wanted: str, request: gr.Request) -> tuple[Any, Html, str]:
 def export_zip(request: gr.Request) -> str:
     """The run's last weights with a model card, as one zip file for the hidden download button."""
     try:
-        return str(artifacts.export_zip(_run_id(request), files.new_folder(widgets.username(request))))
+        return str(artifacts.export_zip(_run_id(request), files.new_folder(query.username(request))))
     except (AppError, OSError) as error:
         raise gr.Error(str(error), duration=8, print_exception=False) from error

@@ -15,7 +15,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
 from app.text import clean_text
-from app.ui import charts, paging, training, widgets
+from app.ui import charts, events, formatting, paging, query, training, widgets
 from app.ui.training import XAxis
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
@@ -76,32 +76,32 @@ def build() -> None:
 
     # wiring
     filters: list[Any] = [name, method, status, dataset]
-    timer = gr.Timer(widgets.BUSY_SECONDS)
+    timer = gr.Timer(events.BUSY_SECONDS)
     asked_for = [*filters, pager.page]
     listed = [table, seen, timer, *pager.outputs]
-    widgets.on_load(restore, None, [*filters, chosen]).then(
-        refresh, [*asked_for, seen], listed, **widgets.QUIET
+    events.on_load(restore, None, [*filters, chosen]).then(
+        refresh, [*asked_for, seen], listed, **events.QUIET
     )
-    pager.back.click(newer, asked_for, listed, js=_TO_TOP, **widgets.QUIET)
-    pager.on.click(older, asked_for, listed, js=_TO_TOP, **widgets.QUIET)
+    pager.back.click(newer, asked_for, listed, js=_TO_TOP, **events.QUIET)
+    pager.on.click(older, asked_for, listed, js=_TO_TOP, **events.QUIET)
     typed = [field.input for field in filters]
-    changed = gr.on(typed, relist, filters, listed, trigger_mode="always_last", **widgets.QUIET)
+    changed = gr.on(typed, relist, filters, listed, trigger_mode="always_last", **events.QUIET)
     changed.then(None, filters, None, js=_ADDRESS)
     buttons = [overlay, cancel, delete, clone]
-    chosen.change(enable, chosen, buttons, **widgets.QUIET)
+    chosen.change(enable, chosen, buttons, **events.QUIET)
     curves = [overlaid, key, panel, config, drawn]
-    widgets.on_load(draw, [x_axis, only], curves)
-    widgets.tick(timer, look_again, [*asked_for, seen, x_axis, only, drawn], [*listed, *curves])
-    gr.on([x_axis.input, only.input], draw, [x_axis, only], curves, **widgets.QUIET)
-    overlay.click(None, chosen, None, js=_COMPARE).then(draw, [x_axis, only], curves, **widgets.QUIET)
+    events.on_load(draw, [x_axis, only], curves)
+    events.tick(timer, look_again, [*asked_for, seen, x_axis, only, drawn], [*listed, *curves])
+    gr.on([x_axis.input, only.input], draw, [x_axis, only], curves, **events.QUIET)
+    overlay.click(None, chosen, None, js=_COMPARE).then(draw, [x_axis, only], curves, **events.QUIET)
     clone.click(None, chosen, None, js=_CLONE)
     asked = [confirm, question, yes, wanted]
-    cancel.click(ask_cancel, chosen, asked, **widgets.QUIET)
-    delete.click(ask_delete, chosen, asked, **widgets.QUIET)
-    no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **widgets.QUIET)
-    yes.click(confirmed, [wanted, chosen], [confirm, message], **widgets.QUIET).then(
-        refresh, [*asked_for, seen], listed, **widgets.QUIET
-    ).then(enable, chosen, buttons, **widgets.QUIET)
+    cancel.click(ask_cancel, chosen, asked, **events.QUIET)
+    delete.click(ask_delete, chosen, asked, **events.QUIET)
+    no.click(lambda: (gr.update(visible=False), ""), None, [confirm, wanted], **events.QUIET)
+    yes.click(confirmed, [wanted, chosen], [confirm, message], **events.QUIET).then(
+        refresh, [*asked_for, seen], listed, **events.QUIET
+    ).then(enable, chosen, buttons, **events.QUIET)
 
 
 _TICK = Path(__file__).with_name("runs.js").read_text(encoding="utf-8")
@@ -124,16 +124,16 @@ def restore(request: gr.Request) -> tuple[Any, ...]:
     """The filters and the choice that the address names."""
     with read_session() as session:
         names = list(dict.fromkeys(found.name for found in datasets.find(session=session)))
-    method, status = widgets.query(request, "method"), widgets.query(request, "status")
-    dataset = widgets.query(request, "dataset")
+    method, status = query.value(request, "method"), query.value(request, "status")
+    dataset = query.value(request, "dataset")
     return (
-        widgets.query(request, "name"),
+        query.value(request, "name"),
         method if method in ("dpo", "hypo") else ALL,
         status if status in list(RunStatus) else ALL,
         gr.update(
             choices=[("any", ALL), *((n, n) for n in names)], value=dataset if dataset in names else ALL
         ),
-        ",".join(str(i) for i in widgets.query_ids(request, "compare")),
+        ",".join(str(i) for i in query.ids(request, "compare")),
     )
 
 
@@ -157,7 +157,7 @@ def refresh(name: str, method: str, status: str, dataset: str, page: float, seen
         shown = found[:PAGE_ROWS]
         table = run_table(shown, filtered=filtered or number > 0, session=session)
     more = len(found) > PAGE_ROWS
-    pace = widgets.pace(busy=any(not run.status.is_over for run in shown))
+    pace = events.pace(busy=any(not run.status.is_over for run in shown))
     return (table, now, pace, *paging.state(number, PAGE_ROWS, len(shown), more=more))
 
 
@@ -221,9 +221,9 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
                 progress(run, places.get(run.id)),
                 _reached(reached.get(run.id, {})),
                 Markup("{} <span class='hy-note'>v{}</span>").format(
-                    widgets.clip(run.dataset.name, 40), run.dataset.version
+                    formatting.clip(run.dataset.name, 40), run.dataset.version
                 ),
-                widgets.ago(run.created_at),
+                formatting.ago(run.created_at),
             )
         )
     choose = Markup('<span class="hy-sr">Choose</span>')
@@ -247,13 +247,13 @@ def progress(run: Run, place: int | None) -> Html:
         return Markup("place {} in the queue").format(place) if place else Markup("in the queue")
     if run.status is RunStatus.FAILED:
         return Markup('<span class="hy-why" title="{}">{}</span>').format(
-            run.error, widgets.clip(run.error or "", 90)
+            run.error, formatting.clip(run.error or "", 90)
         )
     if run.status is RunStatus.FINISHED:
         took = (
             (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
         )
-        return Markup("{} in {}").format(widgets.count(run.step, "step"), widgets.duration(took))
+        return Markup("{} in {}").format(formatting.count(run.step, "step"), formatting.duration(took))
     if run.status is RunStatus.CANCELLED and run.started_at is None:
         return Markup("not started")
     live = run.status is RunStatus.RUNNING
@@ -276,7 +276,7 @@ def _nothing(filtered: bool) -> Html:
 
 
 def _ids(chosen: str) -> list[int]:
-    return widgets.to_ids(chosen or "")
+    return query.to_ids(chosen or "")
 
 
 def _chosen(chosen: str, session: Session) -> list[Run]:
@@ -298,7 +298,7 @@ def enable(chosen: str) -> tuple[Any, ...]:
 
 
 def _named(picked: Sequence[Run]) -> str:
-    return ", ".join(f"run {run.id} “{widgets.clip(run.name, 60)}”" for run in picked)
+    return ", ".join(f"run {run.id} “{formatting.clip(run.name, 60)}”" for run in picked)
 
 
 def ask_cancel(chosen: str) -> tuple[Any, ...]:
@@ -348,7 +348,7 @@ def draw(x_axis: str, only_differences: bool, request: gr.Request) -> tuple[Any,
 
 def redraw(x_axis: str, only_differences: bool, drawn: Seen, request: gr.Request) -> tuple[Any, ...]:
     """The same, where there are new points since."""
-    ids = widgets.query_ids(request, "compare")[:MAX_OVERLAID]
+    ids = query.ids(request, "compare")[:MAX_OVERLAID]
     if not ids:
         return gr.update(visible=False), gr.skip(), gr.skip(), gr.skip(), ()
     with read_session() as session:
@@ -381,7 +381,7 @@ def config_table(picked: Sequence[Run], *, only_differences: bool) -> Html:
     if not rows:
         return widgets.notice("The runs have the same settings.")
     heads = [
-        Markup("{}<br>{}").format(widgets.method_badge(run.method), widgets.clip(run.name, 40))
+        Markup("{}<br>{}").format(widgets.method_badge(run.method), formatting.clip(run.name, 40))
         for run in picked
     ]
     return widgets.table(["Setting", *heads], rows, caption="Configurations", stack=False)

@@ -14,7 +14,7 @@ from app.store import runs, workers
 from app.store.enums import RunStatus, RunWish
 from app.store.models import Run, RunEvent
 from app.store.retention import DiskUse
-from app.ui import widgets
+from app.ui import formatting, widgets
 from app.ui.doctor import Finding
 from app.ui.widgets import Html
 from hypo_engine import measures
@@ -117,14 +117,13 @@ def pairs_left_out(run: Run, *, session: Session) -> Html:
 
 def _trained_for(run: Run, last: Mapping[str, float]) -> str:
     """Steps, and how often they saw the pairs that the length limits left."""
-    steps, pairs, epochs = widgets.count(run.step, "step"), last.get("num_train_pairs"), last.get("epoch")
+    steps, pairs, epochs = formatting.count(run.step, "step"), last.get("num_train_pairs"), last.get("epoch")
     if pairs is None or epochs is None:
         return steps
+    of = formatting.count(int(pairs), "pair")
     if epochs < 1:
-        return f"{steps}, {epochs:.0%} of {widgets.count(int(pairs), 'pair')}"
-    return (
-        f"{steps}, {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'} of {widgets.count(int(pairs), 'pair')}"
-    )
+        return f"{steps}, {epochs:.0%} of {of}"
+    return f"{steps}, {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'} of {of}"
 
 
 def _queued(run: Run, session: Session) -> Html:
@@ -162,7 +161,7 @@ def _stored(stored: DiskUse) -> str:
     size = "" if stored.size_bytes is None else f", {_size(stored.size_bytes)}"
     some = stored.resumable < stored.checkpoints
     rest = f"; {stored.resumable} with the optimiser's state" if some else ""
-    return f"{widgets.count(stored.checkpoints, 'checkpoint')}{size}{rest}"
+    return f"{formatting.count(stored.checkpoints, 'checkpoint')}{size}{rest}"
 
 
 def _size(count: int) -> str:
@@ -177,9 +176,9 @@ def run_facts(run: Run, stored: DiskUse) -> Html:
     if run.method == "hypo":
         pairs.append(("kl_coef", _value(run.config.get("kl_coef"))))
     pairs.append(("Seed", run.seed))
-    pairs.append(("Launched", widgets.ago(run.created_at)))
+    pairs.append(("Launched", formatting.ago(run.created_at)))
     if run.started_at and run.finished_at:
-        pairs.append(("Took", widgets.duration((run.finished_at - run.started_at).total_seconds())))
+        pairs.append(("Took", formatting.duration((run.finished_at - run.started_at).total_seconds())))
     if run.worker:
         pairs.append(("Worker", run.worker))
     if run.attempt > 1:
@@ -229,7 +228,7 @@ def config_table(config: Mapping[str, Any]) -> Html:
         _fields(own, config, ["Setting", "Value", "Default"]) if own else widgets.notice("All as by default.")
     )
     folded = Markup('<details class="hy-fold"><summary>{} at their default</summary>{}</details>').format(
-        widgets.count(len(rest), "setting"), _fields(rest, config, ["Setting", "Value"])
+        formatting.count(len(rest), "setting"), _fields(rest, config, ["Setting", "Value"])
     )
     return widgets.join([widgets.section("Changed from the defaults", changed), folded])
 

@@ -12,7 +12,7 @@ from app.store.enums import GenerationKind
 from app.store.models import Generation, Run
 from app.store.prompts import canonical
 from app.store.retention import sample_stride
-from app.ui import widgets
+from app.ui import formatting, widgets
 from app.ui.widgets import Html
 
 PAGE = 20
@@ -101,7 +101,7 @@ def _answer_cell(head: Html, row: Generation | None) -> Html:
 
 def facts(row: Generation) -> str:
     """Length and distance of a sampled text, in a line."""
-    words = [widgets.count(row.tokens, "token")]
+    words = [formatting.count(row.tokens, "token")]
     if not row.complete:
         words.append("cut at the limit")
     if row.policy_logp is not None and row.reference_logp is not None:
@@ -132,8 +132,8 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
                 row.step,
                 _exchange(row),
                 row.tokens,
-                widgets.number(row.policy_logp, 1),
-                widgets.number(row.reference_logp, 1),
+                formatting.number(row.policy_logp, 1),
+                formatting.number(row.reference_logp, 1),
                 _difference(row),
             )
             for row in rows

@@ -1,22 +1,18 @@
-"""Small pieces of HTML that every page shares, and the way pages load and poll.
+"""Small pieces of HTML that every page shares.
 
 Everything is built with markupsafe: a `str` put into a piece is escaped, a `Markup` is not. So a prompt with
 `<script>` or `**bold**` in it is shown as text, never run and never formatted.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-import gradio as gr
-from gradio.context import Context
 from markupsafe import Markup
 
-from app.store import clock
 from app.store.enums import RunStatus
-from app.text import read_id
+from app.ui import formatting
 from app.ui.theme import role
 
 Html = Markup
@@ -39,63 +35,6 @@ def escape(text: object) -> Markup:
 def join(pieces: Iterable[object], glue: str = "") -> Markup:
     """Pieces of HTML (or text, which is escaped) in one."""
     return Markup(glue).join(Markup.escape(piece) for piece in pieces)
-
-
-def clip(text: str, length: int = 120) -> str:
-    """One line of text, cut at a length."""
-    line = re.sub(r"\s+", " ", text).strip()
-    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 run`, `2 runs`, `1,000 votes`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A measured number for people: `0.693`, `1.2e-05`, and a dash where there is none."""
-    if value is None or value != value:
-        return "–"
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        return f"{value:,.{digits}f}" if abs(value) < 100 else f"{value:,.1f}"
-    return f"{value:.1e}"
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time for people: `4.2 s`, `3 min 10 s`, `2 h 05 min`."""
-    if seconds is None:
-        return "–"
-    if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
-    total = round(seconds)
-    if total < 60:
-        return f"{total} s"
-    if total < 3600:
-        return f"{total // 60} min {total % 60:02d} s"
-    if total < 86_400:
-        return f"{total // 3600} h {total % 3600 // 60:02d} min"
-    return f"{total // 86_400} d {total % 86_400 // 3600} h"
-
-
-def ago(then: datetime | None, *, now: datetime | None = None) -> Markup:
-    """How long ago a moment was, with the exact time in the tooltip."""
-    if then is None:
-        return Markup("–")
-    seconds = ((now or clock.present()) - then).total_seconds()
-    if seconds < 10:
-        words = "just now"
-    elif seconds < 60:
-        words = f"{int(seconds)} s ago"
-    elif seconds < 3600:
-        words = f"{int(seconds // 60)} min ago"
-    elif seconds < 86_400:
-        words = f"{int(seconds // 3600)} h ago"
-    elif seconds < 30 * 86_400:
-        words = f"{int(seconds // 86_400)} d ago"
-    else:
-        words = then.strftime("%Y-%m-%d")
-    stamp = then.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(then.isoformat(), stamp, words)
 
 
 # --- links and badges ------------------------------------------------------------------------
@@ -191,7 +130,7 @@ def progress_bar(
     words = f"step {step:,} of {total:,}" if total > 0 else phase or "starting"
     extra = [phase] if phase and total > 0 else []
     if seconds_left is not None:
-        extra.append(f"about {duration(seconds_left)} left")
+        extra.append(f"about {formatting.duration(seconds_left)} left")
     return Markup(
         '<div class="hy-progress{}"><div class="hy-track" role="progressbar" aria-valuemin="0" '
         'aria-valuemax="100" aria-valuenow="{:.0f}" aria-label="{}"><div style="width:{:.1f}%"></div></div>'
@@ -274,9 +213,9 @@ def messages(prompt: Any) -> Markup:
 def prompt_line(prompt: Any, length: int = 100) -> str:
     """A prompt in one line: the last thing said."""
     if isinstance(prompt, str):
-        return clip(prompt, length)
+        return formatting.clip(prompt, length)
     said = [str(m.get("content", "")) for m in prompt or [] if isinstance(m, Mapping)]
-    return clip(said[-1] if said else "", length)
+    return formatting.clip(said[-1] if said else "", length)
 
 
 def answer(text: str, *, note: object = "") -> Markup:
@@ -284,72 +223,3 @@ def answer(text: str, *, note: object = "") -> Markup:
     below = Markup('<footer class="hy-note">{}</footer>').format(note) if note else NOTHING
     body = escape(text) if text else Markup('<em class="hy-note">(empty)</em>')
     return Markup('<div class="hy-answer"><div class="hy-text">{}</div>{}</div>').format(body, below)
-
-
-# --- loading and polling ---------------------------------------------------------------------
-
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""Options of events that belong to the page alone: no spinner, no place in the API."""
-
-
-CLICK_DOWNLOAD = """() => setTimeout(() => {
-    const place = document.getElementById("hy-download");
-    const target = place?.matches("a, button") ? place : place?.querySelector("a, button");
-    target?.click();
-}, 250)"""
-"""What a page does when the file of its hidden download button is there."""
-
-
-def on_load(fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> Any:
-    """Call a function when the page being built is opened; it may take a `gr.Request`."""
-    if Context.root_block is None:
-        raise RuntimeError("on_load() belongs inside the build() of a page.")
-    return Context.root_block.load(
-        fn, inputs, outputs, **{**QUIET, "queue": True, "concurrency_limit": None, **options}
-    )
-
-
-def poll(
-    seconds: float, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
-) -> gr.Timer:
-    """Call a function every so often while the page is open; it returns `gr.skip()` where nothing changed."""
-    timer = gr.Timer(seconds)
-    tick(timer, fn, inputs, outputs, **options)
-    return timer
-
-
-BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0
-
-
-def pace(*, busy: bool) -> gr.Timer:
-    """How often a list asks what is new, as an update of its timer: seldom where nothing waits or runs."""
-    return gr.Timer(BUSY_SECONDS if busy else IDLE_SECONDS)
-
-
-def tick(
-    timer: gr.Timer, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
-) -> None:
-    """Call a function at every tick of a timer, which the function's outputs may stop."""
-    timer.tick(fn, inputs, outputs, **{**QUIET, "concurrency_limit": None, "trigger_mode": "once", **options})
-
-
-def query(request: gr.Request | None, name: str, default: str = "") -> str:
-    """A value of the page's address."""
-    found = dict(request.query_params) if request is not None else {}
-    return str(found.get(name, default))
-
-
-def query_ids(request: gr.Request | None, name: str) -> list[int]:
-    """Ids of the page's address, as in `runs?compare=3,4`; what can be no id is left out."""
-    return to_ids(query(request, name))[:32]
-
-
-def to_ids(text: str) -> list[int]:
-    """Ids with commas or spaces between; what can be no id is left out."""
-    found = (read_id(part) for part in re.split(r"[,\s]+", text))
-    return [number for number in found if number is not None]
-
-
-def username(request: gr.Request | None) -> str:
-    """Who is asking; without a login everybody is `local`."""
-    return (getattr(request, "username", None) or "local") if request is not None else "local"

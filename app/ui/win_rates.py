@@ -7,7 +7,7 @@ import gradio as gr
 
 from app.board import PAGE_RECORDS, Record, read_records
 from app.store.db import read_session
-from app.ui import paging, results_html, widgets
+from app.ui import paging, query, results_html
 
 
 def of(found: Sequence[Record], number: int, count: int) -> list[Any]:
@@ -26,7 +26,7 @@ def show(page: float, request: gr.Request | None = None) -> list[Any]:
             session=session,
             limit=PAGE_RECORDS,
             offset=number * PAGE_RECORDS,
-            viewer=widgets.username(request),
+            viewer=query.username(request),
         )
     return of(found, number, count)
 

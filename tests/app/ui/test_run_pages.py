@@ -14,7 +14,7 @@ from app.security import files
 from app.store import generations, metrics, runs, workers
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
-from app.ui import home, widgets
+from app.ui import events, home
 from app.ui import run as run_page
 from app.ui import runs as runs_page
 from app.views import run_views
@@ -264,13 +264,13 @@ def test_home_tells_a_newcomer_what_to_do(session: Session) -> None:
     assert steps.index("hy-next") < steps.index("Bring preference pairs") < steps.index("Launch DPO")
     assert "hypo up" in now
     assert recent == ""
-    assert pace.value == widgets.IDLE_SECONDS
+    assert pace.value == events.IDLE_SECONDS
     assert all(is_skip(update) for update in home.refresh(seen))
 
 
 def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run]) -> None:
     _, now, _, _, pace = home.refresh("")
-    assert pace.value == runs_page.relist("", "", "", "")[2].value == widgets.BUSY_SECONDS
+    assert pace.value == runs_page.relist("", "", "", "")[2].value == events.BUSY_SECONDS
     assert "place 1 in the queue" in now
     assert "<script" not in now
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from app.store.enums import RunStatus
 from app.store.models import utcnow
-from app.ui import widgets
+from app.ui import formatting, query, widgets
 from tests.app.ui.conftest import request_for
 
 EVIL = "<script>alert('x')</script>\n**bold** & `code`"
@@ -59,7 +59,7 @@ def test_every_piece_escapes_what_it_is_given() -> None:
     ],
 )
 def test_durations(seconds: float | None, words: str) -> None:
-    assert widgets.duration(seconds) == words
+    assert formatting.duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_durations(seconds: float | None, words: str) -> None:
     ],
 )
 def test_numbers(value: float | None, words: str) -> None:
-    assert widgets.number(value) == words
+    assert formatting.number(value) == words
 
 
 def test_ago_names_the_exact_time() -> None:
     now = utcnow()
-    assert "5 min ago" in widgets.ago(now - timedelta(minutes=5), now=now)
-    assert now.strftime("%Y-%m-%d") in widgets.ago(now, now=now)
+    assert "5 min ago" in formatting.ago(now - timedelta(minutes=5), now=now)
+    assert now.strftime("%Y-%m-%d") in formatting.ago(now, now=now)
 
 
 def test_addresses_leave_out_what_is_not_given() -> None:
@@ -96,8 +96,8 @@ def test_a_state_has_a_word_besides_its_colour() -> None:
 
 def test_ids_of_an_address_are_bounded() -> None:
     request = request_for(id=f"3, 0,-1 x,{'9' * 30},{2**31},{2**31 - 1}")
-    assert widgets.query_ids(request, "id") == [3, 2**31 - 1]
-    assert widgets.query_ids(request, "other") == []
+    assert query.ids(request, "id") == [3, 2**31 - 1]
+    assert query.ids(request, "other") == []
 
 
 def test_a_column_without_a_title_has_a_name_for_screen_readers() -> None:

@@ -1,0 +1,51 @@
+"""How pages load, poll and react: the options of events that belong to a page alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.context import Context
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""Options of events that belong to the page alone: no spinner, no place in the API."""
+
+
+CLICK_DOWNLOAD = """() => setTimeout(() => {
+    const place = document.getElementById("hy-download");
+    const target = place?.matches("a, button") ? place : place?.querySelector("a, button");
+    target?.click();
+}, 250)"""
+"""What a page does when the file of its hidden download button is there."""
+
+
+def on_load(fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> Any:
+    """Call a function when the page being built is opened; it may take a `gr.Request`."""
+    if Context.root_block is None:
+        raise RuntimeError("on_load() belongs inside the build() of a page.")
+    return Context.root_block.load(
+        fn, inputs, outputs, **{**QUIET, "queue": True, "concurrency_limit": None, **options}
+    )
+
+
+def poll(
+    seconds: float, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
+) -> gr.Timer:
+    """Call a function every so often while the page is open; it returns `gr.skip()` where nothing changed."""
+    timer = gr.Timer(seconds)
+    tick(timer, fn, inputs, outputs, **options)
+    return timer
+
+
+BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0
+
+
+def pace(*, busy: bool) -> gr.Timer:
+    """How often a list asks what is new, as an update of its timer: seldom where nothing waits or runs."""
+    return gr.Timer(BUSY_SECONDS if busy else IDLE_SECONDS)
+
+
+def tick(
+    timer: gr.Timer, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
+) -> None:
+    """Call a function at every tick of a timer, which the function's outputs may stop."""
+    timer.tick(fn, inputs, outputs, **{**QUIET, "concurrency_limit": None, "trigger_mode": "once", **options})
