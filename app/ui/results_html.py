@@ -28,8 +28,8 @@ def names_hidden(votes: int) -> Html:
     those = "is on answers" if votes == 1 else "are on answers"
     return widgets.notice(
         f"{formatting.count(votes, 'vote')} by others {those} that you may still judge blind: not counted "
-        "here, and without names, until you vote. Once you show all names, your later votes there do not count as "
-        "blind."
+        "here, and without names, until you vote. Once you show all names, your later votes there do not "
+        "count as blind."
     )
 
 
