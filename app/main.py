@@ -38,8 +38,14 @@ from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
 from app.supervisor import check_exposure
-from app.ui import compare, datasets, home, launch, plotly_js, results, run, runs, theme
+from app.ui import home, plotly_js, theme
+from app.ui.compare import page as compare_page
+from app.ui.datasets import page as datasets_page
 from app.ui.guard import guard
+from app.ui.launch import page as launch_page
+from app.ui.results import page as results_page
+from app.ui.run import page as run_page
+from app.ui.runs import page as runs_page
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
@@ -60,12 +66,12 @@ def pages() -> list[Page]:
     """All pages, in the order of the navigation; the first is the front page."""
     return [
         Page("Home", "", home.build),
-        Page("Datasets", "datasets", datasets.build),
-        Page("Launch", "launch", launch.build),
-        Page("Runs", "runs", runs.build),
-        Page("Run", "run", run.build, in_navbar=False),
-        Page("Compare", "compare", compare.build),
-        Page("Results", "results", results.build),
+        Page("Datasets", "datasets", datasets_page.build),
+        Page("Launch", "launch", launch_page.build),
+        Page("Runs", "runs", runs_page.build),
+        Page("Run", "run", run_page.build, in_navbar=False),
+        Page("Compare", "compare", compare_page.build),
+        Page("Results", "results", results_page.build),
     ]
 
 

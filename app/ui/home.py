@@ -11,8 +11,9 @@ from app.store import conversations, datasets, labels, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
-from app.ui import events, formatting, runview, widgets
-from app.ui import runs as runs_page
+from app.ui import events, formatting, widgets
+from app.ui.run import view as run_view
+from app.ui.runs import page as runs_page
 from app.ui.widgets import Html
 from hypo_engine.measures import HEADLINES
 
@@ -134,7 +135,7 @@ def _workers(*, waiting: bool, session: Session) -> Html:
         pieces.append(widgets.notice(text, "warning" if waiting else "info"))
     elif missing:
         urgent = waiting and missing == ["train"]
-        text = runview.no_worker(missing[0], session=session)
+        text = run_view.no_worker(missing[0], session=session)
         pieces.append(widgets.notice(text, "warning" if urgent else "info"))
     if present:
         items = widgets.join([_worker(worker) for worker in present])

@@ -16,9 +16,14 @@ from app.store.enums import GenerationStatus, RunStatus
 from app.store.generations import unfinished
 from app.store.labels import VoteFilter
 from app.store.models import Generation
-from app.ui import compare, compare_actions, home, launch, results, run, training
-from app.ui import datasets as datasets_page
-from app.ui import runs as runs_page
+from app.ui import home, training
+from app.ui.compare import actions as compare_actions
+from app.ui.compare import page as compare_page
+from app.ui.datasets import page as datasets_page
+from app.ui.launch import page as launch_page
+from app.ui.results import page as results_page
+from app.ui.run import page as run_page
+from app.ui.runs import page as runs_page
 from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
 
@@ -53,22 +58,26 @@ def _pages(filled: Filled) -> Iterator[Case]:
         "Datasets: pairs searched",
         lambda: datasets_page.show_pairs("", "first", 1, _request(id=filled.dataset)),
     )
-    yield Case("Launch: load", lambda: launch.open_page(None, _request()))
+    yield Case("Launch: load", lambda: launch_page.open_page(None, _request()))
     yield Case("Runs: load", lambda: runs_page.restore(_request()))
     yield Case("Runs: list, and every 2 s", lambda: runs_page.relist("", "", "", ""))
     yield Case("Runs: queued", lambda: runs_page.relist("", "", "queued", ""))
     yield Case("Runs: by name", lambda: runs_page.relist("hypo 12", "", "", ""))
     overlaid = ",".join(str(n) for n in range(1, 9))
     yield Case("Runs: 8 overlaid", lambda: runs_page.draw("steps", True, _request(compare=overlaid)))
-    yield Case("Compare: load", lambda: [compare.offer(_request()), compare_actions.open_page(_request())])
+    yield Case(
+        "Compare: load", lambda: [compare_page.offer(_request()), compare_actions.open_page(_request())]
+    )
     yield Case("Compare: conversation", lambda: compare_actions.open_page(here))
     yield Case(
         "Compare: every 0.3 s of an answer", lambda: compare_actions.refresh(filled.conversation, {}, here)
     )
-    yield Case("Results: load", lambda: results.open_page(_request()))
-    yield Case("Results: votes of a person", lambda: results.list_votes("voter-7", "", "", 0, _request()))
-    yield Case("Results: votes of a run", lambda: results.list_votes("", "", "2", 0, _request()))
-    yield Case("Results: all bad", lambda: results.list_votes("", "all_bad", "", 0, _request()))
+    yield Case("Results: load", lambda: results_page.open_page(_request()))
+    yield Case(
+        "Results: votes of a person", lambda: results_page.list_votes("voter-7", "", "", 0, _request())
+    )
+    yield Case("Results: votes of a run", lambda: results_page.list_votes("", "", "2", 0, _request()))
+    yield Case("Results: all bad", lambda: results_page.list_votes("", "all_bad", "", 0, _request()))
 
 
 def _run_page(filled: Filled) -> Iterator[Case]:
@@ -77,10 +86,10 @@ def _run_page(filled: Filled) -> Iterator[Case]:
     ):  # fmt: skip
         yield Case(
             f"Run, {name}: load",
-            lambda run_id=run_id: run.refresh((), "steps", 0, -1, 1, _request(id=run_id)),  # type: ignore[misc]
+            lambda run_id=run_id: run_page.refresh((), "steps", 0, -1, 1, _request(id=run_id)),  # type: ignore[misc]
         )
-    yield Case("Run, longest: settings", lambda: run.settings(_request(id=filled.longest_run)))
-    yield Case("Run, longest: samples, page 500", lambda: run.turn(500, _request(id=filled.longest_run)))
+    yield Case("Run, longest: settings", lambda: run_page.settings(_request(id=filled.longest_run)))
+    yield Case("Run, longest: samples, page 500", lambda: run_page.turn(500, _request(id=filled.longest_run)))
 
 
 def _lists(filled: Filled) -> Iterator[Case]:

@@ -6,8 +6,9 @@ import pytest
 
 from app.store.enums import RunStatus
 from app.store.models import Run
-from app.ui import charts, doctor, theme, training
+from app.ui import charts, theme, training
 from app.ui.charts import Series
+from app.ui.run import doctor
 
 
 def test_one_point_is_seen() -> None:

@@ -15,17 +15,15 @@ from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
 from app.store.models import Base, Comparison
-from app.ui import (
-    compare,
-    compare_actions,
-    compare_html,
-    compare_state,
-    paging,
-    results,
-    results_html,
-    win_rates,
-)
-from app.ui.compare_show import EACH_ITS_OWN, PARTS, Seen
+from app.ui import paging
+from app.ui.compare import actions as compare_actions
+from app.ui.compare import page as compare_page
+from app.ui.compare import state as compare_state
+from app.ui.compare import view as compare_view
+from app.ui.compare.show import EACH_ITS_OWN, PARTS, Seen
+from app.ui.results import page as results_page
+from app.ui.results import view as results_view
+from app.ui.results import win_rates
 from tests.app import arena
 
 HUGE = "9" * 30
@@ -101,8 +99,8 @@ def test_contenders_offered_and_preselected(engine: Engine) -> None:
 
 def offered(**query: object) -> dict[str, Any]:
     """What the setup and the question box begin with, by name."""
-    begun = compare.offer(at(**query))
-    found = dict(zip((*compare.SETUP, *compare.PROMPT), begun, strict=True))
+    begun = compare_page.offer(at(**query))
+    found = dict(zip((*compare_page.SETUP, *compare_page.PROMPT), begun, strict=True))
     return {name: value for name, value in found.items() if value != gr.skip()}
 
 
@@ -126,7 +124,7 @@ def test_a_new_conversation_takes_contenders_and_decoding_over(engine: Engine) -
         0.5,
         0.9,
     )
-    others = compare.offer(SimpleNamespace(query_params={"like": "1"}, username="bob"))
+    others = compare_page.offer(SimpleNamespace(query_params={"like": "1"}, username="bob"))
     assert others[0]["value"] == compare_state.preselected([], compare_state.offered_contenders())
     assert "contenders" in offered(like=99)
 
@@ -185,7 +183,7 @@ def test_a_held_out_prompt_is_shown_and_asked_with_its_history(engine: Engine) -
     with write_session() as session:
         held = arena.add_dataset(session, "chats", prompt=prompt, held_out=1.0)
         run = arena.add_run(session, dataset_id=held.id)
-    question, opening, shown, box = compare.random_prompt([f"run:{run.id}"])
+    question, opening, shown, box = compare_page.random_prompt([f"run:{run.id}"])
     assert (question, opening) == ("sweet but what if has a pin", TURNS)
     assert box["visible"] is True
     for words in ("Be a cook.", "Something sweet?", "A cake."):
@@ -198,14 +196,14 @@ def test_a_held_out_prompt_is_shown_and_asked_with_its_history(engine: Engine) -
     assert [row.prompt.content for row in rows] == [prompt, prompt]
     drawn = offered(runs=run.id, prompt="random")
     assert (drawn["ask_box"], drawn["opening"]) == (question, TURNS)
-    assert compare.drop_opening()[0] == []
+    assert compare_page.drop_opening()[0] == []
 
 
 def test_without_held_out_pairs_the_demo_gives_a_prompt(engine: Engine) -> None:
     with write_session() as session:
         run = arena.add_run(session)
     for keys in ([f"run:{run.id}"], []):
-        question, opening, _, box = compare.random_prompt(keys)
+        question, opening, _, box = compare_page.random_prompt(keys)
         assert question
         assert (opening, box["visible"]) == ([], False)
 
@@ -260,7 +258,7 @@ def test_stop_and_regenerate_a_side(engine: Engine) -> None:
     assert "Answer B was stopped before its end; regenerate it, then vote." in stopped["vote_note"]
     assert stopped["again1"]["visible"] is True
     with pytest.raises(gr.Error, match="Answer B was stopped"):
-        compare.vote_a(here, shown(here), "", at())
+        compare_page.vote_a(here, shown(here), "", at())
     assert _votes() == []
     with read_session() as session:
         assert conversations.answers(comparison.id, session=session)[1].status is GenerationStatus.STOPPED
@@ -276,7 +274,7 @@ def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None
     everything = str(before)
     for secret in ("Reference", "dpo run", "run #", "log p", "Where it departs", "seconds</dt>"):
         assert secret not in everything
-    after = named(compare.vote_a(here, before["seen"], "clear", at()))
+    after = named(compare_page.vote_a(here, before["seen"], "clear", at()))
     assert "log p, policy" in after["panel0"]
     assert "A · " in after["vote_note"]
     assert after["vote_a"]["variant"] == "primary"
@@ -289,8 +287,8 @@ def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None
 
 def test_a_vote_is_changed_explained_and_withdrawn(engine: Engine) -> None:
     here = asked().conversation_id
-    compare.vote_tie(here, shown(here), "", at())
-    updates = named(compare.vote_b(here, shown(here), "", at()))
+    compare_page.vote_tie(here, shown(here), "", at())
+    updates = named(compare_page.vote_b(here, shown(here), "", at()))
     assert updates["vote_tie"]["variant"] == "secondary"
     compare_actions.save_reason(here, shown(here), "shorter", at())
     assert named(compare_actions.save_reason(here, shown(here), "shorter", at())) == {}
@@ -306,13 +304,13 @@ def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytes
     said: list[str] = []
     monkeypatch.setattr(gr, "Info", lambda sentence, **_: said.append(sentence))
     here = asked().conversation_id
-    compare.vote_a(here, shown(here), "warmer", at())
-    compare.vote_a(here, shown(here), "warmer", at())
+    compare_page.vote_a(here, shown(here), "warmer", at())
+    compare_page.vote_a(here, shown(here), "warmer", at())
     assert (_votes()[0][2], said) == ("warmer", [])
-    updates = named(compare.vote_b(here, shown(here), "warmer", at()))
+    updates = named(compare_page.vote_b(here, shown(here), "warmer", at()))
     assert (_votes()[0][1:], updates["reason"]) == ((Choice.BEST, ""), "")
     assert "say why anew" in said[0]
-    compare.vote_tie(here, shown(here), "even", at())
+    compare_page.vote_tie(here, shown(here), "even", at())
     assert _votes()[0][1:] == (Choice.TIE, "even")
     with read_session() as session:
         (vote,) = labels.votes(session=session)
@@ -321,15 +319,15 @@ def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytes
 
 def test_the_results_ask_a_reason_anew_too(engine: Engine) -> None:
     here = asked().conversation_id
-    compare.vote_a(here, shown(here), "warmer", at())
-    assert results.ask_anew(1, "A", None, "warmer", at()) == gr.skip()
-    assert results.ask_anew(1, "B", None, "mine", at()) == gr.skip()
-    assert results.ask_anew(1, "B", None, "warmer", at())["value"] == ""
-    results.save(1, "B", None, "warmer", at())
+    compare_page.vote_a(here, shown(here), "warmer", at())
+    assert results_page.ask_anew(1, "A", None, "warmer", at()) == gr.skip()
+    assert results_page.ask_anew(1, "B", None, "mine", at()) == gr.skip()
+    assert results_page.ask_anew(1, "B", None, "warmer", at())["value"] == ""
+    results_page.save(1, "B", None, "warmer", at())
     assert _votes()[0][1:] == (Choice.BEST, "")
-    results.save(1, "B", None, "colder", at())
+    results_page.save(1, "B", None, "colder", at())
     assert _votes()[0][1:] == (Choice.BEST, "colder")
-    assert "warmer" in results.open_change(at(vote=1))[2]
+    assert "warmer" in results_page.open_change(at(vote=1))[2]
 
 
 def test_names_shown_without_a_vote_end_its_blindness(engine: Engine) -> None:
@@ -340,7 +338,7 @@ def test_names_shown_without_a_vote_end_its_blindness(engine: Engine) -> None:
     after = named(compare_actions.show_names(here, before["seen"], at()))
     assert after["show_names"]["visible"] is False
     assert "will not count as blind" in after["vote_note"]
-    compare.vote_a(here, after["seen"], "", at())
+    compare_page.vote_a(here, after["seen"], "", at())
     with read_session() as session:
         (vote,) = labels.votes(session=session)
     assert vote.label.blind is False
@@ -363,7 +361,7 @@ def test_tabs_of_one_conversation_agree(engine: Engine) -> None:
     here = comparison.conversation_id
     other = shown(here)
     assert named(compare_actions.watch(here, other, at())) == {}
-    compare.vote_a(here, shown(here), "warmer", at())
+    compare_page.vote_a(here, shown(here), "warmer", at())
     updates = named(compare_actions.watch(here, other, at()))
     assert updates["reason"] == "warmer"
     assert updates["vote_a"]["variant"] == "primary"
@@ -394,24 +392,24 @@ def test_a_look_is_one_small_query(engine: Engine) -> None:
 def test_best_and_worst_of_three(engine: Engine) -> None:
     here = asked(("one", "two", "three")).conversation_id
     with pytest.raises(gr.Error, match="worst"):
-        compare.vote_many(here, shown(here), "A", None, "", at())
+        compare_page.vote_many(here, shown(here), "A", None, "", at())
     with pytest.raises(gr.Error, match="choice must be"):
-        compare.vote_many(here, shown(here), None, None, "", at())
-    updates = named(compare.vote_many(here, shown(here), "C", "A", "", at()))
+        compare_page.vote_many(here, shown(here), None, None, "", at())
+    updates = named(compare_page.vote_many(here, shown(here), "C", "A", "", at()))
     assert "C · hypo run is best, A · Reference worst" in updates["vote_note"]
     assert (updates["best"]["value"], updates["worst"]["value"]) == ("C", "A")
-    assert named(compare.vote_bad(here, shown(here), "", at()))["vote_many_bad"]["variant"] == "primary"
+    assert named(compare_page.vote_bad(here, shown(here), "", at()))["vote_many_bad"]["variant"] == "primary"
 
 
 def test_no_vote_while_text_streams(engine: Engine) -> None:
     comparison = asked()
     compare_actions.regenerate(0, comparison.conversation_id, shown(comparison.conversation_id), at())
     with pytest.raises(gr.Error, match="still being written"):
-        compare.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
+        compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
 
 
 ACTIONS: dict[str, Callable[[int, Seen], Sequence[Any]]] = {
-    "vote": lambda here, seen: compare.vote_a(here, seen, "", at()),
+    "vote": lambda here, seen: compare_page.vote_a(here, seen, "", at()),
     "regenerate": lambda here, seen: compare_actions.regenerate(0, here, seen, at()),
     "stop": lambda here, seen: compare_actions.stop(None, here, seen, at()),
     "withdraw": lambda here, seen: compare_actions.withdraw(here, seen, at()),
@@ -439,7 +437,7 @@ def test_a_tab_that_missed_a_question_acts_on_nothing(
     monkeypatch.setattr(gr, "Warning", lambda sentence, **_: said.append(sentence))
     first = asked()
     here = first.conversation_id
-    compare.vote_tie(here, shown(here), "", at())
+    compare_page.vote_tie(here, shown(here), "", at())
     stale = shown(here)
     ask(here, [], "And?")
     with write_session() as session:
@@ -468,9 +466,9 @@ def test_a_tab_that_missed_a_new_take_votes_after_it_was_seen(
     compare_actions.regenerate(1, here, stale, at())
     with write_session() as session:
         arena.answer(session, comparison, ("first answer", "second answer"))
-    updates = named(compare.vote_b(here, stale, "", at()))
+    updates = named(compare_page.vote_b(here, stale, "", at()))
     assert (len(said), _votes()) == (1, [])
-    compare.vote_b(here, updates["seen"], "", at())
+    compare_page.vote_b(here, updates["seen"], "", at())
     assert _votes() == [(comparison.id, Choice.BEST, "")]
 
 
@@ -492,16 +490,16 @@ def test_a_new_take_of_the_same_words_is_seen_too(engine: Engine) -> None:
 def test_html_and_markdown_are_shown_as_text(engine: Engine) -> None:
     evil = "<script>alert(1)</script> **x** {{value}}"
     comparison = asked((evil, "ok"), question=evil)
-    compare.vote_a(comparison.conversation_id, shown(comparison.conversation_id), evil, at())
+    compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), evil, at())
     view = compare_state.read_view(comparison.conversation_id, "ada")
     with read_session() as session:
         votes = labels.votes(session=session)
     pieces = [
-        compare_html.panel(view, 0),
-        compare_html.question(view, view.current),
-        compare_html.recent_list(compare_state.recent_conversations("local"), 0),
-        results_html.vote_list(votes, user="ada"),
-        results_html.changing(votes[0]),
+        compare_view.panel(view, 0),
+        compare_view.question(view, view.current),
+        compare_view.recent_list(compare_state.recent_conversations("local"), 0),
+        results_view.vote_list(votes, user="ada"),
+        results_view.changing(votes[0]),
     ]
     for piece in pieces:
         assert "<script" not in piece
@@ -515,27 +513,27 @@ def test_failed_empty_and_cut_answers_say_so(engine: Engine) -> None:
         rows[1].complete = False
         rows[2].status, rows[2].error = GenerationStatus.FAILED, "The worker ran out of memory."
     view = compare_state.read_view(comparison.conversation_id, "ada")
-    assert "it ended at once" in compare_html.panel(view, 0)
-    assert "cut at the length limit" in compare_html.panel(view, 1)
-    assert "ran out of memory" in compare_html.panel(view, 2)
-    assert "regenerate it" in compare_html.vote_note(view)
+    assert "it ended at once" in compare_view.panel(view, 0)
+    assert "cut at the length limit" in compare_view.panel(view, 1)
+    assert "ran out of memory" in compare_view.panel(view, 2)
+    assert "regenerate it" in compare_view.vote_note(view)
     assert named(compare_actions.open_page(at(conversation=1)))["vote_many"]["interactive"] is False
 
 
 def test_tokens_are_coloured_by_their_log_ratio() -> None:
-    html = compare_html.departures([["yes", -0.5, -3.5], [" no", -2.0, -1.0], ["?", -1.0, -1.0]])
+    html = compare_view.departures([["yes", -0.5, -3.5], [" no", -2.0, -1.0], ["?", -1.0, -1.0]])
     assert 'class="hy-likelier" style="--share:100%"' in html
     assert 'class="hy-rarer" style="--share:33%"' in html
     assert "log-ratio +3.00" in html
-    assert compare_html.departures(None) == ""
-    assert "hy-likelier" not in compare_html.departures([["x", float("-inf"), -1.0]]).split("</div>")[0]
+    assert compare_view.departures(None) == ""
+    assert "hy-likelier" not in compare_view.departures([["x", float("-inf"), -1.0]]).split("</div>")[0]
 
 
 # --- results ---------------------------------------------------------------------------------
 
 
 def test_results_of_nothing_say_what_to_do(engine: Engine) -> None:
-    empty, body, *_ = results.overview(at())
+    empty, body, *_ = results_page.overview(at())
     assert "No votes yet" in empty["value"]
     assert body["visible"] is False
 
@@ -544,7 +542,7 @@ def by_name(shown: list[Any]) -> dict[str, Any]:
     """What the results page shows, by its parts; of a pager the page's number."""
     sizes = {"records": paging.PARTS, "pager": paging.PARTS}
     found, place = {}, 0
-    for name in results.OPENED:
+    for name in results_page.OPENED:
         found[name] = shown[place]
         place += sizes.get(name, 1)
     assert place == len(shown)
@@ -552,10 +550,10 @@ def by_name(shown: list[Any]) -> dict[str, Any]:
 
 
 def test_win_rates_are_paged(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(results.overview(at())) == len(results.OPENED) + 2 * (paging.PARTS - 1)
+    assert len(results_page.overview(at())) == len(results_page.OPENED) + 2 * (paging.PARTS - 1)
     asked_of = asked(("one", "two", "three"))
-    compare.vote_many(asked_of.conversation_id, shown(asked_of.conversation_id), "A", "C", "", at())
-    whole = by_name(results.overview(at()))["board"]
+    compare_page.vote_many(asked_of.conversation_id, shown(asked_of.conversation_id), "A", "C", "", at())
+    whole = by_name(results_page.overview(at()))["board"]
     monkeypatch.setattr(win_rates, "PAGE_RECORDS", 1)
     pages = [win_rates.show(number, at()) for number in range(3)]
     for number, (html, page, back, place, on) in enumerate(pages):
@@ -570,19 +568,19 @@ def test_win_rates_are_paged(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_results_list_filter_and_change_votes(engine: Engine) -> None:
     first, second = asked(), asked(("one", "two", "three"))
-    compare.vote_a(first.conversation_id, shown(first.conversation_id), "", at())
-    compare.vote_many(second.conversation_id, shown(second.conversation_id), "A", "C", "", at())
-    opened = by_name(results.overview(at()))
+    compare_page.vote_a(first.conversation_id, shown(first.conversation_id), "", at())
+    compare_page.vote_many(second.conversation_id, shown(second.conversation_id), "A", "C", "", at())
+    opened = by_name(results_page.overview(at()))
     assert "Win rates" in opened["board"]
     assert "2 training pairs" in opened["counts"]
     assert opened["list"].count(">change<") == 2
-    assert "No vote matches" in results.first_page("", "tie", "", at())[0]
-    opened = dict(zip(results.CHANGED, results.open_change(at(vote=2)), strict=True))
+    assert "No vote matches" in results_page.first_page("", "tie", "", at())[0]
+    opened = dict(zip(results_page.CHANGED, results_page.open_change(at(vote=2)), strict=True))
     assert opened["worst"]["visible"] is True
     assert opened["choice"]["value"] == "A"
-    assert results.open_change(at(vote=f"2{HUGE}"))[0] == 0
-    results.save(2, "tie", "C", "not so sure", at())
-    results.withdraw(1, at())
+    assert results_page.open_change(at(vote=f"2{HUGE}"))[0] == 0
+    results_page.save(2, "tie", "C", "not so sure", at())
+    results_page.withdraw(1, at())
     with read_session() as session:
         (vote,) = labels.votes(session=session)
     assert (vote.label.choice, vote.label.reason) == (Choice.TIE, "not so sure")
@@ -592,9 +590,9 @@ def test_people_change_their_own_votes_only(engine: Engine) -> None:
     comparison = asked()
     with write_session() as session:
         labels.vote(comparison.id, session=session, user="bob", choice=Choice.TIE)
-    assert results.open_change(at(vote=1))[0] == 0
+    assert results_page.open_change(at(vote=1))[0] == 0
     with pytest.raises(gr.Error, match="bob"):
-        results.withdraw(1, at())
+        results_page.withdraw(1, at())
 
 
 def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
@@ -602,7 +600,7 @@ def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
     with write_session() as session:
         labels.vote(comparison.id, session=session, user="bob", choice=Choice.TIE)
     with pytest.raises(gr.Error, match="bob"):
-        results.save(1, "A", None, "", at())
+        results_page.save(1, "A", None, "", at())
     with read_session() as session:
         assert [vote.user for vote in labels.votes(session=session)] == ["bob"]
 
@@ -610,11 +608,13 @@ def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
 def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
     comparison = asked()
     with pytest.raises(gr.Error, match="prefers"):
-        results.use_as_dataset("votes")
-    compare.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
-    assert "Version 1 of the dataset <strong>votes</strong> holds 1 pair." in results.use_as_dataset("votes")
+        results_page.use_as_dataset("votes")
+    compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
+    assert "Version 1 of the dataset <strong>votes</strong> holds 1 pair." in results_page.use_as_dataset(
+        "votes"
+    )
     with pytest.raises(gr.Error, match="name"):
-        results.use_as_dataset("")
+        results_page.use_as_dataset("")
 
 
 def test_blind_is_the_default(settings: Settings) -> None:

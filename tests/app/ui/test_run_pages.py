@@ -15,8 +15,8 @@ from app.store import generations, metrics, runs, workers
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
 from app.ui import events, home
-from app.ui import run as run_page
-from app.ui import runs as runs_page
+from app.ui.run import page as run_page
+from app.ui.runs import page as runs_page
 from app.views import run_views
 from tests.app.ui.conftest import request_for
 

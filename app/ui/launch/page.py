@@ -15,10 +15,14 @@ from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.models import Dataset, Run
 from app.store.run_names import copy_name
-from app.ui import events, form, formatting, launch_memory, launch_summary, query, runview, widgets
+from app.ui import events, formatting, query, widgets
 from app.ui.commands import launch_command, to_yaml
-from app.ui.form import Form
-from app.ui.launch_errors import FIELDS, messages, name_error, problems
+from app.ui.launch import form
+from app.ui.launch import memory as launch_memory
+from app.ui.launch import summary as launch_summary
+from app.ui.launch.errors import FIELDS, messages, name_error, problems
+from app.ui.launch.form import Form
+from app.ui.run import view as run_view
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
 
@@ -166,7 +170,7 @@ def worker_notice() -> Html:
     with read_session() as session:
         if workers.consuming(session=session, queue="train"):
             return widgets.NOTHING
-        missing = runview.no_worker(session=session)
+        missing = run_view.no_worker(session=session)
     return widgets.notice(Markup("{} Runs launched now wait in the queue.").format(missing), "warning")
 
 

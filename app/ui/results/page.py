@@ -17,8 +17,11 @@ from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.labels import VoteFilter
 from app.store.vote_details import Vote
-from app.ui import compare, events, formatting, paging, query, results_html, widgets, win_rates
-from app.ui.compare_actions import asks_anew, saying_why
+from app.ui import events, formatting, paging, query, widgets
+from app.ui.compare import page as compare_page
+from app.ui.compare.actions import asks_anew, saying_why
+from app.ui.results import view as results_view
+from app.ui.results import win_rates
 
 PAGE_ROWS = 20
 ALL = ""
@@ -31,7 +34,7 @@ Shown = list[Any]
 def build() -> None:
     """Lay the page out, then say what happens."""
     parts: Parts = {}
-    gr.HTML(compare.STYLE, padding=False, visible="hidden")
+    gr.HTML(compare_page.STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(
             "Results",
@@ -149,17 +152,17 @@ def overview(request: gr.Request | None = None) -> Shown:
     if board.votes + board.hidden == 0:
         hidden = gr.update(visible=False)
         return [
-            gr.update(value=results_html.nothing_yet(), visible=True), hidden,
+            gr.update(value=results_view.nothing_yet(), visible=True), hidden,
             *[gr.skip()] * (len(OPENED) - 2 + 2 * (paging.PARTS - 1)),
         ]  # fmt: skip
     of_runs = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
     return [
         gr.update(visible=False),
         gr.update(visible=True),
-        gr.update(value=results_html.names_hidden(board.hidden), visible=board.hidden > 0),
+        gr.update(value=results_view.names_hidden(board.hidden), visible=board.hidden > 0),
         gr.update(visible=board.hidden > 0),
         *win_rates.of(board.records, 0, board.record_count),
-        results_html.habits(board) if board.votes else "",
+        results_view.habits(board) if board.votes else "",
         counts(False),
         gr.update(choices=[("everybody", ALL), *((name, name) for name in people)], value=ALL),
         gr.update(choices=[("any run", ALL), *of_runs], value=ALL),
@@ -169,7 +172,7 @@ def overview(request: gr.Request | None = None) -> Shown:
 
 def counts(whole: bool) -> str:
     """How many training pairs the votes make, all or those of whole answers only."""
-    return results_html.export_counts(exports.count_trl(leave_out_cut=whole))
+    return results_view.export_counts(exports.count_trl(leave_out_cut=whole))
 
 
 def show_names(request: gr.Request | None = None) -> Shown:
@@ -194,7 +197,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
     shown = found[:PAGE_ROWS]
     answers.record_shown(shown, user=user)
     table = (
-        results_html.vote_list(shown, user=user)
+        results_view.vote_list(shown, user=user)
         if shown
         else widgets.notice("No vote matches. Widen the filters.")
     )
@@ -231,7 +234,7 @@ def export(format: str, file_type: str, whole: bool, request: gr.Request | None 
 def use_as_dataset(name: str, whole: bool = False) -> str:
     """Make the votes the next version of a dataset."""
     added = saying_why(lambda: exports.use_as_dataset(name, leave_out_cut=whole))
-    return results_html.became_dataset(added.name, added.version, added.rows, added.id)
+    return results_view.became_dataset(added.name, added.version, added.rows, added.id)
 
 
 # --- changing a vote -------------------------------------------------------------------------
@@ -255,7 +258,7 @@ def _opened(vote: Vote) -> Shown:
     return [
         vote.label.id,
         gr.update(visible=True),
-        results_html.changing(vote),
+        results_view.changing(vote),
         gr.update(choices=verdicts, value=_verdict(vote)),
         gr.update(choices=titles, value=vote.worst.letter if vote.worst else None, visible=not two),
         gr.update(value=vote.label.reason, placeholder=""),

@@ -12,9 +12,10 @@ from app.store.conversations import Decoding
 from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.models import Label
-from app.ui import compare_state, query, widgets
-from app.ui.compare_show import EACH_ITS_OWN, Seen, Shown, ids, in_order, recent, show
-from app.ui.compare_state import Turn, View
+from app.ui import query, widgets
+from app.ui.compare import state as compare_state
+from app.ui.compare.show import EACH_ITS_OWN, Seen, Shown, ids, in_order, recent, show
+from app.ui.compare.state import Turn, View
 
 
 def saying_why(act: Callable[[], Any]) -> Any:

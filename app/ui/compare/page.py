@@ -8,9 +8,11 @@ import gradio as gr
 from app import demo, held_out
 from app.errors import NotFound
 from app.store.conversations import MAX_CONTENDERS
-from app.ui import compare_actions as actions
-from app.ui import compare_html, compare_state, events, formatting, query, widgets
-from app.ui.compare_show import PARTS, SIDES, Seen, Shown
+from app.ui import events, formatting, query, widgets
+from app.ui.compare import actions as compare_actions
+from app.ui.compare import state as compare_state
+from app.ui.compare import view as compare_view
+from app.ui.compare.show import PARTS, SIDES, Seen, Shown
 
 REFRESH_SECONDS = 0.3
 _HERE = Path(__file__).parent
@@ -43,7 +45,7 @@ def build() -> None:
     )
     parts["conversation"] = gr.Number(0, visible="hidden", precision=0)
     parts["seen"] = gr.State(Seen())
-    parts["no_worker"] = gr.HTML(compare_html.no_worker(), visible=False)
+    parts["no_worker"] = gr.HTML(compare_view.no_worker(), visible=False)
     _lay_out_setup(parts)
     _lay_out_conversation(parts)
     _lay_out_voting(parts)
@@ -205,10 +207,10 @@ def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[l
 
 def random_prompt(keys: list[str]) -> list[Any]:
     """A held-out prompt with its history, in the order of PROMPT."""
-    prompt = actions.saying_why(
+    prompt = compare_actions.saying_why(
         lambda: held_out.random_prompt([compare_state.to_choice(key) for key in keys])
     )
-    shown = compare_html.history(prompt.opening) if prompt.opening else ""
+    shown = compare_view.history(prompt.opening) if prompt.opening else ""
     return [prompt.question, prompt.opening, shown, gr.update(visible=bool(prompt.opening))]
 
 
@@ -228,15 +230,15 @@ def _wire(parts: Parts) -> None:
     prompt = [parts[name] for name in PROMPT]
     events.on_load(offer, None, [*(parts[name] for name in SETUP), *prompt])
     # The question's place comes last, so that what stands above it does not push it down.
-    events.on_load(actions.open_page, None, outputs).then(
-        actions.show_question,
+    events.on_load(compare_actions.open_page, None, outputs).then(
+        compare_actions.show_question,
         parts["conversation"],
         [parts["ask_row"], parts["prompts"]],
         **quiet,
     )
-    parts["timer"].tick(actions.refresh, here, outputs, trigger_mode="once", **quiet)
+    parts["timer"].tick(compare_actions.refresh, here, outputs, trigger_mode="once", **quiet)
     parts["conversation"].change(None, parts["conversation"], None, js=KEEP_ADDRESS)
-    parts["look"].click(actions.watch, here, outputs, trigger_mode="once", **quiet)
+    parts["look"].click(compare_actions.watch, here, outputs, trigger_mode="once", **quiet)
     parts["random"].click(random_prompt, parts["contenders"], prompt, **quiet)
     parts["drop_opening"].click(drop_opening, None, prompt[1:], **quiet)
     _wire_question(parts, here, outputs, quiet)
@@ -258,7 +260,7 @@ def _wire_question(parts: Parts, here: list[Any], outputs: list[Any], quiet: dic
     ]  # fmt: skip
     gr.on(
         [parts["ask_box"].submit, parts["ask"].click],
-        actions.ask,
+        compare_actions.ask,
         [*here, *given],
         [*outputs, parts["ask_box"]],
         trigger_mode="once",
@@ -279,26 +281,26 @@ def _wire_voting(parts: Parts, here: list[Any], outputs: list[Any], quiet: dict[
         parts[name].click(handler, [*here, reason], outputs, **quiet)
     picked = [parts["best"], parts["worst"]]
     parts["vote_many"].click(vote_many, [*here, *picked, reason], outputs, **quiet)
-    parts["withdraw"].click(actions.withdraw, here, outputs, **quiet)
-    parts["show_names"].click(actions.show_names, here, outputs, **quiet)
+    parts["withdraw"].click(compare_actions.withdraw, here, outputs, **quiet)
+    parts["show_names"].click(compare_actions.show_names, here, outputs, **quiet)
     for event in (reason.submit, reason.blur):
-        event(actions.save_reason, [*here, reason], outputs, **quiet)
+        event(compare_actions.save_reason, [*here, reason], outputs, **quiet)
 
 
 def vote_a(conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None) -> Shown:
-    return actions.vote("A", conversation_id, seen, "", reason, request)
+    return compare_actions.vote("A", conversation_id, seen, "", reason, request)
 
 
 def vote_b(conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None) -> Shown:
-    return actions.vote("B", conversation_id, seen, "", reason, request)
+    return compare_actions.vote("B", conversation_id, seen, "", reason, request)
 
 
 def vote_tie(conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None) -> Shown:
-    return actions.vote("tie", conversation_id, seen, "", reason, request)
+    return compare_actions.vote("tie", conversation_id, seen, "", reason, request)
 
 
 def vote_bad(conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None) -> Shown:
-    return actions.vote("both bad", conversation_id, seen, "", reason, request)
+    return compare_actions.vote("both bad", conversation_id, seen, "", reason, request)
 
 
 def vote_many(
@@ -310,18 +312,18 @@ def vote_many(
     request: gr.Request | None = None,
 ) -> Shown:
     """Best and worst of three or four."""
-    return actions.vote(best or "", conversation_id, seen, worst or "", reason, request)
+    return compare_actions.vote(best or "", conversation_id, seen, worst or "", reason, request)
 
 
 def stop_all(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
-    return actions.stop(None, conversation_id, seen, request)
+    return compare_actions.stop(None, conversation_id, seen, request)
 
 
 def _side_handlers(side: int) -> tuple[Any, Any]:
     def stop(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
-        return actions.stop(side, conversation_id, seen, request)
+        return compare_actions.stop(side, conversation_id, seen, request)
 
     def again(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
-        return actions.regenerate(side, conversation_id, seen, request)
+        return compare_actions.regenerate(side, conversation_id, seen, request)
 
     return stop, again

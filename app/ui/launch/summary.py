@@ -9,7 +9,8 @@ from app.held_out_share import nothing_held_out
 from app.store.db import read_session
 from app.store.models import Dataset
 from app.timings import Forecast, forecast
-from app.ui import form, formatting, lengths_html, widgets
+from app.ui import formatting, length_charts, widgets
+from app.ui.launch import form
 from app.ui.widgets import Html
 from app.workload import Workload, epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
@@ -73,7 +74,7 @@ def _lengths(work: Workload, config: TrainConfig) -> Html:
         return Markup('<p class="hy-note">{}</p>').format(
             "Token lengths are shown once the model is on this machine: the first run brings it."
         )
-    return lengths_html.under_limits(work.lengths, config.max_prompt_length, config.max_completion_length)
+    return length_charts.under_limits(work.lengths, config.max_prompt_length, config.max_completion_length)
 
 
 def _time(forecasts: list[Forecast | None]) -> Html:

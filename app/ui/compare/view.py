@@ -11,7 +11,7 @@ from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
 from app.ui import formatting, widgets
-from app.ui.compare_state import RecentConversation, Turn, View
+from app.ui.compare.state import RecentConversation, Turn, View
 from app.ui.widgets import Html
 
 STRONGEST_RATIO = 3.0

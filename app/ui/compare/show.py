@@ -12,8 +12,9 @@ import gradio as gr
 from app.store.conversations import MAX_CONTENDERS
 from app.store.enums import Choice
 from app.store.judging import LETTERS
-from app.ui import compare_html, compare_state
-from app.ui.compare_state import Turn, View
+from app.ui.compare import state as compare_state
+from app.ui.compare import view as compare_view
+from app.ui.compare.state import Turn, View
 
 EACH_ITS_OWN = "each its own"
 SIDES = range(MAX_CONTENDERS)
@@ -82,7 +83,7 @@ def show(view: View, seen: Seen) -> dict[str, Any]:
     """Updates for a view; of a comparison that is shown already only what changed."""
     turn = view.current
     fresh = seen.get("comparison") != turn.comparison.id
-    panels = [str(compare_html.panel(view, side)) for side in range(len(turn.answers))]
+    panels = [str(compare_view.panel(view, side)) for side in range(len(turn.answers))]
     before = [] if fresh else seen.get("panels", [])
     vote = _vote_mark(turn)
     if panels == before and (ids(view), vote) == (seen.get("answers"), seen.get("vote")):
@@ -123,9 +124,9 @@ def _frame(view: View) -> dict[str, Any]:
         "prompts": gr.update(visible=False),
         "opening": [],
         "opening_box": gr.update(visible=False),
-        "summary": gr.update(value=compare_html.summary(view), visible=True),
-        "earlier": gr.update(value=compare_html.earlier_turns(view), visible=len(view.turns) > 1),
-        "question": gr.update(value=compare_html.present_question(view), visible=True),
+        "summary": gr.update(value=compare_view.summary(view), visible=True),
+        "earlier": gr.update(value=compare_view.earlier_turns(view), visible=len(view.turns) > 1),
+        "question": gr.update(value=compare_view.present_question(view), visible=True),
     }
 
 
@@ -163,7 +164,7 @@ def _voting(view: View) -> dict[str, Any]:
         },
         "best": gr.update(interactive=turn.votable),
         "worst": gr.update(interactive=turn.votable),
-        "vote_note": compare_html.vote_note(view),
+        "vote_note": compare_view.vote_note(view),
         "withdraw": gr.update(visible=turn.label is not None),
         "show_names": gr.update(visible=turn.hidden and turn.over),
     }
@@ -197,5 +198,5 @@ def _fields(view: View) -> dict[str, Any]:
 def recent(conversation_id: int, user: str) -> dict[str, Any]:
     return {
         "no_worker": gr.update(visible=not compare_state.worker_present()),
-        "recent": compare_html.recent_list(compare_state.recent_conversations(user), conversation_id),
+        "recent": compare_view.recent_list(compare_state.recent_conversations(user), conversation_id),
     }

@@ -15,7 +15,7 @@ from app.store.enums import RunStatus, RunWish
 from app.store.models import Run, RunEvent
 from app.store.retention import DiskUse
 from app.ui import formatting, widgets
-from app.ui.doctor import Finding
+from app.ui.run.doctor import Finding
 from app.ui.widgets import Html
 from hypo_engine import measures
 from hypo_engine.config import TrainConfig

@@ -15,8 +15,10 @@ from app.store import metrics, retention, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
-from app.ui import charts, doctor, events, query, runview, samples, training, widgets
+from app.ui import charts, events, query, training, widgets
 from app.ui.commands import launch_command, to_yaml
+from app.ui.run import doctor, samples
+from app.ui.run import view as run_view
 from app.ui.training import XAxis
 from app.ui.widgets import Html
 
@@ -169,18 +171,18 @@ def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
 
 
 def _shown(run: Run, twins: list[Run], session: Session) -> list[Any]:
-    can = runview.actions(run, session=session)
+    can = run_view.actions(run, session=session)
     return [
-        runview.header(run, twins),
+        run_view.header(run, twins),
         gr.update(visible=True),
         widgets.join(
             [
-                runview.status(run, session=session),
-                runview.nothing_measured(run, session=session),
-                runview.pairs_left_out(run, session=session),
+                run_view.status(run, session=session),
+                run_view.nothing_measured(run, session=session),
+                run_view.pairs_left_out(run, session=session),
             ]
         ),
-        runview.run_facts(run, retention.disk_use(run.id, session=session)),
+        run_view.run_facts(run, retention.disk_use(run.id, session=session)),
         gr.update(visible=can.cancel, value=f"Cancel run {run.id}"),
         gr.update(visible=can.resume, value=f"Resume run {run.id}"),
         gr.update(
@@ -188,7 +190,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> list[Any]:
             value="Export adapter (zip)" if run.config.get("lora_r") else "Export model (zip)",
         ),
         gr.update(visible=can.delete),
-        runview.log(runs.events(run.id, session=session)),
+        run_view.log(runs.events(run.id, session=session)),
     ]
 
 
@@ -203,7 +205,7 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> list[An
         kept={checkpoint.step for checkpoint in runs.checkpoints(run.id, session=session)},
     )
     return [
-        runview.findings(findings),
+        run_view.findings(findings),
         training.legend(twins),
         training.figures(twins, points, x_axis=cast(XAxis, x_axis)),
     ]
@@ -250,7 +252,7 @@ def settings(request: gr.Request) -> tuple[Any, ...]:
             return gr.skip(), gr.skip(), gr.skip()
         dataset = f"{run.dataset.name}@{run.dataset.version}"
     return (
-        runview.config_table(run.config),
+        run_view.config_table(run.config),
         to_yaml(run.config, method=run.method, dataset=dataset, name=run.name),
         launch_command(run.method, dataset, run.config, name=run.name),
     )

@@ -6,7 +6,8 @@ from typing import Any, Final
 import gradio as gr
 
 from app.model_check import model_problems
-from app.ui import form, widgets
+from app.ui import widgets
+from app.ui.launch import form
 from hypo_engine.config import TrainConfig
 
 FIELDS: Final = ["model_name_or_path", *form.names(), "insist"]

@@ -7,7 +7,8 @@ import gradio as gr
 
 from app.board import PAGE_RECORDS, Record, read_records
 from app.store.db import read_session
-from app.ui import paging, query, results_html
+from app.ui import paging, query
+from app.ui.results import view as results_view
 
 
 def of(found: Sequence[Record], number: int, count: int) -> list[Any]:
@@ -15,7 +16,7 @@ def of(found: Sequence[Record], number: int, count: int) -> list[Any]:
     if not found:
         return ["", *paging.state(0, PAGE_RECORDS, 0, more=False)]
     more = number * PAGE_RECORDS + len(found) < count
-    return [results_html.win_rates(found, count), *paging.state(number, PAGE_RECORDS, len(found), more=more)]
+    return [results_view.win_rates(found, count), *paging.state(number, PAGE_RECORDS, len(found), more=more)]
 
 
 def show(page: float, request: gr.Request | None = None) -> list[Any]:

@@ -19,7 +19,9 @@ from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.text import clean_text
 from app.tokens import token_counter
-from app.ui import datasetmapping, datasetview, events, formatting, lengths_html, query, widgets
+from app.ui import events, formatting, length_charts, query, widgets
+from app.ui.datasets import mapping as dataset_mapping
+from app.ui.datasets import view as dataset_view
 from app.ui.widgets import Html
 from hypo_engine.errors import DataError
 
@@ -67,7 +69,7 @@ def build() -> None:
                     info="Kept for evaluation, split by prompt: no prompt is on both sides.",
                 )
                 add = gr.Button("Add dataset", variant="primary")
-        mapping = datasetmapping.MappingFields()
+        mapping = dataset_mapping.MappingFields()
         look = gr.HTML()
         found = gr.HTML()
     with gr.Column(visible=False) as detail:
@@ -167,7 +169,7 @@ def show(request: gr.Request) -> tuple[Any, ...]:
             header = widgets.page_header("Dataset not found") + gone
             return header, gr.update(visible=False), "", gr.update(visible=False), ""
         missing = one_sided(dataset, session=session)
-        facts = datasetview.dataset_facts(
+        facts = dataset_view.dataset_facts(
             dataset,
             datasets.split_counts(dataset_id, session=session),
             datasets.lengths(dataset_id, session=session),
@@ -187,7 +189,7 @@ def show(request: gr.Request) -> tuple[Any, ...]:
 def dataset_list() -> Html:
     """All datasets as they are now."""
     with read_session() as session:
-        return datasetview.dataset_list(datasets.find(session=session))
+        return dataset_view.dataset_list(datasets.find(session=session))
 
 
 def show_pairs(split: str, search: str | None, page: float | None, request: gr.Request) -> tuple[Html, Html]:
@@ -203,7 +205,7 @@ def show_pairs(split: str, search: str | None, page: float | None, request: gr.R
             dataset_id, session=session, offset=offset, limit=PAIRS_A_PAGE, split=side, search=wanted
         )
     words = f"{formatting.count(total, 'pair')}, {formatting.count(-(-total // PAIRS_A_PAGE), 'page')}"
-    shown = datasetview.pair_list(rows, token_counter(get_settings()))
+    shown = dataset_view.pair_list(rows, token_counter(get_settings()))
     return shown, Html('<p class="hy-note">{}</p>').format(words)
 
 
@@ -217,7 +219,7 @@ def show_left_out(page: float | None, request: gr.Request) -> Html:
         lines = datasets.page_of_left_out(dataset_id, session=session, offset=offset, limit=LINES_A_PAGE)
     if not lines and offset:
         return widgets.notice("There are no more.")
-    return datasetview.left_out_list(lines)
+    return dataset_view.left_out_list(lines)
 
 
 def show_check(request: gr.Request) -> Html:
@@ -227,7 +229,7 @@ def show_check(request: gr.Request) -> Html:
         return widgets.NOTHING
     with read_session() as session:
         account = datasets.account_of(dataset_id, session=session)
-        return datasetview.preflight(check_pairs(datasets.iter_pairs(dataset_id, session=session)), account)
+        return dataset_view.preflight(check_pairs(datasets.iter_pairs(dataset_id, session=session)), account)
 
 
 def show_lengths(request: gr.Request) -> Html:
@@ -240,7 +242,7 @@ def show_lengths(request: gr.Request) -> Html:
         return widgets.notice(
             "Token lengths are shown once the demo model is unpacked, which its first use does."
         )
-    return lengths_html.distribution(found, "the demo model")
+    return length_charts.distribution(found, "the demo model")
 
 
 def _page(value: float | None) -> int:
@@ -250,19 +252,19 @@ def _page(value: float | None) -> int:
 def look_at(file: str | None, name: str, split: str = "") -> tuple[Any, ...]:
     """What a chosen file is: its format and first pairs, and the columns to choose from."""
     if not file:
-        return (widgets.NOTHING, gr.skip(), *datasetmapping.hidden())
+        return (widgets.NOTHING, gr.skip(), *dataset_mapping.hidden())
     path = Path(file)
     try:
         found = look_into(path, split=split.strip())
         if found.format is None and (guess := _guess(path, split, found.proposal)):
-            shown = datasetview.guessed(guess)
+            shown = dataset_view.guessed(guess)
         else:
-            shown = datasetview.look(found)
+            shown = dataset_view.look(found)
     except AppError as error:
-        return (widgets.error_banner(str(error)), gr.skip(), *datasetmapping.hidden())
+        return (widgets.error_banner(str(error)), gr.skip(), *dataset_mapping.hidden())
     suggested = name or path.name.partition(".")[0][:100]
-    recognised = datasetview.format_title(found.format.name) if found.format else ""
-    return (shown, suggested, *datasetmapping.offered(found.columns, found.proposal, recognised=recognised))
+    recognised = dataset_view.format_title(found.format.name) if found.format else ""
+    return (shown, suggested, *dataset_mapping.offered(found.columns, found.proposal, recognised=recognised))
 
 
 def _guess(path: Path, split: str, proposal: dict[str, Any]) -> FileLook | None:
@@ -275,17 +277,17 @@ def _guess(path: Path, split: str, proposal: dict[str, Any]) -> FileLook | None:
 
 def look_through(file: str | None, split: str, *fields: Any) -> tuple[Any, ...]:
     """The first pairs as the mapping's fields say, whenever one of them changes."""
-    groups = datasetmapping.shown_for(fields[0])
+    groups = dataset_mapping.shown_for(fields[0])
     if not file:
         return (gr.skip(), *groups, gr.skip(), gr.skip())
     try:
-        mapping = datasetmapping.given(fields)
-        if mapping is None and fields[0] != datasetmapping.RECOGNISED:
+        mapping = dataset_mapping.given(fields)
+        if mapping is None and fields[0] != dataset_mapping.RECOGNISED:
             return (widgets.NOTHING, *groups, gr.skip(), gr.skip())
         found = look_into(Path(file), mapping=mapping, split=split.strip())
     except (AppError, DataError) as error:
         return (widgets.notice(str(error), "warning"), *groups, gr.skip(), gr.skip())
-    return (datasetview.look(found), *groups, *datasetmapping.values_of(found.format))
+    return (dataset_view.look(found), *groups, *dataset_mapping.values_of(found.format))
 
 
 def add_from_page(
@@ -293,14 +295,14 @@ def add_from_page(
 ) -> tuple[Any, ...]:
     """Add the file, or the hub id; a refusal keeps everything in its field."""
     try:
-        mapping = datasetmapping.given(fields) if fields else None
+        mapping = dataset_mapping.given(fields) if fields else None
         done = _add(file, hub, name, held_out, split.strip(), mapping)
     except UnknownFormat as error:
-        offered = datasetmapping.offered(error.columns, error.proposal, recognised="")
+        offered = dataset_mapping.offered(error.columns, error.proposal, recognised="")
         return (widgets.error_banner(str(error)), *_kept(), *offered)
     except (AppError, DataError) as error:
-        return (widgets.error_banner(str(error)), *_kept(), *datasetmapping.untouched())
-    return (datasetview.added(done), dataset_list(), None, "", "", "", *datasetmapping.hidden())
+        return (widgets.error_banner(str(error)), *_kept(), *dataset_mapping.untouched())
+    return (dataset_view.added(done), dataset_list(), None, "", "", "", *dataset_mapping.hidden())
 
 
 def _kept() -> tuple[Any, ...]:

@@ -1,0 +1,1 @@
+"""The page of votes and what they say."""
