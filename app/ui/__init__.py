@@ -1,1 +1,4 @@
-"""The pages, a folder each, and what they share: theme, widgets and charts. `gr.Error` is raised only here."""
+"""The pages, a folder each, and what they share: theme, widgets, charts and events.
+
+`gr.Error` is raised only here.
+"""
