@@ -54,8 +54,9 @@ format: $(INSTALLED) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(INSTALLED) ## Write the reference pages of docs/ from the code
+docs: $(INSTALLED) ## Write the reference pages of docs/ from the code, and check every link and command
 	$(BIN)/python scripts/reference_pages.py
+	$(BIN)/python -m scripts.check_docs
 
 pins: ## Write the versions installed in .venv to constraints.txt
 	@bash scripts/pins.sh $(BIN)/pip > $(VENV)/constraints.txt

@@ -1,9 +1,13 @@
-"""The documents: code on a page runs as it stands."""
+"""The documents: code on a page runs as it stands, and what they name is there."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from scripts.check_docs import PAGES, ROOT, faults
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -23,3 +27,39 @@ def test_the_engine_page_runs(tmp_path: Path) -> None:
     assert "eval" in said
     assert "chosen equals rejected" in said
     assert "There are no pairs to train on" in said
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_document_names_is_there(page: Path) -> None:
+    assert faults(page) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("[here](nowhere.md)", "nowhere.md leads to no file"),
+        ("[here](#nothing)", "#nothing names no heading of page.md"),
+        ("See `app/nothing.py`.", "`app/nothing.py` is no file of the project"),
+        ("Run `make nothing`.", "the Makefile has no verb 'nothing'"),
+        ("Run `hypo nothing`.", "No such command 'nothing'"),
+        ("    hypo runs launch --nothing 1", "No such option: --nothing"),
+        ("```sh\nhypo runs \\\n  nothing\n```", "No such command 'nothing'"),
+        ("Run `python -m benchmarks --sections nothing`.", "'nothing' is not known"),
+        ("Run `python -m worker.nothing`.", "there is no module 'worker.nothing'"),
+        ("Set `HYPO_NOTHING`.", "HYPO_NOTHING is no setting"),
+    ],
+)
+def test_what_is_not_there_is_told(line: str, fault: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n{line}\n", encoding="utf-8")
+    (found,) = faults(page)
+    assert fault in found
+
+
+def test_what_is_there_is_no_fault(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    said = ["# A page: one, `two`", "[here](#a-page-one-two)", "`README.md`, `make lint types`, `HYPO_HOME`"]
+    said += ["    hypo labels export --format trl \\", "        --output FILE   # a remark", "`hypo up`"]
+    page.write_text("\n\n".join(said[:3]) + "\n\n" + "\n".join(said[3:]), encoding="utf-8")
+    assert faults(page) == []
+    assert (ROOT / "README.md") in PAGES
