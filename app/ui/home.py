@@ -1,7 +1,7 @@
 """The front page: what to do next, and what is going on."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import gradio as gr
 from markupsafe import Markup
@@ -13,7 +13,8 @@ from app.store.enums import RunStatus
 from app.store.models import Run, Worker
 from app.ui import events, formatting, widgets
 from app.ui.run import view as run_view
-from app.ui.runs import page as runs_page
+from app.ui.runs import table as run_table
+from app.ui.updates import Updates, connect
 from app.ui.widgets import Html
 from hypo_engine.measures import HEADLINES
 
@@ -30,24 +31,25 @@ def build() -> None:
     )
     steps, now, recent, seen = gr.HTML(widgets.LOADING), gr.HTML(), gr.HTML(), gr.State("")
     timer = gr.Timer(events.BUSY_SECONDS)
-    shown = [steps, now, recent, seen, timer]
-    events.on_load(refresh, seen, shown)
-    events.tick(timer, refresh, seen, shown)
+    shown = {"steps": steps, "now": now, "recent": recent, "seen": seen, "timer": timer}
+    connect(events.on_load, refresh, seen, shown)
+    connect(partial(events.tick, timer), refresh, seen, shown)
 
 
-def refresh(seen: str) -> tuple[Any, ...]:
+def refresh(seen: str) -> Updates:
     """The whole page, where it is another than the one seen."""
     with read_session() as session:
         counts = runs.count_by_status(session=session)
-        pieces = (
+        steps, now, recent = (
             three_steps(counts, session=session),
             activity(counts, session=session),
             results(session=session),
         )
-    now = "".join(pieces)
-    if now == seen:
-        return tuple(gr.skip() for _ in range(5))
-    return (*pieces, now, events.pace(busy=any(not status.is_over for status in counts)))
+    page = "".join((steps, now, recent))
+    if page == seen:
+        return {}
+    pace = events.pace(busy=any(not status.is_over for status in counts))
+    return {"steps": steps, "now": now, "recent": recent, "seen": page, "timer": pace}
 
 
 def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
@@ -121,7 +123,7 @@ def _row(run: Run, place: int | None) -> tuple[object, ...]:
         widgets.link(run.name, "run", id=run.id),
         widgets.method_badge(run.method),
         widgets.status_badge(run.status),
-        runs_page.progress(run, place),
+        run_table.progress(run, place),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-PARTS = 4
+from app.ui.updates import Updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,23 +14,30 @@ class Pager:
     """The controls of a list that is shown in pages: two buttons, which lines these are, and the page.
 
     It stands below the list; its components are outputs of what shows a page.
+
+    Attributes:
+        name: of the list; the names of its outputs begin with it.
     """
 
+    name: str
     page: gr.Number
     back: gr.Button
     place: gr.HTML
     on: gr.Button
 
     @property
-    def outputs(self) -> list[Any]:
-        return [self.page, self.back, self.place, self.on]
+    def outputs(self) -> dict[str, Any]:
+        """The components by name, as `state` names them."""
+        parts = {"page": self.page, "back": self.back, "place": self.place, "on": self.on}
+        return {f"{self.name}_{part}": component for part, component in parts.items()}
 
 
-def controls(back: str = "Newer", on: str = "Older") -> Pager:
-    """Controls that are not seen until a list has more than a page."""
+def controls(name: str = "list", *, back: str = "Newer", on: str = "Older") -> Pager:
+    """Controls that are hidden until a list has more than a page."""
     page = gr.Number(0, visible="hidden", precision=0)
     with gr.Row(elem_classes="hy-buttons hy-pager"):
         return Pager(
+            name,
             page,
             gr.Button(back, size="sm", scale=0, min_width=100, visible=False),
             gr.HTML(visible=False, padding=False),
@@ -43,14 +50,19 @@ def number_of(page: float | None) -> int:
     return min(max(int(page or 0), 0), 1_000_000)
 
 
-def state(number: int, size: int, lines: int, *, more: bool) -> list[Any]:
-    """What a pager says of a page of so many lines, in the order of `Pager.outputs`."""
+def state(number: int, size: int, lines: int, *, more: bool, name: str = "list") -> Updates:
+    """Updates of a pager below a page of so many lines.
+
+    Args:
+        size: lines of a full page.
+        more: whether there is a page after this one.
+    """
     first = number * size + 1
     place = Markup('<p class="hy-note">{:,}–{:,}</p>').format(first, first + lines - 1)
     several = lines > 0 and (number > 0 or more)
-    return [
-        number,
-        gr.update(visible=number > 0),
-        gr.update(value=place if several else "", visible=several),
-        gr.update(visible=more),
-    ]
+    return {
+        f"{name}_page": number,
+        f"{name}_back": gr.update(visible=number > 0),
+        f"{name}_place": gr.update(value=place if several else "", visible=several),
+        f"{name}_on": gr.update(visible=more),
+    }

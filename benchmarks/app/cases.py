@@ -18,11 +18,14 @@ from app.store.labels import VoteFilter
 from app.store.models import Generation
 from app.ui import home, training
 from app.ui.compare import actions as compare_actions
-from app.ui.compare import page as compare_page
+from app.ui.compare import setup
+from app.ui.datasets import detail
 from app.ui.datasets import page as datasets_page
-from app.ui.launch import page as launch_page
+from app.ui.launch import opening
+from app.ui.results import overview
 from app.ui.results import page as results_page
 from app.ui.run import page as run_page
+from app.ui.runs import overlay
 from app.ui.runs import page as runs_page
 from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
@@ -53,31 +56,27 @@ def _pages(filled: Filled) -> Iterator[Case]:
     yield Case("Home: load, and every 2 s", lambda: home.refresh(""))
     yield Case("Datasets: load", lambda: datasets_page.show(_request()))
     yield Case("Datasets: one", lambda: datasets_page.show(_request(id=filled.dataset)))
-    yield Case("Datasets: pairs", lambda: datasets_page.show_pairs("", "", 1, _request(id=filled.dataset)))
+    yield Case("Datasets: pairs", lambda: detail.show_pairs("", "", 1, _request(id=filled.dataset)))
     yield Case(
         "Datasets: pairs searched",
-        lambda: datasets_page.show_pairs("", "first", 1, _request(id=filled.dataset)),
+        lambda: detail.show_pairs("", "first", 1, _request(id=filled.dataset)),
     )
-    yield Case("Launch: load", lambda: launch_page.open_page(None, _request()))
+    yield Case("Launch: load", lambda: opening.open_page(None, _request()))
     yield Case("Runs: load", lambda: runs_page.restore(_request()))
     yield Case("Runs: list, and every 2 s", lambda: runs_page.relist("", "", "", ""))
     yield Case("Runs: queued", lambda: runs_page.relist("", "", "queued", ""))
     yield Case("Runs: by name", lambda: runs_page.relist("hypo 12", "", "", ""))
     overlaid = ",".join(str(n) for n in range(1, 9))
-    yield Case("Runs: 8 overlaid", lambda: runs_page.draw("steps", True, _request(compare=overlaid)))
-    yield Case(
-        "Compare: load", lambda: [compare_page.offer(_request()), compare_actions.open_page(_request())]
-    )
+    yield Case("Runs: 8 overlaid", lambda: overlay.draw("steps", True, _request(compare=overlaid)))
+    yield Case("Compare: load", lambda: [setup.offer(_request()), compare_actions.open_page(_request())])
     yield Case("Compare: conversation", lambda: compare_actions.open_page(here))
     yield Case(
         "Compare: every 0.3 s of an answer", lambda: compare_actions.refresh(filled.conversation, {}, here)
     )
     yield Case("Results: load", lambda: results_page.open_page(_request()))
-    yield Case(
-        "Results: votes of a person", lambda: results_page.list_votes("voter-7", "", "", 0, _request())
-    )
-    yield Case("Results: votes of a run", lambda: results_page.list_votes("", "", "2", 0, _request()))
-    yield Case("Results: all bad", lambda: results_page.list_votes("", "all_bad", "", 0, _request()))
+    yield Case("Results: votes of a person", lambda: overview.list_votes("voter-7", "", "", 0, _request()))
+    yield Case("Results: votes of a run", lambda: overview.list_votes("", "", "2", 0, _request()))
+    yield Case("Results: all bad", lambda: overview.list_votes("", "all_bad", "", 0, _request()))
 
 
 def _run_page(filled: Filled) -> Iterator[Case]:

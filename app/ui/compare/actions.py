@@ -14,8 +14,9 @@ from app.store.judging import LETTERS
 from app.store.models import Label
 from app.ui import query, widgets
 from app.ui.compare import state as compare_state
-from app.ui.compare.show import EACH_ITS_OWN, Seen, Shown, ids, in_order, recent, show
+from app.ui.compare.show import EACH_ITS_OWN, Seen, ids, recent, show
 from app.ui.compare.state import Turn, View
+from app.ui.updates import Updates
 
 
 def saying_why(act: Callable[[], Any]) -> Any:
@@ -26,7 +27,7 @@ def saying_why(act: Callable[[], Any]) -> Any:
         raise gr.Error(str(error), duration=8, print_exception=False) from error
 
 
-def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Shown | None:
+def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Updates | None:
     """The view as it is now, where this page has not shown its last question or one of its answers yet.
 
     Another tab may have asked on or regenerated: what is clicked here must not reach what was never seen.
@@ -34,28 +35,28 @@ def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Shown | None:
     if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == ids(view):
         return None
     gr.Warning(f"The conversation went on in another tab; look again, then {then}.", duration=8)
-    return in_order({**show(view, {}), **recent(view.conversation.id, user)})
+    return {**show(view, {}), **recent(view.conversation.id, user)}
 
 
 # --- events ----------------------------------------------------------------------------------
 
 
-def open_page(request: gr.Request | None = None) -> Shown:
+def open_page(request: gr.Request | None = None) -> Updates:
     """The page of an address: `?conversation=5` goes on where that one is."""
     wanted = query.value(request, "conversation")
     user = query.username(request)
     start = {"setup": gr.update(visible=True), **recent(0, user)}
     ids = query.ids(request, "conversation")
     if not wanted:
-        return in_order(start)
+        return start
     try:
         if not ids:
             raise NotFound("There is no such conversation; start a new one below.")
         view = compare_state.read_view(ids[0], user)
     except NotFound as error:
         sorry = widgets.notice(str(error), "warning")
-        return in_order({"summary": gr.update(value=sorry, visible=True), **start})
-    return in_order({**show(view, {}), **recent(view.conversation.id, user)})
+        return {"summary": gr.update(value=sorry, visible=True), **start}
+    return {**show(view, {}), **recent(view.conversation.id, user)}
 
 
 def show_question(conversation_id: float) -> tuple[Any, Any]:
@@ -63,22 +64,22 @@ def show_question(conversation_id: float) -> tuple[Any, Any]:
     return gr.update(visible=True), gr.update(visible=not conversation_id)
 
 
-def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
     """The timer: what grew since the last look."""
     if not conversation_id:
-        return in_order({"timer": gr.Timer(active=False)})
+        return {"timer": gr.Timer(active=False)}
     view = compare_state.read_view(int(conversation_id), query.username(request))
-    return in_order(show(view, seen))
+    return show(view, seen)
 
 
-def watch(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+def watch(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
     """The slow look of an open page: whether the same person did something in another tab."""
     user = query.username(request)
     if not conversation_id or compare_state.stamp(int(conversation_id), user) == seen.get("stamp"):
-        return in_order({})
+        return {}
     view = compare_state.read_view(int(conversation_id), user)
     looked: Seen = {**seen, "stamp": view.stamp}
-    return in_order({"seen": looked, **show(view, seen)})
+    return {"seen": looked, **show(view, seen)}
 
 
 def ask(
@@ -94,14 +95,14 @@ def ask(
     continues: str,
     opening: Sequence[Mapping[str, str]] | None = None,
     request: gr.Request | None = None,
-) -> Shown:
-    """Put a question: a first one starts a conversation. The last result empties the question box."""
+) -> Updates:
+    """Put a question: a first one starts a conversation. The question box is emptied."""
     user = query.username(request)
     if conversation_id:
         here = compare_state.read_view(int(conversation_id), user)
         overtaken = _overtaken(here, seen, user, then="ask")
         if overtaken is not None:
-            return [*overtaken, gr.skip()]
+            return overtaken
 
     def act() -> int:
         if conversation_id:
@@ -118,12 +119,12 @@ def ask(
         ).conversation_id
 
     view = compare_state.read_view(saying_why(act), user)
-    return [*in_order({**show(view, {}), **recent(view.conversation.id, user)}), ""]
+    return {**show(view, {}), **recent(view.conversation.id, user), "ask_box": ""}
 
 
 def vote(
     choice: str, conversation_id: float, seen: Seen, worst: str, reason: str, request: gr.Request | None
-) -> Shown:
+) -> Updates:
     """Vote on the last question, or change the vote. The reason of another choice is not taken over."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
@@ -163,13 +164,15 @@ def _cast(turn: Turn) -> tuple[str, str]:
     return words.get(turn.label.choice, best), worst if len(turn.answers) > 2 else ""
 
 
-def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None) -> Shown:
+def save_reason(
+    conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None
+) -> Updates:
     """Keep the reason of a vote that was cast; before the vote it waits for it."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     label = next((turn.label for turn in view.turns if turn.comparison.id == seen.get("comparison")), None)
     if label is None or label.reason == (reason or "").strip():
-        return in_order({})
+        return {}
     overtaken = _overtaken(view, seen, user, then="say why")
     if overtaken is not None:
         return overtaken
@@ -178,7 +181,7 @@ def save_reason(conversation_id: float, seen: Seen, reason: str, request: gr.Req
     return _voted(int(conversation_id), user)
 
 
-def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
     """Take the vote on the last question back."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
@@ -191,7 +194,7 @@ def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = No
     return _voted(int(conversation_id), user)
 
 
-def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
     """Show who answered before a vote; a vote after that is not blind."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
@@ -202,7 +205,7 @@ def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = 
     return _voted(int(conversation_id), user)
 
 
-def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
     """Stop the answer of a side, or of all."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
@@ -213,7 +216,7 @@ def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Reque
     return refresh(conversation_id, seen, request)
 
 
-def regenerate(side: int, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Shown:
+def regenerate(side: int, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
     """Ask one side again, with the next seed."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
@@ -221,9 +224,9 @@ def regenerate(side: int, conversation_id: float, seen: Seen, request: gr.Reques
     if overtaken is not None:
         return overtaken
     saying_why(lambda: answers.regenerate(view.current.comparison.id, side))
-    return in_order(show(compare_state.read_view(int(conversation_id), user), {}))
+    return show(compare_state.read_view(int(conversation_id), user), {})
 
 
-def _voted(conversation_id: int, user: str) -> Shown:
+def _voted(conversation_id: int, user: str) -> Updates:
     view = compare_state.read_view(conversation_id, user)
-    return in_order({**show(view, {}), **recent(conversation_id, user)})
+    return {**show(view, {}), **recent(conversation_id, user)}

@@ -1,11 +1,10 @@
-"""What the compare page shows of a view, as updates of its parts.
+"""What the compare page shows of a view, as named updates.
 
-The page's parts have names; updates come in the order of PARTS, with `gr.skip()` for what stays. While
-answers grow, only panels that changed are sent, so that open details and selections survive.
+While answers grow, only panels that changed are sent, so that open details and selections survive.
 """
 
 import time
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import gradio as gr
 
@@ -15,13 +14,14 @@ from app.store.judging import LETTERS
 from app.ui.compare import state as compare_state
 from app.ui.compare import view as compare_view
 from app.ui.compare.state import Turn, View
+from app.ui.updates import Updates
 
 EACH_ITS_OWN = "each its own"
 SIDES = range(MAX_CONTENDERS)
 TWO_BUTTONS = ("vote_a", "vote_tie", "vote_bad", "vote_b")
 MANY_BUTTONS = ("vote_many", "vote_many_tie", "vote_many_bad")
 
-PARTS = (
+UPDATED = (
     "conversation",
     "seen",
     "timer",
@@ -50,9 +50,7 @@ PARTS = (
     "continues",
     "recent",
 )
-"""Names of what the functions below update, in the order of their results."""
-
-Shown = list[Any]
+"""Names of what an action updates."""
 
 
 class Seen(TypedDict, total=False):
@@ -66,20 +64,12 @@ class Seen(TypedDict, total=False):
     stamp: str
 
 
-def in_order(updates: dict[str, Any]) -> Shown:
-    """Updates by name as a list in the order of PARTS."""
-    unknown = updates.keys() - set(PARTS)
-    if unknown:
-        raise KeyError(f"no such parts: {sorted(unknown)}")
-    return [updates.get(name, gr.skip()) for name in PARTS]
-
-
 def ids(view: View) -> list[int]:
     """The answers that a page shows now."""
     return [answer.id for answer in view.current.answers]
 
 
-def show(view: View, seen: Seen) -> dict[str, Any]:
+def show(view: View, seen: Seen) -> Updates:
     """Updates for a view; of a comparison that is shown already only what changed."""
     turn = view.current
     fresh = seen.get("comparison") != turn.comparison.id
@@ -91,7 +81,7 @@ def show(view: View, seen: Seen) -> dict[str, Any]:
     ready_at = None if fresh else seen.get("ready_at")
     if turn.over and ready_at is None:
         ready_at = time.time()
-    updates: dict[str, Any] = {
+    updates: Updates = {
         "seen": Seen(
             comparison=turn.comparison.id,
             answers=ids(view),
@@ -116,7 +106,7 @@ def _vote_mark(turn: Turn) -> str:
     return "" if turn.label is None else f"{turn.label.id} {turn.label.updated_at.isoformat()}"
 
 
-def _frame(view: View) -> dict[str, Any]:
+def _frame(view: View) -> Updates:
     return {
         "conversation": view.conversation.id,
         "no_worker": gr.update(visible=not compare_state.worker_present()),
@@ -130,10 +120,10 @@ def _frame(view: View) -> dict[str, Any]:
     }
 
 
-def _sides(view: View, panels: list[str], before: list[str]) -> dict[str, Any]:
+def _sides(view: View, panels: list[str], before: list[str]) -> Updates:
     """Panels that changed, and what can be done with each answer."""
     turn = view.current
-    updates: dict[str, Any] = {}
+    updates: Updates = {}
     for side in SIDES:
         there = side < len(panels)
         updates[f"column{side}"] = gr.update(visible=there)
@@ -148,7 +138,7 @@ def _sides(view: View, panels: list[str], before: list[str]) -> dict[str, Any]:
     return updates
 
 
-def _voting(view: View) -> dict[str, Any]:
+def _voting(view: View) -> Updates:
     """Buttons, locked while text streams; the choice that was made stands out."""
     turn = view.current
     count = len(turn.answers)
@@ -181,7 +171,7 @@ def _chosen_button(turn: Turn) -> str | None:
     return ("vote_a" if turn.best == 0 else "vote_b") if two else "vote_many"
 
 
-def _fields(view: View) -> dict[str, Any]:
+def _fields(view: View) -> Updates:
     """Fields that people fill in; set once a comparison or a vote, never while they may be typing."""
     turn = view.current
     titles = [(turn.title(side), LETTERS[side]) for side in range(len(turn.answers))]
@@ -195,7 +185,7 @@ def _fields(view: View) -> dict[str, Any]:
     }
 
 
-def recent(conversation_id: int, user: str) -> dict[str, Any]:
+def recent(conversation_id: int, user: str) -> Updates:
     return {
         "no_worker": gr.update(visible=not compare_state.worker_present()),
         "recent": compare_view.recent_list(compare_state.recent_conversations(user), conversation_id),

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.ui.updates import Updates
 from hypo_engine.data.formats import WinnerMapping
 from hypo_engine.errors import DataError
 
@@ -18,7 +19,7 @@ _COLUMNS = NAMES[1:8]
 
 
 class MappingFields:
-    """The block of fields; `outputs` are what the functions of this module return updates for."""
+    """The block of fields; `outputs` are what the functions of this module return updates of."""
 
     def __init__(self) -> None:
         with gr.Accordion("Columns", open=True, visible=False) as self.block:
@@ -46,9 +47,13 @@ class MappingFields:
                         max_length=500,
                     )
         self.inputs: list[Any] = [kind, prompt, system, chosen, rejected, a, b, winner, a_wins, b_wins]
-        self.groups = [self.of_pair, self.of_winner]
         self.wins: list[Any] = [a_wins, b_wins]
-        self.outputs = [self.block, *self.groups, *self.inputs]
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The block, its two groups and its fields, by name."""
+        groups = {"columns": self.block, "of_pair": self.of_pair, "of_winner": self.of_winner}
+        return {**groups, **dict(zip(NAMES, self.inputs, strict=True))}
 
     def changes(self) -> list[Any]:
         """The events by which people change a field."""
@@ -57,12 +62,12 @@ class MappingFields:
         return [*chosen, *written]
 
 
-def hidden() -> tuple[Any, ...]:
+def hidden() -> Updates:
     """Updates that empty and hide the block."""
     return offered((), {}, recognised="")
 
 
-def offered(columns: Sequence[str], proposal: Mapping[str, Any], *, recognised: str) -> tuple[Any, ...]:
+def offered(columns: Sequence[str], proposal: Mapping[str, Any], *, recognised: str) -> Updates:
     """Updates that offer the columns.
 
     Args:
@@ -74,32 +79,28 @@ def offered(columns: Sequence[str], proposal: Mapping[str, Any], *, recognised: 
     values = {name: proposal.get(name) for name in _COLUMNS}
     if proposal and "prompt" not in proposal and kind == WINNER:
         values["prompt"] = SHARED
-    menus = [gr.update(choices=_choices(name, columns), value=values[name]) for name in _COLUMNS]
-    wins = [gr.update(value=", ".join(proposal.get(name, ()))) for name in ("a_wins", "b_wins")]
-    return (
-        gr.update(visible=bool(columns), open=not recognised),
-        *shown_for(kind),
-        gr.update(choices=kinds, value=kind),
-        *menus,
-        *wins,
-    )
+    return {
+        "columns": gr.update(visible=bool(columns), open=not recognised),
+        **shown_for(kind),
+        "kind": gr.update(choices=kinds, value=kind),
+        **{name: gr.update(choices=_choices(name, columns), value=values[name]) for name in _COLUMNS},
+        **{name: gr.update(value=", ".join(proposal.get(name, ()))) for name in ("a_wins", "b_wins")},
+    }
 
 
-def values_of(how: object) -> tuple[Any, Any]:
+def values_of(how: object) -> Updates:
     """Updates of the values that mean A and B, as a mapping was read."""
     if not isinstance(how, WinnerMapping):
-        return gr.skip(), gr.skip()
-    return gr.update(value=", ".join(how.a_wins)), gr.update(value=", ".join(how.b_wins))
+        return {}
+    return {
+        "a_wins": gr.update(value=", ".join(how.a_wins)),
+        "b_wins": gr.update(value=", ".join(how.b_wins)),
+    }
 
 
-def untouched() -> tuple[Any, ...]:
-    """Updates that change nothing."""
-    return tuple(gr.skip() for _ in range(3 + len(NAMES)))
-
-
-def shown_for(kind: str) -> tuple[Any, Any]:
+def shown_for(kind: str) -> Updates:
     """Updates of the two groups of fields that only one kind of row needs."""
-    return gr.update(visible=kind == PAIR), gr.update(visible=kind == WINNER)
+    return {"of_pair": gr.update(visible=kind == PAIR), "of_winner": gr.update(visible=kind == WINNER)}
 
 
 def _choices(name: str, columns: Sequence[str]) -> list[tuple[str, str]]:

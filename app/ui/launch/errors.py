@@ -1,6 +1,6 @@
 """What is wrong with the launch form's values, and where the page says so."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import gradio as gr
@@ -8,6 +8,7 @@ import gradio as gr
 from app.model_check import model_problems
 from app.ui import widgets
 from app.ui.launch import form
+from app.ui.updates import Updates
 from hypo_engine.config import TrainConfig
 
 FIELDS: Final = ["model_name_or_path", *form.names(), "insist"]
@@ -26,13 +27,22 @@ def name_error(name: str | None) -> dict[str, str]:
     return {"name": "The name has more than 100 characters; shorten it."}
 
 
-def messages(errors: Mapping[str, str]) -> list[Any]:
-    """Updates of Advanced, which opens where a wrong field is in it, and of the messages under fields."""
+def raw(values: Sequence[Any]) -> dict[str, Any]:
+    """The form's values by field, fractions as numbers.
+
+    Args:
+        values: in the order of FIELDS.
+    """
+    return form.read(dict(zip(FIELDS, values, strict=True)))
+
+
+def messages(errors: Mapping[str, str]) -> Updates:
+    """Updates of the messages under fields, and of Advanced, which opens where a wrong field is in it."""
     hidden = any(name in errors for _, names in form.sections() for name in names)
-    return [
-        gr.update(open=True) if hidden else gr.skip(),
-        *(
-            gr.update(value=widgets.field_error(errors.get(field, "")), visible=field in errors)
-            for field in ("dataset", "name", *FIELDS)
-        ),
-    ]
+    said = {
+        f"{field}_message": gr.update(
+            value=widgets.field_error(errors.get(field, "")), visible=field in errors
+        )
+        for field in ("dataset", "name", *FIELDS)
+    }
+    return {"advanced": gr.update(open=True), **said} if hidden else said

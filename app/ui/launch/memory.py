@@ -9,6 +9,7 @@ from markupsafe import Markup
 from app.estimates import MemoryForecast, forecast_memory
 from app.store.models import Dataset
 from app.ui import widgets
+from app.ui.updates import Updates
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
 from hypo_engine.memory.estimate import Estimate, format_bytes
@@ -27,17 +28,17 @@ PARTS: Final = {
 """What people call the parts of an estimate."""
 
 
-def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> tuple[Html, Any]:
+def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> Updates:
     """The panel, and the update of the checkbox that insists; twins take as much as their HyPO run."""
     config = TrainConfig.model_validate({**values, "method": "dpo" if method == "dpo" else "hypo"})
     forecast = forecast_memory(config, dataset.id)
     insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)
-    return panel(forecast), insist
+    return {"memory": panel(forecast), "insist": insist}
 
 
-def nothing() -> tuple[Html, Any]:
+def nothing() -> Updates:
     """Where there is nothing to estimate."""
-    return widgets.NOTHING, gr.update(visible=False)
+    return {"memory": widgets.NOTHING, "insist": gr.update(visible=False)}
 
 
 def panel(forecast: MemoryForecast) -> Html:

@@ -11,6 +11,7 @@ from app.store.models import Dataset
 from app.timings import Forecast, forecast
 from app.ui import formatting, length_charts, widgets
 from app.ui.launch import form
+from app.ui.updates import Updates
 from app.ui.widgets import Html
 from app.workload import Workload, epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
@@ -20,7 +21,7 @@ WHAT = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run
 
 def show(
     values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]
-) -> tuple[Html, Html, Html]:
+) -> Updates:
     """The work in a sentence with what is odd about it, how long it takes, and the token lengths."""
     if dataset is None:
         empty = widgets.empty_state(
@@ -28,16 +29,16 @@ def show(
             "A run learns from pairs of answers: a prompt, a chosen and a rejected one.",
             widgets.link_button("Bring in a dataset", "datasets", primary=True),
         )
-        return empty, widgets.NOTHING, widgets.NOTHING
+        return _shown(empty)
     if errors:
         wrong = widgets.notice(f"To correct first: {form.titles(errors)}.", "warning")
-        return wrong, widgets.NOTHING, widgets.NOTHING
+        return _shown(wrong)
     methods = ["dpo", "hypo"] if method == "twins" else [method]
     configs = [TrainConfig.model_validate({**values, "method": one}) for one in methods]
     config = configs[-1]
     work = workload(config, dataset.id)
     if not work.counts.train:
-        return _no_training_pairs(work), widgets.NOTHING, _lengths(work, config)
+        return _shown(_no_training_pairs(work), lengths=_lengths(work, config))
     said = [widgets.notice(remark, "warning") for remark in remarks(work, config)]
     with read_session() as session:
         missing = nothing_held_out(dataset, session=session)
@@ -45,7 +46,11 @@ def show(
         said.append(widgets.notice(missing, "warning"))
     summary = widgets.join([_sentence(work, config, method), *said])
     time = _time([forecast(one, work) for one in configs]) if work.pairs else widgets.NOTHING
-    return summary, time, _lengths(work, config)
+    return _shown(summary, time, _lengths(work, config))
+
+
+def _shown(summary: Html, time: Html = widgets.NOTHING, lengths: Html = widgets.NOTHING) -> Updates:
+    return {"summary": summary, "time": time, "lengths": lengths}
 
 
 def _no_training_pairs(work: Workload) -> Html:

@@ -1,7 +1,6 @@
 """The win rates of the results page, a page of them at a time."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 
@@ -9,17 +8,19 @@ from app.board import PAGE_RECORDS, Record, read_records
 from app.store.db import read_session
 from app.ui import paging, query
 from app.ui.results import view as results_view
+from app.ui.updates import Updates
 
 
-def of(found: Sequence[Record], number: int, count: int) -> list[Any]:
+def of(found: Sequence[Record], number: int, count: int) -> Updates:
     """A page of the win rates, and its pager."""
     if not found:
-        return ["", *paging.state(0, PAGE_RECORDS, 0, more=False)]
+        return {"board": "", **paging.state(0, PAGE_RECORDS, 0, more=False, name="records")}
     more = number * PAGE_RECORDS + len(found) < count
-    return [results_view.win_rates(found, count), *paging.state(number, PAGE_RECORDS, len(found), more=more)]
+    pager = paging.state(number, PAGE_RECORDS, len(found), more=more, name="records")
+    return {"board": results_view.win_rates(found, count), **pager}
 
 
-def show(page: float, request: gr.Request | None = None) -> list[Any]:
+def show(page: float, request: gr.Request | None = None) -> Updates:
     """A page of the win rates."""
     number = paging.number_of(page)
     with read_session() as session:
@@ -32,9 +33,9 @@ def show(page: float, request: gr.Request | None = None) -> list[Any]:
     return of(found, number, count)
 
 
-def back(page: float, request: gr.Request | None = None) -> list[Any]:
+def back(page: float, request: gr.Request | None = None) -> Updates:
     return show(page - 1, request)
 
 
-def on(page: float, request: gr.Request | None = None) -> list[Any]:
+def on(page: float, request: gr.Request | None = None) -> Updates:
     return show(page + 1, request)

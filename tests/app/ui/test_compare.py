@@ -15,15 +15,15 @@ from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
 from app.store.models import Base, Comparison
-from app.ui import paging
 from app.ui.compare import actions as compare_actions
 from app.ui.compare import page as compare_page
+from app.ui.compare import setup
 from app.ui.compare import state as compare_state
 from app.ui.compare import view as compare_view
-from app.ui.compare.show import EACH_ITS_OWN, PARTS, Seen
-from app.ui.results import page as results_page
+from app.ui.compare.show import EACH_ITS_OWN, Seen
+from app.ui.results import changing, export, overview, win_rates
 from app.ui.results import view as results_view
-from app.ui.results import win_rates
+from app.ui.updates import Updates
 from tests.app import arena
 
 HUGE = "9" * 30
@@ -41,12 +41,6 @@ def engine(settings: Settings) -> Iterator[Engine]:
     engine.dispose()
 
 
-def named(shown: Sequence[Any]) -> dict[str, Any]:
-    """Updates by name, without those that change nothing."""
-    updates = dict(zip(PARTS, shown, strict=False))
-    return {name: update for name, update in updates.items() if update != gr.skip()}
-
-
 def asked(texts: Sequence[str] = ("first answer", "second answer"), **given: Any) -> Comparison:
     with write_session() as session:
         return arena.asked(session, texts, **given)
@@ -59,11 +53,11 @@ def at(**query: object) -> Any:
 
 def shown(conversation_id: int) -> Seen:
     """What a page that was opened now has shown."""
-    seen: Seen = named(compare_actions.open_page(at(conversation=conversation_id)))["seen"]
+    seen: Seen = compare_actions.open_page(at(conversation=conversation_id))["seen"]
     return seen
 
 
-def ask(conversation_id: int, keys: list[str], question: str, **given: Any) -> list[Any]:
+def ask(conversation_id: int, keys: list[str], question: str, **given: Any) -> Updates:
     values = {"blind": False, "seed": 5, "max_new_tokens": 32, "temperature": 0.5, "top_p": 0.9}
     values |= {"continues": "A", **given}
     return compare_actions.ask(
@@ -97,11 +91,9 @@ def test_contenders_offered_and_preselected(engine: Engine) -> None:
         compare_state.to_choice(key)
 
 
-def offered(**query: object) -> dict[str, Any]:
-    """What the setup and the question box begin with, by name."""
-    begun = compare_page.offer(at(**query))
-    found = dict(zip((*compare_page.SETUP, *compare_page.PROMPT), begun, strict=True))
-    return {name: value for name, value in found.items() if value != gr.skip()}
+def offered(**query: object) -> Updates:
+    """What the setup and the question box begin with."""
+    return setup.offer(at(**query))
 
 
 def test_without_runs_the_reference_is_there_to_try(engine: Engine) -> None:
@@ -124,17 +116,16 @@ def test_a_new_conversation_takes_contenders_and_decoding_over(engine: Engine) -
         0.5,
         0.9,
     )
-    others = compare_page.offer(SimpleNamespace(query_params={"like": "1"}, username="bob"))
-    assert others[0]["value"] == compare_state.preselected([], compare_state.offered_contenders())
+    others = setup.offer(SimpleNamespace(query_params={"like": "1"}, username="bob"))
+    assert others["contenders"]["value"] == compare_state.preselected([], compare_state.offered_contenders())
     assert "contenders" in offered(like=99)
 
 
 def test_a_first_question_starts_a_conversation(engine: Engine) -> None:
     with write_session() as session:
         run = arena.add_run(session)
-    *shown, box = ask(0, ["reference:demo", f"run:{run.id}"], "Why?")
-    updates = named(shown)
-    assert box == ""
+    updates = ask(0, ["reference:demo", f"run:{run.id}"], "Why?")
+    assert updates["ask_box"] == ""
     assert updates["conversation"] == 1
     assert updates["setup"]["visible"] is False
     assert updates["no_worker"]["visible"] is True
@@ -163,7 +154,7 @@ def test_what_cannot_be_asked_says_why(engine: Engine, keys: list[str], question
 @pytest.mark.parametrize(("continues", "origin"), [("B", 1), (EACH_ITS_OWN, None)])
 def test_the_next_question_continues_from_a_side(engine: Engine, continues: str, origin: int | None) -> None:
     first = asked()
-    updates = named(ask(first.conversation_id, [], "And?", continues=continues))
+    updates = ask(first.conversation_id, [], "And?", continues=continues)
     with read_session() as session:
         turn = conversations.turns(first.conversation_id, session=session)[-1]
     assert (turn.turn, turn.continues_from) == (1, origin)
@@ -183,12 +174,13 @@ def test_a_held_out_prompt_is_shown_and_asked_with_its_history(engine: Engine) -
     with write_session() as session:
         held = arena.add_dataset(session, "chats", prompt=prompt, held_out=1.0)
         run = arena.add_run(session, dataset_id=held.id)
-    question, opening, shown, box = compare_page.random_prompt([f"run:{run.id}"])
+    drawn = setup.random_prompt([f"run:{run.id}"])
+    question, opening = drawn["ask_box"], drawn["opening"]
     assert (question, opening) == ("sweet but what if has a pin", TURNS)
-    assert box["visible"] is True
+    assert drawn["opening_box"]["visible"] is True
     for words in ("Be a cook.", "Something sweet?", "A cake."):
-        assert words in shown
-    updates = named(ask(0, ["reference:demo", f"run:{run.id}"], question, opening=opening))
+        assert words in drawn["opening_shown"]
+    updates = ask(0, ["reference:demo", f"run:{run.id}"], question, opening=opening)
     assert "Something sweet?" in updates["question"]["value"]
     assert (updates["opening"], updates["opening_box"]["visible"]) == ([], False)
     with read_session() as session:
@@ -196,16 +188,16 @@ def test_a_held_out_prompt_is_shown_and_asked_with_its_history(engine: Engine) -
     assert [row.prompt.content for row in rows] == [prompt, prompt]
     drawn = offered(runs=run.id, prompt="random")
     assert (drawn["ask_box"], drawn["opening"]) == (question, TURNS)
-    assert compare_page.drop_opening()[0] == []
+    assert setup.drop_opening()[0] == []
 
 
 def test_without_held_out_pairs_the_demo_gives_a_prompt(engine: Engine) -> None:
     with write_session() as session:
         run = arena.add_run(session)
     for keys in ([f"run:{run.id}"], []):
-        question, opening, _, box = compare_page.random_prompt(keys)
-        assert question
-        assert (opening, box["visible"]) == ([], False)
+        prompt = setup.random_prompt(keys)
+        assert prompt["ask_box"]
+        assert (prompt["opening"], prompt["opening_box"]["visible"]) == ([], False)
 
 
 # --- watching --------------------------------------------------------------------------------
@@ -213,7 +205,7 @@ def test_without_held_out_pairs_the_demo_gives_a_prompt(engine: Engine) -> None:
 
 def test_a_reloaded_page_goes_on_where_it_was(engine: Engine) -> None:
     comparison = asked()
-    updates = named(compare_actions.open_page(at(conversation=comparison.conversation_id)))
+    updates = compare_actions.open_page(at(conversation=comparison.conversation_id))
     assert "first answer" in updates["panel0"]
     assert updates["column1"]["visible"] is True
     assert updates["column2"]["visible"] is False
@@ -223,7 +215,7 @@ def test_a_reloaded_page_goes_on_where_it_was(engine: Engine) -> None:
 
 @pytest.mark.parametrize("address", [{"conversation": 99}, {"conversation": "x"}, {"conversation": HUGE}, {}])
 def test_an_address_of_nothing_shows_the_start(engine: Engine, address: dict[str, object]) -> None:
-    updates = named(compare_actions.open_page(at(**address)))
+    updates = compare_actions.open_page(at(**address))
     assert updates["setup"]["visible"] is True
     assert ("summary" in updates) == bool(address)
 
@@ -234,13 +226,13 @@ def test_only_what_grew_is_sent(engine: Engine) -> None:
         fresh = conversations.regenerate(comparison.id, 1, session=session)
         generations.start_answer(fresh.id, session=session)
         workers.beat("w", session=session, queues="generate", device="cpu")
-    first = named(compare_actions.refresh(comparison.conversation_id, Seen(), at()))
+    first = compare_actions.refresh(comparison.conversation_id, Seen(), at())
     assert first["timer"].active is True
     assert first["no_worker"]["visible"] is False
-    assert named(compare_actions.refresh(comparison.conversation_id, first["seen"], at())) == {}
+    assert compare_actions.refresh(comparison.conversation_id, first["seen"], at()) == {}
     with write_session() as session:
         generations.grow_answer(fresh.id, session=session, text="it grows", tokens=2, seconds=0.2)
-    second = named(compare_actions.refresh(comparison.conversation_id, first["seen"], at()))
+    second = compare_actions.refresh(comparison.conversation_id, first["seen"], at())
     assert "it grows" in second["panel1"]
     assert not {"panel0", "reason", "continues", "best", "earlier"} & second.keys() - {"best"}
     assert "value" not in second["best"]
@@ -249,10 +241,10 @@ def test_only_what_grew_is_sent(engine: Engine) -> None:
 def test_stop_and_regenerate_a_side(engine: Engine) -> None:
     comparison = asked()
     here = comparison.conversation_id
-    again = named(compare_actions.regenerate(1, here, shown(here), at()))
+    again = compare_actions.regenerate(1, here, shown(here), at())
     assert again["stop1"]["visible"] is True
     assert again["again0"]["visible"] is True
-    stopped = named(compare_actions.stop(1, here, shown(here), at()))
+    stopped = compare_actions.stop(1, here, shown(here), at())
     assert stopped["timer"].active is False
     assert stopped["vote_a"]["interactive"] is False
     assert "Answer B was stopped before its end; regenerate it, then vote." in stopped["vote_note"]
@@ -270,11 +262,11 @@ def test_stop_and_regenerate_a_side(engine: Engine) -> None:
 def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None:
     comparison = asked(blind=True)
     here = comparison.conversation_id
-    before = named(compare_actions.open_page(at(conversation=here)))
+    before = compare_actions.open_page(at(conversation=here))
     everything = str(before)
     for secret in ("Reference", "dpo run", "run #", "log p", "Where it departs", "seconds</dt>"):
         assert secret not in everything
-    after = named(compare_page.vote_a(here, before["seen"], "clear", at()))
+    after = compare_page.vote_a(here, before["seen"], "clear", at())
     assert "log p, policy" in after["panel0"]
     assert "A · " in after["vote_note"]
     assert after["vote_a"]["variant"] == "primary"
@@ -288,14 +280,14 @@ def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None
 def test_a_vote_is_changed_explained_and_withdrawn(engine: Engine) -> None:
     here = asked().conversation_id
     compare_page.vote_tie(here, shown(here), "", at())
-    updates = named(compare_page.vote_b(here, shown(here), "", at()))
+    updates = compare_page.vote_b(here, shown(here), "", at())
     assert updates["vote_tie"]["variant"] == "secondary"
     compare_actions.save_reason(here, shown(here), "shorter", at())
-    assert named(compare_actions.save_reason(here, shown(here), "shorter", at())) == {}
+    assert compare_actions.save_reason(here, shown(here), "shorter", at()) == {}
     with read_session() as session:
         (vote,) = labels.votes(session=session)
     assert (vote.label.choice, vote.label.reason) == (Choice.BEST, "shorter")
-    gone = named(compare_actions.withdraw(here, shown(here), at()))
+    gone = compare_actions.withdraw(here, shown(here), at())
     assert gone["withdraw"]["visible"] is False
     assert gone["reason"] == ""
 
@@ -307,7 +299,7 @@ def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytes
     compare_page.vote_a(here, shown(here), "warmer", at())
     compare_page.vote_a(here, shown(here), "warmer", at())
     assert (_votes()[0][2], said) == ("warmer", [])
-    updates = named(compare_page.vote_b(here, shown(here), "warmer", at()))
+    updates = compare_page.vote_b(here, shown(here), "warmer", at())
     assert (_votes()[0][1:], updates["reason"]) == ((Choice.BEST, ""), "")
     assert "say why anew" in said[0]
     compare_page.vote_tie(here, shown(here), "even", at())
@@ -320,22 +312,22 @@ def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytes
 def test_the_results_ask_a_reason_anew_too(engine: Engine) -> None:
     here = asked().conversation_id
     compare_page.vote_a(here, shown(here), "warmer", at())
-    assert results_page.ask_anew(1, "A", None, "warmer", at()) == gr.skip()
-    assert results_page.ask_anew(1, "B", None, "mine", at()) == gr.skip()
-    assert results_page.ask_anew(1, "B", None, "warmer", at())["value"] == ""
-    results_page.save(1, "B", None, "warmer", at())
+    assert changing.ask_anew(1, "A", None, "warmer", at()) == gr.skip()
+    assert changing.ask_anew(1, "B", None, "mine", at()) == gr.skip()
+    assert changing.ask_anew(1, "B", None, "warmer", at())["value"] == ""
+    changing.save(1, "B", None, "warmer", at())
     assert _votes()[0][1:] == (Choice.BEST, "")
-    results_page.save(1, "B", None, "colder", at())
+    changing.save(1, "B", None, "colder", at())
     assert _votes()[0][1:] == (Choice.BEST, "colder")
-    assert "warmer" in results_page.open_change(at(vote=1))[2]
+    assert "warmer" in changing.open_change(at(vote=1))["changing"]
 
 
 def test_names_shown_without_a_vote_end_its_blindness(engine: Engine) -> None:
     comparison = asked(blind=True)
     here = comparison.conversation_id
-    before = named(compare_actions.open_page(at(conversation=here)))
+    before = compare_actions.open_page(at(conversation=here))
     assert before["show_names"]["visible"] is True
-    after = named(compare_actions.show_names(here, before["seen"], at()))
+    after = compare_actions.show_names(here, before["seen"], at())
     assert after["show_names"]["visible"] is False
     assert "will not count as blind" in after["vote_note"]
     compare_page.vote_a(here, after["seen"], "", at())
@@ -350,7 +342,7 @@ def test_a_failed_answer_says_why_with_the_names(engine: Engine) -> None:
         row = conversations.answers(comparison.id, session=session)[0]
         row.status, row.error = GenerationStatus.FAILED, "runs/1/10 has no adapter."
     here = comparison.conversation_id
-    before = named(compare_actions.open_page(at(conversation=here)))
+    before = compare_actions.open_page(at(conversation=here))
     assert "runs/1" not in str(before)
     assert "Answer A failed" in before["vote_note"]
     assert "runs/1" in str(compare_actions.show_names(here, before["seen"], at()))
@@ -360,24 +352,24 @@ def test_tabs_of_one_conversation_agree(engine: Engine) -> None:
     comparison = asked(blind=True)
     here = comparison.conversation_id
     other = shown(here)
-    assert named(compare_actions.watch(here, other, at())) == {}
+    assert compare_actions.watch(here, other, at()) == {}
     compare_page.vote_a(here, shown(here), "warmer", at())
-    updates = named(compare_actions.watch(here, other, at()))
+    updates = compare_actions.watch(here, other, at())
     assert updates["reason"] == "warmer"
     assert updates["vote_a"]["variant"] == "primary"
     assert "data-hy-voted" in updates["vote_note"]
     other = updates["seen"]
-    assert named(compare_actions.watch(here, other, at())) == {}
+    assert compare_actions.watch(here, other, at()) == {}
     compare_actions.save_reason(here, shown(here), "kinder", at())
-    other = named(compare_actions.watch(here, other, at()))["seen"]
+    other = compare_actions.watch(here, other, at())["seen"]
     compare_actions.withdraw(here, shown(here), at())
-    updates = named(compare_actions.watch(here, other, at()))
+    updates = compare_actions.watch(here, other, at())
     assert (updates["withdraw"]["visible"], updates["reason"]) == (False, "")
     ask(here, [], "And?")
-    updates = named(compare_actions.watch(here, updates["seen"], at()))
+    updates = compare_actions.watch(here, updates["seen"], at())
     assert "And?" in updates["question"]["value"]
     assert updates["timer"].active is True
-    assert named(compare_actions.watch(0, Seen(), at())) == {}
+    assert compare_actions.watch(0, Seen(), at()) == {}
 
 
 def test_a_look_is_one_small_query(engine: Engine) -> None:
@@ -395,10 +387,10 @@ def test_best_and_worst_of_three(engine: Engine) -> None:
         compare_page.vote_many(here, shown(here), "A", None, "", at())
     with pytest.raises(gr.Error, match="choice must be"):
         compare_page.vote_many(here, shown(here), None, None, "", at())
-    updates = named(compare_page.vote_many(here, shown(here), "C", "A", "", at()))
+    updates = compare_page.vote_many(here, shown(here), "C", "A", "", at())
     assert "C · hypo run is best, A · Reference worst" in updates["vote_note"]
     assert (updates["best"]["value"], updates["worst"]["value"]) == ("C", "A")
-    assert named(compare_page.vote_bad(here, shown(here), "", at()))["vote_many_bad"]["variant"] == "primary"
+    assert compare_page.vote_bad(here, shown(here), "", at())["vote_many_bad"]["variant"] == "primary"
 
 
 def test_no_vote_while_text_streams(engine: Engine) -> None:
@@ -408,7 +400,7 @@ def test_no_vote_while_text_streams(engine: Engine) -> None:
         compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
 
 
-ACTIONS: dict[str, Callable[[int, Seen], Sequence[Any]]] = {
+ACTIONS: dict[str, Callable[[int, Seen], Updates]] = {
     "vote": lambda here, seen: compare_page.vote_a(here, seen, "", at()),
     "regenerate": lambda here, seen: compare_actions.regenerate(0, here, seen, at()),
     "stop": lambda here, seen: compare_actions.stop(None, here, seen, at()),
@@ -444,7 +436,7 @@ def test_a_tab_that_missed_a_question_acts_on_nothing(
         second = conversations.turns(here, session=session)[-1]
         arena.answer(session, second, ("third answer", "fourth answer"))
     before = _votes()
-    updates = named(ACTIONS[act](here, stale))
+    updates = ACTIONS[act](here, stale)
     assert said == [f"The conversation went on in another tab; look again, then {act}."]
     assert "third answer" in updates["panel0"]
     assert updates["seen"]["comparison"] == second.id
@@ -466,7 +458,7 @@ def test_a_tab_that_missed_a_new_take_votes_after_it_was_seen(
     compare_actions.regenerate(1, here, stale, at())
     with write_session() as session:
         arena.answer(session, comparison, ("first answer", "second answer"))
-    updates = named(compare_page.vote_b(here, stale, "", at()))
+    updates = compare_page.vote_b(here, stale, "", at())
     assert (len(said), _votes()) == (1, [])
     compare_page.vote_b(here, updates["seen"], "", at())
     assert _votes() == [(comparison.id, Choice.BEST, "")]
@@ -479,9 +471,9 @@ def test_a_new_take_of_the_same_words_is_seen_too(engine: Engine) -> None:
     compare_actions.regenerate(1, here, before, at())
     with write_session() as session:
         arena.answer(session, comparison, ("first answer", "second answer"))
-    updates = named(compare_actions.refresh(here, before, at()))
+    updates = compare_actions.refresh(here, before, at())
     assert updates["seen"]["answers"] != before["answers"]
-    assert named(compare_actions.refresh(here, updates["seen"], at())) == {}
+    assert compare_actions.refresh(here, updates["seen"], at()) == {}
 
 
 # --- HTML ------------------------------------------------------------------------------------
@@ -517,7 +509,7 @@ def test_failed_empty_and_cut_answers_say_so(engine: Engine) -> None:
     assert "cut at the length limit" in compare_view.panel(view, 1)
     assert "ran out of memory" in compare_view.panel(view, 2)
     assert "regenerate it" in compare_view.vote_note(view)
-    assert named(compare_actions.open_page(at(conversation=1)))["vote_many"]["interactive"] is False
+    assert compare_actions.open_page(at(conversation=1))["vote_many"]["interactive"] is False
 
 
 def test_tokens_are_coloured_by_their_log_ratio() -> None:
@@ -533,36 +525,26 @@ def test_tokens_are_coloured_by_their_log_ratio() -> None:
 
 
 def test_results_of_nothing_say_what_to_do(engine: Engine) -> None:
-    empty, body, *_ = results_page.overview(at())
-    assert "No votes yet" in empty["value"]
-    assert body["visible"] is False
-
-
-def by_name(shown: list[Any]) -> dict[str, Any]:
-    """What the results page shows, by its parts; of a pager the page's number."""
-    sizes = {"records": paging.PARTS, "pager": paging.PARTS}
-    found, place = {}, 0
-    for name in results_page.OPENED:
-        found[name] = shown[place]
-        place += sizes.get(name, 1)
-    assert place == len(shown)
-    return found
+    shown = overview.overview(at())
+    assert "No votes yet" in shown["empty"]["value"]
+    assert shown["body"]["visible"] is False
 
 
 def test_win_rates_are_paged(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(results_page.overview(at())) == len(results_page.OPENED) + 2 * (paging.PARTS - 1)
     asked_of = asked(("one", "two", "three"))
     compare_page.vote_many(asked_of.conversation_id, shown(asked_of.conversation_id), "A", "C", "", at())
-    whole = by_name(results_page.overview(at()))["board"]
+    whole = overview.overview(at())["board"]
     monkeypatch.setattr(win_rates, "PAGE_RECORDS", 1)
     pages = [win_rates.show(number, at()) for number in range(3)]
-    for number, (html, page, back, place, on) in enumerate(pages):
-        assert (page, html.count("<tr>")) == (number, 2)
-        assert (back["visible"], on["visible"]) == (number > 0, number < 2)
-        assert f"{number + 1}–{number + 1}" in place["value"]
+    for number, page in enumerate(pages):
+        html = page["board"]
+        assert (page["records_page"], html.count("<tr>")) == (number, 2)
+        assert page["records_back"]["visible"] is (number > 0)
+        assert page["records_on"]["visible"] is (number < 2)
+        assert f"{number + 1}–{number + 1}" in page["records_place"]["value"]
         assert "3 pairs of models" in html
-    assert win_rates.on(0, at())[0] == pages[1][0]
-    assert win_rates.back(2, at())[0] == pages[1][0]
+    assert win_rates.on(0, at())["board"] == pages[1]["board"]
+    assert win_rates.back(2, at())["board"] == pages[1]["board"]
     assert whole.count("<tr>") == 4
 
 
@@ -570,17 +552,17 @@ def test_results_list_filter_and_change_votes(engine: Engine) -> None:
     first, second = asked(), asked(("one", "two", "three"))
     compare_page.vote_a(first.conversation_id, shown(first.conversation_id), "", at())
     compare_page.vote_many(second.conversation_id, shown(second.conversation_id), "A", "C", "", at())
-    opened = by_name(results_page.overview(at()))
+    opened = overview.overview(at())
     assert "Win rates" in opened["board"]
     assert "2 training pairs" in opened["counts"]
     assert opened["list"].count(">change<") == 2
-    assert "No vote matches" in results_page.first_page("", "tie", "", at())[0]
-    opened = dict(zip(results_page.CHANGED, results_page.open_change(at(vote=2)), strict=True))
+    assert "No vote matches" in overview.first_page("", "tie", "", at())["list"]
+    opened = changing.open_change(at(vote=2))
     assert opened["worst"]["visible"] is True
     assert opened["choice"]["value"] == "A"
-    assert results_page.open_change(at(vote=f"2{HUGE}"))[0] == 0
-    results_page.save(2, "tie", "C", "not so sure", at())
-    results_page.withdraw(1, at())
+    assert changing.open_change(at(vote=f"2{HUGE}"))["label_id"] == 0
+    changing.save(2, "tie", "C", "not so sure", at())
+    changing.withdraw(1, at())
     with read_session() as session:
         (vote,) = labels.votes(session=session)
     assert (vote.label.choice, vote.label.reason) == (Choice.TIE, "not so sure")
@@ -590,9 +572,9 @@ def test_people_change_their_own_votes_only(engine: Engine) -> None:
     comparison = asked()
     with write_session() as session:
         labels.vote(comparison.id, session=session, user="bob", choice=Choice.TIE)
-    assert results_page.open_change(at(vote=1))[0] == 0
+    assert changing.open_change(at(vote=1))["label_id"] == 0
     with pytest.raises(gr.Error, match="bob"):
-        results_page.withdraw(1, at())
+        changing.withdraw(1, at())
 
 
 def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
@@ -600,7 +582,7 @@ def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
     with write_session() as session:
         labels.vote(comparison.id, session=session, user="bob", choice=Choice.TIE)
     with pytest.raises(gr.Error, match="bob"):
-        results_page.save(1, "A", None, "", at())
+        changing.save(1, "A", None, "", at())
     with read_session() as session:
         assert [vote.user for vote in labels.votes(session=session)] == ["bob"]
 
@@ -608,13 +590,11 @@ def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
 def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
     comparison = asked()
     with pytest.raises(gr.Error, match="prefers"):
-        results_page.use_as_dataset("votes")
+        export.use_as_dataset("votes")
     compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
-    assert "Version 1 of the dataset <strong>votes</strong> holds 1 pair." in results_page.use_as_dataset(
-        "votes"
-    )
+    assert "Version 1 of the dataset <strong>votes</strong> holds 1 pair." in export.use_as_dataset("votes")
     with pytest.raises(gr.Error, match="name"):
-        results_page.use_as_dataset("")
+        export.use_as_dataset("")
 
 
 def test_blind_is_the_default(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from app.store import datasets as store
 from app.store.db import read_session
+from app.ui.datasets import adding, detail
 from app.ui.datasets import mapping as dataset_mapping
 from app.ui.datasets import page as datasets_page
 from app.ui.datasets import view as dataset_view
@@ -45,8 +46,7 @@ def write(folder: Path, rows: list[Any]) -> str:
 
 
 def add(folder: Path, rows: list[Any] = ROWS, name: str = "sky") -> int:
-    message, *_ = datasets_page.add_from_page(write(folder, rows), "", name, 0.1)
-    assert "Added" in message
+    assert "Added" in adding.add_from_page(write(folder, rows), "", name, 0.1)["message"]
     with read_session() as session:
         return store.resolve(name, session=session).id
 
@@ -54,81 +54,80 @@ def add(folder: Path, rows: list[Any] = ROWS, name: str = "sky") -> int:
 @pytest.mark.usefixtures("engine")
 def test_file_is_looked_at_then_added_then_listed(tmp_path: Path) -> None:
     file = write(tmp_path, [*ROWS, {"prompt": "p"}])
-    look, name, block, *_ = datasets_page.look_at(file, "")
+    shown = adding.look_at(file, "")
+    look, name, block = shown["look"], shown["name"], shown["columns"]
     assert "TRL preference. Of the first 26 rows, 25 became pairs." in look
     assert "chosen is empty" in look
     assert name == "pairs"
     assert (block["visible"], block["open"]) == (True, False)
-    message, found, file_field, *_ = datasets_page.add_from_page(file, "", name, 0.1)
+    added = adding.add_from_page(file, "", name, 0.1)
+    message = added["message"]
     assert "25 pairs" in message
     assert "1 row left out" in message
     assert "launch?dataset=" in message
-    assert "pairs" in found
-    assert file_field is None
-    header, overview, listed, detail, _ = datasets_page.show(request())
-    assert "Datasets" in header
-    assert (overview["visible"], detail["visible"]) == (True, False)
-    assert listed == found
+    assert "pairs" in added["found"]
+    assert added["file"] is None
+    page = datasets_page.show(request())
+    assert "Datasets" in page["header"]
+    assert (page["overview"]["visible"], page["detail"]["visible"]) == (True, False)
+    assert page["found"] == added["found"]
 
 
 @pytest.mark.usefixtures("engine")
 def test_one_version_shows_facts_pairs_and_what_was_left_out(tmp_path: Path) -> None:
     dataset_id = add(tmp_path, [*ROWS, {"prompt": ""}])
-    header, overview, _, detail, facts = datasets_page.show(request(id=dataset_id))
-    assert f"launch?dataset={dataset_id}" in header
-    assert (overview["visible"], detail["visible"]) == (False, True)
-    assert "TRL preference" in facts
-    pairs, pages = datasets_page.show_pairs("", "", 3, request(id=dataset_id))
+    page = datasets_page.show(request(id=dataset_id))
+    assert f"launch?dataset={dataset_id}" in page["header"]
+    assert (page["overview"]["visible"], page["detail"]["visible"]) == (False, True)
+    assert "TRL preference" in page["facts"]
+    pairs, pages = detail.show_pairs("", "", 3, request(id=dataset_id))
     assert "25 pairs, 3 pages" in pages
     assert "Prompt 20" in pairs
     assert "Token counts appear once" in pairs
     assert "&lt;script&gt;" in pairs
     assert "<script" not in pairs
     assert "**good**" in pairs
-    _, pages = datasets_page.show_pairs("", "Prompt 7 ", 1, request(id=dataset_id))
+    _, pages = detail.show_pairs("", "Prompt 7 ", 1, request(id=dataset_id))
     assert "1 pair, 1 page" in pages
-    assert (
-        "No pair matches" in datasets_page.show_pairs("held_out", "nowhere", None, request(id=dataset_id))[0]
-    )
-    assert "prompt missing" in datasets_page.show_left_out(1, request(id=dataset_id))
-    assert "There are no more" in datasets_page.show_left_out(9, request(id=dataset_id))
-    assert "Taking the longer answer is right in 100%" in datasets_page.show_check(request(id=dataset_id))
+    assert "No pair matches" in detail.show_pairs("held_out", "nowhere", None, request(id=dataset_id))[0]
+    assert "prompt missing" in detail.show_left_out(1, request(id=dataset_id))
+    assert "There are no more" in detail.show_left_out(9, request(id=dataset_id))
+    assert "Taking the longer answer is right in 100%" in detail.show_check(request(id=dataset_id))
 
 
 @pytest.mark.usefixtures("engine")
 def test_page_without_a_dataset_or_with_an_unknown_one() -> None:
-    assert "No datasets yet" in datasets_page.show(request())[2]
-    assert "no dataset has the id 99" in datasets_page.show(request(id=99))[0].lower()
-    assert datasets_page.show_pairs("", "", 1, request()) == ("", "")
-    assert datasets_page.show_pairs("", None, 1, request(id=99))[1] != ""  # a field that was never shown
-    assert datasets_page.show_left_out(1, request()) == ""
-    assert datasets_page.show_check(request(id="x")) == ""
+    assert "No datasets yet" in datasets_page.show(request())["found"]
+    assert "no dataset has the id 99" in datasets_page.show(request(id=99))["header"].lower()
+    assert detail.show_pairs("", "", 1, request()) == ("", "")
+    assert detail.show_pairs("", None, 1, request(id=99))[1] != ""  # a field that was never shown
+    assert detail.show_left_out(1, request()) == ""
+    assert detail.show_check(request(id="x")) == ""
 
 
 @pytest.mark.usefixtures("engine")
 def test_unknown_format_offers_the_columns(tmp_path: Path) -> None:
     file = write(tmp_path, [{"question": f"q {i}", "good": "a", "bad": "b"} for i in range(3)])
-    look, _, block, of_pair, of_winner, kind, prompt, _, chosen, rejected, *_ = datasets_page.look_at(
-        file, "sky"
-    )
-    assert "not recognised" in look
-    assert "3 became pairs" in look
-    assert (block["visible"], block["open"]) == (True, True)
-    assert (of_pair["visible"], of_winner["visible"], kind["value"]) == (True, False, "pair")
-    assert [name for name, _ in chosen["choices"]] == ["question", "good", "bad"]
-    assert prompt["choices"][-1][1] == dataset_mapping.SHARED
-    assert (prompt["value"], chosen["value"], rejected["value"]) == ("question", "good", "bad")
-    refused = datasets_page.add_from_page(file, "", "sky", 0.1)
-    assert "Perhaps: chosen=good,rejected=bad,prompt=question" in refused[0]
-    assert refused[6]["visible"] is True
+    shown = adding.look_at(file, "sky")
+    assert "not recognised" in shown["look"]
+    assert "3 became pairs" in shown["look"]
+    assert (shown["columns"]["visible"], shown["columns"]["open"]) == (True, True)
+    assert (shown["of_pair"]["visible"], shown["of_winner"]["visible"]) == (True, False)
+    assert [name for name, _ in shown["chosen"]["choices"]] == ["question", "good", "bad"]
+    assert shown["prompt"]["choices"][-1][1] == dataset_mapping.SHARED
+    held = {name: shown[name]["value"] for name in ("kind", "prompt", "chosen", "rejected")}
+    assert held == {"kind": "pair", "prompt": "question", "chosen": "good", "rejected": "bad"}
+    refused = adding.add_from_page(file, "", "sky", 0.1)
+    assert "Perhaps: chosen=good,rejected=bad,prompt=question" in refused["message"]
+    assert refused["columns"]["visible"] is True
     assert (
         "the prompt"
-        in datasets_page.add_from_page(file, "", "sky", 0.1, "", *fields(chosen="good", rejected="bad"))[0]
+        in adding.add_from_page(file, "", "sky", 0.1, "", *fields(chosen="good", rejected="bad"))["message"]
     )
     twice = fields(prompt="bad", chosen="good", rejected="bad")
-    assert "one column twice" in datasets_page.add_from_page(file, "", "sky", 0.1, "", *twice)[0]
+    assert "one column twice" in adding.add_from_page(file, "", "sky", 0.1, "", *twice)["message"]
     good = fields(prompt="question", chosen="good", rejected="bad")
-    assert "3 pairs" in datasets_page.add_from_page(file, "", "sky", 0.1, "", *good)[0]
+    assert "3 pairs" in adding.add_from_page(file, "", "sky", 0.1, "", *good)["message"]
 
 
 VOTES = [
@@ -140,13 +139,14 @@ VOTES = [
 @pytest.mark.usefixtures("engine")
 def test_winners_are_guessed_shown_and_added(tmp_path: Path) -> None:
     file = write(tmp_path, VOTES)
-    look, _, _, of_pair, of_winner, kind, *values = datasets_page.look_at(file, "sky")
-    assert "Check the columns above" in look
-    assert "3 became pairs" in look
-    assert "a tie: neither answer is preferred" in look
-    assert "Not used: site (3 rows)." in look
-    assert (of_pair["visible"], of_winner["visible"], kind["value"]) == (False, True, "winner")
-    guess = dict(zip(dataset_mapping.NAMES[1:], (value["value"] for value in values), strict=True))
+    shown = adding.look_at(file, "sky")
+    assert "Check the columns above" in shown["look"]
+    assert "3 became pairs" in shown["look"]
+    assert "a tie: neither answer is preferred" in shown["look"]
+    assert "Not used: site (3 rows)." in shown["look"]
+    assert (shown["of_pair"]["visible"], shown["of_winner"]["visible"]) == (False, True)
+    assert shown["kind"]["value"] == "winner"
+    guess = {name: shown[name]["value"] for name in dataset_mapping.NAMES[1:]}
     assert guess | {"system": None} == {
         "prompt": "prompt",
         "system": None,
@@ -158,13 +158,13 @@ def test_winners_are_guessed_shown_and_added(tmp_path: Path) -> None:
         "a_wins": "left",
         "b_wins": "right",
     }
-    message, *_ = datasets_page.add_from_page(file, "", "votes", 0.1, "", "winner", *guess.values())
+    message = adding.add_from_page(file, "", "votes", 0.1, "", "winner", *guess.values())["message"]
     assert "3 pairs" in message
     assert "1 row left out: a tie" in message
     assert "vote prefers reply_left where it is left, reply_right where it is right." in message
     with read_session() as session:
         dataset_id = store.resolve("votes", session=session).id
-    check = datasets_page.show_check(request(id=dataset_id))
+    check = detail.show_check(request(id=dataset_id))
     assert "Not used: site (3 rows)." in check
     assert "vote prefers" in check
 
@@ -173,21 +173,19 @@ def test_winners_are_guessed_shown_and_added(tmp_path: Path) -> None:
 def test_preview_follows_the_fields(tmp_path: Path) -> None:
     file = write(tmp_path, VOTES)
     answers = {"prompt": "prompt", "a": "reply_left", "b": "reply_right"}
-    look, *_ = datasets_page.look_through(file, "", *fields("winner", **answers))
+    look = adding.look_through(file, "", *fields("winner", **answers))["look"]
     assert "Choose a column for the better one." in look
-    look, of_pair, of_winner, a_wins, b_wins = datasets_page.look_through(
-        file, "", *fields("winner", winner="vote", **answers)
-    )
-    assert "3 became pairs" in look
-    assert (of_pair["visible"], of_winner["visible"]) == (False, True)
-    assert (a_wins["value"], b_wins["value"]) == ("left", "right")
+    shown = adding.look_through(file, "", *fields("winner", winner="vote", **answers))
+    assert "3 became pairs" in shown["look"]
+    assert (shown["of_pair"]["visible"], shown["of_winner"]["visible"]) == (False, True)
+    assert (shown["a_wins"]["value"], shown["b_wins"]["value"]) == ("left", "right")
     turned = fields("winner", winner="vote", a_wins="right", b_wins="left", **answers)
-    assert "Of the first 4 rows, 3 became pairs" in datasets_page.look_through(file, "", *turned)[0]
-    look, *_ = datasets_page.look_through(file, "", *fields("winner", winner="site", **answers))
+    assert "Of the first 4 rows, 3 became pairs" in adding.look_through(file, "", *turned)["look"]
+    look = adding.look_through(file, "", *fields("winner", winner="site", **answers))["look"]
     assert "which values of site mean that A or B is better. It holds: x." in look
-    assert datasets_page.look_through(file, "", *fields())[0] == ""
+    assert adding.look_through(file, "", *fields())["look"] == ""
     known = write(tmp_path, ROWS)
-    assert "TRL preference" in datasets_page.look_through(known, "", *fields("recognised"))[0]
+    assert "TRL preference" in adding.look_through(known, "", *fields("recognised"))["look"]
 
 
 @pytest.mark.usefixtures("engine")
@@ -198,27 +196,27 @@ def test_scores_that_contradict_are_said_when_adding_and_in_the_check(tmp_path: 
         "In 13 of 25 pairs with scores (score_chosen and score_rejected) "
         "the rejected answer has the higher score."
     )
-    assert sentence in datasets_page.look_at(file, "")[0]
-    assert sentence in datasets_page.add_from_page(file, "", "scored", 0.1)[0]
+    assert sentence in adding.look_at(file, "")["look"]
+    assert sentence in adding.add_from_page(file, "", "scored", 0.1)["message"]
     with read_session() as session:
         dataset_id = store.resolve("scored", session=session).id
-    check = datasets_page.show_check(request(id=dataset_id))
+    check = detail.show_check(request(id=dataset_id))
     assert sentence in check
     assert "In 12 of 25 pairs" in check
-    assert datasets_page.show_check(request(id=99)) != ""
+    assert detail.show_check(request(id=99)) != ""
 
 
 @pytest.mark.usefixtures("engine")
 def test_refusals_are_sentences_on_the_page(tmp_path: Path) -> None:
     empty = tmp_path / "empty.json"
     empty.write_bytes(b"")
-    assert "The file is empty" in datasets_page.look_at(str(empty), "")[0]
-    assert datasets_page.look_at(None, "")[0] == ""
-    assert "Choose a file" in datasets_page.add_from_page(None, " ", "sky", 0.1)[0]
-    assert "name" in datasets_page.add_from_page(write(tmp_path, ROWS), "", "", 0.1)[0]
-    assert "is not a hub id" in datasets_page.add_from_page(None, "no id", "sky", 0.1)[0]
+    assert "The file is empty" in adding.look_at(str(empty), "")["look"]
+    assert adding.look_at(None, "")["look"] == ""
+    assert "Choose a file" in adding.add_from_page(None, " ", "sky", 0.1)["message"]
+    assert "name" in adding.add_from_page(write(tmp_path, ROWS), "", "", 0.1)["message"]
+    assert "is not a hub id" in adding.add_from_page(None, "no id", "sky", 0.1)["message"]
     kto = write(tmp_path, [{"prompt": "p", "completion": "c", "label": True}])
-    assert "thumb" in datasets_page.look_at(kto, "")[0]
+    assert "thumb" in adding.look_at(kto, "")["look"]
 
 
 @pytest.mark.usefixtures("engine")
@@ -226,7 +224,7 @@ def test_deleting_leaves_the_page_or_says_why_not(tmp_path: Path) -> None:
     dataset_id = add(tmp_path)
     assert [update["visible"] for update in datasets_page.ask(True)] == [False, True, True]
     assert 'data-next="datasets"' in datasets_page.delete_version(request(id=dataset_id))
-    assert "It was deleted" in datasets_page.show(request(id=dataset_id))[0]
+    assert "It was deleted" in datasets_page.show(request(id=dataset_id))["header"]
     assert "There is no dataset" in datasets_page.delete_version(request(id=999))
 
 

@@ -14,7 +14,9 @@ from app.run_yaml import DEFAULTS
 from app.settings import Settings
 from app.store import runs
 from app.store.models import Dataset
+from app.ui.launch import opening
 from app.ui.launch import page as launch_page
+from app.ui.launch.errors import FIELDS
 from app.ui.launch.memory import panel
 from hypo_engine.config import Precision
 from hypo_engine.memory.estimate import GIB, Estimate
@@ -48,7 +50,7 @@ def model(tmp_path: Path, settings: Settings) -> str:
 
 
 def values(**changes: Any) -> list[Any]:
-    return [changes.get(field, DEFAULTS[field]) for field in launch_page.FIELDS]
+    return [changes.get(field, DEFAULTS[field]) for field in FIELDS]
 
 
 def test_the_panel_says_how_much_and_of_what() -> None:
@@ -102,7 +104,7 @@ def test_the_estimate_follows_the_form(
 
     def preview(method: str = "dpo", **changes: Any) -> tuple[str, dict[str, Any]]:
         found = launch_page.preview(dataset.id, method, "", *values(model_name_or_path=model, **changes))
-        return found[7], found[8]
+        return found["memory"], found["insist"]
 
     html, insist = preview()
     assert "of memory at the peak" in html
@@ -118,25 +120,25 @@ def test_a_run_that_cannot_fit_is_launched_only_by_insisting(
     monkeypatch.setattr(estimates, "available_bytes", lambda: GIB // 10)
     given = values(model_name_or_path=model)
     found = launch_page.preview(dataset.id, "dpo", "", *given)
-    assert "It will not fit" in found[7]
-    assert found[8] == {"visible": True, "__type__": "update"}
-    said, *_ = launch_page.launch_runs(None, dataset.id, "dpo", "", *given)
+    assert "It will not fit" in found["memory"]
+    assert found["insist"] == {"visible": True, "__type__": "update"}
+    said = launch_page.launch_runs(None, dataset.id, "dpo", "", *given)["outcome"]
     assert "Nothing was queued" in said
     assert "What would help most" in said
     assert runs.find(session=session) == []
     session.commit()
     insisting = values(model_name_or_path=model, insist=True)
-    assert "Queued" in launch_page.launch_runs(None, dataset.id, "dpo", "", *insisting)[0]
+    assert "Queued" in launch_page.launch_runs(None, dataset.id, "dpo", "", *insisting)["outcome"]
     [run] = runs.find(session=session)
     assert run.config["insist"] is True
 
 
 def test_a_draft_and_a_clone_do_not_insist(session: Session, dataset: Dataset, model: str) -> None:
     given = values(model_name_or_path=model, insist=True)
-    draft = launch_page.preview(dataset.id, "dpo", "", *given)[5]
+    draft = launch_page.preview(dataset.id, "dpo", "", *given)["draft"]
     assert draft["values"]["insist"] is False
     launch_page.launch_runs(None, dataset.id, "dpo", "", *given)
     [run] = runs.find(session=session)
     session.commit()
-    opened = launch_page.open_page({}, request_for(clone=run.id))
-    assert dict(zip(launch_page.FIELDS[1:], opened[9:], strict=True))["insist"] is False
+    opened = opening.open_page({}, request_for(clone=run.id))
+    assert opened["insist"] is False

@@ -14,28 +14,35 @@ from app.run_yaml import DEFAULTS
 from app.store import dataset_writing, datasets, runs, workers
 from app.store.models import Dataset
 from app.ui.commands import launch_command
-from app.ui.launch import form
+from app.ui.launch import form, load, opening, presets
 from app.ui.launch import page as launch_page
+from app.ui.launch.errors import FIELDS
 from app.ui.run import page as run_page
+from app.ui.updates import Updates
 from hypo_engine.assignments import parse_assignments
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Kept, Pair
 from tests.app.ui.conftest import request_for
 from tests.transactions import within
 
-START = [DEFAULTS[field] for field in launch_page.FIELDS]
+START = [DEFAULTS[field] for field in FIELDS]
 
 
 def values(**changes: Any) -> list[Any]:
-    return [changes.get(field, DEFAULTS[field]) for field in launch_page.FIELDS]
+    return [changes.get(field, DEFAULTS[field]) for field in FIELDS]
+
+
+def marked(shown: Updates) -> list[str]:
+    """Fields with a message under them."""
+    return [name for name in ("dataset", "name", *FIELDS) if shown[f"{name}_message"]["visible"]]
 
 
 def test_the_form_covers_every_field_of_the_schema() -> None:
-    shown = {*launch_page.FIELDS, "method"}
+    shown = {*FIELDS, "method"}
     assert shown == set(TrainConfig.model_fields)
     in_sections = [name for _, names in form.sections() for name in names]
-    assert sorted([*form.names("front"), *in_sections, "insist"]) == sorted(launch_page.FIELDS[1:])
-    assert all(form.make(name).label for name in launch_page.FIELDS[1:])
+    assert sorted([*form.names("front"), *in_sections, "insist"]) == sorted(FIELDS[1:])
+    assert all(form.make(name).label for name in FIELDS[1:])
 
 
 def test_help_tells_the_bounds() -> None:
@@ -51,10 +58,10 @@ def test_presets_are_valid(name: str) -> None:
 
 
 def test_a_preset_fills_the_form_and_leaves_the_model() -> None:
-    about, model, *knobs = launch_page.use_preset("quick")
-    assert PRESETS["quick"].description in about
-    assert not isinstance(model, str)
-    assert knobs[launch_page.FIELDS.index("max_steps") - 1] == 10
+    filled = presets.use_preset("quick")
+    assert PRESETS["quick"].description in filled["about"]
+    assert "model_name_or_path" not in filled
+    assert filled["max_steps"] == 10
 
 
 def test_the_command_says_the_same_as_the_form() -> None:
@@ -74,13 +81,13 @@ def test_the_command_says_the_same_as_the_form() -> None:
 
 def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Dataset) -> None:
     given = values(max_steps=3)
-    said, refused, button, _, *messages = launch_page.launch_runs(None, dataset.id, "twins", "", *given)
+    shown = launch_page.launch_runs(None, dataset.id, "twins", "", *given)
     queued = runs.find(session=session)
     assert sorted(run.method for run in queued) == ["dpo", "hypo"]
     assert {run.config["max_steps"] for run in queued} == {3}
-    assert f'data-next="run?id={max(run.id for run in queued)}"' in said
-    assert (button["interactive"], refused) == (False, "")
-    assert not any(message["visible"] for message in messages)
+    assert f'data-next="run?id={max(run.id for run in queued)}"' in shown["outcome"]
+    assert (shown["go"]["interactive"], shown["refused"]) == (False, "")
+    assert marked(shown) == []
 
 
 @pytest.mark.parametrize(
@@ -98,16 +105,13 @@ def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Data
 def test_a_bad_value_is_told_beside_its_field_and_queues_nothing(
     session: Session, dataset: Dataset, changes: dict[str, Any], field: str
 ) -> None:
-    said, refused, _, advanced, *messages = launch_page.launch_runs(
-        None, dataset.id, "twins", "", *values(**changes)
-    )
-    by_field = dict(zip(["dataset", "name", *launch_page.FIELDS], messages, strict=True))
+    shown = launch_page.launch_runs(None, dataset.id, "twins", "", *values(**changes))
     folded = any(field in names for _, names in form.sections())
-    assert advanced == (gr.update(open=True) if folded else gr.skip())
-    assert ("Nothing was queued" in said, refused) == (True, "yes")
-    assert [name for name, message in by_field.items() if message["visible"]] == [field]
-    assert form.title(field) in by_field[field]["value"]
-    assert form.title(field) in said
+    assert shown.get("advanced") == (gr.update(open=True) if folded else None)
+    assert ("Nothing was queued" in shown["outcome"], shown["refused"]) == (True, "yes")
+    assert marked(shown) == [field]
+    assert form.title(field) in shown[f"{field}_message"]["value"]
+    assert form.title(field) in shown["outcome"]
     assert runs.find(session=session) == []
 
 
@@ -118,11 +122,11 @@ def test_a_model_that_cannot_be_trained_is_told_beside_it(
     model.mkdir()
     (model / "config.json").write_text('{"model_type": "bert"}')
     given = values(model_name_or_path=str(model))
-    said, _, _, _, *messages = launch_page.launch_runs(None, dataset.id, "twins", "", *given)
-    message = messages[2 + launch_page.FIELDS.index("model_name_or_path")]
-    assert "Nothing was queued" in said
+    shown = launch_page.launch_runs(None, dataset.id, "twins", "", *given)
+    message = shown["model_name_or_path_message"]
+    assert "Nothing was queued" in shown["outcome"]
     assert (message["visible"], "is not a causal language model" in message["value"]) == (True, True)
-    assert "To correct first: Base model" in launch_page.preview(dataset.id, "twins", "", *given)[0]
+    assert "To correct first: Base model" in launch_page.preview(dataset.id, "twins", "", *given)["summary"]
     assert runs.find(session=session) == []
 
 
@@ -131,7 +135,7 @@ def test_fractions_are_typed_as_text(session: Session, dataset: Dataset) -> None
     [run] = runs.find(session=session)
     assert (run.config["learning_rate"], run.config["beta"]) == (5e-5, 0.25)
     said = launch_page.launch_runs(None, dataset.id, "dpo", "", *values(learning_rate="1,5"))
-    message = said[-len(launch_page.FIELDS) + launch_page.FIELDS.index("learning_rate")]["value"]
+    message = said["learning_rate_message"]["value"]
     assert "must be a number above 0 and at most 1, not 1,5" in message
 
 
@@ -144,30 +148,27 @@ def test_no_field_of_the_form_steps_a_fraction_by_one() -> None:
 
 
 def test_no_dataset_queues_nothing(session: Session) -> None:
-    said, *_ = launch_page.launch_runs(None, None, "dpo", "", *START)
-    assert "(Dataset)" in said
+    assert "(Dataset)" in launch_page.launch_runs(None, None, "dpo", "", *START)["outcome"]
     assert runs.find(session=session) == []
 
 
 def test_preview_follows_the_form(session: Session, dataset: Dataset) -> None:
     shown = launch_page.preview(dataset.id, "hypo", "mine", *values(beta=0.3))
-    summary, _, _, command, text, draft, button, *_ = shown
-    assert "A HyPO run" in summary
-    assert "--set beta=0.3" in command
-    assert "--dataset pairs@1" in command
-    assert yaml.safe_load(text)["beta"] == 0.3
-    assert draft["values"]["beta"] == 0.3
-    assert button["value"] == "Launch"
+    assert "A HyPO run" in shown["summary"]
+    assert "--set beta=0.3" in shown["command"]
+    assert "--dataset pairs@1" in shown["command"]
+    assert yaml.safe_load(shown["yaml"])["beta"] == 0.3
+    assert shown["draft"]["values"]["beta"] == 0.3
+    assert shown["go"]["value"] == "Launch"
 
 
 def test_opening_a_clone_takes_over_everything(session: Session, dataset: Dataset) -> None:
     launch_page.launch_runs(None, dataset.id, "dpo", "first", *values(beta=0.7, seed=5))
     [run] = runs.find(session=session)
-    opened = launch_page.open_page({}, request_for(clone=run.id))
-    knobs = dict(zip(launch_page.FIELDS[1:], opened[9:], strict=True))
-    assert opened[1]["value"] == dataset.id
-    assert opened[2:5] == ("dpo", "first (2)", run.id)
-    assert (knobs["beta"], knobs["seed"]) == (0.7, 5)
+    opened = opening.open_page({}, request_for(clone=run.id))
+    assert opened["dataset"]["value"] == dataset.id
+    assert (opened["method"], opened["name"], opened["parent"]) == ("dpo", "first (2)", run.id)
+    assert (opened["beta"], opened["seed"]) == (0.7, 5)
 
 
 @pytest.mark.parametrize(("device", "preset"), [(None, "quick"), ("CPU, 2 threads", "quick"), ("H100", None)])
@@ -177,24 +178,23 @@ def test_the_form_starts_with_what_suits_the_machine(
     if device:
         workers.beat("w", session=session, queues="train", device=device)
         session.commit()
-    opened = launch_page.open_page({}, request_for())
-    knobs = dict(zip(launch_page.FIELDS[1:], opened[9:], strict=True))
-    assert opened[6] == preset
-    assert knobs["max_steps"] == (10 if preset else -1)
-    assert launch_page.defaults()[0] == preset
-    assert launch_page.defaults()[6:] == opened[9:]
-    kept = launch_page.open_page({"values": {"max_steps": 77}}, request_for())
-    assert kept[6] is None
-    assert dict(zip(launch_page.FIELDS[1:], kept[9:], strict=True))["max_steps"] == 77
+    opened = opening.open_page({}, request_for())
+    assert opened["preset"] == preset
+    assert opened["max_steps"] == (10 if preset else -1)
+    fresh = presets.defaults()
+    assert fresh["preset"] == preset
+    assert all(fresh[field] == opened[field] for field in FIELDS[1:])
+    kept = opening.open_page({"values": {"max_steps": 77}}, request_for())
+    assert (kept["preset"], kept["max_steps"]) == (None, 77)
 
 
 def test_the_summary_counts_training_pairs_in_the_database(session: Session, dataset: Dataset) -> None:
     counts = datasets.split_counts(dataset.id, session=session)
     assert 0 < counts.train < 12
-    summary = launch_page.preview(dataset.id, "dpo", "", *values(num_train_epochs=2.0))[0]
+    summary = launch_page.preview(dataset.id, "dpo", "", *values(num_train_epochs=2.0))["summary"]
     assert f"on {counts.train} training pairs, 4 a step; two epochs: every pair is seen twice" in summary
     assert "No pairs are held out" not in summary
-    summary = launch_page.preview(dataset.id, "dpo", "", *values(gradient_accumulation_steps=8))[0]
+    summary = launch_page.preview(dataset.id, "dpo", "", *values(gradient_accumulation_steps=8))["summary"]
     assert f"A step asks for 32 pairs, more than the {counts.train} there are" in summary
 
 
@@ -210,49 +210,48 @@ def test_a_dataset_that_holds_nothing_out_says_so_on_every_page(session: Session
         pairs=pairs,
     )
     session.commit()
-    assert "No pairs are held out" in launch_page.preview(made.id, "dpo", "", *START)[0]
+    assert "No pairs are held out" in launch_page.preview(made.id, "dpo", "", *START)["summary"]
     nothing = values(eval_pairs=0, eval_prompts=0, probe_prompts=0)
-    assert "No pairs are held out" not in launch_page.preview(made.id, "dpo", "", *nothing)[0]
+    assert "No pairs are held out" not in launch_page.preview(made.id, "dpo", "", *nothing)["summary"]
     launch_page.launch_runs(None, made.id, "dpo", "", *START)
     [run] = runs.find(session=session)
     shown = run_page.refresh((), "steps", 0, run_page.LATEST, 1, request_for(id=run.id))
-    assert "Added again with a held-out share of" in str(shown[3])
+    assert "Added again with a held-out share of" in shown["status"]
 
 
 def test_opening_a_draft_and_an_unknown_clone(session: Session, dataset: Dataset) -> None:
     draft = {"dataset": 99, "method": "hypo", "name": "d", "values": {"beta": 0.4, "gone": 1}}
-    opened = launch_page.open_page(draft, request_for(clone=77))
-    assert "no run 77" in opened[5]
-    assert opened[1]["value"] == dataset.id
-    assert dict(zip(launch_page.FIELDS[1:], opened[9:], strict=True))["beta"] == 0.4
+    opened = opening.open_page(draft, request_for(clone=77))
+    assert "no run 77" in opened["outcome"]
+    assert opened["dataset"]["value"] == dataset.id
+    assert opened["beta"] == 0.4
 
 
 def test_yaml_fills_the_form(session: Session, dataset: Dataset) -> None:
     text = "dataset: pairs\nmethod: dpo\nbeta: 5e-2\n"
-    filled = launch_page.fill(text, None, "twins", "kept", *START)
-    assert filled[:3] == (dataset.id, "dpo", "kept")
-    assert filled[6 + launch_page.FIELDS.index("beta")] == 0.05
+    filled = load.fill(text, None, "twins", "kept", *START)
+    assert (filled["dataset"], filled["method"], filled["name"]) == (dataset.id, "dpo", "kept")
+    assert filled["beta"] == 0.05
 
 
 @pytest.mark.parametrize("text", ["method: ppo", "dataset: nowhere", "beta: [", "nonsense: 1"])
 def test_yaml_that_does_not_fit_leaves_the_form(session: Session, text: str) -> None:
-    filled = launch_page.fill(text, 1, "twins", "", *START)
-    assert "hy-error" in filled[5]
-    assert len(filled) == 6 + len(launch_page.FIELDS)
-    assert all(isinstance(value, dict) for value in filled[6:])
+    filled = load.fill(text, 1, "twins", "", *START)
+    assert "hy-error" in filled["yaml_message"]
+    assert filled.keys() == {"yaml_message"}
 
 
 def test_a_bad_value_in_yaml_is_told(session: Session) -> None:
-    filled = launch_page.fill("beta: -3\nprecision: int3", None, "twins", "", *START)
-    assert "beta must be a number above 0 and at most 10, not -3" in filled[5]
-    assert filled[6 + launch_page.FIELDS.index("beta")] == -3
-    assert filled[6 + launch_page.FIELDS.index("precision")] == "auto"
+    filled = load.fill("beta: -3\nprecision: int3", None, "twins", "", *START)
+    assert "beta must be a number above 0 and at most 10, not -3" in filled["yaml_message"]
+    assert filled["beta"] == -3
+    assert filled["precision"] == "auto"
 
 
 def test_a_file_that_is_no_text(session: Session, tmp_path: Any) -> None:
     file = tmp_path / "x.yaml"
     file.write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read" in launch_page.fill_from_file(str(file), 1, "twins", "", *START)[5]
+    assert "cannot be read" in load.fill_from_file(str(file), 1, "twins", "", *START)["yaml_message"]
 
 
 def test_only_a_refusal_is_forgotten_when_the_form_changes() -> None:

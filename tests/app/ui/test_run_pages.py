@@ -15,8 +15,12 @@ from app.store import generations, metrics, runs, workers
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
 from app.ui import events, home
+from app.ui.run import actions
 from app.ui.run import page as run_page
+from app.ui.runs import chosen, overlay
 from app.ui.runs import page as runs_page
+from app.ui.runs import table as run_table
+from app.ui.updates import Updates
 from app.views import run_views
 from tests.app.ui.conftest import request_for
 
@@ -57,12 +61,8 @@ def twins(session: Session, dataset: Dataset) -> list[Run]:
     return made
 
 
-def html_of(shown: tuple[Any, ...]) -> str:
-    return "".join(piece for piece in shown if isinstance(piece, str))
-
-
-def is_skip(update: Any) -> bool:
-    return isinstance(update, dict) and set(update) == {"__type__"}
+def html_of(shown: Updates) -> str:
+    return "".join(piece for piece in shown.values() if isinstance(piece, str))
 
 
 def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> None:
@@ -74,21 +74,20 @@ def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> Non
     assert "waits for the broker" in page, "no message was sent"
     assert f"run?id={twins[0].id}" in page
     assert "log-ratio +1.5 nats" in page
-    figures = next(piece for piece in shown if isinstance(piece, list))
-    kl = next(figure for figure in figures if figure["key"] == "kl")
+    kl = next(figure for figure in shown["panel"] if figure["key"] == "kl")
     assert [trace["error_y"]["array"] for trace in kl["data"]] == [[0.05], [0.05]]
     assert {trace["line"]["color"] for trace in kl["data"]} == {"@dpo", "@hypo"}
 
 
 def test_nothing_is_sent_while_nothing_changes(session: Session, twins: list[Run]) -> None:
     request = request_for(id=twins[0].id)
-    seen = run_page.refresh((), *ARGS, request=request)[0]
-    assert all(is_skip(update) for update in run_page.refresh(seen, *ARGS, request=request))
+    seen = run_page.refresh((), *ARGS, request=request)["seen"]
+    assert run_page.refresh(seen, *ARGS, request=request) == {}
     metrics.record(twins[0].id, session=session, step=5, values={"loss": 0.1})
     session.commit()
     again = run_page.refresh(seen, *ARGS, request=request)
-    assert not is_skip(again[0])
-    assert is_skip(again[1]), "the header has not changed"
+    assert "seen" in again
+    assert "header" not in again
 
 
 def test_the_page_asks_on_until_the_run_and_its_twin_are_over(session: Session, twins: list[Run]) -> None:
@@ -96,7 +95,7 @@ def test_the_page_asks_on_until_the_run_and_its_twin_are_over(session: Session, 
 
     def timer(seen: Any) -> Any:
         shown = run_page.refresh(seen, *ARGS, request=request)
-        return shown[0], shown[-1]
+        return shown.get("seen", seen), shown.get("timer")
 
     seen, asks = timer(())
     assert asks.active
@@ -108,16 +107,15 @@ def test_the_page_asks_on_until_the_run_and_its_twin_are_over(session: Session, 
     session.commit()
     seen, asks = timer(seen)
     assert not asks.active
-    assert is_skip(timer(seen)[1])
+    assert timer(seen)[1] is None
 
 
 @pytest.mark.parametrize("query", [{"id": 999}, {"id": "x"}, {"id": "9" * 30}, {}])
 def test_an_unknown_run_gets_a_page_with_a_way_out(session: Session, query: dict[str, Any]) -> None:
     shown = run_page.refresh((), *ARGS, request=request_for(**query))
-    assert "Run not found" in shown[1]
-    assert 'href="runs"' in shown[1]
-    assert all(is_skip(update) for update in run_page.refresh(shown[0], *ARGS, request=request_for(**query)))
-    assert len(shown) == len(run_page.refresh((), *ARGS, request=request_for(**query)))
+    assert "Run not found" in shown["header"]
+    assert 'href="runs"' in shown["header"]
+    assert run_page.refresh(shown["seen"], *ARGS, request=request_for(**query)) == {}
 
 
 def test_a_failed_run_says_why_and_folds_the_traceback(session: Session, twins: list[Run]) -> None:
@@ -135,11 +133,11 @@ def test_a_failed_run_says_why_and_folds_the_traceback(session: Session, twins: 
 
 def test_cancelling_names_the_run_and_stops_that_one(session: Session, twins: list[Run]) -> None:
     request = request_for(id=twins[0].id)
-    _, question, yes, wanted = run_page.ask_cancel(request)
-    assert f"run {twins[0].id}" in question
-    assert f"{twins[0].id}" in yes
-    assert "<script" not in question
-    run_page.confirmed(wanted, request)
+    asked = actions.ask_cancel(request)
+    assert f"run {twins[0].id}" in asked["question"]
+    assert f"{twins[0].id}" in asked["yes"]
+    assert "<script" not in asked["question"]
+    actions.confirmed(asked["wanted"], request)
     session.expire_all()
     assert runs.get(twins[0].id, session=session).status is RunStatus.CANCELLED
     assert runs.get(twins[1].id, session=session).status is RunStatus.QUEUED
@@ -147,29 +145,28 @@ def test_cancelling_names_the_run_and_stops_that_one(session: Session, twins: li
 
 def test_a_cancelled_run_is_resumed_and_a_waiting_one_is_not(session: Session, twins: list[Run]) -> None:
     request = request_for(id=twins[0].id)
-    assert f"Run {twins[0].id} is queued" in run_page.resume_run(request)
-    run_page.confirmed("cancel", request)
+    assert f"Run {twins[0].id} is queued" in actions.resume_run(request)
+    actions.confirmed("cancel", request)
     shown = run_page.refresh((), *ARGS, request=request)
-    button = next(u for u in shown if isinstance(u, dict) and "Resume" in str(u.get("value")))
-    assert (button["visible"], button["value"]) == (True, f"Resume run {twins[0].id}")
-    assert run_page.resume_run(request) == ""
+    assert (shown["resume"]["visible"], shown["resume"]["value"]) == (True, f"Resume run {twins[0].id}")
+    assert actions.resume_run(request) == ""
     session.expire_all()
     assert runs.get(twins[0].id, session=session).status is RunStatus.QUEUED
 
 
 def test_a_live_run_is_not_deleted_and_one_that_is_over_is(session: Session, twins: list[Run]) -> None:
     request = request_for(id=twins[0].id)
-    _, said, _ = run_page.confirmed("delete", request)
+    _, said, _ = actions.confirmed("delete", request)
     assert "cancel it first" in said
-    run_page.confirmed("cancel", request)
-    _, said, _ = run_page.confirmed("delete", request)
+    actions.confirmed("cancel", request)
+    _, said, _ = actions.confirmed("delete", request)
     assert 'data-next="runs"' in said
     assert [run.id for run in runs.find(session=session)] == [twins[1].id]
 
 
 def test_exporting_without_a_checkpoint_says_so(session: Session, twins: list[Run]) -> None:
     with pytest.raises(gr.Error, match="no checkpoint"):
-        run_page.export_zip(request_for(id=twins[0].id))
+        actions.export_zip(request_for(id=twins[0].id))
 
 
 def test_an_export_is_a_file_of_the_user_who_asked(
@@ -180,8 +177,8 @@ def test_an_export_is_a_file_of_the_user_who_asked(
         archive.write_bytes(b"weights")
         return archive
 
-    monkeypatch.setattr(run_page.artifacts, "export_zip", export)
-    archive = run_page.export_zip(request_for(id=twins[0].id))
+    monkeypatch.setattr(actions.artifacts, "export_zip", export)
+    archive = actions.export_zip(request_for(id=twins[0].id))
     assert files.owned(archive, "local") == Path(archive).resolve()
     assert files.owned(archive, "somebody else") is None
 
@@ -201,83 +198,89 @@ def test_online_samples_are_paged(session: Session, twins: list[Run]) -> None:
 
 
 def test_the_list_filters_and_stays_still(session: Session, twins: list[Run]) -> None:
-    html, seen, *_ = runs_page.refresh("", "hypo", "", "", 0, ())
+    shown = runs_page.refresh("", "hypo", "", "", 0, ())
+    html = shown["table"]
     assert f'data-run="{twins[1].id}"' in html
     assert f'data-run="{twins[0].id}"' not in html
     assert "<script" not in html
-    assert all(is_skip(update) for update in runs_page.refresh("", "hypo", "", "", 0, seen))
-    assert "No run matches" in runs_page.refresh("zzz", "", "", "", 0, ())[0]
+    assert runs_page.refresh("", "hypo", "", "", 0, shown["seen"]) == {}
+    assert "No run matches" in runs_page.refresh("zzz", "", "", "", 0, ())["table"]
 
 
 def test_the_list_is_paged(session: Session, twins: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs_page, "PAGE_ROWS", 1)
     first = runs_page.relist("", "", "", "")
-    assert f'data-run="{twins[1].id}"' in first[0]
-    assert f'data-run="{twins[0].id}"' not in first[0]
-    assert [update["visible"] for update in first[4:]] == [False, True, True]
-    assert "1–1" in first[5]["value"]
-    second = runs_page.older("", "", "", "", first[3])
-    assert f'data-run="{twins[0].id}"' in second[0]
-    assert (second[3], "2–2" in second[5]["value"]) == (1, True)
-    assert [update["visible"] for update in second[4:]] == [True, True, False]
-    assert runs_page.newer("", "", "", "", second[3])[0] == first[0]
-    still = runs_page.look_again("", "", "", "", 1, second[1], "steps", True, (), request_for())
-    assert all(is_skip(update) for update in still[:7])
+    pager = ("list_back", "list_place", "list_on")
+    assert f'data-run="{twins[1].id}"' in first["table"]
+    assert f'data-run="{twins[0].id}"' not in first["table"]
+    assert [first[name]["visible"] for name in pager] == [False, True, True]
+    assert "1–1" in first["list_place"]["value"]
+    second = runs_page.older("", "", "", "", first["list_page"])
+    assert f'data-run="{twins[0].id}"' in second["table"]
+    assert (second["list_page"], "2–2" in second["list_place"]["value"]) == (1, True)
+    assert [second[name]["visible"] for name in pager] == [True, True, False]
+    assert runs_page.newer("", "", "", "", second["list_page"])["table"] == first["table"]
+    still = runs_page.look_again("", "", "", "", 1, second["seen"], "steps", True, (), request_for())
+    assert "table" not in still
     for sent in (-7, None, 1e12):
-        assert isinstance(runs_page.refresh("", "", "", "", sent, ())[0], str)
+        assert isinstance(runs_page.refresh("", "", "", "", sent, ())["table"], str)
 
 
 def test_the_address_restores_filters_and_choice(session: Session, twins: list[Run]) -> None:
     request = request_for(method="dpo", status="bogus", dataset="pairs", name="x", compare="3, 4,y")
-    name, method, status, dataset, chosen = runs_page.restore(request)
-    assert (name, method, status, dataset["value"], chosen) == ("x", "dpo", "", "pairs", "3,4")
+    restored = runs_page.restore(request)
+    restored["dataset"] = restored["dataset"]["value"]
+    expected = {"name": "x", "method": "dpo", "status": "", "dataset": "pairs", "chosen": "3,4"}
+    assert restored == expected
 
 
 def test_runs_are_overlaid_and_only_differences_shown(session: Session, twins: list[Run]) -> None:
     ids = ",".join(str(run.id) for run in twins)
-    visible, key, figures, config, drawn = runs_page.draw("steps", True, request_for(compare=ids))
-    assert visible["visible"] is True
-    assert "DPO" in key
-    assert "HyPO" in key
-    assert next(figure for figure in figures if figure["key"] == "loss")["data"]
-    assert "Method" in config
-    assert "Seed" not in config
-    assert all(is_skip(update) for update in runs_page.redraw("steps", True, drawn, request_for(compare=ids)))
-    assert runs_page.draw("steps", True, request_for())[0]["visible"] is False
+    shown = overlay.draw("steps", True, request_for(compare=ids))
+    assert shown["overlaid"]["visible"] is True
+    assert "DPO" in shown["key"]
+    assert "HyPO" in shown["key"]
+    assert next(figure for figure in shown["panel"] if figure["key"] == "loss")["data"]
+    assert "Method" in shown["config"]
+    assert "Seed" not in shown["config"]
+    assert overlay.redraw("steps", True, shown["drawn"], request_for(compare=ids)) == {}
+    assert overlay.draw("steps", True, request_for())["overlaid"]["visible"] is False
 
 
 def test_chosen_runs_are_cancelled_then_deleted(session: Session, twins: list[Run]) -> None:
-    chosen = ",".join(str(run.id) for run in twins)
-    assert "2" in runs_page.enable(chosen)[1]["value"]
-    question = runs_page.ask_cancel(chosen)[1]
+    ids = ",".join(str(run.id) for run in twins)
+    assert "2" in chosen.enable(ids)["cancel"]["value"]
+    question = chosen.ask_cancel(ids)["question"]
     assert all(f"run {run.id}" in question for run in twins)
-    runs_page.confirmed("cancel", chosen)
+    chosen.confirmed("cancel", ids)
     assert {run.status for run in runs.find(session=session)} == {RunStatus.CANCELLED}
     session.commit()
-    runs_page.confirmed("delete", chosen)
+    chosen.confirmed("delete", ids)
     session.expire_all()
     assert runs.find(session=session) == []
 
 
 def test_home_tells_a_newcomer_what_to_do(session: Session) -> None:
-    steps, now, recent, seen, pace = home.refresh("")
+    shown = home.refresh("")
+    steps = shown["steps"]
     assert steps.index("hy-next") < steps.index("Bring preference pairs") < steps.index("Launch DPO")
-    assert "hypo up" in now
-    assert recent == ""
-    assert pace.value == events.IDLE_SECONDS
-    assert all(is_skip(update) for update in home.refresh(seen))
+    assert "hypo up" in shown["now"]
+    assert shown["recent"] == ""
+    assert shown["timer"].value == events.IDLE_SECONDS
+    assert home.refresh(shown["seen"]) == {}
 
 
 def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run]) -> None:
-    _, now, _, _, pace = home.refresh("")
-    assert pace.value == runs_page.relist("", "", "", "")[2].value == events.BUSY_SECONDS
-    assert "place 1 in the queue" in now
-    assert "<script" not in now
+    shown = home.refresh("")
+    listed = runs_page.relist("", "", "", "")
+    assert shown["timer"].value == listed["timer"].value == events.BUSY_SECONDS
+    assert "place 1 in the queue" in shown["now"]
+    assert "<script" not in shown["now"]
 
 
 def test_run_that_was_cancelled_in_the_queue_is_not_starting(session: Session, twins: list[Run]) -> None:
     runs.request_cancel(twins[1].id, session=session)
-    assert runs_page.progress(runs.get(twins[1].id, session=session), None) == "not started"
+    assert run_table.progress(runs.get(twins[1].id, session=session), None) == "not started"
 
 
 def test_headline_numbers_carry_their_count_or_error_on_every_page(
@@ -300,9 +303,9 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
         metrics.record(run.id, session=session, step=4, values=values)
         runs.finish(run.id, str(claimed.lease_id), session=session)
     session.commit()
-    listed, *_ = runs_page.refresh("", "", "", "", 0, ())
+    listed = runs_page.refresh("", "", "", "", 0, ())["table"]
     page = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[0].id)))
-    for shown in (home.refresh("")[2], listed, page):
+    for shown in (home.refresh("")["recent"], listed, page):
         assert "92% (11/12)" in shown
         assert "8.8 ± 0.6" in shown
     assert "2.5 epochs of 9 pairs" in page

@@ -1,0 +1,62 @@
+"""What a new conversation begins with: contenders, decoding and a prompt."""
+
+from typing import Any
+
+import gradio as gr
+
+from app import held_out
+from app.errors import NotFound
+from app.ui import query
+from app.ui.compare import actions
+from app.ui.compare import state as compare_state
+from app.ui.compare import view as compare_view
+from app.ui.updates import Updates
+
+
+def offer(request: gr.Request | None = None) -> Updates:
+    """Who can be chosen and who is to begin with, and a prompt.
+
+    `?like=5` takes contenders and decoding of a conversation over, `?prompt=random` draws a prompt.
+    """
+    offered = compare_state.offered_contenders()
+    chosen, decoding = _like(request, offered)
+    chosen = chosen or compare_state.preselected(query.ids(request, "runs"), offered)
+    updates = {
+        "contenders": gr.update(choices=offered, value=chosen),
+        "seed": compare_state.random_seed(),
+        **decoding,
+    }
+    if query.value(request, "prompt") == "random":
+        updates |= random_prompt(chosen)
+    return updates
+
+
+def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[list[str], Updates]:
+    """Contenders, blindness and decoding of the conversation that the address names."""
+    ids = query.ids(request, "like")
+    if not ids:
+        return [], {}
+    try:
+        chosen, conversation = compare_state.setup_like(ids[0], query.username(request), offered)
+    except NotFound:
+        return [], {}
+    decoding = {name: conversation.parameters[name] for name in ("max_new_tokens", "temperature", "top_p")}
+    return chosen, {"blind": conversation.blind or len(conversation.contenders) == 1, **decoding}
+
+
+def random_prompt(keys: list[str]) -> Updates:
+    """A held-out prompt, with the messages that stand before it."""
+    prompt = actions.saying_why(
+        lambda: held_out.random_prompt([compare_state.to_choice(key) for key in keys])
+    )
+    return {
+        "ask_box": prompt.question,
+        "opening": prompt.opening,
+        "opening_shown": compare_view.history(prompt.opening) if prompt.opening else "",
+        "opening_box": gr.update(visible=bool(prompt.opening)),
+    }
+
+
+def drop_opening() -> tuple[Any, ...]:
+    """The question alone: no messages, and none shown."""
+    return [], "", gr.update(visible=False)

@@ -1,0 +1,57 @@
+"""The question that a page asks before it does what cannot be undone."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.ui import widgets
+from app.ui.updates import Updates
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A question above its two buttons; `wanted` holds the word for what was asked."""
+
+    confirm: gr.Group
+    question: gr.HTML
+    wanted: gr.State
+    yes: gr.Button
+    no: gr.Button
+
+
+def lay_out(no: str) -> Confirmation:
+    """The controls, hidden until something is asked.
+
+    Args:
+        no: what the button says that changes nothing.
+    """
+    with gr.Group(visible=False, elem_classes="hy-confirm") as confirm:
+        question = gr.HTML()
+        wanted = gr.State("")
+        with gr.Row(elem_classes="hy-buttons"):
+            return Confirmation(
+                confirm,
+                question,
+                wanted,
+                gr.Button("Yes", variant="stop", size="md", min_width=160, scale=0),
+                gr.Button(no, size="md", min_width=120, scale=0),
+            )
+
+
+def ask(sentence: str, *, yes: str, wanted: str, visible: bool = True) -> Updates:
+    """Updates that put a question.
+
+    Args:
+        yes: what the button says that does it.
+    """
+    return {
+        "confirm": gr.update(visible=visible),
+        "question": widgets.escape(sentence),
+        "yes": yes,
+        "wanted": wanted,
+    }
+
+
+def closed() -> tuple[object, str]:
+    """Updates of `confirm` and `wanted` where nothing is asked."""
+    return gr.update(visible=False), ""

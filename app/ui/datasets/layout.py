@@ -1,0 +1,141 @@
+"""The components of the datasets page, by section."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.imports.service import DEFAULT_HELD_OUT, MOST_HELD_OUT
+from app.store.enums import Split
+from app.ui.datasets.mapping import MappingFields
+
+
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """The form that adds a dataset, and the list of all datasets."""
+
+    overview: gr.Column
+    file: gr.File
+    hub: gr.Textbox
+    split_name: gr.Textbox
+    name: gr.Textbox
+    held_out: gr.Slider
+    add: gr.Button
+    mapping: MappingFields
+    look: gr.HTML
+    found: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs of a version, a page at a time."""
+
+    split: gr.Dropdown
+    search: gr.Textbox
+    page: gr.Number
+    pages: gr.HTML
+    pairs: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One version: what it is, its pairs, what was left out, and its deletion."""
+
+    detail: gr.Column
+    facts: gr.HTML
+    pairs: Pairs
+    line_page: gr.Number
+    left_out: gr.HTML
+    check: gr.HTML
+    lengths: gr.HTML
+    delete: gr.Button
+    yes: gr.Button
+    no: gr.Button
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    header: gr.HTML
+    message: gr.HTML
+    adding: Adding
+    detail: Detail
+
+
+def lay_out() -> Layout:
+    """The whole page; the address decides which of its two sections is shown."""
+    return Layout(gr.HTML(), gr.HTML(), _adding(), _detail())
+
+
+def _adding() -> Adding:
+    with gr.Column(visible=False) as overview:
+        with gr.Row():
+            with gr.Column(scale=3):
+                file = gr.File(
+                    label="JSON, CSV, Excel, Parquet, Arrow, or a zip",
+                    type="filepath",
+                    height=150,
+                )
+                with gr.Row():
+                    hub = gr.Textbox(
+                        label="Or a Hugging Face id",
+                        placeholder="trl-lib/ultrafeedback_binarized",
+                        info="Fetched from the hub when you add it; needs a network.",
+                        scale=2,
+                        min_width=280,
+                    )
+                    split_name = gr.Textbox(
+                        label="Split",
+                        placeholder="train",
+                        info="Of a zip or hub dataset that has several.",
+                        max_length=100,
+                        scale=1,
+                        min_width=200,
+                    )
+            with gr.Column(scale=2):
+                name = gr.Textbox(label="Name", info="A name that exists gets a new version.", max_length=100)
+                held_out = gr.Slider(
+                    0,
+                    MOST_HELD_OUT,
+                    value=DEFAULT_HELD_OUT,
+                    step=0.01,
+                    label="Held-out share",
+                    info="Kept for evaluation, split by prompt: no prompt is on both sides.",
+                )
+                add = gr.Button("Add dataset", variant="primary")
+        mapping, look, found = MappingFields(), gr.HTML(), gr.HTML()
+    return Adding(overview, file, hub, split_name, name, held_out, add, mapping, look, found)
+
+
+def _detail() -> Detail:
+    with gr.Column(visible=False) as detail:
+        facts = gr.HTML()
+        with gr.Tabs():
+            with gr.Tab("Pairs", id="pairs"):
+                pairs = _pairs()
+            with gr.Tab("Left out", id="left-out"):
+                line_page = gr.Number(1, label="Page", precision=0, minimum=1, scale=0, min_width=110)
+                left_out = gr.HTML()
+            with gr.Tab("Check", id="check"):
+                check = gr.HTML()
+            with gr.Tab("Lengths", id="lengths"):
+                lengths = gr.HTML()
+        with gr.Row(elem_classes="hy-buttons"):
+            delete = gr.Button("Delete this version", size="md", min_width=170, scale=0)
+            yes = gr.Button(
+                "Yes, delete it", variant="stop", size="md", min_width=150, scale=0, visible=False
+            )
+            no = gr.Button("No, keep it", size="md", min_width=120, scale=0, visible=False)
+    return Detail(detail, facts, pairs, line_page, left_out, check, lengths, delete, yes, no)
+
+
+def _pairs() -> Pairs:
+    splits = [
+        ("all", ""),
+        ("training", Split.TRAIN.value),
+        ("held out", Split.HELD_OUT.value),
+        ("voted on", Split.VOTED.value),
+    ]
+    with gr.Row(elem_classes="hy-filters"):
+        split = gr.Dropdown(splits, value="", label="Side", scale=0)
+        search = gr.Textbox(label="Search", placeholder="words in prompt or answers", scale=1)
+        page = gr.Number(1, label="Page", precision=0, minimum=1, scale=0, min_width=110)
+    return Pairs(split, search, page, gr.HTML(), gr.HTML())

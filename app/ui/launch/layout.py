@@ -1,0 +1,191 @@
+"""The components of the launch page, by section."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.presets import PRESETS
+from app.ui import widgets
+from app.ui.launch import form
+from app.ui.launch.errors import FIELDS
+from app.ui.launch.form import Form
+from app.ui.updates import named, pick
+from hypo_engine.config import TrainConfig
+
+METHODS = [("DPO", "dpo"), ("HyPO", "hypo"), ("Twins: both, to compare", "twins")]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What is chosen besides the fields of the configuration."""
+
+    dataset: gr.Dropdown
+    dataset_message: gr.HTML
+    method: gr.Radio
+    preset: gr.Radio
+    about: gr.HTML
+    advanced: gr.Accordion
+    name: gr.Textbox
+    name_message: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the run is, how long it takes and how much memory, and the way to launch it."""
+
+    summary: gr.HTML
+    time: gr.HTML
+    memory: gr.HTML
+    insist: gr.Checkbox
+    go: gr.Button
+    outcome: gr.HTML
+    command: gr.Code
+    yaml: gr.Code
+
+
+@dataclass(frozen=True, slots=True)
+class LoadYaml:
+    """The ways to fill the form at once."""
+
+    pasted: gr.Textbox
+    take: gr.Button
+    upload: gr.UploadButton
+    yaml_message: gr.HTML
+    reset: gr.Button
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the page remembers: the run that is cloned, a refusal, and the form as it was left."""
+
+    parent: gr.State
+    refused: gr.Textbox
+    draft: gr.BrowserState
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    notice: gr.HTML
+    fields: Form
+    choices: Choices
+    forecast: Forecast
+    load: LoadYaml
+    memory: Memory
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """The fields of the configuration."""
+        return {field: self.fields.inputs[field] for field in FIELDS}
+
+    @property
+    def given(self) -> list[Any]:
+        """The whole form: dataset, method, name, and the fields of the configuration."""
+        return [self.choices.dataset, self.choices.method, self.choices.name, *self.knobs.values()]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The messages below the fields, and Advanced, which opens where one of its fields is wrong."""
+        own = pick(named(self.choices), "advanced", "dataset_message", "name_message")
+        return {**own, **{f"{field}_message": self.fields.messages[field] for field in FIELDS}}
+
+
+def lay_out() -> Layout:
+    """The whole page."""
+    gr.HTML(
+        widgets.page_header(
+            "Launch a run",
+            "DPO learns from the pairs alone; HyPO also samples from the model and pays for drifting away.",
+        ),
+        js_on_load=form.SCRIPT,
+    )
+    notice = gr.HTML()
+    fields = Form()
+    with gr.Row(elem_classes="hy-launch"):
+        with gr.Column(scale=3, min_width=340):
+            choices = _choices(fields)
+        with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
+            forecast = _forecast(fields)
+            load = _load_yaml()
+    memory = Memory(
+        parent=gr.State(None),
+        refused=gr.Textbox(visible=False),
+        draft=gr.BrowserState({}, storage_key="hypo-launch", secret="hypo-launch"),
+    )
+    return Layout(notice, fields, choices, forecast, load, memory)
+
+
+def _choices(fields: Form) -> Choices:
+    with gr.Group(elem_classes="hy-panel"):
+        with gr.Row(elem_classes="hy-grid hy-two"):
+            with gr.Column(min_width=260, elem_classes="hy-field"):
+                dataset = gr.Dropdown(
+                    [], label="Dataset", info="What it learns from.", elem_id="field-dataset"
+                )
+                dataset_message = gr.HTML(visible=False)
+            with gr.Column(min_width=260, elem_classes="hy-field"):
+                fields.add("model_name_or_path", _model())
+        method = gr.Radio(
+            METHODS,
+            value="twins",
+            label="Method",
+            info="Twins are a DPO and a HyPO run on the same data, order, seed and budget.",
+            elem_id="field-method",
+        )
+    with gr.Group(elem_classes="hy-panel"):
+        preset = gr.Radio(
+            [(preset.title, name) for name, preset in PRESETS.items()],
+            value=None,
+            label="Start from a preset",
+            info="Starting points by task, this project's own choice; every value can be changed.",
+            elem_id="field-preset",
+        )
+        about = gr.HTML(elem_classes="hy-about")
+        fields.front()
+    with gr.Accordion("Advanced", open=False, elem_id="advanced") as advanced:
+        fields.advanced()
+    with gr.Group(elem_classes="hy-panel"), gr.Column(elem_classes="hy-field"):
+        name = gr.Textbox(
+            label="Name", info="What to call it; made up when empty.", max_lines=1, elem_id="field-name"
+        )
+        name_message = gr.HTML(visible=False)
+    return Choices(dataset, dataset_message, method, preset, about, advanced, name, name_message)
+
+
+def _model() -> gr.Dropdown:
+    return gr.Dropdown(
+        ["demo"],
+        value="demo",
+        label=TrainConfig.model_fields["model_name_or_path"].title,
+        info=form.help_text("model_name_or_path"),
+        allow_custom_value=True,
+        elem_id="field-model_name_or_path",
+    )
+
+
+def _forecast(fields: Form) -> Forecast:
+    summary, time, memory = gr.HTML(), gr.HTML(), gr.HTML()
+    insist = gr.Checkbox(
+        label=TrainConfig.model_fields["insist"].title,
+        info="The run may stop when the memory is full.",
+        visible=False,
+        elem_id="field-insist",
+    )
+    fields.add("insist", insist)
+    go = gr.Button("Launch", variant="primary", size="lg", elem_id="launch", interactive=False)
+    outcome = gr.HTML()
+    command = gr.Code(label="The same as a command", interactive=False)
+    with gr.Accordion("The same as YAML", open=False):
+        yaml = gr.Code(interactive=False, show_label=False, max_lines=24)
+    return Forecast(summary, time, memory, insist, go, outcome, command, yaml)
+
+
+def _load_yaml() -> LoadYaml:
+    with gr.Accordion("Load YAML", open=False, elem_id="load-yaml"):
+        pasted = gr.Textbox(label="Paste", lines=5, max_lines=12, placeholder="beta: 0.05\nmax_steps: 200")
+        with gr.Row(elem_classes="hy-buttons"):
+            take = gr.Button("Fill the form", size="md", scale=0, min_width=130)
+            upload = gr.UploadButton("Open a file", file_types=[".yaml", ".yml"], size="md", scale=0)
+        message = gr.HTML()
+    reset = gr.Button("Reset to defaults", size="sm", scale=0, min_width=150)
+    return LoadYaml(pasted, take, upload, message, reset)

@@ -1,0 +1,98 @@
+"""The form as it is when the page opens: as it was left, or as the address says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from app.errors import NotFound
+from app.launch import LaunchMethod
+from app.presets import default_preset
+from app.run_yaml import DEFAULTS
+from app.store import datasets, runs, workers
+from app.store.db import read_session
+from app.store.models import Dataset, Run
+from app.store.run_names import copy_name
+from app.ui import formatting, query, widgets
+from app.ui.launch.errors import FIELDS
+from app.ui.launch.presets import about, has_gpu, start
+from app.ui.run import view as run_view
+from app.ui.updates import Updates
+from app.ui.widgets import Html
+
+
+def dataset_choices() -> list[tuple[str, int]]:
+    """Datasets that can be trained on, newest first."""
+    with read_session() as session:
+        return [(_dataset_name(found), found.id) for found in datasets.find(session=session)]
+
+
+def _dataset_name(dataset: Dataset) -> str:
+    return f"{dataset.name} v{dataset.version} ({formatting.count(dataset.rows, 'pair')})"
+
+
+def worker_notice() -> Html:
+    """A warning where a launched run would wait for ever."""
+    with read_session() as session:
+        if workers.consuming(session=session, queue="train"):
+            return widgets.NOTHING
+        missing = run_view.no_worker(session=session)
+    return widgets.notice(Markup("{} Runs launched now wait in the queue.").format(missing), "warning")
+
+
+def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
+    """The form as it was left, or as the address says: `?clone=RUN` or `?dataset=ID`."""
+    choices = dataset_choices()
+    chosen = dict(draft or {})
+    first = default_preset(gpu=has_gpu()) if not chosen.get("values") else None
+    values = start(first)
+    values |= {k: v for k, v in (chosen.get("values") or {}).items() if k in DEFAULTS}
+    method, name, dataset_id = chosen.get("method", "twins"), chosen.get("name", ""), chosen.get("dataset")
+    parent, said = None, widgets.NOTHING
+    source, problem = _cloned(request)
+    if source is not None:
+        values = {**DEFAULTS, **{k: v for k, v in source.config.items() if k in DEFAULTS}, "insist": False}
+        method, dataset_id, parent, first = source.method, source.dataset_id, source.id, None
+        with read_session() as session:
+            name = copy_name(source, session=session)
+        said = widgets.notice(
+            Markup("A copy of {}; change what you like.").format(
+                widgets.link(f"run {source.id}, {source.name}", "run", id=source.id)
+            )
+        )
+    elif problem:
+        said = widgets.notice(problem, "warning")
+    asked = query.ids(request, "dataset")
+    dataset_id = asked[0] if asked else dataset_id
+    known = [identity for _, identity in choices]
+    dataset_id = dataset_id if dataset_id in known else (known[0] if known else None)
+    return {
+        "notice": worker_notice(),
+        "dataset": gr.update(choices=choices, value=dataset_id),
+        "method": method if method in list(LaunchMethod) else "twins",
+        "name": name,
+        "parent": parent,
+        "outcome": said,
+        "preset": first,
+        "about": about(first),
+        **{field: values[field] for field in FIELDS},
+        "model_name_or_path": gr.update(choices=_model_choices(), value=values["model_name_or_path"]),
+    }
+
+
+def _model_choices() -> list[str]:
+    with read_session() as session:
+        used = [run.base_model for run in runs.find(session=session, limit=50)]
+    return list(dict.fromkeys(["demo", *used]))
+
+
+def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:
+    wanted = query.ids(request, "clone")
+    if not wanted:
+        return None, ""
+    try:
+        with read_session() as session:
+            return runs.get(wanted[0], session=session), ""
+    except NotFound:
+        return None, f"There is no run {wanted[0]} to clone; the form has its defaults."

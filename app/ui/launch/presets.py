@@ -1,0 +1,56 @@
+"""What the form starts with: defaults, and presets over them."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from app.presets import PRESETS, default_preset
+from app.run_yaml import DEFAULTS
+from app.store import workers
+from app.store.db import read_session
+from app.ui import widgets
+from app.ui.launch.errors import FIELDS
+from app.ui.updates import Updates
+from app.ui.widgets import Html
+
+
+def start(preset: str | None) -> dict[str, Any]:
+    """The form's values with nothing changed by anybody."""
+    values = {**DEFAULTS, **(PRESETS[preset].values if preset else {})}
+    return {field: values[field] for field in FIELDS}
+
+
+def about(preset: str | None) -> Html:
+    if preset is None:
+        return widgets.NOTHING
+    return Markup('<p class="hy-note">{}</p>').format(PRESETS[preset].description)
+
+
+def has_gpu() -> bool:
+    """Whether a train worker that is present computes on a GPU: workers record what they have."""
+    with read_session() as session:
+        present = workers.present(session=session, queue="train")
+    return any(not worker.device.startswith("CPU") for worker in present)
+
+
+def use_preset(chosen: str | None) -> Updates:
+    """Fill the form with a preset; the base model stays."""
+    preset = PRESETS.get(chosen or "")
+    if preset is None:
+        return {}
+    values = start(chosen)
+    del values["model_name_or_path"]
+    return {"about": about(chosen), **values}
+
+
+def defaults() -> Updates:
+    """The form as it is on the first visit."""
+    first = default_preset(gpu=has_gpu())
+    return {
+        "preset": first,
+        "about": about(first),
+        "method": "twins",
+        "name": "",
+        "parent": None,
+        **start(first),
+    }

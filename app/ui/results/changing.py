@@ -1,0 +1,117 @@
+"""People change and withdraw their own votes."""
+
+from typing import Any
+
+import gradio as gr
+
+from app import answers
+from app.errors import NotFound, Refused
+from app.store import labels
+from app.store.db import read_session
+from app.store.enums import Choice
+from app.store.judging import LETTERS
+from app.store.vote_details import Vote
+from app.ui import query
+from app.ui.compare.actions import asks_anew, saying_why
+from app.ui.results import view as results_view
+from app.ui.results.overview import overview
+from app.ui.updates import Updates
+
+
+def open_change(request: gr.Request | None = None) -> Updates:
+    """The vote that the address names, opened for its voter."""
+    wanted = query.ids(request, "vote")
+    if not wanted:
+        return closed()
+    vote = _own_vote(wanted[0], query.username(request))
+    return closed() if vote is None else _opened(vote)
+
+
+def _opened(vote: Vote) -> Updates:
+    two = len(vote.sides) == 2
+    best = "is better" if two else "is best"
+    titles = [(f"{side.letter} · {side.contender.name}", side.letter) for side in vote.sides]
+    verdicts = [(f"{title} {best}", letter) for title, letter in titles]
+    verdicts += [("Tie" if two else "All alike", "tie"), ("Both bad" if two else "All bad", "both bad")]
+    return {
+        "label_id": vote.label.id,
+        "change": gr.update(visible=True),
+        "changing": results_view.changing(vote),
+        "choice": gr.update(choices=verdicts, value=_verdict(vote)),
+        "worst": gr.update(choices=titles, value=vote.worst.letter if vote.worst else None, visible=not two),
+        "reason": gr.update(value=vote.label.reason, placeholder=""),
+    }
+
+
+def ask_anew(
+    label_id: float, choice: str | None, worst: str | None, reason: str, request: gr.Request | None = None
+) -> Any:
+    """Empty the reason when another verdict is chosen: the old one was given for another vote."""
+    vote = _own_vote(int(label_id or 0), query.username(request))
+    if vote is None or not asks_anew(vote.label, reason, changed=_changed(vote, choice, worst)):
+        return gr.skip()
+    return gr.update(value="", placeholder="The verdict is another; say why anew.")
+
+
+def _own_vote(label_id: int, user: str) -> Vote | None:
+    try:
+        with read_session() as session:
+            vote = labels.details(label_id, session=session)
+    except NotFound:
+        return None
+    return vote if vote.user == user else None
+
+
+def _changed(vote: Vote, choice: str | None, worst: str | None) -> bool:
+    """Whether the form names another verdict than a vote."""
+    before = _verdict(vote)
+    if choice != before or vote.worst is None or len(vote.sides) == 2:
+        return choice != before
+    return worst != vote.worst.letter
+
+
+def _verdict(vote: Vote) -> str | None:
+    words = {Choice.TIE: "tie", Choice.ALL_BAD: "both bad"}
+    return vote.best.letter if vote.best else words.get(vote.label.choice)
+
+
+def closed() -> Updates:
+    """No vote is being changed."""
+    return {"label_id": 0, "change": gr.update(visible=False)}
+
+
+def save(
+    label_id: float, choice: str, worst: str | None, reason: str, request: gr.Request | None = None
+) -> Updates:
+    """Store the changed vote, then show everything anew."""
+    user = query.username(request)
+
+    def act() -> None:
+        with read_session() as session:
+            vote = labels.details(int(label_id), session=session)
+        if vote.user != user:
+            raise Refused(f"This vote is {vote.user}'s; people change their own votes.")
+        names_worst = len(vote.sides) > 2 and choice in LETTERS
+        anew = asks_anew(vote.label, reason, changed=_changed(vote, choice, worst))
+        if _changed(vote, choice, worst):
+            said = "" if anew else reason
+            answers.vote(
+                vote.comparison.id, choice, user=user, worst=(worst or "") if names_worst else "", reason=said
+            )
+        else:
+            answers.explain(vote.label.id, reason, user=user)
+
+    saying_why(act)
+    gr.Info("The vote is changed.", duration=3)
+    return {**overview(request), **closed()}
+
+
+def withdraw(label_id: float, request: gr.Request | None = None) -> Updates:
+    """Take the vote back, then show everything anew."""
+
+    def act() -> None:
+        answers.withdraw(int(label_id), user=query.username(request))
+
+    saying_why(act)
+    gr.Info("The vote is withdrawn.", duration=3)
+    return {**overview(request), **closed()}

@@ -1,0 +1,33 @@
+"""The votes as a file and as a dataset."""
+
+import gradio as gr
+
+from app.exports import labels as exports
+from app.exports.labels import LabelFormat
+from app.exports.writers import FileType
+from app.store import labels
+from app.store.db import read_session
+from app.ui import formatting, query, widgets
+from app.ui.compare.actions import saying_why
+from app.ui.results import view as results_view
+
+
+def export(format: str, file_type: str, whole: bool, request: gr.Request | None = None) -> str:
+    """Where the browser gets the file, which the API makes while it is sent; and what it leaves out."""
+    kind, ending = LabelFormat(format), FileType(file_type)
+    if kind is LabelFormat.TRL and exports.count_trl(leave_out_cut=whole).rows == 0:
+        gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
+    if kind is LabelFormat.RAW:
+        with read_session() as session:
+            hidden = labels.count_hidden(query.username(request), session=session)
+        if hidden:
+            rows = formatting.count(hidden, "vote")
+            gr.Info(f"The file leaves out the names of {rows} that you may still judge blind.", duration=8)
+    given = {"format": kind.value, "file_type": ending.value, "whole": "true" if whole else ""}
+    return widgets.url("api/v1/votes/export", **given)
+
+
+def use_as_dataset(name: str, whole: bool = False) -> str:
+    """Make the votes the next version of a dataset."""
+    added = saying_why(lambda: exports.use_as_dataset(name, leave_out_cut=whole))
+    return results_view.became_dataset(added.name, added.version, added.rows, added.id)

@@ -1,0 +1,165 @@
+"""The components of the results page, by section."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.ui import paging, widgets
+from app.ui.compare.layout import STYLE
+from app.ui.paging import Pager
+
+ALL = ""
+"""What a filter holds that filters nothing."""
+
+VERDICTS = [("any verdict", ALL), ("one preferred", "best"), ("tie", "tie"), ("both or all bad", "all_bad")]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The form that changes a vote."""
+
+    label_id: gr.Number
+    change: gr.Column
+    changing: gr.HTML
+    choice: gr.Radio
+    worst: gr.Radio
+    reason: gr.Textbox
+    save: gr.Button
+    withdraw: gr.Button
+    close: gr.Button
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Who wins, and what sways the votes."""
+
+    hidden: gr.HTML
+    show_names: gr.Button
+    board: gr.HTML
+    records: Pager
+    habits: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The votes as a file, or as a dataset."""
+
+    counts: gr.HTML
+    format: gr.Radio
+    file_type: gr.Radio
+    export: gr.Button
+    whole: gr.Checkbox
+    file: gr.Textbox
+    name: gr.Textbox
+    use: gr.Button
+    used: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """The list of votes with its filters."""
+
+    who: gr.Dropdown
+    verdict: gr.Dropdown
+    run: gr.Dropdown
+    list: gr.HTML
+    pager: Pager
+
+    @property
+    def filters(self) -> Any:
+        return [self.who, self.verdict, self.run]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All sections, and what stands in their place while nobody has voted."""
+
+    empty: gr.HTML
+    body: gr.Column
+    change: Change
+    board: Board
+    export: Export
+    votes: Votes
+
+
+def lay_out() -> Layout:
+    """The whole page."""
+    gr.HTML(STYLE, padding=False, visible="hidden")
+    gr.HTML(
+        widgets.page_header(
+            "Results",
+            "What the votes say, and the votes themselves.",
+            widgets.link_button("Compare models", "compare"),
+        )
+    )
+    empty = gr.HTML(visible=False)
+    with gr.Column(visible=False) as body:
+        return Layout(empty, body, _change(), _board(), _export(), _votes())
+
+
+def _change() -> Change:
+    label_id = gr.Number(0, visible="hidden", precision=0)
+    with gr.Column(visible=False) as change:
+        changing = gr.HTML()
+        choice = gr.Radio([], label="Verdict")
+        worst = gr.Radio([], label="Worst", visible=False)
+        reason = gr.Textbox(label="Reason (optional)", max_lines=3, max_length=4000)
+        with gr.Row():
+            save = gr.Button("Save the vote", variant="primary", scale=0, min_width=150)
+            withdraw = gr.Button("Withdraw it", variant="stop", scale=0, min_width=150)
+            close = gr.Button("Leave it", scale=0, min_width=110)
+    return Change(label_id, change, changing, choice, worst, reason, save, withdraw, close)
+
+
+def _board() -> Board:
+    return Board(
+        hidden=gr.HTML(visible=False),
+        show_names=gr.Button(
+            "Show all names", size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
+        ),
+        board=gr.HTML(),
+        records=paging.controls("records", back="Back", on="More"),
+        habits=gr.HTML(),
+    )
+
+
+def _export() -> Export:
+    gr.HTML('<h2 class="hy-h2" style="margin-top:18px">Export</h2>')
+    counts = gr.HTML()
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=320):
+            format = gr.Radio(
+                [("trl: prompt, chosen, rejected", "trl"), ("raw: one row a vote, with everything", "raw")],
+                value="trl",
+                label="Format",
+            )
+            with gr.Row():
+                file_type = gr.Radio(
+                    [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")],
+                    value="jsonl",
+                    label="File",
+                    min_width=220,
+                )
+                export = gr.Button("Download", scale=0, min_width=130)
+            whole = gr.Checkbox(
+                label="Whole answers only",
+                info="Leave pairs out whose answers were cut at the length limit.",
+            )
+            file = gr.Textbox(visible="hidden")
+        with gr.Column(min_width=320):
+            name = gr.Textbox(
+                "votes", label="Dataset", info="A known name gets a new version.", max_length=100
+            )
+            use = gr.Button("Use as dataset", variant="primary")
+            used = gr.HTML()
+    return Export(counts, format, file_type, export, whole, file, name, use, used)
+
+
+def _votes() -> Votes:
+    gr.HTML('<h2 class="hy-h2" style="margin-top:18px">Votes</h2>')
+    with gr.Row():
+        who = gr.Dropdown([("everybody", ALL)], value=ALL, label="Who", min_width=150)
+        verdict = gr.Dropdown(VERDICTS, value=ALL, label="Verdict", min_width=150)
+        run = gr.Dropdown([("any run", ALL)], value=ALL, label="Run", min_width=150)
+    return Votes(who, verdict, run, gr.HTML(), paging.controls())

@@ -1,0 +1,90 @@
+"""What the votes say, and the list of the votes."""
+
+import gradio as gr
+
+from app import answers
+from app.board import read_board
+from app.exports import labels as exports
+from app.store import labels, runs
+from app.store.db import read_session
+from app.store.enums import Choice
+from app.store.labels import VoteFilter
+from app.ui import paging, query, widgets
+from app.ui.compare.actions import saying_why
+from app.ui.results import view as results_view
+from app.ui.results import win_rates
+from app.ui.results.layout import ALL
+from app.ui.updates import Updates
+
+PAGE_ROWS = 20
+
+
+def overview(request: gr.Request | None = None) -> Updates:
+    """The board, the counts and the first page of the list."""
+    user = query.username(request)
+    with read_session() as session:
+        board = read_board(session=session, viewer=user)
+        people = labels.voters(session=session)
+        known = runs.find(session=session)
+    if board.votes + board.hidden == 0:
+        nothing = gr.update(value=results_view.nothing_yet(), visible=True)
+        return {"empty": nothing, "body": gr.update(visible=False)}
+    of_runs = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
+    return {
+        "empty": gr.update(visible=False),
+        "body": gr.update(visible=True),
+        "hidden": gr.update(value=results_view.names_hidden(board.hidden), visible=board.hidden > 0),
+        "show_names": gr.update(visible=board.hidden > 0),
+        **win_rates.of(board.records, 0, board.record_count),
+        "habits": results_view.habits(board) if board.votes else "",
+        "counts": counts(False),
+        "who": gr.update(choices=[("everybody", ALL), *((name, name) for name in people)], value=ALL),
+        "run": gr.update(choices=[("any run", ALL), *of_runs], value=ALL),
+        **list_votes(ALL, ALL, ALL, 0, request),
+    }
+
+
+def counts(whole: bool) -> str:
+    """How many training pairs the votes make, all or those of whole answers only."""
+    return results_view.export_counts(exports.count_trl(leave_out_cut=whole))
+
+
+def show_names(request: gr.Request | None = None) -> Updates:
+    """Show the names of all votes; the reader's later votes on these comparisons are not blind."""
+    user = query.username(request)
+    saying_why(lambda: answers.show_all_names(user=user))
+    return overview(request)
+
+
+def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Updates:
+    """A page of the votes that match, and its pager."""
+    only = VoteFilter(
+        user=who or None,
+        choice=Choice(verdict) if verdict else None,
+        run_id=int(run) if run else None,
+    )
+    number, user = paging.number_of(page), query.username(request)
+    with read_session() as session:
+        found = labels.votes(
+            session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS, viewer=user
+        )
+    shown = found[:PAGE_ROWS]
+    answers.record_shown(shown, user=user)
+    table = (
+        results_view.vote_list(shown, user=user)
+        if shown
+        else widgets.notice("No vote matches. Widen the filters.")
+    )
+    return {"list": table, **paging.state(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)}
+
+
+def first_page(who: str, verdict: str, run: str, request: gr.Request | None = None) -> Updates:
+    return list_votes(who, verdict, run, 0, request)
+
+
+def newer(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Updates:
+    return list_votes(who, verdict, run, page - 1, request)
+
+
+def older(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Updates:
+    return list_votes(who, verdict, run, page + 1, request)

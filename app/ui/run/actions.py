@@ -1,0 +1,75 @@
+"""What can be done with a run on its page: cancel, resume, delete, export."""
+
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from app import artifacts
+from app.deletion import delete_run
+from app.errors import AppError
+from app.launch import resume
+from app.security import files
+from app.store import runs
+from app.store.db import read_session, write_session
+from app.store.enums import RunStatus
+from app.ui import confirmation, query, widgets
+from app.ui.run.address import run_id
+from app.ui.updates import Updates
+from app.ui.widgets import Html
+
+
+def ask_cancel(request: gr.Request) -> Updates:
+    """Name the run that is about to be cancelled."""
+    with read_session() as session:
+        run = runs.get(run_id(request), session=session)
+    keeps = " What it has learned up to its last checkpoint stays." if run.status is RunStatus.RUNNING else ""
+    sentence = f"Cancel run {run.id}, “{run.name}”? Only this run stops.{keeps}"
+    return confirmation.ask(sentence, yes=f"Yes, cancel run {run.id}", wanted="cancel")
+
+
+def ask_delete(request: gr.Request) -> Updates:
+    """Name the run that is about to be deleted."""
+    with read_session() as session:
+        run = runs.get(run_id(request), session=session)
+    sentence = (
+        f"Delete run {run.id}, “{run.name}”, with its charts, samples and checkpoints? "
+        "Answers and votes on the compare page stay. This cannot be undone."
+    )
+    return confirmation.ask(sentence, yes=f"Yes, delete run {run.id}", wanted="delete")
+
+
+def confirmed(wanted: str, request: gr.Request) -> tuple[Any, Html, str]:
+    """Do what was asked and confirmed: updates of the question, the message and what is wanted."""
+    return gr.update(visible=False), _done(wanted, request), ""
+
+
+def _done(wanted: str, request: gr.Request) -> Html:
+    """Do it; what is said afterwards."""
+    try:
+        if wanted == "cancel":
+            with write_session() as session:
+                runs.request_cancel(run_id(request), session=session)
+        elif wanted == "delete":
+            delete_run(run_id(request))
+            return Markup('<p data-next="runs">Run {} is deleted.</p>').format(run_id(request))
+    except AppError as error:
+        return widgets.notice(str(error), "error")
+    return widgets.NOTHING
+
+
+def resume_run(request: gr.Request) -> Html:
+    """Queue the run again; the page follows by itself."""
+    try:
+        resume(run_id(request))
+    except AppError as error:
+        return widgets.notice(str(error), "error")
+    return widgets.NOTHING
+
+
+def export_zip(request: gr.Request) -> str:
+    """The run's last weights with a model card, as one zip file for the hidden download button."""
+    try:
+        return str(artifacts.export_zip(run_id(request), files.new_folder(query.username(request))))
+    except (AppError, OSError) as error:
+        raise gr.Error(str(error), duration=8, print_exception=False) from error

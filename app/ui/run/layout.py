@@ -1,0 +1,140 @@
+"""The components of the run page, by section."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.ui import charts, confirmation, widgets
+from app.ui.confirmation import Confirmation
+from app.ui.run.samples import LATEST
+
+FIRST = 0
+"""The step before training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How the run stands, and what can be done with it."""
+
+    status: gr.HTML
+    facts: gr.HTML
+    cancel: gr.Button
+    resume: gr.Button
+    export: gr.Button
+    delete: gr.Button
+    download: gr.DownloadButton
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """The curves of the run and its twin, and what they say."""
+
+    advice: gr.HTML
+    key: gr.HTML
+    x_axis: gr.Radio
+    panel: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Answers to the probe prompts at two steps, and the responses sampled for the KL penalty."""
+
+    before: gr.Dropdown
+    after: gr.Dropdown
+    probes: gr.HTML
+    online: gr.HTML
+    newer: gr.Button
+    older: gr.Button
+    page: gr.State
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The configuration as command, table and YAML."""
+
+    command: gr.Code
+    config: gr.HTML
+    yaml: gr.Code
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the sections; `seen` is what the open page shows."""
+
+    header: gr.HTML
+    body: gr.Column
+    message: gr.HTML
+    log: gr.HTML
+    seen: gr.State
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    frame: Frame
+    summary: Summary
+    confirmation: Confirmation
+    charts: Charts
+    samples: Samples
+    settings: Settings
+
+
+def lay_out() -> Layout:
+    """The whole page, hidden below its header until the run is read."""
+    header = gr.HTML(widgets.LOADING)
+    with gr.Column(visible=False, elem_classes="hy-page") as body:
+        summary = _summary()
+        confirm = confirmation.lay_out("No, keep it")
+        message = gr.HTML()
+        with gr.Tabs():
+            with gr.Tab("Charts", id="charts"):
+                curves = _charts()
+            samples = _samples()
+            with gr.Tab("Log", id="log"):
+                log = gr.HTML()
+            with gr.Tab("Configuration", id="config"):
+                settings = _settings()
+    frame = Frame(header, body, message, log, gr.State(()))
+    return Layout(frame, summary, confirm, curves, samples, settings)
+
+
+def _summary() -> Summary:
+    status = gr.HTML()
+    facts = gr.HTML()
+    with gr.Row(elem_classes="hy-buttons"):
+        cancel = gr.Button("Cancel run", size="md", min_width=120, scale=0, visible=False)
+        resume = gr.Button("Resume run", size="md", min_width=120, scale=0, visible=False)
+        export = gr.Button("Export adapter (zip)", size="md", min_width=190, scale=0, visible=False)
+        delete = gr.Button("Delete run", size="md", min_width=120, scale=0, visible=False)
+    download = gr.DownloadButton(visible="hidden", elem_id="hy-download")
+    return Summary(status, facts, cancel, resume, export, delete, download)
+
+
+def _charts() -> Charts:
+    advice = gr.HTML()
+    with gr.Row(elem_classes="hy-split"):
+        key = gr.HTML()
+        x_axis = charts.axis_choice()
+    return Charts(advice, key, x_axis, charts.panel(elem_id="run-charts"))
+
+
+def _samples() -> Samples:
+    with gr.Tab("Samples", id="samples"):
+        with gr.Row(elem_classes="hy-filters"):
+            before = gr.Dropdown([("before training", FIRST)], value=FIRST, label="Earlier", scale=0)
+            after = gr.Dropdown([("latest", LATEST)], value=LATEST, label="Later", scale=0)
+        probes = gr.HTML()
+    with gr.Tab("Online samples", id="online"):
+        online = gr.HTML()
+        with gr.Row(elem_classes="hy-buttons"):
+            newer = gr.Button("Newer", size="sm", scale=0, min_width=90)
+            older = gr.Button("Older", size="sm", scale=0, min_width=90)
+        page = gr.State(1)
+    return Samples(before, after, probes, online, newer, older, page)
+
+
+def _settings() -> Settings:
+    return Settings(
+        command=gr.Code(label="Command", interactive=False),
+        config=gr.HTML(),
+        yaml=gr.Code(label="YAML", interactive=False),
+    )

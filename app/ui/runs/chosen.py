@@ -1,0 +1,86 @@
+"""What is done with the runs that are ticked in the list."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+from sqlalchemy.orm import Session
+
+from app.deletion import delete_run
+from app.errors import AppError
+from app.store import runs
+from app.store.db import read_session, write_session
+from app.store.models import Run
+from app.ui import confirmation, formatting, query, widgets
+from app.ui.updates import Updates
+from app.ui.widgets import Html
+
+MOST_CHOSEN = 200
+
+
+def read(ids: Sequence[int], *, session: Session) -> list[Run]:
+    """The runs of some ids, as many as a page handles at once."""
+    return runs.of_ids(list(ids)[:MOST_CHOSEN], session=session)
+
+
+def _ticked(chosen: str, session: Session) -> list[Run]:
+    return read(query.to_ids(chosen or ""), session=session)
+
+
+def enable(chosen: str) -> Updates:
+    """Which buttons make sense for the chosen runs, and for how many."""
+    with read_session() as session:
+        picked = _ticked(chosen, session)
+    live = sum(not run.status.is_over for run in picked)
+    over = len(picked) - live
+    return {
+        "overlay": gr.update(
+            interactive=bool(picked), value=f"Overlay {len(picked)}" if picked else "Overlay"
+        ),
+        "cancel": gr.update(interactive=live > 0, value=f"Cancel {live}" if live else "Cancel"),
+        "delete": gr.update(interactive=over > 0, value=f"Delete {over}" if over else "Delete"),
+        "clone": gr.update(interactive=len(picked) == 1),
+    }
+
+
+def _named(picked: Sequence[Run]) -> str:
+    return ", ".join(f"run {run.id} “{formatting.clip(run.name, 60)}”" for run in picked)
+
+
+def ask_cancel(chosen: str) -> Updates:
+    """Name the runs that are about to be cancelled."""
+    with read_session() as session:
+        picked = [run for run in _ticked(chosen, session) if not run.status.is_over]
+    sentence = f"Cancel {_named(picked)}?"
+    yes = f"Yes, cancel {len(picked)}"
+    return confirmation.ask(sentence, yes=yes, wanted="cancel", visible=bool(picked))
+
+
+def ask_delete(chosen: str) -> Updates:
+    """Name the runs that are about to be deleted."""
+    with read_session() as session:
+        picked = [run for run in _ticked(chosen, session) if run.status.is_over]
+    sentence = (
+        f"Delete {_named(picked)} with charts, samples and checkpoints? Answers and votes stay. "
+        "This cannot be undone."
+    )
+    yes = f"Yes, delete {len(picked)}"
+    return confirmation.ask(sentence, yes=yes, wanted="delete", visible=bool(picked))
+
+
+def confirmed(wanted: str, chosen: str) -> tuple[Any, Html]:
+    """Do what was asked and confirmed; say what could not be done."""
+    problems = []
+    with read_session() as session:
+        picked = _ticked(chosen, session)
+    for run in picked:
+        try:
+            if wanted == "cancel" and not run.status.is_over:
+                with write_session() as session:
+                    runs.request_cancel(run.id, session=session)
+            elif wanted == "delete" and run.status.is_over:
+                delete_run(run.id)
+        except AppError as error:
+            problems.append(str(error))
+    said = widgets.error_banner(" ".join(problems)) if problems else widgets.NOTHING
+    return gr.update(visible=False), said

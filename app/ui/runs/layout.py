@@ -1,0 +1,131 @@
+"""The components of the runs page, by section."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.store.enums import RunStatus
+from app.ui import charts, confirmation, paging, widgets
+from app.ui.confirmation import Confirmation
+from app.ui.paging import Pager
+
+ALL = ""
+"""What a filter holds that filters nothing."""
+
+_TICK = Path(__file__).with_name("runs.js").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the list is filtered by."""
+
+    name: gr.Textbox
+    method: gr.Dropdown
+    status: gr.Dropdown
+    dataset: gr.Dropdown
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.name, self.method, self.status, self.dataset]
+
+    @property
+    def edited(self) -> list[Any]:
+        """The events by which people change a filter."""
+        return [field.input for field in self.inputs]
+
+
+@dataclass(frozen=True, slots=True)
+class Buttons:
+    """What can be done with the chosen runs."""
+
+    overlay: gr.Button
+    cancel: gr.Button
+    delete: gr.Button
+    clone: gr.Button
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The chosen runs laid over each other; `drawn` is what the open page shows of them."""
+
+    overlaid: gr.Column
+    key: gr.HTML
+    x_axis: gr.Radio
+    panel: gr.HTML
+    only: gr.Checkbox
+    config: gr.HTML
+    drawn: gr.State
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All sections; `chosen` holds the ids that are ticked, `seen` what the open page shows of the list."""
+
+    filters: Filters
+    table: gr.HTML
+    pager: Pager
+    buttons: Buttons
+    confirmation: Confirmation
+    message: gr.HTML
+    overlay: Overlay
+    chosen: gr.Textbox
+    seen: gr.State
+
+
+def lay_out() -> Layout:
+    """The whole page."""
+    gr.HTML(
+        widgets.page_header(
+            "Runs",
+            "Tick runs to lay their curves over each other; the address can be shared.",
+            widgets.link_button("Launch a run", "launch", primary=True),
+        )
+    )
+    return Layout(
+        filters=_filters(),
+        table=gr.HTML(widgets.LOADING, js_on_load=_TICK, elem_id="runs-table"),
+        pager=paging.controls(),
+        buttons=_buttons(),
+        confirmation=confirmation.lay_out("No"),
+        message=gr.HTML(),
+        overlay=_overlay(),
+        chosen=gr.Textbox(visible="hidden", elem_id="runs-chosen"),
+        seen=gr.State(()),
+    )
+
+
+def _filters() -> Filters:
+    states = [("any", ALL), *((status.value, status.value) for status in RunStatus)]
+    with gr.Row(elem_classes="hy-filters"):
+        return Filters(
+            gr.Textbox(label="Name", placeholder="part of the name", max_lines=1, scale=0, min_width=220),
+            gr.Dropdown([("any", ALL), ("DPO", "dpo"), ("HyPO", "hypo")], label="Method", value=ALL, scale=0),
+            gr.Dropdown(states, label="State", value=ALL, scale=0),
+            gr.Dropdown([("any", ALL)], label="Dataset", value=ALL, scale=0, min_width=220),
+        )
+
+
+def _buttons() -> Buttons:
+    with gr.Row(elem_classes="hy-buttons"):
+        return Buttons(
+            gr.Button("Overlay", size="md", variant="primary", scale=0, min_width=110, interactive=False),
+            gr.Button("Cancel", size="md", scale=0, min_width=100, interactive=False),
+            gr.Button("Delete", size="md", scale=0, min_width=100, interactive=False),
+            gr.Button("Clone", size="md", scale=0, min_width=100, interactive=False),
+        )
+
+
+def _overlay() -> Overlay:
+    with gr.Column(visible=False, elem_id="overlay") as overlaid:
+        with gr.Row(elem_classes="hy-split"):
+            key = gr.HTML()
+            x_axis = charts.axis_choice()
+        with gr.Tabs():
+            with gr.Tab("Charts"):
+                panel = charts.panel(elem_id="runs-charts")
+            with gr.Tab("Configuration"):
+                only = gr.Checkbox(True, label="Show differences only", container=False)
+                config = gr.HTML()
+    return Overlay(overlaid, key, x_axis, panel, only, config, gr.State(()))
