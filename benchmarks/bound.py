@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.jobs import Job
 
-PHASES = ("forward", "trunk", "branches", "head", "reference", "decode", "backward", "optimiser")
+PHASES = ("forward", "prefix", "completions", "head", "reference", "decode", "backward", "optimiser")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,32 +111,32 @@ def step_work(sizes: Sizes, job: Job, *, rank: int, bytes_per_number: int = 4) -
         bytes_per_number: Of weights and cache in decoding.
     """
     pairs, prompt, length, samples = job.pairs, job.prompt, job.completion, job.samples
-    trunk_tokens, branch_tokens = pairs * prompt, pairs * (2 + samples) * length
-    trunk_attention = sizes.attention(pairs * _causal(prompt))
+    prefix_tokens, completion_tokens = pairs * prompt, pairs * (2 + samples) * length
+    prefix_attention = sizes.attention(pairs * _causal(prompt))
     completion_attention = sizes.attention(prompt * length + _causal(length))
-    branch_attention = pairs * (2 + samples) * completion_attention
+    completions_attention = pairs * (2 + samples) * completion_attention
     head = 2.0 * sizes.head
     forward = 2.0 * sizes.body
     full = job.tuning == "full"
     adapter = 0.0 if full else 4.0 * sizes.adapter(rank)  # its gradients, the update itself merged
     backward = (
-        (trunk_tokens + branch_tokens) * ((2 if full else 1) * forward + adapter)
-        + 2 * trunk_attention
-        + 2 * branch_attention
+        (prefix_tokens + completion_tokens) * ((2 if full else 1) * forward + adapter)
+        + 2 * prefix_attention
+        + 2 * completions_attention
     )
-    trunk = Work(forward * trunk_tokens + trunk_attention)
-    branches = Work(forward * branch_tokens + branch_attention)
+    prefix = Work(forward * prefix_tokens + prefix_attention)
+    completions = Work(forward * completion_tokens + completions_attention)
     # without samples to wait for, prompts and answers run at once
-    parts = {"trunk": trunk, "branches": branches} if samples else {"forward": trunk + branches}
+    parts = {"prefix": prefix, "completions": completions} if samples else {"forward": prefix + completions}
     work = parts | {
-        "head": Work(head * branch_tokens * (3 if full else 2)),
+        "head": Work(head * completion_tokens * (3 if full else 2)),
         "backward": Work(backward),
     }
     if samples:
         sampled = pairs * samples * length
         work["reference"] = Work(
-            forward * (trunk_tokens + sampled)
-            + trunk_attention
+            forward * (prefix_tokens + sampled)
+            + prefix_attention
             + pairs * samples * completion_attention
             + head * sampled
         )

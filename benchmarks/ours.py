@@ -11,8 +11,9 @@ from hypo_engine.data.tokenize import TokenPair
 from hypo_engine.forward.phases import measured, phase
 from hypo_engine.methods.objective import make_objective
 from hypo_engine.models.load import default_device
-from hypo_engine.models.policy import Policy, clip_gradients, load_policy, make_optimizer
+from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reference.scores import ReferenceCache, fill_reference
+from hypo_engine.training.optimizer import clip_gradients, make_optimizer
 
 LORA_RANK, LORA_ALPHA, BETA, CLIP = 16, 32, 0.1, 1.0
 

@@ -16,12 +16,11 @@ import torch
 from hypo_engine.chat.thinking import leaves_room_for_thoughts
 from hypo_engine.config import Precision, PromptStyle
 from hypo_engine.data.tokenize import Tokenization, decode_text
-from hypo_engine.decoding.decoder import Decoder
 from hypo_engine.decoding.detokenize import TextStream
 from hypo_engine.decoding.sampling import Choice, Response, sample_responses
 from hypo_engine.errors import ConfigError, EngineError, ModelError
 from hypo_engine.forward.logprobs import Ids, TokenLogps
-from hypo_engine.forward.lora import Routed
+from hypo_engine.forward.routed_lora import RoutedLora
 from hypo_engine.models.adapters import ADAPTER_CONFIG, check_adapter, quiet_peft
 from hypo_engine.models.load import (
     check_vocabulary,
@@ -33,8 +32,7 @@ from hypo_engine.models.load import (
     stop_token_ids,
     weights_dtype,
 )
-from hypo_engine.prompts.separate import Joined
-from hypo_engine.prompts.shared import Encoded, Trunk, packed
+from hypo_engine.prompts.encoder import Encoded, PromptEncoder
 from hypo_engine.reporting import Prompt
 
 OnText = Callable[[int, str, int], None]
@@ -93,9 +91,9 @@ class Served:
     tokenizer: Any
     tokenization: Tokenization
     stop_ids: frozenset[int]
-    _views: dict[int, Decoder | None] = field(default_factory=dict)
+    _encoders: dict[int, PromptEncoder] = field(default_factory=dict)
     _peft: Any = None
-    _routed: Routed | None = None
+    _routed: RoutedLora | None = None
     _adapters: dict[str, str] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
     _count: int = 0
@@ -107,9 +105,9 @@ class Served:
         return Tokenization(self.tokenizer, self.tokenization.style, thinking=True)
 
     @property
-    def packed(self) -> bool:
-        """Whether the base model's prompts are read once, for the answers and their scores."""
-        return self._views[id(self.base)] is not None
+    def shares_prompts(self) -> bool:
+        """Whether the base model's prompts are encoded once, for the answers and their scores."""
+        return self._encoders[id(self.base)].shares_prompts
 
     @property
     def names(self) -> list[str]:
@@ -133,7 +131,7 @@ class Served:
             dtype = next(self.base.parameters()).dtype
             model = load_model(str(folder), dtype=dtype, device=self.base.device).requires_grad_(False)
             self._models[name] = model
-            self._views[id(model)] = packed(model, pad_id=self.tokenizer.eos_token_id)
+            self._encoders[id(model)] = PromptEncoder(model, pad_id=self.tokenizer.eos_token_id)
         else:
             raise ModelError(
                 f"{folder.name!r} holds no adapter and no model; export the run's checkpoint again."
@@ -143,7 +141,7 @@ class Served:
         """Forget what was added under a name; an unknown name is no error."""
         self._thinking.discard(name)
         if (model := self._models.pop(name, None)) is not None:
-            self._views.pop(id(model))
+            self._encoders.pop(id(model))
         inner = self._adapters.pop(name, None)
         if inner is None:
             return
@@ -230,9 +228,7 @@ class Served:
                 inner = [None if name is None else self._adapters.get(name) for name in names]
                 self._routed.route(inner, self.base.device)
 
-        if (view := self._views[id(model)]) is not None:
-            return Trunk(view, prompts, route=route)
-        return Joined(model, prompts, pad_id=self.tokenizer.eos_token_id, route=route)
+        return self._encoders[id(model)](prompts, route=route)
 
     def _load_adapter(self, name: str, folder: Path) -> None:
         from peft import PeftModel
@@ -248,7 +244,7 @@ class Served:
                 self._peft.load_adapter(folder, adapter_name=inner, torch_device=str(self.base.device))
         if self._routed is not None:
             self._routed.release()
-        self._routed = Routed(self._peft)  # an adapter may have brought layers that had none
+        self._routed = RoutedLora(self._peft)  # an adapter may have brought layers that had none
         self._count += 1
         self._adapters[name] = inner
         self._peft.requires_grad_(False)
@@ -346,5 +342,5 @@ def load_served(model_name: str, models_dir: Path, precision: Precision = Precis
         tokenization=tokenization,
         stop_ids=stop_token_ids(model, tokenizer) | {tokenization.turn_end_id},
     )
-    served._views[id(model)] = packed(model, pad_id=tokenizer.eos_token_id)
+    served._encoders[id(model)] = PromptEncoder(model, pad_id=tokenizer.eos_token_id)
     return served

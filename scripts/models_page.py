@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
+from hypo_engine.decoding.caching import choose_caching
 from hypo_engine.errors import EngineError
 from hypo_engine.forward.trial import check_sound, plain_logits, try_tokens
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import check_causal
-from hypo_engine.prompts.separate import Joined, way_to_decode
-from hypo_engine.prompts.shared import Trunk, packed
+from hypo_engine.prompts.packing import try_packing
+from hypo_engine.prompts.separate import SeparateSequences
+from hypo_engine.prompts.shared import SharedPrefix
 from tests.architectures import UNTRIED, tiny_architecture, tiny_config
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
@@ -30,9 +32,9 @@ SECONDS = 120
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _WRITES = {
-    "together": "together",
-    "alone": "one by one",
-    "anew": "without a cache, slowly",
+    "batched": "together",
+    "per row": "one by one",
+    "none": "without a cache, slowly",
 }
 
 
@@ -64,7 +66,7 @@ def try_kind(kind: str) -> Tried:
             check_causal(tiny_config(kind), kind)
             model = tiny_architecture(kind).to(dtype)
             check_sound(model, kind)
-            way, view = way_to_decode(model, 0), packed(model, pad_id=0)
+            way, view = choose_caching(model, 0), try_packing(model)
             apart.append(_apart(model, view))
         adapted = _adapted(kind)
     except EngineError as error:
@@ -77,7 +79,7 @@ def _apart(model: Any, view: Any) -> float:
     """The largest difference between a score and the sum over the sequence's own forward."""
     first, second, *completions = (try_tokens(model, n, seed=n) for n in (30, 11, 25, 19, 6))
     prompts, rows = [first, second], [0, 0, 1]
-    encoded = Trunk(view, prompts) if view else Joined(model, prompts, pad_id=0)
+    encoded = SharedPrefix(view, prompts) if view else SeparateSequences(model, prompts, pad_id=0)
     found = encoded.score(rows, completions).sums()
     expected = [_alone(model, prompts[row], ids) for row, ids in zip(rows, completions, strict=True)]
     return float((found - torch.tensor(expected)).abs().max())
@@ -96,7 +98,7 @@ def _adapted(kind: str) -> str:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for weight in trained.values():
         torch.nn.init.normal_(weight, std=0.1)
-    Joined(model, [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
+    SeparateSequences(model, [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
     dead = {_leaf(name) for name, p in trained.items() if p.grad is None or not bool(p.grad.any())}
     names = sorted({_leaf(name) for name in trained})
     return ", ".join(f"{name} (not reached by every text)" if name in dead else name for name in names)

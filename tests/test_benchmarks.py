@@ -59,7 +59,7 @@ def test_every_contender_runs_a_step(job: Job, measure: str, tuning: Any, sample
     assert summary.seconds > 0
     assert summary.peak >= summary.loaded > 1e8  # torch alone takes that
     assert (summary.reference > 0) == (measure != "trl")
-    passes = {"trunk", "branches", "decode"} if samples else {"forward"}
+    passes = {"prefix", "completions", "decode"} if samples else {"forward"}
     assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
 
 
@@ -311,14 +311,14 @@ def test_lora_saves_the_weights_gradients() -> None:
     assert saved == tokens * (2 * SIZES.body - 4 * SIZES.adapter(2))
 
 
-def test_hypo_adds_branches_reference_and_decoding() -> None:
+def test_hypo_adds_completions_reference_and_decoding() -> None:
     dpo, hypo = (step_work(SIZES, replace(STEP, samples=k), rank=2) for k in (0, 2))
     body, head, sampled = SIZES.body, 80, 2 * 2 * 3
     twice = step_work(SIZES, replace(STEP, samples=4), rank=2)
-    assert hypo["trunk"] == twice["trunk"]
-    more = twice["branches"].operations - hypo["branches"].operations  # two answers more a prompt
-    assert dpo["forward"].operations == hypo["trunk"].operations + more
-    assert hypo["branches"].operations == 2 * more
+    assert hypo["prefix"] == twice["prefix"]
+    more = twice["completions"].operations - hypo["completions"].operations  # two answers more a prompt
+    assert dpo["forward"].operations == hypo["prefix"].operations + more
+    assert hypo["completions"].operations == 2 * more
     assert hypo["head"].operations == 2 * dpo["head"].operations
     passed = 2 * body * (2 * 5 + sampled) + 2 * head * sampled + 2 * attention_by_counting(5, 2, 3)
     assert hypo["reference"].operations == passed

@@ -1,6 +1,6 @@
 /* Attention of segments of a packed row, each over its prompt's keys and, causally, its own; float32.
  *
- * Nothing is copied for the backward pass: keys stay where they are, a prompt's keys are shared by all its branches,
+ * Nothing is copied for the backward pass: keys stay where they are, a prompt's keys are shared by all its completions,
  * and scores are made again from the sums that the forward pass leaves (Dao et al., arXiv 2205.14135). A task is one
  * segment with the query heads that share one key head; no two tasks write to the same place, so numbers do not
  * depend on the threads.
@@ -17,15 +17,15 @@
 typedef struct {
     int64_t segments, heads, kv_heads, size;
     const int64_t *begins, *lengths;         /* [segments]: where each stands in the row */
-    const int64_t *prompts, *before, *parts; /* [segments]: its prompt's first token in the trunk, its length, and where
-                                                its part of the trunk's gradients begins */
+    const int64_t *prompts, *before, *parts; /* [segments]: its prompt's first token in the prefix, its length, and where
+                                                its part of the prefix's gradients begins */
     float scaling;
     const float *queries, *keys, *values;    /* [tokens, heads, size], [tokens, kv_heads, size] twice */
-    const float *trunk_keys, *trunk_values;  /* [trunk tokens, kv_heads, size], or null where no segment has a prompt */
+    const float *prefix_keys, *prefix_values;  /* [prefix tokens, kv_heads, size], or null where no segment has a prompt */
     float *found, *sums;                     /* [tokens, heads, size]; log of the sum of exp(score): [tokens, heads] */
     const float *upstream;                   /* as found; the rest is for the backward pass alone */
     float *of_queries, *of_keys, *of_values; /* as those without of_ */
-    float *of_trunk_keys, *of_trunk_values;  /* [parts, kv_heads, size]: a part a segment with a prompt */
+    float *of_prefix_keys, *of_prefix_values;  /* [parts, kv_heads, size]: a part a segment with a prompt */
     float *workspace;
 } Attention;
 
@@ -66,11 +66,11 @@ int64_t hypo_segments_workspace(const Attention *a, int threads)
 }
 
 /* Segment's rows of a tensor [tokens, kv_heads, size], prompt first, as [keys, size] */
-static void gather(const Attention *a, const Task *t, const float *trunk, const float *own, float *rows)
+static void gather(const Attention *a, const Task *t, const float *prefix, const float *own, float *rows)
 {
     int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
     for (int64_t i = 0; i < t->before; i++)
-        memcpy(rows + i * a->size, trunk + (a->prompts[t->segment] + i) * stride + t->head * a->size, bytes);
+        memcpy(rows + i * a->size, prefix + (a->prompts[t->segment] + i) * stride + t->head * a->size, bytes);
     for (int64_t i = 0; i < t->length; i++)
         memcpy(rows + (t->before + i) * a->size, own + (a->begins[t->segment] + i) * stride + t->head * a->size, bytes);
 }
@@ -100,8 +100,8 @@ static Task begin(const Attention *a, int64_t number, int thread, int backward)
     t.key_columns = t.value_tiles + room * wide, t.value_columns = t.key_columns + room * wide;
     t.weights = t.value_columns + room * wide, t.slopes = t.weights + BLOCK * room;
     t.query_columns = t.slopes + BLOCK * room, t.upstream_columns = t.query_columns + BLOCK * wide;
-    gather(a, &t, a->trunk_keys, a->keys, t.key_rows);
-    gather(a, &t, a->trunk_values, a->values, t.value_rows);
+    gather(a, &t, a->prefix_keys, a->keys, t.key_rows);
+    gather(a, &t, a->prefix_values, a->values, t.value_rows);
     order_rows(t.key_rows, t.keys, a->size, t.key_tiles);
     if (backward) {
         order_rows(t.value_rows, t.keys, a->size, t.value_tiles);
@@ -213,12 +213,12 @@ static void add_across(const float *x, int64_t room, int64_t count, int64_t seen
         }
 }
 
-/* Gradients [keys, size] to where they belong: the segment's part of the trunk's, and its own */
-static void put_back(const Attention *a, const Task *t, const float *rows, float *trunk, float *own)
+/* Gradients [keys, size] to where they belong: the segment's part of the prefix's, and its own */
+static void put_back(const Attention *a, const Task *t, const float *rows, float *prefix, float *own)
 {
     int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
     for (int64_t i = 0; i < t->before; i++)
-        memcpy(trunk + (a->parts[t->segment] + i) * stride + t->head * a->size, rows + i * a->size, bytes);
+        memcpy(prefix + (a->parts[t->segment] + i) * stride + t->head * a->size, rows + i * a->size, bytes);
     for (int64_t i = 0; i < t->length; i++)
         memcpy(own + (a->begins[t->segment] + i) * stride + t->head * a->size, rows + (t->before + i) * a->size, bytes);
 }
@@ -246,8 +246,8 @@ static void differentiate(const Attention *a, const Task *t)
             add_across(t->slopes, t->room, count, seen, t->query_columns, a->size, t->key_rows);
             add_across(t->weights, t->room, count, seen, t->upstream_columns, a->size, t->value_rows);
         }
-    put_back(a, t, t->key_rows, a->of_trunk_keys, a->of_keys);
-    put_back(a, t, t->value_rows, a->of_trunk_values, a->of_values);
+    put_back(a, t, t->key_rows, a->of_prefix_keys, a->of_keys);
+    put_back(a, t, t->value_rows, a->of_prefix_values, a->of_values);
 }
 
 /* What the queries find, and the sums of their scores. */

@@ -1,6 +1,6 @@
 """Attention over packed segments in C (attention.c): float32 on a CPU, no window, no soft-capping.
 
-Where it cannot serve, :mod:`hypo_engine.forward.interface` uses torch's kernels, which want each branch's
+Where it cannot serve, :mod:`hypo_engine.forward.interface` uses torch's kernels, which want each completion's
 keys behind a copy of its prompt's, once for each query head, and keep all of that for the backward pass.
 """
 
@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from hypo_engine.cpu.compiler import compiled
 from hypo_engine.cpu.pool import empty, empty_like
 
-_INPUTS = ("queries", "keys", "values", "trunk_keys", "trunk_values")
+_INPUTS = ("queries", "keys", "values", "prefix_keys", "prefix_values")
 _POINTERS = (*_INPUTS, "found", "sums", "upstream", *(f"of_{name}" for name in _INPUTS), "workspace")
 
 
@@ -31,14 +31,14 @@ class _Attention(Structure):
 
 
 class Segments:
-    """Which stretch of a packed row is whose, and which stretch of the trunk is its prompt.
+    """Which stretch of a packed row is whose, and which stretch of the prefix is its prompt.
 
     Attributes:
-        parts: Trunk tokens that the segments see, added up: each segment's share of gradients has its own.
+        parts: Prefix tokens that the segments see, added up: each segment's share of gradients has its own.
     """
 
     def __init__(self, lengths: Sequence[int], prompts: Sequence[tuple[int, int]] | None = None) -> None:
-        """``prompts``: of each segment, where its prompt begins in the trunk and how long it is."""
+        """``prompts``: of each segment, where its prompt begins in the prefix and how long it is."""
         places = list(prompts) if prompts is not None else [(0, 0)] * len(lengths)
         before = [length for _, length in places]
         ends = torch.tensor(before).cumsum(0).tolist()
@@ -50,23 +50,23 @@ class Segments:
         self._table = torch.tensor(rows, dtype=torch.int64)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, trunk: tuple[Tensor, Tensor] | None, scaling: float
+        self, query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor] | None, scaling: float
     ) -> Tensor | None:
         """What each token finds: its segment's prompt, and what of its segment comes before it.
 
         Args:
             query: [tokens, heads, size].
             key, value: [tokens, kv heads, size].
-            trunk: The trunk's keys and values, [trunk tokens, kv heads, size]; None where no prompt is seen.
+            prefix: The prompts' keys and values, [prefix tokens, kv heads, size]; None without prompts.
 
         Returns:
             [tokens, heads, size]; None where C cannot serve.
         """
-        tensors = query, key, value, *(trunk or ())
+        tensors = query, key, value, *(prefix or ())
         if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in tensors) or _library() is None:
             return None
         inputs = [x.contiguous() for x in tensors]
-        arguments = (*inputs, *((None, None) if trunk is None else ()), self, scaling)
+        arguments = (*inputs, *((None, None) if prefix is None else ()), self, scaling)
         found: Tensor = _Attend.apply(*arguments)  # type: ignore[no-untyped-call]
         return found
 
@@ -86,9 +86,9 @@ class Segments:
         state.workspace = workspace.data_ptr()
         getattr(c, name)(byref(state), threads)
 
-    def join(self, parts: Tensor, trunk: Tensor) -> Tensor:
-        """Add up the segments' shares [parts, ...] of the trunk's gradient, in order."""
-        total, begin = torch.zeros_like(trunk), 0
+    def join(self, parts: Tensor, prefix: Tensor) -> Tensor:
+        """Add up the segments' shares [parts, ...] of the prefix's gradient, in order."""
+        total, begin = torch.zeros_like(prefix), 0
         for start, length in self._prompts:
             total[start : start + length] += parts[begin : begin + length]
             begin += length
@@ -102,12 +102,12 @@ class _Attend(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        trunk_key: Tensor | None,
-        trunk_value: Tensor | None,
+        prefix_key: Tensor | None,
+        prefix_value: Tensor | None,
         segments: Segments,
         scaling: float,
     ) -> Tensor:
-        inputs = query, key, value, trunk_key, trunk_value
+        inputs = query, key, value, prefix_key, prefix_value
         found, sums = empty_like(query), query.new_empty(query.shape[:2])
         named = dict(zip(_INPUTS, inputs, strict=True)) | {"found": found, "sums": sums}
         segments.run("hypo_attend", scaling, named)
@@ -126,8 +126,8 @@ class _Attend(torch.autograd.Function):
         named |= {"found": found, "sums": sums, "upstream": upstream.contiguous()}
         named |= {f"of_{name}": x for name, x in zip(_INPUTS, gradients + shares, strict=False)}
         segments.run("hypo_attend_gradient", ctx.scaling, named)
-        of_trunk = [segments.join(share, x) for share, x in zip(shares, inputs[3:], strict=False)]
-        return *gradients, *(of_trunk or (None, None)), None, None
+        of_prefix = [segments.join(share, x) for share, x in zip(shares, inputs[3:], strict=False)]
+        return *gradients, *(of_prefix or (None, None)), None, None
 
 
 def _library() -> ctypes.CDLL | None:

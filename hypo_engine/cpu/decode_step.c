@@ -30,8 +30,8 @@ typedef struct {
 typedef struct { /* a decoding: what its rows have seen */
     int64_t slots, limit, longest;    /* rows there is room for, own tokens each may have, longest prompt */
     const int64_t *lengths;           /* [slots]: tokens of the slot's prompt */
-    const float *const *trunk_keys;   /* [layers, slots]: each [tokens, kv_heads, size], rotated */
-    const float *const *trunk_values;
+    const float *const *prefix_keys;   /* [layers, slots]: each [tokens, kv_heads, size], rotated */
+    const float *const *prefix_values;
     float *keys, *values;             /* [layers, slots, limit, kv_heads, size]: own ones */
     const float *cosines, *sines;     /* [positions, size / 2] */
     float *workspace;                 /* see hypo_workspace */
@@ -145,16 +145,16 @@ static float exponentials(float *scores, float scale, int64_t count)
 /* What a row's query heads see that share one key and value head: its prompt's `before` tokens and its own */
 typedef struct {
     int64_t before;
-    const float *trunk_keys, *trunk_values;
+    const float *prefix_keys, *prefix_values;
     float *keys, *values;
 } Seen;
 
 /* `head` counts the key heads of all rows */
 static Seen seen(const Model *m, const Decoding *d, int64_t layer, const int64_t *slots, int64_t head)
 {
-    int64_t slot = slots[head / m->kv_heads], trunk = layer * d->slots + slot, at = head % m->kv_heads * m->size;
-    int64_t own = trunk * d->limit * m->kv_heads * m->size + at;
-    return (Seen){d->lengths[slot], d->trunk_keys[trunk] + at, d->trunk_values[trunk] + at, d->keys + own,
+    int64_t slot = slots[head / m->kv_heads], prefix = layer * d->slots + slot, at = head % m->kv_heads * m->size;
+    int64_t own = prefix * d->limit * m->kv_heads * m->size + at;
+    return (Seen){d->lengths[slot], d->prefix_keys[prefix] + at, d->prefix_values[prefix] + at, d->keys + own,
                   d->values + own};
 }
 
@@ -173,14 +173,14 @@ APART void attend(const Model *m, const Decoding *d, Seen now, Seen next, int64_
     memcpy(now.values + written * stride, value, size * sizeof *value);
     for (int64_t head = 0; head < group; head++)
         rotate(queries + head * size, cosines, sines, size / 2);
-    Matrix trunk = {now.trunk_keys, stride, now.trunk_values}, own = {now.keys, stride, now.values};
-    multiply(group, queries, trunk, size, before, scores, room);
+    Matrix prefix = {now.prefix_keys, stride, now.prefix_values}, own = {now.keys, stride, now.values};
+    multiply(group, queries, prefix, size, before, scores, room);
     multiply(group, queries, own, size, written + 1, scores + before, room);
     for (int64_t head = 0; head < group; head++)
         sums[head] = exponentials(scores + head * room, m->scaling, count);
     memset(found, 0, group * size * sizeof *found);
-    trunk = (Matrix){now.trunk_values, stride, next.trunk_keys}, own = (Matrix){now.values, stride, next.keys};
-    add_weighted(group, scores, room, trunk, before, size, found);
+    prefix = (Matrix){now.prefix_values, stride, next.prefix_keys}, own = (Matrix){now.values, stride, next.keys};
+    add_weighted(group, scores, room, prefix, before, size, found);
     add_weighted(group, scores + before, room, own, written + 1, size, found);
     for (int64_t head = 0; head < group; head++)
         for (int64_t i = 0; i < size; i++)

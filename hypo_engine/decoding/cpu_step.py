@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from hypo_engine.cpu.skinny_gemm import is_float, library
-from hypo_engine.forward.lora import weight_and_bias
-from hypo_engine.forward.visibility import TrunkKeys
+from hypo_engine.forward.merged_lora import weight_and_bias
+from hypo_engine.forward.visibility import PrefixKeys
 
 _FORMS = frozenset({"LlamaModel", "Qwen2Model"})
 """transformers' bodies that are built as decode_step.c computes: Llama's, with biases or without."""
@@ -49,7 +49,7 @@ class _Model(Structure):
 class _Decoding(Structure):
     _fields_ = [
         *_counts("slots limit longest"),
-        *_pointers("lengths trunk_keys trunk_values keys values cosines sines workspace logits"),
+        *_pointers("lengths prefix_keys prefix_values keys values cosines sines workspace logits"),
     ]
 
 
@@ -75,7 +75,7 @@ class CompiledStep:
 
     @torch.no_grad()
     def begin(
-        self, trunk: TrunkKeys, rows: Sequence[int], limit: int, logits: Tensor
+        self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor
     ) -> "CompiledDecoding | None":
         """Responses to the prompts ``rows``, up to ``limit`` tokens each.
 
@@ -91,7 +91,7 @@ class CompiledStep:
         model = self._model(held) if c else None  # merging weights takes time
         if model is None or c is None:
             return None
-        return CompiledDecoding(c, model, self._body.rotary_emb, held, trunk, rows, limit, logits)
+        return CompiledDecoding(c, model, self._body.rotary_emb, held, prefix, rows, limit, logits)
 
     def _model(self, held: list[Tensor]) -> _Model | None:
         """The weights as they are now; ``held`` keeps them in memory."""
@@ -133,7 +133,7 @@ class CompiledDecoding:
         model: _Model,
         rotary: Any,
         held: list[Tensor],
-        trunk: TrunkKeys,
+        prefix: PrefixKeys,
         rows: Sequence[int],
         limit: int,
         logits: Tensor,
@@ -144,7 +144,7 @@ class CompiledDecoding:
         self._threads = torch.get_num_threads()
         hypo_workspace = c.hypo_workspace
         hypo_workspace.restype = c_int64
-        lengths = torch.tensor([trunk.lengths[row] for row in rows])
+        lengths = torch.tensor([prefix.lengths[row] for row in rows])
         longest = int(lengths.max())
         layers = range(model.layers)
         own = torch.empty(2, model.layers, len(rows), limit, model.kv_heads, model.size)
@@ -153,7 +153,7 @@ class CompiledDecoding:
         space = torch.empty(
             hypo_workspace(byref(model), c_int64(len(rows)), c_int64(longest + limit), self._threads)
         )
-        pieces = [trunk.by_prompt(layer) for layer in layers]
+        pieces = [prefix.by_prompt(layer) for layer in layers]
         keys, values = (
             [found[which][row].detach().contiguous() for found in pieces for row in rows] for which in (0, 1)
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from hypo_engine.decoding.protocol import Decoding
 from hypo_engine.forward.interface import How
 from hypo_engine.forward.packed import Packed
-from hypo_engine.forward.visibility import DecodePass, TrunkKeys, tokens_of
+from hypo_engine.forward.visibility import DecodePass, PrefixKeys, tokens_of
 
 _WARM = 2
 
@@ -33,9 +33,11 @@ class RecordedStep:
         self._packed, self._recordable = packed, packed.device.type == "cuda"
 
     @torch.no_grad()
-    def begin(self, trunk: TrunkKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
+    def begin(self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
         """Responses to the prompts ``rows``; None if the model's kernels cannot be recorded."""
-        decoding = RecordedDecoding(self._packed, StaticPass(trunk, rows, limit), trunk, rows, limit, logits)
+        decoding = RecordedDecoding(
+            self._packed, StaticPass(prefix, rows, limit), prefix, rows, limit, logits
+        )
         if self._recordable:
             try:
                 decoding.record()
@@ -47,10 +49,10 @@ class RecordedStep:
 class StaticPass(DecodePass):
     """Responses that grow, always with the same shapes: all columns are read and those ahead are hidden."""
 
-    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], capacity: int) -> None:
-        super().__init__(trunk, prompts, capacity)
+    def __init__(self, prefix: PrefixKeys, prompts: Sequence[int], capacity: int) -> None:
+        super().__init__(prefix, prompts, capacity)
         keys = next(iter(self._keys.values()))
-        lengths = torch.tensor([trunk.lengths[prompt] for prompt in prompts], device=keys.device)
+        lengths = torch.tensor([prefix.lengths[prompt] for prompt in prompts], device=keys.device)
         self._columns = torch.arange(keys.shape[2], device=keys.device)
         self._first = self._at - lengths[:, None]
         self.now = torch.full((1,), self._at, device=keys.device)
@@ -90,14 +92,14 @@ class RecordedDecoding:
         self,
         packed: Packed,
         tree: StaticPass,
-        trunk: TrunkKeys,
+        prefix: PrefixKeys,
         rows: Sequence[int],
         limit: int,
         logits: Tensor,
     ) -> None:
         self.logits = logits
         self._packed, self._tree = packed, tree
-        self._positions = torch.tensor([trunk.lengths[row] for row in rows], device=packed.device)
+        self._positions = torch.tensor([prefix.lengths[row] for row in rows], device=packed.device)
         self._tokens = torch.zeros_like(self._positions)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._found, self._left = logits, limit

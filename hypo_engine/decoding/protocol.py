@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hypo_engine.forward.visibility import TrunkKeys
+from hypo_engine.forward.visibility import PrefixKeys
 
 
 class Decoding(Protocol):
@@ -36,7 +36,7 @@ class FastStep(Protocol):
     tried: bool
     follows_routes: bool
 
-    def begin(self, trunk: TrunkKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
+    def begin(self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
         """Responses to the prompts ``rows``, up to ``limit`` tokens each; None where it cannot serve.
 
         Args:

@@ -19,9 +19,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
-from hypo_engine.models.policy import Policy, make_optimizer
+from hypo_engine.models.policy import Policy
 
 
 def shard_model(model: Any, mesh: DeviceMesh) -> None:
@@ -40,27 +40,6 @@ def shard_model(model: Any, mesh: DeviceMesh) -> None:
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
     causal.register_forward_pre_hook(_Company(), prepend=True, with_kwargs=True)
-
-
-def shard_optimizer(
-    optimizer: torch.optim.AdamW, before: list[nn.Parameter], after: list[nn.Parameter]
-) -> torch.optim.AdamW:
-    """An optimiser on the parameters as they are after sharding, with the state that it had before."""
-    usual = optimizer.defaults
-    decay = max(group["weight_decay"] for group in optimizer.param_groups)
-    sharded = make_optimizer(after, learning_rate=usual["lr"], weight_decay=decay)
-    for old, new in zip(before, after, strict=True):
-        if state := optimizer.state.get(old):
-            sharded.state[new] = {name: _placed(value, new) for name, value in state.items()}
-    return sharded
-
-
-def _placed(value: Tensor, like: nn.Parameter) -> Tensor:
-    """A parameter's state, cut or moved as the parameter is; every process holds it whole."""
-    if isinstance(like, DTensor) and value.shape == like.shape:
-        mesh = like.device_mesh
-        return distribute_tensor(value.to(mesh.device_type), mesh, like.placements, src_data_rank=None)
-    return value.to(like.device)
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,8 @@ def _outermost(model: Any) -> list[nn.Module]:
     return [module for module in marked if module not in nested]
 
 
-class Recomputed:
-    """A model whose forward recomputes.
+class CheckpointedModel:
+    """A model whose forward pass checkpoints its layers.
 
     Attributes:
         model: The model itself.
@@ -93,3 +93,8 @@ class Recomputed:
     def __call__(self, **inputs: Any) -> Any:
         with recomputing(self.model):
             return self.model(**inputs)
+
+
+def unwrapped(model: Any) -> Any:
+    """The model itself, without :class:`CheckpointedModel` around it."""
+    return model.model if isinstance(model, CheckpointedModel) else model

@@ -81,7 +81,7 @@ def _swiglu(module: Any, x: Tensor) -> Tensor:
 
 
 def _side_by_side(module: Any, x: Tensor, *names: str) -> tuple[Tensor, ...]:
-    """Layers that read the same input; merged adapters run them as one (:mod:`hypo_engine.forward.lora`)."""
+    """Layers that read the same input; :mod:`.merged_lora` runs them as one."""
     joint = vars(module).get("joint")
     return joint(x) if joint else tuple(getattr(module, name)(x) for name in names)
 

@@ -1,9 +1,10 @@
-"""A causal language model seen in two parts: a body that runs packed tokens, and a head on chosen ones.
+"""A causal language model in two parts: a body that runs packed tokens, and a head on chosen ones.
 
-Any model of transformers that keeps to its attention interface can be seen so. Whether a model can is tried
-when it is loaded, against its own forward on whole sequences; see :func:`hypo_engine.prompts.shared.packed`.
+Any model of transformers that keeps to its attention interface can be packed. Whether a model does is tried
+when it is loaded; see :func:`hypo_engine.prompts.packing.try_packing`.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypo_engine.forward.checkpointing import enable, recomputing
+from hypo_engine.forward.checkpointing import enable, recomputing, unwrapped
 from hypo_engine.forward.head import Head
 from hypo_engine.forward.interface import NAME, Pass, register
 from hypo_engine.forward.phases import phase
@@ -20,6 +21,11 @@ from hypo_engine.forward.phases import phase
 def base_model(model: Any) -> Any:
     """transformers' model, taken out of PEFT's where there is one."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def takes_argument(model: Any, name: str) -> bool:
+    """Whether a model's forward has an argument of this name."""
+    return name in inspect.signature(type(base_model(unwrapped(model))).forward).parameters
 
 
 class Packed:

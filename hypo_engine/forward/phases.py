@@ -1,8 +1,8 @@
-"""Where a step spends its time: named phases, measured only while someone asks.
+"""Where a step spends its time: named phases, measured only inside :func:`measured`.
 
-``with phase("trunk"):`` costs next to nothing until :func:`measured` is active; then every phase's own
-seconds (those of phases inside it not counted twice) are added up. What runs inside a phase that is whole,
-the reference's trunk and branches for one, counts as that phase.
+Outside it ``with phase("prefix"):`` costs next to nothing. Inside, every phase's own seconds are added up;
+those of phases within it are not counted twice. Phases within a phase that is ``whole`` count as that one,
+for example the reference's prefix and completions.
 """
 
 from collections import defaultdict
@@ -44,8 +44,8 @@ def measured() -> Iterator[Phases]:
 
 @contextmanager
 def phase(name: str, *, whole: bool = False) -> Iterator[None]:
-    """Name what runs inside: trunk, branches (forward for both at once), head, reference, decode, backward,
-    optimiser."""
+    """Name what runs inside: prefix, completions (forward for both in one), head, reference, decode,
+    backward, optimiser."""
     phases = _ACTIVE.get()
     if phases is None or phases._whole:
         yield

@@ -1,4 +1,4 @@
-"""Which tokens of a packed row see which: prompts, the branches that grow from them, responses being decoded.
+"""Attention masks of packed rows: prompts, completions of shared prompts, and responses being decoded.
 
 A pass answers for every layer of the model (:class:`hypo_engine.forward.interface.Pass`).
 """
@@ -14,8 +14,8 @@ from hypo_engine.cpu.attention import Segments
 from hypo_engine.forward.interface import How, Masks, batched_attention
 
 
-class TrunkKeys:
-    """What branches need of their prompts.
+class PrefixKeys:
+    """The keys and values of prompts, which their completions attend to.
 
     Attributes:
         lengths: Tokens of each prompt.
@@ -32,10 +32,10 @@ class TrunkKeys:
         return _split(keys, self.lengths), _split(values, self.lengths)
 
 
-class TrunkPass:
-    """Prompts beside each other; keys and values of every layer are kept for the branches."""
+class PrefixPass:
+    """Prompts in one row; keys and values of every layer are kept for their completions."""
 
-    def __init__(self, kept: TrunkKeys) -> None:
+    def __init__(self, kept: PrefixKeys) -> None:
         self._row = _Row(kept.lengths, [None] * len(kept.lengths), [])
         self._keeper = _Keeper(kept)
 
@@ -45,21 +45,21 @@ class TrunkPass:
         return self._row.attend(q, k, v, None, how)
 
 
-class BranchPass:
-    """Completions beside each other, each seeing its own prompt in a trunk and itself."""
+class CompletionPass:
+    """Completions in one row; each attends to its own prompt's kept keys and to itself."""
 
-    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
-        self._trunk, self._row = trunk, _Row(lengths, prompts, trunk.lengths)
+    def __init__(self, prefix: PrefixKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
+        self._prefix, self._row = prefix, _Row(lengths, prompts, prefix.lengths)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         q, k, v = (tokens_of(x) for x in (query, key, value))
-        return self._row.attend(q, k, v, self._trunk.layers[layer], how)
+        return self._row.attend(q, k, v, self._prefix.layers[layer], how)
 
 
-class GrownPass:
-    """Prompts and then their branches, all in one row; the prompts' keys and values are kept as well."""
+class TreePass:
+    """Prompts and then their completions in one row; the prompts' keys and values are kept as well."""
 
-    def __init__(self, kept: TrunkKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
+    def __init__(self, kept: PrefixKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
         everything = [*kept.lengths, *lengths]
         self._row = _Row(everything, [*([None] * len(kept.lengths)), *prompts], everything)
         self._keeper = _Keeper(kept)
@@ -77,7 +77,7 @@ class _Keeper:
     or nothing would ever be freed; and when a layer runs again, its keys are there already.
     """
 
-    def __init__(self, kept: TrunkKeys) -> None:
+    def __init__(self, kept: PrefixKeys) -> None:
         self._kept, self._tokens = weakref.ref(kept), sum(kept.lengths)
 
     def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
@@ -89,11 +89,11 @@ class _Keeper:
 class _Row:
     """Segments beside each other, each causal in itself and seeing all of its prompt, if it has one."""
 
-    def __init__(self, lengths: Sequence[int], prompts: Sequence[int | None], trunk: Sequence[int]) -> None:
-        """prompts: Which segment of the trunk each of ``lengths`` follows; trunk: those segments' lengths."""
-        self._lengths, self._prompts, self._trunk = list(lengths), list(prompts), list(trunk)
-        begins = starts(trunk)
-        before = [(0, 0) if p is None else (begins[p], trunk[p]) for p in prompts]
+    def __init__(self, lengths: Sequence[int], prompts: Sequence[int | None], prefix: Sequence[int]) -> None:
+        """prompts: Which segment of the prefix each one follows; prefix: those segments' lengths."""
+        self._lengths, self._prompts, self._prefix = list(lengths), list(prompts), list(prefix)
+        begins = starts(prefix)
+        before = [(0, 0) if p is None else (begins[p], prefix[p]) for p in prompts]
         shapes = [(behind, length) for (_, behind), length in zip(before, lengths, strict=True)]
         self._runs = _runs(shapes)
         self._longest = max(behind + length for behind, length in shapes)
@@ -101,15 +101,15 @@ class _Row:
         self._masks = Masks()
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, trunk: tuple[Tensor, Tensor] | None, how: How
+        self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, how: How
     ) -> Tensor:
-        """q [tokens, heads, size], k and v [tokens, kv heads, size] (so the trunk's): as q, behind a 1."""
+        """q [tokens, heads, size], k and v [tokens, kv heads, size] (so the prefix's): as q, behind a 1."""
         if how.is_plain(self._longest):
-            attended = self._segments.attend(q, k, v, trunk, how.scaling)
+            attended = self._segments.attend(q, k, v, prefix, how.scaling)
             if attended is not None:
                 return attended.unsqueeze(0)
         sizes = [count * length for _, count, (_, length) in self._runs]
-        theirs = trunk or (None, None)
+        theirs = prefix or (None, None)
         keys, values = (
             self._with_prompts(own, sizes, there) for own, there in zip((k, v), theirs, strict=True)
         )
@@ -127,12 +127,12 @@ class _Row:
         ]
         return (torch.cat(found) if len(found) > 1 else found[0]).unsqueeze(0)
 
-    def _with_prompts(self, own: Tensor, sizes: Sequence[int], trunk: Tensor | None) -> list[Tensor]:
+    def _with_prompts(self, own: Tensor, sizes: Sequence[int], prefix: Tensor | None) -> list[Tensor]:
         """For each run of segments of equal shape their keys (or values), each behind those of its prompt."""
         runs = list(_split(own, sizes))
-        if trunk is None:
+        if prefix is None:
             return runs
-        pieces, prompts = _split(own, self._lengths), _split(trunk, self._trunk)
+        pieces, prompts = _split(own, self._lengths), _split(prefix, self._prefix)
         for place, (first, count, (before, _)) in enumerate(self._runs):
             if before:
                 rows = range(first, first + count)
@@ -149,12 +149,12 @@ class DecodePass:
     then its own. Distances between columns are distances between positions.
     """
 
-    def __init__(self, trunk: TrunkKeys, prompts: Sequence[int], capacity: int) -> None:
-        lengths = [trunk.lengths[prompt] for prompt in prompts]
+    def __init__(self, prefix: PrefixKeys, prompts: Sequence[int], capacity: int) -> None:
+        lengths = [prefix.lengths[prompt] for prompt in prompts]
         self._at = max(lengths)
         self._keys, self._values = dict[int, Tensor](), dict[int, Tensor]()
-        for layer in trunk.layers:
-            keys, values = (self._room(found, prompts, capacity) for found in trunk.by_prompt(layer))
+        for layer in prefix.layers:
+            keys, values = (self._room(found, prompts, capacity) for found in prefix.by_prompt(layer))
             self._keys[layer], self._values[layer] = keys, values
         self._padding: Tensor | None = None
         if min(lengths) < self._at:
@@ -192,12 +192,12 @@ class DecodePass:
         if self._padding is not None:
             self._padding = self._padding[rows]
 
-    def _room(self, trunk: Sequence[Tensor], prompts: Sequence[int], capacity: int) -> Tensor:
+    def _room(self, prefix: Sequence[Tensor], prompts: Sequence[int], capacity: int) -> Tensor:
         """[rows, kv heads, columns, size] with the prompts' keys (or values) in their columns."""
-        _, shared, size = trunk[0].shape
-        room = trunk[0].new_zeros(len(prompts), shared, self._at + capacity, size)
+        _, shared, size = prefix[0].shape
+        room = prefix[0].new_zeros(len(prompts), shared, self._at + capacity, size)
         for row, prompt in zip(room, prompts, strict=True):
-            found = trunk[prompt].detach()
+            found = prefix[prompt].detach()
             row[:, self._at - len(found) : self._at] = found.transpose(0, 1)
         return room
 

@@ -25,7 +25,7 @@ from hypo_engine.methods.losses import (
     sequence_kl_loss,
 )
 from hypo_engine.models.policy import Policy
-from hypo_engine.prompts.shared import Encoded
+from hypo_engine.prompts.encoder import Encoded
 from hypo_engine.reference.scores import ReferenceCache
 from hypo_engine.seeds import derive_seed
 
@@ -124,7 +124,7 @@ class Objective:
             watch: Called often; may raise to give up the batch.
         """
         device, pairs = policy.model.device, len(batch)
-        trunk = policy.encode([pair.prompt for pair in batch])
+        prefix = policy.encode([pair.prompt for pair in batch])
 
         seeds: list[int] = []
         responses: list[Response] = []
@@ -132,21 +132,21 @@ class Objective:
         if self.online:
             seeds = self.online.seeds(batch, step)
             with phase("decode"):
-                decoding = self.online.decoding(trunk, seeds)
+                decoding = self.online.decoding(prefix, seeds)
                 started = perf_counter()
                 responses = self.online.sample(decoding, seeds, device, watch)
                 sampling_seconds = perf_counter() - started
                 del decoding  # and with it what only decoding needs
 
-        branches = _branches(batch, responses, self.online.temperature if self.online else 1.0)
-        logps = branches.score(trunk, since=0, device=device)
+        completions = _completions(batch, responses, self.online.temperature if self.online else 1.0)
+        logps = completions.score(prefix, since=0, device=device)
         watch()
         cached = reference.get(places, device) if reference else None
         since = 2 * pairs if cached else 0
         reference_logps = TokenLogps(logps.values[:0], logps.mask[:0])
-        if since < len(branches.rows):
+        if since < len(completions.rows):
             with phase("reference", whole=True), policy.reference() as encode:
-                reference_logps = branches.score(
+                reference_logps = completions.score(
                     encode([p.prompt for p in batch]), since=since, device=device
                 )
         if cached is None:
@@ -186,7 +186,7 @@ def make_objective(config: TrainConfig, *, max_new_tokens: int, stop_ids: frozen
 
 
 @dataclass(frozen=True)
-class _Branches:
+class _Completions:
     """Completions to score: chosen answers, rejected answers, samples; with prompt row and temperature."""
 
     rows: list[int]
@@ -198,12 +198,14 @@ class _Branches:
         return encoded.score(self.rows[since:], self.completions[since:], temperature)
 
 
-def _branches(batch: Sequence[TokenPair], responses: Sequence[Response], temperature: float) -> _Branches:
+def _completions(
+    batch: Sequence[TokenPair], responses: Sequence[Response], temperature: float
+) -> _Completions:
     pairs = len(batch)
     k = len(responses) // pairs
     rows = [*range(pairs), *range(pairs), *(row // k for row in range(len(responses)))]
     completions = [*(p.chosen for p in batch), *(p.rejected for p in batch), *(r.ids for r in responses)]
-    return _Branches(rows, completions, [1.0] * (2 * pairs) + [temperature] * len(responses))
+    return _Completions(rows, completions, [1.0] * (2 * pairs) + [temperature] * len(responses))
 
 
 def _add_penalty(

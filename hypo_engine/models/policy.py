@@ -1,7 +1,7 @@
-"""The policy that is trained, and the reference it is held against.
+"""The policy that is trained, with its reference.
 
 With LoRA the reference is the same model with the adapter off: no second copy, the same code path. Full
-fine-tuning keeps a frozen second model, which is loaded only when something asks for live reference scores.
+fine-tuning keeps a frozen second model, which is loaded when reference scores are first computed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,18 +9,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hypo_engine.config import TrainConfig
-from hypo_engine.forward.checkpointing import Recomputed
 from hypo_engine.forward.logprobs import Ids
-from hypo_engine.forward.lora import Merged
+from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import load_model, published_name, weights_dtype
-from hypo_engine.prompts.separate import How, Joined
-from hypo_engine.prompts.shared import Encoded, Trunk, packed
+from hypo_engine.prompts.encoder import Encode, Encoded, PromptEncoder
 
-Encode = Callable[[Sequence[Ids]], Encoded]
 ReferenceScope = Callable[[], AbstractContextManager[Encode]]
 
 
@@ -30,8 +27,8 @@ class Policy:
     Attributes:
         model: The trainable model, in evaluation mode (dropout is off throughout).
         adapted: True for LoRA, False when every weight is trained.
-        shares_prompts: Whether prompts are encoded once; else each answer reads its prompt anew.
-        thinking: Whether it is trained behind prompts that leave room for thoughts.
+        shares_prompts: Whether each prompt is encoded once for all its completions.
+        thinking: Whether it is trained on prompts that leave room for thoughts.
     """
 
     thinking = False
@@ -41,12 +38,11 @@ class Policy:
         model: Any,
         *,
         adapted: bool,
-        encode: Encode,
+        encoder: PromptEncoder,
         reference_scope: ReferenceScope,
-        shares_prompts: bool,
     ) -> None:
-        self.model, self.adapted, self.shares_prompts = model, adapted, shares_prompts
-        self._encode, self._reference_scope = encode, reference_scope
+        self.model, self.adapted, self.shares_prompts = model, adapted, encoder.shares_prompts
+        self._encode, self._reference_scope = encoder, reference_scope
         self.place: Callable[[Any], None] = lambda model: None
 
     def encode(self, prompts: Sequence[Ids]) -> Encoded:
@@ -70,23 +66,23 @@ class Policy:
 
 
 def load_policy(
-    config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, plain: bool = False
+    config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, separate: bool = False
 ) -> Policy:
     """Load a base model and make it trainable as the configuration says.
 
     Args:
-        plain: Use the model's own forward on whole sequences only, as sharded models need it.
+        separate: Run every completion as a whole sequence, as sharded models need it.
 
     Raises:
         ModelError: the model cannot be used.
         ConfigError: ``lora_target_modules`` names no module, or the output head.
     """
     load = _load_adapted if config.lora_r > 0 else _load_full
-    return load(config, resolved, pad_id, device, plain)
+    return load(config, resolved, pad_id, device, separate)
 
 
 def _load_adapted(
-    config: TrainConfig, resolved: str, pad_id: int, device: torch.device, plain: bool
+    config: TrainConfig, resolved: str, pad_id: int, device: torch.device, separate: bool
 ) -> Policy:
     base = load_model(resolved, dtype=weights_dtype(config.precision, device), device=device)
     model = attach_lora(
@@ -97,19 +93,23 @@ def _load_adapted(
         seed=config.seed,
         base_name=published_name(config.model_name_or_path),
     )
-    encode, shares = _encoder(model, pad_id, plain, recompute=config.gradient_checkpointing)
-    merges = shares and base.dtype == torch.float32
-    merged = Merged(model, often=config.samples_online) if merges else None
+    encoder = PromptEncoder(
+        model, pad_id=pad_id, checkpointing=config.gradient_checkpointing, separate=separate
+    )
+    merges = encoder.shares_prompts and base.dtype == torch.float32
+    merged = MergedLora(model, often=config.samples_online) if merges else None
 
     @contextmanager
     def reference() -> Iterator[Encode]:
         with model.disable_adapter(), merged.off() if merged else nullcontext():
-            yield encode
+            yield encoder
 
-    return Policy(model, adapted=True, encode=encode, reference_scope=reference, shares_prompts=shares)
+    return Policy(model, adapted=True, encoder=encoder, reference_scope=reference)
 
 
-def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.device, plain: bool) -> Policy:
+def _load_full(
+    config: TrainConfig, resolved: str, pad_id: int, device: torch.device, separate: bool
+) -> Policy:
     # the trained weights are float32 in any case: steps of 1e-6 vanish in bfloat16
     half = weights_dtype(config.precision, device) is torch.bfloat16
 
@@ -117,7 +117,9 @@ def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.de
         return load_model(resolved, dtype=torch.float32, device=device)
 
     model = load()
-    encode, shares = _encoder(model, pad_id, plain, recompute=config.gradient_checkpointing, half=half)
+    encoder = PromptEncoder(
+        model, pad_id=pad_id, half=half, checkpointing=config.gradient_checkpointing, separate=separate
+    )
     frozen: list[Encode] = []
 
     @contextmanager
@@ -125,44 +127,9 @@ def _load_full(config: TrainConfig, resolved: str, pad_id: int, device: torch.de
         if not frozen:
             second = load().requires_grad_(False)
             policy.place(second)
-            frozen.append(_encoder(second, pad_id, not shares, half=half)[0])
+            separately = not encoder.shares_prompts
+            frozen.append(PromptEncoder(second, pad_id=pad_id, half=half, separate=separately))
         yield frozen[0]
 
-    policy = Policy(model, adapted=False, encode=encode, reference_scope=reference, shares_prompts=shares)
+    policy = Policy(model, adapted=False, encoder=encoder, reference_scope=reference)
     return policy
-
-
-def _encoder(
-    model: Any, pad_id: int, plain: bool, *, recompute: bool = False, half: bool = False
-) -> tuple[Encode, bool]:
-    """How a model encodes prompts, and whether it shares them."""
-    view = None if plain else packed(model, pad_id=pad_id, half=half)
-    if half:
-        model.forward = torch.autocast(model.device.type, dtype=torch.bfloat16)(model.forward)
-    if view is None:
-        run = Recomputed(model) if recompute else model
-        decoding: How | None = (
-            "together" if plain else None
-        )  # sharded: every process calls the model as often
-        return lambda prompts: Joined(run, prompts, pad_id=pad_id, decoding=decoding), False
-    if recompute:
-        view.recompute()
-    return lambda prompts: Trunk(view, prompts), True
-
-
-def make_optimizer(
-    parameters: list[nn.Parameter], *, learning_rate: float, weight_decay: float
-) -> torch.optim.AdamW:
-    """AdamW in float32; decay on matrices only."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=learning_rate, betas=(0.9, 0.999), fused=True
-    )
-
-
-def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale gradients down to ``max_norm`` and return their norm before that."""
-    return nn.utils.clip_grad_norm_(parameters, max_norm)

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from hypo_engine.data.tokenize import TokenPair
 from hypo_engine.files.reference_cache import TENSOR, UseMark, cache_limit, locked, tidy
+from hypo_engine.forward.logprobs import Ids
 from hypo_engine.models.policy import Policy
-from hypo_engine.prompts.shared import Encoded, Ids
+from hypo_engine.prompts.encoder import Encoded
 
 _VERSION = "3"
 

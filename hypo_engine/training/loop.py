@@ -17,12 +17,12 @@ from hypo_engine.distributed.out_of_memory import release_cached_memory
 from hypo_engine.distributed.world import MutedReporter, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.forward.phases import phase
-from hypo_engine.models.policy import clip_gradients
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
 from hypo_engine.training.checkpoint import weights_folder
 from hypo_engine.training.explain import plain_errors
 from hypo_engine.training.halving import halving
 from hypo_engine.training.metrics import StepMetrics, StepSums
+from hypo_engine.training.optimizer import clip_gradients
 from hypo_engine.training.prepare import prepare_run
 from hypo_engine.training.reference_ahead import score_reference_ahead
 from hypo_engine.training.run import Run

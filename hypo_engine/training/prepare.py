@@ -28,7 +28,7 @@ from hypo_engine.models.load import (
     resolve_model,
     stop_token_ids,
 )
-from hypo_engine.models.policy import Policy, load_policy, make_optimizer
+from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reference.scores import ReferenceCache, reference_key
 from hypo_engine.reporting import Prompt, Reporter
 from hypo_engine.training.checkpoint import (
@@ -41,6 +41,7 @@ from hypo_engine.training.checkpoint import (
 from hypo_engine.training.evaluate import Evaluation, TokenPrompt
 from hypo_engine.training.fingerprint import Fingerprint
 from hypo_engine.training.memory_check import check_fits
+from hypo_engine.training.optimizer import make_optimizer
 from hypo_engine.training.plan import Plan, make_plan
 from hypo_engine.training.run import Run, ask_wish
 
@@ -100,7 +101,9 @@ def prepare_run(
     # what is to be sharded may not fit on one device
     device = torch.device("cpu") if world.lockstep else default_device()
     check_fits(config, resolved, tokens, device=device)
-    policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=device, plain=world.lockstep)
+    policy = load_policy(
+        config, resolved, pad_id=tokenizer.eos_token_id, device=device, separate=world.lockstep
+    )
     policy.thinking = tokenization.thinking
     _check_context(config, policy.model)
     check_vocabulary(policy.model, tokenizer, config.model_name_or_path, _ids([*tokens, *held_out]))

@@ -13,7 +13,7 @@ from torch import nn
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.tokenize import TokenPair, decode_text
-from hypo_engine.distributed.fsdp import gathered, make_mesh, shard_model, shard_optimizer
+from hypo_engine.distributed.fsdp import gathered, make_mesh, shard_model
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import Interrupted
 from hypo_engine.methods.objective import Objective, ScoredResponse
@@ -23,6 +23,7 @@ from hypo_engine.reporting import Reporter, Sample, Wish
 from hypo_engine.training.checkpoint import Counters, remove_checkpoints_before, save_checkpoint
 from hypo_engine.training.evaluate import Evaluation
 from hypo_engine.training.fingerprint import Fingerprint
+from hypo_engine.training.optimizer import shard_optimizer
 from hypo_engine.training.plan import Plan, deal
 from hypo_engine.training.schedule import learning_rate_at
 

@@ -201,7 +201,7 @@ def _loading(*, plain: bool) -> Any:
     load = prepare_module.load_policy
 
     def loaded(*arguments: Any, **named: Any) -> Any:
-        return load(*arguments, **(named | {"plain": plain or named["plain"]}))
+        return load(*arguments, **(named | {"separate": plain or named["separate"]}))
 
     with patch.object(prepare_module, "load_policy", loaded):
         yield

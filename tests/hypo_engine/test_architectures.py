@@ -9,25 +9,27 @@ import pytest
 import torch
 from torch import Tensor
 
+from hypo_engine.decoding.caching import choose_caching
 from hypo_engine.errors import ConfigError, ModelError
-from hypo_engine.forward.checkpointing import Recomputed
-from hypo_engine.forward.lora import Routed
+from hypo_engine.forward.checkpointing import CheckpointedModel
+from hypo_engine.forward.routed_lora import RoutedLora
 from hypo_engine.forward.trial import check_sound, plain_logits, try_tokens
 from hypo_engine.models.adapters import attach_lora, linear_layers
 from hypo_engine.models.load import check_vocabulary, check_whole, context_limit, load_model
-from hypo_engine.prompts.separate import Joined, way_to_decode
-from hypo_engine.prompts.shared import Trunk, packed
+from hypo_engine.prompts.packing import try_packing
+from hypo_engine.prompts.separate import SeparateSequences
+from hypo_engine.prompts.shared import SharedPrefix
 from tests.architectures import tiny_architecture, tiny_config
 
 PACKED = ("llama", "mixtral", "gpt2", "gemma2")
 PLAIN = {
-    "falcon": "together",  # its attention does not come through our function
-    "jamba": "together",  # state space layers between attention
-    "falcon_h1": "together",  # and beside it
-    "llama4_text": "together",  # chunked attention
-    "gpt_oss": "together",  # sinks
-    "mamba": "anew",
-    "rwkv": "anew",
+    "falcon": "batched",  # its attention does not come through our function
+    "jamba": "batched",  # state space layers between attention
+    "falcon_h1": "batched",  # and beside it
+    "llama4_text": "batched",  # chunked attention
+    "gpt_oss": "batched",  # sinks
+    "mamba": "none",
+    "rwkv": "none",
 }
 FIRST, SECOND, *COMPLETIONS = (30, 11, 25, 19, 6)
 
@@ -52,9 +54,9 @@ def scores(model: Any, encode: Callable[[list[list[int]]], Any]) -> tuple[Tensor
 @pytest.mark.parametrize("kind", PACKED)
 def test_packed_scores_are_the_models_own(kind: str, dtype: torch.dtype) -> None:
     model = tiny_architecture(kind).to(dtype)
-    view = packed(model, pad_id=0)
+    view = try_packing(model)
     assert view is not None
-    found, alone = scores(model, lambda prompts: Trunk(view, prompts))
+    found, alone = scores(model, lambda prompts: SharedPrefix(view, prompts))
     assert torch.allclose(found, alone, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.1)
 
 
@@ -65,14 +67,14 @@ def test_what_cannot_be_packed_is_not_and_padding_changes_no_score(kind: str, dt
     for scale in (1.0, 0.15):
         model = tiny_architecture(kind, scale=scale).to(dtype)
         check_sound(model, kind)
-        assert packed(model, pad_id=0) is None
+        assert try_packing(model) is None
     assert model.config._attn_implementation != "hypo_tree"
-    found, alone = scores(model, lambda prompts: Joined(model, prompts, pad_id=0))
+    found, alone = scores(model, lambda prompts: SeparateSequences(model, prompts, pad_id=0))
     assert torch.allclose(found, alone, rtol=0, atol=1e-4)
 
 
 def assert_decoding_gives_its_own_logits(model: Any, prompts: list[list[int]]) -> None:
-    decoding = Joined(model, prompts, pad_id=0).decoding([0, 1], 4)
+    decoding = SeparateSequences(model, prompts, pad_id=0).decoding([0, 1], 4)
     for _ in range(3):
         tokens = decoding.logits.argmax(dim=-1)
         prompts = [[*ids, token] for ids, token in zip(prompts, tokens.tolist(), strict=True)]
@@ -85,7 +87,7 @@ def assert_decoding_gives_its_own_logits(model: Any, prompts: list[list[int]]) -
 @pytest.mark.parametrize("kind", ["llama", "falcon_h1", "mamba", "rwkv"])
 def test_responses_are_written_with_the_models_own_numbers(kind: str) -> None:
     model = tiny_architecture(kind)
-    assert way_to_decode(model, 0) == PLAIN.get(kind, "together")
+    assert choose_caching(model, 0) == PLAIN.get(kind, "batched")
     prompts = [try_tokens(model, n, seed=n) for n in (9, 4)]
     assert_decoding_gives_its_own_logits(model, prompts)
 
@@ -96,8 +98,8 @@ def test_a_factor_near_one_on_the_logits_is_seen() -> None:
     for scale, shared in ((1.0, True), (1.004, False)):
         config = tiny_config("granite", logits_scaling=scale)
         model = AutoModelForCausalLM.from_config(config).eval()
-        assert (packed(model, pad_id=0) is not None) is shared
-        found, alone = scores(model, lambda prompts, model=model: Joined(model, prompts, pad_id=0))
+        assert (try_packing(model) is not None) is shared
+        found, alone = scores(model, lambda prompts, model=model: SeparateSequences(model, prompts, pad_id=0))
         assert torch.allclose(found, alone, rtol=0, atol=1e-4)
 
 
@@ -107,8 +109,8 @@ def test_rotary_positions_that_depend_on_the_batch_are_scored_alone() -> None:
     rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
     config = tiny_config("llama", max_position_embeddings=32, rope_parameters=rope)
     model = AutoModelForCausalLM.from_config(config).eval()
-    assert packed(model, pad_id=0) is None
-    found, alone = scores(model, lambda prompts: Joined(model, prompts, pad_id=0))
+    assert try_packing(model) is None
+    found, alone = scores(model, lambda prompts: SeparateSequences(model, prompts, pad_id=0))
     assert torch.allclose(found, alone, rtol=0, atol=1e-4)
 
 
@@ -145,8 +147,8 @@ def test_adapters_in_a_head_answer_beside_the_base() -> None:
     for adapter, prompt, ids in zip(adapters, prompts, completions, strict=True):
         with nullcontext() if adapter else model.disable_adapter():
             wanted.append(expected(model, prompt, ids))
-    routed = Routed(model)
-    joined = Joined(
+    routed = RoutedLora(model)
+    joined = SeparateSequences(
         model, prompts, pad_id=0, route=lambda rows: routed.route([adapters[r] for r in rows], model.device)
     )
     with torch.no_grad():
@@ -161,14 +163,16 @@ def test_layers_within_layers_recompute_once() -> None:
     kinds = ["mamba", "hybrid", "mamba"]
     config = tiny_config("zamba2", num_hidden_layers=3, layers_block_type=kinds, layer_types=kinds)
     model = AutoModelForCausalLM.from_config(config).eval()
-    plain, recomputed = (_gradients(model, encode) for encode in (lambda m: m, lambda m: Recomputed(m)))
+    plain, recomputed = (
+        _gradients(model, encode) for encode in (lambda m: m, lambda m: CheckpointedModel(m))
+    )
     assert plain.keys() == recomputed.keys()
     assert all(torch.allclose(plain[name], recomputed[name], rtol=1e-4, atol=1e-6) for name in plain)
 
 
 def _gradients(model: Any, encode: Callable[[Any], Any]) -> dict[str, Tensor]:
     model.zero_grad()
-    Joined(encode(model), [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
+    SeparateSequences(encode(model), [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -176,7 +180,7 @@ def test_an_architecture_without_checkpointing_is_told_so() -> None:
     model = tiny_architecture("llama")
     model.supports_gradient_checkpointing = False
     with pytest.raises(ConfigError, match=r"gradient_checkpointing: .*llama does not offer it"):
-        Recomputed(model)
+        CheckpointedModel(model)
 
 
 @pytest.mark.parametrize("place", ["self_attn.q_proj", "self_attn.k_proj"])
@@ -287,7 +291,7 @@ def test_lora_finds_the_layers_of_every_kind(kind: str, layers: set[str]) -> Non
     model = tiny_architecture(kind)
     assert {name.rpartition(".")[2] for name in linear_layers(model)} == layers
     policy = attach_lora(model, rank=2, alpha=4, target_modules="all-linear", seed=0, base_name=kind)
-    Joined(policy, [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
+    SeparateSequences(policy, [[3, 4, 5]], pad_id=0).score([0], [[6, 7, 8]]).values.sum().backward()
     assert all(p.grad is not None for p in policy.parameters() if p.requires_grad)
 
 

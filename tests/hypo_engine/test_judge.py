@@ -102,7 +102,7 @@ def trial_of(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], Pat
             precision=Precision.FLOAT32,
             gradient_checkpointing=way == "recomputed",
         )
-        policy = load_policy(config, str(tiny(architecture)), pad_id=PAD, device=CPU, plain=way == "plain")
+        policy = load_policy(config, str(tiny(architecture)), pad_id=PAD, device=CPU, separate=way == "plain")
         generator = torch.Generator().manual_seed(5)
         with torch.no_grad():
             for parameter in policy.parameters():

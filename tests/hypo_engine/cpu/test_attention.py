@@ -14,7 +14,8 @@ from hypo_engine.cpu.skinny_gemm import library
 from hypo_engine.forward import visibility
 from hypo_engine.forward.interface import How
 from hypo_engine.models.load import load_model
-from hypo_engine.prompts.shared import Trunk, packed
+from hypo_engine.prompts.packing import try_packing
+from hypo_engine.prompts.shared import SharedPrefix
 
 needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
 
@@ -23,7 +24,7 @@ def plain(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    trunk: tuple[Tensor, Tensor] | None,
+    prefix: tuple[Tensor, Tensor] | None,
     lengths: Sequence[int],
     prompts: Sequence[tuple[int, int]],
     scaling: float,
@@ -33,10 +34,10 @@ def plain(
     for length, (start, before) in zip(lengths, prompts, strict=True):
         rows = slice(begin, begin + length)
         keys, values = key[rows], value[rows]
-        if trunk:
+        if prefix:
             keys, values = (
                 torch.cat([whole[start : start + before], own])
-                for whole, own in zip(trunk, (keys, values), strict=True)
+                for whole, own in zip(prefix, (keys, values), strict=True)
             )
         keys, values = (x.repeat_interleave(group, dim=1) for x in (keys, values))
         scores = torch.einsum("nhd,mhd->hnm", query[rows], keys) * scaling
@@ -52,14 +53,14 @@ def random(*shape: int, seed: int) -> Tensor:
 
 
 PROMPTS = st.lists(st.integers(1, 70), min_size=1, max_size=3)
-BRANCHES = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 70)), min_size=1, max_size=5)
+COMPLETIONS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 70)), min_size=1, max_size=5)
 
 
 @needs_compiler
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     prompts=PROMPTS,
-    branches=BRANCHES,
+    completions=COMPLETIONS,
     group=st.integers(1, 4),
     shared=st.integers(1, 3),
     size=st.sampled_from([2, 8, 20, 32, 64, 80]),
@@ -69,7 +70,7 @@ BRANCHES = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 70)), min_size=1
 def test_values_and_gradients(
     processor: None,
     prompts: list[int],
-    branches: list[tuple[int, int]],
+    completions: list[tuple[int, int]],
     group: int,
     shared: int,
     size: int,
@@ -77,8 +78,8 @@ def test_values_and_gradients(
     spread: float,
 ) -> None:
     begins = visibility.starts(prompts)
-    lengths = [length for _, length in branches] if grown else prompts
-    places = [(begins[p % len(prompts)], prompts[p % len(prompts)]) for p, _ in branches]
+    lengths = [length for _, length in completions] if grown else prompts
+    places = [(begins[p % len(prompts)], prompts[p % len(prompts)]) for p, _ in completions]
     tokens, before = sum(lengths), sum(prompts)
     inputs = [
         spread * random(tokens, group * shared, size, seed=0),
@@ -111,13 +112,13 @@ def test_whole_models_give_what_torchs_kernels_give(
     tiny: Callable[[str], Path], architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_model(str(tiny(architecture)), dtype=torch.float32, device=torch.device("cpu"))
-    view = packed(model, pad_id=0)
+    view = try_packing(model)
     assert view is not None
     ids = list(range(3, 80))
 
     def score() -> tuple[Tensor, list[Tensor]]:
-        trunk = Trunk(view, [ids[:40], ids[40:47]])
-        values = trunk.score([0, 1, 0, 1], [ids[50:77], ids[5:7], ids[9:10], ids[20:35]]).values
+        prefix = SharedPrefix(view, [ids[:40], ids[40:47]])
+        values = prefix.score([0, 1, 0, 1], [ids[50:77], ids[5:7], ids[9:10], ids[20:35]]).values
         values.square().sum().backward()
         gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
         model.zero_grad(set_to_none=True)
@@ -146,7 +147,7 @@ def test_whole_models_give_what_torchs_kernels_give(
 def test_what_is_kept_for_the_backward_pass() -> None:
     """Nothing but inputs, what was found, and a number a head and token: no copy of a prompt's keys."""
     query, key, value = (random(30, heads, 8, seed=heads).requires_grad_() for heads in (4, 2, 2))
-    trunk = random(50, 2, 8, seed=6).requires_grad_(), random(50, 2, 8, seed=7).requires_grad_()
+    prefix = random(50, 2, 8, seed=6).requires_grad_(), random(50, 2, 8, seed=7).requires_grad_()
     kept: dict[int, int] = {}
 
     def pack(x: Tensor) -> Tensor:
@@ -154,9 +155,9 @@ def test_what_is_kept_for_the_backward_pass() -> None:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        found = Segments([10, 20], [(0, 50), (0, 50)]).attend(query, key, value, trunk, 1.0)
+        found = Segments([10, 20], [(0, 50), (0, 50)]).attend(query, key, value, prefix, 1.0)
     assert found is not None
-    assert sum(kept.values()) == 2 * query.numel() + 2 * key.numel() + 2 * trunk[0].numel() + 30 * 4
+    assert sum(kept.values()) == 2 * query.numel() + 2 * key.numel() + 2 * prefix[0].numel() + 30 * 4
 
 
 @needs_compiler

@@ -17,13 +17,16 @@ from hypo_engine.cpu.compiler import compiled
 from hypo_engine.cpu.skinny_gemm import library, product
 from hypo_engine.decoding.cpu_step import CompiledDecoding
 from hypo_engine.decoding.decoder import Decoder
+from hypo_engine.decoding.modules import PrefixDecoding
 from hypo_engine.decoding.protocol import Decoding
 from hypo_engine.forward.head import Head
-from hypo_engine.forward.lora import Merged, Routed
+from hypo_engine.forward.merged_lora import MergedLora
+from hypo_engine.forward.routed_lora import RoutedLora
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import load_model
 from hypo_engine.models.policy import load_policy
-from hypo_engine.prompts.shared import TreeDecoding, Trunk, packed
+from hypo_engine.prompts.packing import try_packing
+from hypo_engine.prompts.shared import SharedPrefix
 from tests.hypo_engine.forward.test_lora import shake
 
 CPU = torch.device("cpu")
@@ -38,7 +41,7 @@ def load(folder: Path) -> Any:
 
 
 def view(model: Any) -> Decoder:
-    found = packed(model, pad_id=0)
+    found = try_packing(model)
     assert found is not None
     return found
 
@@ -52,10 +55,10 @@ def logits_of(decoding: Decoding, tokens: Sequence[Sequence[int]]) -> list[Tenso
     return found
 
 
-def both(trunk: Trunk, rows: list[int], limit: int) -> tuple[CompiledDecoding, TreeDecoding]:
-    compiled_one = trunk.decoding(rows, limit)
+def both(prefix: SharedPrefix, rows: list[int], limit: int) -> tuple[CompiledDecoding, PrefixDecoding]:
+    compiled_one = prefix.decoding(rows, limit)
     assert isinstance(compiled_one, CompiledDecoding)
-    return compiled_one, trunk._tree_decoding(rows, limit, compiled_one.logits.clone())
+    return compiled_one, prefix._through_modules(rows, limit, compiled_one.logits.clone())
 
 
 @needs_compiler
@@ -64,7 +67,7 @@ def both(trunk: Trunk, rows: list[int], limit: int) -> tuple[CompiledDecoding, T
     "rows", [[0], [1, 0], [0, 0, 1], [2, 1, 0, 2, 1, 0, 0], [0, 1, 2] * 3, [2, 1] * 8 + [0]]
 )
 def test_every_number_of_rows(tiny: Callable[[str], Path], form: str, rows: list[int]) -> None:
-    one, other = both(Trunk(view(load(tiny(form))), PROMPTS), rows, 40)
+    one, other = both(SharedPrefix(view(load(tiny(form))), PROMPTS), rows, 40)
     tokens = torch.randint(3, 300, (40, len(rows)), generator=torch.Generator().manual_seed(1)).tolist()
     for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
         torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
@@ -104,7 +107,7 @@ def test_every_shape_of_attention(
     model = LlamaForCausalLM(config).eval()
     shake(model)
     rows = [2, 0, 1, 2, 0, 2]
-    one, other = both(Trunk(view(model), PROMPTS), rows, 12)
+    one, other = both(SharedPrefix(view(model), PROMPTS), rows, 12)
     tokens = torch.randint(3, 300, (12, len(rows))).tolist()
     for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
         torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
@@ -116,18 +119,22 @@ def test_every_shape_of_attention(
 def test_merged_adapters_as_they_are_now(tiny: Callable[[str], Path], form: str, modules: Any) -> None:
     model = attach_lora(load(tiny(form)), rank=3, alpha=8, target_modules=modules, seed=0, base_name="x")
     found = view(model)
-    assert isinstance(Trunk(found, PROMPTS).decoding([0], 2), TreeDecoding)  # PEFT's layers are three weights
-    merged = Merged(model)
-    before = Trunk(found, PROMPTS).decoding([0, 1], 2)
+    assert isinstance(
+        SharedPrefix(found, PROMPTS).decoding([0], 2), PrefixDecoding
+    )  # PEFT's layers are three weights
+    merged = MergedLora(model)
+    before = SharedPrefix(found, PROMPTS).decoding([0, 1], 2)
     assert isinstance(before, CompiledDecoding)
     plain = logits_of(before, [[9, 8]])[-1]
     shake(model)
-    one, other = both(Trunk(found, PROMPTS), [0, 1], 2)
+    one, other = both(SharedPrefix(found, PROMPTS), [0, 1], 2)
     changed = logits_of(one, [[9, 8]])[-1]
     torch.testing.assert_close(changed, logits_of(other, [[9, 8]])[-1], atol=2e-4, rtol=1e-4)
     assert (changed - plain).abs().max() > 0.1
     with merged.off():
-        torch.testing.assert_close(logits_of(both(Trunk(found, PROMPTS), [0, 1], 2)[0], [[9, 8]])[-1], plain)
+        torch.testing.assert_close(
+            logits_of(both(SharedPrefix(found, PROMPTS), [0, 1], 2)[0], [[9, 8]])[-1], plain
+        )
 
 
 @needs_compiler
@@ -142,7 +149,7 @@ def test_processors_with_shorter_vectors(
     try:
         for rows in (1, 3, 4, 7, 9):
             one, other = both(
-                Trunk(view(load(tiny("qwen2"))), PROMPTS), [2, 0, 1, 0, 1, 2, 0, 1, 2][:rows], 3
+                SharedPrefix(view(load(tiny("qwen2"))), PROMPTS), [2, 0, 1, 0, 1, 2, 0, 1, 2][:rows], 3
             )
             tokens = torch.randint(3, 300, (3, rows)).tolist()
             for found, expected in zip(logits_of(one, tokens), logits_of(other, tokens), strict=True):
@@ -153,7 +160,7 @@ def test_processors_with_shorter_vectors(
 
 @needs_compiler
 def test_rows_dropped_on_the_way(tiny: Callable[[str], Path]) -> None:
-    one, other = both(Trunk(view(load(tiny("qwen2"))), PROMPTS), [0, 1, 2, 0], 9)
+    one, other = both(SharedPrefix(view(load(tiny("qwen2"))), PROMPTS), [0, 1, 2, 0], 9)
     for now, kept in (([4, 5, 6, 7], [0, 2, 3]), ([8, 9, 10], [1, 2]), ([11, 12], [1]), ([13], [0])):
         for decoding in (one, other):
             decoding.feed(torch.tensor(now))
@@ -163,8 +170,8 @@ def test_rows_dropped_on_the_way(tiny: Callable[[str], Path]) -> None:
 
 @needs_compiler
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(tiny: Callable[[str], Path]) -> None:
-    trunk = Trunk(view(load(tiny("llama"))), PROMPTS)
-    alone = logits_of(trunk.decoding([2], 3), [[7], [8], [9]])
+    prefix = SharedPrefix(view(load(tiny("llama"))), PROMPTS)
+    alone = logits_of(prefix.decoding([2], 3), [[7], [8], [9]])
     rows = [0, 1, 0, 1, 2, 1, 0, 1, 0, 2, 1]
     tokens = torch.randint(3, 300, (3, len(rows)), generator=torch.Generator().manual_seed(1))
     tokens[:, [4, 9]] = torch.tensor([[7], [8], [9]])  # among the first eight, and in what is left of eleven
@@ -172,7 +179,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(tiny: Callable[[s
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            beside = logits_of(trunk.decoding(rows, 3), tokens.tolist())
+            beside = logits_of(prefix.decoding(rows, 3), tokens.tolist())
             for one, other in zip(alone[1:], beside[1:], strict=True):
                 assert torch.equal(one[0], other[4])
                 assert torch.equal(one[0], other[9])
@@ -182,7 +189,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(tiny: Callable[[s
 
 @needs_compiler
 def test_what_would_reach_beyond_memory_is_refused(tiny: Callable[[str], Path]) -> None:
-    decoding = Trunk(view(load(tiny("llama"))), PROMPTS).decoding([0, 1], 1)
+    decoding = SharedPrefix(view(load(tiny("llama"))), PROMPTS).decoding([0, 1], 1)
     for wrong in ([1, -1], [1, 5000], [1]):
         with pytest.raises(IndexError):
             decoding.feed(torch.tensor(wrong))
@@ -193,7 +200,7 @@ def test_what_would_reach_beyond_memory_is_refused(tiny: Callable[[str], Path]) 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox", "gemma2", "mistral", "qwen3"])
 def test_other_forms_decode_through_their_modules(tiny: Callable[[str], Path], architecture: str) -> None:
-    assert isinstance(Trunk(view(load(tiny(architecture))), PROMPTS).decoding([0], 2), TreeDecoding)
+    assert isinstance(SharedPrefix(view(load(tiny(architecture))), PROMPTS).decoding([0], 2), PrefixDecoding)
 
 
 @pytest.mark.parametrize("change", ["window", "gelu", "yarn", "bfloat16"])
@@ -214,9 +221,9 @@ def test_adapters_by_row_decode_through_their_modules(tiny: Callable[[str], Path
     model = attach_lora(
         load(tiny("llama")), rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x"
     )
-    found, routed = view(model), Routed(model)
+    found, routed = view(model), RoutedLora(model)
     routed.route([None] * 7, CPU)
-    assert isinstance(Trunk(found, PROMPTS[:1]).decoding([0], 2), TreeDecoding)
+    assert isinstance(SharedPrefix(found, PROMPTS[:1]).decoding([0], 2), PrefixDecoding)
 
 
 @needs_compiler
@@ -224,9 +231,9 @@ def test_a_step_that_differs_from_the_model_is_not_used(tiny: Callable[[str], Pa
     model = load(tiny("llama"))
     found = view(model)
     model.model.layers[0].self_attn.scaling *= 1.5  # the first layer alone: decode_step.c takes it for all
-    trunk = Trunk(found, PROMPTS)
-    assert isinstance(trunk.decoding([0, 1], 2), TreeDecoding)
-    assert isinstance(trunk.decoding([0, 1], 2), TreeDecoding)
+    prefix = SharedPrefix(found, PROMPTS)
+    assert isinstance(prefix.decoding([0, 1], 2), PrefixDecoding)
+    assert isinstance(prefix.decoding([0, 1], 2), PrefixDecoding)
 
 
 @pytest.fixture
@@ -246,7 +253,7 @@ def test_without_a_compiler_all_goes_through_torch(tiny: Callable[[str], Path]) 
     policy = load_policy(
         TrainConfig(model_name_or_path="x", lora_r=2), str(tiny("llama")), pad_id=0, device=CPU
     )
-    assert isinstance(policy.encode(PROMPTS).decoding([0], 2), TreeDecoding)
+    assert isinstance(policy.encode(PROMPTS).decoding([0], 2), PrefixDecoding)
 
 
 @needs_compiler

@@ -9,8 +9,10 @@ from transformers import GenerationConfig
 
 from hypo_engine.decoding.sampling import Choice, Response, choose_tokens, sample_responses, uniforms
 from hypo_engine.models.load import load_model, load_tokenizer, stop_token_ids
-from hypo_engine.prompts.separate import Joined
-from hypo_engine.prompts.shared import Encoded, Trunk, packed
+from hypo_engine.prompts.encoder import Encoded
+from hypo_engine.prompts.packing import try_packing
+from hypo_engine.prompts.separate import SeparateSequences
+from hypo_engine.prompts.shared import SharedPrefix
 
 CPU = torch.device("cpu")
 PROMPTS = [[5, 90, 33, 7, 200, 41, 18], [60], [12, 13, 14, 250]]
@@ -22,9 +24,9 @@ def load(folder: Path) -> Any:
 
 
 def encode(model: Any, way: str) -> Encoded:
-    view = packed(model, pad_id=0) if way == "trunk" else None
-    assert view or way == "joined"
-    return Trunk(view, PROMPTS) if view else Joined(model, PROMPTS, pad_id=0)
+    view = try_packing(model) if way == "prefix" else None
+    assert view or way == "separate"
+    return SharedPrefix(view, PROMPTS) if view else SeparateSequences(model, PROMPTS, pad_id=0)
 
 
 def sample(
@@ -32,7 +34,7 @@ def sample(
     seeds: list[int],
     *,
     rows: list[int] | None = None,
-    way: str = "trunk",
+    way: str = "prefix",
     stop_ids: frozenset[int] = NEVER,
     limit: int = 12,
     temperature: float = 1.0,
@@ -90,7 +92,7 @@ def test_both_ways_of_encoding_sample_the_same(tiny: Callable[[str], Path]) -> N
     model = load(tiny("qwen2"))
     stop = frozenset(range(0, 384, 9))
     found = [
-        [r.ids for r in sample(model, [1, 2, 3, 4], way=way, stop_ids=stop)] for way in ("trunk", "joined")
+        [r.ids for r in sample(model, [1, 2, 3, 4], way=way, stop_ids=stop)] for way in ("prefix", "separate")
     ]
     assert found[0] == found[1]
     assert len({len(ids) for ids in found[0]}) > 1
@@ -123,7 +125,7 @@ def test_decoded_log_probabilities_are_those_of_training(
     rows = [0, 1, 2]
     responses = sample(model, [7, 8, 9], rows=rows, temperature=temperature, limit=30)
     with torch.no_grad():
-        scored = encode(model, "trunk").score(rows, [r.ids for r in responses], temperature)
+        scored = encode(model, "prefix").score(rows, [r.ids for r in responses], temperature)
     torch.testing.assert_close(
         torch.tensor([r.logps for r in responses]), scored.values, atol=1e-4, rtol=1e-4
     )
@@ -159,7 +161,7 @@ def test_rows_can_be_stopped_from_outside(tiny: Callable[[str], Path]) -> None:
 def test_limits_differ_by_row(tiny: Callable[[str], Path]) -> None:
     model = load(tiny("llama"))
     responses = sample_responses(
-        encode(model, "trunk").decoding([0, 1], 6),
+        encode(model, "prefix").decoding([0, 1], 6),
         seeds=[1, 1],
         choice=Choice.same(2, CPU),
         max_new_tokens=[2, 6],

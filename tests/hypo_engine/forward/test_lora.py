@@ -9,7 +9,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from hypo_engine.forward.fused import lean
-from hypo_engine.forward.lora import Merged, Routed, adapted_layers
+from hypo_engine.forward.merged_lora import MergedLora
+from hypo_engine.forward.peft_layers import adapted_layers
+from hypo_engine.forward.routed_lora import RoutedLora
 from hypo_engine.models.adapters import attach_lora, quiet_peft
 from hypo_engine.models.load import load_model
 
@@ -45,7 +47,7 @@ def test_merged_layers_give_pefts_values_and_gradients(
     for merged in (False, True):
         model = adapted(architecture)
         if merged:
-            Merged(model)
+            MergedLora(model)
             if with_lean_kernels:  # layers that read the same input are then run as one
                 lean(model)
         logits = model(input_ids=IDS).logits
@@ -63,7 +65,7 @@ def test_merged_layers_give_pefts_values_and_gradients(
 def test_merged_layers_follow_the_adapter(adapted: Any, tokens: int) -> None:
     """Few tokens and many, for which there are two ways; before and after a step."""
     model, ids = adapted(), torch.arange(5, 5 + tokens)[None]
-    merged = Merged(model)
+    merged = MergedLora(model)
     before = model(input_ids=ids).logits
     shake(model, seed=1)
     after = model(input_ids=ids).logits
@@ -80,7 +82,7 @@ def test_merged_layers_follow_the_adapter(adapted: Any, tokens: int) -> None:
 @torch.no_grad()
 def test_off_is_the_base_model_to_the_last_bit(adapted: Any, tiny: Callable[[str], Path]) -> None:
     model, base = adapted(), load_model(str(tiny("llama")), dtype=torch.float32, device=CPU)
-    merged = Merged(model)
+    merged = MergedLora(model)
     expected = base(input_ids=IDS).logits
     with merged.off():
         assert torch.equal(model(input_ids=IDS).logits, expected)
@@ -109,7 +111,7 @@ def test_each_token_goes_its_own_way(tiny: Callable[[str], Path], architecture: 
         layer.enable_adapters(False)
         expected.append(layer(x))
         layer.enable_adapters(True)
-    routed = Routed(model)
+    routed = RoutedLora(model)
     routed.route(["one", None, "two", "two", None, "one"], CPU)
     found = layer(x)
     for token, which in enumerate([0, 2, 1, 1, 2, 0]):

@@ -20,15 +20,15 @@ def test_a_phase_counts_its_own_seconds_and_not_those_inside_it() -> None:
 
 def test_a_whole_phase_keeps_what_runs_inside_it() -> None:
     with measured() as phases:
-        with phase("reference", whole=True), phase("trunk"):
+        with phase("reference", whole=True), phase("prefix"):
             sleep(0.02)
-        with phase("trunk"):
+        with phase("prefix"):
             pass
-    assert phases.seconds["reference"] > 0.02 > phases.seconds["trunk"]
+    assert phases.seconds["reference"] > 0.02 > phases.seconds["prefix"]
 
 
 def test_nothing_is_measured_unless_asked() -> None:
-    with phase("trunk"):
+    with phase("prefix"):
         pass
     with measured() as phases:
         pass

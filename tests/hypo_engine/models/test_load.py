@@ -212,7 +212,7 @@ def test_the_real_demo_model_speaks(tmp_path: Path) -> None:
 
     served = load_served("demo", tmp_path)
     assert served.tokenizer.eos_token == "<|im_end|>"
-    assert served.packed
+    assert served.shares_prompts
     question = [{"role": "user", "content": "What is the capital of France?"}]
     (answer,) = served.answer([GenerationRequest(question, None, 12, 0.0, 1.0, 0)])
     assert answer.text == "The capital of France is Paris."

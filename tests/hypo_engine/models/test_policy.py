@@ -11,9 +11,10 @@ import torch
 from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.models.adapters import attach_lora, check_adapter
-from hypo_engine.models.policy import Policy, load_policy, make_optimizer
-from hypo_engine.prompts.separate import Joined
-from hypo_engine.prompts.shared import Trunk
+from hypo_engine.models.policy import Policy, load_policy
+from hypo_engine.prompts.separate import SeparateSequences
+from hypo_engine.prompts.shared import SharedPrefix
+from hypo_engine.training.optimizer import make_optimizer
 from tests.tiny_model import ARCHITECTURES
 
 CPU = torch.device("cpu")
@@ -25,7 +26,7 @@ ROWS, COMPLETIONS = [0, 0, 1], [[44, 45, 46], [70], [80, 81]]
 def policy_of(tiny: Callable[[str], Path]) -> Callable[..., Policy]:
     def load(architecture: str = "llama", *, plain: bool = False, **changes: Any) -> Policy:
         config = TrainConfig(model_name_or_path="x", lora_r=4).model_copy(update=changes)
-        return load_policy(config, str(tiny(architecture)), pad_id=0, device=CPU, plain=plain)
+        return load_policy(config, str(tiny(architecture)), pad_id=0, device=CPU, separate=plain)
 
     return load
 
@@ -105,7 +106,7 @@ def test_gradient_checkpointing_changes_no_gradient(
         policy = policy_of(gradient_checkpointing=checkpointing, lora_r=lora_r, plain=plain)
         nudge(policy)
         encoded = policy.encode(PROMPTS)
-        assert isinstance(encoded, Joined) is plain
+        assert isinstance(encoded, SeparateSequences) is plain
         encoded.decoding([0, 1], 2).feed(torch.tensor([3, 4]))  # sampling works beside it
         encoded.score(ROWS, COMPLETIONS).sums().mean().backward()
         assert not policy.model.training
@@ -117,15 +118,15 @@ def test_gradient_checkpointing_changes_no_gradient(
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_batch_that_is_given_up_is_freed(policy_of: Callable[..., Policy], checkpointing: bool) -> None:
-    """The trap: a graph that holds its trunk, which holds the graph, when memory has just run out."""
+    """The trap: a graph that holds its prefix, which holds the graph, when memory has just run out."""
     policy = policy_of(gradient_checkpointing=checkpointing)
     encoded = policy.encode(PROMPTS)
     loss = encoded.score(ROWS, COMPLETIONS).sums().mean()
-    assert isinstance(encoded, Trunk)
-    trunk = weakref.ref(encoded._keys)
+    assert isinstance(encoded, SharedPrefix)
+    prefix = weakref.ref(encoded._keys)
     del encoded, loss
     gc.collect()
-    assert trunk() is None
+    assert prefix() is None
 
 
 def test_evaluation_mode_comes_back(policy_of: Callable[..., Policy]) -> None:

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from hypo_engine.forward import interface, visibility
 from hypo_engine.models.load import load_model
-from hypo_engine.prompts.separate import Joined
-from hypo_engine.prompts.shared import Encoded, Trunk, packed
+from hypo_engine.prompts.encoder import Encoded
+from hypo_engine.prompts.packing import try_packing
+from hypo_engine.prompts.separate import SeparateSequences
+from hypo_engine.prompts.shared import SharedPrefix
 from tests.tiny_model import ARCHITECTURES
 
 PROMPTS = [[5, 90, 33, 7, 200, 41, 18], [60], [12, 13, 14, 250, 251, 16, 17, 180, 19, 20, 21, 22, 23, 24]]
@@ -24,14 +26,14 @@ def load(folder: Path) -> Any:
 
 
 def encode(model: Any, way: str, prompts: list[list[int]]) -> Encoded:
-    if way == "joined":
-        return Joined(model, prompts, pad_id=0)
-    view = packed(model, pad_id=0)
+    if way == "separate":
+        return SeparateSequences(model, prompts, pad_id=0)
+    view = try_packing(model)
     assert view is not None
-    trunk = Trunk(view, prompts)
-    if way == "trunk first":
-        trunk.decoding([0], 1)
-    return trunk
+    prefix = SharedPrefix(view, prompts)
+    if way == "prefix first":
+        prefix.decoding([0], 1)
+    return prefix
 
 
 def naive(model: Any, prompt: list[int], completion: list[int], temperature: float = 1.0) -> Tensor:
@@ -40,7 +42,7 @@ def naive(model: Any, prompt: list[int], completion: list[int], temperature: flo
     return torch.stack([logps[len(prompt) + i - 1, token] for i, token in enumerate(completion)])
 
 
-WAYS = ["at once", "trunk first", "joined"]
+WAYS = ["at once", "prefix first", "separate"]
 """Prompts and completions in one row; prompts alone, to be continued first; one sequence a completion."""
 
 
@@ -80,7 +82,7 @@ def test_a_temperature_for_each_row(tiny: Callable[[str], Path], way: str) -> No
 def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], architecture: str) -> None:
     """Feeding tokens one by one, with rows dropped on the way, gives the same log-probabilities."""
     model = load(tiny(architecture))
-    for way in ("joined", "trunk first"):
+    for way in ("separate", "prefix first"):
         encoded = encode(model, way, PROMPTS)
         decoding = encoded.decoding([0, 1, 2], 4)
         tokens = [[44, 45, 46, 47], [80, 81, 82, 83], [90, 91, 92, 93]]
@@ -90,17 +92,17 @@ def test_decoding_continues_what_scoring_scores(tiny: Callable[[str], Path], arc
             now = torch.tensor([tokens[row][position] for row in rows])
             logps[rows] += decoding.logits.log_softmax(-1).gather(1, now[:, None])[:, 0]
             if position == 1 and decoding.keep(torch.tensor([0, 2])):
-                assert way == "trunk first"
+                assert way == "prefix first"
                 rows, now = [0, 2], now[[0, 2]]
             decoding.feed(now)
         expected = encoded.score([0, 1, 2], tokens).sums()
         torch.testing.assert_close(logps[rows], expected[rows], atol=1e-4, rtol=1e-4)
 
 
-def test_branches_do_not_touch_the_trunk(tiny: Callable[[str], Path]) -> None:
+def test_completions_do_not_change_the_prefix(tiny: Callable[[str], Path]) -> None:
     model = load(tiny("llama"))
     with torch.no_grad():
-        encoded = encode(model, "trunk first", PROMPTS)
+        encoded = encode(model, "prefix first", PROMPTS)
         first = encoded.score(ROWS, COMPLETIONS).values
         decoding = encoded.decoding([0, 1], 1)
         decoding.feed(torch.tensor([1, 2]))
@@ -108,11 +110,11 @@ def test_branches_do_not_touch_the_trunk(tiny: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_what_is_scored_at_once_leaves_the_same_trunk(tiny: Callable[[str], Path], architecture: str) -> None:
+def test_scoring_at_once_leaves_the_same_prefix(tiny: Callable[[str], Path], architecture: str) -> None:
     model = load(tiny(architecture))
     with torch.no_grad():
         found = []
-        for way in ("trunk first", "at once"):
+        for way in ("prefix first", "at once"):
             encoded = encode(model, way, PROMPTS)
             encoded.score(ROWS, COMPLETIONS)
             decoding = encoded.decoding([0, 1, 2, 2], 2)
@@ -123,7 +125,7 @@ def test_what_is_scored_at_once_leaves_the_same_trunk(tiny: Callable[[str], Path
 
 
 def test_decoding_keeps_no_graph(tiny: Callable[[str], Path]) -> None:
-    decoding = encode(load(tiny("llama")), "trunk first", PROMPTS).decoding([0, 0], 1)
+    decoding = encode(load(tiny("llama")), "prefix first", PROMPTS).decoding([0, 0], 1)
     assert not decoding.logits.requires_grad
 
 
@@ -141,7 +143,7 @@ def test_positions_matter_so_they_are_passed(tiny: Callable[[str], Path]) -> Non
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_these_architectures_are_packed(tiny: Callable[[str], Path], architecture: str) -> None:
-    assert packed(load(tiny(architecture)), pad_id=0) is not None
+    assert try_packing(load(tiny(architecture))) is not None
 
 
 @pytest.mark.parametrize("wrong", ["refuses", "other rows", "no window"])
@@ -149,20 +151,20 @@ def test_a_model_that_packing_does_not_fit_is_noticed_and_left_as_it_was(
     tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     model = load(tiny("gemma2" if wrong == "no window" else "llama"))
-    before = Joined(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values
+    before = SeparateSequences(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values
 
     rightly = visibility._Row._with_prompts
 
-    def wrongly(self: Any, own: Any, sizes: Any, trunk: Tensor | None) -> list[Tensor]:
+    def wrongly(self: Any, own: Any, sizes: Any, prefix: Tensor | None) -> list[Tensor]:
         if wrong == "refuses":
             raise TypeError("recurrent")
-        return rightly(self, own, sizes, None if trunk is None else -trunk)
+        return rightly(self, own, sizes, None if prefix is None else -prefix)
 
     if wrong == "no window":
         monkeypatch.setattr(interface, "_mask", lambda *_: torch.zeros(1, 1))
     else:
         monkeypatch.setattr(interface.How, "is_plain", lambda *_: False)
         monkeypatch.setattr(visibility._Row, "_with_prompts", wrongly)
-    assert packed(model, pad_id=0) is None
+    assert try_packing(model) is None
     assert model.config._attn_implementation != interface.NAME
-    assert torch.equal(Joined(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values, before)
+    assert torch.equal(SeparateSequences(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values, before)

@@ -16,8 +16,8 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.errors import CheckpointError, EngineError
 from hypo_engine.models.adapters import quiet_peft
 from hypo_engine.models.load import load_tokenizer
-from hypo_engine.models.policy import Policy, load_policy, make_optimizer
-from hypo_engine.prompts.separate import Joined
+from hypo_engine.models.policy import Policy, load_policy
+from hypo_engine.prompts.separate import SeparateSequences
 from hypo_engine.reference.scores import ReferenceCache
 from hypo_engine.training.checkpoint import (
     Counters,
@@ -34,6 +34,7 @@ from hypo_engine.training.checkpoint import (
 )
 from hypo_engine.training.fingerprint import Fingerprint, differences
 from hypo_engine.training.metrics import StepMetrics
+from hypo_engine.training.optimizer import make_optimizer
 
 FACTS: dict[str, Any] = {"config": {"beta": 0.1, "seed": 0}, "pairs": 10, "data": "d", "model": "m"}
 OURS = Fingerprint(**FACTS, arithmetic="cpu")
@@ -116,8 +117,8 @@ def test_the_adapter_loads_with_peft_as_it_stands(policy_of: Any, tiny: Any, tmp
         loaded = PeftModel.from_pretrained(base, path / "adapter")
     with torch.no_grad():
         expected = policy.encode(PROMPTS).score(ROWS, COMPLETIONS).values
-        found = Joined(loaded, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values
-        before = Joined(base, PROMPTS, pad_id=0)
+        found = SeparateSequences(loaded, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values
+        before = SeparateSequences(base, PROMPTS, pad_id=0)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     config = json.loads((path / "adapter" / "adapter_config.json").read_text())
     assert config["inference_mode"] is True

@@ -214,7 +214,7 @@ def test_a_model_that_cannot_share_prompts_trains_all_the_same(
     def refuse(*_: object, **__: object) -> None:
         raise TypeError("recurrent")
 
-    monkeypatch.setattr(visibility.BranchPass, "attend", refuse)
+    monkeypatch.setattr(visibility.CompletionPass, "attend", refuse)
     _, plain = run(config(method="hypo"), name="plain")
     assert any("cannot share prompts" in message for message in plain.messages)
     for name in ("loss", "grad_norm", "objective/kl", "completions/mean_length"):

@@ -1,15 +1,13 @@
-"""How LoRA layers are computed while a policy trains, and while several adapters answer together.
+"""LoRA with merged weights, for a policy that trains.
 
 PEFT adds ``scale * B (A x)`` to each layer's result: four small products and three passes over memory.
-:class:`Merged` makes W + scale * B A, uses it for all tokens at once and forgets it; it needs one product,
-forward and backward, with the adapter's gradients made from the same tensors. :class:`Routed` gives each
-token of a packed row the adapter of its own. Both replace the forward of PEFT's layers on this model only;
-what PEFT stores and loads stays PEFT's.
+:class:`MergedLora` computes W + scale * B A, uses it for all tokens at once and drops it: one product forward
+and one backward, with the adapter's gradients from the same tensors. It replaces the forward of PEFT's layers
+on this model only; what PEFT stores and loads stays PEFT's.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,27 +17,17 @@ from torch.autograd.function import once_differentiable
 
 from hypo_engine.cpu import lora
 from hypo_engine.cpu.gemm import add_linear, linear
-from hypo_engine.errors import ModelError
+from hypo_engine.forward.peft_layers import SIDE_BY_SIDE, adapted_layers
 from hypo_engine.forward.rematerialize import Recipe, recipe_of
 
-SIDE_BY_SIDE = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Layers of attention and of a gated feed-forward that read the same input."""
-
 _FEW = 64
-"""So few tokens that the adapter's own small products cost less than merging it."""
-
-
-def adapted_layers(model: Any) -> list[Any]:
-    """PEFT's LoRA layers, in the model's order."""
-    from peft.tuners.lora import LoraLayer
-
-    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+"""Up to so many tokens the adapter's own small products cost less than merging it."""
 
 
 def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
-    """The one weight and bias by which a linear layer computes now; None if it is more than that.
+    """The one weight and bias that a linear layer computes with now; None if there are several.
 
-    A merged weight is made for the one who asks.
+    A merged weight is computed by this call.
     """
     forward = vars(layer).get("forward")
     if isinstance(forward, _MergedLayer):
@@ -47,14 +35,14 @@ def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
     return (layer.weight, layer.bias) if type(layer) is nn.Linear and forward is None else None
 
 
-class Merged:
-    """LoRA with merged weights: for one float32 adapter on a float32 base that is being trained.
+class MergedLora:
+    """LoRA layers of a model computed with merged weights: one float32 adapter on a float32 base.
 
     Layers that are not plain linear ones keep PEFT's forward.
     """
 
     def __init__(self, model: Any, adapter: str = "default", *, often: bool = False) -> None:
-        """often: Whether responses are sampled in every step; the weights for it then keep their memory."""
+        """often: Whether responses are sampled in every step; merged weights then keep their buffers."""
         merged = {
             layer: _MergedLayer(layer, adapter, often=often)
             for layer in adapted_layers(model)
@@ -80,23 +68,23 @@ class Merged:
 
 
 class _MergedLayer:
-    """The forward of one layer."""
+    """The forward of one layer, with or without its adapter."""
 
     def __init__(self, layer: Any, adapter: str, *, often: bool) -> None:
         self.on, self._often = True, often
-        self._place: Tensor | None = None
+        self._buffer: Tensor | None = None
         self.base, self.scale = layer.base_layer, layer.scaling[adapter]
         self.a, self.b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
         layer.forward = self
 
-    def merged(self, place: Tensor | None = None) -> Tensor:
+    def merged(self, buffer: Tensor | None = None) -> Tensor:
         """W + scale B A, [outputs, inputs], without a graph."""
-        return lora.merge(self.base.weight, self.a, self.b, self.scale, place)
+        return lora.merge(self.base.weight, self.a, self.b, self.scale, buffer)
 
     def lasting(self) -> Tensor:
-        """The same for those who use it many times; until they ask again."""
-        found = self.merged(self._place)
-        self._place = found if self._often else None
+        """The same for a caller that uses it many times; valid until the next call."""
+        found = self.merged(self._buffer)
+        self._buffer = found if self._often else None
         return found
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -113,7 +101,7 @@ class _MergedLayer:
 
 
 class _Joint:
-    """Layers that read the same input, in one function: their gradients of it are added up in place."""
+    """Layers that read the same input, as one function that sums their gradients of it in place."""
 
     def __init__(self, parts: Sequence[_MergedLayer]) -> None:
         self._parts = parts
@@ -197,43 +185,3 @@ def _adapter_gradients(
         of_b = [g.t() @ ((x @ down.t()) * scale) for g, down, _, scale in layers]
         found = of_a, of_b
     return found
-
-
-class Routed:
-    """Each token of a packed row under the adapter of its own; for serving, without gradients."""
-
-    def __init__(self, model: Any) -> None:
-        self._groups: list[tuple[str, Tensor]] = []
-        self._tokens = 0
-        self._layers = adapted_layers(model)
-        for layer in self._layers:
-            layer.forward = partial(self._forward, layer)
-
-    def release(self) -> None:
-        """Give PEFT's layers their own forward back."""
-        for layer in self._layers:
-            del layer.forward
-
-    def route(self, adapters: Sequence[str | None], device: torch.device) -> None:
-        """Name the adapter of every token that the model sees next; None is the base model."""
-        self._tokens = len(adapters)
-        places: dict[str, list[int]] = {}
-        for place, adapter in enumerate(adapters):
-            if adapter is not None:
-                places.setdefault(adapter, []).append(place)
-        self._groups = [(name, torch.tensor(found, device=device)) for name, found in places.items()]
-
-    def _forward(self, layer: Any, x: Tensor) -> Tensor:
-        found: Tensor = layer.base_layer(x)
-        rows, results = x.reshape(-1, x.shape[-1]), found.view(-1, found.shape[-1])
-        if self._groups and len(rows) != self._tokens:
-            raise ModelError(
-                "This architecture runs an adapted layer on a part of the tokens, so adapters cannot answer "
-                "side by side here; export the run and load it by itself."
-            )
-        for name, places in self._groups:
-            if name in layer.lora_A:
-                a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-                update = (rows[places].to(a.dtype) @ a.t()) @ b.t()
-                results.index_add_(0, places, (update * layer.scaling[name]).to(results.dtype))
-        return found
