@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from markupsafe import Markup
 
+from app.templates import render
+
 STYLE: Final = Path(__file__).with_name("docs.css")
-PAGE: Final = Path(__file__).with_name("docs.html")
 METHODS: Final = ("get", "post", "put", "delete")
 TITLES: Final = {
     "datasets": "Datasets",
@@ -30,7 +31,7 @@ def install(app: FastAPI, schema: Callable[[], Schema]) -> None:
     """Add the page and its style sheet to the API."""
 
     def page() -> HTMLResponse:
-        return HTMLResponse(render(schema()))
+        return HTMLResponse(page_of(schema()))
 
     def style() -> FileResponse:
         return FileResponse(STYLE, media_type="text/css")
@@ -39,14 +40,20 @@ def install(app: FastAPI, schema: Callable[[], Schema]) -> None:
     app.add_api_route("/docs.css", style, include_in_schema=False)
 
 
-def render(schema: Schema) -> str:
+def page_of(schema: Schema) -> Markup:
     """The page for a schema."""
-    base = schema["servers"][0]["url"]
     operations = list(_operations(schema))
-    nav = [Markup('<li><a href="#{}">{}</a></li>').format(tag, title) for tag, title in TITLES.items()]
-    parts = [_section(tag, title, operations, schema) for tag, title in TITLES.items()]
-    page = Markup(PAGE.read_text(encoding="utf-8"))
-    return page.format(base=base, nav=Markup("").join(nav), parts=Markup("").join(parts))
+    sections = [
+        {
+            "tag": tag,
+            "title": title,
+            "operations": [
+                _operation(*found, schema) for found in operations if tag in found[2].get("tags", ())
+            ],
+        }
+        for tag, title in TITLES.items()
+    ]
+    return render("rest/docs.html", base=schema["servers"][0]["url"], sections=sections)
 
 
 def _operations(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
@@ -56,33 +63,29 @@ def _operations(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
                 yield method, path, item[method]
 
 
-def _section(tag: str, title: str, operations: list[tuple[str, str, Schema]], schema: Schema) -> Markup:
-    shown = [_operation(*found, schema) for found in operations if tag in found[2].get("tags", ())]
-    return Markup('<section><h2 id="{}">{}</h2>{}</section>').format(tag, title, Markup("").join(shown))
-
-
-def _operation(method: str, path: str, said: Schema, schema: Schema) -> Markup:
+def _operation(method: str, path: str, said: Schema, schema: Schema) -> dict[str, Any]:
+    """What the page says of an operation: what it takes, and what it answers on success."""
     takes = [
         (p["name"], p["schema"], p.get("required", False), p.get("description", ""))
         for p in said.get("parameters", ())
     ]
     takes += _fields(_body(said), schema)
     success = next(code for code in said["responses"] if code.startswith("2"))
-    answer = _fields(_content(said["responses"][success]), schema)
-    return Markup(
-        '<details id="{id}"><summary><span class="method {method}">{upper}</span> <code>{path}</code> '
-        "<span>{summary}</span></summary>{takes}{answers}</details>"
-    ).format(
-        id=said["operationId"],
-        method=method,
-        upper=method.upper(),
-        path=path,
-        summary=said.get("description", "").split("\n")[0],
-        takes=_table("Takes", takes, schema, required=True),
-        answers=_table(f"Answers {success}", answer, schema)
-        if answer
-        else Markup("<p>Answers {}.</p>").format(success),
-    )
+    answers = _fields(_content(said["responses"][success]), schema)
+    return {
+        "id": said["operationId"],
+        "method": method,
+        "path": path,
+        "summary": said.get("description", "").split("\n")[0],
+        "takes": [_row(field, schema) for field in takes],
+        "success": success,
+        "answers": [{**_row(field, schema), "needed": False} for field in answers],
+    }
+
+
+def _row(field: Field, schema: Schema) -> dict[str, Any]:
+    name, kind, needed, text = field
+    return {"name": name, "needed": needed, "kind": _kind(kind, schema), "about": _about(kind, text)}
 
 
 def _body(said: Schema) -> Schema:
@@ -112,21 +115,6 @@ def _fields(part: Schema, schema: Schema, prefix: str = "") -> list[Field]:
         if not prefix and items.get("properties"):
             rows += _fields(items, schema, f"{name}[].")
     return rows
-
-
-def _table(title: str, rows: list[Field], schema: Schema, *, required: bool = False) -> Markup:
-    if not rows:
-        return Markup("")
-    lines = [
-        Markup("<tr><th scope=row><code>{}</code>{}</th><td>{}</td><td>{}</td></tr>").format(
-            name,
-            Markup(" <b>needed</b>") if required and needed else "",
-            _kind(field, schema),
-            _about(field, text),
-        )
-        for name, field, needed, text in rows
-    ]
-    return Markup("<table><caption>{}</caption>{}</table>").format(title, Markup("").join(lines))
 
 
 def _about(field: Schema, text: str) -> str:

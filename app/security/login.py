@@ -7,13 +7,13 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
-from markupsafe import Markup
 
-from app.security.plain_page import plain_page, template
+from app.security.plain_page import plain_page
 from app.security.sessions import COOKIE, read_user
 from app.settings import get_settings
 from app.store import sessions
 from app.store.db import write_session
+from app.templates import render
 
 MOST_FAILURES: Final = 10
 FAILURE_SECONDS: Final = 60.0
@@ -98,6 +98,5 @@ def _local(address: str) -> str:
 
 
 def _page(problem: str, next: str, *, status: int = 200) -> Response:
-    said = Markup('<p class="problem" role="alert">{}</p>').format(problem) if problem else Markup("")
-    form = template("login.html").replace("%problem%", said).replace("%next%", Markup.escape(_local(next)))
+    form = render("security/login.html", problem=problem, next=_local(next))
     return plain_page("Log in", form, status=status)

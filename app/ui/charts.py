@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
-from markupsafe import Markup
 
+from app.templates import render
 from app.ui import plotly_js
 from app.ui.theme import role
-from app.ui.widgets import Html, join
+from app.ui.widgets import Html
 
 MAX_POINTS: Final = 600
 SMOOTH_FROM: Final = 20
@@ -146,12 +146,15 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
 
 def legend(entries: Iterable[tuple[str, str, int]], *, held_out: bool = True) -> Html:
     """One key for all charts of a panel; entries are (label, method, shade)."""
-    items = [Markup("<li>{}{}</li>").format(_key(method, shade), label) for label, method, shade in entries]
-    if held_out:
-        items.append(
-            Markup('<li class="hy-note"><span class="hy-ring"></span>measured on held-out data</li>')
-        )
-    return Markup('<ul class="hy-legend">{}</ul>').format(join(items))
+    lines = [
+        {
+            "label": label,
+            "colour": colour(method, shade)[1:],
+            "dashes": _STROKES[role(method).dashes[shade % len(role(method).dashes)]],
+        }
+        for label, method, shade in entries
+    ]
+    return render("widgets/legend.html", lines=lines, held_out=held_out)
 
 
 _STROKES: Final = {
@@ -162,15 +165,6 @@ _STROKES: Final = {
     "longdash": "11 5",
     "longdashdot": "11 4 2 4",
 }
-
-
-def _key(method: str, shade: int) -> Html:
-    """A piece of a run's line."""
-    dash = role(method).dashes[shade % len(role(method).dashes)]
-    return Markup(
-        '<svg class="hy-key" viewBox="0 0 30 4" aria-hidden="true"><line x1="0" y1="2" x2="30" y2="2" '
-        'stroke="var(--hy-{})" stroke-width="3" stroke-dasharray="{}"/></svg>'
-    ).format(colour(method, shade)[1:], _STROKES[dash])
 
 
 def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTML:

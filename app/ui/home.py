@@ -11,6 +11,7 @@ from app.store import conversations, datasets, labels, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
+from app.templates import render
 from app.ui import events, formatting, widgets
 from app.ui.run import view as run_view
 from app.ui.runs import table as run_table
@@ -84,20 +85,17 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
         ),
     ]
     cards = [
-        Markup(
-            '<li class="hy-step{}"><span class="hy-count" aria-hidden="true">{}</span><h2>{}</h2><p>{}</p>'
-            '<footer><span class="hy-note">{}</span>{}</footer></li>'
-        ).format(
-            " hy-next" if following == i else " hy-done" if done[i] else "",
-            "✓" if done[i] else i + 1,
-            title,
-            text,
-            state,
-            widgets.link_button(label, page, primary=following == i),
-        )
-        for i, (title, text, state, (label, page)) in enumerate(steps)
+        {
+            "title": title,
+            "text": text,
+            "state": state,
+            "done": done[number],
+            "next": following == number,
+            "button": widgets.link_button(label, page, primary=following == number),
+        }
+        for number, (title, text, state, (label, page)) in enumerate(steps)
     ]
-    return Markup('<ol class="hy-steps">{}</ol>').format(widgets.join(cards))
+    return render("home/steps.html", steps=cards)
 
 
 def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
@@ -140,22 +138,17 @@ def _workers(*, waiting: bool, session: Session) -> Html:
         text = run_view.no_worker(missing[0], session=session)
         pieces.append(widgets.notice(text, "warning" if urgent else "info"))
     if present:
-        items = widgets.join([_worker(worker) for worker in present])
-        pieces.insert(0, Markup('<ul class="hy-workers">{}</ul>').format(items))
+        pieces.insert(0, render("home/workers.html", workers=[_worker(worker) for worker in present]))
     return widgets.join(pieces)
 
 
-def _worker(worker: Worker) -> Html:
-    """A worker's queues and device; one that takes no messages is marked and says why."""
-    trouble = Markup("<br><span class='hy-why'>{}</span>").format(worker.trouble)
-    return Markup(
-        "<li><i class='hy-dot{}' aria-hidden='true'></i><b>{}</b> <span class='hy-note'>{}</span>{}</li>"
-    ).format(
-        " hy-deaf" if worker.trouble else "",
-        " and ".join(worker.queues.split(",")),
-        " · ".join(filter(None, [worker.device, worker.id])),
-        trouble if worker.trouble else "",
-    )
+def _worker(worker: Worker) -> dict[str, str]:
+    """A worker's queues and device; one that takes no messages says why."""
+    return {
+        "queues": " and ".join(worker.queues.split(",")),
+        "device": " · ".join(filter(None, [worker.device, worker.id])),
+        "trouble": worker.trouble,
+    }
 
 
 def results(*, session: Session) -> Html:

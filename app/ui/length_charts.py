@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from markupsafe import Markup
-
 from app.lengths import TokenLengths, quantile
+from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.widgets import Html
 
@@ -23,9 +22,7 @@ def under_limits(lengths: TokenLengths, max_prompt: int, max_completion: int) ->
         f"{formatting.count(lengths.pairs, 'training pair')}. "
         f"{max_prompt:,} prompt tokens trim {trimmed:.0%} of the prompts."
     )
-    return Markup('<section class="hy-lengths"><p>{}</p>{}{}</section>').format(
-        words, _charts(lengths, max_prompt, max_completion), _sample_note(lengths)
-    )
+    return _section(lengths, _charts(lengths, max_prompt, max_completion), lead=words)
 
 
 def distribution(lengths: TokenLengths, model: str) -> Html:
@@ -44,24 +41,30 @@ def distribution(lengths: TokenLengths, model: str) -> Html:
         stack=False,
     )
     note = f"Counted with the tokenizer of {model}; the longer answer of a pair decides whether it is kept."
-    return Markup('<section class="hy-lengths">{}<p class="hy-note">{}</p>{}{}</section>').format(
-        _charts(lengths), note, kept, _sample_note(lengths)
-    )
+    return _section(lengths, _charts(lengths), note=note, table=kept)
 
 
-def _sample_note(lengths: TokenLengths) -> Html:
-    words = "Prompts are counted without the tokens of a chat template."
+def _section(
+    lengths: TokenLengths,
+    charts: Sequence[Html],
+    *,
+    lead: str = "",
+    note: str = "",
+    table: Html = widgets.NOTHING,
+) -> Html:
+    sample = "Prompts are counted without the tokens of a chat template."
     if not lengths.complete:
-        words = f"Measured on a sample of {len(lengths.prompts):,} pairs. {words}"
-    return Markup('<p class="hy-note">{}</p>').format(words)
+        sample = f"Measured on a sample of {len(lengths.prompts):,} pairs. {sample}"
+    return render("widgets/lengths.html", lead=lead, charts=charts, note=note, table=table, sample=sample)
 
 
-def _charts(lengths: TokenLengths, max_prompt: int | None = None, max_completion: int | None = None) -> Html:
-    pieces = [
+def _charts(
+    lengths: TokenLengths, max_prompt: int | None = None, max_completion: int | None = None
+) -> list[Html]:
+    return [
         _chart("Prompts", lengths.prompts, max_prompt),
         _chart("Longer answers", lengths.completions, max_completion),
     ]
-    return Markup('<div class="hy-length-charts">{}</div>').format(widgets.join(pieces))
 
 
 def _chart(title: str, values: Sequence[int], limit: int | None) -> Html:
@@ -72,20 +75,19 @@ def _chart(title: str, values: Sequence[int], limit: int | None) -> Html:
     for value in values:
         counts[min(max(value - 1, 0) // width, BARS - 1)] += 1
     most = max(counts)
-    bars = widgets.join(
-        Markup('<rect class="{}" x="{}" y="{:.1f}" width="8" height="{:.1f}"/>').format(
-            "hy-beyond" if limit is not None and bar * width >= limit else "hy-within",
-            10 * bar,
-            50 - 50 * count / most,
-            50 * count / most,
-        )
+    bars = [
+        {
+            "css": "hy-beyond" if limit is not None and bar * width >= limit else "hy-within",
+            "height": 50 * count / most,
+        }
         for bar, count in enumerate(counts)
-    )
+    ]
     quantiles = ", ".join(f"{name} {quantile(values, share):,}" for share, name in SHARES)
-    return Markup(
-        '<figure><figcaption><b>{}</b> <span>{} tokens</span></figcaption><svg viewBox="0 0 {} 50" '
-        'preserveAspectRatio="none" role="img" aria-label="{}">{}</svg><p class="hy-note"><span>1</span>'
-        "<span>{:,}</span></p></figure>"
-    ).format(
-        title, quantiles, 10 * BARS, f"Lengths of {title.lower()}: {quantiles} tokens", bars, BARS * width
+    return render(
+        "widgets/length_chart.html",
+        title=title,
+        quantiles=quantiles,
+        label=f"Lengths of {title.lower()}: {quantiles} tokens",
+        bars=bars,
+        end=f"{BARS * width:,}",
     )

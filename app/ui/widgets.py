@@ -1,7 +1,7 @@
 """Small pieces of HTML that every page shares.
 
-Everything is built with markupsafe: a `str` put into a piece is escaped, a `Markup` is not. So a prompt with
-`<script>` or `**bold**` in it is shown as text, never run and never formatted.
+A `str` that is put into a piece is escaped, a `Markup` is not. A prompt with `<script>` or `**bold**` in it
+is shown as text: never run, never formatted. Pieces of one element are made here; larger ones are templates.
 """
 
 import re
@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from app.store.enums import RunStatus
+from app.templates import render
 from app.ui import formatting
 from app.ui.theme import role
 
@@ -83,9 +84,7 @@ def status_badge(status: RunStatus | str, label: str | None = None) -> Markup:
 
 def page_header(title: object, lead: object = "", *actions: Markup) -> Markup:
     """The top of a page: what it is, a sentence, and what can be done."""
-    below = Markup('<p class="hy-lead">{}</p>').format(lead) if lead else NOTHING
-    right = Markup('<div class="hy-actions">{}</div>').format(join(actions)) if actions else NOTHING
-    return Markup('<header class="hy-header"><div><h1>{}</h1>{}</div>{}</header>').format(title, below, right)
+    return render("widgets/page_header.html", title=title, lead=lead, actions=actions)
 
 
 def section(title: object, body: Markup, note: object = "") -> Markup:
@@ -96,9 +95,7 @@ def section(title: object, body: Markup, note: object = "") -> Markup:
 
 def empty_state(title: str, body: object, *actions: Markup) -> Markup:
     """What to do next where there is nothing to show yet."""
-    return Markup('<div class="hy-empty"><h2>{}</h2><p>{}</p><div class="hy-actions">{}</div></div>').format(
-        title, body, join(actions)
-    )
+    return render("widgets/empty_state.html", title=title, body=body, actions=actions)
 
 
 def notice(text: object, kind: Literal["info", "good", "warning", "error"] = "info") -> Markup:
@@ -109,12 +106,8 @@ def notice(text: object, kind: Literal["info", "good", "warning", "error"] = "in
 
 def error_banner(sentence: object, traceback: str | None = None) -> Markup:
     """What went wrong in a sentence; the traceback is folded away."""
-    folded = NOTHING
-    if traceback:
-        folded = Markup("<details><summary>Traceback</summary><pre>{}</pre></details>").format(traceback)
-    return Markup('<div class="hy-notice hy-error" role="alert"><p>{}</p>{}</div>').format(
-        escape(sentence) if not isinstance(sentence, Markup) else sentence, folded
-    )
+    text = sentence if isinstance(sentence, Markup) else escape(sentence)
+    return render("widgets/error_banner.html", sentence=text, traceback=traceback)
 
 
 def field_error(sentence: str) -> Markup:
@@ -131,11 +124,9 @@ def progress_bar(
     extra = [phase] if phase and total > 0 else []
     if seconds_left is not None:
         extra.append(f"about {formatting.duration(seconds_left)} left")
-    return Markup(
-        '<div class="hy-progress{}"><div class="hy-track" role="progressbar" aria-valuemin="0" '
-        'aria-valuemax="100" aria-valuenow="{:.0f}" aria-label="{}"><div style="width:{:.1f}%"></div></div>'
-        "<small><span>{}</span><span>{}</span></small></div>"
-    ).format(" hy-live" if live else "", share * 100, words, share * 100, words, " · ".join(extra))
+    return render(
+        "widgets/progress_bar.html", live=live, percent=100 * share, words=words, extra=" · ".join(extra)
+    )
 
 
 _ACTIONS = Markup('<span class="hy-sr">Actions</span>')
@@ -155,37 +146,22 @@ def table(
     On a narrow screen each row becomes a small card unless `stack` is False.
     """
     right = set(numeric)
-
-    def css(index: int) -> str:
-        return "hy-num" if index in right else ""
-
-    head = join(
-        Markup('<th scope="col" class="{}">{}</th>').format(css(i), cell or _ACTIONS)
-        for i, cell in enumerate(headers)
-    )
-    body = join(
-        Markup("<tr>{}</tr>").format(
-            join(
-                Markup('<td class="{}" data-label="{}"><div>{}</div></td>').format(
-                    css(i), headers[i] if not isinstance(headers[i], Markup) else "", cell
-                )
-                for i, cell in enumerate(row)
-            )
-        )
-        for row in rows
-    )
-    title = Markup('<caption class="hy-sr">{}</caption>').format(caption) if caption else NOTHING
-    return Markup(
-        '<div class="hy-table-wrap"><table class="hy-table{}">{}<thead><tr>{}</tr></thead>'
-        "<tbody>{}</tbody></table></div>"
-    ).format(" hy-stack" if stack else "", title, head, body)
+    columns = [
+        {
+            "css": "hy-num" if index in right else "",
+            "title": header or _ACTIONS,
+            "label": "" if isinstance(header, Markup) else header,
+        }
+        for index, header in enumerate(headers)
+    ]
+    cells = [list(zip(columns, row, strict=True)) for row in rows]
+    return render("widgets/table.html", stack=stack, caption=caption, columns=columns, rows=cells)
 
 
 def facts(pairs: Mapping[str, object] | Sequence[tuple[str, object]]) -> Markup:
     """A short list of names and values."""
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
-    rows = join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, value) for name, value in items)
-    return Markup('<dl class="hy-facts">{}</dl>').format(rows)
+    return render("widgets/facts.html", pairs=items)
 
 
 def code(text: str, label: str = "") -> Markup:
@@ -198,16 +174,13 @@ def messages(prompt: Any) -> Markup:
     """A prompt as people read it: a plain text, or the turns of a conversation."""
     if isinstance(prompt, str):
         return Markup('<div class="hy-text">{}</div>').format(escape(prompt))
-    turns = []
-    for message in prompt or []:
-        speaker = message.get("role", "") if isinstance(message, Mapping) else ""
-        content = message.get("content", "") if isinstance(message, Mapping) else message
-        turns.append(
-            Markup(
-                '<div class="hy-turn"><span class="hy-role">{}</span><div class="hy-text">{}</div></div>'
-            ).format(speaker, escape(content))
-        )
-    return Markup('<div class="hy-turns">{}</div>').format(join(turns))
+    turns = [
+        (message.get("role", ""), escape(message.get("content", "")))
+        if isinstance(message, Mapping)
+        else ("", escape(message))
+        for message in prompt or []
+    ]
+    return render("widgets/messages.html", turns=turns)
 
 
 def prompt_line(prompt: Any, length: int = 100) -> str:
@@ -220,6 +193,5 @@ def prompt_line(prompt: Any, length: int = 100) -> str:
 
 def answer(text: str, *, note: object = "") -> Markup:
     """What a model wrote, as it wrote it."""
-    below = Markup('<footer class="hy-note">{}</footer>').format(note) if note else NOTHING
     body = escape(text) if text else Markup('<em class="hy-note">(empty)</em>')
-    return Markup('<div class="hy-answer"><div class="hy-text">{}</div>{}</div>').format(body, below)
+    return render("widgets/answer.html", text=body, note=note)

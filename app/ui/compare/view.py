@@ -10,6 +10,7 @@ from app.store.contenders import REFERENCE
 from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
+from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.compare.state import RecentConversation, Turn, View
 from app.ui.widgets import Html
@@ -20,41 +21,36 @@ STRONGEST_RATIO = 3.0
 WAITING = {GenerationStatus.QUEUED: "waiting for a worker", GenerationStatus.RUNNING: "writing"}
 
 
-def letter(position: int) -> Html:
-    return Markup('<b class="hy-letter">{}</b>').format(LETTERS[position])
-
-
 def who(turn: Turn, side: int) -> Html:
     """The letter of a side and, once it may be seen, who it is."""
     if turn.hidden:
-        return Markup('<span class="hy-who">{}<span class="hy-note">name hidden</span></span>').format(
-            letter(side)
-        )
+        return render("compare/who.html", letter=LETTERS[side], badge="", origin="")
     contender = turn.contenders[side]
-    return Markup('<span class="hy-who">{}{}{}</span>').format(
-        letter(side), widgets.method_badge(contender.method, contender.name), _origin(contender)
-    )
+    badge = widgets.method_badge(contender.method, contender.name)
+    return render("compare/who.html", letter=LETTERS[side], badge=badge, origin=_origin(contender))
 
 
-def _origin(contender: Contender) -> Html:
-    if contender.run_id is None:
-        gone = "" if contender.method == "reference" else "run deleted"
-        return Markup('<small class="hy-note">{}</small>').format(gone or contender.base_model)
-    return Markup('<small class="hy-note">{}</small>').format(
-        widgets.link(f"run #{contender.run_id}", "run", id=contender.run_id)
-    )
+def _origin(contender: Contender) -> str:
+    if contender.run_id is not None:
+        return widgets.link(f"run #{contender.run_id}", "run", id=contender.run_id)
+    return contender.base_model if contender.method == REFERENCE else "run deleted"
 
 
 def panel(view: View, side: int) -> Html:
     """The answer being written or voted on, with its numbers."""
     turn = view.current
-    return Markup('<article class="hy-reply{}"><header>{}{}</header>{}{}{}</article>').format(
-        _verdict_css(turn, side),
-        who(turn, side),
-        _verdict(turn, side),
-        _text(turn, side),
-        _numbers(turn.answers[side], hidden=turn.hidden),
-        _departures(turn, side),
+    numbers = _numbers(turn.answers[side], hidden=turn.hidden)
+    return _reply(turn, side, below=numbers + _departures(turn, side))
+
+
+def _reply(turn: Turn, side: int, *, below: Html = widgets.NOTHING) -> Html:
+    return render(
+        "compare/reply.html",
+        voted=turn.label is not None and turn.best == side,
+        who=who(turn, side),
+        verdict=_verdict(turn, side),
+        text=_text(turn, side),
+        below=below,
     )
 
 
@@ -95,10 +91,7 @@ def _numbers(answer: Generation, *, hidden: bool) -> Html:
         ]
     below = [_ending(answer), "seconds and log-probabilities follow the vote" if known and hidden else ""]
     note = " · ".join(filter(None, [*below, f"seed {answer.seed}" if answer.take else ""]))
-    return Markup('<footer class="hy-numbers"><dl>{}</dl>{}</footer>').format(
-        widgets.join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*fact) for fact in facts),
-        Markup('<p class="hy-note">{}</p>').format(note) if note else widgets.NOTHING,
-    )
+    return render("compare/numbers.html", facts=facts, note=note)
 
 
 def _ending(answer: Generation) -> str:
@@ -128,26 +121,23 @@ def departures(token_logps: Sequence[Any] | None) -> Html:
     """The answer's tokens, coloured by how much likelier or less likely the policy finds them."""
     if not token_logps:
         return widgets.NOTHING
-    tokens = widgets.join(_token(str(text), policy, reference) for text, policy, reference in token_logps)
-    return Markup(
-        '<details class="hy-departs"><summary>Where it departs from the reference</summary>'
-        '<div class="hy-text">{}</div><p class="hy-note"><span class="hy-likelier">likelier</span> or '
-        '<span class="hy-rarer">less likely</span> than under the reference; point at a token for numbers.'
-        "</p></details>"
-    ).format(tokens)
+    tokens = [_token(str(text), policy, reference) for text, policy, reference in token_logps]
+    return render("compare/departures.html", tokens=tokens)
 
 
-def _token(text: str, policy: float, reference: float) -> Html:
+def _token(text: str, policy: float, reference: float) -> dict[str, Any]:
+    """A token, its log-ratio (None where that is not finite), and its per cent of the full colour."""
     ratio = policy - reference
     if not math.isfinite(ratio):
-        return Markup("<span>{}</span>").format(text)
+        return {"text": text, "ratio": None}
     share = min(abs(ratio) / STRONGEST_RATIO, 1.0)
-    return Markup('<span class="{}" style="--share:{:.0f}%" title="{}">{}</span>').format(
-        "hy-likelier" if ratio > 0 else "hy-rarer",
-        100 * share if share >= 0.03 else 0,
-        f"log-ratio {ratio:+.2f}: policy {policy:.2f}, reference {reference:.2f}",
-        text,
-    )
+    numbers = f"log-ratio {ratio:+.2f}: policy {policy:.2f}, reference {reference:.2f}"
+    return {
+        "text": text,
+        "ratio": ratio,
+        "share": f"{100 * share if share >= 0.03 else 0:.0f}",
+        "numbers": numbers,
+    }
 
 
 # --- turns and votes -------------------------------------------------------------------------
@@ -156,49 +146,30 @@ def _token(text: str, policy: float, reference: float) -> Html:
 def question(view: View, turn: Turn) -> Html:
     """A question; the first with the messages that stand before it."""
     opening = view.conversation.opening if turn.comparison.turn == 0 else None
-    return Markup(
-        '{}<div class="hy-question"><span class="hy-role">Question {}</span>'
-        '<div class="hy-text">{}</div></div>'
-    ).format(
-        history(opening) if opening else widgets.NOTHING,
-        turn.comparison.turn + 1,
-        widgets.escape(turn.comparison.question),
+    return render(
+        "compare/question.html",
+        history=history(opening) if opening else "",
+        number=turn.comparison.turn + 1,
+        text=widgets.escape(turn.comparison.question),
     )
 
 
 def history(opening: Sequence[Any]) -> Html:
     """The messages before a first question, which all contenders see."""
-    return Markup(
-        '<details class="hy-history" open><summary>{} before the question; all contenders see them'
-        "</summary>{}</details>"
-    ).format(formatting.count(len(opening), "message"), widgets.messages(opening))
+    count = formatting.count(len(opening), "message")
+    return render("compare/history.html", count=count, messages=widgets.messages(opening))
 
 
 def earlier_turns(view: View) -> Html:
     """Questions before the present one, each with its answers side by side and the vote."""
-    pieces = []
-    for turn in view.turns[:-1]:
-        cards = widgets.join(_card(turn, side) for side in range(len(turn.answers)))
-        pieces.append(
-            Markup(
-                '<section class="hy-earlier">{}<div class="hy-cards" data-count="{}">{}</div>'
-                '<p class="hy-note">{}</p></section>'
-            ).format(
-                question(view, turn),
-                len(turn.answers),
-                cards,
-                " ".join(filter(None, (vote_sentence(turn), continues(view, turn)))),
-            )
+    return widgets.join(
+        render(
+            "compare/earlier_turn.html",
+            question=question(view, turn),
+            cards=[_reply(turn, side) for side in range(len(turn.answers))],
+            note=" ".join(filter(None, (vote_sentence(turn), continues(view, turn)))),
         )
-    return widgets.join(pieces)
-
-
-def _card(turn: Turn, side: int) -> Html:
-    return Markup('<article class="hy-reply{}"><header>{}{}</header>{}</article>').format(
-        _verdict_css(turn, side),
-        who(turn, side),
-        _verdict(turn, side),
-        _text(turn, side),
+        for turn in view.turns[:-1]
     )
 
 
@@ -221,10 +192,6 @@ def _verdict(turn: Turn, position: int) -> Html:
     return Markup('<span class="hy-verdict hy-{}">{}</span>').format(
         word, "better" if len(turn.answers) == 2 else word
     )
-
-
-def _verdict_css(turn: Turn, position: int) -> str:
-    return " hy-voted" if turn.label and turn.best == position else ""
 
 
 def vote_sentence(turn: Turn) -> str:
@@ -284,36 +251,30 @@ def summary(view: View) -> Html:
         "blind: names follow the vote on each question" if view.conversation.blind else "",
     ]
     here = view.conversation.id
-    return Markup(
-        '<div class="hy-bar"><p class="hy-note">{}</p><div class="hy-actions">{}{}</div></div>'
-    ).format(
-        " · ".join(filter(None, parts)),
+    actions = [
         widgets.link_button("New conversation", "compare", like=here),
         widgets.link_button("New held-out prompt", "compare", like=here, prompt="random"),
-    )
+    ]
+    return render("compare/summary.html", decoding=" · ".join(filter(None, parts)), actions=actions)
 
 
 def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
     """Links to the newest conversations."""
-    rows = [
-        Markup('<li{}>{}<span class="hy-note">{}</span></li>').format(
-            Markup(' aria-current="true"') if line.id == present else "",
-            widgets.link(
+    if not found:
+        return widgets.NOTHING
+    lines = [
+        {
+            "present": line.id == present,
+            "link": widgets.link(
                 formatting.clip(line.question, 80) or "(no question)", "compare", conversation=line.id
             ),
-            Markup("{} · {} · {}").format(
-                " / ".join(line.names) or "names hidden",
-                formatting.count(line.turns, "turn"),
-                formatting.ago(line.conversation.created_at),
-            ),
-        )
+            "names": " / ".join(line.names) or "names hidden",
+            "turns": formatting.count(line.turns, "turn"),
+            "ago": formatting.ago(line.conversation.created_at),
+        }
         for line in found
     ]
-    if not rows:
-        return widgets.NOTHING
-    return widgets.section(
-        "Your conversations", Markup('<ul class="hy-list">{}</ul>').format(widgets.join(rows))
-    )
+    return widgets.section("Your conversations", render("compare/recent.html", lines=lines))
 
 
 def no_worker() -> Html:

@@ -11,6 +11,7 @@ from app.preflight import Preflight
 from app.store.datasets import Lengths, SplitCounts
 from app.store.enums import Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair
+from app.templates import render
 from app.tokens import TokenCounter
 from app.ui import formatting, widgets
 from app.ui.widgets import Html
@@ -120,24 +121,24 @@ def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Htm
 
 def _pair(pair: Pair, label: str, counter: TokenCounter | None) -> Html:
     chosen, rejected = differing(pair.chosen[:SHOWN_CHARACTERS], pair.rejected[:SHOWN_CHARACTERS])
+    prompt = widgets.messages(_cut(pair.prompt))
     cells = [
-        _cell("Prompt", widgets.messages(_cut(pair.prompt)), pair.prompt, counter, label),
-        _cell("Chosen", chosen, pair.chosen, counter),
-        _cell("Rejected", rejected, pair.rejected, counter),
+        {"title": "Prompt", "body": prompt, "note": _size(pair.prompt, counter, label)},
+        {"title": "Chosen", "body": chosen, "note": _size(pair.chosen, counter)},
+        {"title": "Rejected", "body": rejected, "note": _size(pair.rejected, counter)},
     ]
-    return Markup('<article style="{}">{}</article>').format(_COLUMNS, widgets.join(cells))
+    return render("datasets/pair.html", style=_COLUMNS, cells=cells)
 
 
-def _cell(title: str, body: Html, whole: Prompt, counter: TokenCounter | None, label: str = "") -> Html:
+def _size(whole: Prompt, counter: TokenCounter | None, label: str = "") -> str:
+    """How long a text is, and how much of it is shown."""
     size = sum(len(turn["content"]) for turn in whole) if not isinstance(whole, str) else len(whole)
     notes = [label] if label else []
     if counter is not None:
         notes.append(formatting.count(counter.count(whole), "token"))
     if size > SHOWN_CHARACTERS:
         notes.append(f"{SHOWN_CHARACTERS:,} of {size:,} characters shown")
-    return Markup(
-        '<div><div class="hy-role">{}</div><div class="hy-text">{}</div><div class="hy-note">{}</div></div>'
-    ).format(title, body, " · ".join(notes))
+    return " · ".join(notes)
 
 
 def _cut(prompt: Prompt) -> Prompt:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from app.estimates import MemoryForecast, forecast_memory
 from app.store.models import Dataset
+from app.templates import render
 from app.ui import widgets
 from app.ui.updates import Updates
 from app.ui.widgets import Html
@@ -47,31 +48,32 @@ def panel(forecast: MemoryForecast) -> Html:
         return Markup('<p class="hy-note">{}</p>').format(forecast.missing)
     total, at_once = forecast.estimate.total, _at_once(forecast.estimate)
     scale = max(total, forecast.available or 0)
-    bar = widgets.join(
-        Markup('<i class="hy-part-{}" style="width:{:.2f}%"></i>').format(part, 100 * size / scale)
-        for part, size in at_once.items()
-    )
-    rows = widgets.join(
-        _row(part, size, counted=part in at_once) for part, size in forecast.estimate.parts().items() if size
-    )
-    return Markup(
-        '<section class="hy-memory" aria-label="Estimate of memory"><p><b>About {}</b> of memory at the '
-        'peak{}</p><div class="hy-parts" aria-hidden="true">{}{}</div><dl>{}</dl></section>{}'
-    ).format(
-        format_bytes(total),
-        _of_what(forecast),
-        bar,
-        _mark(forecast, scale),
-        rows,
-        _help(forecast),
+    parts = [
+        {
+            "name": part,
+            "title": PARTS[part],
+            "size": format_bytes(size),
+            "percent": 100 * size / scale,
+            "at_peak": part in at_once,
+        }
+        for part, size in forecast.estimate.parts().items()
+        if size
+    ]
+    return render(
+        "launch/memory.html",
+        total=format_bytes(total),
+        of_what=_of_what(forecast),
+        parts=parts,
+        limit=_limit(forecast, scale),
+        help=_help(forecast),
     )
 
 
-def _mark(forecast: MemoryForecast, scale: int) -> Html:
-    """Where the memory ends in a bar that goes beyond it."""
+def _limit(forecast: MemoryForecast, scale: int) -> float | None:
+    """Where the memory ends in a bar that goes beyond it, in per cent of the bar."""
     if forecast.fits or forecast.available is None:
-        return widgets.NOTHING
-    return Markup('<b style="left:{:.2f}%"></b>').format(100 * forecast.available / scale)
+        return None
+    return 100 * forecast.available / scale
 
 
 def _at_once(estimate: Estimate) -> dict[str, int]:
@@ -80,18 +82,6 @@ def _at_once(estimate: Estimate) -> dict[str, int]:
     later = "kv_cache" if estimate.kv_cache <= estimate.activations else "activations"
     parts.pop(later, None)
     return parts
-
-
-def _row(part: str, size: int, *, counted: bool) -> Html:
-    return Markup(
-        '<div{}><dt><i class="hy-part-{}" aria-hidden="true"></i>{}{}</dt><dd>{}</dd></div>'
-    ).format(
-        Markup("") if counted else Markup(' class="hy-apart"'),
-        part,
-        PARTS[part],
-        "" if counted else ", not at peak",
-        format_bytes(size),
-    )
 
 
 def _of_what(forecast: MemoryForecast) -> str:
@@ -104,14 +94,10 @@ def _of_what(forecast: MemoryForecast) -> str:
 def _help(forecast: MemoryForecast) -> Html:
     if forecast.fits:
         return widgets.NOTHING
-    knobs = widgets.join(
-        Markup("<li>{}: <b>{}</b></li>").format(_words(knob), format_bytes(knob.estimate.total))
-        for knob in forecast.knobs
-    )
     if not forecast.knobs:
         return widgets.notice("It will not fit.", "warning")
-    tried = Markup("<p>It will not fit. What would help most:</p><ul>{}</ul>").format(knobs)
-    return widgets.notice(tried, "warning")
+    knobs = [(_words(knob), format_bytes(knob.estimate.total)) for knob in forecast.knobs]
+    return widgets.notice(render("launch/help.html", knobs=knobs), "warning")
 
 
 def _words(knob: Knob) -> str:

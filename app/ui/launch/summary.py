@@ -8,6 +8,7 @@ from markupsafe import Markup
 from app.held_out_share import nothing_held_out
 from app.store.db import read_session
 from app.store.models import Dataset
+from app.templates import render
 from app.timings import Forecast, forecast
 from app.ui import formatting, length_charts, widgets
 from app.ui.launch import form
@@ -97,7 +98,4 @@ def _time(forecasts: list[Forecast | None]) -> Html:
     head, detail = parts[0], "" if len(forecasts) == 1 else "; the other method is not measured yet"
     if len(known) > 1:
         head, detail = formatting.duration(sum(found.seconds for found in known)), f": {' and '.join(parts)}"
-    return Markup(
-        '<section class="hy-time" aria-label="Estimate of time"><p><b>About {}</b>{}. '
-        '<span class="hy-note">From the steps of {} on {}.</span></p></section>'
-    ).format(head, detail, sources, known[0].device)
+    return render("launch/time.html", total=head, detail=detail, sources=sources, device=known[0].device)

@@ -11,6 +11,7 @@ from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.judging import LETTERS
 from app.store.models import LabelVersion
 from app.store.vote_details import Side, Vote
+from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.widgets import Html
 
@@ -78,17 +79,12 @@ def _rate(record: Record) -> Html:
     if record.win_rate is None or record.interval is None:
         return Markup('<span class="hy-note">no vote prefers one</span>')
     low, high = record.interval
-    return Markup(
-        '<span class="hy-rate"><b>{:.0f}%</b><span class="hy-span" role="img" aria-label="{}">'
-        '<i style="left:{:.1f}%;width:{:.1f}%"></i><em style="left:{:.1f}%"></em></span>'
-        '<small class="hy-note">{}</small></span>'
-    ).format(
-        100 * record.win_rate,
-        _range(low, high),
-        100 * low,
-        100 * (high - low),
-        100 * record.win_rate,
-        _range(low, high),
+    return render(
+        "results/rate.html",
+        share=100 * record.win_rate,
+        low=100 * low,
+        high=100 * high,
+        range=_range(low, high),
     )
 
 
@@ -155,10 +151,8 @@ def export_counts(found: TrlCounts) -> Html:
     if found.cut:
         with_cut = formatting.count(found.cut, "pair has", "pairs have")
         lines.insert(0, f"{with_cut} an answer that was cut at the length limit; the file marks it")
-    return Markup('<p class="hy-note"><strong>{}</strong>{}</p>').format(
-        f"The votes make {formatting.count(found.rows, 'training pair')}.",
-        widgets.join(Markup("<br>{}").format(line) for line in lines),
-    )
+    pairs = formatting.count(found.rows, "training pair")
+    return render("results/export_counts.html", pairs=pairs, lines=lines)
 
 
 def became_dataset(name: str, version: int, rows: int, dataset_id: int) -> Html:
@@ -246,17 +240,17 @@ def _side(side: Side) -> Html:
 
 def changing(vote: Vote) -> Html:
     """The question and the answers of a vote that is being changed, and what it said before."""
-    answers = widgets.join(
-        Markup(
-            '<article class="hy-reply"><header><span class="hy-who"><b class="hy-letter">{}</b>{}</span>'
-            '</header><div class="hy-text">{}</div></article>'
-        ).format(side.letter, _side(side), widgets.escape(side.answer.text))
+    answers = [
+        {"letter": side.letter, "badge": _side(side), "text": widgets.escape(side.answer.text)}
         for side in vote.sides
+    ]
+    return render(
+        "results/changing.html",
+        id=vote.label.id,
+        question=widgets.escape(vote.comparison.question),
+        answers=answers,
+        history=_history(vote),
     )
-    return Markup(
-        '<div id="change" class="hy-earlier"><h2 class="hy-h2">Change vote #{}</h2><div class="hy-question">'
-        '<div class="hy-text">{}</div></div><div class="hy-cards">{}</div>{}</div>'
-    ).format(vote.label.id, widgets.escape(vote.comparison.question), answers, _history(vote))
 
 
 def _history(vote: Vote) -> Html:
@@ -274,8 +268,7 @@ def _history(vote: Vote) -> Html:
         for version in vote.earlier
     ]
     headers = ["given", "verdict", "names", "reason", "then"]
-    table = widgets.table(headers, rows, caption="Earlier versions of this vote")
-    return Markup('<h3 class="hy-h2">Earlier versions</h3>') + table
+    return widgets.table(headers, rows, caption="Earlier versions of this vote")
 
 
 def _words(version: LabelVersion, count: int) -> str:

@@ -12,6 +12,7 @@ from app.store.enums import GenerationKind
 from app.store.models import Generation, Run
 from app.store.prompts import canonical
 from app.store.retention import sample_stride
+from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.widgets import Html
 
@@ -45,22 +46,17 @@ def probes(runs: Sequence[Run], before: int, after: int, *, session: Session) ->
     earlier = any(step != before for _, step, _ in columns)
     blocks = []
     for key, prompt in _prompts([first, *(answers for _, _, answers in columns)]).items():
-        cells = (
-            [_answer_cell(Markup("<b>{}</b>").format(_step_name(before)), first.get(key))] if earlier else []
-        )
+        cells = []
+        if earlier:
+            cells.append((Markup("<b>{}</b>").format(_step_name(before)), _answer(first.get(key))))
         cells += [
-            _answer_cell(
+            (
                 Markup("{} <span>step {}</span>").format(widgets.method_badge(run.method), step),
-                answers.get(key),
+                _answer(answers.get(key)),
             )
             for run, step, answers in columns
         ]
-        blocks.append(
-            Markup(
-                '<article class="hy-probe"><div class="hy-asked">{}</div>'
-                '<div class="hy-side">{}</div></article>'
-            ).format(widgets.messages(prompt), widgets.join(cells))
-        )
+        blocks.append(render("run/probe.html", prompt=widgets.messages(prompt), cells=cells))
     return widgets.join(blocks)
 
 
@@ -94,9 +90,8 @@ def _step_name(step: int) -> str:
     return "Before training" if step == 0 else f"Step {step}"
 
 
-def _answer_cell(head: Html, row: Generation | None) -> Html:
-    body = widgets.NOTHING if row is None else widgets.answer(row.text, note=facts(row))
-    return Markup('<div class="hy-cell"><div class="hy-cell-head">{}</div>{}</div>').format(head, body)
+def _answer(row: Generation | None) -> Html:
+    return widgets.NOTHING if row is None else widgets.answer(row.text, note=facts(row))
 
 
 def facts(row: Generation) -> str:
@@ -155,12 +150,11 @@ def kept_samples(run_id: int, *, session: Session) -> str:
 
 
 def _exchange(row: Generation) -> Html:
-    return Markup(
-        "<details class='hy-fold'><summary>{}</summary>{}</details><div class='hy-text'>{}</div>"
-    ).format(
-        widgets.prompt_line(row.prompt.content),
-        widgets.messages(row.prompt.content),
-        widgets.escape(row.text),
+    return render(
+        "run/exchange.html",
+        line=widgets.prompt_line(row.prompt.content),
+        prompt=widgets.messages(row.prompt.content),
+        response=widgets.escape(row.text),
     )
 
 

@@ -14,6 +14,7 @@ from app.store import runs, workers
 from app.store.enums import RunStatus, RunWish
 from app.store.models import Run, RunEvent
 from app.store.retention import DiskUse
+from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.run.doctor import Finding
 from app.ui.widgets import Html
@@ -45,17 +46,15 @@ def actions(run: Run, *, session: Session) -> Actions:
 def header(run: Run, twins: Sequence[Run]) -> Html:
     """Name, badges and where to go from here."""
     badges = [widgets.method_badge(run.method), widgets.status_badge(run.status, _state_word(run))]
-    for twin in twins:
-        if twin.id != run.id:
-            label = Markup("twin: {} {}").format(
-                widgets.method_badge(twin.method), widgets.status_badge(twin.status)
-            )
-            badges.append(
-                Markup('<a class="hy-twin" href="{}">{}</a>').format(widgets.url("run", id=twin.id), label)
-            )
-    lead = Markup('<span class="hy-badges"><span class="hy-note">Run {}</span>{}</span>').format(
-        run.id, widgets.join(badges)
-    )
+    others = [
+        {
+            "url": widgets.url("run", id=twin.id),
+            "method": widgets.method_badge(twin.method),
+            "status": widgets.status_badge(twin.status),
+        }
+        for twin in twins
+        if twin.id != run.id
+    ]
     compare = ",".join(str(twin.id) for twin in twins)
     buttons = [
         widgets.link_button("Clone", "launch", clone=run.id),
@@ -63,6 +62,7 @@ def header(run: Run, twins: Sequence[Run]) -> Html:
     ]
     if any(twin.status is RunStatus.FINISHED for twin in twins):
         buttons.append(widgets.link_button("Compare answers", "compare", primary=True, runs=compare))
+    lead = render("run/badges.html", id=run.id, badges=badges, twins=others)
     return widgets.page_header(run.name, lead, *buttons)
 
 
@@ -194,13 +194,8 @@ _HEAD = ("beta", "learning_rate", "per_device_train_batch_size", "lora_r")
 
 
 def findings(found: Sequence[Finding]) -> Html:
-    """The doctor's words."""
-    if not found:
-        return widgets.NOTHING
-    items = [Markup('<li class="hy-{}">{}</li>').format(finding.level, finding.text) for finding in found]
-    return Markup(
-        '<section class="hy-doctor"><h2 class="hy-h2">Reading the curves</h2><ul>{}</ul></section>'
-    ).format(widgets.join(items))
+    """What the curves say."""
+    return render("run/findings.html", findings=found) if found else widgets.NOTHING
 
 
 def log(events: Sequence[RunEvent]) -> Html:
@@ -208,15 +203,10 @@ def log(events: Sequence[RunEvent]) -> Html:
     if not events:
         return widgets.empty_state("The log is empty", "What the run does is written here.")
     lines = [
-        Markup('<li class="hy-{}"><time title="{}">{}</time><span>{}</span></li>').format(
-            event.level.value,
-            event.at.isoformat(),
-            event.at.strftime("%H:%M:%S"),
-            widgets.escape(event.message),
-        )
+        {"level": event.level.value, "at": event.at, "message": widgets.escape(event.message)}
         for event in reversed(events)
     ]
-    return Markup('<ol class="hy-log">{}</ol>').format(widgets.join(lines))
+    return render("run/log.html", lines=lines)
 
 
 def config_table(config: Mapping[str, Any]) -> Html:
@@ -227,10 +217,12 @@ def config_table(config: Mapping[str, Any]) -> Html:
     changed = (
         _fields(own, config, ["Setting", "Value", "Default"]) if own else widgets.notice("All as by default.")
     )
-    folded = Markup('<details class="hy-fold"><summary>{} at their default</summary>{}</details>').format(
-        formatting.count(len(rest), "setting"), _fields(rest, config, ["Setting", "Value"])
+    return render(
+        "run/config.html",
+        changed=widgets.section("Changed from the defaults", changed),
+        count=formatting.count(len(rest), "setting"),
+        rest=_fields(rest, config, ["Setting", "Value"]),
     )
-    return widgets.join([widgets.section("Changed from the defaults", changed), folded])
 
 
 def _fields(names: Sequence[str], config: Mapping[str, Any], headers: list[str]) -> Html:
