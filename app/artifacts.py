@@ -17,7 +17,7 @@ from fsspec.core import url_to_fs
 from app.errors import Refused
 from app.model_card import model_card
 from app.settings import Settings, get_settings
-from app.store import runs
+from app.store import run_checkpoints, runs
 from app.store.db import read_session
 
 ADAPTER_FOLDER = "adapter"
@@ -43,7 +43,7 @@ _PASSING_CODES = {
 """S3's error codes that pass by themselves."""
 
 
-class StoreAway(Refused):
+class StoreUnavailable(Refused):
     """The artifacts' store cannot be reached; it may be back in a moment."""
 
 
@@ -52,15 +52,15 @@ def _store() -> Iterator[None]:
     """Have what a store that is away raises, of whatever library, raised as one kind of error.
 
     Raises:
-        StoreAway: the store cannot be reached.
+        StoreUnavailable: the store cannot be reached.
     """
     try:
         yield
-    except StoreAway:
+    except StoreUnavailable:
         raise
     except Exception as error:
         if _passes(error):
-            raise StoreAway(
+            raise StoreUnavailable(
                 f"The artifacts' store cannot be reached ({_first_line(error)}); try again later."
             ) from error
         raise
@@ -105,7 +105,7 @@ def save_folder(folder: Path, key: str) -> int:
     """Copy a local folder to the artifacts, in place of what lies under the key; returns its bytes.
 
     Raises:
-        StoreAway: when the store cannot be reached.
+        StoreUnavailable: when the store cannot be reached.
         OSError: when the disk is full.
     """
     filesystem, place = _place(key, get_settings())
@@ -125,7 +125,7 @@ def fetch_folder(key: str, folder: Path) -> Path:
     """Copy an artifact to a local folder, whole or not at all; a folder that is there already is kept.
 
     Raises:
-        StoreAway: when the store cannot be reached.
+        StoreUnavailable: when the store cannot be reached.
         Refused: when there is no such artifact.
     """
     if folder.is_dir():
@@ -156,7 +156,7 @@ def fetch_weights(checkpoint: str, folder: Path) -> Path:
     """Copy the weights of a checkpoint to a new local folder, without the optimiser's state.
 
     Raises:
-        StoreAway: when the store cannot be reached.
+        StoreUnavailable: when the store cannot be reached.
         Refused: when the checkpoint's files are gone.
     """
     filesystem, place = _place(checkpoint, get_settings())
@@ -184,7 +184,7 @@ def delete_files(key: str, names: Sequence[str]) -> int:
     """Remove some files of an artifact, where they are there; returns the bytes that are left.
 
     Raises:
-        StoreAway: when the store cannot be reached.
+        StoreUnavailable: when the store cannot be reached.
     """
     filesystem, place = _place(key, get_settings())
     for name in names:
@@ -198,7 +198,7 @@ def delete_folder(key: str) -> None:
     """Remove an artifact; one that is not there is no error.
 
     Raises:
-        StoreAway: when the store cannot be reached.
+        StoreUnavailable: when the store cannot be reached.
     """
     filesystem, place = _place(key, get_settings())
     if filesystem.exists(place):
@@ -216,7 +216,7 @@ def export_run(run_id: int, output: Path) -> Path:
         raise Refused(f"{output} exists and is not empty; name a new folder.")
     with read_session() as session:
         run = runs.get(run_id, session=session)
-        checkpoint = runs.last_checkpoint(run_id, session=session)
+        checkpoint = run_checkpoints.last(run_id, session=session)
         if checkpoint is None:
             raise Refused(f"Run {run_id} has no checkpoint yet; wait for it to finish, then export it.")
         card = model_card(run, runs.final_metrics(run_id, session=session), checkpoint.step)

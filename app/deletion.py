@@ -4,7 +4,7 @@ import shutil
 import time
 
 from app import artifacts
-from app.artifacts import StoreAway
+from app.artifacts import StoreUnavailable
 from app.errors import Refused
 from app.settings import get_settings
 from app.store import removal
@@ -31,7 +31,7 @@ def delete_run(run_id: int, *, seconds: float = 0.1) -> None:
     for path in paths:
         try:
             artifacts.delete_folder(path)
-        except (OSError, StoreAway) as error:
+        except (OSError, StoreUnavailable) as error:
             problems.append(f"{path} ({error})")
     shutil.rmtree(get_settings().work_dir / f"run-{run_id}", ignore_errors=True)
     purge(seconds)

@@ -10,10 +10,12 @@ from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
-from app.store import answering, datasets, recovery, runs
+from app.store import datasets, recovery, runs
+from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.store.run_names import TWIN, copy_name
+from app.store.run_transitions import RUN_LEASES
 from app.text import clean_name, clean_text
 from app.workload import refuse_what_keeps_no_pair
 from hypo_engine.config import Method, TrainConfig, field_errors
@@ -122,11 +124,11 @@ def send_run(run_id: int) -> None:
     """Tell the train workers of a run and remember that they were told."""
     if dispatch.send_run(run_id):
         with write_session() as session:
-            runs.mark_sent(run_id, session=session)
+            RUN_LEASES.mark_sent(run_id, session=session)
 
 
 def send_comparison(comparison_id: int) -> None:
     """Tell the generate workers of a question and remember that they were told."""
     if dispatch.send_comparison(comparison_id):
         with write_session() as session:
-            answering.mark_sent(comparison_id, session=session)
+            ANSWER_LEASES.mark_sent(comparison_id, session=session)

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="A queued run that no worker took for this long is sent to the broker again."
     )
     cancel_seconds: float = Field(
-        30.0, gt=0, description="A process that has not heeded a cancel for this long is ended."
+        30.0, gt=0, description="A process that has not acted on a cancel for this long is ended."
     )
     deaf_seconds: float = Field(
         90.0,

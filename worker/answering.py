@@ -1,6 +1,7 @@
 """From a comparison's id to written answers: claim, decode those on one base together, stream into rows."""
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ from sqlalchemy.orm import Session
 
 from app.errors import AppError, Refused
 from app.settings import get_settings
-from app.store import answering, conversations, enforcing, generations
-from app.store.db import write_session
+from app.store import conversations, generations
+from app.store.answering import ANSWER_LEASES
+from app.store.claims import Claim
 from app.store.enums import GenerationStatus
 from app.store.models import Comparison, Generation
 from hypo_engine.generate import Answer, GenerationRequest, Served
-from worker.going import going_away
-from worker.lease import LeaseHolder
-from worker.patience import patiently, read_patiently, wait_out
+from worker.lease import LeaseRenewer
+from worker.retry import retry, retry_read, retry_write
 from worker.serving import ServedModel, Serving
+from worker.shutdown import shutting_down
 from worker.training import describe
 
 WRITE_SECONDS = 0.15
@@ -31,28 +33,22 @@ _serving = Serving()
 
 def answer_next(*, worker: str) -> bool:
     """Claim the comparison that waits longest and write its unfinished answers; False when none waits."""
-    seconds, lease_id = get_settings().lease_seconds, str(uuid4())
+    seconds, lease = get_settings().lease_seconds, str(uuid4())
 
-    def take(session: Session) -> tuple[Comparison, list[Pending]] | None:
-        found = answering.claim_next(session=session, worker=worker, lease_seconds=seconds, lease_id=lease_id)
-        return None if found is None else (found, _pending(found, session))
+    def take(session: Session) -> tuple[Claim, list[Pending]] | None:
+        found = ANSWER_LEASES.claim_next(session=session, worker=worker, lease_seconds=seconds, lease=lease)
+        return None if found is None else (Claim.of(found), _pending(found, session))
 
-    taken = patiently(take)
+    taken = retry_write(take)
     if taken is None:
         return False
-    comparison, pending = taken
-    comparison_id = comparison.id
-
-    def renew() -> bool:
-        with write_session() as session:
-            return answering.renew(comparison_id, lease_id, session=session, lease_seconds=seconds)
-
-    with LeaseHolder(renew, seconds) as lease:
+    claim, pending = taken
+    with LeaseRenewer(ANSWER_LEASES, claim, seconds) as renewer:
         bases = list(dict.fromkeys(map(_base_of, pending)))  # in the order shown, which tells no names
         for _, group in groupby(sorted(pending, key=lambda p: bases.index(_base_of(p))), key=_base_of):
-            if not lease.lost.is_set() and not going_away.is_set():
-                _answer_together(comparison, list(group), lease)
-    patiently(lambda session: answering.release(comparison_id, lease_id, session=session))
+            if not renewer.lost.is_set() and not shutting_down.is_set():
+                _answer_together(claim, list(group), renewer.lost)
+    retry_write(lambda session: ANSWER_LEASES.release(claim, session=session))
     return True
 
 
@@ -81,14 +77,16 @@ def _pending(comparison: Comparison, session: Session) -> list[Pending]:
     return found
 
 
-def _answer_together(comparison: Comparison, pending: Sequence[Pending], lease: LeaseHolder) -> None:
+def _answer_together(claim: Claim, pending: Sequence[Pending], lost: threading.Event) -> None:
     """Decode the answers of contenders that share a base model in one batch.
 
-    What goes wrong with one of them is said in its own answer; the others are written.
+    When one of them fails, its own answer says why, and the others are written.
     """
-    stream = Stream(comparison, [p.generation.id for p in pending], lease)
+    stream = Stream(claim, [p.generation.id for p in pending], lost)
     try:
-        served, failed = wait_out(lambda: _serving.load([p.model for p in pending]), waiting=stream.wait)
+        served, failed = retry(
+            lambda: _serving.load([p.model for p in pending]), on_pause=stream.check_wanted
+        )
     except Exception as error:
         _fail(pending, error)
         return
@@ -100,14 +98,12 @@ def _answer_together(comparison: Comparison, pending: Sequence[Pending], lease: 
         else:
             _fail([p], refused)
     if ready:
-        _answer_ready(comparison, served, ready, lease)
+        _answer_ready(claim, served, ready, lost)
 
 
-def _answer_ready(
-    comparison: Comparison, served: Served, pending: Sequence[Pending], lease: LeaseHolder
-) -> None:
+def _answer_ready(claim: Claim, served: Served, pending: Sequence[Pending], lost: threading.Event) -> None:
     """Decode answers in one batch; each by itself when the batch fails."""
-    stream = Stream(comparison, [p.generation.id for p in pending], lease)
+    stream = Stream(claim, [p.generation.id for p in pending], lost)
     requests = [_request(p.generation, p.model.adapter) for p in pending]
     try:
         stream.start()
@@ -118,17 +114,17 @@ def _answer_ready(
             return
         log.exception("Answers %s failed together; each is tried by itself", stream.ids)
         for one in pending:
-            _answer_ready(comparison, served, [one], lease)
+            _answer_ready(claim, served, [one], lost)
         return
     if not stream.interrupted:
-        patiently(lambda session: stream.finish(session, answers))
+        retry_write(lambda session: stream.finish(session, answers))
 
 
 def _fail(pending: Sequence[Pending], error: Exception) -> None:
     ids = [p.generation.id for p in pending]
     log.error("Answers %s failed", ids, exc_info=error)
     sentence = describe(error)
-    patiently(lambda session: _fail_all(session, ids, sentence))
+    retry_write(lambda session: _fail_all(session, ids, sentence))
 
 
 def _fail_all(session: Session, ids: Sequence[int], sentence: str) -> None:
@@ -149,12 +145,12 @@ def _request(generation: Generation, adapter: str | None) -> GenerationRequest:
 
 
 class Stream:
-    """Writes growing texts every little while, and reads who shall stop."""
+    """Writes the growing texts several times a second, and reads which answers people want to stop."""
 
-    def __init__(self, comparison: Comparison, ids: Sequence[int], lease: LeaseHolder) -> None:
-        self._held = comparison.id, str(comparison.lease_id)
+    def __init__(self, claim: Claim, ids: Sequence[int], lost: threading.Event) -> None:
         self.ids = list(ids)
-        self._lease = lease
+        self._claim = claim
+        self._lost = lost
         self._latest: dict[int, tuple[str, int]] = {}
         self._seconds: dict[int, float] = {}
         self._stop: set[int] = set()
@@ -164,17 +160,21 @@ class Stream:
     @property
     def interrupted(self) -> bool:
         """Whether the answers are left for another worker."""
-        return self._lease.lost.is_set() or going_away.is_set()
+        return self._lost.is_set() or shutting_down.is_set()
 
-    def wait(self, what: str, seconds: float) -> None:
-        """Give up on a store that is away once the answers are not wanted any more, or are another's."""
-        self._heed()
+    def check_wanted(self, what: str, seconds: float) -> None:
+        """Give up on a store that is away once people stopped the answers, or another worker has them.
+
+        Raises:
+            Refused: always in these cases.
+        """
+        self._read_stop_wishes()
         if self.interrupted or self._stop.issuperset(self.ids):
             raise Refused(f"The {what} was away; ask again when it is back.")
 
     def start(self) -> None:
         self._started = time.perf_counter()
-        patiently(self._start)
+        retry_write(self._start)
 
     def _start(self, session: Session) -> None:
         for generation_id in self.ids:
@@ -184,16 +184,16 @@ class Stream:
         self._latest[row] = (text, tokens)
         self._seconds[row] = time.perf_counter() - self._started
         if time.perf_counter() - self._written_at >= WRITE_SECONDS:
-            patiently(self._grow)
+            retry_write(self._grow)
             self._written_at = time.perf_counter()
             self._latest.clear()
-            self._heed()
+            self._read_stop_wishes()
 
-    def _heed(self) -> None:
-        """Read who shall stop, and say once that it is known."""
-        stop = read_patiently(lambda session: generations.stop_wishes(self.ids, session=session))
+    def _read_stop_wishes(self) -> None:
+        """Read which answers shall stop, and acknowledge new ones."""
+        stop = retry_read(lambda session: generations.stop_wishes(self.ids, session=session))
         if stop - self._stop:
-            patiently(lambda session: enforcing.heed_stop(*self._held, session=session))
+            retry_write(lambda session: ANSWER_LEASES.acknowledge_cancel(self._claim, session=session))
         self._stop = stop
 
     def _grow(self, session: Session) -> None:

@@ -16,10 +16,9 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN_TASK, broker_url, probe_queue
 from app.settings import get_settings
 from worker.consuming import Prober, consumption
-from worker.going import going_away
 from worker.identity import TOKEN, worker_name
 from worker.keeper import Keeper
-from worker.leaving import leave_soon
+from worker.shutdown import exit_after, shutting_down
 from worker.watchdog import start_watchdog
 
 settings = get_settings()
@@ -80,8 +79,8 @@ def _ready(**_: Any) -> None:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _go(**_: Any) -> None:
-    going_away.set()
-    leave_soon()
+    shutting_down.set()
+    exit_after()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]

@@ -5,8 +5,9 @@ No extra service has this duty, so any process may be killed at any time.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import torch
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import dispatch
 from app.settings import get_settings
 from app.store import answering, dataset_writing, recovery, removal, tallies, workers
+from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
+from app.store.leases import Leases
+from app.store.run_transitions import RUN_LEASES
 from worker.consuming import consumption
 from worker.identity import hold_life, is_dead, sweep_lives
 from worker.scratch import sweep
@@ -24,7 +28,7 @@ BEAT_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
-Leases = Mapping[str, tuple[str | None, datetime]]
+Held = Mapping[str, tuple[str | None, datetime]]
 """Leases, each with its holder and its end."""
 
 
@@ -35,7 +39,7 @@ class Keeper(threading.Thread):
         super().__init__(name="keeper", daemon=True)
         self._worker_id = worker_id
         self._queues = queues
-        self._house = House()
+        self._maintenance = Maintenance()
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -46,7 +50,7 @@ class Keeper(threading.Thread):
             log.warning("The home folder takes no lock, so a death is noticed by the lease alone: %s", error)
         while True:
             self._try(self._beat)
-            self._try(self._house.keep)
+            self._try(self._maintenance.run)
             if self._stopped.wait(BEAT_SECONDS):
                 return
 
@@ -77,21 +81,21 @@ class Keeper(threading.Thread):
             log.warning("The database did not take %s: %s", duty.__name__, error)
 
 
-class House:
-    """What is kept in order for everybody: lost runs and answers, and messages that no worker took."""
+class Maintenance:
+    """Duties for the whole installation: lost work, lost messages, removed rows."""
 
     def __init__(self) -> None:
         seconds = get_settings().lease_seconds
         self._runs = LeaseWatch(seconds, 3 * BEAT_SECONDS)
         self._comparisons = LeaseWatch(seconds, 3 * BEAT_SECONDS)
 
-    def keep(self) -> None:
+    def run(self) -> None:
         """Look, and write only where there is something to do."""
         with read_session() as session:
-            runs, comparisons = recovery.held(session=session), answering.held(session=session)
+            runs, comparisons = RUN_LEASES.all_held(session=session), ANSWER_LEASES.all_held(session=session)
             sweep(session=session)
-        self._take_back(recovery.expire, _reap, runs, self._runs)
-        self._take_back(answering.expire, _give_up, comparisons, self._comparisons)
+        self._take_back(RUN_LEASES, _reap_runs, runs, self._runs)
+        self._take_back(ANSWER_LEASES, _reap_comparisons, comparisons, self._comparisons)
         send_waiting()
         with write_session() as session:
             workers.forget_silent(session=session)
@@ -103,27 +107,27 @@ class House:
 
     @staticmethod
     def _take_back(
-        expire: Callable[..., None], take_back: Callable[[set[str]], None], leases: Leases, watch: LeaseWatch
+        leases: Leases[Any], reap: Callable[[set[str]], None], held: Held, watch: LeaseWatch
     ) -> None:
-        unrenewed = watch.unrenewed({lease: until for lease, (_, until) in leases.items()})
-        dead = {lease for lease, (worker, _) in leases.items() if worker is not None and is_dead(worker)}
+        unrenewed = watch.unrenewed({lease: until for lease, (_, until) in held.items()})
+        dead = {lease for lease, (worker, _) in held.items() if worker is not None and is_dead(worker)}
         if dead:
             with write_session() as session:
-                expire(dead, session=session)
+                leases.expire(dead, session=session)
         if unrenewed or dead:
-            take_back(unrenewed | dead)
+            reap(unrenewed | dead)
 
 
-def _reap(leases: set[str]) -> None:
+def _reap_runs(leases: set[str]) -> None:
     with write_session() as session:
         lost = recovery.reap(leases, session=session, max_attempts=get_settings().max_attempts)
     if lost:
         log.warning("Back in the queue, for their workers fell silent: runs %s", lost)
 
 
-def _give_up(leases: set[str]) -> None:
+def _reap_comparisons(leases: set[str]) -> None:
     with write_session() as session:
-        answering.give_up_on_lost(leases, session=session)
+        answering.reap(leases, session=session)
 
 
 def send_waiting() -> None:
@@ -131,24 +135,22 @@ def send_waiting() -> None:
     seconds = get_settings().resend_seconds
     with read_session() as session:
         trainers = len(workers.consuming(session=session, queue=dispatch.TRAIN_QUEUE))
-        some_run = recovery.is_undelivered(session=session, resend_seconds=seconds, train_workers=trainers)
-        some_question = answering.is_undelivered(session=session, resend_seconds=seconds)
-    if some_run:
-        with write_session() as session:
-            ids = recovery.take_undelivered(session=session, resend_seconds=seconds, train_workers=trainers)
-        _send(ids, dispatch.send_run, recovery.unsend)
-    if some_question:
-        with write_session() as session:
-            ids = answering.take_undelivered(session=session, resend_seconds=seconds)
-        _send(ids, dispatch.send_comparison, answering.unsend)
+        for_runs = recovery.resend_after(session=session, resend_seconds=seconds, train_workers=trainers)
+    _resend(RUN_LEASES, for_runs, dispatch.send_run)
+    _resend(ANSWER_LEASES, seconds, dispatch.send_comparison)
 
 
-def _send(ids: Sequence[int], send: Callable[[int], bool], unsend: Callable[..., None]) -> None:
+def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) -> None:
     """Send until the broker takes no more; the rest is tried at the next beat."""
+    with read_session() as session:
+        if not leases.is_undelivered(session=session, resend_seconds=seconds):
+            return
+    with write_session() as session:
+        ids = leases.take_undelivered(session=session, resend_seconds=seconds)
     for place, row_id in enumerate(ids):
         if not send(row_id):
             with write_session() as session:
-                unsend(ids[place:], session=session)
+                leases.unsend(ids[place:], session=session)
             return
 
 

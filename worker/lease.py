@@ -2,27 +2,32 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy.exc import SQLAlchemyError
+
+from app.store.claims import Claim
+from app.store.db import write_session
+from app.store.leases import Leases
 
 log = logging.getLogger(__name__)
 
 
-class LeaseHolder:
-    """Renews a lease every quarter of its time; `lost` is set when somebody else has taken over.
+class LeaseRenewer:
+    """Renews a claim's lease every quarter of its time; `lost` is set when somebody else has taken over.
 
     Args:
-        renew: writes the new end of the lease; returns False when it is not ours any more.
-        seconds: how long a lease holds.
+        leases: the table of the claimed row.
+        claim: what this worker claimed.
+        seconds: how long a lease lasts.
     """
 
-    def __init__(self, renew: Callable[[], bool], seconds: float) -> None:
+    def __init__(self, leases: Leases[Any], claim: Claim, seconds: float) -> None:
         self.lost = threading.Event()
-        self._renew = renew
-        self._every = seconds / 4
+        self._leases = leases
+        self._claim = claim
+        self._seconds = seconds
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
 
@@ -37,10 +42,14 @@ class LeaseHolder:
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._done.wait(self._every):
+        while not self._done.wait(self._seconds / 4):
             try:
                 if not self._renew():
                     self.lost.set()
                     return
             except SQLAlchemyError as error:
                 log.warning("The lease could not be renewed, trying again: %s", error)
+
+    def _renew(self) -> bool:
+        with write_session() as session:
+            return self._leases.renew(self._claim, session=session, lease_seconds=self._seconds)

@@ -15,14 +15,24 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.errors import AppError
 from app.settings import get_settings
-from app.store import enforcing, generations, metrics, numbered, retention, runs
+from app.store import (
+    generations,
+    metrics,
+    numbered_writes,
+    retention,
+    run_checkpoints,
+    run_events,
+    run_transitions,
+)
+from app.store.claims import Claim
 from app.store.db import read_session
 from app.store.enums import EventLevel, GenerationKind, RunWish
+from app.store.run_transitions import RUN_LEASES
 from hypo_engine.errors import Interrupted
 from hypo_engine.reporting import LogLevel, Sample, Wish
 from hypo_engine.training.checkpoint import RESUME_FILES, checkpoints, remove_checkpoint
-from worker.going import going_away
-from worker.patience import away, patiently, read_patiently, wait_out
+from worker.retry import retry, retry_read, retry_write, unavailable_service
+from worker.shutdown import shutting_down
 
 WISH_SECONDS = 0.5
 """How long an answer to "go on?" is believed before the row is read again."""
@@ -50,9 +60,8 @@ class StoreReporter:
             before it are kept, in case one is damaged.
     """
 
-    def __init__(self, run_id: int, lease_id: str, lost: threading.Event, *, keep_all: bool = True) -> None:
-        self._run_id = run_id
-        self._lease_id = lease_id
+    def __init__(self, claim: Claim, lost: threading.Event, *, keep_all: bool = True) -> None:
+        self._claim = claim
         self._lost = lost
         self._keep_all = keep_all
         self._asked_at = 0.0
@@ -65,20 +74,20 @@ class StoreReporter:
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
         self._write(
-            lambda session: runs.set_progress(
-                self._run_id, self._lease_id, session=session, step=step, total_steps=total_steps, phase=phase
+            lambda session: run_transitions.set_progress(
+                self._claim, session=session, step=step, total_steps=total_steps, phase=phase
             )
         )
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
-        self._write(lambda session: metrics.record(self._run_id, session=session, step=step, values=finite))
+        self._write(lambda session: metrics.record(self._claim.id, session=session, step=step, values=finite))
 
     def samples(self, rows: Sequence[Sample]) -> None:
         def write(session: Session) -> None:
             for kind, step in sorted(new):
-                generations.forget_samples(self._run_id, session=session, kind=kind, step=step)
-            generations.record_samples(self._run_id, map(_to_store, rows), session=session)
+                generations.forget_samples(self._claim.id, session=session, kind=kind, step=step)
+            generations.record_samples(self._claim.id, map(_to_store, rows), session=session)
 
         new = {(GenerationKind(row.kind), row.step) for row in rows} - self._sampled
         self._write(write)
@@ -92,7 +101,7 @@ class StoreReporter:
             if step % THINNED_EVERY == 0:
                 self._write(
                     lambda session, step=step: retention.thin_online_samples(  # type: ignore[misc]
-                        self._run_id, session=session, newest=step, kept=kept
+                        self._claim.id, session=session, newest=step, kept=kept
                     )
                 )
 
@@ -100,15 +109,15 @@ class StoreReporter:
         if self._lost.is_set():
             return
         folder = Path(path)
-        key = f"runs/{self._run_id}/{folder.name}"
+        key = f"runs/{self._claim.id}/{folder.name}"
         try:
             size = self._with_store(lambda: artifacts.save_folder(folder, key))
         except _NotNow as reason:
             self.log("warning", f"The checkpoint of step {step} was not stored: {reason}")
             return
         self._write(
-            lambda session: runs.add_checkpoint(
-                self._run_id, session=session, step=step, path=key, size_bytes=size
+            lambda session: run_checkpoints.add(
+                self._claim.id, session=session, step=step, path=key, size_bytes=size
             )
         )
         if self._keep_all:
@@ -125,14 +134,14 @@ class StoreReporter:
         if self._keep_all:
             return
 
-        stored = self.read(lambda session: runs.checkpoints(self._run_id, session=session))
+        stored = self.read(lambda session: run_checkpoints.of_run(self._claim.id, session=session))
         earlier = stored[:-count]
         if not earlier or self._lost.is_set():
             return
         first = stored[-count].step
-        patiently(
-            lambda session: runs.forget_checkpoints_before(self._run_id, session=session, step=first),
-            waiting=self._wait_for_database,
+        retry_write(
+            lambda session: run_checkpoints.forget_before(self._claim.id, session=session, step=first),
+            on_pause=self._wait_for_database,
         )
         for checkpoint in earlier:
             self.delete(checkpoint.path)
@@ -141,7 +150,7 @@ class StoreReporter:
         """Have earlier checkpoints keep their weights alone: first in the files, then in the row."""
         keep = get_settings().resumable_checkpoints
         heavy = self.read(
-            lambda session: retention.with_needless_state(self._run_id, session=session, keep=keep)
+            lambda session: retention.with_needless_state(self._claim.id, session=session, keep=keep)
         )
         for checkpoint in heavy:
             try:
@@ -179,7 +188,7 @@ class StoreReporter:
     def _with_store(self, act: Callable[[], T]) -> T:
         """Do something with the artifacts' store, whenever it is there, and log how long it was away."""
         self._store_away_for = 0.0
-        done = wait_out(act, waiting=self._wait_for_store)
+        done = retry(act, on_pause=self._wait_for_store)
         if self._store_away_for > TOLD_SECONDS:
             self.log("warning", _outage("artifacts' store", self._store_away_for))
         return done
@@ -199,21 +208,19 @@ class StoreReporter:
             raise Interrupted(Wish.ABANDON)
 
     def _say_phase(self, phase: str) -> None:
-        self._write(
-            lambda session: runs.set_phase(self._run_id, self._lease_id, session=session, phase=phase)
-        )
+        self._write(lambda session: run_transitions.set_phase(self._claim, session=session, phase=phase))
 
     def log(self, level: LogLevel, message: str) -> None:
         self._write(
-            lambda session: runs.add_event(
-                session=session, run_id=self._run_id, level=EventLevel(level), message=message
+            lambda session: run_events.add(
+                session=session, run_id=self._claim.id, level=EventLevel(level), message=message
             )
         )
 
     def wish(self) -> Wish:
         if self._lost.is_set():
             return Wish.ABANDON
-        if going_away.is_set():
+        if shutting_down.is_set():
             return Wish.YIELD
         if time.monotonic() - self._asked_at >= WISH_SECONDS:
             self._wish = self._read_wish()
@@ -223,11 +230,11 @@ class StoreReporter:
     def _read_wish(self) -> Wish:
         try:
             with read_session() as session:
-                wish = runs.read_wish(self._run_id, self._lease_id, session=session)
+                wish = run_transitions.read_wish(self._claim, session=session)
         except SQLAlchemyError as error:
-            if away(error) is None:
+            if unavailable_service(error) is None:
                 raise
-            log.warning("The wish of run %s could not be read: %s", self._run_id, error)
+            log.warning("The wish of run %s could not be read: %s", self._claim.id, error)
             return self._wish
         if wish is None:
             self._lost.set()
@@ -235,7 +242,7 @@ class StoreReporter:
         if wish is RunWish.NONE:
             return Wish.CONTINUE
         if self._wish is not Wish.CANCEL:
-            self._write(lambda session: enforcing.heed_cancel(self._run_id, self._lease_id, session=session))
+            self._write(lambda session: RUN_LEASES.acknowledge_cancel(self._claim, session=session))
         return Wish.CANCEL
 
     def read(self, read: Callable[[Session], T]) -> T:
@@ -244,7 +251,7 @@ class StoreReporter:
         Raises:
             Interrupted: the lease was lost meanwhile.
         """
-        return read_patiently(read, waiting=self._wait_for_database)
+        return retry_read(read, on_pause=self._wait_for_database)
 
     def _write(self, write: Callable[[Session], object]) -> None:
         """Write once, whenever the database is there; nothing once the lease is lost."""
@@ -255,13 +262,13 @@ class StoreReporter:
             number = self._last_write
 
             def write_once(session: Session) -> None:
-                state = numbered.begin(self._run_id, self._lease_id, number, session=session)
-                if state is numbered.Write.NEW:
+                state = numbered_writes.begin(self._claim, number, session=session)
+                if state is numbered_writes.Write.NEW:
                     write(session)
-                elif state is numbered.Write.LOST:
+                elif state is numbered_writes.Write.LOST:
                     self._lost.set()
 
-            patiently(write_once, waiting=self._wait_for_database)
+            retry_write(write_once, on_pause=self._wait_for_database)
             self._tell_of_outage()
 
     def _tell_of_outage(self) -> None:

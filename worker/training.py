@@ -4,7 +4,6 @@ import errno
 import logging
 import shutil
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,75 +11,65 @@ from sqlalchemy.orm import Session
 
 from app.errors import AppError, Refused
 from app.settings import get_settings
-from app.store import datasets, runs
-from app.store.db import write_session
+from app.store import datasets, run_checkpoints, run_transitions, runs
+from app.store.claims import Claim
 from app.store.enums import Split
 from app.store.models import Run
+from app.store.run_transitions import RUN_LEASES
 from hypo_engine.config import parse_config
 from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError, EngineError, Interrupted
 from hypo_engine.reporting import Wish
 from hypo_engine.training.checkpoint import DamagedCheckpoint, read_state
 from hypo_engine.training.loop import train
-from worker import leaving
-from worker.lease import LeaseHolder
-from worker.patience import LEAVING_SECONDS, StillAway, patiently, read_patiently
+from worker.lease import LeaseRenewer
 from worker.reporter import StoreReporter
+from worker.retry import SHUTDOWN_SECONDS, StillUnavailable, retry_read, retry_write
 from worker.scratch import scratch_folder
+from worker.shutdown import released_on_exit
 
 log = logging.getLogger(__name__)
 
 
 def train_next(*, worker: str) -> bool:
     """Train the run that waits longest, from its start or its last checkpoint; False when none waits."""
-    seconds, lease_id = get_settings().lease_seconds, str(uuid4())
-    run = patiently(
-        lambda session: runs.claim_next(
-            session=session, worker=worker, lease_seconds=seconds, lease_id=lease_id
+    seconds, lease = get_settings().lease_seconds, str(uuid4())
+    run = retry_write(
+        lambda session: RUN_LEASES.claim_next(
+            session=session, worker=worker, lease_seconds=seconds, lease=lease
         )
     )
     if run is None:
         return False
-    run_id = run.id
+    claim = Claim.of(run)
 
-    def renew() -> bool:
-        with write_session() as session:
-            return runs.renew(run_id, lease_id, session=session, lease_seconds=seconds)
+    def release() -> None:
+        _write_interruption(claim, Wish.YIELD, seconds=SHUTDOWN_SECONDS)
 
-    with LeaseHolder(renew, seconds) as lease, leaving.holds(_releaser(run_id, lease_id)):
-        keep_all = bool(run.config.get("save_steps"))
-        reporter = StoreReporter(run_id, lease_id, lease.lost, keep_all=keep_all)
+    with LeaseRenewer(RUN_LEASES, claim, seconds) as renewer, released_on_exit(release):
+        reporter = StoreReporter(claim, renewer.lost, keep_all=bool(run.config.get("save_steps")))
         try:
-            _train(run, reporter)
+            _train(run, claim, reporter)
         except Interrupted as interrupted:
-            _let_go(run_id, lease_id, interrupted.wish)
+            _write_interruption(claim, interrupted.wish)
         except Exception as error:
-            log.exception("Run %s failed", run_id)
-            _fail(run_id, lease_id, error)
+            log.exception("Run %s failed", claim.id)
+            _write_failure(claim, error)
         else:
-            patiently(lambda session: _finish(session, run_id, lease_id))
+            _write_finish(claim)
             reporter.finished()
-    _clean_up(run)
+    _clean_up(claim)
     return True
 
 
-def _releaser(run_id: int, lease_id: str) -> Callable[[], None]:
-    """What hands the run to the next worker, whatever the engine is doing."""
-    return lambda: _let_go(run_id, lease_id, Wish.YIELD, seconds=LEAVING_SECONDS)
-
-
-def _finish(session: Session, run_id: int, lease_id: str) -> None:
-    runs.finish(run_id, lease_id, session=session)
-
-
-def _train(run: Run, reporter: StoreReporter) -> None:
+def _train(run: Run, claim: Claim, reporter: StoreReporter) -> None:
     settings = get_settings()
     reporter.progress(run.step, run.total_steps, "reading the dataset")
     config = parse_config(run.config)
     pairs = _read_pairs(run.dataset_id, Split.TRAIN, reporter)
     held_out = _read_pairs(run.dataset_id, Split.HELD_OUT, reporter)
-    output = _scratch(run)
-    _bring_back_checkpoint(run.id, output, reporter)
+    output = _scratch(claim)
+    _fetch_last_checkpoint(claim, output, reporter)
     train(
         config,
         pairs,
@@ -97,31 +86,31 @@ def _read_pairs(dataset_id: int, split: Split, reporter: StoreReporter) -> list[
     return reporter.read(lambda session: list(datasets.iter_pairs(dataset_id, session=session, split=split)))
 
 
-def _scratch(run: Run) -> Path:
+def _scratch(claim: Claim) -> Path:
     """A folder of this attempt's own: a worker that lost the run cannot disturb the next one in it."""
-    return scratch_folder(run.id) / str(run.lease_id)
+    return scratch_folder(claim.id) / claim.lease
 
 
-def _clean_up(run: Run) -> None:
-    """Delete the attempt's scratch, and all of it when the run is over; what lasts is in the artifacts."""
-    shutil.rmtree(_scratch(run), ignore_errors=True)
-    if read_patiently(lambda session: runs.get(run.id, session=session).status.is_over):
-        shutil.rmtree(scratch_folder(run.id), ignore_errors=True)
+def _clean_up(claim: Claim) -> None:
+    """Delete the scratch of the attempt, and that of all attempts when the run is over."""
+    shutil.rmtree(_scratch(claim), ignore_errors=True)
+    if retry_read(lambda session: runs.get(claim.id, session=session).status.is_over):
+        shutil.rmtree(scratch_folder(claim.id), ignore_errors=True)
 
 
-def _bring_back_checkpoint(run_id: int, output: Path, reporter: StoreReporter) -> None:
-    """Fetch the last checkpoint of an earlier attempt; what it stored after that is done again.
+def _fetch_last_checkpoint(claim: Claim, output: Path, reporter: StoreReporter) -> None:
+    """Fetch the last checkpoint of an earlier attempt; the steps after it are done again.
 
-    One that is damaged or gone gives way to the one before it; the engine says which were damaged.
+    Where the last one is damaged or gone, the one before it is fetched; the engine logs which were damaged.
     """
-    stored = reporter.read(lambda session: runs.checkpoints(run_id, session=session))
+    stored = reporter.read(lambda session: run_checkpoints.of_run(claim.id, session=session))
     found = [checkpoint.path for checkpoint in reversed(stored) if checkpoint.resumable]
     gone: list[Refused] = []
     for path in found:
         try:
             read_state(reporter.fetch(path, output / Path(path).name))
             return
-        except StillAway:
+        except StillUnavailable:
             raise
         except Refused as refused:
             gone.append(refused)
@@ -134,27 +123,27 @@ def _bring_back_checkpoint(run_id: int, output: Path, reporter: StoreReporter) -
         raise gone[0]
 
 
-def _let_go(run_id: int, lease_id: str, wish: Wish, *, seconds: float | None = None) -> None:
+def _write_interruption(claim: Claim, wish: Wish, *, seconds: float | None = None) -> None:
     if wish is Wish.ABANDON:
         return
 
     def write(session: Session) -> None:
         if wish is Wish.YIELD:
             reason = "The worker was asked to stop; the run waits for the next one."
-            runs.release(run_id, lease_id, session=session, reason=reason)
+            run_transitions.release(claim, session=session, reason=reason)
         else:
-            runs.cancelled(run_id, lease_id, session=session)
+            run_transitions.mark_cancelled(claim, session=session)
 
-    patiently(write, seconds=seconds)
+    retry_write(write, seconds=seconds)
 
 
-def _fail(run_id: int, lease_id: str, error: Exception) -> None:
+def _write_failure(claim: Claim, error: Exception) -> None:
     sentence, trace = describe(error), traceback.format_exc()
-    patiently(lambda session: _write_failure(session, run_id, lease_id, sentence, trace))
+    retry_write(lambda session: run_transitions.fail(claim, session=session, error=sentence, traceback=trace))
 
 
-def _write_failure(session: Session, run_id: int, lease_id: str, sentence: str, trace: str) -> None:
-    runs.fail(run_id, lease_id, session=session, error=sentence, traceback=trace)
+def _write_finish(claim: Claim) -> None:
+    retry_write(lambda session: run_transitions.finish(claim, session=session))
 
 
 def describe(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The watchdog: a small process beside every worker that ends it when a cancel is not heeded.
+"""The watchdog: a small process beside every worker that ends it when a cancel is overdue.
 
 A worker may be stuck where none of its own threads runs: in C code that keeps Python's lock, in a template
 or an expression that never ends. So another process looks, and kills. What was cancelled is then written as
@@ -17,9 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.environment import environment_for
 from app.parent_watch import keep_private
-from app.store import enforcing
+from app.store import overdue_cancels
 from app.store.db import read_session
-from worker.patience import patiently
+from app.store.overdue_cancels import OverdueCancels
+from worker.retry import retry_write
 
 CHECK_SECONDS = 2.0
 DEATH_SECONDS = 10.0
@@ -46,21 +47,21 @@ def watch(worker: str, pid: int, left: Callable[[float], bool]) -> None:
     while not left(CHECK_SECONDS):
         try:
             with read_session() as session:
-                unheeded = enforcing.unheeded(worker, session=session)
+                overdue = overdue_cancels.of_worker(worker, session=session)
         except SQLAlchemyError as error:
             log.warning("The database did not say what was cancelled: %s", error)
             continue
-        if unheeded and os.getppid() == pid:
+        if overdue and os.getppid() == pid:
             log.warning("Worker %s did not act on a cancel; it is ended.", worker)
             os.kill(pid, signal.SIGKILL)
             left(DEATH_SECONDS)
-            _write_down(unheeded)
+            _write_down(overdue)
             return
 
 
-def _write_down(unheeded: enforcing.Unheeded) -> None:
-    """Try for as long as anybody would wait: who reaped the run meanwhile has written the same."""
-    patiently(lambda session: enforcing.enforce(unheeded, session=session))
+def _write_down(overdue: OverdueCancels) -> None:
+    """Write what was cancelled, with retries; another worker that reaped the run wrote the same."""
+    retry_write(lambda session: overdue_cancels.enforce(overdue, session=session))
 
 
 def _parent_left(seconds: float) -> bool:

@@ -27,7 +27,7 @@ from app.presence import worker_missing
 from app.presets import preset_values
 from app.run_yaml import RunYaml, read_run_yaml
 from app.store import datasets as dataset_store
-from app.store import runs
+from app.store import run_events, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.views import run_view, run_views
@@ -140,7 +140,7 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
         view = run_view(run, session=session)
         view["events"] = [
             {"at": event.at.isoformat(), "level": event.level.value, "message": event.message}
-            for event in runs.events(run_id, session=session)
+            for event in run_events.of_run(run_id, session=session)
         ]
     if as_json:
         print_json(view)
@@ -168,7 +168,7 @@ def _metric_rows(metrics: dict[str, float]) -> list[tuple[str, str]]:
 def cancel_command(run_id: RunId, as_json: JsonFlag = False) -> None:
     """Cancel a queued or running run; a running one lets go after its step."""
     with write_session() as session:
-        run = runs.request_cancel(run_id, session=session)
+        run = run_transitions.request_cancel(run_id, session=session)
         view = run_view(run, session=session)
     if as_json:
         print_json(view)

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.store import clock
 from app.store.access_models import ApiToken, IdempotentCall, LoginSession
 from app.store.base import Base, UTCDateTime, utcnow
+from app.store.claims import Leased
 from app.store.enums import (
     Choice,
     EventLevel,
@@ -116,7 +117,7 @@ class VotedPrompt(Base):
     at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
-class Run(Base):
+class Run(Leased, Base):
     """One training run. The truth about it: messages carry only its id, which is never used twice."""
 
     __tablename__ = "runs"
@@ -132,7 +133,6 @@ class Run(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
     method: Mapped[str] = mapped_column(String(16))
     status: Mapped[RunStatus] = mapped_column(default=RunStatus.QUEUED)
@@ -145,13 +145,8 @@ class Run(Base):
     twin_group: Mapped[str | None] = mapped_column(String(36), index=True)
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
 
-    attempt: Mapped[int] = mapped_column(default=0)
-    lease_id: Mapped[str | None] = mapped_column(String(36))
-    lease_until: Mapped[datetime | None]
     last_write: Mapped[int] = mapped_column(default=0, server_default="0")
-    worker: Mapped[str | None] = mapped_column(String(200))
     device: Mapped[str | None] = mapped_column(String(100))
-    sent_at: Mapped[datetime | None]
 
     step: Mapped[int] = mapped_column(default=0)
     total_steps: Mapped[int] = mapped_column(default=0)
@@ -260,7 +255,7 @@ class Contender(Base):
     method: Mapped[str] = mapped_column(String(16))
 
 
-class Comparison(Base):
+class Comparison(Leased, Base):
     """One question put to all contenders of a conversation: a turn. Votes are on comparisons.
 
     `shown_order` holds the contenders' positions in the order in which their answers are shown: the first is
@@ -271,18 +266,12 @@ class Comparison(Base):
     __tablename__ = "comparisons"
     __table_args__ = (UniqueConstraint("conversation_id", "turn"), Index(None, "lease_until"))
 
-    id: Mapped[int] = mapped_column(primary_key=True)
     conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
     turn: Mapped[int]
     question: Mapped[str] = mapped_column(Text)
     continues_from: Mapped[int | None]
     shown_order: Mapped[list[Any]]
-    sent_at: Mapped[datetime | None]
-    lease_id: Mapped[str | None] = mapped_column(String(36))
-    lease_until: Mapped[datetime | None]
-    worker: Mapped[str | None] = mapped_column(String(200))
     stop_by: Mapped[datetime | None]
-    attempt: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
     conversation: Mapped[Conversation] = relationship(lazy="joined", innerjoin=True)

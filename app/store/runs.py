@@ -1,36 +1,19 @@
-"""Runs: every query and every transition between their states.
-
-    queued ──claim──▶ running ──finish──▶ finished
-      │ ▲               │ │ └──fail─────▶ failed
-      │ └─release/reap──┘ └──cancelled──▶ cancelled
-      └──────request_cancel─────────────▶ cancelled
-
-Everything a worker writes is guarded by its lease: a worker that lost the run changes nothing. What
-happens to a run whose worker died is in recovery.py.
-"""
+"""Runs: creating and finding them. Their states are in run_transitions.py, their logs in run_events.py."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.errors import NotFound, Refused
-from app.settings import get_settings
-from app.store import clock, run_lists
-from app.store.enums import EventLevel, RunStatus, RunWish
+from app.errors import NotFound
+from app.store import clock, run_events, run_lists
+from app.store.enums import RunStatus
 from app.store.models import (
-    Checkpoint,
     Dataset,
     Run,
-    RunEvent,
-    Worker,
 )
-
-NO_LEASE: dict[str, Any] = {"lease_id": None, "lease_until": None, "cancel_by": None}
-"""What a run that no worker holds has for a lease."""
 
 
 def create(
@@ -62,7 +45,7 @@ def create(
     )
     session.add(run)
     session.flush()
-    add_event(session=session, run_id=run.id, message="Queued.")
+    run_events.add(session=session, run_id=run.id, message="Queued.")
     session.refresh(run)
     return run
 
@@ -136,244 +119,6 @@ def place_in_queue(run: Run, *, session: Session) -> int | None:
         return None
     ahead = select(func.count()).select_from(Run).where(Run.status == RunStatus.QUEUED, Run.id < run.id)
     return session.scalar(ahead) + 1  # type: ignore[operator]
-
-
-# --- transitions -----------------------------------------------------------------------------
-
-
-def mark_sent(run_id: int, *, session: Session) -> None:
-    """Remember that the broker took the run's message."""
-    session.execute(update(Run).where(Run.id == run_id).values(sent_at=clock.now()))
-
-
-def claim(
-    run_id: int, *, session: Session, worker: str, lease_seconds: float, lease_id: str | None = None
-) -> Run | None:
-    """Take a queued run: queued -> running, in one guarded UPDATE.
-
-    Args:
-        lease_id: the new lease's name; one is made if not given.
-
-    Returns:
-        The run with its new `lease_id`, or None when somebody else has it or it is not waiting any more.
-    """
-    taken = session.execute(
-        update(Run)
-        .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
-        .values(
-            status=RunStatus.RUNNING,
-            attempt=Run.attempt + 1,
-            lease_id=lease_id or str(uuid4()),
-            lease_until=clock.after(lease_seconds),
-            last_write=0,
-            worker=worker,
-            device=select(Worker.device).where(Worker.id == worker).scalar_subquery(),
-            started_at=func.coalesce(Run.started_at, clock.now()),
-            timed_from=None,
-            timed_from_step=0,
-            phase="starting",
-            error=None,
-            traceback=None,
-        )
-    )
-    if taken.rowcount == 0:  # type: ignore[attr-defined]
-        return None
-    session.expire_all()
-    run = get(run_id, session=session)
-    again = f", attempt {run.attempt}" if run.attempt > 1 else ""
-    add_event(session=session, run_id=run_id, message=f"Taken up by {worker}{again}.")
-    return run
-
-
-def claim_next(
-    *, session: Session, worker: str, lease_seconds: float, lease_id: str | None = None
-) -> Run | None:
-    """Claim the run that waits longest and that nobody else is claiming; None when none waits.
-
-    Args:
-        lease_id: as for `claim`; with one that holds a run already, the claim was made, and its answer lost.
-    """
-    if lease_id is not None:
-        made = select(Run).where(Run.status == RunStatus.RUNNING, Run.lease_id == lease_id)
-        if (run := session.scalar(made)) is not None:
-            return run
-    waiting = (
-        select(Run.id)
-        .where(Run.status == RunStatus.QUEUED)
-        .order_by(Run.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    found = session.scalar(waiting)
-    if found is None:
-        return None
-    return claim(found, session=session, worker=worker, lease_seconds=lease_seconds, lease_id=lease_id)
-
-
-def renew(run_id: int, lease_id: str, *, session: Session, lease_seconds: float) -> bool:
-    """Keep a running run; False when the lease was lost and the worker must let go."""
-    return _held(run_id, lease_id, session, lease_until=clock.after(lease_seconds))
-
-
-def read_wish(run_id: int, lease_id: str, *, session: Session) -> RunWish | None:
-    """What people want of the run; None when the lease was lost."""
-    return session.scalar(
-        select(Run.wish).where(Run.id == run_id, Run.lease_id == lease_id, Run.status == RunStatus.RUNNING)
-    )
-
-
-def set_progress(
-    run_id: int, lease_id: str, *, session: Session, step: int, total_steps: int, phase: str
-) -> bool:
-    """Record how far the run is; False when the lease was lost."""
-    values: dict[str, Any] = {"step": step, "total_steps": total_steps, "phase": phase[:80]}
-    if step > 0:
-        values["timed_from_step"] = case((Run.timed_from.is_(None), step), else_=Run.timed_from_step)
-        values["timed_from"] = func.coalesce(Run.timed_from, clock.now())
-    return _held(run_id, lease_id, session, **values)
-
-
-def set_phase(run_id: int, lease_id: str, *, session: Session, phase: str) -> bool:
-    """Record what a run does now, wherever it is; False when the lease was lost."""
-    return _held(run_id, lease_id, session, phase=phase[:80])
-
-
-def finish(run_id: int, lease_id: str, *, session: Session) -> bool:
-    """running -> finished; False when the lease was lost."""
-    done = _held(
-        run_id, lease_id, session, status=RunStatus.FINISHED, finished_at=clock.now(), phase="", **NO_LEASE
-    )
-    if done:
-        add_event(session=session, run_id=run_id, message="Finished.")
-    return done
-
-
-def fail(run_id: int, lease_id: str, *, session: Session, error: str, traceback: str | None = None) -> bool:
-    """running -> failed, with a sentence for people; False when the lease was lost."""
-    done = _held(
-        run_id,
-        lease_id,
-        session,
-        status=RunStatus.FAILED,
-        finished_at=clock.now(),
-        phase="",
-        error=error,
-        traceback=traceback,
-        **NO_LEASE,
-    )
-    if done:
-        add_event(session=session, run_id=run_id, level=EventLevel.ERROR, message=error)
-    return done
-
-
-def cancelled(run_id: int, lease_id: str, *, session: Session) -> bool:
-    """running -> cancelled, written by the process that has let go; False when the lease was lost."""
-    done = _held(
-        run_id, lease_id, session, status=RunStatus.CANCELLED, finished_at=clock.now(), phase="", **NO_LEASE
-    )
-    if done:
-        add_event(session=session, run_id=run_id, message="Cancelled.")
-    return done
-
-
-def release(run_id: int, lease_id: str, *, session: Session, reason: str) -> bool:
-    """running -> queued, by a worker that goes away in good order; the attempt does not count."""
-    done = _held(
-        run_id,
-        lease_id,
-        session,
-        status=RunStatus.QUEUED,
-        attempt=Run.attempt - 1,
-        phase="",
-        sent_at=None,
-        **NO_LEASE,
-    )
-    if done:
-        add_event(session=session, run_id=run_id, message=reason)
-    return done
-
-
-def request_cancel(run_id: int, *, session: Session) -> Run:
-    """Cancel: at once for a queued run, as a wish for a running one.
-
-    Raises:
-        Refused: when the run is over already.
-    """
-    run = get(run_id, session=session)
-    waiting = session.execute(
-        update(Run)
-        .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
-        .values(status=RunStatus.CANCELLED, finished_at=clock.now(), wish=RunWish.CANCEL)
-    )
-    if waiting.rowcount:  # type: ignore[attr-defined]
-        add_event(session=session, run_id=run_id, message="Cancelled before it started.")
-    else:
-        wished = session.execute(
-            update(Run)
-            .where(Run.id == run_id, Run.status == RunStatus.RUNNING)
-            .values(wish=RunWish.CANCEL, cancel_by=clock.after(get_settings().cancel_seconds))
-        )
-        if not wished.rowcount:  # type: ignore[attr-defined]
-            session.refresh(run)
-            raise Refused(f"Run {run_id} is {run.status.value} already; there is nothing to cancel.")
-        add_event(session=session, run_id=run_id, message="Asked to cancel.")
-    session.refresh(run)
-    return run
-
-
-def _held(run_id: int, lease_id: str, session: Session, /, **values: Any) -> bool:
-    done = session.execute(
-        update(Run)
-        .where(Run.id == run_id, Run.lease_id == lease_id, Run.status == RunStatus.RUNNING)
-        .values(**values)
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
-
-
-# --- what a run leaves behind ----------------------------------------------------------------
-
-
-def add_event(*, session: Session, run_id: int, message: str, level: EventLevel = EventLevel.INFO) -> None:
-    session.add(RunEvent(run_id=run_id, level=level, message=message))
-
-
-def events(run_id: int, *, session: Session, limit: int = 500) -> Sequence[RunEvent]:
-    """The newest lines of a run's log, oldest first."""
-    newest = select(RunEvent).where(RunEvent.run_id == run_id).order_by(RunEvent.id.desc()).limit(limit)
-    return list(reversed(session.scalars(newest).all()))
-
-
-def last_event_id(run_ids: Sequence[int], *, session: Session) -> int:
-    """Something that changes whenever one of the runs logs a line."""
-    return session.scalar(select(func.max(RunEvent.id)).where(RunEvent.run_id.in_(run_ids))) or 0
-
-
-def add_checkpoint(
-    run_id: int, *, session: Session, step: int, path: str, size_bytes: int | None = None
-) -> None:
-    session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id, Checkpoint.step == step))
-    session.add(Checkpoint(run_id=run_id, step=step, path=path, size_bytes=size_bytes))
-
-
-def forget_checkpoints_before(run_id: int, *, session: Session, step: int) -> list[str]:
-    """Drop the checkpoints of earlier steps; returns their paths, for the caller to delete."""
-    earlier = (Checkpoint.run_id == run_id, Checkpoint.step < step)
-    paths = list(session.scalars(select(Checkpoint.path).where(*earlier)))
-    session.execute(delete(Checkpoint).where(*earlier))
-    return paths
-
-
-def checkpoints(run_id: int, *, session: Session) -> Sequence[Checkpoint]:
-    """A run's checkpoints, oldest first."""
-    return session.scalars(
-        select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(Checkpoint.step)
-    ).all()
-
-
-def last_checkpoint(run_id: int, *, session: Session) -> Checkpoint | None:
-    return session.scalar(
-        select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(Checkpoint.step.desc()).limit(1)
-    )
 
 
 def seconds_left(run: Run, *, now: datetime | None = None) -> float | None:

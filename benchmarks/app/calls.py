@@ -21,7 +21,7 @@ import uvicorn
 from app import main
 from app.rest import application
 from app.settings import get_settings
-from app.store import runs, tokens
+from app.store import run_transitions, runs, tokens
 from app.store.db import write_session
 from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
@@ -162,7 +162,7 @@ class _Caller:
     def cancelled_run(self) -> int:
         run_id = self.new_run()
         with write_session() as session:
-            runs.request_cancel(run_id, session=session)
+            run_transitions.request_cancel(run_id, session=session)
         return run_id
 
     def comparison(self) -> int:

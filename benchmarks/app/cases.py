@@ -11,11 +11,13 @@ from sqlalchemy import update
 from app import answers, deletion, views
 from app.exports import labels as exports
 from app.store import answering, datasets, labels, metrics, recovery, runs, tallies, workers
+from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus, RunStatus
 from app.store.generations import unfinished
 from app.store.labels import VoteFilter
 from app.store.models import Generation
+from app.store.run_transitions import RUN_LEASES
 from app.ui import home, training
 from app.ui.compare import actions as compare_actions
 from app.ui.compare import setup
@@ -128,22 +130,20 @@ def _votes(filled: Filled) -> Iterator[Case]:
 
 
 def _keeper() -> Iterator[Case]:
-    yield Case("keeper: leases of runs", _writing(lambda s: recovery.held(session=s)), VOTE)
-    yield Case("keeper: leases of answers", _writing(lambda s: answering.held(session=s)), VOTE)
+    yield Case("keeper: leases of runs", _writing(lambda s: RUN_LEASES.all_held(session=s)), VOTE)
+    yield Case("keeper: leases of answers", _writing(lambda s: ANSWER_LEASES.all_held(session=s)), VOTE)
     yield Case(
         "keeper: lost runs", _writing(lambda s: recovery.reap(["lease"], session=s, max_attempts=3)), VOTE
     )
-    yield Case(
-        "keeper: lost answers", _writing(lambda s: answering.give_up_on_lost(["lease"], session=s)), VOTE
-    )
+    yield Case("keeper: lost answers", _writing(lambda s: answering.reap(["lease"], session=s)), VOTE)
     yield Case(
         "keeper: runs to send again",
-        _writing(lambda s: recovery.take_undelivered(session=s, resend_seconds=60, train_workers=1)),
+        _writing(lambda s: RUN_LEASES.take_undelivered(session=s, resend_seconds=60)),
         VOTE,
     )
     yield Case(
         "keeper: answers to send again",
-        _writing(lambda s: answering.take_undelivered(session=s, resend_seconds=60)),
+        _writing(lambda s: ANSWER_LEASES.take_undelivered(session=s, resend_seconds=60)),
         VOTE,
     )
     yield Case("keeper: silent workers", _writing(lambda s: workers.forget_silent(session=s)), VOTE)

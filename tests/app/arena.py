@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import conversations, dataset_writing, runs
+from app.store import conversations, dataset_writing, run_checkpoints, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.enums import GenerationStatus, RunStatus
 from app.store.models import Comparison, Conversation, Dataset, Generation, Run
@@ -54,7 +54,7 @@ def add_run(
     run.status = status
     run.total_steps = run.step = max(steps, default=0)
     for step in steps:
-        runs.add_checkpoint(run.id, session=session, step=step, path=f"runs/{run.id}/{step}")
+        run_checkpoints.add(run.id, session=session, step=step, path=f"runs/{run.id}/{step}")
     session.flush()
     return run
 
@@ -93,7 +93,7 @@ def asked(
     """A finished first turn of the reference, DPO, HyPO and an earlier DPO: as many as there are texts."""
     dpo = add_run(session, "dpo", steps=(5, 10))
     hypo = add_run(session, "hypo")
-    early = runs.checkpoints(dpo.id, session=session)[0].id
+    early = run_checkpoints.of_run(dpo.id, session=session)[0].id
     choices = [
         ContenderChoice(base_model="demo"),
         ContenderChoice(run_id=dpo.id),

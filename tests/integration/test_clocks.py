@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store import runs
+from app.store import run_transitions
 from app.store.db import write_session
 from app.store.enums import RunStatus
 from tests.integration.cluster import Cluster, log_of, run_of, wait_for, wait_until_over
@@ -64,7 +64,7 @@ def test_wrong_clocks_take_no_healthy_run(
     assert len({run.worker for run in found}) == len(started)
     with write_session() as session:
         for run_id in run_ids:
-            runs.request_cancel(run_id, session=session)
+            run_transitions.request_cancel(run_id, session=session)
     assert {run.status for run in wait_until_over(*run_ids)} == {RunStatus.CANCELLED}
     for run_id in run_ids:
         assert log_of(run_id)[-2:] == ["Asked to cancel.", "Cancelled."], "by its own process"

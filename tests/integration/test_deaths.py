@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.store import generations, metrics, runs
+from app.store import generations, metrics, run_checkpoints
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from tests.integration.cluster import (
@@ -35,7 +35,7 @@ def assert_complete(run_id: int, *, attempt: int) -> None:
         for step in range(1, STEPS + 1):
             found = generations.of_run(run_id, session=session, kind=GenerationKind.ONLINE, step=step)
             assert len(found) == 4, f"step {step}"
-        checkpoint = runs.last_checkpoint(run_id, session=session)
+        checkpoint = run_checkpoints.last(run_id, session=session)
     assert checkpoint is not None
     assert checkpoint.step == STEPS
     assert log_of(run_id).count("Finished.") == 1

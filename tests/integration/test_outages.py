@@ -10,7 +10,7 @@ import s3fs
 from moto.server import ThreadedMotoServer
 from sqlalchemy import make_url
 
-from app.store import metrics, runs
+from app.store import metrics, run_checkpoints
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from tests.integration.cluster import Cluster, log_of, run_of, wait_for, wait_for_step, wait_until_over
@@ -112,7 +112,7 @@ def test_a_run_outlives_the_outages_of_what_it_needs(
     assert worker.alive
     with read_session() as session:
         points = metrics.series([run_id], ["loss"], session=session)[run_id, "loss"]
-        saved = runs.checkpoints(run_id, session=session)
+        saved = run_checkpoints.of_run(run_id, session=session)
     assert [step for step, _ in points] == list(range(1, STEPS + 1))
     assert [checkpoint.step for checkpoint in saved] == [10, 20, 30, 40, 50, 60]
     assert log_of(run_id).count("Finished.") == 1

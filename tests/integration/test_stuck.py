@@ -1,4 +1,4 @@
-"""A worker that does not heed a cancel is ended by its watchdog; what was cancelled is not tried again."""
+"""A worker that does not act on a cancel is ended by its watchdog; what was cancelled is not tried again."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from app.launch import send_comparison
 from app.settings import get_settings
-from app.store import answering, conversations, generations, runs
+from app.store import conversations, generations, run_transitions
+from app.store.answering import ANSWER_LEASES
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus, RunStatus
@@ -31,7 +32,7 @@ def test_a_run_stuck_in_c_code_is_cancelled(cluster: Cluster, launch_tiny: Launc
     [run_id] = launch_tiny("dpo")
     wait_for(lambda: run_of(run_id).status is RunStatus.RUNNING, "the run")
     with write_session() as session:
-        runs.request_cancel(run_id, session=session)
+        run_transitions.request_cancel(run_id, session=session)
     wait_for(lambda: run_of(run_id).status.is_over, "the cancel", seconds=40)
     wait_for(lambda: not worker.alive, "the end of the process", seconds=10)
     run = run_of(run_id)
@@ -55,7 +56,7 @@ def test_answers_stuck_before_their_first_token_are_stopped(cluster: Cluster, ti
 
     def held() -> bool:
         with read_session() as session:
-            return bool(answering.held(session=session))
+            return bool(ANSWER_LEASES.all_held(session=session))
 
     wait_for(held, "a worker that takes the question")
     with read_session() as session:

@@ -8,7 +8,7 @@ import pytest
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import generations, metrics, runs
+from app.store import generations, metrics, run_checkpoints, run_transitions
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from tests.integration.cluster import Cluster, log_of, run_of, wait_for_step, wait_until_over
@@ -34,7 +34,7 @@ def test_twins_go_from_queued_to_finished(cluster: Cluster, launch_tiny: LaunchT
         assert generations.count_of_run(hypo, session=session, kind=online) == 4 * 2 * 2
         assert generations.count_of_run(dpo, session=session, kind=online) == 0
         for run_id in (dpo, hypo):
-            saved = runs.checkpoints(run_id, session=session)
+            saved = run_checkpoints.of_run(run_id, session=session)
             assert [checkpoint.step for checkpoint in saved] == [2, 4]
             for checkpoint in saved:
                 folder = Path(get_settings().artifacts) / checkpoint.path
@@ -60,7 +60,7 @@ def test_a_running_run_is_cancelled_and_the_next_one_begins(
     wait_for_step(long, 2)
     for run_id in (dropped, long):
         with write_session() as session:
-            runs.request_cancel(run_id, session=session)
+            run_transitions.request_cancel(run_id, session=session)
     asked = time.monotonic()
     [cancelled] = wait_until_over(long)
     assert time.monotonic() - asked < 10

@@ -17,7 +17,7 @@ from tests.relay import Relay
 from tests.tiny_dataset import add_tiny_dataset
 from tests.tiny_model import write_tiny_model
 from worker.answering import answer_next
-from worker.going import going_away
+from worker.shutdown import shutting_down
 
 TINY_RUN = {
     "max_steps": 2,
@@ -40,7 +40,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(settings: Settings) -> Settings:
     migrate.upgrade()
-    going_away.clear()
+    shutting_down.clear()
     return settings
 
 

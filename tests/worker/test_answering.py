@@ -7,7 +7,7 @@ import pytest
 
 from app import answers, artifacts
 from app.settings import Settings
-from app.store import generations, runs
+from app.store import generations, run_checkpoints, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus
@@ -131,7 +131,7 @@ def test_a_run_deleted_meanwhile_fails_its_answer_alone(contenders: list[Contend
     comparison = ask(contenders)
     assert contenders[1].run_id is not None
     with write_session() as session:
-        for path in (c.path for c in runs.checkpoints(contenders[1].run_id, session=session)):
+        for path in (c.path for c in run_checkpoints.of_run(contenders[1].run_id, session=session)):
             artifacts.delete_folder(path)
         session.delete(runs.get(contenders[1].run_id, session=session))
     answer_all()

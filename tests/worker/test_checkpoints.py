@@ -9,10 +9,12 @@ import pytest
 from app import artifacts
 from app.launch import resume
 from app.settings import Settings
-from app.store import runs
+from app.store import run_checkpoints, run_events, runs
+from app.store.claims import Claim
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import utcnow
+from app.store.run_transitions import RUN_LEASES
 from tests.worker.conftest import Launcher
 from worker.reporter import StoreReporter
 from worker.training import train_next
@@ -20,7 +22,7 @@ from worker.training import train_next
 
 def steps(run_id: int) -> list[int]:
     with read_session() as session:
-        return [checkpoint.step for checkpoint in runs.checkpoints(run_id, session=session)]
+        return [checkpoint.step for checkpoint in run_checkpoints.of_run(run_id, session=session)]
 
 
 def stored_folders(run_id: int, home: Settings) -> list[str]:
@@ -54,8 +56,8 @@ def test_the_last_two_are_kept_unless_all_are_wanted(
 ) -> None:
     [run_id] = launch_tiny()
     with write_session() as session:
-        runs.claim(run_id, session=session, worker="w", lease_seconds=60, lease_id="lease")
-    reporter = StoreReporter(run_id, "lease", threading.Event(), keep_all=keep_all)
+        RUN_LEASES.claim(run_id, session=session, worker="w", lease_seconds=60, lease="lease")
+    reporter = StoreReporter(Claim(run_id, "lease", 1), threading.Event(), keep_all=keep_all)
     for step in (5, 10, 15):
         reporter.checkpoint(step, saved(tmp_path, step))
     assert steps(run_id) == kept
@@ -69,7 +71,7 @@ def test_who_lost_the_lease_stores_no_files(launch_tiny: Launcher, home: Setting
     [run_id] = launch_tiny()
     lost = threading.Event()
     lost.set()
-    StoreReporter(run_id, "lease", lost).checkpoint(5, saved(tmp_path, 5))
+    StoreReporter(Claim(run_id, "lease", 1), lost).checkpoint(5, saved(tmp_path, 5))
     assert steps(run_id) == []
     assert not (Path(home.artifacts) / f"runs/{run_id}").exists()
 
@@ -123,7 +125,7 @@ def test_the_one_before_is_used_where_the_last_one_is_damaged_or_gone(
     with read_session() as session:
         run = runs.get(run_id, session=session)
         assert (run.status, run.error) == (RunStatus.FINISHED, None)
-        said = [event.message for event in runs.events(run_id, session=session)]
+        said = [event.message for event in run_events.of_run(run_id, session=session)]
     assert "Going on from step 2." in said
     assert any("checkpoint-000004" in message and harm in message for message in said)
     assert (last / "adapter" / "adapter_model.safetensors").read_bytes() == weights
@@ -136,7 +138,7 @@ def test_earlier_checkpoints_keep_their_weights_and_the_last_two_their_state(
     train_next(worker="here:1:train")
     root = Path(home.artifacts)
     with read_session() as session:
-        stored = runs.checkpoints(run_id, session=session)
+        stored = run_checkpoints.of_run(run_id, session=session)
     assert [(checkpoint.step, checkpoint.resumable) for checkpoint in stored] == [
         (1, False),
         (2, False),
@@ -156,14 +158,14 @@ def test_earlier_checkpoints_keep_their_weights_and_the_last_two_their_state(
     assert train_next(worker="here:2:train")
     with read_session() as session:
         assert runs.get(run_id, session=session).status is RunStatus.FINISHED
-        assert "Going on from step 3." in [e.message for e in runs.events(run_id, session=session)]
+        assert "Going on from step 3." in [e.message for e in run_events.of_run(run_id, session=session)]
 
 
 def test_without_any_state_left_a_run_begins_anew(launch_tiny: Launcher, home: Settings) -> None:
     [run_id] = launch_tiny(max_steps=2, save_steps=1)
     train_next(worker="here:1:train")
     with write_session() as session:
-        for checkpoint in runs.checkpoints(run_id, session=session):
+        for checkpoint in run_checkpoints.of_run(run_id, session=session):
             session.merge(checkpoint).resumable = False
         runs.get(run_id, session=session).status = RunStatus.CANCELLED
     resume(run_id)

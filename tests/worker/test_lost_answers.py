@@ -8,17 +8,20 @@ import pytest
 from sqlalchemy import func, select
 
 from app.launch import launch
-from app.store import answering, conversations, metrics, runs
+from app.store import conversations, metrics, run_events, runs
+from app.store.answering import ANSWER_LEASES
+from app.store.claims import Claim
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Comparison, Generation, Run, RunEvent
+from app.store.run_transitions import RUN_LEASES
 from hypo_engine.reporting import Sample
 from tests.relay import Relay
 from tests.tiny_dataset import add_tiny_dataset
 from tests.worker.conftest import TINY_RUN
-from worker.patience import patiently
 from worker.reporter import StoreReporter
+from worker.retry import retry_write
 from worker.training import train_next
 
 Launch = Callable[..., int]
@@ -52,8 +55,8 @@ def sample(text: str) -> Sample:
 
 def claimed(run_id: int) -> StoreReporter:
     with write_session() as session:
-        assert runs.claim(run_id, session=session, worker="w", lease_seconds=60, lease_id="lease")
-    return StoreReporter(run_id, "lease", threading.Event())
+        assert RUN_LEASES.claim(run_id, session=session, worker="w", lease_seconds=60, lease="lease")
+    return StoreReporter(Claim(run_id, "lease", 1), threading.Event())
 
 
 def texts() -> list[str]:
@@ -64,7 +67,7 @@ def texts() -> list[str]:
 def test_a_claim_whose_answer_is_lost_is_the_claim(relay: Relay, launch_one: Launch) -> None:
     first, second = launch_one(), launch_one()
     relay.lose_the_reply_to(b"COMMIT")
-    run = patiently(lambda s: runs.claim_next(session=s, worker="w", lease_seconds=60, lease_id="lease"))
+    run = retry_write(lambda s: RUN_LEASES.claim_next(session=s, worker="w", lease_seconds=60, lease="lease"))
     assert relay.has_lost
     assert run is not None
     assert (run.id, run.attempt, run.lease_id) == (first, 1, "lease")
@@ -86,8 +89,8 @@ def test_a_claimed_comparison_whose_answer_is_lost_is_the_claim(relay: Relay) ->
         )
         comparison_id = conversations.ask(conversation.id, "Why?", session=session).id
     relay.lose_the_reply_to(b"COMMIT")
-    found = patiently(
-        lambda s: answering.claim_next(session=s, worker="w", lease_seconds=60, lease_id="lease")
+    found = retry_write(
+        lambda s: ANSWER_LEASES.claim_next(session=s, worker="w", lease_seconds=60, lease="lease")
     )
     assert relay.has_lost
     assert found is not None
@@ -112,7 +115,7 @@ def test_samples_metrics_and_log_lines_are_stored_once(relay: Relay, launch_one:
     assert texts() == ["a", "b", "c"]
     with read_session() as session:
         assert metrics.series([run_id], ["loss"], session=session) == {(run_id, "loss"): [(1, 0.5)]}
-        assert [event.message for event in runs.events(run_id, session=session)].count("Once.") == 1
+        assert [event.message for event in run_events.of_run(run_id, session=session)].count("Once.") == 1
 
 
 def test_a_write_that_was_not_done_is_done(relay: Relay, launch_one: Launch) -> None:
@@ -133,7 +136,7 @@ def test_who_lost_the_run_writes_nothing(relay: Relay, launch_one: Launch) -> No
     reporter.log("info", "Never.")
     assert texts() == []
     with read_session() as session:
-        assert "Never." not in [event.message for event in runs.events(run_id, session=session)]
+        assert "Never." not in [event.message for event in run_events.of_run(run_id, session=session)]
 
 
 def test_a_run_whose_answers_are_lost_all_along_ends_well(
@@ -156,5 +159,5 @@ def test_a_run_whose_answers_are_lost_all_along_ends_well(
         )
         found = session.execute(online.group_by(Generation.step).order_by(Generation.step)).all()
         assert [tuple(row) for row in found] == [(step, 4) for step in (1, 2, 3, 4)]
-        said = [event.message for event in runs.events(run_id, session=session)]
+        said = [event.message for event in run_events.of_run(run_id, session=session)]
     assert said.count("Finished.") == 1

@@ -8,13 +8,13 @@ import pytest
 from app import artifacts
 from app.errors import Refused
 from app.settings import Settings
-from app.store import datasets, generations, metrics, runs
+from app.store import datasets, generations, metrics, run_checkpoints, run_events, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Run
 from tests.worker.conftest import Launcher
-from worker.going import going_away
 from worker.reporter import StoreReporter
+from worker.shutdown import shutting_down
 from worker.training import train_next
 
 
@@ -35,7 +35,7 @@ def test_twins_end_with_metrics_samples_and_checkpoints(launch_tiny: Launcher, h
             last = runs.final_metrics(run_id, session=session)
             assert last["rewards/margins"] is not None
             assert "eval_objective/kl_stderr" in last
-            checkpoint = runs.last_checkpoint(run_id, session=session)
+            checkpoint = run_checkpoints.last(run_id, session=session)
             assert checkpoint is not None
             assert checkpoint.step == 2
             assert (Path(home.artifacts) / checkpoint.path / "adapter" / "adapter_config.json").is_file()
@@ -68,7 +68,7 @@ def test_a_wish_to_cancel_ends_the_run_between_steps(
         heard(self, step, values)
         if step == 1 and "loss" in values:
             with write_session() as session:
-                runs.request_cancel(run_id, session=session)
+                run_transitions.request_cancel(run_id, session=session)
 
     monkeypatch.setattr(StoreReporter, "metrics", cancel_after_first_step)
     monkeypatch.setattr("worker.reporter.WISH_SECONDS", 0.0)
@@ -77,8 +77,8 @@ def test_a_wish_to_cancel_ends_the_run_between_steps(
     assert run.status is RunStatus.CANCELLED
     assert 1 <= run.step < 50
     with read_session() as session:
-        assert runs.last_checkpoint(run_id, session=session) is not None
-        assert runs.events(run_id, session=session)[-1].message == "Cancelled."
+        assert run_checkpoints.last(run_id, session=session) is not None
+        assert run_events.of_run(run_id, session=session)[-1].message == "Cancelled."
 
 
 def test_a_worker_told_to_go_hands_the_run_to_the_next(
@@ -92,14 +92,14 @@ def test_a_worker_told_to_go_hands_the_run_to_the_next(
     def leave_after_second_step(self: StoreReporter, step: int, values: dict[str, float]) -> None:
         heard(self, step, values)
         if step == 2 and "loss" in values:
-            going_away.set()
+            shutting_down.set()
 
     with monkeypatch.context() as patched:
         patched.setattr(StoreReporter, "metrics", leave_after_second_step)
         train_next(worker="here:1:train")
     released = run_of(run_id)
     assert (released.status, released.attempt, released.sent_at) == (RunStatus.QUEUED, 0, None)
-    going_away.clear()
+    shutting_down.clear()
     shutil.rmtree(home.work_dir)  # the next worker is another machine: the artifacts have the checkpoint
     train_next(worker="there:2:train")
     resumed = run_of(run_id)

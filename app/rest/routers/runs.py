@@ -27,7 +27,7 @@ from app.rest.schemas.runs import (
     SampleShown,
 )
 from app.rest.types import Name, PathId
-from app.store import datasets, generations, metrics, run_log, runs
+from app.store import datasets, generations, metrics, run_checkpoints, run_log, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Run
@@ -111,7 +111,7 @@ def get_run(run_id: PathId) -> dict[str, Any]:
 def cancel_run(run_id: PathId) -> dict[str, Any]:
     """Cancel a run: at once while it is queued, after the present step while it is running."""
     with write_session() as session:
-        runs.request_cancel(run_id, session=session)
+        run_transitions.request_cancel(run_id, session=session)
     return _shown(run_id)
 
 
@@ -201,7 +201,7 @@ def list_checkpoints(run_id: PathId) -> list[dict[str, Any]]:
     """List the weights that a run kept, oldest first."""
     with read_session() as session:
         runs.get(run_id, session=session)
-        found = runs.checkpoints(run_id, session=session)
+        found = run_checkpoints.of_run(run_id, session=session)
     return [{name: getattr(row, name) for name in CheckpointShown.model_fields} for row in found]
 
 

@@ -10,7 +10,7 @@ from app.deletion import delete_run
 from app.errors import AppError
 from app.launch import resume
 from app.security import files
-from app.store import runs
+from app.store import run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.ui import confirmation, query, widgets
@@ -49,7 +49,7 @@ def _done(wanted: str, request: gr.Request) -> Html:
     try:
         if wanted == "cancel":
             with write_session() as session:
-                runs.request_cancel(run_id(request), session=session)
+                run_transitions.request_cancel(run_id(request), session=session)
         elif wanted == "delete":
             delete_run(run_id(request))
             return Markup('<p data-next="runs">Run {} is deleted.</p>').format(run_id(request))

@@ -7,7 +7,7 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import metrics, retention, runs
+from app.store import metrics, retention, run_checkpoints, run_events, runs
 from app.store.db import read_session
 from app.store.models import Run
 from app.ui import confirmation, events, training, widgets
@@ -132,12 +132,12 @@ def _missing(seen: Seen, reason: str) -> Updates:
 def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
     """All that the upper part of the page depends on."""
     queue = runs.place_in_queue(run, session=session)
-    checkpoint = runs.last_checkpoint(run.id, session=session)
+    checkpoint = run_checkpoints.last(run.id, session=session)
     return (
         [(twin.id, twin.status.value, twin.wish.value) for twin in twins],
         (run.step, run.total_steps, run.phase, run.attempt, queue, run.name),
         checkpoint.id if checkpoint else None,
-        runs.last_event_id([run.id], session=session),
+        run_events.last_id([run.id], session=session),
     )
 
 
@@ -158,7 +158,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
         "resume": gr.update(visible=can.resume, value=f"Resume run {run.id}"),
         "export": gr.update(visible=can.export, value=f"Export {what} (zip)"),
         "delete": gr.update(visible=can.delete),
-        "log": run_view.log(runs.events(run.id, session=session)),
+        "log": run_view.log(run_events.of_run(run.id, session=session)),
     }
 
 
@@ -170,7 +170,7 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates
     findings = doctor.examine(
         {name: values for (_, name), values in curves.items()},
         beta=float(run.config["beta"]),
-        kept={checkpoint.step for checkpoint in runs.checkpoints(run.id, session=session)},
+        kept={checkpoint.step for checkpoint in run_checkpoints.of_run(run.id, session=session)},
     )
     return {
         "advice": run_view.findings(findings),

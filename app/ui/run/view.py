@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.held_out_share import nothing_held_out
 from app.presence import worker_trouble
 from app.run_yaml import DEFAULTS
-from app.store import runs, workers
+from app.store import run_checkpoints, runs, workers
 from app.store.enums import RunStatus, RunWish
 from app.store.models import Run, RunEvent
 from app.store.retention import DiskUse
@@ -38,7 +38,7 @@ def actions(run: Run, *, session: Session) -> Actions:
     return Actions(
         cancel=waiting,
         resume=run.status in (RunStatus.FAILED, RunStatus.CANCELLED),
-        export=runs.last_checkpoint(run.id, session=session) is not None,
+        export=run_checkpoints.last(run.id, session=session) is not None,
         delete=run.status.is_over,
     )
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.deletion import delete_run
 from app.errors import AppError
-from app.store import runs
+from app.store import run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.ui import confirmation, formatting, query, widgets
@@ -77,7 +77,7 @@ def confirmed(wanted: str, chosen: str) -> tuple[Any, Html]:
         try:
             if wanted == "cancel" and not run.status.is_over:
                 with write_session() as session:
-                    runs.request_cancel(run.id, session=session)
+                    run_transitions.request_cancel(run.id, session=session)
             elif wanted == "delete" and run.status.is_over:
                 delete_run(run.id)
         except AppError as error:

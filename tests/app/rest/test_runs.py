@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from app.rest.schemas.datasets import DatasetShown
 from app.rest.schemas.runs import RunShown
 from app.settings import get_settings
-from app.store import generations, metrics, runs, workers
+from app.store import generations, metrics, run_checkpoints, runs, workers
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.generations import TrainingSample
@@ -156,7 +156,7 @@ def test_a_run_that_is_over_is_deleted(api: TestClient, dataset: str) -> None:
 def test_weights_come_as_a_zip_and_leave_no_file(api: TestClient, dataset: str) -> None:
     with write_session() as session:
         run = arena.add_run(session, steps=(10,))
-        path = runs.last_checkpoint(run.id, session=session)
+        path = run_checkpoints.last(run.id, session=session)
         assert path is not None
     folder = get_settings().root / "artifacts" / path.path / "adapter"
     folder.mkdir(parents=True)

@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store import clock, generations, metrics, recovery, runs, workers
+from app.store import clock, generations, metrics, recovery, run_transitions, runs, workers
 from app.store.base import Base, UTCDateTime
+from app.store.claims import Claim
 from app.store.enums import RunStatus
 from app.store.models import Metric, RunEvent, Worker
+from app.store.run_transitions import RUN_LEASES
 from tests.app import arena
 
 
@@ -46,19 +48,19 @@ def wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("wrong")
 def test_a_process_whose_clock_is_wrong_writes_right_times(session: Session) -> None:
     run = arena.add_run(session, status=RunStatus.QUEUED)
-    runs.mark_sent(run.id, session=session)
-    claimed = runs.claim(run.id, session=session, worker="w", lease_seconds=60)
+    RUN_LEASES.mark_sent(run.id, session=session)
+    claimed = RUN_LEASES.claim(run.id, session=session, worker="w", lease_seconds=60)
     assert claimed is not None
-    lease = str(claimed.lease_id)
+    lease = Claim.of(claimed)
     workers.beat("w", session=session, queues="train", device="CPU")
     workers.beat("w", session=session, queues="train", device="CPU")
-    runs.set_progress(run.id, lease, session=session, step=1, total_steps=9, phase="training")
-    runs.set_progress(run.id, lease, session=session, step=2, total_steps=9, phase="training")
+    run_transitions.set_progress(lease, session=session, step=1, total_steps=9, phase="training")
+    run_transitions.set_progress(lease, session=session, step=2, total_steps=9, phase="training")
     metrics.record(run.id, session=session, step=1, values={"loss": 0.5})
-    assert recovery.reap([lease], session=session, max_attempts=1) == []
+    assert recovery.reap([lease.lease], session=session, max_attempts=1) == []
     assert [worker.id for worker in workers.present(session=session)] == ["w"]
-    assert not recovery.is_undelivered(session=session, resend_seconds=60, train_workers=1)
-    assert runs.renew(run.id, lease, session=session, lease_seconds=60)
+    assert not RUN_LEASES.is_undelivered(session=session, resend_seconds=60)
+    assert RUN_LEASES.renew(lease, session=session, lease_seconds=60)
     session.expire_all()
     now = clock.read(session=session)
     assert run.lease_until is not None
@@ -80,7 +82,7 @@ def test_a_process_whose_clock_is_wrong_writes_right_times(session: Session) -> 
     left = runs.seconds_left(run)
     assert left is not None
     assert left < 60
-    assert runs.finish(run.id, lease, session=session)
+    assert run_transitions.finish(lease, session=session)
     session.refresh(run)
     assert run.finished_at is not None
     assert abs(run.finished_at - now) < timedelta(seconds=10)

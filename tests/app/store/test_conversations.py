@@ -1,6 +1,7 @@
 """Conversations: who answers, what each contender sees, and who writes the answers."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import answering, conversations, generations, labels, removal, runs, users
+from app.store import answering, conversations, generations, labels, removal, run_checkpoints, users
+from app.store.answering import ANSWER_LEASES
+from app.store.claims import Claim
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationStatus, RunStatus
@@ -18,9 +21,9 @@ from tests.app import arena
 
 def test_contenders_stand_as_chosen_and_are_named(session: Session) -> None:
     run = arena.add_run(session, "hypo", name="mine", steps=(5, 10))
-    early = runs.checkpoints(run.id, session=session)[0]
+    early = run_checkpoints.of_run(run.id, session=session)[0]
     unfinished = arena.add_run(session, "dpo", name="going", status=RunStatus.CANCELLED)
-    (last,) = runs.checkpoints(unfinished.id, session=session)
+    (last,) = run_checkpoints.of_run(unfinished.id, session=session)
     conversation = arena.start(
         session,
         [
@@ -41,7 +44,7 @@ def test_runs_that_did_not_finish_answer_once_they_are_over_and_by_checkpoint(
     session: Session, status: RunStatus, named: bool
 ) -> None:
     run = arena.add_run(session, status=status)
-    (checkpoint,) = runs.checkpoints(run.id, session=session)
+    (checkpoint,) = run_checkpoints.of_run(run.id, session=session)
     choice = ContenderChoice(run_id=run.id, checkpoint_id=checkpoint.id if named else None)
     if status is RunStatus.FINISHED or (status.is_over and named):
         assert arena.start(session, [choice]).contenders[0].checkpoint_id == checkpoint.id
@@ -266,33 +269,35 @@ def test_two_writers_of_one_new_name_agree(engine: Engine) -> None:
 
 def test_one_worker_claims_and_a_lost_lease_is_claimed_again(session: Session) -> None:
     comparison = arena.asked(session)
-    assert answering.claim(comparison.id, session=session, worker="w", lease_seconds=60) is None
+    assert ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60) is None
     conversations.regenerate(comparison.id, 0, session=session)
-    held = answering.claim(comparison.id, session=session, worker="w", lease_seconds=60)
+    held = ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60)
     assert held is not None
-    assert held.lease_id is not None
-    assert answering.claim(comparison.id, session=session, worker="w", lease_seconds=60) is None
-    assert answering.renew(comparison.id, held.lease_id, session=session, lease_seconds=60)
-    assert not answering.renew(comparison.id, "another", session=session, lease_seconds=60)
-    assert answering.take_undelivered(session=session, resend_seconds=60) == []
-    leases = answering.held(session=session)
+    claim = Claim.of(held)
+    assert ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60) is None
+    assert ANSWER_LEASES.renew(claim, session=session, lease_seconds=60)
+    assert not ANSWER_LEASES.renew(replace(claim, lease="another"), session=session, lease_seconds=60)
+    assert ANSWER_LEASES.take_undelivered(session=session, resend_seconds=60) == []
+    leases = ANSWER_LEASES.all_held(session=session)
     assert list(leases) == [held.lease_id]
-    answering.give_up_on_lost(leases, session=session)
-    assert list(answering.held(session=session)) == [held.lease_id], "a lease that is not over"
-    answering.expire(leases, session=session)
-    assert answering.take_undelivered(session=session, resend_seconds=60) == [], "held until it is taken back"
-    answering.give_up_on_lost([], session=session)
-    assert answering.is_undelivered(session=session, resend_seconds=60) is False
-    answering.give_up_on_lost(leases, session=session)
-    assert answering.is_undelivered(session=session, resend_seconds=60)
-    assert answering.take_undelivered(session=session, resend_seconds=60) == [comparison.id]
-    assert answering.take_undelivered(session=session, resend_seconds=60) == [], "sent a moment ago"
-    answering.unsend([comparison.id], session=session)
-    assert answering.take_undelivered(session=session, resend_seconds=60) == [comparison.id]
-    again = answering.claim(comparison.id, session=session, worker="w", lease_seconds=60)
+    answering.reap(leases, session=session)
+    assert list(ANSWER_LEASES.all_held(session=session)) == [held.lease_id], "a lease that is not over"
+    ANSWER_LEASES.expire(leases, session=session)
+    assert ANSWER_LEASES.take_undelivered(session=session, resend_seconds=60) == [], (
+        "held until it is taken back"
+    )
+    answering.reap([], session=session)
+    assert ANSWER_LEASES.is_undelivered(session=session, resend_seconds=60) is False
+    answering.reap(leases, session=session)
+    assert ANSWER_LEASES.is_undelivered(session=session, resend_seconds=60)
+    assert ANSWER_LEASES.take_undelivered(session=session, resend_seconds=60) == [comparison.id]
+    assert ANSWER_LEASES.take_undelivered(session=session, resend_seconds=60) == [], "sent a moment ago"
+    ANSWER_LEASES.unsend([comparison.id], session=session)
+    assert ANSWER_LEASES.take_undelivered(session=session, resend_seconds=60) == [comparison.id]
+    again = ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60)
     assert again is not None
     assert again.attempt == 2
-    answering.release(comparison.id, again.lease_id or "", session=session)
+    ANSWER_LEASES.release(Claim.of(again), session=session)
     session.refresh(comparison)
     assert comparison.lease_id is None
 
@@ -303,7 +308,7 @@ def test_answers_whose_worker_died_again_and_again_fail(session: Session) -> Non
     comparison.attempt = answering.MAX_ANSWER_ATTEMPTS
     comparison.lease_id, comparison.lease_until = "lease", utcnow() - timedelta(seconds=1)
     session.flush()
-    answering.give_up_on_lost(answering.held(session=session), session=session)
+    answering.reap(ANSWER_LEASES.all_held(session=session), session=session)
     session.expire_all()
     assert conversations.answers(comparison.id, session=session)[0].status is GenerationStatus.FAILED
     assert conversations.regenerate(comparison.id, 0, session=session).take == 2

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.settings import Settings
-from app.store import db, runs, users
+from app.store import db, run_events, runs, users
 from app.store.db import make_engine, read_session, write_session
 from app.store.models import Base, Metric, User
 from tests.app import arena
@@ -51,11 +51,11 @@ def test_many_writers_are_never_told_that_the_database_is_locked(sqlite: Engine)
         for line in range(15):
             with write_session() as session:
                 runs.get(run_id, session=session)
-                runs.add_event(session=session, run_id=run_id, message=f"{number}/{line}")
+                run_events.add(session=session, run_id=run_id, message=f"{number}/{line}")
 
     concurrently(write, times=8)
     with read_session() as session:
-        assert len(runs.events(run_id, session=session)) == 8 * 15 + 1
+        assert len(run_events.of_run(run_id, session=session)) == 8 * 15 + 1
 
 
 def test_a_reader_does_not_wait_for_a_writer(sqlite: Engine) -> None:

@@ -14,14 +14,18 @@ from app.store import (
     generations,
     labels,
     metrics,
+    overdue_cancels,
     recovery,
     removal,
+    run_events,
     run_lists,
     runs,
     tallies,
 )
+from app.store.answering import ANSWER_LEASES
 from app.store.enums import Choice, GenerationKind, RunStatus
 from app.store.models import Base, Run
+from app.store.run_transitions import RUN_LEASES
 from tests.app import arena
 
 FOREIGN_KEYS = [
@@ -93,27 +97,29 @@ def whole_reads(statement: str, parameters: Any, session: Session) -> list[str]:
 
 Asked = Callable[[Session, Run, Run], Any]
 ASKED: dict[str, Asked] = {
-    "leases of runs": lambda s, r, q: recovery.held(session=s),
+    "leases of runs": lambda s, r, q: RUN_LEASES.all_held(session=s),
     "lost runs": lambda s, r, q: recovery.reap(["a lease"], session=s, max_attempts=3),
-    "runs of a dead worker": lambda s, r, q: recovery.expire(["a lease"], session=s),
-    "some run to send again": lambda s, r, q: recovery.is_undelivered(
-        session=s, resend_seconds=60, train_workers=1
+    "runs of a dead worker": lambda s, r, q: RUN_LEASES.expire(["a lease"], session=s),
+    "some run to send again": lambda s, r, q: RUN_LEASES.is_undelivered(session=s, resend_seconds=60),
+    "age of a message": lambda s, r, q: recovery.resend_after(session=s, resend_seconds=60, train_workers=1),
+    "runs to send again": lambda s, r, q: RUN_LEASES.take_undelivered(session=s, resend_seconds=60),
+    "some comparison to send again": lambda s, r, q: ANSWER_LEASES.is_undelivered(
+        session=s, resend_seconds=60
     ),
-    "runs to send again": lambda s, r, q: recovery.take_undelivered(
-        session=s, resend_seconds=60, train_workers=1
+    "comparisons to send again": lambda s, r, q: ANSWER_LEASES.take_undelivered(session=s, resend_seconds=60),
+    "leases of comparisons": lambda s, r, q: ANSWER_LEASES.all_held(session=s),
+    "lost comparisons": lambda s, r, q: answering.reap(["a lease"], session=s),
+    "comparisons of a dead worker": lambda s, r, q: ANSWER_LEASES.expire(["a lease"], session=s),
+    "claim of a comparison": lambda s, r, q: ANSWER_LEASES.claim_next(
+        session=s, worker="w", lease_seconds=60
     ),
-    "some comparison to send again": lambda s, r, q: answering.is_undelivered(session=s, resend_seconds=60),
-    "comparisons to send again": lambda s, r, q: answering.take_undelivered(session=s, resend_seconds=60),
-    "leases of comparisons": lambda s, r, q: answering.held(session=s),
-    "lost comparisons": lambda s, r, q: answering.give_up_on_lost(["a lease"], session=s),
-    "comparisons of a dead worker": lambda s, r, q: answering.expire(["a lease"], session=s),
-    "claim of a comparison": lambda s, r, q: answering.claim_next(session=s, worker="w", lease_seconds=60),
-    "claim of a run": lambda s, r, q: runs.claim_next(session=s, worker="w", lease_seconds=60),
+    "claim of a run": lambda s, r, q: RUN_LEASES.claim_next(session=s, worker="w", lease_seconds=60),
     "votes to count": lambda s, r, q: tallies.count_waiting(session=s),
     "place in the queue": lambda s, r, q: runs.place_in_queue(q, session=s),
     "runs by state": lambda s, r, q: runs.count_by_status(session=s),
     "answering with a run": lambda s, r, q: answering.answering_with(r.id, session=s),
-    "last event": lambda s, r, q: runs.last_event_id([r.id], session=s),
+    "overdue cancels": lambda s, r, q: overdue_cancels.of_worker("w", session=s),
+    "last event": lambda s, r, q: run_events.last_id([r.id], session=s),
     "new points": lambda s, r, q: metrics.revision([r.id], session=s),
     "points": lambda s, r, q: metrics.series([r.id], ["loss"], session=s),
     "last values": lambda s, r, q: runs.final_metrics(r.id, session=s),

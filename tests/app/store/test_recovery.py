@@ -7,10 +7,13 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import answering, conversations, recovery, runs
+from app.store import answering, conversations, recovery, run_events, run_transitions, runs
+from app.store.answering import ANSWER_LEASES
+from app.store.claims import Claim
 from app.store.db import read_session, write_session
 from app.store.enums import EventLevel, RunStatus, RunWish
 from app.store.models import Run, utcnow
+from app.store.run_transitions import RUN_LEASES
 from tests.app import arena
 from tests.app.store.concurrently import concurrently
 
@@ -20,7 +23,7 @@ def queued(session: Session) -> Run:
 
 
 def lost(session: Session, *, worker: str = "host:1:train") -> Run:
-    run = runs.claim(queued(session).id, session=session, worker=worker, lease_seconds=60)
+    run = RUN_LEASES.claim(queued(session).id, session=session, worker=worker, lease_seconds=60)
     assert run is not None
     run.lease_until = utcnow() - timedelta(seconds=1)
     session.flush()
@@ -29,24 +32,32 @@ def lost(session: Session, *, worker: str = "host:1:train") -> Run:
 
 def reap(session: Session, *, max_attempts: int = 3) -> list[int]:
     """Be a keeper that has seen no lease renewed."""
-    return recovery.reap(recovery.held(session=session), session=session, max_attempts=max_attempts)
+    return recovery.reap(RUN_LEASES.all_held(session=session), session=session, max_attempts=max_attempts)
+
+
+def undelivered(session: Session, *, train_workers: int) -> list[int]:
+    """What a keeper sends again after a minute; marked as sent."""
+    seconds = recovery.resend_after(session=session, resend_seconds=60, train_workers=train_workers)
+    waits = RUN_LEASES.is_undelivered(session=session, resend_seconds=seconds)
+    found = list(RUN_LEASES.take_undelivered(session=session, resend_seconds=seconds))
+    assert waits == bool(found)
+    return found
 
 
 def test_a_lost_run_is_queued_again_and_its_worker_has_no_say(session: Session) -> None:
     run = lost(session)
-    stale = run.lease_id
-    assert stale is not None
+    stale = Claim.of(run)
     assert reap(session) == [run.id]
     session.refresh(run)
     assert (run.status, run.attempt, run.lease_id, run.sent_at) == (RunStatus.QUEUED, 1, None, None)
-    assert not runs.finish(run.id, stale, session=session)
-    last = runs.events(run.id, session=session)[-1]
+    assert not run_transitions.finish(stale, session=session)
+    last = run_events.of_run(run.id, session=session)[-1]
     assert last.level is EventLevel.WARNING
     assert last.message == "Worker host:1:train fell silent; the run is back in the queue."
 
 
 def test_a_living_run_is_left_alone(session: Session) -> None:
-    run = runs.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
+    run = RUN_LEASES.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
     assert run is not None
     assert reap(session, max_attempts=1) == []
     session.refresh(run)
@@ -58,7 +69,7 @@ def test_after_too_many_deaths_a_run_fails_and_says_so(session: Session) -> None
     for attempt in (1, 2):
         assert run.attempt == attempt
         assert reap(session) == [run.id]
-        assert runs.claim(run.id, session=session, worker="host:9:train", lease_seconds=60)
+        assert RUN_LEASES.claim(run.id, session=session, worker="host:9:train", lease_seconds=60)
         session.refresh(run)
         run.lease_until = utcnow() - timedelta(seconds=1)
         session.flush()
@@ -72,7 +83,7 @@ def test_after_too_many_deaths_a_run_fails_and_says_so(session: Session) -> None
 
 def test_the_cancel_wish_of_a_lost_run_is_granted(session: Session) -> None:
     run = lost(session)
-    runs.request_cancel(run.id, session=session)
+    run_transitions.request_cancel(run.id, session=session)
     assert reap(session) == []
     session.refresh(run)
     assert run.status is RunStatus.CANCELLED
@@ -88,31 +99,32 @@ def test_two_reapers_return_a_run_once(engine: Engine) -> None:
 
     assert sorted(concurrently(keeper, times=4)) == [[], [], [], [run_id]]
     with read_session() as session:
-        said = [e.message for e in runs.events(run_id, session=session)]
+        said = [e.message for e in run_events.of_run(run_id, session=session)]
     assert len([message for message in said if "fell silent" in message]) == 1
 
 
 def test_the_lease_of_a_dead_worker_is_ended(session: Session) -> None:
     mine, other = (
-        runs.claim(queued(session).id, session=session, worker=name, lease_seconds=60) for name in ("a", "b")
+        RUN_LEASES.claim(queued(session).id, session=session, worker=name, lease_seconds=60)
+        for name in ("a", "b")
     )
     assert mine is not None
     assert other is not None
-    held = recovery.held(session=session)
+    held = RUN_LEASES.all_held(session=session)
     assert {lease: worker for lease, (worker, _) in held.items()} == {mine.lease_id: "a", other.lease_id: "b"}
     assert reap(session) == []
-    recovery.expire([str(mine.lease_id)], session=session)
+    RUN_LEASES.expire([str(mine.lease_id)], session=session)
     assert reap(session) == [mine.id]
-    assert list(recovery.held(session=session)) == [other.lease_id]
+    assert list(RUN_LEASES.all_held(session=session)) == [other.lease_id]
 
 
 def test_a_run_never_sent_is_sent(session: Session) -> None:
     run = queued(session)
     for trainers in (0, 1, 2):
-        found = recovery.take_undelivered(session=session, resend_seconds=60, train_workers=trainers)
+        found = undelivered(session, train_workers=trainers)
         assert list(found) == [run.id]
-        assert not recovery.is_undelivered(session=session, resend_seconds=60, train_workers=trainers)
-        recovery.unsend(found, session=session)
+        assert not undelivered(session, train_workers=trainers)
+        RUN_LEASES.unsend(found, session=session)
 
 
 @pytest.mark.parametrize(
@@ -124,33 +136,33 @@ def test_a_message_is_sent_again_when_a_worker_stands_idle(
 ) -> None:
     run = queued(session)
     if busy:
-        runs.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
+        RUN_LEASES.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
     run.sent_at = utcnow() - timedelta(seconds=seconds_ago)
     session.flush()
-    found = recovery.take_undelivered(session=session, resend_seconds=60, train_workers=1)
+    found = undelivered(session, train_workers=1)
     assert list(found) == ([run.id] if again else [])
 
 
 def test_what_runs_or_is_over_is_not_sent(session: Session) -> None:
-    runs.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
+    RUN_LEASES.claim(queued(session).id, session=session, worker="w", lease_seconds=60)
     arena.add_run(session, status=RunStatus.FINISHED)
-    assert list(recovery.take_undelivered(session=session, resend_seconds=60, train_workers=5)) == []
+    assert list(undelivered(session, train_workers=5)) == []
 
 
 def test_a_run_that_was_sent_is_remembered(session: Session) -> None:
     run = queued(session)
-    runs.mark_sent(run.id, session=session)
-    assert list(recovery.take_undelivered(session=session, resend_seconds=60, train_workers=1)) == []
+    RUN_LEASES.mark_sent(run.id, session=session)
+    assert list(undelivered(session, train_workers=1)) == []
 
 
 def test_answers_handed_on_in_good_order_count_no_attempt(session: Session) -> None:
     comparison = arena.asked(session)
     conversations.regenerate(comparison.id, 0, session=session)
     for _ in range(answering.MAX_ANSWER_ATTEMPTS + 1):
-        held = answering.claim(comparison.id, session=session, worker="w", lease_seconds=60)
+        held = ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60)
         assert held is not None
         assert held.attempt == 1
-        answering.release(comparison.id, held.lease_id or "", session=session)
+        ANSWER_LEASES.release(Claim.of(held), session=session)
         session.expire_all()
     assert comparison.attempt == 0
 
@@ -169,8 +181,8 @@ def test_a_run_that_is_over_but_not_finished_is_resumed(session: Session, status
         10,
     )
     assert (resumed.error, resumed.traceback, resumed.finished_at, resumed.sent_at) == (None,) * 4
-    assert runs.events(run.id, session=session)[-1].message == "Resumed; it goes on from step 10."
-    claimed = runs.claim_next(session=session, worker="w", lease_seconds=60)
+    assert run_events.of_run(run.id, session=session)[-1].message == "Resumed; it goes on from step 10."
+    claimed = RUN_LEASES.claim_next(session=session, worker="w", lease_seconds=60)
     assert claimed is not None
     assert (claimed.id, claimed.attempt) == (run.id, 1)
 
@@ -195,7 +207,7 @@ def test_claimers_share_what_waits_and_none_leaves_while_a_row_does(engine: Engi
         taken: list[int] = []
         while True:
             with write_session() as session:
-                run = runs.claim_next(session=session, worker=f"w{number}", lease_seconds=60)
+                run = RUN_LEASES.claim_next(session=session, worker=f"w{number}", lease_seconds=60)
             if run is None:
                 with read_session() as session:
                     waiting = runs.find(session=session, status=RunStatus.QUEUED)

@@ -5,7 +5,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import conversations, labels, metrics, removal, run_lists, runs
+from app.store import conversations, labels, metrics, removal, run_events, run_lists, runs
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationKind, RunStatus
 from app.store.generations import TrainingSample, record_samples
@@ -19,7 +19,7 @@ def add_rows(run_id: int, session: Session, *, steps: int = 7) -> None:
         metrics.record(run_id, session=session, step=step, values={"loss": 1.0, "eval_loss": 2.0})
         sample = TrainingSample(GenerationKind.ONLINE, step, "Q", "A", 1, 2, True, -1.0, -2.0)
         record_samples(run_id, [sample], session=session)
-        runs.add_event(session=session, run_id=run_id, message=f"Step {step}.")
+        run_events.add(session=session, run_id=run_id, message=f"Step {step}.")
     session.flush()
 
 

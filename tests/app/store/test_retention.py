@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.orm import Session
 
-from app.store import generations, retention, runs
+from app.store import generations, retention, run_checkpoints
 from app.store.enums import GenerationKind
 from app.store.generations import TrainingSample
 from tests.app import arena
@@ -51,7 +51,7 @@ def test_earlier_checkpoints_lose_their_state_and_what_is_left_is_counted(sessio
     run = arena.add_run(session, steps=())
     assert retention.disk_use(run.id, session=session) == retention.DiskUse(0, 0, None)
     for step in (5, 10, 15, 20):
-        runs.add_checkpoint(run.id, session=session, step=step, path=f"runs/1/{step}", size_bytes=300)
+        run_checkpoints.add(run.id, session=session, step=step, path=f"runs/1/{step}", size_bytes=300)
     session.flush()
     heavy = retention.with_needless_state(run.id, session=session, keep=2)
     assert [checkpoint.step for checkpoint in heavy] == [5, 10]

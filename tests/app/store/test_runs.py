@@ -7,11 +7,22 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import conversations, generations, metrics, removal, runs
+from app.store import (
+    conversations,
+    generations,
+    metrics,
+    removal,
+    run_checkpoints,
+    run_events,
+    run_transitions,
+    runs,
+)
+from app.store.claims import Claim
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session, write_session
 from app.store.enums import EventLevel, GenerationKind, GenerationStatus, RunStatus, RunWish
 from app.store.models import Run, utcnow
+from app.store.run_transitions import RUN_LEASES
 from hypo_engine.config import TrainConfig
 from tests.app import arena
 from tests.app.store.concurrently import concurrently
@@ -21,15 +32,16 @@ def queued(session: Session, **given: object) -> Run:
     return arena.add_run(session, status=RunStatus.QUEUED, steps=(), **given)  # type: ignore[arg-type]
 
 
-def claimed(session: Session, *, lease_seconds: float = 60.0) -> tuple[Run, str]:
-    run = runs.claim(queued(session).id, session=session, worker="host:1:train", lease_seconds=lease_seconds)
+def claimed(session: Session, *, lease_seconds: float = 60.0) -> tuple[Run, Claim]:
+    run = RUN_LEASES.claim(
+        queued(session).id, session=session, worker="host:1:train", lease_seconds=lease_seconds
+    )
     assert run is not None
-    assert run.lease_id is not None
-    return run, run.lease_id
+    return run, Claim.of(run)
 
 
 def messages(run: Run, session: Session) -> list[str]:
-    return [event.message for event in runs.events(run.id, session=session)]
+    return [event.message for event in run_events.of_run(run.id, session=session)]
 
 
 def test_a_new_run_is_queued_with_what_its_configuration_says(session: Session) -> None:
@@ -90,7 +102,7 @@ def test_twins_know_each_other(session: Session) -> None:
 def test_place_in_queue_counts_those_ahead(session: Session) -> None:
     first, second, third = queued(session), queued(session), queued(session)
     assert [runs.place_in_queue(run, session=session) for run in (first, second, third)] == [1, 2, 3]
-    runs.claim(first.id, session=session, worker="w", lease_seconds=60)
+    RUN_LEASES.claim(first.id, session=session, worker="w", lease_seconds=60)
     session.refresh(first)
     assert [runs.place_in_queue(run, session=session) for run in (first, second, third)] == [None, 1, 2]
 
@@ -101,7 +113,7 @@ def test_of_several_claimers_exactly_one_wins(engine: Engine) -> None:
 
     def claim(number: int) -> str | None:
         with write_session() as session:
-            run = runs.claim(run_id, session=session, worker=f"host:{number}", lease_seconds=60)
+            run = RUN_LEASES.claim(run_id, session=session, worker=f"host:{number}", lease_seconds=60)
             return None if run is None else run.worker
 
     winners = [name for name in concurrently(claim, times=8) if name is not None]
@@ -119,8 +131,8 @@ def test_of_several_claimers_exactly_one_wins(engine: Engine) -> None:
 )
 def test_only_a_queued_run_can_be_claimed(session: Session, status: RunStatus) -> None:
     run = arena.add_run(session, status=status)
-    assert runs.claim(run.id, session=session, worker="w", lease_seconds=60) is None
-    assert runs.claim(4711, session=session, worker="w", lease_seconds=60) is None
+    assert RUN_LEASES.claim(run.id, session=session, worker="w", lease_seconds=60) is None
+    assert RUN_LEASES.claim(4711, session=session, worker="w", lease_seconds=60) is None
     session.refresh(run)
     assert (run.status, run.attempt) == (status, 0)
 
@@ -128,20 +140,20 @@ def test_only_a_queued_run_can_be_claimed(session: Session, status: RunStatus) -
 def test_a_second_claim_keeps_the_first_start_and_clears_the_error(session: Session) -> None:
     run, lease = claimed(session)
     started = run.started_at
-    runs.release(run.id, lease, session=session, reason="later")
+    run_transitions.release(lease, session=session, reason="later")
     session.refresh(run)
     run.error = "old"
     session.flush()
-    again = runs.claim(run.id, session=session, worker="other", lease_seconds=60)
+    again = RUN_LEASES.claim(run.id, session=session, worker="other", lease_seconds=60)
     assert again is not None
     assert (again.started_at, again.error, again.worker, again.attempt) == (started, None, "other", 1)
-    assert again.lease_id != lease
+    assert again.lease_id != lease.lease
 
 
 def test_renewing_moves_the_end_of_the_lease(session: Session) -> None:
     run, lease = claimed(session, lease_seconds=1)
     before = run.lease_until
-    assert runs.renew(run.id, lease, session=session, lease_seconds=600)
+    assert RUN_LEASES.renew(lease, session=session, lease_seconds=600)
     session.refresh(run)
     assert before is not None
     assert run.lease_until is not None
@@ -151,17 +163,17 @@ def test_renewing_moves_the_end_of_the_lease(session: Session) -> None:
 def test_who_lost_the_lease_changes_nothing(session: Session) -> None:
     run, _ = claimed(session)
     lease = run.lease_id
-    stale = "another-lease"
+    stale = Claim(run.id, "another-lease", 1)
     outcomes = [
-        runs.renew(run.id, stale, session=session, lease_seconds=60),
-        runs.set_progress(run.id, stale, session=session, step=5, total_steps=9, phase="x"),
-        runs.finish(run.id, stale, session=session),
-        runs.fail(run.id, stale, session=session, error="x"),
-        runs.cancelled(run.id, stale, session=session),
-        runs.release(run.id, stale, session=session, reason="x"),
+        RUN_LEASES.renew(stale, session=session, lease_seconds=60),
+        run_transitions.set_progress(stale, session=session, step=5, total_steps=9, phase="x"),
+        run_transitions.finish(stale, session=session),
+        run_transitions.fail(stale, session=session, error="x"),
+        run_transitions.mark_cancelled(stale, session=session),
+        run_transitions.release(stale, session=session, reason="x"),
     ]
     assert outcomes == [False] * 6
-    assert runs.read_wish(run.id, stale, session=session) is None
+    assert run_transitions.read_wish(stale, session=session) is None
     session.refresh(run)
     assert (run.status, run.step, run.lease_id, run.attempt) == (RunStatus.RUNNING, 0, lease, 1)
     assert messages(run, session) == ["Queued.", "Taken up by host:1:train."]
@@ -169,15 +181,15 @@ def test_who_lost_the_lease_changes_nothing(session: Session) -> None:
 
 def test_progress_starts_the_clock_at_the_first_step(session: Session) -> None:
     run, lease = claimed(session)
-    assert runs.set_progress(run.id, lease, session=session, step=0, total_steps=10, phase="loading" * 40)
+    assert run_transitions.set_progress(lease, session=session, step=0, total_steps=10, phase="loading" * 40)
     session.refresh(run)
     assert (run.timed_from, len(run.phase)) == (None, 80)
     assert runs.seconds_left(run) is None
-    runs.set_progress(run.id, lease, session=session, step=1, total_steps=10, phase="training")
+    run_transitions.set_progress(lease, session=session, step=1, total_steps=10, phase="training")
     session.refresh(run)
     start = run.timed_from
     assert start is not None
-    runs.set_progress(run.id, lease, session=session, step=4, total_steps=10, phase="training")
+    run_transitions.set_progress(lease, session=session, step=4, total_steps=10, phase="training")
     session.refresh(run)
     assert run.timed_from == start
     assert runs.seconds_left(run, now=start + timedelta(seconds=30)) == pytest.approx(60)
@@ -185,12 +197,12 @@ def test_progress_starts_the_clock_at_the_first_step(session: Session) -> None:
 
 def test_the_ends_of_a_run(session: Session) -> None:
     for end, status, last in (
-        (runs.finish, RunStatus.FINISHED, "Finished."),
-        (runs.cancelled, RunStatus.CANCELLED, "Cancelled."),
+        (run_transitions.finish, RunStatus.FINISHED, "Finished."),
+        (run_transitions.mark_cancelled, RunStatus.CANCELLED, "Cancelled."),
     ):
         run, lease = claimed(session)
-        assert end(run.id, lease, session=session)
-        assert not end(run.id, lease, session=session)
+        assert end(lease, session=session)
+        assert not end(lease, session=session)
         session.refresh(run)
         assert (run.status, run.lease_id, run.phase) == (status, None, "")
         assert run.finished_at is not None
@@ -199,43 +211,43 @@ def test_the_ends_of_a_run(session: Session) -> None:
 
 def test_a_failure_says_why(session: Session) -> None:
     run, lease = claimed(session)
-    assert runs.fail(run.id, lease, session=session, error="The disk is full.", traceback="Traceback ...")
+    assert run_transitions.fail(lease, session=session, error="The disk is full.", traceback="Traceback ...")
     session.refresh(run)
     assert (run.status, run.error, run.traceback) == (RunStatus.FAILED, "The disk is full.", "Traceback ...")
-    last = runs.events(run.id, session=session)[-1]
+    last = run_events.of_run(run.id, session=session)[-1]
     assert (last.level, last.message) == (EventLevel.ERROR, "The disk is full.")
 
 
 def test_releasing_does_not_count_the_attempt(session: Session) -> None:
     run, lease = claimed(session)
-    runs.mark_sent(run.id, session=session)
-    assert runs.release(run.id, lease, session=session, reason="The worker goes.")
+    RUN_LEASES.mark_sent(run.id, session=session)
+    assert run_transitions.release(lease, session=session, reason="The worker goes.")
     session.refresh(run)
     assert (run.status, run.attempt, run.sent_at, run.lease_id) == (RunStatus.QUEUED, 0, None, None)
     assert messages(run, session)[-1] == "The worker goes."
 
 
 def test_cancelling_a_queued_run_ends_it_at_once(session: Session) -> None:
-    run = runs.request_cancel(queued(session).id, session=session)
+    run = run_transitions.request_cancel(queued(session).id, session=session)
     assert run.status is RunStatus.CANCELLED
     assert run.finished_at is not None
-    assert runs.claim(run.id, session=session, worker="w", lease_seconds=60) is None
+    assert RUN_LEASES.claim(run.id, session=session, worker="w", lease_seconds=60) is None
     assert messages(run, session)[-1] == "Cancelled before it started."
 
 
 def test_cancelling_a_running_run_is_a_wish(session: Session) -> None:
     run, lease = claimed(session)
-    assert runs.read_wish(run.id, lease, session=session) is RunWish.NONE
-    assert runs.request_cancel(run.id, session=session).status is RunStatus.RUNNING
-    assert runs.read_wish(run.id, lease, session=session) is RunWish.CANCEL
-    assert runs.cancelled(run.id, lease, session=session)
+    assert run_transitions.read_wish(lease, session=session) is RunWish.NONE
+    assert run_transitions.request_cancel(run.id, session=session).status is RunStatus.RUNNING
+    assert run_transitions.read_wish(lease, session=session) is RunWish.CANCEL
+    assert run_transitions.mark_cancelled(lease, session=session)
 
 
 @pytest.mark.parametrize("status", [RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED])
 def test_what_is_over_cannot_be_cancelled(session: Session, status: RunStatus) -> None:
     run = arena.add_run(session, status=status)
     with pytest.raises(Refused, match=f"is {status.value} already"):
-        runs.request_cancel(run.id, session=session)
+        run_transitions.request_cancel(run.id, session=session)
 
 
 def test_cancel_and_claim_at_once_agree(engine: Engine) -> None:
@@ -246,9 +258,9 @@ def test_cancel_and_claim_at_once_agree(engine: Engine) -> None:
         def act(number: int, run_id: int = run_id) -> bool:
             with write_session() as session:
                 if number:
-                    runs.request_cancel(run_id, session=session)
+                    run_transitions.request_cancel(run_id, session=session)
                     return True
-                return runs.claim(run_id, session=session, worker="w", lease_seconds=60) is not None
+                return RUN_LEASES.claim(run_id, session=session, worker="w", lease_seconds=60) is not None
 
         taken, _ = concurrently(act, times=2)
         with read_session() as session:
@@ -291,7 +303,7 @@ def test_removing_takes_what_training_left_and_nothing_else(session: Session) ->
         runs.get(gone, session=session)
     assert runs.final_metrics(gone, session=session) == {}
     assert generations.count_of_run(gone, session=session, kind=GenerationKind.EVAL) == 0
-    assert list(runs.events(gone, session=session)) == []
+    assert list(run_events.of_run(gone, session=session)) == []
     session.refresh(other)
     assert other.parent_id is None
     assert runs.final_metrics(other.id, session=session) == {"loss": 1.0}
@@ -300,19 +312,22 @@ def test_removing_takes_what_training_left_and_nothing_else(session: Session) ->
 def test_the_log_is_cut_to_its_newest_lines(session: Session) -> None:
     run = queued(session)
     for number in range(5):
-        runs.add_event(session=session, run_id=run.id, message=str(number))
+        run_events.add(session=session, run_id=run.id, message=str(number))
     session.flush()
-    assert [e.message for e in runs.events(run.id, session=session, limit=2)] == ["3", "4"]
+    assert [e.message for e in run_events.of_run(run.id, session=session, limit=2)] == ["3", "4"]
 
 
 def test_checkpoints_in_order_and_one_for_a_step(session: Session) -> None:
     run = queued(session)
-    assert runs.last_checkpoint(run.id, session=session) is None
+    assert run_checkpoints.last(run.id, session=session) is None
     for step, path in ((20, "b"), (5, "a"), (20, "c")):
-        runs.add_checkpoint(run.id, session=session, step=step, path=path)
+        run_checkpoints.add(run.id, session=session, step=step, path=path)
         session.flush()
-    assert [(c.step, c.path) for c in runs.checkpoints(run.id, session=session)] == [(5, "a"), (20, "c")]
-    last = runs.last_checkpoint(run.id, session=session)
+    assert [(c.step, c.path) for c in run_checkpoints.of_run(run.id, session=session)] == [
+        (5, "a"),
+        (20, "c"),
+    ]
+    last = run_checkpoints.last(run.id, session=session)
     assert last is not None
     assert last.path == "c"
 

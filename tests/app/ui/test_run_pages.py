@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from app.cli.progress import results_table
 from app.launch import launch
 from app.security import files
-from app.store import generations, metrics, runs, workers
+from app.store import generations, metrics, run_transitions, runs, workers
+from app.store.claims import Claim
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
+from app.store.run_transitions import RUN_LEASES
 from app.ui import events, home
 from app.ui.run import actions
 from app.ui.run import page as run_page
@@ -99,11 +101,11 @@ def test_the_page_asks_on_until_the_run_and_its_twin_are_over(session: Session, 
 
     seen, asks = timer(())
     assert asks.active
-    runs.request_cancel(twins[0].id, session=session)
+    run_transitions.request_cancel(twins[0].id, session=session)
     session.commit()
     seen, asks = timer(seen)
     assert asks.active
-    runs.request_cancel(twins[1].id, session=session)
+    run_transitions.request_cancel(twins[1].id, session=session)
     session.commit()
     seen, asks = timer(seen)
     assert not asks.active
@@ -119,10 +121,10 @@ def test_an_unknown_run_gets_a_page_with_a_way_out(session: Session, query: dict
 
 
 def test_a_failed_run_says_why_and_folds_the_traceback(session: Session, twins: list[Run]) -> None:
-    claimed = runs.claim(twins[0].id, session=session, worker="w", lease_seconds=60)
+    claimed = RUN_LEASES.claim(twins[0].id, session=session, worker="w", lease_seconds=60)
     assert claimed is not None
-    runs.fail(
-        claimed.id, str(claimed.lease_id), session=session, error=f"Out of {EVIL}.", traceback=f"Trace {EVIL}"
+    run_transitions.fail(
+        Claim.of(claimed), session=session, error=f"Out of {EVIL}.", traceback=f"Trace {EVIL}"
     )
     session.commit()
     page = html_of(run_page.refresh((), *ARGS, request=request_for(id=claimed.id)))
@@ -279,7 +281,7 @@ def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run])
 
 
 def test_run_that_was_cancelled_in_the_queue_is_not_starting(session: Session, twins: list[Run]) -> None:
-    runs.request_cancel(twins[1].id, session=session)
+    run_transitions.request_cancel(twins[1].id, session=session)
     assert run_table.progress(runs.get(twins[1].id, session=session), None) == "not started"
 
 
@@ -287,7 +289,7 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
     session: Session, twins: list[Run]
 ) -> None:
     for run in twins:
-        claimed = runs.claim(run.id, session=session, worker="w", lease_seconds=60)
+        claimed = RUN_LEASES.claim(run.id, session=session, worker="w", lease_seconds=60)
         assert claimed is not None
         values = {
             "eval_rewards/accuracies": 11 / 12,
@@ -301,7 +303,7 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
             "epoch": 2.5,
         }
         metrics.record(run.id, session=session, step=4, values=values)
-        runs.finish(run.id, str(claimed.lease_id), session=session)
+        run_transitions.finish(Claim.of(claimed), session=session)
     session.commit()
     listed = runs_page.refresh("", "", "", "", 0, ())["table"]
     page = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[0].id)))
@@ -326,7 +328,7 @@ def test_a_worker_that_takes_no_messages_is_told_where_people_look(
 ) -> None:
     trouble = "It cannot reach the <broker>."
     workers.beat("w", session=session, queues="train,generate", device="CPU", trouble=trouble)
-    runs.mark_sent(twins[1].id, session=session)
+    RUN_LEASES.mark_sent(twins[1].id, session=session)
     session.commit()
     page = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[1].id)))
     told = "The train worker w does not take work. It cannot reach the &lt;broker&gt;."

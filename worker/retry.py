@@ -1,7 +1,7 @@
-"""Waiting for what is away: a short outage of the database or the artifacts' store fails nothing.
+"""Retrying: a short outage of the database or the artifacts' store fails nothing.
 
-Each try is a whole transaction or a whole folder, so doing it again is safe. Pauses grow, and are never
-quite equal, for many workers wait for the same server. Who waits may be told so, and may give up by raising.
+Each try is a whole transaction or a whole folder, so doing it again is safe. The pauses grow and are
+jittered, since many workers wait for the same server.
 """
 
 import random
@@ -13,15 +13,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from app.artifacts import StoreAway
+from app.artifacts import StoreUnavailable
 from app.errors import AppError
 from app.settings import get_settings
 from app.store.db import read_session, write_session
-from worker.going import going_away
+from worker.shutdown import shutting_down
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
-LEAVING_SECONDS = 4.0
-"""How long a process that was asked to go still waits; it is killed soon after."""
+SHUTDOWN_SECONDS = 4.0
+"""How long a process that is shutting down still retries; it is killed soon after."""
 
 DATABASE, STORE = "database", "artifacts' store"
 
@@ -30,66 +30,67 @@ _PASSING_STATES = {"25006", "25P03"}
 and a session that the server ended while this process stood still."""
 
 T = TypeVar("T")
-Waiting = Callable[[str, float], None]
+OnPause = Callable[[str, float], None]
 
 
-class StillAway(AppError):
-    """What is needed has been away for longer than anybody waits."""
+class StillUnavailable(AppError):
+    """A service was unavailable for longer than the longest wait."""
 
 
-def wait_out(act: Callable[[], T], *, waiting: Waiting | None = None, seconds: float | None = None) -> T:
-    """Do something, again after a pause as long as the database or the artifacts' store is away.
+def retry(act: Callable[[], T], *, on_pause: OnPause | None = None, seconds: float | None = None) -> T:
+    """Do something, again after a pause for as long as the database or the artifacts' store is unavailable.
 
     Args:
-        waiting: told before each pause what is away, and for how many seconds; gives up by raising.
+        on_pause: called before each pause with what is unavailable, and for how many seconds so far; raises
+            to give up.
         seconds: the longest wait; HYPO_OUTAGE_SECONDS if not given.
 
     Raises:
-        StillAway: it has been away for longer than that.
+        StillUnavailable: the outage lasted longer than that.
     """
     limit = get_settings().outage_seconds if seconds is None else seconds
     started, pause = time.monotonic(), FIRST_PAUSE
     while True:
         try:
             return act()
-        except (SQLAlchemyError, StoreAway) as error:
-            what = away(error)
+        except (SQLAlchemyError, StoreUnavailable) as error:
+            what = unavailable_service(error)
             if what is None:
                 raise
             spent = time.monotonic() - started
-            if spent >= (min(limit, LEAVING_SECONDS) if going_away.is_set() else limit):
-                raise StillAway(_sentence(what, spent, error)) from error
-            if waiting is not None:
-                waiting(what, spent)
+            if spent >= (min(limit, SHUTDOWN_SECONDS) if shutting_down.is_set() else limit):
+                raise StillUnavailable(_sentence(what, spent, error)) from error
+            if on_pause is not None:
+                on_pause(what, spent)
         time.sleep(pause * random.uniform(0.75, 1.0))
         pause = min(LONGEST_PAUSE, pause * 2)
 
 
-def patiently(
-    write: Callable[[Session], T], *, waiting: Waiting | None = None, seconds: float | None = None
+def retry_write(
+    write: Callable[[Session], T], *, on_pause: OnPause | None = None, seconds: float | None = None
 ) -> T:
-    """Do one writing transaction, as `wait_out` does things."""
+    """Do one writing transaction, with `retry`."""
 
     def act() -> T:
         with write_session() as session:
             return write(session)
 
-    return wait_out(act, waiting=waiting, seconds=seconds)
+    return retry(act, on_pause=on_pause, seconds=seconds)
 
 
-def read_patiently(read: Callable[[Session], T], *, waiting: Waiting | None = None) -> T:
-    """Do one reading transaction, as `wait_out` does things."""
+def retry_read(read: Callable[[Session], T], *, on_pause: OnPause | None = None) -> T:
+    """Do one reading transaction, with `retry`."""
 
     def act() -> T:
         with read_session() as session:
             return read(session)
 
-    return wait_out(act, waiting=waiting)
+    return retry(act, on_pause=on_pause)
 
 
-def away(error: Exception) -> str | None:
-    """What cannot be reached, by the error that came of it; None where trying again would not help."""
-    if isinstance(error, StoreAway):
+def unavailable_service(error: Exception) -> str | None:
+    """The service that an error shows to be unavailable; None where trying again would not help."""
+    if isinstance(error, StoreUnavailable):
         return STORE
     if isinstance(error, PoolTimeout):
         return DATABASE

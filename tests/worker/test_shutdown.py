@@ -1,4 +1,4 @@
-"""A process asked to go leaves in time, with its work handed on."""
+"""A process told to stop exits in time and releases its work."""
 
 import subprocess
 import sys
@@ -13,17 +13,17 @@ from worker.scratch import scratch_folder, sweep
 
 STUCK = """
 import pathlib, sys, time
-from worker import leaving
-with leaving.holds(lambda: pathlib.Path(sys.argv[1]).write_text("released")):
-    leaving.leave_soon(0.3)
+from worker import shutdown
+with shutdown.released_on_exit(lambda: pathlib.Path(sys.argv[1]).write_text("released")):
+    shutdown.exit_after(0.3)
     time.sleep(60)
 """
 
 QUICK = """
 import pathlib, sys, time
-from worker import leaving
-with leaving.holds(lambda: pathlib.Path(sys.argv[1]).write_text("released")):
-    leaving.leave_soon(0.3)
+from worker import shutdown
+with shutdown.released_on_exit(lambda: pathlib.Path(sys.argv[1]).write_text("released")):
+    shutdown.exit_after(0.3)
 time.sleep(1)
 sys.exit(7)
 """

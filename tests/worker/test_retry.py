@@ -17,7 +17,7 @@ from app.store import db, silence, users
 from app.store.db import read_session
 from app.store.models import User
 from tests.relay import Relay
-from worker.patience import StillAway, away, patiently, read_patiently, wait_out
+from worker.retry import StillUnavailable, retry, retry_read, retry_write, unavailable_service
 
 AWAY_SECONDS = 2.0
 Told = list[tuple[str, float]]
@@ -33,13 +33,13 @@ def _back_soon(relay: Relay) -> threading.Thread:
 
 
 def test_a_database_that_comes_back_is_waited_for(relay: Relay) -> None:
-    patiently(lambda session: users.ensure("before", session=session))
+    retry_write(lambda session: users.ensure("before", session=session))
     told: Told = []
     opening = _back_soon(relay)
     started = time.monotonic()
-    patiently(
+    retry_write(
         lambda session: users.ensure("during", session=session),
-        waiting=lambda what, seconds: told.append((what, seconds)),
+        on_pause=lambda what, seconds: told.append((what, seconds)),
     )
     opening.join()
     assert time.monotonic() - started >= AWAY_SECONDS
@@ -48,7 +48,7 @@ def test_a_database_that_comes_back_is_waited_for(relay: Relay) -> None:
     def names(session: Session) -> list[str]:
         return list(session.scalars(select(User.name).order_by(User.id)))
 
-    assert read_patiently(names) == ["before", "during"]
+    assert retry_read(names) == ["before", "during"]
 
 
 def test_a_database_that_is_frozen_is_noticed(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,10 +62,10 @@ def test_a_database_that_is_frozen_is_noticed(relay: Relay, monkeypatch: pytest.
         with pytest.raises(OperationalError, match=r"has said nothing for 0\.5 seconds") as raised:
             session.scalar(select(func.count(User.id)))
         assert time.monotonic() - started < 2
-    assert away(raised.value) == "database"
+    assert unavailable_service(raised.value) == "database"
     opening = threading.Timer(AWAY_SECONDS, relay.thaw)
     opening.start()
-    patiently(lambda session: users.ensure("during", session=session))
+    retry_write(lambda session: users.ensure("during", session=session))
     opening.join()
     assert time.monotonic() - started >= AWAY_SECONDS
 
@@ -83,14 +83,14 @@ def test_a_long_statement_is_no_frozen_database(relay: Relay, monkeypatch: pytes
 
 def test_reading_waits_too(relay: Relay) -> None:
     opening = _back_soon(relay)
-    assert read_patiently(lambda session: session.scalar(select(func.count(User.id)))) == 0
+    assert retry_read(lambda session: session.scalar(select(func.count(User.id)))) == 0
     opening.join()
 
 
 def test_a_database_that_stays_away_is_told_in_a_sentence(relay: Relay) -> None:
     relay.cut()
-    with pytest.raises(StillAway, match=r"The database has not answered for .*; resume the run"):
-        patiently(lambda session: users.ensure("never", session=session), seconds=1)
+    with pytest.raises(StillUnavailable, match=r"The database has not answered for .*; resume the run"):
+        retry_write(lambda session: users.ensure("never", session=session), seconds=1)
 
 
 def test_who_waits_may_give_up(relay: Relay) -> None:
@@ -100,7 +100,7 @@ def test_who_waits_may_give_up(relay: Relay) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        read_patiently(lambda session: session.scalar(select(func.count(User.id))), waiting=give_up)
+        retry_read(lambda session: session.scalar(select(func.count(User.id))), on_pause=give_up)
 
 
 def test_an_error_of_our_own_is_not_waited_for(relay: Relay) -> None:
@@ -108,7 +108,7 @@ def test_an_error_of_our_own_is_not_waited_for(relay: Relay) -> None:
         raise ValueError("ours")
 
     with pytest.raises(ValueError, match="ours"):
-        patiently(wrong)
+        retry_write(wrong)
 
 
 def test_an_artifacts_store_that_comes_back_is_waited_for(
@@ -137,9 +137,9 @@ def test_an_artifacts_store_that_comes_back_is_waited_for(
     (folder / "state.json").write_text("{}")
     told: Told = []
     opening = _back_soon(relay)
-    stored = wait_out(
+    stored = retry(
         lambda: artifacts.save_folder(folder, "runs/1/checkpoint"),
-        waiting=lambda what, seconds: told.append((what, seconds)),
+        on_pause=lambda what, seconds: told.append((what, seconds)),
     )
     opening.join()
     assert stored == 2

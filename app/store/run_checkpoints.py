@@ -1,0 +1,34 @@
+"""The stored checkpoints of a run; the files lie in the artifacts."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.store.models import Checkpoint
+
+
+def add(run_id: int, *, session: Session, step: int, path: str, size_bytes: int | None = None) -> None:
+    session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id, Checkpoint.step == step))
+    session.add(Checkpoint(run_id=run_id, step=step, path=path, size_bytes=size_bytes))
+
+
+def forget_before(run_id: int, *, session: Session, step: int) -> list[str]:
+    """Drop the checkpoints of earlier steps; returns their paths, for the caller to delete."""
+    earlier = (Checkpoint.run_id == run_id, Checkpoint.step < step)
+    paths = list(session.scalars(select(Checkpoint.path).where(*earlier)))
+    session.execute(delete(Checkpoint).where(*earlier))
+    return paths
+
+
+def of_run(run_id: int, *, session: Session) -> Sequence[Checkpoint]:
+    """A run's checkpoints, oldest first."""
+    return session.scalars(
+        select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(Checkpoint.step)
+    ).all()
+
+
+def last(run_id: int, *, session: Session) -> Checkpoint | None:
+    return session.scalar(
+        select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(Checkpoint.step.desc()).limit(1)
+    )
