@@ -122,7 +122,7 @@ _HOVER = "%{y:.4g} (measured %{customdata:.4g})"
 
 
 def smoothed(values: Sequence[float | None], weight: float = 0.85) -> list[float | None]:
-    """Exponential moving average without the pull towards zero at the start."""
+    """Exponential moving average, corrected for its bias towards zero at the start."""
     result: list[float | None] = []
     mean = mass = 0.0
     for value in values:
@@ -136,7 +136,7 @@ def smoothed(values: Sequence[float | None], weight: float = 0.85) -> list[float
 
 
 def thin(points: Sequence[Point], most: int) -> list[Point]:
-    """At most about so many points, evenly taken; the first and the last always stay."""
+    """About `most` points at the most, evenly spaced, with the first and the last."""
     if len(points) <= most:
         return list(points)
     stride = math.ceil(len(points) / most)

@@ -1,4 +1,4 @@
-"""How pages load, poll and react: the options of events that belong to a page alone."""
+"""Events of pages: loading, timers, and the options that all of them share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.context import Context
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""Options of events that belong to the page alone: no spinner, no place in the API."""
+"""Options of events that are private to a page: no spinner, no entry in Gradio's API."""
 
 
 CLICK_DOWNLOAD = """() => setTimeout(() => {
@@ -15,7 +15,7 @@ CLICK_DOWNLOAD = """() => setTimeout(() => {
     const target = place?.matches("a, button") ? place : place?.querySelector("a, button");
     target?.click();
 }, 250)"""
-"""What a page does when the file of its hidden download button is there."""
+"""Clicks the hidden download button once its file is ready."""
 
 
 def on_load(fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> Any:
@@ -40,7 +40,7 @@ BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0
 
 
 def pace(*, busy: bool) -> gr.Timer:
-    """How often a list asks what is new, as an update of its timer: seldom where nothing waits or runs."""
+    """How often a list asks for news, as an update of its timer: less often while nothing waits or runs."""
     return gr.Timer(BUSY_SECONDS if busy else IDLE_SECONDS)
 
 

@@ -1,7 +1,7 @@
-"""The border of the pages: what a handler raises becomes one sentence in the browser, whatever it is.
+"""Whatever a page's handler raises becomes one sentence in the browser.
 
-A browser may send anything in the place of a component's value, so a handler may fail in ways that its page
-never causes. The sentence says what to do; the traceback goes to the log.
+A browser may send any value for a component, so a handler may fail in ways that its page never causes. The
+sentence says what to do; the traceback goes to the log.
 """
 
 import logging

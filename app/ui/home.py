@@ -38,7 +38,7 @@ def build() -> None:
 
 
 def refresh(seen: str) -> Updates:
-    """The whole page, where it is another than the one seen."""
+    """The page, unless it is the one already shown."""
     with read_session() as session:
         counts = runs.count_by_status(session=session)
         steps, now, recent = (
@@ -54,7 +54,7 @@ def refresh(seen: str) -> Updates:
 
 
 def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
-    """Bring data, launch, compare: each with how far one is and what comes next."""
+    """Bring data, launch, compare: how far each step is, and which is next."""
     known = datasets.count(session=session)
     finished, votes = counts.get(RunStatus.FINISHED, 0), sum(labels.count(session=session).values())
     asked = conversations.count(session=session)
@@ -99,7 +99,7 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
 
 
 def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
-    """What runs, what waits, and who works."""
+    """Runs in progress, runs waiting, and the workers."""
     running = runs.find(session=session, status=RunStatus.RUNNING)
     queued = run_lists.next_in_queue(session=session, limit=RECENT)
     pieces = []
@@ -152,7 +152,7 @@ def _worker(worker: Worker) -> dict[str, str]:
 
 
 def results(*, session: Session) -> Html:
-    """The runs that ended last, with what they reached on held-out pairs."""
+    """The latest runs to end, with their results on held-out pairs."""
     ended = run_lists.ended_last(session=session, limit=RECENT)
     if not ended:
         return widgets.NOTHING

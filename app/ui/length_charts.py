@@ -13,7 +13,7 @@ SHARES: Final = ((0.5, "median"), (0.9, "90%"), (1.0, "longest"))
 
 
 def under_limits(lengths: TokenLengths, max_prompt: int, max_completion: int) -> Html:
-    """Beside the length settings: what they keep and trim, and the lengths they are set against."""
+    """For the launch form: what the length limits keep and trim, and the lengths themselves."""
     kept = lengths.kept(max_completion)
     about = "" if lengths.complete else "about "
     trimmed = lengths.trimmed(max_prompt)
@@ -26,7 +26,7 @@ def under_limits(lengths: TokenLengths, max_prompt: int, max_completion: int) ->
 
 
 def distribution(lengths: TokenLengths, model: str) -> Html:
-    """On a dataset's page: lengths alone, with what usual limits would keep."""
+    """For a dataset's page: the lengths, and what common limits would keep."""
     limits = [64, 128, 256, 512, 1024, 2048]
     longest = max(lengths.completions)
     shown = [limit for limit in limits if limit < longest] + [longest]

@@ -14,12 +14,12 @@ def value(request: gr.Request | None, name: str, default: str = "") -> str:
 
 
 def ids(request: gr.Request | None, name: str) -> list[int]:
-    """Ids of the page's address, as in `runs?compare=3,4`; what can be no id is left out."""
+    """Ids of the page's address, as in `runs?compare=3,4`; what cannot be an id is left out."""
     return to_ids(value(request, name))[:32]
 
 
 def to_ids(text: str) -> list[int]:
-    """Ids with commas or spaces between; what can be no id is left out."""
+    """Ids with commas or spaces between; what cannot be an id is left out."""
     found = (read_id(part) for part in re.split(r"[,\s]+", text))
     return [number for number in found if number is not None]
 

@@ -1,7 +1,7 @@
-"""The look: a theme, the palette of reference, DPO and HyPO, and the style sheet; nothing is fetched.
+"""The theme, the colours of reference, DPO and HyPO, and the style sheet. Nothing is fetched from elsewhere.
 
-Colours say who, and never alone: each method also has its letter on a badge and its own dash in charts.
-The palette keeps apart for readers with any of the common colour blindnesses (after Okabe and Ito).
+A colour never stands alone for a method: each method also has a letter on its badge and a dash in charts.
+The colours can be told apart with any common colour blindness (after Okabe and Ito).
 """
 
 import hashlib
@@ -19,9 +19,9 @@ FRAME: Final = Path(__file__).with_name("frame.css")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """How one method looks everywhere: shades on light and dark ground, letter, line and marker.
+    """How one method looks on every page: shades in light and dark mode, letter, line and marker.
 
-    The first shade and dash are the method's own; the others tell several runs of one method apart.
+    The first shade and dash are the method's own; the others distinguish several runs of one method.
     """
 
     label: str
@@ -186,7 +186,7 @@ _LOOK: Final = {
 
 
 class Theme(gr.themes.Base):
-    """Ink on paper, one teal accent for links and focus; the methods own the other colours."""
+    """Black on white with a teal accent for links and focus; other colours belong to the methods."""
 
     def __init__(self) -> None:
         super().__init__(

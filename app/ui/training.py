@@ -1,4 +1,4 @@
-"""The charts of training: which metrics they show, and runs as the lines in them."""
+"""The charts of training: which metrics they show, and a line for each run."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class Chart:
     zero: bool = False
     percent: bool = False
     samples: bool = False
-    """Whether training gives points only where it samples."""
+    """Whether training has points only for steps that sample."""
 
 
 CHARTS = (
@@ -93,16 +93,16 @@ STEP_TIME = ("step_time", "time/sampling", "time/training")
 NAMES = sorted({n for c in CHARTS for n in (c.train, c.held_out, c.stderr) if n} | set(STEP_TIME))
 
 
-FEWEST_POINTS: Final = 150
-"""Points of a line where many runs share a chart."""
+MIN_POINTS: Final = 150
+"""The least points of a line, where many runs share a chart."""
 
 
 def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, str], list[Point]]:
-    """The points the charts show, keyed by run and metric; of a long run, means of some steps each.
+    """The points the charts show, keyed by run and metric; for a long run, means over several steps.
 
-    Where more than two runs share a chart, the lines are told apart with fewer points.
+    Lines have fewer points where more than two runs share a chart.
     """
-    most = max(FEWEST_POINTS, 2 * charts.MAX_POINTS // max(2, len(run_ids)))
+    most = max(MIN_POINTS, 2 * charts.MAX_POINTS // max(2, len(run_ids)))
     found = metrics.thinned(run_ids, NAMES, session=session, most=most)
     return {key: [(float(step), value) for step, value in points] for key, points in found.items()}
 
@@ -205,7 +205,7 @@ def _on(points: Sequence[Point], clock: Mapping[float, float] | None) -> list[Po
 
 
 def _step_time(runs: Sequence[Run], points: Points, shade: Mapping[int, int]) -> Figure:
-    """Where the seconds of a step go, a bar for each run."""
+    """How the seconds of a step are spent, a bar for each run."""
     rows = []
     for run in runs:
         training = _mean(points.get((run.id, "time/training"), ()))

@@ -1,4 +1,4 @@
-"""What happens on the compare page: a function does one thing and says what the page shows then."""
+"""The actions of the compare page; each returns what the page shows afterwards."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ from app.ui.compare.state import Turn, View
 from app.ui.updates import Updates
 
 
-def saying_why(act: Callable[[], Any]) -> Any:
-    """Do something; an error meant for people becomes a message on the page."""
+def showing_errors(act: Callable[[], Any]) -> Any:
+    """Call a function; an error meant for people becomes a message on the page."""
     try:
         return act()
     except AppError as error:
@@ -28,9 +28,9 @@ def saying_why(act: Callable[[], Any]) -> Any:
 
 
 def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Updates | None:
-    """The view as it is now, where this page has not shown its last question or one of its answers yet.
+    """The present view, where this page has not yet shown its last question or one of its answers.
 
-    Another tab may have asked on or regenerated: what is clicked here must not reach what was never seen.
+    Another tab may have asked or regenerated something; a click must not act on what was never shown.
     """
     if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == ids(view):
         return None
@@ -42,7 +42,7 @@ def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Updates | Non
 
 
 def open_page(request: gr.Request | None = None) -> Updates:
-    """The page of an address: `?conversation=5` goes on where that one is."""
+    """The page of an address; `?conversation=5` continues that conversation."""
     wanted = query.value(request, "conversation")
     user = query.username(request)
     start = {"setup": gr.update(visible=True), **recent(0, user)}
@@ -60,12 +60,12 @@ def open_page(request: gr.Request | None = None) -> Updates:
 
 
 def show_question(conversation_id: float) -> tuple[Any, Any]:
-    """The question's place, and the prompts to begin with where there is no conversation yet."""
+    """Show the question box, and example prompts while there is no conversation."""
     return gr.update(visible=True), gr.update(visible=not conversation_id)
 
 
 def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """The timer: what grew since the last look."""
+    """What has grown since the last tick of the timer."""
     if not conversation_id:
         return {"timer": gr.Timer(active=False)}
     view = compare_state.read_view(int(conversation_id), query.username(request))
@@ -73,7 +73,7 @@ def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = Non
 
 
 def watch(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """The slow look of an open page: whether the same person did something in another tab."""
+    """What the same person did in another tab; asked less often than `refresh`."""
     user = query.username(request)
     if not conversation_id or compare_state.stamp(int(conversation_id), user) == seen.get("stamp"):
         return {}
@@ -96,7 +96,7 @@ def ask(
     opening: Sequence[Mapping[str, str]] | None = None,
     request: gr.Request | None = None,
 ) -> Updates:
-    """Put a question: a first one starts a conversation. The question box is emptied."""
+    """Ask a question; the first one starts a conversation."""
     user = query.username(request)
     if conversation_id:
         here = compare_state.read_view(int(conversation_id), user)
@@ -118,14 +118,14 @@ def ask(
             opening=opening or (),
         ).conversation_id
 
-    view = compare_state.read_view(saying_why(act), user)
+    view = compare_state.read_view(showing_errors(act), user)
     return {**show(view, {}), **recent(view.conversation.id, user), "ask_box": ""}
 
 
 def vote(
     choice: str, conversation_id: float, seen: Seen, worst: str, reason: str, request: gr.Request | None
 ) -> Updates:
-    """Vote on the last question, or change the vote. The reason of another choice is not taken over."""
+    """Vote on the last question, or change the vote. The reason for another choice is not kept."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="vote")
@@ -134,8 +134,8 @@ def vote(
     turn = view.current
     ready_at = seen.get("ready_at")
     seconds = None if ready_at is None else round(time.time() - ready_at, 1)
-    anew = asks_anew(turn.label, reason, changed=(choice, worst) != _cast(turn))
-    saying_why(
+    anew = has_old_reason(turn.label, reason, changed=(choice, worst) != _cast(turn))
+    showing_errors(
         lambda: answers.vote(
             turn.comparison.id,
             choice,
@@ -150,13 +150,13 @@ def vote(
     return _voted(int(conversation_id), user)
 
 
-def asks_anew(label: Label | None, reason: str | None, *, changed: bool) -> bool:
-    """Whether a changed vote comes with the reason of the vote before."""
+def has_old_reason(label: Label | None, reason: str | None, *, changed: bool) -> bool:
+    """Whether a changed vote still has the reason for the earlier vote."""
     return label is not None and changed and bool(label.reason) and (reason or "").strip() == label.reason
 
 
 def _cast(turn: Turn) -> tuple[str, str]:
-    """The present vote in the words of a click: choice and worst."""
+    """The present vote as a click would cast it: choice and worst."""
     if turn.label is None:
         return "", ""
     words = {Choice.TIE: "tie", Choice.ALL_BAD: "both bad"}
@@ -167,7 +167,7 @@ def _cast(turn: Turn) -> tuple[str, str]:
 def save_reason(
     conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None
 ) -> Updates:
-    """Keep the reason of a vote that was cast; before the vote it waits for it."""
+    """Save the reason for a vote that was cast; before the vote nothing is saved."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     label = next((turn.label for turn in view.turns if turn.comparison.id == seen.get("comparison")), None)
@@ -176,7 +176,7 @@ def save_reason(
     overtaken = _overtaken(view, seen, user, then="say why")
     if overtaken is not None:
         return overtaken
-    saying_why(lambda: answers.explain(label.id, reason or "", user=user))
+    showing_errors(lambda: answers.explain(label.id, reason or "", user=user))
     gr.Info("The reason is kept with your vote.", duration=3)
     return _voted(int(conversation_id), user)
 
@@ -190,7 +190,7 @@ def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = No
         return overtaken
     label = view.current.label
     if label is not None:
-        saying_why(lambda: answers.withdraw(label.id, user=user))
+        showing_errors(lambda: answers.withdraw(label.id, user=user))
     return _voted(int(conversation_id), user)
 
 
@@ -201,7 +201,7 @@ def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = 
     overtaken = _overtaken(view, seen, user, then="show the names")
     if overtaken is not None:
         return overtaken
-    saying_why(lambda: answers.show_names(view.current.comparison.id, user=user))
+    showing_errors(lambda: answers.show_names(view.current.comparison.id, user=user))
     return _voted(int(conversation_id), user)
 
 
@@ -212,18 +212,18 @@ def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Reque
     overtaken = _overtaken(view, seen, user, then="stop")
     if overtaken is not None:
         return overtaken
-    saying_why(lambda: answers.stop(view.current.comparison.id, side))
+    showing_errors(lambda: answers.stop(view.current.comparison.id, side))
     return refresh(conversation_id, seen, request)
 
 
 def regenerate(side: int, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """Ask one side again, with the next seed."""
+    """Regenerate one answer with the next seed."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="regenerate")
     if overtaken is not None:
         return overtaken
-    saying_why(lambda: answers.regenerate(view.current.comparison.id, side))
+    showing_errors(lambda: answers.regenerate(view.current.comparison.id, side))
     return show(compare_state.read_view(int(conversation_id), user), {})
 
 

@@ -21,7 +21,7 @@ VOTE_KEYS = (_HERE / "compare.js").read_text(encoding="utf-8")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Who is to answer, and how they decode."""
+    """The contenders and their decoding."""
 
     setup: gr.Group
     contenders: gr.Dropdown

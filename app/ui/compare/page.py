@@ -16,7 +16,7 @@ _QUIET: dict[str, Any] = {**events.QUIET, "concurrency_limit": None}
 LEAVE_QUESTION = """() => {
     if (document.getElementById("hy-vote-a")?.offsetParent) document.activeElement?.blur();
 }"""
-"""After a question between two, the arrow keys vote: the question box lets go of them."""
+"""With two answers the arrow keys vote, so the question box loses the focus after a question."""
 
 KEEP_ADDRESS = """(id) => {
     if (!id) return;
@@ -46,7 +46,7 @@ def _wire_opening(page: Layout, outputs: Components) -> None:
     begun = ("contenders", "seed", "blind", "max_new_tokens", "temperature", "top_p")
     prompt = pick(parts, "ask_box", "opening", "opening_shown", "opening_box")
     connect(events.on_load, setup.offer, None, {**pick(parts, *begun), **prompt})
-    # The question's place comes last, so that what stands above it does not push it down.
+    # The question's place comes last, so that content above it does not push it down.
     opened = connect(events.on_load, actions.open_page, None, outputs)
     opened.then(actions.show_question, frame.conversation, [question.ask_row, question.prompts], **_QUIET)
     once: dict[str, Any] = {**_QUIET, "trigger_mode": "once"}

@@ -1,4 +1,4 @@
-"""What a new conversation begins with: contenders, decoding and a prompt."""
+"""The start of a new conversation: contenders, decoding and a prompt."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from app.ui.updates import Updates
 
 
 def offer(request: gr.Request | None = None) -> Updates:
-    """Who can be chosen and who is to begin with, and a prompt.
+    """The contenders on offer, those chosen at first, and a prompt.
 
-    `?like=5` takes contenders and decoding of a conversation over, `?prompt=random` draws a prompt.
+    `?like=5` copies contenders and decoding from a conversation; `?prompt=random` draws a prompt.
     """
     offered = compare_state.offered_contenders()
     chosen, decoding = _like(request, offered)
@@ -46,7 +46,7 @@ def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[l
 
 def random_prompt(keys: list[str]) -> Updates:
     """A held-out prompt, with the messages that stand before it."""
-    prompt = actions.saying_why(
+    prompt = actions.showing_errors(
         lambda: held_out.random_prompt([compare_state.to_choice(key) for key in keys])
     )
     return {

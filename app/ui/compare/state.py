@@ -1,4 +1,4 @@
-"""What the compare page shows, read from rows in one go; and the lists it offers."""
+"""What the compare page shows, read from the database at once, and the contenders it offers."""
 
 import random
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ class RecentConversation:
 
 
 def read_view(conversation_id: int, user: str) -> View:
-    """A conversation as it stands now; that its reader sees names is recorded.
+    """A conversation as it stands now. Names that the reader sees are recorded as shown.
 
     Raises:
         NotFound: when there is none with this id.
@@ -133,7 +133,7 @@ def _turn(
 
 
 def stamp(conversation_id: int, user: str) -> str:
-    """What changes when a person's view of a conversation does; one small query."""
+    """A value that changes with a person's view of a conversation; one small query."""
     with read_session() as session:
         return stamps.of_conversation(conversation_id, user, session=session)
 
@@ -198,9 +198,9 @@ def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> l
 def setup_like(
     conversation_id: int, user: str, offered: Sequence[tuple[str, str]]
 ) -> tuple[list[str], Conversation]:
-    """A conversation, and the sorted keys of its contenders: of those that are offered still.
+    """A conversation, and the sorted keys of those of its contenders that are still offered.
 
-    Who asks gets no keys while names are hidden from them, unless they chose the contenders.
+    A reader from whom names are hidden gets no keys, unless they chose the contenders.
 
     Raises:
         NotFound: when there is no such conversation.
@@ -220,7 +220,7 @@ def setup_like(
 
 
 def _keys(contender: Contender) -> list[str]:
-    """The keys that may stand for a contender; the last checkpoint of a run has the run's alone."""
+    """The keys that may stand for a contender; the last checkpoint of a run has only the run's key."""
     if contender.method == REFERENCE:
         return [f"{REFERENCE}:{contender.base_model}"]
     return [f"run:{contender.run_id}:{contender.checkpoint_id}", f"run:{contender.run_id}"]

@@ -15,7 +15,7 @@ from app.ui import formatting, widgets
 from app.ui.compare.state import RecentConversation, Turn, View
 from app.ui.widgets import Html
 
-STRONGEST_RATIO = 3.0
+MAX_LOG_RATIO = 3.0
 """A log-ratio, in nats, from which on a token has the full colour."""
 
 WAITING = {GenerationStatus.QUEUED: "waiting for a worker", GenerationStatus.RUNNING: "writing"}
@@ -130,7 +130,7 @@ def _token(text: str, policy: float, reference: float) -> dict[str, Any]:
     ratio = policy - reference
     if not math.isfinite(ratio):
         return {"text": text, "ratio": None}
-    share = min(abs(ratio) / STRONGEST_RATIO, 1.0)
+    share = min(abs(ratio) / MAX_LOG_RATIO, 1.0)
     numbers = f"log-ratio {ratio:+.2f}: policy {policy:.2f}, reference {reference:.2f}"
     return {
         "text": text,
@@ -174,7 +174,7 @@ def earlier_turns(view: View) -> Html:
 
 
 def continues(view: View, turn: Turn) -> str:
-    """What the answers of a later turn saw as the conversation so far."""
+    """Which earlier answer the answers of a later turn continue."""
     if turn.comparison.turn == 0:
         return ""
     if turn.origin is None:
@@ -211,7 +211,7 @@ def _choice_words(turn: Turn, label: Label) -> str:
 
 
 def vote_note(view: View) -> Html:
-    """Where the vote stands: locked and why, open, or cast."""
+    """The state of the vote: locked and why, open, or cast."""
     turn = view.current
     if not turn.over:
         return Markup('<p class="hy-note">Votes open when all answers are there.</p>')

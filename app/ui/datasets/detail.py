@@ -14,8 +14,8 @@ from app.ui import formatting, length_charts, query, widgets
 from app.ui.datasets import view as dataset_view
 from app.ui.widgets import Html
 
-PAIRS_A_PAGE = 10
-LINES_A_PAGE = 50
+PAIRS_PER_PAGE = 10
+LINES_PER_PAGE = 50
 
 
 def dataset_id(request: gr.Request | None) -> int | None:
@@ -30,13 +30,13 @@ def show_pairs(split: str, search: str | None, page: float | None, request: gr.R
     if wanted_id is None:
         return widgets.NOTHING, widgets.NOTHING
     side, wanted = Split(split) if split else None, clean_text(search or "").strip()
-    offset = (_page(page) - 1) * PAIRS_A_PAGE
+    offset = (_page(page) - 1) * PAIRS_PER_PAGE
     with read_session() as session:
         total = datasets.count_pairs(wanted_id, session=session, split=side, search=wanted)
         rows = datasets.page_of_pairs(
-            wanted_id, session=session, offset=offset, limit=PAIRS_A_PAGE, split=side, search=wanted
+            wanted_id, session=session, offset=offset, limit=PAIRS_PER_PAGE, split=side, search=wanted
         )
-    words = f"{formatting.count(total, 'pair')}, {formatting.count(-(-total // PAIRS_A_PAGE), 'page')}"
+    words = f"{formatting.count(total, 'pair')}, {formatting.count(-(-total // PAIRS_PER_PAGE), 'page')}"
     shown = dataset_view.pair_list(rows, token_counter(get_settings()))
     return shown, Html('<p class="hy-note">{}</p>').format(words)
 
@@ -46,9 +46,9 @@ def show_left_out(page: float | None, request: gr.Request) -> Html:
     wanted_id = dataset_id(request)
     if wanted_id is None:
         return widgets.NOTHING
-    offset = (_page(page) - 1) * LINES_A_PAGE
+    offset = (_page(page) - 1) * LINES_PER_PAGE
     with read_session() as session:
-        lines = datasets.page_of_left_out(wanted_id, session=session, offset=offset, limit=LINES_A_PAGE)
+        lines = datasets.page_of_left_out(wanted_id, session=session, offset=offset, limit=LINES_PER_PAGE)
     if not lines and offset:
         return widgets.notice("There are no more.")
     return dataset_view.left_out_list(lines)

@@ -1,4 +1,4 @@
-"""The fields that say which columns of a file hold what, filled with a first guess."""
+"""The fields that map the columns of a file, filled with a first guess."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -18,9 +18,9 @@ from app.ui.widgets import Html
 from hypo_engine.data.formats import FORMATS, Account, Kept, LeftOut, Pair
 from hypo_engine.reporting import Prompt
 
-SHOWN_CHARACTERS = 4000
-MOST_WORDS = 500
-LEAST_ALIKE = 0.3
+MAX_CHARACTERS = 4000
+MAX_WORDS = 500
+MIN_SIMILARITY = 0.3
 _TITLES = {known.name: known.title for known in FORMATS} | {
     "mapped": "Mapped columns",
     "winner": "Two answers and the better one",
@@ -120,7 +120,7 @@ def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Htm
 
 
 def _pair(pair: Pair, label: str, counter: TokenCounter | None) -> Html:
-    chosen, rejected = differing(pair.chosen[:SHOWN_CHARACTERS], pair.rejected[:SHOWN_CHARACTERS])
+    chosen, rejected = differing(pair.chosen[:MAX_CHARACTERS], pair.rejected[:MAX_CHARACTERS])
     prompt = widgets.messages(_cut(pair.prompt))
     cells = [
         {"title": "Prompt", "body": prompt, "note": _size(pair.prompt, counter, label)},
@@ -136,25 +136,25 @@ def _size(whole: Prompt, counter: TokenCounter | None, label: str = "") -> str:
     notes = [label] if label else []
     if counter is not None:
         notes.append(formatting.count(counter.count(whole), "token"))
-    if size > SHOWN_CHARACTERS:
-        notes.append(f"{SHOWN_CHARACTERS:,} of {size:,} characters shown")
+    if size > MAX_CHARACTERS:
+        notes.append(f"{MAX_CHARACTERS:,} of {size:,} characters shown")
     return " · ".join(notes)
 
 
 def _cut(prompt: Prompt) -> Prompt:
     if isinstance(prompt, str):
-        return prompt[:SHOWN_CHARACTERS]
-    return [{**turn, "content": turn["content"][:SHOWN_CHARACTERS]} for turn in prompt]
+        return prompt[:MAX_CHARACTERS]
+    return [{**turn, "content": turn["content"][:MAX_CHARACTERS]} for turn in prompt]
 
 
 def differing(chosen: str, rejected: str) -> tuple[Html, Html]:
-    """Both answers as HTML with the words marked that only one has; unmarked where little is alike."""
+    """Both answers as HTML. Words that only one has are marked, unless the answers have little in common."""
     ours, theirs = re.split(r"(\s+)", chosen), re.split(r"(\s+)", rejected)
-    if len(ours) + len(theirs) > 4 * MOST_WORDS:
+    if len(ours) + len(theirs) > 4 * MAX_WORDS:
         return widgets.escape(chosen), widgets.escape(rejected)
     steps = SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes()
     same = sum(len("".join(ours[a:b]).split()) for kind, a, b, _, _ in steps if kind == "equal")
-    if same < LEAST_ALIKE * max(len(chosen.split()), len(rejected.split())):
+    if same < MIN_SIMILARITY * max(len(chosen.split()), len(rejected.split())):
         return widgets.escape(chosen), widgets.escape(rejected)
     left, right = [], []
     for kind, a, b, c, d in steps:
@@ -203,7 +203,7 @@ def guessed(found: FileLook) -> Html:
 
 
 def notes(account: Account) -> Html:
-    """How a file was read, what of it is not used, and whether its scores agree with its pairs."""
+    """How a file was read, which columns are unused, and whether its scores agree with its pairs."""
     said = [*account.remarks, *account.about_unused()]
     return widgets.join(
         [

@@ -61,12 +61,12 @@ class Form:
         self.below: dict[str, gr.HTML] = {}
 
     def add(self, name: str, component: Any | None = None) -> None:
-        """Put a field where the layout stands, with its message under it."""
+        """Add a field at this place of the layout, with its message below it."""
         self.inputs[name] = component if component is not None else make(name)
         self.messages[name] = gr.HTML(visible=False, elem_classes="hy-field-message")
 
     def front(self) -> None:
-        """The few fields that matter, three in a row."""
+        """The fields that matter most, three in a row."""
         _grid(self, names("front"))
 
     def advanced(self) -> None:
@@ -108,7 +108,7 @@ def help_text(name: str) -> str:
 
 
 def ratio_classes(name: str) -> list[str]:
-    """The classes by which fields.js knows a fraction, and one that may be zero."""
+    """The classes that mark a fraction for fields.js, and one that may be zero."""
     zero = not any(isinstance(rule, annotated_types.Gt) for rule in TrainConfig.model_fields[name].metadata)
     return ["hy-ratio", "hy-from-zero"] if zero else ["hy-ratio"]
 

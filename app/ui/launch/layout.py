@@ -74,17 +74,17 @@ class Layout:
     memory: Memory
 
     @property
-    def knobs(self) -> dict[str, Any]:
+    def config_inputs(self) -> dict[str, Any]:
         """The fields of the configuration."""
         return {field: self.fields.inputs[field] for field in FIELDS}
 
     @property
-    def given(self) -> list[Any]:
+    def form_inputs(self) -> list[Any]:
         """The whole form: dataset, method, name, and the fields of the configuration."""
-        return [self.choices.dataset, self.choices.method, self.choices.name, *self.knobs.values()]
+        return [self.choices.dataset, self.choices.method, self.choices.name, *self.config_inputs.values()]
 
     @property
-    def told(self) -> dict[str, Any]:
+    def message_outputs(self) -> dict[str, Any]:
         """The messages below the fields, and Advanced, which opens where one of its fields is wrong."""
         own = pick(named(self.choices), "advanced", "dataset_message", "name_message")
         return {**own, **{f"{field}_message": self.fields.messages[field] for field in FIELDS}}

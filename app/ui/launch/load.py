@@ -34,7 +34,7 @@ def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any
     )
     if errors:
         said = widgets.error_banner(next(iter(errors.values())))
-        merged = {k: (v if k not in errors or _fits(k, v) else raw(values)[k]) for k, v in merged.items()}
+        merged = {k: (v if k not in errors or _can_show(k, v) else raw(values)[k]) for k, v in merged.items()}
     return {
         "dataset": dataset_id,
         "method": method,
@@ -64,7 +64,7 @@ def _untouched(problem: str) -> Updates:
     return {"yaml_message": widgets.error_banner(problem)}
 
 
-def _fits(name: str, value: Any) -> bool:
+def _can_show(name: str, value: Any) -> bool:
     """Whether a component can show a value at all, even a bad one."""
     kind = TrainConfig.model_fields[name].annotation
     if kind is int:

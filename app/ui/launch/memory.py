@@ -1,4 +1,4 @@
-"""The launch page's word on memory: how much a run takes, of what, and what to change if it is too much."""
+"""The launch page's estimate of memory: how much a run takes, for what, and how to reduce it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -26,11 +26,11 @@ PARTS: Final = {
     "head": "Chunks of logits",
     "process": "Python",
 }
-"""What people call the parts of an estimate."""
+"""Labels of the parts of an estimate."""
 
 
 def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> Updates:
-    """The panel, and the update of the checkbox that insists; twins take as much as their HyPO run."""
+    """Updates of the estimate and of the checkbox that insists; twins take as much as their HyPO run."""
     config = TrainConfig.model_validate({**values, "method": "dpo" if method == "dpo" else "hypo"})
     forecast = forecast_memory(config, dataset.id)
     insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)

@@ -33,7 +33,7 @@ def _dataset_name(dataset: Dataset) -> str:
 
 
 def worker_notice() -> Html:
-    """A warning where a launched run would wait for ever."""
+    """A warning while no worker would take a launched run."""
     with read_session() as session:
         if workers.consuming(session=session, queue="train"):
             return widgets.NOTHING

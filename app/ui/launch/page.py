@@ -38,27 +38,27 @@ def build() -> None:
 def _wire_opening(page: Layout) -> None:
     parts = named(page.choices, page.forecast, page.memory)
     opened = pick(parts, "dataset", "method", "name", "parent", "outcome", "preset", "about")
-    outputs = {"notice": page.notice, **opened, **page.knobs}
+    outputs = {"notice": page.notice, **opened, **page.config_inputs}
     _then_preview(page, connect(events.on_load, open_page, page.memory.draft, outputs))
     events.poll(5, worker_notice, None, page.notice)
 
 
 def _then_preview(page: Layout, event: Any) -> None:
     """Show what the form says after an event has changed it."""
-    connect(event.then, preview, page.given, _previewed(page), **events.QUIET)
+    connect(event.then, preview, page.form_inputs, _previewed(page), **events.QUIET)
 
 
 def _previewed(page: Layout) -> dict[str, Any]:
     """What the preview updates."""
     parts = named(page.forecast, page.memory)
     shown = pick(parts, "summary", "time", "command", "yaml", "draft", "go", "memory", "insist")
-    return {**shown, "lengths": page.fields.below[form.SECTIONS["lengths"]], **page.told}
+    return {**shown, "lengths": page.fields.below[form.SECTIONS["lengths"]], **page.message_outputs}
 
 
 def _wire_editing(page: Layout) -> None:
-    edited = partial(gr.on, [component.input for component in page.given])
+    edited = partial(gr.on, [component.input for component in page.form_inputs])
     last: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
-    connect(edited, preview, page.given, _previewed(page), **last)
+    connect(edited, preview, page.form_inputs, _previewed(page), **last)
     refused = page.memory.refused
     edited(forget_refusal, refused, [page.forecast.outcome, refused], **last)
 
@@ -66,16 +66,20 @@ def _wire_editing(page: Layout) -> None:
 def _wire_filling(page: Layout) -> None:
     choices, load = page.choices, page.load
     described = pick(named(choices), "preset", "about")
-    preset, outputs = choices.preset, {"about": choices.about, **page.knobs}
+    preset, outputs = choices.preset, {"about": choices.about, **page.config_inputs}
     _then_preview(page, connect(preset.input, use_preset, preset, outputs, **events.QUIET))
     chosen = pick(named(choices), "dataset", "method", "name")
-    filled = {**chosen, **described, "yaml_message": load.yaml_message, **page.knobs}
+    filled = {**chosen, **described, "yaml_message": load.yaml_message, **page.config_inputs}
     for event, source, handler in (
         (load.take.click, load.pasted, fill),
         (load.upload.upload, load.upload, fill_from_file),
     ):
-        _then_preview(page, connect(event, handler, [source, *page.given], filled, **events.QUIET))
-    fresh = {**described, **pick(named(choices, page.memory), "method", "name", "parent"), **page.knobs}
+        _then_preview(page, connect(event, handler, [source, *page.form_inputs], filled, **events.QUIET))
+    fresh = {
+        **described,
+        **pick(named(choices, page.memory), "method", "name", "parent"),
+        **page.config_inputs,
+    }
     _then_preview(page, connect(load.reset.click, defaults, None, fresh, **events.QUIET))
 
 
@@ -84,8 +88,8 @@ def _wire_launch(page: Layout) -> None:
     connect(
         page.forecast.go.click,
         launch_runs,
-        [page.memory.parent, *page.given],
-        {**answered, **page.told},
+        [page.memory.parent, *page.form_inputs],
+        {**answered, **page.message_outputs},
         trigger_mode="once",
         api_visibility="private",
     )
@@ -120,16 +124,16 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> Upd
 
 
 def forget_refusal(refused: str | None) -> tuple[Any, Any]:
-    """Take away what the last launch refused when the form is changed; anything else stays said.
+    """Clear the refusal of the last launch when the form is changed; other messages stay.
 
-    The flag is the browser's, as it was when the key was pressed: an answer that comes after the next
-    launch's must not wipe that away.
+    The flag comes from the browser, as it was when the form was changed: an answer that arrives after the
+    next launch must not clear that launch's message.
     """
     return (widgets.NOTHING, "") if refused else (gr.skip(), gr.skip())
 
 
 def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
-    """Check the form and queue what it describes; a bad value is told beside its field and queues nothing."""
+    """Queue what the form describes; a bad value gets a message below its field, and nothing is queued."""
     given = raw(values)
     errors = {**problems(given, method), **name_error(name)}
     if _find_dataset(dataset_id) is None:
@@ -154,7 +158,7 @@ def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: s
 
 
 def _refused(why: str, errors: Mapping[str, str]) -> Updates:
-    """What a launch says that queued nothing; it stands until the form is changed."""
+    """The message of a launch that queued nothing; it stays until the form is changed."""
     said = widgets.error_banner(f"Nothing was queued: {why}")
     return {"outcome": said, "refused": "yes", **messages(errors)}
 

@@ -15,7 +15,7 @@ from app.ui.widgets import Html
 
 
 def start(preset: str | None) -> dict[str, Any]:
-    """The form's values with nothing changed by anybody."""
+    """The values of an untouched form."""
     values = {**DEFAULTS, **(PRESETS[preset].values if preset else {})}
     return {field: values[field] for field in FIELDS}
 
@@ -27,7 +27,7 @@ def about(preset: str | None) -> Html:
 
 
 def has_gpu() -> bool:
-    """Whether a train worker that is present computes on a GPU: workers record what they have."""
+    """Whether a train worker that is present has a GPU; workers record their device."""
     with read_session() as session:
         present = workers.present(session=session, queue="train")
     return any(not worker.device.startswith("CPU") for worker in present)

@@ -1,4 +1,4 @@
-"""The launch page's word on the work: how many steps on how many pairs, what is odd about it, how long."""
+"""The launch page's summary of a run: steps and pairs, what is unusual about them, and how long it takes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ WHAT = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run
 def show(
     values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]
 ) -> Updates:
-    """The work in a sentence with what is odd about it, how long it takes, and the token lengths."""
+    """Updates of the summary with its warnings, of the expected time, and of the token lengths."""
     if dataset is None:
         empty = widgets.empty_state(
             "No dataset yet",

@@ -12,7 +12,7 @@ from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.vote_details import Vote
 from app.ui import query
-from app.ui.compare.actions import asks_anew, saying_why
+from app.ui.compare.actions import has_old_reason, showing_errors
 from app.ui.results import view as results_view
 from app.ui.results.overview import overview
 from app.ui.updates import Updates
@@ -43,12 +43,12 @@ def _opened(vote: Vote) -> Updates:
     }
 
 
-def ask_anew(
+def clear_old_reason(
     label_id: float, choice: str | None, worst: str | None, reason: str, request: gr.Request | None = None
 ) -> Any:
     """Empty the reason when another verdict is chosen: the old one was given for another vote."""
     vote = _own_vote(int(label_id or 0), query.username(request))
-    if vote is None or not asks_anew(vote.label, reason, changed=_changed(vote, choice, worst)):
+    if vote is None or not has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst)):
         return gr.skip()
     return gr.update(value="", placeholder="The verdict is another; say why anew.")
 
@@ -92,7 +92,7 @@ def save(
         if vote.user != user:
             raise Refused(f"This vote is {vote.user}'s; people change their own votes.")
         names_worst = len(vote.sides) > 2 and choice in LETTERS
-        anew = asks_anew(vote.label, reason, changed=_changed(vote, choice, worst))
+        anew = has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst))
         if _changed(vote, choice, worst):
             said = "" if anew else reason
             answers.vote(
@@ -101,7 +101,7 @@ def save(
         else:
             answers.explain(vote.label.id, reason, user=user)
 
-    saying_why(act)
+    showing_errors(act)
     gr.Info("The vote is changed.", duration=3)
     return {**overview(request), **closed()}
 
@@ -112,6 +112,6 @@ def withdraw(label_id: float, request: gr.Request | None = None) -> Updates:
     def act() -> None:
         answers.withdraw(int(label_id), user=query.username(request))
 
-    saying_why(act)
+    showing_errors(act)
     gr.Info("The vote is withdrawn.", duration=3)
     return {**overview(request), **closed()}

@@ -8,7 +8,7 @@ from app.exports.writers import FileType
 from app.store import labels
 from app.store.db import read_session
 from app.ui import formatting, query, widgets
-from app.ui.compare.actions import saying_why
+from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
 
 
@@ -29,5 +29,5 @@ def export(format: str, file_type: str, whole: bool, request: gr.Request | None 
 
 def use_as_dataset(name: str, whole: bool = False) -> str:
     """Make the votes the next version of a dataset."""
-    added = saying_why(lambda: exports.use_as_dataset(name, leave_out_cut=whole))
+    added = showing_errors(lambda: exports.use_as_dataset(name, leave_out_cut=whole))
     return results_view.became_dataset(added.name, added.version, added.rows, added.id)

@@ -10,7 +10,7 @@ from app.store.db import read_session
 from app.store.enums import Choice
 from app.store.labels import VoteFilter
 from app.ui import paging, query, widgets
-from app.ui.compare.actions import saying_why
+from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
 from app.ui.results import win_rates
 from app.ui.results.layout import ALL
@@ -50,9 +50,9 @@ def counts(whole: bool) -> str:
 
 
 def show_names(request: gr.Request | None = None) -> Updates:
-    """Show the names of all votes; the reader's later votes on these comparisons are not blind."""
+    """Show the names of all votes; later votes of the reader on these comparisons are not blind."""
     user = query.username(request)
-    saying_why(lambda: answers.show_all_names(user=user))
+    showing_errors(lambda: answers.show_all_names(user=user))
     return overview(request)
 
 

@@ -64,7 +64,7 @@ def _wire_export(parts: Export) -> None:
 def _wire_change(parts: Change, everything: Components, changed: Components) -> None:
     given = [parts.label_id, parts.choice, parts.worst, parts.reason]
     for chosen in (parts.choice, parts.worst):
-        chosen.input(changing.ask_anew, given, parts.reason, **_QUIET)
+        chosen.input(changing.clear_old_reason, given, parts.reason, **_QUIET)
     connect(parts.save.click, changing.save, given, everything, **_QUIET)
     connect(parts.withdraw.click, changing.withdraw, parts.label_id, everything, **_QUIET)
     connect(parts.close.click, changing.closed, None, changed, **_QUIET)

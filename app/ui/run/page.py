@@ -12,7 +12,7 @@ from app.store.db import read_session
 from app.store.models import Run
 from app.ui import confirmation, events, training, widgets
 from app.ui.commands import launch_command, to_yaml
-from app.ui.run import actions, doctor, samples
+from app.ui.run import actions, findings, samples
 from app.ui.run import view as run_view
 from app.ui.run.address import run_id
 from app.ui.run.layout import FIRST, Layout, lay_out
@@ -97,7 +97,7 @@ def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request
         old = seen if len(seen) == 3 else ((), (), 0)
         updates: Updates = {} if now == tuple(seen) else {"seen": now}
         if state != old[0]:
-            # nothing changes any more once a run and its twin are over: the page stops asking
+            # nothing changes once a run and its twin are over: the timer stops
             going_on = any(not twin.status.is_over for twin in twins)
             updates |= {**_shown(run, twins, session), "timer": gr.Timer(active=going_on)}
         if points != old[1]:
@@ -108,7 +108,7 @@ def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request
 
 
 def refresh_all(x_axis: str, before: int, after: int, page: int, request: gr.Request) -> Updates:
-    """The whole page anew, after somebody chose to see something else."""
+    """The whole page, after the reader chose other curves or samples."""
     return refresh((), x_axis, before, after, page, request)
 
 
@@ -130,7 +130,7 @@ def _missing(seen: Seen, reason: str) -> Updates:
 
 
 def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
-    """All that the upper part of the page depends on."""
+    """What the upper part of the page depends on."""
     queue = runs.place_in_queue(run, session=session)
     checkpoint = run_checkpoints.last(run.id, session=session)
     return (
@@ -166,14 +166,14 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates
     points = training.load_points([twin.id for twin in twins], session=session)
     if not points:
         return {"advice": _no_curves(run), "key": widgets.NOTHING, "panel": []}
-    curves = metrics.series([run.id], doctor.DOCTOR_NAMES, session=session)
-    findings = doctor.examine(
+    curves = metrics.series([run.id], findings.EXAMINED, session=session)
+    found = findings.examine(
         {name: values for (_, name), values in curves.items()},
         beta=float(run.config["beta"]),
         kept={checkpoint.step for checkpoint in run_checkpoints.of_run(run.id, session=session)},
     )
     return {
-        "advice": run_view.findings(findings),
+        "advice": run_view.findings(found),
         "key": training.legend(twins),
         "panel": training.figures(twins, points, x_axis=cast(XAxis, x_axis)),
     }

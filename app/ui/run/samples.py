@@ -140,7 +140,7 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
 
 
 def kept_samples(run_id: int, *, session: Session) -> str:
-    """Of which steps the samples are kept, once there are more than the setting says."""
+    """Which steps keep their samples, once there are more than the setting allows."""
     kept = get_settings().online_sample_steps
     newest = generations.newest_of_run(run_id, session=session, kind=GenerationKind.ONLINE, limit=1)
     stride = sample_stride((newest[0].step or 0) if newest else 0, kept)

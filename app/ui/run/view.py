@@ -1,4 +1,4 @@
-"""What the run page says about a run, as HTML made from rows."""
+"""A run as HTML, for its page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from app.store.models import Run, RunEvent
 from app.store.retention import DiskUse
 from app.templates import render
 from app.ui import formatting, widgets
-from app.ui.run.doctor import Finding
+from app.ui.run.findings import Finding
 from app.ui.widgets import Html
 from hypo_engine import measures
 from hypo_engine.config import TrainConfig
@@ -73,7 +73,7 @@ def _state_word(run: Run) -> str:
 
 
 def status(run: Run, *, session: Session) -> Html:
-    """Where the run stands: place in the queue, progress, or what went wrong."""
+    """The state of the run: its place in the queue, its progress, or what went wrong."""
     if run.status is RunStatus.QUEUED:
         return _queued(run, session)
     if run.status is RunStatus.FAILED:
@@ -103,7 +103,7 @@ def _reached(run: Run, session: Session) -> Html:
 
 
 def nothing_measured(run: Run, *, session: Session) -> Html:
-    """Why a run has no held-out numbers, where its dataset holds nothing out."""
+    """Why a run has no held-out numbers, if its dataset holds nothing out."""
     wanted = any(run.config.get(name) for name in ("eval_pairs", "eval_prompts", "probe_prompts"))
     sentence = nothing_held_out(run.dataset, session=session) if wanted else None
     return widgets.notice(sentence, "warning") if sentence else widgets.NOTHING
@@ -116,7 +116,7 @@ def pairs_left_out(run: Run, *, session: Session) -> Html:
 
 
 def _trained_for(run: Run, last: Mapping[str, float]) -> str:
-    """Steps, and how often they saw the pairs that the length limits left."""
+    """Steps, and how often they used the pairs that the length limits left."""
     steps, pairs, epochs = formatting.count(run.step, "step"), last.get("num_train_pairs"), last.get("epoch")
     if pairs is None or epochs is None:
         return steps
@@ -169,7 +169,7 @@ def _size(count: int) -> str:
 
 
 def run_facts(run: Run, stored: DiskUse) -> Html:
-    """The short list of what the run is made of."""
+    """The facts of the run: dataset, model, main settings, worker, storage."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
     pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", run.base_model)]
     pairs += [(_title(name), _value(run.config.get(name))) for name in _HEAD if name in run.config]

@@ -15,12 +15,12 @@ from app.ui import confirmation, formatting, query, widgets
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 
-MOST_CHOSEN = 200
+MAX_CHOSEN = 200
 
 
 def read(ids: Sequence[int], *, session: Session) -> list[Run]:
     """The runs of some ids, as many as a page handles at once."""
-    return runs.of_ids(list(ids)[:MOST_CHOSEN], session=session)
+    return runs.of_ids(list(ids)[:MAX_CHOSEN], session=session)
 
 
 def _ticked(chosen: str, session: Session) -> list[Run]:

@@ -26,7 +26,7 @@ def draw(x_axis: str, only_differences: bool, request: gr.Request) -> Updates:
 
 
 def redraw(x_axis: str, only_differences: bool, drawn: Seen, request: gr.Request) -> Updates:
-    """The same, where there are new points since."""
+    """The same, if there are new points since `drawn`."""
     ids = query.ids(request, "compare")[:MAX_OVERLAID]
     if not ids:
         return {"overlaid": gr.update(visible=False), "drawn": ()}

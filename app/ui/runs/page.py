@@ -105,7 +105,7 @@ def restore(request: gr.Request) -> Updates:
 
 
 def refresh(name: str, method: str, status: str, dataset: str, page: float, seen: Seen) -> Updates:
-    """A page of the list, where it is not the one seen."""
+    """A page of the list, unless it is the one already shown."""
     number = paging.number_of(page)
     with read_session() as session:
         found = runs.find(
@@ -152,7 +152,7 @@ def look_again(
     drawn: Seen,
     request: gr.Request,
 ) -> Updates:
-    """What is new in the list and in the overlaid curves, asked at once."""
+    """What is new in the list and in the overlaid curves, in one call."""
     return {
         **refresh(name, method, status, dataset, page, seen),
         **redraw(x_axis, only_differences, drawn, request),

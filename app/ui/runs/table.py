@@ -58,7 +58,7 @@ def _reached(last: Mapping[str, float]) -> Html:
 
 
 def progress(run: Run, place: int | None) -> Html:
-    """How far a run is, in a cell: the place in the queue, the bar, or how it ended."""
+    """The progress of a run in a cell: its place in the queue, the bar, or how it ended."""
     if run.status is RunStatus.QUEUED:
         return Markup("place {} in the queue").format(place) if place else Markup("in the queue")
     if run.status is RunStatus.FAILED:

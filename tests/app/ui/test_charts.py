@@ -1,4 +1,4 @@
-"""Charts and the doctor: pure functions on points."""
+"""Charts and findings: pure functions on points."""
 
 import json
 
@@ -8,7 +8,7 @@ from app.store.enums import RunStatus
 from app.store.models import Run
 from app.ui import charts, theme, training
 from app.ui.charts import Series
-from app.ui.run import doctor
+from app.ui.run import findings
 
 
 def test_one_point_is_seen() -> None:
@@ -67,7 +67,7 @@ def line(start: float, end: float, count: int = 20) -> list[tuple[float, float]]
 N = {"eval_num_pairs": 32.0, "eval_num_prompts": 16.0}
 
 
-def curves_of(**metrics: list[tuple[int, float, float]]) -> doctor.Curves:
+def curves_of(**metrics: list[tuple[int, float, float]]) -> findings.Curves:
     """Curves of (step, mean, standard error), with the counts of an evaluation; `__` stands for a slash."""
     found: dict[str, list[tuple[float, float]]] = {}
     for name, points in metrics.items():
@@ -79,11 +79,11 @@ def curves_of(**metrics: list[tuple[int, float, float]]) -> doctor.Curves:
     return found
 
 
-def examined(curves: doctor.Curves, kept: tuple[int, ...] = ()) -> dict[str, str]:
-    return {finding.text: finding.level for finding in doctor.examine(curves, beta=0.1, kept=kept)}
+def examined(curves: findings.Curves, kept: tuple[int, ...] = ()) -> dict[str, str]:
+    return {finding.text: finding.level for finding in findings.examine(curves, beta=0.1, kept=kept)}
 
 
-def rewards(chosen: float, rejected: float, error: float) -> doctor.Curves:
+def rewards(chosen: float, rejected: float, error: float) -> findings.Curves:
     return curves_of(
         eval_rewards__chosen=[(0, 0, 0), (20, chosen, error)],
         eval_rewards__rejected=[(0, 0, 0), (20, rejected, error)],
@@ -127,7 +127,7 @@ def test_chosen_and_rejected_are_read_beyond_their_error(
     assert ("opposite" in text) == (level == "warning")
 
 
-def accuracy(*points: tuple[float, float], n: float = 12.0) -> doctor.Curves:
+def accuracy(*points: tuple[float, float], n: float = 12.0) -> findings.Curves:
     return {"eval_rewards/accuracies": points, "eval_num_pairs": [(step, n) for step, _ in points]}
 
 
@@ -140,7 +140,7 @@ def accuracy(*points: tuple[float, float], n: float = 12.0) -> doctor.Curves:
         (accuracy((0, 0.5), (20, 0.3), n=1000), "warning", "30% (300/1,000) at step 20; a coin toss"),
     ],
 )
-def test_accuracy_is_told_with_its_count(curves: doctor.Curves, level: str, text: str) -> None:
+def test_accuracy_is_told_with_its_count(curves: findings.Curves, level: str, text: str) -> None:
     [(said, found)] = examined(curves).items()
     assert found == level
     assert text in said
@@ -196,7 +196,7 @@ def test_what_was_cut_says_of_which_steps() -> None:
 def test_every_metric_that_is_read_is_loaded() -> None:
     counts = {"eval_num_pairs", "eval_num_prompts"}
     read = {*rewards(1, 0, 1), *curves_of(eval_loss=[], eval_objective__kl=[]), *counts}
-    assert read <= set(doctor.DOCTOR_NAMES)
+    assert read <= set(findings.EXAMINED)
 
 
 def test_few_points_say_nothing() -> None:

@@ -312,9 +312,9 @@ def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytes
 def test_the_results_ask_a_reason_anew_too(engine: Engine) -> None:
     here = asked().conversation_id
     compare_page.vote_a(here, shown(here), "warmer", at())
-    assert changing.ask_anew(1, "A", None, "warmer", at()) == gr.skip()
-    assert changing.ask_anew(1, "B", None, "mine", at()) == gr.skip()
-    assert changing.ask_anew(1, "B", None, "warmer", at())["value"] == ""
+    assert changing.clear_old_reason(1, "A", None, "warmer", at()) == gr.skip()
+    assert changing.clear_old_reason(1, "B", None, "mine", at()) == gr.skip()
+    assert changing.clear_old_reason(1, "B", None, "warmer", at())["value"] == ""
     changing.save(1, "B", None, "warmer", at())
     assert _votes()[0][1:] == (Choice.BEST, "")
     changing.save(1, "B", None, "colder", at())

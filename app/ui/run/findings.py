@@ -1,9 +1,9 @@
-"""Reading the curves: what a run's evaluations on held-out data say, in plain words.
+"""Findings: what a run's evaluations on held-out data say, in plain words.
 
-Pure functions on points. Two training batches hold different pairs, so their difference says nothing of the
-model; only held-out values are compared, and only a difference of two standard errors is told. At step 0 the
-policy is the reference: its loss, margins and KL are what they are by construction, and are left out. Rewards
-are differences to the reference already, and so need no start to compare with.
+Pure functions on points. Two training batches hold different pairs, so their difference says nothing about
+the model. Only held-out values are compared, and only differences of two standard errors are reported. At
+step 0 the policy is the reference, so its loss, margins and KL are fixed by construction and left out. Rewards
+already are differences to the reference and need no starting value.
 """
 
 import math
@@ -16,11 +16,11 @@ from hypo_engine.measures import ACCURACY, CUT, KL, LENGTH, LOSS, difference_std
 Point = tuple[float, float]
 Curves = Mapping[str, Sequence[Point]]
 
-ERRORS: Final = 2.0
-"""Standard errors from which on a difference is told."""
+STANDARD_ERRORS: Final = 2.0
+"""A difference of at least so many standard errors is reported."""
 
-FAR: Final = 20.0
-"""Nats a response from which on samples are far from the reference's."""
+FAR_KL: Final = 20.0
+"""Nats per response above which samples count as far from the reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,16 @@ class Value:
     count: float
 
     def exceeds(self, other: "Value") -> bool:
-        """Whether it is larger than another by more than their errors."""
-        return self.mean - other.mean > ERRORS * difference_stderr(self.stderr, other.stderr)
+        """Whether it is larger than another by more than their standard errors."""
+        return self.mean - other.mean > STANDARD_ERRORS * difference_stderr(self.stderr, other.stderr)
 
 
 def examine(curves: Curves, *, beta: float, kept: Collection[int] = ()) -> list[Finding]:
-    """What stands out in a run's evaluations, the serious first.
+    """What stands out in a run's evaluations, the most serious first.
 
     Args:
-        curves: points (step, value) keyed by metric; those in DOCTOR_NAMES are read.
-        beta: the run's; rewards are beta times log-ratios.
+        curves: points (step, value) by metric; those named in EXAMINED are read.
+        beta: of the run; rewards are beta times log-ratios.
         kept: steps of the checkpoints that exist.
     """
     found = [
@@ -66,7 +66,7 @@ def examine(curves: Curves, *, beta: float, kept: Collection[int] = ()) -> list[
 
 
 def _values(curves: Curves, metric: str, count: str, *, since: int = 1) -> list[Value]:
-    """The evaluations from a step on whose standard error is known."""
+    """The evaluations since a step, of those with a known standard error."""
     errors = dict(curves.get(f"{metric}_stderr", ()))
     counts = dict(curves.get(count, ()))
     return [
@@ -85,19 +85,19 @@ def _log_ratios(curves: Curves, beta: float) -> Finding | None:
         return None
     of = f"on {margin.count:,.0f} held-out pairs at step {margin.step:,}"
     moved = f"chosen answers {_nats(chosen, beta)}, rejected ones {_nats(rejected, beta)} nats"
-    if margin.mean < -ERRORS * margin.stderr:
+    if margin.mean < -STANDARD_ERRORS * margin.stderr:
         return Finding(
             "warning",
             f"Against the reference, {of}: {moved}. Chosen answers lost more: the model learns the opposite "
             "of the labels. Check which column is which.",
         )
-    if margin.mean <= ERRORS * margin.stderr:
+    if margin.mean <= STANDARD_ERRORS * margin.stderr:
         return Finding(
             "info",
             f"The margin between chosen and rejected answers is {_nats(margin, beta)} nats {of}, which is "
             "within its error of zero.",
         )
-    fell = chosen.mean < -ERRORS * chosen.stderr
+    fell = chosen.mean < -STANDARD_ERRORS * chosen.stderr
     normal = " Both may fall: the loss only asks for the gap between them." if fell else ""
     return Finding("info" if fell else "good", f"Against the reference, {of}: {moved}.{normal}")
 
@@ -121,7 +121,7 @@ def _accuracy(curves: Curves) -> Finding | None:
     count = counts[step]
     reached = f"Held-out accuracy is {share(value, count)} at step {step:,.0f}"
     chance = 0.5 / math.sqrt(count)
-    if abs(value - 0.5) <= ERRORS * chance:
+    if abs(value - 0.5) <= STANDARD_ERRORS * chance:
         return Finding("info", f"{reached}; with so many pairs that cannot be told from a coin toss.")
     if value < 0.5:
         return Finding("warning", f"{reached}; a coin toss gives 50%.")
@@ -157,7 +157,7 @@ def _kl(curves: Curves) -> Finding | None:
         f"The KL to the reference is {mean(last.mean, last.stderr)} nats a response "
         f"({last.count:,.0f} responses at step {last.step:,})"
     )
-    if last.mean - ERRORS * last.stderr <= FAR:
+    if last.mean - STANDARD_ERRORS * last.stderr <= FAR_KL:
         return Finding("info", f"{said}.")
     growing = f", up from {mean(first.mean, first.stderr)} at step {first.step:,}"
     return Finding(
@@ -221,7 +221,7 @@ _MEANS = (
     KL.metric,
     LENGTH.metric,
 )
-DOCTOR_NAMES: Final = (
+EXAMINED: Final = (
     *_MEANS,
     *(f"{metric}_stderr" for metric in _MEANS),
     *(ACCURACY.metric, ACCURACY.count, KL.count, CUT.metric, "completions/clipped_ratio"),
