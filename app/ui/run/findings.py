@@ -2,8 +2,8 @@
 
 Pure functions on points. Two training batches hold different pairs, so their difference says nothing about
 the model. Only held-out values are compared, and only differences of two standard errors are reported. At
-step 0 the policy is the reference, so its loss, margins and KL are fixed by construction and left out. Rewards
-already are differences to the reference and need no starting value.
+step 0 the policy is the reference, so its loss, margins and KL are fixed by construction and left out.
+Rewards already are differences to the reference and need no starting value.
 """
 
 import math
