@@ -35,7 +35,7 @@ types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## Tests without a browser or workers
-	$(PYTEST) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e
+	$(PYTEST) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e --cov --cov-report=
 
 integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
 	$(PYTEST) --maxprocesses 2 tests/integration

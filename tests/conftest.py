@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see worker/__main__.py
+# Before torch is loaded, here and in the processes that tests start: as many tests as cores run at once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 from sqlalchemy import Engine, text

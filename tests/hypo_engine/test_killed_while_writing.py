@@ -82,7 +82,7 @@ def test_killed_before_any_write(run: Callable[..., int], tmp_path: Path) -> Non
     assert run("straight") == 0
     writes = int((tmp_path / "count").read_text())
     assert writes > 30  # three checkpoints of several files, and the lines of the record
-    for at in range(2, writes + 1, writes // 6):
+    for at in range(2, writes + 1, writes // 4):
         name = f"killed{at}"
         assert run(name, at) == -signal.SIGKILL
         for checkpoint in checkpoints(tmp_path / name):

@@ -27,7 +27,13 @@ from tests.hypo_engine.conftest import TIMES, Recorder
 
 ROOT = Path(__file__).resolve().parents[2]
 WAYS = [{"method": method, "lora_r": rank} for method in ("dpo", "hypo") for rank in (4, 0)]
-ALL_WAYS = pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way['method']}-{way['lora_r']}")
+
+
+def ways(*chosen: dict[str, Any]) -> Any:
+    """Run a test once for each of these methods and tunings."""
+    return pytest.mark.parametrize("way", chosen, ids=lambda way: f"{way['method']}-{way['lora_r']}")
+
+
 STEPS = 7
 SETTINGS: dict[str, Any] = {
     "max_steps": STEPS,  # of three an epoch: 4, 4 and 2 pairs
@@ -120,7 +126,7 @@ class Dying(Recorder):
         self._count()
 
 
-@ALL_WAYS
+@ways(WAYS[0], WAYS[3])
 def test_an_exception_between_steps(run: Any, config: Any, tmp_path: Path, way: dict[str, Any]) -> None:
     """At events spread over the whole run, from loading to the last evaluation."""
     settings = config(**SETTINGS, **way)
@@ -132,7 +138,7 @@ def test_an_exception_between_steps(run: Any, config: Any, tmp_path: Path, way: 
         assert_the_same(tmp_path / f"at {at}", tmp_path / "straight")
 
 
-@ALL_WAYS
+@ways(WAYS[1], WAYS[2])
 def test_an_exception_in_the_middle_of_a_step(
     run: Any, config: Any, tmp_path: Path, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,7 +363,7 @@ def signal_at(config: Path, folder: Path, step: int, number: signal.Signals) -> 
     return process.returncode, errors
 
 
-@pytest.mark.parametrize("way", [WAYS[0], WAYS[3]], ids=["dpo-lora", "hypo-full"])
+@ways(WAYS[0], WAYS[3])
 def test_the_command_survives_sigterm_kill_9_and_ctrl_c(
     command: Any, tmp_path: Path, way: dict[str, Any]
 ) -> None:

@@ -126,12 +126,11 @@ def test_no_handler_takes_a_file_that_this_user_did_not_upload(web: Web) -> None
     ]
     for fn_index, fn in handlers(app):
         for place in range(len(fn.inputs)):
-            for file in forged:
-                for nested in (file, [file], {"file": file}):
-                    data: list[Any] = [None] * len(fn.inputs)
-                    data[place] = nested
-                    answer = bob.post("/gradio_api/queue/join", json=call(fn_index, data, "bobs"))
-                    assert answer.status_code == 403, f"handler {fn_index}, input {place}: {file}"
+            for given in (*forged, [forged[0]], {"file": forged[0]}):
+                data: list[Any] = [None] * len(fn.inputs)
+                data[place] = given
+                answer = bob.post("/gradio_api/queue/join", json=call(fn_index, data, "bobs"))
+                assert answer.status_code == 403, f"handler {fn_index}, input {place}: {given}"
 
 
 def test_no_handler_runs_in_the_session_of_another_user(web: Web) -> None:
