@@ -4,7 +4,6 @@ A message is a hint, the row is the truth: when the broker is away the row stays
 keeper sends it again, so sending never fails a request.
 """
 
-import json
 import logging
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from app.local.running import last_running
 from app.settings import Settings, get_settings
 
 TRAIN_TASK = "hypo.train"
@@ -32,11 +32,8 @@ def broker_url(settings: Settings) -> str | None:
     """The broker to talk to: HYPO_BROKER_URL, or the one of the app running in this home; None if neither."""
     if settings.broker_url:
         return settings.broker_url
-    try:
-        running = json.loads((settings.root / "running.json").read_text())
-        return str(running["broker_url"])
-    except (OSError, ValueError, KeyError):
-        return None
+    running = last_running(settings)
+    return running.broker_url if running is not None else None
 
 
 @lru_cache(maxsize=4)

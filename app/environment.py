@@ -49,3 +49,8 @@ def environment_for(kind: str, given: Mapping[str, str] | None = None) -> dict[s
         for name, value in there.items()
         if name.startswith(NEEDS.get(kind, ())) or (name.startswith(PLAIN) and not name.startswith(SECRETS))
     }
+
+
+def keep_private() -> None:
+    """Let nobody but this user read what the process writes."""
+    os.umask(0o077)

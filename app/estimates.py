@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.errors import NotFound, Refused
+from app.local.running import read_running
 from app.local_models import find_file
 from app.settings import Settings, get_settings
 from app.store import datasets, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
-from app.supervisor import read_running
 from hypo_engine.config import TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
@@ -150,7 +150,7 @@ def _machine(settings: Settings) -> tuple[bool, int | None, bool]:
     gpu = any(not worker.device.startswith("CPU") for worker in present)
     waits = bool(counts.get(RunStatus.RUNNING, 0) + counts.get(RunStatus.QUEUED, 0))
     running = read_running(settings)
-    here = running is not None and "broker" in running.get("children", {})
+    here = running is not None and "broker" in running.children
     if gpu or not here:
         return gpu, None, waits
     return gpu, whole_memory() if waits else available_bytes(), waits

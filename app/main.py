@@ -27,17 +27,17 @@ from starlette.exceptions import HTTPException
 
 from app import health
 from app.delivery import FOR_GOOD, add_delivery
+from app.environment import keep_private
 from app.errors import Refused
-from app.parent_watch import keep_private
 from app.rest import application as rest
 from app.rest.errors import outside
 from app.rest.moved import OldNames
 from app.security import file_routes, files, login
+from app.security.exposure import check_exposure
 from app.security.sessions import user_of
 from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
-from app.supervisor import check_exposure
 from app.ui import home, plotly_js, theme
 from app.ui.compare import page as compare_page
 from app.ui.datasets import page as datasets_page

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from app.errors import InvalidInput
+from app.local.running import read_running
 from app.local_models import find_file, local_folder
 from app.settings import Settings, get_settings
-from app.supervisor import read_running
 from hypo_engine.config import PromptStyle, TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.files.check import check_model_files, configured_context, read_model_config
@@ -58,7 +58,7 @@ def _missing_folder(name: str, settings: Settings) -> str:
     """What to say of a path that is no folder, where this machine's own workers will train."""
     is_path = name.startswith(("/", "./", "../", "~"))
     running = read_running(settings)
-    here = running is not None and "broker" in running.get("children", {})
+    here = running is not None and "broker" in running.children
     if not is_path or not here or local_folder(name) is not None:
         return ""
     return f"There is no folder {name!r} on this machine; give a model's folder, a hub id, or `demo`."

@@ -99,7 +99,7 @@ ALLOWED = {
         "app.dispatch",
         "app.environment",
         "app.errors",
-        "app.parent_watch",
+        "app.local.parent_watch",
         "app.settings",
         "app.store",
         "app.streams",
@@ -269,7 +269,9 @@ def test_nobody_runs_code_that_came_with_data() -> None:
 
 def test_what_serves_people_and_the_pure_part_of_the_engine_load_no_torch() -> None:
     pure = [module_of(path) for path in sources("hypo_engine") if within(module_of(path), PURE_ENGINE)]
-    imports = ", ".join(["app.main", "app.cli", "app.supervisor", "app.up", "worker.health", *pure])
+    imports = ", ".join(
+        ["app.main", "app.cli", "app.local.supervisor", "app.local.up", "worker.health", *pure]
+    )
     code = f"import sys, json, {imports}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}

@@ -6,8 +6,9 @@ import sys
 
 from app.artifacts import check_store
 from app.dispatch import QUEUES
+from app.environment import keep_private
 from app.errors import AppError
-from app.parent_watch import keep_private, watch_parent
+from app.local.parent_watch import watch_parent
 from app.streams import drop_what_cannot_be_written
 
 

@@ -15,8 +15,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.environment import environment_for
-from app.parent_watch import keep_private
+from app.environment import environment_for, keep_private
 from app.store import overdue_cancels
 from app.store.db import read_session
 from app.store.overdue_cancels import OverdueCancels

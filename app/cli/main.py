@@ -15,8 +15,8 @@ from app.cli.output import JsonFlag, plain, print_json, say, stderr
 from app.cli.train import train
 from app.cli.workers import workers
 from app.dispatch import QUEUES
+from app.environment import keep_private
 from app.errors import AppError, Refused
-from app.parent_watch import keep_private
 from app.settings import get_settings
 from hypo_engine.errors import EngineError
 
@@ -50,7 +50,7 @@ def up(
     as_json: JsonFlag = False,
 ) -> None:
     """Start everything: migrations, broker, workers and the web app; Ctrl-C stops it."""
-    from app.up import run_up
+    from app.local.up import run_up
 
     settings = get_settings()
     run_up(

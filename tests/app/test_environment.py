@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from app.environment import environment_for
+from app.local.supervisor import Supervisor
 from app.settings import Settings
-from app.supervisor import Supervisor
 
 SECRETS = {
     "HYPO_AUTH": "ada:one",
@@ -113,7 +113,9 @@ def test_what_a_process_writes_is_its_users_alone(
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-@pytest.mark.parametrize("module", ["app.main", "app.embedded_broker", "worker.__main__", "worker.watchdog"])
+@pytest.mark.parametrize(
+    "module", ["app.main", "app.local.embedded_broker", "worker.__main__", "worker.watchdog"]
+)
 def test_every_process_begins_by_keeping_its_files_private(
     module: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

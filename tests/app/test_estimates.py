@@ -13,6 +13,7 @@ from app import estimates
 from app.errors import Refused
 from app.estimates import find_config, forecast_memory, refuse_what_cannot_fit
 from app.launch import launch
+from app.local.running import Running
 from app.settings import Settings
 from app.store import dataset_writing, datasets, runs, workers
 from app.store.models import Dataset
@@ -64,8 +65,7 @@ def dataset(session: Session) -> Dataset:
 def own_workers(settings: Settings, session: Session) -> None:
     """As `hypo up` leaves word that it runs here with a broker of its own."""
     settings.root.mkdir(parents=True, exist_ok=True)
-    facts = {"pid": os.getpid(), "url": "http://x", "broker_url": "redis://x", "children": {"broker": 1}}
-    (settings.root / "running.json").write_text(json.dumps(facts))
+    Running(os.getpid(), "http://x", "redis://x", {"broker": 1}).write(settings)
 
 
 def config_for(model: Path, **changes: Any) -> TrainConfig:

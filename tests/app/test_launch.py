@@ -13,6 +13,7 @@ from app import dispatch
 from app import launch as launching
 from app.errors import InvalidInput, NotFound, Refused
 from app.launch import LaunchMethod, check_config, launch
+from app.local.running import Running
 from app.settings import Settings
 from app.store import dataset_writing, runs
 from app.store.db import read_session, write_session
@@ -170,7 +171,7 @@ def test_a_missing_folder_is_refused_where_this_machine_trains(
     values = {"model_name_or_path": str(tmp_path / "nowhere")}
     assert launch("dpo", dataset_id, values)  # a worker elsewhere may have it
     settings.root.mkdir(parents=True, exist_ok=True)
-    (settings.root / "running.json").write_text(f'{{"pid": {os.getpid()}, "children": {{"broker": 1}}}}')
+    Running(os.getpid(), children={"broker": 1}).write(settings)
     with pytest.raises(InvalidInput, match="There is no folder"):
         launch("dpo", dataset_id, values)
     assert count() == 1

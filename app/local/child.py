@@ -1,0 +1,85 @@
+"""A child process of the supervisor, with its log and the pipe that it watches."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from app.environment import environment_for
+
+
+@dataclass
+class Child:
+    """A process to keep alive."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log_file: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+
+    def start(self) -> None:
+        self.close_pipe()
+        with _open_log(self.log_file) as output:
+            self.process = subprocess.Popen(
+                self.command,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+
+    def _environment(self) -> dict[str, str]:
+        """What this kind of process needs, and nothing that only others do."""
+        own = {**self.environment, "PYTHONUNBUFFERED": "1", "HYPO_WATCH_PARENT": "1"}
+        return environment_for(self.name.partition("-")[0]) | own
+
+    def close_pipe(self) -> None:
+        """Close the pipe to a process that has ended."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+def stop_all(children: Sequence[Child], seconds: float) -> None:
+    """End children with SIGTERM, and with SIGKILL those that take longer than some seconds."""
+    running = [child.process for child in children if child.alive and child.process is not None]
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    for process in running:
+        try:
+            process.wait(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for child in children:
+        child.close_pipe()
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    return lines[-1] if lines else f"none; see {path}"
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    """A child's log; a disk that is full has no room for a new one, and the child works without."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
