@@ -105,6 +105,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    """All sections of the page."""
+
     frame: Frame
     setup: Setup
     conversation: Conversation

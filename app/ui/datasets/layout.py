@@ -54,6 +54,8 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    """All sections of the page."""
+
     header: gr.HTML
     message: gr.HTML
     adding: Adding

@@ -89,7 +89,7 @@ def show(request: gr.Request) -> Updates:
             "Datasets", "Pairs of answers to the same prompt, one preferred. A dataset never changes."
         )
         return {
-            **_ONLY_HEADER,
+            **_EMPTY,
             "header": header,
             "overview": gr.update(visible=True),
             "found": dataset_list(),
@@ -98,17 +98,17 @@ def show(request: gr.Request) -> Updates:
         try:
             dataset = datasets.get(wanted, session=session)
         except NotFound:
-            return {**_ONLY_HEADER, "header": _no_such(wanted)}
+            return {**_EMPTY, "header": _no_such(wanted)}
         facts = _facts(dataset, session)
     return {
-        **_ONLY_HEADER,
+        **_EMPTY,
         "header": _header(dataset),
         "detail": gr.update(visible=True),
         "facts": facts,
     }
 
 
-_ONLY_HEADER: Updates = {
+_EMPTY: Updates = {
     "overview": gr.update(visible=False),
     "found": "",
     "detail": gr.update(visible=False),

@@ -56,8 +56,8 @@ class LoadYaml:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What the page remembers: the run that is cloned, a refusal, and the form as it was left."""
+class PageState:
+    """What the page keeps: the run that is cloned, a refusal, and the form as it was left."""
 
     parent: gr.State
     refused: gr.Textbox
@@ -66,12 +66,14 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    """All sections; `fields` are those of the configuration."""
+
     notice: gr.HTML
     fields: Form
     choices: Choices
     forecast: Forecast
     load: LoadYaml
-    memory: Memory
+    state: PageState
 
     @property
     def config_inputs(self) -> dict[str, Any]:
@@ -107,12 +109,12 @@ def lay_out() -> Layout:
         with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
             forecast = _forecast(fields)
             load = _load_yaml()
-    memory = Memory(
+    state = PageState(
         parent=gr.State(None),
         refused=gr.Textbox(visible=False),
         draft=gr.BrowserState({}, storage_key="hypo-launch", secret="hypo-launch"),
     )
-    return Layout(notice, fields, choices, forecast, load, memory)
+    return Layout(notice, fields, choices, forecast, load, state)
 
 
 def _choices(fields: Form) -> Choices:

@@ -36,10 +36,10 @@ def build() -> None:
 
 
 def _wire_opening(page: Layout) -> None:
-    parts = named(page.choices, page.forecast, page.memory)
+    parts = named(page.choices, page.forecast, page.state)
     opened = pick(parts, "dataset", "method", "name", "parent", "outcome", "preset", "about")
     outputs = {"notice": page.notice, **opened, **page.config_inputs}
-    _then_preview(page, connect(events.on_load, open_page, page.memory.draft, outputs))
+    _then_preview(page, connect(events.on_load, open_page, page.state.draft, outputs))
     events.poll(5, worker_notice, None, page.notice)
 
 
@@ -50,7 +50,7 @@ def _then_preview(page: Layout, event: Any) -> None:
 
 def _previewed(page: Layout) -> dict[str, Any]:
     """What the preview updates."""
-    parts = named(page.forecast, page.memory)
+    parts = named(page.forecast, page.state)
     shown = pick(parts, "summary", "time", "command", "yaml", "draft", "go", "memory", "insist")
     return {**shown, "lengths": page.fields.below[form.SECTIONS["lengths"]], **page.message_outputs}
 
@@ -59,7 +59,7 @@ def _wire_editing(page: Layout) -> None:
     edited = partial(gr.on, [component.input for component in page.form_inputs])
     last: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
     connect(edited, preview, page.form_inputs, _previewed(page), **last)
-    refused = page.memory.refused
+    refused = page.state.refused
     edited(forget_refusal, refused, [page.forecast.outcome, refused], **last)
 
 
@@ -77,18 +77,18 @@ def _wire_filling(page: Layout) -> None:
         _then_preview(page, connect(event, handler, [source, *page.form_inputs], filled, **events.QUIET))
     fresh = {
         **described,
-        **pick(named(choices, page.memory), "method", "name", "parent"),
+        **pick(named(choices, page.state), "method", "name", "parent"),
         **page.config_inputs,
     }
     _then_preview(page, connect(load.reset.click, defaults, None, fresh, **events.QUIET))
 
 
 def _wire_launch(page: Layout) -> None:
-    answered = pick(named(page.forecast, page.memory), "outcome", "refused", "go")
+    answered = pick(named(page.forecast, page.state), "outcome", "refused", "go")
     connect(
         page.forecast.go.click,
         launch_runs,
-        [page.memory.parent, *page.form_inputs],
+        [page.state.parent, *page.form_inputs],
         {**answered, **page.message_outputs},
         trigger_mode="once",
         api_visibility="private",

@@ -63,11 +63,11 @@ class Votes:
     who: gr.Dropdown
     verdict: gr.Dropdown
     run: gr.Dropdown
-    list: gr.HTML
+    table: gr.HTML
     pager: Pager
 
     @property
-    def filters(self) -> Any:
+    def filters(self) -> list[Any]:
         return [self.who, self.verdict, self.run]
 
 

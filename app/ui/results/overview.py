@@ -75,7 +75,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
         if shown
         else widgets.notice("No vote matches. Widen the filters.")
     )
-    return {"list": table, **paging.state(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)}
+    return {"table": table, **paging.state(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)}
 
 
 def first_page(who: str, verdict: str, run: str, request: gr.Request | None = None) -> Updates:

@@ -32,14 +32,14 @@ def _shown(page: Layout) -> Components:
         **pick(named(board), "hidden", "show_names", "board", "habits"),
         **board.records.outputs,
         "counts": page.export.counts,
-        **pick(named(votes), "who", "run", "list"),
+        **pick(named(votes), "who", "run", "table"),
         **votes.pager.outputs,
     }
 
 
 def _wire_lists(page: Layout, shown: Components) -> None:
     votes, records = page.votes, page.board.records
-    listed, filters = {"list": votes.list, **votes.pager.outputs}, votes.filters
+    listed, filters = {"table": votes.table, **votes.pager.outputs}, votes.filters
     for chosen in filters:
         connect(chosen.input, overview.first_page, filters, listed, **_QUIET)
     connect(votes.pager.back.click, overview.newer, [*filters, votes.pager.page], listed, **_QUIET)

@@ -70,6 +70,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    """All sections of the page."""
+
     frame: Frame
     summary: Summary
     confirmation: Confirmation

@@ -555,8 +555,8 @@ def test_results_list_filter_and_change_votes(engine: Engine) -> None:
     opened = overview.overview(at())
     assert "Win rates" in opened["board"]
     assert "2 training pairs" in opened["counts"]
-    assert opened["list"].count(">change<") == 2
-    assert "No vote matches" in overview.first_page("", "tie", "", at())["list"]
+    assert opened["table"].count(">change<") == 2
+    assert "No vote matches" in overview.first_page("", "tie", "", at())["table"]
     opened = changing.open_change(at(vote=2))
     assert opened["worst"]["visible"] is True
     assert opened["choice"]["value"] == "A"
