@@ -145,9 +145,8 @@ def _tokens(characters: int) -> int:
 def _machine(settings: Settings) -> tuple[bool, int | None, bool]:
     """Whether the workers have a GPU, the bytes that a run can have here, and whether it waits for others."""
     with read_session() as session:
-        present = workers.present(session=session, queue="train")
+        gpu = workers.any_gpu(session=session, queue="train")
         counts = runs.count_by_status(session=session)
-    gpu = any(not worker.device.startswith("CPU") for worker in present)
     waits = bool(counts.get(RunStatus.RUNNING, 0) + counts.get(RunStatus.QUEUED, 0))
     running = read_running(settings)
     here = running is not None and "broker" in running.children

@@ -19,7 +19,7 @@ from app.errors import Refused
 from app.settings import Settings, get_settings
 from app.store import db
 from app.store.db import read_session, write_session
-from app.store.models import Base, Metric
+from app.store.models import Base, Metric, Worker
 from tests.app import arena
 
 
@@ -149,6 +149,22 @@ def test_old_votes_stay_and_their_voters_have_seen_the_names(empty: Engine) -> N
     assert [(row[0], row[1], bool(row[2]), *row[3:]) for row in votes] == [(1, 1, True, "best", 2)]
     migrate.downgrade("0007")
     migrate.upgrade()
+
+
+def test_workers_of_an_older_version_have_a_gpu_where_their_device_is_one(empty: Engine) -> None:
+    migrate.upgrade("0012")
+    devices = ("CPU, 2 threads", "NVIDIA H100", "")
+    with empty.begin() as connection:
+        for number, device in enumerate(devices):
+            connection.execute(
+                text(
+                    "INSERT INTO workers (id, queues, device, started_at, seen_at) "
+                    f"VALUES ('w{number}', 'train', '{device}', {_NOW}, {_NOW})"
+                )
+            )
+    migrate.upgrade()
+    with read_session() as session:
+        assert [session.get_one(Worker, f"w{n}").has_gpu for n in range(3)] == [False, True, False]
 
 
 _NOW = "'2026-01-01 00:00:00+00'"

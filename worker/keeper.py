@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
@@ -20,6 +19,7 @@ from app.store.db import read_session, write_session
 from app.store.leases import Leases
 from app.store.run_transitions import RUN_LEASES
 from worker.consuming import consumption
+from worker.device import this_device
 from worker.identity import hold_life, is_dead, sweep_lives
 from worker.scratch import sweep
 from worker.watch import LeaseWatch
@@ -39,6 +39,7 @@ class Keeper(threading.Thread):
         super().__init__(name="keeper", daemon=True)
         self._worker_id = worker_id
         self._queues = queues
+        self._device = this_device()
         self._maintenance = Maintenance()
         self._stopped = threading.Event()
 
@@ -65,7 +66,8 @@ class Keeper(threading.Thread):
                 self._worker_id,
                 session=session,
                 queues=self._queues,
-                device=device_name(),
+                device=self._device.name,
+                has_gpu=self._device.is_gpu,
                 trouble=consumption.trouble(),
             )
 
@@ -152,10 +154,3 @@ def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) ->
             with write_session() as session:
                 leases.unsend(ids[place:], session=session)
             return
-
-
-def device_name() -> str:
-    """What this worker computes on, for people."""
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(0))
-    return f"CPU, {torch.get_num_threads()} threads"

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String
+from sqlalchemy import String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store import clock
@@ -20,6 +20,7 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(String(200), primary_key=True)
     queues: Mapped[str] = mapped_column(String(100))
     device: Mapped[str] = mapped_column(String(100), default="")
+    has_gpu: Mapped[bool] = mapped_column(default=False, server_default=false())
     trouble: Mapped[str] = mapped_column(String(300), default="", server_default="")
     started_at: Mapped[datetime] = mapped_column(default=clock.now())
     seen_at: Mapped[datetime] = mapped_column(default=clock.now())

@@ -15,11 +15,21 @@ FORGOTTEN_SECONDS = 3600.0
 """A worker not seen for this long is taken off the list."""
 
 
-def beat(worker_id: str, *, session: Session, queues: str, device: str, trouble: str = "") -> None:
+def beat(
+    worker_id: str,
+    *,
+    session: Session,
+    queues: str,
+    device: str,
+    has_gpu: bool = False,
+    trouble: str = "",
+) -> None:
     """Record that a worker lives, and why it takes no messages, if so."""
     worker = session.get(Worker, worker_id)
     if worker is None:
-        session.add(Worker(id=worker_id, queues=queues, device=device, trouble=trouble[:300]))
+        session.add(
+            Worker(id=worker_id, queues=queues, device=device, has_gpu=has_gpu, trouble=trouble[:300])
+        )
     else:
         worker.seen_at = clock.now()
         worker.trouble = trouble[:300]
@@ -40,6 +50,11 @@ def present(*, session: Session, queue: str | None = None) -> Sequence[Worker]:
 def consuming(*, session: Session, queue: str | None = None) -> Sequence[Worker]:
     """Those of the present workers that take messages."""
     return [worker for worker in present(session=session, queue=queue) if not worker.trouble]
+
+
+def any_gpu(*, session: Session, queue: str) -> bool:
+    """Whether one of the present workers of a queue computes on a GPU."""
+    return any(worker.has_gpu for worker in present(session=session, queue=queue))
 
 
 def forget_silent(*, session: Session) -> None:

@@ -181,7 +181,7 @@ def test_a_worker_with_a_gpu_has_its_own_memory_and_bfloat16(
     session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     little(monkeypatch, 1)
-    workers.beat("here:1:train", session=session, queues="train", device="Some GPU")
+    workers.beat("here:1:train", session=session, queues="train", device="Some GPU", has_gpu=True)
     session.commit()
     forecast = forecast_memory(config_for(model), dataset.id)
     assert (forecast.gpu, forecast.available, forecast.fits) == (True, None, True)

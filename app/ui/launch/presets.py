@@ -29,8 +29,7 @@ def about(preset: str | None) -> Html:
 def has_gpu() -> bool:
     """Whether a train worker that is present has a GPU; workers record their device."""
     with read_session() as session:
-        present = workers.present(session=session, queue="train")
-    return any(not worker.device.startswith("CPU") for worker in present)
+        return workers.any_gpu(session=session, queue="train")
 
 
 def use_preset(chosen: str | None) -> Updates:

@@ -176,7 +176,7 @@ def test_the_form_starts_with_what_suits_the_machine(
     session: Session, dataset: Dataset, device: str | None, preset: str | None
 ) -> None:
     if device:
-        workers.beat("w", session=session, queues="train", device=device)
+        workers.beat("w", session=session, queues="train", device=device, has_gpu=device == "H100")
         session.commit()
     opened = opening.open_page({}, request_for())
     assert opened["preset"] == preset

@@ -1,0 +1,20 @@
+"""What this worker computes on."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The device of a worker: its name for people, and whether it is a GPU."""
+
+    name: str
+    is_gpu: bool
+
+
+def this_device() -> Device:
+    """The device of this process."""
+    if torch.cuda.is_available():
+        return Device(str(torch.cuda.get_device_name(0)), is_gpu=True)
+    return Device(f"CPU, {torch.get_num_threads()} threads", is_gpu=False)
