@@ -13,10 +13,15 @@ def worker_missing(queue: str) -> str | None:
         if workers.consuming(session=session, queue=queue):
             return None
         trouble = worker_trouble(queue, session=session)
-    return trouble or (
-        f"No {queue} worker runs on {get_settings().root}; start everything with `hypo up`, "
-        f"or one worker with `hypo worker --queues {queue}`."
+    return trouble or no_worker(queue, where=f" on {get_settings().root}")
+
+
+def no_worker(queue: str | None = None, *, where: str = "") -> str:
+    """The sentence for where no worker of a queue, or of any, is running; commands stand in backticks."""
+    which, command = (
+        (f"{queue} worker", f"hypo worker --queues {queue}") if queue else ("worker", "hypo worker")
     )
+    return f"No {which} is running{where}; start everything with `hypo up`, or one worker with `{command}`."
 
 
 def worker_trouble(queue: str, *, session: Session) -> str | None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from hypo_engine.errors import EngineError
+from hypo_engine.errors import EngineError, disk_full
 
-_FULL = "The disk is full; make room and start the run again."
+_FULL = disk_full("make room and start the run again")
 _TOO_LARGE = "A file is larger than the system allows here; raise the limit and start the run again."
 _SENTENCES = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EFBIG: _TOO_LARGE}
 _WORDS = {"No space left": _FULL, "StorageFull": _FULL, "File too large": _TOO_LARGE} | {

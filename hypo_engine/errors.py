@@ -42,3 +42,13 @@ class Interrupted(EngineError):
     def __init__(self, wish: Wish) -> None:
         super().__init__(f"The run stopped on request: {wish.value}.")
         self.wish = wish
+
+
+def disk_full(remedy: str, *, disk: str = "The disk") -> str:
+    """The sentence for a full disk, with what to do about it."""
+    return f"{disk} is full; {remedy}."
+
+
+def memory_full(remedy: str, *, memory: str = "The memory") -> str:
+    """The sentence for a full memory, with what to do, or what is done, about it."""
+    return f"{memory} is full; {remedy}."

@@ -67,6 +67,7 @@ ALLOWED = {
         "app.store",
         "app.text",
         "hypo_engine.data.formats",
+        "hypo_engine.errors",
     ),
     "app/ui": (
         "app",

@@ -18,7 +18,7 @@ from app.store.models import Run
 from app.store.run_transitions import RUN_LEASES
 from hypo_engine.config import parse_config
 from hypo_engine.data.formats import Pair
-from hypo_engine.errors import CheckpointError, EngineError, Interrupted
+from hypo_engine.errors import CheckpointError, EngineError, Interrupted, disk_full, memory_full
 from hypo_engine.reporting import Wish
 from hypo_engine.training.checkpoint import DamagedCheckpoint, read_state
 from hypo_engine.training.loop import train
@@ -151,9 +151,9 @@ def describe(error: Exception) -> str:
     if isinstance(error, (EngineError, AppError)):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full; free some space, then clone the run and launch it again."
+        return disk_full("free some space, then clone the run and launch it again")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "Out of memory; lower the batch size or the lengths, then clone the run and launch it again."
+        return memory_full("lower the batch size or the lengths, then clone the run and launch it again")
     return (
         f"Something unexpected happened ({type(error).__name__}), which the log tells in full; "
         "try again, or choose another base model."

@@ -1,6 +1,7 @@
 """`hypo workers`: which worker processes are there, and whether they take messages."""
 
 from app.cli.output import JsonFlag, print_json, print_table
+from app.presence import no_worker
 from app.store import workers as store
 from app.store.db import read_session
 from app.views import worker_view
@@ -16,5 +17,5 @@ def workers(as_json: JsonFlag = False) -> None:
     print_table(
         ["worker", "queues", "device", "state"],
         ((worker.id, worker.queues, worker.device, worker.trouble or "takes messages") for worker in found),
-        empty="No worker is there; `hypo up` starts everything, `hypo worker` starts one.",
+        empty=no_worker(),
     )

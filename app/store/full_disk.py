@@ -7,8 +7,9 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 from app.errors import Refused
+from hypo_engine.errors import disk_full
 
-SENTENCE = "The disk of the app is full, so nothing was stored. Free some space, then try again."
+SENTENCE = disk_full("nothing was stored. Free some space, then try again", disk="The disk of the app")
 
 
 class DiskFull(OperationalError, Refused):

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 
 import gradio as gr
-from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.presence import no_worker
 from app.store import conversations, datasets, labels, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
@@ -131,7 +131,7 @@ def _workers(*, waiting: bool, session: Session) -> Html:
     served = {queue for worker in present for queue in worker.queues.split(",")}
     missing = [queue for queue in ("train", "generate") if queue not in served]
     if not present:
-        text = Markup("No worker is running: <code>hypo up</code> starts everything.")
+        text = widgets.with_commands(no_worker())
         pieces.append(widgets.notice(text, "warning" if waiting else "info"))
     elif missing:
         urgent = waiting and missing == ["train"]

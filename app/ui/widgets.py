@@ -33,6 +33,13 @@ def escape(text: object) -> Markup:
     return Markup("<br>").join(plain.split("\n"))
 
 
+def with_commands(sentence: str) -> Markup:
+    """A sentence whose commands stand in backticks, with the commands as code."""
+    pieces = sentence.split("`")
+    marked = (Markup("<code>{}</code>" if place % 2 else "{}").format(p) for place, p in enumerate(pieces))
+    return join(marked)
+
+
 def join(pieces: Iterable[object], glue: str = "") -> Markup:
     """Pieces of HTML (or text, which is escaped) in one."""
     return Markup(glue).join(Markup.escape(piece) for piece in pieces)

@@ -9,7 +9,7 @@ import torch
 from hypo_engine.disk import no_room
 from hypo_engine.distributed.out_of_memory import is_out_of_memory
 from hypo_engine.distributed.world import lost_another
-from hypo_engine.errors import EngineError, ModelError
+from hypo_engine.errors import EngineError, ModelError, memory_full
 from hypo_engine.forward.trial import MODEL_ERRORS
 
 
@@ -20,13 +20,13 @@ def plain_errors() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise EngineError(
-            "The accelerator's memory is full; lower the batch size, or turn gradient checkpointing on."
+            memory_full(
+                "lower the batch size, or turn gradient checkpointing on", memory="The accelerator's memory"
+            )
         ) from error
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
-            raise EngineError(
-                "The memory is full; lower the batch size or choose a smaller model."
-            ) from error
+            raise EngineError(memory_full("lower the batch size or choose a smaller model")) from error
         if lost_another(error):
             raise EngineError(
                 "Another process of the run is gone; what it said last tells why. Start the run again: "

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from hypo_engine.distributed.out_of_memory import is_out_of_memory, release_cached_memory
+from hypo_engine.errors import memory_full
 from hypo_engine.training.run import Run
 
 T = TypeVar("T")
@@ -32,7 +33,9 @@ def halving(run: Run, work: Callable[[int], T]) -> T:
         run.counters.micro_batch = size // 2
         run.reporter.log(
             "warning",
-            f"The memory is full: the step is done again with {size // 2} pairs at once instead of {size}, "
-            "as is the rest of the run; the result is the same. "
-            f"A per_device_train_batch_size of {size // 2} saves the attempt.",
+            memory_full(
+                f"the step is done again with {size // 2} pairs at once instead of {size}, "
+                "as is the rest of the run; the result is the same"
+            )
+            + f" A per_device_train_batch_size of {size // 2} saves the attempt.",
         )

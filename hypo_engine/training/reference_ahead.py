@@ -8,6 +8,7 @@ whenever that is: so a run that goes on without the file finds the same bits aga
 from collections.abc import Sequence
 
 from hypo_engine.distributed.out_of_memory import is_out_of_memory, release_cached_memory
+from hypo_engine.errors import memory_full
 from hypo_engine.reference.scores import ReferenceCache, fill_reference
 from hypo_engine.training.run import Run
 
@@ -59,5 +60,5 @@ def _fill(run: Run, cache: ReferenceCache, batches: list[list[int]]) -> None:
             raise
     release_cached_memory()
     half = (largest + 1) // 2
-    run.reporter.log("warning", f"The memory is full: the reference goes on with {half} pairs at once.")
+    run.reporter.log("warning", memory_full(f"the reference goes on with {half} pairs at once"))
     _fill(run, cache, [b[start : start + half] for b in batches for start in range(0, len(b), half)])

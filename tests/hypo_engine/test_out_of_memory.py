@@ -81,7 +81,7 @@ def test_the_run_goes_on_with_half_the_micro_batch_and_the_same_result(
     assert sizes[:7] == [4, 4, 2, 1, 1, 1, 1]
     assert set(sizes[3:]) == {1}
     assert [message for message in found.messages if "per_device_train_batch_size" in message] == [
-        f"warning: The memory is full: the step is done again with {half} pairs at once instead of "
+        f"warning: The memory is full; the step is done again with {half} pairs at once instead of "
         f"{2 * half}, as is the rest of the run; the result is the same. "
         f"A per_device_train_batch_size of {half} saves the attempt."
         for half in (2, 1)

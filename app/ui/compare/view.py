@@ -6,6 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app import presence
+from app.dispatch import GENERATE_QUEUE
 from app.store.contenders import REFERENCE
 from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
@@ -278,11 +280,5 @@ def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
 
 
 def no_worker() -> Html:
-    return widgets.notice(
-        Markup(
-            "No worker takes questions right now; what you ask waits in the queue. "
-            "<code>hypo up</code> starts everything, "
-            "<code>hypo worker --queues generate</code> starts one worker."
-        ),
-        "warning",
-    )
+    missing = widgets.with_commands(presence.no_worker(GENERATE_QUEUE))
+    return widgets.notice(Markup("{} Questions asked now wait in the queue.").format(missing), "warning")

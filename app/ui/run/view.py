@@ -7,8 +7,8 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app import presence
 from app.held_out_share import nothing_held_out
-from app.presence import worker_trouble
 from app.run_yaml import DEFAULTS
 from app.store import run_checkpoints, runs, workers
 from app.store.enums import RunStatus, RunWish
@@ -139,13 +139,8 @@ def _queued(run: Run, session: Session) -> Html:
 
 def no_worker(queue: str = "train", *, session: Session) -> Html:
     """What to do where no worker of a queue takes messages."""
-    trouble = worker_trouble(queue, session=session)
-    if trouble:
-        return Markup("{}").format(trouble)
-    return Markup(
-        "No {} worker is running: start everything with <code>hypo up</code>, or one worker with "
-        "<code>hypo worker --queues {}</code>."
-    ).format(queue, queue)
+    trouble = presence.worker_trouble(queue, session=session)
+    return widgets.escape(trouble) if trouble else widgets.with_commands(presence.no_worker(queue))
 
 
 def _bar(run: Run) -> Html:

@@ -82,7 +82,7 @@ def test_a_machine_is_healthy_while_one_of_its_workers_takes_messages(engine: En
 
 
 def test_a_worker_that_lives_and_takes_no_message_counts_as_missing(engine: Engine) -> None:
-    assert str(worker_missing("train")).startswith("No train worker runs on ")
+    assert str(worker_missing("train")).startswith("No train worker is running on ")
     beat("deaf", trouble="It cannot reach the broker.")
     assert worker_missing("train") == "The train worker deaf does not take work. It cannot reach the broker."
     with read_session() as session:
