@@ -7,7 +7,7 @@ import torch
 from benchmarks.jobs import WARMUP, Ids, Job, learning_rate, pairs_of
 from benchmarks.meter import Meter, now
 from hypo_engine.config import Method, TrainConfig
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.forward.phases import measured, phase
 from hypo_engine.methods.objective import make_objective
 from hypo_engine.models.load import default_device
@@ -66,8 +66,8 @@ def steps(job: Job) -> dict[str, Any]:
     objective = make_objective(config, max_new_tokens=job.completion, stop_ids=frozenset())
     optimizer = make_optimizer(policy.parameters(), learning_rate=config.learning_rate, weight_decay=0.0)
     pairs = _token_pairs(pairs_of(job, steps=job.all_steps, vocabulary=vocabulary(policy.model)))
-    places = range(len(pairs))
-    batches = [list(places[start : start + job.pairs]) for start in places[:: job.pairs]]
+    indices = range(len(pairs))
+    batches = [list(indices[start : start + job.pairs]) for start in indices[:: job.pairs]]
 
     meter = Meter()
     meter.loaded(policy.model)
@@ -82,10 +82,10 @@ def steps(job: Job) -> dict[str, Any]:
             meter.start()
             result = objective(
                 policy,
-                [pairs[place] for place in batch],
+                [pairs[i] for i in batch],
                 step=step,
                 reference=cache,
-                places=batch,
+                pair_indices=batch,
                 watch=lambda: None,
             )
             with phase("backward"):

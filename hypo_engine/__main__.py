@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,7 +21,8 @@ from typing import Any, TextIO
 import yaml
 
 from hypo_engine.config import TrainConfig, parse_config
-from hypo_engine.data.formats import Kept, Pair, account_of, prompt_fraction, read_jsonl_pairs
+from hypo_engine.data.formats import Account, Kept, Pair, prompt_fraction, read_jsonl_pairs
+from hypo_engine.data.pair_texts import PairTexts
 from hypo_engine.errors import ConfigError, EngineError, Interrupted
 from hypo_engine.reporting import LogLevel, SilentReporter
 from hypo_engine.training.jsonl_log import Record
@@ -108,10 +109,29 @@ def read_job(path: Path) -> Job:
     )
 
 
-def split_pairs(pairs: Sequence[Pair], eval_fraction: float) -> tuple[list[Pair], list[Pair]]:
+def read_pairs(path: Path) -> tuple[PairTexts, Account]:
+    """The pairs of a JSONL file of any known format, and what else it held.
+
+    Raises:
+        DataError: as :func:`hypo_engine.data.formats.read_jsonl_pairs`.
+    """
+    account = Account()
+
+    def kept() -> Iterator[Pair]:
+        for row in read_jsonl_pairs(path):
+            if isinstance(row, Kept):
+                account.add(row.unused, row.score)
+                yield row.pair
+            else:
+                account.leave_out(row.reason)
+
+    return PairTexts(kept()), account
+
+
+def split_pairs(pairs: Iterable[Pair], eval_fraction: float) -> tuple[PairTexts, PairTexts]:
     """Training and held-out pairs: all pairs of a prompt fall on the same side."""
-    held_out = [pair for pair in pairs if prompt_fraction(pair.prompt) < eval_fraction]
-    return [pair for pair in pairs if prompt_fraction(pair.prompt) >= eval_fraction], held_out
+    training = PairTexts(pair for pair in pairs if prompt_fraction(pair.prompt) >= eval_fraction)
+    return training, PairTexts(pair for pair in pairs if prompt_fraction(pair.prompt) < eval_fraction)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,9 +167,9 @@ def _stream(*, as_json: bool) -> TextIO:
 
 def _train(job: Job, *, as_json: bool, dry: bool) -> None:
     reporter = LineReporter(_stream(as_json=as_json))
-    read = list(read_jsonl_pairs(job.dataset))
-    pairs, held_out = split_pairs([row.pair for row in read if isinstance(row, Kept)], job.eval_fraction)
-    account = account_of(read)
+    read, account = read_pairs(job.dataset)
+    pairs, held_out = split_pairs(read, job.eval_fraction)
+    del read  # its texts are in the two parts
     left_out = account.left_out.total()
     reporter.say(f"{len(pairs)} pairs to train on, {len(held_out)} held out, {left_out} rows left out")
     for sentence in account.sentences(reasons=True):

@@ -18,7 +18,8 @@ import torch
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.data.tokenize import TokenPair, tokenize_pairs
+from hypo_engine.data.token_pairs import TokenPair, TokenPairs
+from hypo_engine.data.tokenize import tokenize_pairs
 from hypo_engine.errors import DataError, Interrupted
 from hypo_engine.memory.estimate import Estimate, format_bytes
 from hypo_engine.models.load import default_device, load_tokenizer, resolve_model
@@ -91,9 +92,10 @@ def dry_run(
     check_fits(config, resolved, tokens, device=device)
     available = available_memory(device)
     a_step = config.pairs_per_step * int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's processes
-    longest = sorted(tokens, key=lambda pair: (-pair.tokens, pair.index))[:a_step]
+    by_tokens = sorted(range(len(tokens)), key=lambda i: (-tokens[i].tokens, i))
+    longest = [tokens[i] for i in by_tokens[:a_step]]
     watch = _Watch(say)
-    _run(config, [pairs[pair.index] for pair in longest], models_dir, watch)
+    _run(config, [pairs[pair.source_index] for pair in longest], models_dir, watch)
     plan = make_plan(
         len(tokens),
         pairs_per_step=a_step,
@@ -184,7 +186,7 @@ def _run(config: TrainConfig, pairs: Sequence[Pair], models_dir: Path, watch: _W
                 raise
 
 
-def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> list[TokenPair]:
+def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> TokenPairs:
     tokens, report = tokenize_pairs(
         pairs,
         make_tokenization(config, load_tokenizer(resolved), pairs),

@@ -4,6 +4,7 @@ import errno
 import logging
 import shutil
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +18,8 @@ from app.store.enums import Split
 from app.store.models import Run
 from app.store.run_transitions import RUN_LEASES
 from hypo_engine.config import parse_config
-from hypo_engine.data.formats import Pair
+from hypo_engine.data.pair import Pair
+from hypo_engine.data.pair_texts import PairTexts
 from hypo_engine.errors import CheckpointError, EngineError, Interrupted, disk_full, memory_full
 from hypo_engine.reporting import Wish
 from hypo_engine.training.checkpoint import DamagedCheckpoint, read_state
@@ -82,8 +84,11 @@ def _train(run: Run, claim: Claim, reporter: StoreReporter) -> None:
     )
 
 
-def _read_pairs(dataset_id: int, split: Split, reporter: StoreReporter) -> list[Pair]:
-    return reporter.read(lambda session: list(datasets.iter_pairs(dataset_id, session=session, split=split)))
+def _read_pairs(dataset_id: int, split: Split, reporter: StoreReporter) -> Sequence[Pair]:
+    def read(session: Session) -> PairTexts:
+        return PairTexts(datasets.iter_pairs(dataset_id, session=session, split=split))
+
+    return reporter.read(read)
 
 
 def _scratch(claim: Claim) -> Path:

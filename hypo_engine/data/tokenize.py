@@ -13,32 +13,13 @@ from typing import Any, Final
 from hypo_engine.chat.template import ChatTemplate, Rendered, TemplateRefusal
 from hypo_engine.chat.thinking import holds_thought, without_mark
 from hypo_engine.config import PromptStyle
-from hypo_engine.data.formats import Pair
+from hypo_engine.data.pair import Pair
+from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.reporting import Prompt
 
 _A_WHILE: Final = 64
 """Pairs between two calls of what wants to be called now and then."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenPair:
-    """A pair as token ids. ``index`` is its place in the pairs given; completions end with an end token."""
-
-    index: int
-    prompt: list[int]
-    chosen: list[int]
-    rejected: list[int]
-
-    @property
-    def length(self) -> int:
-        """Tokens of the longer of the two sequences."""
-        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
-
-    @property
-    def tokens(self) -> int:
-        """Distinct tokens that scoring the pair reads."""
-        return len(self.prompt) + len(self.chosen) + len(self.rejected)
 
 
 @dataclass(slots=True)
@@ -218,7 +199,7 @@ def tokenize_pairs(
     max_prompt_length: int,
     max_completion_length: int,
     between: Callable[[], None] = lambda: None,
-) -> tuple[list[TokenPair], TokenReport]:
+) -> tuple[TokenPairs, TokenReport]:
     """Tokenise pairs; a pair with too long an answer is left out, too long a prompt loses its left.
 
     Args:
@@ -229,9 +210,9 @@ def tokenize_pairs(
         ModelError: the chat template cannot be used.
     """
     report = TokenReport(pairs=len(pairs))
-    kept: list[TokenPair] = []
-    for index, pair in enumerate(pairs):
-        if index % _A_WHILE == 0:
+    kept = TokenPairs()
+    for source_index, pair in enumerate(pairs):
+        if source_index % _A_WHILE == 0:
             between()
         try:
             rendered = tokenization.rendered(pair.prompt)
@@ -250,7 +231,8 @@ def tokenize_pairs(
             tokenization, pair.prompt, rendered.text + answers[0], [*prompt, *chosen[:-1]]
         )
         report.trimmed_prompts += len(prompt) > max_prompt_length
-        kept.append(TokenPair(index, tokenization.trim(prompt, max_prompt_length), chosen, rejected))
+        trimmed = tokenization.trim(prompt, max_prompt_length)
+        kept.append(TokenPair(source_index, trimmed, chosen, rejected))
     return kept, report
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.config import KLEstimator, TrainConfig
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.decoding.protocol import Decoding
 from hypo_engine.decoding.sampling import Choice, Response, sample_responses
 from hypo_engine.forward.logprobs import TokenLogps
@@ -69,7 +69,7 @@ class Online:
         """A seed for each response: a function of (seed, step, pair, sample)."""
         k = self.samples_per_prompt
         return [
-            derive_seed("online", self.seed, step, pair.index, sample)
+            derive_seed("online", self.seed, step, pair.source_index, sample)
             for pair in batch
             for sample in range(k)
         ]
@@ -112,7 +112,7 @@ class Objective:
         *,
         step: int,
         reference: ReferenceCache | None,
-        places: Sequence[int],
+        pair_indices: Sequence[int],
         watch: Callable[[], None],
     ) -> BatchResult:
         """Run a batch through policy and reference.
@@ -120,7 +120,7 @@ class Objective:
         Args:
             step: The optimiser step, on which samples depend.
             reference: Cached scores of the pairs; None scores them here.
-            places: Each pair's place in the cache.
+            pair_indices: Of the batch, by which the cache knows its pairs.
             watch: Called often; may raise to give up the batch.
         """
         device, pairs = policy.model.device, len(batch)
@@ -141,7 +141,7 @@ class Objective:
         completions = _completions(batch, responses, self.online.temperature if self.online else 1.0)
         logps = completions.score(prefix, since=0, device=device)
         watch()
-        cached = reference.get(places, device) if reference else None
+        cached = reference.get(pair_indices, device) if reference else None
         since = 2 * pairs if cached else 0
         reference_logps = TokenLogps(logps.values[:0], logps.mask[:0])
         if since < len(completions.rows):

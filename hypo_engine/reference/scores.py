@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.files.reference_cache import TENSOR, UseMark, cache_limit, locked, tidy
 from hypo_engine.forward.logprobs import Ids
 from hypo_engine.models.policy import Policy
@@ -79,19 +79,19 @@ class ReferenceCache:
         """What the values depend on, as a hash."""
         return self._key
 
-    def missing(self, places: Sequence[int]) -> list[int]:
-        """Those of ``places`` that are not computed yet."""
-        return [place for place in places if bool(self.values[place].isnan().any())]
+    def missing(self, pair_indices: Sequence[int]) -> list[int]:
+        """Those of ``pair_indices`` that are not computed yet."""
+        return [i for i in pair_indices if bool(self.values[i].isnan().any())]
 
-    def get(self, places: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Reference log-probabilities of (chosen, rejected), each [len(places)] float32."""
-        picked = self.values[list(places)].to(device)
+    def get(self, pair_indices: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Reference log-probabilities of (chosen, rejected), each [len(pair_indices)] float32."""
+        picked = self.values[list(pair_indices)].to(device)
         return picked[:, 0], picked[:, 1]
 
-    def put(self, places: Sequence[int], chosen: Tensor, rejected: Tensor) -> None:
-        """Store what was computed, [len(places)] each; what was there before stays as it is."""
-        known, found = self.values[list(places)], torch.stack([chosen, rejected], dim=1).float().cpu()
-        self.values[list(places)] = torch.where(known.isnan(), found, known)
+    def put(self, pair_indices: Sequence[int], chosen: Tensor, rejected: Tensor) -> None:
+        """Store what was computed, [len(pair_indices)] each; what was there before stays as it is."""
+        known, found = self.values[list(pair_indices)], torch.stack([chosen, rejected], dim=1).float().cpu()
+        self.values[list(pair_indices)] = torch.where(known.isnan(), found, known)
 
     def save(self) -> None:
         """Write the file in one move, keeping what another process has added meanwhile.
@@ -148,9 +148,11 @@ class ReferenceCache:
             self.values = torch.where(self.values.isnan(), stored, self.values)
 
 
-def length_batches(places: Sequence[int], pairs: Sequence[TokenPair], batch_size: int) -> list[list[int]]:
-    """Places cut into batches of like length, longest first: the mean loss is the same, the padding less."""
-    ordered = sorted(places, key=lambda place: (-pairs[place].length, place))
+def length_batches(
+    pair_indices: Sequence[int], pairs: Sequence[TokenPair], batch_size: int
+) -> list[list[int]]:
+    """Pair indices in batches of similar length, longest first: less padding, and the same mean loss."""
+    ordered = sorted(pair_indices, key=lambda i: (-pairs[i].length, i))
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
 
@@ -158,9 +160,9 @@ def score_pairs(
     encode: Callable[[Sequence[Ids]], Encoded], pairs: Sequence[TokenPair]
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of (chosen, rejected) summed over tokens: each [pairs] float32."""
-    places = range(len(pairs))
+    rows = range(len(pairs))
     completions = [*(p.chosen for p in pairs), *(p.rejected for p in pairs)]
-    sums = encode([p.prompt for p in pairs]).score([*places, *places], completions).sums()
+    sums = encode([p.prompt for p in pairs]).score([*rows, *rows], completions).sums()
     return sums[: len(pairs)], sums[len(pairs) :]
 
 
@@ -178,7 +180,7 @@ def fill_reference(
     whatever was in the cache before.
 
     Args:
-        batches: Places, batch by batch.
+        batches: Pair indices, batch by batch.
         between: Called before each batch with (pairs done, pairs to do).
     """
     missing = [batch for batch in batches if cache.missing(batch)]
@@ -188,7 +190,7 @@ def fill_reference(
             between(done, total)
             done += len(batch)
             with policy.reference() as encode:
-                cache.put(batch, *score_pairs(encode, [pairs[place] for place in batch]))
+                cache.put(batch, *score_pairs(encode, [pairs[i] for i in batch]))
     finally:
         if missing:
             cache.save()

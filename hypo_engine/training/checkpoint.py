@@ -297,15 +297,16 @@ def _load_reference(checkpoint: Path, reference: ReferenceCache) -> None:
     cached = ~reference.values.isnan().any(dim=1)
     changed = (known & cached & (stored != reference.values).any(dim=1)).nonzero().flatten().tolist()
     if changed:
-        place = changed[0]
-        then, now = (", ".join(map(str, values[place].tolist())) for values in (stored, reference.values))
+        pair_index = changed[0]
+        both = stored[pair_index], reference.values[pair_index]
+        then, now = (", ".join(map(str, values.tolist())) for values in both)
         raise CheckpointError(
             f"{checkpoint.name} was made with other reference log-probabilities for {len(changed)} of "
-            f"{len(stored)} pairs (pair {place}: {then}; the cache has {now}): "
+            f"{len(stored)} pairs (pair {pair_index}: {then}; the cache has {now}): "
             f"clear the reference cache, and the checkpoint's own are used, or {_ELSEWHERE}"
         )
-    places = known.nonzero().flatten().tolist()
-    reference.put(places, stored[places, 0], stored[places, 1])
+    pair_indices = known.nonzero().flatten().tolist()
+    reference.put(pair_indices, stored[pair_indices, 0], stored[pair_indices, 1])
 
 
 def _state_hash(state: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from statistics import stdev
 
 import torch
 
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.decoding.sampling import Choice, sample_responses
 from hypo_engine.methods.losses import PreferenceLoss
 from hypo_engine.models.policy import Policy
@@ -80,7 +80,7 @@ class Evaluation:
         table: list[list[float]] = []
         for batch in batches:
             self.between("evaluating")
-            chosen, rejected = score_pairs(policy.encode, [self.pairs[place] for place in batch])
+            chosen, rejected = score_pairs(policy.encode, [self.pairs[i] for i in batch])
             reference = self.reference.get(batch, chosen.device)
             loss = self.preference(chosen, rejected, *reference)
             rewards = loss.chosen_rewards, loss.rejected_rewards

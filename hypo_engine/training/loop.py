@@ -145,15 +145,15 @@ def _gradients(run: Run, size: int) -> StepSums:
     """Add up the gradient of loss_dpo + kl_coef * loss_kl over this process's pairs, ``size`` at a time."""
     run.between("training")
     run.optimizer.zero_grad(set_to_none=True)
-    pairs_in_step, sums = len(run.plan.indices(run.counters.step)), StepSums()
-    for places, counted in run.micro_batches(size):
+    pairs_in_step, sums = len(run.plan.pair_indices(run.counters.step)), StepSums()
+    for pair_indices, counted in run.micro_batches(size):
         # scores the pairs; for HyPO samples k responses a prompt, scores them and adds the penalty
         result = run.objective(
             run.policy,
-            [run.pairs[place] for place in places],
+            [run.pairs[i] for i in pair_indices],
             step=run.counters.step,
             reference=run.reference,
-            places=places,
+            pair_indices=pair_indices,
             watch=run.watch,
         )
         with phase("backward"):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hypo_engine.config import Sharding, TrainConfig
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.errors import ConfigError
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.memory.knobs import helpful_knobs, refusal

@@ -1,6 +1,10 @@
-"""Which pairs an optimiser step sees: a pure function of (seed, step), so resuming needs no loader state."""
+"""Which pairs an optimiser step sees: a pure function of (seed, step), so resuming needs no loader state.
+
+Pairs are named by their *pair index*, which counts the tokenised pairs of the run.
+"""
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,10 +15,10 @@ from hypo_engine.seeds import derive_seed
 
 
 @lru_cache(maxsize=2)
-def permutation(seed: int, epoch: int, size: int) -> tuple[int, ...]:
-    """The order of ``size`` pairs in an epoch (0-based)."""
+def permutation(seed: int, epoch: int, size: int) -> "array[int]":
+    """The order of ``size`` pair indices in an epoch (0-based)."""
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
-    return tuple(torch.randperm(size, generator=generator).tolist())
+    return array("q", torch.randperm(size, generator=generator).tolist())
 
 
 @dataclass(frozen=True)
@@ -36,34 +40,33 @@ class Plan:
     def steps_per_epoch(self) -> int:
         return math.ceil(self.size / self.pairs_per_step)
 
-    def first_steps(self, places: Sequence[int]) -> list[int]:
-        """The steps of the first epoch that see these places, in order."""
-        position = {place: at for at, place in enumerate(permutation(self.seed, 0, self.size))}
-        return sorted({position[place] // self.pairs_per_step for place in places})
+    def first_steps(self, pair_indices: Sequence[int]) -> list[int]:
+        """The steps of the first epoch that see these pairs, in order."""
+        wanted, order = set(pair_indices), permutation(self.seed, 0, self.size)
+        return sorted({at // self.pairs_per_step for at, index in enumerate(order) if index in wanted})
 
-    def indices(self, step: int) -> list[int]:
-        """Places of the pairs of a step (0-based)."""
+    def pair_indices(self, step: int) -> list[int]:
+        """Indices of a step's pairs (0-based step)."""
         epoch, within = divmod(step, self.steps_per_epoch)
         start = within * self.pairs_per_step
-        return list(permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step])
+        return permutation(self.seed, epoch, self.size)[start : start + self.pairs_per_step].tolist()
 
 
-def deal(places: Sequence[int], work: Sequence[float], ranks: int) -> list[list[int]]:
-    """Places dealt to processes so that work is even: the longest first, each to who has least to do.
+def deal(pair_indices: Sequence[int], work: Sequence[float], ranks: int) -> list[list[int]]:
+    """Split pairs between processes so that their work is even: the longest first, each to the least loaded.
 
-    Nobody gets more than a full share, so that nobody needs more room than the others; with fewer places
+    No process gets more than a full share, so that none needs more memory than the others. With fewer pairs
     than processes some get none.
 
     Args:
-        places: What is dealt.
-        work: How much each of ``places`` is, in any unit.
+        work: How much each of the pairs is, in any unit.
     """
-    full = math.ceil(len(places) / ranks)
+    full = math.ceil(len(pair_indices) / ranks)
     shares: list[list[int]] = [[] for _ in range(ranks)]
     loads = [0.0] * ranks
-    for load, place in sorted(zip(work, places, strict=True), key=lambda item: (-item[0], item[1])):
+    for load, index in sorted(zip(work, pair_indices, strict=True), key=lambda item: (-item[0], item[1])):
         rank = min((r for r in range(ranks) if len(shares[r]) < full), key=lambda r: (loads[r], r))
-        shares[rank].append(place)
+        shares[rank].append(index)
         loads[rank] += load
     return shares
 

@@ -6,6 +6,7 @@ Checks that need no model come first, so that a mistake costs no loading time.
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from hypo_engine.chat.template import TemplateRefusal
 from hypo_engine.chat.thinking import leaves_room
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.data.tokenize import Tokenization, TokenPair, TokenReport, decode_text, tokenize_pairs
+from hypo_engine.data.token_pairs import TokenPair, TokenPairs
+from hypo_engine.data.tokenize import Tokenization, TokenReport, decode_text, tokenize_pairs
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import CheckpointError, ConfigError, DataError
 from hypo_engine.methods.objective import make_objective
@@ -32,7 +34,6 @@ from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reference.scores import ReferenceCache, reference_key
 from hypo_engine.reporting import Prompt, Reporter
 from hypo_engine.training.checkpoint import (
-    Counters,
     DamagedCheckpoint,
     checkpoints,
     load_checkpoint,
@@ -89,40 +90,20 @@ def prepare_run(
     tokens, counted = _tokenize(config, pairs, tokenization, reporter, "training")
     candidates = eval_pairs[: _CANDIDATES * config.eval_pairs]
     held_out, _ = _tokenize(config, candidates, tokenization, reporter, "evaluation")
-    held_out = held_out[: config.eval_pairs]
-    plan = make_plan(
-        len(tokens),
-        pairs_per_step=config.pairs_per_step * world.size,
-        max_steps=config.max_steps,
-        epochs=config.num_train_epochs,
-        seed=config.seed,
-    )
+    held_out = TokenPairs(islice(held_out, config.eval_pairs))
+    plan = _plan(config, len(tokens), world)
     announce("loading model")
-    # what is to be sharded may not fit on one device
-    device = torch.device("cpu") if world.lockstep else default_device()
-    check_fits(config, resolved, tokens, device=device)
-    policy = load_policy(
-        config, resolved, pad_id=tokenizer.eos_token_id, device=device, separate=world.lockstep
-    )
-    policy.thinking = tokenization.thinking
-    _check_context(config, policy.model)
-    check_vocabulary(policy.model, tokenizer, config.model_name_or_path, _ids([*tokens, *held_out]))
-    if not policy.shares_prompts:
-        what = "A sharded model" if world.lockstep else "This model"
-        reporter.log("info", f"{what} cannot share prompts between answers: each answer reads its own anew.")
-
-    stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
+    policy = _load_policy(config, resolved, tokenization, tokens, held_out, reporter, world)
     identity = model_identity(resolved, policy.model)
-    parameters = policy.parameters()
-    open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
-    candidates_for_prompts = eval_prompts[: _CANDIDATES * max(config.eval_prompts, config.probe_prompts)]
-    prompts = _token_prompts(config, candidates_for_prompts, tokenization)
+    stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
     objective = make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids)
+    open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
+    parameters = policy.parameters()
     run = Run(
         config=config,
         reporter=reporter,
         output_dir=output_dir,
-        given_pairs=pairs,
+        source_pairs=pairs,
         pair_counts=counted.counts(),
         pairs=tokens,
         plan=plan,
@@ -135,30 +116,80 @@ def prepare_run(
         reference=open_cache(_layout(config, plan, world), tokens)
         if config.precompute_ref_log_probs
         else None,
-        evaluation=Evaluation(
-            pairs=held_out,
-            reference=open_cache(f"in order, {config.per_device_train_batch_size}", held_out),
-            prompts=prompts[: config.eval_prompts],
-            probes=prompts[: config.probe_prompts],
-            preference=objective.preference,
-            temperature=config.temperature,
-            max_new_tokens=config.max_completion_length,
-            stop_ids=stop_ids,
-            seed=config.seed,
-            batch_size=config.per_device_train_batch_size,
-            decode=partial(decode_text, tokenizer),
-            between=lambda phase: run.between(phase),
-            watch=lambda: run.watch(),
-        ),
         fingerprint=_fingerprint(config, plan, policy, tokens, identity),
-        counters=Counters(),
         parameters=parameters,
         world=world,
     )
+    reference = open_cache(f"in order, {config.per_device_train_batch_size}", held_out)
+    prompts = _token_prompts(config, eval_prompts, tokenization)
+    run.evaluation = _make_evaluation(run, held_out, reference, prompts, stop_ids)
     _go_on(run, resume=resume)
     if run.counters.step == 0:
         reporter.log("info", _what_is_trained_on(len(tokens), len(pairs), plan))
     return run
+
+
+def _load_policy(
+    config: TrainConfig,
+    resolved: str,
+    tokenization: Tokenization,
+    tokens: TokenPairs,
+    held_out: TokenPairs,
+    reporter: Reporter,
+    world: World,
+) -> Policy:
+    """Load the policy, once it is known to fit, and check that it can read the pairs."""
+    # what is to be sharded may not fit on one device
+    device = torch.device("cpu") if world.lockstep else default_device()
+    check_fits(config, resolved, tokens, device=device)
+    tokenizer = tokenization.tokenizer
+    policy = load_policy(
+        config, resolved, pad_id=tokenizer.eos_token_id, device=device, separate=world.lockstep
+    )
+    policy.thinking = tokenization.thinking
+    _check_context(config, policy.model)
+    used = tokens.token_ids() | held_out.token_ids()
+    check_vocabulary(policy.model, tokenizer, config.model_name_or_path, used)
+    if not policy.shares_prompts:
+        what = "A sharded model" if world.lockstep else "This model"
+        reporter.log("info", f"{what} cannot share prompts between answers: each answer reads its own anew.")
+    return policy
+
+
+def _make_evaluation(
+    run: Run,
+    held_out: TokenPairs,
+    reference: ReferenceCache,
+    prompts: Sequence[TokenPrompt],
+    stop_ids: frozenset[int],
+) -> Evaluation:
+    """What every evaluation of the run looks at."""
+    config = run.config
+    return Evaluation(
+        pairs=held_out,
+        reference=reference,
+        prompts=prompts[: config.eval_prompts],
+        probes=prompts[: config.probe_prompts],
+        preference=run.objective.preference,
+        temperature=config.temperature,
+        max_new_tokens=config.max_completion_length,
+        stop_ids=stop_ids,
+        seed=config.seed,
+        batch_size=config.per_device_train_batch_size,
+        decode=partial(decode_text, run.tokenizer),
+        between=run.between,
+        watch=run.watch,
+    )
+
+
+def _plan(config: TrainConfig, pairs: int, world: World) -> Plan:
+    return make_plan(
+        pairs,
+        pairs_per_step=config.pairs_per_step * world.size,
+        max_steps=config.max_steps,
+        epochs=config.num_train_epochs,
+        seed=config.seed,
+    )
 
 
 def _announce(reporter: Reporter, phase: str) -> None:
@@ -175,7 +206,7 @@ def make_tokenization(config: TrainConfig, tokenizer: Any, pairs: Sequence[Pair]
 
 def _tokenize(
     config: TrainConfig, pairs: Sequence[Pair], tokenization: Tokenization, reporter: Reporter, what: str
-) -> tuple[list[TokenPair], TokenReport]:
+) -> tuple[TokenPairs, TokenReport]:
     limits = (config.max_prompt_length, config.max_completion_length)
     tokens, report = tokenize_pairs(
         pairs,
@@ -204,20 +235,15 @@ def _what_is_trained_on(used: int, given: int, plan: Plan) -> str:
 def _token_prompts(
     config: TrainConfig, prompts: Sequence[Prompt], tokenization: Tokenization
 ) -> list[TokenPrompt]:
-    """The prompts that the chat template takes, as token ids."""
+    """The first prompts that the chat template takes, as token ids; as many as an evaluation may want."""
     found = []
-    for prompt in prompts:
+    for prompt in prompts[: _CANDIDATES * max(config.eval_prompts, config.probe_prompts)]:
         try:
             ids = tokenization.prompt_ids(prompt)
         except TemplateRefusal:  # counted where the pairs are
             continue
         found.append(TokenPrompt(prompt, tokenization.trim(ids, config.max_prompt_length)))
     return found
-
-
-def _ids(pairs: Sequence[TokenPair]) -> set[int]:
-    """Every token id in some pairs."""
-    return {i for pair in pairs for row in (pair.prompt, pair.chosen, pair.rejected) for i in row}
 
 
 def _check_context(config: TrainConfig, model: Any) -> None:

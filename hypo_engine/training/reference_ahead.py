@@ -16,13 +16,13 @@ from hypo_engine.training.run import Run
 def score_reference_ahead(run: Run) -> None:
     """Fill the reference cache for the next steps, as many as are done so far and one more."""
     step, cache = run.counters.step, run.reference
-    if cache is None or not cache.missing(run.plan.indices(step)):
+    if cache is None or not cache.missing(run.plan.pair_indices(step)):
         return
     ahead = range(step, min(2 * step + 1, run.plan.total_steps))
-    places = cache.missing([place for next_step in ahead for place in run.plan.indices(next_step)])
+    missing = cache.missing([i for next_step in ahead for i in run.plan.pair_indices(next_step)])
     batches = [
         batch
-        for first in run.plan.first_steps(places)
+        for first in run.plan.first_steps(missing)
         for share in run.batches(first, run.config.per_device_train_batch_size)
         for batch in share
         if cache.missing(batch)

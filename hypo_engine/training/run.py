@@ -12,7 +12,8 @@ from torch import nn
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.data.tokenize import TokenPair, decode_text
+from hypo_engine.data.token_pairs import TokenPairs
+from hypo_engine.data.tokenize import decode_text
 from hypo_engine.distributed.fsdp import gathered, make_mesh, shard_model
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import Interrupted
@@ -38,19 +39,19 @@ class Run:
     config: TrainConfig
     reporter: Reporter
     output_dir: Path
-    given_pairs: Sequence[Pair]
+    source_pairs: Sequence[Pair]
     pair_counts: Mapping[str, float]
-    pairs: list[TokenPair]
+    pairs: TokenPairs
     plan: Plan
     tokenizer: Any
     policy: Policy
     objective: Objective
     optimizer: torch.optim.AdamW
     reference: ReferenceCache | None
-    evaluation: Evaluation
     fingerprint: Fingerprint
-    counters: Counters
     parameters: list[nn.Parameter]
+    evaluation: Evaluation = field(init=False)
+    counters: Counters = field(default_factory=Counters)
     world: World = field(default_factory=World)
     last_checkpoint: Path | None = None
     _asked: float = 0.0
@@ -89,9 +90,9 @@ class Run:
         return self.counters.micro_batch or self.config.per_device_train_batch_size
 
     def batches(self, step: int, size: int) -> list[list[list[int]]]:
-        """Places of a step's pairs: for each process, the batches of at most ``size`` that it runs."""
-        places = self.plan.indices(step)
-        shares = deal(places, [self.pairs[place].tokens for place in places], self.world.size)
+        """Pair indices of a step: for each process, the batches of at most ``size`` that it runs."""
+        pair_indices = self.plan.pair_indices(step)
+        shares = deal(pair_indices, [self.pairs[i].tokens for i in pair_indices], self.world.size)
         return [length_batches(share, self.pairs, size) for share in shares]
 
     def micro_batches(self, size: int) -> list[tuple[list[int], int]]:
@@ -113,9 +114,9 @@ class Run:
 
     def count_step(self) -> None:
         """One more step is done."""
-        places = self.plan.indices(self.counters.step)
+        pair_indices = self.plan.pair_indices(self.counters.step)
         self.counters.step += 1
-        self.counters.num_tokens += sum(self.pairs[place].tokens for place in places)
+        self.counters.num_tokens += sum(self.pairs[i].tokens for i in pair_indices)
 
     def step_values(
         self, rate: float, grad_norm: float, seconds: float, sampling_seconds: float
@@ -141,7 +142,7 @@ class Run:
             Sample(
                 kind="online",
                 step=self.counters.step + 1,
-                prompt=self.given_pairs[scored.pair.index].prompt,
+                prompt=self.source_pairs[scored.pair.source_index].prompt,
                 text=decode_text(self.tokenizer, scored.response.ids),
                 seed=scored.seed,
                 tokens=len(scored.response.ids),

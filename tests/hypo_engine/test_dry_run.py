@@ -13,7 +13,7 @@ import yaml
 from hypo_engine.__main__ import main
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.dry_run import dry_run, format_seconds
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.files.reference_cache import list_files

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.decoding.sampling import Choice, sample_responses
 from hypo_engine.methods.losses import reward_to_go_kl_loss, sequence_kl_loss
 from hypo_engine.methods.objective import make_objective
@@ -319,7 +319,7 @@ def test_steps_of_training_are_unbiased(
         )
         objective = make_objective(config, max_new_tokens=LONGEST, stop_ids=frozenset({END}))
         result = objective(
-            language.policy, pairs, step=step, reference=None, places=range(4), watch=lambda: None
+            language.policy, pairs, step=step, reference=None, pair_indices=range(4), watch=lambda: None
         )
         found = torch.autograd.grad(result.loss, language.policy.parameters())
         return language.directions @ flat(found)

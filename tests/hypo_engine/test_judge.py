@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.methods.objective import BatchResult, make_objective
 from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reference.scores import ReferenceCache, fill_reference
@@ -124,7 +124,7 @@ def run(trial: Trial, case: Case) -> BatchResult:
         parameter.grad = None
     objective = make_objective(config, max_new_tokens=6, stop_ids=STOP)
     result = objective(
-        trial.policy, case.pairs, step=case.step, reference=reference, places=places, watch=lambda: None
+        trial.policy, case.pairs, step=case.step, reference=reference, pair_indices=places, watch=lambda: None
     )
     result.loss.backward()  # type: ignore[no-untyped-call]
     return result
@@ -136,7 +136,7 @@ def verdict_on(trial: Trial, case: Case, result: BatchResult) -> Verdict:
             pair.prompt,
             pair.chosen,
             pair.rejected,
-            [r.response.ids for r in result.responses if r.pair.index == pair.index],
+            [r.response.ids for r in result.responses if r.pair.source_index == pair.source_index],
         )
         for pair in case.pairs
     ]

@@ -110,7 +110,8 @@ def test_pairs_of_a_prompt_stay_together() -> None:
     assert len(training) + len(held_out) == 100
     assert 10 < len(held_out) < 50
     assert not {pair.prompt for pair in training} & {pair.prompt for pair in held_out}
-    assert split_pairs(pairs, 0.0) == (pairs, [])
+    training, held_out = split_pairs(pairs, 0.0)
+    assert (list(training), list(held_out)) == (pairs, [])
 
 
 def test_a_mistake_costs_no_import_of_torch(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from torch import Tensor
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.data.tokenize import Tokenization, TokenPair, tokenize_pairs
+from hypo_engine.data.token_pairs import TokenPair
+from hypo_engine.data.tokenize import Tokenization, tokenize_pairs
 from hypo_engine.models.load import load_tokenizer
 from hypo_engine.models.policy import load_policy
 from hypo_engine.training.loop import train
@@ -102,7 +103,7 @@ def in_our_order(config: TrainConfig, pairs: list[Pair], tokenizer: Any) -> list
     plan = make_plan(
         len(tokens), pairs_per_step=config.pairs_per_step, max_steps=STEPS, epochs=1, seed=config.seed
     )
-    return [tokens[place] for step in range(STEPS) for place in plan.indices(step)]
+    return [tokens[place] for step in range(STEPS) for place in plan.pair_indices(step)]
 
 
 def theirs(
@@ -110,9 +111,9 @@ def theirs(
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
     """The same of TRL."""
     from datasets import Dataset
-    from peft import LoraConfig, TaskType, get_peft_model_state_dict
+    from peft import get_peft_model_state_dict
     from transformers import AutoModelForCausalLM
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOTrainer
 
     class OnIds(DPOTrainer):  # type: ignore[misc]
         """Takes token ids as they are, in order."""
@@ -125,8 +126,29 @@ def theirs(
 
     tokenizer = load_tokenizer(config.model_name_or_path)
     ordered = in_our_order(config, pairs, tokenizer)
-    arguments = DPOConfig(
-        output_dir=str(tmp_path / "theirs"),
+    trainer = OnIds(
+        AutoModelForCausalLM.from_pretrained(config.model_name_or_path),
+        args=their_arguments(config, tmp_path / "theirs"),
+        train_dataset=Dataset.from_list(
+            [{"prompt_ids": t.prompt, "chosen_ids": t.chosen, "rejected_ids": t.rejected} for t in ordered]
+        ),
+        processing_class=tokenizer,
+        peft_config=their_adapter(config),
+    )
+    policy = load_policy(config, config.model_name_or_path, pad_id=0, device=torch.device("cpu"))
+    trainer.model.load_state_dict(policy.model.state_dict())
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "logps/chosen" in entry]
+    adapted = config.lora_r > 0
+    return logged, get_peft_model_state_dict(trainer.model) if adapted else trainer.model.state_dict()
+
+
+def their_arguments(config: TrainConfig, folder: Path) -> Any:
+    """TRL's configuration of the same run."""
+    from trl import DPOConfig
+
+    return DPOConfig(
+        output_dir=str(folder),
         beta=config.beta,
         loss_type=["sigmoid"],
         max_length=None,
@@ -150,30 +172,21 @@ def theirs(
         activation_checkpointing=False,
         dataloader_pin_memory=False,
     )
-    adapted = config.lora_r > 0
-    trainer = OnIds(
-        AutoModelForCausalLM.from_pretrained(config.model_name_or_path),
-        args=arguments,
-        train_dataset=Dataset.from_list(
-            [{"prompt_ids": t.prompt, "chosen_ids": t.chosen, "rejected_ids": t.rejected} for t in ordered]
-        ),
-        processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=config.lora_r,
-            lora_alpha=config.lora_alpha,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            task_type=TaskType.CAUSAL_LM,
-        )
-        if adapted
-        else None,
+
+
+def their_adapter(config: TrainConfig) -> Any:
+    """PEFT's configuration of the same adapter, or None."""
+    from peft import LoraConfig, TaskType
+
+    if config.lora_r == 0:
+        return None
+    return LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type=TaskType.CAUSAL_LM,
     )
-    policy = load_policy(config, config.model_name_or_path, pad_id=0, device=torch.device("cpu"))
-    trainer.model.load_state_dict(policy.model.state_dict())
-    trainer.train()
-    logged = [entry for entry in trainer.state.log_history if "logps/chosen" in entry]
-    trained = get_peft_model_state_dict(trainer.model) if adapted else trainer.model.state_dict()
-    return logged, trained
 
 
 # TRL asks transformers by a name that transformers is about to drop

@@ -85,7 +85,7 @@ def test_rows_with_an_altered_turn_are_left_out_and_counted(tokenizer: Any, role
     tokenization = altered(tokenizer, CONTENT + how, f"message.role != '{role}'")
     prompts = [USER, TOLD, TALK]
     kept, report = tokenize_pairs([Pair(p, "Yes.", "No.") for p in prompts], tokenization, **LIMITS)
-    assert [pair.index for pair in kept] == ([0, 2] if role == "system" else [0, 1])
+    assert [pair.source_index for pair in kept] == ([0, 2] if role == "system" else [0, 1])
     assert report.refused == 1
     assert f"leaves out the {role} turn of a prompt, or alters it; use prompt_style plain" in report.refusal
 

@@ -172,7 +172,7 @@ def test_a_row_that_the_template_refuses_is_left_out_and_counted(tokenizer: Any)
     pairs = [Pair(TOLD if i == 3 else USER, "Paris.", "No.") for i in range(10)]
     tokenization = Tokenization(with_template(tokenizer, STRICT), PromptStyle.AUTO)
     kept, report = tokenize_pairs(pairs, tokenization, **LIMITS)
-    assert [pair.index for pair in kept] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert [pair.source_index for pair in kept] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert report.refused == 1
     counted = {"num_train_pairs": 9, "num_train_pairs_refused": 1, "num_train_pairs_too_long": 0}
     assert report.counts() == counted
@@ -260,7 +260,7 @@ def test_half_a_character_is_refused_in_a_sentence(tokenizer: Any) -> None:
     half = Tokenization(with_template(tokenizer, CHAT_TEMPLATE), PromptStyle.AUTO)
     pairs = [Pair([{"role": "user", "content": "so \ud800"}], "a", "b"), Pair(USER, "a", "b")]
     kept, report = tokenize_pairs(pairs, half, **LIMITS)
-    assert [pair.index for pair in kept] == [1]
+    assert [pair.source_index for pair in kept] == [1]
     assert "(a turn holds half a character, a lone surrogate)" in report.refusal
 
 

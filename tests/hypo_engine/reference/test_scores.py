@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hypo_engine.config import TrainConfig
-from hypo_engine.data.tokenize import TokenPair
+from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reference.scores import (
     ReferenceCache,

@@ -1,0 +1,59 @@
+"""A dataset's pairs as text, in as little memory as their UTF-8. No torch here."""
+
+import json
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+from hypo_engine.data.pair import Pair
+
+
+class PairTexts(Sequence[Pair]):
+    """An immutable sequence of pairs, each made when it is asked for.
+
+    The texts of all pairs are one run of bytes. A prompt that stands in several pairs one after another is
+    stored once.
+    """
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        self._text = bytearray()
+        # of each pair: where its prompt begins and ends, then where its chosen and rejected answers end
+        self._bounds = array("q")
+        last: bytes | None = None
+        begin = 0
+        for pair in pairs:
+            prompt, chosen, rejected = (_encode(part) for part in (pair.prompt, pair.chosen, pair.rejected))
+            if prompt != last:
+                begin, last = len(self._text), prompt
+                self._text += prompt
+            answers = len(self._text)
+            self._text += chosen
+            middle = len(self._text)
+            self._text += rejected
+            self._bounds.extend((begin, begin + len(prompt), answers, middle, len(self._text)))
+
+    def __len__(self) -> int:
+        return len(self._bounds) // 5
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Pair]: ...
+
+    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        row = range(len(self))[index]
+        begin, end, answers, middle, last = self._bounds[5 * row : 5 * row + 5]
+        prompt, chosen, rejected = self._text[begin:end], self._text[answers:middle], self._text[middle:last]
+        return Pair(*(json.loads(_decode(part)) for part in (prompt, chosen, rejected)))
+
+
+def _encode(part: object) -> bytes:
+    # JSON, since a prompt may be turns; a lone surrogate is no UTF-8 and may yet be in a text
+    return json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _decode(part: bytes | bytearray) -> str:
+    return part.decode("utf-8", "surrogatepass")

@@ -1,0 +1,90 @@
+"""Pairs as token ids: one pair, and all pairs of a dataset in one array. No torch here."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """A pair as token ids; both completions end with an end token.
+
+    Attributes:
+        source_index: The pair's index in the dataset as given, before pairs were left out.
+    """
+
+    source_index: int
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longer of the two sequences."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+    @property
+    def tokens(self) -> int:
+        """Distinct tokens that scoring the pair reads."""
+        return len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+
+class TokenPairs(Sequence[TokenPair]):
+    """Tokenised pairs in 4 bytes a token; an item is made when it is asked for, by its pair index.
+
+    A prompt that stands in several pairs one after another is stored once.
+    """
+
+    def __init__(self, pairs: Iterable[TokenPair] = ()) -> None:
+        self._ids, self._last_prompt = array("i"), array("i")
+        self._sources, self._starts = array("q"), array("q")  # where the prompt begins, and the answers
+        self._lengths = array("i")  # of prompt, chosen and rejected
+        for pair in pairs:
+            self.append(pair)
+
+    def append(self, pair: TokenPair) -> None:
+        """Add a pair at the end; it gets the next pair index."""
+        prompt = array("i", pair.prompt)
+        begin = self._starts[-2] if len(self) and prompt == self._last_prompt else len(self._ids)
+        if begin == len(self._ids):
+            self._ids.extend(prompt)
+            self._last_prompt = prompt
+        self._starts.extend((begin, len(self._ids)))
+        self._ids.extend(pair.chosen)
+        self._ids.extend(pair.rejected)
+        self._sources.append(pair.source_index)
+        self._lengths.extend((len(prompt), len(pair.chosen), len(pair.rejected)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = self._ids, self._sources, self._starts, self._lengths
+        return sum(len(values) * values.itemsize for values in arrays)
+
+    def token_ids(self) -> set[int]:
+        """Every token id that stands in some pair."""
+        return set(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @overload
+    def __getitem__(self, index: int) -> TokenPair: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[TokenPair]: ...
+
+    def __getitem__(self, index: int | slice) -> TokenPair | list[TokenPair]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        row = range(len(self))[index]
+        begin, answers = self._starts[2 * row : 2 * row + 2]
+        prompt, chosen, rejected = self._lengths[3 * row : 3 * row + 3]
+        middle = answers + chosen
+        return TokenPair(
+            self._sources[row],
+            self._ids[begin : begin + prompt].tolist(),
+            self._ids[answers:middle].tolist(),
+            self._ids[middle : middle + rejected].tolist(),
+        )
