@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.errors import InvalidInput
 from app.launch import send_comparison
 from app.settings import get_settings
-from app.store import conversations, generations, judging, labels, names, runs, users
+from app.store import comparisons, conversations, generations, judging, labels, names, runs, users
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
@@ -74,7 +74,7 @@ def begin(
         opening: the messages before the question, as `held_out.random_prompt` gives them.
 
     Raises:
-        AppError: as `conversations.start` and `conversations.ask`; nothing is stored then.
+        AppError: as `conversations.start` and `comparisons.ask`; nothing is stored then.
     """
     with write_session() as session:
         conversation = conversations.start(
@@ -86,7 +86,7 @@ def begin(
             decoding=decoding or Decoding(),
             opening=opening,
         )
-        comparison = conversations.ask(
+        comparison = comparisons.ask(
             conversation.id, question, session=session, max_chars=get_settings().max_prompt_chars
         )
     send_comparison(comparison.id)
@@ -101,10 +101,10 @@ def follow_up(conversation_id: int, question: str, *, continues_from: str | None
             None for each its own.
 
     Raises:
-        AppError: as `conversations.ask`.
+        AppError: as `comparisons.ask`.
     """
     with write_session() as session:
-        comparison = conversations.ask(
+        comparison = comparisons.ask(
             conversation_id,
             question,
             session=session,
@@ -119,10 +119,10 @@ def regenerate(comparison_id: int, side: int) -> Generation:
     """Ask the contender on a side again, with the next seed.
 
     Raises:
-        AppError: as `conversations.regenerate`.
+        AppError: as `comparisons.regenerate`.
     """
     with write_session() as session:
-        fresh = conversations.regenerate(comparison_id, side, session=session)
+        fresh = comparisons.regenerate(comparison_id, side, session=session)
     send_comparison(comparison_id)
     return fresh
 
@@ -134,11 +134,11 @@ def look(comparison_id: int, *, user: str = users.LOCAL) -> Answers:
         NotFound: when there is none with this id.
     """
     with read_session() as session:
-        comparison = conversations.get_comparison(comparison_id, session=session)
+        comparison = comparisons.get(comparison_id, session=session)
         contenders = {contender.position: contender for contender in comparison.conversation.contenders}
         hidden = names.hidden(comparison, user, session=session)
         known = hidden or names.seen_among([comparison_id], user, session=session)
-        shown = conversations.answers(comparison_id, session=session)
+        shown = comparisons.answers(comparison_id, session=session)
     if not known:
         remember_shown([comparison_id], user=user)
     return Answers(
@@ -157,7 +157,7 @@ def show_names(comparison_id: int, *, user: str = users.LOCAL) -> None:
         NotFound: when there is none with this id.
     """
     with write_session() as session:
-        conversations.get_comparison(comparison_id, session=session)
+        comparisons.get(comparison_id, session=session)
         names.record([comparison_id], user, session=session)
 
 
@@ -220,7 +220,7 @@ def wait(comparison_id: int, *, seconds: float, user: str = users.LOCAL) -> Answ
 def stop(comparison_id: int, side: int | None = None) -> None:
     """Ask for the unfinished answers of a comparison to stop, or for the one on a side."""
     with read_session() as session:
-        shown = conversations.answers(comparison_id, session=session)
+        shown = comparisons.answers(comparison_id, session=session)
     ids = [answer.id for place, answer in enumerate(shown) if side in (None, place)]
     with write_session() as session:
         generations.wish_stop(ids, session=session)

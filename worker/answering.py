@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import AppError, Refused
 from app.settings import get_settings
-from app.store import conversations, generations
+from app.store import comparisons, generations
 from app.store.answering import ANSWER_LEASES
 from app.store.claims import Claim
 from app.store.enums import GenerationStatus
@@ -67,7 +67,7 @@ class Pending:
 def _pending(comparison: Comparison, session: Session) -> list[Pending]:
     contenders = {c.position: c for c in comparison.conversation.contenders}
     found = []
-    for answer in conversations.answers(comparison.id, session=session):
+    for answer in comparisons.answers(comparison.id, session=session):
         if answer.status.is_over or answer.position is None:
             continue
         try:

@@ -1,20 +1,15 @@
-"""Conversations: side-by-side chats, their questions (comparisons) and who answers.
+"""Conversations: side-by-side chats, and who answers in them. Their questions are in comparisons.py."""
 
-A comparison's answers are generations in the state queued; how a worker takes them is in answering.py.
-"""
-
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.errors import InvalidInput, NotFound, Refused
-from app.store import names, prompts, users
-from app.store.contenders import REFERENCE, read_contender
-from app.store.enums import GenerationKind, GenerationStatus
-from app.store.models import Comparison, Conversation, Generation, User
-from app.text import clean_text
+from app.errors import InvalidInput, NotFound
+from app.store import prompts, users
+from app.store.contenders import read_contender
+from app.store.models import Conversation, User
 
 MAX_CONTENDERS = 4
 
@@ -107,44 +102,6 @@ def get(conversation_id: int, *, session: Session) -> Conversation:
     return conversation
 
 
-def get_comparison(comparison_id: int, *, session: Session) -> Comparison:
-    """One question of a conversation.
-
-    Raises:
-        NotFound: when there is none with this id.
-    """
-    comparison = session.get(Comparison, comparison_id)
-    if comparison is None:
-        raise NotFound(f"There is no comparison {comparison_id}.")
-    return comparison
-
-
-def turns(conversation_id: int, *, session: Session) -> Sequence[Comparison]:
-    """The questions of a conversation, in order."""
-    return session.scalars(
-        select(Comparison).where(Comparison.conversation_id == conversation_id).order_by(Comparison.turn)
-    ).all()
-
-
-def turns_of(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[Comparison]]:
-    """The questions of several conversations, in order, by conversation."""
-    query = select(Comparison).where(Comparison.conversation_id.in_(sorted(conversation_ids)))
-    found: dict[int, list[Comparison]] = {conversation_id: [] for conversation_id in conversation_ids}
-    for comparison in session.scalars(query.order_by(Comparison.turn)):
-        found[comparison.conversation_id].append(comparison)
-    return found
-
-
-def turn_ids(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[int]]:
-    """Ids alone of the questions of conversations, in order, by conversation."""
-    query = select(Comparison.conversation_id, Comparison.id).order_by(Comparison.turn)
-    found: dict[int, list[int]] = {conversation_id: [] for conversation_id in conversation_ids}
-    of_these = Comparison.conversation_id.in_(sorted(conversation_ids))
-    for conversation_id, comparison_id in session.execute(query.where(of_these)):
-        found[conversation_id].append(comparison_id)
-    return found
-
-
 def recent(
     *, session: Session, user: str | None = None, limit: int = 30, before: int | None = None
 ) -> Sequence[Conversation]:
@@ -155,161 +112,3 @@ def recent(
     if user is not None:
         query = query.join(User, Conversation.user_id == User.id).where(User.name == user)
     return session.scalars(query).all()
-
-
-def ask(
-    conversation_id: int,
-    question: str,
-    *,
-    session: Session,
-    continues_from: int | None = None,
-    max_chars: int = 32_000,
-) -> Comparison:
-    """Put a question to all contenders: a new turn whose answers are queued, in an order of its own if blind.
-
-    All continue the answer on side `continues_from` of the last turn; None lets each continue its own.
-
-    Raises:
-        InvalidInput: for an empty or too long question, or a side that does not exist.
-        Refused: while an earlier turn is still being answered, when a contender's run was deleted, or when
-            an answer that the question continues from is missing.
-    """
-    question = clean_text(question).strip()
-    if not question:
-        raise InvalidInput("The question is empty; write what the models shall answer.", field="question")
-    if len(question) > max_chars:
-        raise InvalidInput(
-            f"The question has {len(question):,} characters; the limit is {max_chars:,}. Shorten it.",
-            field="question",
-        )
-    conversation = get(conversation_id, session=session)
-    lock(conversation_id, session=session)
-    _check_contenders_exist(conversation)
-    earlier = turns(conversation_id, session=session)
-    sides = range(len(conversation.contenders))
-    if continues_from is not None and continues_from not in sides:
-        raise InvalidInput("continues_from names no contender.", field="continues_from")
-    last = earlier[-1] if earlier else None
-    if last is not None:
-        _check_continues(answers(last.id, session=session), continues_from)
-    comparison = Comparison(
-        conversation_id=conversation_id,
-        turn=len(earlier),
-        question=question,
-        continues_from=None if last is None or continues_from is None else last.shown_order[continues_from],
-        shown_order=names.order_of_sides(conversation, last if continues_from is None else None),
-    )
-    session.add(comparison)
-    session.flush()
-    if last is not None and continues_from is None:
-        names.inherit(comparison, last, session=session)
-    for position in comparison.shown_order:
-        _queue_answer(comparison, position, session, seed=conversation.seed, take=0)
-    session.flush()
-    session.refresh(comparison)
-    return comparison
-
-
-def _check_contenders_exist(conversation: Conversation) -> None:
-    """A deleted run leaves its name here, and no weights to answer with."""
-    for contender in conversation.contenders:
-        if contender.method != REFERENCE and contender.run_id is None:
-            name = "A contender" if conversation.blind else contender.name
-            raise Refused(f"{name} was deleted and cannot answer; start a new conversation.")
-
-
-def _check_continues(replies: Sequence[Generation], continues_from: int | None) -> None:
-    if any(not reply.status.is_over for reply in replies):
-        raise Refused("The last question is still being answered; stop the answers or wait for them.")
-    for side, reply in enumerate(replies):
-        if continues_from in (None, side) and not reply.text.strip():
-            letter = "ABCD"[side]
-            raise Refused(f"Answer {letter} is empty; regenerate it or continue from another answer.")
-
-
-def lock(conversation_id: int, *, session: Session) -> None:
-    """Make other writers of this conversation wait for the transaction; SQLite has one writer anyway."""
-    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
-
-
-def regenerate(comparison_id: int, side: int, *, session: Session, seed: int | None = None) -> Generation:
-    """Queue another take of the answer on a side, with the next seed unless one is given.
-
-    Raises:
-        Refused: while the present take is being written, when a later turn built on it, after a vote, or
-            when a contender's run was deleted.
-    """
-    from app.store.labels import has_votes
-
-    comparison = get_comparison(comparison_id, session=session)
-    lock(comparison.conversation_id, session=session)
-    _check_contenders_exist(comparison.conversation)
-    if comparison.turn + 1 != len(turns(comparison.conversation_id, session=session)):
-        raise Refused("Later questions build on this answer; only the last turn can be regenerated.")
-    shown = answers(comparison_id, session=session)
-    if not 0 <= side < len(shown):
-        raise NotFound(f"Comparison {comparison_id} has no answer {'ABCD'[side : side + 1] or side}.")
-    present = shown[side]
-    if not present.status.is_over or present.position is None:
-        raise Refused("This answer is still being written; stop it first.")
-    if has_votes(comparison_id, session=session):
-        raise Refused("This turn has a vote; withdraw the vote first, then regenerate.")
-    take = present.take + 1
-    conversation = comparison.conversation
-    fresh = _queue_answer(
-        comparison,
-        present.position,
-        session,
-        seed=conversation.seed + take if seed is None else seed,
-        take=take,
-    )
-    comparison.sent_at = None
-    comparison.attempt = 0
-    session.flush()
-    return fresh
-
-
-def _queue_answer(
-    comparison: Comparison, position: int, session: Session, *, seed: int, take: int
-) -> Generation:
-    messages = history(comparison, position, session=session)
-    generation = Generation(
-        kind=GenerationKind.ANSWER,
-        status=GenerationStatus.QUEUED,
-        prompt_id=prompts.keep(messages, session=session),
-        comparison_id=comparison.id,
-        position=position,
-        take=take,
-        seed=seed,
-        parameters=dict(comparison.conversation.parameters),
-    )
-    session.add(generation)
-    return generation
-
-
-def history(comparison: Comparison, position: int, *, session: Session) -> list[dict[str, str]]:
-    """The messages a contender sees at a turn: the conversation so far, then the question."""
-    messages: list[dict[str, str]] = list(comparison.conversation.opening or [])
-    earlier = [t for t in turns(comparison.conversation_id, session=session) if t.turn < comparison.turn]
-    if earlier:
-        seen_as = position if comparison.continues_from is None else comparison.continues_from
-        last = earlier[-1]
-        reply = next((a for a in answers(last.id, session=session) if a.position == seen_as), None)
-        messages = list(reply.prompt.content) if reply is not None else []
-        messages.append({"role": "assistant", "content": reply.text if reply is not None else ""})
-    messages.append({"role": "user", "content": comparison.question})
-    return messages
-
-
-def answers(comparison_id: int, *, session: Session) -> list[Generation]:
-    """The last take of each contender's answer, in the order shown."""
-    rows = session.scalars(
-        select(Generation).where(Generation.comparison_id == comparison_id).order_by(Generation.take)
-    )
-    last = {row.position: row for row in rows}
-    order = get_comparison(comparison_id, session=session).shown_order
-    return [last[position] for position in order if position in last]
-
-
-def count(*, session: Session) -> int:
-    return session.scalar(select(func.count()).select_from(Comparison)) or 0

@@ -7,7 +7,7 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.presence import no_worker
-from app.store import conversations, datasets, labels, run_lists, runs, workers
+from app.store import comparisons, datasets, labels, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
@@ -57,7 +57,7 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     """Bring data, launch, compare: how far each step is, and which is next."""
     known = datasets.count(session=session)
     finished, votes = counts.get(RunStatus.FINISHED, 0), sum(labels.count(session=session).values())
-    asked = conversations.count(session=session)
+    asked = comparisons.count(session=session)
     done = (known > 0, finished > 0, votes > 0)
     following = done.index(False) if False in done else None
     steps = [

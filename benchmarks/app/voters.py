@@ -73,7 +73,7 @@ def run(*, voters: int, seconds: float, pause: float) -> Outcome:
 
 def prepare(voters: int, *, count: int) -> tuple[list[int], dict[str, str]]:
     """Answered comparisons and people with tokens: ids, and tokens by name."""
-    from app.store import conversations, tokens
+    from app.store import comparisons, conversations, tokens
     from app.store.conversations import ContenderChoice, Decoding
     from app.store.db import write_session
     from app.store.enums import GenerationStatus
@@ -85,8 +85,8 @@ def prepare(voters: int, *, count: int) -> tuple[list[int], dict[str, str]]:
             talk = conversations.start(
                 choices, session=session, user="asker", blind=True, seed=number, decoding=Decoding()
             )
-            comparison = conversations.ask(talk.id, f"Question {number}?", session=session)
-            for answer in conversations.answers(comparison.id, session=session):
+            comparison = comparisons.ask(talk.id, f"Question {number}?", session=session)
+            for answer in comparisons.answers(comparison.id, session=session):
                 answer.status, answer.text = GenerationStatus.FINISHED, f"Answer {answer.position}."
             ids.append(comparison.id)
         people = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import conversations, dataset_writing, run_checkpoints, runs
+from app.store import comparisons, conversations, dataset_writing, run_checkpoints, runs
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.enums import GenerationStatus, RunStatus
 from app.store.models import Comparison, Conversation, Dataset, Generation, Run
@@ -73,7 +73,7 @@ def answer(
     status: GenerationStatus = GenerationStatus.FINISHED,
 ) -> list[Generation]:
     """Write the answers of a comparison as a worker would have."""
-    rows = conversations.answers(comparison.id, session=session)
+    rows = comparisons.answers(comparison.id, session=session)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), start=1):
         row.status, row.text, row.tokens, row.seconds = status, text, len(text.split()), 0.5
         row.policy_logp, row.reference_logp = -2.0 * number, -3.0 * number
@@ -101,6 +101,6 @@ def asked(
         ContenderChoice(run_id=dpo.id, checkpoint_id=early),
     ]
     conversation = start(session, choices[: len(texts)], blind=blind, **given)
-    comparison = conversations.ask(conversation.id, question, session=session)
+    comparison = comparisons.ask(conversation.id, question, session=session)
     answer(session, comparison, texts)
     return comparison

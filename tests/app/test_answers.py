@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import answers
 from app.errors import InvalidInput, NotFound
-from app.store import conversations, labels, names
+from app.store import comparisons, labels, names
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.views import answers_view
@@ -24,9 +24,7 @@ def test_waiting_returns_when_the_answers_are_over(engine: Engine) -> None:
 
     def worker() -> None:
         with write_session() as session:
-            arena.answer(
-                session, conversations.get_comparison(comparison.id, session=session), ("one", "two")
-            )
+            arena.answer(session, comparisons.get(comparison.id, session=session), ("one", "two"))
 
     assert not answers.wait(comparison.id, seconds=0).over
     thread = threading.Timer(0.3, worker)
@@ -85,7 +83,7 @@ def test_what_is_shown_of_a_blind_comparison(engine: Engine) -> None:
     telling = ("name", "method", "run_id", "seconds", "policy_logp", "reference_logp")
     with write_session() as session:
         comparison = arena.asked(session, blind=True)
-        conversations.answers(comparison.id, session=session)[0].error = "runs/1/10 has no adapter"
+        comparisons.answers(comparison.id, session=session)[0].error = "runs/1/10 has no adapter"
     for user in ("ada", "bob"):
         view = answers_view(answers.look(comparison.id, user=user))
         assert view["names_hidden"] is True

@@ -19,7 +19,7 @@ from app.exports import writers
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
 from app.imports import service
-from app.store import conversations, datasets, labels, names, tallies
+from app.store import comparisons, datasets, labels, names, tallies
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.models import Label
@@ -39,7 +39,7 @@ def cast(session: Session, texts: tuple[str, ...], choice: Choice, **given: Any)
 
 def stop(comparison_id: int, side: int, session: Session) -> None:
     """Make an answer one that was stopped, as votes were once taken on."""
-    row = conversations.answers(comparison_id, session=session)[side]
+    row = comparisons.answers(comparison_id, session=session)[side]
     row.status, row.complete = GenerationStatus.STOPPED, False
     ids = session.scalars(select(Label.id).where(Label.comparison_id == comparison_id)).all()
     tallies.count(ids, session=session)
@@ -59,15 +59,15 @@ def votes(engine: Engine) -> dict[str, int]:
             "stopped": cast(session, ("one", "two and so"), Choice.BEST, best=1),
         }
         stop(found["stopped"], 1, session)
-        turn = conversations.ask(
-            conversations.get_comparison(found["pair"], session=session).conversation_id,
+        turn = comparisons.ask(
+            comparisons.get(found["pair"], session=session).conversation_id,
             "And then?",
             session=session,
             continues_from=1,
         )
         arena.answer(session, turn, ("later", "never"))
         labels.vote(turn.id, session=session, user="ada", choice=Choice.BEST, best=0)
-        own = conversations.ask(turn.conversation_id, "Each its own?", session=session)
+        own = comparisons.ask(turn.conversation_id, "Each its own?", session=session)
         arena.answer(session, own, ("mine", "yours"))
         labels.vote(own.id, session=session, user="ada", choice=Choice.BEST, best=0)
         return {**found, "turn": turn.id, "own": own.id}
@@ -128,7 +128,7 @@ def test_answers_cut_at_the_length_limit_are_marked_and_can_be_left_out(
     with write_session() as session:
         cast(session, ("whole", "answers"), Choice.BEST, best=0)
         comparison = arena.asked(session, ("one", "two"))
-        conversations.answers(comparison.id, session=session)[side].complete = False
+        comparisons.answers(comparison.id, session=session)[side].complete = False
         labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
     marked = exports.export_labels("trl", "jsonl", folder=tmp_path)
     rows = read(marked.path)
@@ -149,7 +149,7 @@ def test_answers_cut_at_the_length_limit_are_marked_and_can_be_left_out(
 def test_votes_on_cut_answers_alone_make_no_dataset_of_whole_ones(engine: Engine) -> None:
     with write_session() as session:
         comparison = arena.asked(session, ("one", "two"))
-        conversations.answers(comparison.id, session=session)[0].complete = False
+        comparisons.answers(comparison.id, session=session)[0].complete = False
         labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
     with pytest.raises(Refused, match="cut at the length limit"):
         exports.use_as_dataset("whole", leave_out_cut=True)

@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 
 from app import held_out
 from app.errors import NotFound
-from app.store import conversations, dataset_writing, voted_prompts
+from app.store import comparisons, dataset_writing, voted_prompts
 from app.store.conversations import ContenderChoice
 from app.store.db import write_session
 from hypo_engine.data.formats import Kept, Pair, prompt_key
@@ -57,8 +57,8 @@ def test_it_is_asked_as_it_stands(engine: Engine) -> None:
     drawn = held_out.random_prompt([run_on(CHAT, held_out=1.0)])
     with write_session() as session:
         conversation = arena.start(session, [ContenderChoice(base_model="demo")], opening=drawn.opening)
-        comparison = conversations.ask(conversation.id, drawn.question, session=session)
-        (row,) = conversations.answers(comparison.id, session=session)
+        comparison = comparisons.ask(conversation.id, drawn.question, session=session)
+        (row,) = comparisons.answers(comparison.id, session=session)
     assert row.prompt.content == CHAT
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.launch import send_comparison
-from app.store import conversations, generations
+from app.store import comparisons, conversations, generations
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus, RunStatus
@@ -28,14 +28,14 @@ def ask(choices: list[ContenderChoice], *, tokens: int, temperature: float = 1.0
             seed=1,
             decoding=Decoding(max_new_tokens=tokens, temperature=temperature),
         )
-        comparison = conversations.ask(conversation.id, "What is the capital of France?", session=session)
+        comparison = comparisons.ask(conversation.id, "What is the capital of France?", session=session)
     send_comparison(comparison.id)
     return comparison.id
 
 
 def answers_of(comparison_id: int) -> list[Generation]:
     with read_session() as session:
-        return conversations.answers(comparison_id, session=session)
+        return comparisons.answers(comparison_id, session=session)
 
 
 def wait_for_answers(comparison_id: int) -> list[Generation]:

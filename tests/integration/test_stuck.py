@@ -7,7 +7,7 @@ import pytest
 
 from app.launch import send_comparison
 from app.settings import get_settings
-from app.store import conversations, generations, run_transitions
+from app.store import comparisons, conversations, generations, run_transitions
 from app.store.answering import ANSWER_LEASES
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
@@ -51,7 +51,7 @@ def test_answers_stuck_before_their_first_token_are_stopped(cluster: Cluster, ti
             seed=1,
             decoding=Decoding(max_new_tokens=5),
         )
-        comparison = conversations.ask(conversation.id, "Why?", session=session)
+        comparison = comparisons.ask(conversation.id, "Why?", session=session)
     send_comparison(comparison.id)
 
     def held() -> bool:
@@ -60,11 +60,11 @@ def test_answers_stuck_before_their_first_token_are_stopped(cluster: Cluster, ti
 
     wait_for(held, "a worker that takes the question")
     with read_session() as session:
-        [answer] = conversations.answers(comparison.id, session=session)
+        [answer] = comparisons.answers(comparison.id, session=session)
     with write_session() as session:
         generations.wish_stop([answer.id], session=session)
     wait_for(lambda: not worker.alive, "the end of the process", seconds=40)
     wait_for(lambda: not held(), "the comparison's release", seconds=20)
     with read_session() as session:
-        [answer] = conversations.answers(comparison.id, session=session)
+        [answer] = comparisons.answers(comparison.id, session=session)
     assert answer.status is GenerationStatus.STOPPED

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.launch import launch
-from app.store import conversations, metrics, run_events, runs
+from app.store import comparisons, conversations, metrics, run_events, runs
 from app.store.answering import ANSWER_LEASES
 from app.store.claims import Claim
 from app.store.conversations import ContenderChoice, Decoding
@@ -87,7 +87,7 @@ def test_a_claimed_comparison_whose_answer_is_lost_is_the_claim(relay: Relay) ->
             seed=1,
             decoding=Decoding(max_new_tokens=5),
         )
-        comparison_id = conversations.ask(conversation.id, "Why?", session=session).id
+        comparison_id = comparisons.ask(conversation.id, "Why?", session=session).id
     relay.lose_the_reply_to(b"COMMIT")
     found = retry_write(
         lambda s: ANSWER_LEASES.claim_next(session=s, worker="w", lease_seconds=60, lease="lease")

@@ -18,7 +18,7 @@ from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.comparisons import Ask, ComparisonShown, ConversationShown, FollowUp, HeldOutShown
 from app.rest.types import PathId
-from app.store import conversations
+from app.store import comparisons, conversations
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session
 from app.store.models import Comparison, Conversation
@@ -127,7 +127,7 @@ def list_conversations(user: Caller, limit: Limit = 50, cursor: Cursor = None) -
     with read_session() as session:
         found = conversations.recent(session=session, user=user, limit=limit + 1, before=place_of(cursor))
         shown, following = cut(found, limit, lambda conversation: conversation.id)
-        turns = conversations.turn_ids([conversation.id for conversation in shown], session=session)
+        turns = comparisons.turn_ids([conversation.id for conversation in shown], session=session)
     items = [_conversation(conversation, turns[conversation.id]) for conversation in shown]
     return {"items": items, "next": following}
 
@@ -137,7 +137,7 @@ def get_conversation(conversation_id: PathId) -> dict[str, Any]:
     """Say which questions a conversation has."""
     with read_session() as session:
         found = conversations.get(conversation_id, session=session)
-        turns = conversations.turn_ids([conversation_id], session=session)
+        turns = comparisons.turn_ids([conversation_id], session=session)
     return _conversation(found, turns[conversation_id])
 
 

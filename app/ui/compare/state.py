@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import answers
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
-from app.store import conversations, judging, labels, names, run_lists, runs, stamps, workers
+from app.store import comparisons, conversations, judging, labels, names, run_lists, runs, stamps, workers
 from app.store.contenders import REFERENCE
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session
@@ -101,7 +101,7 @@ def read_view(conversation_id: int, user: str) -> View:
     """
     with read_session() as session:
         conversation = conversations.get(conversation_id, session=session)
-        asked = conversations.turns(conversation_id, session=session)
+        asked = comparisons.turns(conversation_id, session=session)
         hidden = names.hidden_among(asked, user, session=session)
         shown = {comparison.id for comparison in asked} - hidden
         unrecorded = shown - names.seen_among(shown, user, session=session)
@@ -120,7 +120,7 @@ def _turn(
     comparison: Comparison, earlier: Sequence[Turn], user: str, *, hidden: bool, session: Session
 ) -> Turn:
     contenders = {contender.position: contender for contender in comparison.conversation.contenders}
-    replies = conversations.answers(comparison.id, session=session)
+    replies = comparisons.answers(comparison.id, session=session)
     origin = comparison.continues_from
     return Turn(
         comparison,
@@ -143,7 +143,7 @@ def recent_conversations(user: str) -> list[RecentConversation]:
     with read_session() as session:
         found = []
         newest = conversations.recent(session=session, user=user, limit=RECENT)
-        turns = conversations.turns_of([conversation.id for conversation in newest], session=session)
+        turns = comparisons.turns_of([conversation.id for conversation in newest], session=session)
         everything = [comparison for asked in turns.values() for comparison in asked]
         all_hidden = names.hidden_among(everything, user, session=session)
         for conversation in newest:
@@ -207,7 +207,7 @@ def setup_like(
     """
     with read_session() as session:
         conversation = conversations.get(conversation_id, session=session)
-        asked = conversations.turns(conversation_id, session=session)
+        asked = comparisons.turns(conversation_id, session=session)
         owner = session.get(User, conversation.user_id)
         own = owner is not None and owner.name == user
         if not own and names.hidden_among(asked, user, session=session):

@@ -12,7 +12,7 @@ import pytest
 from app import migrate
 from app.cli.main import run
 from app.settings import Settings
-from app.store import conversations, labels, workers
+from app.store import comparisons, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
 from tests.app import arena
@@ -45,9 +45,9 @@ def answering() -> Iterator[None]:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with write_session() as session:
-                newest = conversations.count(session=session)
-                if newest and not conversations.answers(newest, session=session)[0].text:
-                    comparison = conversations.get_comparison(newest, session=session)
+                newest = comparisons.count(session=session)
+                if newest and not comparisons.answers(newest, session=session)[0].text:
+                    comparison = comparisons.get(newest, session=session)
                     arena.answer(session, comparison, ("because", "therefore"))
                     return
             time.sleep(0.05)
@@ -100,7 +100,7 @@ def test_a_held_out_prompt_is_asked_with_its_history(run_id: int, capsys: pytest
     asked = chat(capsys, "--held-out", "--run", str(run_id))
     assert (asked["opening"], asked["question"]) == (PROMPT[:3], PROMPT[3]["content"])
     with read_session() as session:
-        rows = conversations.answers(asked["comparison_id"], session=session)
+        rows = comparisons.answers(asked["comparison_id"], session=session)
     assert [row.prompt.content for row in rows] == [PROMPT, PROMPT]
     with answering():
         assert run(["chat", "--held-out", "--run", str(run_id)]) == 0
@@ -142,7 +142,7 @@ def test_cut_answers_are_counted_and_can_be_left_out(
 ) -> None:
     with write_session() as session:
         comparison = arena.asked(session)
-        conversations.answers(comparison.id, session=session)[0].complete = False
+        comparisons.answers(comparison.id, session=session)[0].complete = False
         labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
     export = ("labels", "export", "--format", "trl", "--output", str(tmp_path / "pairs.jsonl"))
     assert [call(capsys, *export)[key] for key in ("rows", "cut")] == [1, 1]

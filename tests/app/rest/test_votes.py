@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from app.rest.schemas.comparisons import AnswerShown, ComparisonShown
 from app.rest.schemas.votes import VoteShown
-from app.store import conversations, labels, workers
+from app.store import comparisons, labels, workers
 from app.store.db import read_session, write_session
 from app.views import vote_view
 from tests.app import arena
@@ -29,7 +29,7 @@ def vote(api: TestClient, comparison_id: int, choice: str = "A", **given: Any) -
 
 def write_answers(comparison_id: int, *texts: str) -> None:
     with write_session() as session:
-        comparison = conversations.get_comparison(comparison_id, session=session)
+        comparison = comparisons.get(comparison_id, session=session)
         arena.answer(session, comparison, texts)
 
 
@@ -153,7 +153,7 @@ def test_a_repeated_question_is_asked_once(api: TestClient) -> None:
     asked = [ok(api.post("comparisons", json={"prompt": "Why?"}, headers=key), 201) for _ in range(3)]
     assert len({answer["comparison_id"] for answer in asked}) == 1
     with read_session() as session:
-        assert conversations.count(session=session) == 1
+        assert comparisons.count(session=session) == 1
 
 
 @SQLITE
@@ -181,7 +181,7 @@ def test_text_that_no_database_takes_is_cleaned(api: TestClient) -> None:
     assert ok(vote(api, number, "A", reason="\x00 why\x00 "))["reason"] == "why"
     asked = ok(api.post("comparisons", json={"prompt": "Why\x00?"}), 201)
     with read_session() as session:
-        turn = conversations.get_comparison(asked["comparison_id"], session=session)
+        turn = comparisons.get(asked["comparison_id"], session=session)
         assert turn.question == "Why?"
     refused(api.post("comparisons", json={"prompt": "\x00 "}), 422, field="question")
     assert ok(api.get("votes?user=%00"))["items"] == []
@@ -300,7 +300,7 @@ def test_a_held_out_conversation_is_drawn_and_asked(api: TestClient) -> None:
     assert drawn == {"opening": prompt[:1], "prompt": "Why?"}
     asked = ok(api.post("comparisons", json={**drawn, "run_ids": [run.id]}), 201)
     with read_session() as session:
-        rows = conversations.answers(asked["comparison_id"], session=session)
+        rows = comparisons.answers(asked["comparison_id"], session=session)
     assert [row.prompt.content for row in rows] == [prompt, prompt]
     bad = [{"role": "robot", "content": "x"}]
     refused(api.post("comparisons", json={"prompt": "Why?", "opening": bad}), 422, field="opening.0.role")

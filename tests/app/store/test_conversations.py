@@ -9,7 +9,16 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import answering, conversations, generations, labels, removal, run_checkpoints, users
+from app.store import (
+    answering,
+    comparisons,
+    conversations,
+    generations,
+    labels,
+    removal,
+    run_checkpoints,
+    users,
+)
 from app.store.answering import ANSWER_LEASES
 from app.store.claims import Claim
 from app.store.conversations import ContenderChoice, Decoding
@@ -57,7 +66,7 @@ def test_a_blind_conversation_shuffles(session: Session) -> None:
     run = arena.add_run(session)
     choices = [ContenderChoice(base_model="demo"), ContenderChoice(run_id=run.id)]
     started = [arena.start(session, choices, blind=True) for _ in range(40)]
-    first = {conversations.ask(c.id, "Q", session=session).shown_order[0] for c in started}
+    first = {comparisons.ask(c.id, "Q", session=session).shown_order[0] for c in started}
     assert first == {0, 1}
 
 
@@ -67,11 +76,11 @@ TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "He
 
 def test_all_see_the_messages_before_the_first_question(session: Session) -> None:
     conversation = arena.start(session, [ContenderChoice(base_model="demo")], opening=[SYSTEM, *TURNS])
-    first = conversations.ask(conversation.id, "Why?", session=session)
+    first = comparisons.ask(conversation.id, "Why?", session=session)
     (row,) = arena.answer(session, first, ("because",))
     assert row.prompt.content == [SYSTEM, *TURNS, {"role": "user", "content": "Why?"}]
-    second = conversations.ask(conversation.id, "And?", session=session, continues_from=0)
-    (row,) = conversations.answers(second.id, session=session)
+    second = comparisons.ask(conversation.id, "And?", session=session, continues_from=0)
+    (row,) = comparisons.answers(second.id, session=session)
     assert [m["content"] for m in row.prompt.content] == [
         "Be brief.",
         "Hi",
@@ -133,8 +142,8 @@ def test_a_question_queues_an_answer_a_contender(session: Session) -> None:
     conversation = arena.start(
         session, [ContenderChoice(base_model="demo"), ContenderChoice(run_id=run.id)], seed=11
     )
-    comparison = conversations.ask(conversation.id, "  Why?\x00 ", session=session, continues_from=1)
-    rows = conversations.answers(comparison.id, session=session)
+    comparison = comparisons.ask(conversation.id, "  Why?\x00 ", session=session, continues_from=1)
+    rows = comparisons.answers(comparison.id, session=session)
     assert [row.status for row in rows] == [GenerationStatus.QUEUED] * 2
     assert {row.seed for row in rows} == {11}
     assert rows[0].parameters == {"max_new_tokens": 128, "temperature": 0.7, "top_p": 1.0}
@@ -142,32 +151,32 @@ def test_a_question_queues_an_answer_a_contender(session: Session) -> None:
     assert rows[0].prompt.content == [{"role": "user", "content": "Why?"}]
     assert (comparison.turn, comparison.continues_from) == (0, None)
     with pytest.raises(Refused, match="still being answered"):
-        conversations.ask(conversation.id, "And?", session=session)
+        comparisons.ask(conversation.id, "And?", session=session)
 
 
 @pytest.mark.parametrize("question", ["", " \n", "x" * 20])
 def test_empty_and_long_questions_are_refused(session: Session, question: str) -> None:
     conversation = arena.start(session, [ContenderChoice(base_model="demo")])
     with pytest.raises(InvalidInput, match="question"):
-        conversations.ask(conversation.id, question, session=session, max_chars=10)
+        comparisons.ask(conversation.id, question, session=session, max_chars=10)
 
 
 def test_all_see_the_answer_the_turn_continues_from(session: Session) -> None:
     first = arena.asked(session, ("one", "two"), question="Q1")
-    second = conversations.ask(first.conversation_id, "Q2", session=session, continues_from=1)
-    rows = conversations.answers(second.id, session=session)
+    second = comparisons.ask(first.conversation_id, "Q2", session=session, continues_from=1)
+    rows = comparisons.answers(second.id, session=session)
     assert rows[0].prompt_id == rows[1].prompt_id
     assert [message["content"] for message in rows[0].prompt.content] == ["Q1", "two", "Q2"]
 
 
 def test_each_may_continue_its_own(session: Session) -> None:
     first = arena.asked(session, ("one", "two"), question="Q1")
-    second = conversations.ask(first.conversation_id, "Q2", session=session)
+    second = comparisons.ask(first.conversation_id, "Q2", session=session)
     arena.answer(session, second, ("three", "four"))
-    third = conversations.ask(first.conversation_id, "Q3", session=session)
+    third = comparisons.ask(first.conversation_id, "Q3", session=session)
     seen = [
         [message["content"] for message in row.prompt.content]
-        for row in conversations.answers(third.id, session=session)
+        for row in comparisons.answers(third.id, session=session)
     ]
     assert seen == [["Q1", "one", "Q2", "three", "Q3"], ["Q1", "two", "Q2", "four", "Q3"]]
 
@@ -176,10 +185,10 @@ def test_an_empty_answer_cannot_be_continued(session: Session) -> None:
     first = arena.asked(session, ("one", " "))
     for continues_from in (None, 1):
         with pytest.raises(Refused, match="Answer B is empty"):
-            conversations.ask(first.conversation_id, "Q2", session=session, continues_from=continues_from)
+            comparisons.ask(first.conversation_id, "Q2", session=session, continues_from=continues_from)
     with pytest.raises(InvalidInput, match="continues_from"):
-        conversations.ask(first.conversation_id, "Q2", session=session, continues_from=2)
-    conversations.ask(first.conversation_id, "Q2", session=session, continues_from=0)
+        comparisons.ask(first.conversation_id, "Q2", session=session, continues_from=2)
+    comparisons.ask(first.conversation_id, "Q2", session=session, continues_from=0)
 
 
 def test_a_deleted_run_cannot_answer_any_more(session: Session) -> None:
@@ -187,10 +196,10 @@ def test_a_deleted_run_cannot_answer_any_more(session: Session) -> None:
     removal.remove(first.conversation.contenders[1].run_id or 0, session=session)
     session.commit()
     with pytest.raises(Refused, match="dpo run was deleted"):
-        conversations.ask(first.conversation_id, "Q2", session=session, continues_from=0)
+        comparisons.ask(first.conversation_id, "Q2", session=session, continues_from=0)
     with pytest.raises(Refused, match="dpo run was deleted"):
-        conversations.regenerate(first.id, 0, session=session)
-    assert [row.text for row in conversations.answers(first.id, session=session)] == [
+        comparisons.regenerate(first.id, 0, session=session)
+    assert [row.text for row in comparisons.answers(first.id, session=session)] == [
         "first answer",
         "second answer",
     ]
@@ -198,25 +207,25 @@ def test_a_deleted_run_cannot_answer_any_more(session: Session) -> None:
 
 def test_regenerating_is_another_take_with_the_next_seed(session: Session) -> None:
     comparison = arena.asked(session)
-    fresh = conversations.regenerate(comparison.id, 1, session=session)
+    fresh = comparisons.regenerate(comparison.id, 1, session=session)
     assert (fresh.take, fresh.seed, fresh.status) == (1, 8, GenerationStatus.QUEUED)
-    assert [row.take for row in conversations.answers(comparison.id, session=session)] == [0, 1]
+    assert [row.take for row in comparisons.answers(comparison.id, session=session)] == [0, 1]
     with pytest.raises(Refused, match="still being written"):
-        conversations.regenerate(comparison.id, 1, session=session)
+        comparisons.regenerate(comparison.id, 1, session=session)
     for side in (2, -1):
         with pytest.raises(NotFound):
-            conversations.regenerate(comparison.id, side, session=session)
+            comparisons.regenerate(comparison.id, side, session=session)
 
 
 def test_a_voted_or_continued_turn_is_not_regenerated(session: Session) -> None:
     comparison = arena.asked(session)
     label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.TIE)
     with pytest.raises(Refused, match="withdraw the vote"):
-        conversations.regenerate(comparison.id, 0, session=session)
+        comparisons.regenerate(comparison.id, 0, session=session)
     labels.withdraw(label.id, session=session)
-    conversations.ask(comparison.conversation_id, "Q2", session=session, continues_from=0)
+    comparisons.ask(comparison.conversation_id, "Q2", session=session, continues_from=0)
     with pytest.raises(Refused, match="last turn"):
-        conversations.regenerate(comparison.id, 0, session=session)
+        comparisons.regenerate(comparison.id, 0, session=session)
 
 
 def test_recent_conversations_of_a_person(session: Session) -> None:
@@ -237,7 +246,7 @@ def test_two_tabs_that_ask_at_once_make_one_turn(engine: Engine) -> None:
         gate.wait()
         try:
             with write_session() as session:
-                conversations.ask(conversation_id, "Q", session=session)
+                comparisons.ask(conversation_id, "Q", session=session)
             outcomes.append("asked")
         except Refused:
             outcomes.append("refused")
@@ -270,7 +279,7 @@ def test_two_writers_of_one_new_name_agree(engine: Engine) -> None:
 def test_one_worker_claims_and_a_lost_lease_is_claimed_again(session: Session) -> None:
     comparison = arena.asked(session)
     assert ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60) is None
-    conversations.regenerate(comparison.id, 0, session=session)
+    comparisons.regenerate(comparison.id, 0, session=session)
     held = ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60)
     assert held is not None
     claim = Claim.of(held)
@@ -304,20 +313,20 @@ def test_one_worker_claims_and_a_lost_lease_is_claimed_again(session: Session) -
 
 def test_answers_whose_worker_died_again_and_again_fail(session: Session) -> None:
     comparison = arena.asked(session)
-    conversations.regenerate(comparison.id, 0, session=session)
+    comparisons.regenerate(comparison.id, 0, session=session)
     comparison.attempt = answering.MAX_ANSWER_ATTEMPTS
     comparison.lease_id, comparison.lease_until = "lease", utcnow() - timedelta(seconds=1)
     session.flush()
     answering.reap(ANSWER_LEASES.all_held(session=session), session=session)
     session.expire_all()
-    assert conversations.answers(comparison.id, session=session)[0].status is GenerationStatus.FAILED
-    assert conversations.regenerate(comparison.id, 0, session=session).take == 2
+    assert comparisons.answers(comparison.id, session=session)[0].status is GenerationStatus.FAILED
+    assert comparisons.regenerate(comparison.id, 0, session=session).take == 2
     assert comparison.attempt == 0
 
 
 def test_an_answer_grows_stops_and_keeps_its_log_probabilities(session: Session) -> None:
     comparison = arena.asked(session)
-    fresh = conversations.regenerate(comparison.id, 0, session=session)
+    fresh = comparisons.regenerate(comparison.id, 0, session=session)
     generations.start_answer(fresh.id, session=session)
     generations.grow_answer(fresh.id, session=session, text="so f", tokens=2, seconds=0.1)
     generations.wish_stop([fresh.id], session=session)
@@ -335,6 +344,6 @@ def test_an_answer_grows_stops_and_keeps_its_log_probabilities(session: Session)
         token_logps=[["so", -0.5, -1.0], [" far", -0.5, -1.0]],
     )
     session.expire_all()
-    stored = conversations.answers(comparison.id, session=session)[0]
+    stored = comparisons.answers(comparison.id, session=session)[0]
     assert (stored.status, stored.text, stored.policy_logp) == (GenerationStatus.STOPPED, "so far", -1.0)
-    assert conversations.count(session=session) == 1
+    assert comparisons.count(session=session) == 1

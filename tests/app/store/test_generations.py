@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.orm import Session
 
-from app.store import conversations, generations
+from app.store import comparisons, generations
 from app.store.conversations import ContenderChoice
 from app.store.enums import GenerationKind, GenerationStatus
 from app.store.generations import TrainingSample
@@ -19,8 +19,8 @@ def sample(
 
 def waiting_answer(session: Session) -> Generation:
     conversation = arena.start(session, [ContenderChoice(base_model="demo")])
-    comparison = conversations.ask(conversation.id, "Q", session=session)
-    return conversations.answers(comparison.id, session=session)[0]
+    comparison = comparisons.ask(conversation.id, "Q", session=session)
+    return comparisons.answers(comparison.id, session=session)[0]
 
 
 def test_samples_keep_all_that_made_them(session: Session) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.store import (
     answering,
+    comparisons,
     conversations,
     generations,
     labels,
@@ -129,8 +130,8 @@ ASKED: dict[str, Asked] = {
     "newest samples": lambda s, r, q: generations.newest_of_run(
         r.id, session=s, kind=GenerationKind.ONLINE, limit=20
     ),
-    "answers": lambda s, r, q: conversations.answers(1, session=s),
-    "turns": lambda s, r, q: conversations.turns(1, session=s),
+    "answers": lambda s, r, q: comparisons.answers(1, session=s),
+    "turns": lambda s, r, q: comparisons.turns(1, session=s),
     "recent conversations": lambda s, r, q: conversations.recent(session=s, user="ada"),
     "newest votes": lambda s, r, q: labels.votes(session=s),
     "votes by kind": lambda s, r, q: labels.count(session=s),

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import conversations, labels, removal
+from app.store import comparisons, labels, removal
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
@@ -17,7 +17,7 @@ from tests.app import arena
 
 def test_of_two_answers_the_best_implies_the_worst(session: Session) -> None:
     comparison = arena.asked(session)
-    shown = [row.id for row in conversations.answers(comparison.id, session=session)]
+    shown = [row.id for row in comparisons.answers(comparison.id, session=session)]
     label = labels.vote(
         comparison.id,
         session=session,
@@ -88,7 +88,7 @@ def test_no_vote_on_an_answer_that_did_not_end(
     session: Session, status: GenerationStatus, sentence: str, choice: Choice
 ) -> None:
     comparison = arena.asked(session)
-    conversations.answers(comparison.id, session=session)[1].status = status
+    comparisons.answers(comparison.id, session=session)[1].status = status
     best = 0 if choice is Choice.BEST else None
     with pytest.raises(Refused, match=sentence):
         labels.vote(comparison.id, session=session, user="ada", choice=choice, best=best)
@@ -97,7 +97,7 @@ def test_no_vote_on_an_answer_that_did_not_end(
 
 def test_an_answer_that_came_to_nothing_is_no_answer_but_an_empty_one_is(session: Session) -> None:
     comparison = arena.asked(session, ("one", ""))
-    row = conversations.answers(comparison.id, session=session)[1]
+    row = comparisons.answers(comparison.id, session=session)[1]
     row.complete = False
     with pytest.raises(Refused, match="Answer B came out empty"):
         labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
@@ -107,7 +107,7 @@ def test_an_answer_that_came_to_nothing_is_no_answer_but_an_empty_one_is(session
 
 def test_an_answer_cut_at_the_length_limit_can_be_judged(session: Session) -> None:
     comparison = arena.asked(session)
-    conversations.answers(comparison.id, session=session)[1].complete = False
+    comparisons.answers(comparison.id, session=session)[1].complete = False
     assert labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1).best_id
 
 
@@ -138,7 +138,7 @@ def test_a_changed_mind_is_not_blind_but_a_changed_reason_is(session: Session) -
 
 def test_every_version_of_a_vote_is_kept(session: Session) -> None:
     comparison = arena.asked(session, blind=True)
-    shown = [row.id for row in conversations.answers(comparison.id, session=session)]
+    shown = [row.id for row in comparisons.answers(comparison.id, session=session)]
     vote = {"session": session, "user": "ada"}
     label = labels.vote(comparison.id, choice=Choice.BEST, best=0, reason="warmer", seconds=2.0, **vote)
     labels.vote(comparison.id, choice=Choice.BEST, best=0, reason="warmer", **vote)

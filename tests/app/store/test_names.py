@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store import conversations, labels, names
+from app.store import comparisons, labels, names
 from app.store.conversations import ContenderChoice
 from app.store.enums import Choice
 from app.store.labels import VoteFilter
@@ -20,7 +20,7 @@ def seen(session: Session) -> set[tuple[str, int]]:
 
 
 def next_turn(session: Session, comparison: Comparison, continues_from: int | None) -> Comparison:
-    turn = conversations.ask(
+    turn = comparisons.ask(
         comparison.conversation_id, "And then?", session=session, continues_from=continues_from
     )
     arena.answer(session, turn, ("this", "that"))
@@ -72,7 +72,7 @@ def test_each_question_has_an_order_of_sides_of_its_own(session: Session) -> Non
     orders = {tuple(first.shown_order)}
     turn = first
     for _ in range(12):
-        turn = conversations.ask(first.conversation_id, "Next?", session=session, continues_from=0)
+        turn = comparisons.ask(first.conversation_id, "Next?", session=session, continues_from=0)
         rows = arena.answer(session, turn, ("x", "y", "z"))
         assert [row.position for row in rows] == turn.shown_order
         assert sorted(row.id for row in rows) == [row.id for row in rows]
@@ -86,8 +86,8 @@ def test_the_answer_that_is_continued_is_the_one_that_was_shown(session: Session
     for number in range(6):
         words = (f"left {number}", f"right {number}")
         arena.answer(session, turn, words)
-        turn = conversations.ask(turn.conversation_id, "Next?", session=session, continues_from=number % 2)
-        for row in conversations.answers(turn.id, session=session):
+        turn = comparisons.ask(turn.conversation_id, "Next?", session=session, continues_from=number % 2)
+        for row in comparisons.answers(turn.id, session=session):
             assert row.prompt.content[-2]["content"] == words[number % 2]
 
 

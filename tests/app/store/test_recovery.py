@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import answering, conversations, recovery, run_events, run_transitions, runs
+from app.store import answering, comparisons, recovery, run_events, run_transitions, runs
 from app.store.answering import ANSWER_LEASES
 from app.store.claims import Claim
 from app.store.db import read_session, write_session
@@ -157,7 +157,7 @@ def test_a_run_that_was_sent_is_remembered(session: Session) -> None:
 
 def test_answers_handed_on_in_good_order_count_no_attempt(session: Session) -> None:
     comparison = arena.asked(session)
-    conversations.regenerate(comparison.id, 0, session=session)
+    comparisons.regenerate(comparison.id, 0, session=session)
     for _ in range(answering.MAX_ANSWER_ATTEMPTS + 1):
         held = ANSWER_LEASES.claim(comparison.id, session=session, worker="w", lease_seconds=60)
         assert held is not None

@@ -5,7 +5,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import conversations, labels, metrics, removal, run_events, run_lists, runs
+from app.store import comparisons, labels, metrics, removal, run_events, run_lists, runs
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationKind, RunStatus
 from app.store.generations import TrainingSample, record_samples
@@ -85,4 +85,4 @@ def test_answers_and_votes_of_a_removed_run_stay(engine: Engine) -> None:
         vote = labels.details(label, session=session)
         assert [side.contender.run_id for side in vote.sides] == [None, None]
         assert [side.contender.name for side in vote.sides] == ["Reference", "dpo run"]
-        assert len(conversations.answers(vote.comparison.id, session=session)) == 2
+        assert len(comparisons.answers(vote.comparison.id, session=session)) == 2

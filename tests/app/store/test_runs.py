@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
 from app.store import (
-    conversations,
+    comparisons,
     generations,
     metrics,
     removal,
@@ -279,7 +279,7 @@ def test_a_run_that_is_not_over_cannot_be_removed(session: Session, status: RunS
 def test_a_run_that_answers_cannot_be_removed(session: Session) -> None:
     run = arena.add_run(session)
     conversation = arena.start(session, [ContenderChoice(run_id=run.id)])
-    comparison = conversations.ask(conversation.id, "Q", session=session)
+    comparison = comparisons.ask(conversation.id, "Q", session=session)
     with pytest.raises(Refused, match="answering"):
         removal.remove(run.id, session=session)
     arena.answer(session, comparison, ["done"], status=GenerationStatus.STOPPED)

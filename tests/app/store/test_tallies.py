@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import board, migrate
 from app.deletion import delete_run
 from app.exports import labels as exports
-from app.store import conversations, labels, tallies
+from app.store import comparisons, labels, tallies
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.models import Generation, Label, LabelPair
@@ -47,7 +47,7 @@ def test_one_model_in_many_conversations_has_one_record(engine: Engine) -> None:
             arena.ContenderChoice(base_model="demo"),
             arena.ContenderChoice(run_id=first.conversation.contenders[1].run_id),
         ]
-        again = arena.conversations.ask(arena.start(session, choices).id, "And?", session=session)
+        again = comparisons.ask(arena.start(session, choices).id, "And?", session=session)
         arena.answer(session, again, ("one", "two"))
         for comparison, best in ((first, 1), (again, 0)):
             labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=best)
@@ -123,7 +123,7 @@ def test_an_answer_that_was_stopped_counts_nowhere(session: Session) -> None:
     """Such votes were taken once."""
     comparison = arena.asked(session, ("one", "two", "three"))
     label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0, worst=1)
-    stopped = conversations.answers(comparison.id, session=session)[1]
+    stopped = comparisons.answers(comparison.id, session=session)[1]
     stopped.status, stopped.complete = GenerationStatus.STOPPED, False
     tallies.count([label.id], session=session)
     session.refresh(label)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 
 from app import main
 from app.settings import Settings
-from app.store import conversations, db, generations, labels, workers
+from app.store import comparisons, conversations, db, generations, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.labels import VoteFilter
@@ -156,7 +156,7 @@ def test_the_next_question_continues_from_a_side(engine: Engine, continues: str,
     first = asked()
     updates = ask(first.conversation_id, [], "And?", continues=continues)
     with read_session() as session:
-        turn = conversations.turns(first.conversation_id, session=session)[-1]
+        turn = comparisons.turns(first.conversation_id, session=session)[-1]
     assert (turn.turn, turn.continues_from) == (1, origin)
     assert "first answer" in updates["earlier"]["value"]
     assert "continued" in updates["question"]["value"]
@@ -184,7 +184,7 @@ def test_a_held_out_prompt_is_shown_and_asked_with_its_history(engine: Engine) -
     assert "Something sweet?" in updates["question"]["value"]
     assert (updates["opening"], updates["opening_box"]["visible"]) == ([], False)
     with read_session() as session:
-        rows = conversations.answers(1, session=session)
+        rows = comparisons.answers(1, session=session)
     assert [row.prompt.content for row in rows] == [prompt, prompt]
     drawn = offered(runs=run.id, prompt="random")
     assert (drawn["ask_box"], drawn["opening"]) == (question, TURNS)
@@ -223,7 +223,7 @@ def test_an_address_of_nothing_shows_the_start(engine: Engine, address: dict[str
 def test_only_what_grew_is_sent(engine: Engine) -> None:
     comparison = asked()
     with write_session() as session:
-        fresh = conversations.regenerate(comparison.id, 1, session=session)
+        fresh = comparisons.regenerate(comparison.id, 1, session=session)
         generations.start_answer(fresh.id, session=session)
         workers.beat("w", session=session, queues="generate", device="cpu")
     first = compare_actions.refresh(comparison.conversation_id, Seen(), at())
@@ -253,7 +253,7 @@ def test_stop_and_regenerate_a_side(engine: Engine) -> None:
         compare_page.vote_a(here, shown(here), "", at())
     assert _votes() == []
     with read_session() as session:
-        assert conversations.answers(comparison.id, session=session)[1].status is GenerationStatus.STOPPED
+        assert comparisons.answers(comparison.id, session=session)[1].status is GenerationStatus.STOPPED
 
 
 # --- voting ----------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_names_shown_without_a_vote_end_its_blindness(engine: Engine) -> None:
 def test_a_failed_answer_says_why_with_the_names(engine: Engine) -> None:
     comparison = asked(blind=True)
     with write_session() as session:
-        row = conversations.answers(comparison.id, session=session)[0]
+        row = comparisons.answers(comparison.id, session=session)[0]
         row.status, row.error = GenerationStatus.FAILED, "runs/1/10 has no adapter."
     here = comparison.conversation_id
     before = compare_actions.open_page(at(conversation=here))
@@ -433,7 +433,7 @@ def test_a_tab_that_missed_a_question_acts_on_nothing(
     stale = shown(here)
     ask(here, [], "And?")
     with write_session() as session:
-        second = conversations.turns(here, session=session)[-1]
+        second = comparisons.turns(here, session=session)[-1]
         arena.answer(session, second, ("third answer", "fourth answer"))
     before = _votes()
     updates = ACTIONS[act](here, stale)
@@ -442,8 +442,8 @@ def test_a_tab_that_missed_a_question_acts_on_nothing(
     assert updates["seen"]["comparison"] == second.id
     assert _votes() == before
     with read_session() as session:
-        assert len(conversations.turns(here, session=session)) == 2
-        rows = conversations.answers(second.id, session=session)
+        assert len(comparisons.turns(here, session=session)) == 2
+        rows = comparisons.answers(second.id, session=session)
         assert [row.take for row in rows] == [0, 0]
 
 
@@ -501,7 +501,7 @@ def test_html_and_markdown_are_shown_as_text(engine: Engine) -> None:
 def test_failed_empty_and_cut_answers_say_so(engine: Engine) -> None:
     comparison = asked(("", "half", "boom"))
     with write_session() as session:
-        rows = conversations.answers(comparison.id, session=session)
+        rows = comparisons.answers(comparison.id, session=session)
         rows[1].complete = False
         rows[2].status, rows[2].error = GenerationStatus.FAILED, "The worker ran out of memory."
     view = compare_state.read_view(comparison.conversation_id, "ada")
