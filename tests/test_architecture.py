@@ -17,6 +17,7 @@ from scripts import reference_pages
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("app", "benchmarks", "hypo_engine", "migrations", "worker")
 LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
 
 ROOMS = (
     "chat",
@@ -245,6 +246,34 @@ def test_the_store_needs_the_database_libraries_alone(folder: str, libraries: se
 @pytest.mark.parametrize("path", sources(*OURS, "scripts"), ids=relative)
 def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+def long_functions(path: Path) -> list[str]:
+    """Functions of a file with too many lines, as `file: name (lines)`; decorators do not count."""
+    functions = (
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    lengths = {node: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions}
+    return [
+        f"{relative(path)}: {node.name} ({lines} lines)"
+        for node, lines in lengths.items()
+        if lines > LONGEST_FUNCTION
+    ]
+
+
+@pytest.mark.parametrize("folder", ["app", "benchmarks", "hypo_engine", "scripts", "tests", "worker"])
+def test_functions_stay_short(folder: str) -> None:
+    assert [found for path in sources(folder) for found in long_functions(path)] == []
+
+
+def test_long_functions_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "planted.py"
+    short = "def short():\n" + 59 * "    pass\n"
+    path.write_text(f"{short}class A:\n    async def long(self):\n" + 60 * "        pass\n")
+    assert long_functions(path) == ["planted.py: long (61 lines)"]
 
 
 def test_nobody_runs_code_that_came_with_data() -> None:
