@@ -148,7 +148,7 @@ def _without_code(text: str) -> str:
 def main() -> int:
     """Print every fault; returns the exit status."""
     found = [f"{page.relative_to(ROOT)}: {fault}" for page in PAGES for fault in faults(page)]
-    print("\n".join(found) or f"{len(PAGES)} documents say nothing that is not so.")
+    print("\n".join(found) or f"{len(PAGES)} documents: every link, file, command and variable is there.")
     return 1 if found else 0
 
 
