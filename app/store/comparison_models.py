@@ -1,0 +1,131 @@
+"""The tables of the compare page, and of every text that a model wrote."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import text as sql
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.store import clock
+from app.store.base import Base
+from app.store.claims import Leased
+from app.store.enums import GenerationKind, GenerationStatus
+
+UNFINISHED = "status IN ('queued', 'running')"
+"""Answers still to be written: a handful among many rows, so they have an index of their own."""
+
+
+class Prompt(Base):
+    """A prompt that was answered, kept once: a string, or a list of messages."""
+
+    __tablename__ = "prompts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    content: Mapped[Any]
+
+
+class Conversation(Base):
+    """A side-by-side chat: who answers, and how they decode.
+
+    `opening` holds the messages before the first question, such as a system message; null is none.
+    """
+
+    __tablename__ = "conversations"
+    __table_args__ = (Index(None, "user_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    blind: Mapped[bool] = mapped_column(default=False)
+    seed: Mapped[int]
+    parameters: Mapped[dict[str, Any]]
+    opening: Mapped[list[Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+
+    contenders: Mapped[list["Contender"]] = relationship(order_by="Contender.position", lazy="selectin")
+
+
+class Contender(Base):
+    """One answerer of a conversation: a run's checkpoint, or the reference where `run_id` is null."""
+
+    __tablename__ = "contenders"
+
+    conversation_id: Mapped[int] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    base_model: Mapped[str] = mapped_column(String(500))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+    checkpoint_id: Mapped[int | None] = mapped_column(
+        ForeignKey("checkpoints.id", ondelete="SET NULL"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(160))
+    method: Mapped[str] = mapped_column(String(16))
+
+
+class Comparison(Leased, Base):
+    """One question put to all contenders of a conversation: a turn. Votes are on comparisons.
+
+    `shown_order` holds the contenders' positions in the order in which their answers are shown: the first is
+    answer A. `continues_from` is the position whose earlier answers all contenders see as the conversation
+    so far; null lets each contender continue its own.
+    """
+
+    __tablename__ = "comparisons"
+    __table_args__ = (UniqueConstraint("conversation_id", "turn"), Index(None, "lease_until"))
+
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    turn: Mapped[int]
+    question: Mapped[str] = mapped_column(Text)
+    continues_from: Mapped[int | None]
+    shown_order: Mapped[list[Any]]
+    stop_by: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+
+    conversation: Mapped[Conversation] = relationship(lazy="joined", innerjoin=True)
+
+
+class Generation(Base):
+    """A text a model wrote, with all that made it: in training (run, step) or as an answer (comparison).
+
+    Log-probabilities are sums over the text's tokens, in nats. `token_logps` holds
+    [token text, policy, reference] triples where they were kept. A regenerated answer is a new row with
+    a higher `take`; the page shows the last.
+    """
+
+    __tablename__ = "generations"
+    __table_args__ = (
+        Index(None, "run_id", "kind", "step"),
+        UniqueConstraint("comparison_id", "position", "take"),
+        Index(
+            "ix_generations_unfinished",
+            "comparison_id",
+            sqlite_where=sql(UNFINISHED),
+            postgresql_where=sql(UNFINISHED),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[GenerationKind]
+    status: Mapped[GenerationStatus] = mapped_column(default=GenerationStatus.FINISHED)
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"), index=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    step: Mapped[int | None]
+    comparison_id: Mapped[int | None] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"))
+    position: Mapped[int | None]
+    take: Mapped[int] = mapped_column(default=0)
+    text: Mapped[str] = mapped_column(Text, default="")
+    seed: Mapped[int] = mapped_column(BigInteger)
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    tokens: Mapped[int] = mapped_column(default=0)
+    complete: Mapped[bool] = mapped_column(default=True)
+    seconds: Mapped[float | None]
+    policy_logp: Mapped[float | None] = mapped_column(Float(53))
+    reference_logp: Mapped[float | None] = mapped_column(Float(53))
+    token_logps: Mapped[list[Any] | None]
+    stop_wished: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+
+    prompt: Mapped[Prompt] = relationship(lazy="joined", innerjoin=True)

@@ -1,0 +1,19 @@
+"""The table of people."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.store import clock
+from app.store.base import Base
+
+
+class User(Base):
+    """A person who votes. Without a login there is one, named `local`."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
