@@ -26,6 +26,7 @@ from hypo_engine.training.optimizer import clip_gradients
 from hypo_engine.training.prepare import prepare_run
 from hypo_engine.training.reference_ahead import score_reference_ahead
 from hypo_engine.training.run import Run
+from hypo_engine.training.saving import checkpoint_is_due, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def train(
             return _train(run)
         except Interrupted as interrupted:
             if interrupted.wish is not Wish.ABANDON:
-                run.keep("stopping")
+                save(run, "stopping")
             raise
         finally:
             release_cached_memory()
@@ -114,10 +115,10 @@ def _train(run: Run) -> TrainResult:
         if run.report_is_due():
             run.report_metrics(run.counters.window.means())
             run.counters.window = StepMetrics()
-        if run.save_is_due():
-            run.keep("saving")
+        if checkpoint_is_due(run):
+            save(run, "saving")
 
-    run.keep("saving")
+    save(run, "saving")
     run.evaluate()
     run.progress("finished")
     return _result(run)
@@ -172,7 +173,7 @@ def _check_finite(loss: float, grad_norm: float, step: int) -> None:
 
 
 def _result(run: Run) -> TrainResult:
-    checkpoint = run.last_checkpoint
+    checkpoint = run.saved.checkpoint
     assert checkpoint is not None
     weights = weights_folder(checkpoint)
     return TrainResult(

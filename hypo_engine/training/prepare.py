@@ -323,7 +323,7 @@ def _go_on(run: Run, *, resume: bool) -> None:
         except DamagedCheckpoint as damaged:
             run.reporter.log("warning", f"{damaged} It is not used; the one before it is, if there is one.")
             continue
-        run.last_checkpoint = checkpoint
+        run.saved.checkpoint = checkpoint
         run.reporter.log("info", f"Going on from step {run.counters.step}.")
         return
     if found:

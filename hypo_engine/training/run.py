@@ -1,4 +1,4 @@
-"""One run being trained: what the training loop holds, and what it does besides stepping."""
+"""The state of one training run: its parts, its batches, and what it reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPairs
 from hypo_engine.data.tokenize import decode_text
-from hypo_engine.distributed.fsdp import gathered, make_mesh, shard_model
+from hypo_engine.distributed.fsdp import make_mesh, shard_model
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import Interrupted
 from hypo_engine.methods.objective import Objective, ScoredResponse
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache, length_batches
 from hypo_engine.reporting import Reporter, Sample, Wish
-from hypo_engine.training.checkpoint import Counters, remove_checkpoints_before, save_checkpoint
+from hypo_engine.training.checkpoint import Counters
 from hypo_engine.training.evaluate import Evaluation
 from hypo_engine.training.fingerprint import Fingerprint
 from hypo_engine.training.optimizer import shard_optimizer
@@ -29,12 +29,26 @@ from hypo_engine.training.plan import Plan, deal
 from hypo_engine.training.schedule import learning_rate_at
 
 _WISH_SECONDS = 0.5
-_ROLLING_SECONDS = 60.0
+
+
+@dataclass
+class Saved:
+    """The last checkpoint of a run, for :mod:`hypo_engine.training.saving`.
+
+    Attributes:
+        checkpoint: Its folder; None before the first.
+        at: When it was written, or when the run began; :func:`time.monotonic`.
+        seconds: How long writing it took.
+    """
+
+    checkpoint: Path | None = None
+    at: float = field(default_factory=monotonic)
+    seconds: float = 0.0
 
 
 @dataclass
 class Run:
-    """What the training loop holds; see :func:`hypo_engine.training.prepare.prepare_run`."""
+    """The state of one training run; :func:`hypo_engine.training.prepare.prepare_run` makes it."""
 
     config: TrainConfig
     reporter: Reporter
@@ -53,10 +67,8 @@ class Run:
     evaluation: Evaluation = field(init=False)
     counters: Counters = field(default_factory=Counters)
     world: World = field(default_factory=World)
-    last_checkpoint: Path | None = None
+    saved: Saved = field(default_factory=Saved)
     _asked: float = 0.0
-    _saved: float = field(default_factory=monotonic)
-    _saving_seconds: float = 0.0
 
     def meet(self) -> None:
         """Before the first step: let all processes know the same, and shard the weights if so configured."""
@@ -180,58 +192,6 @@ class Run:
         """Whether metrics are reported after this step: every ``logging_steps``, and at the end."""
         step = self.counters.step
         return step % self.config.logging_steps == 0 or step == self.plan.total_steps
-
-    def save_is_due(self) -> bool:
-        """Whether this step wants a checkpoint: by ``save_steps``, or a while after the last without it."""
-        if self.config.save_steps:
-            return self.counters.step % self.config.save_steps == 0
-        late = monotonic() - self._saved >= max(_ROLLING_SECONDS, 20 * self._saving_seconds)
-        return self.world.from_main(late)
-
-    def keep(self, phase: str) -> None:
-        """Have the main process write a checkpoint, of the whole model: see :meth:`save`."""
-        sharded = self.policy, self.optimizer
-        if self.world.lockstep:
-            self.policy, self.optimizer = gathered(*sharded)
-        try:
-            with self.world.synchronized():
-                if self.world.main:
-                    self.save(phase)
-        finally:
-            self.policy, self.optimizer = sharded
-        self.last_checkpoint = self.world.from_main(self.last_checkpoint)
-
-    def save(self, phase: str) -> None:
-        """Write a checkpoint of the current step, unless there is one or nothing was done.
-
-        With ``save_steps`` 0 it and the one before it are kept, in case one is damaged. Raises Interrupted
-        instead when the reporter wishes to abandon the run.
-        """
-        before = self.last_checkpoint
-        done = before is not None and before.name.endswith(f"-{self.counters.step:06d}")
-        if done or (self.counters.step == 0 and self.plan.total_steps > 0):
-            return
-        self.progress(phase)
-        self._leave_if_abandoned()
-        started = monotonic()
-        self.last_checkpoint = save_checkpoint(
-            self.output_dir,
-            policy=self.policy,
-            tokenizer=self.tokenizer,
-            optimizer=self.optimizer,
-            reference=self.reference,
-            counters=self.counters,
-            fingerprint=self.fingerprint,
-        )
-        self._saved, self._saving_seconds = monotonic(), monotonic() - started
-        self.reporter.checkpoint(self.counters.step, str(self.last_checkpoint))
-        if before is not None and not self.config.save_steps:
-            self._leave_if_abandoned()
-            remove_checkpoints_before(before)
-
-    def _leave_if_abandoned(self) -> None:
-        if (wish := self.reporter.wish()) is Wish.ABANDON:
-            raise Interrupted(wish)
 
 
 def ask_wish(reporter: Reporter) -> None:

@@ -16,7 +16,7 @@ from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError, ConfigError, DataError, EngineError, Interrupted
 from hypo_engine.forward import visibility
 from hypo_engine.reporting import Wish
-from hypo_engine.training import loop
+from hypo_engine.training import loop, saving
 from hypo_engine.training import run as run_module
 from hypo_engine.training.checkpoint import latest_checkpoint
 from hypo_engine.training.loop import TrainResult, train
@@ -331,8 +331,8 @@ def test_cancel_keeps_what_was_made(run: Any, config: MakeConfig, tmp_path: Path
 def test_an_abandoned_run_leaves_the_checkpoints_as_they_are(
     run: Any, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
-    monkeypatch.setattr(run_module, "_ROLLING_SECONDS", 0.0)
-    monkeypatch.setattr(run_module.Run, "save_is_due", lambda self: self.counters.step in (2, 4))
+    monkeypatch.setattr(saving, "_ROLLING_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "checkpoint_is_due", lambda run: run.counters.step in (2, 4))
     recorder = stop_when(4 if phase == "saving" else 3, Wish.ABANDON, phase)
     with pytest.raises(Interrupted) as stopped:
         run(config(method="dpo", max_steps=50), recorder=recorder)
@@ -344,7 +344,7 @@ def test_an_abandoned_run_leaves_the_checkpoints_as_they_are(
 def test_a_run_abandoned_while_it_saved_deletes_nothing(
     run: Any, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module.Run, "save_is_due", lambda self: True)
+    monkeypatch.setattr(loop, "checkpoint_is_due", lambda run: True)
     recorder = Recorder(lambda r: Wish.ABANDON if len(r.checkpoints) == 2 else Wish.CONTINUE)
     with pytest.raises(Interrupted):
         run(config(method="dpo"), recorder=recorder)
@@ -389,8 +389,8 @@ def test_checkpoints_by_save_steps_and_the_last_two_only(
     _, recorder = run(config(method="dpo", max_steps=5, save_steps=2), name="kept")
     assert [step for step, _ in recorder.checkpoints] == [2, 4, 5]
     assert len(list((tmp_path / "kept").iterdir())) == 3
-    monkeypatch.setattr(run_module, "_ROLLING_SECONDS", 0.0)
-    monkeypatch.setattr(run_module.Run, "save_is_due", lambda self: True)
+    monkeypatch.setattr(saving, "_ROLLING_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "checkpoint_is_due", lambda run: True)
     _, recorder = run(config(method="dpo", max_steps=3), name="rolling")
     assert [step for step, _ in recorder.checkpoints] == [1, 2, 3]
     assert sorted(path.name for path in (tmp_path / "rolling").iterdir()) == [
@@ -503,7 +503,7 @@ def test_full_disks_and_memories_become_a_sentence(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(run_module, "save_checkpoint", fail)
+    monkeypatch.setattr(saving, "save_checkpoint", fail)
     with pytest.raises(EngineError, match=sentence):
         run(config(method="dpo"))
 
