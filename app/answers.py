@@ -195,7 +195,9 @@ def remember_shown(comparison_ids: Collection[int], *, user: str) -> None:
         with write_session() as session:
             names.record(comparison_ids, user, session=session)
     except SQLAlchemyError:
-        log.warning("Who saw the names of comparisons %s is not kept.", sorted(comparison_ids)[:20])
+        log.warning(
+            "It could not be recorded who saw the names of comparisons %s.", sorted(comparison_ids)[:20]
+        )
 
 
 def follow(

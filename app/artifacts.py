@@ -61,7 +61,7 @@ def _store() -> Iterator[None]:
     except Exception as error:
         if _passes(error):
             raise StoreUnavailable(
-                f"The artifacts' store cannot be reached ({_first_line(error)}); try again later."
+                f"The artifact store cannot be reached ({_first_line(error)}); try again later."
             ) from error
         raise
 
@@ -94,7 +94,7 @@ def _is_transport(error: BaseException) -> bool:
 
 def _place(key: str, settings: Settings) -> tuple[Any, str]:
     if ".." in Path(key).parts or key.startswith("/"):
-        raise Refused(f"{key!r} is no key of an artifact.")
+        raise Refused(f"{key!r} is not the key of an artifact.")
     options = _S3_OPTIONS if settings.artifacts.startswith("s3://") else {}
     filesystem, root = url_to_fs(settings.artifacts, **options)
     return filesystem, f"{root.rstrip('/')}/{key}"
@@ -132,7 +132,7 @@ def fetch_folder(key: str, folder: Path) -> Path:
         return folder
     filesystem, place = _place(key, get_settings())
     if not filesystem.exists(place):
-        raise Refused(f"The files of {key} are gone from the artifacts; the run has to be trained again.")
+        raise Refused(f"The files of {key} are missing from the artifact store; train the run again.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder.parent))
     try:
@@ -213,7 +213,7 @@ def export_run(run_id: int, output: Path) -> Path:
         Refused: when the run has no checkpoint, or the folder exists and is not empty.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise Refused(f"{output} exists and is not empty; name a new folder.")
+        raise Refused(f"{output} exists and is not empty; give a new folder.")
     with read_session() as session:
         run = runs.get(run_id, session=session)
         checkpoint = run_checkpoints.last(run_id, session=session)

@@ -36,7 +36,7 @@ def delete_run(run_id: int, *, seconds: float = 0.1) -> None:
     shutil.rmtree(get_settings().work_dir / f"run-{run_id}", ignore_errors=True)
     purge(seconds)
     if problems:
-        raise Refused(f"Run {run_id} is deleted; these files are left: {', '.join(problems)}.")
+        raise Refused(f"Run {run_id} is deleted; these files remain: {', '.join(problems)}.")
 
 
 def purge(seconds: float) -> None:

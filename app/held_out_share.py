@@ -51,7 +51,7 @@ def nothing_held_out(dataset: Dataset, *, session: Session) -> str | None:
     counts = datasets.split_counts(dataset.id, session=session)
     if counts.held_out or not counts.train:
         return None
-    what = "No pairs are held out, so no run on them is measured on pairs that it has not seen"
+    what = "No pairs are held out, so no run on them can be evaluated on unseen pairs"
     if counts.voted:
         return f"{what}: the prompts that were held out have been voted on."
     if dataset.format == "votes":
@@ -71,8 +71,8 @@ def nothing_to_train_on(dataset: Dataset, *, session: Session) -> str | None:
     found = _least_share(get_settings().sqlalchemy_url, dataset, session)
     share = f"{found.share:g}" if found else "0"
     return (
-        "All pairs are held out, so a run has none to train on. "
-        f"Add the file again with a held-out share of {share}, or with pairs of other prompts."
+        "All pairs are held out, so there are none to train on. Add the file again with a "
+        f"held-out share of {share}, or with pairs of other prompts."
     )
 
 

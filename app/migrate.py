@@ -114,7 +114,8 @@ def _check_foreign_keys(connection: Connection) -> None:
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
     if broken is not None:
         raise Refused(
-            f"The migration was undone: a row of {broken[0]} refers to one of {broken[2]} that is not there."
+            f"The migration was undone: a row of {broken[0]} refers to one of {broken[2]} that "
+            "does not exist."
         )
 
 

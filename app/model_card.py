@@ -77,7 +77,7 @@ def _metric_table(metrics: Mapping[str, float]) -> list[str]:
             for measure in shown
         ),
         "",
-        "A ± stands for one standard error. In accuracies a tie counts half.",
+        "± is one standard error. A tie counts half in accuracies.",
     ]
 
 

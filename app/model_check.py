@@ -48,7 +48,7 @@ def model_problems(config: TrainConfig) -> dict[str, str]:
     wanted = config.max_prompt_length + config.max_completion_length
     if limit is not None and wanted > limit:
         return {
-            "max_prompt_length": f"Prompt tokens and Completion tokens are {wanted:,} together, and the "
+            "max_prompt_length": f"Prompt tokens and Completion tokens are {wanted:,} together, but the "
             f"model reads {limit:,}; lower one of them (max_prompt_length, max_completion_length)."
         }
     return {}

@@ -25,7 +25,10 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "quick": _preset(
             "Quick look",
-            "Ten short steps, to see that everything works; minutes on a CPU. It teaches very little.",
+            (
+                "Ten short steps to check that everything works; minutes on a CPU. The model learns "
+                "very little."
+            ),
             max_steps=10,
             per_device_train_batch_size=2,
             max_prompt_length=256,

@@ -71,7 +71,7 @@ def _method(given: Any) -> LaunchMethod | None:
 def _text(name: str, given: Any) -> str | None:
     """Text as it stands; a number (`dataset: 3`) is its digits."""
     if given is not None and (isinstance(given, bool) or not isinstance(given, str | int | float)):
-        raise InvalidInput(f"{name} must be a text, not {str(given)[:80]!r}.", field=name)
+        raise InvalidInput(f"{name} must be text, not {str(given)[:80]!r}.", field=name)
     return None if given is None else str(given)
 
 

@@ -12,7 +12,7 @@ from hypo_engine.files.reference_cache import DEFAULT_MAX_BYTES
 
 
 class Settings(BaseSettings):
-    """What differs between a laptop and a cluster. Every default is the embedded one."""
+    """What differs between a laptop and a cluster. The defaults suit a laptop."""
 
     model_config = SettingsConfigDict(env_prefix="HYPO_", extra="ignore")
 
@@ -27,8 +27,8 @@ class Settings(BaseSettings):
     )
     broker_url: str = Field(
         "",
-        description="Redis or Valkey URL, such as redis://host:6379/0; "
-        "empty is the Valkey that `hypo up` starts.",
+        description="Redis or Valkey URL, such as redis://host:6379/0; empty is the Valkey that `hypo up` "
+        "starts.",
     )
     artifacts_url: str = Field(
         "",
@@ -37,75 +37,88 @@ class Settings(BaseSettings):
     )
     auth: SecretStr = Field(
         SecretStr(""),
-        description="Logins as user:password, separated by commas; needed to listen beyond this machine.",
+        description="Logins as user:password, separated by commas. Required to listen beyond this machine.",
     )
-    host: str = Field("127.0.0.1", description="Address the web app listens on.")
+    host: str = Field("127.0.0.1", description="Address on which the web app listens.")
     hosts: str = Field(
         "",
         description="Host names by which browsers reach the web app, separated by commas, such as "
-        "hypo.example.org or *.example.org; requests for other names are refused. This machine's own names "
-        "(localhost, 127.0.0.1, ::1) and the address of HYPO_HOST always count.",
+        "hypo.example.org or *.example.org. Requests for other names are refused. This machine's own names "
+        "(localhost, 127.0.0.1, ::1) and the address in HYPO_HOST are always accepted.",
     )
     trusted_proxies: str = Field(
         "",
-        description="Addresses or networks of the proxies before the web app, separated by commas, such as "
-        "10.0.0.5 or 10.0.0.0/8; X-Forwarded headers of everybody else are ignored.",
+        description="Addresses or networks of the proxies in front of the web app, separated by commas, "
+        "such as 10.0.0.5 or 10.0.0.0/8. X-Forwarded headers from any other address are ignored.",
     )
-    port: int = Field(7860, ge=0, le=65535, description="Port of the web app; 0 takes a free one.")
+    port: int = Field(7860, ge=0, le=65535, description="Port of the web app; 0 picks a free one.")
     max_upload_mb: int = Field(
-        1024, ge=1, description="Largest dataset file taken, in MiB, unpacked size included."
+        1024,
+        ge=1,
+        description="Largest dataset to import, in MiB; the unpacked bytes of all its files count.",
     )
     user_files_mb: int = Field(
-        4096, ge=1, description="Most MiB that one user's uploads and exports may take; they are kept a day."
+        4096,
+        ge=1,
+        description="Disk space for one user's uploads and exports, in MiB. They are kept for a day.",
     )
-    max_dataset_rows: int = Field(500_000, ge=1, description="Most rows one dataset may have.")
+    max_dataset_rows: int = Field(500_000, ge=1, description="Largest number of rows in one dataset.")
     max_prompt_chars: int = Field(
-        32_000, ge=1, description="Longest question the compare page takes, in characters."
+        32_000, ge=1, description="Longest question on the Compare page, in characters."
     )
-    lease_seconds: float = Field(60.0, gt=0, description="A worker silent for this long has lost its run.")
-    max_attempts: int = Field(3, ge=1, description="How often a run is started before it counts as failed.")
+    lease_seconds: float = Field(
+        60.0, gt=0, description="A worker that is silent for this long loses its run."
+    )
+    max_attempts: int = Field(3, ge=1, description="Attempts at a run before it counts as failed.")
     resend_seconds: float = Field(
-        60.0, gt=0, description="A queued run that no worker took for this long is sent to the broker again."
+        60.0,
+        gt=0,
+        description="A queued run that no worker has claimed for this long is sent to the broker again.",
     )
     cancel_seconds: float = Field(
-        30.0, gt=0, description="A process that has not acted on a cancel for this long is ended."
+        30.0, gt=0, description="A process that has not responded to a cancel within this time is killed."
     )
     deaf_seconds: float = Field(
         90.0,
         gt=0,
-        description="An idle worker that has taken no message for this long, although the broker takes them, "
-        "ends its process, so that its supervisor starts it again; after half of it, its health says so.",
+        description="An idle worker that has received no message for this long, although the broker accepts "
+        "them, exits, so that its supervisor restarts it. After half this time its health reports the "
+        "problem.",
     )
     database_seconds: float = Field(
         60.0,
         gt=0,
-        description="A PostgreSQL server that says nothing for this long in the middle of a statement counts "
-        "as away, and the connection is closed.",
+        description="A PostgreSQL server that is silent for this long during a statement counts as away, "
+        "and the connection is closed.",
     )
     outage_seconds: float = Field(
         900.0,
         gt=0,
-        description="Longest wait for a database or an artifacts' store that is away; then the run fails.",
+        description="Longest wait for a database or an artifact store that is away. After that the run "
+        "fails.",
     )
     resumable_checkpoints: int = Field(
         2,
         ge=1,
-        description="How many of a run's last checkpoints keep the optimiser's state, so that it can go on "
-        "from them; the earlier ones keep their weights alone.",
+        description="How many of a run's last checkpoints keep the optimiser's state, so that the run can "
+        "resume from them. Earlier checkpoints keep only their weights.",
     )
     online_sample_steps: int = Field(
         200,
         ge=0,
-        description="Of how many steps a run keeps its online samples: half of them are the last, the others "
-        "are spread over those before; 0 keeps all.",
+        description="Number of steps whose online samples a run keeps: half are the latest, the others are "
+        "spread over the steps before; 0 keeps all.",
     )
-    keep_served_models: int = Field(2, ge=1, description="Base models the generate worker keeps in memory.")
+    keep_served_models: int = Field(
+        2, ge=1, description="Base models that the generate worker keeps in memory."
+    )
 
     reference_cache_max_bytes: int = Field(
         DEFAULT_MAX_BYTES,
         ge=0,
-        description="Most bytes that cached reference scores may take; beyond it the files that were used "
-        "longest ago go. `hypo cache` lists and clears them. The engine alone reads it too.",
+        description="Largest size of the cache of reference log-probabilities, in bytes. Beyond it, the "
+        "files used longest ago are deleted. `hypo cache` lists and clears them. `hypo train` and `python "
+        "-m hypo_engine` read this variable too.",
     )
 
     @property
@@ -167,7 +180,7 @@ class Settings(BaseSettings):
                 ip_network(entry, strict=False)
             except ValueError as error:
                 raise ValueError(
-                    f"HYPO_TRUSTED_PROXIES: {entry!r} is no address and no network; "
+                    f"HYPO_TRUSTED_PROXIES: {entry!r} is neither an address nor a network; "
                     "write entries such as 10.0.0.5 or 10.0.0.0/8."
                 ) from error
         return entries
@@ -182,7 +195,7 @@ class Settings(BaseSettings):
         for entry in filter(None, self.auth.get_secret_value().split(",")):
             user, colon, password = entry.partition(":")
             if not colon or not user.strip() or not password:
-                raise ValueError("HYPO_AUTH must be user:password, with commas between several.")
+                raise ValueError("HYPO_AUTH must be user:password, or several of these separated by commas.")
             pairs.append((user.strip(), password))
         return pairs
 

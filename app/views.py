@@ -137,7 +137,7 @@ def _who(contender: Contender, answer: Generation, *, hidden: bool) -> dict[str,
     }
     if not hidden:
         return told
-    failed = "This answer failed; what went wrong is said with the names." if answer.error else None
+    failed = "This answer failed; the error is shown with the names." if answer.error else None
     return {**dict.fromkeys(told), "error": failed}
 
 

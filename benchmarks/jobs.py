@@ -8,7 +8,7 @@ Tuning = Literal["lora", "full"]
 
 CONTENDERS = {
     "ours": "ours",
-    "trl": "TRL as it comes",
+    "trl": "TRL defaults",
     "trl_tuned": "TRL tuned",
     "composed": "composed on TRL",
 }

@@ -108,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--without", help=f"measure only what these C parts bring, of {', '.join(PARTS)}; by default all"
     )
-    parser.add_argument("--json", type=Path, help="write everything measured to this file, as it comes")
+    parser.add_argument(
+        "--json", type=Path, help="write every measurement to this file as soon as it is made"
+    )
     parser.add_argument(
         "--read", type=Path, nargs="+", default=(), help="measure nothing: make the tables of such files"
     )

@@ -90,7 +90,7 @@ def _steps(results: Results) -> str:
             ),
             (_step_row(name, record) for name, group in groups.items() for record in group.values()),
         ),
-        "`reference` is what scoring the reference takes once, in seconds a step.\n",
+        "`reference` is the one-time cost of scoring the reference, in seconds a step.\n",
         table(("step", "against", "times faster", "peak memory, of theirs"), _ratio_rows(groups)),
         *(_bound(results, model) for model in results.models),
     ]

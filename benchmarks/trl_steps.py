@@ -1,6 +1,6 @@
-"""TRL's DPOTrainer on the same token ids: as it comes, tuned, and with HyPO's penalty composed on it.
+"""TRL's DPOTrainer on the same token ids: with its defaults, tuned, and with HyPO's penalty composed on it.
 
-The composed one is what a user writes who has TRL and transformers and no more: ``generate`` with its
+The composed one is what a user of TRL and transformers would write: ``generate`` with its
 key-value cache, one scoring pass of the samples with gradient and one of the reference without.
 """
 

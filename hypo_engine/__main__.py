@@ -95,7 +95,7 @@ def read_job(path: Path) -> Job:
     places: dict[str, Any] = {name: values.pop(name, default) for name, default in _PLACES.items()}
     for name in ("dataset", "output_dir"):
         if not isinstance(places[name], str):
-            raise ConfigError(f"{path} does not say {name}; add a line `{name}: PATH`.")
+            raise ConfigError(f"{path} does not set {name}; add a line `{name}: PATH`.")
     fraction = places["eval_fraction"]
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
         raise ConfigError(f"eval_fraction is a share from 0 to less than 1 (given: {fraction!r}).")
@@ -209,7 +209,7 @@ def _what_now(output_dir: Path) -> str:
     checkpoint = latest_checkpoint(output_dir)
     if checkpoint is None:
         return "No step was done yet; the same command starts again."
-    return f"The run is kept in {checkpoint}; the same command goes on from there."
+    return f"The run is kept in {checkpoint}; the same command continues from there."
 
 
 if __name__ == "__main__":

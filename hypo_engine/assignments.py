@@ -17,7 +17,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
-            raise ConfigError(f"{assignment!r} is not NAME=VALUE, as in beta=0.05.")
+            raise ConfigError(f"{assignment!r} is not of the form NAME=VALUE, such as beta=0.05.")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:

@@ -1,17 +1,17 @@
-"""What TrainConfig's fields choose from. No torch here."""
+"""The choices of TrainConfig's fields. No torch here."""
 
 from enum import StrEnum
 
 
 class Method(StrEnum):
-    """What is trained: DPO on the offline pairs alone, or HyPO, which adds the KL penalty on own samples."""
+    """DPO on the offline pairs alone, or HyPO, which adds a KL penalty on the policy's own samples."""
 
     DPO = "dpo"
     HYPO = "hypo"
 
 
 class LossType(StrEnum):
-    """The loss on the offline pairs: a line of :data:`hypo_engine.methods.losses.LOSSES`."""
+    """The loss on the offline pairs: a key of :data:`hypo_engine.methods.losses.LOSSES`."""
 
     SIGMOID = "sigmoid"
     IPO = "ipo"
@@ -47,7 +47,7 @@ class PromptStyle(StrEnum):
 
 
 class Thinking(StrEnum):
-    """Whether prompts leave room for a model's thoughts; auto: where most of the pairs' answers hold some."""
+    """Whether a model may think before it answers; auto: if most answers of the pairs contain thoughts."""
 
     AUTO = "auto"
     ON = "on"

@@ -1,8 +1,8 @@
-"""TrainConfig: the one schema behind the launch form, YAML, the command line and the API. No torch here.
+"""TrainConfig: the one schema of the launch form, YAML, the command line and the API. No torch here.
 
-Names follow TRL where TRL has one. Every field carries its help text and bounds, from which the form,
-the documentation and the error messages are made. ``json_schema_extra["group"]`` says where the form
-shows a field: ``front``, or a section of Advanced.
+Names follow TRL where TRL has one. Each field carries its help text and bounds; the form, the
+documentation and the error messages use them. ``json_schema_extra["group"]`` says where the form shows
+the field: ``front``, or a section of Advanced.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def _in(group: str) -> dict[str, Any]:
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides what a run computes, besides the data."""
+    """Everything that determines a run, except the data."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_enum_values=False, protected_namespaces=(), str_strip_whitespace=True
@@ -46,7 +46,7 @@ class TrainConfig(BaseModel):
     method: Method = Field(
         Method.HYPO,
         title="Method",
-        description="dpo: the offline loss alone. hypo: DPO plus the KL penalty on sampled responses.",
+        description="dpo: the loss on the stored pairs. hypo: DPO plus a KL penalty on sampled responses.",
         json_schema_extra=_in("front"),
     )
 
@@ -79,7 +79,7 @@ class TrainConfig(BaseModel):
         ge=-1,
         le=10_000_000,
         title="Steps",
-        description="Optimiser steps; -1 trains for the number of epochs instead.",
+        description="Optimiser steps; -1 trains for a number of epochs instead.",
         json_schema_extra=_in("front"),
     )
     num_train_epochs: float = Field(
@@ -87,7 +87,7 @@ class TrainConfig(BaseModel):
         gt=0,
         le=1000,
         title="Epochs",
-        description="Passes over the pairs, when Steps is -1.",
+        description="Passes over the pairs. Used when Steps is -1.",
         json_schema_extra=_in("front"),
     )
     per_device_train_batch_size: int = Field(
@@ -110,8 +110,8 @@ class TrainConfig(BaseModel):
     loss_type: LossType = Field(
         LossType.SIGMOID,
         title="Preference loss",
-        description="Of the stored pairs. sigmoid: DPO. ipo: a squared distance to the margin 1 / (2 beta). "
-        "clamped: DPO whose reference never prefers the rejected answer.",
+        description="Loss on the stored pairs. sigmoid: DPO. ipo: squared distance to the margin 1 / (2 "
+        "beta). clamped: DPO with the reference's margin clamped to at least 0.",
         json_schema_extra=_in("loss"),
     )
     label_smoothing: float = Field(
@@ -119,7 +119,7 @@ class TrainConfig(BaseModel):
         ge=0,
         lt=0.5,
         title="Label smoothing",
-        description="Assumed share of flipped labels (conservative DPO); for the sigmoid loss only.",
+        description="Assumed share of flipped labels (conservative DPO). Sigmoid loss only.",
         json_schema_extra=_in("loss"),
     )
     kl_estimator: KLEstimator = Field(
@@ -134,7 +134,7 @@ class TrainConfig(BaseModel):
         ge=1,
         le=64,
         title="Responses per prompt (k)",
-        description="Responses HyPO samples for each prompt; 2 or more give the leave-one-out baseline.",
+        description="Responses that HyPO samples for each prompt; 2 or more give a leave-one-out baseline.",
         json_schema_extra=_in("sampling"),
     )
     temperature: float = Field(
@@ -142,7 +142,7 @@ class TrainConfig(BaseModel):
         gt=0,
         le=5,
         title="Temperature",
-        description="Temperature of HyPO's samples; policy and reference are scaled alike.",
+        description="Temperature of HyPO's samples. Policy and reference are scaled alike.",
         json_schema_extra=_in("sampling"),
     )
 
@@ -151,7 +151,7 @@ class TrainConfig(BaseModel):
         ge=1,
         le=131_072,
         title="Prompt tokens",
-        description="Longer prompts lose tokens on the left, which is counted and reported.",
+        description="Longer prompts are cut on the left; the run reports how many.",
         json_schema_extra=_in("lengths"),
     )
     max_completion_length: int = Field(
@@ -159,23 +159,24 @@ class TrainConfig(BaseModel):
         ge=1,
         le=131_072,
         title="Completion tokens",
-        description="Limit of stored answers (longer pairs are left out and counted) and of samples.",
+        description="Limit for samples and stored answers; pairs with a longer answer are left out.",
         json_schema_extra=_in("lengths"),
     )
     prompt_style: PromptStyle = Field(
         PromptStyle.AUTO,
         title="Prompt style",
-        description="auto: conversations through the tokenizer's chat template where it has one, plain "
-        "prompts as they stand; the pages' answers are asked for this way. chat: plain prompts become a "
-        "user's turn. plain: conversations become plain text, as they do without a template: a single "
-        "question as it stands, several turns under the names of their roles.",
+        description="auto: conversations use the tokenizer's chat template where it has one, and plain "
+        "prompts stay as they are; Compare also asks this way. chat: plain prompts become a user turn. "
+        "plain: conversations become plain text, as they do without a template: a single question as it is, "
+        "several turns under the names of their roles.",
         json_schema_extra=_in("lengths"),
     )
     enable_thinking: Thinking = Field(
         Thinking.AUTO,
         title="Thinking",
-        description="Whether prompts leave room for thoughts, in models whose chat template does. off: the "
-        "thought is closed before the answer. auto: off, unless most of the pairs' answers hold thoughts.",
+        description="Whether the model may think before it answers, if its chat template opens a thought. "
+        "off: the thought is closed before the answer. auto: off, unless most answers of the pairs contain "
+        "thoughts.",
         json_schema_extra=_in("lengths"),
     )
 
@@ -184,13 +185,13 @@ class TrainConfig(BaseModel):
         ge=1,
         le=4096,
         title="Accumulation",
-        description="Batches whose gradients make one optimiser step.",
+        description="Batches whose gradients are combined into one optimiser step.",
         json_schema_extra=_in("optimiser"),
     )
     lr_scheduler_type: Scheduler = Field(
         Scheduler.LINEAR,
         title="Schedule",
-        description="How the learning rate falls after the warm-up.",
+        description="How the learning rate changes after the warm-up.",
         json_schema_extra=_in("optimiser"),
     )
     warmup_ratio: float = Field(
@@ -198,7 +199,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=1,
         title="Warm-up",
-        description="Share of the steps in which the learning rate rises from zero.",
+        description="Share of the steps during which the learning rate rises from zero.",
         json_schema_extra=_in("optimiser"),
     )
     weight_decay: float = Field(
@@ -214,7 +215,7 @@ class TrainConfig(BaseModel):
         gt=0,
         le=1e6,
         title="Gradient clipping",
-        description="Largest norm of the gradient; a longer one is scaled down to it.",
+        description="Largest gradient norm; larger gradients are scaled down to it.",
         json_schema_extra=_in("optimiser"),
     )
 
@@ -223,7 +224,7 @@ class TrainConfig(BaseModel):
         ge=1,
         le=4096,
         title="LoRA alpha",
-        description="The adapter's update is scaled by alpha / rank.",
+        description="Scale of the adapter's update: alpha / rank.",
         json_schema_extra=_in("adapter"),
     )
     lora_target_modules: str = Field(
@@ -238,32 +239,34 @@ class TrainConfig(BaseModel):
     precompute_ref_log_probs: bool = Field(
         True,
         title="Cache the reference",
-        description="Compute the reference's log-probabilities of the pairs once and share them between "
-        "runs.",
+        description="Compute the reference's log-probabilities once and share them between runs.",
         json_schema_extra=_in("memory"),
     )
     precision: Precision = Field(
         Precision.AUTO,
         title="Precision",
-        description="Of the base model's weights; auto is bfloat16 on a GPU and float32 on a CPU. "
-        "LoRA weights and the optimiser stay in float32.",
+        description="Data type of the base model's weights; auto is bfloat16 on a GPU and float32 on a CPU. "
+        "LoRA weights and the optimiser's state stay in float32.",
         json_schema_extra=_in("memory"),
     )
     sharding: Sharding = Field(
         Sharding.NONE,
         title="Sharding",
-        description="fsdp cuts the model's weights over the processes that torchrun starts, for models that "
-        "do not fit on one device; none gives each process the whole model.",
+        description="fsdp splits the model's weights across the processes that torchrun starts, for models "
+        "that do not fit on one device; none gives each process the whole model.",
         json_schema_extra=_in("memory"),
     )
     gradient_checkpointing: bool = Field(
         False,
         title="Gradient checkpointing",
-        description="Recompute activations in the backward pass: less memory, on a CPU 1.6 times the time.",
+        description="Recompute activations in the backward pass: less memory, 1.6 times the time on a CPU.",
         json_schema_extra=_in("memory"),
     )
     insist: bool = Field(
-        False, title="Run anyway", description="Even if memory seems short.", json_schema_extra=_in("memory")
+        False,
+        title="Run anyway",
+        description="Start the run even if memory seems short.",
+        json_schema_extra=_in("memory"),
     )
 
     logging_steps: int = Field(
@@ -271,7 +274,7 @@ class TrainConfig(BaseModel):
         ge=1,
         le=100_000,
         title="Log every",
-        description="Optimiser steps between two points of the charts.",
+        description="Optimiser steps between two points on the charts.",
         json_schema_extra=_in("watching"),
     )
     eval_steps: int = Field(
@@ -279,8 +282,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=1_000_000,
         title="Evaluate every",
-        description="Optimiser steps between evaluations on the held-out pairs; 0 evaluates at start and end "
-        "only.",
+        description="Optimiser steps between evaluations on held-out pairs; 0: only at start and end.",
         json_schema_extra=_in("watching"),
     )
     eval_pairs: int = Field(
@@ -288,7 +290,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=100_000,
         title="Evaluation pairs",
-        description="Held-out pairs used by an evaluation; 0 uses none.",
+        description="Held-out pairs in each evaluation; 0 uses none.",
         json_schema_extra=_in("watching"),
     )
     eval_prompts: int = Field(
@@ -296,7 +298,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=10_000,
         title="KL prompts",
-        description="Held-out prompts on which an evaluation samples the KL to the reference; 0 uses none.",
+        description="Held-out prompts for the KL estimate of each evaluation; 0 uses none.",
         json_schema_extra=_in("watching"),
     )
     probe_prompts: int = Field(
@@ -304,7 +306,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=32,
         title="Probe prompts",
-        description="Fixed held-out prompts answered at every evaluation, so that change can be read.",
+        description="Fixed held-out prompts that each evaluation answers, so that you can read the change.",
         json_schema_extra=_in("watching"),
     )
     save_steps: int = Field(
@@ -312,7 +314,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=1_000_000,
         title="Checkpoint every",
-        description="Optimiser steps between checkpoints; 0 keeps the last two only.",
+        description="Optimiser steps between checkpoints; 0 keeps only the last two.",
         json_schema_extra=_in("watching"),
     )
     seed: int = Field(
@@ -320,7 +322,7 @@ class TrainConfig(BaseModel):
         ge=0,
         le=2**31 - 1,
         title="Seed",
-        description="Order of the data, the adapter's start and every sample follow from it.",
+        description="Determines the order of the data, the adapter's initial weights and every sample.",
         json_schema_extra=_in("watching"),
     )
 
@@ -343,21 +345,21 @@ class TrainConfig(BaseModel):
 
     @property
     def samples_online(self) -> bool:
-        """Whether the run samples responses and pays the KL penalty."""
+        """Whether the run samples responses and adds the KL penalty."""
         return self.method is Method.HYPO
 
     @property
     def pairs_per_step(self) -> int:
-        """Pairs that one optimiser step sees."""
+        """Pairs in one optimiser step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
     def to_yaml(self) -> str:
-        """The configuration as YAML, every field written out."""
+        """The configuration as YAML, with every field."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 def field_problems(values: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with raw values, by field: words to follow its name, as `must be a number, not x`."""
+    """What is wrong with raw values, by field: words that follow its name, as `must be a number, not x`."""
     try:
         TrainConfig.model_validate(dict(values))
     except ValidationError as error:
@@ -368,7 +370,7 @@ def field_problems(values: Mapping[str, Any]) -> dict[str, str]:
 def _problem(error: Any) -> str:
     field = TrainConfig.model_fields.get(str(error["loc"][0])) if error["loc"] else None
     if error["type"] == "extra_forbidden":
-        return "is no option; see `hypo runs launch --help` for the names"
+        return "is not an option; `hypo runs launch --help` lists the names"
     return str(error["msg"]) if field is None else complaint(field, error)
 
 

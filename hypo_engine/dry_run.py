@@ -197,7 +197,7 @@ def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> TokenP
         raise DataError(
             report.nothing_left(config.max_completion_length)
             if pairs
-            else "There is no pair to try: the file holds none; give at least one."
+            else "There are no pairs to try: the file has none; give at least one."
         )
     return tokens
 

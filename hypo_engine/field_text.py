@@ -1,4 +1,4 @@
-"""The fields of a configuration in words: their bounds, and what is wrong with a value. No torch here."""
+"""Fields of a configuration in words: their bounds, and what is wrong with a value. No torch here."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 def label(name: str, field: FieldInfo) -> str:
-    """What people call a field, with the name that YAML and the command line use where it differs."""
+    """A field's title, with its name in YAML and on the command line where that differs."""
     title = field.title or name
     return title if title.lower() == name else f"{title} ({name})"
 
@@ -38,7 +38,7 @@ def _number(value: Any) -> str:
 
 
 def complaint(field: FieldInfo, error: Mapping[str, Any]) -> str:
-    """What is wrong with a value, to follow the field's name: `must be a number from 0 to 10, not 11`.
+    """What is wrong with a value; follows the field's name: `must be a number from 0 to 10, not 11`.
 
     Args:
         error: one of pydantic's, with ``type``, ``msg`` and ``input``.
@@ -58,11 +58,11 @@ _KNOWN: Final = frozenset(
         *("enum", "string_type", "string_too_short", "string_too_long", "bool_parsing", "bool_type"),
     }
 )
-"""Pydantic's errors that a field's type and bounds explain; any other has a sentence of its own."""
+"""Pydantic errors that a field's type and bounds explain; any other has its own sentence."""
 
 
 def _wanted(field: FieldInfo) -> str:
-    """What a field takes: `a whole number from 1 to 4,096`."""
+    """The values that a field takes: `a whole number from 1 to 4,096`."""
     kind = field.annotation
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _one_of([str(member.value) for member in kind])
@@ -74,7 +74,7 @@ def _wanted(field: FieldInfo) -> str:
         ranged = " to " in limits and not limits.startswith("from")
         return f"{words}{' from' if ranged else ''} {limits}".rstrip()
     longest = [rule.max_length for rule in field.metadata if isinstance(rule, annotated_types.MaxLen)]
-    return f"a text of 1 to {longest[0]:,} characters" if longest else "a text"
+    return f"text of 1 to {longest[0]:,} characters" if longest else "a text"
 
 
 def _one_of(values: list[str]) -> str:

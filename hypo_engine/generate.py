@@ -134,7 +134,7 @@ class Served:
             self._encoders[id(model)] = PromptEncoder(model, pad_id=self.tokenizer.eos_token_id)
         else:
             raise ModelError(
-                f"{folder.name!r} holds no adapter and no model; export the run's checkpoint again."
+                f"{folder.name!r} contains neither an adapter nor a model; export the run's checkpoint again."
             )
 
     def remove_adapter(self, name: str) -> None:

@@ -32,7 +32,7 @@ SECONDS = 120
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _WRITES = {
-    "batched": "together",
+    "batched": "batched",
     "per row": "one by one",
     "none": "without a cache, slowly",
 }
@@ -130,45 +130,45 @@ def page(rows: Sequence[Tried]) -> str:
 
 _HEAD = """# Models
 
-Any causal language model that transformers knows is taken, as a folder of `save_pretrained` or from the
-hub, with weights in safetensors. What a model's files say is checked before anything is trained, and as
-far as files alone tell, at Launch already, if they are on its machine:
+Any causal language model that transformers knows can be trained: a folder written by `save_pretrained`, or
+a model from the hub, with weights in safetensors. Its files are checked before anything is trained. What the
+files alone can show is checked at Launch already, if they are on its machine:
 
-- **Weights.** Missing, unknown or differently shaped weights refuse the model, with their names.
-  Quantised weights are refused too: choose the same model in bfloat16 or float32.
-- **Numbers.** Every weight and a forward pass on twelve tokens must be finite, and no token may change
-  what is said before it. Encoders such as BERT without `is_decoder` are refused by that.
+- **Weights.** A model with missing, unknown or differently shaped weights is refused, and the message names
+  them. Quantised weights are refused too: choose the same model in bfloat16 or float32.
+- **Numbers.** Every weight and a forward pass on twelve tokens must be finite, and no token may change an
+  earlier prediction. The last rule refuses encoders such as BERT without `is_decoder`.
 - **Tokenizer.** Every token of a text needs a row in the embedding.
-- **Chat template.** It is rendered in a process of its own, with a limit of ten seconds, one GiB and a
-  length. It must keep the user's text as it is, be it long, marked up or of several lines; where it wants
-  a list of parts, it gets one. A row that it refuses, or of which it drops, cuts or alters a turn, is left
-  out and counted. A template that writes today's date always writes 26 July 2024, in training and in
-  answers, so that the same pairs give the same tokens on every day and a run can be resumed. A thought
-  that it opens is closed before the answer, unless most answers of the data hold thoughts
-  (`enable_thinking`, see [configuration](configuration.md)).
-- **Code.** Nothing in a model's files names an attention function, a kernel or a module to fetch or run.
+- **Chat template.** It is rendered in a separate process, with limits of ten seconds, one GiB and a length.
+  It must keep the user's text unchanged, even if that is long, contains markup or has several lines. If it
+  expects a list of parts, it gets one. A row that it refuses, or of which it drops, cuts or alters a turn, is
+  left out and counted. A template that writes today's date always writes 26 July 2024, in training and in
+  answers. The same pairs then give the same tokens every day, and a run can be resumed. A thought that it
+  opens is closed before the answer, unless most answers of the data contain thoughts (`enable_thinking`, see
+  [configuration](configuration.md)).
+- **Code.** Nothing in a model's files can name an attention function, a kernel or a module to fetch or run.
 
-Prompts are shared, and all tokens packed without padding, where the structure allows it (every layer's
-attention comes through our function; no convolution, recurrence, state, sparse index or position that
-depends on the length of a batch) and the numbers come out again. They are compared in float32, layer by
-layer for a bfloat16 model, so that rounding hides nothing. Every other model reads whole sequences,
-padded on the right, where no causal layer sees the padding. Its responses are written in the fastest way
-that gives its own numbers.
+A model shares prompts, and packs all tokens without padding, if its structure allows it and the numbers
+agree. The structure allows it if every layer's attention goes through our function and nothing else mixes
+tokens: no convolution, recurrence, state, sparse index, or position that depends on the length of a batch.
+The numbers are compared in float32, layer by layer for a bfloat16 model, so that rounding hides nothing.
+Every other model reads whole sequences, padded on the right, where no causal layer sees the padding. It
+decodes responses in the fastest way that reproduces its own numbers.
 
-LoRA adapts the linear layers by default, but not the output head, routers, the experts of a mixture, nor
-the inner projections of state space layers, which fused kernels read past their modules.
+By default LoRA adapts the linear layers. It leaves out the output head, routers, the experts of a mixture,
+and the inner projections of state space layers, whose fused kernels read the weights directly.
 
 ## Tried
 
 Tiny random models of {count} architectures in transformers {version}, written by `python -m
 scripts.models_page`. The numbers are the largest difference, in nats, between a response's
-log-probability here and the sum over the model's own forward on that sequence alone. In bfloat16 packed
-tokens are rounded in another order than a lone sequence.
+log-probability here and the sum over the model's own forward pass on that sequence alone. In bfloat16,
+packed tokens are rounded in another order than a single sequence.
 """
 
 _UNTRIED = (
-    "No tiny configuration of these was made: they take other inputs beside text, or sizes that depend on "
-    "one another. They go through the same checks when they are loaded."
+    "No tiny configuration of these could be made: they need other inputs besides text, or sizes that depend "
+    "on one another. They go through the same checks when they are loaded."
 )
 
 

@@ -30,8 +30,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every process reads these environment variables. Each default is the embedded one, so that nothing",
-        "has to be set on a laptop; compose.yaml sets what a server needs.",
+        "Every process reads these environment variables. The defaults suit a laptop, where nothing",
+        "needs to be set. `compose.yaml` sets what a server needs.",
         "",
         "| variable | default | what it is |",
         "|---|---|---|",
@@ -48,8 +48,8 @@ def configuration_page() -> str:
     lines = [
         "# Configuration of a run",
         "",
-        "One schema serves the launch form, YAML files, `hypo runs launch --set NAME=VALUE` and the API.",
-        "Names are those of TRL where TRL has one.",
+        "The launch form, YAML files, `hypo runs launch --set NAME=VALUE` and the API share one schema.",
+        "Names follow TRL where TRL has one.",
     ]
     for group, title in GROUPS.items():
         lines += ["", f"## {title}", "", "| name | default | allowed | what it is |", "|---|---|---|---|"]

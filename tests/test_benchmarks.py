@@ -84,7 +84,7 @@ def test_the_whole_command_measures_everything(
     file = tmp_path / "all.json"
     assert main(["--quick", "--model", str(model), "--json", str(file)]) == 0
     printed = capsys.readouterr().out
-    for row in ("| ours |", "| TRL as it comes |", "| TRL tuned |", "| composed on TRL |"):
+    for row in ("| ours |", "| TRL defaults |", "| TRL tuned |", "| composed on TRL |"):
         assert f"lora, {'HyPO k=2' if 'composed' in row else 'DPO'} {row}" in printed
     for part in (
         "The bound for tiny",
@@ -386,7 +386,7 @@ def test_steps_as_tables(results: Results) -> None:
     text = section_text(results, "steps")
     assert text.startswith("`make bench` on: cores 2.\n")
     assert "| tiny, tldr, lora, DPO | ours | 2.00 | 2.00..2.00 | 812 | 2.00 | 1.00 | 0.50 |" in text
-    assert "| tiny, tldr, lora, DPO | TRL as it comes | out of memory |" in text
+    assert "| tiny, tldr, lora, DPO | TRL defaults | out of memory |" in text
     assert "| tiny, tldr, lora, DPO | TRL tuned | 4.50 | 0.40 |" in text
     work = step_work(SIZES, replace(STEP, prompt=340, completion=33, pairs=4), rank=16)
     bound = bound_seconds(work, Rates(1e9, 1e9))

@@ -1,4 +1,4 @@
-"""The command `hypo`, a file a group of commands."""
+"""The command `hypo`: one file for each group of commands."""
 
 from app.cli.main import main
 

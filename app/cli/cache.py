@@ -14,13 +14,13 @@ from hypo_engine.memory.estimate import format_bytes
 cli = typer.Typer(help="Cached reference log-probabilities, shared by runs.", no_args_is_help=True)
 
 Folder = Annotated[
-    Path | None, typer.Option(help="Another folder than the app's, such as the engine's cache_dir.")
+    Path | None, typer.Option(help="A folder other than the app's, such as the engine's cache_dir.")
 ]
 
 
 @cli.command("list")
 def list_command(folder: Folder = None, as_json: JsonFlag = False) -> None:
-    """List the files, last used first: base model, pairs, how many are filled, size, last use."""
+    """List the files, last used first: base model, pairs, share computed, size, last use."""
     files = list_files(folder or get_settings().cache_dir)
     if as_json:
         print_json([_view(file) for file in files])
@@ -39,7 +39,7 @@ def list_command(folder: Folder = None, as_json: JsonFlag = False) -> None:
             )
             for file in files
         ),
-        empty="No cached reference scores yet; the first run makes them.",
+        empty="No cached reference log-probabilities yet; the first run computes them.",
     )
     if files:
         most = get_settings().reference_cache_max_bytes
@@ -50,13 +50,15 @@ def list_command(folder: Folder = None, as_json: JsonFlag = False) -> None:
 def clear_command(
     older_than: Annotated[
         float | None,
-        typer.Option(min=0, max=36_500, metavar="DAYS", help="Only what no run used for so long."),
+        typer.Option(
+            min=0, max=36_500, metavar="DAYS", help="Only files that no run has used for this many days."
+        ),
     ] = None,
     folder: Folder = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Delete the files that no run has open; the next run on the same data makes them again."""
+    """Delete the files that no run has open; the next run on the same data computes them again."""
     where = folder or get_settings().cache_dir
     since = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
     wanted = [file for file in list_files(where) if since is None or file.last_used < since]
@@ -67,7 +69,7 @@ def clear_command(
     if as_json:
         print_json({"removed": [_view(file) for file in gone], "kept_in_use": kept})
         return
-    in_use = f" {_count(kept)} stayed: a run has it open." if kept else ""
+    in_use = f" {_count(kept)} kept, because a run has it open." if kept else ""
     size = format_bytes(sum(file.bytes for file in gone))
     say((f"Deleted {_count(len(gone))}, {size}." if gone else "There was nothing to delete.") + in_use)
 

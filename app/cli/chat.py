@@ -19,23 +19,28 @@ def chat(
     prompt: Annotated[
         str | None, typer.Argument(help="The question; - reads it from standard input. Not with --held-out.")
     ] = None,
-    run: Annotated[list[int] | None, typer.Option("--run", help="A run that answers; repeat it.")] = None,
+    run: Annotated[
+        list[int] | None, typer.Option("--run", help="A run that answers; may be repeated.")
+    ] = None,
     reference: Annotated[bool, typer.Option(help="Let the base model answer as well.")] = True,
     model: Annotated[str, typer.Option(help="Base model to ask when no run is named.")] = "demo",
     held_out: Annotated[
-        bool, typer.Option("--held-out", help="Ask a held-out prompt of the runs' data, with its history.")
+        bool,
+        typer.Option("--held-out", help="Ask a held-out prompt from the runs' data, with its history."),
     ] = False,
     blind: Annotated[
-        bool, typer.Option("--blind/--names", help="Hide who answered until you vote, or show it at once.")
+        bool, typer.Option("--blind/--names", help="Hide the names until you vote, or show them at once.")
     ] = True,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 128,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Share of the probability drawn from.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same for all who answer.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, help="0 always takes the most likely token.")] = 0.7,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from the likeliest tokens that reach this probability.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed, the same for all answers.")] = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the answers.")] = 600.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Ask runs, and their base model, the same question with the same seed; `hypo labels vote` judges."""
+    """Ask runs and their base model the same question with the same seed; vote with `hypo labels vote`."""
     require_worker(GENERATE_QUEUE)
     choices = answers.contenders_of_runs(run or [], with_reference=reference)
     choices = choices or [ContenderChoice(base_model=model)]
@@ -63,7 +68,7 @@ def chat(
 
 
 def _prompt(prompt: str | None, held_out: bool, choices: list[ContenderChoice]) -> HeldOutPrompt:
-    """What is asked: the given question, or a held-out prompt with the messages before its question."""
+    """The question to ask: the given one, or a held-out prompt with the messages before its question."""
     if held_out and prompt is not None:
         raise InvalidInput("Give a question or --held-out, not both.", field="prompt")
     if held_out:

@@ -27,31 +27,34 @@ def add_command(
     file: Annotated[
         str,
         typer.Argument(
-            help="A JSON, JSONL, CSV, Excel, Parquet or Arrow file, gzipped or not; a folder or zip of such "
-            "files, or one that save_to_disk wrote; or a hub id."
+            help="A JSON, JSONL, CSV, Excel, Parquet or Arrow file, gzipped or not; a folder or "
+            "zip of such files, or a folder written by save_to_disk; or a hub id."
         ),
     ],
-    name: Annotated[str, typer.Option(help="The dataset's name; an old name makes a new version.")],
+    name: Annotated[str, typer.Option(help="The dataset's name; an existing name gets a new version.")],
     held_out: Annotated[float, typer.Option(help="Share of the prompts kept for evaluation.")] = 0.1,
     columns: Annotated[
         str | None,
         typer.Option(
             help="For other formats: prompt=COLUMN,chosen=COLUMN,rejected=COLUMN, or "
-            "prompt=COLUMN,a=COLUMN,b=COLUMN,winner=COLUMN; prompt is optional, system=COLUMN may be added, "
-            "and data.answer is the column answer in the objects of data."
+            "prompt=COLUMN,a=COLUMN,b=COLUMN,winner=COLUMN; prompt is optional, "
+            "system=COLUMN may be added, and data.answer names the key answer of the "
+            "objects in column data."
         ),
     ] = None,
     a_wins: Annotated[
         list[str] | None,
-        typer.Option(help="A value of the winner's column that means A is better; a bound such as <0 too."),
+        typer.Option(help="A value in the winner column that means A is better, or a bound such as <0."),
     ] = None,
-    b_wins: Annotated[list[str] | None, typer.Option(help="A value that means B is better.")] = None,
+    b_wins: Annotated[
+        list[str] | None, typer.Option(help="A value in the winner column that means B is better.")
+    ] = None,
     split: Annotated[
-        str, typer.Option(help="Split of a folder, zip or hub dataset; the training split when left out.")
+        str, typer.Option(help="Split of a folder, zip or hub dataset; the training split by default.")
     ] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Add a file or folder as a dataset; rows that are no pair are left out, each with its reason."""
+    """Add a file or folder as a dataset; rows that are not a pair are left out, each with its reason."""
     path = Path(file)
     mapping = _mapping(columns, a_wins, b_wins)
     if path.exists() or not _HUB_ID.fullmatch(file):
@@ -87,7 +90,9 @@ def _mapping(
 
 @cli.command("list")
 def list_command(
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most datasets to list.")] = 1000,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Maximum number of datasets to list.")
+    ] = 1000,
     before: BeforeId = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -29,14 +29,14 @@ cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 
 @cli.command("list")
 def list_command(
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most votes to list.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of votes to list.")] = 200,
     before: BeforeId = None,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List votes, newest first; votes that you may still judge blind tell no names.
+    """List votes, newest first; names stay hidden where you may still judge blind.
 
-    --before goes on where a list ended.
+    --before continues where a list ended.
     """
     if names:
         answers.show_all_names()
@@ -62,39 +62,41 @@ def list_command(
 
 @cli.command("vote")
 def vote_command(
-    comparison: Annotated[int, typer.Argument(help="The comparison, as hypo chat says it.")],
+    comparison: Annotated[int, typer.Argument(help="The comparison's number, as printed by hypo chat.")],
     choice: Annotated[str, typer.Argument(help="A to D for the best answer, tie, or 'both bad'.")],
-    worst: Annotated[str, typer.Option(help="The worst answer, needed for the best of more than two.")] = "",
-    reason: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    worst: Annotated[str, typer.Option(help="The worst answer; required with more than two answers.")] = "",
+    reason: Annotated[str, typer.Option(help="Your reason, as text.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Vote on a comparison, or change the vote; then see who answered."""
+    """Vote on a comparison, or change your vote, and show who answered."""
     label = answers.vote(comparison, choice, worst=worst, reason=reason)
     with read_session() as session:
         view = vote_view(labels.details(label.id, session=session))
     if as_json:
         print_json(view)
         return
-    say(f"Vote {view['id']} is kept{', blind' if view['blind'] else ', not blind: you had seen the names'}.")
+    say(
+        f"Vote {view['id']} is stored{', blind' if view['blind'] else ', not blind: you had seen the names'}."
+    )
     for letter, name in zip(LETTERS, view["shown"], strict=False):
         say(f"{letter} is {name}.")
 
 
 @cli.command("withdraw")
 def withdraw_command(
-    vote: Annotated[int, typer.Argument(help="The vote, as hypo labels list says it.")],
+    vote: Annotated[int, typer.Argument(help="The vote's number, as printed by hypo labels list.")],
 ) -> None:
-    """Take a vote of yours back; the history keeps it."""
+    """Withdraw a vote of yours; the history keeps it."""
     answers.withdraw(vote)
     say(f"Vote {vote} is withdrawn.")
 
 
 @cli.command("names")
 def names_command(
-    comparison: Annotated[int, typer.Argument(help="The comparison, as hypo chat says it.")],
+    comparison: Annotated[int, typer.Argument(help="The comparison's number, as printed by hypo chat.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Show who answered, without a vote; a later vote of yours on it is not blind."""
+    """Show who answered, without voting; your later vote on it is not blind."""
     answers.show_names(comparison)
     view = answers_view(answers.look(comparison))
     if as_json:
@@ -111,15 +113,17 @@ def export_command(
         LabelFormat.TRL
     ),
     file_type: Annotated[
-        FileType | None, typer.Option(help="jsonl, csv or parquet; by the file's ending.")
+        FileType | None,
+        typer.Option(help="jsonl, csv or parquet; by default the file's extension decides."),
     ] = None,
     whole: Annotated[
-        bool, typer.Option("--whole", help="trl: leave pairs out whose answers the length limit cut.")
+        bool,
+        typer.Option("--whole", help="trl: leave out pairs with an answer that was cut at the length limit."),
     ] = False,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export votes to a file; what is left out is counted."""
+    """Export votes to a file, and report how many were left out."""
     if names:
         answers.show_all_names()
     kind = file_type or _by_ending(output)
@@ -140,9 +144,15 @@ def export_command(
         return
     say(f"{exported.rows} rows written to {output}.")
     if exported.cut:
-        say(f"{exported.cut} pairs hold an answer that was cut at the length limit; --whole leaves them out.")
+        say(
+            f"{exported.cut} pairs contain an answer that was cut at the length limit; --whole "
+            "leaves them out."
+        )
     if exported.hidden:
-        say(f"{exported.hidden} votes tell no names: you may still judge them blind. --names shows them.")
+        say(
+            f"{exported.hidden} votes are without names, because you may still judge them blind. "
+            "--names shows them."
+        )
     for reason, count in exported.left_out.items():
         if count:
             say(f"{count} votes left out: {reason.replace('_', ' ')}.")
@@ -153,5 +163,5 @@ def _by_ending(output: Path) -> FileType:
         return FileType(output.suffix.lstrip(".").lower())
     except ValueError:
         raise InvalidInput(
-            f"{output.name} does not end in .jsonl, .csv or .parquet; say --file-type.", field="file_type"
+            f"{output.name} does not end in .jsonl, .csv or .parquet; give --file-type.", field="file_type"
         ) from None

@@ -1,4 +1,4 @@
-"""`hypo`: the top of the command line, and the commands that run processes."""
+"""`hypo`: the entry point of the command line, and the commands that start processes."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from hypo_engine.errors import EngineError
 
 cli = typer.Typer(
     name="hypo",
-    help="HyPO Studio: launch DPO and HyPO runs, compare the models, label what they say.",
+    help="HyPO Studio: launch DPO and HyPO runs, compare the models, vote on their answers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,10 +43,14 @@ cli.command()(workers)
 @cli.command()
 def up(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; HYPO_HOST, or this machine only.")
+        str | None, typer.Option(help="Address to listen on; by default HYPO_HOST, or this machine only.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port; HYPO_PORT, or 7860; 0 takes a free one.")] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Queue the demo experiment and follow it.")] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Port; by default HYPO_PORT, or 7860; 0 picks a free one.")
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Queue the demo experiment and show its progress.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Start everything: migrations, broker, workers and the web app; Ctrl-C stops it."""
@@ -67,7 +71,7 @@ def worker(
     queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = ",".join(QUEUES),
     as_json: JsonFlag = False,
 ) -> None:
-    """Start one worker process; it needs a broker: HYPO_BROKER_URL, or a running `hypo up`."""
+    """Start one worker process. It needs a broker: HYPO_BROKER_URL, or a running `hypo up`."""
     from app.dispatch import broker_url
 
     unknown = set(queues.split(",")) - set(QUEUES)
@@ -92,7 +96,7 @@ def db_upgrade(as_json: JsonFlag = False) -> None:
 
 
 def main() -> None:
-    """Entry point; exit status 0 only for success, errors in one sentence on stderr."""
+    """Entry point: exit status 0 only on success, and one sentence on stderr for an error."""
     keep_private()
     sys.exit(run(sys.argv[1:]))
 
@@ -120,14 +124,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _settings_sentence(error: ValidationError) -> str:
-    """What is wrong with the environment: only Settings is read outside of the commands' own checks."""
+    """What is wrong with the environment. Only Settings is read outside the commands' own checks."""
     first = error.errors()[0]
     name = "HYPO_" + "_".join(str(part) for part in first["loc"]).upper()
     return f"{name} is set to {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
 
 
 def _usage_error(error: Exception) -> int:
-    """Typer's complaints about arguments; it exports no common base of them, but each says its message."""
+    """Report a usage error. Typer exports no base class of these; each has `format_message`."""
     message = getattr(error, "format_message", None)
     if message is None:
         raise error
@@ -141,10 +145,10 @@ def _database_sentence(error: Exception) -> str:
     text = str(error.__cause__ or error).strip().splitlines()[0]
     if "no such table" in text or "does not exist" in text:
         return (
-            f"The database of {get_settings().root} has no tables yet; run `hypo db upgrade`, or start "
-            "the app with `hypo up`. Another home? Set HYPO_HOME."
+            f"The database of {get_settings().root} has no tables yet; run `hypo db upgrade`, or "
+            "start the app with `hypo up`. If your data is elsewhere, set HYPO_HOME."
         )
-    return f"The database did not do it; check HYPO_DATABASE_URL. It said: {text}"
+    return f"The database call failed; check HYPO_DATABASE_URL. The error: {text}"
 
 
 def _complain(message: str, status: int) -> int:

@@ -1,4 +1,4 @@
-"""What every command shares: `--json`, tables, and errors in one sentence on stderr."""
+"""Shared by all commands: `--json`, tables, and errors in one sentence on stderr."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from app.presence import worker_missing
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 
 BeforeId = Annotated[
-    int | None, typer.Option(min=1, max=2**31 - 1, help="Only what has a smaller id than this.")
+    int | None, typer.Option(min=1, max=2**31 - 1, help="Only entries with a smaller id than this.")
 ]
 
 PIPE_WIDTH = 240
@@ -46,7 +46,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
 
 
 def plain(text: object) -> Text:
-    """Text as it was written: brackets are no style, `:x:` is no emoji, nothing steers the terminal."""
+    """Text exactly as written: without Rich styles, emoji codes or terminal control characters."""
     return Text(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n")))
 
 
@@ -61,7 +61,7 @@ def say(message: str) -> None:
 
 
 def say_more(views: Sequence[Mapping[str, Any]], *, more: bool) -> None:
-    """Where a list that goes on is taken up; on stderr, so that a program reads only the list."""
+    """Say on stderr how to continue a list, so that a program reads only the list."""
     if more:
         stderr.print(f"There are more: --before {views[-1]['id']} lists them.", markup=False)
 

@@ -70,7 +70,7 @@ def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None
 
 
 def results_table(run_ids: Sequence[int]) -> Table:
-    """What the runs came to: accuracy, margin and sampled KL on held-out data, minutes."""
+    """The results of runs: accuracy, margin and sampled KL on held-out data, and minutes."""
     headers = ["run", "state", *(measure.label for measure in HEADLINES), "minutes"]
     table = Table(*headers, box=None, header_style="bold")
     with read_session() as session:
@@ -93,7 +93,7 @@ def _minutes(run: Run) -> str:
 
 
 class BackgroundFollow(threading.Thread):
-    """`follow` in a thread, then `after`; for a foreground that has other things to watch."""
+    """Run `follow` in a thread, then call `after`, while the main thread does other work."""
 
     def __init__(self, run_ids: Sequence[int], after: Callable[[], None]) -> None:
         super().__init__(name="follow", daemon=True)
@@ -107,6 +107,6 @@ class BackgroundFollow(threading.Thread):
             self._after()
 
     def stop(self) -> None:
-        """End the drawing, so that the terminal is left in order."""
+        """Stop drawing, and restore the terminal."""
         self._stopped.set()
         self.join(timeout=2)

@@ -46,19 +46,17 @@ def launch_command(
     method: Annotated[
         LaunchMethod | None, typer.Option(help="dpo, hypo, or twins: both on the same data.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="demo (taken when nothing else is said), a hub id or a local folder.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="demo (the default), a hub id or a local folder.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE for any TrainConfig field; repeat it.")
+        list[str] | None, typer.Option("--set", help="NAME=VALUE for any TrainConfig field; may be repeated.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Start from a preset of the launch page.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Start from a YAML file, as the page shows it.")] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
-    insist: Annotated[
-        bool, typer.Option("--insist", help="Launch even if the memory seems too small.")
-    ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when the runs are over.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="Start from a YAML file, as shown by the launch page.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    insist: Annotated[bool, typer.Option("--insist", help="Launch even if memory seems too small.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs are over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Queue a run, or two for twins. Options overrule the YAML file, which overrules the preset."""
@@ -75,7 +73,7 @@ def launch_command(
     chosen = method or given.method
     wanted = dataset or given.dataset
     if chosen is None or wanted is None:
-        raise InvalidInput("Say --method and --dataset, or give a YAML file that does.")
+        raise InvalidInput("Give --method and --dataset, or a YAML file that names both.")
     if wait:
         require_worker(TRAIN_QUEUE)
     with read_session() as session:
@@ -91,14 +89,14 @@ def launch_command(
 @cli.command("list")
 def list_command(
     method: Annotated[str | None, typer.Option(help="dpo or hypo.")] = None,
-    status: Annotated[RunStatus | None, typer.Option(help="State of the runs.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of their dataset.")] = None,
-    name: Annotated[str | None, typer.Option(help="Part of their name.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most runs to list.")] = 1000,
+    status: Annotated[RunStatus | None, typer.Option(help="State of the run.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    name: Annotated[str | None, typer.Option(help="Part of the run's name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Maximum number of runs to list.")] = 1000,
     before: BeforeId = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List runs, newest first; --before goes on where a list ended."""
+    """List runs, newest first; --before continues where a list ended."""
     with read_session() as session:
         found = runs.find(
             session=session,
@@ -159,14 +157,14 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
 
 
 def _metric_rows(metrics: dict[str, float]) -> list[tuple[str, str]]:
-    """Headline numbers first, with their errors; then all metrics as they were measured."""
+    """Headline numbers first, with their errors; then every metric as measured."""
     headlines = [(measure.label, measure.text(metrics)) for measure in MEASURES if measure.metric in metrics]
     return headlines + [(name, f"{value:.6g}") for name, value in sorted(metrics.items())]
 
 
 @cli.command("cancel")
 def cancel_command(run_id: RunId, as_json: JsonFlag = False) -> None:
-    """Cancel a queued or running run; a running one lets go after its step."""
+    """Cancel a queued or running run; a running one stops after its current step."""
     with write_session() as session:
         run = run_transitions.request_cancel(run_id, session=session)
         view = run_view(run, session=session)
@@ -175,16 +173,16 @@ def cancel_command(run_id: RunId, as_json: JsonFlag = False) -> None:
     elif run.status is RunStatus.CANCELLED:
         say(f"Run {run_id} is cancelled.")
     else:
-        say(f"Run {run_id} was asked to stop; it lets go after its step.")
+        say(f"Run {run_id} was asked to stop; it stops after the current step.")
 
 
 @cli.command("resume")
 def resume_command(
     run_id: RunId,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when the run is over.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the run is over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a failed or cancelled run from its last checkpoint."""
+    """Resume a failed or cancelled run from its last checkpoint."""
     if wait:
         require_worker(TRAIN_QUEUE)
     resume(run_id)
@@ -195,9 +193,9 @@ def resume_command(
 def clone_command(
     run_id: RunId,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE to change; repeat it.")
+        list[str] | None, typer.Option("--set", help="NAME=VALUE to change; may be repeated.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when the run is over.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the run is over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Launch a run again, with changes if any are given."""
@@ -213,7 +211,7 @@ def clone_command(
 @cli.command("delete")
 def delete_command(
     run_id: RunId,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Delete a run with its metrics, samples and checkpoints; answers and votes stay."""
@@ -266,7 +264,7 @@ def _wait(run_ids: list[int], *, quiet: bool) -> None:
 
 
 class WorkerWatch:
-    """Looks now and then whether a train worker is there; one that was gone for a minute is gone."""
+    """Checks every few seconds for a train worker; `gone` after a minute without one."""
 
     def __init__(self) -> None:
         self.sentence = ""

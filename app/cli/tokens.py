@@ -1,4 +1,4 @@
-"""`hypo tokens`: make, list and revoke the tokens with which programs call the REST API."""
+"""`hypo tokens`: create, list and revoke tokens for programs that call the REST API."""
 
 from typing import Annotated, Any
 
@@ -16,14 +16,14 @@ cli = typer.Typer(help="Tokens for programs that call the REST API.", no_args_is
 
 @cli.command("create")
 def create_command(
-    user: Annotated[str, typer.Option(help="Whose token it is: its votes are this person's.")],
-    name: Annotated[str, typer.Option(help="What it is for, such as the program's name.")] = "",
+    user: Annotated[str, typer.Option(help="The token's user; votes cast with it are this user's.")],
+    name: Annotated[str, typer.Option(help="Purpose of the token, such as the program's name.")] = "",
     expires: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Days until it stops working; never if not said.")
+        float | None, typer.Option(metavar="DAYS", help="Days until it expires; by default it never does.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a token and print it, once: only its hash is kept."""
+    """Create a token and print it once; only its hash is stored."""
     logins = [login for login, _ in get_settings().logins()]
     if logins and user.strip() not in logins:
         raise InvalidInput(
@@ -37,15 +37,15 @@ def create_command(
         print_json({**_view(token, user.strip()), "token": secret})
         return
     stdout.print(secret, markup=False)
-    warn("It is shown this once. Programs send it as `Authorization: Bearer TOKEN`.")
+    warn("The token is shown only once. Programs send it as `Authorization: Bearer TOKEN`.")
 
 
 @cli.command("list")
 def list_command(
-    user: Annotated[str | None, typer.Option(help="Only this person's.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's tokens.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List tokens, newest first; the tokens themselves are not kept."""
+    """List tokens, newest first; the tokens themselves are not stored."""
     with read_session() as session:
         views = [_view(token, name) for token, name in tokens.listed(session=session, user=user)]
     if as_json:
@@ -61,10 +61,12 @@ def list_command(
 
 @cli.command("revoke")
 def revoke_command(
-    token_id: Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The token's number, as listed.")],
+    token_id: Annotated[
+        int, typer.Argument(min=1, max=2**31 - 1, help="The token's number, as printed by hypo tokens list.")
+    ],
     as_json: JsonFlag = False,
 ) -> None:
-    """End a token: the next call with it is refused."""
+    """Revoke a token: the next call with it is refused."""
     with write_session() as session:
         tokens.revoke(token_id, session=session)
     print_json({"revoked": token_id}) if as_json else say(f"Token {token_id} is revoked.")

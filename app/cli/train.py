@@ -1,4 +1,4 @@
-"""`hypo train`: the engine alone, in a process of its own, since this one loads no torch."""
+"""`hypo train`: run the engine alone. It replaces this process, which loads no torch."""
 
 import os
 import sys
@@ -17,12 +17,10 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Run a few steps on the longest pairs, keep nothing, and tell memory and time.",
+            help="Run a few steps on the longest pairs, keep nothing, and report memory and time.",
         ),
     ] = False,
-    insist: Annotated[
-        bool, typer.Option("--insist", help="Start even if the memory seems too small.")
-    ] = False,
+    insist: Annotated[bool, typer.Option("--insist", help="Start even if memory seems too small.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Train with the engine alone: no database, no queue."""

@@ -1,4 +1,4 @@
-"""`hypo workers`: which worker processes are there, and whether they take messages."""
+"""`hypo workers`: list the running workers, and whether they receive messages."""
 
 from app.cli.output import JsonFlag, print_json, print_table
 from app.presence import no_worker
@@ -8,7 +8,7 @@ from app.views import worker_view
 
 
 def workers(as_json: JsonFlag = False) -> None:
-    """List the workers that were seen lately, and why one takes no messages."""
+    """List the workers seen recently, and why a worker receives no messages."""
     with read_session() as session:
         found = store.present(session=session)
     if as_json:

@@ -179,8 +179,8 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
     first = next(rows, None)
     if first is None and found.left_out[WhyLeftOut.CUT]:
         raise Refused(
-            "Each pair that the votes make has an answer that was cut at the length limit. Take pairs with "
-            "cut answers too, or ask again with room for longer answers."
+            "Every pair from the votes has an answer that was cut at the length limit. Include "
+            "pairs with cut answers, or ask again with room for longer answers."
         )
     if first is None:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")

@@ -34,7 +34,7 @@ TRL_SCHEMA = pa.schema(
 REASONS = {
     WhyLeftOut.TIE: "ties prefer neither answer",
     WhyLeftOut.ALL_BAD: "both bad prefers neither answer",
-    WhyLeftOut.UNFINISHED: "an answer was stopped, or it failed, before its end",
+    WhyLeftOut.UNFINISHED: "an answer was stopped or failed before its end",
     WhyLeftOut.DIFFERENT_HISTORIES: "the answers continued different conversations, so they share no prompt",
     WhyLeftOut.SAME_TEXT: "the best and the worst answer are the same text",
     WhyLeftOut.EMPTY: "an answer is empty",

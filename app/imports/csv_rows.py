@@ -27,7 +27,7 @@ LONGEST_HEADER = 20
 _SEPARATOR = re.compile(r"(\"?)sep=([^\w\s\"]|\t)\1\s*", re.IGNORECASE)
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _PROBLEMS = {
-    "unexpected end of data": "a quote is opened and not closed",
+    "unexpected end of data": "an opening quote is not closed",
     "new-line character seen in unquoted field - do you need to open the file with newline=''?": (
         "a carriage return in a cell without quotes"
     ),

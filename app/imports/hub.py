@@ -85,7 +85,9 @@ def checked_repo_id(repo_id: str) -> str:
     repo_id = re.sub(r"^(https?://)?(www\.)?huggingface\.co/datasets/", "", repo_id.strip()).strip("/")
     repo_id = "/".join(repo_id.split("/")[:2])
     if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id:
-        raise _bad_hub(f"{repo_id[:100]!r} is not a hub id; it looks like trl-lib/ultrafeedback_binarized.")
+        raise _bad_hub(
+            f"{repo_id[:100]!r} is not a hub id; a hub id looks like trl-lib/ultrafeedback_binarized."
+        )
     return repo_id
 
 
@@ -102,8 +104,8 @@ def fetch_files(repo_id: str, folder: Path, *, hub: Hub, limits: Limits, split: 
             raise _bad_hub(f"{repo_id} holds no JSON, JSONL, CSV, Excel, Parquet or Arrow file.")
         if sum(sizes[file] for file in wanted) > limits.max_bytes:
             raise _bad_hub(
-                f"{repo_id} is larger than {limits.max_bytes // 2**20} MiB. "
-                "Raise HYPO_MAX_UPLOAD_MB, or bring a part of it as a file."
+                f"{repo_id} is larger than {limits.max_bytes // 2**20} MiB. Raise "
+                "HYPO_MAX_UPLOAD_MB, or add a part of it as a file."
             )
         return [hub.fetch(repo_id, file, folder) for file in wanted]
     except InvalidInput:
@@ -116,14 +118,14 @@ def _why(repo_id: str, error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):
-        return f"{repo_id} asks for consent first. Give it on the hub and set HF_TOKEN."
+        return f"{repo_id} requires you to accept its terms. Accept them on the hub and set HF_TOKEN."
     if isinstance(error, RepositoryNotFoundError):
         return f"The hub has no dataset {repo_id}, or it is private. Check the id, or set HF_TOKEN."
     if isinstance(error, HfHubHTTPError):
         return f"The hub answered {error.response.status_code} for {repo_id}. Try again later."
     return (
         f"The hub cannot be reached ({type(error).__name__}), so {repo_id} was not fetched. "
-        "Without a network, bring the dataset as a file instead."
+        "Without a network, add the dataset as a file instead."
     )
 
 

@@ -42,7 +42,7 @@ def json_rows(
     try:
         yield from _rows(opened, shape, longest, budget)
     except NotClosed:
-        raise bad_file("The JSON is not closed, or changed while it was read. Nothing was added.") from None
+        raise bad_file("The JSON ends early, or changed while it was read. Nothing was added.") from None
 
 
 def _rows(
@@ -78,7 +78,7 @@ def list_rows(
         yield number, value
     rest = b"".join(span.strip() + mark for span, mark in within if not path)
     if rest:
-        raise bad_file(f"There is more after the end of the list, after row {number}. Make it one list.")
+        raise bad_file(f"There is more text after the end of the list, after row {number}. Make it one list.")
 
 
 def _numbered(values: Iterable[Any]) -> Iterator[tuple[int, Any]]:
@@ -87,9 +87,7 @@ def _numbered(values: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         for number, value in enumerate(values, start=1):
             yield number, value
     except NotClosed:
-        raise bad_file(
-            f"The JSON is not closed: it breaks off in or after row {number + 1}. Nothing was added."
-        ) from None
+        raise bad_file(f"The JSON ends early, in or after row {number + 1}. Nothing was added.") from None
 
 
 def _value(raw: bytes | None, longest: int) -> Any | RowError:
@@ -120,7 +118,7 @@ def _names_of_columns(opened: Open, path: Sequence[str], longest: int) -> list[s
     if len(names) > MOST_COLUMNS:
         raise bad_file(f"The JSON has more than {MOST_COLUMNS} columns.")
     if not names or len({str(name) for name in names}) < len(names):
-        raise bad_file("The JSON's list of columns is empty or names one twice.")
+        raise bad_file("The JSON's list of columns is empty or has a duplicate.")
     return [str(name) for name in names]
 
 

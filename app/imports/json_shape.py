@@ -123,7 +123,7 @@ def shape_of(stream: Readable, *, named_lines: bool) -> Shape:
     except NotJson:
         return Shape(Layout.LINES)
     except NotClosed:
-        raise bad_file("The JSON breaks off: a bracket is not closed. Copy or download it again.") from None
+        raise bad_file("The JSON ends early: a bracket is not closed. Copy or download it again.") from None
     if rest.strip(b" \t\r\n,"):
         lines = one_line and b"\n" in rest
         return Shape(Layout.LINES if lines else Layout.LIST if opening == b"[" else Layout.SEQUENCE)
@@ -193,8 +193,8 @@ def _of_object(whole: _Value, one_line: bool) -> Shape:
     if one_line or _OF_A_ROW & whole.members.keys():
         return Shape(Layout.SEQUENCE)
     raise bad_file(
-        "The JSON holds one object and no list of rows. "
-        "Make it a list of objects, or write one object a line."
+        "The JSON holds one object and no list of rows. Make it a list of objects, or write one object a "
+        "line."
     )
 
 
@@ -212,7 +212,9 @@ def _wrapped(members: dict[str, _Value], path: tuple[str, ...] = ()) -> Shape | 
     if not path and lists and not _OF_A_ROW & members.keys():
         if len(lists) > 1:
             named = ", ".join(map(repr, lists[:5]))
-            raise bad_file(f"The JSON object holds several lists of objects: {named}. Keep the one to add.")
+            raise bad_file(
+                f"The JSON object holds several lists of objects: {named}. Keep only the one to add."
+            )
         return Shape(Layout.LIST, (lists[0],))
     inner = [(name, value.members) for name, value in members.items() if value.kind == b"{"]
     if len(path) > 1 or len(inner) > SURVEYED_ELEMENTS:
@@ -240,8 +242,8 @@ def _of_columns(whole: _Value) -> Shape:
     if len(set(counts.values())) > 1:
         named = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:5])
         raise bad_file(
-            f"The JSON holds columns of different lengths ({named}), which make no rows. "
-            "Make it a list of objects, or write one object a line."
+            f"The JSON has columns of different lengths ({named}), which do not form rows. Make "
+            "it a list of objects, or write one object a line."
         )
     return Shape(Layout.COLUMNS)
 
@@ -268,7 +270,7 @@ def _of_splits(whole: _Value) -> Shape:
     """An object of tables, each an object of columns: the splits of a dataset."""
     if "train" not in whole.members:
         named = ", ".join(map(repr, whole.names[:5]))
-        raise bad_file(f"The JSON object holds several tables: {named}. Keep the one to add.")
+        raise bad_file(f"The JSON object holds several tables: {named}. Keep only the one to add.")
     others = tuple(name for name in whole.names if name != "train")
     return replace(_of_columns(whole.members["train"]), path=("train",), beside=others)
 

@@ -21,9 +21,9 @@ class UnknownFormat(InvalidInput):
         named = ", ".join(columns[:20]) or "none"
         guess = ",".join(f"{part}={column}" for part, column in proposal.items() if isinstance(column, str))
         super().__init__(
-            "The format is not recognised. Say which columns hold prompt, chosen and rejected, or which hold "
-            f"answers A and B and the better one; there are: {named}."
-            + (f" Perhaps: {guess}." if guess else ""),
+            "The format is not recognised. Name the columns of the prompt, the chosen and the "
+            "rejected answer, or those of answers A and B and of the winner. The columns are: "
+            f"{named}." + (f" Perhaps: {guess}." if guess else ""),
             field="mapping",
         )
         self.columns = list(columns)
@@ -72,7 +72,7 @@ def _fitting(given: GivenMapping, head: Sequence[NumberedRow], columns: Sequence
     missing = [path for path in given.columns if not is_column(path, rows_of(head))]
     if missing:
         wanted, there = ", ".join(map(repr, missing)), ", ".join(columns[:20])
-        raise InvalidInput(f"The file has no column {wanted}; there are: {there}.", field="mapping")
+        raise InvalidInput(f"The file has no column {wanted}. Its columns are: {there}.", field="mapping")
     return given
 
 

@@ -22,12 +22,12 @@ SNIFFED_BYTES = 64 * 1024
 NumberedRow = tuple[int, Any | RowError]
 
 _PACKED = {
-    b"BZh": "packed with bzip2",
-    b"\xfd7zXZ": "packed with xz",
-    b"(\xb5/\xfd": "packed with zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"(\xb5/\xfd": "compressed with zstd",
     b"7z\xbc\xaf": "a 7-Zip archive",
     b"Rar!": "a RAR archive",
-    GZIP_MAGIC: "packed with gzip twice",
+    GZIP_MAGIC: "compressed with gzip twice",
 }
 _TAR_MAGIC = (257, b"ustar")
 _LINE_OF_JSON = re.compile(rb"(?m)^\s*[{\[]\s*[\"{}\[\]]")
@@ -113,7 +113,7 @@ def _text_rows(
             shape = shape_of(text, named_lines=lines)
         if shape.beside:
             others = ", ".join(shape.beside[:5])
-            remarks.append(f"Of the JSON, {'.'.join(shape.path)} was read, and not {others}.")
+            remarks.append(f"Of the JSON, {'.'.join(shape.path)} was read, not {others}.")
         if shape.layout is not Layout.LINES:
             yield json_rows(opened, shape, limits.longest_row, budget)
             return

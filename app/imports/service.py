@@ -233,7 +233,7 @@ def checked_name(name: str) -> str:
             field="name",
         )
     if name.isdigit():
-        raise InvalidInput("A name of digits alone would be taken for an id. Add a letter.", field="name")
+        raise InvalidInput("A name of digits only could be mistaken for an id. Add a letter.", field="name")
     return name
 
 
@@ -269,15 +269,15 @@ def _rows_of_files(
                 last, count = offset + number, count + 1
                 if count > limits.max_rows:
                     raise bad_file(
-                        f"There are more than {limits.max_rows} rows. "
-                        "Split them, or raise HYPO_MAX_DATASET_ROWS."
+                        f"There are more than {limits.max_rows} rows. Split them, or raise "
+                        "HYPO_MAX_DATASET_ROWS."
                     )
                 yield last, row
         if last > offset:
             places.append(f"{path.name} {offset + 1:,} to {last:,}")
     if len(places) > 1:
         named = "; ".join([*places[:MOST_FILES_NAMED], *(["..."] if len(places) > MOST_FILES_NAMED else [])])
-        remarks.append(f"Rows are numbered through the files: {named}.")
+        remarks.append(f"Rows are numbered across the files: {named}.")
 
 
 @contextmanager
@@ -366,4 +366,4 @@ def _keep_from_evaluation(spool: Spool, *, are_votes: bool) -> int:
 
 def _about_voted(prompts: int) -> str:
     were = "1 prompt was" if prompts == 1 else f"{prompts:,} prompts were"
-    return f"{were} voted on here: their pairs are trained on, and no evaluation asks them any more."
+    return f"{were} voted on here: their pairs are for training, and evaluations no longer use them."

@@ -36,7 +36,7 @@ MOST_STATE_BYTES = 2**20
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _END_OF_ZIP: Final = b"PK\x05\x06"
 _LONGEST_COMMENT: Final = 2**16
-_DAMAGED: Final = "The zip archive is damaged. Copy or pack it again."
+_DAMAGED: Final = "The zip archive is damaged. Copy it again, or zip the files again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
             count += 1
             if count > MOST_FILES:
                 raise bad_file(
-                    f"The folder holds more than {MOST_FILES:,} files. Name the one with the data."
+                    f"The folder holds more than {MOST_FILES:,} files. Give the file that contains the data."
                 )
             if (path := Path(here, name)).is_file():
                 yield path
@@ -117,7 +117,7 @@ def _chosen(
     words = f"Of the {what}, {_listed(wanted)} {'was' if len(wanted) == 1 else 'were'} read"
     left = sorted(set(below) - set(wanted))
     remarks = [
-        words + (f" (split {read})" if read else "") + (f", and not {_listed(left)}." if left else "."),
+        words + (f" (split {read})" if read else "") + (f", not {_listed(left)}." if left else "."),
     ]
     return [below[name] for name in wanted], splits, remarks
 
@@ -177,7 +177,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             with zipfile.ZipFile(file) as archive:
                 yield archive
     except NotImplementedError:
-        raise bad_file("The zip archive is packed in a way that is not read. Pack it with deflate.") from None
+        raise bad_file("The zip archive uses an unsupported compression. Use deflate.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error):
         raise bad_file(_DAMAGED) from None
     except OSError as error:
@@ -231,11 +231,13 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     named = repr(entry.filename[:100])
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", entry.filename):
-        raise bad_file(f"The zip archive names a file outside itself: {named}. Pack the folder anew.")
+        raise bad_file(
+            f"The zip archive contains a path that leads out of it: {named}. Zip the folder again."
+        )
     if stat.S_ISLNK(entry.external_attr >> 16):
-        raise bad_file(f"The zip archive holds a link: {named}. Pack the files themselves.")
+        raise bad_file(f"The zip archive holds a link: {named}. Zip the files themselves.")
     if entry.flag_bits & 0x1:
-        raise bad_file("The zip archive is locked with a password. Pack it without one.")
+        raise bad_file("The zip archive is protected by a password. Zip it without one.")
     if path.name.lower().endswith(_ARCHIVES) and not NO_ROWS.search(entry.filename):
         raise bad_file(f"The zip archive holds another archive: {named}. Unpack that first.")
 

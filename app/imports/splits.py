@@ -64,7 +64,7 @@ def training_files(files: Collection[str], split: str = "") -> list[str]:
         named = _named(readable, split)
         if not named:
             there = ", ".join(splits_of(readable)) or "none"
-            raise InvalidInput(f"There is no split {split[:100]!r}; there are: {there}.", field="split")
+            raise InvalidInput(f"There is no split {split[:100]!r}. The splits are: {there}.", field="split")
         return _each_once(named)
     for usual in SPLITS:
         named = _named(readable, usual)

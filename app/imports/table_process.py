@@ -223,14 +223,14 @@ def sheet(path: str, known: str = "[]") -> None:
     remarks = []
     if len(filled) > 1:
         others = ", ".join(repr(other.name) for other in filled if other is not chosen)
-        remarks = [f"The sheet {chosen.name!r} was read, and not {others}."]
+        remarks = [f"The sheet {chosen.name!r} was read, not {others}."]
     counts = _cells_of_first_rows(chosen)
     first = counts[0][0] if counts else 0
     if header is None:
         _check_header(chosen.name, counts)
         header = first
     elif header > first:
-        remarks.append(f"Row {header + 1} of the sheet names the columns; what stands above it was not read.")
+        remarks.append(f"Row {header + 1} of the sheet names the columns; the rows above it were not read.")
     rows = enumerate(chosen.iter_rows())
     names = next([_text(value) for value in row] for number, row in rows if number == header)
     body: Iterator[tuple[int, list[Cell]]] = (
@@ -248,7 +248,7 @@ def _filled_sheets(path: str) -> list[Any]:
         with open(path, "rb") as file:  # noqa: PTH123
             book = python_calamine.load_workbook(file)
     except python_calamine.PasswordError:
-        raise Refused("The workbook is locked with a password. Save it without one.") from None
+        raise Refused("The workbook is protected by a password. Save it without one.") from None
     filled = [
         found
         for facts in book.sheets_metadata
@@ -283,8 +283,9 @@ def _check_header(name: str, counts: list[tuple[int, int]]) -> None:
     """Refuse a single cell above wider rows, which is a title."""
     if counts and counts[0][1] == 1 and max(count for _, count in counts) > 1:
         raise Refused(
-            f"Row {counts[0][0] + 1} of the sheet {name!r} is no header: it has one cell, and rows "
-            "below have more. Delete what stands above the column names, or put their sheet first."
+            f"Row {counts[0][0] + 1} of the sheet {name!r} is not a header: it has one cell, and "
+            "rows below have more. Delete the rows above the column names, or move their sheet "
+            "to the front."
         )
 
 
@@ -307,7 +308,7 @@ def main(kind: str, path: str, *more: str) -> None:
     except Refused as error:
         say({"refused": str(error)})
     except MemoryError:
-        say({"refused": "Reading the file takes too much memory. Write it in smaller groups of rows."})
+        say({"refused": "Reading the file takes too much memory. Write it with smaller row groups."})
     except Exception as error:  # three libraries, each with errors of its own
         say({"refused": f"The file cannot be read: {_words(error)}. Copy or write it again."})
     sys.stdout.flush()

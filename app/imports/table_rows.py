@@ -93,7 +93,7 @@ def _check_workbook(path: Path, limit: int) -> None:
         with zipfile.ZipFile(path) as archive:
             if not is_workbook(archive):
                 raise bad_file(
-                    "The file is a zip archive within another, or of no spreadsheet. "
+                    "The file is a zip archive inside another, or one that is not a spreadsheet. "
                     "Unpack it and add the file inside."
                 )
             Budget(limit).spend(sum(entry.file_size for entry in archive.infolist()))

@@ -91,8 +91,8 @@ class _Evidence:
                 "If letters look wrong, save it as UTF-8 and add it again.",
             )
         return Encoding(
-            remark="Some text is not UTF-8; rows that need it are left out. "
-            "Save the file as UTF-8 to keep them."
+            remark="Some text is not UTF-8; rows that need it are left out. Save the file as UTF-8 to keep "
+            "them."
         )
 
 
@@ -146,8 +146,8 @@ class _AsUtf8(io.RawIOBase):
                 text = self._decoder.decode(data, final=not data)
             except UnicodeDecodeError:
                 raise bad_file(
-                    "The file's text is damaged: it begins as UTF-16 or UTF-32 and does not go on so. "
-                    "Save it as UTF-8."
+                    "The file's text is damaged: it begins as UTF-16 or UTF-32 but does not "
+                    "continue that way. Save it as UTF-8."
                 ) from None
             self._ready = text.encode("utf-8", self._errors)
             if not data:

@@ -55,7 +55,7 @@ class _Counted(io.RawIOBase):
         try:
             data = self._inner.read(len(buffer))
         except EOFError:
-            raise bad_file("The gzip file ends in the middle. Copy or download it again.") from None
+            raise bad_file("The gzip file ends early. Copy or download it again.") from None
         except (gzip.BadGzipFile, zlib.error):
             raise bad_file("The gzip file is damaged. Copy or download it again.") from None
         self._budget.spend(len(data))

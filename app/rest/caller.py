@@ -13,7 +13,7 @@ from app.store.db import read_session, write_session
 
 bearer = HTTPBearer(
     auto_error=False,
-    description="A token of `hypo tokens create --user NAME`. Without logins none is needed on this machine.",
+    description="A token made with `hypo tokens create --user NAME`. Not needed without logins.",
 )
 
 

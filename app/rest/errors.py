@@ -37,9 +37,11 @@ class Problem(BaseModel):
     """An error of any kind."""
 
     status: int = Field(description="The HTTP status.")
-    error: str = Field(description="Its kind, for programs: not_found, refused, invalid_input and so on.")
-    field: str | None = Field(None, description="The value that is bad, where one is.")
-    message: str = Field(description="What is wrong and what to do, in words.")
+    error: str = Field(
+        description="The kind of error, for programs: not_found, refused, invalid_input and so on."
+    )
+    field: str | None = Field(None, description="The field with the invalid value, if there is one.")
+    message: str = Field(description="What is wrong and what to do, as a sentence.")
 
 
 KINDS = {
@@ -61,10 +63,10 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     for status, said in {
         400: "The body cannot be read.",
         401: "The token is missing or not valid.",
-        404: "There is no such thing.",
-        409: "It cannot be done as things stand.",
+        404: "The object does not exist.",
+        409: "The current state does not allow it.",
         413: "The body is too large.",
-        422: "A value is bad; `field` names it.",
+        422: "A value is invalid; `field` names it.",
         503: "The database cannot be reached.",
     }.items()
 }
@@ -118,8 +120,8 @@ def _bad_request(_request: Request, error: Exception) -> JSONResponse:
     first: dict[str, Any] = found[0] if found else {"loc": (), "msg": "it cannot be read", "type": ""}
     place = [str(part) for part in first["loc"]]
     field = ".".join(place[1:]) or (place[0] if place else "body")
-    more = f" {len(found) - 1} more values are bad." if len(found) > 2 else ""
-    more = " One more value is bad." if len(found) == 2 else more
+    more = f" {len(found) - 1} more values are invalid." if len(found) > 2 else ""
+    more = " One more value is invalid." if len(found) == 2 else more
     return problem(422, _sentence(first, field) + more, field if first["type"] != "json_invalid" else "body")
 
 
@@ -127,13 +129,13 @@ def _sentence(error: dict[str, Any], field: str) -> str:
     """What pydantic says, in a sentence that names the field."""
     said = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
     if error["type"] == "json_invalid":
-        return f"The body is no valid JSON: {error.get('ctx', {}).get('error', said)}."
+        return f"The body is not valid JSON: {error.get('ctx', {}).get('error', said)}."
     if field == "body":
         return "The body must be a JSON object, sent with Content-Type: application/json."
     if error["type"] == "missing":
         return f"{field} is missing."
     if error["type"] == "extra_forbidden":
-        return f"{field} is no field of this call; /api/v1/docs lists them."
+        return f"{field} is not a field of this call; /api/v1/docs lists the fields."
     return f"{field}: {said[:1].lower()}{said[1:]}."
 
 
@@ -143,8 +145,8 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
         return problem(507, DISK_IS_FULL)
     detail = str(getattr(error, "detail", "")) or "The request failed"
     sentences = {
-        404: "There is no such address; /api/v1/docs lists all.",
-        405: "The address does not take this method; /api/v1/docs lists all.",
+        404: "There is no such address; /api/v1/docs lists all addresses.",
+        405: "The address does not support this method; /api/v1/docs lists all methods.",
         413: TOO_LARGE,
     }
     return problem(status, sentences.get(status, detail.rstrip(".") + "."))
@@ -152,7 +154,7 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
 
 def _database_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, DataError):
-        return problem(422, "A value is none that the database can hold.")
+        return problem(422, "The database cannot store one of the values.")
     said = str(getattr(error, "orig", "") or error)
     log.error("The database failed: %s", said)
     if isinstance(error, DiskFull):

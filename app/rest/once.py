@@ -21,7 +21,7 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         max_length=idempotency.MAX_KEY_CHARS,
-        description="Made by you, new for each request; a repeated call with it gets the first one's answer.",
+        description="Your key, new for each request; a repeated call with it returns the first answer.",
     ),
 ]
 
@@ -62,7 +62,7 @@ class Once:
         try:
             text = json.dumps([self._what, jsonable_encoder(given)], sort_keys=True)
         except (ValueError, RecursionError):
-            raise InvalidInput("The body is nested too deep.", field="body") from None
+            raise InvalidInput("The body is nested too deeply.", field="body") from None
         return hashlib.sha256(text.encode()).hexdigest()
 
 

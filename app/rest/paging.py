@@ -13,8 +13,8 @@ MOST_A_PAGE = 200
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Query(ge=1, le=MOST_A_PAGE, description="Most items of a page.")]
-Cursor = Annotated[str | None, Query(max_length=40, description="The page before says it, as `next`.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_A_PAGE, description="Maximum number of items on a page.")]
+Cursor = Annotated[str | None, Query(max_length=40, description="The `next` of the previous page.")]
 
 
 class Page(BaseModel, Generic[T]):
@@ -40,5 +40,5 @@ def place_of(cursor: str | None) -> int | None:
         return None
     place = read_id(cursor)
     if place is None:
-        raise InvalidInput("cursor must be what the page before said as `next`.", field="cursor")
+        raise InvalidInput("cursor must be the `next` of the previous page.", field="cursor")
     return place

@@ -61,7 +61,7 @@ async def upload(request: Request, upload_id: str | None = None) -> Response:
 async def _parse(request: Request, folder: Path, limit: int, upload_id: str | None) -> list[Path]:
     """The uploaded files of a form, each under its own name in a folder."""
     if "content-type" not in request.headers:
-        raise MultiPartException("It is no form with files.")
+        raise MultiPartException("The request is not a form with files.")
     parser = GradioMultiPartParser(
         request.headers,
         request.stream(),
@@ -98,7 +98,7 @@ def download(request: Request, path: str) -> FileResponse:
     """A file of the asking user's own, to be saved and never shown."""
     file = files.owned(path, _user(request))
     if file is None:
-        raise HTTPException(403, "This file is not yours, or is there no longer.")
+        raise HTTPException(403, "This file is not yours, or no longer exists.")
     return FileResponse(file, media_type="application/octet-stream", filename=file.name)
 
 

@@ -61,8 +61,9 @@ def check_room(user: str, more: int) -> None:
     quota = get_settings().user_files_mb
     if used_bytes(user) + more > quota * _MIB:
         raise Refused(
-            f"Your uploads and exports would take more than {quota} MiB. They are deleted after a day; "
-            "import the files that wait, or ask whoever runs this server to raise HYPO_USER_FILES_MB."
+            f"Your uploads and exports would take more than {quota} MiB. They are deleted after a "
+            "day; import the waiting files, or ask whoever runs this server to raise "
+            "HYPO_USER_FILES_MB."
         )
 
 

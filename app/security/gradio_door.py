@@ -83,7 +83,7 @@ class GradioDoor:
             await refuse(413, "The request is larger than 4 MiB.", scope, receive, send)
             return
         except (ValueError, RecursionError):
-            await refuse(400, "The body of the request is no JSON object.", scope, receive, send)
+            await refuse(400, "The body of the request is not a JSON object.", scope, receive, send)
             return
         length = (b"content-length", str(len(checked)).encode())
         others = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"transfer-encoding")]
@@ -126,7 +126,7 @@ def _with_own_files(value: Any, user: str) -> Any:
         file = files.owned(str(value.get("path")), user)
         if file is None:
             raise Refused(
-                "A file of this request was not uploaded by you, or is there no longer; choose it again."
+                "A file of this request was not uploaded by you, or no longer exists; choose it again."
             )
         name = value.get("orig_name")
         return {

@@ -34,7 +34,7 @@ class Identity:
         try:
             user = await identify(HTTPConnection(scope))
         except SQLAlchemyError:
-            sentence = "The database does not answer, so nobody can be recognised; try again in a moment."
+            sentence = "The database does not answer, so logins cannot be checked; try again in a moment."
             await refuse(503, sentence, scope, receive, send)
             return
         if user is not None:

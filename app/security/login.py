@@ -49,7 +49,7 @@ def log_in(
     matches = secrets.compare_digest((right or secrets.token_hex()).encode(), password.encode())
     if right is None or not matches:
         _failures[client].append(time.monotonic())
-        return _page("This name and password do not belong together.", next, status=401)
+        return _page("This name and password do not match.", next, status=401)
     with write_session() as session:
         token = sessions.begin(name, session=session)
     response = RedirectResponse(_local(next), status_code=303)

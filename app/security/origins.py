@@ -34,8 +34,8 @@ class OwnOrigin:
         headers = Headers(scope=scope)
         if not with_token(scope) and not self._loads_a_page(scope, headers) and _is_foreign(scope, headers):
             sentence = (
-                "This request comes from the page of another site, and was refused. Behind a proxy, "
-                "HYPO_TRUSTED_PROXIES must name it."
+                "This request comes from the page of another site and was refused. Behind a "
+                "proxy, list the proxy in HYPO_TRUSTED_PROXIES."
             )
             await refuse(403, sentence, scope, receive, send)
             return

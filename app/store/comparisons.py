@@ -73,7 +73,7 @@ def ask(
     """
     question = clean_text(question).strip()
     if not question:
-        raise InvalidInput("The question is empty; write what the models shall answer.", field="question")
+        raise InvalidInput("The question is empty; write a question for the models.", field="question")
     if len(question) > max_chars:
         raise InvalidInput(
             f"The question has {len(question):,} characters; the limit is {max_chars:,}. Shorten it.",

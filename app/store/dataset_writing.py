@@ -97,7 +97,7 @@ def _next_version(*, session: Session, name: str, **values: Any) -> Dataset:
                 raise
             continue
         return dataset
-    raise Refused(f"{name} is being added by too many at once. Try again.")
+    raise Refused(f"{name} is being added by too many imports at once. Try again.")
 
 
 def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def get(dataset_id: int, *, session: Session) -> Dataset:
     """
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
-        raise NotFound(f"There is no dataset {dataset_id}; `hypo datasets list` shows what there is.")
+        raise NotFound(f"There is no dataset {dataset_id}; `hypo datasets list` lists all datasets.")
     return dataset
 
 
@@ -68,7 +68,7 @@ def resolve(reference: str, *, session: Session) -> Dataset:
         query = query.where(Dataset.name == reference).order_by(Dataset.version.desc()).limit(1)
     dataset = session.scalars(query).one_or_none()
     if dataset is None:
-        raise NotFound(f"There is no dataset {reference[:120]!r}; `hypo datasets list` shows what there is.")
+        raise NotFound(f"There is no dataset {reference[:120]!r}; `hypo datasets list` lists all datasets.")
     return dataset
 
 

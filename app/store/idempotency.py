@@ -60,11 +60,11 @@ def take(key: str, request_sha256: str, *, session: Session, user: str) -> int |
     ).one()
     if first.request_sha256 != request_sha256:
         raise InvalidInput(
-            "This Idempotency-Key came with another request before; make a new key for each request.",
+            ("This Idempotency-Key was used for another request before; use a new key for each request."),
             field="Idempotency-Key",
         )
     if first.status is None:
-        raise Refused("The first call with this Idempotency-Key is still being carried out; try again.")
+        raise Refused("The first call with this Idempotency-Key is still running; try again.")
     return Answered(first.status, first.response)
 
 

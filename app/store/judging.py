@@ -27,7 +27,7 @@ def why_not_votable(answers: Sequence[Generation]) -> str:
         if answer.status is GenerationStatus.STOPPED:
             return f"Answer {letter} was stopped before its end; regenerate it, then vote."
         if answer.tokens == 0 and not answer.text and not answer.complete:
-            return f"Answer {letter} came out empty; regenerate it, then vote."
+            return f"Answer {letter} is empty; regenerate it, then vote."
     return ""
 
 
@@ -41,7 +41,7 @@ def checked_sides(
     """
     if choice is not Choice.BEST:
         if best is not None or worst is not None:
-            raise InvalidInput("A tie and both bad name no best and no worst answer.", field="choice")
+            raise InvalidInput("A tie and both bad have no best and no worst answer.", field="choice")
         return None, None
     if count == 2 and best in (0, 1) and worst is None:
         worst = 1 - best

@@ -194,7 +194,7 @@ def _own(label_id: int, user: str, *, session: Session) -> Label:
     label = get(label_id, session=session)
     owner = session.get(User, label.user_id)
     if owner is not None and owner.name != user:
-        raise Refused(f"This vote is {owner.name}'s; people change and withdraw their own votes.")
+        raise Refused(f"This vote is {owner.name}'s; you can change and withdraw only your own votes.")
     return label
 
 

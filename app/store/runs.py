@@ -32,7 +32,7 @@ def create(
     """
     dataset = session.get(Dataset, dataset_id)
     if dataset is None or dataset.deleted_at is not None:
-        raise NotFound(f"There is no dataset {dataset_id}; `hypo datasets list` shows what there is.")
+        raise NotFound(f"There is no dataset {dataset_id}; `hypo datasets list` lists all datasets.")
     run = Run(
         name=name,
         method=str(config["method"]),
@@ -58,7 +58,7 @@ def get(run_id: int, *, session: Session) -> Run:
     """
     run = session.get(Run, run_id)
     if run is None or run.deleted_at is not None:
-        raise NotFound(f"There is no run {run_id}; `hypo runs list` shows what there is.")
+        raise NotFound(f"There is no run {run_id}; `hypo runs list` lists all runs.")
     return run
 
 

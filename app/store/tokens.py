@@ -125,7 +125,7 @@ def revoke(token_id: int, *, session: Session) -> ApiToken:
     """
     token = session.get(ApiToken, token_id)
     if token is None:
-        raise NotFound(f"There is no token {token_id}; `hypo tokens list` shows what there is.")
+        raise NotFound(f"There is no token {token_id}; `hypo tokens list` lists all tokens.")
     if token.revoked_at is None:
         token.revoked_at = clock.read(session=session)
     session.flush()

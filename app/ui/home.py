@@ -62,7 +62,7 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     following = done.index(False) if False in done else None
     steps = [
         (
-            "Bring preference pairs",
+            "Add preference pairs",
             "A prompt with a better and a worse answer: a file, a dataset of the hub, or the demo.",
             formatting.count(known, "dataset version") if known else "Nothing here yet",
             ("Datasets", "datasets"),
@@ -111,7 +111,7 @@ def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
         table = widgets.table(
             ["Run", "Method", "State", "Progress"], rows, caption="Runs in progress and waiting"
         )
-        pieces.append(widgets.section("Going on now", table, more))
+        pieces.append(widgets.section("In progress", table, more))
     pieces.append(widgets.section("Workers", _workers(waiting=bool(queued), session=session)))
     return widgets.join(pieces)
 

@@ -35,7 +35,13 @@ class Chart:
 
 
 CHARTS = (
-    Chart("loss", "Loss", "What is minimised; 0.69 is a coin toss between the answers.", "loss", "eval_loss"),
+    Chart(
+        "loss",
+        "Loss",
+        "The loss that is minimised; 0.69 is a coin toss between the answers.",
+        "loss",
+        "eval_loss",
+    ),
     Chart(
         "margins",
         "Reward margin",

@@ -57,9 +57,9 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
     except MemoryError:
         raise
     except OverflowError:
-        return {"unusable": "asks for too much"}
+        return {"unusable": "requests too much"}
     except RecursionError:
-        return {"unusable": "calls itself without end"}
+        return {"unusable": "recurses without end"}
     except TemplateError as error:
         return {"refused": str(error) or type(error).__name__}
     except Exception as error:  # a template raises whatever it makes Python raise

@@ -67,7 +67,7 @@ def open_webui(row: Row) -> Parts:
     messages = _messages(row.take("snapshot"))
     rated = messages.get(str(meta.get("message_id"))) if isinstance(meta, dict) else None
     if not isinstance(rated, dict):
-        raise RowError("the chat does not hold the rated answer")
+        raise RowError("the chat does not contain the rated answer")
     asked = messages.get(str(rated.get("parentId")))
     answers = asked.get("childrenIds") if isinstance(asked, dict) else None
     listed = answers if isinstance(answers, list) else []

@@ -170,7 +170,7 @@ def refuse_unusable(columns: Iterable[str], row: Row) -> None:
     for column in columns:
         if is_unusable(column.rpartition(".")[2]) and not _is_number(row.peek(column)):
             raise RowError(
-                f"{column} cannot be kept in a pair of texts, and the row means something else without it"
+                f"{column} cannot be kept in a pair of texts, and without it the row has another meaning"
             )
 
 
@@ -194,7 +194,7 @@ def _check_conversation(column: str, value: Any, pair: Pair) -> None:
         content = item.get("content") if item.get("content") is not None else item.get("value")
         if isinstance(content, str) and _squeezed(content) not in said:
             raise RowError(
-                f"{column} holds turns that the prompt does not; choose the prompt's column in a mapping"
+                f"{column} has turns that the prompt does not have; choose the prompt's column in a mapping"
             )
 
 
@@ -203,8 +203,8 @@ def _check_context(column: str, value: Any, pair: Pair) -> None:
     texts = [_squeezed(text) for text in _texts(value)]
     if any(text not in said and not _NO_TEXT.fullmatch(text) for text in texts):
         raise RowError(
-            f"{column} says something that the prompt does not; put it into the prompt, "
-            "or choose the prompt's column in a mapping to go without it"
+            f"{column} says something that the prompt does not; put it into the prompt, or choose "
+            "the prompt's column in a mapping to leave it out"
         )
 
 

@@ -107,7 +107,7 @@ def convert(rows: Iterable[tuple[int, object]], how: Format | AnyMapping) -> Ite
         except RowError as error:
             yield LeftOut(number, str(error)[:LONGEST_REASON])
         except RecursionError:
-            yield LeftOut(number, "nested too deep")
+            yield LeftOut(number, "nested too deeply")
 
 
 def _converted(number: int, row: Row, how: Format | AnyMapping, repeated: bool) -> Kept:

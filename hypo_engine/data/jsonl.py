@@ -27,7 +27,7 @@ def parse_row(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise RowError(f"not UTF-8 at byte {error.start + 1}") from None
     except RecursionError:
-        raise RowError("nested too deep") from None
+        raise RowError("nested too deeply") from None
     except json.JSONDecodeError as error:
         said = error.msg.removesuffix(" at")  # "Unterminated string starting at"
         raise RowError(f"not JSON: {said} at character {error.pos + 1}") from None
@@ -40,7 +40,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         for name, value in pairs:
             if found[name] != value:
-                raise RowError(f"{name} is given twice with different values; keep one of them")
+                raise RowError(f"{name} appears twice with different values; keep one of them")
     return found
 
 

@@ -70,7 +70,7 @@ def history_of(row: Row) -> Any:
 def _said_once(row: Row, names: tuple[str, ...], what: str) -> Any:
     found = [row[column] for column in columns_of(row, names) if row.holds(column)]
     if any(other != found[0] for other in found[1:]):
-        raise RowError(f"the {what} columns say different things")
+        raise RowError(f"the {what} columns contradict each other")
     return found[0] if found else None
 
 
@@ -286,9 +286,8 @@ def _preference(value: Any) -> float:
 # One answer and a thumb.
 
 _KTO_REFUSAL = (
-    "These rows hold one answer with a thumbs-up or a thumbs-down, as KTO takes them, and no pairs: "
-    "a thumb on one answer compares it with nothing. Bring two answers to each prompt, "
-    "as prompt, chosen and rejected."
+    "These rows have one answer with a thumbs-up or a thumbs-down, as for KTO, and no pairs. A "
+    "pair compares two answers to one prompt: give prompt, chosen and rejected."
 )
 
 
@@ -301,7 +300,7 @@ def _is_kto(row: Row) -> bool:
 
 
 def _kto(_row: Row) -> Parts:
-    raise RowError("one answer only, and no pair")
+    raise RowError("only one answer, not a pair")
 
 
 FORMATS: tuple[Format, ...] = (

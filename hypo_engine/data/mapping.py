@@ -152,7 +152,7 @@ def _values(given: Any) -> tuple[str, ...]:
 
 def _check_different(columns: Sequence[str]) -> None:
     if len(set(columns)) < len(columns):
-        raise DataError("The mapping names one column twice; prompt, answers and the rest must differ.")
+        raise DataError("The mapping names one column twice; each entry needs a column of its own.")
 
 
 def value_at(row: Row, path: str, whole: str = "") -> Any:

@@ -136,7 +136,7 @@ def _of_conversations(
     end = shared_turns(chosen, rejected)
     if not prompt:
         if end == 0 and len(chosen) > 1:
-            raise RowError("prompt missing: chosen and rejected share no turn")
+            raise RowError("prompt missing: chosen and rejected have no turn in common")
         return chosen[:end], answer_of(chosen[end:], "chosen"), answer_of(rejected[end:], "rejected")
     before = _as_turns(prompt)
     good, bad = _after(before, chosen), _after(before, rejected)
@@ -197,7 +197,7 @@ def _shared_beginning(chosen: str, rejected: str, parts: Parts) -> tuple[str, st
         raise RowError("prompt missing: chosen and rejected are neither messages nor transcripts")
     end = shared_text(chosen, rejected)
     if not chosen[:end].strip():
-        raise RowError("prompt missing: chosen and rejected share no beginning")
+        raise RowError("prompt missing: chosen and rejected have no common beginning")
     return chosen[:end], chosen[end:], rejected[end:]
 
 

@@ -75,7 +75,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if depth == 0:
-        raise RowError("nested too deep")
+        raise RowError("nested too deeply")
     if isinstance(value, Mapping):
         return {str(key): plain(inner, depth - 1) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -42,8 +42,9 @@ class TokenReport:
             found.append(f"{self.refused} of {self.pairs} pairs were left out. {self.refusal}")
         if self.stray_thoughts:
             found.append(
-                f"{self.stray_thoughts} of {self.pairs} pairs have an answer with a thought, but prompts "
-                "without room for one; set enable_thinking to on if answers shall begin with thoughts."
+                f"{self.stray_thoughts} of {self.pairs} pairs have an answer with a thought, but "
+                "prompts without room for one; set enable_thinking to on if answers should begin "
+                "with thoughts."
             )
         if self.missing_thoughts:
             found.append(
@@ -52,8 +53,8 @@ class TokenReport:
             )
         if self.left_out:
             found.append(
-                f"{self.left_out} of {self.pairs} pairs were left out: "
-                f"an answer has more than {max_completion_length} tokens, its end included."
+                f"{self.left_out} of {self.pairs} pairs were left out: an answer has more than "
+                f"{max_completion_length} tokens, its end included."
             )
         if self.trimmed_prompts:
             found.append(
@@ -62,8 +63,9 @@ class TokenReport:
             )
         if self.boundary_differences:
             found.append(
-                f"{self.boundary_differences} of {self.pairs} pairs would be tokenised otherwise as one; "
-                "prompt and answer are tokenised apart, as generation sees them."
+                f"{self.boundary_differences} of {self.pairs} pairs would be tokenised "
+                "differently as one text; prompt and answer are tokenised separately, as in "
+                "generation."
             )
         return found
 

@@ -167,8 +167,9 @@ def joined_world(*, lockstep: bool = False) -> Iterator[World]:
         world = World(dist.get_rank(), dist.get_world_size(), lockstep) if dist.is_initialized() else World()
         if lockstep and world.size == 1:
             raise ConfigError(
-                "sharding fsdp cuts the model over several processes, and there is one; start the run with "
-                "`torchrun --nproc-per-node 2 -m hypo_engine config.yaml`, or set sharding to none."
+                "sharding fsdp splits the model across several processes, but there is only one; "
+                "start the run with `torchrun --nproc-per-node 2 -m hypo_engine config.yaml`, or "
+                "set sharding to none."
             )
         yield world
     finally:

@@ -178,16 +178,16 @@ def configured_context(config: Mapping[str, Any]) -> int | None:
 def not_causal(name: str, kind: str) -> ModelError:
     """The refusal of an encoder."""
     return ModelError(
-        f"{name!r} ({kind}) is not a causal language model: what it says of a token "
-        "depends on the tokens behind it; choose one that writes text from left to right."
+        f"{name!r} ({kind}) is not a causal language model: its prediction for a token depends on "
+        "later tokens; choose one that writes text from left to right."
     )
 
 
 def quantised(name: str, method: str) -> ModelError:
     """The refusal of quantised weights."""
     return ModelError(
-        f"{name!r} has quantised weights ({method}), which are not trained "
-        "here; choose the same model with weights in bfloat16 or float32."
+        f"{name!r} has quantised weights ({method}), which cannot be trained here; choose the "
+        "same model with weights in bfloat16 or float32."
     )
 
 
@@ -195,9 +195,9 @@ def other_weights(name: str, parts: Mapping[str, list[str]]) -> ModelError:
     """The refusal of weights that are not the model's, with their names by what is wrong with them."""
     said = ", ".join(f"{len(names)} {what} ({some(names)})" for what, names in parts.items() if names)
     return ModelError(
-        f"The weights of {name!r} are not those of its config.json: {said}. Save the "
-        "whole causal language model again with save_pretrained: adapters merged, torch.compile's "
-        "wrapper taken off."
+        f"The weights of {name!r} are not those of its config.json: {said}. Save the whole causal "
+        "language model again with save_pretrained, with adapters merged and without "
+        "torch.compile's wrapper."
     )
 
 
@@ -209,14 +209,14 @@ def _check_kind(config: Mapping[str, Any], name: str) -> None:
     labels = config.get("num_labels")
     if isinstance(labels, int | float) and not 0 <= labels <= MOST_LABELS:
         raise ModelError(
-            f"The config.json of {name!r} has a num_labels of {labels:g}; a language model has none: "
-            "take the line out, or fetch the model again."
+            f"The config.json of {name!r} has a num_labels of {labels:g}; a language model has "
+            "none: remove the line, or fetch the model again."
         )
     kind = str(config["model_type"])
     if config.get("is_encoder_decoder") is True:
         raise ModelError(
-            f"{name!r} ({kind}) is not a causal language model; "
-            "choose one that writes text from left to right."
+            f"{name!r} ({kind}) is not a causal language model; choose one that writes text from left to "
+            "right."
         )
     if kind in _ENCODERS and not (config.get("is_decoder") or config.get("causal")):
         raise not_causal(name, kind)
@@ -229,7 +229,7 @@ def _refuse_without_weights(name: str, find: Find) -> None:
             "convert them with save_pretrained, which writes safetensors."
         )
     raise ModelError(
-        f"{name!r} has no safetensors weights ({SINGLE}, or {INDEX} and what it names); "
+        f"{name!r} has no safetensors weights ({SINGLE}, or {INDEX} and the files that it names); "
         "give a folder that save_pretrained wrote."
     )
 

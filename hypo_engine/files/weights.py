@@ -49,7 +49,7 @@ def stored_tensors(find: Find, name: str, *, whole: bool) -> dict[str, tuple[int
     files = {file: find(file) for file in sorted(set(places.values()))}
     missing = [file for file, path in files.items() if path is None]
     if missing and whole:
-        raise ModelError(f"{name!r} lacks {some(missing)}, which {INDEX} names; {_FETCH}.")
+        raise ModelError(f"{name!r} lacks {some(missing)}, named in {INDEX}; {_FETCH}.")
     if missing:
         return None
     tensors = {file: _read_header(path, name) for file, path in files.items() if path is not None}
@@ -95,16 +95,18 @@ def _read_header(path: Path, name: str) -> dict[str, tuple[int, ...]]:
         shapes = {tensor: tuple(map(int, told["shape"])) for tensor, told in header.items()}
         end = max((int(told["data_offsets"][1]) for told in header.values()), default=0) + 8 + length
     except (*_UNREADABLE, AttributeError, struct.error) as error:
-        raise ModelError(f"{path.name} of {name!r} is damaged or no safetensors file; {_FETCH}.") from error
+        raise ModelError(
+            f"{path.name} of {name!r} is damaged or not a safetensors file; {_FETCH}."
+        ) from error
     for tensor, told in header.items():
         if tensor.endswith(".weight") and len(shapes[tensor]) > 1 and told.get("dtype") not in _FLOATS:
             raise ModelError(
-                f"{name!r} has quantised weights ({tensor} is {told.get('dtype')}), which are not trained "
-                "here; choose the same model with weights in bfloat16 or float32."
+                f"{name!r} has quantised weights ({tensor} is {told.get('dtype')}), which cannot "
+                "be trained here; choose the same model with weights in bfloat16 or float32."
             )
     if end != size:
         raise ModelError(
-            f"{path.name} of {name!r} has {size:,} bytes where its header asks for {end:,}: it was not "
-            f"copied to its end; {_FETCH}."
+            f"{path.name} of {name!r} has {size:,} bytes where its header asks for {end:,}: it is "
+            f"truncated; {_FETCH}."
         )
     return shapes

@@ -26,8 +26,8 @@ def enable(model: Any) -> None:
     """
     if not getattr(model, "supports_gradient_checkpointing", True):
         raise ConfigError(
-            f"gradient_checkpointing: the architecture {model.config.model_type} does not offer it; "
-            "switch it off."
+            f"gradient_checkpointing: the architecture {model.config.model_type} does not support "
+            "it; switch it off."
         )
     # the first is the second's new name in transformers
     start = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable

@@ -197,8 +197,8 @@ def check_sound(model: Any, name: str) -> None:
     """
     if bad := _not_finite(model):
         raise ModelError(
-            f"{name!r} holds numbers that are not finite ({bad}): its weights are damaged, or its "
-            "config.json is; fetch the model again."
+            f"{name!r} contains numbers that are not finite ({bad}): its weights or its "
+            "config.json are damaged; fetch the model again."
         )
     ids = try_tokens(model, 12)
     try:

@@ -111,14 +111,14 @@ def _named(base: Any, names: str, fitting: Sequence[str]) -> list[str]:
     clash = outer.intersection(name.rpartition(".")[2] for name in wanted)
     if clash:
         raise ConfigError(
-            f"lora_target_modules may not name {min(clash)!r}: embeddings and output head stay as they are."
+            f"lora_target_modules may not name {min(clash)!r}: embeddings and output head are not adapted."
         )
     found = {name: [full for full in fitting if full == name or full.endswith(f".{name}")] for name in wanted}
     missing = [name for name, layers in found.items() if not layers]
     if missing or not wanted:
         raise ConfigError(
-            f"lora_target_modules {names!r} fits no layer of the model ({', '.join(missing)}); use "
-            f"all-linear, or some of {_leaves(fitting)}."
+            f"lora_target_modules {names!r} matches no layer of the model ({', '.join(missing)}); "
+            f"use all-linear, or some of {_leaves(fitting)}."
         )
     return [full for full in fitting if any(full in layers for layers in found.values())]
 

@@ -130,20 +130,20 @@ def _load_failure(resolved: str, error: Exception) -> str:
     text = str(error)
     if "trust_remote_code" in text:
         return (
-            f"{resolved!r} needs code of its own to run, which is never executed; "
-            "choose a model that transformers knows."
+            f"{resolved!r} needs its own code to run, which is never executed; choose a model "
+            "that transformers knows."
         )
     if "safetensors" in text and not Path(resolved).is_dir():
         return (
-            f"{resolved!r} has no safetensors weights; choose a model that has, "
-            "or convert it with save_pretrained."
+            f"{resolved!r} has no safetensors weights; choose a model that has them, or convert "
+            "it with save_pretrained."
         )
     if Path(resolved).is_dir():
         first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
         return f"{resolved!r} cannot be read ({first[:200]}); check that the folder is complete."
     return (
-        f"The base model {resolved!r} was not found: it is neither a folder nor a model the hub would give; "
-        "check the name, the network, and HF_TOKEN for gated models."
+        f"The base model {resolved!r} was not found: it is neither a folder nor a model that the "
+        "hub provides; check the name, the network, and HF_TOKEN for gated models."
     )
 
 

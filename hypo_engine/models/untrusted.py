@@ -94,8 +94,8 @@ def refuse_adapter_repository(resolved: str) -> None:
         return
     if found is not None:
         raise ModelError(
-            f"{resolved!r} carries a LoRA adapter, so the adapter off would not be the reference; "
-            "merge the adapter into its base model first."
+            f"{resolved!r} carries a LoRA adapter, so switching the adapter off would not give "
+            "the reference; merge the adapter into its base model first."
         )
 
 
@@ -124,5 +124,5 @@ def read_lora_config(file: Path) -> Any:
     given = {name: value for name, value in values.items() if name in _LORA_FIELDS and value is not None}
     for name in ("target_modules", "exclude_modules"):  # a text would be a pattern, which can take for ever
         if not isinstance(given.get(name, []), list):
-            raise ModelError(f"The adapter's {name} is no list of names; train a plain LoRA adapter.")
+            raise ModelError(f"The adapter's {name} is not a list of names; train a plain LoRA adapter.")
     return LoraConfig(**given, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", inference_mode=True)

@@ -29,8 +29,8 @@ def plain_errors() -> Iterator[None]:
             raise EngineError(memory_full("lower the batch size or choose a smaller model")) from error
         if lost_another(error):
             raise EngineError(
-                "Another process of the run is gone; what it said last tells why. Start the run again: "
-                "it goes on from its last checkpoint."
+                "Another process of the run died; its last output says why. Start the run again: "
+                "it continues from its last checkpoint."
             ) from error
         if raised_by_model(error):
             raise ModelError(_OF_A_MODEL.format(kind=type(error).__name__)) from error

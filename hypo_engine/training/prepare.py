@@ -152,7 +152,9 @@ def _load_policy(
     check_vocabulary(policy.model, tokenizer, config.model_name_or_path, used)
     if not policy.shares_prompts:
         what = "A sharded model" if world.lockstep else "This model"
-        reporter.log("info", f"{what} cannot share prompts between answers: each answer reads its own anew.")
+        reporter.log(
+            "info", (f"{what} cannot share prompts between answers: each answer encodes its own prompt.")
+        )
     return policy
 
 
@@ -321,14 +323,16 @@ def _go_on(run: Run, *, resume: bool) -> None:
                 fingerprint=run.fingerprint,
             )
         except DamagedCheckpoint as damaged:
-            run.reporter.log("warning", f"{damaged} It is not used; the one before it is, if there is one.")
+            run.reporter.log(
+                "warning", (f"{damaged} It is not used; the checkpoint before it is, if there is one.")
+            )
             continue
         run.saved.checkpoint = checkpoint
-        run.reporter.log("info", f"Going on from step {run.counters.step}.")
+        run.reporter.log("info", f"Continuing from step {run.counters.step}.")
         return
     if found:
         names = ", ".join(checkpoint.name for checkpoint in found)
         raise CheckpointError(
-            f"Every checkpoint in {run.output_dir} is damaged ({names}); bring one back from a copy, "
+            f"Every checkpoint in {run.output_dir} is damaged ({names}); restore one from a copy, "
             "or delete them to start over."
         )

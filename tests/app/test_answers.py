@@ -122,7 +122,7 @@ def test_a_page_is_shown_when_nothing_can_be_written(
             answers.show_names(blind.id, user="ada")
     finally:
         event.remove(engine, "before_cursor_execute", _refuse_writes)
-    assert "is not kept" in caplog.text
+    assert "could not be recorded" in caplog.text
     assert answers.look(blind.id, user="ada").hidden
 
 

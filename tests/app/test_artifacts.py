@@ -98,7 +98,7 @@ def test_deleting_takes_one_folder_and_is_no_error_twice(root: str, tmp_path: Pa
         artifacts.save_folder(made, key)
     artifacts.delete_folder("runs/1/c-1")
     artifacts.delete_folder("runs/1/c-1")
-    with pytest.raises(Refused, match="gone from the artifacts"):
+    with pytest.raises(Refused, match="missing from the artifact store"):
         artifacts.fetch_folder("runs/1/c-1", tmp_path / "a")
     assert read_folder(artifacts.fetch_folder("runs/1/c-10", tmp_path / "b")) == {"a": "1"}
 

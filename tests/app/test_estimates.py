@@ -120,7 +120,7 @@ def test_a_config_that_tells_nothing_gives_no_estimate(
 def test_a_model_that_is_not_here_is_told(session: Session, dataset: Dataset) -> None:
     forecast = forecast_memory(TrainConfig(model_name_or_path="someone/else"), dataset.id)
     assert forecast.estimate is None
-    assert "the first run brings it" in forecast.missing
+    assert "the first run downloads it" in forecast.missing
 
 
 @pytest.mark.usefixtures("own_workers")

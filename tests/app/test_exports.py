@@ -256,8 +256,8 @@ def test_votes_become_a_dataset_in_one_call(votes: dict[str, int]) -> None:
         made = datasets.get(first.id, session=session)
         assert (made.source, made.format) == ("votes", "votes")
         assert held_out_share.nothing_held_out(made, session=session) == (
-            "No pairs are held out, so no run on them is measured on pairs that it has not seen: "
-            "all votes are trained on."
+            "No pairs are held out, so no run on them can be evaluated on unseen pairs: all "
+            "votes are trained on."
         )
     with pytest.raises(InvalidInput):
         exports.use_as_dataset("../votes")

@@ -25,7 +25,7 @@ from hypo_engine.data.formats import BadCell, RowError
 LIMITS = Limits(max_bytes=2**20, max_rows=1000, longest_row=4096)
 ROWS = [{"prompt": f"Ünï {i}", "chosen": f'a, "{i}"\nmore', "rejected": "b"} for i in range(5)]
 TOO_LONG = b'"' + b"x" * 9000 + b'"'
-THREE_REASONS = ["not UTF-8 at byte 13", "nested too deep", "longer than 4 KiB"]
+THREE_REASONS = ["not UTF-8 at byte 13", "nested too deeply", "longer than 4 KiB"]
 
 unhurried = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -152,22 +152,22 @@ def test_no_file_is_said_plainly(tmp_path: Path) -> None:
         (b'{"prompt": ["a", "b"], "chosen": ["c"]}', "different lengths"),
         (b'{"prompt": {"0": "a"}, "chosen": {"1": "c"}}', "different row labels"),
         (b'{"one": [{"a": 1}], "two": [{"a": 2}]}', "several lists of objects: 'one', 'two'"),
-        (b'{"data": [{"a": 1}, {"a": 2}', "breaks off"),
+        (b'{"data": [{"a": 1}, {"a": 2}', "a bracket is not closed"),
         (b"plain text\0" * 200 + bytes(1000), "binary"),
         ("a,b\n1,2\n".encode("utf-16-le"), "UTF-16 text without a byte-order mark"),
         ("a,b\n1,2\n".encode("utf-16")[:-1], "damaged"),
         (b"FEA1" + bytes(40), "Feather of version 1"),
         (as_arrow(ROWS, stream=True)[:-300], "cannot be read"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "cannot be read"),
-        (b'[{"a": 1}, {"a": 2', "not closed"),
-        (b'[{"a": 1}, {"a": "2', "breaks off in or after row 2"),
-        (b'[{"a": 1}', "not closed"),
-        (b'[{"a": 1}] [{"a": 2}]', "more after the end of the list, after row 1"),
+        (b'[{"a": 1}, {"a": 2', "ends early"),
+        (b'[{"a": 1}, {"a": "2', "ends early, in or after row 2"),
+        (b'[{"a": 1}', "ends early"),
+        (b'[{"a": 1}] [{"a": 2}]', "more text after the end of the list, after row 1"),
         (b"PAR1 and then no Parquet", "file cannot be read"),
         (as_parquet(ROWS)[:-30], "file cannot be read"),
-        (gzip.compress(as_jsonl(ROWS))[:-9], "gzip file ends in the middle"),
+        (gzip.compress(as_jsonl(ROWS))[:-9], "gzip file ends early"),
         (gzip.compress(as_jsonl(ROWS))[:-6] + b"abcdef", "gzip file is damaged"),
-        (gzip.compress(as_parquet(ROWS))[:-9], "gzip file ends in the middle"),
+        (gzip.compress(as_parquet(ROWS))[:-9], "gzip file ends early"),
         (b"\x1f\x8b not gzip at all", "gzip file is damaged"),
     ],
     ids=lambda value: value if isinstance(value, str) else "file",  # bytes of gzip hold the time
@@ -236,7 +236,7 @@ def test_bad_records_of_a_csv_are_left_out_by_number(tmp_path: Path) -> None:
         3: "4 columns where the header has 3",
         6: "not CSV: ',' expected after '\"'",
         7: "a line is too long",
-        8: "not CSV: a quote is opened and not closed",
+        8: "not CSV: an opening quote is not closed",
     }
     assert rows[3][1] == {"prompt": BadCell("not UTF-8"), "chosen": BadCell("not UTF-8"), "rejected": "r"}
     assert rows[1][1]["rejected"] == BadCell("not there; the row has 2 columns where the header has 3")

@@ -100,7 +100,7 @@ def test_dataset_without_readable_files_or_too_large_is_refused(tmp_path: Path) 
 def test_no_network_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(InvalidInput, match=r"hub cannot be reached.*bring the dataset as a file") as refused:
+    with pytest.raises(InvalidInput, match=r"hub cannot be reached.*add the dataset as a file") as refused:
         fetch_files("a/b", tmp_path, hub=HuggingFace(), limits=LIMITS)
     assert refused.value.field == "hub"
 
@@ -109,7 +109,7 @@ def test_no_network_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("status", "code", "sentence"),
     [
         (404, "RepoNotFound", "no dataset a/b, or it is private"),
-        (403, "GatedRepo", "asks for consent first"),
+        (403, "GatedRepo", "accept its terms"),
         (500, "", "answered 500"),
     ],
 )

@@ -87,7 +87,7 @@ def test_file_without_a_good_row_changes_nothing(
 def test_file_that_breaks_off_changes_nothing(session: Session, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl.gz"
     path.write_bytes(gzip.compress(write(tmp_path, ROWS).read_bytes())[:-10])
-    with pytest.raises(InvalidInput, match="ends in the middle"):
+    with pytest.raises(InvalidInput, match="ends early"):
         add_dataset(path=path, name="sky")
     session.commit()
     assert count(session) == [0, 0, 0]
@@ -99,7 +99,7 @@ def test_unknown_format_names_the_columns_and_a_mapping_helps(session: Session, 
         add_dataset(path=path, name="sky")
     assert unknown.value.columns == ["question", "good", "bad"]
     assert unknown.value.field == "mapping"
-    with pytest.raises(InvalidInput, match=r"no column 'why'; there are: question, good, bad"):
+    with pytest.raises(InvalidInput, match=r"no column 'why'. Its columns are: question, good, bad"):
         add_dataset(path=path, name="sky", mapping=ColumnMapping("why", "good", "bad"))
     added = add_dataset(path=path, name="sky", mapping=ColumnMapping("question", "good", "bad"))
     assert (added.rows, added.format) == (3, "mapped")
@@ -138,7 +138,7 @@ def test_several_files_are_numbered_through(session: Session, tmp_path: Path) ->
     paths = [write(tmp_path, ROWS, "1.jsonl"), write(tmp_path, [*ROWS[:2], {"prompt": "p"}], "2.jsonl")]
     added = add_files(paths=paths, name="sky", source="two files")
     assert (added.rows, added.left_out) == (22, [LeftOut(23, "chosen is empty")])
-    assert added.remarks[0] == "Rows are numbered through the files: 1.jsonl 1 to 20; 2.jsonl 21 to 23."
+    assert added.remarks[0] == ("Rows are numbered across the files: 1.jsonl 1 to 20; 2.jsonl 21 to 23.")
 
 
 def test_rows_of_several_files_are_limited_together(session: Session, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_what_the_file_held_beyond_its_pairs_is_stored(session: Session, tmp_pat
     added = add_dataset(path=write(tmp_path, [*scored, tools, tools]), name="sky")
     session.commit()
     stored = datasets.get(added.id, session=session).account
-    reason = "tools cannot be kept in a pair of texts, and the row means something else without it"
+    reason = "tools cannot be kept in a pair of texts, and without it the row has another meaning"
     assert stored == {
         "unused": {"source": 20},
         "left_out": {reason: 2},

@@ -123,7 +123,7 @@ def test_first_visible_sheet_with_rows_is_read_and_named(tmp_path: Path) -> None
     content = workbook(sheets[0], ("blank", []), *sheets[1:], state='state="hidden"')
     rows, remarks = read(content, tmp_path)
     assert rows == [(1, {"prompt": "one", "chosen": "a", "rejected": "b"})]
-    assert remarks == ["The sheet 'one' was read, and not 'two'."]
+    assert remarks == ["The sheet 'one' was read, not 'two'."]
 
 
 def test_old_workbooks_are_read(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_header_below_a_title_is_found_and_told(tmp_path: Path, above: list[list
     rows, remarks = read(workbook(("Pairs", [*above, words(*NAMES), words("Q", "a", "b")])), tmp_path)
     assert rows == [(1, {"prompt": "Q", "chosen": "a", "rejected": "b"})]
     assert remarks == [
-        f"Row {len(above) + 1} of the sheet names the columns; what stands above it was not read."
+        f"Row {len(above) + 1} of the sheet names the columns; the rows above it were not read."
     ]
 
 
@@ -308,10 +308,10 @@ def test_sheet_with_the_columns_of_pairs_is_found_behind_others(tmp_path: Path) 
     )
     rows, remarks = read(book, tmp_path)
     assert rows == [(1, {"prompt": "Q", "chosen": "a", "rejected": "b"})]
-    assert remarks == ["The sheet 'Pairs' was read, and not 'README'."]
+    assert remarks == ["The sheet 'Pairs' was read, not 'README'."]
 
 
 def test_title_above_unknown_columns_is_refused_with_its_sheet(tmp_path: Path) -> None:
     book = workbook(("Mine", [words("Title"), words("ask", "good", "bad"), words("Q", "a", "b")]))
-    with pytest.raises(InvalidInput, match="Row 1 of the sheet 'Mine' is no header: it has one cell"):
+    with pytest.raises(InvalidInput, match="Row 1 of the sheet 'Mine' is not a header: it has one cell"):
         read(book, tmp_path)

@@ -195,7 +195,7 @@ def test_splits_of_a_json_that_are_not_read_are_named(tmp_path: Path, split: Any
     file.write_text(json.dumps({"test": split, "train": split}))
     look = look_into(file)
     assert len(look.preview) == 1
-    assert look.remarks == ("Of the JSON, train was read, and not test.",)
+    assert look.remarks == ("Of the JSON, train was read, not test.",)
 
 
 def test_what_pandas_and_datasets_write_is_read(tmp_path: Path) -> None:

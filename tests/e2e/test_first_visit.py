@@ -34,7 +34,7 @@ def test_a_first_visit_to_home_is_light_and_its_files_are_kept(app: App, browser
     page = context.new_page()
     traffic = Traffic(page)
     page.goto(app.url)
-    expect(page.get_by_role("heading", name="Bring preference pairs")).to_be_visible()
+    expect(page.get_by_role("heading", name="Add preference pairs")).to_be_visible()
     page.wait_for_timeout(SETTLED_MS)
     assert 100_000 < traffic.bytes < MOST_BYTES
     assert [url for url in traffic.answers if "plotly" in url] == []
@@ -44,7 +44,7 @@ def test_a_first_visit_to_home_is_light_and_its_files_are_kept(app: App, browser
     again = context.new_page()
     traffic = Traffic(again)
     again.goto(app.url)
-    expect(again.get_by_role("heading", name="Bring preference pairs")).to_be_visible()
+    expect(again.get_by_role("heading", name="Add preference pairs")).to_be_visible()
     again.wait_for_timeout(SETTLED_MS)
     assert traffic.bytes < MOST_BYTES_AGAIN
     context.close()

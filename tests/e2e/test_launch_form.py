@@ -25,7 +25,7 @@ def test_fractions_step_by_ratio_and_wrong_fields_are_marked(app: App, page: Pag
     expect(message).to_be_visible()
     expect(beta).to_have_attribute("aria-invalid", "true")
     expect(page.locator(f"#{beta.get_attribute('aria-describedby')}")).to_contain_text("beta must be")
-    expect(page.get_by_text("To correct first: beta.")).to_be_visible()
+    expect(page.get_by_text("Correct first: beta.")).to_be_visible()
     beta.fill("0.25")
     expect(message).to_be_hidden()
     expect(beta).not_to_have_attribute("aria-invalid", "true")

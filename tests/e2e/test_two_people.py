@@ -137,7 +137,7 @@ def expect_no_names(app: App, page: Page, address: str, folder: Path) -> None:
     """Walk through everything that shows a comparison to a person who may still vote on it blind."""
     page.goto(address)
     expect(page.get_by_text("name hidden")).to_have_count(2)
-    expect(page.get_by_text("Your vote? The names are shown after it.")).to_be_visible()
+    expect(page.get_by_text("Your vote? The names appear after the vote.")).to_be_visible()
     assert not re.search(f"{NAME}|log p|seconds</dt>|run #", page.locator("main, body").first.inner_html())
     page.goto("results")
     votes = app.value("SELECT count(*) FROM labels")

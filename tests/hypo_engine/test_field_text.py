@@ -22,9 +22,9 @@ from hypo_engine.field_text import bounds
         ("precision", "int3", "Precision must be auto, float32 or bfloat16, not int3."),
         ("gradient_checkpointing", "maybe", "Gradient checkpointing (gradient_checkpointing) must be true or "
          "false, not maybe."),
-        ("model_name_or_path", "", "Base model (model_name_or_path) is empty; it must be a text of 1 to 500 "
-         "characters."),
-        ("bata", 1, "bata is no option; see `hypo runs launch --help` for the names."),
+        ("model_name_or_path", "", "Base model (model_name_or_path) is empty; it must be text of "
+    "1 to 500 characters."),
+        ("bata", 1, "bata is not an option; `hypo runs launch --help` lists the names."),
     ],
 )  # fmt: skip
 def test_sentences(name: str, value: Any, sentence: str) -> None:

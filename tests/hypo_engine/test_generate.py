@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     )
     with pytest.raises(ModelError, match="does not fit this base model"):
         served.add_adapter("deep", folder)
-    with pytest.raises(ModelError, match="holds no adapter"):
+    with pytest.raises(ModelError, match="contains neither an adapter"):
         served.add_adapter("nothing", tmp_path)
     assert served.names == []
     same(served.answer([request(None)])[0], before)

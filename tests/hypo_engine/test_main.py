@@ -76,9 +76,9 @@ def test_json_is_one_value_on_stdout(
     ("changes", "sentence"),
     [
         ({"beta": -1}, "beta must be a number above 0"),
-        ({"bata": 0.1}, "bata is no option"),
-        ({"dataset": None}, "does not say dataset"),
-        ({"output_dir": None}, "does not say output_dir"),
+        ({"bata": 0.1}, "bata is not an option"),
+        ({"dataset": None}, "does not set dataset"),
+        ({"output_dir": None}, "does not set output_dir"),
         ({"eval_fraction": 1.5}, "eval_fraction is a share"),
         ({"dataset": "nowhere.jsonl"}, "nowhere.jsonl cannot be read"),
         ({"model_name_or_path": "./nowhere"}, "There is no folder './nowhere'"),

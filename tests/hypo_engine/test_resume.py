@@ -212,10 +212,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     again = run(settings, "parts")
     assert again.messages == [
         "warning: checkpoint-000007 is damaged: optimizer.pt is not the file that was written. "
-        "It is not used; the one before it is, if there is one.",
+        "It is not used; the checkpoint before it is, if there is one.",
         "warning: checkpoint-000006 is damaged: optimizer.pt is not the file that was written. "
-        "It is not used; the one before it is, if there is one.",
-        "info: Going on from step 4.",
+        "It is not used; the checkpoint before it is, if there is one.",
+        "info: Continuing from step 4.",
     ]
     assert_the_same(tmp_path / "parts", tmp_path / "straight")
 
@@ -375,7 +375,7 @@ def test_the_command_survives_sigterm_kill_9_and_ctrl_c(
     code, said = signal_at(config, folder, 2, signal.SIGTERM)
     kept = checkpoints(folder)[0]
     assert code == 143
-    assert f"Stopped by SIGTERM. The run is kept in {kept}; the same command goes on from there." in said
+    assert f"Stopped by SIGTERM. The run is kept in {kept}; the same command continues from there." in said
     assert "Traceback" not in said
 
     code, _ = signal_at(config, folder, int(kept.name[-6:]) + 5, signal.SIGKILL)
@@ -388,5 +388,5 @@ def test_the_command_survives_sigterm_kill_9_and_ctrl_c(
     last = start(config)
     output, errors = last.communicate(timeout=200)
     assert last.returncode == 0, errors
-    assert "info: Going on from step" in output
+    assert "info: Continuing from step" in output
     assert_the_same(folder, tmp_path / "straight")

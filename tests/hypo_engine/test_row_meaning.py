@@ -82,7 +82,7 @@ def test_question_that_the_prompt_does_not_hold_leaves_the_row_out() -> None:
 
 def test_messages_that_the_prompt_does_not_hold_leave_the_row_out() -> None:
     said = [user("I have two coins."), assistant("Good."), user("What is 0+1?")]
-    assert "messages holds turns that the prompt does not" in reason({**PAIR, "messages": said})
+    assert "messages has turns that the prompt does not" in reason({**PAIR, "messages": said})
     whole = [user("What is 0+1?"), assistant("The answer is 1.")]
     assert kept({**PAIR, "messages": whole}).unused == ("messages",)
 
@@ -113,7 +113,7 @@ def test_system_column_that_says_nothing_or_the_same() -> None:
     assert kept({**row, "system": "Be kind"}).pair.prompt == turns
     assert kept({**PAIR, "system": ""}).pair.prompt == [user("What is 0+1?")]
     assert "not the conversation's system turn" in reason({**row, "system": "Be rude"})
-    assert "say different things" in reason({**PAIR, "system": "a", "system_prompt": "b"})
+    assert "contradict each other" in reason({**PAIR, "system": "a", "system_prompt": "b"})
 
 
 def test_system_column_before_a_transcript_makes_turns_of_it() -> None:

@@ -59,7 +59,7 @@ def test_a_killed_worker_loses_its_run_to_its_neighbour(cluster: Cluster, launch
     assert cluster.holder_of(run_id) is not killed
     said = log_of(run_id)
     assert any(f":{killed.pid}:" in line and "fell silent" in line for line in said)
-    assert any(line.startswith("Going on from step") for line in said)
+    assert any(line.startswith("Continuing from step") for line in said)
 
 
 def test_a_frozen_worker_that_wakes_up_changes_nothing(cluster: Cluster, launch_tiny: LaunchTiny) -> None:
@@ -90,7 +90,7 @@ def test_a_worker_told_to_go_hands_its_run_on_and_the_attempt_does_not_count(
     assert cluster.holder_of(run_id) is (second if going is first else first)
     said = log_of(run_id)
     assert "The worker was asked to stop; the run waits for the next one." in said
-    assert any(line.startswith("Going on from step") for line in said)
+    assert any(line.startswith("Continuing from step") for line in said)
 
 
 def test_a_run_that_kills_every_worker_fails_and_says_so(cluster: Cluster, launch_tiny: LaunchTiny) -> None:

@@ -108,7 +108,7 @@ def test_a_run_that_is_over_leaves_no_scratch(launch_tiny: Launcher, home: Setti
     assert list(home.work_dir.iterdir()) == []
 
 
-@pytest.mark.parametrize("harm", ["damaged", "gone"])
+@pytest.mark.parametrize("harm", ["damaged", "missing"])
 def test_the_one_before_is_used_where_the_last_one_is_damaged_or_gone(
     launch_tiny: Launcher, home: Settings, harm: str
 ) -> None:
@@ -116,7 +116,7 @@ def test_the_one_before_is_used_where_the_last_one_is_damaged_or_gone(
     train_next(worker="here:1:train")
     last = Path(home.artifacts) / f"runs/{run_id}/checkpoint-000004"
     weights = (last / "adapter" / "adapter_model.safetensors").read_bytes()
-    if harm == "gone":
+    if harm == "missing":
         shutil.rmtree(last)
     else:
         (last / "optimizer.pt").write_bytes(b"")
@@ -126,7 +126,7 @@ def test_the_one_before_is_used_where_the_last_one_is_damaged_or_gone(
         run = runs.get(run_id, session=session)
         assert (run.status, run.error) == (RunStatus.FINISHED, None)
         said = [event.message for event in run_events.of_run(run_id, session=session)]
-    assert "Going on from step 2." in said
+    assert "Continuing from step 2." in said
     assert any("checkpoint-000004" in message and harm in message for message in said)
     assert (last / "adapter" / "adapter_model.safetensors").read_bytes() == weights
 
@@ -158,7 +158,7 @@ def test_earlier_checkpoints_keep_their_weights_and_the_last_two_their_state(
     assert train_next(worker="here:2:train")
     with read_session() as session:
         assert runs.get(run_id, session=session).status is RunStatus.FINISHED
-        assert "Going on from step 3." in [e.message for e in run_events.of_run(run_id, session=session)]
+        assert "Continuing from step 3." in [e.message for e in run_events.of_run(run_id, session=session)]
 
 
 def test_without_any_state_left_a_run_begins_anew(launch_tiny: Launcher, home: Settings) -> None:
@@ -185,4 +185,4 @@ def test_a_run_with_nothing_left_to_go_on_from_fails_and_says_so(
     with read_session() as session:
         run = runs.get(run_id, session=session)
         assert run.status is RunStatus.FAILED
-        assert "checkpoint-000004 are gone from the artifacts" in str(run.error)
+        assert "checkpoint-000004 are missing from the artifact store" in str(run.error)

@@ -74,7 +74,9 @@ async def get_comparison(
     comparison_id: PathId,
     wait: Annotated[
         float,
-        Query(ge=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False, description="Seconds to wait for the end."),
+        Query(
+            ge=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False, description="Seconds to wait for the answers."
+        ),
     ] = 0,
 ) -> dict[str, Any]:
     """Read the answers as they stand, or wait for them to be over."""

@@ -62,7 +62,7 @@ def add_dataset(
     once: OnceOnly,
     user: Caller,
     file: Annotated[UploadFile, File(description=KINDS)],
-    name: Annotated[Name, Form(description="What to call it; a known name gets a new version.")],
+    name: Annotated[Name, Form(description="The dataset's name; an existing name gets a new version.")],
     held_out: Annotated[
         float, Form(description="Share of the prompts kept for evaluation, 0 to 0.9.")
     ] = imports.DEFAULT_HELD_OUT,
@@ -74,11 +74,14 @@ def add_dataset(
     system_column: Annotated[Name, Form(description="The system text's column.")] = "",
     a_column: Annotated[Name, Form(description="Answer A's column, where a column names the winner.")] = "",
     b_column: Annotated[Name, Form(description="Answer B's column.")] = "",
-    winner_column: Annotated[Name, Form(description="The column that says which is better.")] = "",
-    a_wins: Annotated[Name, Form(description="Its values that mean A, commas between; bounds too: <0.")] = "",
+    winner_column: Annotated[Name, Form(description="The column that names the better answer.")] = "",
+    a_wins: Annotated[
+        Name,
+        Form(description="Its values that mean A, separated by commas; bounds such as <0 are allowed."),
+    ] = "",
     b_wins: Annotated[Name, Form(description="Its values that mean B.")] = "",
     split: Annotated[
-        Name, Form(description="Split of a zip archive that has several; empty is the training split.")
+        Name, Form(description="Split of a zip archive with several; empty selects the training split.")
     ] = "",
 ) -> Response:
     """Add a file of preference pairs as the next version of a dataset."""
@@ -140,7 +143,7 @@ def add_dataset_from_votes(once: OnceOnly, given: FromVotes) -> Response:
 
 @router.get("", response_model=Page[DatasetShown])
 def list_datasets(
-    name: Annotated[Name, Query(description="Only those whose name contains this.")] = "",
+    name: Annotated[Name, Query(description="Only datasets whose name contains this.")] = "",
     newest_only: Annotated[bool, Query(description="Only the newest version of each name.")] = False,
     limit: Limit = 50,
     cursor: Cursor = None,

@@ -144,7 +144,7 @@ def get_metrics(
     run_id: PathId,
     name: Annotated[list[Name] | None, Query(max_length=100, description="Only these metrics.")] = None,
     after_step: Annotated[
-        int, Query(ge=-1, lt=2**31, description="Only what was measured after this step.")
+        int, Query(ge=-1, lt=2**31, description="Only values measured after this step.")
     ] = -1,
 ) -> dict[str, Any]:
     """Read the curves of a run; to follow one, ask for what came after the last step that you have."""
@@ -165,7 +165,7 @@ def list_samples(
     kind: Annotated[
         GenerationKind, Query(description="online: of a training step; eval, probe: of an evaluation.")
     ] = GenerationKind.ONLINE,
-    step: Annotated[int | None, Query(ge=0, lt=2**31, description="Only those of this step.")] = None,
+    step: Annotated[int | None, Query(ge=0, lt=2**31, description="Only samples of this step.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
     step, _, last = cursor.partition(".")
     place = place_of(last)
     if not step.isdecimal() or len(step) > 10 or place is None:
-        raise InvalidInput("cursor must be what the page before said as `next`.", field="cursor")
+        raise InvalidInput("cursor must be the `next` of the previous page.", field="cursor")
     return int(step), place
 
 

@@ -30,7 +30,7 @@ MEDIA_TYPES = {
     FileType.PARQUET: "application/vnd.apache.parquet",
 }
 
-OfUser = Annotated[Name | None, Query(description="Only this person's votes.")]
+OfUser = Annotated[Name | None, Query(description="Only this user's votes.")]
 OfChoice = Annotated[Choice | None, Query(description="Only votes of this kind.")]
 OfRun = Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only votes on answers of this run.")]
 
@@ -89,14 +89,15 @@ def list_votes(
 def export_votes(
     caller: Caller,
     format: Annotated[
-        LabelFormat, Query(description="trl: prompt, chosen, rejected; raw: one row a vote, with everything.")
+        LabelFormat,
+        Query(description="trl: prompt, chosen, rejected; raw: one row for each vote, with everything."),
     ] = LabelFormat.TRL,
     file_type: Annotated[FileType, Query(description="The kind of file.")] = FileType.JSONL,
     user: OfUser = None,
     choice: OfChoice = None,
     run_id: OfRun = None,
     whole: Annotated[
-        bool, Query(description="trl: leave pairs out whose answers were cut at the length limit.")
+        bool, Query(description="trl: leave out pairs with an answer that was cut at the length limit.")
     ] = False,
 ) -> StreamingResponse:
     """Download votes as a file; raw leaves out the names that you may not see yet."""

@@ -27,7 +27,7 @@ class Ask(Given):
         description="The runs that answer; at most four contenders with the reference.",
     )
     include_reference: bool = Field(True, description="Whether the base model answers as well.")
-    model: Name = Field("demo", description="The base model to ask where no run is named.")
+    model: Name = Field("demo", description="The base model to ask if no run is named.")
     opening: list[Message] = Field(
         default_factory=list,
         max_length=MAX_OPENING,
@@ -35,12 +35,16 @@ class Ask(Given):
     )
     blind: bool = Field(
         True,
-        description="Whether names are hidden until your vote and the order shuffled, at every question.",
+        description="Whether each question hides the names until your vote and shuffles the order.",
     )
     max_new_tokens: int = Field(128, ge=1, le=4096, description="Longest answer, in tokens.")
-    temperature: float = Field(0.7, ge=0, le=5, description="0 takes the likeliest token.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Share of the likeliest tokens to sample from.")
-    seed: int | None = Field(None, ge=0, lt=2**31, description="The same for all; random where null.")
+    temperature: float = Field(0.7, ge=0, le=5, description="0 always takes the most likely token.")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Sample from the likeliest tokens that reach this probability."
+    )
+    seed: int | None = Field(
+        None, ge=0, lt=2**31, description="Random seed, the same for all answers; null picks one."
+    )
 
 
 class FollowUp(Given):
@@ -49,7 +53,7 @@ class FollowUp(Given):
     prompt: Text
     continues_from: Annotated[str, Field(pattern="^[A-D]$")] | None = Field(
         None,
-        description="Letter of the answer that all see as the conversation so far; null for each its own.",
+        description="Letter of the answer that all contenders continue; null lets each continue its own.",
     )
 
 
@@ -61,9 +65,7 @@ class AnswerShown(Shown):
     method: str | None
     run_id: int | None
     status: GenerationStatus
-    complete: bool | None = Field(
-        description="False where the length limit cut the answer; null until it is over."
-    )
+    complete: bool | None = Field(description="False if the length limit cut the answer; null until it ends.")
     text: str
     tokens: int
     seconds: float | None
@@ -83,7 +85,7 @@ class ComparisonShown(Shown):
     votable: bool
     not_votable: str | None = Field(description="Why no vote can be cast now; null when one can.")
     answers: list[AnswerShown]
-    note: str = Field("", description="How to start a worker where none is there; else empty.")
+    note: str = Field("", description="How to start a worker if none is running; otherwise empty.")
 
 
 class HeldOutShown(Shown):

@@ -25,7 +25,7 @@ class AccountShown(Shown):
     unused: dict[str, int] = Field({}, description="Columns and message keys not used, with their rows.")
     left_out: dict[str, int] = Field({}, description="Reasons why rows were left out, with their rows.")
     scores: ScoresShown = ScoresShown()
-    remarks: list[str] = Field([], description="How the file was read, where that is not plain.")
+    remarks: list[str] = Field([], description="How the file was read, if that is not obvious.")
 
 
 class DatasetShown(Shown):
@@ -34,8 +34,8 @@ class DatasetShown(Shown):
     id: int
     name: str
     version: int
-    rows: int = Field(description="How many pairs it has.")
-    left_out_count: int = Field(description="How many rows of its source became no pair.")
+    rows: int = Field(description="Number of pairs.")
+    left_out_count: int = Field(description="Rows of its source that did not become a pair.")
     held_out: float = Field(description="Share of the prompts kept for evaluation.")
     format: str
     source: str
@@ -55,7 +55,7 @@ class DatasetAdded(DatasetShown):
     """A dataset that was just added."""
 
     left_out: list[LeftOutShown] = Field(description="The first 100 rows left out.")
-    remarks: list[str] = Field(description="How the file was read, where that is not plain.")
+    remarks: list[str] = Field(description="How the file was read, if that is not obvious.")
 
 
 class SplitCountsShown(Shown):
@@ -64,7 +64,7 @@ class SplitCountsShown(Shown):
     train: int
     held_out: int
     voted: int = Field(
-        description="Pairs that no run uses: held out once, until their prompts were voted on."
+        description="Pairs that no run uses, because votes were cast on their held-out prompts."
     )
 
 
@@ -88,13 +88,13 @@ class PairShown(Shown):
 class Columns(Given):
     """Which columns hold what in other formats: chosen and rejected, or a, b and winner."""
 
-    prompt: Name | None = Field(None, description="Left out where the answers hold the prompt.")
+    prompt: Name | None = Field(None, description="Omit it if the answers contain the prompt.")
     system: Name | None = Field(None, description="The system text's column, if there is one.")
     chosen: Name | None = Field(None, description="The better answer's column.")
     rejected: Name | None = Field(None, description="The worse answer's column.")
     a: Name | None = Field(None, description="Answer A's column.")
     b: Name | None = Field(None, description="Answer B's column.")
-    winner: Name | None = Field(None, description="The column that says which is better.")
+    winner: Name | None = Field(None, description="The column that names the better answer.")
     a_wins: list[Name] = Field([], max_length=50, description="Its values that mean A, or bounds such as <0.")
     b_wins: list[Name] = Field([], max_length=50, description="Its values that mean B.")
 
@@ -103,9 +103,9 @@ class FromHub(Given):
     """A dataset of the Hugging Face hub."""
 
     repo_id: Name = Field(description="Such as trl-lib/ultrafeedback_binarized.")
-    name: Name = Field("", description="The part of the id after the slash where empty.")
+    name: Name = Field("", description="Empty uses the part of the id after the slash.")
     held_out: float = Field(DEFAULT_HELD_OUT, description="Share of the prompts kept for evaluation.")
-    split: Name = Field("", description="Which split; empty is the training split.")
+    split: Name = Field("", description="Split to read; empty selects the training split.")
     columns: Columns | None = None
 
 
@@ -113,7 +113,7 @@ class FromVotes(Given):
     """A dataset of the pairs that votes make."""
 
     name: Name
-    user: Name | None = Field(None, description="Only this person's votes.")
+    user: Name | None = Field(None, description="Only this user's votes.")
     choice: Choice | None = Field(None, description="Only votes of this kind.")
     run_id: Id | None = Field(None, description="Only votes on answers of this run.")
-    whole: bool = Field(False, description="Leave pairs out whose answers were cut at the length limit.")
+    whole: bool = Field(False, description="Leave out pairs with an answer that was cut at the length limit.")

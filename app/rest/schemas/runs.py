@@ -19,16 +19,16 @@ class Launch(Given):
     preset: Name | None = Field(None, description="Start from a preset of the launch page.")
     config: dict[str, Any] = Field(
         default_factory=dict,
-        description="Other options by name, as docs/configuration.md lists them; the rest keeps its default.",
+        description="Other options by name (docs/configuration.md lists them); the rest keep their defaults.",
     )
-    name: Name = Field("", description="What to call the run; made up where empty.")
+    name: Name = Field("", description="Name of the run; generated if empty.")
 
 
 class Clone(Given):
     """What a run launched again shall have that the first one had not."""
 
     config: dict[str, Any] = Field(default_factory=dict, description="Options to change, by name.")
-    name: Name = Field("", description="What to call it; made up where empty.")
+    name: Name = Field("", description="Name of the run; generated if empty.")
 
 
 class DatasetNamed(Shown):
@@ -53,18 +53,16 @@ class RunShown(Shown):
     dataset: DatasetNamed
     model: str
     seed: int
-    twin_group: str | None = Field(description="The same for runs that were launched as twins.")
+    twin_group: str | None = Field(description="Equal for runs that were launched as twins.")
     attempt: int
     error: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     results: dict[str, str] = Field(
-        description="Held-out numbers as people read them, with their count or standard error."
+        description="Held-out metrics as text, with their count or standard error."
     )
-    pairs_left_out: str = Field(
-        description="Which training pairs were not trained on, and why; empty where all were."
-    )
+    pairs_left_out: str = Field(description="Which training pairs were not used, and why; empty if all were.")
     metrics: dict[str, float | None] = Field(description="The last value of every metric.")
     config: dict[str, Any]
 
@@ -73,7 +71,7 @@ class RunsQueued(Shown):
     """The runs of a launch: one, or two for twins."""
 
     runs: list[RunShown]
-    note: str = Field(description="How to start a worker where none is there; else empty.")
+    note: str = Field(description="How to start a worker if none is running; otherwise empty.")
 
 
 class EventShown(Shown):
@@ -109,7 +107,7 @@ class SampleShown(Shown):
     prompt: Any = Field(description="Text, or a list of messages.")
     text: str
     tokens: int
-    complete: bool = Field(description="Whether it ended by itself, before the limit of length.")
+    complete: bool = Field(description="Whether it ended by itself, before the length limit.")
     policy_logp: float | None
     reference_logp: float | None
     seed: int

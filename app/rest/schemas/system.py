@@ -19,7 +19,7 @@ class WorkerShown(Shown):
     id: str
     queues: list[str]
     device: str
-    trouble: str = Field(description="Why it takes no messages; empty while it does.")
+    trouble: str = Field(description="Why it receives no messages; empty if it does.")
     started_at: datetime
     seen_at: datetime
 
@@ -27,6 +27,6 @@ class WorkerShown(Shown):
 class HealthShown(Shown):
     """Whether the app can do its work."""
 
-    status: str = Field(description="`ok`, or `no_worker` where no worker of a queue takes messages.")
+    status: str = Field(description="`ok`, or `no_worker` if a queue has no worker that receives messages.")
     database: str
-    queues: dict[str, int] = Field(description="Workers that take messages, by queue.")
+    queues: dict[str, int] = Field(description="Workers that receive messages, by queue.")

@@ -14,8 +14,8 @@ class VoteCast(Given):
     """A vote; a second one of the same person takes the place of the first."""
 
     choice: Name = Field(description="Letter of the best answer, `tie`, or `both bad`.")
-    worst: Name = Field("", description="Letter of the worst; needed for the best of more than two.")
-    reason: Text = Field("", max_length=MAX_REASON_CHARS, description="Why, in words.")
+    worst: Name = Field("", description="Letter of the worst answer; required with more than two answers.")
+    reason: Text = Field("", max_length=MAX_REASON_CHARS, description="The reason, as text.")
     seconds: float | None = Field(
         None, ge=0, le=1e6, allow_inf_nan=False, description="How long the person took to decide."
     )
@@ -65,7 +65,7 @@ class VoteShown(Shown):
     blind: bool = Field(description="Whether the voter had not seen the names.")
     reason: str | None
     seconds: float | None
-    versions: int = Field(description="How often it was cast, changed or withdrawn, this vote included.")
+    versions: int = Field(description="How often it was cast, changed or withdrawn, including this vote.")
     question: str
     created_at: datetime
     updated_at: datetime

@@ -34,7 +34,7 @@ def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Updates | Non
     """
     if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == ids(view):
         return None
-    gr.Warning(f"The conversation went on in another tab; look again, then {then}.", duration=8)
+    gr.Warning(f"The conversation changed in another tab; look again, then {then}.", duration=8)
     return {**show(view, {}), **recent(view.conversation.id, user)}
 
 
@@ -146,7 +146,7 @@ def vote(
         )
     )
     if anew:
-        gr.Info("The vote is changed. Its reason belonged to the vote before; say why anew.", duration=8)
+        gr.Info("The vote is changed. Its reason was for the earlier vote; give a new one.", duration=8)
     return _voted(int(conversation_id), user)
 
 
@@ -177,7 +177,7 @@ def save_reason(
     if overtaken is not None:
         return overtaken
     showing_errors(lambda: answers.explain(label.id, reason or "", user=user))
-    gr.Info("The reason is kept with your vote.", duration=3)
+    gr.Info("The reason is saved with your vote.", duration=3)
     return _voted(int(conversation_id), user)
 
 

@@ -129,7 +129,8 @@ def lay_out() -> Layout:
     gr.HTML(STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(
-            "Compare", "Ask once; all answer with the same seed and decoding. Vote for the better answer."
+            "Compare",
+            ("Ask once. All models answer with the same seed and decoding. Vote for the better answer."),
         ),
         js_on_load=VOTE_KEYS,
     )
@@ -158,7 +159,7 @@ def _setup() -> Setup:
             blind = gr.Checkbox(
                 True,
                 label="Blind",
-                info="At every question names are hidden and sides shuffled until you vote.",
+                info="Each question hides the names and shuffles the sides until you vote.",
                 min_width=200,
                 scale=1,
             )
@@ -166,7 +167,13 @@ def _setup() -> Setup:
             seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed", min_width=120)
             longest = gr.Slider(1, 1024, 128, step=1, label="Longest answer, tokens", min_width=160)
             temperature = gr.Slider(
-                0, 2, 0.7, step=0.05, label="Temperature", info="0 takes the likeliest token.", min_width=160
+                0,
+                2,
+                0.7,
+                step=0.05,
+                label="Temperature",
+                info="0 always takes the most likely token.",
+                min_width=160,
             )
             top_p = gr.Slider(0.05, 1, 1.0, step=0.05, label="Top-p", min_width=160)
     return Setup(setup, contenders, blind, seed, longest, temperature, top_p)

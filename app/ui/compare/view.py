@@ -59,7 +59,7 @@ def _reply(turn: Turn, side: int, *, below: Html = widgets.NOTHING) -> Html:
 def _text(turn: Turn, side: int) -> Html:
     answer = turn.answers[side]
     if answer.status is GenerationStatus.FAILED:
-        untold = "This answer failed; regenerate it. What went wrong is said with the names."
+        untold = "This answer failed; regenerate it. The error is shown with the names."
         return widgets.error_banner(untold if turn.hidden else answer.error or "The answer failed.")
     live = not answer.status.is_over
     if live and not answer.text:
@@ -91,7 +91,10 @@ def _numbers(answer: Generation, *, hidden: bool) -> Html:
             ("log p, reference", _minus(formatting.number(reference, 1))),
             ("difference", _signed((policy or 0.0) - (reference or 0.0))),
         ]
-    below = [_ending(answer), "seconds and log-probabilities follow the vote" if known and hidden else ""]
+    below = [
+        _ending(answer),
+        "seconds and log-probabilities appear after the vote" if known and hidden else "",
+    ]
     note = " · ".join(filter(None, [*below, f"seed {answer.seed}" if answer.take else ""]))
     return render("compare/numbers.html", facts=facts, note=note)
 
@@ -180,7 +183,7 @@ def continues(view: View, turn: Turn) -> str:
     if turn.comparison.turn == 0:
         return ""
     if turn.origin is None:
-        return "Each continued its own answer; a vote on that makes no training pair."
+        return "Each continued its own answer; a vote on it makes no training pair."
     return f"All continued from answer {view.turns[turn.comparison.turn - 1].title(turn.origin)}."
 
 
@@ -216,7 +219,7 @@ def vote_note(view: View) -> Html:
     """The state of the vote: locked and why, open, or cast."""
     turn = view.current
     if not turn.over:
-        return Markup('<p class="hy-note">Votes open when all answers are there.</p>')
+        return Markup('<p class="hy-note">You can vote when all answers are complete.</p>')
     if turn.label is not None:
         change = "Choose again to change it." if len(turn.answers) == 2 else "Vote again to change it."
         return Markup('<p class="hy-note" data-hy-voted><strong>{}</strong> {}</p>').format(
@@ -225,7 +228,7 @@ def vote_note(view: View) -> Html:
     if turn.problem:
         return Markup('<p class="hy-note" role="status">{}</p>').format(turn.problem)
     keys = " Arrow keys: ← A, → B, ↑ tie, ↓ both bad." if len(turn.answers) == 2 else ""
-    after = " The names are shown after it." if turn.hidden else ""
+    after = " The names appear after the vote." if turn.hidden else ""
     seen = " You have seen the names, so it will not count as blind." if _seen_before(view) else ""
     return Markup('<p class="hy-note">Your vote?{}{}{}</p>').format(after, seen, keys)
 
@@ -250,7 +253,7 @@ def summary(view: View) -> Html:
         f"up to {given.get('max_new_tokens')} tokens",
         f"temperature {given.get('temperature'):g}",
         f"top-p {given.get('top_p'):g}",
-        "blind: names follow the vote on each question" if view.conversation.blind else "",
+        "blind: names appear after the vote on each question" if view.conversation.blind else "",
     ]
     here = view.conversation.id
     actions = [

@@ -92,7 +92,7 @@ def _add(
     file: str | None, hub: str, name: str, held_out: float, split: str, mapping: dict[str, Any] | None
 ) -> AddedDataset:
     if not file and not hub.strip():
-        raise DataError("Choose a file, or write a hub id.")
+        raise DataError("Choose a file, or enter a hub id.")
     if not file:
         return add_from_hub(repo_id=hub, name=name, mapping=mapping, held_out=held_out, split=split)
     added = add_dataset(path=Path(file), name=name, mapping=mapping, held_out=held_out, split=split)

@@ -71,9 +71,7 @@ def show_lengths(request: gr.Request) -> Html:
         return widgets.NOTHING
     found = token_lengths(wanted_id, "demo")
     if found is None:
-        return widgets.notice(
-            "Token lengths are shown once the demo model is unpacked, which its first use does."
-        )
+        return widgets.notice("Token lengths appear after the first use of the demo model, which unpacks it.")
     return length_charts.distribution(found, "the demo model")
 
 

@@ -80,20 +80,20 @@ def _adding() -> Adding:
                     hub = gr.Textbox(
                         label="Or a Hugging Face id",
                         placeholder="trl-lib/ultrafeedback_binarized",
-                        info="Fetched from the hub when you add it; needs a network.",
+                        info="Fetched from the hub when you add it. Needs a network.",
                         scale=2,
                         min_width=280,
                     )
                     split_name = gr.Textbox(
                         label="Split",
                         placeholder="train",
-                        info="Of a zip or hub dataset that has several.",
+                        info="For a zip or hub dataset with several splits.",
                         max_length=100,
                         scale=1,
                         min_width=200,
                     )
             with gr.Column(scale=2):
-                name = gr.Textbox(label="Name", info="A name that exists gets a new version.", max_length=100)
+                name = gr.Textbox(label="Name", info="An existing name gets a new version.", max_length=100)
                 held_out = gr.Slider(
                     0,
                     MOST_HELD_OUT,

@@ -38,7 +38,7 @@ class MappingFields:
                 with gr.Row():
                     a_wins = gr.Textbox(
                         label="Values that mean A",
-                        info="Commas between them; bounds such as <0 or >=4 count too.",
+                        info="Separated by commas; bounds such as <0 or >=4 are allowed.",
                         max_length=500,
                     )
                     b_wins = gr.Textbox(

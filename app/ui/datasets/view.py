@@ -45,9 +45,7 @@ def format_title(name: str) -> str:
 def dataset_list(found: Sequence[Dataset]) -> Html:
     """All versions, newest first."""
     if not found:
-        return widgets.empty_state(
-            "No datasets yet", "Add a file above; the formats people use are recognised."
-        )
+        return widgets.empty_state("No datasets yet", "Add a file above; common formats are recognised.")
     rows = [
         [
             widgets.link(dataset.name, "datasets", id=dataset.id),
@@ -108,7 +106,7 @@ def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Htm
     note = Markup("")
     if counter is None:
         note = Markup('<p class="hy-note">{}</p>').format(
-            "Token counts appear once the demo model is unpacked, which its first use does."
+            "Token counts appear after the first use of the demo model, which unpacks it."
         )
     blocks = (
         _pair(
@@ -198,7 +196,7 @@ def _became(pairs: int, rows: int) -> str:
 
 def guessed(found: FileLook) -> Html:
     """A file of no known format, read through the columns that were guessed."""
-    words = "The format is not recognised. Check the columns above, which were guessed from their names."
+    words = "The format is not recognised. Check the columns above; they were guessed from the column names."
     return widgets.notice(words, "warning") + look(found)
 
 
@@ -258,15 +256,17 @@ def _worries(found: Preflight) -> list[str]:
     if found.contradictions:
         worries.append(
             f"{formatting.count(found.contradictions, 'pair')} prefer what another pair rejects; "
-            "they cancel each other out in training."
+            "such pairs cancel each other out in training."
         )
     if found.duplicates > found.pairs // 20:
-        worries.append("More than one pair in twenty repeats another one, which counts it several times.")
+        worries.append(
+            "More than one pair in twenty repeats another one, so those pairs count several times."
+        )
     if found.longer_wins is not None and abs(found.longer_wins - 0.5) > 0.15:
         which = "longer" if found.longer_wins > 0.5 else "shorter"
         share = max(found.longer_wins, 1 - found.longer_wins)
         worries.append(
-            f"Taking the {which} answer is right in {share:.0%} of the pairs, "
-            f"so a model may learn to write {which} answers and little else."
+            f"Always taking the {which} answer is right in {share:.0%} of the pairs, so a model "
+            f"may learn to write {which} answers and little else."
         )
     return worries

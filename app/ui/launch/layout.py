@@ -97,7 +97,7 @@ def lay_out() -> Layout:
     gr.HTML(
         widgets.page_header(
             "Launch a run",
-            "DPO learns from the pairs alone; HyPO also samples from the model and pays for drifting away.",
+            "DPO learns from the pairs alone; HyPO also samples from the model and penalises drift.",
         ),
         js_on_load=form.SCRIPT,
     )
@@ -122,7 +122,7 @@ def _choices(fields: Form) -> Choices:
         with gr.Row(elem_classes="hy-grid hy-two"):
             with gr.Column(min_width=260, elem_classes="hy-field"):
                 dataset = gr.Dropdown(
-                    [], label="Dataset", info="What it learns from.", elem_id="field-dataset"
+                    [], label="Dataset", info="The pairs to train on.", elem_id="field-dataset"
                 )
                 dataset_message = gr.HTML(visible=False)
             with gr.Column(min_width=260, elem_classes="hy-field"):
@@ -148,7 +148,7 @@ def _choices(fields: Form) -> Choices:
         fields.advanced()
     with gr.Group(elem_classes="hy-panel"), gr.Column(elem_classes="hy-field"):
         name = gr.Textbox(
-            label="Name", info="What to call it; made up when empty.", max_lines=1, elem_id="field-name"
+            label="Name", info="Name of the run; generated if empty.", max_lines=1, elem_id="field-name"
         )
         name_message = gr.HTML(visible=False)
     return Choices(dataset, dataset_message, method, preset, about, advanced, name, name_message)

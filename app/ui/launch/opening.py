@@ -95,4 +95,4 @@ def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:
         with read_session() as session:
             return runs.get(wanted[0], session=session), ""
     except NotFound:
-        return None, f"There is no run {wanted[0]} to clone; the form has its defaults."
+        return None, f"There is no run {wanted[0]} to clone; the form shows the defaults."

@@ -137,7 +137,7 @@ def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: s
     given = raw(values)
     errors = {**problems(given, method), **name_error(name)}
     if _find_dataset(dataset_id) is None:
-        errors["dataset"] = "Choose a dataset; the page Datasets brings one in."
+        errors["dataset"] = "Choose a dataset; add one on the page Datasets."
     if errors:
         count = formatting.count(len(errors), "value")
         return _refused(f"{count} to correct ({form.titles(errors)}).", errors)

@@ -27,12 +27,12 @@ def show(
     if dataset is None:
         empty = widgets.empty_state(
             "No dataset yet",
-            "A run learns from pairs of answers: a prompt, a chosen and a rejected one.",
-            widgets.link_button("Bring in a dataset", "datasets", primary=True),
+            "A run learns from pairs: a prompt with a chosen and a rejected answer.",
+            widgets.link_button("Add a dataset", "datasets", primary=True),
         )
         return _shown(empty)
     if errors:
-        wrong = widgets.notice(f"To correct first: {form.titles(errors)}.", "warning")
+        wrong = widgets.notice(f"Correct first: {form.titles(errors)}.", "warning")
         return _shown(wrong)
     methods = ["dpo", "hypo"] if method == "twins" else [method]
     configs = [TrainConfig.model_validate({**values, "method": one}) for one in methods]
@@ -78,7 +78,7 @@ def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
 def _lengths(work: Workload, config: TrainConfig) -> Html:
     if work.lengths is None:
         return Markup('<p class="hy-note">{}</p>').format(
-            "Token lengths are shown once the model is on this machine: the first run brings it."
+            "Token lengths appear once the model is on this machine; the first run downloads it."
         )
     return length_charts.under_limits(work.lengths, config.max_prompt_length, config.max_completion_length)
 

@@ -50,7 +50,7 @@ def clear_old_reason(
     vote = _own_vote(int(label_id or 0), query.username(request))
     if vote is None or not has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst)):
         return gr.skip()
-    return gr.update(value="", placeholder="The verdict is another; say why anew.")
+    return gr.update(value="", placeholder="The verdict changed; give a new reason.")
 
 
 def _own_vote(label_id: int, user: str) -> Vote | None:
@@ -90,7 +90,7 @@ def save(
         with read_session() as session:
             vote = labels.details(int(label_id), session=session)
         if vote.user != user:
-            raise Refused(f"This vote is {vote.user}'s; people change their own votes.")
+            raise Refused(f"This vote is {vote.user}'s; you can change only your own votes.")
         names_worst = len(vote.sides) > 2 and choice in LETTERS
         anew = has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst))
         if _changed(vote, choice, worst):

@@ -130,7 +130,10 @@ def _export() -> Export:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             format = gr.Radio(
-                [("trl: prompt, chosen, rejected", "trl"), ("raw: one row a vote, with everything", "raw")],
+                [
+                    ("trl: prompt, chosen, rejected", "trl"),
+                    ("raw: one row for each vote, with everything", "raw"),
+                ],
                 value="trl",
                 label="Format",
             )
@@ -144,12 +147,12 @@ def _export() -> Export:
                 export = gr.Button("Download", scale=0, min_width=130)
             whole = gr.Checkbox(
                 label="Whole answers only",
-                info="Leave pairs out whose answers were cut at the length limit.",
+                info="Leave out pairs with an answer that was cut at the length limit.",
             )
             file = gr.Textbox(visible="hidden")
         with gr.Column(min_width=320):
             name = gr.Textbox(
-                "votes", label="Dataset", info="A known name gets a new version.", max_length=100
+                "votes", label="Dataset", info="An existing name gets a new version.", max_length=100
             )
             use = gr.Button("Use as dataset", variant="primary")
             used = gr.HTML()

@@ -23,7 +23,9 @@ def ask_cancel(request: gr.Request) -> Updates:
     """Name the run that is about to be cancelled."""
     with read_session() as session:
         run = runs.get(run_id(request), session=session)
-    keeps = " What it has learned up to its last checkpoint stays." if run.status is RunStatus.RUNNING else ""
+    keeps = (
+        " What it has learned up to its last checkpoint is kept." if run.status is RunStatus.RUNNING else ""
+    )
     sentence = f"Cancel run {run.id}, “{run.name}”? Only this run stops.{keeps}"
     return confirmation.ask(sentence, yes=f"Yes, cancel run {run.id}", wanted="cancel")
 

@@ -122,7 +122,7 @@ def _accuracy(curves: Curves) -> Finding | None:
     reached = f"Held-out accuracy is {share(value, count)} at step {step:,.0f}"
     chance = 0.5 / math.sqrt(count)
     if abs(value - 0.5) <= STANDARD_ERRORS * chance:
-        return Finding("info", f"{reached}; with so many pairs that cannot be told from a coin toss.")
+        return Finding("info", f"{reached}; with this many pairs that cannot be told from a coin toss.")
     if value < 0.5:
         return Finding("warning", f"{reached}; a coin toss gives 50%.")
     return Finding("good", f"{reached}; a coin toss gives 50%.")

@@ -184,7 +184,7 @@ def _no_curves(run: Run) -> Html:
         return widgets.empty_state("No curves", "The run ended before its first evaluation.")
     return widgets.empty_state(
         "No curves yet",
-        "They begin with the first evaluation, before the first step; this page follows by itself.",
+        "They begin with the first evaluation, before the first step; this page updates by itself.",
     )
 
 

@@ -145,8 +145,8 @@ def kept_samples(run_id: int, *, session: Session) -> str:
     newest = generations.newest_of_run(run_id, session=session, kind=GenerationKind.ONLINE, limit=1)
     stride = sample_stride((newest[0].step or 0) if newest else 0, kept)
     if stride == 1:
-        return "All are kept." if not kept else f"All are kept up to {kept:,} steps."
-    return f"Kept are those of the last {kept // 2:,} steps, and of every {stride:,}th before them."
+        return "All samples are kept." if not kept else f"All samples are kept up to {kept:,} steps."
+    return f"Samples of the last {kept // 2:,} steps are kept, and of every {stride:,}th step before them."
 
 
 def _exchange(row: Generation) -> Html:

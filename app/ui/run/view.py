@@ -82,7 +82,7 @@ def status(run: Run, *, session: Session) -> Html:
         )
     if run.status is RunStatus.RUNNING and run.wish is RunWish.CANCEL:
         stopping = widgets.notice(
-            "Asked to cancel; the run lets go after its present step, or its process is ended.", "warning"
+            "Cancel requested; the run stops after its current step, or its process is killed.", "warning"
         )
         return widgets.join([stopping, _bar(run)])
     if run.status is RunStatus.FINISHED:
@@ -196,7 +196,7 @@ def findings(found: Sequence[Finding]) -> Html:
 def log(events: Sequence[RunEvent]) -> Html:
     """The run's log, newest first."""
     if not events:
-        return widgets.empty_state("The log is empty", "What the run does is written here.")
+        return widgets.empty_state("The log is empty", "The log shows what the run does.")
     lines = [
         {"level": event.level.value, "at": event.at, "message": widgets.escape(event.message)}
         for event in reversed(events)
@@ -210,7 +210,9 @@ def config_table(config: Mapping[str, Any]) -> Html:
     own = [name for name in names if config[name] != DEFAULTS[name]]
     rest = [name for name in names if config[name] == DEFAULTS[name]]
     changed = (
-        _fields(own, config, ["Setting", "Value", "Default"]) if own else widgets.notice("All as by default.")
+        _fields(own, config, ["Setting", "Value", "Default"])
+        if own
+        else widgets.notice("All settings have their defaults.")
     )
     return render(
         "run/config.html",

@@ -79,7 +79,7 @@ def lay_out() -> Layout:
     gr.HTML(
         widgets.page_header(
             "Runs",
-            "Tick runs to lay their curves over each other; the address can be shared.",
+            "Tick runs to overlay their curves. The address can be shared.",
             widgets.link_button("Launch a run", "launch", primary=True),
         )
     )

@@ -29,7 +29,7 @@ def test_an_empty_cache_says_so(settings: Settings, capsys: pytest.CaptureFixtur
     assert call(capsys, "cache", "list") == []
     assert call(capsys, "cache", "clear") == {"removed": [], "kept_in_use": 0}
     assert run(["cache", "list"]) == 0
-    assert "No cached reference scores yet" in capsys.readouterr().out
+    assert "No cached reference log-probabilities yet" in capsys.readouterr().out
     assert run(["cache", "clear"]) == 0
     assert "nothing to delete" in capsys.readouterr().out
 

@@ -52,9 +52,7 @@ def test_a_zip_of_a_folder_gives_the_split_that_is_named(api: TestClient) -> Non
         archive.writestr("mine/test.jsonl", lines(2))
     added = ok(add(api, packed.getvalue(), "mine.zip"), 201)  # type: ignore[arg-type]
     assert (added["rows"], added["source"]) == (5, "mine.zip")
-    assert added["remarks"][0] == (
-        "Of the zip archive, train.jsonl was read (split train), and not test.jsonl."
-    )
+    assert added["remarks"][0] == ("Of the zip archive, train.jsonl was read (split train), not test.jsonl.")
     assert ok(add(api, packed.getvalue(), "mine.zip", split="test"), 201)["rows"] == 2  # type: ignore[arg-type]
     assert "there are: test, train" in refused(add(api, packed.getvalue(), split="dev"), 422, field="split")  # type: ignore[arg-type]
 

@@ -45,7 +45,7 @@ def test_an_unknown_address_and_method_have_the_shape_too(settings: Settings) ->
 @pytest.mark.parametrize(
     ("content", "kind", "said"),
     [
-        (b"{", "application/json", "no valid JSON"),
+        (b"{", "application/json", "not valid JSON"),
         (b"{}", "text/plain", "must be a JSON object"),
         (b"[]", "application/json", "must be a JSON object"),
         (b'"\\ud800"', "application/json", "must be a JSON object"),

@@ -99,7 +99,7 @@ def test_an_answer_that_came_to_nothing_is_no_answer_but_an_empty_one_is(session
     comparison = arena.asked(session, ("one", ""))
     row = comparisons.answers(comparison.id, session=session)[1]
     row.complete = False
-    with pytest.raises(Refused, match="Answer B came out empty"):
+    with pytest.raises(Refused, match="Answer B is empty"):
         labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
     row.complete = True
     assert labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0).blind is False

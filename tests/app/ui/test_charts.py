@@ -135,7 +135,7 @@ def accuracy(*points: tuple[float, float], n: float = 12.0) -> findings.Curves:
     ("curves", "level", "text"),
     [
         (accuracy((0, 0.5), (20, 11 / 12)), "good", "Held-out accuracy is 92% (11/12) at step 20; a coin"),
-        (accuracy((0, 0.5), (20, 8 / 12)), "info", "67% (8/12) at step 20; with so many pairs that cannot"),
+        (accuracy((0, 0.5), (20, 8 / 12)), "info", "67% (8/12) at step 20; with this many pairs that cannot"),
         (accuracy((0, 0.5), (20, 0.6), n=1000), "good", "60% (600/1,000) at step 20; a coin toss"),
         (accuracy((0, 0.5), (20, 0.3), n=1000), "warning", "30% (300/1,000) at step 20; a coin toss"),
     ],

@@ -301,7 +301,7 @@ def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytes
     assert (_votes()[0][2], said) == ("warmer", [])
     updates = compare_page.vote_b(here, shown(here), "warmer", at())
     assert (_votes()[0][1:], updates["reason"]) == ((Choice.BEST, ""), "")
-    assert "say why anew" in said[0]
+    assert "give a new" in said[0]
     compare_page.vote_tie(here, shown(here), "even", at())
     assert _votes()[0][1:] == (Choice.TIE, "even")
     with read_session() as session:
@@ -437,7 +437,7 @@ def test_a_tab_that_missed_a_question_acts_on_nothing(
         arena.answer(session, second, ("third answer", "fourth answer"))
     before = _votes()
     updates = ACTIONS[act](here, stale)
-    assert said == [f"The conversation went on in another tab; look again, then {act}."]
+    assert said == [f"The conversation changed in another tab; look again, then {act}."]
     assert "third answer" in updates["panel0"]
     assert updates["seen"]["comparison"] == second.id
     assert _votes() == before

@@ -83,7 +83,7 @@ def test_one_version_shows_facts_pairs_and_what_was_left_out(tmp_path: Path) -> 
     pairs, pages = detail.show_pairs("", "", 3, request(id=dataset_id))
     assert "25 pairs, 3 pages" in pages
     assert "Prompt 20" in pairs
-    assert "Token counts appear once" in pairs
+    assert "Token counts appear after" in pairs
     assert "&lt;script&gt;" in pairs
     assert "<script" not in pairs
     assert "**good**" in pairs

@@ -126,7 +126,7 @@ def test_a_model_that_cannot_be_trained_is_told_beside_it(
     message = shown["model_name_or_path_message"]
     assert "Nothing was queued" in shown["outcome"]
     assert (message["visible"], "is not a causal language model" in message["value"]) == (True, True)
-    assert "To correct first: Base model" in launch_page.preview(dataset.id, "twins", "", *given)["summary"]
+    assert "Correct first: Base model" in launch_page.preview(dataset.id, "twins", "", *given)["summary"]
     assert runs.find(session=session) == []
 
 

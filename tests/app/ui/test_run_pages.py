@@ -265,7 +265,7 @@ def test_chosen_runs_are_cancelled_then_deleted(session: Session, twins: list[Ru
 def test_home_tells_a_newcomer_what_to_do(session: Session) -> None:
     shown = home.refresh("")
     steps = shown["steps"]
-    assert steps.index("hy-next") < steps.index("Bring preference pairs") < steps.index("Launch DPO")
+    assert steps.index("hy-next") < steps.index("Add preference pairs") < steps.index("Launch DPO")
     assert "hypo up" in shown["now"]
     assert shown["recent"] == ""
     assert shown["timer"].value == events.IDLE_SECONDS

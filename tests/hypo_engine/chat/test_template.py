@@ -58,7 +58,7 @@ ENDLESS = {
     "{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
     "writes": "{% for i in range(99999) %}{{ 'a lot of text' }}{% endfor %}",
     "replaces": "{{ ('a' * 100000).replace('a', 'b' * 100000) }}",
-    "calls itself": "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
+    "recurses": "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
 }
 
 

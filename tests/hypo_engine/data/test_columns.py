@@ -60,7 +60,7 @@ def test_history_column_is_used_however_it_is_spelled(column: str) -> None:
 def test_history_columns_that_differ_leave_the_row_out() -> None:
     row = {**PAIR, "history": TURNS, "chatHistory": TURNS}
     assert kept(row).pair.prompt == [*TURNS, ASKED]
-    assert "the history columns say different things" in reason({**row, "chatHistory": TURNS[:1]})
+    assert "the history columns contradict each other" in reason({**row, "chatHistory": TURNS[:1]})
 
 
 @pytest.mark.parametrize("column", ["Question", "USER_PROMPT", "user_query", "userQuery", "Instruction"])

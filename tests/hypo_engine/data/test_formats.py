@@ -194,7 +194,7 @@ def test_alpaca_eval_row_without_a_preference_is_left_out(preference: object, re
 def test_kto_rows_are_refused_with_a_word_why(row: dict[str, Any]) -> None:
     known = detect([row])
     assert known is not None
-    with pytest.raises(DataError, match=r"thumb.*compares it with nothing.*prompt, chosen and rejected"):
+    with pytest.raises(DataError, match=r"thumb.*two answers to one prompt.*prompt, chosen and rejected"):
         list(convert([(1, row)], known))
 
 
@@ -286,7 +286,7 @@ def test_bad_value_has_a_reason(change: dict[str, Any], reason: str) -> None:
         ("sharegpt", {"chosen": 3}, "chosen: wrong type, a number instead of text"),
         ("hh", {"chosen": "Robot: hello"}, "neither messages nor transcripts"),
         ("hh", {"chosen": HH["chosen"] + "\n\nHuman: More?\n\nAssistant: Yes."}, "several turns"),
-        ("hh", {"chosen": "\n\nHuman: Other\n\nAssistant: Yes."}, "share no turn"),
+        ("hh", {"chosen": "\n\nHuman: Other\n\nAssistant: Yes."}, "no turn in common"),
         ("hh", {"chosen": HH["chosen"].removesuffix(" Blue.")}, "chosen is empty"),
         ("hh", {"chosen": HH["rejected"]}, "chosen equals rejected"),
         ("trl_implicit", SHARED_TEXT, "neither messages nor transcripts"),
@@ -311,7 +311,7 @@ ANSWERS_ALONE = ColumnMapping(None, "chosen", "rejected")
     [
         ("The sky is blue.", "The sky is green.", Pair("The sky is", " blue.", " green.")),
         ("The sky is black", "The sky is blue", Pair("The sky is", " black", " blue")),
-        ("Blue", "Green", "share no beginning"),
+        ("Blue", "Green", "no common beginning"),
         ("The sky", "The sky is blue", "chosen is empty"),
     ],
 )
@@ -378,7 +378,7 @@ def test_nesting_without_end_leaves_out_one_row() -> None:
     for _ in range(5000):
         deep = [deep]
     results = list(convert([(1, {**TRL_TEXT, "prompt": deep}), (2, TRL_TEXT)], named("trl")))
-    assert results[0] == LeftOut(1, "prompt: nested too deep")
+    assert results[0] == LeftOut(1, "prompt: nested too deeply")
     assert isinstance(results[1], Kept)
     assert detect([{**TRL_TEXT, "prompt": deep}, TRL_TEXT]) is named("trl")
 
@@ -476,7 +476,7 @@ def test_jsonl_file_is_read_row_by_row(tmp_path: Path) -> None:
     assert [(row.row, row.reason) for row in rest if isinstance(row, LeftOut)] == [
         (3, "not JSON: Expecting property name enclosed in double quotes at character 2"),
         (4, "not UTF-8 at byte 13"),
-        (5, "nested too deep"),
+        (5, "nested too deeply"),
         (6, "not JSON: Unterminated string starting at character 12"),
     ]
 

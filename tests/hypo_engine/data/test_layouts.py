@@ -89,7 +89,7 @@ def test_a_name_with_two_values_leaves_the_row_out() -> None:
     lines = b'{"a": 1, "a": 2}\n{"a": 1, "a": 1}\n{"m": [{"role": "user", "role": "system"}]}\n'
     (_, first), second, (_, third) = jsonl_rows(io.BytesIO(lines))
     assert isinstance(first, RowError)
-    assert str(first) == "a is given twice with different values; keep one of them"
+    assert str(first) == "a appears twice with different values; keep one of them"
     assert second == (2, {"a": 1})
     assert isinstance(third, RowError)
 

@@ -285,7 +285,7 @@ def test_open_webui_ratings_compare_the_two_answers_to_a_question() -> None:
     assert "0 other answers" in reason_of(open_webui_row(1, answers=1), how)
     assert "2 other answers" in reason_of(open_webui_row(1, answers=3), how)
     lost = open_webui_row(1) | {"meta": {"message_id": "nowhere"}}
-    assert "does not hold the rated answer" in reason_of(lost, how)
+    assert "does not contain the rated answer" in reason_of(lost, how)
     assert "snapshot holds no messages" in reason_of(open_webui_row(1) | {"snapshot": {"chat": None}}, how)
 
 

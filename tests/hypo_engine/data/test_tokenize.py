@@ -42,7 +42,7 @@ def test_prompt_and_completion_are_tokenised_apart_and_differences_counted(token
     assert tokens.chosen == [*ids_of(tokenizer, "x jumps"), END]
     assert tokens.prompt + tokens.chosen[:-1] != ids_of(tokenizer, "The quick brown fox jumps")
     assert report.boundary_differences == 1
-    assert "tokenised apart" in report.sentences(100, 100)[0]
+    assert "tokenised separately" in report.sentences(100, 100)[0]
 
 
 def test_no_difference_where_there_is_none(tokenizer: Any) -> None:

@@ -191,7 +191,7 @@ def test_a_run_goes_on_in_another_number_of_processes(runs: Any, configure: Conf
     config = configure(gradient_accumulation_steps=2)
     rest = observe(Planned("rest", config, PAIRS, output="yield"), folder)
     assert not rest.error
-    assert "info: Going on from step 1." in rest.messages
+    assert "info: Continuing from step 1." in rest.messages
     assert set(rest.values) == {2, 3}
     for step in (2, 3):
         expected = one["hypo"].values[step]

@@ -98,7 +98,7 @@ def test_layers_that_differ_are_no_fault_where_a_family_has_such(folder: Path) -
 def test_a_missing_shard_is_named(folder: Path) -> None:
     shard(folder)
     (folder / "b.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"lacks b\.safetensors, which .* names"):
+    with pytest.raises(ModelError, match=r"lacks b\.safetensors, named in"):
         check(folder)
     check(folder, whole=False)  # the hub's client will fetch it
 
@@ -138,15 +138,15 @@ def test_what_is_no_safetensors_file_is_told(folder: Path, content: bytes, said:
 
 def test_a_file_that_was_not_copied_to_its_end(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-100])
-    with pytest.raises(ModelError, match="it was not copied to its end"):
+    with pytest.raises(ModelError, match="it is truncated"):
         check(folder)
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"model_type": "bert"}, "is not a causal language model: what it says"),
-        ({"model_type": "modernbert"}, "is not a causal language model: what it says"),
+        ({"model_type": "bert"}, "is not a causal language model: its prediction"),
+        ({"model_type": "modernbert"}, "is not a causal language model: its prediction"),
         ({"model_type": "t5", "is_encoder_decoder": True}, "is not a causal language model;"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised weights (gptq)"),
         ({"model_type": None}, "names no model_type"),

@@ -99,7 +99,7 @@ def test_code_of_a_models_own_is_not_run(folder: Path, tmp_path: Path) -> None:
 def test_damaged_weights_are_a_model_error(folder: Path, tmp_path: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
-    with pytest.raises(ModelError, match="is damaged or no safetensors file"):
+    with pytest.raises(ModelError, match="is damaged or not a safetensors file"):
         load(folder, tmp_path)
 
 

@@ -439,7 +439,7 @@ def test_a_run_goes_on_elsewhere(run: Any, config: MakeConfig, tiny: Any, tmp_pa
     copytree(tmp_path / "one" / "machine", tmp_path / "another" / "machine")
     settings = {"method": "dpo", "model_name_or_path": str(folder)}
     resumed, recorder = run(config(**settings), name="another/machine", cache_dir=tmp_path / "empty")
-    assert "info: Going on from step 1." in recorder.messages
+    assert "info: Continuing from step 1." in recorder.messages
     assert_same_weights(resumed, straight)
 
 
