@@ -97,7 +97,7 @@ def test_the_whole_command_measures_everything(
     ):
         assert part in printed
     found = Results.load(file)
-    assert [len(part) for part in (found.steps, found.decode, found.growth, found.memory)] == [5, 2, 3, 2]
+    assert [len(part) for part in (found.steps, found.decode, found.growth, found.memory)] == [5, 2, 1, 1]
     assert main(["--read", str(file)]) == 0
     assert capsys.readouterr().out == printed
 

@@ -25,6 +25,14 @@ from hypo_engine.training.metrics import StepMetrics, StepSums
 from hypo_engine.training.optimizer import clip_gradients
 from hypo_engine.training.prepare import prepare_run
 from hypo_engine.training.reference_ahead import score_reference_ahead
+from hypo_engine.training.reports import (
+    evaluate,
+    evaluation_is_due,
+    report_is_due,
+    report_metrics,
+    report_responses,
+    step_values,
+)
 from hypo_engine.training.run import Run
 from hypo_engine.training.saving import checkpoint_is_due, save
 
@@ -94,7 +102,7 @@ def train(
                 resume=resume,
                 world=world,
             )
-        run.meet()
+        run.share_state()
         try:
             return _train(run)
         except Interrupted as interrupted:
@@ -108,18 +116,18 @@ def train(
 def _train(run: Run) -> TrainResult:
     """Step after step, the reference scored ahead of them, with reports and checkpoints between."""
     while run.counters.step < run.plan.total_steps:
-        if run.evaluation_is_due():
-            run.evaluate()
+        if evaluation_is_due(run):
+            evaluate(run)
         score_reference_ahead(run)
         run.counters.window.add(_optimizer_step(run))
-        if run.report_is_due():
-            run.report_metrics(run.counters.window.means())
+        if report_is_due(run):
+            report_metrics(run, run.counters.window.means())
             run.counters.window = StepMetrics()
         if checkpoint_is_due(run):
             save(run, "saving")
 
     save(run, "saving")
-    run.evaluate()
+    evaluate(run)
     run.progress("finished")
     return _result(run)
 
@@ -130,7 +138,7 @@ def _optimizer_step(run: Run) -> dict[str, float]:
     own = halving(run, partial(_gradients, run))
     run.world.sum_gradients(run.parameters)
     done = StepSums.joined(run.world.gather(own))
-    run.report_responses(done.responses)
+    report_responses(run, done.responses)
 
     with phase("optimiser"):
         grad_norm = float(clip_gradients(run.parameters, run.config.max_grad_norm))
@@ -139,7 +147,10 @@ def _optimizer_step(run: Run) -> dict[str, float]:
         run.optimizer.step()
         run.optimizer.zero_grad(set_to_none=True)
     run.count_step()
-    return values | run.step_values(rate, grad_norm, perf_counter() - started, done.sampling_seconds)
+    seconds = perf_counter() - started
+    return values | step_values(
+        run, rate=rate, grad_norm=grad_norm, seconds=seconds, sampling_seconds=done.sampling_seconds
+    )
 
 
 def _gradients(run: Run, size: int) -> StepSums:

@@ -1,4 +1,4 @@
-"""The state of one training run: its parts, its batches, and what it reports."""
+"""The state of one training run: its parts, its batches, and the wishes of its reporter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,13 @@ from torch import nn
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPairs
-from hypo_engine.data.tokenize import decode_text
 from hypo_engine.distributed.fsdp import make_mesh, shard_model
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import Interrupted
-from hypo_engine.methods.objective import Objective, ScoredResponse
+from hypo_engine.methods.objective import Objective
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache, length_batches
-from hypo_engine.reporting import Reporter, Sample, Wish
+from hypo_engine.reporting import Reporter, Wish
 from hypo_engine.training.checkpoint import Counters
 from hypo_engine.training.evaluate import Evaluation
 from hypo_engine.training.fingerprint import Fingerprint
@@ -70,8 +69,8 @@ class Run:
     saved: Saved = field(default_factory=Saved)
     _asked: float = 0.0
 
-    def meet(self) -> None:
-        """Before the first step: let all processes know the same, and shard the weights if so configured."""
+    def share_state(self) -> None:
+        """Give all processes the same reference scores, and shard the weights if so configured."""
         if self.reference is not None:
             self.reference.values = self.world.merge(self.reference.values)
         if self.world.lockstep:
@@ -129,69 +128,6 @@ class Run:
         pair_indices = self.plan.pair_indices(self.counters.step)
         self.counters.step += 1
         self.counters.num_tokens += sum(self.pairs[i].tokens for i in pair_indices)
-
-    def step_values(
-        self, rate: float, grad_norm: float, seconds: float, sampling_seconds: float
-    ) -> dict[str, float]:
-        """What is reported of the step just done, besides the objective's metrics."""
-        values = {
-            "grad_norm": grad_norm,
-            "learning_rate": rate,
-            "epoch": self.counters.step / self.plan.steps_per_epoch,
-            "num_tokens": float(self.counters.num_tokens),
-            "step_time": seconds,
-            "time/training": seconds - sampling_seconds,
-        }
-        return values | ({"time/sampling": sampling_seconds} if self.objective.online else {})
-
-    def report_metrics(self, values: dict[str, float]) -> None:
-        self.counters.metrics |= values
-        self.reporter.metrics(self.counters.step, values)
-
-    def report_responses(self, responses: Sequence[ScoredResponse]) -> None:
-        """Report the samples of the step that is being done (its number counts from 1)."""
-        samples = [
-            Sample(
-                kind="online",
-                step=self.counters.step + 1,
-                prompt=self.source_pairs[scored.pair.source_index].prompt,
-                text=decode_text(self.tokenizer, scored.response.ids),
-                seed=scored.seed,
-                tokens=len(scored.response.ids),
-                finished=scored.response.finished,
-                policy_logp=scored.policy_logp,
-                reference_logp=scored.reference_logp,
-            )
-            for scored in responses
-        ]
-        if samples:
-            self.reporter.samples(samples)
-
-    def evaluate(self) -> None:
-        """Evaluate the policy as it is, and report it: the main process does, and all where they must."""
-        if self.world.lockstep:
-            self.evaluation.reference.values = self.world.merge(self.evaluation.reference.values)
-        with self.world.synchronized():
-            if not (self.world.main or self.world.lockstep):
-                return
-            self.between("evaluating")
-            if self.counters.step == 0:
-                self.report_metrics(dict(self.pair_counts))
-            for metrics, samples in self.evaluation(self.policy, self.counters.step):
-                if metrics:
-                    self.report_metrics(metrics)
-                if samples:
-                    self.reporter.samples(samples)
-
-    def evaluation_is_due(self) -> bool:
-        """Whether the policy is evaluated before the next step: at the start, and every ``eval_steps``."""
-        every, step = self.config.eval_steps, self.counters.step
-        return step == 0 or (every > 0 and step % every == 0)
-
-    def report_is_due(self) -> bool:
-        """Whether metrics are reported after this step: every ``logging_steps``, and at the end."""
-        step = self.counters.step
-        return step % self.config.logging_steps == 0 or step == self.plan.total_steps
 
 
 def ask_wish(reporter: Reporter) -> None:

@@ -148,7 +148,7 @@ def test_a_model_that_cannot_be_trained_queues_nothing(
     config = json.loads((model / "config.json").read_text())
     del config["max_position_embeddings"]
     (model / "config.json").write_text(json.dumps(config | {"max_seq_len": 100}))  # as MPT calls it
-    with pytest.raises(InvalidInput, match="128 together, and the model reads 100"):
+    with pytest.raises(InvalidInput, match="128 together, but the model reads 100"):
         launch("hypo", dataset_id, values)
     assert count() == before
 

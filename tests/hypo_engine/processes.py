@@ -185,14 +185,14 @@ def _wait(watch: Callable[[], None]) -> None:
 @contextmanager
 def _weighing(seen: Seen) -> Any:
     """Note how many weights the process holds before the first step."""
-    meet = run_module.Run.meet
+    share = run_module.Run.share_state
 
     def weighed(self: run_module.Run) -> None:
-        meet(self)
+        share(self)
         for weight in self.policy.model.parameters():
             seen.held += (weight.to_local() if hasattr(weight, "to_local") else weight).numel()
 
-    with patch.object(run_module.Run, "meet", weighed):
+    with patch.object(run_module.Run, "share_state", weighed):
         yield
 
 

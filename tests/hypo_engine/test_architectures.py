@@ -179,7 +179,7 @@ def _gradients(model: Any, encode: Callable[[Any], Any]) -> dict[str, Tensor]:
 def test_an_architecture_without_checkpointing_is_told_so() -> None:
     model = tiny_architecture("llama")
     model.supports_gradient_checkpointing = False
-    with pytest.raises(ConfigError, match=r"gradient_checkpointing: .*llama does not offer it"):
+    with pytest.raises(ConfigError, match=r"gradient_checkpointing: .*llama does not support it"):
         CheckpointedModel(model)
 
 
@@ -297,7 +297,7 @@ def test_lora_finds_the_layers_of_every_kind(kind: str, layers: set[str]) -> Non
 
 def test_a_name_that_lora_cannot_adapt_is_answered_with_those_it_can() -> None:
     with pytest.raises(
-        ConfigError, match=r"fits no layer of the model \(out_proj\); use all-linear, or .*in_proj"
+        ConfigError, match=r"matches no layer of the model \(out_proj\); use all-linear, or .*in_proj"
     ):
         attach_lora(
             tiny_architecture("mamba"), rank=2, alpha=4, target_modules="out_proj", seed=0, base_name="it"

@@ -54,7 +54,9 @@ def test_a_zip_of_a_folder_gives_the_split_that_is_named(api: TestClient) -> Non
     assert (added["rows"], added["source"]) == (5, "mine.zip")
     assert added["remarks"][0] == ("Of the zip archive, train.jsonl was read (split train), not test.jsonl.")
     assert ok(add(api, packed.getvalue(), "mine.zip", split="test"), 201)["rows"] == 2  # type: ignore[arg-type]
-    assert "there are: test, train" in refused(add(api, packed.getvalue(), split="dev"), 422, field="split")  # type: ignore[arg-type]
+    assert "The splits are: test, train" in refused(
+        add(api, packed.getvalue(), split="dev"), 422, field="split"
+    )  # type: ignore[arg-type]
 
 
 def test_columns_may_be_named(api: TestClient) -> None:

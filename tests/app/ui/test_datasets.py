@@ -92,7 +92,7 @@ def test_one_version_shows_facts_pairs_and_what_was_left_out(tmp_path: Path) -> 
     assert "No pair matches" in detail.show_pairs("held_out", "nowhere", None, request(id=dataset_id))[0]
     assert "prompt missing" in detail.show_left_out(1, request(id=dataset_id))
     assert "There are no more" in detail.show_left_out(9, request(id=dataset_id))
-    assert "Taking the longer answer is right in 100%" in detail.show_check(request(id=dataset_id))
+    assert "Always taking the longer answer is right in 100%" in detail.show_check(request(id=dataset_id))
 
 
 @pytest.mark.usefixtures("engine")
