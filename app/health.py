@@ -15,7 +15,7 @@ from app.settings import get_settings
 from app.store.db import write_session
 
 SECONDS = 2.0
-"""How long an answer holds: whoever asks more often costs no more writes."""
+"""Seconds for which a result is reused; more frequent checks cost no more writes."""
 
 _BLOCK = b"\0" * 4096
 

@@ -1,8 +1,8 @@
 """The Celery app of the workers.
 
-Messages are hints (app/dispatch.py), so they are acknowledged when they arrive: what a dying worker
-loses, the keeper sends again. One process does one thing at a time (pool `solo`), for a GPU is not
-shared by forking, and takes no message ahead that another worker could have.
+Messages are wake-ups (app/dispatch.py), so they are acknowledged when they arrive: the keeper resends what a
+dying worker loses. One process does one thing at a time (pool `solo`), because forked processes cannot share
+a GPU. It prefetches no message that another worker could take.
 """
 
 import logging

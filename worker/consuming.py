@@ -1,8 +1,8 @@
-"""Whether this process takes messages: it sends one to itself now and then, and sees whether it arrives.
+"""Whether this process receives messages: it sends itself a probe now and then, and sees whether it arrives.
 
-A Celery worker may live, and its keeper with it, and yet take nothing: after a broker was reset, or behind a
-connection that is half open. A probe goes the way that every message goes, so it tells all such faults,
-without a look into the libraries. A worker that stays deaf ends its process; a supervisor starts it again.
+A Celery worker and its keeper may be alive and yet receive nothing: after a broker was reset, or behind a
+half-open connection. A probe takes the way of every message, so it finds all such faults without a look into
+the libraries. A worker that receives nothing for too long exits, and a supervisor starts it again.
 """
 
 import logging
@@ -89,7 +89,7 @@ class Consumption:
         )
 
     def must_end(self) -> bool:
-        """Whether it has been deaf for too long; from then on no work is begun."""
+        """Whether it has received nothing for too long; from then on no work is begun."""
         with self._lock:
             deaf = not self._busy and self._reached and self._clock() - self._taken >= self._seconds
             self._ending = self._ending or deaf

@@ -1,8 +1,8 @@
 """Who this process is: a name that no other process ever has, and a lock that lasts as long as it lives.
 
-Containers may share a host name and have process ids of their own, so host and id name nobody. The name
-ends in random letters. Whether a process of this machine has died is seen from its lock, which the kernel
-drops with it; a lock taken under another kernel says nothing here.
+Containers may share a host name and have process ids of their own, so host name and process id do not
+identify a process. The name ends in random letters. A process of this machine has died if its lock is free,
+because the kernel drops the lock with the process; a lock taken under another kernel proves nothing here.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""The keeper: a thread in every worker that says how it is, takes lost runs back and sends lost messages.
+"""The keeper: a thread in every worker that reports its health, reaps lost runs and resends lost messages.
 
 No extra service has this duty, so any process may be killed at any time.
 """

@@ -1,4 +1,4 @@
-"""Who gets in, and what of Gradio is reachable: the middleware between a request and the pages.
+"""Access control, and which routes of Gradio are reachable: the middleware between a request and the pages.
 
 A request passes, in this order: `proxies` (forwarded headers count only from configured proxies), `headers`
 (what every response says), `hosts`, `origins`, `identity` (a session or none), and, on its way to Gradio,

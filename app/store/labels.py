@@ -148,7 +148,7 @@ def _says(label: Label, values: dict[str, Any]) -> bool:
 
 
 def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -> Any:
-    """An insert that becomes an update where the person has voted, whoever looked first."""
+    """An upsert, so that two requests that race leave one vote a person and comparison."""
     kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     insert = kind.insert(Label).values(**values)
     return insert.on_conflict_do_update(

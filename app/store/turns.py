@@ -1,8 +1,8 @@
 """Turns: the writers of one process wait for each other in memory before they ask SQLite for its lock.
 
-SQLite has one writer, and whoever finds its lock taken sleeps and looks again, up to 100 ms later, however
-soon it was free; of forty threads some look at the wrong moment again and again. A turn is only the order of
-the threads: the database's lock decides, also between processes, so a turn that does not come is no error.
+SQLite has one writer. A thread that finds its lock taken sleeps and retries up to 100 ms later, however soon
+the lock was free; of forty threads some miss it again and again. A turn only orders the threads. The
+database's lock decides, also between processes, so a turn that never comes is no error.
 """
 
 import threading

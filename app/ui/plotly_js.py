@@ -40,7 +40,7 @@ def _compressed() -> bytes:
 
 
 def serve(request: Request) -> Response:
-    """The script, compressed for whoever takes it so."""
+    """The script, compressed for clients that accept it."""
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers = {**_FOR_GOOD, "Content-Encoding": "gzip"}
         return Response(_compressed(), media_type="text/javascript", headers=headers)

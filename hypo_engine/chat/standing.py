@@ -18,7 +18,7 @@ HARD: Final = {
 
 _TOLD: Final = ("system", "developer")
 _DIRECTIVE: Final = re.compile(r"/(?:no_?think|think|system_override)\b")
-"""What templates heed and take out of a turn (SmolLM3, Nemotron)."""
+"""Directives that templates obey and remove from a turn (SmolLM3, Nemotron)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Segments:
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor] | None, scaling: float
     ) -> Tensor | None:
-        """What each token finds: its segment's prompt, and what of its segment comes before it.
+        """Attention of each token to its segment's prompt and to the tokens of its segment up to itself.
 
         Args:
             query: [tokens, heads, size].

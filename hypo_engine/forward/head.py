@@ -79,12 +79,12 @@ class Head:
         return self.weight.detach() if self.dtype is None else self.weight.detach().to(self.dtype)
 
     def _normalized(self, hidden: Tensor, matrix: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Log-probabilities of every token, [rows, vocabulary], and the derivative of the squashing."""
+        """Log-probabilities of every token, [rows, vocabulary], and the derivative of the soft-capping."""
         logits, slope = self._chunk(hidden, matrix)
         return logits.mul_(scale[:, None]).log_softmax(dim=-1), slope
 
     def _chunk(self, hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits in float32, and the derivative of the squashing."""
+        """Logits in float32, and the derivative of the soft-capping."""
         logits = (hidden.to(weight.dtype) @ weight.t()).float()
         if self.bias is not None:
             logits = logits + self.bias.detach().float()

@@ -1,8 +1,8 @@
 """Attention over packed tokens, through transformers' attention interface.
 
 Tokens of many sequences stand one after another in a single row, without padding: [1, tokens]. A *pass*
-(:mod:`hypo_engine.forward.visibility`) knows which of them may see which, and answers for every layer of the
-model. Any model that keeps to the interface can be used as it is.
+(:mod:`hypo_engine.forward.visibility`) holds the attention mask, and computes attention for every layer.
+Any model that keeps to the interface can be used as it is.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings"})
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What a layer asks of attention.
+    """The attention options of one layer.
 
     Attributes:
         scaling: Factor of the scores.
@@ -33,12 +33,12 @@ class How:
     softcap: float | None = None
 
     def is_plain(self, keys: int) -> bool:
-        """Whether nothing but the scaling matters to so many keys."""
+        """Whether attention over so many keys needs neither a window nor soft-capping."""
         return self.softcap is None and (self.window is None or self.window >= keys)
 
 
 class Pass(Protocol):
-    """Which tokens of a packed row see which."""
+    """The attention mask of a packed row, and attention under it."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
         """query [1, heads, n, size], key and value [1, kv heads, n, size] -> [1, n, heads, size]."""
@@ -94,7 +94,7 @@ def _usual(
     dropout: float,
     others: dict[str, Any],
 ) -> Tensor:
-    """As transformers' own function, which ignores the squashing of scores."""
+    """As transformers' own function, which ignores logit soft-capping."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if how.softcap is None:

@@ -1,7 +1,7 @@
-"""Tensors that are cheaper to make again in the backward pass than to keep for it: a norm's result, a gate's.
+"""Rematerialization: tensors that are cheaper to make again in the backward pass than to keep for it.
 
-Who makes such a tensor ties a recipe to it; a layer that would keep the tensor as its input keeps what the
-recipe needs instead, which other parts of the graph hold anyway. Making it again gives the same bits.
+The code that makes such a tensor attaches a recipe to it. A layer that would keep the tensor as its input
+keeps the recipe's inputs instead, which other parts of the graph hold anyway. The recipe gives the same bits.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ class Recipe:
 
 
 def remember(found: Tensor, make: Callable[..., Tensor], *of: Tensor) -> Tensor:
-    """Tie to a tensor how it was made, if there will be a backward pass; returns the tensor."""
+    """Attach a recipe to a tensor, if there will be a backward pass; returns the tensor."""
     if torch.is_grad_enabled():
         found.recipe = Recipe(make, of)  # type: ignore[attr-defined]
     return found
 
 
 def recipe_of(tensor: Tensor) -> Recipe:
-    """How a tensor can be had again; where nobody said, by keeping it."""
+    """The recipe of a tensor; without one attached, a recipe that keeps the tensor itself."""
     return getattr(tensor, "recipe", None) or Recipe(_itself, (tensor,))
 
 

@@ -71,10 +71,10 @@ class TreePass:
 
 
 class _Keeper:
-    """Puts the prompts' keys and values away, as long as somebody wants them.
+    """Stores the prompts' keys and values while their owner is alive.
 
-    With gradient checkpointing the graph holds on to its pass. The pass must not hold what holds the graph,
-    or nothing would ever be freed; and when a layer runs again, its keys are there already.
+    With gradient checkpointing the graph holds on to its pass. A strong reference from the pass
+    back to the graph would free neither. When a layer runs again, its keys are stored already.
     """
 
     def __init__(self, kept: PrefixKeys) -> None:
@@ -87,7 +87,7 @@ class _Keeper:
 
 
 class _Row:
-    """Segments beside each other, each causal in itself and seeing all of its prompt, if it has one."""
+    """Segments of a row; each is causal, and attends to all of its prompt if it has one."""
 
     def __init__(self, lengths: Sequence[int], prompts: Sequence[int | None], prefix: Sequence[int]) -> None:
         """prompts: Which segment of the prefix each one follows; prefix: those segments' lengths."""

@@ -90,7 +90,7 @@ def refuse_adapter_repository(resolved: str) -> None:
 
     try:
         found = find_adapter_config_file(resolved)
-    except Exception:  # a name that is no repository: whoever loads the model says so
+    except Exception:  # no repository of that name: loading the model reports it
         return
     if found is not None:
         raise ModelError(

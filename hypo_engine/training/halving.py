@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def halving(run: Run, work: Callable[[int], T]) -> T:
-    """Do ``work(pairs at once)`` in every process; while one has no room, all with half as many pairs.
+    """Do ``work(pairs at once)`` in every process; if one runs out of memory, all retry with half as many.
 
     Raises:
         MemoryError: (or what torch raised) one pair is too much, or the weights are sharded: a process that

@@ -54,7 +54,7 @@ def estimate_run(
 def model_shape(resolved: str) -> ModelShape | None:
     """Sizes of a model given as a folder or a hub id; None where they cannot be told.
 
-    A model that cannot be loaded at all is told of by whoever loads it.
+    A model that cannot be loaded raises its error when it is loaded.
     """
     try:
         values: dict[str, Any] = read_config(resolved).to_dict()

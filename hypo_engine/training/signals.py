@@ -7,7 +7,7 @@ from typing import Any, Self
 from hypo_engine.errors import EngineError
 from hypo_engine.reporting import Wish
 
-_HEEDED = (signal.SIGTERM, signal.SIGINT)
+_HANDLED = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(EngineError):
@@ -35,7 +35,7 @@ class StopSignals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._hear) for number in _HEEDED}
+        self._before = {number: signal.signal(number, self._receive) for number in _HANDLED}
         return self
 
     def __exit__(
@@ -48,7 +48,7 @@ class StopSignals:
         """What the process's owner wishes."""
         return Wish.CONTINUE if self.received is None else Wish.YIELD
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        for heeded in _HEEDED:
-            signal.signal(heeded, signal.SIG_DFL)
+        for handled in _HANDLED:
+            signal.signal(handled, signal.SIG_DFL)
