@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+# Processes for the unit tests, which wait for their children now and then: one more than there are cores.
+ONE_MORE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))")
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -35,7 +37,7 @@ types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## Tests without a browser or workers
-	$(PYTEST) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e --cov --cov-report=
+	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e --cov --cov-report=
 
 integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
 	$(PYTEST) --maxprocesses 2 tests/integration
