@@ -27,7 +27,7 @@ from benchmarks.sections import (
     memory_jobs,
 )
 from benchmarks.tables import section_text
-from benchmarks.without import PARTS, replacements
+from benchmarks.without import PARTS, replacements, switch_off
 from hypo_engine.models.adapters import attach_lora
 from tests.tiny_model import write_tiny_model
 
@@ -63,18 +63,23 @@ def test_every_contender_runs_a_step(job: Job, measure: str, tuning: Any, sample
     assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
 
 
-def test_every_part_that_can_be_switched_off_is_there() -> None:
-    found = replacements()
-    assert tuple(found) == PARTS
-    for owners in found.values():
-        for owner, functions in owners:
-            assert all(callable(getattr(owner, name)) for name in functions)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_switched_off(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = replacements()[part]
+    for owner, functions in found:
+        for name in functions:
+            monkeypatch.setattr(owner, name, getattr(owner, name))  # put back after the test
+    switch_off(part)
+    for owner, functions in found:
+        assert {name: getattr(owner, name) for name in functions} == functions
 
 
-def test_a_step_runs_without_a_part(job: Job) -> None:
+def test_a_child_switches_the_part_of_its_job_off(job: Job) -> None:
     summary = summarise([run_job(replace(job, tuning="full", without="attention"))])
     assert summary is not None
     assert summary.seconds > 0
+    with pytest.raises(ChildFailed, match="KeyError: 'nothing'"):
+        run_job(replace(job, without="nothing"))
 
 
 @pytest.mark.timeout(1200)
