@@ -34,10 +34,11 @@ def escape(text: object) -> Markup:
 
 
 def with_commands(sentence: str) -> Markup:
-    """A sentence whose commands stand in backticks, with the commands as code."""
+    """A sentence with what stands in backticks as code: commands, names of files and models."""
     pieces = sentence.split("`")
-    marked = (Markup("<code>{}</code>" if place % 2 else "{}").format(p) for place, p in enumerate(pieces))
-    return join(marked)
+    if len(pieces) % 2 == 0:  # a backtick without its second one
+        return escape(sentence)
+    return join(Markup("<code>{}</code>").format(p) if at % 2 else escape(p) for at, p in enumerate(pieces))
 
 
 def join(pieces: Iterable[object], glue: str = "") -> Markup:
@@ -113,13 +114,17 @@ def notice(text: object, kind: Literal["info", "good", "warning", "error"] = "in
 
 def error_banner(sentence: object, traceback: str | None = None) -> Markup:
     """What went wrong in a sentence; the traceback is folded away."""
-    text = sentence if isinstance(sentence, Markup) else escape(sentence)
+    text = sentence if isinstance(sentence, Markup) else with_commands(str(sentence))
     return render("widgets/error_banner.html", sentence=text, traceback=traceback)
 
 
 def field_error(sentence: str) -> Markup:
     """A message right under the field it is about; nothing when all is well."""
-    return Markup('<p class="hy-field-error" role="alert">{}</p>').format(sentence) if sentence else NOTHING
+    return (
+        Markup('<p class="hy-field-error" role="alert">{}</p>').format(with_commands(sentence))
+        if sentence
+        else NOTHING
+    )
 
 
 def progress_bar(

@@ -48,6 +48,20 @@ def test_every_piece_escapes_what_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sentence", "html"),
+    [
+        ("Run `hypo up`, or `make up`.", "Run <code>hypo up</code>, or <code>make up</code>."),
+        ("One ` alone", "One ` alone"),
+        ("`<b>`\n<i>", "<code>&lt;b&gt;</code><br>&lt;i&gt;"),
+    ],
+)
+def test_what_stands_in_backticks_is_code(sentence: str, html: str) -> None:
+    assert widgets.with_commands(sentence) == html
+    assert f"<p>{html}</p>" in widgets.error_banner(sentence)
+    assert html in widgets.field_error(sentence)
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"),
     [
         (None, "–"),
