@@ -73,7 +73,7 @@ def forecast_memory(config: TrainConfig, dataset_id: int | None) -> MemoryForeca
     if path is None:
         return MemoryForecast(
             None,
-            ("The memory estimate appears once the model is on this machine; the first run downloads it."),
+            "The memory estimate appears once the model is on this machine; the first run downloads it.",
         )
     try:
         shape = _read_shape(path)

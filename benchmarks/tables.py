@@ -286,7 +286,7 @@ def _parts(results: Results) -> str:
         for samples in dict.fromkeys(samples for samples, _ in found):
             cells += _part_cells(found[samples, without], found[samples, ""], decodes=samples > 0)
         rows.append(cells)
-    head = [("without")]
+    head = ["without"]
     for record in results.parts:
         job = job_of(record)
         if not job.without:

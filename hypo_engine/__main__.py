@@ -109,29 +109,26 @@ def read_job(path: Path) -> Job:
     )
 
 
-def read_pairs(path: Path) -> tuple[PairTexts, Account]:
-    """The pairs of a JSONL file of any known format, and what else it held.
+def read_pairs(path: Path, account: Account) -> Iterator[Pair]:
+    """The pairs of a JSONL file of any known format; ``account`` is told what else it holds.
 
     Raises:
         DataError: as :func:`hypo_engine.data.formats.read_jsonl_pairs`.
     """
-    account = Account()
-
-    def kept() -> Iterator[Pair]:
-        for row in read_jsonl_pairs(path):
-            if isinstance(row, Kept):
-                account.add(row.unused, row.score)
-                yield row.pair
-            else:
-                account.leave_out(row.reason)
-
-    return PairTexts(kept()), account
+    for row in read_jsonl_pairs(path):
+        if isinstance(row, Kept):
+            account.add(row.unused, row.score)
+            yield row.pair
+        else:
+            account.leave_out(row.reason)
 
 
 def split_pairs(pairs: Iterable[Pair], eval_fraction: float) -> tuple[PairTexts, PairTexts]:
     """Training and held-out pairs: all pairs of a prompt fall on the same side."""
-    training = PairTexts(pair for pair in pairs if prompt_fraction(pair.prompt) >= eval_fraction)
-    return training, PairTexts(pair for pair in pairs if prompt_fraction(pair.prompt) < eval_fraction)
+    training, held_out = PairTexts(), PairTexts()
+    for pair in pairs:
+        (held_out if prompt_fraction(pair.prompt) < eval_fraction else training).append(pair)
+    return training, held_out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,9 +164,8 @@ def _stream(*, as_json: bool) -> TextIO:
 
 def _train(job: Job, *, as_json: bool, dry: bool) -> None:
     reporter = LineReporter(_stream(as_json=as_json))
-    read, account = read_pairs(job.dataset)
-    pairs, held_out = split_pairs(read, job.eval_fraction)
-    del read  # its texts are in the two parts
+    account = Account()
+    pairs, held_out = split_pairs(read_pairs(job.dataset, account), job.eval_fraction)
     left_out = account.left_out.total()
     reporter.say(f"{len(pairs)} pairs to train on, {len(held_out)} held out, {left_out} rows left out")
     for sentence in account.sentences(reasons=True):

@@ -18,7 +18,7 @@ import torch
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.data.token_pairs import TokenPair, TokenPairs
+from hypo_engine.data.token_pairs import TokenPairs
 from hypo_engine.data.tokenize import tokenize_pairs
 from hypo_engine.errors import DataError, Interrupted
 from hypo_engine.memory.estimate import Estimate, format_bytes
@@ -92,10 +92,10 @@ def dry_run(
     check_fits(config, resolved, tokens, device=device)
     available = available_memory(device)
     a_step = config.pairs_per_step * int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's processes
-    by_tokens = sorted(range(len(tokens)), key=lambda i: (-tokens[i].tokens, i))
-    longest = [tokens[i] for i in by_tokens[:a_step]]
+    work = [sum(tokens.lengths(i)) for i in range(len(tokens))]
+    longest = sorted(range(len(tokens)), key=lambda i: (-work[i], i))[:a_step]
     watch = _Watch(say)
-    _run(config, [pairs[pair.source_index] for pair in longest], models_dir, watch)
+    _run(config, [pairs[tokens[i].source_index] for i in longest], models_dir, watch)
     plan = make_plan(
         len(tokens),
         pairs_per_step=a_step,
@@ -104,7 +104,7 @@ def dry_run(
         seed=config.seed,
     )
     seconds = sum(watch.steps[1:]) / len(watch.steps[1:])
-    usual = _mean_work(config, tokens) / _mean_work(config, longest)  # of a pair, against the longest
+    usual = _mean_work(config, work) / _mean_work(config, [work[i] for i in longest])  # against the longest
     full_steps = min(plan.total_steps, plan.total_steps * len(tokens) / (plan.steps_per_epoch * len(longest)))
     once = min(len(tokens), plan.total_steps * a_step) / len(longest) * watch.reference_seconds
     return DryRun(
@@ -202,10 +202,10 @@ def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> TokenP
     return tokens
 
 
-def _mean_work(config: TrainConfig, pairs: Sequence[TokenPair]) -> float:
-    """Tokens that a pair costs in the mean, samples included."""
+def _mean_work(config: TrainConfig, work: Sequence[int]) -> float:
+    """Tokens that a pair costs in the mean, samples included; ``work``: its own tokens, a number a pair."""
     own = config.num_generations * config.max_completion_length if config.samples_online else 0
-    return sum(pair.tokens for pair in pairs) / len(pairs) + own
+    return sum(work) / len(work) + own
 
 
 def _peak(device: torch.device) -> int:

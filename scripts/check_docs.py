@@ -79,7 +79,7 @@ def _bad_commands(text: str) -> Iterator[str]:
     for command in commands(text):
         try:
             _check_command(command)
-        except (LookupError, ValueError) as error:
+        except (ImportError, LookupError, ValueError, SystemExit) as error:
             yield f"`{command}`: {error}"
 
 
@@ -94,16 +94,14 @@ def commands(text: str) -> Iterator[str]:
 
 
 def _check_command(command: str) -> None:
-    words = shlex.split(command)
-    match COMMAND.match(command):
-        case found if found is None:
-            return
-        case found if found[1] == "make":
-            _check_verbs(words[1:])
-        case found if found[1] == "hypo":
-            _check_hypo(words[1:])
-        case _:
-            _check_module(words[2], words[3:])
+    first, *words = shlex.split(command)
+    program = first.rpartition("/")[2]
+    if program == "make":
+        _check_verbs(words)
+    elif program == "hypo":
+        _check_hypo(words)
+    else:  # python -m
+        _check_module(words[1], words[2:])
 
 
 def _check_verbs(words: list[str]) -> None:

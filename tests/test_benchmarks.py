@@ -28,6 +28,10 @@ from benchmarks.sections import (
 )
 from benchmarks.tables import section_text
 from benchmarks.without import PARTS, replacements, switch_off
+from hypo_engine.cpu import attention, elementwise, gemm, lora, pool, skinny_gemm
+from hypo_engine.cpu.elementwise import BlockwiseSoftmax
+from hypo_engine.cpu.pool import POOL
+from hypo_engine.decoding import cpu_step
 from hypo_engine.models.adapters import attach_lora
 from tests.tiny_model import write_tiny_model
 
@@ -63,15 +67,34 @@ def test_every_contender_runs_a_step(job: Job, measure: str, tuning: Any, sample
     assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
 
 
+def parts_at_work() -> dict[str, bool]:
+    """For each part, whether the engine computes with it now."""
+    x, w, held = torch.ones(4, 64), torch.ones(64), POOL.held
+    heads, adapter = torch.ones(2, 1, 64), torch.ones(2, 64)
+    block = pool.empty(1 << 20)
+    return {
+        "decode_step": skinny_gemm.product(x, x) is not None and cpu_step.library() is not None,
+        "attention": attention.Segments([2]).attend(heads, heads, heads, None, 1.0) is not None,
+        "elementwise": elementwise.rms_norm(x, w, 1e-6) is not None,
+        "head": BlockwiseSoftmax.serves(x),
+        "lora": lora.gradients(x, [x], [adapter], [adapter.t().contiguous()], [1.0]) is not None,
+        "gemm": gemm._own() is not None,
+        "pool": POOL.held > held and len(block) > 0,
+    }
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_is_switched_off(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = replacements()[part]
-    for owner, functions in found:
+    for owner, functions in replacements()[part]:
         for name in functions:
             monkeypatch.setattr(owner, name, getattr(owner, name))  # put back after the test
+    POOL.release()
+    before = parts_at_work()
+    if skinny_gemm.library() is not None:
+        assert before == dict.fromkeys(PARTS, True) | {"gemm": gemm.is_amd()}
     switch_off(part)
-    for owner, functions in found:
-        assert {name: getattr(owner, name) for name in functions} == functions
+    POOL.release()
+    assert parts_at_work() == before | {part: False}
 
 
 def test_a_child_switches_the_part_of_its_job_off(job: Job) -> None:

@@ -48,7 +48,9 @@ def test_what_a_document_names_is_there(page: Path) -> None:
         ("    hypo runs launch --nothing 1", "No such option: --nothing"),
         ("```sh\nhypo runs \\\n  nothing\n```", "No such command 'nothing'"),
         ("Run `python -m benchmarks --sections nothing`.", "'nothing' is not known"),
+        ("Run `python -m benchmarks --nothing 1`.", "`python -m benchmarks --nothing 1`"),
         ("Run `python -m worker.nothing`.", "there is no module 'worker.nothing'"),
+        ("Run `python -m nothing.more`.", "No module named 'nothing'"),
         ("Set `HYPO_NOTHING`.", "HYPO_NOTHING is no setting"),
     ],
 )

@@ -138,15 +138,16 @@ def send_waiting() -> None:
     with read_session() as session:
         trainers = len(workers.consuming(session=session, queue=dispatch.TRAIN_QUEUE))
         for_runs = recovery.resend_after(session=session, resend_seconds=seconds, train_workers=trainers)
-    _resend(RUN_LEASES, for_runs, dispatch.send_run)
-    _resend(ANSWER_LEASES, seconds, dispatch.send_comparison)
+        runs_wait = RUN_LEASES.is_undelivered(session=session, resend_seconds=for_runs)
+        answers_wait = ANSWER_LEASES.is_undelivered(session=session, resend_seconds=seconds)
+    if runs_wait:
+        _resend(RUN_LEASES, for_runs, dispatch.send_run)
+    if answers_wait:
+        _resend(ANSWER_LEASES, seconds, dispatch.send_comparison)
 
 
 def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) -> None:
     """Send until the broker takes no more; the rest is tried at the next beat."""
-    with read_session() as session:
-        if not leases.is_undelivered(session=session, resend_seconds=seconds):
-            return
     with write_session() as session:
         ids = leases.take_undelivered(session=session, resend_seconds=seconds)
     for place, row_id in enumerate(ids):

@@ -27,7 +27,6 @@ ANSWER_LEASES = Leases(
     # SQLite uses an index for a comparison, and none for IS NOT NULL
     held=Comparison.lease_until > datetime(1970, 1, 1, tzinfo=UTC),
     deadline=Comparison.stop_by,
-    on_claim=lambda _worker: {"stop_by": None},
     free={"lease_id": None, "lease_until": None, "worker": None, "stop_by": None},
 )
 

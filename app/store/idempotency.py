@@ -60,7 +60,7 @@ def take(key: str, request_sha256: str, *, session: Session, user: str) -> int |
     ).one()
     if first.request_sha256 != request_sha256:
         raise InvalidInput(
-            ("This Idempotency-Key was used for another request before; use a new key for each request."),
+            "This Idempotency-Key was used for another request before; use a new key for each request.",
             field="Idempotency-Key",
         )
     if first.status is None:

@@ -23,6 +23,11 @@ ACKNOWLEDGED_SECONDS = 600.0
 Row = TypeVar("Row", bound=Leased)
 
 
+def _no_values(_worker: str) -> Mapping[str, Any]:
+    """Tables whose claimed rows get no values of their own."""
+    return {}
+
+
 def _log_nothing(_row: Leased, _session: Session) -> None:
     """Tables without a log."""
 
@@ -35,8 +40,8 @@ class Leases(Generic[Row]):
         waiting: holds for rows that may be claimed.
         held: holds for rows that a worker holds.
         deadline: the column that says by when a cancelled row has to be released.
-        on_claim: from a worker's name to the table's own values of a claimed row.
         free: the values of a row that nobody holds.
+        on_claim: from a worker's name to the table's own values of a claimed row.
         log_claim: records a claim in the row's log.
     """
 
@@ -44,8 +49,8 @@ class Leases(Generic[Row]):
     waiting: ColumnElement[bool]
     held: ColumnElement[bool]
     deadline: InstrumentedAttribute[datetime | None]
-    on_claim: Callable[[str], Mapping[str, Any]]
     free: Mapping[str, Any]
+    on_claim: Callable[[str], Mapping[str, Any]] = _no_values
     log_claim: Callable[[Row, Session], None] = _log_nothing
 
     # --- claim, renew, release -----------------------------------------------------------------
@@ -147,7 +152,8 @@ class Leases(Generic[Row]):
         ).all()
         for row in lost:
             guard = over & (self.model.id == row.id) & (self.model.lease_id == row.lease_id)
-            session.execute(update(self.model).where(guard).values(**self.free, **after(row)))
+            freed = update(self.model).where(guard).values(**self.free, **after(row))
+            session.execute(freed.execution_options(synchronize_session=False))
 
     # --- messages that got lost ----------------------------------------------------------------
 

@@ -10,10 +10,7 @@ from sqlalchemy.orm import Session
 from app.errors import NotFound
 from app.store import clock, run_events, run_lists
 from app.store.enums import RunStatus
-from app.store.models import (
-    Dataset,
-    Run,
-)
+from app.store.models import Dataset, Run
 
 
 def create(

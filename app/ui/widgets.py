@@ -109,13 +109,16 @@ def empty_state(title: str, body: object, *actions: Markup) -> Markup:
 def notice(text: object, kind: Literal["info", "good", "warning", "error"] = "info") -> Markup:
     """A sentence that stands out."""
     word = {"info": "note", "good": "status", "warning": "note", "error": "alert"}[kind]
-    return Markup('<div class="hy-notice hy-{}" role="{}">{}</div>').format(kind, word, text)
+    return Markup('<div class="hy-notice hy-{}" role="{}">{}</div>').format(kind, word, _sentence(text))
 
 
 def error_banner(sentence: object, traceback: str | None = None) -> Markup:
     """What went wrong in a sentence; the traceback is folded away."""
-    text = sentence if isinstance(sentence, Markup) else with_commands(str(sentence))
-    return render("widgets/error_banner.html", sentence=text, traceback=traceback)
+    return render("widgets/error_banner.html", sentence=_sentence(sentence), traceback=traceback)
+
+
+def _sentence(text: object) -> Markup:
+    return text if isinstance(text, Markup) else with_commands(str(text))
 
 
 def field_error(sentence: str) -> Markup:

@@ -9,28 +9,31 @@ from hypo_engine.data.pair import Pair
 
 
 class PairTexts(Sequence[Pair]):
-    """An immutable sequence of pairs, each made when it is asked for.
+    """Pairs that are each made when they are asked for.
 
     The texts of all pairs are one run of bytes. A prompt that stands in several pairs one after another is
     stored once.
     """
 
-    def __init__(self, pairs: Iterable[Pair]) -> None:
+    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
         self._text = bytearray()
-        # of each pair: where its prompt begins and ends, then where its chosen and rejected answers end
+        # of each pair: where its prompt begins and ends, where its answers begin, and where each of them ends
         self._bounds = array("q")
-        last: bytes | None = None
-        begin = 0
         for pair in pairs:
-            prompt, chosen, rejected = (_encode(part) for part in (pair.prompt, pair.chosen, pair.rejected))
-            if prompt != last:
-                begin, last = len(self._text), prompt
-                self._text += prompt
-            answers = len(self._text)
-            self._text += chosen
-            middle = len(self._text)
-            self._text += rejected
-            self._bounds.extend((begin, begin + len(prompt), answers, middle, len(self._text)))
+            self.append(pair)
+
+    def append(self, pair: Pair) -> None:
+        """Add a pair at the end."""
+        prompt, chosen, rejected = (_encode(part) for part in (pair.prompt, pair.chosen, pair.rejected))
+        begin, end = self._bounds[-5:-3] if len(self) else (0, 0)
+        if len(self) == 0 or self._text[begin:end] != prompt:
+            begin, end = len(self._text), len(self._text) + len(prompt)
+            self._text += prompt
+        answers = len(self._text)
+        self._text += chosen
+        middle = len(self._text)
+        self._text += rejected
+        self._bounds.extend((begin, end, answers, middle, len(self._text)))
 
     def __len__(self) -> int:
         return len(self._bounds) // 5

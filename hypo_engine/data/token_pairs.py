@@ -56,6 +56,11 @@ class TokenPairs(Sequence[TokenPair]):
         self._sources.append(pair.source_index)
         self._lengths.extend((len(prompt), len(pair.chosen), len(pair.rejected)))
 
+    def lengths(self, index: int) -> tuple[int, int, int]:
+        """Tokens of a pair's prompt, chosen and rejected completion, without making the pair."""
+        prompt, chosen, rejected = self._lengths[3 * index : 3 * index + 3]
+        return prompt, chosen, rejected
+
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
@@ -80,7 +85,7 @@ class TokenPairs(Sequence[TokenPair]):
             return [self[i] for i in range(len(self))[index]]
         row = range(len(self))[index]
         begin, answers = self._starts[2 * row : 2 * row + 2]
-        prompt, chosen, rejected = self._lengths[3 * row : 3 * row + 3]
+        prompt, chosen, rejected = self.lengths(row)
         middle = answers + chosen
         return TokenPair(
             self._sources[row],

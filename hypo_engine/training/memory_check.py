@@ -1,14 +1,13 @@
 """Whether a run fits into this machine's memory: asked before its weights are loaded."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hypo_engine.config import Sharding, TrainConfig
-from hypo_engine.data.token_pairs import TokenPair
+from hypo_engine.data.token_pairs import TokenPairs
 from hypo_engine.errors import ConfigError
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.memory.knobs import helpful_knobs, refusal
@@ -20,9 +19,7 @@ INSIST = "set insist: true in the YAML, pass --set insist=true, or tick Run anyw
 """How to start a run in spite of its estimate."""
 
 
-def check_fits(
-    config: TrainConfig, resolved: str, pairs: Sequence[TokenPair], *, device: torch.device
-) -> None:
+def check_fits(config: TrainConfig, resolved: str, pairs: TokenPairs, *, device: torch.device) -> None:
     """Refuse a run whose estimated peak is more than this machine can give, unless the user insists.
 
     A model whose sizes nobody tells, a machine that does not tell its memory, and weights that are sharded
@@ -43,7 +40,7 @@ def check_fits(
 
 
 def estimate_run(
-    config: TrainConfig, resolved: str, pairs: Sequence[TokenPair], *, device: torch.device
+    config: TrainConfig, resolved: str, pairs: TokenPairs, *, device: torch.device
 ) -> Estimate | None:
     """The estimate of a run on these pairs; None for a model whose sizes nobody tells."""
     if (shape := model_shape(resolved)) is None:
@@ -73,9 +70,9 @@ def available_memory(device: torch.device) -> int | None:
     return free // beside + _held()
 
 
-def pair_lengths(pairs: Sequence[TokenPair]) -> list[PairLength]:
+def pair_lengths(pairs: TokenPairs) -> list[PairLength]:
     """The lengths of tokenised pairs."""
-    return [PairLength(len(pair.prompt), len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    return [PairLength(*pairs.lengths(index)) for index in range(len(pairs))]
 
 
 def _held() -> int:

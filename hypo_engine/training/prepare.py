@@ -153,7 +153,7 @@ def _load_policy(
     if not policy.shares_prompts:
         what = "A sharded model" if world.lockstep else "This model"
         reporter.log(
-            "info", (f"{what} cannot share prompts between answers: each answer encodes its own prompt.")
+            "info", f"{what} cannot share prompts between answers: each answer encodes its own prompt."
         )
     return policy
 
@@ -324,7 +324,7 @@ def _go_on(run: Run, *, resume: bool) -> None:
             )
         except DamagedCheckpoint as damaged:
             run.reporter.log(
-                "warning", (f"{damaged} It is not used; the checkpoint before it is, if there is one.")
+                "warning", f"{damaged} It is not used; the checkpoint before it is, if there is one."
             )
             continue
         run.saved.checkpoint = checkpoint

@@ -103,7 +103,7 @@ class Run:
     def batches(self, step: int, size: int) -> list[list[list[int]]]:
         """Pair indices of a step: for each process, the batches of at most ``size`` that it runs."""
         pair_indices = self.plan.pair_indices(step)
-        shares = deal(pair_indices, [self.pairs[i].tokens for i in pair_indices], self.world.size)
+        shares = deal(pair_indices, [sum(self.pairs.lengths(i)) for i in pair_indices], self.world.size)
         return [length_batches(share, self.pairs, size) for share in shares]
 
     def micro_batches(self, size: int) -> list[tuple[list[int], int]]:
@@ -127,7 +127,7 @@ class Run:
         """One more step is done."""
         pair_indices = self.plan.pair_indices(self.counters.step)
         self.counters.step += 1
-        self.counters.num_tokens += sum(self.pairs[i].tokens for i in pair_indices)
+        self.counters.num_tokens += sum(sum(self.pairs.lengths(i)) for i in pair_indices)
 
 
 def ask_wish(reporter: Reporter) -> None:

@@ -13,7 +13,7 @@ import yaml
 from hypo_engine.__main__ import main
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
-from hypo_engine.data.token_pairs import TokenPair
+from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.dry_run import dry_run, format_seconds
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.files.reference_cache import list_files
@@ -119,7 +119,7 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_check, "_held", lambda: 0)
 
 
-PAIRS = [TokenPair(i, [5] * 90, [6] * 50, [7] * 40) for i in range(8)]
+PAIRS = TokenPairs(TokenPair(i, [5] * 90, [6] * 50, [7] * 40) for i in range(8))
 
 
 @pytest.mark.usefixtures("small_machine")

@@ -19,10 +19,8 @@ from app.ui.widgets import Html
 def nothing_yet() -> Html:
     return widgets.empty_state(
         "No votes yet",
-        (
-            "Ask two or more models the same question, vote for the better answer, and see here "
-            "which model wins."
-        ),
+        "Ask two or more models the same question, vote for the better answer, and see here "
+        "which model wins.",
         widgets.link_button("Compare models", "compare", primary=True),
     )
 
