@@ -22,7 +22,8 @@ from tests.integration.cluster import (
 pytestmark = pytest.mark.servers
 
 LaunchTiny = Callable[..., list[int]]
-STEPS = 30
+STEPS = 120
+"""Several seconds of training, so that a run is not over before it loses its worker."""
 
 
 def assert_complete(run_id: int, *, attempt: int) -> None:

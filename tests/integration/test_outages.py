@@ -22,7 +22,8 @@ pytestmark = [
 ]
 
 LaunchTiny = Callable[..., list[int]]
-STEPS = 60
+STEPS, SAVED = 300, 50
+"""Steps of the run, many enough that it is not over before the last outage; and between two checkpoints."""
 AWAY_SECONDS = 5.0
 """Longer than a lease of the cluster, and than it takes to be told in the run's log."""
 
@@ -84,7 +85,7 @@ def test_a_run_outlives_the_outages_of_what_it_needs(
     store, environment = s3_relay
     environment = {"HYPO_DATABASE_URL": address, "HYPO_DATABASE_SECONDS": "2", **environment}
     worker = cluster.start_worker("train", environment=environment)
-    [run_id] = launch_tiny("hypo", max_steps=STEPS, save_steps=10)
+    [run_id] = launch_tiny("hypo", max_steps=STEPS, save_steps=SAVED)
 
     wait_for_step(run_id, 3)
     database.cut()
@@ -114,5 +115,5 @@ def test_a_run_outlives_the_outages_of_what_it_needs(
         points = metrics.series([run_id], ["loss"], session=session)[run_id, "loss"]
         saved = run_checkpoints.of_run(run_id, session=session)
     assert [step for step, _ in points] == list(range(1, STEPS + 1))
-    assert [checkpoint.step for checkpoint in saved] == [10, 20, 30, 40, 50, 60]
+    assert [checkpoint.step for checkpoint in saved] == list(range(SAVED, STEPS + 1, SAVED))
     assert log_of(run_id).count("Finished.") == 1

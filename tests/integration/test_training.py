@@ -73,7 +73,7 @@ def test_a_running_run_is_cancelled_and_the_next_one_begins(
 
 def test_a_broker_that_loses_everything_loses_no_run(cluster: Cluster, launch_tiny: LaunchTiny) -> None:
     worker = cluster.start_worker("train")
-    [first] = launch_tiny("dpo", max_steps=40)
+    [first] = launch_tiny("dpo", max_steps=400)
     [second] = launch_tiny("dpo")
     wait_for_step(first, 1)
     cluster.broker.kill()
