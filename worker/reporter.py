@@ -67,8 +67,8 @@ class StoreReporter:
         self._asked_at = 0.0
         self._wish = Wish.CONTINUE
         self._sampled: set[tuple[GenerationKind, int]] = set()
-        self._away_for = 0.0
-        self._store_away_for = 0.0
+        self._database_away_since: float | None = None
+        self._store_away_since: float | None = None
         self._writing = threading.RLock()
         self._last_write = 0
 
@@ -143,6 +143,7 @@ class StoreReporter:
             lambda session: run_checkpoints.forget_before(self._claim.id, session=session, step=first),
             on_pause=self._wait_for_database,
         )
+        self._tell_of_database()
         for checkpoint in earlier:
             self.delete(checkpoint.path)
 
@@ -187,15 +188,14 @@ class StoreReporter:
 
     def _with_store(self, act: Callable[[], T]) -> T:
         """Do something with the artifacts' store, whenever it is there, and log how long it was away."""
-        self._store_away_for = 0.0
+        self._store_away_since = None
         done = retry(act, on_pause=self._wait_for_store)
-        if self._store_away_for > TOLD_SECONDS:
-            self.log("warning", _outage("artifacts' store", self._store_away_for))
+        self._tell_of_outage("artifacts' store", self._store_away_since)
         return done
 
     def _wait_for_store(self, what: str, seconds: float) -> None:
         """Say on the run's page that it waits, and for how long it has."""
-        self._store_away_for = seconds
+        self._store_away_since = time.monotonic() - seconds
         if seconds > 1:
             self._say_phase(f"waiting for the {what}, {_for(seconds)} so far")
         wish = self.wish()
@@ -203,7 +203,7 @@ class StoreReporter:
             raise _NotNow(wish, f"the {what} is away.")
 
     def _wait_for_database(self, what: str, seconds: float) -> None:
-        self._away_for = seconds
+        self._database_away_since = time.monotonic() - seconds
         if self._lost.is_set():
             raise Interrupted(Wish.ABANDON)
 
@@ -251,7 +251,9 @@ class StoreReporter:
         Raises:
             Interrupted: the lease was lost meanwhile.
         """
-        return retry_read(read, on_pause=self._wait_for_database)
+        found = retry_read(read, on_pause=self._wait_for_database)
+        self._tell_of_database()
+        return found
 
     def _write(self, write: Callable[[Session], object]) -> None:
         """Write once, whenever the database is there; nothing once the lease is lost."""
@@ -269,12 +271,16 @@ class StoreReporter:
                     self._lost.set()
 
             retry_write(write_once, on_pause=self._wait_for_database)
-            self._tell_of_outage()
+            self._tell_of_database()
 
-    def _tell_of_outage(self) -> None:
-        seconds, self._away_for = self._away_for, 0.0
+    def _tell_of_database(self) -> None:
+        since, self._database_away_since = self._database_away_since, None
+        self._tell_of_outage("database", since)
+
+    def _tell_of_outage(self, what: str, since: float | None) -> None:
+        seconds = 0.0 if since is None else time.monotonic() - since
         if seconds > TOLD_SECONDS:
-            self.log("warning", _outage("database", seconds))
+            self.log("warning", f"The {what} was away for {_for(seconds)}; the run waited for it.")
 
 
 class _NotNow(Exception):
@@ -287,10 +293,6 @@ class _NotNow(Exception):
 
 def _forget_state(checkpoint_id: int, size: int, session: Session) -> None:
     retention.forget_state(checkpoint_id, session=session, size_bytes=size)
-
-
-def _outage(what: str, seconds: float) -> str:
-    return f"The {what} was away for {_for(seconds)}; the run waited for it."
 
 
 def _for(seconds: float) -> str:

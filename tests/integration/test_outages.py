@@ -24,7 +24,7 @@ pytestmark = [
 LaunchTiny = Callable[..., list[int]]
 STEPS, SAVED = 300, 50
 """Steps of the run, many enough that it is not over before the last outage; and between two checkpoints."""
-AWAY_SECONDS = 5.0
+AWAY_SECONDS = 6.0
 """Longer than a lease of the cluster, and than it takes to be told in the run's log."""
 
 

@@ -1,5 +1,6 @@
 """Outages: a real PostgreSQL and a real S3 server that cannot be reached for a while."""
 
+import re
 import socket
 import threading
 import time
@@ -12,11 +13,17 @@ from sqlalchemy.orm import Session
 
 from app import artifacts
 from app import settings as settings_module
+from app.launch import launch
 from app.settings import Settings
-from app.store import db, silence, users
-from app.store.db import read_session
+from app.store import db, run_events, silence, users
+from app.store.claims import Claim
+from app.store.db import read_session, write_session
 from app.store.models import User
+from app.store.run_transitions import RUN_LEASES
 from tests.relay import Relay
+from tests.tiny_dataset import add_tiny_dataset
+from tests.worker.conftest import TINY_RUN
+from worker.reporter import TOLD_SECONDS, StoreReporter
 from worker.retry import StillUnavailable, retry, retry_read, retry_write, unavailable_service
 
 AWAY_SECONDS = 2.0
@@ -25,9 +32,9 @@ Told = list[tuple[str, float]]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|aiobotocore).*")
 
 
-def _back_soon(relay: Relay) -> threading.Thread:
+def _back_soon(relay: Relay, *, seconds: float = AWAY_SECONDS) -> threading.Thread:
     relay.cut()
-    opening = threading.Timer(AWAY_SECONDS, relay.open)
+    opening = threading.Timer(seconds, relay.open)
     opening.start()
     return opening
 
@@ -149,3 +156,24 @@ def test_an_artifacts_store_that_comes_back_is_waited_for(
     relay.cut()
     server.stop()
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_the_log_tells_how_long_the_database_was_away(relay: Relay, tiny_model: Path, tmp_path: Path) -> None:
+    """The last failed try lies up to half of the outage before its end."""
+    away = 3.6
+    dataset_id = add_tiny_dataset(tmp_path)
+    [run] = launch("dpo", dataset_id, {"model_name_or_path": str(tiny_model), **TINY_RUN})
+    with write_session() as session:
+        assert RUN_LEASES.claim(run.id, session=session, worker="w", lease_seconds=60, lease="lease")
+    reporter = StoreReporter(Claim(run.id, "lease", 1), threading.Event())
+    started, opening = time.monotonic(), _back_soon(relay, seconds=away)
+    reporter.log("info", "Still here.")
+    waited = time.monotonic() - started
+    opening.join()
+    time.sleep(TOLD_SECONDS)
+    reporter.log("info", "And a while later.")
+    with read_session() as session:
+        [*_, here, told, later] = [event.message for event in run_events.of_run(run.id, session=session)]
+    assert (here, later) == ("Still here.", "And a while later.")
+    [seconds] = re.findall(r"^The database was away for (\d+) s; the run waited for it\.$", told)
+    assert away <= int(seconds) <= waited + 1
