@@ -1,1 +1,1 @@
-"""Celery workers: they claim rows by id, run the engine, and write what happens back to the store."""
+"""Celery workers: they claim rows, run the engine, and write its events to the store."""

@@ -13,14 +13,14 @@ from app.streams import drop_what_cannot_be_written
 
 
 def main() -> None:
-    """Start a Celery worker for the named queues and stay until it is told to go."""
+    """Run a Celery worker for the named queues until it is told to stop."""
     keep_private()
     drop_what_cannot_be_written()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queues", default=",".join(QUEUES))
     queues = parser.parse_args().queues
     os.environ["HYPO_WORKER_QUEUES"] = queues
-    # before torch is loaded: threads that spin while they wait starve the other worker of its cores
+    # set before torch is imported: OpenMP threads that spin while idle starve the other worker
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         check_store()

@@ -1,4 +1,4 @@
-"""From a comparison's id to written answers: claim, decode those on one base together, stream into rows."""
+"""Claim a comparison, decode the answers that share a base model in one batch, and stream them into rows."""
 
 import logging
 import threading
@@ -25,14 +25,16 @@ from worker.shutdown import shutting_down
 from worker.training import describe
 
 WRITE_SECONDS = 0.15
-"""How often the growing texts are written."""
+"""Seconds between two writes of the growing texts."""
 
 log = logging.getLogger(__name__)
 _serving = Serving()
 
 
 def answer_next(*, worker: str) -> bool:
-    """Claim the comparison that waits longest and write its unfinished answers; False when none waits."""
+    """Claim the comparison that has waited longest and write its unfinished answers; return False if none
+    waits.
+    """
     seconds, lease = get_settings().lease_seconds, str(uuid4())
 
     def take(session: Session) -> tuple[Claim, list[Pending]] | None:
@@ -44,7 +46,7 @@ def answer_next(*, worker: str) -> bool:
         return False
     claim, pending = taken
     with LeaseRenewer(ANSWER_LEASES, claim, seconds) as renewer:
-        bases = list(dict.fromkeys(map(_base_of, pending)))  # in the order shown, which tells no names
+        bases = list(dict.fromkeys(map(_base_of, pending)))  # in display order, which reveals no model names
         for _, group in groupby(sorted(pending, key=lambda p: bases.index(_base_of(p))), key=_base_of):
             if not renewer.lost.is_set() and not shutting_down.is_set():
                 _answer_together(claim, list(group), renewer.lost)
@@ -58,7 +60,7 @@ def _base_of(pending: "Pending") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An answer to write: its row, and who writes it."""
+    """An unfinished answer: its row and the model that writes it."""
 
     generation: Generation
     model: ServedModel
@@ -80,7 +82,7 @@ def _pending(comparison: Comparison, session: Session) -> list[Pending]:
 def _answer_together(claim: Claim, pending: Sequence[Pending], lost: threading.Event) -> None:
     """Decode the answers of contenders that share a base model in one batch.
 
-    When one of them fails, its own answer says why, and the others are written.
+    If one model fails, its answer records the reason, and the other answers are still written.
     """
     stream = Stream(claim, [p.generation.id for p in pending], lost)
     try:
@@ -102,7 +104,7 @@ def _answer_together(claim: Claim, pending: Sequence[Pending], lost: threading.E
 
 
 def _answer_ready(claim: Claim, served: Served, pending: Sequence[Pending], lost: threading.Event) -> None:
-    """Decode answers in one batch; each by itself when the batch fails."""
+    """Decode answers in one batch; if the batch fails, decode each answer alone."""
     stream = Stream(claim, [p.generation.id for p in pending], lost)
     requests = [_request(p.generation, p.model.adapter) for p in pending]
     try:
@@ -145,7 +147,7 @@ def _request(generation: Generation, adapter: str | None) -> GenerationRequest:
 
 
 class Stream:
-    """Writes the growing texts several times a second, and reads which answers people want to stop."""
+    """Writes the growing texts several times a second and reads requests to stop an answer."""
 
     def __init__(self, claim: Claim, ids: Sequence[int], lost: threading.Event) -> None:
         self.ids = list(ids)
@@ -159,14 +161,14 @@ class Stream:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the answers are left for another worker."""
+        """Whether decoding stopped so that another worker can continue."""
         return self._lost.is_set() or shutting_down.is_set()
 
     def check_wanted(self, what: str, seconds: float) -> None:
-        """Give up on a store that is away once people stopped the answers, or another worker has them.
+        """Stop waiting for an unavailable store once the answers were stopped or another worker holds them.
 
         Raises:
-            Refused: always in these cases.
+            Refused: the answers were stopped, or the lease was lost.
         """
         self._read_stop_wishes()
         if self.interrupted or self._stop.issuperset(self.ids):
@@ -190,7 +192,7 @@ class Stream:
             self._read_stop_wishes()
 
     def _read_stop_wishes(self) -> None:
-        """Read which answers shall stop, and acknowledge new ones."""
+        """Read the requests to stop, and acknowledge new ones."""
         stop = retry_read(lambda session: generations.stop_wishes(self.ids, session=session))
         if stop - self._stop:
             retry_write(lambda session: ANSWER_LEASES.acknowledge_cancel(self._claim, session=session))
@@ -210,7 +212,7 @@ class Stream:
         return self.interrupted or self.ids[row] in self._stop
 
     def finish(self, session: Session, answers: Sequence[Answer]) -> None:
-        """Write the whole texts with their log-probabilities."""
+        """Write the complete texts with their log-probabilities."""
         for row, answer in enumerate(answers):
             generations.finish_answer(
                 self.ids[row],

@@ -1,8 +1,8 @@
 """The Celery app of the workers.
 
-Messages are wake-ups (app/dispatch.py), so they are acknowledged when they arrive: the keeper resends what a
-dying worker loses. One process does one thing at a time (pool `solo`), because forked processes cannot share
-a GPU. It prefetches no message that another worker could take.
+Messages are wake-ups (app/dispatch.py), so they are acknowledged on arrival; the keeper resends what a dying
+worker loses. Each process runs one task at a time (pool `solo`), because forked processes cannot share a GPU.
+It prefetches nothing, so a waiting message stays available to other workers.
 """
 
 import logging
@@ -41,7 +41,7 @@ app.conf.update(
     broker_connection_max_retries=None,
     broker_transport_options={
         "socket_connect_timeout": 5,
-        "socket_timeout": 5,  # a frozen broker takes bytes and answers none
+        "socket_timeout": 5,  # a frozen broker accepts bytes and never replies
         "socket_keepalive": True,
         "health_check_interval": 10,
     },
@@ -53,12 +53,12 @@ _watchdog: "subprocess.Popen[bytes] | None" = None
 
 
 def queues() -> str:
-    """The queues this process was started for, separated by commas."""
+    """The queues that this process consumes, separated by commas."""
     return os.environ.get("HYPO_WORKER_QUEUES", ",".join(QUEUES))
 
 
 name = worker_name(queues())
-"""Who this process is, in rows and logs."""
+"""This process's name in rows and logs."""
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]

@@ -1,8 +1,8 @@
-"""Whether this process receives messages: it sends itself a probe now and then, and sees whether it arrives.
+"""Whether this process receives messages: it sends itself a probe now and then and checks that it arrives.
 
-A Celery worker and its keeper may be alive and yet receive nothing: after a broker was reset, or behind a
-half-open connection. A probe takes the way of every message, so it finds all such faults without a look into
-the libraries. A worker that receives nothing for too long exits, and a supervisor starts it again.
+A Celery worker may be alive and yet receive nothing, after a reset of the broker or behind a half-open
+connection. A probe takes the same path as every message, so it detects all such faults without relying on the
+internals of Celery or kombu. A worker that receives nothing for too long exits, and a supervisor restarts it.
 """
 
 import logging
@@ -17,7 +17,7 @@ from app.settings import get_settings
 from worker.identity import TOKEN
 
 PROBE_SECONDS = 10.0
-"""How often an idle worker sends itself a probe, at most."""
+"""Shortest time between two probes of an idle worker."""
 
 UNREACHABLE = "It cannot reach the broker."
 
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Consumption:
-    """When this process last took a message, or was busy with one.
+    """Tracks when this process last received a message or was busy with one.
 
     Args:
-        seconds: how long an idle process may take no message.
+        seconds: how long an idle process may go without a message.
         clock: monotonic seconds.
     """
 
@@ -43,7 +43,9 @@ class Consumption:
 
     @contextmanager
     def working(self) -> Iterator[bool]:
-        """While the block runs no message is expected. False: the process is about to end; do nothing."""
+        """Mark the process as busy: no message is expected in the block. Yields False if the process is about
+        to exit.
+        """
         with self._lock:
             self._busy = not self._ending
         try:
@@ -54,14 +56,14 @@ class Consumption:
                 self._taken = self._clock()
 
     def taken(self) -> None:
-        """A message has arrived."""
+        """Record that a message arrived."""
         with self._lock:
             self._taken = self._clock()
 
     def sent(self, reached: bool) -> None:
-        """A probe was sent, or the broker did not take it; while it does not, none can arrive.
+        """Record that a probe was sent, or that the broker did not accept it, in which case none can arrive.
 
-        After a pause without probes, as of a machine that slept, the count begins anew.
+        After a gap without probes, for example while the machine slept, counting starts over.
         """
         with self._lock:
             now, before = self._clock(), self._sent
@@ -74,7 +76,7 @@ class Consumption:
         return self._busy
 
     def trouble(self) -> str:
-        """A sentence on why no message is taken; empty while they are, or while the process is busy."""
+        """Why no message arrives, as a sentence; empty while messages arrive or the process is busy."""
         with self._lock:
             if self._busy:
                 return ""
@@ -89,7 +91,7 @@ class Consumption:
         )
 
     def must_end(self) -> bool:
-        """Whether it has received nothing for too long; from then on no work is begun."""
+        """Whether nothing has arrived for too long; from then on no work is started."""
         with self._lock:
             deaf = not self._busy and self._reached and self._clock() - self._taken >= self._seconds
             self._ending = self._ending or deaf
@@ -97,11 +99,11 @@ class Consumption:
 
 
 consumption = Consumption(get_settings().deaf_seconds)
-"""That of this process."""
+"""The tracker of this process."""
 
 
 class Prober(threading.Thread):
-    """Sends this process its probes, and ends it when they do not arrive."""
+    """Sends the probes of this process, and terminates it when they do not arrive."""
 
     def __init__(self) -> None:
         super().__init__(name="prober", daemon=True)

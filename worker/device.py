@@ -1,4 +1,4 @@
-"""What this worker computes on."""
+"""The device of this worker."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The device of a worker: its name for people, and whether it is a GPU."""
+    """A worker's device: its display name, and whether it is a GPU."""
 
     name: str
     is_gpu: bool

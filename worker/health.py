@@ -1,6 +1,6 @@
-"""`python -m worker.health`: whether a worker of this machine takes messages; the exit status says so.
+"""`python -m worker.health`: exits with 0 if a worker of this machine receives messages.
 
-For the health check of a container. It reads one table, so it starts in a second and imports no torch.
+Meant as a container's health check. It reads one table and imports no torch, so it starts within a second.
 """
 
 import sys
@@ -14,10 +14,10 @@ from worker.identity import is_neighbour
 
 
 def problem(mine: Callable[[str], bool] = is_neighbour) -> str | None:
-    """What is wrong with the workers beside this process; None when one of them takes messages.
+    """What is wrong with this machine's workers; None if one of them receives messages.
 
     Args:
-        mine: whether a worker, by its name, is one of them.
+        mine: whether the worker of this name runs on this machine.
     """
     try:
         with read_session() as session:
@@ -32,7 +32,7 @@ def problem(mine: Callable[[str], bool] = is_neighbour) -> str | None:
 
 
 def main() -> None:
-    """Exit with 0 when a worker takes messages, and with a sentence and 1 when none does."""
+    """Exit with 0 if a worker receives messages; otherwise print a sentence and exit with 1."""
     sys.exit(problem())
 
 

@@ -1,8 +1,9 @@
-"""Who this process is: a name that no other process ever has, and a lock that lasts as long as it lives.
+"""The identity of this process: a unique name, and a lock that it holds until it exits.
 
-Containers may share a host name and have process ids of their own, so host name and process id do not
-identify a process. The name ends in random letters. A process of this machine has died if its lock is free,
-because the kernel drops the lock with the process; a lock taken under another kernel proves nothing here.
+Containers may share a host name and have their own process ids, so host name and process id do not identify a
+process; the name therefore ends in random letters. The kernel releases the lock when the process dies, so a
+free lock proves the death of a process under this kernel. It proves nothing about processes under another
+kernel.
 """
 
 import fcntl
@@ -15,7 +16,7 @@ from typing import IO
 from app.settings import get_settings
 
 TOKEN = secrets.token_hex(4)
-"""Drawn once for each start of a process."""
+"""Random; drawn once per process."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
@@ -23,12 +24,12 @@ _held: list[IO[str]] = []
 
 
 def worker_name(queues: str) -> str:
-    """Who this process is, in rows and logs: host:pid:queues:token."""
+    """This process's name in rows and logs: host:pid:queues:token."""
     return f"{socket.gethostname()[:100]}:{os.getpid()}:{queues}:{TOKEN}"
 
 
 def hold_life() -> None:
-    """Take this process's lock, for as long as it lives."""
+    """Acquire this process's lock until it exits."""
     path = _life(TOKEN)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -41,7 +42,7 @@ def hold_life() -> None:
 
 
 def is_dead(worker: str) -> bool:
-    """Whether a worker is known to have died: it ran under this kernel and home, and its lock is free."""
+    """Whether a worker is known to be dead: it ran under this kernel and home folder, and its lock is free."""
     token = worker.rpartition(":")[2]
     if not token.isalnum() or token == TOKEN or not _boot():
         return False
@@ -56,9 +57,9 @@ def is_dead(worker: str) -> bool:
 
 
 def is_neighbour(worker: str) -> bool:
-    """Whether a worker runs, or ran, under this kernel and home and in the process namespace of this process.
+    """Whether a worker runs, or ran, under this kernel and home folder and in this process's pid namespace.
 
-    Containers on the host's network have its name, so the name does not say which container a worker is in.
+    Containers on the host's network share its name, so the name does not identify the container.
     """
     token = worker.rpartition(":")[2]
     try:
@@ -79,7 +80,7 @@ def _life(token: str) -> Path:
 
 
 def _boot() -> str:
-    """What this start of the kernel is called; empty where the system does not say."""
+    """The boot id of the kernel; empty where the system has none."""
     try:
         return _BOOT.read_text().strip()
     except OSError:
@@ -87,7 +88,7 @@ def _boot() -> str:
 
 
 def _namespace() -> str:
-    """What this process's namespace of process ids is called; empty where the system has none."""
+    """The name of this process's pid namespace; empty where the system has none."""
     try:
         return str(_NAMESPACE.readlink())
     except OSError:

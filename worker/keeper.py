@@ -1,6 +1,6 @@
-"""The keeper: a thread in every worker that reports its health, reaps lost runs and resends lost messages.
+"""The keeper: a thread in every worker that sends heartbeats, reaps lost runs and resends lost messages.
 
-No extra service has this duty, so any process may be killed at any time.
+Every worker does this, so no single process has to stay alive.
 """
 
 import logging
@@ -29,11 +29,11 @@ BEAT_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 Held = Mapping[str, tuple[str | None, datetime]]
-"""Leases, each with its holder and its end."""
+"""Lease id -> (worker that holds it, when it expires)."""
 
 
 class Keeper(threading.Thread):
-    """Beats every few seconds until stopped."""
+    """Sends a heartbeat and does maintenance every few seconds until stopped."""
 
     def __init__(self, worker_id: str, queues: str) -> None:
         super().__init__(name="keeper", daemon=True)
@@ -56,7 +56,7 @@ class Keeper(threading.Thread):
                 return
 
     def stop(self) -> None:
-        """End the thread and take the worker off the list."""
+        """Stop the thread and remove the worker from the list."""
         self._stopped.set()
         self._try(self._leave)
 
@@ -84,7 +84,7 @@ class Keeper(threading.Thread):
 
 
 class Maintenance:
-    """Duties for the whole installation: lost work, lost messages, removed rows."""
+    """Work for the whole installation: reaps lost work, resends lost messages, purges removed rows."""
 
     def __init__(self) -> None:
         seconds = get_settings().lease_seconds
@@ -92,7 +92,7 @@ class Maintenance:
         self._comparisons = LeaseWatch(seconds, 3 * BEAT_SECONDS)
 
     def run(self) -> None:
-        """Look, and write only where there is something to do."""
+        """Read the state, and write only if there is something to do."""
         with read_session() as session:
             runs, comparisons = RUN_LEASES.all_held(session=session), ANSWER_LEASES.all_held(session=session)
             sweep(session=session)
@@ -133,7 +133,7 @@ def _reap_comparisons(leases: set[str]) -> None:
 
 
 def send_waiting() -> None:
-    """Send the messages of what waits and was never sent, or long ago."""
+    """Send the messages of waiting rows that were never sent, or not recently."""
     seconds = get_settings().resend_seconds
     with read_session() as session:
         trainers = len(workers.consuming(session=session, queue=dispatch.TRAIN_QUEUE))
@@ -147,7 +147,7 @@ def send_waiting() -> None:
 
 
 def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) -> None:
-    """Send until the broker takes no more; the rest is tried at the next beat."""
+    """Send until the broker fails; the rest is retried at the next heartbeat."""
     with write_session() as session:
         ids = leases.take_undelivered(session=session, resend_seconds=seconds)
     for place, row_id in enumerate(ids):

@@ -1,4 +1,4 @@
-"""A lease renewed in the background for as long as a block runs."""
+"""Renewal of a lease in the background while a block runs."""
 
 import logging
 import threading
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 class LeaseRenewer:
-    """Renews a claim's lease every quarter of its time; `lost` is set when somebody else has taken over.
+    """Renews a claim's lease every quarter of its duration; sets `lost` once the lease is no longer its own.
 
     Args:
-        leases: the table of the claimed row.
-        claim: what this worker claimed.
+        leases: the lease operations of the claimed row's table.
+        claim: the claim of this worker.
         seconds: how long a lease lasts.
     """
 

@@ -1,4 +1,4 @@
-"""Engine events -> store, wishes -> engine."""
+"""The worker's Reporter: engine events go to the store, and the store's wishes go to the engine."""
 
 import logging
 import math
@@ -35,16 +35,17 @@ from worker.retry import retry, retry_read, retry_write, unavailable_service
 from worker.shutdown import shutting_down
 
 WISH_SECONDS = 0.5
-"""How long an answer to "go on?" is believed before the row is read again."""
+"""How long a wish is cached before the row is read again."""
 
 UNWANTED_SECONDS = 5.0
-"""How long a run that is wished to end waits for the artifacts' store to take its checkpoint."""
+"""How long a run that should end waits for an unavailable artifacts' store before it gives up its checkpoint.
+"""
 
 TOLD_SECONDS = 3.0
-"""Shorter outages are not worth a line in the run's log."""
+"""Shorter outages are not logged."""
 
 THINNED_EVERY = 10
-"""Steps between two thinnings of the online samples."""
+"""Steps between two deletions of old online samples."""
 
 T = TypeVar("T")
 
@@ -52,12 +53,12 @@ log = logging.getLogger(__name__)
 
 
 class StoreReporter:
-    """Writes the events of one claimed run; every write of state is guarded by the lease.
+    """Writes the events of one claimed run; the lease guards every write.
 
     Args:
-        lost: set when the lease is gone.
-        keep_all: whether a checkpoint leaves the earlier ones of the run in place; else it and the one
-            before it are kept, in case one is damaged.
+        lost: set once the lease is lost.
+        keep_all: keep every checkpoint. If False, only the last two are kept, the second in case one is
+            damaged.
     """
 
     def __init__(self, claim: Claim, lost: threading.Event, *, keep_all: bool = True) -> None:
@@ -95,7 +96,7 @@ class StoreReporter:
         self._thin_samples({step for kind, step in new if kind is GenerationKind.ONLINE})
 
     def _thin_samples(self, steps: Set[int]) -> None:
-        """Now and then, delete samples of older steps that are not kept."""
+        """Delete online samples of older steps, every few steps."""
         kept = get_settings().online_sample_steps
         for step in steps:
             if step % THINNED_EVERY == 0:
@@ -126,11 +127,11 @@ class StoreReporter:
         self._forget_all_but(2)
 
     def finished(self) -> None:
-        """The run goes on no more: its last checkpoint is enough."""
+        """Keep the last checkpoint only, since the run has ended."""
         self._forget_all_but(1)
 
     def _forget_all_but(self, count: int) -> None:
-        """Forget the earlier checkpoints, unless all are wanted."""
+        """Delete all checkpoints but the last `count`, unless all are kept."""
         if self._keep_all:
             return
 
@@ -148,7 +149,7 @@ class StoreReporter:
             self.delete(checkpoint.path)
 
     def _drop_needless_state(self) -> None:
-        """Have earlier checkpoints keep their weights alone: first in the files, then in the row."""
+        """Reduce earlier checkpoints to their weights: delete the other files first, then update the rows."""
         keep = get_settings().resumable_checkpoints
         heavy = self.read(
             lambda session: retention.with_needless_state(self._claim.id, session=session, keep=keep)
@@ -162,24 +163,24 @@ class StoreReporter:
             self._write(partial(_forget_state, checkpoint.id, size))
 
     def _leave_two_here(self, folder: Path) -> None:
-        """Of checkpoints that are stored, this machine needs the last two."""
+        """Delete this machine's copies of all stored checkpoints but the last two."""
         here = checkpoints(folder.parent)
         for earlier in here[here.index(folder) + 2 :] if folder in here else []:
             remove_checkpoint(earlier)
 
     def delete(self, key: str) -> None:
-        """Delete an artifact that no row names any more; where that fails, files are left."""
+        """Delete an artifact that no row refers to any more; best effort."""
         try:
             artifacts.delete_folder(key)
         except (OSError, AppError) as error:
             log.warning("%s could not be deleted: %s", key, error)
 
     def fetch(self, key: str, folder: Path) -> Path:
-        """Bring an artifact to this machine; waits while the store is away.
+        """Copy an artifact to this machine, waiting while the store is unavailable.
 
         Raises:
-            Interrupted: when the run is wished to end meanwhile.
-            Refused: when it is not there.
+            Interrupted: the run should end.
+            Refused: the artifact does not exist.
         """
         try:
             return self._with_store(lambda: artifacts.fetch_folder(key, folder))
@@ -187,14 +188,14 @@ class StoreReporter:
             raise Interrupted(reason.wish) from reason
 
     def _with_store(self, act: Callable[[], T]) -> T:
-        """Do something with the artifacts' store, whenever it is there, and log how long it was away."""
+        """Call `act`, waiting while the artifacts' store is unavailable, and log how long that took."""
         self._store_away_since = None
         done = retry(act, on_pause=self._wait_for_store)
         self._tell_of_outage("artifacts' store", self._store_away_since)
         return done
 
     def _wait_for_store(self, what: str, seconds: float) -> None:
-        """Say on the run's page that it waits, and for how long it has."""
+        """Show on the run's page what it waits for, and for how long."""
         self._store_away_since = time.monotonic() - seconds
         if seconds > 1:
             self._say_phase(f"waiting for the {what}, {_for(seconds)} so far")
@@ -246,17 +247,17 @@ class StoreReporter:
         return Wish.CANCEL
 
     def read(self, read: Callable[[Session], T]) -> T:
-        """Read, whenever the database is there.
+        """Read from the database, waiting while it is unavailable.
 
         Raises:
-            Interrupted: the lease was lost meanwhile.
+            Interrupted: the lease was lost.
         """
         found = retry_read(read, on_pause=self._wait_for_database)
         self._tell_of_database()
         return found
 
     def _write(self, write: Callable[[Session], object]) -> None:
-        """Write once, whenever the database is there; nothing once the lease is lost."""
+        """Write exactly once, waiting while the database is unavailable; a no-op once the lease is lost."""
         with self._writing:
             if self._lost.is_set():
                 return
@@ -284,7 +285,7 @@ class StoreReporter:
 
 
 class _NotNow(Exception):
-    """The store is away, and the run is wished to end: nobody waits for the checkpoint."""
+    """The store is unavailable and the run should end, so the checkpoint is given up."""
 
     def __init__(self, wish: Wish, reason: str) -> None:
         super().__init__(reason)

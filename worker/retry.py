@@ -1,7 +1,7 @@
-"""Retrying: a short outage of the database or the artifacts' store fails nothing.
+"""Retries: a run outlives a short outage of the database or the artifacts' store.
 
-Each try is a whole transaction or a whole folder, so doing it again is safe. The pauses grow and are
-jittered, since many workers wait for the same server.
+Each attempt is a whole transaction or a whole folder, so repeating it is safe. Pauses grow and are jittered,
+because many workers wait for the same server.
 """
 
 import random
@@ -21,13 +21,14 @@ from worker.shutdown import shutting_down
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 SHUTDOWN_SECONDS = 4.0
-"""How long a process that is shutting down still retries; it is killed soon after."""
+"""How long a process that is shutting down keeps retrying; it is killed soon after."""
 
 DATABASE, STORE = "database", "artifacts' store"
 
 _PASSING_STATES = {"25006", "25P03"}
-"""SQLSTATEs that pass by themselves and are no OperationalError: a standby that is being made the primary,
-and a session that the server ended while this process stood still."""
+"""Transient SQLSTATEs that are no OperationalError: a standby that is being promoted, and a session that the
+server terminated while this process was frozen.
+"""
 
 T = TypeVar("T")
 OnPause = Callable[[str, float], None]
@@ -38,12 +39,12 @@ class StillUnavailable(AppError):
 
 
 def retry(act: Callable[[], T], *, on_pause: OnPause | None = None, seconds: float | None = None) -> T:
-    """Do something, again after a pause for as long as the database or the artifacts' store is unavailable.
+    """Call `act`, and retry with backoff while the database or the artifacts' store is unavailable.
 
     Args:
-        on_pause: called before each pause with what is unavailable, and for how many seconds so far; raises
-            to give up.
-        seconds: the longest wait; HYPO_OUTAGE_SECONDS if not given.
+        on_pause: called before each pause with the unavailable service and the seconds so far; raises to give
+            up.
+        seconds: the longest wait; defaults to HYPO_OUTAGE_SECONDS.
 
     Raises:
         StillUnavailable: the outage lasted longer than that.
@@ -69,7 +70,7 @@ def retry(act: Callable[[], T], *, on_pause: OnPause | None = None, seconds: flo
 def retry_write(
     write: Callable[[Session], T], *, on_pause: OnPause | None = None, seconds: float | None = None
 ) -> T:
-    """Do one writing transaction, with `retry`."""
+    """Run one write transaction with :func:`retry`."""
 
     def act() -> T:
         with write_session() as session:
@@ -79,7 +80,7 @@ def retry_write(
 
 
 def retry_read(read: Callable[[Session], T], *, on_pause: OnPause | None = None) -> T:
-    """Do one reading transaction, with `retry`."""
+    """Run one read transaction with :func:`retry`."""
 
     def act() -> T:
         with read_session() as session:
@@ -89,7 +90,7 @@ def retry_read(read: Callable[[Session], T], *, on_pause: OnPause | None = None)
 
 
 def unavailable_service(error: Exception) -> str | None:
-    """The service that an error shows to be unavailable; None where trying again would not help."""
+    """The service whose outage an error indicates; None if a retry would not help."""
     if isinstance(error, StoreUnavailable):
         return STORE
     if isinstance(error, PoolTimeout):

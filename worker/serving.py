@@ -1,4 +1,4 @@
-"""Models kept in memory for answering: one base for all contenders that share it, checkpoints beside it."""
+"""Models kept in memory for answering: each base model once, with the checkpoints that were trained from it."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from app.store.models import Checkpoint, Contender
 from hypo_engine.generate import Served, load_served
 
 CHECKPOINTS_KEPT = 8
-"""Checkpoints kept beside one base; the one not used for longest goes first."""
+"""Checkpoints kept per base model; the least recently used one is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """Who writes an answer: a base model as it is, or a checkpoint trained from it."""
+    """The model that writes an answer: a base model as it is, or a checkpoint trained from it."""
 
     base_model: str
     checkpoint_path: str | None
@@ -35,7 +35,7 @@ class ServedModel:
         """The model of a contender.
 
         Raises:
-            Refused: when its run or checkpoint was deleted meanwhile.
+            Refused: its run or checkpoint was deleted.
         """
         if contender.checkpoint_id is None and contender.method == "reference":
             return cls(contender.base_model, None)
@@ -46,18 +46,18 @@ class ServedModel:
 
 
 class Serving:
-    """Loaded base models, the last used ones, with the checkpoints added to them."""
+    """The most recently used base models, loaded, with the checkpoints added to them."""
 
     def __init__(self) -> None:
         self._bases: OrderedDict[str, Served] = OrderedDict()
         self._used: dict[str, OrderedDict[str, None]] = {}
 
     def load(self, models: Sequence[ServedModel]) -> tuple[Served, dict[ServedModel, Exception]]:
-        """The base model that some models share, with those checkpoints added that can be loaded.
+        """Load the base model that some models share, and add every checkpoint that can be loaded.
 
         Returns:
-            The base model, and why each of the others cannot be loaded: a checkpoint's files are gone, or it
-            does not fit.
+            The base model, and for each model that failed to load the reason: its files are missing, or it
+                does not fit.
 
         Raises:
             ModelError: the base model cannot be loaded.
@@ -70,7 +70,7 @@ class Serving:
                 continue
             try:
                 self._add(served, path)
-            except Exception as error:  # one contender's fault is not the others'
+            except Exception as error:  # one contender's failure does not affect the others
                 failed[model] = error
                 continue
             used[path] = None

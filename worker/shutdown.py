@@ -1,8 +1,8 @@
-"""Shutting down in good order: a process that is told to stop hands its work to the next one.
+"""Graceful shutdown: a process that is told to stop releases its work for the next worker.
 
-Runs and answers check `shutting_down` between two steps. A step on a slow machine may outlast the patience
-of whoever sent the signal; then the work is released from here, the process exits, and the attempt does not
-count as a death.
+Runs and answers check `shutting_down` between steps. A step on a slow machine may take longer than the grace
+period of the process manager. In that case the work is released from here and the process exits, and the
+attempt does not count as a death.
 """
 
 import logging
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 GRACE_SECONDS = 12.0
-"""How long a step may go on after the process was told to stop."""
+"""How long a step may continue after the process was told to stop."""
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _releases: list[Callable[[], None]] = []
 
 @contextmanager
 def released_on_exit(release: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, this process holds work that `release` hands to the next one."""
+    """While the block runs, `release` is what hands this process's work to another worker."""
     _releases.append(release)
     try:
         yield
@@ -33,7 +33,7 @@ def released_on_exit(release: Callable[[], None]) -> Iterator[None]:
 
 
 def exit_after(seconds: float = GRACE_SECONDS) -> None:
-    """Release the work and exit after some seconds, unless the process has ended by itself by then."""
+    """Release the work and exit after some seconds, unless the process has exited by then."""
     timer = threading.Timer(seconds, _release_and_exit)
     timer.daemon = True
     timer.start()

@@ -1,7 +1,7 @@
-"""The tasks: a message wakes a worker up, and the worker claims what has waited longest.
+"""The Celery tasks: a message wakes a worker up, and the worker claims what has waited longest.
 
-So things start in the order in which people queued them, even after one went back to the queue. A worker
-that was woken up works until nothing waits, so nothing is missed when a message is lost or dropped.
+Work therefore starts in the order in which it was queued, even after a run was requeued. A worker that wakes
+up works until nothing waits, so a lost message delays nothing for long.
 """
 
 from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, PROBE_TASK, TRAIN_QUEUE, TRAIN_TASK

@@ -1,4 +1,4 @@
-"""From a run's id to a trained run: claim, train, and say in the row how it ended."""
+"""Claim a run, train it, and record how it ended."""
 
 import errno
 import logging
@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 
 
 def train_next(*, worker: str) -> bool:
-    """Train the run that waits longest, from its start or its last checkpoint; False when none waits."""
+    """Train the run that has waited longest, from its start or its last checkpoint; return False if none
+    waits.
+    """
     seconds, lease = get_settings().lease_seconds, str(uuid4())
     run = retry_write(
         lambda session: RUN_LEASES.claim_next(
@@ -92,21 +94,21 @@ def _read_pairs(dataset_id: int, split: Split, reporter: StoreReporter) -> Seque
 
 
 def _scratch(claim: Claim) -> Path:
-    """A folder of this attempt's own: a worker that lost the run cannot disturb the next one in it."""
+    """A folder for this attempt alone, so that a worker that lost the run cannot disturb the next one."""
     return scratch_folder(claim.id) / claim.lease
 
 
 def _clean_up(claim: Claim) -> None:
-    """Delete the scratch of the attempt, and that of all attempts when the run is over."""
+    """Delete the scratch folder of this attempt, or those of all attempts once the run is over."""
     shutil.rmtree(_scratch(claim), ignore_errors=True)
     if retry_read(lambda session: runs.get(claim.id, session=session).status.is_over):
         shutil.rmtree(scratch_folder(claim.id), ignore_errors=True)
 
 
 def _fetch_last_checkpoint(claim: Claim, output: Path, reporter: StoreReporter) -> None:
-    """Fetch the last checkpoint of an earlier attempt; the steps after it are done again.
+    """Fetch the last checkpoint of an earlier attempt; the steps after it are repeated.
 
-    Where the last one is damaged or gone, the one before it is fetched; the engine logs which were damaged.
+    If it is damaged or missing, the one before it is fetched; the engine logs which ones were damaged.
     """
     stored = reporter.read(lambda session: run_checkpoints.of_run(claim.id, session=session))
     found = [checkpoint.path for checkpoint in reversed(stored) if checkpoint.resumable]
@@ -123,7 +125,7 @@ def _fetch_last_checkpoint(claim: Claim, output: Path, reporter: StoreReporter) 
         except DamagedCheckpoint:
             continue
         except CheckpointError:
-            return  # whole, and of another format: the engine says so
+            return  # intact, but of another format: the engine reports it
     if gone and len(gone) == len(found):
         raise gone[0]
 
@@ -152,7 +154,7 @@ def _write_finish(claim: Claim) -> None:
 
 
 def describe(error: Exception) -> str:
-    """One sentence for people about what ended a run."""
+    """Why a run ended, as one sentence for the user."""
     if isinstance(error, (EngineError, AppError)):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

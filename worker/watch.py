@@ -1,8 +1,8 @@
-"""Watching leases: which of them were not renewed for a while, by this process's own steady clock.
+"""Detects stale leases by this process's own monotonic clock.
 
-A lease that is over by the database's clock is not proof of a death: while the database was away, or the
-machine slept, nobody could renew. So a lease also has to be seen unrenewed for its whole length, by
-somebody who was in touch with the database all the time.
+A lease that has expired by the database's clock does not prove a death: while the database was unavailable or
+the machine slept, it could not be renewed. A lease therefore also has to stay unrenewed for its whole
+duration, as observed by a process that could reach the database all that time.
 """
 
 import time
@@ -11,11 +11,11 @@ from datetime import datetime
 
 
 class LeaseWatch:
-    """Remembers since when each lease has had the end that it has.
+    """Remembers when each lease was last seen to change.
 
     Args:
-        seconds: how long a lease has to be seen unrenewed.
-        gap_seconds: looks further apart than this begin anew.
+        seconds: how long a lease has to stay unrenewed to count as stale.
+        gap_seconds: after a longer pause between two observations, counting starts over.
         clock: monotonic seconds.
     """
 
@@ -29,7 +29,7 @@ class LeaseWatch:
         self._seen: dict[str, tuple[datetime, float]] = {}
 
     def unrenewed(self, leases: Mapping[str, datetime]) -> set[str]:
-        """Look at all leases there are, with their ends; those that have stood still for too long."""
+        """Observe all leases with their expiry times, and return those that are stale."""
         now = self._clock()
         before = self._seen if now - self._looked <= self._gap else {}
         self._looked = now

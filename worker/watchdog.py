@@ -1,8 +1,8 @@
-"""The watchdog: a small process beside every worker that ends it when a cancel is overdue.
+"""The watchdog: a small process next to every worker that kills it when a cancel is overdue.
 
-A worker may be stuck where none of its own threads runs: in C code that keeps Python's lock, in a template
-or an expression that never ends. So another process looks, and kills. What was cancelled is then written as
-cancelled: it is not tried again. The watchdog itself leaves when its worker does.
+A worker may be stuck where none of its own threads can run: in C code that holds the GIL, or in a regular
+expression that never ends. Only another process can then kill it. The watchdog records the work as cancelled,
+so it is not retried. It exits when its worker does.
 """
 
 import logging
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def start_watchdog(worker: str) -> "subprocess.Popen[bytes]":
-    """Start the watchdog of this process; it leaves when its standard input closes."""
+    """Start the watchdog of this process; it exits when its standard input closes."""
     return subprocess.Popen(
         [sys.executable, "-m", "worker.watchdog", worker, str(os.getpid())],
         env=environment_for("watchdog"),
@@ -38,10 +38,10 @@ def start_watchdog(worker: str) -> "subprocess.Popen[bytes]":
 
 
 def watch(worker: str, pid: int, left: Callable[[float], bool]) -> None:
-    """Look every few seconds until the worker has left or was ended.
+    """Check every few seconds until the worker has exited or was killed.
 
     Args:
-        left: waits for some seconds at most; whether the worker has left.
+        left: waits up to that many seconds; returns whether the worker has exited.
     """
     while not left(CHECK_SECONDS):
         try:
@@ -59,18 +59,18 @@ def watch(worker: str, pid: int, left: Callable[[float], bool]) -> None:
 
 
 def _write_down(overdue: OverdueCancels) -> None:
-    """Write what was cancelled, with retries; another worker that reaped the run wrote the same."""
+    """Record the cancellation, with retries; a worker that reaped the run meanwhile recorded the same."""
     retry_write(lambda session: overdue_cancels.enforce(overdue, session=session))
 
 
 def _parent_left(seconds: float) -> bool:
-    """Wait for the end of standard input, which the parent holds."""
+    """Wait until standard input closes, whose other end the parent holds."""
     ready, _, _ = select.select([sys.stdin], [], [], seconds)
     return bool(ready) and not os.read(sys.stdin.fileno(), 1)
 
 
 def main() -> None:
-    """Watch the worker named on the command line."""
+    """Watch the worker that is named on the command line."""
     keep_private()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
