@@ -1,6 +1,6 @@
 """The HyPO training engine: torch, transformers and peft, usable without the rest of HyPO Studio.
 
-The names below are loaded when first asked for, so that importing the package loads no torch.
+The names below are loaded on first access, so importing the package does not import torch.
 """
 
 from importlib import import_module

@@ -1,12 +1,12 @@
 """``python -m hypo_engine config.yaml``: train from a file, without the rest of HyPO Studio.
 
-The YAML holds the fields of TrainConfig and, besides: ``dataset`` (a JSONL file of any known preference
-format), ``output_dir``, and optionally ``eval_fraction`` (share of the prompts held out), ``models_dir``
-and ``cache_dir``. ``output_dir`` gets checkpoints, metrics.jsonl and samples.jsonl; SIGTERM and Ctrl-C leave
-a checkpoint as well, and the same command goes on from the last.
+The YAML holds the fields of TrainConfig and these keys: ``dataset`` (a JSONL file of any known preference
+format), ``output_dir``, and optionally ``eval_fraction`` (share of the prompts held out), ``models_dir`` and
+``cache_dir``. Checkpoints, metrics.jsonl and samples.jsonl are written to ``output_dir``. SIGTERM and Ctrl-C
+write a checkpoint too, and the same command resumes from the last one.
 
-``torchrun --nproc-per-node N -m hypo_engine config.yaml`` trains with N processes; then a
-step sees N times as many pairs.
+``torchrun --nproc-per-node N -m hypo_engine config.yaml`` trains with N processes, and each step sees N times
+as many pairs.
 """
 
 import argparse
@@ -39,7 +39,7 @@ _PLACES = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a YAML file asks for."""
+    """The contents of a YAML file."""
 
     config: TrainConfig
     dataset: Path
@@ -50,7 +50,7 @@ class Job:
 
 
 class LineReporter(SilentReporter):
-    """Prints a line for each new phase, each set of metrics and each message."""
+    """Prints one line per phase, set of metrics and message."""
 
     def __init__(self, stream: TextIO) -> None:
         self._last = ""
@@ -76,7 +76,7 @@ class LineReporter(SilentReporter):
 
 
 def format_metrics(values: Mapping[str, float]) -> str:
-    """Metrics on one line, in order of name."""
+    """Metrics on one line, sorted by name."""
     return "  ".join(f"{name} {values[name]:.5g}" for name in sorted(values))
 
 
@@ -84,7 +84,7 @@ def read_job(path: Path) -> Job:
     """Read a YAML file.
 
     Raises:
-        ConfigError: it cannot be read, lacks ``dataset`` or ``output_dir``, or a field is bad.
+        ConfigError: it cannot be read, lacks ``dataset`` or ``output_dir``, or a field is invalid.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ def read_job(path: Path) -> Job:
 
 
 def read_pairs(path: Path, account: Account) -> Iterator[Pair]:
-    """The pairs of a JSONL file of any known format; ``account`` is told what else it holds.
+    """The pairs of a JSONL file of any known format; ``account`` counts what else it holds.
 
     Raises:
         DataError: as :func:`hypo_engine.data.formats.read_jsonl_pairs`.
@@ -132,7 +132,7 @@ def split_pairs(pairs: Iterable[Pair], eval_fraction: float) -> tuple[PairTexts,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as a YAML file says; returns 0, or after a sentence on stderr 1, or 128 and a signal's number."""
+    """Train as a YAML file says; returns 0, 1 after an error on stderr, or 128 plus a signal's number."""
     parser = argparse.ArgumentParser(prog="python -m hypo_engine", description="Train with DPO or HyPO.")
     parser.add_argument("config", type=Path, help="YAML: the fields of TrainConfig, dataset and output_dir")
     parser.add_argument("--json", action="store_true", help="print one JSON value on stdout at the end")
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _speaks() -> bool:
-    """Whether this is the run's only process, or its main one under torchrun."""
+    """Whether this process prints: the only one, or rank 0 under torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -175,7 +175,7 @@ def _train(job: Job, *, as_json: bool, dry: bool) -> None:
 
         print_dry_run(job.config, pairs, models_dir=job.models_dir, as_json=as_json, say=reporter.say)
         return
-    from hypo_engine.training.loop import train  # loads torch, so after the files are known to be good
+    from hypo_engine.training.loop import train  # imports torch, so only after the files were checked
 
     with StopSignals() as stop:
         try:

@@ -1,4 +1,4 @@
-"""Values of a configuration as people write them on a command line: ``beta=0.05``. No torch here."""
+"""Configuration values as written on a command line: ``beta=0.05``. No torch here."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 
 def as_number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as text; people mean the number."""
+    """Turn a text such as ``1e-4``, which YAML 1.1 does not read as a number, into one."""
     if isinstance(value, str):
         try:
             return float(value)

@@ -359,7 +359,7 @@ class TrainConfig(BaseModel):
 
 
 def field_problems(values: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with raw values, by field: words that follow its name, as `must be a number, not x`."""
+    """What is wrong with raw values, by field, phrased to follow its name: `must be a number, not x`."""
     try:
         TrainConfig.model_validate(dict(values))
     except ValidationError as error:
@@ -378,7 +378,7 @@ def field_errors(values: Mapping[str, Any]) -> dict[str, str]:
     """Check raw values against the schema.
 
     Returns:
-        One sentence for each bad field, keyed by the field's name; empty when the values are good.
+        One sentence per invalid field, keyed by the field's name; empty if all values are valid.
     """
     fields = TrainConfig.model_fields
     return {
@@ -391,7 +391,7 @@ def parse_config(values: Mapping[str, Any]) -> TrainConfig:
     """Build a TrainConfig from raw values.
 
     Raises:
-        ConfigError: naming every bad field, its value and the bound it breaks.
+        ConfigError: names every invalid field, its value and the violated bound.
     """
     errors = field_errors(values)
     if errors:

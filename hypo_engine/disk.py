@@ -1,7 +1,7 @@
-"""What a write that finds no room raises, and the sentence for it.
+"""Recognises a full disk, and explains it in a sentence.
 
-Only plain Python says so with an errno: safetensors raises an error of its own with the system's words in
-its text, and torch a RuntimeError that says nothing, with the cause (if a Python file was written) behind it.
+Only plain Python reports it with an errno. safetensors raises its own error with the system's message in
+the text, and torch raises an unspecific RuntimeError whose cause is set only if a Python file was written.
 """
 
 import errno
@@ -25,9 +25,9 @@ _AS_GOOD_AS_FULL = 4 * 2**20
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn what a full disk raises into an EngineError; ``folder`` is where is written.
+    """Turn an error of a full disk into an EngineError; ``folder`` is the target of the write.
 
-    Use it inside whatever deletes the torn file: the room that is left is looked at.
+    Use it inside the code that deletes the incomplete file, because it checks the free space.
     """
     try:
         yield
@@ -38,10 +38,11 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def no_room(error: BaseException, folder: Path | None = None) -> str | None:
-    """The sentence for an error that comes of a full disk, a quota or a limit; None for any other.
+    """The sentence for an error caused by a full disk, a quota or a file size limit; None for any other
+    error.
 
     Args:
-        folder: Where was written; without it the room that is left is not looked at.
+        folder: The target of the write; without it the free space is not checked.
     """
     behind: BaseException | None = error
     while behind is not None:

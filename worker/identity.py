@@ -42,7 +42,7 @@ def hold_life() -> None:
 
 
 def is_dead(worker: str) -> bool:
-    """Whether a worker is known to be dead: it ran under this kernel and home folder, and its lock is free."""
+    """Whether a worker is known to be dead: it ran under this kernel and home, and its lock is free."""
     token = worker.rpartition(":")[2]
     if not token.isalnum() or token == TOKEN or not _boot():
         return False

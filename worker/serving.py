@@ -1,4 +1,4 @@
-"""Models kept in memory for answering: each base model once, with the checkpoints that were trained from it."""
+"""Models kept in memory for answering: each base model once, with checkpoints trained from it."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

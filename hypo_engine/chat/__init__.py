@@ -1,1 +1,1 @@
-"""Chat templates and thoughts: how a conversation becomes a model's text. No torch here."""
+"""Chat templates and thinking: how a conversation becomes a prompt. No torch here."""

@@ -1,4 +1,4 @@
-"""Whether a rendered prompt holds what was said: every turn, unaltered, in its order. No torch here."""
+"""Whether a rendered prompt contains every turn of its conversation, unaltered, in order. No torch here."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,21 @@ HARD: Final = {
     "letters beyond ASCII": "Zürich, Łódź, «Москва», 東京 and 🙂?",
     "a long text": "".join(f"Here is sentence {i} of a long question. " for i in range(250)).strip(),
 }
-"""Questions that a template may alter, cut or drop, by what is hard about them."""
+"""Questions that templates are prone to alter, cut or drop, by the reason."""
 
 _TOLD: Final = ("system", "developer")
 _DIRECTIVE: Final = re.compile(r"/(?:no_?think|think|system_override)\b")
-"""Directives that templates obey and remove from a turn (SmolLM3, Nemotron)."""
+"""Directives that some templates act on and remove from a turn (SmolLM3, Nemotron)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a prompt's turns stand in its text.
+    """Where the turns of a conversation stand in its rendered prompt.
 
     Attributes:
-        lost: The turn that is left out or altered, by its role, or "earlier" for a user's that is not the
-            last; "" where all stand there.
-        end: Where the last one ends.
+        lost: The role of the turn that is missing or altered, or "earlier" for a user turn that is not the
+            last; "" if none is.
+        end: Where the last turn ends.
     """
 
     lost: str
@@ -36,17 +36,17 @@ class Standing:
 
 
 def standing(turns: Sequence[Mapping[str, str]], text: str) -> Standing:
-    """Find a prompt's turns in its text.
+    """Find the turns of a conversation in its rendered prompt.
 
-    White space at the ends of a turn does not count, nor does a thought that an earlier answer began with. A
-    system turn may stand elsewhere: some templates write it before the last question (Mistral).
+    White space around a turn is ignored, and so is a thought at the start of an earlier answer. A system turn
+    may stand elsewhere: some templates write it before the last question (Mistral).
     """
     found = _follow(turns, text, anywhere=())
     return found if not found.lost else _follow(turns, text, anywhere=_TOLD)
 
 
 def marked(roles: Sequence[str]) -> list[dict[str, str]]:
-    """A conversation of these roles, each turn unlike the others."""
+    """A conversation with these roles whose turns all differ."""
     return [{"role": role, "content": f"marked-{i}-{role}-text"} for i, role in enumerate(roles)]
 
 
@@ -62,7 +62,7 @@ def _follow(turns: Sequence[Mapping[str, str]], text: str, *, anywhere: Sequence
 
 
 def _past(turn: Mapping[str, str], text: str, start: int) -> int:
-    """Where a turn that begins at ``start`` or later ends; -1 if there is none."""
+    """The end of the first match of a turn at or after ``start``; -1 if there is none."""
     said = turn["content"].strip()
     place = text.find(said, start)
     if place < 0:

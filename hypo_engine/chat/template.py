@@ -1,8 +1,8 @@
-"""Chat templates: rendered in a child process with limits, and checked before they are trusted.
+"""Chat templates: rendered in a child process with limits, and checked before use.
 
-A template that loops, grows or loses text must not hold a worker, nor train a model on empty prompts. Every
-rendering has a time limit, a length limit and a memory limit. Before the first prompt, texts that are hard to
-keep are rendered and looked for in the result; of every prompt, every turn is.
+A template that loops, grows or loses text must neither block a worker nor train a model on empty prompts.
+Every rendering has a time limit, a length limit and a memory limit. Before the first prompt, texts that are
+prone to be lost are rendered and searched for in the result. Every prompt is searched for all of its turns.
 """
 
 import json
@@ -22,27 +22,27 @@ from hypo_engine.chat.thinking import close_thought, opened_thought
 from hypo_engine.errors import DataError, ModelError
 
 SECONDS: Final = 10.0
-"""Time for one prompt; usual templates take less than a millisecond."""
+"""Time limit of one prompt; common templates take less than a millisecond."""
 
 MEMORY: Final = 1 << 30
-"""Bytes of address space that the rendering process may have."""
+"""Address space limit of the rendering process, in bytes."""
 
 LENGTH: Final = (200_000, 8)
-"""A rendered prompt may have so many characters, and so many for each character of its turns."""
+"""Length limit of a rendered prompt in characters: a constant, and a factor of the length of its turns."""
 
 MOST_THOUGHTS: Final = 8
-"""Thoughts, opened one in another, that are closed in a prompt."""
+"""The most nested open thoughts that are closed in a prompt."""
 
 _START_SECONDS: Final = 60.0
 _PLAIN = "use prompt_style plain, or another model"
 
 
 class TemplateRefusal(DataError):
-    """The template refuses a prompt; others may be well."""
+    """The template rejects one prompt; others may be fine."""
 
 
 class TemplateProcess:
-    """The process that renders. It starts when first asked, and again after it was killed."""
+    """The rendering process; it starts on first use, and again after it was killed."""
 
     def __init__(self, *, seconds: float = SECONDS, memory: int = MEMORY) -> None:
         self._seconds, self._memory = seconds, memory
@@ -54,11 +54,11 @@ class TemplateProcess:
         """A conversation as one text.
 
         Args:
-            variables: What the template may ask for besides the messages, as JSON values.
+            variables: Further template variables, as JSON values.
 
         Raises:
             TemplateRefusal: the template raises an error for these messages.
-            ModelError: it takes too long, too much memory or writes too much.
+            ModelError: it exceeds the limit of time, memory or length.
         """
         said = json.dumps(messages)
         limit = LENGTH[0] + LENGTH[1] * len(said)
@@ -102,7 +102,7 @@ class TemplateProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={},
-                start_new_session=True,  # Ctrl-C is for the parent, whose pipe ends this process
+                start_new_session=True,  # Ctrl-C goes to the parent, whose exit ends this one
             )
             self._end = weakref.finalize(self, _end, self._process, os.getpid())
             assert self._process.stdin is not None
@@ -116,7 +116,7 @@ class TemplateProcess:
 
     @staticmethod
     def _line(process: "subprocess.Popen[bytes]", seconds: float) -> bytes | None:
-        """A line of the process's output; None after so many seconds, and what there is at its end."""
+        """A line of the process's output; None on timeout, and a partial line at the end of the output."""
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], seconds)
         return process.stdout.readline() if ready else None
@@ -127,7 +127,7 @@ class TemplateProcess:
 
 
 def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
-    if os.getpid() == owner:  # not in a process forked from it
+    if os.getpid() == owner:  # not in a forked process
         with process:
             process.kill()
 
@@ -137,24 +137,26 @@ _shared = TemplateProcess()
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt up to where the answer begins, and the mark of a thought that it leaves open, or ""."""
+    """A prompt up to the start of the answer, and the tag of a thought that it leaves open, or ""."""
 
     text: str
     opened: str = ""
 
 
 class ChatTemplate:
-    """A tokenizer's chat template, checked.
+    """A tokenizer's chat template, checked before use.
 
     Attributes:
-        thinking: Whether prompts leave room for thoughts; else what the template opens is closed.
-        after: What the template writes after an answer; "" where that is not known.
-        before: What it writes before the first turn, if it opens an answer after every turn, asked or not.
-        can_think: Whether prompts that leave room for thoughts differ from those that leave none.
+        thinking: Whether prompts leave thinking to the model; otherwise a thought that the template opens is
+            closed.
+        after: What the template writes after an answer; "" if that cannot be determined.
+        before: What it writes before the first turn, if it opens an answer after every turn regardless of the
+            generation prompt.
+        can_think: Whether prompts with thinking differ from prompts without.
     """
 
     def __init__(self, tokenizer: Any, *, thinking: bool, process: TemplateProcess = _shared) -> None:
-        """Raises ModelError when the template loses or alters the user's text, or cannot be rendered."""
+        """Raises ModelError if the template loses or alters the user's text, or cannot be rendered."""
         self.thinking, self._process = thinking, process
         self._template = _default_template(tokenizer)
         special = tokenizer.special_tokens_map.items()
@@ -168,11 +170,11 @@ class ChatTemplate:
         self.can_think = bool(self._opened(asked, self._try(asked) or "")) or self._heeds_thinking(asked)
 
     def render(self, turns: Sequence[Mapping[str, str]]) -> Rendered:
-        """A prompt up to where the answer begins.
+        """Render a prompt up to the start of the answer.
 
         Raises:
-            TemplateRefusal: the template refuses these turns, or leaves out or alters some of them.
-            ModelError: it takes too long, or grows without end.
+            TemplateRefusal: the template rejects these turns, or drops or alters some of them.
+            ModelError: it exceeds the limit of time or length.
         """
         lost = self._loses(tuple(turn["role"] for turn in turns))
         text = "" if lost else self._render(turns, prompt=True)
@@ -184,7 +186,7 @@ class ChatTemplate:
         self.can_think = self.can_think or bool(mark)
         if self.thinking:
             return Rendered(text, mark)
-        for _ in range(MOST_THOUGHTS):  # one may be opened in another
+        for _ in range(MOST_THOUGHTS):  # they may be nested
             if not mark:
                 break
             text = text.rstrip() + close_thought(mark)
@@ -214,7 +216,7 @@ class ChatTemplate:
             return None
 
     def _first_turns(self) -> list[str]:
-        """The roles that must stand before a question. Finds out how contents are handed over, too."""
+        """The roles that must precede a question. Also determines how contents are passed to the template."""
         for first in ([], ["system"]):
             asked = marked([*first, "user"])
             rendered = False
@@ -228,7 +230,7 @@ class ChatTemplate:
                 raise ModelError(
                     f"The model's chat template leaves out what the user says, or alters it; {_PLAIN}."
                 )
-        return []  # it refuses such prompts, and may take others
+        return []  # it rejects such prompts but may accept others
 
     def _check_hard_texts(self) -> None:
         for hard, said in HARD.items():
@@ -239,7 +241,7 @@ class ChatTemplate:
                 )
 
     def _loses(self, roles: tuple[str, ...]) -> str:
-        """Which turn the template loses of conversations of these roles, whatever is said; "" for none."""
+        """The turn that the template always loses in conversations with these roles; "" if none."""
         if roles not in self._lost:
             turns = marked(roles)
             text = self._try(turns)
@@ -247,7 +249,9 @@ class ChatTemplate:
         return self._lost[roles]
 
     def _around(self) -> tuple[str, str]:
-        """What stands before the first turn, if answers are opened unasked, and what follows an answer."""
+        """What precedes the first turn if answers are opened regardless of the generation prompt, and what
+        follows an answer.
+        """
         answered = marked([*self._first, "user", "assistant"])
         whole = self._try(answered, prompt=False) or ""
         _, there, after = whole.rpartition(answered[-1]["content"])
@@ -269,12 +273,12 @@ class ChatTemplate:
 
     @staticmethod
     def _opened(turns: Sequence[Mapping[str, str]], text: str) -> str:
-        """The mark of a thought that the template opens after the last turn."""
+        """The tag of a thought that the template opens after the last turn."""
         return opened_thought(text[standing(turns, text).end :], turns[-1]["content"].strip())
 
 
 def _default_template(tokenizer: Any) -> str:
     try:
         return str(tokenizer.get_chat_template())
-    except Exception as error:  # several templates and none called default
+    except Exception as error:  # several templates, none of which is called default
         raise ModelError(f"The tokenizer has no chat template called default; {_PLAIN}.") from error

@@ -1,10 +1,10 @@
 """The child process that renders chat templates: ``python -I template_process.py SYS_PATH MEMORY``.
 
-A template is code from outside. Jinja's sandbox keeps it from files and attributes, but not from looping or
-growing without end. So it runs in a process of its own, with bounded memory and an empty environment, which
-the parent kills when it takes too long (:mod:`hypo_engine.chat.template`). Requests and answers are lines of
-JSON on standard input and output. Nothing of transformers is imported; templates find what
-``apply_chat_template`` gives them.
+A template is untrusted code. Jinja's sandbox denies access to files and attributes, but does not stop a
+template that loops or grows without end. It therefore runs in its own process, with bounded memory and an
+empty environment, and the parent kills that process on timeout (:mod:`hypo_engine.chat.template`). Requests
+and answers are lines of JSON on standard input and output. transformers is not imported; templates see the
+same names as in ``apply_chat_template``.
 """
 
 import json
@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import Any
 
 DAY = datetime(2024, 7, 26)
-"""What templates take for today, so that the same pairs give the same ids on every day: the day that Llama's
-templates write where they are told none."""
+"""The date that templates see, fixed so that the same pairs give the same ids on any day. It is the default
+date of Llama's templates.
+"""
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
         template = _compiled(request["template"])
     except MemoryError:
         raise
-    except Exception as error:  # Jinja's, or Python's where it is nested too deeply
+    except Exception as error:  # Jinja's error, or Python's if the template is nested too deeply
         line = (
             f"line {error.lineno}: " if isinstance(error, TemplateError) and hasattr(error, "lineno") else ""
         )
@@ -62,7 +63,7 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
         return {"unusable": "recurses without end"}
     except TemplateError as error:
         return {"refused": str(error) or type(error).__name__}
-    except Exception as error:  # a template raises whatever it makes Python raise
+    except Exception as error:  # a template can make Python raise anything
         return {"refused": f"{type(error).__name__}: {error}"}
     if len(text) > request["limit"]:
         return {"unusable": f"writes more than {request['limit']:,} characters"}
@@ -89,7 +90,7 @@ def _compiled(template: str) -> Any:
     from jinja2.utils import Namespace
 
     class Generation(Extension):
-        """``{% generation %}``, which marks what an assistant says; its content is rendered as it stands."""
+        """``{% generation %}``, which marks an assistant's text; its content is rendered unchanged."""
 
         tags = {"generation"}  # noqa: RUF012
 
@@ -101,7 +102,7 @@ def _compiled(template: str) -> Any:
     class PlainNamespace(Namespace):
         """A namespace whose attributes may not begin with an underscore."""
 
-        def __init__(*args: Any, **values: Any) -> None:  # so that a value may be called self
+        def __init__(*args: Any, **values: Any) -> None:  # so that a key may be called self
             attributes = dict(*args[1:], **values)
             for name in attributes:
                 PlainNamespace._check(name)

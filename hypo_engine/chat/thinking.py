@@ -1,4 +1,4 @@
-"""Thoughts that a model writes before its answer: how they are marked. No torch here."""
+"""Thoughts that a model writes before its answer, and the tags around them. No torch here."""
 
 import json
 import re
@@ -20,23 +20,24 @@ _MARKS: Final = {
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "◁think▷": "◁/think▷",
 }
-"""What opens a thought, and what closes it."""
+"""Opening and closing tags of a thought."""
 
 _TAG: Final = re.compile(
     r"[<◁](\|?/\|?|\|?end_|\|?)"
     r"([\w:.-]*(?:think|thought|reason|reflect|scratchpad|monologue)[\w:.-]*)\|?[>▷]",
     re.IGNORECASE,
 )
-"""A tag by whose name it holds a thought, in a family that is not listed; one with / or end_ closes it."""
+"""A tag that is named like a thought, for families that are not listed; with / or end_ it is a closing tag.
+"""
 
 _PROMPTING: Final = "prompting.json"
 
 
 def opened_thought(text: str, said: str = "") -> str:
-    """The last mark by which a text opens a thought that it does not close; "" if there is none.
+    """The last opening tag of a thought that the text does not close; "" if there is none.
 
     Args:
-        said: What the user says: before it no thought is opened.
+        said: The user's text; only what follows it is searched.
     """
     places = [(text.rfind(mark), mark) for mark in _MARKS if mark in text]
     places += [(found.start(), found[0]) for found in _TAG.finditer(text) if not _closes(found)]
@@ -49,18 +50,18 @@ def opened_thought(text: str, said: str = "") -> str:
 
 
 def close_thought(mark: str) -> str:
-    """What closes an empty thought, as templates write it when thinking is switched off."""
+    """The text that closes an empty thought, as templates write it when thinking is switched off."""
     return f"\n\n{_closing(mark)}\n\n"
 
 
 def holds_thought(answer: str) -> bool:
-    """Whether an answer holds a thought that was closed."""
+    """Whether an answer contains a complete thought."""
     closed = any(closing in answer for closing in _MARKS.values())
     return closed or any(_closes(found) for found in _TAG.finditer(answer))
 
 
 def without_thought(answer: str) -> str:
-    """An answer from where its last closed thought ends."""
+    """The answer after its last complete thought."""
     ends = [answer.rfind(mark) + len(mark) for mark in _MARKS.values() if mark in answer]
     ends += [found.end() for found in _TAG.finditer(answer) if _closes(found)]
     return answer[max(ends, default=0) :]
@@ -78,13 +79,15 @@ def _closing(mark: str) -> str:
 
 
 def without_mark(answer: str, mark: str) -> str:
-    """An answer without the mark that its prompt has written already."""
+    """The answer without an opening tag that its prompt already contains."""
     begun = answer.lstrip()
     return begun.removeprefix(mark).lstrip("\n") if mark and begun.startswith(mark) else answer
 
 
 def leaves_room(setting: Thinking, answers: Iterable[str]) -> bool:
-    """Whether prompts leave room for thoughts: as set, or, by itself, where most answers hold some."""
+    """Whether prompts leave thinking to the model: as configured, or by default if most answers contain
+    thoughts.
+    """
     if setting is not Thinking.AUTO:
         return setting is Thinking.ON
     found = [holds_thought(answer) for answer in answers]
@@ -92,13 +95,13 @@ def leaves_room(setting: Thinking, answers: Iterable[str]) -> bool:
 
 
 def note_thinking(folder: Path, *, thinking: bool) -> None:
-    """Write beside a run's weights that its prompts leave room for thoughts; nothing where they do not."""
+    """Record next to a run's weights that its prompts leave thinking to the model; a no-op if they do not."""
     if thinking:
         (folder / _PROMPTING).write_text(json.dumps({"enable_thinking": True}), encoding="utf-8")
 
 
 def leaves_room_for_thoughts(folder: Path) -> bool:
-    """Whether the weights in a folder were trained with prompts that leave room for thoughts."""
+    """Whether the weights in a folder were trained with prompts that leave thinking to the model."""
     try:
         return json.loads((folder / _PROMPTING).read_text(encoding="utf-8"))["enable_thinking"] is True
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,1 +1,1 @@
-"""Kernels in C for float32 on a CPU, with the Python that calls them."""
+"""C kernels for float32 on a CPU, and the Python code that calls them."""

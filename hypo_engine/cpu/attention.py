@@ -1,7 +1,8 @@
 """Attention over packed segments in C (attention.c): float32 on a CPU, no window, no soft-capping.
 
-Where it cannot serve, :mod:`hypo_engine.forward.interface` uses torch's kernels, which want each completion's
-keys behind a copy of its prompt's, once for each query head, and keep all of that for the backward pass.
+Where it does not apply, :mod:`hypo_engine.forward.interface` uses torch's kernels. Those need the keys of
+each completion after a copy of its prompt's keys, repeated for each query head, and save all of that for the
+backward pass.
 """
 
 import ctypes
@@ -31,14 +32,15 @@ class _Attention(Structure):
 
 
 class Segments:
-    """Which stretch of a packed row is whose, and which stretch of the prefix is its prompt.
+    """The segments of a packed row, and the part of the prefix that is each segment's prompt.
 
     Attributes:
-        parts: Prefix tokens that the segments see, added up: each segment's share of gradients has its own.
+        parts: Prefix tokens summed over the segments that attend to them; each segment has its own share of
+            the gradients.
     """
 
     def __init__(self, lengths: Sequence[int], prompts: Sequence[tuple[int, int]] | None = None) -> None:
-        """``prompts``: of each segment, where its prompt begins in the prefix and how long it is."""
+        """``prompts``: for each segment, the offset of its prompt in the prefix and its length."""
         places = list(prompts) if prompts is not None else [(0, 0)] * len(lengths)
         before = [length for _, length in places]
         ends = torch.tensor(before).cumsum(0).tolist()
@@ -52,7 +54,7 @@ class Segments:
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor] | None, scaling: float
     ) -> Tensor | None:
-        """Attention of each token to its segment's prompt and to the tokens of its segment up to itself.
+        """Causal attention of each token to its segment's prompt and to its own segment.
 
         Args:
             query: [tokens, heads, size].
@@ -60,7 +62,7 @@ class Segments:
             prefix: The prompts' keys and values, [prefix tokens, kv heads, size]; None without prompts.
 
         Returns:
-            [tokens, heads, size]; None where C cannot serve.
+            [tokens, heads, size]; None if the C kernel does not apply.
         """
         tensors = query, key, value, *(prefix or ())
         if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in tensors) or _library() is None:
@@ -71,7 +73,7 @@ class Segments:
         return found
 
     def run(self, name: str, scaling: float, tensors: dict[str, Tensor | None]) -> None:
-        """Call a function of attention.c on tensors by the names of its structure."""
+        """Call a function of attention.c; the keywords are the members of its struct."""
         c, query, key = _library(), tensors["queries"], tensors["keys"]
         if c is None or query is None or key is None:
             raise TypeError("attention.c needs a compiler, queries and keys")
@@ -87,7 +89,7 @@ class Segments:
         getattr(c, name)(byref(state), threads)
 
     def join(self, parts: Tensor, prefix: Tensor) -> Tensor:
-        """Add up the segments' shares [parts, ...] of the prefix's gradient, in order."""
+        """Sum the segments' shares [parts, ...] into the prefix's gradient, in a fixed order."""
         total, begin = torch.zeros_like(prefix), 0
         for start, length in self._prompts:
             total[start : start + length] += parts[begin : begin + length]

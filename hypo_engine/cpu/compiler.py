@@ -1,7 +1,7 @@
-"""C compiled by the machine's own compiler when first needed; where there is none, only speed is lost.
+"""C code compiled by the machine's compiler on first use; without a compiler the engine is slower but works.
 
-The library is built for this very processor in a folder of its own, loaded, and its file deleted: there is no
-cache that another user could write to, and nothing to clear when source or processor change.
+The library is built for this processor in a temporary folder, loaded, and then deleted. No other user can
+tamper with a cached file, and nothing becomes stale when the source or the processor changes.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 120
 
 @cache
 def compiled(source: Path) -> ctypes.CDLL | None:
-    """The library made of a C file, or None where it cannot be made: no compiler, no OpenMP."""
+    """The library compiled from a C file; None without a compiler or without OpenMP."""
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         return None

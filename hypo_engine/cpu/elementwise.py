@@ -1,7 +1,7 @@
 """Norm, gate, rotary positions and softmax in C (elementwise.c), one pass over memory each; float32 on a CPU.
 
-Every function gives None where C cannot serve: no compiler, another type or device, numbers that do not lie
-one after another.
+Every function returns None where the C kernel does not apply: no compiler, another dtype or device, or a
+tensor that is not contiguous.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from hypo_engine.cpu.skinny_gemm import is_float
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor] | None:
-    """x [..., size] normed and times weight [size]; and 1 / sqrt(mean(x^2) + eps), [..., 1]."""
+    """RMS norm of x [..., size] times weight [size], and 1 / sqrt(mean(x^2) + eps), [..., 1]."""
     c = _library(x, weight) if len(weight) == x.shape[-1] else None
     if c is None:
         return None
@@ -29,7 +29,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor] | N
 
 
 def rms_norm_gradient(upstream: Tensor, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor | None:
-    """The gradient of x; all [..., size] but weight [size] and inverse [..., 1]."""
+    """The gradient of x; every tensor is [..., size] except weight [size] and inverse [..., 1]."""
     c = _library(upstream, x, weight, inverse)
     if c is None:
         return None
@@ -59,7 +59,7 @@ def swiglu_gradient(upstream: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor,
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor | None:
-    """x [1, tokens, heads, size] turned by angles whose cosines are [1, tokens, 1, size / 2]."""
+    """Rotary embedding of x [1, tokens, heads, size]; cos and sin are [1, tokens, 1, size / 2]."""
     c = _library(x)
     lies_well = (
         cos.dtype == sin.dtype == torch.float32 and cos.stride() == sin.stride() and cos.stride(-1) == 1
@@ -79,15 +79,15 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor | None
 
 
 class BlockwiseSoftmax:
-    """A softmax over columns that come block by block, and what is summed up with its weights.
+    """An online softmax over columns that arrive block by block, with sums that it weights.
 
     Attributes:
-        sums: [rows, size], or None: what the caller adds up with each block's weights; brought down with them
-            where a later block has a higher logit.
+        sums: [rows, size] or None: the caller's weighted sums, rescaled whenever a later block raises the
+            maximum.
     """
 
     def __init__(self, scale: Tensor, targets: Tensor, sums: Tensor | None) -> None:
-        """scale: [rows], one over the temperature; targets: [rows] columns."""
+        """scale: [rows], the inverse temperature; targets: [rows] columns."""
         rows = len(targets)
         self.sums = sums
         self._scale, self._targets = scale.contiguous(), targets
@@ -96,11 +96,11 @@ class BlockwiseSoftmax:
 
     @staticmethod
     def serves(*tensors: Tensor) -> bool:
-        """Whether C can read such tensors."""
+        """Whether the C kernel accepts such tensors."""
         return _library(*tensors) is not None
 
     def block(self, logits: Tensor, start: int) -> None:
-        """The columns from ``start`` on: logits [rows, columns] become their weights, not yet normalized."""
+        """Turn logits [rows, columns], columns from ``start`` on, into unnormalized weights in place."""
         c = _library(logits)
         assert c is not None
         rows, columns = logits.shape
@@ -118,7 +118,7 @@ class BlockwiseSoftmax:
         return self._picked - self._highest - self._total.log()
 
     def normalizer(self) -> Tensor:
-        """What all weights are to be divided by, [rows]."""
+        """The divisor of all weights, [rows]."""
         return self._total
 
 
@@ -129,7 +129,7 @@ def _library(*tensors: Tensor) -> ctypes.CDLL | None:
 
 
 def _call(function: Any, *arguments: Any) -> None:
-    """Hand over tensors by their place, whole numbers as int64, and torch's number of threads."""
+    """Call a C function with tensors as pointers, integers as int64, and torch's number of threads."""
     given = (
         c_void_p(a.data_ptr()) if isinstance(a, Tensor) else c_int64(a) if isinstance(a, int) else a
         for a in arguments

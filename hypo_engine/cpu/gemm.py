@@ -1,8 +1,8 @@
-"""Large float32 products on a CPU: by MKL, which torch brings, or by gemm.c where that is faster.
+"""Large float32 matrix products on a CPU: torch's MKL, or gemm.c where that is faster.
 
-MKL is made for Intel's processors. On AMD's gemm.c is a tenth faster in a training step, where matrices
-come from memory, and more at the vocabulary head. Who computes is decided by the processor's maker and by
-sizes, never by the clock, so that a run that goes on computes as it did before.
+MKL is tuned for Intel's processors. On AMD's, gemm.c is a tenth faster in a training step, where matrices
+come from memory, and more at the vocabulary head. The processor's vendor and the sizes decide which one
+computes, never a timing, so a resumed run repeats the same arithmetic.
 """
 
 import ctypes
@@ -18,11 +18,11 @@ from hypo_engine.cpu.compiler import compiled
 from hypo_engine.cpu.pool import empty
 
 _LEAST = 1 << 22
-"""Multiplications below which the call costs more than it saves."""
+"""Below this number of multiplications the call costs more than it saves."""
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x w^T + bias, without a graph: x [..., depth], w [outs, depth] (or a transposed view), bias [outs]."""
+    """x w^T + bias without autograd: x [..., depth], w [outs, depth] (or a transposed view), bias [outs]."""
     c = _library(x, w)
     if c is None:
         return F.linear(x, w, bias)
@@ -59,7 +59,7 @@ def _call(c: ctypes.CDLL, x: Tensor, w: Tensor, y: Tensor, *, add: bool) -> None
 
 
 def _library(x: Tensor, w: Tensor) -> ctypes.CDLL | None:
-    """gemm.c, or None where torch is to compute."""
+    """The compiled gemm.c; None where torch computes."""
     fits = (
         x.dtype == w.dtype == torch.float32
         and x.device.type == w.device.type == "cpu"
@@ -78,7 +78,7 @@ def _own() -> ctypes.CDLL | None:
 
 @cache
 def is_amd() -> bool:
-    """Whether the processor is AMD's; where the system does not tell, it is not."""
+    """Whether the processor is AMD's; False if the system does not report it."""
     try:
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Adapters of low rank in C (lora.c), float32 on a CPU: merged into weights, and their gradients."""
+"""LoRA in C (lora.c), float32 on a CPU: merging adapters into weights, and their gradients."""
 
 import ctypes
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from hypo_engine.cpu.pool import empty, empty_like
 from hypo_engine.cpu.skinny_gemm import is_float
 
 _WIDEST = 32
-"""Columns of the widest tile, to which A is rounded up."""
+"""Columns of the widest tile; A is padded to a multiple of it."""
 
 
 class _Adapter(Structure):
@@ -25,7 +25,7 @@ class _Adapter(Structure):
 
 
 def merge(base: Tensor, a: Tensor, b: Tensor, scale: float, place: Tensor | None = None) -> Tensor:
-    """base + scale B A without a graph, in ``place`` or in a new tensor, to the same bits.
+    """base + scale B A without autograd, in ``place`` or in a new tensor; both give the same bits.
 
     base and place: [outputs, inputs], A [rank, inputs], B [outputs, rank].
     """
@@ -50,14 +50,14 @@ def gradients(
 ) -> tuple[list[Tensor], list[Tensor]] | None:
     """scale (g B)^T x of each A [rank, inputs], and scale g^T (x A^T) of each B [outputs, rank].
 
-    The last digits depend on the number of threads: each adds up its own tokens.
+    The last digits depend on the number of threads, because each thread sums its own tokens.
 
     Args:
         x: [tokens, inputs], the layers' common input.
         upstream: g of each layer, [tokens, outputs].
 
     Returns:
-        None where C cannot serve.
+        None if the C kernel does not apply.
     """
     if not all(is_float(tensor) for tensor in (x, *upstream, *a, *b)) or (c := _library()) is None:
         return None

@@ -1,4 +1,4 @@
-"""Skinny GEMM: a few rows times a large matrix, at the speed at which the matrix can be read."""
+"""Skinny GEMM: a few rows times a large matrix, bound by reading the matrix."""
 
 import ctypes
 from ctypes import c_int64, c_void_p
@@ -10,21 +10,21 @@ from torch import Tensor
 from hypo_engine.cpu.compiler import compiled
 
 FEW = 16
-"""Up to so many rows reading the matrix takes longer than computing with it."""
+"""Up to this many rows, reading the matrix takes longer than the arithmetic."""
 
 
 def library() -> ctypes.CDLL | None:
-    """decode_step.c compiled, or None on a machine that cannot."""
+    """The compiled decode_step.c; None on a machine that cannot compile it."""
     return compiled(Path(__file__).with_name("decode_step.c"))
 
 
 def is_float(tensor: Tensor) -> bool:
-    """Whether C can read a tensor as it lies: float32 numbers one after another in the CPU's memory."""
+    """Whether a tensor is contiguous float32 on the CPU."""
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
 
 
 def product(x: Tensor, w: Tensor) -> Tensor | None:
-    """x [rows, depth] times w [outs, depth] transposed, without a graph; None where torch has to do it."""
+    """x [rows, depth] times w [outs, depth] transposed, without autograd; None where torch has to."""
     if len(x) > FEW or x.shape[1] != w.shape[1] or not is_float(x) or not is_float(w):
         return None
     found = library()

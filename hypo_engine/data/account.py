@@ -1,4 +1,4 @@
-"""What a file held beyond the pairs it became: unused columns, rows left out, scores. No torch here."""
+"""Counts of what a file holds besides its pairs: unused columns, skipped rows, scores. No torch here."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,9 +17,10 @@ class Account:
     """Counts over the rows of a file.
 
     Args:
-        unused: for each column or message key that is not in the pairs, how many pairs' rows held something.
-        left_out: how many rows became no pair, by reason.
-        compared: pairs with scores of both answers, `equal` and `contradicting` among them.
+        unused: for each column or message key that is not used, the number of pairs whose rows have a value
+            there.
+        left_out: number of skipped rows, by reason.
+        compared: pairs with scores of both answers; `equal` and `contradicting` count some of them.
         score_columns: the columns compared.
         remarks: sentences on how the file was read.
     """
@@ -43,11 +44,11 @@ class Account:
             self.score_columns = self.score_columns or score.columns
 
     def leave_out(self, reason: str) -> None:
-        """Count a row that became none."""
+        """Count a row that was skipped."""
         _count(self.left_out, reason)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; the most frequent names and reasons first."""
+        """JSON values; the most frequent names and reasons first."""
         return {
             "unused": dict(self.unused.most_common()),
             "left_out": dict(self.left_out.most_common(MOST_REASONS)),
@@ -62,7 +63,7 @@ class Account:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Account":
-        """From what `as_dict` gave; what is missing was not counted."""
+        """The inverse of `as_dict`; missing values count as zero."""
         scores = values.get("scores", {})
         return cls(
             unused=Counter(values.get("unused", {})),
@@ -75,19 +76,19 @@ class Account:
         )
 
     def sentences(self, *, reasons: bool = False) -> list[str]:
-        """One sentence for each thing worth knowing; with `reasons`, why rows were left out as well."""
+        """One sentence per finding; with `reasons`, also why rows were skipped."""
         left_out = [f"Left out: {self.why_left_out()}."] if reasons and self.left_out else []
         return [*self.remarks, *left_out, *self.about_unused(), *self.about_scores()]
 
     def about_unused(self) -> list[str]:
-        """What the pairs leave aside."""
+        """A sentence on the columns that the pairs do not use."""
         if not self.unused:
             return []
         named = [f"{name} ({_rows(count)})" for name, count in self.unused.most_common()]
         return [f"Not used: {', '.join(named)}."]
 
     def about_scores(self) -> list[str]:
-        """Whether the file's own scores agree with its pairs."""
+        """A sentence on whether the file's scores agree with its pairs."""
         columns = " and ".join(self.score_columns)
         of = f"of {self.compared:,} pairs with scores ({columns})"
         found = []
@@ -98,7 +99,7 @@ class Account:
         return found
 
     def why_left_out(self, most: int = MOST_REASONS) -> str:
-        """The reasons with their counts, the most frequent first."""
+        """The reasons of skipped rows with their counts, the most frequent first."""
         return "; ".join(f"{reason} ({_rows(count)})" for reason, count in self.left_out.most_common(most))
 
 

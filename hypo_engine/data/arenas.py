@@ -1,7 +1,6 @@
-"""Layouts of arenas that no mapping of columns can express. No torch here.
+"""Arena layouts that a column mapping cannot express. No torch here.
 
-open-webui exports a rating with the whole chat around it. The comparisons that LMArena gave to a contest have
-a column for each outcome.
+open-webui exports a rating together with its whole chat. LMArena's contest data has one column per outcome.
 """
 
 from typing import Any
@@ -16,7 +15,7 @@ ONE_HOT = ("prompt", "response_a", "response_b", "winner_model_a", "winner_model
 
 
 def one_hot(row: Row) -> Parts:
-    """A column for each outcome, of which one is 1; the texts may be lists with an entry for each turn."""
+    """One column per outcome, exactly one of them 1; the texts may be lists with one entry per turn."""
     won = [normal(row.get(column) or 0) in ("1", "true") for column in ONE_HOT[3:]]
     row.get("winner_tie")
     if won[0] == won[1]:
@@ -49,16 +48,16 @@ def _conversation(asked: list[Any], answered: list[Any]) -> list[Turn]:
 
 
 def is_open_webui(row: Row) -> bool:
-    """Whether a row is a rating of open-webui, with its chat."""
+    """Whether a row is an open-webui rating with its chat."""
     data, meta = row.peek("data"), row.peek("meta")
     return "snapshot" in row and isinstance(data, dict) and "rating" in data and isinstance(meta, dict)
 
 
 def open_webui(row: Row) -> Parts:
-    """The rated answer and the other one to the same question.
+    """The rated answer and its alternative.
 
     Raises:
-        RowError: no thumb, no second answer, more than two, or a chat that does not hold them.
+        RowError: there is no thumb, not exactly two answers, or the chat does not contain them.
     """
     data, meta = row.take("data"), row.take("meta")
     rating = data.get("rating") if isinstance(data, dict) else None
@@ -91,7 +90,7 @@ def _messages(snapshot: Any) -> dict[str, Any]:
 
 
 def _before(rated: dict[str, Any], messages: dict[str, Any]) -> list[Any]:
-    """The turns before an answer, from the first."""
+    """The turns before an answer, in order."""
     turns: list[Any] = []
     at = messages.get(str(rated.get("parentId")))
     while isinstance(at, dict) and len(turns) < len(messages):

@@ -1,7 +1,7 @@
-"""What columns are called in preference data, and what a column that no layout asks for means. No torch here.
+"""Column names in preference data, and the meaning of columns that no layout reads. No torch here.
 
-One rule holds for every layout. A column that would change what the pair says is used, or the row is left out
-with its reason; every other column that is not used is counted and named.
+One rule holds for every layout. A column that changes the meaning of the pair is either used, or the row is
+skipped with a reason. All other unused columns are counted by name.
 """
 
 import re
@@ -32,7 +32,7 @@ QUESTIONS = (
     "problem",
     "user_query",
 )
-"""Columns that hold what was asked, where there is no column `prompt`."""
+"""Names of the prompt's column if there is no column `prompt`."""
 
 CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog")
 SYSTEMS = (
@@ -76,9 +76,9 @@ CONTEXTS = frozenset(
         "source_text",
     }
 )
-"""Columns that hold what a question is about: without it the answers mean something else."""
+"""Columns with the context of a question, without which the answers cannot be judged."""
 _NO_TEXT = re.compile(r"[A-Za-z_.:-]*\d[\w.:-]*|https?://\S+", re.ASCII)
-"""Numbers, ids and addresses: they stand for a text and are none."""
+"""Numbers, ids and addresses, which refer to a text but are not one."""
 _TEXTS = ("text", "content", "page_content", "passage", "document", "snippet", "body")
 _DEEPEST = 4
 
@@ -114,7 +114,7 @@ UNUSABLE = frozenset(
         "videos",
     }
 )
-"""Columns that belong to the prompt or an answer and that a pair of texts cannot hold."""
+"""Columns that belong to the prompt or an answer but do not fit into a pair of texts."""
 _THOUGHTS = frozenset({"reasoning", "thinking", "thought", "thoughts"})
 _SIDES = frozenset({"chosen", "rejected", "prompt", "a", "b"})
 
@@ -127,12 +127,12 @@ def tokens(name: str) -> tuple[str, ...]:
 
 
 def key(name: str) -> str:
-    """A column's name in one spelling: `systemPrompt`, `System Prompt` and `system-prompt` are one."""
+    """A column's normalized name: `systemPrompt`, `System Prompt` and `system-prompt` are one."""
     return "_".join(tokens(name))
 
 
 def columns_of(row: Row, known: Sequence[str]) -> list[str]:
-    """The row's columns that are called one of these names, in the names' order, however they are spelled."""
+    """The row's columns with one of these names in any spelling, in the order of the names."""
     found = [column for column in row if key(column) in known]
     return sorted(found, key=lambda column: known.index(key(column)))
 
@@ -142,7 +142,7 @@ _UNUSABLE_KEYS = frozenset(map(key, UNUSABLE))
 
 @lru_cache(maxsize=4096)
 def is_unusable(name: str) -> bool:
-    """Whether what is in a column of this name belongs to the pair and cannot be used."""
+    """Whether a column of this name belongs to the pair but cannot be used."""
     words = tokens(name)
     rest = tuple(word for word in words if word not in _SIDES)
     sided = len(rest) < len(words)
@@ -150,10 +150,10 @@ def is_unusable(name: str) -> bool:
 
 
 def check_unused(columns: Iterable[str], row: Row, pair: Pair) -> None:
-    """See to it that nothing was left aside that changes what the pair says.
+    """Check that no unused column changes the meaning of the pair.
 
     Raises:
-        RowError: a question, a conversation or a context that says something the prompt does not.
+        RowError: a question, conversation or context that the prompt does not contain.
     """
     for column in columns:
         name = key(column)
@@ -166,7 +166,7 @@ def check_unused(columns: Iterable[str], row: Row, pair: Pair) -> None:
 
 
 def refuse_unusable(columns: Iterable[str], row: Row) -> None:
-    """Raises RowError where one of the columns belongs to the pair and cannot be used; a count does not."""
+    """Raises RowError if one of the columns belongs to the pair but cannot be used; counts are ignored."""
     for column in columns:
         if is_unusable(column.rpartition(".")[2]) and not _is_number(row.peek(column)):
             raise RowError(
@@ -209,7 +209,7 @@ def _check_context(column: str, value: Any, pair: Pair) -> None:
 
 
 def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    """The texts in a value: of documents what they say, and not their titles or numbers."""
+    """The texts in a value; of documents the contents, without titles and numbers."""
     if isinstance(value, str):
         yield value
     elif depth < _DEEPEST and isinstance(value, dict):

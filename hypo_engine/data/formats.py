@@ -1,7 +1,7 @@
-"""Rows of any known preference format -> pairs, with a reason for each row left out. No torch here.
+"""Rows of any known preference format -> pairs, with a reason for each skipped row. No torch here.
 
-This is the public face. `layouts` holds the table of formats and `mapping` the columns that people name;
-`pairing` makes a pair of what they find, and `columns` looks after what they did not use.
+This is the public entry point. `layouts` has the table of formats and `mapping` the columns that a user
+names; `pairing` combines what they find into a pair, and `columns` checks what they did not use.
 """
 
 from collections import Counter
@@ -51,10 +51,10 @@ LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A row that became a pair; rows count from 1.
+    """A row that became a pair; rows are numbered from 1.
 
-    ``unused`` names the columns and message keys that held something and are not in the pair; ``score`` is
-    what scores in the row say of it.
+    ``unused`` names the columns and message keys with values that are not in the pair; ``score`` tells
+    whether the row's scores agree with the pair.
     """
 
     row: int
@@ -65,14 +65,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row that became no pair, and why."""
+    """A skipped row and the reason."""
 
     row: int
     reason: str
 
 
 def detect(first_rows: Iterable[object]) -> Format | None:
-    """The format that most of the rows have, or None; each row votes for the first format that knows it."""
+    """The format of most of the rows, or None; each row votes for the first format that recognises it."""
     votes = Counter(_known_format(row) for row in first_rows if isinstance(row, Mapping))
     if not votes:
         return None
@@ -89,12 +89,12 @@ def _known_format(row: object) -> Format | None:
 
 
 def convert(rows: Iterable[tuple[int, object]], how: Format | AnyMapping) -> Iterator[Kept | LeftOut]:
-    """Turn numbered rows into pairs, one by one; a row that is a RowError is left out for that reason.
+    """Turn numbered rows into pairs, one by one; a RowError in place of a row is the reason to skip it.
 
-    The first rows are looked at together: they tell whether this file's answers repeat their prompts.
+    The first rows are inspected together, to find out whether the answers repeat their prompts.
 
     Raises:
-        DataError: for a format that cannot be used at all, saying why.
+        DataError: the format cannot be used; the message says why.
     """
     if how.refusal:
         raise DataError(how.refusal)
@@ -122,7 +122,7 @@ def _converted(number: int, row: Row, how: Format | AnyMapping, repeated: bool) 
 
 
 def _prompts_are_repeated(rows: Iterable[object], how: Format | AnyMapping) -> bool:
-    """Whether the answers begin with their prompts; where some prompts are long, those decide."""
+    """Whether the answers begin with their prompts; long prompts decide if there are some."""
     found: dict[bool, list[bool]] = {True: [], False: []}
     for row in rows:
         try:
@@ -137,13 +137,13 @@ def _prompts_are_repeated(rows: Iterable[object], how: Format | AnyMapping) -> b
 
 
 def _text(value: Any) -> str:
-    """A text, or what one message says."""
+    """A text, or the text of one message."""
     said = spoken(value, "text")
     return said if isinstance(said, str) else said[0]["content"] if len(said) == 1 else ""
 
 
 def account_of(results: Iterable[Kept | LeftOut]) -> Account:
-    """What the rows held beyond the pairs they became."""
+    """The account of converted rows."""
     account = Account()
     for result in results:
         if isinstance(result, Kept):
@@ -165,7 +165,7 @@ def read_jsonl_pairs(path: str | Path) -> Iterator[Kept | LeftOut]:
     """Read a JSONL file of any known format, row by row.
 
     Raises:
-        DataError: when the file cannot be read, or no format is recognised in its first rows.
+        DataError: the file cannot be read, or its first rows match no format.
     """
     try:
         with Path(path).open("rb") as stream:

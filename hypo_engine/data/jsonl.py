@@ -1,4 +1,4 @@
-"""Lines of JSON -> numbered rows, one at a time, with a reason for each line that is none. No torch here."""
+"""Lines of JSON -> numbered rows, one at a time, with a reason for each invalid line. No torch here."""
 
 import json
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Readable(Protocol):
-    """A stream of bytes that is read line by line."""
+    """A binary stream that is read line by line."""
 
     def readline(self, size: int = -1, /) -> bytes: ...
 
 
 def parse_row(raw: bytes) -> Any:
-    """One JSON value.
+    """Parse one JSON value.
 
     Raises:
-        RowError: the bytes are not UTF-8, not JSON, nested too deep, or give one name two values.
+        RowError: the bytes are not UTF-8, not JSON, nested too deeply, or have a duplicate key.
     """
     try:
         return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
@@ -45,18 +45,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def jsonl_rows(stream: Readable, longest: int = LONGEST_ROW_BYTES) -> Iterator[tuple[int, Any | RowError]]:
-    """Yield (line number, value or the reason there is none); blank lines are counted and not yielded.
+    """Yield (line number, value or RowError); blank lines are counted but not yielded.
 
     Args:
-        stream: read a line at a time; a line longer than `longest` bytes is skipped without being held.
+        stream: read a line at a time; a line longer than `longest` bytes is skipped without being kept in
+            memory.
     """
     for number, line in enumerate(iter(lambda: stream.readline(longest + 1), b""), start=1):
         if len(line) > longest:
             _skip_line(stream, line, longest)
             yield number, RowError(f"longer than {longest // 1024} KiB")
             continue
-        raw = line.removeprefix(_BOM).strip()  # files put one after another have several
-        if raw.endswith(b"},"):  # no JSON value ends in a comma; some writers put one between lines
+        raw = line.removeprefix(_BOM).strip()  # concatenated files have several
+        if raw.endswith(b"},"):  # some writers put a comma between lines, and no JSON value ends in one
             raw = raw[:-1]
         if not raw:
             continue

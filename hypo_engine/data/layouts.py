@@ -1,7 +1,7 @@
-"""The known layouts of preference rows, a few functions each, and FORMATS, the table of them. No torch here.
+"""The known layouts of preference rows and FORMATS, their table. No torch here.
 
-Adding a format is writing one function that finds the parts of a pair in a row, one that tells the format by
-a row, and a line in the table. What the parts mean together is `pairing.assemble`'s business.
+To add a format, write a function that finds the parts of a pair in a row, a function that recognises the
+format, and a line in the table. `pairing.assemble` makes a pair of the parts.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from hypo_engine.data.rows import Row, RowError, listed, optional_text, text
 class Format:
     """A known layout of rows.
 
-    A format with a ``refusal`` is recognised in order to say why it cannot be used and what to do.
+    A format with a ``refusal`` is recognised only to explain why it cannot be used and what to do.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Format:
     maps = False
 
 
-# Columns that are called what they are: TRL, UltraFeedback, Anthropic HH, LLaMA-Factory.
+# Columns with telling names: TRL, UltraFeedback, Anthropic HH, LLaMA-Factory.
 
 
 def named(row: Row) -> Parts:
-    """The parts by the names of their columns."""
+    """Find the parts by the names of their columns."""
     chosen, rejected = _answer_columns(row) or ANSWERS[0]
     good, bad = row.get(chosen), row.get(rejected)
     column = _prompt_column(row, good)
@@ -50,7 +50,7 @@ def named(row: Row) -> Parts:
 
 
 def system_of(row: Row) -> Any:
-    """The system text of a row, whatever its column is called.
+    """The system text of a row, under any known column name.
 
     Raises:
         RowError: two columns say different things.
@@ -59,7 +59,7 @@ def system_of(row: Row) -> Any:
 
 
 def history_of(row: Row) -> Any:
-    """The turns before a row's question, whatever their column is called.
+    """The turns before a row's question, under any known column name.
 
     Raises:
         RowError: two columns say different things.
@@ -79,7 +79,7 @@ def _answer_columns(row: Row) -> tuple[str, str] | None:
 
 
 def _prompt_column(row: Row, chosen: Any) -> str:
-    """The column that holds the prompt; "" where only the answers can hold it.
+    """The prompt's column; "" if only the answers can contain the prompt.
 
     Raises:
         RowError: several columns could be the prompt.
@@ -151,7 +151,7 @@ _ALPACA_V0 = frozenset({"instruction", "input", "output", "system", "history"})
 
 
 def _is_alpaca_v0(row: Row) -> bool:
-    """Two outputs, the good one first; a column more could say that the other is better."""
+    """Two outputs, the better one first; any further column might say otherwise."""
     return _has(row, "instruction", "input") and _ALPACA_V0.issuperset(row) and _are_two(row.peek("output"))
 
 
@@ -234,7 +234,7 @@ def _tldr(row: Row) -> Parts:
 
 
 def _tldr_prompt(info: Row) -> str:
-    """The layout of the paper's Reddit posts and news articles; a blank line would end a field."""
+    """The prompt layout of the paper's Reddit posts and news articles; a blank line would end a field."""
     title = optional_text(info.get("title"), "title")
     post = optional_text(info.get("post"), "post")
     if post:
@@ -292,7 +292,7 @@ _KTO_REFUSAL = (
 
 
 def _is_kto(row: Row) -> bool:
-    """A label that is no thumb, or a rejected answer, makes the rows something else."""
+    """Whether a row is KTO's; a label that is no thumb, or a rejected answer, means another format."""
     if any(map(row.holds, ("chosen", "rejected", "rejected_response", "rejected_messages"))):
         return False
     thumb = str(row.peek("label")).casefold() in ("true", "false", "0", "1", "0.0", "1.0")

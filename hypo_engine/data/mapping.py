@@ -1,6 +1,6 @@
-"""Which columns hold what, where no layout is known or another reading is wanted. No torch here.
+"""Column mappings, for files of no known layout or to read a file differently. No torch here.
 
-A column may be named by a path into objects and lists: `data.prompt`, `annotations.result.value.selected`.
+A column may be given as a path into objects and lists: `data.prompt`, `annotations.result.value.selected`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,9 @@ WINNER_KEYS = ("prompt", "system", "a", "b", "winner", "a_wins", "b_wins")
 
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
-    """Which columns hold the prompt and the answers; without a prompt column it is what the answers share."""
+    """The columns of the prompt and the answers; without a prompt column, the prompt is what the answers
+    share.
+    """
 
     prompt: str | None
     chosen: str
@@ -52,12 +54,12 @@ class ColumnMapping:
 
 @dataclass(frozen=True, slots=True)
 class WinnerMapping:
-    """Two answers, and the column that says which is better: arenas and annotation tools write it so.
+    """Two answers and a column that names the better one, as arenas and annotation tools write them.
 
     Args:
-        prompt: None where the answers are conversations that begin with it.
-        a_wins, b_wins: the winner column's values that mean A, or B, is better; see `verdicts.better_of`.
-            A row with any other value is left out, as a tie where the value says so.
+        prompt: None if the answers are conversations that begin with it.
+        a_wins, b_wins: the values of the winner column that mean A, or B, is better; see
+            `verdicts.better_of`. A row with any other value is skipped, as a tie if the value says so.
     """
 
     prompt: str | None
@@ -94,7 +96,7 @@ class WinnerMapping:
         """Read a row through the mapping.
 
         Raises:
-            RowError: a tie, both bad, or nothing that names one of the answers.
+            RowError: a tie, both bad, or a value that names neither answer.
         """
         first, second = value_at(row, self.a), value_at(row, self.b)
         better = better_of(value_at(row, self.winner), self.winner, self.a_wins, self.b_wins)
@@ -114,14 +116,14 @@ AnyMapping = ColumnMapping | WinnerMapping
 
 
 def read_mapping(given: Mapping[str, Any]) -> AnyMapping:
-    """A mapping from plain values, as forms, commands and requests hold them; empty ones are not given.
+    """A mapping from the plain values of a form, command or request; empty values count as not given.
 
     Args:
-        given: `chosen` and `rejected`, or `a`, `b`, `winner`, `a_wins` and `b_wins` (lists, or texts with a
-            comma between values); `prompt` and `system` with either.
+        given: `chosen` and `rejected`, or `a`, `b`, `winner`, `a_wins` and `b_wins` (lists, or
+            comma-separated texts); `prompt` and `system` with either.
 
     Raises:
-        DataError: names that do not belong together, or that are missing.
+        DataError: names are missing or do not go together.
     """
     said = {name: value for name, value in given.items() if value not in (None, "", [], ())}
     known = WINNER_KEYS if {"a", "b", "winner"} & said.keys() else CHOSEN_KEYS
@@ -156,7 +158,8 @@ def _check_different(columns: Sequence[str]) -> None:
 
 
 def value_at(row: Row, path: str, whole: str = "") -> Any:
-    """The value of a column, or at a path into its objects; a list on the way gives a list of what is inside.
+    """The value of a column, or at a path into its objects; a list on the path gives a list of its elements'
+    values.
 
     Raises:
         RowError: the row has no such column.
@@ -175,7 +178,7 @@ def value_at(row: Row, path: str, whole: str = "") -> Any:
 
 
 def _where_there(row: Row, path: str | None) -> Any:
-    """The value at a path that rows may lack."""
+    """The value at a path; None if the row lacks it."""
     there = path and (path in row or path.partition(".")[0] in row)
     return value_at(row, path) if path and there else None
 
@@ -190,11 +193,13 @@ def _within(value: Any, names: Sequence[str]) -> Any:
 
 
 def different_words(a: str, b: str) -> tuple[str, str]:
-    """What tells two columns apart: `a` and `b` of response_a and response_b; "" where it is no one word."""
+    """The words that distinguish two columns: `a` and `b` of response_a and response_b; "" if more than one
+    word differs.
+    """
     one, other = tokens(a), tokens(b)
     different = [(x, y) for x, y in zip(one, other, strict=False) if x != y]
     return different[0] if len(one) == len(other) and len(different) == 1 else ("", "")
 
 
 LMARENA = WinnerMapping(None, "conversation_a", "conversation_b", "winner", ("model_a",), ("model_b",))
-"""What Chatbot Arena and LMArena publish."""
+"""The columns of the data that Chatbot Arena and LMArena publish."""

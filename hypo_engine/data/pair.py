@@ -1,4 +1,4 @@
-"""A preference pair, and which prompts count as one. No torch here."""
+"""A preference pair, and the identity of its prompt. No torch here."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ Turn = dict[str, str]
 class Pair:
     """One preference: two answers to the same prompt.
 
-    ``prompt`` is plain text to continue, or the turns of a conversation that ends before the answer.
+    ``prompt`` is plain text to continue, or the turns of a conversation up to the answer.
     """
 
     prompt: Prompt
@@ -22,9 +22,10 @@ class Pair:
 
 
 def prompt_key(prompt: Prompt) -> str:
-    """SHA-256, in hex, of what a prompt says: the same for prompts that no split may part.
+    """SHA-256 of a prompt's text in hex; prompts with equal keys fall on the same side of a split.
 
-    A plain prompt and the same text as a user's only turn are one prompt, white space around it aside.
+    A plain prompt and the same text as a user's only turn have equal keys; surrounding white space is
+    ignored.
     """
     if not isinstance(prompt, str):
         turns = [[turn["role"], turn["content"].strip()] for turn in prompt]
@@ -34,5 +35,7 @@ def prompt_key(prompt: Prompt) -> str:
 
 
 def prompt_fraction(prompt: Prompt) -> float:
-    """A number in [0, 1) that depends on the prompt alone: below the held-out share, a pair is held out."""
+    """A number in [0, 1) that depends on the prompt alone; a pair is held out if it is below the held-out
+    share.
+    """
     return int(prompt_key(prompt)[:12], 16) / 2**48

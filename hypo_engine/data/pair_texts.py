@@ -1,4 +1,4 @@
-"""A dataset's pairs as text, in as little memory as their UTF-8. No torch here."""
+"""The texts of a dataset's pairs in one UTF-8 buffer. No torch here."""
 
 import json
 from array import array
@@ -9,15 +9,14 @@ from hypo_engine.data.pair import Pair
 
 
 class PairTexts(Sequence[Pair]):
-    """Pairs that are each made when they are asked for.
+    """A sequence of pairs; each pair is created on access.
 
-    The texts of all pairs are one run of bytes. A prompt that stands in several pairs one after another is
-    stored once.
+    A prompt that several consecutive pairs share is stored once.
     """
 
     def __init__(self, pairs: Iterable[Pair] = ()) -> None:
         self._text = bytearray()
-        # of each pair: where its prompt begins and ends, where its answers begin, and where each of them ends
+        # per pair: start and end of the prompt, start of the answers, end of each answer
         self._bounds = array("q")
         for pair in pairs:
             self.append(pair)
@@ -54,7 +53,7 @@ class PairTexts(Sequence[Pair]):
 
 
 def _encode(part: object) -> bytes:
-    # JSON, since a prompt may be turns; a lone surrogate is no UTF-8 and may yet be in a text
+    # JSON, since a prompt may be turns, and a text may contain lone surrogates, which UTF-8 cannot encode
     return json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 

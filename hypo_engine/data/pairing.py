@@ -1,7 +1,7 @@
-"""Prompt, system text, history and two answers, in whatever shape -> one pair. No torch here.
+"""Prompt, system text, history and two answers in any shape -> one pair. No torch here.
 
-Every layout ends here, so that one rule holds for all: what the answers repeat of the prompt is taken off
-them, a prompt beside whole conversations must be their question, and a system text is the first turn.
+All layouts share these rules: a prompt that the answers repeat is removed from them, a prompt next to whole
+conversations must be their question, and a system text becomes the first turn.
 """
 
 import re
@@ -26,7 +26,7 @@ from hypo_engine.data.rows import (
 from hypo_engine.data.written import written_list
 
 SHORT_PROMPT_WORDS = 3
-"""An answer may begin with a shorter prompt by chance ("Hello"), so there the other rows decide."""
+"""An answer may begin with a shorter prompt by chance ("Hello"), in which case the other rows decide."""
 
 _SPEAKER = re.compile(r"(?:\r?\n){2}(Human|Assistant):")
 _ANSWER = re.compile(r"(?:\r?\n){2}Assistant:")
@@ -36,12 +36,12 @@ Spoken = str | list[Turn]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a layout finds in a row, as it stands there.
+    """The parts that a layout finds in a row, unchanged.
 
     Args:
-        conversational: a prompt that is text is a user's turn, not a text to go on with.
-        shared_text: without a prompt, texts that are no transcripts share one at their start.
-        chosen_side, rejected_side: what tells the answers' columns apart where a winner is named; see
+        conversational: a text prompt is a user's turn, not a text to continue.
+        shared_text: without a prompt column, answers that are not transcripts begin with their common prompt.
+        chosen_side, rejected_side: the words that distinguish the answers' columns if a winner is named; see
             `scores.score_of`.
     """
 
@@ -57,13 +57,13 @@ class Parts:
 
 
 def assemble(parts: Parts, *, prompts_are_repeated: bool = False) -> Pair:
-    """The pair that the parts make up.
+    """Make a pair of its parts.
 
     Args:
-        prompts_are_repeated: the answers of the file begin with their prompts, short prompts too.
+        prompts_are_repeated: the file's answers begin with their prompts, even short ones.
 
     Raises:
-        RowError: saying why they make up none.
+        RowError: they make no pair; the message says why.
     """
     prompt = None if parts.prompt is None else spoken(parts.prompt, "prompt")
     chosen, rejected = _answers(prompt, parts)
@@ -77,7 +77,7 @@ def assemble(parts: Parts, *, prompts_are_repeated: bool = False) -> Pair:
 
 
 def spoken(value: Any, name: str) -> Spoken:
-    """A text, or the turns of a list of messages or of one message."""
+    """A text unchanged, or the turns of one or several messages."""
     if isinstance(value, list) or is_message(value):
         return conversation(value, name)
     return text(value, name)
@@ -88,30 +88,32 @@ def _turns(answer: Spoken) -> list[Turn]:
 
 
 def _answers(prompt: Spoken | None, parts: Parts) -> tuple[Spoken, Spoken]:
-    """Both answers; transcripts are conversations, unless they repeat a prompt that is a transcript too."""
+    """Both answers; transcripts are parsed into conversations, unless they repeat a prompt that is a
+    transcript itself.
+    """
     chosen, rejected = spoken(parts.chosen, "chosen"), spoken(parts.rejected, "rejected")
     if is_transcript(chosen) and is_transcript(rejected) and not _begin_with(prompt, chosen, rejected):
         return transcript(chosen, "chosen"), transcript(rejected, "rejected")
     return chosen, rejected
 
 
-# Answers that hold their prompt.
+# Answers that contain their prompt.
 
 
 def asked(prompt: Spoken) -> str:
-    """The text that answers may repeat: a prompt of one text or one turn."""
+    """The text that answers may repeat: that of a plain or one-turn prompt."""
     if isinstance(prompt, str):
         return prompt.strip()
     return prompt[0]["content"].strip() if len(prompt) == 1 else ""
 
 
 def is_short(prompt: Spoken) -> bool:
-    """Whether an answer may begin with the prompt by chance."""
+    """Whether the prompt is so short that an answer may begin with it by chance."""
     return len(asked(prompt).split()) < SHORT_PROMPT_WORDS
 
 
 def begins_with_prompt(prompt: Spoken, chosen: str, rejected: str) -> bool:
-    """Whether both answers begin with the whole prompt and go on."""
+    """Whether both answers begin with the whole prompt and continue after it."""
     said = asked(prompt)
     return bool(said) and all(
         answer.lstrip().startswith(said) and len(answer.strip()) > len(said) for answer in (chosen, rejected)
@@ -155,7 +157,7 @@ def _after(before: Sequence[Turn], answer: list[Turn]) -> list[Turn]:
 
 
 def _agree(prompt: Spoken, before: list[Turn], shared: list[Turn]) -> bool:
-    """Whether a prompt is a conversation's question, or the conversation up to it, as turns or as text."""
+    """Whether a prompt, as turns or as text, is a conversation's question or the conversation up to it."""
     if _begins_with(shared, before) or _ends_with(shared, before) or _ends_with(before, shared):
         return True
     if not isinstance(prompt, str):
@@ -209,7 +211,7 @@ def is_transcript(value: Spoken) -> bool:
 
 
 def transcript(value: Spoken, name: str) -> list[Turn]:
-    """The turns of a transcript; a speaker who goes on is one turn."""
+    """The turns of a transcript; consecutive parts of one speaker are joined."""
     before, *parts = _SPEAKER.split("\n\n" + text(value, name).lstrip())
     if before.strip() or not parts:
         raise RowError(f"{name}: a transcript that does not begin with Human: or Assistant:")
@@ -223,11 +225,11 @@ def transcript(value: Spoken, name: str) -> list[Turn]:
     return turns
 
 
-# What stands before the prompt.
+# What precedes the prompt.
 
 
 def _in_context(prompt: Spoken, parts: Parts) -> Spoken:
-    """The prompt with its system text and history; text that has some is a user's turn."""
+    """The prompt with its system text and history; with either, a text prompt becomes a user's turn."""
     system, history = _system(parts.system), list(_history(parts.history))
     if not (parts.conversational or system or history):
         return prompt

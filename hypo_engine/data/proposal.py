@@ -1,4 +1,4 @@
-"""A first guess at a mapping, from columns' names and a few rows, for people to check. No torch here."""
+"""A column mapping guessed from column names and a few rows, for the user to check. No torch here."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ _AROUND = _BEST | frozenset(
     | {"one", "option", "output", "reply", "response", "side", "summary", "text", "the", "was"}
     | {"clearly", "much", "significantly", "slightly", "somewhat", "strongly"}
 )
-"""Words beside the one that names a side which do not change what the value says."""
+"""Words that do not change the meaning of a value that names a side."""
 
 
 def column_names(rows: Sequence[object]) -> list[str]:
@@ -77,7 +77,7 @@ def _paths(value: Any, path: str, depth: int = DEEPEST_PATH) -> Iterator[str]:
 
 
 def propose(rows: Sequence[object]) -> dict[str, Any]:
-    """A mapping as `mapping.read_mapping` takes it; parts that nothing speaks for are missing."""
+    """Propose a mapping in the form of `mapping.read_mapping`; parts without evidence are missing."""
     names = column_names(rows)
     texts = [name for name in names if not _NO_ANSWERS & set(_last(name)) and _are_texts(name, rows)]
     answers = _two(texts, _BETTER, _WORSE)
@@ -95,7 +95,7 @@ def propose(rows: Sequence[object]) -> dict[str, Any]:
 
 
 def values_of(column: str, rows: Sequence[object]) -> list[str]:
-    """The different words that a winner's column holds in these rows, the first ones."""
+    """The first distinct values of a winner column in these rows."""
     found: dict[str, None] = {}
     for value in _values(column, rows):
         for word in opinions(value):
@@ -115,7 +115,7 @@ def _values(column: str, rows: Sequence[object]) -> list[Any]:
 
 
 def is_column(path: str, rows: Sequence[object]) -> bool:
-    """Whether any of the rows has a column of this name, or something at this path."""
+    """Whether any of the rows has this column, or a value at this path."""
     named = any(isinstance(row, Mapping) and path in row for row in rows)
     return named or bool(_values(path, rows))
 
@@ -135,7 +135,7 @@ def _last(path: str) -> tuple[str, ...]:
 
 
 def _two(names: Sequence[str], firsts: Sequence[str], seconds: Sequence[str]) -> tuple[str, str] | None:
-    """Two columns that differ in a word which says that they belong together; answers by name come first."""
+    """Two columns whose names differ in one word of a pair such as a/b; answers by name come first."""
     by_words = {tokens(name): name for name in names}
     found = []
     for place, (first, second) in enumerate(zip(firsts, seconds, strict=True)):
@@ -158,11 +158,11 @@ def _winner(names: Sequence[str], rows: Sequence[object]) -> str | None:
 
 
 def wins_of(values: Sequence[str], sides: tuple[str, str], winner: str = "") -> tuple[list[str], list[str]]:
-    """The values that name a side, where every value seen is a side's or a tie's; otherwise none.
+    """The values that name each side, if every observed value names a side or a tie; otherwise none.
 
-    A value names a side by its column's name, or by one word among such as `model` and `is better`. Numbers
-    do so only as 1 and 2 of columns 1 and 2, and as 0 and 1 where `winner` is called the id of columns 0
-    and 1: what a scale means, or 0 and 1 of other columns, cannot be known.
+    A value names a side by its column's name, or by one word amid words such as `model` and `is better`.
+    Numbers name a side only as 1 and 2 of columns 1 and 2, and as 0 and 1 where `winner` is the id of columns
+    0 and 1. The meaning of a scale, or of 0 and 1 for other columns, cannot be known.
     """
     own = different_words(*sides)
     named = _words_of_sides(own)
@@ -184,7 +184,7 @@ def wins_of(values: Sequence[str], sides: tuple[str, str], winner: str = "") -> 
 
 
 def _words_of_sides(own: tuple[str, str]) -> list[tuple[str, str]]:
-    """Pairs of words for the two sides; left and right speak only of columns that stand in an order."""
+    """Pairs of words for the two sides; left and right apply only to columns that have an order."""
     if own in zip(_FIRST, _SECOND, strict=True):
         return list(dict.fromkeys([("left", "right"), ("first", "second"), ("a", "b"), own]))
     return [own] if own[0] else []
@@ -200,7 +200,7 @@ def _are_columns_numbers(numbers: set[str], own: tuple[str, str], winner: str) -
 
 
 def _side_of(value: str, sides: tuple[str, str], named: Sequence[tuple[str, str]]) -> int | None:
-    """0 or 1, the only side that a value names; None where it names none, both, or says more than that."""
+    """0 or 1, the only side that a value names; None if it names neither or both, or says more than that."""
     names = [normal(side) for side in sides]
     lasts = [normal(side.rpartition(".")[2]) for side in sides]
     for known in (names, lasts):
@@ -215,7 +215,7 @@ def _side_of(value: str, sides: tuple[str, str], named: Sequence[tuple[str, str]
 
 
 def _is_tie(value: str, named: Sequence[tuple[str, str]]) -> bool:
-    """Whether a value calls neither side better; "A is better in both respects" does not."""
+    """Whether a value means that neither side is better; "A is better in both respects" does not."""
     words = set(_WORD.findall(value))
     one_side = len({bool(words & {pair[side] for pair in named}) for side in (0, 1)}) == 2
     return names_neither(value) and not (one_side and words & _BEST)

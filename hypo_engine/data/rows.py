@@ -1,7 +1,7 @@
-"""The values of one row: text, messages, and what two answers share. No torch here.
+"""The values of one row: texts, messages, and the common start of two answers. No torch here.
 
-Every function here either returns something good or raises RowError, whose message is the reason the row
-is left out. Reasons name the column and never repeat its content.
+Every function either returns a valid value or raises RowError, whose message is the reason to skip the row.
+Reasons name the column and never repeat its content.
 """
 
 import math
@@ -48,19 +48,19 @@ UNUSABLE_KEYS = frozenset(
         "videos",
     }
 )
-"""Keys of a message that change what was said and that a pair of texts cannot hold."""
+"""Keys of a message that change its meaning but do not fit into a pair of texts."""
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 EMPTY_TEXTS = frozenset({"[]", "{}", "null", "None", "nan", "NaN", "NA", "<NA>"})
-"""What JSON, Python, pandas and R write for nothing."""
+"""How JSON, Python, pandas and R write a missing value."""
 
 
 class RowError(DataError):
-    """This row becomes no pair; the message says why."""
+    """The row is skipped; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadCell:
-    """A cell that cannot be read, and why. It costs its row only where the row needs it."""
+    """A cell that cannot be read, and the reason. Its row is skipped only if it needs the cell."""
 
     reason: str
 
@@ -69,7 +69,7 @@ class BadCell:
 
 
 def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """Turn nested pyarrow and numpy values into dicts, lists and scalars; NaN counts as missing."""
+    """Turn nested pyarrow and numpy values into dicts, lists and scalars; NaN becomes None."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if value is None or isinstance(value, str | bool | int | float):
@@ -89,7 +89,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def _is_mapped_message(value: Sequence[Any]) -> bool:
-    """Whether a list of names and values is a message, as Parquet's maps come."""
+    """Whether a list of (key, value) pairs is a message, which is how Parquet's maps are read."""
     if not all(isinstance(item, list | tuple) and len(item) == 2 for item in value):
         return False
     names = [item[0] for item in value]
@@ -99,7 +99,7 @@ def _is_mapped_message(value: Sequence[Any]) -> bool:
 
 
 def kind_of(value: Any) -> str:
-    """What a person calls the type of a JSON value."""
+    """The type of a JSON value, in plain words."""
     if isinstance(value, BadCell):
         return f"a cell that cannot be read ({value})"
     names = {bool: "true/false", int: "a number", float: "a number", dict: "an object", list: "a list"}
@@ -107,7 +107,7 @@ def kind_of(value: Any) -> str:
 
 
 def text(value: Any, name: str) -> str:
-    """A text that can be stored and encoded, and is more than white space."""
+    """A text that can be stored and encoded, and is not blank."""
     if value is None:
         raise RowError(f"{name} missing" if name == "prompt" else f"{name} is empty")
     if isinstance(value, BadCell):
@@ -124,7 +124,7 @@ def text(value: Any, name: str) -> str:
 
 
 def optional_text(value: Any, name: str) -> str:
-    """A text, or "" where the value is missing, blank or a word for nothing."""
+    """A text, or "" if the value is missing, blank or a word for a missing value."""
     if value is None or (isinstance(value, str) and (not value.strip() or value.strip() in EMPTY_TEXTS)):
         return ""
     return text(value, name)
@@ -136,9 +136,9 @@ def is_message(value: Any) -> bool:
 
 
 def message(value: Any, name: str) -> Turn:
-    """One turn, from ``role``/``content`` or ``from``/``value``; parts that are all text are joined.
+    """One turn, from ``role``/``content`` or ``from``/``value``; content parts are joined if all are text.
 
-    Some write ``text``, ``message`` (Cohere) or ``parts`` (Gemini) for ``content``.
+    Some formats write ``text``, ``message`` (Cohere) or ``parts`` (Gemini) instead of ``content``.
     """
     if isinstance(value, BadCell):
         raise RowError(f"{name}: {value}")
@@ -181,10 +181,10 @@ def _part(value: Any, name: str) -> str:
 
 
 def conversation(value: Any, name: str) -> list[Turn]:
-    """The turns of a list of messages; system messages that say nothing are dropped.
+    """The turns of a list of messages; blank system messages are dropped.
 
-    One message counts as a list of one. Lists of roles and of contents, as ``datasets`` stores a sequence
-    of objects, are put together again.
+    One message counts as a list of one. A pair of lists, roles and contents, which is how ``datasets`` stores
+    a sequence of objects, is zipped.
     """
     if isinstance(value, BadCell):
         raise RowError(f"{name}: {value}")
@@ -197,7 +197,7 @@ def conversation(value: Any, name: str) -> list[Turn]:
 
 
 def listed(value: Any) -> Any:
-    """One message, or lists of roles and of contents, as a list of messages; anything else as it is."""
+    """One message, or lists of roles and contents, as a list of messages; anything else unchanged."""
     if not isinstance(value, dict):
         return value
     if is_message(value) and not isinstance(value.get("role") or value.get("from"), list):
@@ -209,7 +209,7 @@ def listed(value: Any) -> Any:
 
 
 def is_empty(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Whether a value holds nothing: missing, blank, or a list or object of such values."""
+    """Whether a value is missing, blank, or a list or object of such values."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     if isinstance(value, str):
@@ -222,7 +222,7 @@ def is_empty(value: Any, depth: int = MAX_DEPTH) -> bool:
 
 
 def unused_keys(value: Any, name: str) -> Iterator[str]:
-    """`name.key` for each key of a message, or of the parts of its content, that is not read."""
+    """`name.key` for each unread key of a message or of its content parts."""
     if isinstance(value, list):
         for item in value:
             yield from unused_keys(item, name)
@@ -235,10 +235,10 @@ def unused_keys(value: Any, name: str) -> Iterator[str]:
 
 
 class Row(Mapping[str, Any]):
-    """The values of one row by column. It reads a value when it is asked for, and knows what was asked for.
+    """The values of one row by column; values are read lazily, and the row records which were used.
 
-    Reading makes plain values of pyarrow's and numpy's, and messages of messages written as text.
-    A column that is never asked for is never read, so what is bad in it does no harm.
+    Reading converts values of pyarrow and numpy to plain ones, and parses messages written as text. An error
+    in a column that is never read does no harm.
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
@@ -278,26 +278,26 @@ class Row(Mapping[str, Any]):
         return self._read[column]
 
     def take(self, column: str) -> Any:
-        """A column's value, of which some part is used: its other parts are not named one by one."""
+        """A column's value, which counts as used; its unused parts are not reported."""
         self._taken.add(column)
         return self.get(column)
 
     def peek(self, column: str) -> Any:
-        """A column's value without using it; None where it is missing or cannot be read."""
+        """A column's value without marking it as used; None if it is missing or unreadable."""
         try:
             return self._value(column) if column in self._values else None
         except RowError:
             return None
 
     def holds(self, column: str) -> bool:
-        """Whether there is something in a column; that does not use it."""
+        """Whether a column has a value; does not mark it as used."""
         return column in self._values and not is_empty(self._values[column])
 
     def inside(self, column: str) -> "Row":
-        """The object in a column as a row of its own.
+        """The object in a column, as a row.
 
         Raises:
-            RowError: there is none.
+            RowError: the column holds no object.
         """
         if column not in self._inside:
             value = self.get(column)
@@ -307,7 +307,7 @@ class Row(Mapping[str, Any]):
         return self._inside[column]
 
     def unused(self) -> list[str]:
-        """Columns, and keys of messages, that hold something and were not used."""
+        """Columns and message keys that have a value and were not used."""
         found: list[str] = []
         for column in self._values:
             if column in self._inside:
@@ -322,7 +322,7 @@ class Row(Mapping[str, Any]):
 
 
 def checked_prompt(prompt: str | Sequence[Turn]) -> str | list[Turn]:
-    """A prompt that a model can answer: text, or turns of which the last is the user's."""
+    """A prompt that a model can answer: a text, or turns that end with the user's."""
     if isinstance(prompt, str):
         return text(prompt, "prompt")
     if not prompt:
@@ -335,7 +335,7 @@ def checked_prompt(prompt: str | Sequence[Turn]) -> str | list[Turn]:
 
 
 def answer_of(turns: Sequence[Turn], name: str) -> str:
-    """The text of the one assistant turn that answers a prompt."""
+    """The text of an answer, which has to be a single assistant turn."""
     if not turns:
         raise RowError(f"{name} is empty")
     if len(turns) > 1:
@@ -346,15 +346,15 @@ def answer_of(turns: Sequence[Turn], name: str) -> str:
 
 
 def shared_turns(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> int:
-    """How many turns two conversations share at the start; at least one turn of each stays an answer."""
+    """Count the leading turns that two conversations share; at least one turn of each is left."""
     limit = max(0, min(len(chosen), len(rejected)) - 1)
     return next((i for i in range(limit) if chosen[i] != rejected[i]), limit)
 
 
 def shared_text(chosen: str, rejected: str) -> int:
-    """How many characters two texts share at the start, cut back so that no word is split.
+    """Number of leading characters that two texts share, cut back to the start of a word.
 
-    The space before the answers belongs to them, as in TRL: tokenizers join it to the next word.
+    The space before an answer belongs to the answer, as in TRL, because tokenizers join it to the next word.
     """
     limit = min(len(chosen), len(rejected))
     end = next((i for i in range(limit) if chosen[i] != rejected[i]), limit)
@@ -371,10 +371,10 @@ def shared_text(chosen: str, rejected: str) -> int:
 
 
 def make_pair(prompt: Prompt | list[Turn], chosen: object, rejected: object) -> Pair:
-    """A pair whose parts were checked.
+    """Make a pair of checked parts.
 
     Raises:
-        RowError: saying what is wrong with the row.
+        RowError: the message says what is wrong with the row.
     """
     good, bad = text(chosen, "chosen"), text(rejected, "rejected")
     if good.strip() == bad.strip():

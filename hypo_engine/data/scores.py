@@ -1,4 +1,4 @@
-"""Scores of the two answers that a row holds beside them, held against its pair. No torch here."""
+"""The scores of a row's two answers, compared with its preference. No torch here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +14,20 @@ _SCORES = frozenset({"score", "scores", "rating", "ratings", "reward", "rewards"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a row's scores say of its pair: 1 as the pair does, 0 the same score twice, -1 the opposite."""
+    """How a row's scores compare with its preference: 1 they agree, 0 both scores are equal, -1 they
+    contradict it.
+    """
 
     columns: tuple[str, ...]
     sign: int
 
 
 def score_of(row: Row, chosen_side: str = "", rejected_side: str = "") -> Score | None:
-    """Compare the two answers' scores where a row holds some.
+    """Compare the scores of the two answers with the preference, if the row has any.
 
     Args:
-        chosen_side: what tells the chosen answer's column from the other's, such as `a` or `1`; empty where
-            the columns themselves are called chosen and rejected.
+        chosen_side: the word in the name of the chosen answer's column, such as `a` or `1`; empty if the
+            columns are called chosen and rejected.
     """
     columns: tuple[str, ...] | None = _score_columns(
         tuple(row), chosen_side or "chosen", rejected_side or "rejected"
@@ -57,7 +59,7 @@ def _score_columns(names: Sequence[str], chosen: str, rejected: str) -> tuple[st
 
 
 def _one_column(row: Row, *, sided: bool) -> tuple[tuple[str, ...] | None, float]:
-    """A margin, chosen minus rejected; or a list of both ratings, which tells us whether they are equal."""
+    """A margin, chosen minus rejected; or a list of both ratings, which can only show that they are equal."""
     margin = _number(row.peek("margin")) if sided else None
     if margin is not None:
         return ("margin",), margin

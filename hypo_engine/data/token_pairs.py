@@ -1,4 +1,4 @@
-"""Pairs as token ids: one pair, and all pairs of a dataset in one array. No torch here."""
+"""Pairs as token ids: a single pair, and all pairs of a dataset in one array. No torch here."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -21,30 +21,30 @@ class TokenPair:
 
     @property
     def length(self) -> int:
-        """Tokens of the longer of the two sequences."""
+        """Tokens of the longer sequence, prompt included."""
         return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
     @property
     def tokens(self) -> int:
-        """Distinct tokens that scoring the pair reads."""
+        """Tokens that are read to score the pair, with the prompt counted once."""
         return len(self.prompt) + len(self.chosen) + len(self.rejected)
 
 
 class TokenPairs(Sequence[TokenPair]):
-    """Tokenised pairs in 4 bytes a token; an item is made when it is asked for, by its pair index.
+    """Tokenised pairs at 4 bytes per token; indexing by pair index creates a TokenPair.
 
-    A prompt that stands in several pairs one after another is stored once.
+    A prompt that several consecutive pairs share is stored once.
     """
 
     def __init__(self, pairs: Iterable[TokenPair] = ()) -> None:
         self._ids, self._last_prompt = array("i"), array("i")
-        self._sources, self._starts = array("q"), array("q")  # where the prompt begins, and the answers
-        self._lengths = array("i")  # of prompt, chosen and rejected
+        self._sources, self._starts = array("q"), array("q")  # offsets of the prompt and of the answers
+        self._lengths = array("i")  # lengths of prompt, chosen and rejected
         for pair in pairs:
             self.append(pair)
 
     def append(self, pair: TokenPair) -> None:
-        """Add a pair at the end; it gets the next pair index."""
+        """Append a pair; it gets the next pair index."""
         prompt = array("i", pair.prompt)
         begin = self._starts[-2] if len(self) and prompt == self._last_prompt else len(self._ids)
         if begin == len(self._ids):
@@ -57,7 +57,7 @@ class TokenPairs(Sequence[TokenPair]):
         self._lengths.extend((len(prompt), len(pair.chosen), len(pair.rejected)))
 
     def lengths(self, index: int) -> tuple[int, int, int]:
-        """Tokens of a pair's prompt, chosen and rejected completion, without making the pair."""
+        """Tokens of a pair's prompt, chosen and rejected completion, without creating the pair."""
         prompt, chosen, rejected = self._lengths[3 * index : 3 * index + 3]
         return prompt, chosen, rejected
 
@@ -68,7 +68,7 @@ class TokenPairs(Sequence[TokenPair]):
         return sum(len(values) * values.itemsize for values in arrays)
 
     def token_ids(self) -> set[int]:
-        """Every token id that stands in some pair."""
+        """All distinct token ids."""
         return set(self._ids)
 
     def __len__(self) -> int:

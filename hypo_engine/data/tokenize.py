@@ -1,8 +1,8 @@
-"""Pairs -> token ids, the way generation sees them.
+"""Pairs -> token ids, as in generation.
 
-Prompt and completion are tokenised apart and their ids joined. The beginning-of-sequence token stands
-once at the start where the tokenizer uses one, the end token once at the end of a completion. What is
-trimmed or left out is counted in :class:`TokenReport`, never silent.
+Prompt and completion are tokenised separately and their ids are concatenated. A beginning-of-sequence token
+stands once at the start if the tokenizer uses one, an end token once at the end of a completion.
+:class:`TokenReport` counts everything that is trimmed or left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.reporting import Prompt
 
 _A_WHILE: Final = 64
-"""Pairs between two calls of what wants to be called now and then."""
+"""Pairs between two calls of `between`."""
 
 
 @dataclass(slots=True)
 class TokenReport:
-    """What tokenising did to the pairs."""
+    """Counts of what tokenising changed."""
 
     pairs: int = 0
     left_out: int = 0
@@ -36,7 +36,7 @@ class TokenReport:
     boundary_differences: int = 0
 
     def sentences(self, max_prompt_length: int, max_completion_length: int) -> list[str]:
-        """One sentence for each thing worth knowing."""
+        """One sentence per finding."""
         found = []
         if self.refused:
             found.append(f"{self.refused} of {self.pairs} pairs were left out. {self.refusal}")
@@ -70,7 +70,7 @@ class TokenReport:
         return found
 
     def counts(self) -> dict[str, float]:
-        """What became of the training pairs, by metric."""
+        """The counts as metrics."""
         return {
             "num_train_pairs": float(self.pairs - self.refused - self.left_out),
             "num_train_pairs_refused": float(self.refused),
@@ -78,7 +78,7 @@ class TokenReport:
         }
 
     def nothing_left(self, max_completion_length: int) -> str:
-        """Why no pair is left to train on, where none is."""
+        """Why no pair is left to train on."""
         if self.refused > self.left_out:
             return f"No pair is left: {self.refused} of {self.pairs} are left out. {self.refusal}"
         return (
@@ -88,13 +88,13 @@ class TokenReport:
 
 
 class Tokenization:
-    """How prompts and completions of one run become token ids."""
+    """Turns the prompts and completions of one run into token ids."""
 
     def __init__(self, tokenizer: Any, style: PromptStyle, *, thinking: bool = False) -> None:
-        """thinking: Whether prompts leave room for a model's thoughts, where its template does.
+        """thinking: Whether prompts leave thinking to the model, if its template supports that.
 
         Raises:
-            ConfigError: ``chat`` is asked of a tokenizer without a chat template.
+            ConfigError: ``chat`` is configured for a tokenizer without a chat template.
         """
         if style is PromptStyle.CHAT and not tokenizer.chat_template:
             raise ConfigError("prompt_style chat needs a tokenizer with a chat template; use auto or plain.")
@@ -111,13 +111,15 @@ class Tokenization:
 
     @cached_property
     def turn_end_id(self) -> int:
-        """The token that the chat template writes after an answer, if it is a special one; else the end."""
+        """The special token that the chat template writes after an answer; otherwise the end-of-sequence
+        token.
+        """
         eos = int(self.tokenizer.eos_token_id)
         if not self.tokenizer.chat_template or self.style is PromptStyle.PLAIN:
             return eos
         try:
             before, after = self.template.before, self.template.after
-        except ModelError:  # prompts that need the template say so
+        except ModelError:  # prompts that need the template report this
             return eos
         opening = self.tokenizer(before, add_special_tokens=False).input_ids
         ids = self.tokenizer(after.lstrip(), add_special_tokens=False).input_ids
@@ -127,7 +129,7 @@ class Tokenization:
         return int(ids[0]) if ids and ids[0] in special.difference(opening) else eos
 
     def uses_template(self, prompt: Prompt) -> bool:
-        """Whether this prompt goes through the chat template."""
+        """Whether this prompt is rendered with the chat template."""
         if not self.tokenizer.chat_template or self.style is PromptStyle.PLAIN:
             return False
         return self.style is PromptStyle.CHAT or not isinstance(prompt, str)
@@ -137,7 +139,7 @@ class Tokenization:
         return self.rendered(prompt).text
 
     def rendered(self, prompt: Prompt) -> Rendered:
-        """The prompt as one text, and the mark of a thought that it leaves open.
+        """The prompt as one text, and the tag of a thought that it leaves open.
 
         Raises:
             TemplateRefusal: the chat template refuses it.
@@ -151,7 +153,7 @@ class Tokenization:
         return self.template.render(turns)
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt, at least one; the beginning-of-sequence token not more than once.
+        """Token ids of a prompt, at least one, with at most one beginning-of-sequence token.
 
         Raises:
             TemplateRefusal: the chat template refuses it.
@@ -168,13 +170,13 @@ class Tokenization:
             and ids[-1] == eos
             and not text.endswith(self.tokenizer.eos_token)
         ):
-            ids = ids[:-1]  # a tokenizer that closes every text by itself
+            ids = ids[:-1]  # a tokenizer that ends every text with it
         while len(ids) > 1 and bos is not None and ids[0] == ids[1] == bos:
             ids = ids[1:]
         return ids or [bos if bos is not None else eos]
 
     def completion_ids(self, text: str, *, end_id: int) -> list[int]:
-        """Token ids of a completion with its end token, once."""
+        """Token ids of a completion, with exactly one end token."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         while ids and ids[-1] in (end_id, self.tokenizer.eos_token_id):
             ids = ids[:-1]
@@ -185,11 +187,11 @@ class Tokenization:
         return int(self.turn_end_id if self.uses_template(prompt) else self.tokenizer.eos_token_id)
 
     def trim(self, ids: list[int], limit: int) -> list[int]:
-        """At most ``limit`` ids: the left goes, a beginning-of-sequence token stays."""
+        """Cut ids on the left to at most ``limit``, but keep a beginning-of-sequence token."""
         if len(ids) <= limit:
             return ids
         bos = self.tokenizer.bos_token_id
-        if limit > 1 and ids[0] == bos and ids.count(bos) == 1:  # more often, it opens turns
+        if limit > 1 and ids[0] == bos and ids.count(bos) == 1:  # if it occurs more often, it opens turns
             return [ids[0], *ids[len(ids) - limit + 1 :]]
         return ids[len(ids) - limit :]
 
@@ -202,11 +204,11 @@ def tokenize_pairs(
     max_completion_length: int,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[TokenPairs, TokenReport]:
-    """Tokenise pairs; a pair with too long an answer is left out, too long a prompt loses its left.
+    """Tokenise pairs; leave out pairs with an overlong answer, and cut overlong prompts on the left.
 
     Args:
-        max_completion_length: In tokens, the end token included.
-        between: Called now and then; may raise to stop.
+        max_completion_length: In tokens, including the end token.
+        between: Called every few pairs; may raise to stop.
 
     Raises:
         ModelError: the chat template cannot be used.
@@ -253,7 +255,7 @@ def _boundary_differs(tokenization: Tokenization, prompt: Prompt, text: str, apa
 
 
 def _plain_turns(messages: Sequence[Any]) -> str:
-    """Turns as text; a user's only turn as it stands, so that asking is the same as giving a plain prompt."""
+    """Turns as plain text; a single user turn is left as it is, so that it equals the same plain prompt."""
     if len(messages) == 1 and messages[0]["role"] == "user":
         return str(messages[0]["content"])
     turns = [f"{str(m['role']).capitalize()}:\n{m['content']}\n\n" for m in messages]

@@ -1,6 +1,6 @@
-"""What a row says of two answers, A and B: which is better, or why neither is. No torch here.
+"""Verdicts on two answers, A and B: which one is better, or why neither is. No torch here.
 
-Tools write it as a word, a number, a list with an entry for each annotator, or an object around one of these.
+A verdict is a word, a number, a list with one entry per annotator, or an object that wraps one of these.
 """
 
 import re
@@ -20,13 +20,13 @@ _BOUND = re.compile(r"(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?)")
 
 
 def better_of(value: Any, column: str, a_wins: Sequence[str], b_wins: Sequence[str]) -> str:
-    """`a` or `b`, whichever the value calls better; of several annotators, what more of them say.
+    """`a` or `b`, whichever is better according to the value; several annotators decide by majority.
 
     Args:
         a_wins: values that mean A is better: words, numbers, or bounds such as `<0` and `>= 4`.
 
     Raises:
-        RowError: a tie, both bad, annotators who are divided, no value, or one that names neither.
+        RowError: a tie, both bad, divided annotators, no value, or one that names neither answer.
     """
     said = Counter(_side(each, a_wins, b_wins) for each in opinions(value))
     if not said:
@@ -43,7 +43,7 @@ def better_of(value: Any, column: str, a_wins: Sequence[str], b_wins: Sequence[s
 
 
 def opinions(value: Any) -> Iterator[str]:
-    """Each annotator's word, from whatever surrounds it, in lower case; numbers without a trailing .0."""
+    """The verdict of each annotator, unwrapped, in lower case; numbers without a trailing .0."""
     if is_empty(value):
         return
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
@@ -66,14 +66,14 @@ def opinions(value: Any) -> Iterator[str]:
 
 
 def normal(value: object) -> str:
-    """A value as it is compared: `Model_A` and `model_a`, 1, 1.0 and "1" are one each."""
+    """A value normalized for comparison: `Model_A` equals `model_a`, and 1, 1.0 and "1" are equal."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return " ".join(str(value).casefold().split()).removesuffix(".0")
 
 
 def names_neither(word: str) -> bool:
-    """Whether a word is known to mean a tie, or that both answers are bad."""
+    """Whether a word means a tie, or that both answers are bad."""
     return bool(_BAD.search(word) or _TIE.search(word))
 
 

@@ -1,7 +1,7 @@
-"""Messages that were written out as text -> messages. No torch here.
+"""Messages serialised as text -> messages. No torch here.
 
-CSV has no lists, so pandas, numpy and ``datasets`` write a conversation as ``str()`` of it; others put JSON
-into a string. Only text that holds messages is read: a prompt that happens to be JSON stays text.
+CSV has no lists, so pandas, numpy and ``datasets`` write ``str()`` of a conversation; other tools put JSON
+into a string. Only text that contains messages is parsed: a prompt that happens to be JSON stays text.
 """
 
 import ast
@@ -12,7 +12,7 @@ from typing import Any
 from hypo_engine.errors import DataError
 
 LONGEST_LITERAL = 512 * 1024
-"""Characters of a Python literal that are parsed; its syntax tree takes many times the memory of the text."""
+"""Longest Python literal that is parsed, in characters; its syntax tree takes many times that memory."""
 
 _OPENING = re.compile(r"\s*(?:array\(\s*|list\(\s*)?[\[{(]")
 _SPEAKER = re.compile(r"""[{,]\s*\\?["'](?:role|from)\\?["']\s*:""")
@@ -22,7 +22,7 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 _SAID_OTHERWISE = re.compile(r"""[{,]\s*\\?["'](?:text|parts|message)\\?["']\s*:""")
-"""Keys that other objects have too: they make a message only of one with a known role."""
+"""Keys that other objects have too; an object with them is a message only if its role is known."""
 _TOKEN = re.compile(
     r"""(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
     r"|(?P<open>\b(?:array|list)\((?=\s*[\[(]))"
@@ -35,11 +35,13 @@ _WORDS = {"nan": "None", "null": "None", "true": "True", "false": "False"}
 
 
 class UnreadableMessages(DataError):
-    """A text that holds messages which cannot be read."""
+    """The text looks like messages but cannot be parsed."""
 
 
 def holds_messages(text: str) -> bool:
-    """Whether a text looks like messages written out: a bracket first, and the keys of a message."""
+    """Whether a text looks like serialised messages: it starts with a bracket and contains a message's
+    keys.
+    """
     if not (text.lstrip()[:1] == '"' or _OPENING.match(text)) or _SPEAKER.search(text) is None:
         return False
     said = _SAID.search(text) or (_SPOKEN.search(text) and _SAID_OTHERWISE.search(text))
@@ -47,12 +49,12 @@ def holds_messages(text: str) -> bool:
 
 
 def read_messages(text: str) -> Any:
-    """The messages that a text holds, or the text itself where it holds none.
+    """The messages in a text, or the text itself if it contains none.
 
-    Reads JSON, JSON within a JSON string, and what ``str()`` makes of Python lists and numpy arrays.
+    Parses JSON, JSON within a JSON string, and ``str()`` of Python lists and numpy arrays.
 
     Raises:
-        UnreadableMessages: it looks like messages and cannot be read, such as a cell that was cut.
+        UnreadableMessages: it looks like messages but cannot be parsed, for example a truncated cell.
     """
     if not holds_messages(text):
         return text
@@ -66,7 +68,7 @@ def read_messages(text: str) -> Any:
 
 
 def written_list(value: Any) -> Any:
-    """The list that a text holds, or the value itself where it is no such text."""
+    """The list in a text, or the value itself if it is not such a text."""
     if not isinstance(value, str) or _OPENING.match(value) is None:
         return value
     try:
@@ -77,7 +79,7 @@ def written_list(value: Any) -> Any:
 
 
 def read_literal(text: str) -> Any:
-    """A JSON or Python value.
+    """Parse a JSON or Python value.
 
     Raises:
         ValueError: it is neither.
@@ -98,7 +100,7 @@ def read_literal(text: str) -> Any:
 
 
 def _python(token: re.Match[str]) -> str:
-    """numpy leaves out the commas between elements and names its arrays."""
+    """Parse a Python literal; numpy omits commas between elements and writes the name of its array type."""
     if token["string"] is not None:
         return token["string"]
     if token["word"] is not None:

@@ -1,1 +1,1 @@
-"""Writing responses: sampling, and the ways to decode."""
+"""Decoding: sampling, and the implementations of a decoding step."""

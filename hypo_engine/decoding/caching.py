@@ -1,4 +1,4 @@
-"""Which cache an unpacked model decodes with: the fastest one that gives the numbers of its own forward."""
+"""The cache that an unpacked model decodes with: the fastest one that reproduces the model's own forward."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from hypo_engine.forward.structure import positions_by_length
 from hypo_engine.forward.trial import Trial, agrees, make_trial, precisely
 
 Caching = Literal["batched", "per row", "none"]
-"""One padded cache for all rows, a cache for each row, or no cache."""
+"""One padded cache for all rows, one cache per row, or no cache."""
 
 _KINDS: dict[Caching, Callable[..., Decoding]] = {
     "batched": CachedDecoding,
@@ -34,18 +34,18 @@ def start_decoding(
     """Run the prompts and start their responses.
 
     Args:
-        rows: Of each prompt, the row that ``route`` is told.
+        rows: For each prompt, the row that is passed to ``route``.
     """
     return _KINDS[caching](model, prompts, rows, pad_id, route)
 
 
 @torch.no_grad()
 def choose_caching(model: Any, pad_id: int) -> Caching:
-    """The fastest caching that gives the numbers of the model's own forward; tried once a model."""
+    """The fastest caching that reproduces the model's own forward; determined once per model."""
     model = unwrapped(model)
     base = base_model(model)
     if positions_by_length(base):
-        return "none"  # a cache keeps keys whose positions meant something else while the text was shorter
+        return "none"  # cached keys were computed with positions that change when the text grows
     if base not in _chosen:
         with precisely(model) as wide:
             trial = make_trial(model, wide=wide)
@@ -56,7 +56,7 @@ def choose_caching(model: Any, pad_id: int) -> Caching:
 
 
 def _decoded_logits(model: Any, pad_id: int, caching: Caching, trial: Trial) -> list[tuple[Tensor, Tensor]]:
-    """Logits after each of the last two tokens, by decoding and by the model's own forward."""
+    """Logits after each of the last two tokens, from decoding and from the model's own forward."""
     prompts = [ids[:-2] for ids in trial.sequences]
     decoding = start_decoding(caching, model, prompts, range(len(prompts)), pad_id, everywhere_the_same)
     found = [decoding.logits]

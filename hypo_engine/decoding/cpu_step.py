@@ -1,8 +1,7 @@
-"""Decoding with decode_step.c: all layers of a step in one call, for float32 models of Llama's form on a CPU.
+"""Decoding with decode_step.c: all layers of a step in one call, for float32 Llama-like models on a CPU.
 
-Whether a model has that form is read off its modules; other models, and layers that are more than one weight,
-decode through transformers' modules (:mod:`hypo_engine.prompts.shared`, which also tries this way against
-that one).
+The modules show whether a model is Llama-like. Other models, and layers with more than one weight, decode
+through transformers' modules. :mod:`hypo_engine.prompts.shared` compares the two once per model.
 """
 
 import ctypes
@@ -18,10 +17,10 @@ from hypo_engine.forward.merged_lora import weight_and_bias
 from hypo_engine.forward.visibility import PrefixKeys
 
 _FORMS = frozenset({"LlamaModel", "Qwen2Model"})
-"""transformers' bodies that are built as decode_step.c computes: Llama's, with biases or without."""
+"""transformers' model classes that compute what decode_step.c does: Llama's, with or without biases."""
 
 _ROPES = frozenset({"default", "linear", "llama3"})
-"""Rotary positions whose angles do not depend on how long the text is."""
+"""Rotary embeddings whose angles do not depend on the length of the text."""
 
 
 def _pointers(names: str) -> list[tuple[str, Any]]:
@@ -57,10 +56,10 @@ class CompiledStep:
     """decode_step.c for one model.
 
     Attributes:
-        tried: Whether its numbers were held against the modules' (:class:`.protocol.FastStep`).
+        tried: Whether its logits were compared with those of the modules (:class:`.protocol.FastStep`).
     """
 
-    follows_routes = True  # it reads the weights of the moment, and declines where a layer has several
+    follows_routes = True  # it reads the current weights, and declines if a layer has several
 
     def __init__(self, body: Any, head: Tensor) -> None:
         self.tried = False
@@ -68,7 +67,9 @@ class CompiledStep:
 
     @classmethod
     def of(cls, body: Any, head: Tensor) -> "CompiledStep | None":
-        """For a model's body and head [vocabulary, hidden]; None where decode_step.c cannot serve."""
+        """Make a step from a model's body and head [vocabulary, hidden]; None if decode_step.c does not
+        apply.
+        """
         if type(body).__name__ not in _FORMS or not _is_plain(body) or not is_float(head):
             return None
         return cls(body, head) if len(head) == len(body.embed_tokens.weight) else None
@@ -77,24 +78,24 @@ class CompiledStep:
     def begin(
         self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor
     ) -> "CompiledDecoding | None":
-        """Responses to the prompts ``rows``, up to ``limit`` tokens each.
+        """Start responses to the prompts ``rows``, up to ``limit`` tokens each.
 
         Args:
-            logits: [len(rows), vocabulary], of the first token.
+            logits: [len(rows), vocabulary], for the first token.
 
         Returns:
-            None if a layer computes by more than one float32 weight now (several adapters, a bfloat16 base),
-            or if the machine has no compiler.
+            None if a layer now has more than one float32 weight (several adapters, a bfloat16 base), or if
+            the machine has no compiler.
         """
         held: list[Tensor] = []
         c = library()
-        model = self._model(held) if c else None  # merging weights takes time
+        model = self._model(held) if c else None  # merging weights is slow
         if model is None or c is None:
             return None
         return CompiledDecoding(c, model, self._body.rotary_emb, held, prefix, rows, limit, logits)
 
     def _model(self, held: list[Tensor]) -> _Model | None:
-        """The weights as they are now; ``held`` keeps them in memory."""
+        """Pointers to the current weights; ``held`` keeps the tensors alive."""
         config = self._body.config
         layers = (_Layer * len(self._body.layers))()
         for layer, module in zip(layers, self._body.layers, strict=True):
@@ -125,7 +126,7 @@ class CompiledStep:
 
 
 class CompiledDecoding:
-    """Responses being written by decode_step.c; see :class:`hypo_engine.decoding.protocol.Decoding`."""
+    """Responses decoded by decode_step.c; see :class:`hypo_engine.decoding.protocol.Decoding`."""
 
     def __init__(
         self,
@@ -167,7 +168,7 @@ class CompiledDecoding:
         """Append one token to each row: tokens [rows] int64.
 
         Raises:
-            IndexError: a token is not in the vocabulary, or there is no room for more.
+            IndexError: a token is not in the vocabulary, or the length limit is reached.
         """
         if self._written >= self._limit or len(tokens) != len(self._slots):
             raise IndexError(
@@ -195,7 +196,7 @@ class CompiledDecoding:
 
 
 def _is_plain(body: Any) -> bool:
-    """Whether a body is what its class's name says, and no option makes it something else."""
+    """Whether a body's configuration has no option that changes what its class computes."""
     config, layers = body.config, body.layers
     windows = any(getattr(layer.self_attn, "sliding_window", None) for layer in layers)
     norms = [norm for layer in layers for norm in (layer.input_layernorm, layer.post_attention_layernorm)]
@@ -210,7 +211,7 @@ def _is_plain(body: Any) -> bool:
 
 
 def _layer_weights(module: Any) -> dict[str, Tensor] | None:
-    """What decode_step.c's ``Layer`` points to; biases that are not there are left out."""
+    """The tensors that decode_step.c's ``Layer`` points to; missing biases are omitted."""
     attention, mlp = module.self_attn, module.mlp
     found = {"norm_in": module.input_layernorm.weight, "norm_out": module.post_attention_layernorm.weight}
     projections = {"q": attention.q_proj, "k": attention.k_proj, "v": attention.v_proj, "o": attention.o_proj}

@@ -1,8 +1,8 @@
-"""Decoding on a GPU with the kernels of a step recorded once and replayed (CUDA graphs).
+"""Decoding on a GPU with CUDA graphs: the kernels of a step are recorded once and replayed.
 
-A step of few rows is hundreds of small kernels, and starting them one by one takes longer than running them.
-A recorded step may not change its shapes or places, so keys have their room from the start, the position is a
-tensor, and rows that have ended stay in the batch.
+A step of few rows consists of hundreds of small kernels, and launching them one by one takes longer than
+running them. A recorded step may not change shapes or addresses. The key/value cache is therefore
+allocated at its full length, the position is a tensor, and finished rows stay in the batch.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ _WARM = 2
 
 
 class RecordedStep:
-    """Recorded decoding for one model on a GPU; on other devices the same steps, not recorded.
+    """Recorded decoding of one model on a GPU; on other devices the same steps run without recording.
 
     Attributes:
-        tried: Whether its numbers were held against the modules' (:class:`.protocol.FastStep`).
+        tried: Whether its logits were compared with those of the modules (:class:`.protocol.FastStep`).
     """
 
-    follows_routes = False  # which rows have which adapter would be recorded too
+    follows_routes = False  # the assignment of adapters to rows would be recorded too
 
     def __init__(self, packed: Packed) -> None:
         self.tried = False
@@ -34,20 +34,20 @@ class RecordedStep:
 
     @torch.no_grad()
     def begin(self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
-        """Responses to the prompts ``rows``; None if the model's kernels cannot be recorded."""
+        """Start responses to the prompts ``rows``; None if the model's kernels cannot be recorded."""
         decoding = RecordedDecoding(
             self._packed, StaticPass(prefix, rows, limit), prefix, rows, limit, logits
         )
         if self._recordable:
             try:
                 decoding.record()
-            except RuntimeError:  # a kernel that waits for the processor, or memory for two
+            except RuntimeError:  # a kernel that synchronizes with the CPU, or too little memory
                 self._recordable = False
         return decoding if self._recordable or self._packed.device.type != "cuda" else None
 
 
 class StaticPass(DecodePass):
-    """Responses that grow, always with the same shapes: all columns are read and those ahead are hidden."""
+    """Growing responses with static shapes: all columns are read, and future ones are masked."""
 
     def __init__(self, prefix: PrefixKeys, prompts: Sequence[int], capacity: int) -> None:
         super().__init__(prefix, prompts, capacity)
@@ -59,7 +59,7 @@ class StaticPass(DecodePass):
         self._hidden: dict[int | None, Tensor] = {}
 
     def start(self) -> None:
-        """A step begins: what is hidden is found anew."""
+        """Begin a step: the masks are recomputed."""
         self._hidden.clear()
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
@@ -76,7 +76,7 @@ class StaticPass(DecodePass):
         return (weights @ values).reshape(1, rows, heads, size)
 
     def _hidden_from(self, window: int | None) -> Tensor:
-        """[rows, 1, 1, columns] bool, once a step for all layers of a kind."""
+        """[rows, 1, 1, columns] bool, computed once per step for all layers with the same window."""
         if window not in self._hidden:
             hidden = (self._columns < self._first) | (self._columns > self.now)
             if window is not None:
@@ -86,7 +86,7 @@ class StaticPass(DecodePass):
 
 
 class RecordedDecoding:
-    """Responses being written; see :class:`hypo_engine.decoding.protocol.Decoding`."""
+    """Responses decoded by a recorded step; see :class:`hypo_engine.decoding.protocol.Decoding`."""
 
     def __init__(
         self,
@@ -105,16 +105,16 @@ class RecordedDecoding:
         self._found, self._left = logits, limit
 
     def record(self) -> None:
-        """Record a step, which is then only replayed.
+        """Record a step for replay.
 
         Raises:
-            RuntimeError: the model does something that cannot be recorded.
+            RuntimeError: the model does something that a CUDA graph cannot record.
         """
         begun = self._positions.clone(), self._tree.now.clone()
         stream: Any = torch.cuda.Stream(self._packed.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._packed.device))
         with torch.cuda.stream(stream):
-            for _ in range(_WARM):  # libraries prepare themselves when first used
+            for _ in range(_WARM):  # libraries initialize on first use
                 self._step()
                 self._positions.copy_(begun[0])
                 self._tree.now.copy_(begun[1])
@@ -129,7 +129,7 @@ class RecordedDecoding:
         """Append one token to each row: tokens [rows].
 
         Raises:
-            IndexError: there is no room for more.
+            IndexError: the length limit is reached.
         """
         if self._left == 0:
             raise IndexError("rows already have all the tokens there is room for")
@@ -142,7 +142,7 @@ class RecordedDecoding:
         self.logits = self._found
 
     def keep(self, rows: Tensor) -> bool:
-        """Rows stay: shapes are recorded."""
+        """Drop no row: the shapes are recorded."""
         return False
 
     def _step(self) -> None:

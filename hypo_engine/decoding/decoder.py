@@ -1,4 +1,4 @@
-"""A packed model with the fastest way to decode that its device and its form allow."""
+"""A packed model with the fastest decoding step that its device and its architecture allow."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from hypo_engine.forward.packed import Packed
 
 
 class Decoder(Packed):
-    """A packed model that decodes too.
+    """A packed model with a decoding step.
 
     Attributes:
-        step: A faster way to decode than through the model's modules, where there is one.
+        step: A step that is faster than the model's modules; None if there is none.
     """
 
     def __init__(self, model: Any, *, half: bool = False) -> None:
@@ -22,5 +22,5 @@ class Decoder(Packed):
 
     def _fast_step(self) -> FastStep | None:
         if self.device.type == "cuda":
-            return None if self.half else RecordedStep(self)  # autocast would cast all weights in each step
+            return None if self.half else RecordedStep(self)  # autocast would cast all weights in every step
         return CompiledStep.of(self.body, self.head.weight) if self.head.is_plain else None

@@ -1,34 +1,34 @@
-"""Text of a growing answer, without ever showing half a character.
+"""Incremental detokenization that never shows half a character.
 
-A byte-level token may hold part of a character; decoded alone it reads as the replacement character. The
-stream waits until the character is whole. Only the last few tokens are decoded each time.
+A byte-level token may contain part of a character, which decodes to the replacement character. The stream
+waits until the character is complete. Each call decodes only the last few tokens.
 """
 
 from typing import Any
 
 _REPLACEMENT = "\ufffd"
 _LONGEST_CHARACTER = 4
-"""Bytes of the longest UTF-8 character: a replacement character that stays longer is really there."""
+"""Bytes of the longest UTF-8 character; a replacement character that persists for longer is genuine."""
 
 
 class TextStream:
-    """Turns token ids into text as they come.
+    """Turns token ids into text as they arrive.
 
     Attributes:
         text: The text so far; it only ever grows.
-        pieces: What each token added to the text, in order; a special token's name is kept here only.
+        pieces: The text that each token added, in order; names of special tokens appear only here.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
-        self._start = 0  # decoding begins here: one settled stretch back, so that spaces come out right
+        self._start = 0  # decoding starts here, one settled stretch back, so that spaces come out right
         self._settled = 0
         self.text = ""
         self.pieces: list[str] = []
 
     def add(self, token: int, *, special: bool = False) -> None:
-        """Append a token; ``special`` ones (the end of an answer) add nothing to the text."""
+        """Append a token; ``special`` tokens (the end of an answer) add nothing to the text."""
         if special:
             self.pieces.append(str(self._tokenizer.convert_ids_to_tokens(token)))
             return

@@ -1,7 +1,7 @@
-"""Decoding through transformers' modules, for every model that no faster step serves.
+"""Decoding through transformers' modules, for models without a faster step.
 
-:class:`PrefixDecoding` continues packed prompts from their keys. The other three run whole rows: with one
-padded cache for all of them, with one cache a row, or without a cache.
+:class:`PrefixDecoding` continues packed prompts from their cached keys. The other three run whole rows:
+with one padded cache for all rows, with one cache per row, or without a cache.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from hypo_engine.forward.visibility import DecodePass
 
 
 class PrefixDecoding:
-    """Responses that continue prompts whose keys and values are kept."""
+    """Responses that continue prompts from their cached keys and values."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class PrefixDecoding:
 
 
 class CachedDecoding:
-    """Responses with one cache of transformers for all rows, padded on the left; no row leaves it."""
+    """Responses with one transformers cache for all rows, padded on the left; rows cannot be dropped."""
 
     def __init__(
         self, model: Any, prompts: Sequence[Ids], rows: Sequence[int], pad_id: int, route: Route
@@ -70,7 +70,7 @@ class CachedDecoding:
         self._positions = self._positions + 1
 
     def keep(self, rows: Tensor) -> bool:
-        """Keep every row: the caches of some models cannot lose any."""
+        """Drop no row: the caches of some models do not support it."""
         return False
 
     def _run(self, ids: Tensor, positions: Tensor) -> None:
@@ -88,7 +88,7 @@ class CachedDecoding:
 
 
 class PerRowDecoding:
-    """Responses with a cache for each row and no padding; every row is a call of its own."""
+    """Responses with one cache per row and no padding; each row is a separate call."""
 
     def __init__(
         self, model: Any, prompts: Sequence[Ids], rows: Sequence[int], pad_id: int, route: Route
@@ -122,7 +122,7 @@ class PerRowDecoding:
 
 
 class UncachedDecoding:
-    """Responses without a cache: each token runs the whole text again, for models whose state is no keys."""
+    """Responses without a cache: each step runs the whole text, for models whose cache is not reliable."""
 
     def __init__(
         self, model: Any, prompts: Sequence[Ids], rows: Sequence[int], pad_id: int, route: Route

@@ -1,4 +1,6 @@
-"""What decoding is to those who sample, and what may stand in for transformers' modules to do it faster."""
+"""The interface between sampling and decoding, and that of decoding steps faster than transformers'
+modules.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,10 +12,10 @@ from hypo_engine.forward.visibility import PrefixKeys
 
 
 class Decoding(Protocol):
-    """Responses being written, one token a row at a time.
+    """Responses in progress, which grow by one token per row at a time.
 
     Attributes:
-        logits: [rows, vocab], the distribution of each row's next token.
+        logits: [rows, vocab], the logits of each row's next token.
     """
 
     logits: Tensor
@@ -22,33 +24,34 @@ class Decoding(Protocol):
         """Append one token to each row: tokens [rows]."""
 
     def keep(self, rows: Tensor) -> bool:
-        """Drop every row but ``rows`` (indices, in order), if rows can be dropped; returns whether it did."""
+        """Drop every row but ``rows`` (ascending indices) if rows can be dropped; returns whether it did."""
 
 
 class FastStep(Protocol):
-    """A way to decode with one model, faster than through its modules.
+    """A decoding step for one model that is faster than the model's modules.
 
     Attributes:
-        tried: Whether its numbers were held against the modules'.
-        follows_routes: Whether it may be used where rows have adapters of their own.
+        tried: Whether its logits were compared with those of the modules.
+        follows_routes: Whether it supports a different adapter for each row.
     """
 
     tried: bool
     follows_routes: bool
 
     def begin(self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
-        """Responses to the prompts ``rows``, up to ``limit`` tokens each; None where it cannot serve.
+        """Start responses to the prompts ``rows``, up to ``limit`` tokens each; None if the step does not
+        apply.
 
         Args:
-            logits: [len(rows), vocabulary], of the first token.
+            logits: [len(rows), vocabulary], for the first token.
         """
 
 
 def continue_alike(one: Decoding, other: Decoding, tokens: Tensor, *, exact: bool) -> bool:
-    """Whether two decodings of the same rows see the same distributions after the same tokens.
+    """Whether two decodings of the same rows give the same distributions after the same tokens.
 
     Args:
-        exact: Up to float32's rounding; else up to bfloat16's.
+        exact: Compare up to float32's rounding; otherwise up to bfloat16's.
     """
     one.feed(tokens)
     other.feed(tokens)

@@ -1,7 +1,7 @@
-"""Sampling responses with a loop of our own, so that nothing of a model's generation_config leaks in.
+"""The engine's own sampling loop, so that no setting of a model's generation_config leaks in.
 
-A row's randomness is its own: the uniform numbers of a row come from its seed alone, so a response
-does not depend on the rows decoded beside it, up to the rounding of batched arithmetic.
+The uniform numbers of a row depend on its seed alone. A response therefore does not depend on the other
+rows in the batch, up to the rounding of batched arithmetic.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ class Response:
     """A sampled response.
 
     Attributes:
-        ids: Its tokens, the end token included if it ended by itself.
-        finished: Whether it ended by itself; False for one cut by the length limit or stopped.
-        logps: Log-probability of each token as the decoder saw it, at the sampling temperature (nats).
+        ids: Its tokens, including the end token if it finished.
+        finished: Whether it ended with an end token; False if it was cut by the length limit or stopped.
+        logps: Log-probability of each token under the decoder, at the sampling temperature (nats).
     """
 
     ids: list[int]
@@ -34,7 +34,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Choice:
-    """How rows choose tokens: temperature and top_p of each ([rows] float64); temperature 0 is greedy."""
+    """Sampling parameters per row: temperature and top_p ([rows] float64); temperature 0 is greedy."""
 
     temperature: Tensor
     top_p: Tensor
@@ -48,43 +48,43 @@ class Choice:
         return cls(ones * temperature, ones * top_p)
 
     def keep(self, rows: Tensor) -> "Choice":
-        """The choice of some of the rows."""
+        """The parameters of some of the rows."""
         return Choice(self.temperature[rows], self.top_p[rows])
 
     @cached_property
     def greedy(self) -> Tensor | None:
-        """[rows] bool, or None where no row is."""
+        """Which rows are greedy: [rows] bool, or None if none is."""
         greedy = self.temperature == 0
         return greedy if bool(greedy.any()) else None
 
     @cached_property
     def scale(self) -> Tensor | None:
-        """[rows, 1] float32, one over the temperature (of greedy rows: one), or None where all are one."""
+        """[rows, 1] float32, the inverse temperature (1 for greedy rows), or None if all are 1."""
         temperature = torch.where(self.temperature == 0, 1.0, self.temperature)
         return None if bool((temperature == 1).all()) else temperature.reciprocal().float()[:, None]
 
     @cached_property
     def cuts(self) -> bool:
-        """Whether any row draws from a part of the distribution only."""
+        """Whether any row has a top_p below 1."""
         return bool((self.top_p < 1).any())
 
 
 def uniforms(seeds: Sequence[int], count: int) -> Tensor:
-    """[rows, count] float64 in [0, 1): each row a function of its seed alone (CPU)."""
+    """[rows, count] float64 in [0, 1) on the CPU; each row is a function of its seed alone."""
     rows = [torch.Generator().manual_seed(seed) for seed in seeds]
     return torch.stack([torch.rand(count, generator=g, dtype=torch.float64) for g in rows])
 
 
 def choose_tokens(logits: Tensor, uniform: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
-    """Draw one token a row by inverting the cumulative distribution.
+    """Draw one token per row by inverting the cumulative distribution.
 
     Args:
         logits: [rows, vocab] float32.
         uniform: [rows] float64 in [0, 1).
 
     Returns:
-        [rows] token ids, and [rows] their log-probabilities at the temperature (of greedy rows: at 1),
-        whatever top_p left out.
+        [rows] token ids, and [rows] their log-probabilities at the temperature (1 for greedy rows), before
+        top_p is applied.
     """
     scaled = logits.float() if choice.scale is None else logits.float() * choice.scale
     highest = scaled.amax(dim=-1, keepdim=True)
@@ -102,16 +102,16 @@ def choose_tokens(logits: Tensor, uniform: Tensor, choice: Choice) -> tuple[Tens
 
 
 def _block_sums(weights: Tensor) -> Tensor:
-    """[rows, size] weights added up by blocks, the last one of what is left: [rows, blocks] float64."""
+    """Sums of [rows, size] weights over blocks, the last one shorter: [rows, blocks] float64."""
     rest = -weights.shape[1] % _BLOCK
     blocks = (F.pad(weights, (0, rest)) if rest else weights).view(len(weights), -1, _BLOCK)
     return blocks.sum(dim=-1).double()
 
 
 def _invert(weights: Tensor, by_block: Tensor, uniform: Tensor) -> Tensor:
-    """The place where the running sum of each row's weights passes uniform * total: [rows].
+    """The index at which each row's running sum of weights passes uniform * total: [rows].
 
-    Running sums are made in float64, of blocks first and then within one block: over a whole vocabulary one
+    Running sums are float64, first over blocks and then within one block; one over the whole vocabulary
     would be slow.
 
     Args:
@@ -126,9 +126,9 @@ def _invert(weights: Tensor, by_block: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _pass(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the running sum passes a target, and how much of the target is left there: both [rows]."""
+    """The index at which the running sum passes a target, and the rest of the target there: both [rows]."""
     sums = weights.cumsum(dim=-1)
-    # just below the total at most, so that rounding never picks a place of weight zero behind the last
+    # at most just below the total, so that rounding never picks a token of weight zero at the end
     target = torch.minimum(target, torch.nextafter(sums[:, -1], torch.zeros_like(target)))
     place = torch.searchsorted(sums, target[:, None], right=True)
     before = sums.gather(1, place) - weights.gather(1, place)
@@ -156,18 +156,18 @@ def sample_responses(
     """Continue every row until its end token or its limit.
 
     Args:
-        seeds: One a row.
-        max_new_tokens: One a row, at least 1.
+        seeds: One per row.
+        max_new_tokens: One per row, at least 1.
         stop_ids: Token ids that end a response; the end token is kept.
-        on_token: Called with (row, token id) after each token; True stops that row there. It may
-            raise to give up all rows.
+        on_token: Called with (row, token id) after each token; True stops that row. May raise to abandon
+            all rows.
 
     Returns:
-        One response a row, in order.
+        One response per row, in order.
     """
     device = decoding.logits.device
     random = uniforms(seeds, max(max_new_tokens)).to(device)
-    rows = list(range(len(seeds)))  # the row behind each line of the batch
+    rows = list(range(len(seeds)))  # the row of each line of the batch
     ids: list[list[int]] = [[] for _ in rows]
     logps: list[list[float]] = [[] for _ in rows]
     finished = [False] * len(rows)
