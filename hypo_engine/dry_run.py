@@ -1,6 +1,6 @@
-"""A dry run: a few real steps on the longest pairs, to measure memory and time. It keeps nothing.
+"""A dry run: a few real steps on the longest pairs that measure memory and time and keep nothing.
 
-The steps are those of :func:`.training.loop.train` in a folder that goes away; evaluations are left out.
+The steps are those of :func:`.training.loop.train` in a temporary folder, without evaluations.
 """
 
 import json
@@ -30,21 +30,22 @@ from hypo_engine.training.plan import make_plan
 from hypo_engine.training.prepare import make_tokenization
 
 STEPS = 3
-"""Steps that are run; the first is slower than the others and is not timed."""
+"""Steps that are run; the first one is slower and is not timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a dry run found.
+    """The measurements of a dry run.
 
     Attributes:
         device: `cpu` or `cuda`.
-        estimate: Of the whole run's peak, before anything was loaded; None where the model does not tell.
-        available: Bytes this machine could give before; None where it does not tell.
-        measured_peak: Bytes the steps took: of the process on a CPU, of its tensors on a GPU.
-        seconds_a_step: Of a step on the longest pairs.
+        estimate: Estimated peak of the whole run, before loading; None if the model's sizes are unknown.
+        available: Bytes that were available before loading; None if unknown.
+        measured_peak: Peak bytes of the steps: of the process on a CPU, of its tensors on a GPU.
+        seconds_a_step: Seconds of a step on the longest pairs.
         steps: Optimiser steps of the whole run.
-        seconds_total: Of the whole run at its pairs' lengths, without evaluations and checkpoints.
+        seconds_total: Forecast for the whole run at its pairs' lengths, without evaluations and
+            checkpoints.
     """
 
     device: str
@@ -56,14 +57,14 @@ class DryRun:
     seconds_total: float
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs: bytes and seconds."""
+        """The measurements as JSON values, in bytes and seconds."""
         values = asdict(self)
         if self.estimate is not None:
             values["estimate"] = {**self.estimate.parts(), "total": self.estimate.total}
         return values
 
     def lines(self) -> list[str]:
-        """The same for people."""
+        """The measurements as readable lines."""
         lines = []
         if self.estimate is not None:
             lines = [f"{part.replace('_', ' '):<14}{format_bytes(n):>10}" for part, n in _rows(self.estimate)]
@@ -81,17 +82,17 @@ def dry_run(
     """Run a few steps on the longest pairs and measure them.
 
     Args:
-        say: Told of phases and of what the engine logs.
+        say: Receives phases and log messages.
 
     Raises:
-        EngineError: as :func:`hypo_engine.training.loop.train`; a run that cannot fit is refused as there.
+        EngineError: as :func:`hypo_engine.training.loop.train`; a run that cannot fit is refused too.
     """
     resolved = resolve_model(config.model_name_or_path, models_dir)
     tokens = _tokens(config, pairs, resolved)
     device = default_device()
     check_fits(config, resolved, tokens, device=device)
     available = available_memory(device)
-    a_step = config.pairs_per_step * int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's processes
+    a_step = config.pairs_per_step * int(os.environ.get("WORLD_SIZE", "1"))  # started by torchrun
     work = [sum(tokens.lengths(i)) for i in range(len(tokens))]
     longest = sorted(range(len(tokens)), key=lambda i: (-work[i], i))[:a_step]
     watch = _Watch(say)
@@ -104,7 +105,8 @@ def dry_run(
         seed=config.seed,
     )
     seconds = sum(watch.steps[1:]) / len(watch.steps[1:])
-    usual = _mean_work(config, work) / _mean_work(config, [work[i] for i in longest])  # against the longest
+    # mean work of a pair, relative to the longest pairs
+    usual = _mean_work(config, work) / _mean_work(config, [work[i] for i in longest])
     full_steps = min(plan.total_steps, plan.total_steps * len(tokens) / (plan.steps_per_epoch * len(longest)))
     once = min(len(tokens), plan.total_steps * a_step) / len(longest) * watch.reference_seconds
     return DryRun(
@@ -121,7 +123,7 @@ def dry_run(
 def print_dry_run(
     config: TrainConfig, pairs: Sequence[Pair], *, models_dir: Path, as_json: bool, say: Callable[[str], None]
 ) -> None:
-    """Do a dry run and print what it found on stdout: lines for people, or one JSON value."""
+    """Do a dry run and print its measurements on stdout, as readable lines or as one JSON value."""
     found = dry_run(config, pairs, models_dir=models_dir, say=say)
     if os.environ.get("RANK", "0") == "0":  # the only process, or the main one under torchrun
         print(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines()))
@@ -138,7 +140,7 @@ def format_seconds(seconds: float) -> str:
 
 
 class _Watch(SilentReporter):
-    """Times the steps and the reference's scores, and ends the run after enough steps."""
+    """Times the steps and the reference scoring, and stops the run after enough steps."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.steps: list[float] = []
@@ -159,7 +161,7 @@ class _Watch(SilentReporter):
             self.steps.append(values["step_time"])
 
     def log(self, level: LogLevel, message: str) -> None:
-        if "training data" not in message:  # it is about the whole data, and told by the run itself
+        if "training data" not in message:  # it concerns the whole dataset and is reported by the run itself
             self._say(f"{level}: {message}")
 
     def wish(self) -> Wish:
@@ -174,8 +176,8 @@ def _run(config: TrainConfig, pairs: Sequence[Pair], models_dir: Path, watch: _W
             "eval_pairs": 0,
             "eval_prompts": 0,
             "probe_prompts": 0,
-            "save_steps": 1_000_000,  # never: the run is abandoned before, which writes nothing
-            "insist": True,  # it was checked, with the lengths of all pairs
+            "save_steps": 1_000_000,  # unreachable: the run is abandoned before, which writes nothing
+            "insist": True,  # already checked with the lengths of all pairs
         }
     )
     with tempfile.TemporaryDirectory(prefix="hypo-dry-run-") as folder:
@@ -203,13 +205,13 @@ def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> TokenP
 
 
 def _mean_work(config: TrainConfig, work: Sequence[int]) -> float:
-    """Tokens that a pair costs in the mean, samples included; ``work``: its own tokens, a number a pair."""
+    """Mean tokens per pair, samples included; ``work`` has each pair's own tokens."""
     own = config.num_generations * config.max_completion_length if config.samples_online else 0
     return sum(work) / len(work) + own
 
 
 def _peak(device: torch.device) -> int:
-    """The most bytes so far: of tensors on a GPU, of this process on a CPU."""
+    """Peak bytes so far: of tensors on a GPU, of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

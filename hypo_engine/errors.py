@@ -32,11 +32,11 @@ class CheckpointError(EngineError):
 
 
 class Interrupted(EngineError):
-    """The run let go between two steps because its reporter wished so.
+    """The run stopped between two steps because its reporter wished so.
 
     Attributes:
-        wish: ``Wish.CANCEL`` (do not go on), ``Wish.YIELD`` (the process is going away; go on elsewhere)
-            or ``Wish.ABANDON`` (somebody else has the run; nothing was written).
+        wish: ``Wish.CANCEL`` (do not resume), ``Wish.YIELD`` (the process is shutting down; resume
+            elsewhere) or ``Wish.ABANDON`` (another process has the run; nothing was written).
     """
 
     def __init__(self, wish: Wish) -> None:
@@ -45,10 +45,10 @@ class Interrupted(EngineError):
 
 
 def disk_full(remedy: str, *, disk: str = "The disk") -> str:
-    """The sentence for a full disk, with what to do about it."""
+    """The sentence for a full disk, with a remedy."""
     return f"{disk} is full; {remedy}."
 
 
 def memory_full(remedy: str, *, memory: str = "The memory") -> str:
-    """The sentence for a full memory, with what to do, or what is done, about it."""
+    """The sentence for out of memory, with a remedy."""
     return f"{memory} is full; {remedy}."

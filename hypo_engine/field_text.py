@@ -1,4 +1,4 @@
-"""Fields of a configuration in words: their bounds, and what is wrong with a value. No torch here."""
+"""Configuration fields in words: their bounds, and what is wrong with a value. No torch here."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -15,7 +15,7 @@ def label(name: str, field: FieldInfo) -> str:
 
 
 def bounds(field: FieldInfo) -> str:
-    """The bounds of a number in words: `0 to 10`, `above 0, at most 1`; empty where there are none."""
+    """The bounds of a number in words: `0 to 10`, `above 0, at most 1`; empty if there are none."""
     low = high = ""
     for rule in field.metadata:
         if isinstance(rule, annotated_types.Ge):
@@ -38,7 +38,8 @@ def _number(value: Any) -> str:
 
 
 def complaint(field: FieldInfo, error: Mapping[str, Any]) -> str:
-    """What is wrong with a value; follows the field's name: `must be a number from 0 to 10, not 11`.
+    """What is wrong with a value, phrased to follow the field's name: `must be a number from 0 to 10, not
+    11`.
 
     Args:
         error: one of pydantic's, with ``type``, ``msg`` and ``input``.
@@ -58,7 +59,8 @@ _KNOWN: Final = frozenset(
         *("enum", "string_type", "string_too_short", "string_too_long", "bool_parsing", "bool_type"),
     }
 )
-"""Pydantic errors that a field's type and bounds explain; any other has its own sentence."""
+"""Pydantic errors that are explained by the field's type and bounds; all others have their own sentence.
+"""
 
 
 def _wanted(field: FieldInfo) -> str:

@@ -1,1 +1,1 @@
-"""Several processes on one run, sharded weights, and full memory."""
+"""Several processes per run, sharded weights, and out-of-memory handling."""

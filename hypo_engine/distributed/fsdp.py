@@ -1,11 +1,12 @@
-"""FSDP2: a model's weights cut into shards, one a process, for models that do not fit on one device.
+"""FSDP2: the weights are sharded over the processes, for models that do not fit on one device.
 
-Every layer is gathered when it runs and let go after it. With LoRA the frozen base is sharded and the adapter
-is whole in every process; in full fine-tuning gradients and optimiser are sharded as well. Checkpoints are
-written whole, so a run may go on with another number of processes, or unsharded.
+A layer is gathered when it runs and freed afterwards. With LoRA the frozen base is sharded and every
+process has the whole adapter; in full fine-tuning gradients and optimiser state are sharded as well.
+Checkpoints are written unsharded, so a run may resume with another number of processes, or without
+sharding.
 
-A sharded model's calls need every process. All run as many batches, and while one still writes responses the
-others, whose responses have ended, call the model on a single token for its sake.
+Every call of a sharded model involves all processes. All of them run the same number of batches. While one
+process still samples responses, those that have finished call the model on a single token to take part.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from hypo_engine.models.policy import Policy
 
 
 def shard_model(model: Any, mesh: DeviceMesh) -> None:
-    """Shard a model in place, each transformer layer and the rest; an adapter on it stays whole."""
+    """Shard each transformer layer and the rest of a model in place; an adapter stays unsharded."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     adapter = {p for p in causal.parameters() if p.requires_grad} if causal is not model else set()
     for parameter in adapter:
@@ -36,7 +37,7 @@ def shard_model(model: Any, mesh: DeviceMesh) -> None:
     shard(causal)
     for module in causal.modules():
         if isinstance(module, FSDPModule):
-            # losses are weighted by their share of the step already: gradients are summed, not averaged
+            # losses are already weighted by their share of the step, so gradients are summed, not averaged
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
     causal.register_forward_pre_hook(_Company(), prepend=True, with_kwargs=True)
@@ -44,7 +45,7 @@ def shard_model(model: Any, mesh: DeviceMesh) -> None:
 
 @dataclass(frozen=True)
 class WholeModel:
-    """A sharded model's weights gathered, with what a checkpoint asks of a model."""
+    """The gathered weights of a sharded model, with the interface that a checkpoint uses."""
 
     model: Any
     weights: Mapping[str, Tensor]
@@ -55,7 +56,7 @@ class WholeModel:
 
 @dataclass(frozen=True)
 class WholePolicy:
-    """A sharded policy for a checkpoint."""
+    """The gathered policy, for a checkpoint."""
 
     model: WholeModel
     thinking: bool
@@ -64,7 +65,7 @@ class WholePolicy:
 
 @dataclass(frozen=True)
 class WholeOptimizer:
-    """A sharded optimiser's state gathered, for a checkpoint."""
+    """The gathered optimiser state, for a checkpoint."""
 
     state: dict[str, Any]
 
@@ -73,9 +74,9 @@ class WholeOptimizer:
 
 
 def gathered(policy: Policy, optimizer: torch.optim.AdamW) -> tuple[Policy, torch.optim.AdamW]:
-    """Policy and optimiser as a checkpoint writes them, whole. All processes must call it."""
+    """Gather policy and optimiser for a checkpoint. All processes must call it."""
     if policy.adapted:
-        return policy, optimizer  # what is trained is whole in every process
+        return policy, optimizer  # trained weights are unsharded
     model = policy.model
     once = {name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named}
     weights = {name: _whole(value) for name, value in model.state_dict().items() if name in once}
@@ -91,7 +92,7 @@ def gathered(policy: Policy, optimizer: torch.optim.AdamW) -> tuple[Policy, torc
 
 
 def make_mesh(size: int) -> DeviceMesh:
-    """The devices of all processes in a row."""
+    """A one-dimensional mesh of all processes' devices."""
     return init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (size,))
 
 
@@ -101,7 +102,9 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _layers(causal: nn.Module) -> list[nn.Module]:
-    """The transformer layers: what the model says may not be split, else its longest list of modules."""
+    """The transformer layers: the classes that the model declares as unsplittable, else its longest module
+    list.
+    """
     names = set(getattr(causal, "_no_split_modules", None) or ())
     layers = [module for module in causal.modules() if type(module).__name__ in names]
     if layers:
@@ -111,7 +114,7 @@ def _layers(causal: nn.Module) -> list[nn.Module]:
 
 
 class _Company:
-    """Before a sharded model's call: wait, calling it alike, for processes that still write responses."""
+    """Takes part, before a sharded model's call, in the calls of processes that are still sampling."""
 
     def __init__(self) -> None:
         self._alone = True

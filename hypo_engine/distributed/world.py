@@ -1,8 +1,9 @@
-"""Several processes on one run, held together by a :class:`World`; a run of one process has a world of one.
+""":class:`World` coordinates the processes of a run; a run of one process has a world of size one.
 
-``torchrun --nproc-per-node N -m hypo_engine config.yaml`` starts them: gloo on CPUs, nccl between GPUs, one
-process a GPU. Every process holds the model, takes its share of a step's pairs, and adds its gradients to
-those of the others before all do the same optimiser step. Only the main process (rank 0) reports and writes.
+``torchrun --nproc-per-node N -m hypo_engine config.yaml`` starts them: gloo on CPUs, nccl between GPUs,
+one process per GPU. Every process has the model and takes its share of a step's pairs. Gradients are
+summed over the processes before all apply the same optimiser step. Only the main process (rank 0) reports
+and writes.
 """
 
 import itertools
@@ -25,11 +26,11 @@ from hypo_engine.reporting import Reporter, SilentReporter, Wish
 T = TypeVar("T")
 
 _BUCKET_ELEMENTS = 1 << 24
-_TIMEOUT = timedelta(hours=12)  # the others wait while the main process evaluates
+_TIMEOUT = timedelta(hours=12)  # the other processes wait while the main one evaluates
 _RUNS = itertools.count()
 
 _GOOD, _NO_MEMORY, _STOPPED, _FAILED = range(4)
-"""How a process's own work ended; the worst of all processes counts for all."""
+"""Outcome of a process's work; the worst one applies to all processes."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class World:
     """The processes of a run.
 
     Attributes:
-        rank: This process, from 0.
-        size: How many there are.
-        lockstep: The model's own calls need every process (its weights are sharded): all call it alike, and
-            a process that fails ends at once instead of meeting the others.
+        rank: Index of this process, from 0.
+        size: Number of processes.
+        lockstep: Model calls involve every process, because the weights are sharded. All make the same
+            calls, and a process that fails exits at once instead of synchronizing.
     """
 
     rank: int = 0
@@ -54,7 +55,7 @@ class World:
         return self.rank == 0
 
     def gather(self, value: T) -> list[T]:
-        """Every process's value, by rank. All processes must call it."""
+        """The values of all processes, by rank. All processes must call it."""
         if self.size == 1:
             return [value]
         found: list[T] = [value] * self.size
@@ -67,14 +68,15 @@ class World:
 
     @contextmanager
     def synchronized(self) -> Iterator[None]:
-        """A scope of work that each process does on its own, and that ends alike in all of them.
+        """A scope of independent work that has the same outcome in all processes.
 
-        Where it fails in one process, is stopped or runs out of memory, every process raises.
+        If it fails, is stopped or runs out of memory in one process, every process raises.
 
         Raises:
-            OutOfMemory: (or what torch raised) no process did worse than run out of memory.
-            Interrupted: one was asked to stop.
-            EngineError: the work failed elsewhere; the sentence is that process's.
+            OutOfMemory: (or torch's error) a process ran out of memory, and none failed otherwise or was
+                stopped.
+            Interrupted: a process was asked to stop.
+            EngineError: the work failed in another process; the message is that process's.
         """
         if self.size == 1:
             yield
@@ -101,7 +103,7 @@ class World:
             raise OutOfMemory(sentence)
 
     def raise_if_stopped(self, wish: Wish) -> None:
-        """Raise Interrupted when this process is asked to stop, or another one has stopped or failed."""
+        """Raise Interrupted if this process is asked to stop, or another one has stopped or failed."""
         if self.lockstep:
             wish = max(self.gather(wish), key=list(Wish).index)
         elif self.size > 1 and wish is Wish.CONTINUE and _store().check([self._key]):
@@ -111,9 +113,9 @@ class World:
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up every parameter's gradient over the processes; one that none has stays None.
+        """Sum every parameter's gradient over the processes; one that is None everywhere stays None.
 
-        Sharded gradients are left: their sum was made in the backward pass.
+        Sharded gradients are skipped: the backward pass has already summed them.
         """
         parameters = [p for p in parameters if not isinstance(p, DTensor)]
         if self.size == 1 or not parameters:
@@ -134,7 +136,7 @@ class World:
                 gradient.copy_(part.view_as(gradient))
 
     def merge(self, values: Tensor) -> Tensor:
-        """Fill the NaNs of a tensor with what the other processes have there; the lowest rank's counts."""
+        """Fill the NaNs of a tensor with the other processes' values; the lowest rank has precedence."""
         merged, *others = self.gather(values)
         for other in others:
             merged = torch.where(merged.isnan(), other, merged)
@@ -142,7 +144,7 @@ class World:
 
 
 class MutedReporter(SilentReporter):
-    """The reporter of a process that is not the main one: it says nothing, and still may wish."""
+    """The reporter of a process other than the main one: it reports nothing, but passes wishes on."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -153,9 +155,9 @@ class MutedReporter(SilentReporter):
 
 @contextmanager
 def joined_world(*, lockstep: bool = False) -> Iterator[World]:
-    """Join the processes that torchrun started with this one; leave them at the end.
+    """Join the process group that torchrun started, and leave it at the end.
 
-    A process group that exists already is used, and left as it is.
+    An existing process group is used, and is not destroyed.
     """
     ours = _launched() and not dist.is_initialized()
     if ours:
@@ -178,7 +180,7 @@ def joined_world(*, lockstep: bool = False) -> Iterator[World]:
 
 
 def lost_another(error: Exception) -> bool:
-    """Whether a collective failed because another process is gone."""
+    """Whether a collective failed because another process has exited."""
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
@@ -187,7 +189,7 @@ def _launched() -> bool:
 
 
 def _store() -> Any:
-    """What the processes met by: small values in it need no meeting."""
+    """The process group's key-value store, which works without a collective."""
     return dist.distributed_c10d._get_default_store()
 
 
@@ -202,7 +204,7 @@ def _end(error: Exception | None) -> tuple[int, str]:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one dtype and device each, in order, cut where a bucket is full."""
+    """Group tensors by dtype and device, in order, into buckets of bounded size."""
     kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for tensor in tensors:
         bucket = kinds.setdefault((tensor.dtype, tensor.device), [])

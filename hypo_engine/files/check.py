@@ -1,7 +1,7 @@
-"""Whether a model can be trained at all, as far as its files tell. No torch here.
+"""Checks from a model's files whether it can be trained. No torch here.
 
-Called where a run is launched and again where it loads its model. What files do not tell is found when the
-model is loaded: :mod:`hypo_engine.models.load` and :mod:`hypo_engine.forward.trial`.
+Called when a run is launched, and again when the run loads its model. Problems that the files do not show
+are found on loading: :mod:`hypo_engine.models.load` and :mod:`hypo_engine.forward.trial`.
 """
 
 import json
@@ -24,13 +24,15 @@ CONTEXT: Final = (
     "n_ctx",
     "context_length",
 )
-"""What families call the most tokens that they take."""
+"""Names of the context length, by family."""
 
 HARMLESS: Final = re.compile(
     r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|\.attn\.(masked_)?bias|attention\.(masked_)?bias"
     r"|position_ids)$|^(model\.)?(mtp|vision_tower|visual|vision_model|multi_modal_projector|audio_tower)\b"
 )
-"""Tensors in a file that a text model does without: tables it makes itself, other modalities' parts."""
+"""Stored tensors that a text model does not load: tables that it computes itself, parts of other
+modalities.
+"""
 
 _PICKLES: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -65,7 +67,7 @@ _ENCODERS: Final = frozenset(
         "xlnet",
     }
 )
-"""Families that see the tokens behind, unless their configuration says that they write."""
+"""Families that are bidirectional unless their configuration says that they are decoders."""
 
 _UNIFORM: Final = frozenset(
     {
@@ -99,7 +101,9 @@ _UNIFORM: Final = frozenset(
 """Families whose layers all have the same tensors."""
 
 MOST_LABELS: Final = 100_000
-"""transformers makes two dictionaries of this many entries while it reads a configuration."""
+"""Largest number of labels; transformers builds two dictionaries of this size when it reads a
+configuration.
+"""
 
 _LAYERS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _LAYER: Final = re.compile(r"^((?:.*?\.)?(?:layers|h|blocks))\.(\d+)\.(.+)$")
@@ -113,13 +117,13 @@ _OTHER_HEADS: Final = re.compile(r"^(score|classifier|v_head|value_head|qa_outpu
 
 
 def check_model_files(name: str, find: Find, *, whole: bool, style: PromptStyle = PromptStyle.AUTO) -> None:
-    """Refuse a model that its files show to be unusable.
+    """Refuse a model whose files show that it cannot be used.
 
     Args:
-        name: What it is called in errors.
-        find: Finds its files.
-        whole: Whether all of its files have to be there, as in a local folder.
-        style: How prompts are made: a chat template that is not used is not checked.
+        name: The model's name in errors.
+        find: Returns the path of a file.
+        whole: Whether all of its files must exist, as in a local folder.
+        style: The prompt style; a chat template that is not used is not checked.
 
     Raises:
         ModelError: one sentence with the reason and the remedy.
@@ -171,12 +175,12 @@ def read_model_config(name: str, find: Find) -> dict[str, Any]:
 
 
 def configured_context(config: Mapping[str, Any]) -> int | None:
-    """The most tokens that a model takes by its config.json; None where it does not say."""
+    """The context length in tokens by config.json; None if it is not stated."""
     return next((limit for key in CONTEXT if type(limit := config.get(key)) is int and limit > 0), None)
 
 
 def not_causal(name: str, kind: str) -> ModelError:
-    """The refusal of an encoder."""
+    """The error for an encoder."""
     return ModelError(
         f"{name!r} ({kind}) is not a causal language model: its prediction for a token depends on "
         "later tokens; choose one that writes text from left to right."
@@ -184,7 +188,7 @@ def not_causal(name: str, kind: str) -> ModelError:
 
 
 def quantised(name: str, method: str) -> ModelError:
-    """The refusal of quantised weights."""
+    """The error for quantised weights."""
     return ModelError(
         f"{name!r} has quantised weights ({method}), which cannot be trained here; choose the "
         "same model with weights in bfloat16 or float32."
@@ -192,7 +196,7 @@ def quantised(name: str, method: str) -> ModelError:
 
 
 def other_weights(name: str, parts: Mapping[str, list[str]]) -> ModelError:
-    """The refusal of weights that are not the model's, with their names by what is wrong with them."""
+    """The error for weights that do not match the model, with the names per kind of mismatch."""
     said = ", ".join(f"{len(names)} {what} ({some(names)})" for what, names in parts.items() if names)
     return ModelError(
         f"The weights of {name!r} are not those of its config.json: {said}. Save the whole causal "
@@ -235,7 +239,7 @@ def _refuse_without_weights(name: str, find: Find) -> None:
 
 
 def _check_tensors(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]], name: str) -> None:
-    """Refuse weights whose names and sizes cannot be those of the configured model."""
+    """Refuse weights whose names or shapes do not match the configuration."""
     own = {tensor: shape for tensor, shape in tensors.items() if not HARMLESS.search(tensor)}
     unknown = [tensor for tensor in own if _WRAPPED.search(tensor) or _OTHER_HEADS.search(tensor)]
     missing, strange = _faults_of_layers(config, own)
@@ -256,10 +260,10 @@ def _check_tensors(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, .
 
 
 def _faults_of_layers(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """What layers lack, and what they have that is not theirs.
+    """The tensors that layers lack, and those that do not belong to them.
 
-    A layer without a tensor is missing. In families with equal layers so is what one layer lacks, unless most
-    lack it.
+    A layer without any tensor is missing. In families with equal layers, a tensor that most layers have is
+    missing from the others.
     """
     stacks: dict[str, dict[int, set[str]]] = {}
     for tensor in tensors:
@@ -282,7 +286,7 @@ def _faults_of_layers(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> 
 
 
 def _vocabulary(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Rows of the embedding, as stored or as configured; None where neither says."""
+    """Rows of the embedding, as stored or as configured; None if unknown."""
     rows = [shape[0] for tensor, shape in tensors.items() if _EMBEDDING.search(tensor) and len(shape) == 2]
     if len(rows) == 1:
         return rows[0]
@@ -291,7 +295,7 @@ def _vocabulary(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]
 
 
 def folder_finder(folder: Path) -> Find:
-    """Finds a model's files in a folder."""
+    """A finder of the files in a folder."""
 
     def find(file: str) -> Path | None:
         path = folder / file

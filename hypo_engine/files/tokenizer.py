@@ -1,6 +1,6 @@
-"""What a tokenizer's files say: its chat template, its special tokens, its vocabulary. No torch here.
+"""A tokenizer's files: chat template, special tokens and vocabulary. No torch here.
 
-It stands in for a loaded tokenizer where a chat template is checked or rendered without transformers.
+They replace a loaded tokenizer where a chat template is checked or rendered without transformers.
 """
 
 import json
@@ -22,7 +22,7 @@ ANY_OF: Final = (
     "vocab.txt",
     "tekken.json",
 )
-"""Files of which every tokenizer has one."""
+"""Files of which every tokenizer has at least one."""
 
 _SPECIAL: Final = (
     "bos_token",
@@ -37,13 +37,13 @@ _SPECIAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
-    """A tokenizer as its files describe it.
+    """A tokenizer as described by its files.
 
     Attributes:
-        path: Of tokenizer.json; None where there is none.
-        chat_template: One template, several by their names, or None.
-        special_tokens_map: Texts of special tokens, by role.
-        added: Whether a token is special, by its id: those that tokenizer_config.json adds.
+        path: Path of tokenizer.json; None if it does not exist.
+        chat_template: One template, several by name, or None.
+        special_tokens_map: Special tokens, by role.
+        added: Tokens that tokenizer_config.json adds: id -> whether it is special.
     """
 
     path: Path | None
@@ -52,7 +52,7 @@ class TokenizerFiles:
     added: dict[int, bool] = field(default_factory=dict)
 
     def get_chat_template(self) -> str:
-        """The template that is used when none is named; raises ValueError where there is no such."""
+        """The default template; raises ValueError if there is none."""
         if isinstance(self.chat_template, dict):
             if "default" not in self.chat_template:
                 raise ValueError("no template is called default")
@@ -60,7 +60,7 @@ class TokenizerFiles:
         return self.chat_template or ""
 
     def check_vocabulary(self, size: int, name: str) -> None:
-        """Refuse tokens that a text may become beyond the embedding's rows.
+        """Refuse a tokenizer that maps text to ids beyond the embedding.
 
         Raises:
             ModelError: naming both sizes.
@@ -71,7 +71,7 @@ class TokenizerFiles:
 
         try:
             tokenizer = Tokenizer.from_file(str(self.path))
-        except Exception:  # tokenizers raises bare Exception; transformers may read what it does not
+        except Exception:  # bare in tokenizers; transformers may still be able to read the file
             return
         known = tokenizer.get_vocab(with_added_tokens=True)
         added = self.added | {i: token.special for i, token in tokenizer.get_added_tokens_decoder().items()}
@@ -86,13 +86,13 @@ class TokenizerFiles:
 
 
 def refuse_larger(name: str, *, size: int, known: set[int], special: set[int], used: Iterable[int]) -> None:
-    """Refuse a tokenizer with tokens beyond the embedding, but for special ones that no text becomes.
+    """Refuse a tokenizer with ids beyond the embedding, except for special tokens that no text maps to.
 
     Args:
         size: Rows of the embedding.
         known: Ids of all tokens.
         special: Ids of special tokens.
-        used: Ids that must have a row in any case.
+        used: Ids that must have a row even if they are special.
 
     Raises:
         ModelError: naming both sizes.
@@ -106,7 +106,7 @@ def refuse_larger(name: str, *, size: int, known: set[int], special: set[int], u
 
 
 def read_tokenizer(find: Find) -> TokenizerFiles:
-    """Read a tokenizer's files; what is not there or cannot be read is taken to say nothing."""
+    """Read a tokenizer's files; missing and unreadable ones are ignored."""
     config = _read_object(find("tokenizer_config.json"))
     tokens = _read_object(find("special_tokens_map.json")) | config
     special = {role: text for role in _SPECIAL if (text := _text(tokens.get(role)))}
@@ -132,7 +132,7 @@ def _read_object(path: Path | None) -> dict[str, Any]:
 
 
 def _text(token: Any) -> str:
-    """A special token's text: stated as such, or as an object of it."""
+    """A special token's text, from a string or an object."""
     found = token.get("content") if isinstance(token, dict) else token
     return found if isinstance(found, str) else ""
 
@@ -145,7 +145,7 @@ def _template(path: Path | None) -> str:
 
 
 def _templates(given: Any) -> str | dict[str, str] | None:
-    """A template as tokenizer_config.json holds it, or several as a list of names and templates."""
+    """A template from tokenizer_config.json, or several by name."""
     if isinstance(given, list):
         pairs = [(one.get("name"), one.get("template")) for one in given if isinstance(one, dict)]
         return {str(name): str(template) for name, template in pairs} or None

@@ -1,4 +1,4 @@
-"""The names and sizes of a model's weights, from the headers of its safetensors files. No torch here."""
+"""Names and shapes of a model's weights, from the headers of its safetensors files. No torch here."""
 
 import json
 import struct
@@ -9,35 +9,35 @@ from typing import Any, Final
 from hypo_engine.errors import ModelError
 
 Find = Callable[[str], Path | None]
-"""A file of a model by its name; None where it is not there."""
+"""File name -> path; None if the file does not exist."""
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 
 _LARGEST_HEADER: Final = 100_000_000
-"""Bytes; the format allows no more."""
+"""In bytes, as limited by the format."""
 
 _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 
 _UNREADABLE: Final = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError)
-"""What a file that is no JSON, or not that of weights, raises when it is read."""
+"""Errors of reading a file that is not JSON or not an index of weights."""
 
 _LFS: Final = b"version https://git-lfs"
 _FETCH: Final = "fetch the model again with all of its files"
 
 
 def stored_tensors(find: Find, name: str, *, whole: bool) -> dict[str, tuple[int, ...]] | None:
-    """The shape of every stored tensor, by its name.
+    """The shape of every stored tensor, by name.
 
     Args:
-        name: What the model is called in errors.
-        whole: Whether all files have to be there; else None says that some are not.
+        name: The model's name in errors.
+        whole: Whether all files must exist; if False, a missing file gives None.
 
     Returns:
-        None where there is neither one file of weights nor an index of several.
+        None if there is neither a weights file nor an index.
 
     Raises:
-        ModelError: a file that the index names is missing, lacks a tensor, or is damaged.
+        ModelError: a file in the index is missing, lacks a tensor, or is damaged.
     """
     single = find(SINGLE)
     if single is not None:
@@ -62,7 +62,7 @@ def stored_tensors(find: Find, name: str, *, whole: bool) -> dict[str, tuple[int
 
 
 def some(names: list[str]) -> str:
-    """The first names of a list."""
+    """The first names of a list, for a sentence."""
     return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
 
 
@@ -78,7 +78,7 @@ def _read_index(path: Path, name: str) -> Mapping[str, str]:
 
 
 def _read_header(path: Path, name: str) -> dict[str, tuple[int, ...]]:
-    """The shapes in one file, which has to be as long as its header says."""
+    """The shapes in one file, whose length has to match its header."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
