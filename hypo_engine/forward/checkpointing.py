@@ -1,6 +1,7 @@
-"""Gradient checkpointing: layers keep their input and run again in the backward pass (arXiv 1604.06174).
+"""Gradient checkpointing: layers keep their input and are recomputed in the backward pass (arXiv
+1604.06174).
 
-The recomputing is transformers' own. It happens in training mode only, where the engine never is otherwise.
+transformers implements it. It is active in training mode only, which the engine uses for nothing else.
 """
 
 import ctypes
@@ -19,17 +20,17 @@ _LARGE = 2**20
 
 
 def enable(model: Any) -> None:
-    """Have a model's layers recompute wherever :func:`recomputing` allows it.
+    """Enable recomputation in a model's layers, which takes effect inside :func:`recomputing`.
 
     Raises:
-        ConfigError: transformers has no checkpointing for this architecture.
+        ConfigError: transformers does not support checkpointing for this architecture.
     """
     if not getattr(model, "supports_gradient_checkpointing", True):
         raise ConfigError(
             f"gradient_checkpointing: the architecture {model.config.model_type} does not support "
             "it; switch it off."
         )
-    # the first is the second's new name in transformers
+    # transformers renamed the second to the first
     start = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     start({"use_reentrant": False})
     if sys.platform == "linux":
@@ -37,23 +38,23 @@ def enable(model: Any) -> None:
 
 
 def _return_memory() -> None:
-    """Have glibc hand large tensors back to the system when they are freed.
+    """Make glibc return large tensors to the system when they are freed.
 
-    By default it learns to keep them, and layers that come and go leave holes that the next do not fit: the
-    same step then takes as much memory as without checkpointing.
+    By default glibc adapts its threshold and keeps them. The heap then fragments, and a step takes as much
+    memory as without checkpointing.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's own, not every C library has it
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
     if set_option:
         set_option(_MMAP_THRESHOLD, _LARGE)
 
 
 @contextmanager
 def recomputing(model: Any) -> Iterator[None]:
-    """A scope in which a forward pass with a graph keeps only its layers' inputs."""
+    """A scope in which a forward pass with autograd keeps only the inputs of its layers."""
     if not torch.is_grad_enabled():
         yield
         return
-    # these alone: their children would drop out or draw routes, and not the same when they run again
+    # not their children, which might apply dropout or draw random routes that differ on recomputation
     layers = _outermost(model)
     for layer in layers:
         layer.training = True
@@ -65,11 +66,10 @@ def recomputing(model: Any) -> Iterator[None]:
 
 
 def _outermost(model: Any) -> list[nn.Module]:
-    """The modules that recompute, without those inside another that does.
+    """The outermost modules that recompute.
 
-    A layer runs again in the backward pass, when :func:`recomputing` is over: what it holds must not
-    recompute in one of the two and not in the other. A model that loops over its layers itself holds no such
-    layers.
+    A layer is recomputed in the backward pass, after :func:`recomputing` has ended. Modules nested in it
+    would recompute the first time but not the second.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -80,10 +80,10 @@ def _outermost(model: Any) -> list[nn.Module]:
 
 
 class CheckpointedModel:
-    """A model whose forward pass checkpoints its layers.
+    """A model whose forward pass uses gradient checkpointing.
 
     Attributes:
-        model: The model itself.
+        model: The wrapped model.
     """
 
     def __init__(self, model: Any) -> None:
@@ -96,5 +96,5 @@ class CheckpointedModel:
 
 
 def unwrapped(model: Any) -> Any:
-    """The model itself, without :class:`CheckpointedModel` around it."""
+    """The model without a :class:`CheckpointedModel` around it."""
     return model.model if isinstance(model, CheckpointedModel) else model

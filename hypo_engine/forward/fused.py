@@ -1,8 +1,8 @@
-"""Leaner forms of three small operations that many models share, for float32.
+"""Fused float32 forms of three small operations that many models share.
 
-They compute what transformers' modules compute, with fewer passes over memory and fewer tensors kept for
-the backward pass: root-mean-square norm, rotary positions, and the gate of a SwiGLU feed-forward. A module is
-replaced on the model given, only where its class is one that is known and its own numbers come out again.
+RMS norm, rotary embedding and the SwiGLU gate give the results of transformers' modules with fewer passes
+over memory and fewer tensors saved for the backward pass. A module is replaced on the given model only if
+its class is known and the results agree with its own.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def lean(model: Any) -> Callable[[], None]:
 
 
 _ROTARY = frozenset({"LlamaAttention", "Qwen2Attention"})
-"""Attention modules of one form: four projections, rotary positions on whole heads, nothing between."""
+"""Attention classes with four projections, rotary embedding on whole heads, and nothing in between."""
 
 
 def _has(module: Any, *names: str) -> bool:
@@ -60,7 +60,7 @@ def _is_silu(module: Any) -> bool:
 
 @torch.no_grad()
 def _same(module: Any, lean_forward: Any) -> bool:
-    """Whether a norm's lean form gives the module's own numbers."""
+    """Whether a norm's fused form agrees with the module."""
     weight = getattr(module, "weight", None)
     if not hasattr(module, "variance_epsilon") or weight is None or weight.dtype != torch.float32:
         return False
@@ -81,13 +81,13 @@ def _swiglu(module: Any, x: Tensor) -> Tensor:
 
 
 def _side_by_side(module: Any, x: Tensor, *names: str) -> tuple[Tensor, ...]:
-    """Layers that read the same input; :mod:`.merged_lora` runs them as one."""
+    """The outputs of layers that read the same input; :mod:`.merged_lora` runs them as one."""
     joint = vars(module).get("joint")
     return joint(x) if joint else tuple(getattr(module, name)(x) for name in names)
 
 
 def _apply(function: Any, *arguments: Any) -> Tensor:
-    """A function of autograd; without a graph its plain computation, which costs less to start."""
+    """Apply an autograd function; without grad mode, its plain computation, which has less overhead."""
     if torch.is_grad_enabled():
         found: Tensor = function.apply(*arguments)
         return found
@@ -98,7 +98,7 @@ def _apply(function: Any, *arguments: Any) -> Tensor:
 def _rotary_attention(
     module: Any, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], **others: Any
 ) -> tuple[Tensor, Any]:
-    """An attention module's forward on packed rows; on anything else the module's own."""
+    """The forward of an attention module on packed rows; other calls use the module's own."""
     if others.get("tree") is None:
         found: tuple[Tensor, Any] = type(module).forward(
             module, hidden_states=hidden_states, position_embeddings=position_embeddings, **others
@@ -156,7 +156,7 @@ class RMSNorm(torch.autograd.Function):
 
 
 class SwiGLU(torch.autograd.Function):
-    """silu(gate) * up (Shazeer, arXiv 2002.05202); the activation is made again in the backward pass."""
+    """silu(gate) * up (Shazeer, arXiv 2002.05202); the activation is recomputed in the backward pass."""
 
     @staticmethod
     def compute(gate: Tensor, up: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class SwiGLU(torch.autograd.Function):
 
 
 class Rotary(torch.autograd.Function):
-    """Rotate halves of each head by its position's angle (Su et al., arXiv 2104.09864).
+    """Rotary embedding, half-rotation form (Su et al., arXiv 2104.09864).
 
     x: [..., heads, size]; cos and sin: [..., 1, size / 2].
     """
@@ -202,7 +202,7 @@ class Rotary(torch.autograd.Function):
 
 
 def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """The normed x, and one over its root mean square [..., 1]."""
+    """The normalized x, and the inverse of its root mean square [..., 1]."""
     found = elementwise.rms_norm(x, weight, eps)
     if found is not None:
         return found

@@ -1,11 +1,12 @@
-"""The vocabulary head on completion tokens alone, without a [tokens, vocabulary] tensor that stays.
+"""The vocabulary head on completion tokens only, without keeping a [tokens, vocabulary] tensor.
 
-Logits are made in chunks of rows and forgotten. With a frozen head the gradient of log p(y) with respect to
-the hidden state, W[y] - softmax(h W) W, is made in the forward pass and only scaled in the backward pass:
-exact, nothing computed twice, [tokens, hidden] kept. A trained head makes its chunks again in the backward.
+Logits are computed in chunks of rows and discarded. With a frozen head, the forward pass also computes the
+gradient of log p(y) with respect to the hidden state, W[y] - softmax(h W) W, and the backward pass only
+scales it. That is exact, computes nothing twice, and keeps [tokens, hidden]. A trained head recomputes its
+chunks in the backward pass.
 
-On a CPU a frozen float32 head goes through the vocabulary in blocks instead, all rows at once: each block of
-W is read once for both products, and its logits are used while they lie in the processor's cache.
+On a CPU, a frozen float32 head iterates over blocks of the vocabulary instead, with all rows at once. Each
+block of W is read once for both products, and its logits are used while they are in the cache.
 """
 
 from collections.abc import Iterator
@@ -24,18 +25,18 @@ _CHUNK_ELEMENTS = 1 << 23
 _BLOCK_ELEMENTS = 1 << 20
 _FLOAT_BLOCK = 1 << 14
 _ALIGNED = 64
-"""Columns of a block come to a multiple of this: rows then begin where vectors do."""
+"""Block widths are a multiple of this, so that rows are aligned to vectors."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """From the last hidden states to log-probabilities.
+    """Turns the last hidden states into log-probabilities.
 
     Attributes:
         weight: [vocabulary, hidden].
         bias: [vocabulary] or None.
         softcap: Logits are soft-capped to ``softcap * tanh(logit / softcap)``; None leaves them.
-        dtype: Of the product; None is the weight's.
+        dtype: Of the product; None means the weight's.
     """
 
     weight: Tensor
@@ -45,17 +46,17 @@ class Head:
 
     @property
     def is_plain(self) -> bool:
-        """Whether logits are one product and nothing else."""
+        """Whether logits are a single matrix product."""
         return self.bias is None and self.softcap is None and self.dtype is None
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[rows, hidden] -> [rows, vocabulary] float32, without a graph."""
+        """[rows, hidden] -> [rows, vocabulary] float32, without autograd."""
         with torch.no_grad():
             found = product(hidden, self.weight) if self.is_plain else None
             return self._chunk(hidden, self._weight())[0] if found is None else found
 
     def float_logits(self, hidden: Tensor) -> Tensor:
-        """The same in float32, whatever the weight's type; slow, in blocks of the vocabulary."""
+        """The same in float32 for any dtype of the weight; slow, in blocks of the vocabulary."""
         with torch.no_grad():
             blocks = [hidden.float() @ block.float().t() for block in torch.split(self.weight, _FLOAT_BLOCK)]
             found = torch.cat(blocks, dim=-1) + (0.0 if self.bias is None else self.bias.float())
@@ -67,7 +68,7 @@ class Head:
         Args:
             hidden: [tokens, hidden].
             targets: [tokens] token ids.
-            scale: [tokens] float32, one over the temperature.
+            scale: [tokens] float32, the inverse temperature.
 
         Returns:
             [tokens] float32.
@@ -149,7 +150,9 @@ class _HeadLogps(torch.autograd.Function):
 def _block_by_block(
     hidden: Tensor, weight: Tensor, targets: Tensor, scale: Tensor, *, differentiate: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of the targets, and their gradients of the hidden states, scale * (W[y] - p W)."""
+    """Log-probabilities of the targets, and their gradients with respect to the hidden states, scale *
+    (W[y] - p W).
+    """
     sums = torch.zeros_like(hidden) if differentiate else None
     softmax = BlockwiseSoftmax(scale, targets, sums)
     width = max(_ALIGNED, _BLOCK_ELEMENTS // max(1, len(hidden)) // _ALIGNED * _ALIGNED)
@@ -165,9 +168,10 @@ def _block_by_block(
 
 
 def _downward(logps: Tensor, slope: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor:
-    """Minus d log p(target) / d logits = slope * (p - onehot(target)), in place of all log-probabilities.
+    """-d log p(target) / d logits = slope * (p - onehot(target)), computed in place from all
+    log-probabilities.
 
-    The one is taken off in float32: bfloat16 cannot tell a probability near one from it.
+    The 1 is subtracted in float32, because bfloat16 rounds a probability near one to it.
     """
     step = logps.exp_().scatter_add_(1, targets[:, None], logps.new_full((len(targets), 1), -1.0))
     return (step if slope is None else step.mul_(slope)).to(dtype)

@@ -1,8 +1,8 @@
 """Attention over packed tokens, through transformers' attention interface.
 
-Tokens of many sequences stand one after another in a single row, without padding: [1, tokens]. A *pass*
-(:mod:`hypo_engine.forward.visibility`) holds the attention mask, and computes attention for every layer.
-Any model that keeps to the interface can be used as it is.
+The tokens of many sequences are concatenated in a single row without padding: [1, tokens]. A *pass*
+(:mod:`hypo_engine.forward.visibility`) defines the attention mask and computes attention for every layer.
+Models that use the interface need no change.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NAME = "hypo_tree"
-"""Under this name :func:`attend` is registered with transformers."""
+"""The name under which :func:`attend` is registered with transformers."""
 
 _HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings"})
 
@@ -24,7 +24,7 @@ class How:
 
     Attributes:
         scaling: Factor of the scores.
-        window: Keys this far back or further are not seen; None sees all.
+        window: Length of a sliding window in tokens; None is unlimited.
         softcap: Scores are soft-capped to ``softcap * tanh(score / softcap)``; None leaves them.
     """
 
@@ -33,7 +33,7 @@ class How:
     softcap: float | None = None
 
     def is_plain(self, keys: int) -> bool:
-        """Whether attention over so many keys needs neither a window nor soft-capping."""
+        """Whether attention over this many keys needs neither a window nor soft-capping."""
         return self.softcap is None and (self.window is None or self.window >= keys)
 
 
@@ -58,11 +58,10 @@ def attend(
     tree: Pass | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention function. With ``tree``, which the model's forward was given, that pass
-    answers; without it this is the usual attention under the usual mask.
+    """Compute attention as transformers' attention function.
 
     Raises:
-        TypeError: the layer wants something that packed attention does not offer.
+        TypeError: the layer uses an option that packed attention does not support.
     """
     how = How(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
     if tree is None:
@@ -76,7 +75,7 @@ def attend(
 
 
 def register() -> None:
-    """Make :func:`attend` known to transformers; harmless when done twice."""
+    """Register :func:`attend` with transformers; idempotent."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -94,7 +93,7 @@ def _usual(
     dropout: float,
     others: dict[str, Any],
 ) -> Tensor:
-    """As transformers' own function, which ignores logit soft-capping."""
+    """transformers' SDPA attention, with soft-capping added."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if how.softcap is None:
@@ -110,13 +109,13 @@ def _usual(
 
 
 class Masks:
-    """Additive masks [n, before + n] for n tokens behind ``before`` others, made once a shape."""
+    """Additive masks [n, before + n] for n tokens after ``before`` others, cached by shape."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, int, int | None], Tensor | None] = {}
 
     def get(self, before: int, length: int, window: int | None, like: Tensor) -> Tensor | None:
-        """The mask, or None where the plain causal one serves."""
+        """The mask, or None if the plain causal mask applies."""
         window = None if window is None or window >= before + length else window
         key = (before, length, window)
         if key not in self._made:
@@ -134,7 +133,9 @@ def _mask(before: int, length: int, window: int | None, like: Tensor) -> Tensor:
 
 
 def batched_attention(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
-    """[count, heads, n, size] and keys, values [count, kv heads, m, size] -> [count * n, heads, size]."""
+    """Attention of [count, heads, n, size] to keys and values [count, kv heads, m, size] -> [count * n,
+    heads, size].
+    """
     if how.softcap is not None:
         found = _capped(q, k, v, how, mask)
     else:
@@ -151,7 +152,7 @@ def batched_attention(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | 
 
 
 def _capped(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
-    """Attention with soft-capped scores (Gemma 2), which the fused kernels do not offer."""
+    """Attention with soft-capped scores (Gemma 2), which the fused kernels do not support."""
     assert how.softcap is not None
     if mask is None:
         mask = _mask(k.shape[-2] - q.shape[-2], q.shape[-2], None, q)

@@ -1,8 +1,8 @@
 """Log-probabilities of chosen tokens, in float32, without a float32 copy of the logits.
 
-``log_softmax`` on [rows, vocab] would keep one more tensor of that size in float32 for the backward
-pass. Here the forward keeps one number a row and the backward makes the gradient in chunks of rows:
-d log p(y) / d z = onehot(y) - softmax(z).
+``log_softmax`` on [rows, vocab] would keep one more tensor of that size in float32 for the backward pass.
+Here the forward pass keeps one number per row, and the backward pass computes the gradient in chunks of
+rows: d log p(y) / d z = onehot(y) - softmax(z).
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ class TokenLogps:
 
     Attributes:
         values: [rows, longest] float32, left-aligned, zero after a completion's end.
-        mask: [rows, longest] bool, True on a completion's tokens (its end-of-sequence token included).
+        mask: [rows, longest] bool, True on a completion's tokens, including its end-of-sequence token.
     """
 
     values: Tensor
     mask: Tensor
 
     def sums(self) -> Tensor:
-        """Log-probability of each whole completion: [rows]."""
+        """Log-probability of each completion: [rows]."""
         return self.values.sum(dim=1)
 
     def rows(self, part: slice) -> "TokenLogps":
-        """The same for some of the rows."""
+        """The log-probabilities of some of the rows."""
         return TokenLogps(self.values[part], self.mask[part])
 
 

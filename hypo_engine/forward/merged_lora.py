@@ -1,9 +1,9 @@
 """LoRA with merged weights, for a policy that trains.
 
-PEFT adds ``scale * B (A x)`` to each layer's result: four small products and three passes over memory.
-:class:`MergedLora` computes W + scale * B A, uses it for all tokens at once and drops it: one product forward
-and one backward, with the adapter's gradients from the same tensors. It replaces the forward of PEFT's layers
-on this model only; what PEFT stores and loads stays PEFT's.
+PEFT adds ``scale * B (A x)`` to each layer's result, which takes four small products and three passes over
+memory. :class:`MergedLora` computes W + scale * B A, uses it for all tokens at once and discards it. That
+takes one product forward and one backward, and the adapter's gradients come from the same tensors. It
+replaces the forward of PEFT's layers on this model only; PEFT still stores and loads the adapter.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,13 @@ from hypo_engine.forward.peft_layers import SIDE_BY_SIDE, adapted_layers
 from hypo_engine.forward.rematerialize import Recipe, recipe_of
 
 _FEW = 64
-"""Up to so many tokens the adapter's own small products cost less than merging it."""
+"""Up to this many tokens, the adapter's small products cost less than merging."""
 
 
 def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
-    """The one weight and bias that a linear layer computes with now; None if there are several.
+    """The weight and bias that a linear layer computes with; None if it has several weights.
 
-    A merged weight is computed by this call.
+    This call computes a merged weight.
     """
     forward = vars(layer).get("forward")
     if isinstance(forward, _MergedLayer):
@@ -36,13 +36,13 @@ def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 class MergedLora:
-    """LoRA layers of a model computed with merged weights: one float32 adapter on a float32 base.
+    """Computes a model's LoRA layers with merged weights: one float32 adapter on a float32 base.
 
-    Layers that are not plain linear ones keep PEFT's forward.
+    Layers other than plain linear ones keep PEFT's forward.
     """
 
     def __init__(self, model: Any, adapter: str = "default", *, often: bool = False) -> None:
-        """often: Whether responses are sampled in every step; merged weights then keep their buffers."""
+        """often: Whether every step samples responses; if so, merged weights keep their buffers."""
         merged = {
             layer: _MergedLayer(layer, adapter, often=often)
             for layer in adapted_layers(model)
@@ -57,7 +57,7 @@ class MergedLora:
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """The base model alone: the reference."""
+        """A scope with the base model alone, which is the reference."""
         for layer in self._layers:
             layer.on = False
         try:
@@ -78,11 +78,11 @@ class _MergedLayer:
         layer.forward = self
 
     def merged(self, buffer: Tensor | None = None) -> Tensor:
-        """W + scale B A, [outputs, inputs], without a graph."""
+        """W + scale B A, [outputs, inputs], without autograd."""
         return lora.merge(self.base.weight, self.a, self.b, self.scale, buffer)
 
     def lasting(self) -> Tensor:
-        """The same for a caller that uses it many times; valid until the next call."""
+        """The same in a reused buffer, for a caller that uses it many times; valid until the next call."""
         found = self.merged(self._buffer)
         self._buffer = found if self._often else None
         return found
@@ -101,7 +101,7 @@ class _MergedLayer:
 
 
 class _Joint:
-    """Layers that read the same input, as one function that sums their gradients of it in place."""
+    """Layers that read the same input, as one autograd function that sums their input gradients in place."""
 
     def __init__(self, parts: Sequence[_MergedLayer]) -> None:
         self._parts = parts
@@ -117,7 +117,9 @@ class _Joint:
 
 
 class _JointLinear(torch.autograd.Function):
-    """(y_i = x W'_i^T + bias_i) with W'_i = W_i + scale_i B_i A_i; gradients of x, all A and all B."""
+    """(y_i = x W'_i^T + bias_i) with W'_i = W_i + scale_i B_i A_i; gradients with respect to x, all A and
+    all B.
+    """
 
     @staticmethod
     def forward(
@@ -146,7 +148,9 @@ class _JointLinear(torch.autograd.Function):
 
 
 class _MergedLinear(torch.autograd.Function):
-    """y = x W'^T + bias with W' = W + scale B A: gradients of x, A and B; W and the bias are frozen."""
+    """y = x W'^T + bias with W' = W + scale B A: gradients with respect to x, A and B; W and the bias are
+    frozen.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, recipe: Recipe, a: Tensor, b: Tensor, layer: _MergedLayer) -> Tensor:

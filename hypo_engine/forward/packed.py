@@ -1,7 +1,7 @@
-"""A causal language model in two parts: a body that runs packed tokens, and a head on chosen ones.
+"""A causal language model in two parts: a body that runs packed tokens, and a head for some of them.
 
-Any model of transformers that keeps to its attention interface can be packed. Whether a model does is tried
-when it is loaded; see :func:`hypo_engine.prompts.packing.try_packing`.
+Any transformers model that uses the attention interface can be packed. Whether a model does is tested on
+loading; see :func:`hypo_engine.prompts.packing.try_packing`.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from hypo_engine.forward.phases import phase
 
 
 def base_model(model: Any) -> Any:
-    """transformers' model, taken out of PEFT's where there is one."""
+    """transformers' model, unwrapped from PEFT's."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
@@ -32,9 +32,9 @@ class Packed:
     """A model's body and head.
 
     Attributes:
-        config: Of the text model.
+        config: Configuration of the text model.
         head: From hidden states to log-probabilities.
-        device: Where the tokens go.
+        device: Device of the input tokens.
         body: The model without its head.
         half: Whether a float32 model computes in bfloat16.
     """
@@ -56,7 +56,7 @@ class Packed:
         self.half, self._recomputes = half, False
 
     def recompute(self) -> None:
-        """From now on keep layers' inputs alone, and run layers again in the backward pass."""
+        """Enable gradient checkpointing."""
         enable(self.model)
         self._recomputes = True
 
@@ -85,13 +85,13 @@ class Packed:
         return recomputing(self.body) if self._recomputes else nullcontext()
 
     def _no_mask(self) -> Tensor:
-        """A mask that transformers takes as it is, so that it makes none; the pass knows better."""
+        """A mask that transformers accepts as final, so that it builds none; the pass applies its own."""
         return torch.zeros(1, 1, 1, 1, device=self.device)
 
 
 Route = Callable[[Sequence[int]], None]
-"""Told the prompt row of every token before the model runs them (adapters by row)."""
+"""Called with the prompt row of every token before the model runs them, to select adapters by row."""
 
 
 def everywhere_the_same(_rows: Sequence[int]) -> None:
-    """The route of a model that treats all rows alike."""
+    """The route of a model without adapters by row."""

@@ -1,9 +1,9 @@
-"""PEFT's LoRA layers in a model, and which layers read the same input."""
+"""PEFT's LoRA layers in a model, and the layers that read the same input."""
 
 from typing import Any
 
 SIDE_BY_SIDE = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Layers of attention and of a gated feed-forward that read the same input."""
+"""Names of attention and feed-forward layers that read the same input."""
 
 
 def adapted_layers(model: Any) -> list[Any]:

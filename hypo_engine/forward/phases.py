@@ -1,8 +1,8 @@
-"""Where a step spends its time: named phases, measured only inside :func:`measured`.
+"""The time of a step by named phases, measured only inside :func:`measured`.
 
-Outside it ``with phase("prefix"):`` costs next to nothing. Inside, every phase's own seconds are added up;
-those of phases within it are not counted twice. Phases within a phase that is ``whole`` count as that one,
-for example the reference's prefix and completions.
+Outside it, ``with phase("prefix"):`` has almost no overhead. Inside, the seconds of every phase are
+summed, without those of nested phases. A phase that is ``whole`` includes its nested phases, for example
+the reference's prefix and completions.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ _ACTIVE: ContextVar[Phases | None] = ContextVar("phases", default=None)
 
 @contextmanager
 def measured() -> Iterator[Phases]:
-    """Measure the phases of what runs inside; a GPU is waited for at their borders."""
+    """Measure the phases in the block; a GPU is synchronized at their boundaries."""
     phases = Phases()
     token = _ACTIVE.set(phases)
     try:
@@ -44,8 +44,7 @@ def measured() -> Iterator[Phases]:
 
 @contextmanager
 def phase(name: str, *, whole: bool = False) -> Iterator[None]:
-    """Name what runs inside: prefix, completions (forward for both in one), head, reference, decode,
-    backward, optimiser."""
+    """Name the phase of the block, for example prefix, completions, head or backward."""
     phases = _ACTIVE.get()
     if phases is None or phases._whole:
         yield

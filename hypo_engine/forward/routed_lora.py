@@ -1,4 +1,4 @@
-"""LoRA with an adapter for each token, for several adapters that answer in one batch; without gradients."""
+"""LoRA with an adapter per token, for answering with several adapters in one batch; inference only."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +27,7 @@ class RoutedLora:
             del layer.forward
 
     def route(self, adapters: Sequence[str | None], device: torch.device) -> None:
-        """Set the adapter of every token of the next forward pass; None is the base model."""
+        """Set the adapter of every token for the next forward pass; None is the base model."""
         self._tokens = len(adapters)
         tokens: dict[str, list[int]] = {}
         for token, adapter in enumerate(adapters):

@@ -1,4 +1,4 @@
-"""What a model's structure says of how it may be run: whether attention alone mixes its tokens, and how."""
+"""Checks of a model's structure: whether tokens interact through attention only, and through which kinds."""
 
 import re
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ _MIXERS = re.compile(
     r"|retention|hyena|gla$|kda|lightning|index|sparse_?att|compress|ngram|engram|^doge",
     re.IGNORECASE,
 )
-"""Names of modules by which tokens see each other, or a state, without attention; Doge's mask is one."""
+"""Names of modules through which tokens interact other than by attention, such as Doge's dynamic mask."""
 
 _KINDS = frozenset({"full_attention", "sliding_attention", "attention"})
-"""Kinds of layers whose attention a pass answers."""
+"""Layer types whose attention a pass supports."""
 
 _BY_LENGTH = frozenset({"dynamic", "longrope"})
-"""Rotary positions that depend on the longest sequence of a batch."""
+"""Rotary embeddings that depend on the longest sequence of a batch."""
 
 
 def positions_by_length(model: Any) -> bool:
-    """Whether a position means something else in a longer batch."""
+    """Whether position embeddings depend on the length of the batch."""
     kinds: list[Any] = []
     for module in model.modules():
         found = getattr(module, "rope_type", None)
@@ -30,7 +30,7 @@ def positions_by_length(model: Any) -> bool:
 
 
 def only_attention_mixes(model: Any) -> bool:
-    """Whether a model has no convolution, recurrence or state, and only kinds of attention that are known."""
+    """Whether a model has no convolution, recurrence or state, and only known kinds of attention."""
     from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer
 
     kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
@@ -42,11 +42,11 @@ def only_attention_mixes(model: Any) -> bool:
 
 
 def attention_as_configured(config: Any, asked: Mapping[int, How]) -> bool:
-    """Whether every layer asked for attention, and for the window that the configuration gives it.
+    """Whether every layer called the attention interface with the window of its configuration.
 
     Args:
-        config: Of the text model.
-        asked: What each layer asked of a pass, by its number.
+        config: Configuration of the text model.
+        asked: The options of each layer's call, by layer index.
     """
     if set(asked) != set(range(config.num_hidden_layers)):
         return False

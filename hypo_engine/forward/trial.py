@@ -1,9 +1,8 @@
-"""Tries of a loaded model on few tokens: whether it is sound, and whether another way of running it gives its
-own numbers.
+"""Trials of a loaded model on a few tokens: is it sound, and does another implementation agree with it?
 
-A model with weights in bfloat16 is tried in float32, layer by layer: what bfloat16's rounding explains would
-otherwise hide a layer that ignores part of its input. How far two results may lie apart is measured by what
-other words before the tokens change in them, so that a model whose outputs are flat is tried as sharply.
+A bfloat16 model is tried in float32, layer by layer, because bfloat16's rounding could hide a layer that
+ignores part of its input. The tolerance is relative to the effect of a different context on the same
+tokens, so the trial is as sharp for a model with flat outputs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,27 +27,28 @@ MODEL_ERRORS: Final = (
     NotImplementedError,
     ImportError,
 )
-"""What transformers' models raise for what they are not made for."""
+"""What transformers' models raise for unsupported uses."""
 
 _SHARE: Final = 0.02
-"""Results agree if they differ by less than this share of what another context changes in them."""
+"""Results agree if they differ by less than this share of the effect of another context."""
 
 _ROUNDING: Final = {True: 4e-6, False: 2e-2}
-"""Share of the results' size that rounding explains in many layers: of float32, and of bfloat16."""
+"""Relative error of many layers' rounding: in float32, and in bfloat16."""
 
 _AHEAD: Final = {True: 2e-5, False: 4e-3}
-"""Share of the largest logit that may change before the words that were changed: rounding alone."""
+"""Tolerated change of logits before a changed token, relative to the largest logit; covers rounding only.
+"""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a model's own forward says of some sequences, in float32.
+    """The logits of a model's own forward on some sequences, in float32.
 
     Attributes:
         sequences: Token ids, of unequal lengths.
         logits: By sequence, [tokens, vocabulary].
-        effect: How much another beginning changes the last tokens' logits, as a root mean square.
-        rounding: Share of the results' size that rounding explains.
+        effect: Root mean square change of the last tokens' logits under another context.
+        rounding: Relative error of rounding.
     """
 
     sequences: Sequence[Sequence[int]]
@@ -57,14 +57,16 @@ class Trial:
     rounding: float
 
     def agrees(self, found: Tensor, expected: Tensor) -> bool:
-        """Whether results of the model's size are the same up to rounding."""
+        """Whether results are equal up to rounding."""
         size = float(expected.float().square().mean().sqrt())
         apart = float((found.float() - expected.float()).abs().max())
         return apart <= _SHARE * self.effect + self.rounding * size
 
 
 def try_tokens(model: Any, count: int, *, seed: int = 0) -> list[int]:
-    """So many token ids of a model's vocabulary, the same every time, none of them special by its place."""
+    """A fixed sequence of token ids of a model's vocabulary, away from its ends, where special tokens
+    stand.
+    """
     size = vocabulary_size(model)
     generator = torch.Generator().manual_seed(seed)
     low = min(5, size - 1)
@@ -80,8 +82,8 @@ def vocabulary_size(model: Any) -> int:
 def in_float32(model: Any) -> Iterator[None]:
     """A scope in which a half-precision model computes in float32, part by part.
 
-    Each part's weights are float32 while it runs, and their own bits again afterwards, so that only one layer
-    takes more memory.
+    The weights of a part are float32 while it runs and are restored bit for bit afterwards, so only one
+    layer at a time takes more memory.
     """
     with ExitStack() as hooks:
         if next(model.parameters()).dtype != torch.float32:
@@ -112,7 +114,7 @@ class _Widened:
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """Layers, and what stands beside them: modules without a list of modules in them."""
+    """Layers and their siblings: the outermost modules that contain no module list."""
     if not any(isinstance(inner, nn.ModuleList) for inner in module.modules()):
         yield module
         return
@@ -125,7 +127,7 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
 
 @torch.no_grad()
 def plain_logits(model: Any, ids: Sequence[int]) -> Tensor:
-    """The model's own forward on one sequence as it stands: [tokens, vocabulary]."""
+    """The model's own forward on one sequence: [tokens, vocabulary]."""
     output = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
     found: Tensor = output.logits[0].float()
     return found
@@ -133,7 +135,7 @@ def plain_logits(model: Any, ids: Sequence[int]) -> Tensor:
 
 @contextmanager
 def precisely(model: Any) -> Iterator[bool]:
-    """A scope in which the model computes in float32, or as it is where it cannot; says which."""
+    """A scope in which the model computes in float32 if it can; yields whether it does."""
     with in_float32(model):
         try:
             plain_logits(model, try_tokens(model, 3))
@@ -148,7 +150,7 @@ def precisely(model: Any) -> Iterator[bool]:
 
 
 def make_trial(model: Any, *, wide: bool) -> Trial:
-    """Run a model's own forward on a few sequences; ``wide``: what the scope of :func:`precisely` said."""
+    """Run a model's own forward on a few sequences; ``wide`` is what :func:`precisely` yielded."""
     sequences = [try_tokens(model, length, seed=length) for length in (21, 13, 7)]
     logits = [plain_logits(model, ids) for ids in sequences]
     other = plain_logits(model, [*try_tokens(model, 10, seed=1), *sequences[0][10:]])
@@ -157,21 +159,21 @@ def make_trial(model: Any, *, wide: bool) -> Trial:
 
 
 def agrees(trial: Trial, run: Callable[[], Sequence[tuple[Tensor, Tensor]]]) -> bool:
-    """Whether another way of running a model gives pairs of (found, expected) that agree."""
+    """Whether the (found, expected) pairs of another implementation agree."""
     try:
         return all(trial.agrees(found, expected) for found, expected in run())
     except (torch.OutOfMemoryError, MemoryError):
         raise
-    except MODEL_ERRORS:  # it was not made for this
+    except MODEL_ERRORS:  # the model does not support it
         return False
 
 
 @torch.no_grad()
 def _not_finite(model: Any) -> str:
-    """The first parameter that is not finite, or buffer that holds no number; "" where there is none.
+    """The name of the first parameter that is not finite or buffer with a NaN; "" if there is none.
 
-    Attention of torch hides a NaN in a query or a key, and a row of the embedding may never be asked for.
-    Buffers may be infinite, as masks are, but for the frequencies of rotary positions.
+    A forward pass is not enough: torch's attention hides a NaN in a query or key, and an embedding row may
+    never be read. Buffers such as masks may be infinite, except for rotary frequencies.
     """
     for name, tensor in model.named_parameters():
         if tensor.is_floating_point() and tensor.numel() and not _extremes(tensor).isfinite().all():
@@ -185,12 +187,12 @@ def _not_finite(model: Any) -> str:
 
 
 def _extremes(tensor: Tensor) -> Tensor:
-    """The least and the largest number of a tensor, NaN where it holds one, without a copy of it."""
+    """Minimum and maximum of a tensor, NaN if it contains one, without a copy."""
     return torch.stack(list(torch.aminmax(tensor)))
 
 
 def check_sound(model: Any, name: str) -> None:
-    """Refuse a model that cannot run, whose numbers are not finite, or that looks ahead.
+    """Refuse a model that cannot run, has non-finite numbers, or is not causal.
 
     Raises:
         ModelError: saying which of these.

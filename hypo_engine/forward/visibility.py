@@ -1,6 +1,6 @@
 """Attention masks of packed rows: prompts, completions of shared prompts, and responses being decoded.
 
-A pass answers for every layer of the model (:class:`hypo_engine.forward.interface.Pass`).
+A pass computes attention for every layer of the model (:class:`hypo_engine.forward.interface.Pass`).
 """
 
 import weakref
@@ -19,7 +19,7 @@ class PrefixKeys:
 
     Attributes:
         lengths: Tokens of each prompt.
-        layers: By layer, the keys and the values of all prompts, [tokens, kv heads, size], with their graph.
+        layers: Keys and values of all prompts by layer, [tokens, kv heads, size], with autograd.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
@@ -27,13 +27,13 @@ class PrefixKeys:
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def by_prompt(self, layer: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """A layer's keys and values, each cut at the prompts' ends."""
+        """A layer's keys and values, each split by prompt."""
         keys, values = self.layers[layer]
         return _split(keys, self.lengths), _split(values, self.lengths)
 
 
 class PrefixPass:
-    """Prompts in one row; keys and values of every layer are kept for their completions."""
+    """Prompts in one row; the keys and values of every layer are kept for the completions."""
 
     def __init__(self, kept: PrefixKeys) -> None:
         self._row = _Row(kept.lengths, [None] * len(kept.lengths), [])
@@ -46,7 +46,7 @@ class PrefixPass:
 
 
 class CompletionPass:
-    """Completions in one row; each attends to its own prompt's kept keys and to itself."""
+    """Completions in one row; each attends to the kept keys of its prompt and to itself."""
 
     def __init__(self, prefix: PrefixKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
         self._prefix, self._row = prefix, _Row(lengths, prompts, prefix.lengths)
@@ -57,7 +57,7 @@ class CompletionPass:
 
 
 class TreePass:
-    """Prompts and then their completions in one row; the prompts' keys and values are kept as well."""
+    """Prompts followed by their completions in one row; the prompts' keys and values are kept as well."""
 
     def __init__(self, kept: PrefixKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
         everything = [*kept.lengths, *lengths]
@@ -73,8 +73,8 @@ class TreePass:
 class _Keeper:
     """Stores the prompts' keys and values while their owner is alive.
 
-    With gradient checkpointing the graph holds on to its pass. A strong reference from the pass
-    back to the graph would free neither. When a layer runs again, its keys are stored already.
+    With gradient checkpointing the graph references its pass, so a strong reference from the pass back to
+    the graph would be a cycle that frees neither. When a layer is recomputed, its keys are already stored.
     """
 
     def __init__(self, kept: PrefixKeys) -> None:
@@ -87,10 +87,12 @@ class _Keeper:
 
 
 class _Row:
-    """Segments of a row; each is causal, and attends to all of its prompt if it has one."""
+    """The segments of a row; each is causal and attends to its whole prompt if it has one."""
 
     def __init__(self, lengths: Sequence[int], prompts: Sequence[int | None], prefix: Sequence[int]) -> None:
-        """prompts: Which segment of the prefix each one follows; prefix: those segments' lengths."""
+        """prompts: The prefix segment that each segment follows; prefix: the lengths of the prefix
+        segments.
+        """
         self._lengths, self._prompts, self._prefix = list(lengths), list(prompts), list(prefix)
         begins = starts(prefix)
         before = [(0, 0) if p is None else (begins[p], prefix[p]) for p in prompts]
@@ -103,7 +105,9 @@ class _Row:
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, how: How
     ) -> Tensor:
-        """q [tokens, heads, size], k and v [tokens, kv heads, size] (so the prefix's): as q, behind a 1."""
+        """Attention of q [tokens, heads, size] to k and v [tokens, kv heads, size] and those of the
+        prefix: [1, tokens, heads, size].
+        """
         if how.is_plain(self._longest):
             attended = self._segments.attend(q, k, v, prefix, how.scaling)
             if attended is not None:
@@ -128,7 +132,7 @@ class _Row:
         return (torch.cat(found) if len(found) > 1 else found[0]).unsqueeze(0)
 
     def _with_prompts(self, own: Tensor, sizes: Sequence[int], prefix: Tensor | None) -> list[Tensor]:
-        """For each run of segments of equal shape their keys (or values), each behind those of its prompt."""
+        """For each run of equally shaped segments, their keys (or values), each after those of its prompt."""
         runs = list(_split(own, sizes))
         if prefix is None:
             return runs
@@ -143,10 +147,10 @@ class _Row:
 
 
 class DecodePass:
-    """Responses that grow by a token at a time, all by the same number; without a graph.
+    """Responses that all grow by the same number of tokens at a time; without autograd.
 
-    Each has its keys in one place from the start: its prompt's, which end in the same column for all, and
-    then its own. Distances between columns are distances between positions.
+    The key buffer is allocated at full length. The keys of all prompts end in the same column, followed by
+    each response's own, so the distance between columns is the distance between positions.
     """
 
     def __init__(self, prefix: PrefixKeys, prompts: Sequence[int], capacity: int) -> None:
@@ -181,11 +185,11 @@ class DecodePass:
         return (weights @ values[:, :, seen]).reshape(1, rows, heads, size)
 
     def advance(self) -> None:
-        """All layers have seen the token."""
+        """Move to the next column, once all layers have run."""
         self._at += 1
 
     def keep(self, rows: Tensor) -> None:
-        """Drop every response but ``rows`` (indices, in order)."""
+        """Drop every response but ``rows`` (ascending indices)."""
         for kept in (self._keys, self._values):
             for layer, tensor in kept.items():
                 kept[layer] = tensor.index_select(0, rows)
@@ -193,7 +197,7 @@ class DecodePass:
             self._padding = self._padding[rows]
 
     def _room(self, prefix: Sequence[Tensor], prompts: Sequence[int], capacity: int) -> Tensor:
-        """[rows, kv heads, columns, size] with the prompts' keys (or values) in their columns."""
+        """A buffer [rows, kv heads, columns, size] with the prompts' keys (or values) in place."""
         _, shared, size = prefix[0].shape
         room = prefix[0].new_zeros(len(prompts), shared, self._at + capacity, size)
         for row, prompt in zip(room, prompts, strict=True):
@@ -203,7 +207,7 @@ class DecodePass:
 
 
 def starts(lengths: Sequence[int]) -> list[int]:
-    """Where each of the segments begins."""
+    """The start of each segment."""
     found, total = [], 0
     for length in lengths:
         found.append(total)
@@ -212,7 +216,7 @@ def starts(lengths: Sequence[int]) -> list[int]:
 
 
 def _runs(shapes: Sequence[Any]) -> list[tuple[int, int, Any]]:
-    """Neighbours of equal shape: (first, count, shape)."""
+    """Runs of equal neighbouring shapes: (first, count, shape)."""
     runs: list[tuple[int, int, Any]] = []
     for place, shape in enumerate(shapes):
         if runs and runs[-1][2] == shape:
@@ -223,7 +227,9 @@ def _runs(shapes: Sequence[Any]) -> list[tuple[int, int, Any]]:
 
 
 def _split(packed: Tensor, lengths: Sequence[int]) -> tuple[Tensor, ...]:
-    """Segments of packed tokens; one operation, so that their gradients are joined by one."""
+    """Split packed tokens into segments, with a single operation so that the gradients are concatenated by
+    one.
+    """
     return torch.split(packed, list(lengths))
 
 
