@@ -1,8 +1,8 @@
-"""Answers for the chat page: base model and adapters side by side, decoded together in one batch.
+"""Answers for the Compare page: a base model and its adapters, decoded together in one batch.
 
-The base model is loaded once; each row of the batch runs with its own adapter, or none. Rows with the
-same seed draw the same uniform numbers, so their answers differ only where their distributions do.
-Afterwards every answer is scored under its model and under the base, at temperature 1.
+The base model is loaded once, and each row of the batch runs with its own adapter or none. Rows with the
+same seed draw the same uniform numbers, so their answers differ only where their distributions do. Every
+finished answer is scored under its model and under the base, at temperature 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,14 +41,14 @@ ShouldStop = Callable[[int], bool]
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One answer wanted.
+    """A request for one answer.
 
     Attributes:
-        prompt: The conversation so far, or a plain text to continue.
-        adapter: Name given to :meth:`Served.add_adapter`; None is the base model.
-        max_new_tokens: Length limit of the answer, at least 1.
-        temperature: 0 takes the most likely token each time.
-        top_p: Share of the probability that the drawn tokens come from, in (0, 1].
+        prompt: The conversation so far, or plain text to continue.
+        adapter: A name that was passed to :meth:`Served.add_adapter`; None is the base model.
+        max_new_tokens: Length limit of the answer in tokens, at least 1.
+        temperature: 0 is greedy.
+        top_p: Nucleus sampling threshold, in (0, 1].
         seed: Rows with equal seeds draw equal random numbers.
     """
 
@@ -62,14 +62,14 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer given; log-probabilities are in nats, of the distribution at temperature 1.
+    """One answer; log-probabilities are in nats, at temperature 1.
 
     Attributes:
-        tokens: Number of tokens, the end token included.
-        finished: It ended by itself.
-        stopped: It was stopped on request.
+        tokens: Number of tokens, including the end token.
+        finished: Whether it ended with an end token.
+        stopped: Whether it was stopped on request.
         policy_logp: Sum over tokens under the row's own model; ``reference_logp`` under the base.
-        token_texts: What each token adds to the text; the end token by its name.
+        token_texts: The text that each token adds; the name of the end token.
     """
 
     text: str
@@ -85,7 +85,7 @@ class Answer:
 
 @dataclass
 class Served:
-    """A base model in memory, with adapters that come and go. Made by :func:`load_served`."""
+    """A loaded base model to which adapters can be added. Created by :func:`load_served`."""
 
     base: Any
     tokenizer: Any
@@ -101,24 +101,24 @@ class Served:
 
     @cached_property
     def thinking(self) -> Tokenization:
-        """Prompts that leave room for thoughts, for those who were trained so."""
+        """Tokenization with thinking, for adapters that were trained with it."""
         return Tokenization(self.tokenizer, self.tokenization.style, thinking=True)
 
     @property
     def shares_prompts(self) -> bool:
-        """Whether the base model's prompts are encoded once, for the answers and their scores."""
+        """Whether each prompt is encoded once for its answers and their scores."""
         return self._encoders[id(self.base)].shares_prompts
 
     @property
     def names(self) -> list[str]:
-        """Names of everything added."""
+        """Names of all added adapters and models."""
         return [*self._adapters, *self._models]
 
     def add_adapter(self, name: str, path: str | Path) -> None:
-        """Load a LoRA adapter's folder, or the folder of a fully fine-tuned model, under a name.
+        """Load the folder of a LoRA adapter or of a fully fine-tuned model under a name.
 
         Raises:
-            ModelError: the folder holds neither, or does not fit the base model.
+            ModelError: the folder contains neither, or does not fit the base model.
         """
         if name in self.names:
             self.remove_adapter(name)
@@ -138,7 +138,7 @@ class Served:
             )
 
     def remove_adapter(self, name: str) -> None:
-        """Forget what was added under a name; an unknown name is no error."""
+        """Remove what was added under a name; a no-op for an unknown name."""
         self._thinking.discard(name)
         if (model := self._models.pop(name, None)) is not None:
             self._encoders.pop(id(model))
@@ -159,15 +159,15 @@ class Served:
         on_text: OnText = lambda _row, _text, _tokens: None,
         should_stop: ShouldStop = lambda _row: False,
     ) -> list[Answer]:
-        """Answer every request, those on the base and its adapters in one batch.
+        """Answer all requests; those for the base and its adapters run in one batch.
 
         Args:
-            on_text: Called with (row, the whole text so far, tokens so far) after each token.
+            on_text: Called with (row, text so far, tokens so far) after each token.
             should_stop: Called with a row after each of its tokens; True ends that row.
 
         Raises:
             ModelError: a request names an adapter that was not added.
-            ConfigError: a request's numbers are out of bounds.
+            ConfigError: a number of a request is out of bounds.
         """
         for request in requests:
             self._check(request)
@@ -183,7 +183,7 @@ class Served:
         return [answers[row] for row in range(len(requests))]
 
     def refusal(self, request: GenerationRequest) -> EngineError | None:
-        """Why a request cannot be answered, as far as is known before it is."""
+        """Why a request cannot be answered, as far as is known in advance; None if it can."""
         try:
             self._check(request)
             self.prompt_ids(request)
@@ -197,11 +197,12 @@ class Served:
         """A request's prompt ids, trimmed on the left to the model's context, and its length limit.
 
         Args:
-            thinking: Whether the prompt leaves room for thoughts; None asks as the adapter was trained.
+            thinking: Whether the prompt leaves thinking to the model; None means as the adapter was
+                trained.
 
         Raises:
-            DataError: the chat template refuses the prompt.
-            ModelError: a token of it has no row in the embedding.
+            DataError: the chat template rejects the prompt.
+            ModelError: one of its tokens has no row in the embedding.
         """
         open_ended = request.adapter in self._thinking if thinking is None else thinking
         ids = (self.thinking if open_ended else self.tokenization).prompt_ids(request.prompt)
@@ -214,13 +215,15 @@ class Served:
         return self.tokenization.trim(ids, limit - new_tokens), new_tokens
 
     def thinks(self, request: GenerationRequest, beside: Sequence[GenerationRequest]) -> bool:
-        """Whether a prompt leaves room for thoughts: as the adapter was trained, or one beside the base."""
+        """Whether prompts leave thinking to the model: as the adapter was trained; for the base, as any of
+        the others.
+        """
         if request.adapter is None:
             return any(other.adapter in self._thinking for other in beside)
         return request.adapter in self._thinking
 
     def encode(self, model: Any, prompts: Sequence[Ids], adapters: Sequence[str | None]) -> Encoded:
-        """Prompts ready for a model; an adapter of None uses the base (or the full model) alone."""
+        """Encode prompts for a model; an adapter of None means the base (or the full model) alone."""
 
         def route(rows: Sequence[int]) -> None:
             if self._routed is not None:
@@ -233,7 +236,7 @@ class Served:
     def _load_adapter(self, name: str, folder: Path) -> None:
         from peft import PeftModel
 
-        inner = f"adapter{self._count}"  # names from outside may hold what module names may not
+        inner = f"adapter{self._count}"  # module names do not allow every character
         config = check_adapter(self.base, folder)
         with quiet_peft():
             if self._peft is None:
@@ -244,7 +247,7 @@ class Served:
                 self._peft.load_adapter(folder, adapter_name=inner, torch_device=str(self.base.device))
         if self._routed is not None:
             self._routed.release()
-        self._routed = RoutedLora(self._peft)  # an adapter may have brought layers that had none
+        self._routed = RoutedLora(self._peft)  # an adapter may have adapted further layers
         self._count += 1
         self._adapters[name] = inner
         self._peft.requires_grad_(False)
@@ -259,7 +262,7 @@ class Served:
 
 
 class _Batch:
-    """Requests answered together by one model."""
+    """Requests that one model answers together."""
 
     def __init__(
         self,
@@ -269,7 +272,7 @@ class _Batch:
         requests: Sequence[GenerationRequest],
         beside: Sequence[GenerationRequest],
     ) -> None:
-        """beside: All requests that are answered at once."""
+        """beside: All requests of the call."""
         self._served, self._model, self._rows, self._requests = served, model, rows, requests
         thinking = [served.thinks(request, beside) for request in requests]
         pairs = [served.prompt_ids(r, thinking=on) for r, on in zip(requests, thinking, strict=True)]
@@ -325,7 +328,7 @@ class _Batch:
 
 
 def load_served(model_name: str, models_dir: Path, precision: Precision = Precision.AUTO) -> Served:
-    """Load a base model to answer with.
+    """Load a base model for answering.
 
     Raises:
         ModelError: as :func:`hypo_engine.models.load.load_model`.

@@ -1,4 +1,4 @@
-"""Metrics for people: every headline number with its count or its standard error. No torch here."""
+"""Display of metrics: every headline number with its count or its standard error. No torch here."""
 
 import math
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ Metrics = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One headline number: the metric, what it is called, and where its error or its count is found.
+    """One headline number: its metric, its title, and the metric of its standard error or count.
 
     Attributes:
         kind: ``share`` of ``count`` things, or a ``mean`` with a standard error.
-        counted: What is counted, in the plural.
-        least: The fewest of them that make such a number: one log-ratio is no divergence.
+        counted: Noun for what is counted, in the plural.
+        least: Smallest count for which the number is meaningful.
     """
 
     metric: str
@@ -32,7 +32,7 @@ class Measure:
         return f"{self.metric}_stderr"
 
     def text(self, metrics: Metrics) -> str:
-        """The number as people read it: ``92% (11/12)`` or ``8.8 ± 0.6``; a dash where there is none."""
+        """The formatted number: ``92% (11/12)`` or ``8.8 ± 0.6``; a dash if there is none."""
         value = metrics.get(self.metric)
         if value is None or not math.isfinite(value):
             return "–"
@@ -74,13 +74,13 @@ CUT: Final = Measure(
     "sampled responses",
 )
 HEADLINES: Final = (ACCURACY, MARGIN, KL)
-"""What lists and tables show of a run."""
+"""The numbers that lists and tables show for a run."""
 
 MEASURES: Final = (*HEADLINES, LOSS, LENGTH, CUT)
 
 
 def pairs_left_out(metrics: Metrics) -> str:
-    """Which training pairs were not trained on, in a sentence; "" where all were, or nothing is known."""
+    """A sentence on training pairs that were left out; "" if none were, or if it is unknown."""
     refused = int(metrics.get("num_train_pairs_refused", 0))
     long = int(metrics.get("num_train_pairs_too_long", 0))
     if not refused + long:
@@ -98,14 +98,14 @@ def _were(count: int) -> str:
 
 
 def share(value: float, count: float | None) -> str:
-    """A share with what it is a share of: ``92% (11/12)``. A tie counts half, so halves occur."""
+    """A share with its counts: ``92% (11/12)``. A tie counts half, so halves occur."""
     if not count:
         return f"{value:.0%} (count unknown)"
     return f"{value:.0%} ({value * count:,.6g}/{count:,.0f})"
 
 
 def mean(value: float, stderr: float | None, count: float | None = None) -> str:
-    """A mean with its standard error, rounded to what the error leaves: ``8.8 ± 0.6``."""
+    """A mean with its standard error, rounded to the error's digits: ``8.8 ± 0.6``."""
     if stderr is None or not math.isfinite(stderr):
         unknown = f"n = {count:.0f}" if count else "error unknown"
         return f"{value:,.2f} ({unknown})"
@@ -114,12 +114,12 @@ def mean(value: float, stderr: float | None, count: float | None = None) -> str:
 
 
 def rounded(value: float, digits: int) -> str:
-    """A number with so many decimals, and never minus zero."""
+    """A number with a fixed number of decimals, and never minus zero."""
     return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
 def digits_of(stderr: float) -> int:
-    """Decimals that a standard error leaves: one significant digit, two where the first is a 1."""
+    """Decimals of a standard error: one significant digit, or two if the first is a 1."""
     if not stderr or not math.isfinite(stderr):
         return 0
     exponent = math.floor(math.log10(abs(stderr)))
@@ -128,5 +128,5 @@ def digits_of(stderr: float) -> int:
 
 
 def difference_stderr(first: float, second: float) -> float:
-    """Standard error of a difference of two means; too large where both are of the same pairs."""
+    """Standard error of a difference of two independent means; too large if both are of the same pairs."""
     return math.hypot(first, second)

@@ -1,1 +1,1 @@
-"""How much memory a run takes, and what to change where it does not fit. No torch here."""
+"""Memory estimates, and changes that make a run fit. No torch here."""

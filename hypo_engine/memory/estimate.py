@@ -1,7 +1,7 @@
-"""How much memory a run takes, before it starts: from sizes, configuration and lengths. No torch here.
+"""Estimates a run's peak memory from model sizes, configuration and pair lengths. No torch here.
 
-Pure arithmetic. What follows from the engine's code stands in the formulas; what had to be measured
-stands in :class:`Coefficients`, so that a measured peak that disagrees is one number to change.
+Pure arithmetic. The formulas follow from the engine's code; measured values are in :class:`Coefficients`,
+so a disagreement with a measured peak is one number to change.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """How much more a family saves for the backward pass than its leanest form, for float32 and bfloat16."""
+    """What a family saves for the backward pass relative to the fused forms, in float32 and in bfloat16."""
 
     float32: float
     bfloat16: float
@@ -23,32 +23,35 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
-    """What the formulas multiply by.
+    """The coefficients of the formulas.
 
-    The leanest form of a layer saves, for each token, ``hidden`` vectors of the hidden size (the norms'
-    inputs and outputs), ``attention`` copies of queries, keys, values and attention's result, and ``wide``
-    vectors of the feed-forward width (gate, up, and their product). Merged adapters make the norms' outputs
-    and the product again (:mod:`hypo_engine.forward.rematerialize`) and do not keep them.
+    A fully fused layer saves, for each token, ``hidden`` vectors of the hidden size (the norms' inputs and
+    outputs), ``attention`` copies of queries, keys, values and attention's result, and ``wide`` vectors of
+    the feed-forward width (gate, up, and their product). With merged adapters, the norms' outputs and the
+    product are recomputed instead (:mod:`hypo_engine.forward.rematerialize`).
 
     Attributes:
-        families: What a model_type saves of that, counted by autograd's saved tensors on small models: more
-            where transformers' own modules run, and in bfloat16, where LoRA works in float32 beside them.
-        other: The same for families nobody counted.
-        remade: Families whose norms and gates can be made again.
-        remade_hidden: As ``hidden``, for them and with merged adapters; ``remade_wide`` likewise.
-        unmerged: Families whose matrices LoRA does not merge: they are no plain linear layers.
-        scores: Numbers kept for each head, token and key it attends to, where scores are soft-capped.
-        checkpointed: Vectors of the hidden size kept a layer with gradient checkpointing.
-        workspace: Layers' worth of saved numbers that the backward pass needs at once.
+        families: What a model_type saves relative to that, counted from autograd's saved tensors on small
+            models. It is more where transformers' own modules run, and in bfloat16, where LoRA computes in
+            float32.
+        other: The same for families that were not counted.
+        remade: Families whose norms and gates can be recomputed.
+        remade_hidden: ``hidden`` for those families with merged adapters; ``remade_wide`` likewise.
+        unmerged: Families whose matrices are no plain linear layers, so that LoRA does not merge them.
+        scores: Numbers saved per head, token and attended key if scores are soft-capped.
+        checkpointed: Vectors of the hidden size that are kept per layer with gradient checkpointing.
+        workspace: Working memory of the backward pass, in layers' worth of saved numbers.
         recomputed: The same with gradient checkpointing, from the peaks of four runs of SmolLM2-135M.
-        chunk_elements: Numbers of one chunk of logits.
-        block_elements: The same of a frozen float32 head on a CPU: it goes through the vocabulary in blocks.
-        chunk_copies: Chunks that exist at once: logits, probabilities, and the product in the weights' type.
-        head_hidden: Vectors of the hidden size that the head keeps for each scored token.
+        chunk_elements: Numbers in one chunk of logits.
+        block_elements: The same for a frozen float32 head on a CPU, which iterates over blocks of the
+            vocabulary.
+        chunk_copies: Chunks that exist at once: logits, probabilities, and the product in the weights'
+            dtype.
+        head_hidden: Vectors of the hidden size that the head saves per scored token.
         held_out_at_once: Prompts that an evaluation samples together.
         process: Bytes of Python and its libraries, on a CPU.
-        gpu_process: The same as far as it lies on the GPU.
-        slack: What the allocator takes beyond what is asked for.
+        gpu_process: Bytes of the CUDA context on a GPU.
+        slack: Overhead of the allocator, relative to the requested bytes.
     """
 
     hidden: float = 4.0
@@ -89,7 +92,7 @@ COEFFICIENTS = Coefficients()
 
 @dataclass(frozen=True, slots=True)
 class PairLength:
-    """Tokens of a pair, or an upper bound of them."""
+    """Tokens of a pair, or an upper bound."""
 
     prompt: int
     chosen: int
@@ -97,23 +100,23 @@ class PairLength:
 
     @property
     def tokens(self) -> int:
-        """Distinct tokens of the pair."""
+        """Tokens of the pair, with the prompt counted once."""
         return self.prompt + self.chosen + self.rejected
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes that a run takes at its peak, part by part.
+    """Peak bytes of a run, by part.
 
     Attributes:
-        weights: The base model, a merged copy of the matrices that responses are sampled with in every step,
-            the reference of full fine-tuning.
-        adapter: LoRA's own weights.
+        weights: The base model, the reference of full fine-tuning, and the merged copy of the matrices if
+            every step samples responses.
+        adapter: LoRA weights.
         optimiser: AdamW's two moments.
-        gradients: Of everything that is trained.
-        activations: What the forward pass keeps for the backward pass, of the heaviest micro-batch.
-        kv_cache: Keys and values while responses are sampled, in training or in an evaluation; where that is
-            all the sampling there is, the merged copy too.
+        gradients: Gradients of all trained weights.
+        activations: What the forward pass saves for the backward pass in the largest micro-batch.
+        kv_cache: Keys and values while responses are sampled in training or in an evaluation; includes the
+            merged copy if only evaluations sample.
         head: Chunks of logits.
         process: Python and its libraries.
     """
@@ -134,19 +137,19 @@ class Estimate:
         return lasting + self.head + max(self.activations, self.kv_cache)
 
     def parts(self) -> dict[str, int]:
-        """Bytes by name, in order; the total is not among them."""
+        """Bytes by name, in order, without the total."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Tokens of the heaviest micro-batch, summed over its pairs.
+    """Tokens of the largest micro-batch, summed over its pairs.
 
     Attributes:
-        pairs: Pairs in it.
+        pairs: Number of pairs.
         prompts: Tokens of the prompts.
         answers: Tokens of the chosen and rejected answers.
-        sampled: Tokens of the responses HyPO samples, if none ends early.
+        sampled: Tokens of HyPO's sampled responses, if none ends early.
     """
 
     pairs: int
@@ -163,15 +166,15 @@ def estimate_memory(
     gpu: bool = False,
     using: Coefficients = COEFFICIENTS,
 ) -> Estimate:
-    """The memory of a run.
+    """Estimate the peak memory of a run.
 
     Args:
-        lengths: Of the run's pairs, at least of the longest; None takes the configured maxima.
+        lengths: Lengths of the run's pairs, at least of the longest; None means the configured maxima.
         gpu: Whether it runs on a GPU, where automatic precision is bfloat16.
     """
     load = heaviest(config, lengths)
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
-    number = 2 if half else 4  # bytes of one number in the model's arithmetic
+    number = 2 if half else 4  # bytes per number in the model's dtype
     weights, adapter, trained = _weights(shape, config, using, half=half, gpu=gpu)
     return Estimate(
         weights=weights,
@@ -186,9 +189,9 @@ def estimate_memory(
 
 
 def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
-    """The micro-batch of the longest pairs, none taken for longer than the configured maxima.
+    """The micro-batch of the longest pairs, with lengths capped at the configured maxima.
 
-    A run leaves pairs with longer answers out; here they stand for pairs just short enough.
+    A run leaves out pairs with longer answers; here they count as pairs of the maximal length.
     """
     size, most_prompt, most_answer = (
         config.per_device_train_batch_size,
@@ -215,24 +218,24 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
 def _weights(
     shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool, gpu: bool
 ) -> tuple[int, int, int]:
-    """Bytes of the base weights and of the adapter, and how many numbers are trained."""
+    """Bytes of the base weights and of the adapter, and the number of trained parameters."""
     if config.lora_r == 0:
-        cast = 2 * shape.linear_parameters if half else 0  # autocast keeps what it cast
-        return 8 * shape.parameters + cast, 0, shape.parameters  # the policy, and a frozen reference
+        cast = 2 * shape.linear_parameters if half else 0  # autocast caches cast weights
+        return 8 * shape.parameters + cast, 0, shape.parameters  # the policy and the frozen reference
     trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r
     copy = _merged(shape, config, using, half=half, gpu=gpu) if config.samples_online else 0
     return (2 if half else 4) * shape.parameters + copy, 4 * trained, trained
 
 
 def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool, gpu: bool) -> int:
-    """Bytes of the adapted matrices merged with the adapter: on a CPU, while something is sampled."""
+    """Bytes of the merged copy of the adapted matrices, which exists on a CPU during sampling."""
     if half or gpu or config.lora_r == 0 or shape.family in using.unmerged:
         return 0
     return 4 * shape.adapted(config.lora_target_modules)[0]
 
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
-    """Bytes that the backward pass waits for, and what it needs while it runs."""
+    """Bytes saved for the backward pass, and its working memory."""
     merged = number == 4 and config.lora_r > 0
     a_layer = _saved_a_layer(shape, number, using, remade=merged and shape.family in using.remade)
     tokens = load.prompts + load.answers + load.sampled
@@ -250,7 +253,7 @@ def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int
 
 
 def _attended(load: Load) -> float:
-    """Keys that all tokens attend to, if the pairs are alike."""
+    """Attended keys summed over all tokens, assuming equal pairs."""
     if not load.pairs:
         return 0.0
     answers = load.answers + load.sampled
@@ -259,7 +262,7 @@ def _attended(load: Load) -> float:
 
 
 def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remade: bool) -> float:
-    """Bytes saved for one token in one layer."""
+    """Bytes saved per token and layer."""
     numbers = (
         (using.remade_hidden if remade else using.hidden) * shape.hidden
         + 2 * using.attention * (shape.q_dim + shape.kv_dim)
@@ -272,7 +275,7 @@ def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remad
 def _kv_cache(
     shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, gpu: bool
 ) -> int:
-    """Bytes of keys and values: of a training step's samples, or of an evaluation's if that is more."""
+    """Bytes of keys and values for the samples of a training step or of an evaluation, whichever is more."""
     prompts = min(config.eval_prompts, using.held_out_at_once)
     evaluation = prompts * (config.max_prompt_length + config.max_completion_length)
     training = load.prompts + load.sampled if config.samples_online else 0
@@ -282,7 +285,7 @@ def _kv_cache(
 
 
 def _head(shape: ModelShape, load: Load, using: Coefficients, *, in_blocks: bool) -> int:
-    """Bytes of the chunks of float32 logits, and of what the head keeps for each scored token."""
+    """Bytes of the chunks of float32 logits, and of what the head saves per scored token."""
     rows = load.answers + load.sampled
     elements = using.block_elements if in_blocks and not shape.softcapped else using.chunk_elements
     chunk = min(elements, rows * shape.vocab)
@@ -290,7 +293,7 @@ def _head(shape: ModelShape, load: Load, using: Coefficients, *, in_blocks: bool
 
 
 def format_bytes(count: float) -> str:
-    """Bytes for people: `512 MiB`, `3.1 GiB`."""
+    """Formatted bytes: `512 MiB`, `3.1 GiB`."""
     if count >= 100 * GIB:
         return f"{count / GIB:,.0f} GiB"
     if count >= 0.995 * GIB:

@@ -1,4 +1,4 @@
-"""What to change in a run that does not fit: each knob tried through the same estimate. No torch here."""
+"""Changes that make a run fit, found by estimating each one. No torch here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory, f
 from hypo_engine.memory.shape import ModelShape
 
 _SHORTEST = 32
-"""Tokens below which shorter prompts or answers are not proposed."""
+"""Shortest limit in tokens that is proposed for prompts or answers."""
 
 _SMALL_RANK = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """A change of the configuration and what the run would take then."""
+    """A change of the configuration and the resulting estimate."""
 
     changes: Mapping[str, Any]
     estimate: Estimate
@@ -39,9 +39,9 @@ def helpful_knobs(
     gpu: bool = False,
     most: int = 3,
 ) -> list[Knob]:
-    """The knobs that would help most: those that make the run fit first, then by what they leave.
+    """The most helpful knobs: those that make the run fit first, then by resulting memory.
 
-    Of each knob the mildest setting that fits is taken, or the strongest where none does.
+    Each knob is set to its mildest value that fits, or to its strongest if none does.
     """
     now = estimate_memory(shape, config, lengths, gpu=gpu).total
     found: list[Knob] = []
@@ -59,7 +59,7 @@ def helpful_knobs(
 
 
 def refusal(estimate: Estimate, available: int, knobs: Sequence[Knob], *, insist: str) -> str:
-    """The sentence for a run that cannot fit.
+    """The error message for a run that cannot fit.
 
     Args:
         insist: How to start it anyway, as in ``set insist: true``.
@@ -74,7 +74,7 @@ def refusal(estimate: Estimate, available: int, knobs: Sequence[Knob], *, insist
 
 
 def _candidates(config: TrainConfig, *, gpu: bool) -> Iterator[list[dict[str, Any]]]:
-    """For each knob its settings, the mildest first."""
+    """The settings of each knob, mildest first."""
     batch, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
     yield [
         {"per_device_train_batch_size": smaller, "gradient_accumulation_steps": accumulation * times}
@@ -98,7 +98,7 @@ def _candidates(config: TrainConfig, *, gpu: bool) -> Iterator[list[dict[str, An
 
 
 def _halves(batch: int) -> Iterator[tuple[int, int]]:
-    """Smaller batches with the same pairs a step: (size, how many times more batches)."""
+    """Smaller batches with the same pairs per step: (size, factor of gradient accumulation)."""
     for times in range(2, batch + 1):
         if batch % times == 0:
             yield batch // times, times

@@ -1,4 +1,4 @@
-"""How much memory this machine has to spare. No torch here."""
+"""Available memory of this machine. No torch here."""
 
 import os
 from pathlib import Path
@@ -8,12 +8,12 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
-    """Bytes that programs can still take, a container's limit included; None where nobody says."""
+    """Available bytes within the machine's and the container's limit; None if unknown."""
     return _least(_of_system(meminfo, "MemAvailable:", "SC_AVPHYS_PAGES"), _of_group(group, held=True))
 
 
 def whole_memory(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
-    """Bytes that the machine, or the container, has in all; None where nobody says."""
+    """Total bytes of the machine or the container; None if unknown."""
     return _least(_of_system(meminfo, "MemTotal:", "SC_PHYS_PAGES"), _of_group(group, held=False))
 
 
@@ -35,7 +35,7 @@ def _of_system(meminfo: Path, line_start: str, pages: str) -> int | None:
 
 
 def _of_group(group: Path, *, held: bool) -> int | None:
-    """A control group's limit, less what it holds and cannot give back."""
+    """A cgroup's limit minus its unreclaimable memory."""
     try:
         limit = (group / "memory.max").read_text().strip()
         if limit == "max":

@@ -1,4 +1,4 @@
-"""The sizes of a model, from its config.json alone: what an estimate of memory needs. No torch here."""
+"""A model's sizes from its config.json, as input to the memory estimate. No torch here."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "heads": ("num_attention_heads", "n_head", "num_heads"),
     "vocab": ("vocab_size",),
 }
-"""What families call the sizes that nothing can be said without."""
+"""Names of the required sizes, by family."""
 
 _PLAIN_MLP = frozenset({"gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2"})
-"""Families whose feed-forward layers have two matrices; all others are taken to have a gate as well."""
+"""Families whose feed-forward layers have two matrices; all others are assumed to have a gate as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class ModelShape:
 
     Attributes:
         family: ``model_type`` of its config.json.
-        intermediate: Width of a feed-forward layer, of one expert where there are several.
+        intermediate: Width of a feed-forward layer, or of one expert.
         tied: Whether the output head is the embedding table.
         gated: Whether a feed-forward layer multiplies by a gate.
         positions: Learned positions; 0 for rotary ones.
-        softcapped: Whether attention's scores are soft-capped, so that they are kept for the backward pass.
-        experts: Feed-forward layers a layer chooses from; 1 without a mixture.
-        experts_a_token: Those that one token runs through.
+        softcapped: Whether attention scores are soft-capped, so that they are saved for the backward pass.
+        experts: Experts per layer; 1 without a mixture.
+        experts_a_token: Experts that each token runs through.
     """
 
     family: str
@@ -59,7 +59,7 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     def linear_layers(self) -> Iterator[tuple[tuple[str, ...], int, int, int]]:
-        """The matrices of one layer: the names they go by, inputs, outputs, and how many there are."""
+        """The matrices of one layer: their possible names, inputs, outputs, and count."""
         hidden, wide, many = self.hidden, self.intermediate, self.experts
         if self.family in ("gpt2", "gpt_neox"):
             yield ("c_attn", "query_key_value"), hidden, self.q_dim + 2 * self.kv_dim, 1
@@ -75,21 +75,21 @@ class ModelShape:
 
     @property
     def linear_parameters(self) -> int:
-        """Numbers in the matrices of all layers; embeddings and the output head are not among them."""
+        """Parameters of all layers' matrices, without embeddings and output head."""
         a_layer = sum(inputs * outputs * many for _, inputs, outputs, many in self.linear_layers())
         return a_layer * self.layers
 
     @property
     def parameters(self) -> int:
-        """Numbers in the whole model; biases, which are few, are left out."""
+        """Parameters of the whole model, without biases, which are few."""
         tables = self.vocab * self.hidden * (1 if self.tied else 2) + self.positions * self.hidden
         norms = (2 * self.layers + 1) * self.hidden
         return self.linear_parameters + tables + norms
 
     def adapted(self, target_modules: str) -> tuple[int, int]:
-        """What LoRA covers: (numbers in the matrices, their inputs and outputs summed), of all layers.
+        """Totals over all matrices that LoRA adapts: (parameters, inputs plus outputs).
 
-        The second times the rank is the adapter's size.
+        The second times the rank is the adapter's number of parameters.
         """
         wanted = {name.strip() for name in target_modules.split(",")}
         found = [
@@ -102,10 +102,10 @@ class ModelShape:
 
 
 def read_shape(config: Mapping[str, Any]) -> ModelShape:
-    """The sizes that a config.json tells.
+    """Read the sizes from a config.json.
 
     Raises:
-        ModelError: it does not name one of them, or not as a positive number.
+        ModelError: a size is missing or is not a positive number.
     """
     inner = config.get("text_config")
     values = {**config, **inner} if isinstance(inner, Mapping) else dict(config)
