@@ -1,7 +1,7 @@
-"""What the engine tells the world, and what the world may wish: the only way out of the training loop.
+"""The interface between the training loop and its owner: events go out, wishes come in.
 
-A reporter is any object with the methods of :class:`Reporter`. The engine calls it from the thread that
-trains, between device operations, and never waits on anything else. No torch here.
+A reporter is any object with the methods of :class:`Reporter`. The engine calls it from the training
+thread, between device operations. No torch here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ Message = Mapping[str, str]
 """A chat turn: ``{"role": "user" | "assistant" | "system", "content": text}``."""
 
 Prompt = str | Sequence[Message]
-"""A plain text to continue, or the turns of a conversation so far."""
+"""Plain text to continue, or the turns of a conversation so far."""
 
 SampleKind = Literal["online", "eval", "probe"]
 LogLevel = Literal["info", "warning", "error"]
 
 
 class Wish(StrEnum):
-    """What the owner of a run wants of it. Asked between steps.
+    """What the owner of a run wants it to do; asked between steps.
 
-    CANCEL and YIELD have a checkpoint written first; ABANDON, when somebody else has the run, lets go
-    without writing or deleting one.
+    CANCEL and YIELD write a checkpoint first. ABANDON means that another process has the run, so nothing
+    is written or deleted.
     """
 
     CONTINUE = "continue"
@@ -34,11 +34,11 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One response the policy sampled.
+    """One response sampled by the policy.
 
-    ``policy_logp`` and ``reference_logp`` are sums over the response's tokens, in nats; their
-    difference is the response's contribution to the sampled reverse KL. ``finished`` is False for a
-    response cut by the length limit, which has no end-of-sequence token to score.
+    ``policy_logp`` and ``reference_logp`` are sums over the response's tokens, in nats; their difference
+    is the response's contribution to the sampled reverse KL. ``finished`` is False for a response that was
+    cut by the length limit and so has no end-of-sequence token.
     """
 
     kind: SampleKind
@@ -56,13 +56,15 @@ class Reporter(Protocol):
     """Receives the events of one run."""
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
-        """Report that ``step`` of ``total_steps`` optimiser steps are done; ``phase`` is what it does now."""
+        """Report that ``step`` of ``total_steps`` optimiser steps are done; ``phase`` describes the
+        current activity.
+        """
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Report named values measured at a step (names as in TRL)."""
 
     def samples(self, rows: Sequence[Sample]) -> None:
-        """Report responses the policy sampled."""
+        """Report responses sampled by the policy."""
 
     def checkpoint(self, step: int, path: str) -> None:
         """Report a complete checkpoint folder."""
@@ -71,11 +73,13 @@ class Reporter(Protocol):
         """Report a sentence for the run's log."""
 
     def wish(self) -> Wish:
-        """Say whether to go on. Called at least once a step and around each checkpoint; must be quick."""
+        """Return whether to continue. Called at least once per step and around each checkpoint; must be
+        fast.
+        """
 
 
 class SilentReporter:
-    """A reporter that hears nothing and wants nothing."""
+    """A reporter that ignores all events and always continues."""
 
     def progress(self, step: int, total_steps: int, phase: str) -> None: ...
 

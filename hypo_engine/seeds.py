@@ -1,4 +1,4 @@
-"""Seeds derived from what they are for, the same on every machine."""
+"""Seeds derived from their purpose, the same on every machine."""
 
 import hashlib
 

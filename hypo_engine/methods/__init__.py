@@ -1,1 +1,1 @@
-"""What is minimised: the losses of DPO and HyPO, and a batch's contribution to a step."""
+"""The losses of DPO and HyPO, and the objective of a batch."""

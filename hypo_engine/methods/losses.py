@@ -1,10 +1,10 @@
 """The losses of DPO and HyPO: pure functions on tensors, in nats.
 
-A margin is how much more likely the chosen answer is than the rejected one, log p(y+|x) - log p(y-|x). A
-preference loss is a function of a pair's margin, the policy's less the reference's, and of the reference's
-own; another loss is one such function and its line in :data:`LOSSES`.
-HyPO: Song et al., arXiv 2406.01462; its KL term is estimated with REINFORCE and a leave-one-out
-baseline (Kool et al., 2019), because samples carry no gradient of their own.
+A margin is log p(y+|x) - log p(y-|x), the log-ratio of the chosen and the rejected answer. A preference
+loss is a function of the policy's margin minus the reference's, and of the reference's margin. A new loss
+is one such function and a line in :data:`LOSSES`. HyPO: Song et al., arXiv 2406.01462. Its KL term is
+estimated with REINFORCE and a leave-one-out baseline (Kool et al., 2019), because sampling is not
+differentiable.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from torch import Tensor
 from hypo_engine.config import LossType
 
 MarginLoss = Callable[[Tensor, Tensor, float], Tensor]
-"""(policy's less reference's margins, reference's margins, beta) -> losses; every tensor is [pairs]."""
+"""(policy's minus reference's margins, reference's margins, beta) -> losses; every tensor is [pairs]."""
 
 
 def sigmoid_loss(margins: Tensor, _reference: Tensor, beta: float) -> Tensor:
@@ -29,10 +29,9 @@ def sigmoid_loss(margins: Tensor, _reference: Tensor, beta: float) -> Tensor:
 def ipo_loss(margins: Tensor, _reference: Tensor, beta: float) -> Tensor:
     """IPO: ``(margin - 1 / (2 beta))^2`` (Azar et al., arXiv 2310.12036, equation 17; beta is its tau).
 
-    The margins are of sums over tokens, as the equation has them: so beta keeps the unit that it has in
-    the other losses, and an answer counts as one answer whatever its length. TRL's ``ipo`` divides each
-    log-ratio by its answer's length first; its beta is therefore on another scale. At step 0 the loss is
-    1 / (4 beta^2).
+    The log-probabilities are sums over tokens, as in the equation, so beta has the same unit as in the
+    other losses and an answer's weight does not depend on its length. TRL's ``ipo`` divides each log-ratio
+    by the length of the answer, so its beta has another scale. At step 0 the loss is 1 / (4 beta^2).
     """
     return (margins - 1 / (2 * beta)) ** 2
 
@@ -40,9 +39,9 @@ def ipo_loss(margins: Tensor, _reference: Tensor, beta: float) -> Tensor:
 def clamped_loss(margins: Tensor, reference: Tensor, beta: float, *, floor: float = 0.0) -> Tensor:
     """DPO with ``max(floor, reference's margin)`` in place of the reference's (arXiv 2602.11902).
 
-    Where the reference prefers the rejected answer, DPO's gradient fades as soon as the policy is less
-    wrong than the reference; here it fades only when the policy itself prefers the chosen one. Pairs above
-    the floor are DPO's. ``floor`` is the paper's gamma, 0 there by default.
+    If the reference prefers the rejected answer, DPO's gradient vanishes once the policy is less wrong
+    than the reference; here it vanishes only once the policy itself prefers the chosen answer. Pairs above
+    the floor are treated as in DPO. ``floor`` is the paper's gamma, 0 there by default.
     """
     return sigmoid_loss(margins - (floor - reference).clamp(min=0), reference, beta)
 
@@ -56,7 +55,7 @@ LOSSES: Final[dict[LossType, MarginLoss]] = {
 
 @dataclass(frozen=True, slots=True)
 class PreferenceLoss:
-    """What :func:`preference_loss` returns; every tensor is [pairs], only the losses have a gradient."""
+    """The result of :func:`preference_loss`; every tensor is [pairs], and only the losses have a gradient."""
 
     losses: Tensor
     chosen_rewards: Tensor
@@ -74,18 +73,18 @@ def preference_loss(
     label_smoothing: float = 0.0,
     loss: MarginLoss = sigmoid_loss,
 ) -> PreferenceLoss:
-    """The loss of each pair, and the rewards beta * log(pi / ref) that every loss implies alike.
+    """Compute the loss of each pair, and the implicit rewards beta * log(pi / ref).
 
     Args:
         chosen_logps: [pairs], log pi(y+|x) summed over tokens; the other three likewise.
         beta: Scale of the margins.
         label_smoothing: e in [0, 0.5), the assumed share of flipped labels (conservative DPO, Mitchell,
-            2023): (1 - e) times the loss and e times the loss of the pair the other way round.
+            2023): (1 - e) times the loss plus e times the loss of the flipped pair.
         loss: One of :data:`LOSSES`.
     """
     chosen_ratios = chosen_logps - reference_chosen_logps
     rejected_ratios = rejected_logps - reference_rejected_logps
-    # of ratios, not of log-probabilities: those are large, and their rounding would be the margin's
+    # differences of ratios, because log-probabilities are large and their rounding would dominate the margin
     margins, reference = chosen_ratios - rejected_ratios, reference_chosen_logps - reference_rejected_logps
     losses = loss(margins, reference, beta)
     if label_smoothing:
@@ -101,14 +100,15 @@ def preference_loss(
 
 
 def reward_accuracies(margins: Tensor, logps: Tensor) -> Tensor:
-    """1 for a margin above zero, 0 below, 1/2 for a tie: a policy equal to its reference gets 1/2.
+    """1 for a positive margin, 0 for a negative one, 1/2 for a tie, so a policy equal to its reference
+    gets 1/2.
 
-    Margins are differences of log-probabilities, and two ways to compute one of those differ in its last
-    bits. A margin that this explains, eight units in the last place, is a tie.
+    Margins are differences of log-probabilities, whose last bits depend on how they are computed. A margin
+    of at most eight units in the last place is a tie.
 
     Args:
         margins: [pairs], in nats, without beta.
-        logps: [pairs], the largest absolute log-probability behind each margin.
+        logps: [pairs], the largest absolute log-probability in each margin.
 
     Returns:
         [pairs].
@@ -118,7 +118,7 @@ def reward_accuracies(margins: Tensor, logps: Tensor) -> Tensor:
 
 
 def leave_one_out_mean(values: Tensor) -> Tensor:
-    """For each of k samples the mean of the other k-1 (dimension 1); zero when k is 1.
+    """For each of k samples (dimension 1), the mean of the other k-1; zero if k is 1.
 
     Args:
         values: [prompts, k, ...].
@@ -130,10 +130,10 @@ def leave_one_out_mean(values: Tensor) -> Tensor:
 
 
 def sequence_kl_loss(logps: Tensor, reference_logps: Tensor) -> Tensor:
-    """Score-function surrogate of the reverse KL: mean of ``log pi(y|x) * stopgrad(r - b)``.
+    """Score-function surrogate of the reverse KL: the mean of ``log pi(y|x) * stopgrad(r - b)``.
 
-    r = log pi(y|x) - log ref(y|x); b is the leave-one-out mean of r over the other samples of the
-    prompt. Its gradient is an unbiased estimate of grad KL(pi || ref); its value is not the KL.
+    r = log pi(y|x) - log ref(y|x); b is the leave-one-out mean of r over the other samples of the prompt.
+    The gradient is an unbiased estimate of grad KL(pi || ref); the value is not the KL.
 
     Args:
         logps: [prompts, k, tokens], with gradient, zero on padding.
@@ -148,11 +148,12 @@ def sequence_kl_loss(logps: Tensor, reference_logps: Tensor) -> Tensor:
 
 
 def reward_to_go_kl_loss(logps: Tensor, reference_logps: Tensor) -> Tensor:
-    """As :func:`sequence_kl_loss`, each token weighed by the ratios from itself to the end.
+    """Variant of :func:`sequence_kl_loss` in which each token is weighted by the ratios from itself to the
+    end.
 
-    mean over samples of ``sum_t log pi_t * stopgrad(R_t - b_t)``, R_t = sum_{s >= t} r_s: a token does
-    not change the ratios before it, so the expectation is the same and the variance less. b_t is the
-    leave-one-out mean of R_t at the same position (zero where a sample has ended: no KL remains).
+    mean over samples of ``sum_t log pi_t * stopgrad(R_t - b_t)``, R_t = sum_{s >= t} r_s: a token does not
+    affect the ratios before it, so the expectation is the same and the variance is lower. b_t is the
+    leave-one-out mean of R_t at the same position (zero after the end of a sample).
     """
     ratios = (logps - reference_logps).detach()
     to_go = ratios.flip(-1).cumsum(dim=-1).flip(-1)

@@ -1,4 +1,4 @@
-"""What one batch of pairs contributes to an optimiser step: DPO's loss, and HyPO's KL penalty on own samples.
+"""The objective of a batch of pairs: DPO's loss, and HyPO's KL penalty on the policy's samples.
 
 The method is resolved once, in :func:`make_objective`: DPO is the objective without an online part.
 """
@@ -45,7 +45,7 @@ class ScoredResponse:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What a batch gives: the loss (mean over its pairs, with graph), metrics (means), and its samples."""
+    """The result of a batch: the loss (mean over its pairs, with autograd), metrics (means), and samples."""
 
     loss: Tensor
     metrics: dict[str, float]
@@ -55,7 +55,7 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class Online:
-    """HyPO's online part: how responses are sampled, and what the KL penalty makes of them."""
+    """HyPO's online part: sampling responses, and the KL penalty on them."""
 
     samples_per_prompt: int
     temperature: float
@@ -66,7 +66,7 @@ class Online:
     seed: int
 
     def seeds(self, batch: Sequence[TokenPair], step: int) -> list[int]:
-        """A seed for each response: a function of (seed, step, pair, sample)."""
+        """One seed per response, a function of (seed, step, pair, sample)."""
         k = self.samples_per_prompt
         return [
             derive_seed("online", self.seed, step, pair.source_index, sample)
@@ -75,14 +75,14 @@ class Online:
         ]
 
     def decoding(self, encoded: Encoded, seeds: Sequence[int]) -> Decoding:
-        """Where k responses a prompt begin, those of one prompt next to each other."""
+        """Start decoding k responses per prompt; those of a prompt are adjacent."""
         rows = [row // self.samples_per_prompt for row in range(len(seeds))]
         return encoded.decoding(rows, self.max_new_tokens)
 
     def sample(
         self, decoding: Decoding, seeds: Sequence[int], device: torch.device, watch: Callable[[], None]
     ) -> list[Response]:
-        """The responses, a seed each."""
+        """Sample one response per seed."""
 
         def on_token(_row: int, _token: int) -> bool:
             watch()
@@ -115,13 +115,13 @@ class Objective:
         pair_indices: Sequence[int],
         watch: Callable[[], None],
     ) -> BatchResult:
-        """Run a batch through policy and reference.
+        """Compute the loss of a batch with policy and reference.
 
         Args:
-            step: The optimiser step, on which samples depend.
-            reference: Cached scores of the pairs; None scores them here.
-            pair_indices: Of the batch, by which the cache knows its pairs.
-            watch: Called often; may raise to give up the batch.
+            step: The optimiser step, which seeds the samples.
+            reference: Cached reference scores of the pairs; if None, they are computed here.
+            pair_indices: Pair indices of the batch, the keys of the cache.
+            watch: Called often; may raise to abandon the batch.
         """
         device, pairs = policy.model.device, len(batch)
         prefix = policy.encode([pair.prompt for pair in batch])
@@ -136,7 +136,7 @@ class Objective:
                 started = perf_counter()
                 responses = self.online.sample(decoding, seeds, device, watch)
                 sampling_seconds = perf_counter() - started
-                del decoding  # and with it what only decoding needs
+                del decoding  # frees the decoding state
 
         completions = _completions(batch, responses, self.online.temperature if self.online else 1.0)
         logps = completions.score(prefix, since=0, device=device)
@@ -166,7 +166,7 @@ class Objective:
 
 
 def make_objective(config: TrainConfig, *, max_new_tokens: int, stop_ids: frozenset[int]) -> Objective:
-    """The objective of a configuration's method."""
+    """Make the objective of a configuration's method."""
     online = Online(
         samples_per_prompt=config.num_generations,
         temperature=config.temperature,
@@ -187,7 +187,7 @@ def make_objective(config: TrainConfig, *, max_new_tokens: int, stop_ids: frozen
 
 @dataclass(frozen=True)
 class _Completions:
-    """Completions to score: chosen answers, rejected answers, samples; with prompt row and temperature."""
+    """The completions to score (chosen, rejected, samples), each with its prompt row and temperature."""
 
     rows: list[int]
     completions: list[list[int]]
@@ -217,9 +217,9 @@ def _add_penalty(
     logps: TokenLogps,
     reference: TokenLogps,
 ) -> None:
-    """Add ``kl_coef * loss_kl`` and what is known of the samples to a batch's result."""
+    """Add ``kl_coef * loss_kl`` and the samples' metrics to a batch's result."""
     shape = (len(batch), online.samples_per_prompt, -1)
-    # samples were padded with the pairs in one call and without them in another
+    # padding may differ: policy and reference may have scored the samples in different batches
     width = min(logps.values.shape[1], reference.values.shape[1])
     values, reference_values = logps.values[:, :width], reference.values[:, :width]
     kl_loss = online.kl_loss(values.view(shape), reference_values.view(shape))
@@ -231,7 +231,7 @@ def _add_penalty(
             ScoredResponse(pair, seeds[row], response, policy_sums[row], reference_sums[row])
         )
     result.metrics |= _sample_metrics(result.responses, values.detach())
-    # the surrogate's value says nothing, only its gradient does: `loss` is the objective itself
+    # only the surrogate's gradient is meaningful; `loss` reports the objective itself
     result.metrics["loss/kl"] = float(kl_loss.detach())
     result.metrics["loss"] += online.kl_coef * result.metrics["objective/kl"]
 
@@ -261,7 +261,9 @@ def _preference_metrics(preference: PreferenceLoss, sums: Tensor) -> dict[str, f
 
 
 def _sample_metrics(responses: Sequence[ScoredResponse], token_logps: Tensor) -> dict[str, float]:
-    """Means over a batch's samples; the decoder's log-probabilities are held against the training pass's."""
+    """Means over a batch's samples, including the difference between the decoder's and the training pass's
+    log-probabilities.
+    """
     count = len(responses)
     tokens = sum(len(r.response.ids) for r in responses)
     rows = token_logps.tolist()

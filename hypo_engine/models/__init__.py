@@ -1,1 +1,1 @@
-"""Base models, adapters, and the policy that is trained."""
+"""Base models, adapters, and the trained policy."""

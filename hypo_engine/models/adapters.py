@@ -1,4 +1,4 @@
-"""LoRA adapters: put a fresh one on a base model, and check a stored one before it is loaded."""
+"""LoRA adapters: attach a fresh one to a base model, and check a stored one before loading."""
 
 import re
 import warnings
@@ -22,15 +22,16 @@ _PREFIX = "base_model.model."
 _ROUTER = re.compile(r"router|topk|moegate|gating", re.IGNORECASE)
 _GATES = frozenset({"gate", "router", "shared_expert_gate", "wg", "dt_proj"})
 _OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
-"""Names that PEFT takes for experts' in a mixture, and would adapt in another way."""
+"""Names that PEFT treats as a mixture's experts and would adapt differently."""
 
 
 def attach_lora(base: Any, *, rank: int, alpha: int, target_modules: str, seed: int, base_name: str) -> Any:
-    """Freeze a base model and put a float32 LoRA adapter on its linear layers, never on the output head.
+    """Freeze a base model and attach a float32 LoRA adapter to its linear layers, except for the output
+    head.
 
     Raises:
         ConfigError: ``target_modules`` names no module, or the output head.
-        ModelError: the base model already carries an adapter.
+        ModelError: the base model already has an adapter.
     """
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers.pytorch_utils import Conv1D
@@ -70,9 +71,9 @@ def attach_lora(base: Any, *, rank: int, alpha: int, target_modules: str, seed: 
 def linear_layers(base: Any) -> list[str]:
     """Names of the layers that LoRA adapts by default, in the model's order.
 
-    The output head and the embeddings stay as they are. So do the routers of mixtures, which learn best left
-    alone, and experts, which transformers keep as one tensor. Of state space layers only the first projection
-    is adapted: fused kernels read the others' weights past their modules.
+    The output head and the embeddings are not adapted. Neither are the routers of mixtures, which train
+    best frozen, and experts, which transformers stores as one tensor. Of state space layers only the first
+    projection is adapted, because fused kernels read the weights of the others directly.
     """
     from transformers.pytorch_utils import Conv1D
 
@@ -98,10 +99,10 @@ def linear_layers(base: Any) -> list[str]:
 
 
 def _named(base: Any, names: str, fitting: Sequence[str]) -> list[str]:
-    """The layers among ``fitting`` that a list of names means.
+    """The layers of ``fitting`` that match a list of names.
 
     Raises:
-        ConfigError: a name means none of them.
+        ConfigError: a name matches none of them.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     tables = (base.get_output_embeddings(), base.get_input_embeddings())
@@ -129,7 +130,7 @@ def _leaves(names: Sequence[str]) -> str:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Silence one warning: PEFT asks transformers by a name that transformers is about to drop."""
+    """Silence one warning: PEFT uses a name that transformers has deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
         yield
@@ -137,7 +138,7 @@ def quiet_peft() -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators inside the scope only."""
+    """A scope with seeded global generators of torch."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -145,13 +146,13 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def check_adapter(base: Any, folder: Path) -> Any:
-    """Check that a stored LoRA adapter fits a base model, before anything is changed in it.
+    """Check that a stored LoRA adapter fits a base model, before the model is changed.
 
     Returns:
-        PEFT's configuration of it.
+        The adapter's PEFT configuration.
 
     Raises:
-        ModelError: no LoRA adapter in safetensors, or one for other layers or sizes.
+        ModelError: it is no LoRA adapter in safetensors, or has other layers or sizes.
     """
     try:
         config = read_lora_config(folder / ADAPTER_CONFIG)
@@ -175,6 +176,6 @@ def _tensor_fits(base: Any, name: str, shape: tuple[int, ...]) -> bool:
         weight = base.get_submodule(module_name.removeprefix(_PREFIX)).weight
     except AttributeError:
         return False
-    # Conv1D of GPT-2 keeps [in, out] where Linear keeps [out, in]
+    # GPT-2's Conv1D stores [in, out] where Linear stores [out, in]
     side = {"lora_A": shape[-1], "lora_B": shape[0]}.get(matrix)
     return side in weight.shape

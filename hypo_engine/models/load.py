@@ -1,6 +1,6 @@
-"""Base models and tokenizers, loaded the one safe way: safetensors weights, no remote code, no dropout.
+"""Safe loading of base models and tokenizers: safetensors weights, no remote code, no dropout.
 
-Every way a model can be unusable becomes a ModelError of one sentence that says what to do.
+Every failure becomes a ModelError whose message is one sentence with a remedy.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from hypo_engine.forward.trial import check_sound, vocabulary_size
 from hypo_engine.models.untrusted import read_config, refuse_adapter_repository
 
 _WRITTEN_BY = frozenset({"transformers_version", "_name_or_path"})
-"""What config.json says of how it came about, not of the model."""
+"""Fields of config.json that describe its origin, not the model."""
 
 
 def default_device() -> torch.device:
@@ -30,17 +30,17 @@ def default_device() -> torch.device:
 
 
 def resolve_model(name: str, models_dir: Path) -> str:
-    """Turn the name of a base model into what transformers loads.
+    """Resolve the name of a base model to a folder or hub id.
 
     Args:
         name: ``demo``, a local folder, or a hub id.
-        models_dir: Where the demo model is written, once.
+        models_dir: Where the demo model is unpacked.
 
     Returns:
         A folder's path or a hub id.
 
     Raises:
-        ModelError: a path that is no folder, or files that show the model to be unusable.
+        ModelError: the path is not a folder, or the files show that the model cannot be used.
     """
     if name == DEMO_NAME:
         return str(demo_folder(models_dir))
@@ -54,7 +54,7 @@ def resolve_model(name: str, models_dir: Path) -> str:
 
 
 def published_name(name: str) -> str:
-    """The base model's name to write into an adapter that leaves this machine."""
+    """The base model's name as written into an exported adapter."""
     return DEMO_UPSTREAM if name == DEMO_NAME else name
 
 
@@ -88,8 +88,9 @@ def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> An
         resolved: A folder or a hub id, from :func:`resolve_model`.
 
     Raises:
-        ModelError: it does not exist, is not a causal language model, has no safetensors weights, lacks
-            some or has others, needs remote code, carries an adapter, or computes no finite numbers.
+        ModelError: it does not exist, is not a causal language model, has no safetensors weights, has
+            missing or unexpected weights, needs remote code, has an adapter, or computes non-finite
+            numbers.
     """
     from transformers import AutoModelForCausalLM
 
@@ -117,7 +118,7 @@ def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> An
 
 
 def _load(call: Callable[[], Any], resolved: str) -> Any:
-    """Run a transformers loader and turn what it raises into a ModelError."""
+    """Call a transformers loader and turn its errors into a ModelError."""
     try:
         return call()
     except (MemoryError, torch.OutOfMemoryError, ModelError):
@@ -148,7 +149,7 @@ def _load_failure(resolved: str, error: Exception) -> str:
 
 
 def check_causal(config: Any, resolved: str) -> None:
-    """Refuse configurations of other models than those that write text from left to right."""
+    """Refuse configurations of models that are not causal language models."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     if config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -159,10 +160,10 @@ def check_causal(config: Any, resolved: str) -> None:
 
 
 def check_whole(told: Mapping[str, Any], resolved: str) -> None:
-    """Refuse weights that are not those of the model: what is missing would be random.
+    """Refuse weights that do not match the model, because missing ones would be random.
 
     Args:
-        told: What transformers says of loading: ``missing_keys``, ``unexpected_keys``, ``mismatched_keys``.
+        told: transformers' loading report: ``missing_keys``, ``unexpected_keys``, ``mismatched_keys``.
     """
     others = sorted(name for name in told["unexpected_keys"] if not HARMLESS.search(name))
     shapes = sorted(str(key[0] if isinstance(key, tuple) else key) for key in told.get("mismatched_keys", ()))
@@ -172,9 +173,9 @@ def check_whole(told: Mapping[str, Any], resolved: str) -> None:
 
 
 def check_vocabulary(model: Any, tokenizer: Any, name: str, ids: Iterable[int] = ()) -> None:
-    """Refuse a tokenizer that knows tokens which the model does not, and token ids beyond the embedding.
+    """Refuse a tokenizer with tokens beyond the embedding, and token ids beyond it.
 
-    Special tokens that text never becomes (an image's place, say) may lie beyond it.
+    Special tokens that no text maps to (image placeholders, for example) may lie beyond it.
 
     Args:
         ids: Token ids in use.
@@ -189,14 +190,14 @@ def check_vocabulary(model: Any, tokenizer: Any, name: str, ids: Iterable[int] =
 
 
 def _silence_dropout_settings(config: Any) -> None:
-    """Set every dropout probability of a configuration to 0, functional attention dropout included."""
+    """Set every dropout probability of a configuration to 0, including functional attention dropout."""
     for name, value in list(vars(config).items()):
         if isinstance(value, float) and ("dropout" in name or name.endswith(("pdrop", "_drop"))):
             setattr(config, name, 0.0)
 
 
 def disable_dropout(model: nn.Module) -> None:
-    """Set every dropout of a model to 0: modules, and probabilities that layers keep as numbers."""
+    """Set every dropout of a model to 0: modules, and probabilities that layers store as numbers."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -206,21 +207,21 @@ def disable_dropout(model: nn.Module) -> None:
 
 
 def context_limit(model: Any) -> int | None:
-    """The most tokens the model takes, or None where it does not say."""
+    """The model's context length in tokens; None if it is not stated."""
     config = model.config.get_text_config()
     found = [getattr(config, name, None) for name in CONTEXT]
     limits = [limit for limit in found if type(limit) is int and limit > 0]
     if not limits:
         return None
     table = next((m for n, m in model.named_modules() if n.endswith("embeddings.position_embeddings")), None)
-    padding = getattr(table, "padding_idx", None)  # RoBERTa counts positions from behind this one
+    padding = getattr(table, "padding_idx", None)  # RoBERTa's positions start after this one
     return limits[0] - (padding + 1 if isinstance(padding, int) else 0)
 
 
 def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token id that ends a response: of the tokenizer, the configuration and generation_config.
+    """All token ids that end a response: of the tokenizer, the configuration and generation_config.
 
-    Nothing else of generation_config (temperature, top_p, penalties) is used anywhere.
+    No other setting of generation_config (temperature, top_p, penalties) is used.
     """
     found: set[int] = {tokenizer.eos_token_id}
     for source in (model.config, getattr(model, "generation_config", None)):
@@ -230,10 +231,10 @@ def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def model_identity(resolved: str, model: Any) -> str:
-    """A text that changes when the base model's weights or configuration change, and with nothing else.
+    """A text that identifies the base model's weights and configuration.
 
-    A folder is known by the content of its files, wherever it lies: reading them takes about two seconds a
-    gigabyte. A model of the hub is known by its commit.
+    A folder is identified by the content of its files, not by its path; reading them takes about two
+    seconds per gigabyte. A hub model is identified by its commit.
     """
     folder = Path(resolved)
     if not folder.is_dir():

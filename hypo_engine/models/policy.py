@@ -1,7 +1,8 @@
-"""The policy that is trained, with its reference.
+"""The trained policy with its reference.
 
-With LoRA the reference is the same model with the adapter off: no second copy, the same code path. Full
-fine-tuning keeps a frozen second model, which is loaded when reference scores are first computed.
+With LoRA the reference is the same model with the adapter disabled: no second copy, and the same code
+path. Full fine-tuning has a second, frozen model, which is loaded when reference scores are first
+computed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +23,13 @@ ReferenceScope = Callable[[], AbstractContextManager[Encode]]
 
 
 class Policy:
-    """A model to train with its reference.
+    """A trainable model with its reference.
 
     Attributes:
         model: The trainable model, in evaluation mode (dropout is off throughout).
         adapted: True for LoRA, False when every weight is trained.
         shares_prompts: Whether each prompt is encoded once for all its completions.
-        thinking: Whether it is trained on prompts that leave room for thoughts.
+        thinking: Whether its training prompts leave thinking to the model.
     """
 
     thinking = False
@@ -46,32 +47,32 @@ class Policy:
         self.place: Callable[[Any], None] = lambda model: None
 
     def encode(self, prompts: Sequence[Ids]) -> Encoded:
-        """Make prompts ready for the policy."""
+        """Encode prompts for the policy."""
         return self._encode(prompts)
 
     @contextmanager
     def reference(self) -> Iterator[Encode]:
-        """A scope without gradient that gives the reference's counterpart of :meth:`encode`."""
+        """A scope without gradients that yields the reference's counterpart of :meth:`encode`."""
         with torch.no_grad(), self._reference_scope() as encode:
             yield encode
 
     def shard(self, shard: Callable[[Any], None]) -> None:
-        """Have every model that the policy uses sharded, the reference too when it is loaded."""
+        """Shard every model that the policy uses, including the reference once it is loaded."""
         shard(self.model)
         self.place = shard
 
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters that are trained, in a fixed order."""
+        """The trained parameters, in a fixed order."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
 def load_policy(
     config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, separate: bool = False
 ) -> Policy:
-    """Load a base model and make it trainable as the configuration says.
+    """Load a base model and make it trainable according to the configuration.
 
     Args:
-        separate: Run every completion as a whole sequence, as sharded models need it.
+        separate: Run every completion as a whole sequence, as sharded models require.
 
     Raises:
         ModelError: the model cannot be used.
@@ -110,7 +111,7 @@ def _load_adapted(
 def _load_full(
     config: TrainConfig, resolved: str, pad_id: int, device: torch.device, separate: bool
 ) -> Policy:
-    # the trained weights are float32 in any case: steps of 1e-6 vanish in bfloat16
+    # trained weights are always float32: updates of 1e-6 vanish in bfloat16
     half = weights_dtype(config.precision, device) is torch.bfloat16
 
     def load() -> Any:

@@ -1,8 +1,8 @@
-"""A model's files are input from outside: what they may not decide.
+"""Restrictions on a model's files, which are untrusted input.
 
-config.json may name an attention function or an expert kernel, and transformers fetches and runs one that is
-named like a repository of the hub. Quantised weights bring kernels of the hub with them. An adapter's
-configuration may name a Python module that PEFT imports. None of that is taken from a file.
+config.json may name an attention function or an expert kernel, and transformers downloads and runs one
+that is named like a hub repository. Quantised weights load kernels from the hub as well. An adapter's
+configuration may name a Python module that PEFT imports. None of these settings is accepted from a file.
 """
 
 import json
@@ -15,12 +15,12 @@ from typing import Any
 from hypo_engine.errors import ModelError
 from hypo_engine.files.check import quantised
 
-os.environ["USE_HUB_KERNELS"] = "0"  # read when transformers is imported
+os.environ["USE_HUB_KERNELS"] = "0"  # read on transformers' import
 
 _LORA_FIELDS = frozenset(
     {"r", "lora_alpha", "target_modules", "exclude_modules", "fan_in_fan_out", "use_rslora"}
 )
-"""Fields of an adapter's configuration that say which layers it changes, and how."""
+"""Fields of an adapter's configuration that determine which layers it changes, and how."""
 
 _LORA_IGNORED = frozenset(
     {
@@ -43,7 +43,7 @@ _LORA_IGNORED = frozenset(
         "ensure_weight_tying",
     }
 )
-"""Fields that say how an adapter was made, or name what is never loaded; they are not read."""
+"""Fields that describe an adapter's training, or name what is never loaded; they are ignored."""
 
 
 def read_config(resolved: str) -> Any:
@@ -70,7 +70,7 @@ def read_config(resolved: str) -> Any:
 
 
 def _parts(config: Any) -> Iterator[Any]:
-    """A configuration and those nested in it."""
+    """A configuration and its nested ones."""
     from transformers import PreTrainedConfig
 
     yield config
@@ -81,16 +81,16 @@ def _parts(config: Any) -> Iterator[Any]:
 
 
 def refuse_adapter_repository(resolved: str) -> None:
-    """Refuse a hub id that holds an adapter: transformers would load the base model that it names.
+    """Refuse a hub id of an adapter, for which transformers would load the base model that it names.
 
     Raises:
-        ModelError: it holds one.
+        ModelError: the repository contains an adapter.
     """
     from transformers.utils.peft_utils import find_adapter_config_file
 
     try:
         found = find_adapter_config_file(resolved)
-    except Exception:  # no repository of that name: loading the model reports it
+    except Exception:  # a missing repository is reported on loading the model
         return
     if found is not None:
         raise ModelError(
@@ -100,10 +100,10 @@ def refuse_adapter_repository(resolved: str) -> None:
 
 
 def read_lora_config(file: Path) -> Any:
-    """PEFT's configuration of a stored adapter, made from the fields that describe its layers.
+    """The PEFT configuration of a stored adapter, from the fields that describe its layers only.
 
     Raises:
-        ModelError: it is no plain LoRA adapter.
+        ModelError: it is not a plain LoRA adapter.
         OSError, ValueError: it cannot be read.
     """
     from peft import LoraConfig
@@ -122,7 +122,7 @@ def read_lora_config(file: Path) -> Any:
             f"The adapter uses {', '.join(other)}, which is not supported; train a plain LoRA adapter."
         )
     given = {name: value for name, value in values.items() if name in _LORA_FIELDS and value is not None}
-    for name in ("target_modules", "exclude_modules"):  # a text would be a pattern, which can take for ever
+    for name in ("target_modules", "exclude_modules"):  # a string would be a regular expression
         if not isinstance(given.get(name, []), list):
             raise ModelError(f"The adapter's {name} is not a list of names; train a plain LoRA adapter.")
     return LoraConfig(**given, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", inference_mode=True)

@@ -1,1 +1,1 @@
-"""Prompts with their completions: encoded once and shared, or one sequence a completion."""
+"""Prompts with completions: as shared prefixes, or as one sequence per completion."""

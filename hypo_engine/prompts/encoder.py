@@ -1,4 +1,4 @@
-"""How a model encodes prompts: as shared prefixes where it can be packed, else as separate sequences."""
+"""Chooses how a model encodes prompts: as shared prefixes if it can be packed, else as separate sequences."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -17,15 +17,15 @@ from hypo_engine.prompts.shared import SharedPrefix
 
 
 class Encoded(Protocol):
-    """Prompts ready to be scored with completions, or continued."""
+    """Encoded prompts, ready to score completions or to decode."""
 
     def score(
         self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
     ) -> TokenLogps:
-        """Score ``completions[i]`` after prompt ``rows[i]``; temperature: [len(rows), 1] or a number."""
+        """Score ``completions[i]`` after prompt ``rows[i]``; temperature is a number or [len(rows), 1]."""
 
     def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
-        """Start to continue the prompts ``rows`` by at most ``limit`` tokens, without a graph."""
+        """Start decoding at most ``limit`` tokens after the prompts ``rows``, without autograd."""
 
 
 Encode = Callable[[Sequence[Ids]], Encoded]
@@ -47,16 +47,16 @@ class PromptEncoder:
         checkpointing: bool = False,
         separate: bool = False,
     ) -> None:
-        """Try whether the model can be packed, and set it up.
+        """Test whether the model can be packed, and set it up.
 
         Args:
             half: Compute in bfloat16 with float32 weights (autocast).
             checkpointing: Recompute layers in the backward pass.
-            separate: Do not pack, and decode with one cache for all rows: a sharded model's processes must
-                call it alike.
+            separate: Do not pack, and decode with one cache for all rows, because all processes of a
+                sharded model must make the same calls.
 
         Raises:
-            ConfigError: the architecture has no gradient checkpointing.
+            ConfigError: the architecture does not support gradient checkpointing.
         """
         packed = None if separate else try_packing(model, half=half)
         if half:
@@ -68,7 +68,7 @@ class PromptEncoder:
         self._model = CheckpointedModel(model) if checkpointing and packed is None else model
 
     def __call__(self, prompts: Sequence[Ids], *, route: Route = everywhere_the_same) -> Encoded:
-        """Make prompts ready; ``route`` is told the prompt of every token that the model runs."""
+        """Encode prompts; ``route`` is called with the prompt row of every token that the model runs."""
         if self._packed is not None:
             return SharedPrefix(self._packed, prompts, route=route)
         caching: Caching | None = "batched" if self._separate else None

@@ -1,4 +1,4 @@
-"""Whether a loaded model can be packed: its structure is read, then its numbers are tried."""
+"""Tests whether a loaded model can be packed, by its structure and then by its numbers."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ from hypo_engine.prompts.shared import PackedSequences
 
 @torch.no_grad()
 def try_packing(model: Any, *, half: bool = False) -> Decoder | None:
-    """Pack a model, with fused kernels, if its structure allows that and its numbers stay the same.
+    """Pack a model with fused kernels if its structure allows it and its results stay the same.
 
-    Every layer's attention must come through our function, and nothing but attention may mix tokens. Then the
+    Every layer must use the attention interface, and tokens may interact through attention only. Then the
     logits of packed tokens are compared with those of the model's own forward, in float32.
 
     Args:
-        half: The float32 model will compute in bfloat16 (autocast); its forward does not do so yet.
+        half: The float32 model will compute in bfloat16 (autocast), which its forward does not do yet.
 
     Returns:
-        None for a model that cannot be packed; it is left as it was.
+        None for a model that cannot be packed, which is left unchanged.
     """
     base = base_model(model)
     if not only_attention_mixes(base) or positions_by_length(base):
@@ -43,7 +43,7 @@ def try_packing(model: Any, *, half: bool = False) -> Decoder | None:
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except MODEL_ERRORS:
-        pass  # transformers' model does not do what packing needs
+        pass  # the model does not support packing
     if undo:
         undo()
     base.set_attn_implementation(before)
@@ -51,14 +51,14 @@ def try_packing(model: Any, *, half: bool = False) -> Decoder | None:
 
 
 _CUTS = (9, 5, 1)
-"""Where the trial's sequences are cut into a prompt and what follows it."""
+"""Positions at which the trial's sequences are split into prompt and completion."""
 
 _SCALE = 2e-4
-"""How far a factor between two logits may lie from 1; float32's rounding moves it by less than 1e-5."""
+"""Tolerated deviation of the ratio of logits from 1; float32's rounding causes less than 1e-5."""
 
 
 def _gives_the_same(found: Decoder, trial: Trial) -> bool:
-    """Whether packed tokens give the logits of whole sequences: in one row, and after keys that were kept."""
+    """Whether packed tokens give the logits of whole sequences, both in one row and after cached keys."""
     prompts = PackedSequences.of(
         range(3), [ids[:cut] for ids, cut in zip(trial.sequences, _CUTS, strict=True)], [0] * 3
     )
@@ -84,13 +84,13 @@ def _gives_the_same(found: Decoder, trial: Trial) -> bool:
 
 
 def _of_one_scale(found: Tensor, expected: Tensor) -> bool:
-    """Whether logits have the same scale; a factor near 1 on all of them would look like a small error."""
+    """Whether logits have the same scale; a common factor near 1 would look like a small error."""
     ours, theirs = found.double().flatten(), expected.double().flatten()
     return abs(float(ours @ theirs / (theirs @ theirs)) - 1) < _SCALE
 
 
 class _Watched:
-    """A pass that notes what each layer asked of it."""
+    """A pass that records the options of each layer's call."""
 
     def __init__(self, tree: Pass) -> None:
         self._tree, self.asked = tree, dict[int, How]()

@@ -1,8 +1,8 @@
-"""Prompts and completions as separate sequences: one whole sequence a completion, through the whole model.
+"""Prompts and completions as separate sequences: one whole sequence per completion.
 
-For architectures whose attention cannot be packed, and for sharded models. Sequences that are scored are
-padded on the right, where a causal model cannot see the padding whatever its layers are. No mask and no
-positions are passed, so a score is that of the sequence alone.
+For architectures that cannot be packed, and for sharded models. Scored sequences are padded on the right,
+where padding cannot affect a causal model. No mask and no positions are passed, so a score equals that of
+the sequence alone.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from hypo_engine.forward.structure import positions_by_length
 
 
 class SeparateSequences:
-    """Prompts kept as token ids; each completion is scored on a full sequence of its own."""
+    """Prompts as token ids; each completion is scored as a full sequence."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class SeparateSequences:
         route: Route = everywhere_the_same,
         caching: Caching | None = None,
     ) -> None:
-        """caching: The cache that responses are decoded with; None tries which one is right."""
+        """caching: The cache for decoding; None finds out which one is correct."""
         self._model, self._prompts, self._pad_id, self._route = model, prompts, pad_id, route
         self._device, self._caching = model.device, caching
         self._by_length = positions_by_length(unwrapped(model))
@@ -57,20 +57,20 @@ class SeparateSequences:
 
     @torch.no_grad()
     def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
-        """Start to continue the prompts ``rows``, without a graph."""
+        """Start decoding after the prompts ``rows``, without autograd."""
         prompts = [self._prompts[row] for row in rows]
         caching = self._caching or choose_caching(self._model, self._pad_id)
         return start_decoding(caching, self._model, prompts, rows, self._pad_id, self._route)
 
     def _score(self, rows: Sequence[int], completions: Sequence[Ids], scale: Tensor, width: int) -> Tensor:
-        """Log-probabilities of completions that run in one batch, zero after each: [rows, width]."""
+        """Log-probabilities of completions in one batch, zero-padded: [rows, width]."""
         sequences = [[*self._prompts[row], *ids] for row, ids in zip(rows, completions, strict=True)]
         ids, _ = pad(sequences, self._pad_id, self._device)
         starts = torch.tensor([len(self._prompts[row]) for row in rows], device=self._device)
         first = int(starts.min()) - 1
         self._route([row for row in rows for _ in range(ids.shape[1])])
         logits = self._logits(ids, first)
-        # a target for every position, so that the logits need no copy; the last one has none
+        # a target for every position, so that the logits need no copy; the last position has none
         targets = torch.nn.functional.pad(ids[:, first + 1 :], (0, 1))
         values = selected_logps(logits, targets, scale[:, None])
         columns = starts[:, None] - 1 - first + torch.arange(width, device=self._device)
@@ -85,5 +85,5 @@ class SeparateSequences:
             output = self._model(input_ids=ids, use_cache=False, logits_to_keep=keep)
         else:
             output = self._model(input_ids=ids, use_cache=False)
-        logits: Tensor = output.logits  # of all tokens where rows have adapters: a head may hold some too
+        logits: Tensor = output.logits  # of all tokens if rows have adapters: the head may have one too
         return logits[:, -(ids.shape[1] - first) :]

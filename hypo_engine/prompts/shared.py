@@ -1,8 +1,8 @@
 """Prompts as shared prefixes: each is encoded once, and all its completions attend to its keys and values.
 
-HyPO scores a prompt with its chosen, its rejected and k sampled responses, and decodes the samples from the
-same prompt. One encoding serves all of that; its graph is kept, so the completions' gradients reach the
-prompt. All tokens stand in one packed row: nothing is padded.
+HyPO scores a prompt with its chosen, its rejected and k sampled responses, and decodes the samples from
+the same prompt. All of that uses one encoding, whose autograd graph is kept, so the completions' gradients
+reach the prompt. All tokens stand in one packed row without padding.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ from hypo_engine.forward.visibility import (
 class SharedPrefix:
     """Prompts encoded once, shared by every completion.
 
-    Nothing runs until something is asked for. Prompts that are scored first run in one row with their
-    completions, so that every weight is read once for both. Later calls use the keys and values kept.
+    Encoding is lazy. If scoring comes first, prompts and completions share one packed forward pass, so
+    every weight is read once for both. Later calls use the cached keys and values.
     """
 
     def __init__(
@@ -68,15 +68,17 @@ class SharedPrefix:
             return self._fast_decoding(rows, limit, logits) or self._through_modules(rows, limit, logits)
 
     def _encoded(self) -> Tensor:
-        """Hidden states of the prompts' ends, [prompts, hidden]."""
+        """Hidden states at the ends of the prompts, [prompts, hidden]."""
         if self._last is None:
             with phase("prefix"):
                 self._last = self._hidden(self._prompts, PrefixPass(self._keys))[self._index(self._ends)]
         return self._last
 
     def _before_each_token(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
-        """Hidden states that the completions' tokens follow from: of the first one, its prompt's end."""
-        inputs = [completion[:-1] for completion in completions]  # nothing follows the last one
+        """Hidden states that predict the completions' tokens; the first token is predicted by the end of
+        its prompt.
+        """
+        inputs = [completion[:-1] for completion in completions]  # the last token predicts nothing
         longer = [i for i, ids in enumerate(inputs) if ids]
         packed = PackedSequences.of(
             [rows[i] for i in longer],
@@ -112,7 +114,7 @@ class SharedPrefix:
         return torch.tensor(tokens, device=self._packed.device)
 
     def _fast_decoding(self, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
-        """The model's faster step, if it has one that gives the modules' logits (tried once)."""
+        """The model's faster step, if it has one that agrees with the modules (tested once)."""
         step = self._packed.step
         if step is None or not (step.follows_routes or self._route is everywhere_the_same):
             return None
@@ -122,7 +124,7 @@ class SharedPrefix:
         return step.begin(self._keys, rows, limit, logits)
 
     def _agrees(self, step: FastStep, rows: Sequence[int], logits: Tensor) -> bool:
-        """Whether a faster step gives the modules' logits."""
+        """Whether a faster step agrees with the modules."""
         one = step.begin(self._keys, rows, 1, logits)
         if one is None:
             return True
@@ -138,12 +140,12 @@ class SharedPrefix:
 
 @dataclass(frozen=True)
 class PackedSequences:
-    """Sequences one after another in a packed row.
+    """Sequences concatenated in a packed row.
 
     Attributes:
-        rows: Of each sequence, its prompt's row.
-        lengths: Of each sequence, in tokens.
-        ids, positions: Of all tokens.
+        rows: The prompt row of each sequence.
+        lengths: The length of each sequence in tokens.
+        ids, positions: Those of all tokens.
     """
 
     rows: list[int]

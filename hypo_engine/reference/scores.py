@@ -1,10 +1,10 @@
-"""Cached reference log-probabilities of pairs: computed once, shared between runs on the same data.
+"""The cache of reference log-probabilities, shared between runs on the same data.
 
-The file's name is a hash of everything the numbers depend on, to the last bit: the base model's weights,
-the dtype they run in, the token ids themselves (so tokenizer, template, style and lengths count too), and
-what decides which pairs are scored together, since a batch's padding rounds otherwise. So twins share, and
-a run with other batches computes its own. Only pairs that a run will see are computed; a file with gaps is
-filled by the run that needs more, and runs that fill one at once keep each other's work.
+A file's name is a hash of everything that determines the values bit for bit: the base model's weights, the
+dtype, the token ids (and so tokenizer, template, style and lengths), and what determines the batches,
+since padding changes rounding. Twin runs share a file, and a run with other batches has its own. Only
+pairs that a run will see are computed. A run that needs more fills the gaps, and concurrent runs keep each
+other's work.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ _VERSION = "3"
 def reference_key(
     model_identity: str, arithmetic: str, pairs: Sequence[TokenPair], *, layout: str = ""
 ) -> str:
-    """SHA-256 over all that cached numbers depend on.
+    """SHA-256 of everything that determines the cached values.
 
     Args:
         model_identity: From :func:`hypo_engine.models.load.model_identity`.
-        arithmetic: Device type and dtype the model runs in.
-        layout: What decides the batches that the pairs are scored in.
+        arithmetic: Device type and dtype of the model.
+        layout: What determines the batches that the pairs are scored in.
     """
     digest = hashlib.sha256(repr((_VERSION, model_identity, arithmetic, layout)).encode())
     for pair in pairs:
@@ -44,7 +44,7 @@ def reference_key(
 
 
 class ReferenceCache:
-    """Reference log-probabilities of each pair's two answers; NaN marks what is not computed yet."""
+    """Reference log-probabilities of each pair's two answers; NaN means not computed yet."""
 
     def __init__(
         self,
@@ -56,15 +56,15 @@ class ReferenceCache:
         max_bytes: int | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Open the cache of ``key``; with ``folder`` None it stays in memory. Foreign files are ignored.
+        """Open the cache file of ``key``; if ``folder`` is None, the cache is in memory only.
 
         Args:
-            model: Name of the base model, for people who look at the folder.
-            max_bytes: Most bytes of the folder's files together; None asks the environment.
-            warn: Told, once, when the file cannot be written; from then on the cache stays in memory.
+            model: Name of the base model, for listings of the folder.
+            max_bytes: Largest total size of the folder; None reads it from the environment.
+            warn: Called once if the file cannot be written; from then on the cache is in memory only.
 
         Raises:
-            ConfigError: the environment holds a bad limit.
+            ConfigError: the limit in the environment is invalid.
         """
         self._warn = warn
         self._folder = folder
@@ -76,11 +76,11 @@ class ReferenceCache:
 
     @property
     def key(self) -> str:
-        """What the values depend on, as a hash."""
+        """The hash of what determines the values."""
         return self._key
 
     def missing(self, pair_indices: Sequence[int]) -> list[int]:
-        """Those of ``pair_indices`` that are not computed yet."""
+        """The ``pair_indices`` that are not computed yet."""
         return [i for i in pair_indices if bool(self.values[i].isnan().any())]
 
     def get(self, pair_indices: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -89,14 +89,14 @@ class ReferenceCache:
         return picked[:, 0], picked[:, 1]
 
     def put(self, pair_indices: Sequence[int], chosen: Tensor, rejected: Tensor) -> None:
-        """Store what was computed, [len(pair_indices)] each; what was there before stays as it is."""
+        """Store computed values, [len(pair_indices)] each; existing values are kept."""
         known, found = self.values[list(pair_indices)], torch.stack([chosen, rejected], dim=1).float().cpu()
         self.values[list(pair_indices)] = torch.where(known.isnan(), found, known)
 
     def save(self) -> None:
-        """Write the file in one move, keeping what another process has added meanwhile.
+        """Replace the file atomically, merging values that another process has added.
 
-        A file that cannot be written costs other runs their share of the work, and this run nothing.
+        If the file cannot be written, this run continues; other runs merely cannot share its values.
         """
         if self._folder is None or self._path is None:
             return
@@ -110,7 +110,7 @@ class ReferenceCache:
             self._warn(f"Reference log-probabilities cannot be kept for other runs ({error}).")
 
     def _open(self) -> UseMark | None:
-        """Read the file and mark it as used; None where the folder cannot be written."""
+        """Read the file and mark it as used; None if the folder is not writable."""
         if self._folder is None or self._path is None:
             return None
         try:
@@ -118,7 +118,7 @@ class ReferenceCache:
                 mark = UseMark(self._path)
                 self._merge()
                 if self._path.exists():
-                    os.utime(self._path)  # last used now
+                    os.utime(self._path)  # updates the time of last use
                 return mark
         except OSError:
             self._merge()
@@ -143,7 +143,7 @@ class ReferenceCache:
             with safe_open(self._path, framework="pt") as file:
                 stored = file.get_tensor(TENSOR) if (file.metadata() or {}).get("key") == self._key else None
         except (SafetensorError, OSError):
-            return  # a damaged file is a cache miss
+            return  # a damaged file counts as a cache miss
         if stored is not None and stored.shape == self.values.shape:
             self.values = torch.where(self.values.isnan(), stored, self.values)
 
@@ -151,7 +151,7 @@ class ReferenceCache:
 def length_batches(
     pair_indices: Sequence[int], pairs: Sequence[TokenPair], batch_size: int
 ) -> list[list[int]]:
-    """Pair indices in batches of similar length, longest first: less padding, and the same mean loss."""
+    """Pair indices in batches of similar length, longest first, to reduce padding."""
     ordered = sorted(pair_indices, key=lambda i: (-pairs[i].length, i))
     return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
@@ -174,14 +174,14 @@ def fill_reference(
     *,
     between: Callable[[int, int], None],
 ) -> None:
-    """Compute the batches with something missing; what was computed is kept even when ``between`` raises.
+    """Score the batches with missing values; computed values are kept even if ``between`` raises.
 
-    A batch is scored whole, as the policy will see it: reference and policy are then the same arithmetic,
-    whatever was in the cache before.
+    Batches are scored whole, as the policy will see them, so that reference and policy use the same
+    arithmetic regardless of the cache's contents.
 
     Args:
         batches: Pair indices, batch by batch.
-        between: Called before each batch with (pairs done, pairs to do).
+        between: Called before each batch with (pairs done, pairs in total).
     """
     missing = [batch for batch in batches if cache.missing(batch)]
     total, done = sum(map(len, missing)), 0
