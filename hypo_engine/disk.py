@@ -38,8 +38,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def no_room(error: BaseException, folder: Path | None = None) -> str | None:
-    """The sentence for an error caused by a full disk, a quota or a file size limit; None for any other
-    error.
+    """The sentence for an error of a full disk, a quota or a file size limit; None for any other error.
 
     Args:
         folder: The target of the write; without it the free space is not checked.

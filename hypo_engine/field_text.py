@@ -38,8 +38,7 @@ def _number(value: Any) -> str:
 
 
 def complaint(field: FieldInfo, error: Mapping[str, Any]) -> str:
-    """What is wrong with a value, phrased to follow the field's name: `must be a number from 0 to 10, not
-    11`.
+    """What is wrong with a value, to follow the field's name: `must be a number from 0 to 10, not 11`.
 
     Args:
         error: one of pydantic's, with ``type``, ``msg`` and ``input``.
@@ -59,8 +58,7 @@ _KNOWN: Final = frozenset(
         *("enum", "string_type", "string_too_short", "string_too_long", "bool_parsing", "bool_type"),
     }
 )
-"""Pydantic errors that are explained by the field's type and bounds; all others have their own sentence.
-"""
+"""Pydantic errors that are explained by the field's type and bounds; all others have their own sentence."""
 
 
 def _wanted(field: FieldInfo) -> str:

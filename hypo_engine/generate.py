@@ -215,8 +215,8 @@ class Served:
         return self.tokenization.trim(ids, limit - new_tokens), new_tokens
 
     def thinks(self, request: GenerationRequest, beside: Sequence[GenerationRequest]) -> bool:
-        """Whether prompts leave thinking to the model: as the adapter was trained; for the base, as any of
-        the others.
+        """Whether prompts leave thinking to the model: as the adapter was trained; the base follows the
+        others.
         """
         if request.adapter is None:
             return any(other.adapter in self._thinking for other in beside)

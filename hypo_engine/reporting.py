@@ -56,8 +56,8 @@ class Reporter(Protocol):
     """Receives the events of one run."""
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
-        """Report that ``step`` of ``total_steps`` optimiser steps are done; ``phase`` describes the
-        current activity.
+        """Report that ``step`` of ``total_steps`` optimiser steps are done; ``phase`` is the current
+        activity.
         """
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -73,9 +73,7 @@ class Reporter(Protocol):
         """Report a sentence for the run's log."""
 
     def wish(self) -> Wish:
-        """Return whether to continue. Called at least once per step and around each checkpoint; must be
-        fast.
-        """
+        """Return whether to continue. Called at least once per step and around checkpoints; must be fast."""
 
 
 class SilentReporter:

@@ -32,9 +32,7 @@ _serving = Serving()
 
 
 def answer_next(*, worker: str) -> bool:
-    """Claim the comparison that has waited longest and write its unfinished answers; return False if none
-    waits.
-    """
+    """Claim the longest waiting comparison and write its unfinished answers; return False if none waits."""
     seconds, lease = get_settings().lease_seconds, str(uuid4())
 
     def take(session: Session) -> tuple[Claim, list[Pending]] | None:

@@ -43,9 +43,7 @@ class Consumption:
 
     @contextmanager
     def working(self) -> Iterator[bool]:
-        """Mark the process as busy: no message is expected in the block. Yields False if the process is about
-        to exit.
-        """
+        """Mark the process as busy in the block. Yields False if the process is about to exit."""
         with self._lock:
             self._busy = not self._ending
         try:

@@ -34,9 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def train_next(*, worker: str) -> bool:
-    """Train the run that has waited longest, from its start or its last checkpoint; return False if none
-    waits.
-    """
+    """Train the longest waiting run, from its start or its last checkpoint; return False if none waits."""
     seconds, lease = get_settings().lease_seconds, str(uuid4())
     run = retry_write(
         lambda session: RUN_LEASES.claim_next(

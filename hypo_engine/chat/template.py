@@ -249,9 +249,7 @@ class ChatTemplate:
         return self._lost[roles]
 
     def _around(self) -> tuple[str, str]:
-        """What precedes the first turn if answers are opened regardless of the generation prompt, and what
-        follows an answer.
-        """
+        """What precedes the first turn if answers are always opened, and what follows an answer."""
         answered = marked([*self._first, "user", "assistant"])
         whole = self._try(answered, prompt=False) or ""
         _, there, after = whole.rpartition(answered[-1]["content"])

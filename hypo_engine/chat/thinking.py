@@ -85,9 +85,7 @@ def without_mark(answer: str, mark: str) -> str:
 
 
 def leaves_room(setting: Thinking, answers: Iterable[str]) -> bool:
-    """Whether prompts leave thinking to the model: as configured, or by default if most answers contain
-    thoughts.
-    """
+    """Whether prompts leave thinking to the model: as configured, or if most answers contain thoughts."""
     if setting is not Thinking.AUTO:
         return setting is Thinking.ON
     found = [holds_thought(answer) for answer in answers]

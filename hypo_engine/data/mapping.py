@@ -19,9 +19,7 @@ WINNER_KEYS = ("prompt", "system", "a", "b", "winner", "a_wins", "b_wins")
 
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
-    """The columns of the prompt and the answers; without a prompt column, the prompt is what the answers
-    share.
-    """
+    """The columns of the prompt and the answers; without a prompt column, the answers' common start is it."""
 
     prompt: str | None
     chosen: str
@@ -158,8 +156,7 @@ def _check_different(columns: Sequence[str]) -> None:
 
 
 def value_at(row: Row, path: str, whole: str = "") -> Any:
-    """The value of a column, or at a path into its objects; a list on the path gives a list of its elements'
-    values.
+    """The value of a column, or at a path into its objects; a list on the path gives a list of values.
 
     Raises:
         RowError: the row has no such column.
@@ -193,9 +190,7 @@ def _within(value: Any, names: Sequence[str]) -> Any:
 
 
 def different_words(a: str, b: str) -> tuple[str, str]:
-    """The words that distinguish two columns: `a` and `b` of response_a and response_b; "" if more than one
-    word differs.
-    """
+    """The words that distinguish two columns: `a` and `b` of response_a and response_b; "" if several do."""
     one, other = tokens(a), tokens(b)
     different = [(x, y) for x, y in zip(one, other, strict=False) if x != y]
     return different[0] if len(one) == len(other) and len(different) == 1 else ("", "")

@@ -35,7 +35,5 @@ def prompt_key(prompt: Prompt) -> str:
 
 
 def prompt_fraction(prompt: Prompt) -> float:
-    """A number in [0, 1) that depends on the prompt alone; a pair is held out if it is below the held-out
-    share.
-    """
+    """A number in [0, 1) that depends on the prompt alone; pairs below the held-out share are held out."""
     return int(prompt_key(prompt)[:12], 16) / 2**48

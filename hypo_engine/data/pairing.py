@@ -88,9 +88,7 @@ def _turns(answer: Spoken) -> list[Turn]:
 
 
 def _answers(prompt: Spoken | None, parts: Parts) -> tuple[Spoken, Spoken]:
-    """Both answers; transcripts are parsed into conversations, unless they repeat a prompt that is a
-    transcript itself.
-    """
+    """Both answers; transcripts become conversations, unless they repeat a prompt that is a transcript."""
     chosen, rejected = spoken(parts.chosen, "chosen"), spoken(parts.rejected, "rejected")
     if is_transcript(chosen) and is_transcript(rejected) and not _begin_with(prompt, chosen, rejected):
         return transcript(chosen, "chosen"), transcript(rejected, "rejected")

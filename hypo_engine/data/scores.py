@@ -14,9 +14,7 @@ _SCORES = frozenset({"score", "scores", "rating", "ratings", "reward", "rewards"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How a row's scores compare with its preference: 1 they agree, 0 both scores are equal, -1 they
-    contradict it.
-    """
+    """How a row's scores relate to its preference: 1 they agree, 0 they are equal, -1 they contradict it."""
 
     columns: tuple[str, ...]
     sign: int

@@ -111,9 +111,7 @@ class Tokenization:
 
     @cached_property
     def turn_end_id(self) -> int:
-        """The special token that the chat template writes after an answer; otherwise the end-of-sequence
-        token.
-        """
+        """The special token that the chat template writes after an answer; else the end-of-sequence token."""
         eos = int(self.tokenizer.eos_token_id)
         if not self.tokenizer.chat_template or self.style is PromptStyle.PLAIN:
             return eos

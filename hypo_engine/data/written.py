@@ -39,9 +39,7 @@ class UnreadableMessages(DataError):
 
 
 def holds_messages(text: str) -> bool:
-    """Whether a text looks like serialised messages: it starts with a bracket and contains a message's
-    keys.
-    """
+    """Whether a text looks like serialised messages: it starts with a bracket and has a message's keys."""
     if not (text.lstrip()[:1] == '"' or _OPENING.match(text)) or _SPEAKER.search(text) is None:
         return False
     said = _SAID.search(text) or (_SPOKEN.search(text) and _SAID_OTHERWISE.search(text))

@@ -67,9 +67,7 @@ class CompiledStep:
 
     @classmethod
     def of(cls, body: Any, head: Tensor) -> "CompiledStep | None":
-        """Make a step from a model's body and head [vocabulary, hidden]; None if decode_step.c does not
-        apply.
-        """
+        """A step for a model's body and head [vocabulary, hidden]; None if decode_step.c does not apply."""
         if type(body).__name__ not in _FORMS or not _is_plain(body) or not is_float(head):
             return None
         return cls(body, head) if len(head) == len(body.embed_tokens.weight) else None

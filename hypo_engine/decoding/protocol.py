@@ -1,6 +1,4 @@
-"""The interface between sampling and decoding, and that of decoding steps faster than transformers'
-modules.
-"""
+"""The interface between sampling and decoding, and the interface of fast decoding steps."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -39,7 +37,7 @@ class FastStep(Protocol):
     follows_routes: bool
 
     def begin(self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
-        """Start responses to the prompts ``rows``, up to ``limit`` tokens each; None if the step does not
+        """Start responses of up to ``limit`` tokens to the prompts ``rows``; None if the step does not
         apply.
 
         Args:

@@ -102,9 +102,7 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _layers(causal: nn.Module) -> list[nn.Module]:
-    """The transformer layers: the classes that the model declares as unsplittable, else its longest module
-    list.
-    """
+    """The transformer layers: classes that the model declares unsplittable, else its longest module list."""
     names = set(getattr(causal, "_no_split_modules", None) or ())
     layers = [module for module in causal.modules() if type(module).__name__ in names]
     if layers:

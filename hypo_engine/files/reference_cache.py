@@ -1,5 +1,4 @@
-"""The cache folder of reference scores: one writer at a time, files in use are kept, and the size is
-bounded.
+"""The cache folder of reference scores: one writer at a time, a size limit, and files in use are kept.
 
 Any number of runs share the folder, so every change is made under its lock. A run marks a file as in use
 by a locked file next to it. The system releases that lock when the process ends, however it ends, so a

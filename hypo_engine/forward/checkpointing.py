@@ -1,5 +1,4 @@
-"""Gradient checkpointing: layers keep their input and are recomputed in the backward pass (arXiv
-1604.06174).
+"""Gradient checkpointing: layers are recomputed from their inputs (Chen et al., arXiv 1604.06174).
 
 transformers implements it. It is active in training mode only, which the engine uses for nothing else.
 """

@@ -150,9 +150,7 @@ class _HeadLogps(torch.autograd.Function):
 def _block_by_block(
     hidden: Tensor, weight: Tensor, targets: Tensor, scale: Tensor, *, differentiate: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of the targets, and their gradients with respect to the hidden states, scale *
-    (W[y] - p W).
-    """
+    """Log-probabilities of the targets, and their hidden-state gradients scale * (W[y] - p W)."""
     sums = torch.zeros_like(hidden) if differentiate else None
     softmax = BlockwiseSoftmax(scale, targets, sums)
     width = max(_ALIGNED, _BLOCK_ELEMENTS // max(1, len(hidden)) // _ALIGNED * _ALIGNED)
@@ -168,8 +166,7 @@ def _block_by_block(
 
 
 def _downward(logps: Tensor, slope: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor:
-    """-d log p(target) / d logits = slope * (p - onehot(target)), computed in place from all
-    log-probabilities.
+    """-d log p(target) / d logits = slope * (p - onehot(target)), in place of all log-probabilities.
 
     The 1 is subtracted in float32, because bfloat16 rounds a probability near one to it.
     """

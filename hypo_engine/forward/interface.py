@@ -133,9 +133,7 @@ def _mask(before: int, length: int, window: int | None, like: Tensor) -> Tensor:
 
 
 def batched_attention(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
-    """Attention of [count, heads, n, size] to keys and values [count, kv heads, m, size] -> [count * n,
-    heads, size].
-    """
+    """[count, heads, n, size], keys and values [count, kv heads, m, size] -> [count * n, heads, size]."""
     if how.softcap is not None:
         found = _capped(q, k, v, how, mask)
     else:

@@ -117,9 +117,7 @@ class _Joint:
 
 
 class _JointLinear(torch.autograd.Function):
-    """(y_i = x W'_i^T + bias_i) with W'_i = W_i + scale_i B_i A_i; gradients with respect to x, all A and
-    all B.
-    """
+    """(y_i = x W'_i^T + bias_i) with W'_i = W_i + scale_i B_i A_i; gradients of x, all A and all B."""
 
     @staticmethod
     def forward(
@@ -148,9 +146,7 @@ class _JointLinear(torch.autograd.Function):
 
 
 class _MergedLinear(torch.autograd.Function):
-    """y = x W'^T + bias with W' = W + scale B A: gradients with respect to x, A and B; W and the bias are
-    frozen.
-    """
+    """y = x W'^T + bias with W' = W + scale B A: gradients of x, A and B; W and the bias are frozen."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, recipe: Recipe, a: Tensor, b: Tensor, layer: _MergedLayer) -> Tensor:

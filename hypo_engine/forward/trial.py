@@ -36,8 +36,7 @@ _ROUNDING: Final = {True: 4e-6, False: 2e-2}
 """Relative error of many layers' rounding: in float32, and in bfloat16."""
 
 _AHEAD: Final = {True: 2e-5, False: 4e-3}
-"""Tolerated change of logits before a changed token, relative to the largest logit; covers rounding only.
-"""
+"""Tolerated change of logits before a changed token, relative to the largest logit; covers rounding only."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,7 @@ class Trial:
 
 
 def try_tokens(model: Any, count: int, *, seed: int = 0) -> list[int]:
-    """A fixed sequence of token ids of a model's vocabulary, away from its ends, where special tokens
-    stand.
-    """
+    """A fixed sequence of token ids, away from the vocabulary's ends, where special tokens stand."""
     size = vocabulary_size(model)
     generator = torch.Generator().manual_seed(seed)
     low = min(5, size - 1)

@@ -90,9 +90,7 @@ class _Row:
     """The segments of a row; each is causal and attends to its whole prompt if it has one."""
 
     def __init__(self, lengths: Sequence[int], prompts: Sequence[int | None], prefix: Sequence[int]) -> None:
-        """prompts: The prefix segment that each segment follows; prefix: the lengths of the prefix
-        segments.
-        """
+        """prompts: The prefix segment that each segment follows; prefix: lengths of the prefix segments."""
         self._lengths, self._prompts, self._prefix = list(lengths), list(prompts), list(prefix)
         begins = starts(prefix)
         before = [(0, 0) if p is None else (begins[p], prefix[p]) for p in prompts]
@@ -105,9 +103,7 @@ class _Row:
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, how: How
     ) -> Tensor:
-        """Attention of q [tokens, heads, size] to k and v [tokens, kv heads, size] and those of the
-        prefix: [1, tokens, heads, size].
-        """
+        """q [tokens, heads, size], k and v [tokens, kv heads, size], also of the prefix -> [1, *q.shape]."""
         if how.is_plain(self._longest):
             attended = self._segments.attend(q, k, v, prefix, how.scaling)
             if attended is not None:
@@ -227,9 +223,7 @@ def _runs(shapes: Sequence[Any]) -> list[tuple[int, int, Any]]:
 
 
 def _split(packed: Tensor, lengths: Sequence[int]) -> tuple[Tensor, ...]:
-    """Split packed tokens into segments, with a single operation so that the gradients are concatenated by
-    one.
-    """
+    """Split packed tokens into segments in one operation, so that one operation joins the gradients."""
     return torch.split(packed, list(lengths))
 
 

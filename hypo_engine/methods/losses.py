@@ -100,8 +100,8 @@ def preference_loss(
 
 
 def reward_accuracies(margins: Tensor, logps: Tensor) -> Tensor:
-    """1 for a positive margin, 0 for a negative one, 1/2 for a tie, so a policy equal to its reference
-    gets 1/2.
+    """1 for a positive margin, 0 for a negative one, 1/2 for a tie, as of a policy that equals its
+    reference.
 
     Margins are differences of log-probabilities, whose last bits depend on how they are computed. A margin
     of at most eight units in the last place is a tie.
@@ -148,8 +148,7 @@ def sequence_kl_loss(logps: Tensor, reference_logps: Tensor) -> Tensor:
 
 
 def reward_to_go_kl_loss(logps: Tensor, reference_logps: Tensor) -> Tensor:
-    """Variant of :func:`sequence_kl_loss` in which each token is weighted by the ratios from itself to the
-    end.
+    """:func:`sequence_kl_loss` with each token weighted by the ratios from itself to the end.
 
     mean over samples of ``sum_t log pi_t * stopgrad(R_t - b_t)``, R_t = sum_{s >= t} r_s: a token does not
     affect the ratios before it, so the expectation is the same and the variance is lower. b_t is the

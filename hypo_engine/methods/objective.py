@@ -261,9 +261,7 @@ def _preference_metrics(preference: PreferenceLoss, sums: Tensor) -> dict[str, f
 
 
 def _sample_metrics(responses: Sequence[ScoredResponse], token_logps: Tensor) -> dict[str, float]:
-    """Means over a batch's samples, including the difference between the decoder's and the training pass's
-    log-probabilities.
-    """
+    """Means over a batch's samples, including the mismatch of the decoder's log-probabilities."""
     count = len(responses)
     tokens = sum(len(r.response.ids) for r in responses)
     rows = token_logps.tolist()

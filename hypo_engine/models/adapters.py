@@ -26,8 +26,7 @@ _OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
 
 
 def attach_lora(base: Any, *, rank: int, alpha: int, target_modules: str, seed: int, base_name: str) -> Any:
-    """Freeze a base model and attach a float32 LoRA adapter to its linear layers, except for the output
-    head.
+    """Freeze a base model and attach a float32 LoRA adapter to its linear layers except the output head.
 
     Raises:
         ConfigError: ``target_modules`` names no module, or the output head.

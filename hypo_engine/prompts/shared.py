@@ -75,9 +75,7 @@ class SharedPrefix:
         return self._last
 
     def _before_each_token(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
-        """Hidden states that predict the completions' tokens; the first token is predicted by the end of
-        its prompt.
-        """
+        """Hidden states that predict the completions' tokens; the prompt's end predicts the first one."""
         inputs = [completion[:-1] for completion in completions]  # the last token predicts nothing
         longer = [i for i, ids in enumerate(inputs) if ids]
         packed = PackedSequences.of(

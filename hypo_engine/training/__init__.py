@@ -1,1 +1,1 @@
-"""A run from its preparation to its last checkpoint."""
+"""The training loop, from preparation to the last checkpoint."""

@@ -1,4 +1,4 @@
-"""Checkpoints at optimiser-step boundaries: weights, optimiser, counters, and hashes that say whose they are.
+"""Checkpoints at optimiser-step boundaries: weights, optimiser, counters, and hashes of the run.
 
     checkpoint-000020/
     ├── adapter/        PeftModel.from_pretrained reads it as it stands (model/ for full fine-tuning)
@@ -6,9 +6,9 @@
     ├── reference.safetensors    reference log-probabilities of the pairs, NaN where none was computed
     └── state.json      counters, what decides the run's bits by name, and hashes of every file and of itself
 
-A folder is written beside its place, flushed and renamed into it, so what exists is complete, after a loss
-of power as well. The schedule, the order of the data and every sample are functions of (seed, step); there
-is no generator state to keep.
+A folder is written under a temporary name, flushed and renamed, so an existing checkpoint is complete even
+after a power failure. The schedule, the order of the data and every sample are functions of (seed, step),
+so there is no generator state to save.
 """
 
 import errno
@@ -39,21 +39,21 @@ from hypo_engine.training.fingerprint import Fingerprint, differences
 from hypo_engine.training.metrics import StepMetrics
 
 FORMAT = 2
-"""Of state.json and the files beside it; a checkpoint of another one is not read."""
+"""Version of the checkpoint's files; other versions are not read."""
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE, _OPTIMIZER, _REFERENCE = "state.json", "optimizer.pt", "reference.safetensors"
 RESUME_FILES = (_OPTIMIZER, _REFERENCE)
-"""What a checkpoint needs only for a run to go on from it."""
+"""Files that are needed only to resume from a checkpoint."""
 
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
-"""What file systems answer that know no fsync of a folder."""
+"""Errors of file systems that do not support fsync on a folder."""
 
 _ELSEWHERE = "give this run an output folder of its own, or start it with resume off."
 
 
 class DamagedCheckpoint(CheckpointError):
-    """A checkpoint's files are not those that were written."""
+    """A checkpoint's files differ from those that were written."""
 
     def __init__(self, checkpoint: Path, what: str) -> None:
         super().__init__(f"{checkpoint.name} is damaged: {what}.")
@@ -61,11 +61,11 @@ class DamagedCheckpoint(CheckpointError):
 
 @dataclass(slots=True)
 class Counters:
-    """What a run has done and measured so far.
+    """A run's progress and measurements so far.
 
     Attributes:
-        micro_batch: Pairs in one forward and backward pass that turned out to fit; 0 as configured.
-        window: What was measured since the last report.
+        micro_batch: Pairs per forward and backward pass that turned out to fit; 0 means as configured.
+        window: Measurements since the last report.
         metrics: The last value of every metric.
     """
 
@@ -77,18 +77,18 @@ class Counters:
 
 
 def checkpoint_path(output_dir: Path, step: int) -> Path:
-    """Where the checkpoint of a step is kept."""
+    """The folder of a step's checkpoint."""
     return output_dir / f"checkpoint-{step:06d}"
 
 
 def weights_folder(checkpoint: Path) -> Path:
-    """The adapter's folder of a checkpoint, or the full model's."""
+    """The folder of the adapter or of the full model within a checkpoint."""
     adapter = checkpoint / "adapter"
     return adapter if adapter.is_dir() else checkpoint / "model"
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
-    """The checkpoints in a folder, the one with the most steps first."""
+    """The checkpoints in a folder, latest step first."""
     if not output_dir.is_dir():
         return []
     found = [(int(m[1]), path) for path in output_dir.iterdir() if (m := _NAME.fullmatch(path.name))]
@@ -96,7 +96,7 @@ def checkpoints(output_dir: Path) -> list[Path]:
 
 
 def latest_checkpoint(output_dir: Path) -> Path | None:
-    """The checkpoint with the most steps, or None."""
+    """The checkpoint of the latest step, or None."""
     return next(iter(checkpoints(output_dir)), None)
 
 
@@ -110,16 +110,16 @@ def save_checkpoint(
     counters: Counters,
     fingerprint: Fingerprint,
 ) -> Path:
-    """Write a complete checkpoint and return its folder; one of the same step is replaced.
+    """Write a checkpoint and return its folder; an existing one of the same step is replaced.
 
-    What a killed process left half-written in ``output_dir`` is deleted first.
+    Incomplete folders of killed processes in ``output_dir`` are deleted first.
 
     Args:
-        reference: Kept with the checkpoint, so that a run that goes on is held against the same bits
-            whatever became of the shared cache.
+        reference: Saved with the checkpoint, so that a resumed run uses the same reference bits whatever
+            happens to the shared cache.
 
     Raises:
-        EngineError: the disk is full; what was there before is as it was.
+        EngineError: the disk is full; existing checkpoints are unchanged.
     """
     final = checkpoint_path(output_dir, counters.step)
     _sweep(output_dir)
@@ -158,12 +158,12 @@ def load_checkpoint(
     reference: ReferenceCache | None,
     fingerprint: Fingerprint,
 ) -> Counters:
-    """Put a checkpoint's weights, optimiser state and reference in place and return its counters.
+    """Load a checkpoint's weights, optimiser state and reference, and return its counters.
 
     Raises:
-        DamagedCheckpoint: its files are not those that were written.
-        CheckpointError: it belongs to another configuration, other data, another model or another
-            reference, all of which are named with both values; or it is of another format.
+        DamagedCheckpoint: its files differ from those that were written.
+        CheckpointError: it has another format, or belongs to another configuration, data, model or
+            reference; the message names every difference with both values.
     """
     state = read_state(checkpoint)
     if (found := differences(state["made_with"], fingerprint.facts())) is not None:
@@ -171,7 +171,7 @@ def load_checkpoint(
             f"{checkpoint.name} was made with {found[0]}; this run has {found[1]}: {_ELSEWHERE}"
         )
     try:
-        # with the pairs dealt to another number of processes the reference is another one, to the last bits
+        # with another number of processes the batches change, and so do the last bits of the reference
         if reference is not None and reference.key == state["reference"]:
             _load_reference(checkpoint, reference)
         _load_weights(policy, weights_folder(checkpoint))
@@ -196,7 +196,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
     Raises:
         DamagedCheckpoint: a file is missing, was added or was changed; the message names it.
-        CheckpointError: it is of another format.
+        CheckpointError: it has another format.
     """
     try:
         state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text())
@@ -229,7 +229,7 @@ def _compare_files(checkpoint: Path, written: Mapping[str, str]) -> None:
 
 
 def remove_checkpoint(checkpoint: Path) -> None:
-    """Delete a checkpoint, if it is still there; it stops counting as one before its files go."""
+    """Delete a checkpoint if it exists; it is renamed first, so that it is never seen half-deleted."""
     doomed = checkpoint.with_name(f".{checkpoint.name}-{secrets.token_hex(8)}")
     try:
         checkpoint.rename(doomed)
@@ -239,14 +239,14 @@ def remove_checkpoint(checkpoint: Path) -> None:
 
 
 def remove_checkpoints_before(checkpoint: Path) -> None:
-    """Delete the checkpoints beside this one that have fewer steps."""
+    """Delete the checkpoints of earlier steps in the same folder."""
     ordered = checkpoints(checkpoint.parent)
     for older in ordered[ordered.index(checkpoint) + 1 :] if checkpoint in ordered else []:
         remove_checkpoint(older)
 
 
 def _sweep(output_dir: Path) -> None:
-    """Delete what processes that were killed left half-written, or half-deleted."""
+    """Delete folders that killed processes left half-written or half-deleted."""
     for path in output_dir.glob(".checkpoint-*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -270,7 +270,7 @@ def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
     save_file(tensors, adapter / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = copy(policy.model.peft_config["default"])
     config.inference_mode = True
-    if isinstance(config.target_modules, set):  # a set's order is another one in each process
+    if isinstance(config.target_modules, set):  # a set's order differs between processes
         config.target_modules = sorted(config.target_modules)
     config.save_pretrained(adapter)
 
@@ -291,7 +291,7 @@ def _load_weights(policy: Policy, folder: Path) -> None:
 
 
 def _load_reference(checkpoint: Path, reference: ReferenceCache) -> None:
-    """Fill the cache with the checkpoint's values; one that says otherwise is not this run's reference."""
+    """Fill the cache with the checkpoint's values; differing values mean another reference."""
     stored = load_file(checkpoint / _REFERENCE)["logps"]
     known = ~stored.isnan().any(dim=1)
     cached = ~reference.values.isnan().any(dim=1)
@@ -314,7 +314,7 @@ def _state_hash(state: Mapping[str, Any]) -> str:
 
 
 def _hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, but of state.json."""
+    """SHA-256 of every file below a folder except state.json."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -325,7 +325,7 @@ def _hash_files(folder: Path) -> dict[str, str]:
 
 
 def _flush(folder: Path) -> None:
-    """Have the files and their entries on disk before the rename makes them visible."""
+    """Flush the files and their directory entries before the rename makes them visible."""
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
             _flush_entry(path)
@@ -335,7 +335,7 @@ def _flush(folder: Path) -> None:
 
 
 def _flush_entry(folder: Path) -> None:
-    """Have the names in a folder on disk, where its file system can do that."""
+    """Flush the directory entries of a folder, if its file system supports that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""Evaluation: margins on held-out pairs, the sampled KL on held-out prompts, and probe answers to read.
+"""Evaluation: margins on held-out pairs, the sampled KL on held-out prompts, and answers to probe prompts.
 
-Every evaluation of a run draws the same uniform numbers (common random numbers), and so do twin runs with
-the same seed: what changes between two evaluations is the policy. At step 0 policy and reference are the
-same function run on the same batches, so margins and KL come out as exactly 0.
+All evaluations of a run, and of twin runs with the same seed, use common random numbers, so only the
+policy changes between two evaluations. At step 0 policy and reference are the same function on the same
+batches, so margins and KL are exactly 0.
 """
 
 import math
@@ -34,15 +34,15 @@ class TokenPrompt:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What every evaluation of a run looks at.
+    """The evaluation of a run, called at several steps.
 
     Attributes:
-        reference: Reference scores of ``pairs``, filled on first use.
-        prompts: For the sampled KL, one response each, at the run's temperature.
-        preference: The objective's loss of pairs.
-        probes: Answered greedily, so that the text changes only when the policy does.
+        reference: Reference scores of ``pairs``, computed on first use.
+        prompts: For the sampled KL, with one response each at the run's temperature.
+        preference: The objective's preference loss.
+        probes: Prompts that are answered greedily, so that the text changes only with the policy.
         decode: Token ids -> text.
-        between: Called between batches with what is going on; may raise to stop.
+        between: Called between batches with a description of the phase; may raise to stop.
         watch: Called after each decoded token; may raise to stop.
     """
 
@@ -62,9 +62,9 @@ class Evaluation:
 
     @torch.no_grad()
     def __call__(self, policy: Policy, step: int) -> Iterator[tuple[dict[str, float], list[Sample]]]:
-        """Evaluate a policy: metrics with the ``eval_`` prefix and the samples they come from, part by part.
+        """Evaluate a policy part by part: yields metrics with the ``eval_`` prefix, and their samples.
 
-        The pairs come first: people wait for the first point of a chart.
+        The pairs come first, so that the first point of a chart appears early.
         """
         if self.pairs:
             yield self._score_pairs(policy), []
@@ -120,7 +120,7 @@ class Evaluation:
             on_token=lambda *_: bool(self.watch()),  # type: ignore[func-returns-value]
         )
         completions = [response.ids for response in responses]
-        scale = temperature or 1.0  # greedy answers are scored on the distribution itself
+        scale = temperature or 1.0  # greedy answers are scored at temperature 1
         logps = encoded.score(rows, completions, scale).sums().tolist()
         with policy.reference() as encode:
             reference_logps = encode(prompts).score(rows, completions, scale).sums().tolist()
@@ -143,7 +143,7 @@ class Evaluation:
 
 
 def _pair_metrics(table: list[list[float]]) -> dict[str, float]:
-    """Means of rows of (loss, rewards of chosen and rejected, margin, accuracy, logps of both)."""
+    """Means over rows of (loss, rewards of chosen and rejected, margin, accuracy, logps of both)."""
     loss, chosen, rejected, margin, accuracy, chosen_logp, rejected_logp = zip(*table, strict=True)
     return {
         "eval_num_pairs": float(len(table)),
@@ -158,7 +158,7 @@ def _pair_metrics(table: list[list[float]]) -> dict[str, float]:
 
 
 def _kl_metrics(samples: Sequence[Sample]) -> dict[str, float]:
-    """The sampled reverse KL in nats a response, and the length of responses, with standard errors."""
+    """The sampled reverse KL in nats per response, and the length of responses, with standard errors."""
     if not samples:
         return {}
     return {
@@ -170,6 +170,6 @@ def _kl_metrics(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def _mean_and_error(name: str, values: Sequence[float]) -> dict[str, float]:
-    """A mean, and its standard error where two values or more give one."""
+    """A mean and, given at least two values, its standard error."""
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return {name: mean(values), f"{name}_stderr": error}

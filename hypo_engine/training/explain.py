@@ -1,4 +1,4 @@
-"""What a full disk, a full memory, a lost process or a model raises, turned into a sentence."""
+"""Explains errors of a full disk, a full memory, a lost process or a model's code in a sentence."""
 
 import traceback
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from hypo_engine.forward.trial import MODEL_ERRORS
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what the machine's limits and a model's own code raise into an EngineError; the rest passes."""
+    """Turn errors of the machine's limits and of a model's code into an EngineError; others propagate."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -52,6 +52,6 @@ _OF_A_MODEL = (
 
 
 def raised_by_model(error: BaseException) -> bool:
-    """Whether an error comes out of the code of a model or of an adapter, and not out of ours."""
+    """Whether an error originates in the code of a model or an adapter, not in the engine's."""
     places = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(place.startswith(("transformers.models.", "peft.")) for place in places)

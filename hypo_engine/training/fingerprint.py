@@ -1,4 +1,4 @@
-"""Whose a checkpoint is: what decides every bit of a run, kept by name so that a difference can be told."""
+"""The identity of a run: everything that determines its bits, by name, to report differences."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,14 +10,14 @@ _MISSING = object()
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What decides every bit of a run.
+    """Everything that determines the bits of a run.
 
     Attributes:
-        config: The fields of TrainConfig that decide what is computed, as JSON values.
-        pairs: Number of pairs that are trained on.
+        config: The fields of TrainConfig that affect the computation, as JSON values.
+        pairs: Number of training pairs.
         data: SHA-256 of their token ids.
         model: SHA-256 of the base model's configuration and weights.
-        arithmetic: Device type and dtypes that the numbers are computed in.
+        arithmetic: Device type and dtypes of the computation.
     """
 
     config: Mapping[str, Any]
@@ -27,13 +27,13 @@ class Fingerprint:
     arithmetic: str
 
     def facts(self) -> dict[str, Any]:
-        """Every value by its name, those of the configuration first; what state.json keeps."""
+        """All values by name as stored in state.json, the configuration's first."""
         others = asdict(self)
         return {**others.pop("config"), **others}
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What differs between two runs' facts, as ("beta 0.1, seed 0", "beta 0.2, seed 1"); None for nothing."""
+    """The differences between two runs' facts, as ("beta 0.1, seed 0", "beta 0.2, seed 1"); None if equal."""
     names = [name for name in {**theirs, **ours} if theirs.get(name, _MISSING) != ours.get(name, _MISSING)]
     if not names:
         return None

@@ -1,7 +1,7 @@
-"""The micro-batch is halved when memory runs out, and the work is done again on the same pairs.
+"""Halves the micro-batch on out of memory, and repeats the work on the same pairs.
 
 A step's gradient is a sum over its pairs, so smaller micro-batches give the same step up to rounding. The
-size that fits is kept for the rest of the run, in its checkpoints too.
+size that fits is used for the rest of the run, and saved in its checkpoints.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 def halving(run: Run, work: Callable[[int], T]) -> T:
-    """Do ``work(pairs at once)`` in every process; if one runs out of memory, all retry with half as many.
+    """Call ``work(size)`` in every process; if one runs out of memory, all retry with half the size.
 
     Raises:
-        MemoryError: (or what torch raised) one pair is too much, or the weights are sharded: a process that
-            fails in the middle of a sharded model's forward pass cannot call the others back.
+        MemoryError: (or torch's error) a single pair does not fit, or the weights are sharded: a process
+            that fails within a sharded model's forward pass cannot interrupt the others.
     """
     while True:
         size = run.micro_batch
@@ -29,7 +29,7 @@ def halving(run: Run, work: Callable[[int], T]) -> T:
         except Exception as error:
             if size == 1 or run.world.lockstep or not is_out_of_memory(error):
                 raise
-        release_cached_memory()  # here the error and the graph that it holds are gone
+        release_cached_memory()  # by now the error, and the graph that it references, are freed
         run.counters.micro_batch = size // 2
         run.reporter.log(
             "warning",

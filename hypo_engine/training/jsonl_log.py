@@ -1,8 +1,8 @@
-"""``metrics.jsonl`` and ``samples.jsonl``: what a run reported, in files that a resumed run continues.
+"""``metrics.jsonl`` and ``samples.jsonl``: a run's reports in files that a resumed run continues.
 
-A checkpoint holds the run after a step's training and before the evaluation that may follow it. A run that
-goes on from step s so reports again all that belongs to later steps and to the evaluation of s. Those lines
-are cut first, and in the end the files are those of a run that was never stopped, but for the times.
+A checkpoint is the state after a step's training and before its evaluation, if any. A run that resumes
+from step s therefore repeats the reports of later steps and of the evaluation at s. Their lines are
+removed first, so the final files equal those of an uninterrupted run, except for the times.
 """
 
 import json
@@ -18,11 +18,11 @@ METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 
 
 class Record:
-    """A reporter that keeps metrics and samples in two files and tells another reporter everything.
+    """A reporter that writes metrics and samples to two files, and passes everything to another reporter.
 
     Args:
-        folder: Where the files are; made when the first line is written.
-        wish: What is wished of the run.
+        folder: Folder of the files; created with the first line.
+        wish: Returns the current wish.
     """
 
     def __init__(self, told: Reporter, folder: Path, wish: Callable[[], Wish]) -> None:
@@ -30,7 +30,7 @@ class Record:
         self._begun = False
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
-        if total_steps > 0:  # while the run is put together nothing is known of its steps
+        if total_steps > 0:  # during preparation the step to resume from is not known yet
             self._begin(step)
         self._told.progress(step, total_steps, phase)
 
@@ -55,7 +55,7 @@ class Record:
         return self._wish()
 
     def _begin(self, step: int) -> None:
-        """Cut what an earlier attempt reported after the step that this one goes on from; once."""
+        """Once, remove an earlier attempt's reports after the step that this one resumes from."""
         if not self._begun:
             for name in (METRICS, SAMPLES):
                 _cut(self._folder / name, step)
@@ -68,7 +68,7 @@ class Record:
 
 
 def _cut(path: Path, step: int) -> None:
-    """Cut a file at its first line that is torn or was reported after the checkpoint of a step."""
+    """Truncate a file at the first line that is incomplete or was reported after a step's checkpoint."""
     if not path.exists():
         return
     kept = 0
@@ -89,7 +89,7 @@ def _is_after(line: bytes, step: int) -> bool:
 
 
 def _is_evaluation(row: Mapping[str, Any]) -> bool:
-    """Whether a line is of an evaluation; before the first step everything is."""
+    """Whether a line belongs to an evaluation; before the first step all lines do."""
     if row["step"] == 0:
         return True
     return row.get("kind", "online") != "online" or any(name.startswith("eval_") for name in row)

@@ -1,7 +1,7 @@
-"""Training, top to bottom: prepare, then one optimiser step after another, then the last evaluation.
+"""The training loop: prepare, run the optimiser steps, then do the last evaluation.
 
-``python -m hypo_engine config.yaml`` and the worker both call :func:`train`. The reporter is asked what
-it wishes between steps and within long phases, so that a run can be stopped at any time.
+``python -m hypo_engine config.yaml`` and the worker both call :func:`train`. The loop asks the reporter
+for its wish between steps and within long phases, so a run can be stopped at any time.
 """
 
 import math
@@ -39,10 +39,10 @@ from hypo_engine.training.saving import checkpoint_is_due, save
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a run leaves.
+    """The result of a run.
 
     Attributes:
-        steps: Optimiser steps done.
+        steps: Number of optimiser steps.
         metrics: The last value of every metric.
         checkpoint_dir: The last checkpoint.
         adapter_dir: Its LoRA adapter, for PeftModel.from_pretrained; None after full fine-tuning.
@@ -71,19 +71,20 @@ def train(
     """Train a policy on preference pairs with DPO or HyPO.
 
     Args:
-        pairs: What is trained on.
-        eval_pairs: Held-out pairs; the first ``config.eval_pairs`` that are not too long are used.
-        eval_prompts: Held-out prompts for the sampled KL and the probes; the first ``config.eval_prompts``
-            and ``config.probe_prompts`` are used.
-        output_dir: Where checkpoints go.
-        models_dir: Where the demo model is written, once.
-        cache_dir: Where cached reference log-probabilities are shared between runs; None keeps none.
-        resume: Go on from the latest checkpoint in ``output_dir``; False starts over.
+        pairs: Training pairs.
+        eval_pairs: Held-out pairs, of which the first ``config.eval_pairs`` that are not too long are
+            used.
+        eval_prompts: Held-out prompts, of which the first ``config.eval_prompts`` are used for the sampled
+            KL and the first ``config.probe_prompts`` as probes.
+        output_dir: Folder of the checkpoints.
+        models_dir: Folder in which the demo model is unpacked.
+        cache_dir: Folder of the reference cache, which runs share; None disables it.
+        resume: Resume from the latest checkpoint in ``output_dir``; False starts over.
 
     Raises:
-        EngineError: the sentence says what to do (ConfigError, DataError, ModelError, CheckpointError).
-        Interrupted: the reporter wished to stop; a checkpoint was written first if any step was done,
-            but not for ``Wish.ABANDON``.
+        EngineError: the message says what to do (ConfigError, DataError, ModelError, CheckpointError).
+        Interrupted: the reporter wished to stop. A checkpoint was written if any step was done, except for
+            ``Wish.ABANDON``.
     """
     if not pairs:
         raise DataError("There are no pairs to train on; give at least one.")
@@ -114,7 +115,7 @@ def train(
 
 
 def _train(run: Run) -> TrainResult:
-    """Step after step, the reference scored ahead of them, with reports and checkpoints between."""
+    """Run the steps, with reference scoring ahead of them, and reports and checkpoints in between."""
     while run.counters.step < run.plan.total_steps:
         if evaluation_is_due(run):
             evaluate(run)
@@ -133,7 +134,7 @@ def _train(run: Run) -> TrainResult:
 
 
 def _optimizer_step(run: Run) -> dict[str, float]:
-    """One step of DPO or HyPO on the step's pairs, over all processes; returns its metrics."""
+    """Run one step of DPO or HyPO over all processes; returns its metrics."""
     started, rate = perf_counter(), run.set_learning_rate()
     own = halving(run, partial(_gradients, run))
     run.world.sum_gradients(run.parameters)
@@ -154,12 +155,12 @@ def _optimizer_step(run: Run) -> dict[str, float]:
 
 
 def _gradients(run: Run, size: int) -> StepSums:
-    """Add up the gradient of loss_dpo + kl_coef * loss_kl over this process's pairs, ``size`` at a time."""
+    """Accumulate the gradient of loss_dpo + kl_coef * loss_kl over this process's micro-batches."""
     run.between("training")
     run.optimizer.zero_grad(set_to_none=True)
     pairs_in_step, sums = len(run.plan.pair_indices(run.counters.step)), StepSums()
     for pair_indices, counted in run.micro_batches(size):
-        # scores the pairs; for HyPO samples k responses a prompt, scores them and adds the penalty
+        # scores the pairs; HyPO also samples k responses per prompt, scores them and adds the penalty
         result = run.objective(
             run.policy,
             [run.pairs[i] for i in pair_indices],
@@ -171,7 +172,7 @@ def _gradients(run: Run, size: int) -> StepSums:
         with phase("backward"):
             (result.loss * (counted / pairs_in_step)).backward()  # type: ignore[no-untyped-call]
         sums.add(result, counted)
-        del result  # what is left of its graph goes before the next one comes
+        del result  # free the rest of the graph before the next one is built
     return sums
 
 

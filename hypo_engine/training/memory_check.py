@@ -1,4 +1,4 @@
-"""Whether a run fits into this machine's memory: asked before its weights are loaded."""
+"""Checks whether a run fits into this machine's memory, before its weights are loaded."""
 
 import os
 from pathlib import Path
@@ -16,17 +16,17 @@ from hypo_engine.memory.shape import ModelShape, read_shape
 from hypo_engine.models.untrusted import read_config
 
 INSIST = "set insist: true in the YAML, pass --set insist=true, or tick Run anyway on the form"
-"""How to start a run in spite of its estimate."""
+"""How to start a run despite its estimate."""
 
 
 def check_fits(config: TrainConfig, resolved: str, pairs: TokenPairs, *, device: torch.device) -> None:
-    """Refuse a run whose estimated peak is more than this machine can give, unless the user insists.
+    """Refuse a run whose estimated peak exceeds the available memory, unless the user insists.
 
-    A model whose sizes nobody tells, a machine that does not tell its memory, and weights that are sharded
-    over several machines perhaps, refuse nothing.
+    A run is not refused if the model's sizes or the available memory are unknown, or if the weights are
+    sharded, possibly over several machines.
 
     Raises:
-        ConfigError: with the estimate, what can be had, and the three knobs that would help most.
+        ConfigError: states the estimate, the available memory, and the three most helpful changes.
     """
     if config.insist or config.sharding is not Sharding.NONE or (shape := model_shape(resolved)) is None:
         return
@@ -42,31 +42,31 @@ def check_fits(config: TrainConfig, resolved: str, pairs: TokenPairs, *, device:
 def estimate_run(
     config: TrainConfig, resolved: str, pairs: TokenPairs, *, device: torch.device
 ) -> Estimate | None:
-    """The estimate of a run on these pairs; None for a model whose sizes nobody tells."""
+    """The estimate of a run on these pairs; None if the model's sizes are unknown."""
     if (shape := model_shape(resolved)) is None:
         return None
     return estimate_memory(shape, config, pair_lengths(pairs), gpu=device.type == "cuda")
 
 
 def model_shape(resolved: str) -> ModelShape | None:
-    """Sizes of a model given as a folder or a hub id; None where they cannot be told.
+    """Sizes of a model given as a folder or a hub id; None if they are unknown.
 
-    A model that cannot be loaded raises its error when it is loaded.
+    A model that cannot be loaded raises its error later, on loading.
     """
     try:
         values: dict[str, Any] = read_config(resolved).to_dict()
         return read_shape(values)
-    except Exception:  # transformers raises whatever a broken config.json makes it raise
+    except Exception:  # transformers raises arbitrary errors for a broken config.json
         return None
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that this process can have: what it holds already, and its share of what is free."""
+    """Bytes available to this process: those that it holds, and its share of the free memory."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     if (free := available_bytes()) is None:
         return None
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started on this machine
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # number of torchrun's processes on this machine
     return free // beside + _held()
 
 
@@ -76,7 +76,7 @@ def pair_lengths(pairs: TokenPairs) -> list[PairLength]:
 
 
 def _held() -> int:
-    """Bytes of memory that this process has now."""
+    """Bytes that this process holds now."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")

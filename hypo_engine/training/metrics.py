@@ -1,4 +1,4 @@
-"""Weighted means of named values: over a step's batches and processes, and over the steps between reports."""
+"""Weighted means of named values over a step's batches and processes, and over the steps between reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from hypo_engine.methods.objective import BatchResult, ScoredResponse
 
 _LAST_VALUE = frozenset({"learning_rate", "epoch", "num_tokens"})
-"""Counters and settings, of which the last value counts and not the mean."""
+"""Counters and settings, which report their last value instead of a mean."""
 
 
 @dataclass(slots=True)
 class StepMetrics:
-    """Adds up named values and gives their means."""
+    """Accumulates named values and returns their means."""
 
     sums: dict[str, float] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
@@ -27,12 +27,12 @@ class StepMetrics:
                 self._count(name, weight * value, weight)
 
     def join(self, other: "StepMetrics") -> None:
-        """Add what another process has added up."""
+        """Add the sums of another process."""
         for name, total in other.sums.items():
             self._count(name, total, other.weights[name])
 
     def means(self) -> dict[str, float]:
-        """The mean of each value, or its last where a mean says nothing."""
+        """The mean of each value, or its last value for counters and settings."""
         return {name: total / self.weights[name] for name, total in self.sums.items()}
 
     def _count(self, name: str, total: float, weight: float) -> None:
@@ -42,14 +42,14 @@ class StepMetrics:
 
 @dataclass(slots=True)
 class StepSums:
-    """What a step's batches add up to, besides the gradient."""
+    """The sums of a step's batches, besides the gradient."""
 
     metrics: StepMetrics = field(default_factory=StepMetrics)
     responses: "list[ScoredResponse]" = field(default_factory=list)
     sampling_seconds: float = 0.0
 
     def add(self, result: "BatchResult", pairs: int) -> None:
-        """Add one batch's result; one that counts for no pair leaves nothing."""
+        """Add a batch's result; a batch of weight zero is ignored."""
         if pairs:
             self.metrics.add(result.metrics, weight=pairs)
             self.responses += result.responses
@@ -57,7 +57,7 @@ class StepSums:
 
     @classmethod
     def joined(cls, parts: Sequence["StepSums"]) -> "StepSums":
-        """The sums of all processes; they sample at the same time."""
+        """The sums over all processes; sampling time is the maximum, because they sample concurrently."""
         whole = cls()
         for part in parts:
             whole.metrics.join(part.metrics)

@@ -1,4 +1,4 @@
-"""AdamW and the clipping of gradients, also for parameters that are sharded."""
+"""AdamW and gradient clipping, for sharded parameters too."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 def make_optimizer(
     parameters: list[nn.Parameter], *, learning_rate: float, weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW in float32; decay on matrices only."""
+    """AdamW in float32, with weight decay on matrices only."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
@@ -22,14 +22,14 @@ def make_optimizer(
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale gradients down to ``max_norm`` and return their norm before that."""
+    """Clip gradients to ``max_norm`` and return their norm before clipping."""
     return nn.utils.clip_grad_norm_(parameters, max_norm)
 
 
 def shard_optimizer(
     optimizer: torch.optim.AdamW, before: list[nn.Parameter], after: list[nn.Parameter]
 ) -> torch.optim.AdamW:
-    """An optimiser on the parameters as they are after sharding, with the state that it had before."""
+    """An optimiser for the sharded parameters, with the state of the given one."""
     usual = optimizer.defaults
     decay = max(group["weight_decay"] for group in optimizer.param_groups)
     sharded = make_optimizer(after, learning_rate=usual["lr"], weight_decay=decay)
@@ -40,7 +40,7 @@ def shard_optimizer(
 
 
 def _placed(value: Tensor, like: nn.Parameter) -> Tensor:
-    """A parameter's state, cut or moved as the parameter is; every process holds it whole."""
+    """A parameter's state, sharded and placed like the parameter; every process has the whole state."""
     if isinstance(like, DTensor) and value.shape == like.shape:
         mesh = like.device_mesh
         return distribute_tensor(value.to(mesh.device_type), mesh, like.placements, src_data_rank=None)

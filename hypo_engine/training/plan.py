@@ -1,6 +1,6 @@
-"""Which pairs an optimiser step sees: a pure function of (seed, step), so resuming needs no loader state.
+"""The pairs of each optimiser step, as a pure function of (seed, step), so resuming needs no loader state.
 
-Pairs are named by their *pair index*, which counts the tokenised pairs of the run.
+Pairs are identified by their *pair index*, the index among the run's tokenised pairs.
 """
 
 import math
@@ -23,11 +23,11 @@ def permutation(seed: int, epoch: int, size: int) -> "array[int]":
 
 @dataclass(frozen=True)
 class Plan:
-    """The pairs of every optimiser step. The last step of an epoch takes what is left.
+    """The pairs of every optimiser step; the last step of an epoch may be smaller.
 
     Attributes:
         size: Number of pairs.
-        pairs_per_step: Pairs of one optimiser step.
+        pairs_per_step: Pairs per optimiser step.
         total_steps: Optimiser steps of the whole run.
     """
 
@@ -41,7 +41,7 @@ class Plan:
         return math.ceil(self.size / self.pairs_per_step)
 
     def first_steps(self, pair_indices: Sequence[int]) -> list[int]:
-        """The steps of the first epoch that see these pairs, in order."""
+        """The steps of the first epoch that contain these pairs, in order."""
         wanted, order = set(pair_indices), permutation(self.seed, 0, self.size)
         return sorted({at // self.pairs_per_step for at, index in enumerate(order) if index in wanted})
 
@@ -53,13 +53,13 @@ class Plan:
 
 
 def deal(pair_indices: Sequence[int], work: Sequence[float], ranks: int) -> list[list[int]]:
-    """Split pairs between processes so that their work is even: the longest first, each to the least loaded.
+    """Balance pairs over processes greedily: longest first, each to the least loaded process.
 
-    No process gets more than a full share, so that none needs more memory than the others. With fewer pairs
-    than processes some get none.
+    No process gets more than a full share of pairs, so that none needs more memory than the others. With
+    fewer pairs than processes, some get none.
 
     Args:
-        work: How much each of the pairs is, in any unit.
+        work: The cost of each pair, in any unit.
     """
     full = math.ceil(len(pair_indices) / ranks)
     shares: list[list[int]] = [[] for _ in range(ranks)]
@@ -72,6 +72,6 @@ def deal(pair_indices: Sequence[int], work: Sequence[float], ranks: int) -> list
 
 
 def make_plan(size: int, *, pairs_per_step: int, max_steps: int, epochs: float, seed: int) -> Plan:
-    """Count the optimiser steps: ``max_steps``, or the epochs where that is -1."""
+    """Make the plan of a run of ``max_steps`` steps, or of whole epochs if that is -1."""
     steps = max_steps if max_steps >= 0 else max(1, math.ceil(math.ceil(size / pairs_per_step) * epochs))
     return Plan(size, pairs_per_step, steps, seed)

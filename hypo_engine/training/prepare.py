@@ -1,6 +1,6 @@
-"""Putting a run together: tokens, plan, model, optimiser, caches, and the checkpoint it goes on from.
+"""Preparation of a run: tokens, plan, model, optimiser, caches, and the checkpoint to resume from.
 
-Checks that need no model come first, so that a mistake costs no loading time.
+Checks that need no model come first, so that errors are reported before loading.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ from hypo_engine.training.plan import Plan, make_plan
 from hypo_engine.training.run import Run, ask_wish
 
 _CANDIDATES = 8
-"""Held-out pairs looked at for each that an evaluation wants: some are too long."""
+"""Held-out pairs that are tokenised for each one needed, because some are too long."""
 
 _WATCHING = {
     "logging_steps",
@@ -59,13 +59,13 @@ _WATCHING = {
     "insist",
     "sharding",
 }
-"""Fields that may differ when a run is resumed: they change what is seen of a run, not what it computes."""
+"""Fields that may differ on resume because they affect reporting, not the computation."""
 
 _IN_THE_DATA = {"enable_thinking"}
-"""Fields that show in the pairs' token ids, which are compared themselves."""
+"""Fields that affect the computation through the pairs' token ids only, which are compared instead."""
 
 _MODEL = "model_name_or_path"
-"""May differ too: a model's content is compared, and it may lie elsewhere on another machine."""
+"""May differ too, because the model's content is compared and its path may differ between machines."""
 
 
 def prepare_run(
@@ -81,7 +81,7 @@ def prepare_run(
     resume: bool,
     world: World,
 ) -> Run:
-    """Everything before the first step; arguments and errors as in :func:`.loop.train`."""
+    """Do everything before the first step; arguments and errors as in :func:`.loop.train`."""
     announce = partial(_announce, reporter)
     announce("loading model")
     resolved = resolve_model(config.model_name_or_path, models_dir)
@@ -138,8 +138,8 @@ def _load_policy(
     reporter: Reporter,
     world: World,
 ) -> Policy:
-    """Load the policy, once it is known to fit, and check that it can read the pairs."""
-    # what is to be sharded may not fit on one device
+    """Check that the run fits, load the policy, and check that its vocabulary covers the pairs."""
+    # a model to be sharded may not fit on one device
     device = torch.device("cpu") if world.lockstep else default_device()
     check_fits(config, resolved, tokens, device=device)
     tokenizer = tokenization.tokenizer
@@ -165,7 +165,7 @@ def _make_evaluation(
     prompts: Sequence[TokenPrompt],
     stop_ids: frozenset[int],
 ) -> Evaluation:
-    """What every evaluation of the run looks at."""
+    """Make the evaluation of the run."""
     config = run.config
     return Evaluation(
         pairs=held_out,
@@ -200,7 +200,7 @@ def _announce(reporter: Reporter, phase: str) -> None:
 
 
 def make_tokenization(config: TrainConfig, tokenizer: Any, pairs: Sequence[Pair]) -> Tokenization:
-    """How a run's prompts and answers become tokens."""
+    """Make the tokenization of the run."""
     answers = (answer for pair in pairs for answer in (pair.chosen, pair.rejected))
     thinking = leaves_room(config.enable_thinking, answers)
     return Tokenization(tokenizer, config.prompt_style, thinking=thinking)
@@ -225,7 +225,7 @@ def _tokenize(
 
 
 def _what_is_trained_on(used: int, given: int, plan: Plan) -> str:
-    """How many pairs are left to train on, and how often the run sees them."""
+    """A log sentence with the number of training pairs and epochs."""
     of = f"{used:,}" if used == given else f"{used:,} of {given:,}"
     epochs = plan.total_steps / plan.steps_per_epoch
     return (
@@ -237,12 +237,12 @@ def _what_is_trained_on(used: int, given: int, plan: Plan) -> str:
 def _token_prompts(
     config: TrainConfig, prompts: Sequence[Prompt], tokenization: Tokenization
 ) -> list[TokenPrompt]:
-    """The first prompts that the chat template takes, as token ids; as many as an evaluation may want."""
+    """Token ids of the first prompts that the chat template accepts, as many as an evaluation needs."""
     found = []
     for prompt in prompts[: _CANDIDATES * max(config.eval_prompts, config.probe_prompts)]:
         try:
             ids = tokenization.prompt_ids(prompt)
-        except TemplateRefusal:  # counted where the pairs are
+        except TemplateRefusal:  # counted with the pairs
             continue
         found.append(TokenPrompt(prompt, tokenization.trim(ids, config.max_prompt_length)))
     return found
@@ -273,13 +273,13 @@ def _open_cache(
 
 
 def _arithmetic(config: TrainConfig, policy: Policy) -> str:
-    """The device type and the dtypes that decide the last digits."""
+    """The device type and the dtypes, which determine the last digits."""
     dtype = next(policy.model.parameters()).dtype
     return f"{default_device().type} {dtype} {config.precision.value} full={not policy.adapted}"
 
 
 def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
-    """What decides the batches of a run's first epoch, besides the number and the lengths of its pairs."""
+    """What determines the batches of the first epoch, besides the number and the lengths of the pairs."""
     batches = f"seed {config.seed}, {config.per_device_train_batch_size} of {plan.pairs_per_step}"
     if world.size == 1:
         return batches
@@ -289,7 +289,7 @@ def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
 def _fingerprint(
     config: TrainConfig, plan: Plan, policy: Policy, tokens: Sequence[TokenPair], identity: str
 ) -> Fingerprint:
-    # how many processes and batches a step's pairs are dealt to may change, the pairs may not
+    # the number of processes and of micro-batches may change on resume, the pairs of a step may not
     fields = config.model_dump(
         mode="json", exclude=_WATCHING | _IN_THE_DATA | {_MODEL, "gradient_accumulation_steps"}
     )
@@ -303,10 +303,10 @@ def _fingerprint(
 
 
 def _go_on(run: Run, *, resume: bool) -> None:
-    """Load the latest whole checkpoint, or delete what an earlier run left when it is to start over.
+    """Load the latest intact checkpoint, or delete an earlier run's files to start over.
 
     Raises:
-        CheckpointError: the latest belongs to another run, or every one is damaged.
+        CheckpointError: the latest belongs to another run, or all are damaged.
     """
     found = checkpoints(run.output_dir)
     if not resume:

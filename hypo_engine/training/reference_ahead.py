@@ -1,8 +1,8 @@
-"""The reference, scored just ahead of training: the next steps' pairs, in blocks that double.
+"""Reference scoring just ahead of training, in blocks of steps that double.
 
-Scoring all pairs first would keep people waiting for the first point of a chart; the blocks double, so that
-the cache's file is written a few times only. A pair is scored in the batch of the first epoch that holds it,
-whenever that is: so a run that goes on without the file finds the same bits again.
+Scoring all pairs first would delay the first training step. The blocks double so that the cache file is
+written only a few times. A pair is always scored in its batch of the first epoch, so a run that resumes
+without the file computes the same bits again.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from hypo_engine.training.run import Run
 
 
 def score_reference_ahead(run: Run) -> None:
-    """Fill the reference cache for the next steps, as many as are done so far and one more."""
+    """Fill the reference cache for the next steps: as many as are done so far, plus one."""
     step, cache = run.counters.step, run.reference
     if cache is None or not cache.missing(run.plan.pair_indices(step)):
         return
@@ -33,18 +33,18 @@ def score_reference_ahead(run: Run) -> None:
     cache.values = merged.clone()
     if run.world.size > 1 and run.world.main:
         cache.save()
-        cache.values = merged  # what other runs have added meanwhile, the other processes do not know
+        cache.values = merged  # the other processes have not seen what other runs added meanwhile
 
 
 def _own(run: Run, batches: Sequence[list[int]]) -> list[list[int]]:
-    """The batches that this process scores; in lockstep all processes score as many."""
+    """The batches that this process scores; in lockstep all processes score the same number."""
     rank, size = run.world.rank, run.world.size
     rest = -len(batches) % size if run.world.lockstep else 0
     return [*batches, *([batches[0]] * rest)][rank::size]
 
 
 def _fill(run: Run, cache: ReferenceCache, batches: list[list[int]]) -> None:
-    """Score batches; where memory runs out, what is left in batches of half the size."""
+    """Score batches; on out of memory, continue with batches of half the size."""
     try:
         fill_reference(
             cache,

@@ -1,4 +1,4 @@
-"""What a run reports, and when: metrics of its steps, sampled responses, evaluations."""
+"""A run's reports: metrics of its steps, sampled responses, evaluations."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def report_is_due(run: Run) -> bool:
 
 
 def report_metrics(run: Run, values: dict[str, float]) -> None:
-    """Report metrics of the last step done, and keep them as the run's latest."""
+    """Report metrics, and store them as the run's latest."""
     run.counters.metrics |= values
     run.reporter.metrics(run.counters.step, values)
 
@@ -23,7 +23,7 @@ def report_metrics(run: Run, values: dict[str, float]) -> None:
 def step_values(
     run: Run, *, rate: float, grad_norm: float, seconds: float, sampling_seconds: float
 ) -> dict[str, float]:
-    """Metrics of the last step done, besides the objective's."""
+    """Metrics of the last step, besides the objective's."""
     values = {
         "grad_norm": grad_norm,
         "learning_rate": rate,
@@ -36,7 +36,7 @@ def step_values(
 
 
 def report_responses(run: Run, responses: Sequence[ScoredResponse]) -> None:
-    """Report the responses sampled in the current step, whose number counts from 1."""
+    """Report the responses sampled in the current step; steps are numbered from 1."""
     samples = [
         Sample(
             kind="online",
@@ -62,7 +62,7 @@ def evaluation_is_due(run: Run) -> bool:
 
 
 def evaluate(run: Run) -> None:
-    """Evaluate the policy and report the result: on the main process, and on all if weights are sharded.
+    """Evaluate the policy and report the result: on the main process, or on all if weights are sharded.
 
     Raises:
         Interrupted: the reporter wishes to stop.

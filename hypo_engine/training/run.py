@@ -1,4 +1,4 @@
-"""The state of one training run: its parts, its batches, and the wishes of its reporter."""
+"""The state of one training run: its parts, its batches, and its reporter's wishes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,8 +36,8 @@ class Saved:
 
     Attributes:
         checkpoint: Its folder; None before the first.
-        at: When it was written, or when the run began; :func:`time.monotonic`.
-        seconds: How long writing it took.
+        at: When it was written, or when the run began, by :func:`time.monotonic`.
+        seconds: How long the write took.
     """
 
     checkpoint: Path | None = None
@@ -47,7 +47,7 @@ class Saved:
 
 @dataclass
 class Run:
-    """The state of one training run; :func:`hypo_engine.training.prepare.prepare_run` makes it."""
+    """The state of one training run, created by :func:`hypo_engine.training.prepare.prepare_run`."""
 
     config: TrainConfig
     reporter: Reporter
@@ -70,7 +70,7 @@ class Run:
     _asked: float = 0.0
 
     def share_state(self) -> None:
-        """Give all processes the same reference scores, and shard the weights if so configured."""
+        """Synchronize the reference scores over all processes, and shard the weights if configured."""
         if self.reference is not None:
             self.reference.values = self.world.merge(self.reference.values)
         if self.world.lockstep:
@@ -80,36 +80,36 @@ class Run:
             self.optimizer = shard_optimizer(self.optimizer, whole, self.parameters)
 
     def progress(self, phase: str) -> None:
-        """Report how far the run is."""
+        """Report the run's progress."""
         self.reporter.progress(self.counters.step, self.plan.total_steps, phase)
 
     def between(self, phase: str) -> None:
-        """Report a phase and ask the reporter's wish; raises Interrupted. Inside ``world.synchronized()``."""
+        """Report a phase and check the reporter's wish; raises Interrupted. For ``world.synchronized()``."""
         self.progress(phase)
         self.world.raise_if_stopped(self.reporter.wish())
         self._asked = monotonic()
 
     def watch(self) -> None:
-        """Ask the reporter's wish if the last time is a while ago; raises Interrupted."""
+        """Check the reporter's wish, unless it was checked recently; raises Interrupted."""
         if monotonic() - self._asked >= _WISH_SECONDS and not self.world.lockstep:
             self._asked = monotonic()
             self.world.raise_if_stopped(self.reporter.wish())
 
     @property
     def micro_batch(self) -> int:
-        """Pairs in one forward and backward pass: as configured, or what has turned out to fit."""
+        """Pairs per forward and backward pass: as configured, or what turned out to fit."""
         return self.counters.micro_batch or self.config.per_device_train_batch_size
 
     def batches(self, step: int, size: int) -> list[list[list[int]]]:
-        """Pair indices of a step: for each process, the batches of at most ``size`` that it runs."""
+        """Pair indices of a step: for each process, its batches of at most ``size``."""
         pair_indices = self.plan.pair_indices(step)
         shares = deal(pair_indices, [sum(self.pairs.lengths(i)) for i in pair_indices], self.world.size)
         return [length_batches(share, self.pairs, size) for share in shares]
 
     def micro_batches(self, size: int) -> list[tuple[list[int], int]]:
-        """This process's batches of the current step, and how many pairs each counts for.
+        """This process's batches of the current step, and the number of pairs that each counts for.
 
-        In lockstep all processes run as many: a batch that is there for the others' sake counts for none.
+        In lockstep all processes run the same number of batches; an extra one counts for no pairs.
         """
         shares = self.batches(self.counters.step, size)
         own = [(batch, len(batch)) for batch in shares[self.world.rank]]
@@ -124,7 +124,7 @@ class Run:
         return rate
 
     def count_step(self) -> None:
-        """One more step is done."""
+        """Count a finished step."""
         pair_indices = self.plan.pair_indices(self.counters.step)
         self.counters.step += 1
         self.counters.num_tokens += sum(sum(self.pairs.lengths(i)) for i in pair_indices)

@@ -1,4 +1,4 @@
-"""When a run writes a checkpoint, and how all its processes take part."""
+"""When a run writes a checkpoint, and how all processes take part."""
 
 from time import monotonic
 
@@ -12,7 +12,7 @@ _ROLLING_SECONDS = 60.0
 
 
 def checkpoint_is_due(run: Run) -> bool:
-    """Whether this step wants a checkpoint: by ``save_steps``, or a while after the last without it."""
+    """Whether a checkpoint is due after this step: by ``save_steps`` or, if that is 0, by time."""
     if run.config.save_steps:
         return run.counters.step % run.config.save_steps == 0
     late = monotonic() - run.saved.at >= max(_ROLLING_SECONDS, 20 * run.saved.seconds)
@@ -20,13 +20,13 @@ def checkpoint_is_due(run: Run) -> bool:
 
 
 def save(run: Run, phase: str) -> None:
-    """Write a checkpoint of the current step, unless there is one or no step was done.
+    """Write a checkpoint of the current step, unless it exists or no step was done.
 
-    The main process writes the whole model; all processes must call this. With ``save_steps`` 0 it and the
-    one before it are kept, in case one is damaged.
+    The main process writes the whole model; all processes must call this. With ``save_steps`` 0 the last
+    two checkpoints are kept, in case one is damaged.
 
     Args:
-        phase: What is reported meanwhile.
+        phase: The phase to report meanwhile.
 
     Raises:
         Interrupted: the reporter wishes to abandon the run; nothing is written.

@@ -8,8 +8,8 @@ from hypo_engine.config import Scheduler, TrainConfig
 def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
     """The learning rate of a step (0-based).
 
-    It rises in equal parts over the first ``warmup_ratio`` of the steps and reaches its peak with the
-    last of them; then it falls linearly or as a cosine towards zero, or stays.
+    It rises linearly over the first ``warmup_ratio`` of the steps and reaches its peak at the last of
+    them. Then it decays linearly or as a cosine towards zero, or stays constant.
     """
     warmup = math.ceil(config.warmup_ratio * total_steps)
     if step < warmup:

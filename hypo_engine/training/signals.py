@@ -1,4 +1,4 @@
-"""Signals that ask a training process to stop: it ends at a step's end, with a checkpoint. No torch here."""
+"""Signals that stop a training process at the end of a step, with a checkpoint. No torch here."""
 
 import signal
 from types import FrameType, TracebackType
@@ -11,10 +11,10 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(EngineError):
-    """A signal ended the run; without one, that of another of its processes.
+    """A signal to this process, or to another one of the run, stopped the run.
 
     Attributes:
-        exit_code: 128 and the signal's number, as shells have it: 143 for SIGTERM, 130 for Ctrl-C.
+        exit_code: 128 plus the signal's number, as in shells: 143 for SIGTERM, 130 for Ctrl-C.
     """
 
     def __init__(self, received: signal.Signals | None, what_now: str) -> None:
@@ -24,10 +24,10 @@ class Stopped(EngineError):
 
 
 class StopSignals:
-    """While the block runs, SIGTERM and Ctrl-C are a wish to stop; a second one ends the process at once.
+    """In the block, SIGTERM and Ctrl-C become a wish to stop; a second one ends the process at once.
 
     Attributes:
-        received: The signal that came, or None.
+        received: The received signal, or None.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def wish(self) -> Wish:
-        """What the process's owner wishes."""
+        """The wish that follows from the signal."""
         return Wish.CONTINUE if self.received is None else Wish.YIELD
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
