@@ -215,9 +215,7 @@ class Served:
         return self.tokenization.trim(ids, limit - new_tokens), new_tokens
 
     def thinks(self, request: GenerationRequest, beside: Sequence[GenerationRequest]) -> bool:
-        """Whether prompts leave thinking to the model: as the adapter was trained; the base follows the
-        others.
-        """
+        """Whether prompts leave thinking to the model, as in training; the base follows the others."""
         if request.adapter is None:
             return any(other.adapter in self._thinking for other in beside)
         return request.adapter in self._thinking

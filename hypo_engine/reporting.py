@@ -56,9 +56,7 @@ class Reporter(Protocol):
     """Receives the events of one run."""
 
     def progress(self, step: int, total_steps: int, phase: str) -> None:
-        """Report that ``step`` of ``total_steps`` optimiser steps are done; ``phase`` is the current
-        activity.
-        """
+        """Report that ``step`` of ``total_steps`` optimiser steps are done, and the current phase."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Report named values measured at a step (names as in TRL)."""

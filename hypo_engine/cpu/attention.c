@@ -1,42 +1,42 @@
 /* Attention of segments of a packed row, each over its prompt's keys and, causally, its own; float32.
  *
- * Nothing is copied for the backward pass: keys stay where they are, a prompt's keys are shared by all its completions,
- * and scores are made again from the sums that the forward pass leaves (Dao et al., arXiv 2205.14135). A task is one
- * segment with the query heads that share one key head; no two tasks write to the same place, so numbers do not
- * depend on the threads.
+ * Nothing is copied for the backward pass: keys are used in place, all completions share their prompt's keys, and
+ * scores are recomputed from the log-sum-exp of the forward pass (Dao et al., arXiv 2205.14135). A task is one segment
+ * with the query heads that share one key head. No two tasks write to the same memory, so results do not depend on the
+ * number of threads.
  *
- * hypo_engine/cpu/attention.py describes the same structure to Python.
+ * hypo_engine/cpu/attention.py declares the same struct in Python.
  */
 #include "tile.h"
 
 #include <math.h>
 #include <omp.h>
 
-#define BLOCK (4 * TALL) /* queries whose gradients are added to the keys' at once */
+#define BLOCK (4 * TALL) /* queries per update of the keys' gradients */
 
 typedef struct {
     int64_t segments, heads, kv_heads, size;
-    const int64_t *begins, *lengths;         /* [segments]: where each stands in the row */
+    const int64_t *begins, *lengths;         /* [segments]: offset and length in the row */
     const int64_t *prompts, *before, *parts; /* [segments]: its prompt's first token in the prefix, its length, and where
                                                 its part of the prefix's gradients begins */
     float scaling;
     const float *queries, *keys, *values;    /* [tokens, heads, size], [tokens, kv_heads, size] twice */
     const float *prefix_keys, *prefix_values;  /* [prefix tokens, kv_heads, size], or null where no segment has a prompt */
-    float *found, *sums;                     /* [tokens, heads, size]; log of the sum of exp(score): [tokens, heads] */
-    const float *upstream;                   /* as found; the rest is for the backward pass alone */
-    float *of_queries, *of_keys, *of_values; /* as those without of_ */
-    float *of_prefix_keys, *of_prefix_values;  /* [parts, kv_heads, size]: a part a segment with a prompt */
+    float *found, *sums;                     /* result [tokens, heads, size]; log-sum-exp of the scores [tokens, heads] */
+    const float *upstream;                   /* like found; from here on for the backward pass only */
+    float *of_queries, *of_keys, *of_values; /* gradients, shaped like those without of_ */
+    float *of_prefix_keys, *of_prefix_values;  /* [parts, kv_heads, size]: one part per segment with a prompt */
     float *workspace;
 } Attention;
 
-/* One task's place to work in. */
+/* The workspace of one task. */
 typedef struct {
-    int64_t segment, head, length, before, keys, room, columns; /* keys seen at most; rounded up; blocks of a head */
-    float *key_rows, *value_rows; /* [keys, size] in one piece, later their gradients */
-    float *key_tiles;             /* keys in order for scores: [room / WIDE][size][WIDE] */
-    float *value_tiles;           /* the same of values, for the gradient of weights */
-    float *key_columns;           /* keys in order for the gradient of queries: [columns][keys][WIDE] */
-    float *value_columns;         /* the same of values, for what is found */
+    int64_t segment, head, length, before, keys, room, columns; /* attended keys; rounded up; column blocks of a head */
+    float *key_rows, *value_rows; /* [keys, size] contiguous, later their gradients */
+    float *key_tiles;             /* keys packed for scores: [room / WIDE][size][WIDE] */
+    float *value_tiles;           /* values packed likewise, for the gradient of weights */
+    float *key_columns;           /* keys packed for the gradient of queries: [columns][keys][WIDE] */
+    float *value_columns;         /* values packed likewise, for the result */
     float *weights, *slopes;      /* [BLOCK, room] */
     float *query_columns, *upstream_columns; /* [columns][BLOCK][WIDE] */
 } Task;
@@ -59,13 +59,13 @@ static int64_t of_task(int64_t room, int64_t size)
     return room * (2 * size + 4 * rounded(size)) + 2 * BLOCK * (room + rounded(size));
 }
 
-/* Floats of a workspace for so many threads. */
+/* Size of the workspace for this many threads, in floats. */
 int64_t hypo_segments_workspace(const Attention *a, int threads)
 {
     return threads * of_task(longest(a), a->size);
 }
 
-/* Segment's rows of a tensor [tokens, kv_heads, size], prompt first, as [keys, size] */
+/* Gather a segment's rows of a tensor [tokens, kv_heads, size], prompt first, as [keys, size] */
 static void gather(const Attention *a, const Task *t, const float *prefix, const float *own, float *rows)
 {
     int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
@@ -75,14 +75,14 @@ static void gather(const Attention *a, const Task *t, const float *prefix, const
         memcpy(rows + (t->before + i) * a->size, own + (a->begins[t->segment] + i) * stride + t->head * a->size, bytes);
 }
 
-/* rows [count, size] with columns in order: [columns][count][WIDE] */
+/* Pack rows [count, size] by columns: [columns][count][WIDE] */
 static void order_columns(const float *rows, int64_t row, int64_t count, int64_t size, float *to)
 {
     for (int64_t j = 0; j < size; j += WIDE, to += count * WIDE)
         put_in_order((View){rows + j, 1, row}, count, least(WIDE, size - j), to);
 }
 
-/* rows [keys, size] in order: [keys / WIDE][size][WIDE] */
+/* Pack rows [keys, size] by keys: [keys / WIDE][size][WIDE] */
 static void order_rows(const float *rows, int64_t keys, int64_t size, float *to)
 {
     for (int64_t j = 0; j < keys; j += WIDE, to += size * WIDE)
@@ -127,7 +127,7 @@ static void along(int64_t tall, const float *x, int64_t room, const float *colum
         tile_along(tall, (View){x, room, 1}, columns, deep, y + j, row, least(WIDE, size - j), 0);
 }
 
-/* scores [count of `seen`] become exp(scaling * score - top), those not counted zero; returns the sum */
+/* scores [count of `seen`] become exp(scaling * score - top), masked ones zero; returns the sum */
 INLINE float weigh(float *scores, float scaling, float top, int64_t count, int64_t seen)
 {
     const Ints lane = COUNTING;
@@ -174,7 +174,7 @@ static void attend(const Attention *a, const Task *t)
         }
 }
 
-/* Some queries' weights, and the slopes of the loss along their scores; then the gradient of the queries. */
+/* Weights of some queries and gradients of their scores, then the gradient of the queries. */
 static void slopes_of(const Attention *a, const Task *t, int64_t head, int64_t top, int64_t tall, float *weights,
                       float *slopes)
 {
@@ -196,7 +196,7 @@ static void slopes_of(const Attention *a, const Task *t, int64_t head, int64_t t
     along(tall, slopes, t->room, t->key_columns, t->keys, deep, a->size, a->of_queries + at, row);
 }
 
-/* y [keys seen, size] += x^T times rows in order, x [count, keys] */
+/* y [keys seen, size] += x^T times packed rows, x [count, keys] */
 static void add_across(const float *x, int64_t room, int64_t count, int64_t seen, const float *columns, int64_t size,
                        float *y)
 {
@@ -213,7 +213,7 @@ static void add_across(const float *x, int64_t room, int64_t count, int64_t seen
         }
 }
 
-/* Gradients [keys, size] to where they belong: the segment's part of the prefix's, and its own */
+/* Scatter gradients [keys, size] to the segment's part of the prefix's gradient and to its own keys */
 static void put_back(const Attention *a, const Task *t, const float *rows, float *prefix, float *own)
 {
     int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
@@ -236,7 +236,7 @@ static void differentiate(const Attention *a, const Task *t)
                 int64_t tall = least(TALL, count - i), known = rounded(t->before + from + i + tall);
                 float *weights = t->weights + i * t->room, *slopes = t->slopes + i * t->room;
                 slopes_of(a, t, head, from + i, tall, weights, slopes);
-                for (int64_t line = 0; line < tall && known < seen; line++) { /* what later queries of the block see */
+                for (int64_t line = 0; line < tall && known < seen; line++) { /* keys that only later queries of the block attend to */
                     memset(weights + line * t->room + known, 0, (seen - known) * sizeof *weights);
                     memset(slopes + line * t->room + known, 0, (seen - known) * sizeof *slopes);
                 }
@@ -250,7 +250,7 @@ static void differentiate(const Attention *a, const Task *t)
     put_back(a, t, t->value_rows, a->of_prefix_values, a->of_values);
 }
 
-/* What the queries find, and the sums of their scores. */
+/* Forward pass: the result and the log-sum-exp of the scores. */
 void hypo_attend(const Attention *a, int threads)
 {
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
@@ -260,7 +260,7 @@ void hypo_attend(const Attention *a, int threads)
     }
 }
 
-/* The gradients of queries, keys and values. */
+/* Backward pass: the gradients of queries, keys and values. */
 void hypo_attend_gradient(const Attention *a, int threads)
 {
 #pragma omp parallel for num_threads(threads) schedule(dynamic)

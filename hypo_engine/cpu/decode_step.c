@@ -1,19 +1,19 @@
-/* One step of decoding: the next token's logits of a few rows, for float32 models of Llama's form.
+/* One decoding step: the next token's logits of a few rows, for float32 Llama-like models.
  *
- * At a few rows a step is the time it takes to read every weight once. Torch's products of few rows take about
- * twice that, and thirty layers of small operations as much again in calls; here each weight is read once, in
- * the order it lies in memory, by threads that are started once a step.
+ * With few rows, the lower bound of a step is the time to read every weight once. torch's products of few rows take
+ * about twice that, and the call overhead of thirty layers of small operations as much again. Here each weight is read
+ * once, in memory order, by threads that are started once per step.
  *
- * A row's numbers do not depend on the rows beside it nor on the number of threads, to the last bit.
- * hypo_engine/decoding/cpu_step.py describes the same structures to Python.
+ * A row's results do not depend on the other rows or on the number of threads, to the last bit.
+ * hypo_engine/decoding/cpu_step.py declares the same structs in Python.
  */
 #include "skinny_gemm.h"
 
 #include <math.h>
 #include <omp.h>
 
-#define HEADS 4          /* whose sums go beside each other in the registers, */
-#define WIDE (LANES / 4) /* so many vectors each */
+#define HEADS 4          /* heads whose sums share the registers, */
+#define WIDE (LANES / 4) /* and vectors per head */
 
 typedef struct { /* weights are [out, in]; a bias may be null */
     const float *norm_in, *q, *k, *v, *q_bias, *k_bias, *v_bias, *o, *o_bias;
@@ -27,18 +27,18 @@ typedef struct {
     const float *embedding, *norm, *head;
 } Model;
 
-typedef struct { /* a decoding: what its rows have seen */
-    int64_t slots, limit, longest;    /* rows there is room for, own tokens each may have, longest prompt */
-    const int64_t *lengths;           /* [slots]: tokens of the slot's prompt */
+typedef struct { /* the state of a decoding */
+    int64_t slots, limit, longest;    /* capacity in rows, tokens per response, longest prompt */
+    const int64_t *lengths;           /* [slots]: tokens of each prompt */
     const float *const *prefix_keys;   /* [layers, slots]: each [tokens, kv_heads, size], rotated */
     const float *const *prefix_values;
-    float *keys, *values;             /* [layers, slots, limit, kv_heads, size]: own ones */
+    float *keys, *values;             /* [layers, slots, limit, kv_heads, size]: of the responses */
     const float *cosines, *sines;     /* [positions, size / 2] */
     float *workspace;                 /* see hypo_workspace */
     float *logits;                    /* [slots, vocabulary] */
 } Decoding;
 
-/* Zhang and Sennrich, arXiv 1910.07467 */
+/* RMS norm (Zhang and Sennrich, arXiv 1910.07467) */
 static void rms_norm(const float *x, const float *weight, float eps, int64_t hidden, float *y)
 {
     float squares = 0;
@@ -61,7 +61,7 @@ static void rms_norms(int rows, const float *x, const float *weight, float eps, 
         rms_norm(x + row * hidden, weight, eps, hidden, y + row * hidden);
 }
 
-/* Su et al., arXiv 2104.09864, on halves */
+/* Rotary embedding, half-rotation form (Su et al., arXiv 2104.09864) */
 static void rotate(float *x, const float *cosines, const float *sines, int64_t half)
 {
     for (int64_t i = 0; i < half; i++) {
@@ -71,7 +71,7 @@ static void rotate(float *x, const float *cosines, const float *sines, int64_t h
     }
 }
 
-/* found[head][i] += sum over places of weights[head][place] * values[place][i], for `lanes` neighbouring vectors of i;
+/* found[head][i] += sum over positions of weights[head][position] * values[position][i], for `lanes` vectors of i;
  * weights [heads, room], found [heads, size] */
 INLINE void add_weighted_lanes(const int heads, const int lanes, const float *weights, int64_t room, Matrix values,
                                int64_t count, int64_t size, float *found)
@@ -108,7 +108,7 @@ INLINE void add_weighted_heads(const int heads, const float *weights, int64_t ro
                 found[head * size + i] += weights[head * room + place] * values.at[place * values.stride + i];
 }
 
-/* The same for any number of heads */
+/* The same for any number of heads. */
 APART void add_weighted(int64_t heads, const float *weights, int64_t room, Matrix values, int64_t count, int64_t size,
                         float *found)
 {
@@ -121,7 +121,7 @@ APART void add_weighted(int64_t heads, const float *weights, int64_t room, Matri
     }
 }
 
-/* scores [count], with room for LANES more, become exp(scale * (score - highest)); returns their sum */
+/* scores [count], padded by LANES, become exp(scale * (score - maximum)); returns their sum */
 static float exponentials(float *scores, float scale, int64_t count)
 {
     for (int64_t i = 0; i < LANES; i++)
@@ -142,14 +142,14 @@ static float exponentials(float *scores, float scale, int64_t count)
     return total(sums);
 }
 
-/* What a row's query heads see that share one key and value head: its prompt's `before` tokens and its own */
+/* Input of the query heads of a row that share one key and value head: `before` tokens of its prompt and its own */
 typedef struct {
     int64_t before;
     const float *prefix_keys, *prefix_values;
     float *keys, *values;
 } Seen;
 
-/* `head` counts the key heads of all rows */
+/* `head` is an index over the key heads of all rows */
 static Seen seen(const Model *m, const Decoding *d, int64_t layer, const int64_t *slots, int64_t head)
 {
     int64_t slot = slots[head / m->kv_heads], prefix = layer * d->slots + slot, at = head % m->kv_heads * m->size;
@@ -158,8 +158,8 @@ static Seen seen(const Model *m, const Decoding *d, int64_t layer, const int64_t
                   d->values + own};
 }
 
-/* The query heads that share one key and value head, over a row's prompt and its own tokens. Values are fetched
- * while the keys are used, and then the keys that are seen next. */
+/* Attention of the query heads that share one key and value head, over a row's prompt and its own tokens. Values are
+ * prefetched while the keys are used, and then the next keys. */
 APART void attend(const Model *m, const Decoding *d, Seen now, Seen next, int64_t written, float *queries, float *key,
                   const float *value, float *found, float *scores)
 {
@@ -187,7 +187,7 @@ APART void attend(const Model *m, const Decoding *d, Seen now, Seen next, int64_
             found[head * size + i] /= sums[head];
 }
 
-/* x += y for some columns of [rows, hidden] */
+/* x += y, for a range of columns of [rows, hidden] */
 static void add_columns(int rows, float *x, const float *y, int64_t hidden, Share mine)
 {
     for (int row = 0; row < rows; row++)
@@ -195,7 +195,7 @@ static void add_columns(int rows, float *x, const float *y, int64_t hidden, Shar
             x[row * hidden + i] += y[row * hidden + i];
 }
 
-/* gate = silu(gate) * up for some columns (Shazeer, arXiv 2002.05202) */
+/* gate = silu(gate) * up, for a range of columns (Shazeer, arXiv 2002.05202) */
 static void swiglu(int rows, float *gate, const float *up, int64_t inner, Share mine)
 {
     for (int row = 0; row < rows; row++, gate += inner, up += inner)
@@ -215,13 +215,13 @@ static int64_t of_thread(const Model *m, int64_t rows, int64_t longest)
     return rows * m->hidden + m->heads / m->kv_heads * (longest + LANES + 1);
 }
 
-/* Floats of a workspace for so many rows and threads; longest: positions a row may reach. */
+/* Size of the workspace in floats; longest: the largest number of positions of a row. */
 int64_t hypo_workspace(const Model *m, int64_t rows, int64_t longest, int threads)
 {
     return rows * of_rows(m) + threads * of_thread(m, rows, longest);
 }
 
-/* One thread's part of a step; the barriers stand where one part of a layer needs all of another. */
+/* One thread's part of a step, with barriers where a part of a layer needs all of the one before. */
 static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot, int64_t written, int thread,
                 int threads)
 {
@@ -266,7 +266,7 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
     product(rows, normed, m->head, NULL, hidden, m->vocabulary, d->logits, of_vocabulary);
 }
 
-/* Feed tokens[row] to slot[row], all of which have `written` tokens of their own; logits[row] of the next one. */
+/* Feed tokens[row] to slot[row], where all slots have `written` response tokens; computes the next logits[row]. */
 void hypo_step(const Model *m, const Decoding *d, int rows, const int64_t *slot, const int64_t *tokens,
                int64_t written, int threads)
 {

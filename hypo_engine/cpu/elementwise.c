@@ -1,6 +1,7 @@
-/* Norm, gate and rotary positions, forward and backward, each in one pass over memory, and the softmax; float32.
+/* RMS norm, SwiGLU gate and rotary embedding, forward and backward in one pass over memory each, and an online softmax;
+ * float32.
  *
- * hypo_engine/cpu/elementwise.py calls these; the formulas' sources stand in hypo_engine/forward/fused.py.
+ * hypo_engine/cpu/elementwise.py calls these; hypo_engine/forward/fused.py names the sources of the formulas.
  */
 #include "simd.h"
 
@@ -66,8 +67,8 @@ void hypo_swiglu_gradient(const float *upstream, const float *gate, const float 
     }
 }
 
-/* Turn the halves of every head by its token's angle, backwards with direction -1.
- * x, y [tokens, heads, 2 half]; a token's cosines begin `stride` after those of the one before. */
+/* Rotary embedding, half-rotation form; direction -1 is the inverse.
+ * x, y [tokens, heads, 2 half]; the cosines of consecutive tokens are `stride` floats apart. */
 void hypo_rotate(const float *x, const float *cosines, const float *sines, int64_t stride, int64_t tokens,
                  int64_t heads, int64_t half, float direction, float *y, int threads)
 {
@@ -87,11 +88,11 @@ void hypo_rotate(const float *x, const float *cosines, const float *sines, int64
     }
 }
 
-/* One block of columns of a softmax that is made block by block (Milakov and Gimelshein, arXiv 1805.02867).
+/* One block of columns of an online softmax (Milakov and Gimelshein, arXiv 1805.02867).
  *
- * logits [rows, columns] become exp(scale * logit - highest), with the highest of this block and all before it; what
- * was summed up for a lower one, total [rows] and sums [rows, size] (or null), is brought down to it. picked [rows]
- * gets the scaled logit of the row's target where the target, counted from the block's start, is in the block. */
+ * logits [rows, columns] become exp(scale * logit - maximum), with the maximum over all blocks so far. If it rises, the
+ * earlier sums, total [rows] and sums [rows, size] (or null), are rescaled. picked [rows] is set to the scaled logit of
+ * the row's target if the target, relative to the start of the block, lies in the block. */
 void hypo_softmax_block(float *logits, int64_t rows, int64_t columns, const float *scale, const int64_t *target,
                         float *highest, float *total, float *picked, float *sums, int64_t size, int threads)
 {
@@ -103,7 +104,7 @@ void hypo_softmax_block(float *logits, int64_t rows, int64_t columns, const floa
 #pragma omp simd reduction(max : top) reduction(+ : all)
         for (int64_t i = 0; i < columns; i++) {
             top = by * x[i] > top ? by * x[i] : top;
-            all += x[i]; /* a maximum passes over what is no number; a sum does not */
+            all += x[i]; /* a maximum ignores NaN, a sum propagates it */
         }
         if (top > highest[row]) {
             float down = expf(highest[row] - top);
@@ -113,7 +114,7 @@ void hypo_softmax_block(float *logits, int64_t rows, int64_t columns, const floa
                 sums[row * size + i] *= down;
         }
         double sum = isfinite(all) ? 0 : NAN;
-        for (int64_t from = 0; from < columns; from += 64 * LANES) { /* few to a sum: so many would lose digits */
+        for (int64_t from = 0; from < columns; from += 64 * LANES) { /* short partial sums lose fewer digits */
             Lanes some_sum = {0};
             for (int64_t i = from; i < columns && i < from + 64 * LANES; i += LANES) {
                 Lanes found = exponential(by * some(x + i, columns - i) - top);

@@ -1,25 +1,25 @@
-/* Large products y = x w^T of float32 matrices, in the way of Goto and van de Geijn (ACM TOMS 34(3), 2008).
+/* Large products y = x w^T of float32 matrices, after Goto and van de Geijn (ACM TOMS 34(3), 2008).
  *
- * A strip of w is put in the order in which it is used, so that it stays in a core's own cache while all rows of x
- * pass by; the sums of a tile of y stay in registers. Threads share nothing and wait for nothing: each has its own
- * rows and columns of y. A sum is added up in the same order whatever is beside it, so a row's numbers depend neither
- * on the other rows nor on the number of threads.
+ * A strip of w is packed in the order of its use, so that it stays in a core's private cache while all rows of x are
+ * multiplied with it; the sums of a tile of y stay in registers. Threads do not share data or synchronize: each has its
+ * own rows and columns of y. The order of summation is fixed, so a row's result depends neither on the other rows nor
+ * on the number of threads.
  *
- * hypo_engine/cpu/gemm.py says when this is used.
+ * hypo_engine/cpu/gemm.py decides when this is used.
  */
 #include "tile.h"
 
 #include <omp.h>
 
-#define DEEP 384                 /* terms added up in registers, before the sum is added to what lies in memory */
-#define STRIP (WIDE * DEEP * 10) /* numbers of w that are kept in order: 480 KiB */
+#define DEEP 384                 /* terms summed in registers before the sum is added to memory */
+#define STRIP (WIDE * DEEP * 10) /* floats of w that are packed at a time: 480 KiB */
 
-/* What one thread does: x [rows, depth], w [outs, depth], y [rows, outs] with `stride` */
+/* One thread's part: x [rows, depth], w [outs, depth], y [rows, outs] with row distance `stride` */
 static void product(const float *x, int64_t row, View w, int64_t rows, int64_t outs, int64_t depth, float *y,
                     int64_t stride, int add)
 {
     static _Thread_local float strip[STRIP], few[TALL * (DEEP + LANES)];
-    int crowded = row % 1024 == 0; /* rows so far apart push each other out of the cache, if left where they are */
+    int crowded = row % 1024 == 0; /* rows at this distance would evict each other from the cache */
     int64_t cuts = (depth + DEEP - 1) / DEEP, panels = (rows + TALL - 1) / TALL;
     for (int64_t cut = 0; cut < cuts; cut++) {
         int64_t from = depth * cut / cuts, deep = depth * (cut + 1) / cuts - from, wide = STRIP / deep / WIDE * WIDE;
@@ -47,7 +47,7 @@ static void product(const float *x, int64_t row, View w, int64_t rows, int64_t o
     }
 }
 
-/* How many of the threads stand side by side, at different columns, so that the busiest has the fewest tiles. */
+/* Number of thread columns for which the busiest thread has the fewest tiles. */
 static int64_t side_by_side(int64_t threads, int64_t columns, int64_t panels)
 {
     int64_t found = 1, fewest = INT64_MAX;
@@ -59,8 +59,8 @@ static int64_t side_by_side(int64_t threads, int64_t columns, int64_t panels)
     return found;
 }
 
-/* y = x w^T, or y += x w^T: x [rows, depth] and y [rows, outs] with rows `x_row` and `y_row` apart; w [outs, depth],
- * of which one of the distances `w_row` and `w_column` is 1. */
+/* y = x w^T, or y += x w^T: x [rows, depth] and y [rows, outs] with row strides `x_row` and `y_row`; w [outs, depth]
+ * with strides `w_row` and `w_column`, one of which is 1. */
 void hypo_large_product(const float *x, int64_t x_row, const float *w, int64_t w_row, int64_t w_column, int64_t rows,
                         int64_t outs, int64_t depth, float *y, int64_t y_row, int add, int threads)
 {

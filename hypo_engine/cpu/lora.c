@@ -1,20 +1,20 @@
-/* Adapters of low rank (LoRA, Hu et al., arXiv 2106.09685): merged into a weight, and their gradients; float32.
+/* LoRA (Hu et al., arXiv 2106.09685): merging adapters into a weight, and their gradients; float32.
  *
- * The gradients need each input and each upstream gradient twice, and little arithmetic. A block of tokens is read
- * from memory once and used for all of it while it lies in a core's own cache. Each thread adds up its own tokens.
+ * The gradients use each input and each upstream gradient twice, with little arithmetic. A block of tokens is read from
+ * memory once and used for everything while it is in a core's private cache. Each thread sums its own tokens.
  *
- * hypo_engine/cpu/lora.py describes the same structure to Python.
+ * hypo_engine/cpu/lora.py declares the same struct in Python.
  */
 #include "tile.h"
 
 #include <omp.h>
 
-#define BLOCK (4 * TALL) /* tokens read at once */
+#define BLOCK (4 * TALL) /* tokens per block */
 
 typedef struct {
     int64_t outs, rank;
     float scale;
-    const float *given;  /* [tokens, outs]: the gradient upstream */
+    const float *given;  /* [tokens, outs]: the upstream gradient */
     const float *a, *b;  /* [rank, ins], [outs, rank] */
     float *of_a, *of_b;  /* their gradients */
 } Adapter;
@@ -24,7 +24,7 @@ static int64_t padded(int64_t rank)
     return (rank + LANES - 1) / LANES * LANES;
 }
 
-/* Floats of all adapters' A and B, in order */
+/* Size of all adapters' packed A and B, in floats */
 static int64_t numbers(const Adapter *adapters, int64_t count, int64_t ins)
 {
     int64_t found = 0;
@@ -41,13 +41,13 @@ static int64_t highest_rank(const Adapter *adapters, int64_t count)
     return padded(found);
 }
 
-/* Floats of a workspace */
+/* Size of the workspace, in floats */
 int64_t hypo_low_rank_workspace(const Adapter *adapters, int64_t count, int64_t ins, int threads)
 {
     return (1 + threads) * numbers(adapters, count, ins) + threads * 2 * BLOCK * highest_rank(adapters, count);
 }
 
-/* to[i][r] = w(r, i) for r below rank, 0 for the rest: one vector a row of up to LANES ranks */
+/* to[i][r] = w(r, i) for r below rank, zero-padded: one vector per row and up to LANES ranks */
 static void order(View w, int64_t rank, int64_t rows, float *to)
 {
 #pragma omp for
@@ -71,7 +71,7 @@ INLINE void slim(const int tall, const View x, const float *w, int64_t wide, int
         store(y + i * wide, add ? load(y + i * wide) + scale * sum[i] : scale * sum[i]);
 }
 
-/* y [rows, wide] = scale x w, with rows of x in one piece */
+/* y [rows, wide] = scale x w, with contiguous rows of x */
 APART void read_rows(const float *x, int64_t row, int64_t rows, const float *w, int64_t wide, int64_t deep, float *y,
                      float scale)
 {
@@ -102,7 +102,7 @@ APART void add_columns(const float *x, int64_t row, int64_t columns, const float
         }
 }
 
-/* What some tokens add to the sums, which lie as the ordered matrices do: [ins, rank], [outs, rank] an adapter */
+/* Add some tokens to the sums, which are laid out like the packed matrices: [ins, rank], [outs, rank] per adapter */
 static void add_tokens(const float *x, int64_t first, int64_t tokens, int64_t ins, const Adapter *adapters, int64_t count,
                        const float *ordered, float *sums, float *low)
 {
@@ -119,7 +119,7 @@ static void add_tokens(const float *x, int64_t first, int64_t tokens, int64_t in
     }
 }
 
-/* Sums of all threads, `apart` floats from each other, to where rows of `rank` ranks or columns of them belong */
+/* Reduce the sums of all threads, which are `apart` floats apart, into rows or columns of `rank` ranks */
 static void collect(const float *sums, int64_t apart, int64_t threads, int64_t rows, int64_t rank, float *to, int64_t row,
                     int64_t column)
 {
@@ -164,7 +164,7 @@ void hypo_low_rank_gradients(const float *x, int64_t tokens, int64_t ins, const 
     }
 }
 
-/* merged = base + scale b a, all [outs, ins]: a [rank, ins], b [outs, rank]; the workspace has room for both in order */
+/* merged = base + scale b a, all [outs, ins]: a [rank, ins], b [outs, rank]; the workspace holds both packed */
 void hypo_low_rank_merge(const float *base, const float *a, const float *b, int64_t outs, int64_t ins, int64_t rank,
                          float scale, float *workspace, float *merged, int threads)
 {

@@ -1,4 +1,4 @@
-/* Vectors of floats, as wide as the processor's: loads, sums over lanes, exp. */
+/* Vectors of floats of the processor's width: loads, sums over lanes, exp. */
 #include <stdint.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ INLINE void store(float *to, Lanes x)
     memcpy(to, &x, sizeof x);
 }
 
-/* A vector of the numbers from `at` on, of which `count` are there. */
+/* Load `count` floats from `at`, zero-padded. */
 INLINE Lanes some(const float *at, int64_t count)
 {
     if (count >= LANES)
@@ -46,14 +46,14 @@ INLINE void put(float *at, int64_t count, Lanes x)
         memcpy(at, &x, count * sizeof *at);
 }
 
-/* Adds the two halves of every group of 2 s lanes: half as many lanes of a, and then of b. */
+/* Sum the two halves of every group of 2 s lanes: half as many lanes of a, then of b. */
 INLINE Lanes fold(Lanes a, Lanes b, const int s)
 {
     const Ints lane = COUNTING, low = lane / s * (2 * s) + lane % s;
     return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, low + s);
 }
 
-/* lane i: the sum of the lanes of sum[i] */
+/* Lane i is the sum of the lanes of sum[i]. */
 INLINE Lanes totals(Lanes *sum)
 {
 #pragma GCC unroll 8

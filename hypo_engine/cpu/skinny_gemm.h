@@ -1,16 +1,16 @@
-/* Products of a few rows with a large matrix that is read once, in order.
+/* Products of a few rows with a large matrix, which is read once, in memory order.
  *
- * The sums of some rows and some outputs stay in the registers while a strip of the matrix passes by. Every sum is
- * added up in the same order, however many rows and threads there are.
+ * The sums of some rows and outputs stay in registers while a strip of the matrix is read. The order of summation does
+ * not depend on the number of rows or threads.
  */
 #include "simd.h"
 
-#define ROWS 4                /* that go beside each other */
-#define NARROW (LANES / ROWS) /* outs beside so many */
-#define AHEAD (2 * NARROW)    /* outs from those in use to those that are fetched */
+#define ROWS 4                /* rows that share the registers */
+#define NARROW (LANES / ROWS) /* outputs per group of rows */
+#define AHEAD (2 * NARROW)    /* prefetch distance in outputs */
 
-/* A matrix of which each row begins `stride` floats after the one before. `soon`: a matrix of the same form that is
- * wanted next, which is fetched meanwhile. */
+/* A matrix with row distance `stride` in floats. `soon`: the matrix of the same shape that is used next, which is
+ * prefetched meanwhile. */
 typedef struct { const float *at; int64_t stride; const float *soon; } Matrix;
 
 static inline Matrix part_of(Matrix w, int64_t row, int64_t column)
@@ -19,8 +19,8 @@ static inline Matrix part_of(Matrix w, int64_t row, int64_t column)
     return (Matrix){w.at + at, w.stride, w.soon + at};
 }
 
-/* y[row, out] = x[row] . w[out], for as many rows and outs as there are sums in the registers; `fetches` outs of what
- * is wanted soon are fetched */
+/* y[row, out] = x[row] . w[out], for as many rows and outputs as there are sums in registers; prefetches `fetches`
+ * outputs of the next matrix */
 INLINE void block(const int rows, const int outs, const int fetches, const float *x, Matrix w, int64_t depth, float *y,
                   int64_t stride)
 {
@@ -52,7 +52,7 @@ INLINE void block(const int rows, const int outs, const int fetches, const float
         }
 }
 
-/* The same for any number of outs, `wide` at once. */
+/* The same for any number of outputs, `wide` at once. */
 INLINE void strip(const int rows, const int wide, const int fetches, const float *x, Matrix w, int64_t depth,
                   int64_t outs, float *y, int64_t stride)
 {
@@ -63,8 +63,8 @@ INLINE void strip(const int rows, const int wide, const int fetches, const float
         block(rows, 1, 1, x, part_of(w, out, 0), depth, y + out, stride);
 }
 
-/* The same for more rows than go beside each other: they pass one after another over a few outs. Each pass fetches
- * some of what is wanted soon, so that memory is read all the time. */
+/* The same for more rows than fit into the registers: groups of rows take turns over a few outputs. Each turn
+ * prefetches a part of the next matrix, so that memory is always busy. */
 INLINE void many(int rows, const int fetches, const float *x, Matrix w, int64_t depth, int64_t outs, float *y,
                  int64_t stride)
 {
@@ -84,7 +84,7 @@ INLINE void many(int rows, const int fetches, const float *x, Matrix w, int64_t 
     }
 }
 
-/* The same for any number of rows; w is read once. x [rows, depth], y [rows, outs] with `stride` */
+/* The same for any number of rows; w is read once. x [rows, depth], y [rows, outs] with row distance `stride` */
 APART void multiply(int rows, const float *x, Matrix w, int64_t depth, int64_t outs, float *y, int64_t stride)
 {
     if (rows > 3 * ROWS)
@@ -99,7 +99,7 @@ APART void multiply(int rows, const float *x, Matrix w, int64_t depth, int64_t o
                  : strip(1, LANES, LANES, x, w, depth, outs, y, stride);
 }
 
-/* What one thread does of `count` things, in whole grains. */
+/* One thread's share of `count` items, in whole grains. */
 typedef struct { int64_t begin, end; } Share;
 
 static Share share(int64_t count, int64_t grain, int thread, int threads)

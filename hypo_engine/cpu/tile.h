@@ -1,4 +1,4 @@
-/* Products in tiles whose sums stay in registers, over a matrix that was put in order for it. */
+/* Tiled products with a packed matrix; the sums of a tile stay in registers. */
 #include "simd.h"
 
 #define WIDE (2 * LANES) /* columns of a tile */
@@ -23,14 +23,14 @@ static inline int64_t least(int64_t one, int64_t other)
     return one < other ? one : other;
 }
 
-/* Have a line of each of some rows fetched, which are read, or written, soon */
+/* Prefetch a cache line of each of some rows, for reading or writing */
 INLINE void fetch(const float *at, int64_t row, int64_t rows, const int write)
 {
     for (int64_t i = 0; i < rows; i++)
         __builtin_prefetch(at + i * row, write);
 }
 
-/* y = x w^T, or y += x w^T, for one tile: x [tall, deep], w [deep, WIDE] in order, y [tall, width] */
+/* y = x w^T, or y += x w^T, for one tile: x [tall, deep], w [deep, WIDE] packed, y [tall, width] */
 INLINE void tile(const int tall, const View x, const float *w, int64_t deep, float *y, int64_t stride, int64_t width,
                  int add)
 {
@@ -64,7 +64,7 @@ INLINE void tile(const int tall, const View x, const float *w, int64_t deep, flo
 #define HEIGHTS(of) of(6) of(5) of(4) of(3) of(2) of(1)
 #endif
 
-/* The same for any height, where each of x's rows lies in one piece */
+/* The same for any height, with contiguous rows of x */
 APART void tile_along(int64_t tall, View x, const float *w, int64_t deep, float *y, int64_t stride, int64_t width,
                       int add)
 {
@@ -75,7 +75,7 @@ APART void tile_along(int64_t tall, View x, const float *w, int64_t deep, float 
     switch (tall) { HEIGHTS(ALONG) }
 }
 
-/* Rows become columns: of LANES vectors, lane j of the i-th changes places with lane i of the j-th. */
+/* Transpose LANES vectors in place: lane j of vector i is exchanged with lane i of vector j. */
 INLINE void transpose(Lanes *x)
 {
     const Ints lane = COUNTING, none = {0};
@@ -93,7 +93,7 @@ INLINE void transpose(Lanes *x)
     }
 }
 
-/* to[k][j] = w(j, k) for WIDE columns j of y; those from `width` on are zero */
+/* Pack to[k][j] = w(j, k) for WIDE columns j of y, zero-padded from `width` on */
 APART void put_in_order(View w, int64_t deep, int64_t width, float *to)
 {
     int64_t k = 0;

@@ -37,8 +37,7 @@ class FastStep(Protocol):
     follows_routes: bool
 
     def begin(self, prefix: PrefixKeys, rows: Sequence[int], limit: int, logits: Tensor) -> Decoding | None:
-        """Start responses of up to ``limit`` tokens to the prompts ``rows``; None if the step does not
-        apply.
+        """Start responses of up to ``limit`` tokens to prompts ``rows``; None if it does not apply.
 
         Args:
             logits: [len(rows), vocabulary], for the first token.

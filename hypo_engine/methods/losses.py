@@ -100,8 +100,7 @@ def preference_loss(
 
 
 def reward_accuracies(margins: Tensor, logps: Tensor) -> Tensor:
-    """1 for a positive margin, 0 for a negative one, 1/2 for a tie, as of a policy that equals its
-    reference.
+    """1 for a positive margin, 0 for a negative one, 1/2 for a tie (policy equal to reference).
 
     Margins are differences of log-probabilities, whose last bits depend on how they are computed. A margin
     of at most eight units in the last place is a tie.
