@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hypo_engine.cpu.skinny_gemm import is_float, library
+from hypo_engine.forward.attention_mask import PrefixKeys
 from hypo_engine.forward.merged_lora import weight_and_bias
-from hypo_engine.forward.visibility import PrefixKeys
 
 _FORMS = frozenset({"LlamaModel", "Qwen2Model"})
 """transformers' model classes that compute what decode_step.c does: Llama's, with or without biases."""

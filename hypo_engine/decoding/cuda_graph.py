@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from hypo_engine.decoding.protocol import Decoding
-from hypo_engine.forward.interface import How
+from hypo_engine.forward.attention_mask import DecodePass, PrefixKeys, tokens_of
+from hypo_engine.forward.interface import AttentionOptions
 from hypo_engine.forward.packed import Packed
-from hypo_engine.forward.visibility import DecodePass, PrefixKeys, tokens_of
 
 _WARM = 2
 
@@ -62,16 +62,18 @@ class StaticPass(DecodePass):
         """Begin a step: the masks are recomputed."""
         self._hidden.clear()
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
+    ) -> Tensor:
         rows, heads, size = query.shape[2], query.shape[1], query.shape[3]
         keys = self._keys[layer].index_copy_(2, self.now, tokens_of(key)[:, :, None])
         values = self._values[layer].index_copy_(2, self.now, tokens_of(value)[:, :, None])
-        scores = (tokens_of(query) * how.scaling).reshape(rows, key.shape[1], -1, size) @ keys.transpose(
+        scores = (tokens_of(query) * options.scaling).reshape(rows, key.shape[1], -1, size) @ keys.transpose(
             -1, -2
         )
-        if how.softcap is not None:
-            scores = (scores / how.softcap).tanh() * how.softcap
-        scores = scores.masked_fill(self._hidden_from(how.window), float("-inf"))
+        if options.softcap is not None:
+            scores = (scores / options.softcap).tanh() * options.softcap
+        scores = scores.masked_fill(self._hidden_from(options.window), float("-inf"))
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
         return (weights @ values).reshape(1, rows, heads, size)
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hypo_engine.forward.attention_mask import DecodePass
 from hypo_engine.forward.checkpointing import unwrapped
 from hypo_engine.forward.logprobs import Ids, pad
 from hypo_engine.forward.packed import Packed, Route, everywhere_the_same, takes_argument
 from hypo_engine.forward.structure import positions_by_length
-from hypo_engine.forward.visibility import DecodePass
 
 
 class PrefixDecoding:

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hypo_engine.forward.visibility import PrefixKeys
+from hypo_engine.forward.attention_mask import PrefixKeys
 
 
 class Decoding(Protocol):
@@ -44,7 +44,7 @@ class FastStep(Protocol):
         """
 
 
-def continue_alike(one: Decoding, other: Decoding, tokens: Tensor, *, exact: bool) -> bool:
+def same_logits(one: Decoding, other: Decoding, tokens: Tensor, *, exact: bool) -> bool:
     """Whether two decodings of the same rows give the same distributions after the same tokens.
 
     Args:

@@ -40,7 +40,7 @@ def shard_model(model: Any, mesh: DeviceMesh) -> None:
             # losses are already weighted by their share of the step, so gradients are summed, not averaged
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
-    causal.register_forward_pre_hook(_Company(), prepend=True, with_kwargs=True)
+    causal.register_forward_pre_hook(_LockstepForward(), prepend=True, with_kwargs=True)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _layers(causal: nn.Module) -> list[nn.Module]:
     return list(max(lists, key=len, default=[]))
 
 
-class _Company:
+class _LockstepForward:
     """Takes part, before a sharded model's call, in the calls of processes that are still sampling."""
 
     def __init__(self) -> None:

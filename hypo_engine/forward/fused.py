@@ -22,7 +22,7 @@ from hypo_engine.forward.rematerialize import remember
 _TRIED = 1e-5
 
 
-def lean(model: Any) -> Callable[[], None]:
+def fuse(model: Any) -> Callable[[], None]:
     """Replace what can be replaced on a float32 model; returns what puts everything back."""
     replaced = []
     for module in model.modules():

@@ -1,7 +1,7 @@
 """Attention over packed tokens, through transformers' attention interface.
 
 The tokens of many sequences are concatenated in a single row without padding: [1, tokens]. A *pass*
-(:mod:`hypo_engine.forward.visibility`) defines the attention mask and computes attention for every layer.
+(:mod:`hypo_engine.forward.attention_mask`) defines the attention mask and computes attention for every layer.
 Models that use the interface need no change.
 """
 
@@ -19,7 +19,7 @@ _HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings"})
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class AttentionOptions:
     """The attention options of one layer.
 
     Attributes:
@@ -40,7 +40,9 @@ class How:
 class Pass(Protocol):
     """The attention mask of a packed row, and attention under it."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
+    ) -> Tensor:
         """query [1, heads, n, size], key and value [1, kv heads, n, size] -> [1, n, heads, size]."""
 
 
@@ -63,15 +65,17 @@ def attend(
     Raises:
         TypeError: the layer uses an option that packed attention does not support.
     """
-    how = How(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
+    options = AttentionOptions(
+        query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap
+    )
     if tree is None:
-        return _usual(module, query, key, value, attention_mask, how, dropout, others), None
+        return _usual(module, query, key, value, attention_mask, options, dropout, others), None
     foreign = sorted(n for n, v in others.items() if isinstance(v, Tensor) and n not in _HARMLESS)
     if others.get("is_causal") is False:
         foreign.append("is_causal")
     if dropout or foreign:
         raise TypeError(f"packed attention cannot serve this layer ({foreign or 'dropout'})")
-    return tree.attend(module.layer_idx, query, key, value, how), None
+    return tree.attend(module.layer_idx, query, key, value, options), None
 
 
 def register() -> None:
@@ -89,23 +93,23 @@ def _usual(
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
-    how: How,
+    options: AttentionOptions,
     dropout: float,
     others: dict[str, Any],
 ) -> Tensor:
     """transformers' SDPA attention, with soft-capping added."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if how.softcap is None:
+    if options.softcap is None:
         found: Tensor = sdpa_attention_forward(
-            module, query, key, value, mask, scaling=how.scaling, dropout=dropout, **others
+            module, query, key, value, mask, scaling=options.scaling, dropout=dropout, **others
         )[0]
         return found
     if mask is not None and mask.dtype is torch.bool:
         mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill_(
             ~mask, torch.finfo(query.dtype).min
         )
-    return _capped(query, key, value, how, mask).transpose(1, 2)
+    return _capped(query, key, value, options, mask).transpose(1, 2)
 
 
 class Masks:
@@ -132,10 +136,12 @@ def _mask(before: int, length: int, window: int | None, like: Tensor) -> Tensor:
     return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
 
 
-def batched_attention(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
+def batched_attention(
+    q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, mask: Tensor | None
+) -> Tensor:
     """[count, heads, n, size], keys and values [count, kv heads, m, size] -> [count * n, heads, size]."""
-    if how.softcap is not None:
-        found = _capped(q, k, v, how, mask)
+    if options.softcap is not None:
+        found = _capped(q, k, v, options, mask)
     else:
         found = F.scaled_dot_product_attention(
             q,
@@ -143,19 +149,19 @@ def batched_attention(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | 
             v,
             attn_mask=mask,
             is_causal=mask is None,
-            scale=how.scaling,
+            scale=options.scaling,
             enable_gqa=q.shape[1] != k.shape[1],
         )
     return found.transpose(1, 2).flatten(0, 1)
 
 
-def _capped(q: Tensor, k: Tensor, v: Tensor, how: How, mask: Tensor | None) -> Tensor:
+def _capped(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, mask: Tensor | None) -> Tensor:
     """Attention with soft-capped scores (Gemma 2), which the fused kernels do not support."""
-    assert how.softcap is not None
+    assert options.softcap is not None
     if mask is None:
         mask = _mask(k.shape[-2] - q.shape[-2], q.shape[-2], None, q)
     q = q.reshape(q.shape[0], k.shape[1], -1, *q.shape[2:])
-    scores = (q @ k[:, :, None].transpose(-1, -2)) * how.scaling
-    scores = (scores / how.softcap).tanh() * how.softcap
+    scores = (q @ k[:, :, None].transpose(-1, -2)) * options.scaling
+    scores = (scores / options.softcap).tanh() * options.softcap
     weights = (scores + (mask if mask.dim() == 2 else mask[:, :, None])).softmax(dim=-1, dtype=torch.float32)
     return (weights.to(v.dtype) @ v[:, :, None]).flatten(1, 2)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hypo_engine.forward.interface import How
+from hypo_engine.forward.interface import AttentionOptions
 
 _MIXERS = re.compile(
     r"mamba|ssm|recurr|rglru|rwkv|delta|linear_?attn|linear_?attention|short_?conv|conv[12]d$|xlstm|mlstm"
@@ -41,7 +41,7 @@ def only_attention_mixes(model: Any) -> bool:
     )
 
 
-def attention_as_configured(config: Any, asked: Mapping[int, How]) -> bool:
+def attention_as_configured(config: Any, asked: Mapping[int, AttentionOptions]) -> bool:
     """Whether every layer called the attention interface with the window of its configuration.
 
     Args:
@@ -54,8 +54,8 @@ def attention_as_configured(config: Any, asked: Mapping[int, How]) -> bool:
     if not isinstance(window, int) or getattr(config, "use_sliding_window", None) is False:
         window = None
     kinds = getattr(config, "layer_types", None)
-    for layer, how in asked.items():
+    for layer, options in asked.items():
         wanted = window if kinds is None or kinds[layer] == "sliding_attention" else None
-        if how.window != wanted:
+        if options.window != wanted:
             return False
     return True

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from hypo_engine.decoding.decoder import Decoder
-from hypo_engine.forward.fused import lean
-from hypo_engine.forward.interface import How, Pass
+from hypo_engine.forward.attention_mask import CompletionPass, PrefixKeys, TreePass
+from hypo_engine.forward.fused import fuse
+from hypo_engine.forward.interface import AttentionOptions, Pass
 from hypo_engine.forward.packed import base_model
 from hypo_engine.forward.structure import attention_as_configured, only_attention_mixes, positions_by_length
 from hypo_engine.forward.trial import MODEL_ERRORS, Trial, make_trial, precisely
-from hypo_engine.forward.visibility import CompletionPass, PrefixKeys, TreePass
 from hypo_engine.prompts.shared import PackedSequences
 
 
@@ -36,7 +36,7 @@ def try_packing(model: Any, *, half: bool = False) -> Decoder | None:
     try:
         with precisely(model) as wide:
             trial = make_trial(model, wide=wide)
-            undo = lean(model) if exact else None
+            undo = fuse(model) if exact else None
             found = Decoder(model)
             if wide and _gives_the_same(found, trial):
                 return Decoder(model, half=True) if half else found
@@ -93,8 +93,10 @@ class _Watched:
     """A pass that records the options of each layer's call."""
 
     def __init__(self, tree: Pass) -> None:
-        self._tree, self.asked = tree, dict[int, How]()
+        self._tree, self.asked = tree, dict[int, AttentionOptions]()
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
-        self.asked[layer] = how
-        return self._tree.attend(layer, query, key, value, how)
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
+    ) -> Tensor:
+        self.asked[layer] = options
+        return self._tree.attend(layer, query, key, value, options)

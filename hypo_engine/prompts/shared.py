@@ -13,12 +13,8 @@ from torch import Tensor
 
 from hypo_engine.decoding.decoder import Decoder
 from hypo_engine.decoding.modules import PrefixDecoding
-from hypo_engine.decoding.protocol import Decoding, FastStep, continue_alike
-from hypo_engine.forward.interface import Pass
-from hypo_engine.forward.logprobs import Ids, TokenLogps
-from hypo_engine.forward.packed import Route, everywhere_the_same
-from hypo_engine.forward.phases import phase
-from hypo_engine.forward.visibility import (
+from hypo_engine.decoding.protocol import Decoding, FastStep, same_logits
+from hypo_engine.forward.attention_mask import (
     CompletionPass,
     DecodePass,
     PrefixKeys,
@@ -26,6 +22,10 @@ from hypo_engine.forward.visibility import (
     TreePass,
     starts,
 )
+from hypo_engine.forward.interface import Pass
+from hypo_engine.forward.logprobs import Ids, TokenLogps
+from hypo_engine.forward.packed import Route, everywhere_the_same
+from hypo_engine.forward.phases import phase
 
 
 class SharedPrefix:
@@ -127,7 +127,7 @@ class SharedPrefix:
         if one is None:
             return True
         step.tried, exact = True, self._encoded().dtype == torch.float32
-        return continue_alike(one, self._through_modules(rows, 1, logits), logits.argmax(dim=-1), exact=exact)
+        return same_logits(one, self._through_modules(rows, 1, logits), logits.argmax(dim=-1), exact=exact)
 
     def _through_modules(self, rows: Sequence[int], limit: int, logits: Tensor) -> PrefixDecoding:
         """Decoding through transformers' modules."""

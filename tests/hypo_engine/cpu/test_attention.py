@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hypo_engine.cpu.attention import Segments
 from hypo_engine.cpu.skinny_gemm import library
-from hypo_engine.forward import visibility
-from hypo_engine.forward.interface import How
+from hypo_engine.forward import attention_mask
+from hypo_engine.forward.interface import AttentionOptions
 from hypo_engine.models.load import load_model
 from hypo_engine.prompts.packing import try_packing
 from hypo_engine.prompts.shared import SharedPrefix
@@ -77,7 +77,7 @@ def test_values_and_gradients(
     grown: bool,
     spread: float,
 ) -> None:
-    begins = visibility.starts(prompts)
+    begins = attention_mask.starts(prompts)
     lengths = [length for _, length in completions] if grown else prompts
     places = [(begins[p % len(prompts)], prompts[p % len(prompts)]) for p, _ in completions]
     tokens, before = sum(lengths), sum(prompts)
@@ -134,7 +134,7 @@ def test_whole_models_give_what_torchs_kernels_give(
     monkeypatch.setattr(Segments, "run", counted)
     values, gradients = score()
     assert bool(calls) == (architecture != "gemma2")  # its soft-capped scores are torch's
-    monkeypatch.setattr(How, "is_plain", lambda self, keys: False)
+    monkeypatch.setattr(AttentionOptions, "is_plain", lambda self, keys: False)
     before = len(calls)
     expected_values, expected = score()
     assert len(calls) == before
@@ -176,8 +176,15 @@ def test_other_types_are_left_to_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "plain_for"), [(How(1.0), True), (How(1.0, window=8), True), (How(1.0, window=7), False)]
+    ("options", "plain_for"),
+    [
+        (AttentionOptions(1.0), True),
+        (AttentionOptions(1.0, window=8), True),
+        (AttentionOptions(1.0, window=7), False),
+    ],
 )
-def test_windows_matter_where_they_are_shorter_than_the_text(how: How, plain_for: bool) -> None:
-    assert how.is_plain(8) == plain_for
-    assert not How(1.0, softcap=2.0).is_plain(8)
+def test_windows_matter_where_they_are_shorter_than_the_text(
+    options: AttentionOptions, plain_for: bool
+) -> None:
+    assert options.is_plain(8) == plain_for
+    assert not AttentionOptions(1.0, softcap=2.0).is_plain(8)

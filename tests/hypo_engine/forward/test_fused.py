@@ -1,4 +1,4 @@
-"""Each lean form against the plain formula: values, and gradients by finite differences in float64."""
+"""Each fused form against the plain formula: values, and gradients by finite differences in float64."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hypo_engine.forward.fused import RMSNorm, Rotary, SwiGLU, lean
+from hypo_engine.forward.fused import RMSNorm, Rotary, SwiGLU, fuse
 from hypo_engine.models.load import load_model
 
 
@@ -64,7 +64,7 @@ def test_only_what_is_known_is_replaced_and_comes_back(
     ids = torch.arange(3, 15)[None]
     with torch.no_grad():
         before = model(ids).logits
-        undo = lean(model)
+        undo = fuse(model)
         replaced = {type(m).__name__ for m in model.modules() if "forward" in vars(m)}
         during = model(ids).logits
         undo()

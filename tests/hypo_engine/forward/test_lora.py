@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from hypo_engine.forward.fused import lean
+from hypo_engine.forward.fused import fuse
 from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.forward.peft_layers import adapted_layers
 from hypo_engine.forward.routed_lora import RoutedLora
@@ -49,7 +49,7 @@ def test_merged_layers_give_pefts_values_and_gradients(
         if merged:
             MergedLora(model)
             if with_lean_kernels:  # layers that read the same input are then run as one
-                lean(model)
+                fuse(model)
         logits = model(input_ids=IDS).logits
         logits.square().mean().backward()
         outputs.append(logits.detach())

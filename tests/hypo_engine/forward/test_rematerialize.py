@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypo_engine.forward.fused import lean
+from hypo_engine.forward.fused import fuse
 from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.forward.rematerialize import recipe_of, remember
 from hypo_engine.models.adapters import attach_lora
@@ -44,7 +44,7 @@ def test_norms_and_gates_are_not_kept(tiny: Callable[[str], Path], monkeypatch: 
         base = load_model(str(tiny("llama")), dtype=torch.float32, device=torch.device("cpu"))
         model = attach_lora(base, rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x")
         MergedLora(model)
-        lean(model)
+        fuse(model)
         saved: dict[int, int] = {}
         alive: list[Tensor] = []
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hypo_engine.forward import interface, visibility
+from hypo_engine.forward import attention_mask, interface
 from hypo_engine.models.load import load_model
 from hypo_engine.prompts.encoder import Encoded
 from hypo_engine.prompts.packing import try_packing
@@ -153,7 +153,7 @@ def test_a_model_that_packing_does_not_fit_is_noticed_and_left_as_it_was(
     model = load(tiny("gemma2" if wrong == "no window" else "llama"))
     before = SeparateSequences(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values
 
-    rightly = visibility._Row._with_prompts
+    rightly = attention_mask._Row._with_prompts
 
     def wrongly(self: Any, own: Any, sizes: Any, prefix: Tensor | None) -> list[Tensor]:
         if wrong == "refuses":
@@ -163,8 +163,8 @@ def test_a_model_that_packing_does_not_fit_is_noticed_and_left_as_it_was(
     if wrong == "no window":
         monkeypatch.setattr(interface, "_mask", lambda *_: torch.zeros(1, 1))
     else:
-        monkeypatch.setattr(interface.How, "is_plain", lambda *_: False)
-        monkeypatch.setattr(visibility._Row, "_with_prompts", wrongly)
+        monkeypatch.setattr(interface.AttentionOptions, "is_plain", lambda *_: False)
+        monkeypatch.setattr(attention_mask._Row, "_with_prompts", wrongly)
     assert try_packing(model) is None
     assert model.config._attn_implementation != interface.NAME
     assert torch.equal(SeparateSequences(model, PROMPTS, pad_id=0).score(ROWS, COMPLETIONS).values, before)

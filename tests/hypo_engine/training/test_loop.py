@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from hypo_engine.config import KLEstimator, Method, Precision, TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.errors import CheckpointError, ConfigError, DataError, EngineError, Interrupted
-from hypo_engine.forward import visibility
+from hypo_engine.forward import attention_mask
 from hypo_engine.reporting import Wish
 from hypo_engine.training import loop, saving
 from hypo_engine.training import run as run_module
@@ -214,7 +214,7 @@ def test_a_model_that_cannot_share_prompts_trains_all_the_same(
     def refuse(*_: object, **__: object) -> None:
         raise TypeError("recurrent")
 
-    monkeypatch.setattr(visibility.CompletionPass, "attend", refuse)
+    monkeypatch.setattr(attention_mask.CompletionPass, "attend", refuse)
     _, plain = run(config(method="hypo"), name="plain")
     assert any("cannot share prompts" in message for message in plain.messages)
     for name in ("loss", "grad_norm", "objective/kl", "completions/mean_length"):

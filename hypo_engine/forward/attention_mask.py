@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.cpu.attention import Segments
-from hypo_engine.forward.interface import How, Masks, batched_attention
+from hypo_engine.forward.interface import AttentionOptions, Masks, batched_attention
 
 
 class PrefixKeys:
@@ -39,10 +39,12 @@ class PrefixPass:
         self._row = _Row(kept.lengths, [None] * len(kept.lengths), [])
         self._keeper = _Keeper(kept)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
+    ) -> Tensor:
         q, k, v = (tokens_of(x) for x in (query, key, value))
         self._keeper.keep(layer, k, v)
-        return self._row.attend(q, k, v, None, how)
+        return self._row.attend(q, k, v, None, options)
 
 
 class CompletionPass:
@@ -51,9 +53,11 @@ class CompletionPass:
     def __init__(self, prefix: PrefixKeys, prompts: Sequence[int], lengths: Sequence[int]) -> None:
         self._prefix, self._row = prefix, _Row(lengths, prompts, prefix.lengths)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
+    ) -> Tensor:
         q, k, v = (tokens_of(x) for x in (query, key, value))
-        return self._row.attend(q, k, v, self._prefix.layers[layer], how)
+        return self._row.attend(q, k, v, self._prefix.layers[layer], options)
 
 
 class TreePass:
@@ -64,10 +68,12 @@ class TreePass:
         self._row = _Row(everything, [*([None] * len(kept.lengths)), *prompts], everything)
         self._keeper = _Keeper(kept)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
+    ) -> Tensor:
         q, k, v = (tokens_of(x) for x in (query, key, value))
         self._keeper.keep(layer, k, v)
-        return self._row.attend(q, k, v, (k, v), how)
+        return self._row.attend(q, k, v, (k, v), options)
 
 
 class _Keeper:
@@ -101,11 +107,11 @@ class _Row:
         self._masks = Masks()
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, how: How
+        self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, options: AttentionOptions
     ) -> Tensor:
         """q [tokens, heads, size], k and v [tokens, kv heads, size], also of the prefix -> [1, *q.shape]."""
-        if how.is_plain(self._longest):
-            attended = self._segments.attend(q, k, v, prefix, how.scaling)
+        if options.is_plain(self._longest):
+            attended = self._segments.attend(q, k, v, prefix, options.scaling)
             if attended is not None:
                 return attended.unsqueeze(0)
         sizes = [count * length for _, count, (_, length) in self._runs]
@@ -118,8 +124,8 @@ class _Row:
                 _batch(queries, count),
                 _batch(keys[place], count),
                 _batch(values[place], count),
-                how,
-                self._masks.get(before, length, how.window, q),
+                options,
+                self._masks.get(before, length, options.window, q),
             )
             for place, ((_, count, (before, length)), queries) in enumerate(
                 zip(self._runs, _split(q, sizes), strict=True)
@@ -164,17 +170,19 @@ class DecodePass:
             mask = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, float("-inf"))
             self._padding = mask[:, None, None]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, how: How) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
+    ) -> Tensor:
         rows, heads, size = query.shape[2], query.shape[1], query.shape[3]
         keys, values = self._keys[layer], self._values[layer]
         keys[:, :, self._at] = tokens_of(key)
         values[:, :, self._at] = tokens_of(value)
         end = self._at + 1
-        seen = slice(0 if how.window is None else max(0, end - how.window), end)
-        grouped = (tokens_of(query) * how.scaling).reshape(rows, key.shape[1], -1, size)
+        seen = slice(0 if options.window is None else max(0, end - options.window), end)
+        grouped = (tokens_of(query) * options.scaling).reshape(rows, key.shape[1], -1, size)
         scores = grouped @ keys[:, :, seen].transpose(-1, -2)
-        if how.softcap is not None:
-            scores.div_(how.softcap).tanh_().mul_(how.softcap)
+        if options.softcap is not None:
+            scores.div_(options.softcap).tanh_().mul_(options.softcap)
         if self._padding is not None:
             scores += self._padding[..., seen]
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
