@@ -111,8 +111,7 @@ def _choices(name: str, columns: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def given(values: Sequence[Any]) -> dict[str, Any] | None:
-    """The mapping entered in the fields, or None if no field of the chosen kind is filled. `values` are in
-    the order of NAMES.
+    """The entered mapping, or None if it is empty; `values` are in the order of NAMES.
 
     Raises:
         DataError: if a required field is empty.

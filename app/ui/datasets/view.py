@@ -146,9 +146,7 @@ def _cut(prompt: Prompt) -> Prompt:
 
 
 def differing(chosen: str, rejected: str) -> tuple[Html, Html]:
-    """Both answers as HTML. Words found in only one of them are marked, unless the answers share too
-    little.
-    """
+    """Both answers as HTML, with differing words marked unless the answers share too little."""
     ours, theirs = re.split(r"(\s+)", chosen), re.split(r"(\s+)", rejected)
     if len(ours) + len(theirs) > 4 * MAX_WORDS:
         return widgets.escape(chosen), widgets.escape(rejected)
