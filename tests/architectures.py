@@ -1,7 +1,7 @@
-"""Tiny random models of the causal architectures that transformers has: a few thousand weights each.
+"""Tiny random models of the causal architectures in transformers, with a few thousand weights each.
 
-``tiny_architecture("mamba")`` builds one. What a family calls its sizes differs, so the usual names are set
-where a configuration has them, and the families that need more are listed.
+``tiny_architecture("mamba")`` builds one. Size fields are named differently across families, so the usual
+names are set where a configuration has them; families that need more are listed.
 """
 
 import inspect
@@ -155,7 +155,7 @@ UNTRIED = frozenset(
         "zamba2",
     }
 )
-"""Causal model types without a tiny configuration here."""
+"""Causal model types that have no tiny configuration here."""
 
 
 def tiny_config(kind: str, **changes: Any) -> Any:
@@ -175,7 +175,7 @@ def tiny_config(kind: str, **changes: Any) -> Any:
 
 
 def tiny_architecture(kind: str, *, seed: int = 0, scale: float = 1.0) -> Any:
-    """A random model of a type, in float32, not flat: its weights spread ``scale`` times as usual."""
+    """A random float32 model of a type; its weights' spread grows with ``scale``."""
     import torch
     from transformers import AutoModelForCausalLM
 

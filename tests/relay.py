@@ -1,4 +1,4 @@
-"""A way to a real server that can be cut, frozen or made to lose an answer, and opened again."""
+"""A TCP relay to a real server that can be cut, frozen, made to lose a reply, and reopened."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class Relay:
-    """Listens on a port of this machine and passes on what comes, while it is open."""
+    """Listens on a local port and forwards data while it is open."""
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect = connect
@@ -21,7 +21,7 @@ class Relay:
         self.open()
 
     def open(self) -> None:
-        """Take connections, on the same port as before."""
+        """Accept connections, on the same port as before."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
@@ -31,21 +31,21 @@ class Relay:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def cut(self) -> None:
-        """Break every connection and refuse new ones."""
+        """Close every connection and refuse new ones."""
         listener, self._listener = self._listener, None
         self._break([listener] if listener else [])
         self._flowing.set()
 
     def freeze(self) -> None:
-        """Be a server that stands still: connections are taken, and bytes, and nothing is answered."""
+        """Act as a hung server: accept connections and bytes, but never reply."""
         self._flowing.clear()
 
     def thaw(self) -> None:
-        """Go on; what was sent meanwhile arrives now."""
+        """Resume; data sent meanwhile is delivered now."""
         self._flowing.set()
 
     def lose_the_reply_to(self, said: bytes) -> None:
-        """When the server has done what the next message with these bytes asks, break every connection."""
+        """Close every connection once the server has processed the next message with these bytes."""
         self._unanswered = said
 
     @property

@@ -1,4 +1,4 @@
-"""Who may import whom, and the other rules that hold for every file."""
+"""Import rules, and other rules for every file."""
 
 import ast
 import json
@@ -34,10 +34,10 @@ ROOMS = (
     "distributed",
     "training",
 )
-"""The engine's folders from the ground up: each imports from itself and from those before it alone."""
+"""The engine's folders, bottom-up: each may import only from itself and from earlier ones."""
 
 PURE_ROOMS = ROOMS[:4]
-"""The rooms that load no torch."""
+"""The folders that do not import torch."""
 
 GROUND = (
     "assignments",
@@ -50,10 +50,10 @@ GROUND = (
     "reporting",
     "seeds",
 )
-"""Modules of the engine beside the rooms that any room may use; they load no torch either."""
+"""Top-level modules of the engine that any folder may use; they do not import torch either."""
 
 PURE_ENGINE = tuple(f"hypo_engine.{name}" for name in (*PURE_ROOMS, *GROUND))
-"""What the engine offers without torch."""
+"""The parts of the engine that work without torch."""
 
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "trl"}
 
@@ -109,7 +109,7 @@ ALLOWED = {
         "worker",
     ),
 }
-"""Our own modules that the files under a folder may import; the longest folder that fits decides."""
+"""The own modules that files under a folder may import; the longest matching folder applies."""
 
 STORE_LIBRARIES = {"sqlalchemy", "psycopg"}
 MIGRATION_LIBRARIES = {"alembic", "sqlalchemy"}
@@ -124,7 +124,7 @@ def relative(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Dotted names of everything a file imports, wherever in it; `from a import b` gives a.b."""
+    """Dotted names of all imports of a file, at any level; `from a import b` gives a.b."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -139,7 +139,7 @@ def module_of(path: Path) -> str:
 
 
 def import_graph(modules: dict[str, Path]) -> dict[str, set[str]]:
-    """Which of the modules each of them imports, wherever in its file."""
+    """The imports between the modules, at any level of their files."""
     graph = {}
     for module, path in modules.items():
         names = set(imported(path))
@@ -171,7 +171,7 @@ def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
 
 
 def circle_in(graph: dict[str, set[str]]) -> list[str]:
-    """Modules that import each other in a ring; empty where there is none."""
+    """The modules of an import cycle; empty if there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -180,12 +180,12 @@ def circle_in(graph: dict[str, set[str]]) -> list[str]:
 
 
 def upward(graph: dict[str, set[str]]) -> set[tuple[str, str]]:
-    """Imports of the engine's modules from a room above their own."""
+    """Imports of the engine's modules from a higher folder."""
     return {(module, used) for module, uses in graph.items() for used in uses if level(module) < level(used)}
 
 
 def level(module: str) -> int:
-    """How high a module of the engine stands: on the ground, in a room, or above all rooms."""
+    """The level of a module of the engine: ground, a folder, or above all folders."""
     name = module.removeprefix("hypo_engine.").partition(".")[0]
     if name in GROUND:
         return -1
@@ -249,7 +249,7 @@ def test_files_stay_short(path: Path) -> None:
 
 
 def long_functions(path: Path) -> list[str]:
-    """Functions of a file with too many lines, as `file: name (lines)`; decorators do not count."""
+    """Functions of a file with too many lines, as `file: name (lines)`, not counting decorators."""
     functions = (
         node
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""The app's benchmark, small: every case of `make bench-app` runs, and a served app loses no vote."""
+"""The app's benchmark at small scale: every case of `make bench-app` runs, and no vote is lost."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_the_whole_command_runs_every_case_and_loses_no_vote(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for name in ("HYPO_DATABASE_URL", "HYPO_AUTH"):
-        monkeypatch.setenv(name, "")  # the command sets them; they are restored after the test
+        monkeypatch.setenv(name, "")  # set by the command; restored after the test
     main(["--share", str(SHARE), "--rounds", "2", "--voting", "2", "--databases", "sqlite"])
     said = capsys.readouterr().out
     measured = {line[:WIDTH].strip() for line in said.splitlines()}

@@ -1,4 +1,4 @@
-"""The benchmark: every contender runs a step in its own process, the arithmetic of the bound, the tables."""
+"""The benchmark: a step of every contender in its own process, the arithmetic of the bound, the tables."""
 
 import json
 from dataclasses import replace
@@ -61,14 +61,14 @@ def test_every_contender_runs_a_step(job: Job, measure: str, tuning: Any, sample
     assert summary is not None
     assert len(found["seconds"]) == 1  # the warm-up is not counted
     assert summary.seconds > 0
-    assert summary.peak >= summary.loaded > 1e8  # torch alone takes that
+    assert summary.peak >= summary.loaded > 1e8  # torch alone needs that much
     assert (summary.reference > 0) == (measure != "trl")
     passes = {"prefix", "completions", "decode"} if samples else {"forward"}
     assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
 
 
 def parts_at_work() -> dict[str, bool]:
-    """For each part, whether the engine computes with it now."""
+    """Whether the engine currently uses each part."""
     x, w, held = torch.ones(4, 64), torch.ones(64), POOL.held
     heads, adapter = torch.ones(2, 1, 64), torch.ones(2, 64)
     block = pool.empty(1 << 20)
@@ -87,7 +87,7 @@ def parts_at_work() -> dict[str, bool]:
 def test_a_part_is_switched_off(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, functions in replacements()[part]:
         for name in functions:
-            monkeypatch.setattr(owner, name, getattr(owner, name))  # put back after the test
+            monkeypatch.setattr(owner, name, getattr(owner, name))  # restored after the test
     POOL.release()
     before = parts_at_work()
     if skinny_gemm.library() is not None:
@@ -292,9 +292,7 @@ STEP = Job("ours", "", prompt=5, completion=3, pairs=2)
 
 
 def attention_by_counting(prompt: int, completions: int, length: int) -> float:
-    """Operations of one pair, forward: every query meets every key at or before it, a multiply and an add
-    for the score and for the sum, in all heads and layers.
-    """
+    """Operations of one pair's forward pass, counted per query and key."""
     seen = sum(t + 1 for t in range(prompt))
     seen += completions * sum(prompt + t + 1 for t in range(length))
     return 2 * 2 * 8 * 3 * seen
@@ -344,7 +342,7 @@ def test_hypo_adds_completions_reference_and_decoding() -> None:
     body, head, sampled = SIZES.body, 80, 2 * 2 * 3
     twice = step_work(SIZES, replace(STEP, samples=4), rank=2)
     assert hypo["prefix"] == twice["prefix"]
-    more = twice["completions"].operations - hypo["completions"].operations  # two answers more a prompt
+    more = twice["completions"].operations - hypo["completions"].operations  # two more answers per prompt
     assert dpo["forward"].operations == hypo["prefix"].operations + more
     assert hypo["completions"].operations == 2 * more
     assert hypo["head"].operations == 2 * dpo["head"].operations

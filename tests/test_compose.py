@@ -1,4 +1,4 @@
-"""compose.yaml and the Dockerfile, against the Compose specification's schema and against the code."""
+"""compose.yaml and the Dockerfile, validated against the Compose specification's schema and the code."""
 
 import importlib.resources
 import json

@@ -1,4 +1,4 @@
-"""The documents: code on a page runs as it stands, and what they name is there."""
+"""The documents: their code runs unchanged, and everything they name exists."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ def test_the_engine_page_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(blocks) == 5
     demo = ROOT / ".hypo" / "models"
-    if demo.exists():  # `make setup` has written the demo model, which takes a while
+    if demo.exists():  # `make setup` wrote the demo model, which is slow
         (tmp_path / "models").symlink_to(demo)
     script = tmp_path / "page.py"
     script.write_text("\n".join(blocks), encoding="utf-8")

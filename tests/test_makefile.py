@@ -1,4 +1,4 @@
-"""The Makefile's verbs, without running them, and the small scripts behind them."""
+"""The Makefile's targets, without running them, and their small scripts."""
 
 import os
 import re

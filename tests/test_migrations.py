@@ -1,4 +1,4 @@
-"""Migrations, on both databases: up from nothing, equal to the models, down to nothing, up again."""
+"""Migrations on both databases: up from empty, equal to the models, down to empty, up again."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ from tests.app import arena
 def empty(
     request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
-    """A database without tables, which the process's settings name."""
+    """A database without tables, selected by the settings."""
     if request.param == "postgresql":
         monkeypatch.setenv("HYPO_DATABASE_URL", request.getfixturevalue("postgres_url"))
         get_settings.cache_clear()
@@ -133,7 +133,7 @@ def test_a_migration_that_leaves_rows_without_what_they_refer_to_is_undone(
 
 
 def test_old_votes_stay_and_their_voters_have_seen_the_names(empty: Engine) -> None:
-    """Votes from when a conversation had one order of sides, and a first vote showed its names."""
+    """In that version a conversation had one order of sides, and its first vote revealed the names."""
     migrate.upgrade("0007")
     with empty.begin() as connection:
         for statement in OLD_VOTES:

@@ -1,4 +1,4 @@
-"""Two dozen short pairs as a dataset of the store that the settings name."""
+"""A dataset of two dozen short pairs in the configured store."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from app.imports import add_dataset
 
 
 def add_tiny_dataset(folder: Path) -> int:
-    """Write the pairs to a folder, add them with three tenths held out, and return the dataset's id."""
+    """Write the pairs to a folder, import them with 30% held out, and return the dataset's id."""
     rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
     path = folder / "pairs.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 ARCHITECTURES = ("llama", "qwen2", "gpt2", "gpt_neox", "gemma2")
-"""The architectures that most tests run on; all five keep a growing key-value cache."""
+"""The architectures of most tests; all five use a growing key-value cache."""
 
 MORE_ARCHITECTURES = ("llama_untied", "mistral", "qwen3", "gemma3_text")
-"""What :func:`write_tiny_model` can write besides: a head of its own, short windows, norms of queries."""
+"""More architectures of :func:`write_tiny_model`: an untied head, short windows, query norms."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -37,7 +37,7 @@ def write_tiny_model(
     add_bos: bool = False,
     seed: int = 0,
 ) -> Path:
-    """Write a model of an architecture named above with its tokenizer to ``folder`` and return it."""
+    """Write a model of a listed architecture with its tokenizer to ``folder``; return the folder."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -47,7 +47,7 @@ def write_tiny_model(
         model = AutoModelForCausalLM.from_config(_tiny_config(architecture, tokenizer))
         with torch.no_grad():
             for name, weight in model.named_parameters():
-                if weight.dim() > 1:  # larger than the usual start, so that distributions are not flat
+                if weight.dim() > 1:  # larger than usual, so that distributions are not flat
                     weight.normal_(0.0, 0.15)
                 elif name.endswith("bias"):
                     weight.normal_(0.0, 0.05)
@@ -124,7 +124,7 @@ def _tiny_config(architecture: str, tokenizer: Any) -> Any:
             "layer_types": ["sliding_attention", "full_attention"],
         },
     }
-    # gpt_neox and gpt2 carry dropout in their defaults or here: the engine has to switch it off
+    # gpt_neox and gpt2 have dropout by default or here: the engine must disable it
     if architecture == "gpt_neox":
         shapes[architecture] |= {"attention_dropout": 0.1, "hidden_dropout": 0.1}
     kind = architecture.removesuffix("_untied")

@@ -1,4 +1,4 @@
-"""Transactions for what a test writes itself."""
+"""Transactions for rows that a test writes itself."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -7,5 +7,5 @@ from sqlalchemy.orm import Session
 
 
 def within(session: Session) -> Callable[[], AbstractContextManager[Session]]:
-    """For functions that begin transactions of their own: all of them in one that is open."""
+    """Make functions that begin their own transactions use the open one."""
     return lambda: nullcontext(session)

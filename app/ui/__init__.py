@@ -1,4 +1,4 @@
-"""The pages, a folder each, and what they share: theme, widgets, charts and events.
+"""The pages, one folder each, and their shared parts: theme, widgets, charts and events.
 
 `gr.Error` is raised only here.
 """

@@ -39,7 +39,7 @@ const card = (figure) => {
   return box;
 };
 
-// Plotly comes when there is something to draw, once for all panels of the page.
+// Plotly is loaded once per page, when there is something to draw.
 const plotly = () => window.hyPlotly ||= new Promise((ready) => {
   const script = document.createElement('script');
   script.src = grid.dataset.plotly;
@@ -65,7 +65,7 @@ const draw = () => {
     none.hidden = !empty;
     if (empty) continue;
     if (!window.Plotly) { plotly().then(draw); continue; }
-    plot.setAttribute('role', 'group'); // an image may have no buttons in it
+    plot.setAttribute('role', 'group'); // role=img must not contain buttons
     plot.setAttribute('aria-label', 'Chart: ' + figure.title);
     const print = JSON.stringify([figure.data, figure.layout, document.body.className]);
     if (plot.dataset.print === print) continue;

@@ -1,8 +1,8 @@
-"""Charts: plotly figures as plain data, drawn in place so that a zoom survives new points.
+"""Charts: plotly figures as plain data, updated in place so that a zoom survives new points.
 
-`gr.Plot` makes a new plot for every value, which flickers and forgets the zoom. A panel is a `gr.HTML`
-whose script hands each figure to `Plotly.react`; colours are names (`@hypo`) that the script looks up in
-the style sheet, so light and dark mode need no new data.
+`gr.Plot` makes a new plot for every value, which flickers and loses the zoom. A panel is a `gr.HTML` whose
+script passes each figure to `Plotly.react`. Colours are names (`@hypo`) that the script resolves from the
+style sheet, so switching between light and dark mode needs no new data.
 """
 
 import math
@@ -30,11 +30,11 @@ class Series:
     """One line of a chart.
 
     Attributes:
-        label: what the hover says.
-        points: (x, y), in order of x.
-        errors: half-lengths of the error bars, one a point.
+        label: name shown on hover.
+        points: (x, y) pairs, sorted by x.
+        errors: half-lengths of the error bars, one per point.
         held_out: measured on held-out data; drawn with markers.
-        shade: which of the method's shades, to tell several runs of one method apart.
+        shade: index of the method's shade, to distinguish several runs of one method.
     """
 
     label: str
@@ -47,7 +47,7 @@ class Series:
 
 
 def colour(method: str, shade: int = 0) -> str:
-    """The name of a method's colour, which the page's script looks up."""
+    """The name of a method's colour, which the page's script resolves."""
     shade %= len(role(method).light)
     known = method if method in ("dpo", "hypo") else "reference"
     return f"@{known}-{shade}" if shade else f"@{known}"
@@ -66,12 +66,12 @@ def figure(
     zero: bool = False,
     percent: bool = False,
 ) -> Figure:
-    """One chart. Without any points it says so instead of drawing empty axes.
+    """One chart; without points it shows a message instead of empty axes.
 
     Args:
-        x_end: where the axis ends, the same in charts that stand side by side.
-        key: stands for the chart; a chart of the same key is updated in place.
-        zero: draw the zero line, for values that have a sign.
+        x_end: end of the x axis, shared by charts shown side by side.
+        key: identifies the chart; a chart with the same key is updated in place.
+        zero: draw the zero line, for signed values.
     """
     data = [trace for one in series if one.points for trace in _traces(one)]
     layout: dict[str, Any] = {
@@ -136,7 +136,7 @@ def smoothed(values: Sequence[float | None], weight: float = 0.85) -> list[float
 
 
 def thin(points: Sequence[Point], most: int) -> list[Point]:
-    """About `most` points at the most, evenly spaced, with the first and the last."""
+    """At most about `most` evenly spaced points, including the first and the last."""
     if len(points) <= most:
         return list(points)
     stride = math.ceil(len(points) / most)
@@ -145,7 +145,7 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
 
 
 def legend(entries: Iterable[tuple[str, str, int]], *, held_out: bool = True) -> Html:
-    """One key for all charts of a panel; entries are (label, method, shade)."""
+    """One legend for all charts of a panel; entries are (label, method, shade)."""
     lines = [
         {
             "label": label,
@@ -182,7 +182,7 @@ _DRAW = (Path(__file__).with_name("charts.js")).read_text(encoding="utf-8")
 
 
 def axis_choice() -> gr.Radio:
-    """Whether curves run over optimiser steps or over seconds."""
+    """The choice of the x axis: optimiser steps or seconds."""
     return gr.Radio(
         [("by step", "steps"), ("by seconds", "seconds")],
         value="steps",

@@ -1,4 +1,4 @@
-"""The same run in three ways: raw values, YAML, and the command that launches it."""
+"""Three forms of the same run: raw values, YAML and the launch command."""
 
 import shlex
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def changed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def launch_command(method: str, dataset: str, values: Mapping[str, Any], *, name: str = "") -> str:
-    """The command that launches what the values describe; values at their default are not repeated."""
+    """The command that launches a run with these values; defaults are omitted."""
     words = ["hypo", "runs", "launch", "--method", method, "--dataset", dataset or "NAME"]
     words += ["--model", str(values.get("model_name_or_path") or DEFAULTS["model_name_or_path"])]
     for field, value in changed(values).items():
@@ -29,7 +29,7 @@ def launch_command(method: str, dataset: str, values: Mapping[str, Any], *, name
 
 
 def to_yaml(values: Mapping[str, Any], *, method: str, dataset: str = "", name: str = "") -> str:
-    """The launch as YAML: what it is, then every field of the configuration."""
+    """The launch as YAML: name and dataset, then every field of the configuration."""
     head = {key: value for key, value in (("name", name.strip()), ("dataset", dataset)) if value}
     body = {field: values[field] for field in DEFAULTS if field in values}
     return yaml.safe_dump({**head, **body, "method": method}, sort_keys=False, allow_unicode=True)
@@ -42,7 +42,7 @@ def _plain(value: Any) -> str:
 
 
 def _wrapped(words: list[str]) -> str:
-    """Options on lines of their own once the command is long."""
+    """The command on one line, or with one option per line when it is long."""
     flat = " ".join(words)
     if len(flat) <= 90:
         return flat

@@ -1,4 +1,4 @@
-"""The question that a page asks before it does what cannot be undone."""
+"""The confirmation question before an action that cannot be undone."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from app.ui.updates import Updates
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """A question above its two buttons; `wanted` holds the word for what was asked."""
+    """A question above its two buttons; `wanted` holds the name of the pending action."""
 
     confirm: gr.Group
     question: gr.HTML
@@ -20,10 +20,10 @@ class Confirmation:
 
 
 def lay_out(no: str) -> Confirmation:
-    """The controls, hidden until something is asked.
+    """Lay out the controls, hidden until a question is asked.
 
     Args:
-        no: what the button says that changes nothing.
+        no: label of the button that cancels.
     """
     with gr.Group(visible=False, elem_classes="hy-confirm") as confirm:
         question = gr.HTML()
@@ -39,10 +39,10 @@ def lay_out(no: str) -> Confirmation:
 
 
 def ask(sentence: str, *, yes: str, wanted: str, visible: bool = True) -> Updates:
-    """Updates that put a question.
+    """Updates that show a question.
 
     Args:
-        yes: what the button says that does it.
+        yes: label of the button that confirms.
     """
     return {
         "confirm": gr.update(visible=visible),
@@ -53,5 +53,5 @@ def ask(sentence: str, *, yes: str, wanted: str, visible: bool = True) -> Update
 
 
 def closed() -> tuple[object, str]:
-    """Updates of `confirm` and `wanted` where nothing is asked."""
+    """Updates of `confirm` and `wanted` that hide the question."""
     return gr.update(visible=False), ""

@@ -1,4 +1,4 @@
-"""Events of pages: loading, timers, and the options that all of them share."""
+"""Page events: loading, timers, and their shared options."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.context import Context
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""Options of events that are private to a page: no spinner, no entry in Gradio's API."""
+"""Options of page-private events: no spinner, no entry in Gradio's API."""
 
 
 CLICK_DOWNLOAD = """() => setTimeout(() => {
@@ -19,7 +19,7 @@ CLICK_DOWNLOAD = """() => setTimeout(() => {
 
 
 def on_load(fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> Any:
-    """Call a function when the page being built is opened; it may take a `gr.Request`."""
+    """Call a function when the page under construction is opened; it may take a `gr.Request`."""
     if Context.root_block is None:
         raise RuntimeError("on_load() belongs inside the build() of a page.")
     return Context.root_block.load(
@@ -30,7 +30,7 @@ def on_load(fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **o
 def poll(
     seconds: float, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
 ) -> gr.Timer:
-    """Call a function every so often while the page is open; it returns `gr.skip()` where nothing changed."""
+    """Call a function periodically while the page is open; it returns `gr.skip()` when nothing changed."""
     timer = gr.Timer(seconds)
     tick(timer, fn, inputs, outputs, **options)
     return timer
@@ -40,12 +40,12 @@ BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0
 
 
 def pace(*, busy: bool) -> gr.Timer:
-    """How often a list asks for news, as an update of its timer: less often while nothing waits or runs."""
+    """The polling interval of a list, as an update of its timer; longer while no run is active."""
     return gr.Timer(BUSY_SECONDS if busy else IDLE_SECONDS)
 
 
 def tick(
     timer: gr.Timer, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
 ) -> None:
-    """Call a function at every tick of a timer, which the function's outputs may stop."""
+    """Call a function at every tick of a timer; its outputs may stop the timer."""
     timer.tick(fn, inputs, outputs, **{**QUIET, "concurrency_limit": None, "trigger_mode": "once", **options})

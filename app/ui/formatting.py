@@ -1,4 +1,4 @@
-"""Numbers, times and lengths of text as people read them."""
+"""Human-readable numbers, times and text excerpts."""
 
 import re
 from datetime import datetime
@@ -9,7 +9,7 @@ from app.store import clock
 
 
 def clip(text: str, length: int = 120) -> str:
-    """One line of text, cut at a length."""
+    """Text on one line, truncated to a length."""
     line = re.sub(r"\s+", " ", text).strip()
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
@@ -20,7 +20,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A measured number for people: `0.693`, `1.2e-05`, and a dash where there is none."""
+    """A measured number, such as `0.693` or `1.2e-05`; a dash for a missing value."""
     if value is None or value != value:
         return "–"
     if value == 0 or 1e-3 <= abs(value) < 1e6:
@@ -29,7 +29,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time for people: `4.2 s`, `3 min 10 s`, `2 h 05 min`."""
+    """A duration: `4.2 s`, `3 min 10 s`, `2 h 05 min`."""
     if seconds is None:
         return "–"
     if seconds < 10:
@@ -45,7 +45,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(then: datetime | None, *, now: datetime | None = None) -> Markup:
-    """How long ago a moment was, with the exact time in the tooltip."""
+    """The age of a moment, with the exact time in the tooltip."""
     if then is None:
         return Markup("–")
     seconds = ((now or clock.present()) - then).total_seconds()

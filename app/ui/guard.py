@@ -1,7 +1,7 @@
-"""Whatever a page's handler raises becomes one sentence in the browser.
+"""Turns every exception of a page's handler into one sentence in the browser.
 
-A browser may send any value for a component, so a handler may fail in ways that its page never causes. The
-sentence says what to do; the traceback goes to the log.
+A browser may send any value for a component, so a handler can fail in ways that its page never causes. The
+sentence tells the user what to do; the traceback goes to the log.
 """
 
 import logging
@@ -27,14 +27,14 @@ _BAD_VALUES: Final = (TypeError, ValueError, LookupError, AttributeError, Arithm
 
 
 def guard(blocks: gr.Blocks) -> None:
-    """Guard every handler of the pages that have been built."""
+    """Guard every handler of the pages built so far."""
     for event in blocks.fns.values():
         if event.fn is not None:
             event.fn = guarded(event.fn)
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler that raises `gr.Error` only."""
+    """Wrap a handler so that it raises only `gr.Error`."""
 
     @wraps(handler)
     def called(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The front page: what to do next, and what is going on."""
+"""The front page: next steps and current activity."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,7 +23,7 @@ RECENT = 6
 
 
 def build() -> None:
-    """Layout, then wiring."""
+    """Lay out the page, then wire its events."""
     gr.HTML(
         widgets.page_header(
             "HyPO Studio",
@@ -38,7 +38,7 @@ def build() -> None:
 
 
 def refresh(seen: str) -> Updates:
-    """The page, unless it is the one already shown."""
+    """Update the page if it differs from the one already shown."""
     with read_session() as session:
         counts = runs.count_by_status(session=session)
         steps, now, recent = (
@@ -54,7 +54,7 @@ def refresh(seen: str) -> Updates:
 
 
 def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
-    """Bring data, launch, compare: how far each step is, and which is next."""
+    """The three steps (data, launch, compare), their progress, and the next one."""
     known = datasets.count(session=session)
     finished, votes = counts.get(RunStatus.FINISHED, 0), sum(labels.count(session=session).values())
     asked = comparisons.count(session=session)
@@ -99,7 +99,7 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
 
 
 def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
-    """Runs in progress, runs waiting, and the workers."""
+    """Running and queued runs, and the workers."""
     running = runs.find(session=session, status=RunStatus.RUNNING)
     queued = run_lists.next_in_queue(session=session, limit=RECENT)
     pieces = []
@@ -143,7 +143,7 @@ def _workers(*, waiting: bool, session: Session) -> Html:
 
 
 def _worker(worker: Worker) -> dict[str, str]:
-    """A worker's queues and device; one that takes no messages says why."""
+    """A worker's queues and device, and the reason if it takes no messages."""
     return {
         "queues": " and ".join(worker.queues.split(",")),
         "device": " · ".join(filter(None, [worker.device, worker.id])),
@@ -152,7 +152,7 @@ def _worker(worker: Worker) -> dict[str, str]:
 
 
 def results(*, session: Session) -> Html:
-    """The latest runs to end, with their results on held-out pairs."""
+    """The runs that ended last, with their results on held-out pairs."""
     ended = run_lists.ended_last(session=session, limit=RECENT)
     if not ended:
         return widgets.NOTHING

@@ -1,4 +1,4 @@
-"""Token lengths of a dataset as HTML: what the limits keep, and how long the pairs are."""
+"""Token lengths of a dataset as HTML: the distribution, and the pairs that the limits keep."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,7 +13,7 @@ SHARES: Final = ((0.5, "median"), (0.9, "90%"), (1.0, "longest"))
 
 
 def under_limits(lengths: TokenLengths, max_prompt: int, max_completion: int) -> Html:
-    """For the launch form: what the length limits keep and trim, and the lengths themselves."""
+    """For the launch form: the effect of the length limits, and the distribution of lengths."""
     kept = lengths.kept(max_completion)
     about = "" if lengths.complete else "about "
     trimmed = lengths.trimmed(max_prompt)
@@ -26,7 +26,7 @@ def under_limits(lengths: TokenLengths, max_prompt: int, max_completion: int) ->
 
 
 def distribution(lengths: TokenLengths, model: str) -> Html:
-    """For a dataset's page: the lengths, and what common limits would keep."""
+    """For a dataset's page: the distribution of lengths, and the pairs that common limits keep."""
     limits = [64, 128, 256, 512, 1024, 2048]
     longest = max(lengths.completions)
     shown = [limit for limit in limits if limit < longest] + [longest]
@@ -68,7 +68,7 @@ def _charts(
 
 
 def _chart(title: str, values: Sequence[int], limit: int | None) -> Html:
-    """A histogram whose bars beyond the limit are pale; the last bar holds the longest hundredth."""
+    """A histogram with pale bars beyond the limit; the last bar collects the longest 1%."""
     end = max(quantile(values, 0.99), 1)
     width = -(-end // BARS) or 1
     counts = [0] * BARS

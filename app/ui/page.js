@@ -1,6 +1,6 @@
-// Shared by the pages' small scripts. It stands in the head of every page.
+// Shared by the pages' small scripts; included in the head of every page.
 
-// Put values into the page's address without loading it: filters and choices live there, and can be shared.
+// Write filters and selections to the page's address without a reload, so that links can be shared.
 window.hySetQuery = (values, push = false) => {
   const query = new URLSearchParams(location.search);
   for (const [key, value] of Object.entries(values)) value ? query.set(key, value) : query.delete(key);
@@ -8,20 +8,20 @@ window.hySetQuery = (values, push = false) => {
   history[push ? 'pushState' : 'replaceState'](null, '', location.pathname + (text ? '?' + text : ''));
 };
 
-// Back and forward between such addresses load the page anew, so that it shows what the address says.
+// Back and forward between such addresses reload the page, so that it matches the address.
 window.addEventListener('popstate', () => location.reload());
 
-// Where an answer says so, go on to the next page.
+// Go to the next page when a response contains a data-next link.
 let goesOn = false;
 new MutationObserver((changes) => {
   if (!changes.some((change) => change.addedNodes.length)) return;
   const next = document.querySelector('[data-next]');
   if (!next || goesOn) return;
-  goesOn = true; // a second time would abort the first
+  goesOn = true; // a second navigation would abort the first
   window.location.href = next.dataset.next;
 }).observe(document.documentElement, { childList: true, subtree: true });
 
-// Who is logged in, and the way out, at the end of the navigation.
+// The user's name and a logout button, at the end of the navigation.
 (function showUser() {
   const user = window.gradio_config?.username;
   if (!user || user === 'local') return;
@@ -39,7 +39,7 @@ new MutationObserver((changes) => {
   nav.append(form);
 })();
 
-// A session that ended shows in the first answer that is refused: load the page anew, which leads to the login.
+// A 401 means that the session expired: reload the page, which redirects to the login.
 const fetchAsBefore = window.fetch;
 window.fetch = async (...request) => {
   const answer = await fetchAsBefore(...request);

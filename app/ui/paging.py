@@ -1,4 +1,4 @@
-"""Lists in pages: the controls below a list, and what they say of a page."""
+"""Paging: the controls below a list and their state."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,10 @@ from app.ui.updates import Updates
 
 @dataclass(frozen=True, slots=True)
 class Pager:
-    """The controls of a list that is shown in pages: two buttons, which lines these are, and the page.
-
-    It stands below the list; its components are outputs of what shows a page.
+    """The controls below a paged list: two buttons, the range of lines, and the page number.
 
     Attributes:
-        name: of the list; the names of its outputs begin with it.
+        name: prefix of the output names.
     """
 
     name: str
@@ -27,13 +25,13 @@ class Pager:
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """The components by name, as `state` names them."""
+        """The components by the names that `state` uses."""
         parts = {"page": self.page, "back": self.back, "place": self.place, "on": self.on}
         return {f"{self.name}_{part}": component for part, component in parts.items()}
 
 
 def controls(name: str = "list", *, back: str = "Newer", on: str = "Older") -> Pager:
-    """Controls that are hidden until a list has more than a page."""
+    """Lay out the controls, hidden until the list has more than one page."""
     page = gr.Number(0, visible="hidden", precision=0)
     with gr.Row(elem_classes="hy-buttons hy-pager"):
         return Pager(
@@ -46,15 +44,15 @@ def controls(name: str = "list", *, back: str = "Newer", on: str = "Older") -> P
 
 
 def number_of(page: float | None) -> int:
-    """The number of a page, from 0, whatever a browser sends."""
+    """A page number from 0, clamped because a browser may send any value."""
     return min(max(int(page or 0), 0), 1_000_000)
 
 
 def state(number: int, size: int, lines: int, *, more: bool, name: str = "list") -> Updates:
-    """Updates of a pager below a page of so many lines.
+    """Updates of the pager below a page of `lines` lines.
 
     Args:
-        size: lines of a full page.
+        size: lines on a full page.
         more: whether there is a page after this one.
     """
     first = number * size + 1

@@ -1,8 +1,8 @@
-"""Plotly's script from what is installed: charts need no network, and pages without charts load none of it.
+"""Serves Plotly's script from the local installation, so charts need no network.
 
-`make setup` installs the basic bundle with npm where there is one; without it the bundle of the Python
-package is served, four times as large. Either is compressed once, and cached by browsers for good: the
-address has the hash of the content in it.
+`make setup` installs the basic bundle if npm is available. The fallback is the bundle of the Python
+package, which is four times as large. The script is compressed once and cached by browsers permanently,
+because its address contains a hash of the content. Pages without charts do not load it.
 """
 
 import gzip
@@ -21,7 +21,7 @@ _FOR_GOOD: Final = {"Cache-Control": "public, max-age=31536000, immutable", "Var
 
 
 def bundle() -> Path:
-    """The smallest bundle that is installed."""
+    """The smallest installed bundle."""
     if _BASIC.is_file():
         return _BASIC
     found = importlib.util.find_spec("plotly")
@@ -30,7 +30,7 @@ def bundle() -> Path:
 
 @lru_cache(maxsize=1)
 def address() -> str:
-    """Where pages find the script, relative to them."""
+    """The script's address, relative to the page."""
     return f"{ADDRESS}?v={hashlib.sha256(bundle().read_bytes()).hexdigest()[:16]}"
 
 

@@ -1,7 +1,7 @@
-"""The theme, the colours of reference, DPO and HyPO, and the style sheet. Nothing is fetched from elsewhere.
+"""The theme, the colours of reference, DPO and HyPO, and the style sheet. It loads no external resources.
 
-A colour never stands alone for a method: each method also has a letter on its badge and a dash in charts.
-The colours can be told apart with any common colour blindness (after Okabe and Ito).
+Colour is never the only cue for a method: each method also has a letter on its badge and a dash in charts.
+The colours remain distinguishable under common colour blindness (after Okabe and Ito).
 """
 
 import hashlib
@@ -19,7 +19,7 @@ FRAME: Final = Path(__file__).with_name("frame.css")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """How one method looks on every page: shades in light and dark mode, letter, line and marker.
+    """The look of a method on every page: shades in light and dark mode, letter, line and marker.
 
     The first shade and dash are the method's own; the others distinguish several runs of one method.
     """
@@ -61,7 +61,7 @@ ROLES: Final = {
 
 
 def role(method: str) -> Role:
-    """The role of a method's name; an unknown one has the reference's look and its own name."""
+    """The role of a method; an unknown method gets the reference's look and keeps its own name."""
     known = ROLES.get(method)
     return known or replace(ROLES["reference"], label=method or "Unknown", letter=(method[:1] or "?").upper())
 
@@ -182,11 +182,11 @@ _LOOK: Final = {
     "checkbox_label_background_fill_selected_dark": "*primary_950",
     "checkbox_label_border_color_selected": "*primary_500",
 }
-"""What the theme sets besides its hues, sizes and fonts; `_dark` for the dark mode."""
+"""Theme settings other than hues, sizes and fonts; the suffix `_dark` is for dark mode."""
 
 
 class Theme(gr.themes.Base):
-    """Black on white with a teal accent for links and focus; other colours belong to the methods."""
+    """Black on white with a teal accent for links and focus; other colours are reserved for the methods."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -197,20 +197,20 @@ class Theme(gr.themes.Base):
 
 
 def css() -> str:
-    """The style sheet, with the methods' colours as variables in front."""
+    """The style sheet, preceded by the methods' colours as variables."""
     light = "".join(_variables(name, role.light) for name, role in ROLES.items())
     dark = "".join(_variables(name, role.dark) for name, role in ROLES.items())
     return f":root {{ {light} }}\n.dark {{ {dark} }}\n{STYLE_SHEET.read_text(encoding='utf-8')}"
 
 
 def _variables(name: str, shades: tuple[str, ...]) -> str:
-    """`--hy-dpo` is the method's colour, `--hy-dpo-1` and on are its other shades."""
+    """CSS variables of a method: `--hy-dpo` is its colour, `--hy-dpo-1` and up are its other shades."""
     numbered = (f"--hy-{name}-{i}: {shade};" for i, shade in enumerate(shades) if i)
     return f"--hy-{name}: {shades[0]};" + "".join(numbered)
 
 
 def head() -> str:
-    """What goes into the page's head as it stands: Gradio rewrites the selectors of its own `css`."""
+    """Raw HTML for the page's head, because Gradio rewrites the selectors of its `css` option."""
     frame = FRAME.read_text(encoding="utf-8")
     version = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
     return f'<style>{frame}</style><script src="page.js?v={version}" defer></script>'

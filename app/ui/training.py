@@ -1,4 +1,4 @@
-"""The charts of training: which metrics they show, and a line for each run."""
+"""The training charts: their metrics, and one line per run."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ Points = Mapping[tuple[int, str], Sequence[Point]]
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart: the metric of training, and its counterpart measured on held-out data."""
+    """One chart: a training metric and its counterpart on held-out data."""
 
     key: str
     title: str
@@ -31,7 +31,7 @@ class Chart:
     zero: bool = False
     percent: bool = False
     samples: bool = False
-    """Whether training has points only for steps that sample."""
+    """Whether training records the metric only at steps that sample."""
 
 
 CHARTS = (
@@ -100,13 +100,13 @@ NAMES = sorted({n for c in CHARTS for n in (c.train, c.held_out, c.stderr) if n}
 
 
 MIN_POINTS: Final = 150
-"""The least points of a line, where many runs share a chart."""
+"""Minimum number of points per line when many runs share a chart."""
 
 
 def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, str], list[Point]]:
-    """The points the charts show, keyed by run and metric; for a long run, means over several steps.
+    """The points of the charts, keyed by run and metric; means over several steps for long runs.
 
-    Lines have fewer points where more than two runs share a chart.
+    Lines have fewer points when more than two runs share a chart.
     """
     most = max(MIN_POINTS, 2 * charts.MAX_POINTS // max(2, len(run_ids)))
     found = metrics.thinned(run_ids, NAMES, session=session, most=most)
@@ -114,7 +114,7 @@ def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, 
 
 
 def shades(runs: Sequence[Run]) -> dict[int, int]:
-    """Which shade of its method's colour each run has: the first of a method has the colour itself."""
+    """The shade of its method's colour for each run; the first run of a method gets shade 0."""
     seen: dict[str, int] = {}
     chosen = {}
     for run in runs:
@@ -124,7 +124,7 @@ def shades(runs: Sequence[Run]) -> dict[int, int]:
 
 
 def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> list[Figure]:
-    """Every chart, with a line for each run."""
+    """All charts, with one line per run."""
     shade = shades(runs)
     clocks = {run.id: _clock(points.get((run.id, "step_time"), ())) for run in runs}
     ends = [p[-1][0] for p in points.values() if p]
@@ -159,14 +159,14 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
 
 
 def _may_fill(chart: Chart, run: Run, points: Points) -> bool:
-    """Whether a run has points for a chart or may still get them."""
+    """Whether a run has points for a chart or may still produce them."""
     if points.get((run.id, chart.train)) or points.get((run.id, chart.held_out)):
         return True
     return not run.status.is_over and (not chart.samples or run.method == "hypo")
 
 
 def legend(runs: Sequence[Run]) -> Html:
-    """The key: by method for a run or twins, by name where several runs share a method."""
+    """The legend: by method, or by run name when several runs share a method."""
     shade = shades(runs)
     by_method = len({run.method for run in runs}) == len(runs)
     entries = [
@@ -193,7 +193,7 @@ def _lines(
 
 
 def _clock(step_times: Sequence[Point]) -> dict[float, float]:
-    """Seconds of training by the end of each step; a step that was not logged counts like the next."""
+    """Seconds of training up to the end of each step; an unlogged step counts like the next logged one."""
     spent, last = 0.0, 0.0
     clock = {0.0: 0.0}
     for step, seconds in step_times:
@@ -211,7 +211,7 @@ def _on(points: Sequence[Point], clock: Mapping[float, float] | None) -> list[Po
 
 
 def _step_time(runs: Sequence[Run], points: Points, shade: Mapping[int, int]) -> Figure:
-    """How the seconds of a step are spent, a bar for each run."""
+    """The breakdown of a step's seconds, one bar per run."""
     rows = []
     for run in runs:
         training = _mean(points.get((run.id, "time/training"), ()))

@@ -1,8 +1,8 @@
-"""What a handler changes on its page, by the names of components.
+"""Page updates by component name.
 
-A handler that may change more than three components returns `Updates`: a new value or a `gr.update(...)` for
-each component that changes. What it does not name stays as it is. To its tests a handler is a plain function;
-`connect` gives Gradio the list that it expects.
+A handler that may change more than three components returns `Updates`: a new value or a `gr.update(...)`
+for each component that changes. Components it does not name stay unchanged. Tests can call a handler as a
+plain function; `connect` converts its result to the list that Gradio expects.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Components = Mapping[str, Any]
 """Components and states of a page, by name."""
 
 Event = Callable[..., Any]
-"""What a handler is attached to, such as `button.click`, `events.on_load` or `dependency.then`."""
+"""A Gradio event, such as `button.click`, `events.on_load` or `dependency.then`."""
 
 
 def named(*sections: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def named(*sections: Any) -> dict[str, Any]:
 
 
 def pick(components: Components, *names: str) -> dict[str, Any]:
-    """Some of the components."""
+    """A subset of the components."""
     return {name: components[name] for name in names}
 
 
@@ -37,13 +37,13 @@ def connect(
     """Attach a handler of named updates to an event.
 
     Returns:
-        What the event returns: the dependency, whose `then` attaches what follows.
+        The event's dependency, whose `then` attaches a follow-up handler.
     """
     return event(_in_order(handler, tuple(outputs)), inputs, list(outputs.values()), **options)
 
 
 def _in_order(handler: Callable[..., Updates], names: tuple[str, ...]) -> Callable[..., Any]:
-    """The handler as Gradio calls it, which returns a value for each name, in their order."""
+    """Wrap a handler for Gradio: the wrapper returns one value per name, in order."""
 
     @wraps(handler)
     def called(*given: Any, **options: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Small pieces of HTML that every page shares.
+"""Small HTML pieces shared by all pages.
 
-A `str` that is put into a piece is escaped, a `Markup` is not. A prompt with `<script>` or `**bold**` in it
-is shown as text: never run, never formatted. Pieces of one element are made here; larger ones are templates.
+A `str` is escaped when it is inserted, a `Markup` is not. A prompt that contains `<script>` or `**bold**`
+is shown as text: never run, never formatted. Single-element pieces are built here; larger ones are
+templates.
 """
 
 import re
@@ -21,28 +22,28 @@ Html = Markup
 
 NOTHING = Markup("")
 LOADING = Markup('<p class="hy-note hy-loading">Loading…</p>')
-"""What stands in a place until its first value comes."""
+"""Placeholder until the first value arrives."""
 
 
 # --- text ------------------------------------------------------------------------------------
 
 
 def escape(text: object) -> Markup:
-    """Text as HTML: escaped, with its line breaks kept."""
+    """Text as HTML: escaped, with line breaks preserved."""
     plain = str(text).replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
     return Markup("<br>").join(plain.split("\n"))
 
 
 def with_commands(sentence: str) -> Markup:
-    """A sentence with what stands in backticks as code: commands, names of files and models."""
+    """A sentence with the parts in backticks rendered as code."""
     pieces = sentence.split("`")
-    if len(pieces) % 2 == 0:  # a backtick without its second one
+    if len(pieces) % 2 == 0:  # unbalanced backtick
         return escape(sentence)
     return join(Markup("<code>{}</code>").format(p) if at % 2 else escape(p) for at, p in enumerate(pieces))
 
 
 def join(pieces: Iterable[object], glue: str = "") -> Markup:
-    """Pieces of HTML (or text, which is escaped) in one."""
+    """Join pieces of HTML; plain text among them is escaped."""
     return Markup(glue).join(Markup.escape(piece) for piece in pieces)
 
 
@@ -50,7 +51,7 @@ def join(pieces: Iterable[object], glue: str = "") -> Markup:
 
 
 def url(page: str, **query: object) -> str:
-    """A page's address, relative so that it holds below any root path; `home` is the first page."""
+    """A page's address, relative so that it works under any root path; `home` is the front page."""
     path = "./" if page in ("", "home") else page
     given = {name: value for name, value in query.items() if value not in (None, "", False)}
     return f"{path}?{urlencode(given)}" if given else path
@@ -67,7 +68,7 @@ def link_button(text: str, page: str, *, primary: bool = False, **query: object)
 
 
 def method_badge(method: str, label: str | None = None) -> Markup:
-    """Who: colour, letter and name of reference, DPO or HyPO."""
+    """A badge with the colour, letter and name of reference, DPO or HyPO."""
     look = role(method)
     css = method if re.fullmatch(r"[a-z]+", method) else "reference"
     return Markup('<span class="hy-method hy-{}"><b aria-hidden="true">{}</b>{}</span>').format(
@@ -79,7 +80,7 @@ _STATUS_MARKS = {"queued": "○", "running": "◐", "finished": "●", "failed":
 
 
 def status_badge(status: RunStatus | str, label: str | None = None) -> Markup:
-    """A run's or an answer's state: a mark, a colour and the word."""
+    """The status of a run or an answer: a mark, a colour and a word."""
     name = str(getattr(status, "value", status))
     mark = _STATUS_MARKS.get(name, "•")
     return Markup('<span class="hy-status hy-is-{}"><i aria-hidden="true">{}</i>{}</span>').format(
@@ -91,7 +92,7 @@ def status_badge(status: RunStatus | str, label: str | None = None) -> Markup:
 
 
 def page_header(title: object, lead: object = "", *actions: Markup) -> Markup:
-    """The top of a page: what it is, a sentence, and what can be done."""
+    """The top of a page: title, lead sentence and actions."""
     return render("widgets/page_header.html", title=title, lead=lead, actions=actions)
 
 
@@ -102,18 +103,18 @@ def section(title: object, body: Markup, note: object = "") -> Markup:
 
 
 def empty_state(title: str, body: object, *actions: Markup) -> Markup:
-    """What to do next where there is nothing to show yet."""
+    """A placeholder with the next action, shown when there is no content yet."""
     return render("widgets/empty_state.html", title=title, body=body, actions=actions)
 
 
 def notice(text: object, kind: Literal["info", "good", "warning", "error"] = "info") -> Markup:
-    """A sentence that stands out."""
+    """A highlighted sentence."""
     word = {"info": "note", "good": "status", "warning": "note", "error": "alert"}[kind]
     return Markup('<div class="hy-notice hy-{}" role="{}">{}</div>').format(kind, word, _sentence(text))
 
 
 def error_banner(sentence: object, traceback: str | None = None) -> Markup:
-    """What went wrong in a sentence; the traceback is folded away."""
+    """An error in one sentence; the traceback is collapsed."""
     return render("widgets/error_banner.html", sentence=_sentence(sentence), traceback=traceback)
 
 
@@ -122,7 +123,7 @@ def _sentence(text: object) -> Markup:
 
 
 def field_error(sentence: str) -> Markup:
-    """A message right under the field it is about; nothing when all is well."""
+    """A message below a field; empty when the field is valid."""
     return (
         Markup('<p class="hy-field-error" role="alert">{}</p>').format(with_commands(sentence))
         if sentence
@@ -133,7 +134,7 @@ def field_error(sentence: str) -> Markup:
 def progress_bar(
     step: int, total: int, *, seconds_left: float | None = None, phase: str = "", live: bool = True
 ) -> Markup:
-    """How far a run is, what it does now and how long it has left."""
+    """A run's progress, phase and remaining time."""
     share = min(1.0, step / total) if total > 0 else 0.0
     words = f"step {step:,} of {total:,}" if total > 0 else phase or "starting"
     extra = [phase] if phase and total > 0 else []
@@ -155,10 +156,10 @@ def table(
     numeric: Iterable[int] = (),
     stack: bool = True,
 ) -> Markup:
-    """A table. Cells may be text (escaped) or HTML; `numeric` columns align right.
+    """A table. Cells may be text (escaped) or HTML; `numeric` columns are right-aligned.
 
-    A column without a title is one of links and buttons, and is called so for screen readers.
-    On a narrow screen each row becomes a small card unless `stack` is False.
+    A column without a title holds links and buttons; screen readers announce it as "Actions". On a narrow
+    screen each row becomes a small card unless `stack` is False.
     """
     right = set(numeric)
     columns = [
@@ -180,13 +181,13 @@ def facts(pairs: Mapping[str, object] | Sequence[tuple[str, object]]) -> Markup:
 
 
 def code(text: str, label: str = "") -> Markup:
-    """Text to copy, as it stands."""
+    """Verbatim text to copy."""
     head = Markup("<figcaption>{}</figcaption>").format(label) if label else NOTHING
     return Markup('<figure class="hy-code">{}<pre><code>{}</code></pre></figure>').format(head, text)
 
 
 def messages(prompt: Any) -> Markup:
-    """A prompt as people read it: a plain text, or the turns of a conversation."""
+    """A readable prompt: plain text, or the turns of a conversation."""
     if isinstance(prompt, str):
         return Markup('<div class="hy-text">{}</div>').format(escape(prompt))
     turns = [
@@ -199,7 +200,7 @@ def messages(prompt: Any) -> Markup:
 
 
 def prompt_line(prompt: Any, length: int = 100) -> str:
-    """A prompt in one line: the last thing said."""
+    """A prompt on one line: its last message."""
     if isinstance(prompt, str):
         return formatting.clip(prompt, length)
     said = [str(m.get("content", "")) for m in prompt or [] if isinstance(m, Mapping)]
@@ -207,6 +208,6 @@ def prompt_line(prompt: Any, length: int = 100) -> str:
 
 
 def answer(text: str, *, note: object = "") -> Markup:
-    """What a model wrote, as it wrote it."""
+    """A model's answer, verbatim."""
     body = escape(text) if text else Markup('<em class="hy-note">(empty)</em>')
     return render("widgets/answer.html", text=body, note=note)

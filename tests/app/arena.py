@@ -1,4 +1,4 @@
-"""What tests of comparing and voting begin with: a dataset, finished runs, a conversation with answers."""
+"""Setup for tests of comparing and voting: a dataset, finished runs, a conversation with answers."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -21,7 +21,7 @@ _numbers = count(1)
 def add_dataset(
     session: Session, name: str = "posts", *, prompt: Prompt = "Why?", held_out: float = 0.0
 ) -> Dataset:
-    """A dataset of one pair, for training or held out."""
+    """A dataset with one pair, for training or held out."""
     return dataset_writing.create(
         write=within(session),
         name=name,
@@ -60,7 +60,7 @@ def add_run(
 
 
 def start(session: Session, choices: Sequence[ContenderChoice], **given: Any) -> Conversation:
-    """A conversation with defaults for what is not given."""
+    """Start a conversation, with defaults for all arguments."""
     values: dict[str, Any] = {"user": "local", "blind": False, "seed": 7, "decoding": Decoding()}
     return conversations.start(choices, session=session, **{**values, **given})
 
@@ -72,7 +72,7 @@ def answer(
     *,
     status: GenerationStatus = GenerationStatus.FINISHED,
 ) -> list[Generation]:
-    """Write the answers of a comparison as a worker would have."""
+    """Write the answers of a comparison as a worker would."""
     rows = comparisons.answers(comparison.id, session=session)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True), start=1):
         row.status, row.text, row.tokens, row.seconds = status, text, len(text.split()), 0.5
@@ -90,7 +90,7 @@ def asked(
     blind: bool = False,
     **given: Any,
 ) -> Comparison:
-    """A finished first turn of the reference, DPO, HyPO and an earlier DPO: as many as there are texts."""
+    """A finished first turn of the reference, DPO, HyPO and an earlier DPO; one contender per text."""
     dpo = add_run(session, "dpo", steps=(5, 10))
     hypo = add_run(session, "hypo")
     early = run_checkpoints.of_run(dpo.id, session=session)[0].id

@@ -1,4 +1,4 @@
-"""Asking and voting, as the pages, the commands and the API do it."""
+"""Asking and voting, as used by the pages, the commands and the API."""
 
 import threading
 from typing import Any
@@ -79,7 +79,7 @@ def test_follow_up_and_regenerate_queue_answers(engine: Engine) -> None:
 
 
 def test_what_is_shown_of_a_blind_comparison(engine: Engine) -> None:
-    """Whoever looks: names, and what gives them away, come with the own vote or when they are asked for."""
+    """Every reader gets names, and data that reveals them, only after voting or on request."""
     telling = ("name", "method", "run_id", "seconds", "policy_logp", "reference_logp")
     with write_session() as session:
         comparison = arena.asked(session, blind=True)
@@ -111,7 +111,7 @@ def test_looking_at_an_open_comparison_is_recorded(engine: Engine) -> None:
 def test_a_page_is_shown_when_nothing_can_be_written(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As on a full disk; only names that were hidden from nobody are shown without a row."""
+    """As on a full disk; names are shown without a record only if they were not hidden."""
     with write_session() as session:
         open_to_all, blind = arena.asked(session), arena.asked(session, blind=True)
     event.listen(engine, "before_cursor_execute", _refuse_writes)

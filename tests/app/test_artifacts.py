@@ -1,4 +1,4 @@
-"""Artifacts: folders saved, fetched whole, deleted and exported, on disk and on S3."""
+"""Artifacts: folders saved, fetched completely, deleted and exported, on disk and on S3."""
 
 import json
 import threading
@@ -34,7 +34,7 @@ def s3_endpoint() -> Iterator[str]:
 def root(
     request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[str]:
-    """An empty artifacts root of either kind."""
+    """An empty artifacts root of each kind."""
     if request.param == "folder":
         yield settings.artifacts
         return
@@ -132,7 +132,7 @@ def test_two_who_fetch_at_once_both_get_it(settings: Settings, tmp_path: Path) -
 
 @pytest.fixture
 def trained(session: Session, tmp_path: Path) -> int:
-    """A run whose checkpoint of step 10 is in the artifacts."""
+    """A run with the checkpoint of step 10 in the artifacts."""
     run = arena.add_run(session, "hypo", name="mine")
     metrics.record(run.id, session=session, step=10, values={"eval_rewards/margins": 0.5})
     session.commit()

@@ -1,4 +1,4 @@
-"""How responses travel: compressed, cached where the address changes with the content, light."""
+"""Delivery of responses: compressed, small, and cached if the address depends on the content."""
 
 import gzip
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Each process is told the secrets of its own task, and what every program needs."""
+"""Each process gets only the secrets of its own task and the common variables."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def test_a_container_is_told_its_own_secrets() -> None:
 def test_what_a_process_writes_is_its_users_alone(
     settings: Settings, module: str, arguments: list[str]
 ) -> None:
-    """The umask of who starts it does not matter."""
+    """The umask of the parent process does not matter."""
     code = f"import os; os.umask(0); from {module} import main; main()"
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, timeout=120)
     written = [path for path in settings.root.rglob("*") if path.is_file()]
@@ -119,7 +119,7 @@ def test_what_a_process_writes_is_its_users_alone(
 def test_every_process_begins_by_keeping_its_files_private(
     module: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each sets its umask before it can stop at its arguments."""
+    """Each sets its umask before it can exit on bad arguments."""
     code = (
         f"import os, sys; from {module} import main\n"
         "os.umask(0)\n"

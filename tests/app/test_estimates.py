@@ -1,4 +1,4 @@
-"""What is foretold of a run's memory before it is queued, and what is refused."""
+"""Memory forecasts before a run is queued, and refusals."""
 
 import json
 import os
@@ -37,7 +37,7 @@ MIB = 2**20
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A whole model with a config.json of other sizes, of a family whose sizes are not compared."""
+    """A complete model whose config.json has other sizes, of a family whose sizes are not checked."""
     folder = write_tiny_model(tmp_path / "model")
     (folder / "config.json").write_text(json.dumps(SIZES))
     return folder
@@ -63,7 +63,7 @@ def dataset(session: Session) -> Dataset:
 
 @pytest.fixture
 def own_workers(settings: Settings, session: Session) -> None:
-    """As `hypo up` leaves word that it runs here with a broker of its own."""
+    """Record, as `hypo up` does, that it runs here with its own broker."""
     settings.root.mkdir(parents=True, exist_ok=True)
     Running(os.getpid(), "http://x", "redis://x", {"broker": 1}).write(settings)
 

@@ -1,4 +1,4 @@
-"""Exports of votes, read back by plain readers, by Hugging Face datasets and by our importer."""
+"""Exports of votes, read back with plain readers, Hugging Face datasets and our importer."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ AWKWARD = 'He said "no",\nthen =1+1; <b>bold</b> \u2028 and 🦆\r\nleft.'
 
 
 def cast(session: Session, texts: tuple[str, ...], choice: Choice, **given: Any) -> int:
-    """A comparison with a vote; the comparison's id."""
+    """Create a comparison with a vote and return the comparison's id."""
     question = given.pop("question", "Which?")
     comparison = arena.asked(session, texts, question=question, blind=given.pop("blind", False))
     labels.vote(comparison.id, session=session, user=given.pop("user", "ada"), choice=choice, **given)
@@ -38,7 +38,7 @@ def cast(session: Session, texts: tuple[str, ...], choice: Choice, **given: Any)
 
 
 def stop(comparison_id: int, side: int, session: Session) -> None:
-    """Make an answer one that was stopped, as votes were once taken on."""
+    """Mark an answer as stopped; older versions accepted votes on those."""
     row = comparisons.answers(comparison_id, session=session)[side]
     row.status, row.complete = GenerationStatus.STOPPED, False
     ids = session.scalars(select(Label.id).where(Label.comparison_id == comparison_id)).all()
@@ -47,7 +47,7 @@ def stop(comparison_id: int, side: int, session: Session) -> None:
 
 @pytest.fixture
 def votes(engine: Engine) -> dict[str, int]:
-    """A vote of every kind; ids of the comparisons."""
+    """A vote of every kind; returns the ids of the comparisons."""
     with write_session() as session:
         found = {
             "pair": cast(session, ("good", AWKWARD), Choice.BEST, best=1, reason="because", seconds=2.5),
@@ -74,7 +74,7 @@ def votes(engine: Engine) -> dict[str, int]:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file, with JSON cells of a CSV parsed."""
+    """The rows of a file, with JSON cells in CSV parsed."""
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     if path.suffix == ".parquet":
@@ -160,7 +160,7 @@ def test_votes_on_cut_answers_alone_make_no_dataset_of_whole_ones(engine: Engine
 def test_an_export_is_made_while_it_is_read(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: LabelFormat, file_type: FileType
 ) -> None:
-    """Its first piece comes before the last votes are read, and no transaction waits for who reads it."""
+    """The first chunk arrives before the last votes are read, and no transaction waits for the reader."""
     for name in ("VERDICTS_A_BATCH", "VOTES_A_BATCH"):
         monkeypatch.setattr(exports, name, 2)
     for name in ("ROWS_A_GROUP", "LINES_A_PIECE"):

@@ -1,4 +1,4 @@
-"""Held-out prompts to ask: whole conversations, and nothing that a contender was trained on."""
+"""Held-out prompts for questions: whole conversations, and none that a contender was trained on."""
 
 import pytest
 from sqlalchemy import Engine
@@ -23,7 +23,7 @@ CHAT: list[dict[str, str]] = [
 
 
 def run_on(*prompts: Prompt, held_out: float) -> ContenderChoice:
-    """A finished run on pairs of these prompts."""
+    """A finished run on pairs with these prompts."""
     with write_session() as session:
         dataset = dataset_writing.create(
             write=within(session),

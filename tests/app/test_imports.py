@@ -1,4 +1,4 @@
-"""Files of every kind become rows, and no bad file or row does more harm than it must."""
+"""Files of every kind become rows; damage from bad files and rows is contained."""
 
 import csv
 import gzip
@@ -170,7 +170,7 @@ def test_no_file_is_said_plainly(tmp_path: Path) -> None:
         (gzip.compress(as_parquet(ROWS))[:-9], "gzip file ends early"),
         (b"\x1f\x8b not gzip at all", "gzip file is damaged"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "file",  # bytes of gzip hold the time
+    ids=lambda value: value if isinstance(value, str) else "file",  # gzip headers contain the time
 )
 def test_file_that_cannot_be_used_is_refused_in_a_sentence(
     content: bytes, sentence: str, tmp_path: Path
@@ -272,7 +272,7 @@ def test_reading_does_not_hold_the_file(tmp_path: Path) -> None:
 
 
 class _Trickle:
-    """A stream that gives a few bytes at a time, so that every token falls on a border somewhere."""
+    """A stream that returns a few bytes per read, so that every token crosses a chunk boundary somewhere."""
 
     def __init__(self, content: bytes, size: int) -> None:
         self._stream = io.BytesIO(content)

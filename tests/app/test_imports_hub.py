@@ -1,4 +1,4 @@
-"""Datasets from the hub: which files are taken, and what people read when it cannot be."""
+"""Datasets from the hub: file selection and error messages."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LIMITS = Limits(max_bytes=2**20, max_rows=1000)
 
 
 class FakeHub:
-    """A hub of one dataset whose files lie in memory."""
+    """A hub with one dataset whose files are in memory."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self.files = files

@@ -1,4 +1,4 @@
-"""Adding datasets: what is stored, what is refused, and that a refusal changes nothing."""
+"""Adding datasets: stored data, refusals, and refusals that change nothing."""
 
 import gzip
 import hashlib

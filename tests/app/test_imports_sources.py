@@ -1,4 +1,4 @@
-"""Folders and zip archives: which files are read, and what no archive may do."""
+"""Folders and zip archives: file selection, and protection against malicious archives."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def lines(split: str) -> str:
 
 
 def saved(folder: Path, *splits: str) -> Path:
-    """What `save_to_disk` writes."""
+    """A folder written by `save_to_disk`."""
     DatasetDict({split: Dataset.from_list(rows(split)) for split in splits}).save_to_disk(str(folder))
     return folder
 

@@ -1,4 +1,4 @@
-"""Excel, Parquet and Arrow: cells, damage, and what no small file may cost."""
+"""Excel, Parquet and Arrow: cells, damaged files, and resource limits."""
 
 import base64
 import io
@@ -36,7 +36,7 @@ XLS = zlib.decompress(
         "NkyM/L4t1Or4tVbm+YfH/w65dNBV"
     )
 )
-"""A workbook of Excel 97 with three rows, written by xlwt."""
+"""An Excel 97 workbook with three rows, written by xlwt."""
 
 
 def read(content: bytes, folder: Path) -> tuple[list[tuple[int, Any]], list[str]]:
@@ -47,7 +47,7 @@ def read(content: bytes, folder: Path) -> tuple[list[tuple[int, Any]], list[str]
 
 
 def sheet(rows: list[list[str]]) -> str:
-    """A sheet's XML. Cells are XML already; an empty string is a cell that is not there."""
+    """A sheet's XML. Cells are given as XML; an empty string is a missing cell."""
     lines = []
     for number, cells in enumerate(rows, start=1):
         inside = "".join(
@@ -67,7 +67,7 @@ def words(*texts: str) -> list[str]:
 
 
 def workbook(*sheets: tuple[str, list[list[str]]], state: str = "") -> bytes:
-    """An .xlsx of the parts that readers need; `state` is that of the first sheet."""
+    """A minimal .xlsx file; `state` is the visibility of the first sheet."""
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006/relationships"
@@ -279,7 +279,7 @@ POLARS = zlib.decompress(
         "dI3Spch9ygpv0vwY1fhe1w8pCNGCo9xXXym8OSKeKkn8FvP9KROxndDg1Uy7Azrc7/HOJcEu1f5/llPf3Lb90/1ByplcD4="
     )
 )
-"""An Arrow file of two rows, written by polars, whose schema stands in its footer alone."""
+"""An Arrow file with two rows, written by polars, with its schema only in the footer."""
 
 
 def test_arrow_file_of_polars_is_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CSV and JSON as spreadsheets and pandas write them: encodings, damaged cells, layouts of any size."""
+"""CSV and JSON as written by spreadsheets and pandas: encodings, damaged cells, layouts of any size."""
 
 import csv
 import io
@@ -294,7 +294,7 @@ def test_line_feeds_in_cells_without_quotes_are_text_where_lines_end_in_carriage
 ) -> None:
     records = [tuple(cell.strip("\n") for cell in record) for record in records]  # type: ignore[misc]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r")  # quotes what holds a carriage return, and no line feed
+    writer = csv.writer(text, lineterminator="\r")  # quotes cells with a carriage return, not a line feed
     writer.writerows([("prompt", "chosen", "rejected"), *filter(any, records)])
     rows, _ = read(text.getvalue().encode(), tmp_path_factory.getbasetemp())
     assert [tuple(row.values()) for _, row in rows] == list(filter(any, records))
@@ -351,7 +351,7 @@ def test_column_named_twice_costs_only_what_needs_it(session: Session, tmp_path:
         added(b"prompt,chosen,rejected,chosen\nQ one,a,b,n\n", tmp_path)
 
 
-# Our own CSV.
+# CSV of our own exports.
 
 
 @given(st.text(st.sampled_from([*FORMULA_STARTS, "'", "a", "1"]), max_size=5))

@@ -1,4 +1,4 @@
-"""Launching: what is refused before anything is queued, twins, names, and telling the workers."""
+"""Launching: refusals before queueing, twins, names, and messages to workers."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def dataset_id(engine: Engine) -> int:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Ids that a broker took; each row must be there for others to read when its message is sent."""
+    """Ids accepted by a broker; each row must be committed before its message is sent."""
     ids: list[int] = []
 
     def take(run_id: int) -> bool:
@@ -147,7 +147,7 @@ def test_a_model_that_cannot_be_trained_queues_nothing(
     assert caught.value.field == "max_prompt_length"
     config = json.loads((model / "config.json").read_text())
     del config["max_position_embeddings"]
-    (model / "config.json").write_text(json.dumps(config | {"max_seq_len": 100}))  # as MPT calls it
+    (model / "config.json").write_text(json.dumps(config | {"max_seq_len": 100}))  # MPT's name for it
     with pytest.raises(InvalidInput, match="128 together, but the model reads 100"):
         launch("hypo", dataset_id, values)
     assert count() == before
@@ -169,7 +169,7 @@ def test_a_missing_folder_is_refused_where_this_machine_trains(
     dataset_id: int, sent: list[int], settings: Settings, tmp_path: Path
 ) -> None:
     values = {"model_name_or_path": str(tmp_path / "nowhere")}
-    assert launch("dpo", dataset_id, values)  # a worker elsewhere may have it
+    assert launch("dpo", dataset_id, values)  # a worker on another machine may have it
     settings.root.mkdir(parents=True, exist_ok=True)
     Running(os.getpid(), children={"broker": 1}).write(settings)
     with pytest.raises(InvalidInput, match="There is no folder"):

@@ -1,4 +1,4 @@
-"""The model card: a YAML header the hub reads, what was measured, how to load it."""
+"""The model card: a YAML header for the hub, results, and instructions for loading."""
 
 from typing import Any
 

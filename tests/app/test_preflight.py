@@ -1,4 +1,4 @@
-"""What the check before training finds, and token counts."""
+"""The preflight check, and token counts."""
 
 import pytest
 from tokenizers import Tokenizer

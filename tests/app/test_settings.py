@@ -1,4 +1,4 @@
-"""Settings: defaults are the embedded ones, the environment replaces each part."""
+"""Settings: embedded defaults, each overridable by the environment."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Templates: what is filled in is text, what is missing is an error, and their layout leaves no trace."""
+"""Templates: values are escaped, missing values are errors, and template whitespace is not rendered."""
 
 from pathlib import Path
 

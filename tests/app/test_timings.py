@@ -1,4 +1,4 @@
-"""How long a run takes, from steps measured before."""
+"""The expected time of a run, from earlier measured steps."""
 
 import pytest
 from sqlalchemy.orm import Session
@@ -28,7 +28,7 @@ def config(method: str = "dpo", **changes: object) -> TrainConfig:
 
 
 def measured(session: Session, of: TrainConfig, *, device: str = CPU) -> Run:
-    """A run of five steps, of which the first two were slow, that read 100 tokens a pair."""
+    """A run with five steps, the first two slow, and 100 tokens per pair."""
     workers.beat(f"worker on {device}", session=session, queues="train", device=device)
     run = arena.add_run(session, of.method.value, base_model=MODEL)
     run.config, run.step, run.device = of.model_dump(mode="json"), 5, device
@@ -76,7 +76,7 @@ def test_sampling_goes_with_length_and_the_root_of_rows(session: Session) -> Non
     same = forecast(config("hypo"), work(config("hypo"), steps=10))
     assert same is not None
     assert same.seconds == pytest.approx(80.0)
-    doubled = config("hypo", max_completion_length=128)  # samples that hit their limit would hit this one
+    doubled = config("hypo", max_completion_length=128)  # samples cut before would reach the new limit
     found = forecast(doubled, work(doubled, steps=1))
     assert found is not None
     # tokens read: 4 pairs of 100 and 8 responses of 60 before, of 120 now

@@ -1,4 +1,4 @@
-"""What a run would do, told before it is queued: pairs that the limits keep, steps, epochs, remarks."""
+"""The workload of a run before it is queued: pairs within the limits, steps, epochs, remarks."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def add(session: Session, pairs: list[Pair], *, held: float = 0.0, format: str =
 
 
 def growing(count: int) -> list[Pair]:
-    """Pairs whose longer answer has more and more words; on either side."""
+    """Pairs whose longer answer grows, alternating between the sides."""
     return [
         Pair(f"Question {i}?", "good " * (i + 1), "bad") if i % 2 else Pair(f"Question {i}?", "no", "x " * i)
         for i in range(count)

@@ -1,4 +1,4 @@
-"""The real app, started as people start it, and a real browser that tells on every error."""
+"""The real app, started as a user starts it, and a real browser that reports every error."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.tiny_model import write_tiny_model
 ROOT = Path(__file__).parents[2]
 FAILURES = Path(__file__).with_name("failures")
 PATIENCE = 60.0
-"""Seconds that a test waits for something on a busy machine."""
+"""Timeout for waiting in a test, in seconds; generous for a busy machine."""
 
 TINY_RUN: dict[str, Any] = {
     "max_steps": 4,
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 def wait_for(find: Callable[[], _T | None], what: str, *, seconds: float = PATIENCE) -> _T:
-    """Call until something true comes back, and return it."""
+    """Poll until the call returns a truthy value, and return it."""
     deadline = time.monotonic() + seconds
     while True:
         found = find()
@@ -55,7 +55,7 @@ def wait_for(find: Callable[[], _T | None], what: str, *, seconds: float = PATIE
 
 @dataclass
 class App:
-    """A running `hypo up`: its address, its processes and its rows."""
+    """A running `hypo up`: its address, processes and database rows."""
 
     home: Path
     process: subprocess.Popen[bytes]
@@ -70,7 +70,7 @@ class App:
         return str(self.facts["url"])
 
     def api(self) -> httpx.Client:
-        """What other programs use."""
+        """Call the REST API."""
         return httpx.Client(base_url=f"{self.url.rstrip('/')}/api/v1/", timeout=PATIENCE)
 
     def add_dataset(self, path: Path, name: str, held_out: float = 0.3) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class App:
         return [int(run["id"]) for run in queued.json()["runs"]]
 
     def ask(self, prompt: str, run_ids: list[int], **given: object) -> dict[str, Any]:
-        """Put a question through the API and wait for the answers."""
+        """Ask a question through the API and wait for the answers."""
         with self.api() as api:
             asked = api.post("comparisons", json={"prompt": prompt, "run_ids": run_ids, **given})
             assert asked.status_code == 201, asked.text
@@ -120,7 +120,7 @@ class App:
         return wait_for(over, f"the end of runs {run_ids}", seconds=2 * PATIENCE)
 
     def wait_for_step(self, run_id: int, step: int) -> None:
-        """Wait until a run has done so many steps; on a fast machine it may have done all."""
+        """Wait until a run has done this many steps; on a fast machine it may have finished."""
 
         def reached() -> bool:
             run = self.rows("SELECT status, step, error FROM runs WHERE id = ?", run_id)[0]
@@ -173,7 +173,7 @@ def start_app(home: Path, **settings: str) -> App:
 
 
 def stop_app(app: App) -> list[int]:
-    """Stop it as Ctrl-C does; return the children that are still there."""
+    """Stop the app as Ctrl-C does; return the children that are still alive."""
     children = list(app.facts["children"].values())
     app.process.send_signal(signal.SIGINT)
     status = app.process.wait(timeout=PATIENCE)
@@ -191,7 +191,7 @@ def _alive(pid: int) -> bool:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """One app for all browser tests; a test makes the data that it needs."""
+    """One app for all browser tests; each test creates its own data."""
     started = start_app(tmp_path_factory.mktemp("e2e") / "home")
     yield started
     assert stop_app(started) == []
@@ -205,7 +205,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good pairs, enough of them for a held-out share."""
+    """Enough valid pairs for a held-out share."""
     rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(24)]
     path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
@@ -214,7 +214,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(app: App, pairs: Path) -> str:
-    """The name of a dataset that is there already."""
+    """The name of an existing dataset."""
     return str(app.add_dataset(pairs, "tiny")["name"])
 
 
@@ -227,7 +227,7 @@ def twins(app: App, dataset: str, tiny_model: Path) -> list[int]:
 
 
 def find_chromium() -> str | None:
-    """The browser of HYPO_CHROMIUM or of the PATH; None is Playwright's own."""
+    """The browser from HYPO_CHROMIUM or PATH; None selects Playwright's own."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return os.environ.get("HYPO_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
@@ -253,7 +253,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(app: App, browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
-    """A browser window of a person's own; at its end no page may have complained or left this machine."""
+    """A fresh browser context; at teardown no page may have reported errors or contacted another host."""
     context = browser.new_context(
         base_url=app.url, viewport={"width": 1280, "height": 900}, accept_downloads=True
     )

@@ -1,4 +1,4 @@
-"""Once with a real model: SmolLM2-135M trains for two steps in the app and answers beside its reference."""
+"""A real model: SmolLM2-135M trains for two steps in the app and answers next to its reference."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pages of other sites, in a real browser: they may link to the app, and neither call nor frame it."""
+"""Pages of other sites in a real browser: they may link to the app, but neither call nor frame it."""
 
 import http.server
 import json
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
-    """A site of somebody else on this machine: the same site for a browser, and another origin."""
+    """A foreign page on this machine: same site, but cross-origin."""
 
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -26,7 +26,7 @@ def elsewhere() -> Iterator[str]:
             self.wfile.write(b"<!doctype html><title>elsewhere</title><p>hello</p>")
 
         def log_message(self, *_: Any) -> None:
-            """Nothing: the test prints what matters."""
+            """Silence the server's log."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -37,7 +37,7 @@ def elsewhere() -> Iterator[str]:
 
 @pytest.fixture
 def visitor(browser: Browser, elsewhere: str) -> Iterator[Page]:
-    """A tab on that site."""
+    """A tab on the foreign page."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(elsewhere)
@@ -46,7 +46,7 @@ def visitor(browser: Browser, elsewhere: str) -> Iterator[Page]:
 
 
 def fetched(page: Page, url: str, options: dict[str, Any]) -> str:
-    """What a page's script gets of an address: the answer's text, or why there is none."""
+    """The response text a page's script gets from an address, or the error."""
     script = "async ([url, options]) => { try { return await (await fetch(url, options)).text(); } " + (
         "catch (error) { return `refused: ${error}`; } }"
     )

@@ -1,4 +1,4 @@
-"""What a first visit loads, what a second one loads again, and what pages ask while nothing happens."""
+"""Traffic of a first visit, of a second visit, and of idle pages."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -8,14 +8,14 @@ from tests.e2e.conftest import App
 pytestmark = pytest.mark.browser
 
 MOST_BYTES = 700_000
-"""As they travel, compressed."""
+"""Compressed bytes over the network."""
 
 MOST_BYTES_AGAIN = 100_000
 SETTLED_MS = 2500
 
 
 class Traffic:
-    """What a page loads: addresses, headers of the answers, and bytes as they travel."""
+    """The traffic of a page: addresses, response headers, and bytes over the network."""
 
     def __init__(self, page: Page) -> None:
         self.answers: dict[str, dict[str, str]] = {}
@@ -51,7 +51,7 @@ def test_a_first_visit_to_home_is_light_and_its_files_are_kept(app: App, browser
 
 
 def asked_in(page: Page, seconds: float) -> int:
-    """How many requests a page makes in some seconds."""
+    """The number of requests a page makes in a number of seconds."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(1000 * seconds)
@@ -66,4 +66,4 @@ def test_a_page_on_which_nothing_goes_on_is_quiet(app: App, twins: list[int], pa
     page.goto("")
     expect(page.get_by_role("heading", name="Latest results")).to_be_visible()
     page.wait_for_timeout(SETTLED_MS)
-    assert asked_in(page, 9) <= 4  # one look at what is new: a call, and its answer as a stream
+    assert asked_in(page, 9) <= 4  # one poll: a call, and its response as a stream

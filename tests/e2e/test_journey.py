@@ -1,4 +1,4 @@
-"""The whole story in a browser: bad rows, twins, a reload midway, a blind vote, the file that comes out."""
+"""The whole journey in a browser: bad rows, twins, a reload midway, a blind vote, the exported file."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def see_what_was_left_out(page: Page) -> None:
 
 
 def fill_form(page: Page, values: Mapping[str, object]) -> None:
-    """Write numbers into the launch form; Advanced has to be open for most."""
+    """Fill in numbers on the launch form; Advanced must be open for most of them."""
     for name, value in values.items():
         page.locator(f"#field-{name} input").fill(str(value))
 

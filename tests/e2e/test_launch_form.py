@@ -1,4 +1,4 @@
-"""The launch form in a browser: fractions step by ratio, deletions count, wrong fields are marked."""
+"""The launch form in a browser: fractions step by ratio, deletions count, invalid fields are marked."""
 
 from playwright.sync_api import Page, expect
 

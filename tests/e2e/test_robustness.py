@@ -1,4 +1,4 @@
-"""What people and machines do to an app: kill it, open it twice, mistype, go back, ask for what is gone."""
+"""Robustness: killed workers, several tabs, typing errors, back navigation, deleted objects."""
 
 import json
 import os
@@ -23,7 +23,7 @@ PAGES = ("", "datasets", "launch", "runs", "compare", "results")
 def test_a_run_goes_on_without_the_browser(
     app: App, browser: Browser, page: Page, dataset: str, tiny_model: Path
 ) -> None:
-    """The browser is gone in mid-run; later the run is finished, with all its points."""
+    """The browser is closed during the run; the run still finishes with all its points."""
     (run,) = app.launch("dpo", dataset, tiny_model, max_steps=40)
     gone = browser.new_context(base_url=app.url)
     gone.new_page().goto(f"run?id={run}")
@@ -38,7 +38,7 @@ def test_a_run_goes_on_without_the_browser(
 
 
 def test_a_killed_worker_costs_nothing(app: App, page: Page, dataset: str, tiny_model: Path) -> None:
-    """kill -9 the train worker in mid-run: the run is taken up again and finishes once."""
+    """kill -9 the train worker during the run: the run is resumed and finishes once."""
     (run,) = app.launch("dpo", dataset, tiny_model, max_steps=80, save_steps=2)
     app.wait_for_step(run, 5)
     worker = app.facts["children"]["worker-train"]
@@ -89,7 +89,7 @@ def test_bad_values_are_told_beside_the_field(app: App, page: Page, dataset: str
 
 
 def test_a_failed_run_says_why(app: App, page: Page, dataset: str, tiny_model: Path, tmp_path: Path) -> None:
-    """Numbers that are not finite show when the worker runs the model, and not before."""
+    """Non-finite weights are detected only when the worker runs the model."""
     damaged = Path(shutil.copytree(tiny_model, tmp_path / "damaged"))
     weights = load_file(damaged / "model.safetensors")
     for weight in weights.values():
@@ -114,7 +114,7 @@ def test_a_model_that_cannot_be_right_is_not_queued(app: App, page: Page, datase
 
 
 def open_launch(page: Page) -> None:
-    """The form, when it has its values: they would take the place of what is typed before."""
+    """Open the form and wait for its initial values, which would overwrite earlier input."""
     page.goto("launch")
     expect(page.locator("#launch")).to_be_enabled()
 
@@ -196,12 +196,12 @@ def test_markup_is_text_everywhere(app: App, page: Page, tmp_path: Path, tiny_mo
 
 
 def _side(shown: str, answer_id: int | None) -> int | None:
-    """Where an answer stood; a blind conversation has an order of its own for each question."""
+    """The side of an answer; a blind conversation shuffles the sides for each question."""
     return None if answer_id is None else json.loads(shown).index(answer_id)
 
 
 def test_votes_change_and_go(app: App, page: Page, twins: list[int]) -> None:
-    """With buttons, arrow keys, and on the results page."""
+    """Votes by buttons, by arrow keys, and on the results page."""
     page.goto(f"compare?runs={twins[0]},{twins[1]}")
     expect(page.get_by_text(f"#{twins[1]} ")).to_be_visible()
     page.get_by_role("button", name="Remove Reference").or_(page.locator(".token-remove")).first.click()
@@ -239,7 +239,7 @@ def test_votes_change_and_go(app: App, page: Page, twins: list[int]) -> None:
 
 
 def test_a_program_does_what_the_pages_do(app: App, dataset: str, tiny_model: Path) -> None:
-    """It launches, asks, votes and exports on the running app."""
+    """Launch, ask, vote and export through the API of the running app."""
     (run,) = app.launch("dpo", dataset, tiny_model, max_steps=1)
     app.wait_until_over(run)
     asked = app.ask("Hello?", [run], max_new_tokens=6)
@@ -276,6 +276,6 @@ def test_a_narrow_run_page(app: App, page: Page, twins: list[int]) -> None:
 
 
 def expect_no_sideways(page: Page) -> None:
-    page.wait_for_timeout(700)  # rows arrive after the heading, and nothing tells that all have
+    page.wait_for_timeout(700)  # rows arrive after the heading, without a signal that all are there
     widths = page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]")
     assert max(widths) <= 390, widths

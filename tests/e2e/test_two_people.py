@@ -1,4 +1,4 @@
-"""Two people with logins of their own: neither learns from the other who is who before voting."""
+"""Two users with separate logins: neither learns the names from the other before voting."""
 
 import json
 import os
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.browser
 
 PASSWORDS = {"ada": "first-secret", "bob": "second-secret"}
 NAME = "Walnut"
-"""Of the runs; the pages tell it nowhere to who may still vote blind."""
+"""The runs' name; no page shows it to a user who may still vote blind."""
 
 
 @pytest.fixture(scope="module")
 def two_logins(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pairs: Path) -> Iterator[App]:
-    """An app with two logins, and finished twins."""
+    """An app with two logins and finished twins."""
     home = tmp_path_factory.mktemp("two") / "home"
     app = start_app(home, HYPO_AUTH=",".join(f"{name}:{secret}" for name, secret in PASSWORDS.items()))
     hypo(app, "datasets", "add", str(pairs), "--name", "tiny", "--held-out", "0.3")
@@ -40,7 +40,7 @@ def two_logins(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pairs
 
 
 def hypo(app: App, *arguments: str) -> str:
-    """Run a command on the app's home."""
+    """Run a `hypo` command on the app's home."""
     done = subprocess.run(
         [sys.executable, "-c", "from app.cli import main; main()", *arguments],
         cwd=ROOT,
@@ -56,7 +56,7 @@ def hypo(app: App, *arguments: str) -> str:
 
 @contextmanager
 def logged_in(app: App, browser: Browser, name: str) -> Iterator[Page]:
-    """A browser of a person's own."""
+    """A separate browser context, logged in."""
     context = browser.new_context(
         base_url=app.url, viewport={"width": 1280, "height": 900}, accept_downloads=True
     )
@@ -75,7 +75,7 @@ def logged_in(app: App, browser: Browser, name: str) -> Iterator[Page]:
 
 
 def blindness(app: App, name: str) -> list[bool]:
-    """Whether a person's votes count as blind, in the order of their questions."""
+    """Whether each vote of a user counts as blind, in the order of the questions."""
     found = app.rows(
         "SELECT blind FROM labels JOIN users ON users.id = user_id WHERE name = ? ORDER BY comparison_id",
         name,
@@ -116,7 +116,7 @@ def test_nobody_learns_from_others_who_is_who(two_logins: App, browser: Browser,
 
 
 def ask_blind(page: Page) -> str:
-    """Ask the twins as the page begins, which is blind; the conversation's address."""
+    """Ask the twins with the page's defaults, which are blind; return the conversation's address."""
     page.goto("compare?runs=1,2")
     expect(page.get_by_text(f"#1 {NAME}")).to_be_visible()
     expect(page.get_by_role("checkbox", name="Blind")).to_be_checked()
@@ -134,7 +134,7 @@ def ask_blind(page: Page) -> str:
 
 
 def expect_no_names(app: App, page: Page, address: str, folder: Path) -> None:
-    """Walk through everything that shows a comparison to a person who may still vote on it blind."""
+    """Visit every view of a comparison as a user who may still vote blind, and expect no names."""
     page.goto(address)
     expect(page.get_by_text("name hidden")).to_have_count(2)
     expect(page.get_by_text("Your vote? The names appear after the vote.")).to_be_visible()
@@ -160,7 +160,7 @@ def expect_no_names(app: App, page: Page, address: str, folder: Path) -> None:
 
 
 def follow_up_is_blind_again(app: App, ada: Page, bob: Page, address: str) -> None:
-    """The next question hides the names anew; who asks for them does not vote blind."""
+    """The next question hides the names again; a user who reveals them does not vote blind."""
     ada.goto(address)
     ada.set_viewport_size({"width": 390, "height": 844})
     expect(ada.get_by_role("button", name="Log out")).to_be_in_viewport(ratio=1)

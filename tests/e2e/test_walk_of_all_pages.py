@@ -1,6 +1,6 @@
-"""Every page, light and dark, wide and narrow: axe finds nothing, and nothing jumps while it loads.
+"""Every page, light and dark, wide and narrow: no axe violations and no layout shift while it loads.
 
-It comes after the other files, which count the questions that were asked.
+Runs after the other files, which count the questions asked.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 SETTLED_MS = 2500
 MOST_SHIFT = 0.1
-"""Cumulative layout shift; up to here browsers' makers call it good."""
+"""Upper bound on cumulative layout shift; values up to 0.1 count as good."""
 
 SHIFT = """() => new Promise(done => {
   let sum = 0;
@@ -58,7 +58,7 @@ def test_every_page_is_accessible_and_stands_still(
         shift = float(page.evaluate(SHIFT))
         if shift >= MOST_SHIFT:
             found.append(f"{path}: what stands on the page jumps ({shift:.2f})")
-        for folded in ("Advanced", "Load YAML", "Decoding"):  # what is folded away belongs to the page too
+        for folded in ("Advanced", "Load YAML", "Decoding"):  # collapsed parts are checked too
             button = page.get_by_role("button", name=folded)
             if button.count():
                 button.click()

@@ -1,4 +1,4 @@
-"""Listens to every page of a browser window: errors in the console, exceptions, and where requests go."""
+"""Watches every page of a browser context: console errors, exceptions, and request targets."""
 
 import time
 from urllib.parse import urlsplit
@@ -6,14 +6,14 @@ from urllib.parse import urlsplit
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response
 
 CUT_OFF = ("Connection errored out", "AbortError: signal is aborted")
-"""What Gradio's client logs when a page is left while a request is under way."""
+"""Logged by Gradio's client when a page is left with a request in flight."""
 
 LEAVING_SECONDS = 5.0
 HERE = ("127.0.0.1", "localhost")
 
 
 class Watch:
-    """Collects what goes wrong in a browser window until `problems` is asked."""
+    """Collects the problems of a browser context until `problems` is called."""
 
     def __init__(self, context: BrowserContext) -> None:
         self._found: list[str] = []
@@ -26,7 +26,7 @@ class Watch:
         context.on("page", self._page)
 
     def problems(self) -> list[str]:
-        """Everything that a person with the developer tools open would frown at."""
+        """All problems that the developer tools would show."""
         unexplained = [
             text
             for when, text in self._cut_off

@@ -1,4 +1,4 @@
-"""Fixtures of the engine's tests: tiny models on disk, pairs, and a reporter that remembers."""
+"""Fixtures of the engine's tests: tiny models on disk, pairs, and a recording reporter."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from tests.tiny_model import write_tiny_model
 
 @pytest.fixture(params=["native", "x86-64", "x86-64-v3"])
 def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """C for the vectors of this processor, and of older ones."""
+    """The C code, compiled for this processor's vector extensions and for older ones."""
     if request.param != "native" and platform.machine() != "x86_64":
         pytest.skip("names a processor of another family")
     monkeypatch.setattr(
@@ -31,7 +31,7 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Tiny models run fastest on one thread, above all on a busy machine."""
+    """Use one thread: tiny models run fastest that way, especially on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -40,7 +40,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of a tiny model of an architecture, written once a session."""
+    """The folder of a tiny model of an architecture, written once per session."""
     root = tmp_path_factory.mktemp("models")
 
     def folder(architecture: str = "llama") -> Path:
@@ -52,7 +52,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def pairs() -> list[Pair]:
-    """Ten pairs of unequal length, conversations and plain prompts."""
+    """Ten pairs of unequal length, both conversations and plain prompts."""
     return [
         Pair(
             prompt=f"Question {i}: where is Paris?" if i % 3 == 0 else [_turn(i)],
@@ -69,7 +69,7 @@ def _turn(i: int) -> dict[str, str]:
 
 @pytest.fixture
 def config(tiny: Callable[[str], Path]) -> Callable[..., TrainConfig]:
-    """A small configuration on the tiny Llama; keyword arguments change fields."""
+    """A small configuration on the tiny Llama; keyword arguments override fields."""
 
     def make(**changes: Any) -> TrainConfig:
         fields: dict[str, Any] = {
@@ -90,7 +90,7 @@ def config(tiny: Callable[[str], Path]) -> Callable[..., TrainConfig]:
 
 
 class Recorder:
-    """A reporter that remembers what it heard, and wishes what ``decide`` says."""
+    """A reporter that records all events and returns the wish of ``decide``."""
 
     def __init__(self, decide: Callable[["Recorder"], Wish] = lambda _: Wish.CONTINUE) -> None:
         self.phases: list[tuple[int, int, str]] = []
@@ -123,7 +123,7 @@ TIMES = {"step_time", "time/sampling", "time/training"}
 
 
 def computed(recorder: Recorder) -> dict[int, dict[str, float]]:
-    """Everything measured but the times."""
+    """All metrics except the times."""
     return {
         step: {name: value for name, value in values.items() if name not in TIMES}
         for step, values in recorder.values.items()

@@ -1,10 +1,10 @@
-"""The judge: DPO's and HyPO's loss and gradients the plainest way, to hold the engine against.
+"""The judge: a plain implementation of DPO's and HyPO's loss and gradients to compare the engine with.
 
 One sequence at a time, never padded, through the plain transformers model with eager attention, all its
 logits, ``log_softmax``, autograd. Weights, logits and sums are float64; where transformers itself goes
-down to float32 (norms, attention's softmax, rotary angles) the judge does too. LoRA is written out as
-W + alpha / r * B A. Nothing is shared with hypo_engine but the token ids, the sampled responses and the
-values of the parameters.
+down to float32 (norms, attention's softmax, rotary angles) the judge does too. LoRA is written out as W +
+alpha / r * B A. It shares nothing with hypo_engine except the token ids, the sampled responses and the
+parameter values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,11 @@ Ids = Sequence[int]
 
 @dataclass(frozen=True)
 class Terms:
-    """How the loss is put together; kl_coef 0 is DPO.
+    """The terms of the loss; kl_coef 0 is DPO.
 
     Attributes:
-        to_go: Weigh each token by the ratios from itself to the end, not the sequence by all of them.
+        to_go: Weight each token by the ratios from itself to the end, instead of the sequence by all of
+            them.
     """
 
     beta: float
@@ -37,7 +38,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with its two answers and the responses that were sampled for it."""
+    """A prompt with its two answers and its sampled responses."""
 
     prompt: Ids
     chosen: Ids
@@ -47,15 +48,15 @@ class Question:
 
 @dataclass
 class Verdict:
-    """What is right.
+    """The judge's result.
 
     Attributes:
         dpo: The mean loss of the pairs.
-        surrogate: The mean of the KL term whose gradient counts.
-        size: Of all that was added up in the loss, the magnitudes: the scale of its rounding.
-        cancellation: How large a response's log-probability is against the weight it ends up with, in the
-            mean: it multiplies the rounding of the KL term.
-        gradients: Of the whole loss, by the name the policy gives the parameter.
+        surrogate: The mean of the KL term that is differentiated.
+        size: Sum of the magnitudes of the loss's summands: the scale of its rounding error.
+        cancellation: Mean ratio of a response's log-probability to its final weight, which multiplies the
+            rounding error of the KL term.
+        gradients: Gradients of the whole loss, by the policy's parameter names.
         policy: Log-probability of every token of (chosen, rejected, *responses), question by question.
         reference: The same under the reference.
     """
@@ -70,16 +71,16 @@ class Verdict:
 
 
 class Judge:
-    """Judges one policy that began as the model in ``folder``."""
+    """Judges one policy that started as the model in ``folder``."""
 
     def __init__(self, folder: Path, *, lora_scale: float | None) -> None:
-        """lora_scale: alpha / r, or None where every weight is trained."""
+        """lora_scale: alpha / r, or None if every weight is trained."""
         model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
         self._model = model.double().eval().requires_grad_(False)
         self._lora_scale = lora_scale
 
     def judge(self, trained: Mapping[str, Tensor], questions: Sequence[Question], terms: Terms) -> Verdict:
-        """Judge a policy by its trained parameters: names and values as the policy has them."""
+        """Judge a policy by its trained parameters, given as the policy's names and values."""
         leaves = {name: value.detach().double().requires_grad_() for name, value in trained.items()}
         weights, verdict = self._weights(leaves), Verdict()
         losses, products, advantages = [], [], []
@@ -136,16 +137,16 @@ class Judge:
             module_name = name.split(".lora_A.")[0].removeprefix("base_model.model.")
             module = self._model.get_submodule(module_name)
             update = self._lora_scale * leaves[name.replace("lora_A", "lora_B")] @ leaves[name]
-            if isinstance(module, Conv1D):  # keeps [in, out]
+            if isinstance(module, Conv1D):  # stored as [in, out]
                 update = update.T
             weights[f"{module_name}.weight"] = module.weight + update
         return weights
 
 
 def _advantages(ratios: Sequence[Tensor], *, to_go: bool) -> list[Tensor]:
-    """What each token of the responses to one prompt is weighed with: its ratio less the others' mean.
+    """The weight of each token of the responses to one prompt: its ratio minus the mean of the others.
 
-    The ratio is that of the whole response, or of what is left of it from the token on.
+    The ratio is that of the whole response, or of the rest of it from the token on.
     """
     found = []
     for i, ratio in enumerate(ratios):

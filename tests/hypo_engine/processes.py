@@ -1,7 +1,7 @@
-"""Runs in several real processes for tests: torchrun on loopback starts this file, which trains a plan.
+"""Multi-process training for tests: torchrun on loopback starts this file, which trains a plan.
 
-A plan is a list of :class:`Planned`. Every process trains all of them, one after another, and leaves for each
-what it saw in ``FOLDER/NAME/rank-N.pt``; ``observe`` does the same in the process that calls it.
+A plan is a list of :class:`Planned`. Every process trains all of them in sequence and writes its
+observations of each to ``FOLDER/NAME/rank-N.pt``; ``observe`` does the same in the calling process.
 """
 
 import json
@@ -30,22 +30,22 @@ from hypo_engine.training.loop import train
 from tests.hypo_engine.conftest import Recorder, computed
 
 CLOSE = 1e-5
-"""How near two ways of computing the same come to each other."""
+"""Relative tolerance between two ways of computing the same value."""
 
 SECONDS = 240
 
 
 @dataclass
 class Planned:
-    """A run to be trained.
+    """A planned run.
 
     Attributes:
         pairs: (prompt, chosen, rejected).
-        eval_pairs: How many of the pairs are evaluated on.
-        stop: (rank, steps, wish): what that process's reporter wishes once so many steps are done.
-        plain: Encode whole sequences only, as sharded runs do.
-        fail: (rank, steps, how): what goes wrong in that process's objective once so many steps are done:
-            "error", "memory" with more than one pair at once, or "wait" for another process to stop.
+        eval_pairs: Number of pairs used for evaluation.
+        stop: (rank, steps, wish): the wish that the process's reporter returns after this many steps.
+        plain: Encode only whole sequences, as sharded runs do.
+        fail: (rank, steps, how): the failure of the process's objective after this many steps: "error",
+            "memory" with more than one pair at once, or "wait" for another process to stop.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Planned:
 
 @dataclass
 class Seen:
-    """What one process saw of a run.
+    """One process's observations of a run.
 
     Attributes:
-        gradients: For each optimiser step, every trained parameter's gradient before clipping.
-        held: How many of the policy's weights this process holds between steps.
-        error: What the run ended with, as "Type: message".
+        gradients: Every trained parameter's gradient before clipping, per optimiser step.
+        held: Number of the policy's weights in this process between steps.
+        error: The exception that ended the run, as "Type: message".
     """
 
     values: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Seen:
 
 
 def observe(planned: Planned, folder: Path, rank: int = 0) -> Seen:
-    """Train a run in this process and watch its gradients."""
+    """Train a run in this process and record its gradients."""
     seen = Seen()
     recorder = Recorder(_wishing(planned.stop, rank, seen))
     clip = loop.clip_gradients
@@ -128,15 +128,15 @@ def weights(seen: Seen) -> dict[str, torch.Tensor]:
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor, close: float = CLOSE) -> None:
-    """Equal to a fraction of the tensor's norm."""
+    """Assert equality up to a fraction of the tensor's norm."""
     assert float((found - expected).norm()) <= close * float(expected.norm()) + 1e-12
 
 
 def assert_same_gradients(found: Seen, expected: Seen, close: float = 1e-5) -> None:
-    """Every step's gradients agree, tensor by tensor, to a fraction of the tensor's norm.
+    """Assert that every step's gradients agree, tensor by tensor, to a fraction of the tensor's norm.
 
-    A tensor whose gradient is next to nothing beside the others has fewer right digits in float32: it is held
-    against a hundredth of the whole gradient.
+    A tensor with a relatively tiny gradient has fewer correct digits in float32, so its error is compared
+    with a hundredth of the whole gradient.
     """
     for ours, wanted in zip(found.gradients, expected.gradients, strict=True):
         whole = float(torch.cat([gradient.flatten() for gradient in wanted]).norm())
@@ -153,7 +153,7 @@ def _wishing(stop: tuple[int, int, str] | None, rank: int, seen: Seen) -> Callab
 
 @contextmanager
 def _failing(fail: tuple[int, int, str] | None, rank: int, seen: Seen) -> Any:
-    """Let the objective fail in one process, and note how many pairs each call has."""
+    """Make the objective fail in one process, and record the number of pairs per call."""
     from hypo_engine.methods.objective import Objective
 
     objective = Objective.__call__
@@ -174,7 +174,7 @@ def _failing(fail: tuple[int, int, str] | None, rank: int, seen: Seen) -> Any:
 
 
 def _wait(watch: Callable[[], None]) -> None:
-    """Look whether the run is to go on, as sampling does, for a long time."""
+    """Poll for a stop for a long time, as sampling does."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         watch()
@@ -184,7 +184,7 @@ def _wait(watch: Callable[[], None]) -> None:
 
 @contextmanager
 def _weighing(seen: Seen) -> Any:
-    """Note how many weights the process holds before the first step."""
+    """Record the number of weights in the process before the first step."""
     share = run_module.Run.share_state
 
     def weighed(self: run_module.Run) -> None:
@@ -208,7 +208,7 @@ def _loading(*, plain: bool) -> Any:
 
 
 def torchrun(command: Sequence[str], *, processes: int = 2) -> "subprocess.Popen[str]":
-    """Start a module under torchrun, on loopback alone."""
+    """Start a module under torchrun, on loopback only."""
     root = Path(__file__).resolve().parents[2]
     place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
     return subprocess.Popen(
@@ -222,14 +222,14 @@ def torchrun(command: Sequence[str], *, processes: int = 2) -> "subprocess.Popen
 
 
 def trained(plan: Sequence[Planned], folder: Path, *, processes: int = 2) -> dict[str, list[Seen]]:
-    """Train a plan in several processes: what each of them saw, by the run's name."""
+    """Train a plan in several processes; return the observations of each, by run name."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.json").write_text(json.dumps([asdict(planned) for planned in plan]))
     process = torchrun(["-m", "tests.hypo_engine.processes", str(folder)], processes=processes)
     try:
         output, _ = process.communicate(timeout=SECONDS)
     finally:
-        process.terminate()  # torchrun ends its processes; nothing happens when it has ended already
+        process.terminate()  # torchrun ends its processes; a no-op if it has already exited
         process.communicate(timeout=60)
     assert process.returncode == 0, output[-6000:]
     return {
@@ -242,7 +242,7 @@ def trained(plan: Sequence[Planned], folder: Path, *, processes: int = 2) -> dic
 
 
 def main(folder: Path) -> None:
-    """What torchrun runs in each process."""
+    """The entry point of each torchrun process."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank = dist.get_rank()

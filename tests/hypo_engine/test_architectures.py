@@ -1,4 +1,4 @@
-"""Architectures of many kinds: scores are those of the model's own forward, or it is refused by name."""
+"""Many architectures: scores match the model's own forward, or the model is refused by name."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,9 +23,9 @@ from tests.architectures import tiny_architecture, tiny_config
 
 PACKED = ("llama", "mixtral", "gpt2", "gemma2")
 PLAIN = {
-    "falcon": "batched",  # its attention does not come through our function
+    "falcon": "batched",  # its attention bypasses our function
     "jamba": "batched",  # state space layers between attention
-    "falcon_h1": "batched",  # and beside it
+    "falcon_h1": "batched",  # and parallel to it
     "llama4_text": "batched",  # chunked attention
     "gpt_oss": "batched",  # sinks
     "mamba": "none",
@@ -35,7 +35,7 @@ FIRST, SECOND, *COMPLETIONS = (30, 11, 25, 19, 6)
 
 
 def expected(model: Any, prompt: list[int], completion: list[int]) -> float:
-    """Sum of log-probabilities by the model's own forward on the sequence alone."""
+    """The sum of log-probabilities from the model's own forward on the single sequence."""
     with torch.no_grad():
         logps = plain_logits(model, prompt + completion).log_softmax(dim=-1)
     return sum(float(logps[len(prompt) + at - 1, token]) for at, token in enumerate(completion))
@@ -63,7 +63,7 @@ def test_packed_scores_are_the_models_own(kind: str, dtype: torch.dtype) -> None
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", PLAIN)
 def test_what_cannot_be_packed_is_not_and_padding_changes_no_score(kind: str, dtype: torch.dtype) -> None:
-    """Flat logits, and bfloat16 at any size of the weights, used to hide layers that ignored the pass."""
+    """Flat logits, and bfloat16 at any weight scale, once hid layers that ignored the packing."""
     for scale in (1.0, 0.15):
         model = tiny_architecture(kind, scale=scale).to(dtype)
         check_sound(model, kind)
@@ -115,7 +115,7 @@ def test_rotary_positions_that_depend_on_the_batch_are_scored_alone() -> None:
 
 
 def test_responses_are_written_past_a_change_of_rotary_positions() -> None:
-    """A cache would keep the keys of the shorter text; a longer row beside one would change it too."""
+    """A cache would keep the keys of the shorter text; a longer row in the batch would change them too."""
     from transformers import AutoModelForCausalLM
 
     rope = {
@@ -157,7 +157,7 @@ def test_adapters_in_a_head_answer_beside_the_base() -> None:
 
 
 def test_layers_within_layers_recompute_once() -> None:
-    """Zamba's blocks hold blocks that can recompute too: gradients were others without a word."""
+    """Zamba's blocks contain blocks that also recompute, which silently changed the gradients."""
     from transformers import AutoModelForCausalLM
 
     kinds = ["mamba", "hybrid", "mamba"]
@@ -213,7 +213,7 @@ def test_a_decoder_of_the_same_name_is_taken() -> None:
 
     model = AutoModelForCausalLM.from_config(tiny_config("roberta", is_decoder=True)).eval()
     check_sound(model, "roberta")
-    assert context_limit(model) == 511  # positions begin behind the padding's
+    assert context_limit(model) == 511  # positions start after the padding index
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
@@ -264,7 +264,7 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(tiny: Callable[[str], 
     tokenizer = load_tokenizer(str(tiny("llama")))
     size = len(tokenizer)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    check_vocabulary(model, tokenizer, "it", [1, 2])  # no text becomes it
+    check_vocabulary(model, tokenizer, "it", [1, 2])  # no text maps to it
     with pytest.raises(ModelError, match=f"{size + 1} tokens, and the model's embedding {size}"):
         check_vocabulary(model, tokenizer, "it", [size])
     tokenizer.add_tokens(["zebra"])
@@ -287,7 +287,7 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(tiny: Callable[[str], 
     ],
 )
 def test_lora_finds_the_layers_of_every_kind(kind: str, layers: set[str]) -> None:
-    """Routers are left alone, and what fused kernels read past its module."""
+    """Routers are excluded, as are weights that fused kernels read directly."""
     model = tiny_architecture(kind)
     assert {name.rpartition(".")[2] for name in linear_layers(model)} == layers
     policy = attach_lora(model, rank=2, alpha=4, target_modules="all-linear", seed=0, base_name=kind)

@@ -1,4 +1,4 @@
-"""Writes that find no room, on a file system that is really full and under a real limit of the system."""
+"""Failing writes on a file system that is really full and under a real file size limit."""
 
 import errno
 import resource
@@ -53,7 +53,7 @@ print("left", [path.name for path in output.glob("*")] + [path.name for path in 
 """
 
 SMALL_DISK = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
-"""What follows runs among mounts of its own, which go with the process."""
+"""Runs a command in its own mount namespace, which ends with the process."""
 
 
 def train_there(
@@ -65,9 +65,9 @@ def train_there(
     limit: int = 0,
     small_disk: tuple[Path, int] | None = None,
 ) -> str:
-    """Train one step in a process with a limit of a file's bytes, or with a small file system at a folder.
+    """Train one step in a process with a file size limit, or with a small file system at a folder.
 
-    Where no file system can be mounted, its bytes are the limit.
+    Where mounting is not possible, half of the file system's size is the file size limit.
     """
     if small_disk and not _mounts(small_disk[0]):
         limit, small_disk = small_disk[1] // 2, None
@@ -91,7 +91,7 @@ def _mounts(folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def sizes(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
-    """Bytes of a checkpoint's adapter and of its optimiser."""
+    """Sizes of a checkpoint's adapter and optimiser in bytes."""
     root = tmp_path_factory.mktemp("sizes")
     config = TrainConfig(model_name_or_path=str(tiny("llama")), method="dpo", max_steps=1, lora_r=4)
     result = train(config, [Pair("a", "b", "c")] * 8, output_dir=root / "run", models_dir=root)
@@ -130,7 +130,7 @@ def test_a_checkpoint_beyond_a_limit(
 
 @contextmanager
 def files_up_to(limit: int) -> Iterator[None]:
-    """No file of this process may grow beyond so many bytes (Python ignores the signal)."""
+    """Limit the size of files this process writes (Python ignores the signal)."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:

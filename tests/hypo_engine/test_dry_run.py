@@ -1,4 +1,4 @@
-"""The dry run and the refusal: real steps that keep nothing, and runs that cannot fit."""
+"""The dry run and refusals: real steps without output, and runs that do not fit."""
 
 import json
 import shutil
@@ -63,9 +63,9 @@ def test_a_dry_run_measures_and_keeps_nothing(
     assert found["device"] == "cpu"
     assert found["steps"] == 20
     assert found["seconds_a_step"] > 0
-    # shorter pairs than the longest, so less than steps times seconds; the reference's scores are in it too
+    # most pairs are shorter, so less than steps times seconds; reference scores are included
     assert 0 < found["seconds_total"] < 25 * found["seconds_a_step"] + 10
-    assert found["measured_peak"] > 100 * 2**20  # Python and torch at the least
+    assert found["measured_peak"] > 100 * 2**20  # at least Python and torch
     parts = found["estimate"]
     assert parts["total"] == sum(n for name, n in parts.items() if name != "total") - min(
         parts["activations"], parts["kv_cache"]
@@ -88,7 +88,7 @@ def test_people_read_lines(yaml_file: Callable[..., Path], capsys: pytest.Captur
 
 
 def test_the_steps_are_those_of_the_longest_pairs(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    """Pairs that are too long are no longer seen; the rest are sorted, whatever their order."""
+    """Pairs over the limit are dropped; the rest are sorted by length."""
     said: list[str] = []
     pairs = [Pair("word " * n, "Paris.", "No.") for n in (2, 9, 4, 30)] + [Pair("a", "long " * 99, "b")]
     config = TrainConfig(
@@ -101,7 +101,7 @@ def test_the_steps_are_those_of_the_longest_pairs(tiny: Callable[[str], Path], t
     found = dry_run(config, pairs, models_dir=tmp_path, say=said.append)
     assert found.steps == 4
     assert any("training" in line for line in said)
-    # one step on the longest pair costs more than one on each of the others
+    # a step on the longest pair costs more than one on any other
     assert found.seconds_total < 4 * found.seconds_a_step + 5
 
 
@@ -114,7 +114,7 @@ def test_a_mistake_is_one_sentence(
 
 @pytest.fixture
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with little memory to spare."""
+    """A machine with little free memory."""
     monkeypatch.setattr(memory_check, "available_bytes", lambda: SMALL_MACHINE)
     monkeypatch.setattr(memory_check, "_held", lambda: 0)
 
@@ -132,13 +132,13 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would_help(tiny: Callable[[s
     shape = model_shape(folder)
     assert shape is not None
     assert "100 MiB can be had" in text
-    assert text.count(": ") >= 4  # three knobs, each with its estimate, and how to insist
+    assert text.count(": ") >= 4  # three knobs with their estimates, and the insist option
     assert "set insist: true" in text
     check_fits(config.model_copy(update={"insist": True}), folder, PAIRS, device=CPU)
 
 
 def spoil_numbers(weights: Path) -> None:
-    """Keep the header of a safetensors file and make NaN of every number: seen only by who loads them."""
+    """Keep a safetensors header and set every number to NaN, which only loading reveals."""
     data = weights.read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")
     weights.write_bytes(data[:begin] + b"\xff" * (len(data) - begin))

@@ -1,10 +1,10 @@
-"""The KL estimators are unbiased: against exact gradients, on a softmax and on a tiny language model.
+"""The KL estimators are unbiased: comparison with exact gradients of a softmax and a tiny language model.
 
-One estimate is the gradient of the loss on one group of k samples. Over many groups the mean estimate
-has to lie within three standard errors of the exact gradient, taken jointly: with q directions and the
-estimates' covariance, the squared distance is a chi-squared variable with q degrees of freedom, whose
-mean is q and whose standard deviation is sqrt(2 q). Seeds are fixed, so a test passes always or never.
-What others got wrong is put to the same check, and fails it by far.
+One estimate is the gradient of the loss on one group of k samples. Over many groups the mean estimate must
+lie within three standard errors of the exact gradient, taken jointly: with q directions and the estimates'
+covariance, the squared distance is a chi-squared variable with q degrees of freedom, whose mean is q and
+whose standard deviation is sqrt(2 q). Seeds are fixed, so the tests are deterministic. Known wrong
+estimators fail the same check by a wide margin.
 """
 
 import math
@@ -37,17 +37,17 @@ OURS = [sequence_kl_loss, reward_to_go_kl_loss]
 
 
 def naive(logps: Tensor, reference: Tensor) -> Tensor:
-    """The trap: samples carry no gradient of their own."""
+    """A wrong estimator: samples carry no gradient."""
     return (logps - reference).sum(dim=-1).mean()
 
 
 def token_product(logps: Tensor, reference: Tensor) -> Tensor:
-    """The other trap: a token's ratio alone, without those that follow it."""
+    """Another wrong estimator: a token's ratio without those of later tokens."""
     return (logps * (logps - reference).detach()).sum(dim=-1).mean()
 
 
 def without_baseline(loss: Loss) -> Loss:
-    """The same samples as groups of one."""
+    """The same samples in groups of one."""
 
     def single(logps: Tensor, reference: Tensor) -> Tensor:
         return loss(logps.flatten(0, 1)[:, None], reference.flatten(0, 1)[:, None])
@@ -56,14 +56,14 @@ def without_baseline(loss: Loss) -> Loss:
 
 
 def token_weights(loss: Loss, logps: Tensor, reference: Tensor) -> Tensor:
-    """What each token's score is multiplied with in its group's estimate: [groups, k, tokens]."""
+    """The factor of each token's score in its group's estimate: [groups, k, tokens]."""
     leaf = logps.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(leaf, reference), leaf)
     return gradient * len(logps)
 
 
 def standard_errors(estimates: Tensor, exact: Tensor) -> float:
-    """How far the mean of estimates [groups, q] is from what is exact [q], as the docstring above says."""
+    """Distance of the mean of estimates [groups, q] from the exact [q]; see the module docstring."""
     count, q = estimates.shape
     distance = estimates.mean(dim=0) - exact
     squared = count * distance @ torch.linalg.solve(estimates.T.cov(), distance)
@@ -81,7 +81,7 @@ REFERENCE = torch.tensor([0.04, 0.02, 0.04, 0.9], dtype=torch.float64).log()
 
 
 def softmax_estimates(loss: Loss, *, k: int, groups: int = 50_000) -> tuple[Tensor, Tensor]:
-    """Estimates by the first three logits (the fourth is their negative sum), and what is exact."""
+    """Estimated and exact gradient for the first three logits (the fourth is their negative sum)."""
     logits = LOGITS.clone().requires_grad_()
     logps = F.log_softmax(logits, dim=0)
     exact = torch.autograd.grad((logps.exp() * (logps - REFERENCE)).sum(), logits)[0]
@@ -90,7 +90,7 @@ def softmax_estimates(loss: Loss, *, k: int, groups: int = 50_000) -> tuple[Tens
     drawn = torch.multinomial(probabilities, groups * k, replacement=True, generator=generator)
     drawn = drawn.view(groups, k, 1)
     weights = token_weights(loss, logps.detach()[drawn], REFERENCE[drawn])
-    scores = torch.eye(4, dtype=torch.float64) - probabilities  # of each response, by the logits
+    scores = torch.eye(4, dtype=torch.float64) - probabilities  # of each response, with respect to the logits
     return (weights[..., None] * scores[drawn]).sum(dim=(1, 2))[:, :3], exact[:3]
 
 
@@ -113,22 +113,22 @@ def test_softmax_baseline_lowers_the_variance(loss: Loss) -> None:
     assert total_variance(with_baseline) < 0.8 * total_variance(plain)
 
 
-# A language model over five tokens that says at most three.
+# A language model over five tokens with responses of at most three.
 
 VOCABULARY, END, LONGEST = 5, 0, 3
 PROMPT = [3, 1, 4]
 PREFIXES = [prefix for length in range(LONGEST) for prefix in product(range(1, VOCABULARY), repeat=length)]
-"""Everything that may have been said before a token: an end token is the last."""
+"""All possible prefixes of a token; an end token is always last."""
 
 
 @dataclass(frozen=True)
 class Language:
-    """A policy, and all there is to know about it; tables have a row for each prefix, a column for a token.
+    """A policy with its exact tables: a row per prefix, a column per token.
 
     Attributes:
         logps: [prefixes, vocabulary] float64 log-probabilities of the policy; reference likewise.
         scores: [prefixes, vocabulary, q], the derivatives of ``logps`` along q directions of the weights.
-        exact: [q], the derivatives of KL(pi || ref) over everything that can be said.
+        exact: [q], the derivatives of KL(pi || ref) over all possible responses.
         directions: [q, weights].
     """
 
@@ -163,13 +163,13 @@ def write_tiny_language(folder: Path) -> Path:
 
 
 def table_of(model: Any, temperature: float) -> Tensor:
-    """Log-probabilities of every token after every prefix, with their graph."""
+    """Log-probabilities of every token after every prefix, with the autograd graph."""
     rows = [model(input_ids=torch.tensor([[*PROMPT, *prefix]])).logits[0, -1].double() for prefix in PREFIXES]
     return F.log_softmax(torch.stack(rows) / temperature, dim=-1)
 
 
 def exact_kl(logps: Tensor, reference: Tensor) -> Tensor:
-    """KL over everything that can be said: by the chain rule, each prefix with its probability."""
+    """KL over all possible responses, by the chain rule: each prefix weighted with its probability."""
     total = torch.zeros((), dtype=torch.float64)
     for row, prefix in enumerate(PREFIXES):
         steps = [logps[PREFIXES.index(prefix[:at]), token] for at, token in enumerate(prefix)]
@@ -180,7 +180,7 @@ def exact_kl(logps: Tensor, reference: Tensor) -> Tensor:
 
 @pytest.fixture(scope="module")
 def language_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Language]:
-    """A policy some way from its reference, seen at a temperature."""
+    """A policy at some distance from its reference, at a temperature."""
     folder = write_tiny_language(tmp_path_factory.mktemp("language"))
     return cache(lambda temperature: _language(folder, temperature))
 
@@ -191,7 +191,7 @@ def language(language_at: Callable[[float], Language]) -> Language:
 
 
 def _language(folder: Path, temperature: float) -> Language:
-    """Its directions: the exact gradient's, and eleven others at right angles."""
+    """The directions are the exact gradient's and eleven orthogonal ones."""
     config = TrainConfig(lora_r=0, precision=Precision.FLOAT32)
     policy = load_policy(config, str(folder), pad_id=END, device=CPU)
     generator = torch.Generator().manual_seed(1)
@@ -220,7 +220,7 @@ def flat(gradients: Sequence[Tensor]) -> Tensor:
 
 @pytest.fixture(scope="module")
 def said(language: Language) -> tuple[Tensor, Tensor]:
-    """Responses by the engine's sampler, as rows and columns of the tables: [responses, tokens], -1 pads."""
+    """Sampled responses, as rows and columns of the tables: [responses, tokens], padded with -1."""
     count = 16_000
     with torch.no_grad():
         decoding = language.policy.encode([PROMPT]).decoding([0] * count, LONGEST)
@@ -250,7 +250,7 @@ def language_estimates(
 
 
 def test_the_sampler_says_what_the_model_would(language: Language, said: tuple[Tensor, Tensor]) -> None:
-    """Every prefix and every token after it as often as its probability says (chi-squared, jointly)."""
+    """The frequency of every prefix and next token matches its probability (chi-squared, jointly)."""
     rows, tokens = (part.flatten() for part in said)
     counts = torch.zeros_like(language.logps)
     counts.index_put_(
@@ -287,7 +287,7 @@ def test_a_per_token_product_drops_the_cross_terms(language: Language, said: tup
 
 
 def test_variance_on_the_language_model(language: Language, said: tuple[Tensor, Tensor]) -> None:
-    """On the same samples: the baseline lowers it, what is left to go lowers it, and both together most."""
+    """On the same samples the baseline and the reward to go each lower it, both together most."""
 
     def spread(loss: Loss) -> float:
         return total_variance(language_estimates(language, said, loss)[0])
@@ -305,7 +305,7 @@ def test_variance_on_the_language_model(language: Language, said: tuple[Tensor, 
 def test_steps_of_training_are_unbiased(
     language_at: Callable[[float], Language], estimator: KLEstimator, temperature: float
 ) -> None:
-    """The whole way, as training goes it: sampled, scored and differentiated by the engine, step by step."""
+    """The whole training path: sampled, scored and differentiated by the engine."""
     language, steps, kl_coef = language_at(temperature), 150, 0.5
     pairs = [TokenPair(index, PROMPT, [1 + index % 4, END], [2, END]) for index in range(4)]
 

@@ -1,4 +1,4 @@
-"""What is wrong with a field is said by its label, in a sentence of ours."""
+"""Errors of a field use its label and our own sentences."""
 
 from typing import Any
 

@@ -117,7 +117,7 @@ def test_scores_are_of_the_untempered_distribution(full_house: Served, tiny: Any
 
 
 def decode_again(served: Served, wanted: GenerationRequest) -> list[int]:
-    """The token ids of an answer, caught on their way."""
+    """The token ids of an answer, captured during sampling."""
     import hypo_engine.generate as module
 
     caught: list[int] = []
@@ -173,7 +173,7 @@ def test_removing_gives_the_base_back(served: Served, trained: dict[str, Path]) 
     served.add_adapter("two", trained["two"])
     (two,) = served.answer([request("two")])
     served.remove_adapter("one")
-    served.remove_adapter("one")  # again is no error
+    served.remove_adapter("one")  # repeating it is a no-op
     same(served.answer([request("two")])[0], two)
     with pytest.raises(ModelError, match="no adapter 'one'"):
         served.answer([request("one")])
@@ -224,7 +224,7 @@ def test_a_long_prompt_loses_its_left(served: Served) -> None:
     assert ids == served.tokenizer(prompt).input_ids[-44:]
     (answer,) = served.answer([request(prompt=prompt, tokens=20)])
     assert answer.tokens <= 20
-    ids, limit = served.prompt_ids(request(prompt=prompt, tokens=1000))  # half for each
+    ids, limit = served.prompt_ids(request(prompt=prompt, tokens=1000))  # half each for prompt and answer
     assert (len(ids), limit) == (32, 32)
     ids, limit = served.prompt_ids(request(prompt="short", tokens=1000))
     assert len(ids) + limit == 64
@@ -260,7 +260,7 @@ def test_without_a_template_a_question_is_answered_as_the_plain_prompt_trained_o
 
 
 def test_a_mixtures_adapter_answers_as_it_was_trained(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    """Its router was adapted, in a way that nothing but training could run."""
+    """Its router was adapted in a way that only training supported."""
     folder = Path(copytree(tiny("llama"), tmp_path / "mixtral"))
     tiny_architecture("mixtral").save_pretrained(folder)
     pairs = [Pair(TURNS, "Paris.", "A long answer wanders."), Pair(OTHER, "No.", "The capital of France.")]
@@ -282,7 +282,7 @@ def test_a_mixtures_adapter_answers_as_it_was_trained(tiny: Callable[[str], Path
 
 
 def test_thoughts_are_asked_for_as_they_were_trained(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    """Its prompts, and those of the base beside it, leave room for thoughts; others' do not."""
+    """Prompts of the adapter and of its base model open a thought; other prompts do not."""
     folder = Path(copytree(tiny("llama"), tmp_path / "thinker"))
     opening = CHAT_TEMPLATE.replace("<|im_start|>assistant\n'", "<|im_start|>assistant\n<think>\n'")
     (folder / "chat_template.jinja").write_text(opening)

@@ -1,11 +1,11 @@
-"""The engine against the judge: losses, log-probabilities, and the gradient of every parameter.
+"""The engine compared with the judge: losses, log-probabilities, and the gradient of every parameter.
 
-Everything agrees to 1e-5, a norm against a norm. The engine's arithmetic is float32, whose rounding is
-6e-8; some tens of roundings come together in two layers and a softmax over sums of up to a hundred nats,
-and typical errors are 1e-6. Two things are no statement about the engine and are told apart:
-a tensor's error is held against a hundredth of the largest gradient where its own is smaller (the bias of
-the keys moves nothing at all; what is left of it is rounding), and batches whose responses' ratios nearly
-cancel are passed over (what is left of them is rounding too).
+Everything agrees to 1e-5, as a ratio of norms. The engine computes in float32, with a rounding error of
+6e-8; some tens of roundings accumulate in two layers and a softmax over sums of up to a hundred nats, so
+typical errors are 1e-6. Two cases say nothing about the engine and are handled separately. A tensor whose
+gradient is below a hundredth of the largest one is compared with that hundredth (the bias of the keys has
+no effect, so its gradient is only rounding). Batches whose responses' ratios nearly cancel are skipped
+(the rest is only rounding).
 """
 
 from collections.abc import Callable
@@ -46,12 +46,13 @@ KINDS = [
     ("llama", RANK, "plain"),
     ("gemma2", 0, "plain"),
 ]
-"""Architecture, LoRA rank (0: full fine-tuning), and the way: gradient checkpointing, or whole sequences."""
+"""Architecture, LoRA rank (0: full fine-tuning), and variant: gradient checkpointing, or whole sequences.
+"""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One batch and how it is scored."""
+    """One batch and its scoring."""
 
     pairs: list[TokenPair]
     config: dict[str, Any]
@@ -81,7 +82,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 @dataclass(frozen=True)
 class Trial:
-    """A policy away from its start, and its judge."""
+    """A policy moved away from its start, and its judge."""
 
     policy: Policy
     judge: Judge
@@ -151,7 +152,7 @@ def verdict_on(trial: Trial, case: Case, result: BatchResult) -> Verdict:
 
 
 def errors(trial: Trial, case: Case) -> dict[str, float]:
-    """How far the engine is from the judge, by what is compared; all relative."""
+    """The relative errors of the engine, by compared quantity."""
     result = run(trial, case)
     verdict = verdict_on(trial, case, result)
     assume(verdict.cancellation < CANCELLATION)
@@ -177,7 +178,7 @@ def errors(trial: Trial, case: Case) -> dict[str, float]:
 
 
 def token_errors(trial: Trial, case: Case, result: BatchResult, verdict: Verdict) -> dict[str, float]:
-    """The same for the log-probability of every token, of policy and reference."""
+    """The relative errors of every token's log-probability, for policy and reference."""
     pairs, rows = case.pairs, list(range(len(case.pairs)))
     answers = [
         *(p.chosen for p in pairs),
@@ -207,7 +208,7 @@ def test_the_engine_agrees_with_the_judge(
 ) -> None:
     trial = trial_of(architecture, lora_r, way)
 
-    # batches are small as they are drawn: making a bad one smaller takes minutes and tells little
+    # batches are small already: shrinking a failing one takes minutes and helps little
     @settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
     @given(case=cases())
     def agrees(case: Case) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 at any write: what is in the output folder then is whole, and the run goes on as if nothing was."""
+"""kill -9 at any write: the output folder stays consistent, and the run resumes exactly."""
 
 import json
 import multiprocessing
@@ -21,7 +21,7 @@ _CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir"}
 
 
 def attempt(config: str, folder: str, at: int, counted: str) -> None:
-    """Run the command, and kill this process just before it changes ``folder`` for the n-th time."""
+    """Run the command, and kill this process just before its n-th change of ``folder``."""
     torch.set_num_threads(1)
     changes = 0
 
@@ -41,7 +41,7 @@ def attempt(config: str, folder: str, at: int, counted: str) -> None:
 
 @pytest.fixture
 def run(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[..., int]:
-    """Run the command in a process of its own, forked from one that has the libraries; its exit code."""
+    """Run the command in a process forked from one with preloaded libraries; returns the exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["tests.hypo_engine.test_killed_while_writing", "hypo_engine.training.loop", "peft"]
@@ -81,11 +81,11 @@ def run(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[..., int]:
 def test_killed_before_any_write(run: Callable[..., int], tmp_path: Path) -> None:
     assert run("straight") == 0
     writes = int((tmp_path / "count").read_text())
-    assert writes > 30  # three checkpoints of several files, and the lines of the record
+    assert writes > 30  # three checkpoints of several files, and the lines of the metrics
     for at in range(2, writes + 1, writes // 4):
         name = f"killed{at}"
         assert run(name, at) == -signal.SIGKILL
         for checkpoint in checkpoints(tmp_path / name):
-            read_state(checkpoint)  # whole, or it would not be there
+            read_state(checkpoint)  # every listed checkpoint is complete
         assert run(name) == 0
         assert_the_same(tmp_path / name, tmp_path / "straight")

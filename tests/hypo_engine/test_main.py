@@ -124,7 +124,7 @@ def test_a_mistake_costs_no_import_of_torch(tmp_path: Path) -> None:
 
 
 def needed(*names: str) -> Iterator[str]:
-    """Distributions that these need on this machine, themselves included, without extras."""
+    """The distributions with their transitive requirements on this machine, without extras."""
     from packaging.requirements import Requirement
 
     found: set[str] = set()
@@ -143,7 +143,7 @@ def needed(*names: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run this Python with nothing installed but torch, transformers, peft, pydantic and what they need."""
+    """Run this Python with only torch, transformers, peft, pydantic and their requirements installed."""
     packages = tmp_path_factory.mktemp("packages")
     for name in needed("torch", "transformers", "peft", "pydantic"):
         installed = distribution(name)

@@ -1,4 +1,4 @@
-"""Headline numbers carry their count or their standard error."""
+"""Headline numbers include their count or standard error."""
 
 import math
 

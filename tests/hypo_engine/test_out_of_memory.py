@@ -1,4 +1,4 @@
-"""A full memory halves the micro-batch: the run goes on with the same result, and says so."""
+"""Out of memory halves the micro-batch: the run continues with the same result and a warning."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def run(tmp_path: Path, pairs: list[Pair]) -> Callable[..., tuple[TrainResult, R
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
-    """Let the memory be full, after half of a step's work, where a batch has more pairs than given."""
+    """Simulate an OOM error for batches with more pairs than given, from the second call on."""
 
     def limit(pairs: int, error: Exception, *, from_step: int = 0) -> list[int]:
         objective, sizes = Objective.__call__, []
@@ -77,7 +77,7 @@ def test_the_run_goes_on_with_half_the_micro_batch_and_the_same_result(
     straight, expected = run(config(**settings), name="straight")
     sizes = fits(1, error)
     result, found = run(config(**settings))
-    # the first batch of four left its gradients before the second found no room
+    # the first batch of four produced gradients before the second failed
     assert sizes[:7] == [4, 4, 2, 1, 1, 1, 1]
     assert set(sizes[3:]) == {1}
     assert [message for message in found.messages if "per_device_train_batch_size" in message] == [
@@ -91,7 +91,7 @@ def test_the_run_goes_on_with_half_the_micro_batch_and_the_same_result(
             value = expected.values[step][name]
             assert found.values[step][name] == pytest.approx(value, rel=1e-3, abs=2e-4), (step, name)
     online = {row.seed: row.text for row in found.rows}
-    assert len(found.rows) == len(online)  # what was sampled in vain is not reported
+    assert len(found.rows) == len(online)  # discarded samples are not reported
     assert online == {row.seed: row.text for row in expected.rows}
     for name, tensor in weights(result).items():
         wanted = weights(straight)[name]
@@ -123,7 +123,7 @@ def test_a_run_that_goes_on_keeps_the_size_that_fits(
     stop = Recorder(lambda r: Wish.YIELD if 2 in r.values else Wish.CONTINUE)
     with pytest.raises(Interrupted):
         run(config(**settings), name="parts", recorder=stop)
-    monkeypatch.undo()  # there is room again, and still the arithmetic is the straight run's
+    monkeypatch.undo()  # memory suffices again, and the arithmetic is still that of the straight run
     result, rest = run(config(**settings), name="parts")
     assert set(rest.values) == {3, 4}
     assert [computed(rest)[step] for step in (3, 4)] == [computed(expected)[step] for step in (3, 4)]
@@ -192,7 +192,7 @@ print(json.dumps({"sizes": sizes, "losses": losses, "messages": recorder.message
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and RLIMIT_AS")
 def test_an_allocator_that_really_has_no_room(tiny: Callable[[str], Path], tmp_path: Path) -> None:
-    """The process may not grow beyond what half of the batch needs, so torch's own allocator fails."""
+    """The process is limited to the memory of half a batch, so torch's own allocator fails."""
 
     def start(room: int) -> dict[str, Any]:
         done = subprocess.run(

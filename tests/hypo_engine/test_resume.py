@@ -1,4 +1,4 @@
-"""A run that was stopped and went on is the straight run, file by file and bit by bit, but for the times."""
+"""A stopped and resumed run equals the straight run, file by file and bit by bit, except for the times."""
 
 import json
 import os
@@ -30,30 +30,30 @@ WAYS = [{"method": method, "lora_r": rank} for method in ("dpo", "hypo") for ran
 
 
 def ways(*chosen: dict[str, Any]) -> Any:
-    """Run a test once for each of these methods and tunings."""
+    """Parametrize a test with these methods and LoRA ranks."""
     return pytest.mark.parametrize("way", chosen, ids=lambda way: f"{way['method']}-{way['lora_r']}")
 
 
 STEPS = 7
 SETTINGS: dict[str, Any] = {
-    "max_steps": STEPS,  # of three an epoch: 4, 4 and 2 pairs
+    "max_steps": STEPS,  # three per epoch: 4, 4 and 2 pairs
     "per_device_train_batch_size": 2,
     "gradient_accumulation_steps": 2,
     "lr_scheduler_type": "cosine",
     "learning_rate": 1e-3,
-    "logging_steps": 3,  # so that checkpoints lie between two reports
+    "logging_steps": 3,  # so that checkpoints fall between two reports
     "eval_steps": 4,
     "save_steps": 2,
 }
 
 
 class Boom(Exception):
-    """What a test has a run die of."""
+    """An injected failure."""
 
 
 @pytest.fixture
 def run(tmp_path: Path, pairs: list[Pair]) -> Callable[..., Recorder]:
-    """Train in a folder of ``tmp_path``, as the command does; returns what the reporter heard."""
+    """Train in a folder of ``tmp_path``, as the command does; returns the reporter's record."""
 
     def start(config: TrainConfig, name: str, recorder: Recorder | None = None, **changes: Any) -> Recorder:
         recorder = recorder or Recorder()
@@ -76,7 +76,7 @@ def run(tmp_path: Path, pairs: list[Pair]) -> Callable[..., Recorder]:
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """Every file below a folder, by name: its bytes, or its JSON without what tells the time."""
+    """Every file below a folder, by name: its bytes, or its JSON without times."""
     found: dict[str, Any] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
@@ -128,7 +128,7 @@ class Dying(Recorder):
 
 @ways(WAYS[0], WAYS[3])
 def test_an_exception_between_steps(run: Any, config: Any, tmp_path: Path, way: dict[str, Any]) -> None:
-    """At events spread over the whole run, from loading to the last evaluation."""
+    """Failures at events spread over the whole run, from loading to the last evaluation."""
     settings = config(**SETTINGS, **way)
     counting = run(settings, "straight", Dying())
     for at in range(3, counting.calls, max(1, counting.calls // 4)):
@@ -142,7 +142,7 @@ def test_an_exception_between_steps(run: Any, config: Any, tmp_path: Path, way: 
 def test_an_exception_in_the_middle_of_a_step(
     run: Any, config: Any, tmp_path: Path, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two micro-batches, before the optimiser and right after it; dying again and again."""
+    """Repeated failures between two micro-batches, before the optimiser and right after it."""
     settings = config(**SETTINGS, **way)
     run(settings, "straight")
     places = (
@@ -162,7 +162,7 @@ def test_an_exception_in_the_middle_of_a_step(
 
 
 def die_at_call(patched: pytest.MonkeyPatch, owner: Any, name: str, at: int) -> None:
-    """Have the n-th call of a function from now on do its work and then raise."""
+    """Make the n-th call of a function raise after it has done its work."""
     original, calls = getattr(owner, name), iter(range(1, 1000))
 
     def dying(*arguments: Any, **named: Any) -> Any:
@@ -178,7 +178,7 @@ def die_at_call(patched: pytest.MonkeyPatch, owner: Any, name: str, at: int) -> 
 def test_every_step_may_be_the_last_one_before_a_stop(
     run: Any, config: Any, tmp_path: Path, lost: str
 ) -> None:
-    """A wish to yield after each step in turn: a run in as many parts as it has steps."""
+    """A yield after every step: as many parts as steps."""
     settings = config(**(SETTINGS | {"save_steps": 1}), method="hypo")
     run(settings, "straight")
     for step in range(1, STEPS):
@@ -238,7 +238,7 @@ def test_when_all_are_damaged_the_run_does_not_start_over_in_silence(
 
 
 def test_a_reference_that_changed_is_refused(run: Any, config: Any, tmp_path: Path) -> None:
-    """The file of the shared cache holds other numbers for the same key than those the run has used."""
+    """The shared cache has different numbers for the same key than those the run used."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -312,7 +312,7 @@ def test_the_record_is_json_whatever_was_measured(tmp_path: Path) -> None:
 
 @pytest.fixture
 def command(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
-    """Write the command's YAML for a run in a folder of its own; runs share pairs and model."""
+    """Write the command's YAML for a run in a separate folder; runs share pairs and model."""
     rows = [{"prompt": f"Question {i}", "chosen": f"Paris {i}.", "rejected": "No."} for i in range(12)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
 
@@ -327,7 +327,7 @@ def command(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
             "cache_dir": str(tmp_path / f"{name} cache"),
             "eval_fraction": 0.3,
             **SETTINGS,
-            "max_steps": 25,  # too many to be over before the signal comes
+            "max_steps": 25,  # too many to finish before the signal
             "save_steps": 1,
             "eval_steps": 0,
         } | changes
@@ -351,7 +351,7 @@ def start(config: Path) -> subprocess.Popen[str]:
 
 
 def signal_at(config: Path, folder: Path, step: int, number: signal.Signals) -> tuple[int, str]:
-    """Start the command and send it a signal once there is a checkpoint of a step; exit code and stderr."""
+    """Start the command and signal it once a step's checkpoint exists; returns exit code and stderr."""
     process = start(config)
     try:
         while not (folder / f"checkpoint-{step:06d}").exists() and process.poll() is None:

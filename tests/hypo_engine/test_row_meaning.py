@@ -1,4 +1,4 @@
-"""What a row means: nothing that changes its meaning is left aside, and all that is left aside is named."""
+"""The meaning of a row: no column that changes it is ignored, and every ignored column is reported."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ PAIR = {"prompt": "What is 0+1?", **TEXTS}
 CALL = {"id": "c", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
 
 
-# A question's column, and answers that begin alike.
+# A question column, and answers with a common beginning.
 
 
 @pytest.mark.parametrize("column", ["question", "query", "instruction", "input", "user_prompt", "problem"])
@@ -234,7 +234,7 @@ def test_transcripts_beside_a_question_are_conversations() -> None:
     assert "not the question" in reason({**row, "prompt": "say 1"})
 
 
-# What a pair of texts cannot hold.
+# Content that a pair of texts cannot represent.
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_account_of_a_file_with_a_name_a_row_stays_small() -> None:
     assert len(account.as_dict()["left_out"]) == MOST_REASONS
 
 
-# Scores beside the answers.
+# Scores of the answers.
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Traps that others fell into: the table of them, and the tests that no other file has.
+"""Known traps: a table of them, and the tests that are in no other file.
 
-Each line of :data:`GUARDS` names a trap and the tests that fail when it is set.
+Each entry of :data:`GUARDS` names a trap and the tests that fail if the engine falls into it.
 """
 
 import json
@@ -180,7 +180,7 @@ HALF, AGAIN = {"precision": "bfloat16"}, {"gradient_checkpointing": True}
 def test_step_zero_is_ln_two(
     run: Any, config: MakeConfig, tiny: Any, method: str, architecture: str, cached: bool, changes: Any
 ) -> None:
-    """The reference goes the policy's way: with padding, in half precision and with checkpointing too."""
+    """Policy and reference take the same path, also with padding, half precision and checkpointing."""
     settings = {
         "method": method,
         "max_steps": 1,
@@ -219,7 +219,7 @@ def test_the_accumulated_gradient_is_the_gradient(
     found = []
     for batch, accumulation in ((10, 1), (1, 10), (4, 3)):
         settings = {"max_steps": 1, "max_grad_norm": 1e6, "eval_prompts": 0}
-        settings |= {"kl_coef": 0.01, "max_completion_length": 60}  # none of the ten is left out
+        settings |= {"kl_coef": 0.01, "max_completion_length": 60}  # all ten are kept
         result, recorder = run(
             config(
                 method=method,
@@ -245,7 +245,7 @@ def test_the_accumulated_gradient_is_the_gradient(
 def test_the_gap_between_decoding_and_training_is_measured(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A decoder that thinks otherwise than the training pass shows in the metric, by as much as it does."""
+    """The metric shows exactly how far a decoder deviates from the training pass."""
     sample = objective_module.sample_responses
 
     def astray(*arguments: Any, **named: Any) -> list[Any]:
@@ -266,7 +266,7 @@ def test_the_gap_between_decoding_and_training_is_measured(
 
 
 def test_order_and_samples_have_no_state() -> None:
-    """Whatever was drawn before, an epoch's order and a sample's numbers are the same, and leave no trace."""
+    """An epoch's order and a sample's random numbers neither depend on the global generator nor change it."""
     found = []
     with torch.random.fork_rng(devices=[]):
         for seed in (1, 2):
@@ -280,19 +280,19 @@ def test_order_and_samples_have_no_state() -> None:
 
 @pytest.mark.parametrize("loss", [sequence_kl_loss, reward_to_go_kl_loss])
 def test_ratios_are_neither_clamped_nor_divided(loss: Any) -> None:
-    """A response a thousand nats off weighs as much, whatever its length and what padding follows it."""
+    """A response's ratio of a thousand nats has its full weight, for any length and padding."""
     logps = torch.full((1, 2, 60), 0.0, dtype=torch.float64, requires_grad=True)
     reference = torch.zeros(1, 2, 60, dtype=torch.float64)
     reference[0, 0, 49], reference[0, 1, 0] = -1000.0, -600.0  # lengths 50 and 1
     (gradient,) = torch.autograd.grad(loss(logps, reference), logps)
-    # of two responses; the mean of one is the other's baseline
+    # each of the two responses is the other's baseline
     assert gradient[0, 0, 0].item() == pytest.approx((1000 - 600) / 2)
     assert gradient[0, 1, 0].item() == pytest.approx((600 - 1000) / 2)
     assert gradient[0, 0, 49].item() == pytest.approx((1000 if loss is reward_to_go_kl_loss else 400) / 2)
 
 
 def test_an_adapter_with_modules_to_save_is_refused(run: Any, config: MakeConfig, tmp_path: Path) -> None:
-    """Only its LoRA matrices would be loaded, and the head it was trained with left out in silence."""
+    """Otherwise only its LoRA matrices would be loaded, and its trained head silently dropped."""
     result, _ = run(config(method="dpo", max_steps=1))
     base = AutoModelForCausalLM.from_pretrained(config().model_name_or_path)
     check_adapter(base, result.adapter_dir)
@@ -301,7 +301,7 @@ def test_an_adapter_with_modules_to_save_is_refused(run: Any, config: MakeConfig
     head = {"base_model.model.lm_head.weight": base.lm_head.weight.detach().clone()}
     save_file(weights | head, folder / "adapter_model.safetensors")
     settings = json.loads((folder / "adapter_config.json").read_text())
-    assert settings["modules_to_save"] is None  # ours never has any
+    assert settings["modules_to_save"] is None  # always None in our adapters
     with pytest.raises(ModelError, match="does not fit"):
         check_adapter(base, folder)
     (folder / "adapter_config.json").write_text(json.dumps(settings | {"modules_to_save": ["lm_head"]}))
@@ -322,7 +322,7 @@ def test_tied_embeddings_stay_tied(run: Any, config: MakeConfig) -> None:
 def test_evaluations_report_the_loss_that_is_trained(
     run: Any, config: MakeConfig, uneven: list[Pair], loss_type: str
 ) -> None:
-    """At the start only the reference's own margin can tell them apart; here it prefers the rejected one."""
+    """At step 0 only the reference's margin separates the losses; here it prefers the rejected answer."""
     wrong_way_round = Pair(uneven[0].prompt, uneven[0].rejected * 9, uneven[0].chosen)
     beta, settings = 0.05, {"method": "dpo", "max_steps": 1, "max_completion_length": 100}
     _, recorder = run(config(loss_type=loss_type, beta=beta, **settings), eval_pairs=[wrong_way_round])

@@ -1,20 +1,20 @@
-"""The engine against TRL's DPOTrainer: ten optimiser steps on the same token ids, weights and settings.
+"""The engine compared with TRL's DPOTrainer: ten steps on the same token ids, weights and settings.
 
 Both start from the same weights (LoRA: the same adapter) and see the same pairs in the same order, in
-float32, with AdamW, weight decay, clipping and a falling rate. Loss, rewards, log-probabilities and the
-gradient's norm of every step agree, and so does what was trained in the end.
+float32, with AdamW, weight decay, clipping and a falling rate. Loss, rewards, log-probabilities and
+gradient norm of every step agree, and so do the trained weights.
 
-Where TRL differs on purpose, both sides are set to what they share:
+Where TRL differs by design, both sides use a common setting:
 - TRL tokenises prompt and answer as one text and starts the answer where that differs from the prompt
-  alone. The engine joins ids that were tokenised apart, as generation sees them. Here both get the ids.
-- TRL cuts what is longer than max_length at its end, the answer's end token included. The engine trims
-  prompts on the left and leaves pairs with too long an answer out. Nothing here is too long.
-- TRL warms up from a rate of zero, so its first step does nothing. The engine's first step is not lost.
-  Here there is no warm-up.
-- TRL shuffles with its own generator, and batches the pairs of a step as they come. The engine's order is
-  a function of (seed, epoch), and a step's batches are of like length. Here TRL reads in the engine's
+  alone. The engine joins separately tokenised ids, as in generation. Here both receive ids.
+- TRL cuts what exceeds max_length at its end, including the answer's end token. The engine trims prompts on
+  the left and leaves out pairs with too long an answer. Here nothing exceeds the limits.
+- TRL warms up from a rate of zero, so its first step has no effect. The engine's first step has one. Here
+  there is no warm-up.
+- TRL shuffles with its own generator, and batches the pairs of a step in that order. The engine's order is
+  a function of (seed, epoch), and it batches a step's pairs by length. Here TRL reads in the engine's
   order; a step's mean is the same.
-- TRL's ``ipo`` averages over tokens, the engine's sums as the paper has it; only ``sigmoid`` is compared.
+- TRL's ``ipo`` averages over tokens, the engine's sums as in the paper; only ``sigmoid`` is compared.
 - TRL's label smoothing belongs to other losses (robust, EXO), the engine's is conservative DPO.
 """
 
@@ -69,7 +69,7 @@ SHARED = (
 
 @pytest.fixture(scope="module")
 def uneven() -> list[Pair]:
-    """Forty pairs, one epoch of ten steps, of unequal length."""
+    """Forty pairs of unequal length: one epoch of ten steps."""
     text = "Paris is the capital of France and the quick brown fox jumps over it"
     return [
         Pair(
@@ -84,7 +84,7 @@ def uneven() -> list[Pair]:
 def ours(
     config: TrainConfig, pairs: list[Pair], tmp_path: Path
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
-    """What each step reported, and the weights in the end."""
+    """The engine's report of each step, and the final weights."""
     recorder = Recorder()
     result = train(
         config, pairs, output_dir=tmp_path / "ours", models_dir=tmp_path / "models", reporter=recorder
@@ -109,14 +109,14 @@ def in_our_order(config: TrainConfig, pairs: list[Pair], tokenizer: Any) -> list
 def theirs(
     config: TrainConfig, pairs: list[Pair], tmp_path: Path
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
-    """The same of TRL."""
+    """The same from TRL."""
     from datasets import Dataset
     from peft import get_peft_model_state_dict
     from transformers import AutoModelForCausalLM
     from trl import DPOTrainer
 
     class OnIds(DPOTrainer):  # type: ignore[misc]
-        """Takes token ids as they are, in order."""
+        """A trainer that takes token ids unchanged and in order."""
 
         def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
             return dataset
@@ -189,7 +189,7 @@ def their_adapter(config: TrainConfig) -> Any:
     )
 
 
-# TRL asks transformers by a name that transformers is about to drop
+# TRL uses a name that transformers deprecates
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("lora_r", [4, 0])
 def test_ten_steps_agree_with_trl(
@@ -202,7 +202,7 @@ def test_ten_steps_agree_with_trl(
     for step, (a, b) in enumerate(zip(found, expected, strict=True)):
         for name in SHARED:
             assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-5), (step, name)
-        if step:  # before that the signs of margins are those of rounding
+        if step:  # at step 0 the signs of margins are only rounding
             assert a["rewards/accuracies"] == b["rewards/accuracies"]
     assert expected[-1]["loss"] < 0.5 * expected[0]["loss"]
 

@@ -1,7 +1,7 @@
-"""Workers that train nothing: a run takes them a moment, so that what is seen is who claims what, and when.
+"""Workers that skip training: a run takes a moment, so tests observe only the claims and their times.
 
-Run it as `CLAIMERS=8 python -m tests.integration.claimers --queues train`: that many worker processes, which
-share what they have loaded.
+Run it as `CLAIMERS=8 python -m tests.integration.claimers --queues train` to fork that many worker
+processes, which share their loaded modules.
 """
 
 import os
@@ -15,7 +15,7 @@ TRAINING_SECONDS = 0.05
 
 
 def take_a_moment(*_: object, **__: object) -> None:
-    """In place of training."""
+    """Replaces training."""
     time.sleep(TRAINING_SECONDS)
 
 

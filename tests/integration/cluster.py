@@ -1,4 +1,4 @@
-"""A broker, a database and worker processes as they are on a server, which a test may kill at any time."""
+"""A broker, a database and worker processes as on a server; a test may kill them at any time."""
 
 import os
 import signal
@@ -23,11 +23,11 @@ from app.store.models import Run, Worker
 _T = TypeVar("_T")
 
 PATIENCE = 120.0
-"""Seconds that a test waits for something to happen."""
+"""Timeout for waiting in a test, in seconds."""
 
 
 def wait_for(find: Callable[[], _T | None], what: str, *, seconds: float = PATIENCE) -> _T:
-    """Call until something true comes back, and return it."""
+    """Poll until the call returns a truthy value, and return it."""
     deadline = time.monotonic() + seconds
     while True:
         found = find()
@@ -38,7 +38,7 @@ def wait_for(find: Callable[[], _T | None], what: str, *, seconds: float = PATIE
 
 
 class Broker:
-    """A real Valkey on a port that it keeps over restarts; it keeps no message."""
+    """A real Valkey that keeps its port across restarts, but no messages."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Broker:
             self._pid = int(client.info("server")["process_id"])
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay, what is sent is taken by the kernel, and nothing is answered."""
+        """SIGSTOP: connections stay open, the kernel accepts data, and nothing responds."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def kill(self) -> None:
@@ -95,35 +95,35 @@ class WorkerProcess:
 
     @property
     def row(self) -> Worker | None:
-        """The worker in the database, once it has said that it lives."""
+        """The worker's row, once it has registered."""
         with read_session() as session:
             present = workers.present(session=session)
         return next((worker for worker in present if worker.id.split(":")[1] == str(self.pid)), None)
 
     @property
     def name(self) -> str | None:
-        """The worker's name in the database, once it has said that it lives."""
+        """The worker's name in the database, once it has registered."""
         return None if self.row is None else self.row.id
 
     @property
     def trouble(self) -> str:
-        """Why it takes no messages, as it says itself."""
+        """The worker's own reason for taking no messages."""
         assert self.row is not None, "the worker is not there"
         return self.row.trouble
 
     def kill(self) -> None:
-        """SIGKILL: no chance to say goodbye."""
+        """SIGKILL: no cleanup."""
         self._process.kill()
         self._process.wait()
 
     def end(self) -> None:
-        """SIGKILL for the process and all that it started in its group."""
+        """SIGKILL for the whole process group."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def terminate(self) -> int:
-        """SIGTERM; returns the exit status."""
+        """Send SIGTERM and return the exit status."""
         self._process.terminate()
         return self._process.wait(timeout=PATIENCE)
 
@@ -133,12 +133,12 @@ class WorkerProcess:
 
     @property
     def status(self) -> int | None:
-        """The exit status; None while it lives."""
+        """The exit status; None while the process is alive."""
         return self._process.poll()
 
 
 class Cluster:
-    """What a test starts; the fixture stops all of it."""
+    """The processes that a test starts; the fixture stops all of them."""
 
     def __init__(self, folder: Path, broker: Broker) -> None:
         self._folder = folder
@@ -166,7 +166,7 @@ class Cluster:
             assert worker.alive, worker.log.read_text()
 
     def holder_of(self, run_id: int) -> WorkerProcess:
-        """The process that has the run now."""
+        """The process that currently holds the run."""
         name = run_of(run_id).worker or ""
         return next(worker for worker in self.workers if str(worker.pid) == name.split(":")[1])
 
@@ -187,7 +187,7 @@ def log_of(run_id: int) -> list[str]:
 
 
 def wait_for_step(run_id: int, step: int) -> Run:
-    """Wait until a run has done some steps."""
+    """Wait until a run has done this many steps."""
 
     def reached() -> Run | None:
         run = run_of(run_id)
@@ -198,7 +198,7 @@ def wait_for_step(run_id: int, step: int) -> Run:
 
 
 def wait_until_over(*run_ids: int) -> list[Run]:
-    """Wait for the ends of runs."""
+    """Wait until the runs are over."""
 
     def over() -> list[Run] | None:
         found = [run_of(run_id) for run_id in run_ids]

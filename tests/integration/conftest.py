@@ -1,4 +1,4 @@
-"""A cluster of one test's own, on SQLite or PostgreSQL, with short leases; and runs small enough for it."""
+"""A separate cluster per test, on SQLite or PostgreSQL, with short leases and small runs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database() -> str:
-    """Which database a test's cluster has; a test may parametrize it."""
+    """The database of the cluster; a test may parametrize it."""
     return "sqlite"
 
 
@@ -64,7 +64,7 @@ def cluster(
 
 @pytest.fixture
 def launch_tiny(cluster: Cluster, tiny_model: Path, tmp_path: Path) -> LaunchTiny:
-    """Launches runs on a tiny model and two dozen pairs; returns their ids."""
+    """A function that launches runs on a tiny model and two dozen pairs and returns their ids."""
     dataset_id = add_tiny_dataset(tmp_path)
 
     def launch_runs(method: str = "dpo", **values: object) -> list[int]:

@@ -1,5 +1,5 @@
-/* Preloaded into a process, shows it another wall clock: CLOCK_SHIFT seconds ahead, or behind where negative.
-   Steady clocks stay as they are. */
+/* A preload library that shifts a process's wall clock by CLOCK_SHIFT seconds: ahead if positive, behind if
+   negative. Monotonic clocks are unchanged. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
-"""A worker whose training, or answering, gets stuck where no thread of its own can help.
+"""A worker whose training or answering gets stuck while it holds the GIL.
 
-A regular expression that backtracks without end runs in C and keeps Python's lock. Run it as
+A regular expression with catastrophic backtracking runs in C and does not release the GIL. Run it as
 `python -m tests.integration.stuck --queues QUEUE`.
 """
 
@@ -10,7 +10,7 @@ from worker import __main__ as worker_main
 
 
 def stuck(*_: object, **__: object) -> None:
-    """Never return, and let no other thread of this process run."""
+    """Never return, and block all other threads of this process."""
     re.match(r"(a|a)*$", "a" * 64 + "b")
 
 

@@ -1,4 +1,4 @@
-"""Answering in a real generate worker: streamed into rows, stopped, and taken up again after a death."""
+"""Answering in a real generate worker: streamed into rows, stopped, and resumed after a crash."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_all_contenders_answer(cluster: Cluster, launch_tiny: LaunchTiny, refere
 
 @pytest.fixture
 def slow_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers decode without C: a tiny model would have answered before anyone could come between."""
+    """Make workers decode without C; otherwise a tiny model would finish before the test can intervene."""
     monkeypatch.setenv("CC", "no-such-compiler")
 
 

@@ -1,4 +1,4 @@
-"""Eight workers and 160 messages: every run is claimed once, and none waits beside an idle worker."""
+"""Eight workers and 160 messages: every run is claimed once, and none waits while a worker is idle."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.servers
 LaunchTiny = Callable[..., list[int]]
 WORKERS, RUNS = 8, 160
 IDLE_SECONDS = 10.0
-"""More than it takes to claim a run on a busy machine; what was wrong let runs wait for a minute."""
+"""Longer than a claim takes on a busy machine; the bug under test delayed runs by a minute."""
 
 
 def queue_runs(like: Run) -> list[int]:
-    """Queue many runs at once, and send the message of each."""
+    """Queue many runs at once, and send each run's message."""
     with write_session() as session:
         run_ids = [
             runs.create(
@@ -63,7 +63,7 @@ def test_no_run_waits_beside_an_idle_worker(
 
 
 def longest_idle(found: list[Run]) -> float:
-    """The longest time that a worker had nothing to do while a run waited, in seconds."""
+    """The longest time in seconds that a worker was idle while a run waited."""
     queued = max(run.created_at for run in found)
     last_claim = max(_time(run.started_at) for run in found)
     idle = 0.0

@@ -1,4 +1,4 @@
-"""Workers whose clocks are wrong, one ahead and one behind: no healthy run is taken from anybody."""
+"""Workers with skewed clocks, one ahead and one behind: no healthy run is reaped."""
 
 import os
 import shutil
@@ -22,12 +22,12 @@ pytestmark = [
 
 LaunchTiny = Callable[..., list[int]]
 SHIFT = 600
-"""Seconds by which a clock is wrong; a lease of the cluster holds three."""
+"""Clock skew in seconds; a lease of the cluster lasts three."""
 
 
 @pytest.fixture(scope="module")
 def shifted_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that shows a process another wall clock."""
+    """A preload library that shifts a process's wall clock."""
     source = Path(__file__).with_name("shifted_clock.c")
     library = tmp_path_factory.mktemp("clock") / "shifted_clock.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)

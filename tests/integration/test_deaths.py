@@ -1,4 +1,4 @@
-"""Workers killed, told to go or frozen in the middle of a run: it is finished once, or fails and says so."""
+"""Workers killed, terminated or frozen during a run: the run finishes once, or fails with a message."""
 
 import os
 import signal
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.servers
 
 LaunchTiny = Callable[..., list[int]]
 STEPS = 120
-"""Several seconds of training, so that a run is not over before it loses its worker."""
+"""Enough steps for several seconds, so that a run is not over before it loses its worker."""
 
 
 def assert_complete(run_id: int, *, attempt: int) -> None:
-    """A finished run has every step's metrics and samples once, whatever happened on the way."""
+    """Assert that a finished run has every step's metrics and samples exactly once."""
     run = run_of(run_id)
     assert (run.status, run.step, run.attempt, run.error) == (RunStatus.FINISHED, STEPS, attempt, None)
     with read_session() as session:
@@ -68,7 +68,7 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(cluster: Cluster, launch_
     [run_id] = launch_tiny("hypo", max_steps=STEPS, save_steps=5)
     wait_for_step(run_id, 7)
     frozen = cluster.holder_of(run_id)
-    with write_session() as session:  # SQLite has one writer: frozen in a write, it would hold all others up
+    with write_session() as session:  # SQLite has one writer: one frozen in a write would block the others
         session.connection()
         os.kill(frozen.pid, signal.SIGSTOP)
     wait_for(lambda: run_of(run_id).attempt == 2, "the neighbour")

@@ -1,4 +1,4 @@
-"""A full disk under the web process: it goes on answering, refuses votes in a sentence, and recovers."""
+"""A full disk under the web process: it keeps responding, refuses votes with a sentence, and recovers."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ MEBIBYTES = 24
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with little room; mounting one takes root."""
+    """A small separate file system; mounting one requires root."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
     folder = tmp_path / "disk"
@@ -41,7 +41,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def web(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a web process whose home and log lie on the small disk."""
+    """The address of a web process with its home and log on the small disk."""
     monkeypatch.setenv("HYPO_HOME", str(small_disk / "home"))
     get_settings.cache_clear()
     migrate.upgrade()
@@ -62,7 +62,7 @@ def web(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def call(method: str, url: str, body: Any = None) -> tuple[int, str]:
-    """Status and text of a response; 0 where nobody listens."""
+    """Status and text of a response; status 0 if the connection is refused."""
     request = urllib.request.Request(
         url,
         method=method,
@@ -79,7 +79,7 @@ def call(method: str, url: str, body: Any = None) -> tuple[int, str]:
 
 
 def fill(folder: Path) -> Path:
-    """Write until nothing fits, and give a little back again and again until not a page fits."""
+    """Fill the disk with ever smaller writes until not a byte fits."""
     path = folder / "ballast"
     with path.open("ab", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
@@ -99,11 +99,11 @@ def test_a_full_disk_refuses_votes_and_nothing_else(web: str, small_disk: Path) 
     for _ in range(40):
         for vote in votes:
             status, said = call("PUT", vote, {"choice": "B"})
-            if status == 200:  # what was left of a page of the log of the database
+            if status == 200:  # the rest of a page of the database's log
                 continue
             assert (status, json.loads(said)["message"]) == (507, SENTENCE)
     assert status == 507
-    # A write that failed may give a page back, and an answer about the health holds two seconds.
+    # A failed write may free a page, and a health response is cached for two seconds.
     wait_for(lambda: fill(small_disk).exists() and call("GET", f"{web}/healthz")[0] == 503, "a bad health")
     assert set(json.loads(call("GET", f"{web}/healthz")[1])) > {"status"}
     for page in ("", "runs", "compare", "results"):

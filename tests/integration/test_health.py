@@ -1,4 +1,4 @@
-"""A worker's health: it says whether it takes messages, not only that it lives, and a deaf one is ended."""
+"""A worker's health: it reports whether the worker consumes messages, and a deaf worker is ended."""
 
 import subprocess
 import sys
@@ -20,13 +20,13 @@ LaunchTiny = Callable[..., list[int]]
 
 @pytest.fixture(autouse=True)
 def soon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deaf worker says so after eight seconds and ends after sixteen."""
+    """Short limits: a deaf worker reports itself after eight seconds and exits after sixteen."""
     monkeypatch.setenv("HYPO_DEAF_SECONDS", "16")
     get_settings.cache_clear()
 
 
 def container_health() -> tuple[int, str]:
-    """Exit status and words of a container's health check."""
+    """Exit status and output of a container's health check."""
     done = subprocess.run([sys.executable, "-m", "worker.health"], capture_output=True, text=True)
     return done.returncode, done.stderr
 
@@ -47,7 +47,7 @@ def test_a_worker_says_whether_it_takes_messages(cluster: Cluster, launch_tiny: 
     [run] = wait_until_over(*launch_tiny("dpo"))
     assert (run.status, run.attempt) == (RunStatus.FINISHED, 1)
 
-    # It lives, it is connected, its keeper beats, and nothing is taken from its queues any more.
+    # The worker is alive, connected and sends heartbeats, but no longer consumes its queues.
     with Celery("deafen", broker=cluster.broker.url, set_as_current=False) as celery:
         token = str(worker.name).rpartition(":")[2]
         for queue in ("train", f"probe.{token}"):

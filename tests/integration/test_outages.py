@@ -1,4 +1,4 @@
-"""What a run needs goes away in the middle of it: the run waits, says so, and ends on its first attempt."""
+"""A dependency of a run fails midway: the run waits, logs it, and finishes on its first attempt."""
 
 import socket
 import time
@@ -23,14 +23,14 @@ pytestmark = [
 
 LaunchTiny = Callable[..., list[int]]
 STEPS, SAVED = 300, 50
-"""Steps of the run, many enough that it is not over before the last outage; and between two checkpoints."""
+"""Steps of the run, enough that it outlasts the last outage; and steps between checkpoints."""
 AWAY_SECONDS = 6.0
-"""Longer than a lease of the cluster, and than it takes to be told in the run's log."""
+"""Longer than a lease of the cluster, and long enough to appear in the run's log."""
 
 
 @pytest.fixture
 def database_relay(cluster: Cluster, postgres_url: str) -> Iterator[tuple[Relay, str]]:
-    """The way to the cluster's database, and the address at its near end."""
+    """A relay to the cluster's database, and the database's URL through it."""
     url = make_url(postgres_url)
     path = f"{url.query['host']}/.s.PGSQL.{url.port or 5432}"
 
@@ -47,7 +47,7 @@ def database_relay(cluster: Cluster, postgres_url: str) -> Iterator[tuple[Relay,
 
 @pytest.fixture
 def s3_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Relay, dict[str, str]]]:
-    """The way to an S3 server with a bucket, and the environment of who uses it."""
+    """A relay to an S3 server with a bucket, and the environment variables of its clients."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

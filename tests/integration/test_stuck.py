@@ -1,4 +1,4 @@
-"""A worker that does not act on a cancel is ended by its watchdog; what was cancelled is not tried again."""
+"""A worker that ignores a cancel is ended by its watchdog; the cancelled work is not retried."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ LaunchTiny = Callable[..., list[int]]
 
 @pytest.fixture(autouse=True)
 def soon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cancels are enforced after three seconds; a stuck worker's lease lasts long enough for it."""
+    """Enforce cancels after three seconds; a stuck worker's lease outlasts that."""
     monkeypatch.setenv("HYPO_CANCEL_SECONDS", "3")
     monkeypatch.setenv("HYPO_LEASE_SECONDS", "60")
     get_settings.cache_clear()

@@ -1,4 +1,4 @@
-"""Training in real worker processes: delivered twice, cancelled, shared, and with a broker that dies."""
+"""Training in real worker processes: delivered twice, cancelled, shared, and with a broker crash."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A tiny model, a dataset and a home with tables, for training and answering in this process."""
+"""A tiny model, a dataset and a home with tables, for in-process training and answering."""
 
 import socket
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def dataset_id(home: Settings, tmp_path: Path) -> int:
 
 @pytest.fixture
 def relay(postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """The way to an empty PostgreSQL database that the process's settings name."""
+    """A relay to an empty PostgreSQL database; the settings point to the relay."""
     url = make_url(postgres_url)
     folder = str(url.query["host"])
 
@@ -90,6 +90,6 @@ def launch_tiny(dataset_id: int, tiny_model: Path) -> Launcher:
 
 
 def answer_all() -> None:
-    """Be the generate worker until nothing waits."""
+    """Act as the generate worker until the queue is empty."""
     while answer_next(worker="here:1:generate:aaaa"):
         continue

@@ -1,4 +1,4 @@
-"""From a question to answers in rows, with the real engine on a tiny model."""
+"""From a question to stored answers, with the real engine on a tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def ask(contenders: list[ContenderChoice], question: str = "Say something.") -> 
 
 
 def in_order(comparison: Comparison) -> list[Generation]:
-    """The answers in the contenders' order, whatever order they are shown in."""
+    """The answers in the contenders' order, independent of the display order."""
     return sorted(answers.look(comparison.id).answers, key=lambda answer: answer.position or 0)
 
 
@@ -166,8 +166,8 @@ def test_an_answer_regenerated_while_another_streams_is_written_too(
 def test_a_contender_that_fails_leaves_the_others_their_answers(
     contenders: list[ContenderChoice], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint whose files are damaged used to take the reference's answer with it."""
-    monkeypatch.setattr("worker.answering._serving", Serving())  # nothing of other tests' runs in memory
+    """Regression: a damaged checkpoint also failed the reference's answer."""
+    monkeypatch.setattr("worker.answering._serving", Serving())  # no loaded models from other tests
     comparison = ask(contenders)
     with read_session() as session:
         broken = session.get(Checkpoint, comparison.conversation.contenders[1].checkpoint_id)
@@ -203,11 +203,11 @@ def test_a_batch_that_fails_is_answered_one_by_one(
     ]
     assert found[1].error is not None
     assert "IndexError" in found[1].error
-    assert "out of bounds" not in found[1].error  # that is for the log
+    assert "out of bounds" not in found[1].error  # only the log shows that
 
 
 def fails(answer: Any, served: Served, requests: Any, path: str, told: Any) -> Any:
-    """Answer, unless one of the requests names a path."""
+    """Answer, but fail if one of the requests uses the adapter at ``path``."""
     if any(request.adapter == path for request in requests):
         raise IndexError("index 9 is out of bounds for dimension 0 with size 4")
     return answer(served, requests, **told)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run in the artifacts: which are kept, and that none is missing at the end."""
+"""Checkpoints of a run in the artifacts: retention, and completeness at the end."""
 
 import shutil
 import threading
@@ -30,7 +30,7 @@ def stored_folders(run_id: int, home: Settings) -> list[str]:
 
 
 def queue_again(run_id: int) -> None:
-    """As the keeper does with a run whose worker fell silent."""
+    """Requeue a run as the keeper does when its lease expires."""
     with write_session() as session:
         run = runs.get(run_id, session=session)
         run.status, run.lease_id, run.lease_until = RunStatus.QUEUED, None, utcnow()
@@ -82,7 +82,7 @@ def test_a_death_while_the_last_one_was_stored_loses_it_not(
     [run_id] = launch_tiny()
 
     class Death(BaseException):
-        """What no handler sees, as a SIGKILL."""
+        """A simulated SIGKILL, which no handler catches."""
 
     def die(folder: Path, key: str) -> None:
         raise Death

@@ -1,10 +1,10 @@
-"""Whether a process takes messages, by its probes and a clock that the test moves."""
+"""Detection of whether a process consumes messages, from its probes and a fake clock."""
 
 from worker.consuming import UNREACHABLE, Consumption
 
 
 class Clock:
-    """Seconds that pass when told."""
+    """A manually advanced clock in seconds."""
 
     def __init__(self) -> None:
         self.seconds = 100.0

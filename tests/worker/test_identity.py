@@ -1,4 +1,4 @@
-"""Who a worker process is, and when it is known to be dead."""
+"""Identity of worker processes, and detection of dead ones."""
 
 import shutil
 import socket
@@ -57,7 +57,7 @@ def test_two_starts_have_two_names(settings: Settings) -> None:
 
 @pytest.mark.parametrize("name", ["host:1:train", "host:1:train:ffffffff", "host:1:train:../../etc", ""])
 def test_a_worker_of_another_home_or_version_is_not_judged(settings: Settings, name: str) -> None:
-    """Its process id may belong to another namespace, where the same host name has other processes."""
+    """Its process id may belong to another namespace with the same host name."""
     assert not identity.is_dead(name)
 
 
@@ -71,7 +71,7 @@ def test_a_lock_of_another_kernel_says_nothing(settings: Settings, monkeypatch: 
 
 
 def renamed(name: str) -> str:
-    """The same process as it would be called in a namespace where its id is 1."""
+    """The name of the same process in a namespace where its id is 1."""
     host, _, queues, token = name.split(":")
     return f"{host}:1:{queues}:{token}"
 
@@ -98,7 +98,7 @@ def can_unshare() -> bool:
 
 
 def test_two_containers_on_one_host(settings: Settings) -> None:
-    """Two processes are number 1 at the same time, each in a namespace of its own."""
+    """Two processes have id 1 at the same time, each in its own namespace."""
     if not can_unshare():
         pytest.skip("this account may not make namespaces of process ids")
     (first, one), (second, other) = start(*OWN_NAMESPACE), start(*OWN_NAMESPACE)
@@ -109,7 +109,7 @@ def test_two_containers_on_one_host(settings: Settings) -> None:
         assert not identity.is_dead(one)
         assert [identity.is_neighbour(name) for name in (one, other, neighbour)] == [False, False, True]
         end(first)
-        deadline = time.monotonic() + 10  # the namespace ends a moment after the process that made it
+        deadline = time.monotonic() + 10  # the namespace ends shortly after its first process
         while not identity.is_dead(one):
             assert time.monotonic() < deadline
             time.sleep(0.05)

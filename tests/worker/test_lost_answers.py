@@ -1,4 +1,4 @@
-"""The answer to a COMMIT that is lost with its connection: what was done is not done again."""
+"""The reply to a COMMIT is lost with its connection: the retry does not repeat the write."""
 
 import threading
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Launch = Callable[..., int]
 
 @pytest.fixture
 def launch_one(relay: Relay, tiny_model: Path, tmp_path: Path) -> Launch:
-    """Launches a run on the database behind the relay, and returns its id."""
+    """A function that launches a run on the database behind the relay and returns its id."""
     dataset_id = add_tiny_dataset(tmp_path)
 
     def launch_run(method: str = "dpo", **values: object) -> int:
@@ -119,7 +119,7 @@ def test_samples_metrics_and_log_lines_are_stored_once(relay: Relay, launch_one:
 
 
 def test_a_write_that_was_not_done_is_done(relay: Relay, launch_one: Launch) -> None:
-    """The connection breaks before the transaction's end: the second try must not take it for done."""
+    """The connection breaks before the commit: the retry must not treat the write as done."""
     reporter = claimed(launch_one())
     relay.lose_the_reply_to(b"INSERT INTO generations")
     reporter.samples([sample("a")])

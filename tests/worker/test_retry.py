@@ -1,4 +1,4 @@
-"""Outages: a real PostgreSQL and a real S3 server that cannot be reached for a while."""
+"""Outages: a real PostgreSQL and a real S3 server that are temporarily unreachable."""
 
 import re
 import socket
@@ -59,7 +59,7 @@ def test_a_database_that_comes_back_is_waited_for(relay: Relay) -> None:
 
 
 def test_a_database_that_is_frozen_is_noticed(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its kernel takes what is sent, so neither TCP nor a timeout of the server's own says anything."""
+    """Its kernel still accepts data, so neither TCP nor a server-side timeout detects it."""
     monkeypatch.setenv("HYPO_DATABASE_SECONDS", "0.5")
     settings_module.get_settings.cache_clear()
     with read_session() as session:
@@ -159,7 +159,7 @@ def test_an_artifacts_store_that_comes_back_is_waited_for(
 
 
 def test_the_log_tells_how_long_the_database_was_away(relay: Relay, tiny_model: Path, tmp_path: Path) -> None:
-    """The last failed try lies up to half of the outage before its end."""
+    """The last failed attempt may be as early as halfway through the outage."""
     away = 3.6
     dataset_id = add_tiny_dataset(tmp_path)
     [run] = launch("dpo", dataset_id, {"model_name_or_path": str(tiny_model), **TINY_RUN})

@@ -1,4 +1,4 @@
-"""Runs -> answers -> votes -> a file that the next run, TRL and PEFT read."""
+"""Runs -> answers -> votes -> a file that the next run, TRL and PEFT can read."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from worker.training import train_next
 
 @pytest.fixture
 def voted(launch_tiny: Launcher) -> list[int]:
-    """Twins, and four votes on answers of theirs, one of them a tie."""
+    """Twins, and four votes on their answers, one of them a tie."""
     twins = launch_tiny("twins")
     while train_next(worker="here:1:train"):
         continue
@@ -33,7 +33,7 @@ def voted(launch_tiny: Launcher) -> list[int]:
     return twins
 
 
-@pytest.mark.filterwarnings("ignore")  # of other people's trainers
+@pytest.mark.filterwarnings("ignore")  # from third-party trainers
 def test_trl_takes_steps_on_an_exported_file(voted: list[int], tiny_model: Path, tmp_path: Path) -> None:
     import torch
     from datasets import load_dataset
@@ -87,7 +87,7 @@ def test_votes_train_the_next_run(voted: list[int], tiny_model: Path) -> None:
         assert runs.get(run_id, session=session).status is RunStatus.FINISHED
 
 
-@pytest.mark.filterwarnings("ignore")  # PEFT's, of a base model's folder that is no hub id
+@pytest.mark.filterwarnings("ignore")  # PEFT's, because the base model's folder is no hub id
 def test_peft_loads_an_exported_adapter(voted: list[int], tiny_model: Path, tmp_path: Path) -> None:
     import torch
     from peft import PeftModel

@@ -1,4 +1,4 @@
-"""From a queued row to a trained run, with the real engine on a tiny model."""
+"""From a queued run to a trained one, with the real engine on a tiny model."""
 
 import shutil
 from pathlib import Path

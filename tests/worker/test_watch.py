@@ -1,4 +1,4 @@
-"""Watching leases: what counts as unrenewed, and what a pause of the watcher means."""
+"""Watching leases: detection of unrenewed ones, and pauses of the watcher."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +8,7 @@ ENDS = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """Seconds that pass when told."""
+    """A manually advanced clock in seconds."""
 
     def __init__(self) -> None:
         self.seconds = 100.0
@@ -28,7 +28,7 @@ def test_a_lease_that_stands_still_for_its_length_is_unrenewed() -> None:
 
 
 def test_a_lease_that_is_renewed_is_kept_whatever_time_it_names() -> None:
-    """A worker whose clock is an hour slow writes ends that lie in the past."""
+    """A worker whose clock is an hour slow writes expiry times in the past."""
     clock = Clock()
     watch = LeaseWatch(60, 15, clock=clock)
     for beat in range(100):
@@ -37,7 +37,7 @@ def test_a_lease_that_is_renewed_is_kept_whatever_time_it_names() -> None:
 
 
 def test_after_a_pause_the_watch_begins_anew() -> None:
-    """While the database was away nobody could renew, and who looks first must not take all for dead."""
+    """No lease can be renewed during a database outage, so none is reaped right after it."""
     clock = Clock()
     watch = LeaseWatch(60, 15, clock=clock)
     for _ in range(11):

@@ -1,1 +1,1 @@
-"""The page on which models answer side by side."""
+"""The compare page: models answer side by side."""

@@ -1,4 +1,4 @@
-"""The actions of the compare page; each returns what the page shows afterwards."""
+"""The actions of the compare page; each returns the page updates it causes."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from app.ui.updates import Updates
 
 
 def showing_errors(act: Callable[[], Any]) -> Any:
-    """Call a function; an error meant for people becomes a message on the page."""
+    """Call a function and raise an `AppError` as a message on the page."""
     try:
         return act()
     except AppError as error:
@@ -28,9 +28,10 @@ def showing_errors(act: Callable[[], Any]) -> Any:
 
 
 def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Updates | None:
-    """The present view, where this page has not yet shown its last question or one of its answers.
+    """Updates to the current view if this page is stale, else None.
 
-    Another tab may have asked or regenerated something; a click must not act on what was never shown.
+    Another tab may have asked a question or regenerated an answer. A click must not act on content that
+    this page never showed.
     """
     if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == ids(view):
         return None
@@ -42,7 +43,7 @@ def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Updates | Non
 
 
 def open_page(request: gr.Request | None = None) -> Updates:
-    """The page of an address; `?conversation=5` continues that conversation."""
+    """Open the page; `?conversation=5` continues that conversation."""
     wanted = query.value(request, "conversation")
     user = query.username(request)
     start = {"setup": gr.update(visible=True), **recent(0, user)}
@@ -65,7 +66,7 @@ def show_question(conversation_id: float) -> tuple[Any, Any]:
 
 
 def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """What has grown since the last tick of the timer."""
+    """Updates since the last tick of the timer."""
     if not conversation_id:
         return {"timer": gr.Timer(active=False)}
     view = compare_state.read_view(int(conversation_id), query.username(request))
@@ -73,7 +74,7 @@ def refresh(conversation_id: float, seen: Seen, request: gr.Request | None = Non
 
 
 def watch(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """What the same person did in another tab; asked less often than `refresh`."""
+    """Updates that the same user caused in another tab; polled less often than `refresh`."""
     user = query.username(request)
     if not conversation_id or compare_state.stamp(int(conversation_id), user) == seen.get("stamp"):
         return {}
@@ -125,7 +126,7 @@ def ask(
 def vote(
     choice: str, conversation_id: float, seen: Seen, worst: str, reason: str, request: gr.Request | None
 ) -> Updates:
-    """Vote on the last question, or change the vote. The reason for another choice is not kept."""
+    """Cast or change the vote on the last question. A reason given for a different choice is dropped."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="vote")
@@ -151,12 +152,12 @@ def vote(
 
 
 def has_old_reason(label: Label | None, reason: str | None, *, changed: bool) -> bool:
-    """Whether a changed vote still has the reason for the earlier vote."""
+    """Whether a changed vote still carries the reason for the earlier vote."""
     return label is not None and changed and bool(label.reason) and (reason or "").strip() == label.reason
 
 
 def _cast(turn: Turn) -> tuple[str, str]:
-    """The present vote as a click would cast it: choice and worst."""
+    """The current vote in the form of a click: choice and worst."""
     if turn.label is None:
         return "", ""
     words = {Choice.TIE: "tie", Choice.ALL_BAD: "both bad"}
@@ -167,7 +168,7 @@ def _cast(turn: Turn) -> tuple[str, str]:
 def save_reason(
     conversation_id: float, seen: Seen, reason: str, request: gr.Request | None = None
 ) -> Updates:
-    """Save the reason for a vote that was cast; before the vote nothing is saved."""
+    """Save the reason for a vote; a no-op before the vote is cast."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     label = next((turn.label for turn in view.turns if turn.comparison.id == seen.get("comparison")), None)
@@ -182,7 +183,7 @@ def save_reason(
 
 
 def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """Take the vote on the last question back."""
+    """Withdraw the vote on the last question."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="withdraw")
@@ -195,7 +196,7 @@ def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = No
 
 
 def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """Show who answered before a vote; a vote after that is not blind."""
+    """Reveal the names before a vote; a later vote does not count as blind."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="show the names")
@@ -206,7 +207,7 @@ def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = 
 
 
 def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Request | None = None) -> Updates:
-    """Stop the answer of a side, or of all."""
+    """Stop the answer of one side, or all answers."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
     overtaken = _overtaken(view, seen, user, then="stop")

@@ -1,4 +1,4 @@
-// Arrow keys vote while the vote buttons are on screen and nothing is being typed; a vote is never changed by them.
+// Arrow keys vote while the vote buttons are on screen and no field has the focus. They never change a vote.
 if (!window.hyVoteKeys) {
   window.hyVoteKeys = true;
   const buttons = { ArrowLeft: "hy-vote-a", ArrowRight: "hy-vote-b", ArrowUp: "hy-vote-tie", ArrowDown: "hy-vote-bad" };
@@ -17,7 +17,7 @@ if (!window.hyVoteKeys) {
   });
 }
 
-// Every few seconds, while the page is on screen, an open conversation is asked whether another tab changed it.
+// Poll every few seconds, while the page is visible, for changes that another tab made to the conversation.
 if (!window.hyLook) {
   const look = () => {
     if (document.hidden || !location.search.includes("conversation=")) return;

@@ -34,7 +34,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The place of one contender's answer."""
+    """The column of one contender's answer."""
 
     column: gr.Column
     panel: gr.HTML
@@ -55,7 +55,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Voting:
-    """The votes between two answers, those among three or four, and the reason."""
+    """The vote buttons for two answers, those for three or four, and the reason."""
 
     voting: gr.Column
     votes_two: gr.Row
@@ -77,7 +77,7 @@ class Voting:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The next question, with the messages that stand before it."""
+    """The next question, with the messages that precede it."""
 
     continues: gr.Radio
     opening: gr.State
@@ -93,7 +93,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the sections; `seen` is what the open page shows."""
+    """Components outside the sections; `seen` is the state that the open page shows."""
 
     conversation: gr.Number
     seen: gr.State
@@ -115,7 +115,7 @@ class Layout:
 
     @property
     def components(self) -> dict[str, Any]:
-        """All components by name; those of a side with its number, as in `panel0`."""
+        """All components by name; a side's names end with its number, as in `panel0`."""
         sides = {
             f"{name}{number}": component
             for number, side in enumerate(self.conversation.sides)
@@ -125,7 +125,7 @@ class Layout:
 
 
 def lay_out() -> Layout:
-    """The whole page."""
+    """Lay out the whole page."""
     gr.HTML(STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(
@@ -270,7 +270,7 @@ def _question() -> Question:
 
 
 def _examples(ask_box: gr.Textbox) -> None:
-    """The first held-out prompts of the demo, which fill the question box."""
+    """Buttons that fill the question box with the first held-out prompts of the demo."""
     examples = demo.held_out_questions()[:3]
     gr.Examples(
         [[text] for text in examples],

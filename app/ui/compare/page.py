@@ -16,7 +16,8 @@ _QUIET: dict[str, Any] = {**events.QUIET, "concurrency_limit": None}
 LEAVE_QUESTION = """() => {
     if (document.getElementById("hy-vote-a")?.offsetParent) document.activeElement?.blur();
 }"""
-"""With two answers the arrow keys vote, so the question box loses the focus after a question."""
+"""Take the focus off the question box after a question; the arrow keys vote between two answers.
+"""
 
 KEEP_ADDRESS = """(id) => {
     if (!id) return;
@@ -27,7 +28,7 @@ KEEP_ADDRESS = """(id) => {
 
 
 def build() -> None:
-    """Layout, then wiring."""
+    """Lay out the page, then wire its events."""
     page = lay_out()
     outputs = pick(page.components, *UPDATED)
     _wire_opening(page, outputs)
@@ -37,7 +38,7 @@ def build() -> None:
 
 
 def _here(page: Layout) -> list[Any]:
-    """What every action is about: the conversation, and what this page has shown of it."""
+    """The common inputs of all actions: the conversation, and the state this page has shown."""
     return [page.frame.conversation, page.frame.seen]
 
 
@@ -46,7 +47,7 @@ def _wire_opening(page: Layout, outputs: Components) -> None:
     begun = ("contenders", "seed", "blind", "max_new_tokens", "temperature", "top_p")
     prompt = pick(parts, "ask_box", "opening", "opening_shown", "opening_box")
     connect(events.on_load, setup.offer, None, {**pick(parts, *begun), **prompt})
-    # The question's place comes last, so that content above it does not push it down.
+    # The question box appears last, so that content loaded above does not push it down.
     opened = connect(events.on_load, actions.open_page, None, outputs)
     opened.then(actions.show_question, frame.conversation, [question.ask_row, question.prompts], **_QUIET)
     once: dict[str, Any] = {**_QUIET, "trigger_mode": "once"}
@@ -128,7 +129,7 @@ def vote_many(
     reason: str,
     request: gr.Request | None = None,
 ) -> Updates:
-    """Best and worst of three or four."""
+    """Vote for the best and worst of three or four answers."""
     return actions.vote(best or "", conversation_id, seen, worst or "", reason, request)
 
 

@@ -1,4 +1,4 @@
-"""The start of a new conversation: contenders, decoding and a prompt."""
+"""The setup of a new conversation: contenders, decoding and a prompt."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from app.ui.updates import Updates
 
 
 def offer(request: gr.Request | None = None) -> Updates:
-    """The contenders on offer, those chosen at first, and a prompt.
+    """The available contenders, the preselected ones, and a prompt.
 
     `?like=5` copies contenders and decoding from a conversation; `?prompt=random` draws a prompt.
     """
@@ -32,7 +32,7 @@ def offer(request: gr.Request | None = None) -> Updates:
 
 
 def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[list[str], Updates]:
-    """Contenders, blindness and decoding of the conversation that the address names."""
+    """Contenders, blindness and decoding of the conversation in the `like` parameter."""
     ids = query.ids(request, "like")
     if not ids:
         return [], {}
@@ -45,7 +45,7 @@ def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[l
 
 
 def random_prompt(keys: list[str]) -> Updates:
-    """A held-out prompt, with the messages that stand before it."""
+    """A random held-out prompt, with the messages that precede it."""
     prompt = actions.showing_errors(
         lambda: held_out.random_prompt([compare_state.to_choice(key) for key in keys])
     )
@@ -58,5 +58,5 @@ def random_prompt(keys: list[str]) -> Updates:
 
 
 def drop_opening() -> tuple[Any, ...]:
-    """The question alone: no messages, and none shown."""
+    """Remove the messages that precede the question."""
     return [], "", gr.update(visible=False)

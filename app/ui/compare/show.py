@@ -1,6 +1,6 @@
-"""What the compare page shows of a view, as named updates.
+"""Converts a view of a conversation to named updates of the compare page.
 
-While answers grow, only panels that changed are sent, so that open details and selections survive.
+While answers stream, only changed panels are sent, so that open details and selections survive.
 """
 
 import time
@@ -50,11 +50,11 @@ UPDATED = (
     "continues",
     "recent",
 )
-"""Names of what an action updates."""
+"""Names of the components that an action updates."""
 
 
 class Seen(TypedDict, total=False):
-    """What this open page shows already."""
+    """The state that the open page already shows."""
 
     comparison: int
     answers: list[int]
@@ -65,12 +65,12 @@ class Seen(TypedDict, total=False):
 
 
 def ids(view: View) -> list[int]:
-    """The answers that a page shows now."""
+    """Ids of the answers to the current question."""
     return [answer.id for answer in view.current.answers]
 
 
 def show(view: View, seen: Seen) -> Updates:
-    """Updates for a view; of a comparison that is shown already only what changed."""
+    """Updates for a view; only the changes if the comparison is already shown."""
     turn = view.current
     fresh = seen.get("comparison") != turn.comparison.id
     panels = [str(compare_view.panel(view, side)) for side in range(len(turn.answers))]
@@ -102,7 +102,7 @@ def show(view: View, seen: Seen) -> Updates:
 
 
 def _vote_mark(turn: Turn) -> str:
-    """Another text for each vote and each change of it."""
+    """A version stamp of the vote, empty without a vote."""
     return "" if turn.label is None else f"{turn.label.id} {turn.label.updated_at.isoformat()}"
 
 
@@ -121,7 +121,7 @@ def _frame(view: View) -> Updates:
 
 
 def _sides(view: View, panels: list[str], before: list[str]) -> Updates:
-    """Panels that changed, and what can be done with each answer."""
+    """The changed panels, and the available actions of each answer."""
     turn = view.current
     updates: Updates = {}
     for side in SIDES:
@@ -139,7 +139,7 @@ def _sides(view: View, panels: list[str], before: list[str]) -> Updates:
 
 
 def _voting(view: View) -> Updates:
-    """Buttons, locked while text streams; the choice that was made stands out."""
+    """The vote buttons, disabled while text streams; the chosen one is highlighted."""
     turn = view.current
     count = len(turn.answers)
     chosen = _chosen_button(turn)
@@ -172,7 +172,7 @@ def _chosen_button(turn: Turn) -> str | None:
 
 
 def _fields(view: View) -> Updates:
-    """Fields that people fill in; set once a comparison or a vote, never while they may be typing."""
+    """Fields that the user fills in; set once per comparison or vote, never while the user may be typing."""
     turn = view.current
     titles = [(turn.title(side), LETTERS[side]) for side in range(len(turn.answers))]
     own = ("Each its own answer", EACH_ITS_OWN)

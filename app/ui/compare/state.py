@@ -1,4 +1,4 @@
-"""What the compare page shows, read from the database at once, and the contenders it offers."""
+"""The data of the compare page, read in one session, and the contenders it offers."""
 
 import random
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ RECENT = 12
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question, its answers in the order shown with who wrote them, and the reader's vote on it.
+    """A question, its answers in display order with their contenders, and the reader's vote.
 
-    `hidden` says that the reader may not see the names yet. `origin` is the side, at the question before,
-    whose answer all continued.
+    `hidden` means that the reader may not see the names yet. `origin` is the side of the previous question
+    whose answer all contenders continued.
     """
 
     comparison: Comparison
@@ -43,7 +43,7 @@ class Turn:
 
     @property
     def problem(self) -> str:
-        """Why the answers cannot be judged, in a sentence; empty when they can."""
+        """The reason why the answers cannot be judged, as a sentence; empty when they can."""
         return judging.why_not_votable(self.answers)
 
     @property
@@ -61,7 +61,7 @@ class Turn:
         return self._side(self.label.worst_id if self.label else None)
 
     def title(self, side: int) -> str:
-        """`A`, or `A · Reference` once names may be seen."""
+        """`A`, or `A · Reference` once the names are visible."""
         return LETTERS[side] if self.hidden else f"{LETTERS[side]} · {self.contenders[side].name}"
 
     def _side(self, answer_id: int | None) -> int | None:
@@ -71,7 +71,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A conversation as one person sees it; `stamp` changes when it does."""
+    """A conversation as seen by one user; `stamp` changes with it."""
 
     conversation: Conversation
     turns: list[Turn]
@@ -84,7 +84,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class RecentConversation:
-    """A line of the list of conversations."""
+    """An entry in the list of recent conversations."""
 
     id: int
     question: str
@@ -94,10 +94,10 @@ class RecentConversation:
 
 
 def read_view(conversation_id: int, user: str) -> View:
-    """A conversation as it stands now. Names that the reader sees are recorded as shown.
+    """Read a conversation and record the names visible to the reader as shown.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: if no conversation has this id.
     """
     with read_session() as session:
         conversation = conversations.get(conversation_id, session=session)
@@ -133,13 +133,13 @@ def _turn(
 
 
 def stamp(conversation_id: int, user: str) -> str:
-    """A value that changes with a person's view of a conversation; one small query."""
+    """A version stamp of a user's view of a conversation; one small query."""
     with read_session() as session:
         return stamps.of_conversation(conversation_id, user, session=session)
 
 
 def recent_conversations(user: str) -> list[RecentConversation]:
-    """The newest conversations of a person; who answered stays hidden where it still is."""
+    """The newest conversations of a user; hidden names stay hidden."""
     with read_session() as session:
         found = []
         newest = conversations.recent(session=session, user=user, limit=RECENT)
@@ -156,16 +156,16 @@ def recent_conversations(user: str) -> list[RecentConversation]:
 
 
 def worker_present() -> bool:
-    """Whether a worker takes questions now."""
+    """Whether a worker is consuming the generate queue."""
     with read_session() as session:
         return bool(workers.consuming(session=session, queue=GENERATE_QUEUE))
 
 
-# --- who can answer --------------------------------------------------------------------------
+# --- contenders ------------------------------------------------------------------------------
 
 
 def offered_contenders() -> list[tuple[str, str]]:
-    """Label and key of all who can be chosen: references, then runs with their checkpoints, newest first."""
+    """Labels and keys of all contenders: references, then runs with their checkpoints, newest first."""
     with read_session() as session:
         finished = runs.find(session=session, status=RunStatus.FINISHED, limit=OFFERED_RUNS)
         bases = list(dict.fromkeys(run.base_model for run in finished)) or ["demo"]
@@ -181,7 +181,7 @@ def offered_contenders() -> list[tuple[str, str]]:
 
 
 def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> list[str]:
-    """Keys of the runs of an address with the reference in front; the newest twins where it names none."""
+    """Keys of the reference and the given runs; of the newest twins if no given run is offered."""
     keys = {key for _, key in offered}
     wanted = [f"run:{run_id}" for run_id in run_ids if f"run:{run_id}" in keys]
     with read_session() as session:
@@ -198,12 +198,12 @@ def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> l
 def setup_like(
     conversation_id: int, user: str, offered: Sequence[tuple[str, str]]
 ) -> tuple[list[str], Conversation]:
-    """A conversation, and the sorted keys of those of its contenders that are still offered.
+    """The sorted keys of a conversation's contenders that are still offered, and the conversation.
 
-    A reader from whom names are hidden gets no keys, unless they chose the contenders.
+    A reader who may not see the names gets no keys, unless they own the conversation.
 
     Raises:
-        NotFound: when there is no such conversation.
+        NotFound: if no such conversation exists.
     """
     with read_session() as session:
         conversation = conversations.get(conversation_id, session=session)
@@ -220,17 +220,17 @@ def setup_like(
 
 
 def _keys(contender: Contender) -> list[str]:
-    """The keys that may stand for a contender; the last checkpoint of a run has only the run's key."""
+    """The possible keys of a contender; the last checkpoint of a run is offered under the run's key only."""
     if contender.method == REFERENCE:
         return [f"{REFERENCE}:{contender.base_model}"]
     return [f"run:{contender.run_id}:{contender.checkpoint_id}", f"run:{contender.run_id}"]
 
 
 def to_choice(key: str) -> ContenderChoice:
-    """The contender of a key of `offered_contenders`.
+    """The contender for a key from `offered_contenders`.
 
     Raises:
-        InvalidInput: for a key it never made.
+        InvalidInput: if the key is malformed.
     """
     kind, _, rest = key.partition(":")
     if kind == REFERENCE and rest:
@@ -243,10 +243,10 @@ def to_choice(key: str) -> ContenderChoice:
 
 
 def _short(base_model: str) -> str:
-    """A model's name without the folder or the owner it is in."""
+    """A model's name without its folder or owner."""
     return base_model.rstrip("/").rpartition("/")[2] or base_model
 
 
 def random_seed() -> int:
-    """A seed short enough to read out."""
+    """A random seed of at most four digits."""
     return random.randrange(10_000)

@@ -1,4 +1,4 @@
-"""The compare page's pieces of HTML: answers, where they depart from the reference, earlier turns, votes."""
+"""HTML pieces of the compare page: answers, departures from the reference, earlier turns, votes."""
 
 import math
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from app.ui.compare.state import RecentConversation, Turn, View
 from app.ui.widgets import Html
 
 MAX_LOG_RATIO = 3.0
-"""A log-ratio, in nats, from which on a token has the full colour."""
+"""The log-ratio, in nats, at which a token's colour saturates."""
 
 WAITING = {GenerationStatus.QUEUED: "waiting for a worker", GenerationStatus.RUNNING: "writing"}
 
 
 def who(turn: Turn, side: int) -> Html:
-    """The letter of a side and, once it may be seen, who it is."""
+    """The letter of a side and, once visible, the contender's name."""
     if turn.hidden:
         return render("compare/who.html", letter=LETTERS[side], badge="", origin="")
     contender = turn.contenders[side]
@@ -39,7 +39,7 @@ def _origin(contender: Contender) -> str:
 
 
 def panel(view: View, side: int) -> Html:
-    """The answer being written or voted on, with its numbers."""
+    """One current answer, with its numbers."""
     turn = view.current
     numbers = _numbers(turn.answers[side], hidden=turn.hidden)
     return _reply(turn, side, below=numbers + _departures(turn, side))
@@ -77,7 +77,7 @@ def _text(turn: Turn, side: int) -> Html:
 
 
 def _numbers(answer: Generation, *, hidden: bool) -> Html:
-    """Tokens, seconds, log-probabilities; all but the tokens give models away and wait for the vote."""
+    """Tokens, seconds and log-probabilities; those that could reveal the model stay hidden until the vote."""
     if answer.status in (GenerationStatus.QUEUED, GenerationStatus.FAILED):
         return widgets.NOTHING
     facts: list[tuple[str, object]] = [("tokens", f"{answer.tokens:,}")]
@@ -123,7 +123,7 @@ def _departures(turn: Turn, side: int) -> Html:
 
 
 def departures(token_logps: Sequence[Any] | None) -> Html:
-    """The answer's tokens, coloured by how much likelier or less likely the policy finds them."""
+    """The answer's tokens, coloured by their log-ratio between policy and reference."""
     if not token_logps:
         return widgets.NOTHING
     tokens = [_token(str(text), policy, reference) for text, policy, reference in token_logps]
@@ -131,7 +131,7 @@ def departures(token_logps: Sequence[Any] | None) -> Html:
 
 
 def _token(text: str, policy: float, reference: float) -> dict[str, Any]:
-    """A token, its log-ratio (None where that is not finite), and its per cent of the full colour."""
+    """A token, its log-ratio (None if not finite), and its colour strength in per cent."""
     ratio = policy - reference
     if not math.isfinite(ratio):
         return {"text": text, "ratio": None}
@@ -149,7 +149,7 @@ def _token(text: str, policy: float, reference: float) -> dict[str, Any]:
 
 
 def question(view: View, turn: Turn) -> Html:
-    """A question; the first with the messages that stand before it."""
+    """A question; the first one includes the messages that precede it."""
     opening = view.conversation.opening if turn.comparison.turn == 0 else None
     return render(
         "compare/question.html",
@@ -160,13 +160,13 @@ def question(view: View, turn: Turn) -> Html:
 
 
 def history(opening: Sequence[Any]) -> Html:
-    """The messages before a first question, which all contenders see."""
+    """The messages before the first question, which all contenders receive."""
     count = formatting.count(len(opening), "message")
     return render("compare/history.html", count=count, messages=widgets.messages(opening))
 
 
 def earlier_turns(view: View) -> Html:
-    """Questions before the present one, each with its answers side by side and the vote."""
+    """The earlier questions, each with its answers side by side and the vote."""
     return widgets.join(
         render(
             "compare/earlier_turn.html",
@@ -179,7 +179,7 @@ def earlier_turns(view: View) -> Html:
 
 
 def continues(view: View, turn: Turn) -> str:
-    """Which earlier answer the answers of a later turn continue."""
+    """A sentence that names the earlier answer a turn continues; empty for the first turn."""
     if turn.comparison.turn == 0:
         return ""
     if turn.origin is None:
@@ -200,7 +200,7 @@ def _verdict(turn: Turn, position: int) -> Html:
 
 
 def vote_sentence(turn: Turn) -> str:
-    """A person's vote in words; empty before it."""
+    """The reader's vote in words; empty without a vote."""
     return "" if turn.label is None else f"You voted: {_choice_words(turn, turn.label)}."
 
 
@@ -216,7 +216,7 @@ def _choice_words(turn: Turn, label: Label) -> str:
 
 
 def vote_note(view: View) -> Html:
-    """The state of the vote: locked and why, open, or cast."""
+    """The state of the vote: locked (with the reason), open, or cast."""
     turn = view.current
     if not turn.over:
         return Markup('<p class="hy-note">You can vote when all answers are complete.</p>')
@@ -238,7 +238,7 @@ def _seen_before(view: View) -> bool:
 
 
 def present_question(view: View) -> Html:
-    """The question that is being answered, and what its answers build on."""
+    """The current question, with a note on the earlier answer it continues."""
     turn = view.current
     note = continues(view, turn)
     below = Markup('<p class="hy-note">{}</p>').format(note) if note else widgets.NOTHING
@@ -246,7 +246,7 @@ def present_question(view: View) -> Html:
 
 
 def summary(view: View) -> Html:
-    """How all contenders decode, and the way to a new conversation with the same contenders."""
+    """The shared decoding parameters, and links to a new conversation with the same contenders."""
     given = view.conversation.parameters
     parts = [
         f"seed {view.conversation.seed}",

@@ -1,1 +1,1 @@
-"""The page of datasets."""
+"""The datasets page."""

@@ -1,4 +1,4 @@
-"""A file or a hub dataset: looked at, mapped, and added."""
+"""Adds a dataset from a file or the hub: preview, column mapping, import."""
 
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from hypo_engine.errors import DataError
 
 
 def dataset_list() -> Html:
-    """All datasets as they are now."""
+    """The current list of datasets."""
     with read_session() as session:
         return dataset_view.dataset_list(datasets.find(session=session))
 
 
 def look_at(file: str | None, name: str, split: str = "") -> Updates:
-    """What a chosen file is: its format and first pairs, and the columns to choose from."""
+    """Preview a chosen file: its format, its first pairs and its columns."""
     if not file:
         return {"look": widgets.NOTHING, **dataset_mapping.hidden()}
     path = Path(file)
@@ -43,7 +43,7 @@ def look_at(file: str | None, name: str, split: str = "") -> Updates:
 
 
 def _guess(path: Path, split: str, proposal: dict[str, Any]) -> FileLook | None:
-    """The file read through what is proposed, where that is enough to read it."""
+    """The file read with the proposed mapping, or None if the proposal does not suffice."""
     try:
         return look_into(path, mapping=proposal, split=split.strip())
     except AppError:
@@ -51,7 +51,7 @@ def _guess(path: Path, split: str, proposal: dict[str, Any]) -> FileLook | None:
 
 
 def look_through(file: str | None, split: str, *fields: Any) -> Updates:
-    """The first pairs as the mapping's fields say, whenever one of them changes."""
+    """Preview the first pairs with the current mapping after one of its fields changed."""
     groups = dataset_mapping.shown_for(fields[0])
     if not file:
         return groups
@@ -68,7 +68,7 @@ def look_through(file: str | None, split: str, *fields: Any) -> Updates:
 def add_from_page(
     file: str | None, hub: str, name: str, held_out: float, split: str = "", *fields: Any
 ) -> Updates:
-    """Add the file, or the hub id; a refusal keeps everything in its field."""
+    """Add the file or the hub dataset; on an error all fields keep their values."""
     try:
         mapping = dataset_mapping.given(fields) if fields else None
         done = _add(file, hub, name, held_out, split.strip(), mapping)

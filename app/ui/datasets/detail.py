@@ -1,4 +1,4 @@
-"""One version of a dataset: its pairs, what was left out, the check before training, token lengths."""
+"""One dataset version: pairs, rows left out, preflight check, token lengths."""
 
 import gradio as gr
 
@@ -19,13 +19,13 @@ LINES_PER_PAGE = 50
 
 
 def dataset_id(request: gr.Request | None) -> int | None:
-    """The version that the address names, as in `datasets?id=3`."""
+    """The dataset id in the page's address, as in `datasets?id=3`."""
     ids = query.ids(request, "id")
     return ids[0] if ids else None
 
 
 def show_pairs(split: str, search: str | None, page: float | None, request: gr.Request) -> tuple[Html, Html]:
-    """A page of pairs, and how many pages there are."""
+    """A page of pairs, and the number of pages."""
     wanted_id = dataset_id(request)
     if wanted_id is None:
         return widgets.NOTHING, widgets.NOTHING
@@ -42,7 +42,7 @@ def show_pairs(split: str, search: str | None, page: float | None, request: gr.R
 
 
 def show_left_out(page: float | None, request: gr.Request) -> Html:
-    """A page of the rows that became no pair."""
+    """A page of the rows that were left out."""
     wanted_id = dataset_id(request)
     if wanted_id is None:
         return widgets.NOTHING
@@ -55,7 +55,7 @@ def show_left_out(page: float | None, request: gr.Request) -> Html:
 
 
 def show_check(request: gr.Request) -> Html:
-    """What to know before training on the pairs."""
+    """The preflight check of the pairs."""
     wanted_id = dataset_id(request)
     if wanted_id is None:
         return widgets.NOTHING
@@ -65,7 +65,7 @@ def show_check(request: gr.Request) -> Html:
 
 
 def show_lengths(request: gr.Request) -> Html:
-    """How many tokens the pairs have, and what limits would keep."""
+    """Token lengths of the pairs, and the share that common limits keep."""
     wanted_id = dataset_id(request)
     if wanted_id is None:
         return widgets.NOTHING

@@ -27,7 +27,7 @@ class Adding:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The pairs of a version, a page at a time."""
+    """The pairs of a version, one page at a time."""
 
     split: gr.Dropdown
     search: gr.Textbox
@@ -38,7 +38,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One version: what it is, its pairs, what was left out, and its deletion."""
+    """One version: facts, pairs, rows left out, and deletion."""
 
     detail: gr.Column
     facts: gr.HTML
@@ -63,7 +63,7 @@ class Layout:
 
 
 def lay_out() -> Layout:
-    """The whole page; the address decides which of its two sections is shown."""
+    """Lay out the whole page; the address determines which of the two sections is shown."""
     return Layout(gr.HTML(), gr.HTML(), _adding(), _detail())
 
 

@@ -1,4 +1,4 @@
-"""The fields that map the columns of a file, filled with a first guess."""
+"""The form fields that map a file's columns, prefilled with a guess."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from hypo_engine.errors import DataError
 
 RECOGNISED, PAIR, WINNER = "recognised", "pair", "winner"
 SHARED = ""
-"""The prompt's value where the answers hold it."""
+"""The prompt's value when the prompt is the common beginning of both answers."""
 NAMES = ("kind", "prompt", "system", "chosen", "rejected", "a", "b", "winner", "a_wins", "b_wins")
 _OF_KIND = {PAIR: ("prompt", "system", "chosen", "rejected"), WINNER: ("prompt", "system", *NAMES[5:])}
 _KINDS = [("A chosen and a rejected answer", PAIR), ("Two answers, and which is better", WINNER)]
@@ -19,7 +19,7 @@ _COLUMNS = NAMES[1:8]
 
 
 class MappingFields:
-    """The block of fields; `outputs` are what the functions of this module return updates of."""
+    """The block of fields; the functions of this module return updates of its `outputs`."""
 
     def __init__(self) -> None:
         with gr.Accordion("Columns", open=True, visible=False) as self.block:
@@ -56,23 +56,23 @@ class MappingFields:
         return {**groups, **dict(zip(NAMES, self.inputs, strict=True))}
 
     def changes(self) -> list[Any]:
-        """The events by which people change a field."""
+        """The events that fire when the user edits a field."""
         chosen = [field.input for field in self.inputs if field not in self.wins]
         written = [event for field in self.wins for event in (field.submit, field.blur)]
         return [*chosen, *written]
 
 
 def hidden() -> Updates:
-    """Updates that empty and hide the block."""
+    """Updates that clear and hide the block."""
     return offered((), {}, recognised="")
 
 
 def offered(columns: Sequence[str], proposal: Mapping[str, Any], *, recognised: str) -> Updates:
-    """Updates that offer the columns.
+    """Updates that show the block with the columns as choices.
 
     Args:
-        proposal: what the fields hold at first; see `hypo_engine.data.proposal.propose`.
-        recognised: the title of the format that is known, which then need not be mapped; else "".
+        proposal: initial values; see `hypo_engine.data.proposal.propose`.
+        recognised: title of the recognised format, which needs no mapping; "" if unknown.
     """
     kinds = [(f"As recognised: {recognised}", RECOGNISED), *_KINDS] if recognised else _KINDS
     kind = RECOGNISED if recognised else WINNER if "a" in proposal else PAIR
@@ -89,7 +89,7 @@ def offered(columns: Sequence[str], proposal: Mapping[str, Any], *, recognised: 
 
 
 def values_of(how: object) -> Updates:
-    """Updates of the values that mean A and B, as a mapping was read."""
+    """Updates of the values that mean A and B, as parsed from a mapping."""
     if not isinstance(how, WinnerMapping):
         return {}
     return {
@@ -99,7 +99,7 @@ def values_of(how: object) -> Updates:
 
 
 def shown_for(kind: str) -> Updates:
-    """Updates of the two groups of fields that only one kind of row needs."""
+    """Updates that show the group of fields for this kind of row and hide the other."""
     return {"of_pair": gr.update(visible=kind == PAIR), "of_winner": gr.update(visible=kind == WINNER)}
 
 
@@ -111,10 +111,10 @@ def _choices(name: str, columns: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def given(values: Sequence[Any]) -> dict[str, Any] | None:
-    """The mapping that the fields hold, in the order of NAMES; None where the format is taken as recognised.
+    """The entered mapping, or None if it is empty; `values` are in the order of NAMES.
 
     Raises:
-        DataError: a field that is needed is empty.
+        DataError: if a required field is empty.
     """
     said = dict(zip(NAMES, values, strict=True))
     names = _OF_KIND.get(said["kind"], ())

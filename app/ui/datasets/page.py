@@ -21,7 +21,7 @@ from app.ui.widgets import Html
 
 
 def build() -> None:
-    """Layout, then wiring."""
+    """Lay out the page, then wire its events."""
     page = lay_out()
     _wire_opening(page)
     _wire_adding(page.adding, page.message)
@@ -82,7 +82,7 @@ def _wire_detail(detail: Detail, message: gr.HTML) -> None:
 
 
 def show(request: gr.Request) -> Updates:
-    """The list, or the one version that the address names."""
+    """Show the list, or the version in the page's address."""
     wanted = dataset_id(request)
     if wanted is None:
         header = widgets.page_header(
@@ -146,12 +146,12 @@ def _header(dataset: Dataset) -> Html:
 
 
 def ask(asking: bool) -> tuple[Any, Any, Any]:
-    """The delete button, or the question in its place."""
+    """Show the delete button, or the confirmation in its place."""
     return gr.update(visible=not asking), gr.update(visible=asking), gr.update(visible=asking)
 
 
 def delete_version(request: gr.Request) -> Html:
-    """Delete the version that the address names, unless a run needs it."""
+    """Delete the version in the page's address, unless a run needs it."""
     try:
         with write_session() as session:
             dataset = datasets.delete(dataset_id(request) or 0, session=session)

@@ -1,4 +1,4 @@
-"""Datasets as HTML: the list, one version's facts, its pairs with their differences, what was left out."""
+"""Datasets as HTML: the list, and one version's facts, pairs with differences, and rows left out."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ _MARKS = {
 
 
 def format_title(name: str) -> str:
-    """A format's name for people."""
+    """A format's display name."""
     return _TITLES.get(name, name)
 
 
@@ -66,7 +66,7 @@ def dataset_list(found: Sequence[Dataset]) -> Html:
 def dataset_facts(
     dataset: Dataset, counts: SplitCounts, lengths: Lengths, versions: Sequence[Dataset]
 ) -> Html:
-    """What a version is and where it comes from."""
+    """The facts of a version: sizes, format, source."""
     others = widgets.join(
         (
             Markup("<b>{}</b>").format(other.version)
@@ -100,7 +100,7 @@ def _lengths(mean: float, longest: int) -> str:
 
 
 def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Html:
-    """Prompt, chosen and rejected beside each other; on a narrow screen below each other."""
+    """Prompt, chosen and rejected in three columns; stacked on a narrow screen."""
     if not pairs:
         return widgets.notice("No pair matches.")
     note = Markup("")
@@ -129,7 +129,7 @@ def _pair(pair: Pair, label: str, counter: TokenCounter | None) -> Html:
 
 
 def _size(whole: Prompt, counter: TokenCounter | None, label: str = "") -> str:
-    """How long a text is, and how much of it is shown."""
+    """The length of a text, and how much of it is shown."""
     size = sum(len(turn["content"]) for turn in whole) if not isinstance(whole, str) else len(whole)
     notes = [label] if label else []
     if counter is not None:
@@ -146,7 +146,7 @@ def _cut(prompt: Prompt) -> Prompt:
 
 
 def differing(chosen: str, rejected: str) -> tuple[Html, Html]:
-    """Both answers as HTML. Words that only one has are marked, unless the answers have little in common."""
+    """Both answers as HTML, with differing words marked unless the answers share too little."""
     ours, theirs = re.split(r"(\s+)", chosen), re.split(r"(\s+)", rejected)
     if len(ours) + len(theirs) > 4 * MAX_WORDS:
         return widgets.escape(chosen), widgets.escape(rejected)
@@ -168,7 +168,7 @@ def _span(text: str, side: str) -> Html:
 
 
 def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
-    """Row numbers and reasons."""
+    """A table of row numbers and reasons."""
     rows = [[f"{line.row:,}", line.reason] for line in lines]
     if not rows:
         return widgets.notice("Every row became a pair.", "good")
@@ -176,7 +176,7 @@ def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
 
 
 def look(found: FileLook) -> Html:
-    """What a chosen file looks like, before it is added."""
+    """The preview of a chosen file."""
     if found.format is None:
         words = "The format is not recognised. Choose the columns of the prompt and the answers above."
         return notes(found.account) + widgets.notice(words, "warning")
@@ -195,13 +195,13 @@ def _became(pairs: int, rows: int) -> str:
 
 
 def guessed(found: FileLook) -> Html:
-    """A file of no known format, read through the columns that were guessed."""
+    """The preview of a file of unknown format, read with guessed columns."""
     words = "The format is not recognised. Check the columns above; they were guessed from the column names."
     return widgets.notice(words, "warning") + look(found)
 
 
 def notes(account: Account) -> Html:
-    """How a file was read, which columns are unused, and whether its scores agree with its pairs."""
+    """Notices: how a file was read, unused columns, and scores that contradict the pairs."""
     said = [*account.remarks, *account.about_unused()]
     return widgets.join(
         [
@@ -212,7 +212,7 @@ def notes(account: Account) -> Html:
 
 
 def added(dataset: AddedDataset) -> Html:
-    """What an import did."""
+    """The result of an import."""
     words = Markup("Added {} version {}: {}. ").format(
         widgets.link(dataset.name, "datasets", id=dataset.id),
         dataset.version,
@@ -228,7 +228,7 @@ def added(dataset: AddedDataset) -> Html:
 
 
 def preflight(found: Preflight, account: Account) -> Html:
-    """What to know before training on the pairs."""
+    """The preflight check as facts and notices."""
     scope = "" if found.complete else f" (the first {found.pairs:,} pairs were checked)"
     rule = "–" if found.longer_wins is None else f"{found.longer_wins:.0%}"
     scored = account.compared

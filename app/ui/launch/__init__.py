@@ -1,1 +1,1 @@
-"""The page that launches runs."""
+"""The launch page."""

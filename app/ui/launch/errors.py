@@ -1,4 +1,4 @@
-"""What is wrong with the launch form's values, and where the page says so."""
+"""Validation of the launch form, and the messages below its fields."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -12,23 +12,23 @@ from app.ui.updates import Updates
 from hypo_engine.config import TrainConfig
 
 FIELDS: Final = ["model_name_or_path", *form.names(), "insist"]
-"""The form's fields of a TrainConfig, in the order in which handlers get them."""
+"""The TrainConfig fields of the form, in the order in which handlers receive them."""
 
 
 def problems(raw: Mapping[str, Any], method: str) -> dict[str, str]:
-    """What is wrong with the form's values, by field: with each of them, or else with the base model."""
+    """Validation errors by field; the base model is checked only if all fields are valid."""
     return form.check(raw, method) or model_problems(TrainConfig.model_validate({**raw, "method": "hypo"}))
 
 
 def name_error(name: str | None) -> dict[str, str]:
-    """What is wrong with the run's name."""
+    """The validation error of the run's name, if any."""
     if len((name or "").strip()) <= 100:
         return {}
     return {"name": "The name has more than 100 characters; shorten it."}
 
 
 def raw(values: Sequence[Any]) -> dict[str, Any]:
-    """The form's values by field, fractions as numbers.
+    """The form's values by field, with fractions parsed as numbers.
 
     Args:
         values: in the order of FIELDS.
@@ -37,7 +37,7 @@ def raw(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def messages(errors: Mapping[str, str]) -> Updates:
-    """Updates of the messages under fields, and of Advanced, which opens where a wrong field is in it."""
+    """Updates of the messages below fields; Advanced opens if it contains an invalid field."""
     hidden = any(name in errors for _, names in form.sections() for name in names)
     said = {
         f"{field}_message": gr.update(

@@ -1,8 +1,8 @@
-// The launch form's fields: fractions that step by ratio, and marks on fields that are wrong.
+// The launch form's fields: fractions step by ratio, and invalid fields are marked.
 
-// It runs again whenever the element that carries it is drawn anew; once is enough.
+// The script runs every time its element is rendered; it must be installed only once.
 if (!window.hyNextRung) {
-  // A fraction steps by ratio, along 1, 1.5, 2, 3, 5, 7, 10: up and down from 0.0001 are 0.00015 and 0.00007.
+  // Fractions step along 1, 1.5, 2, 3, 5, 7, 10: from 0.0001 up to 0.00015 or down to 0.00007.
   const RUNGS = [1, 1.5, 2, 3, 5, 7];
   const SMALLEST = 1e-7, FIRST = 1e-4;
   window.hyNextRung = (value, up, fromZero) => {
@@ -27,13 +27,13 @@ if (!window.hyNextRung) {
     input.dispatchEvent(new Event('input', { bubbles: true }));
   });
 
-  // A text box of Gradio's tells of keys that are pressed, and not of a paste, a deletion or a step.
+  // Gradio's text box reports key presses, but not a paste, a deletion or a step.
   document.addEventListener('input', (event) => {
     if (event.target.matches?.('.hy-field input[type="text"][data-testid="textbox"]'))
       event.target.dispatchEvent(new KeyboardEvent('keypress', { key: 'Unidentified' }));
   });
 
-  // A field whose message says what is wrong is marked for those who do not see the message.
+  // Invalid fields get ARIA attributes, so that screen readers announce the message.
   const markFields = () => {
     for (const field of document.querySelectorAll('.hy-field')) {
       const message = field.querySelector('.hy-field-error');

@@ -1,4 +1,4 @@
-"""The launch form, made from the schema: each field has a component, help text and a place for a message."""
+"""The launch form, generated from the schema: each field has a component, help text and a message."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -23,10 +23,11 @@ SECTIONS: Final = {
     "memory": "Memory and speed",
     "watching": "Watching and saving",
 }
-"""Sections of Advanced, in order; a group that is not named here comes last, under its own name."""
+"""Sections of Advanced, in order; unlisted groups come last, under their own name."""
 
 BY_HAND: Final = ("method", "model_name_or_path", "insist")
-"""Fields the page lays out itself: the method may be twins, models are suggested, insisting is rare."""
+"""Fields that the page lays out itself.
+"""
 
 
 def group_of(field: FieldInfo) -> str:
@@ -35,7 +36,7 @@ def group_of(field: FieldInfo) -> str:
 
 
 def names(group: str | None = None) -> list[str]:
-    """Fields of a group (or all) that the form makes, in the schema's order."""
+    """The generated fields of a group (or of all groups), in the schema's order."""
     fields = TrainConfig.model_fields.items()
     return [n for n, f in fields if n not in BY_HAND and (group is None or group_of(f) == group)]
 
@@ -49,11 +50,11 @@ def sections() -> Iterator[tuple[str, list[str]]]:
 
 
 SCRIPT: Final = Path(__file__).with_name("fields.js").read_text(encoding="utf-8")
-"""What the form does in the browser."""
+"""The form's script."""
 
 
 class Form:
-    """Components and message places, by the name of the field; places below sections, by their title."""
+    """Components and messages by field name; `below` holds a placeholder below each section, by title."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, Any] = {}
@@ -61,16 +62,16 @@ class Form:
         self.below: dict[str, gr.HTML] = {}
 
     def add(self, name: str, component: Any | None = None) -> None:
-        """Add a field at this place of the layout, with its message below it."""
+        """Add a field at the current position of the layout, with its message below it."""
         self.inputs[name] = component if component is not None else make(name)
         self.messages[name] = gr.HTML(visible=False, elem_classes="hy-field-message")
 
     def front(self) -> None:
-        """The fields that matter most, three in a row."""
+        """The most important fields, three in a row."""
         _grid(self, names("front"))
 
     def advanced(self) -> None:
-        """Every other field, by section."""
+        """All other fields, by section."""
         for title, fields in sections():
             gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(title))
             _grid(self, fields)
@@ -85,7 +86,7 @@ def _grid(form: Form, fields: Sequence[str]) -> None:
 
 
 def make(name: str) -> Any:
-    """The component that fits a field's type."""
+    """A component that matches a field's type."""
     field = TrainConfig.model_fields[name]
     kind, label = field.annotation, field.title or name
     common: dict[str, Any] = {"label": label, "info": help_text(name), "elem_id": f"field-{name}"}
@@ -95,37 +96,37 @@ def make(name: str) -> Any:
         return gr.Checkbox(value=field.default, **common)
     if kind is int:
         return gr.Number(value=field.default, **common)
-    if kind is float:  # a number's input would step by 1 and show 1e-5 as 0.00001; fields.js steps by ratio
+    if kind is float:  # gr.Number would step by 1 and show 1e-5 as 0.00001; fields.js steps by ratio
         return gr.Textbox(value=repr(field.default), max_lines=1, elem_classes=ratio_classes(name), **common)
     return gr.Textbox(value=field.default, max_lines=1, **common)
 
 
 def help_text(name: str) -> str:
-    """A field's description, and its bounds where it has any."""
+    """A field's description and, for numbers, its bounds."""
     field = TrainConfig.model_fields[name]
     limits = bounds(field) if field.annotation in (int, float) else ""
     return f"{field.description} ({limits})" if limits else str(field.description)
 
 
 def ratio_classes(name: str) -> list[str]:
-    """The classes that mark a fraction for fields.js, and one that may be zero."""
+    """CSS classes that mark a fraction for fields.js; `hy-from-zero` marks one that may be zero."""
     zero = not any(isinstance(rule, annotated_types.Gt) for rule in TrainConfig.model_fields[name].metadata)
     return ["hy-ratio", "hy-from-zero"] if zero else ["hy-ratio"]
 
 
 def title(name: str) -> str:
-    """What the form calls a field; `dataset` and `name` are the page's own."""
+    """A field's label; `dataset` and `name` are not in the schema."""
     field = TrainConfig.model_fields.get(name)
     return (field.title if field else None) or name.capitalize()
 
 
 def titles(names: Iterable[str]) -> str:
-    """Titles of several fields, with commas."""
+    """Labels of several fields, separated by commas."""
     return ", ".join(title(name) for name in names)
 
 
 def read(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Raw values as the schema takes them: fractions are typed as text."""
+    """Raw values in schema types: fractions are entered as text."""
     fields = TrainConfig.model_fields
     return {
         name: as_number(value) if fields[name].annotation is float else value
@@ -134,12 +135,12 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as forms, YAML and JSON hold it."""
+    """A value as stored in forms, YAML and JSON."""
     return value.value if isinstance(value, Enum) else value
 
 
 def check(values: Mapping[str, Any], method: str) -> dict[str, str]:
-    """One sentence for each bad field, which calls it by its label."""
+    """One sentence per invalid field, starting with its label."""
     real = "hypo" if method == "twins" else method
     found = field_problems({**values, "method": real})
     return {name: f"{title(name)} {problem}." for name, problem in found.items()}

@@ -18,7 +18,7 @@ METHODS = [("DPO", "dpo"), ("HyPO", "hypo"), ("Twins: both, to compare", "twins"
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What is chosen besides the fields of the configuration."""
+    """The choices outside the configuration's fields."""
 
     dataset: gr.Dropdown
     dataset_message: gr.HTML
@@ -32,7 +32,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What the run is, how long it takes and how much memory, and the way to launch it."""
+    """The run's summary, expected time and memory, and the launch button."""
 
     summary: gr.HTML
     time: gr.HTML
@@ -46,7 +46,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class LoadYaml:
-    """The ways to fill the form at once."""
+    """The controls that fill the whole form."""
 
     pasted: gr.Textbox
     take: gr.Button
@@ -57,7 +57,7 @@ class LoadYaml:
 
 @dataclass(frozen=True, slots=True)
 class PageState:
-    """What the page keeps: the run that is cloned, a refusal, and the form as it was left."""
+    """The page's state: the cloned run, a refusal flag, and the draft of the form."""
 
     parent: gr.State
     refused: gr.Textbox
@@ -66,7 +66,7 @@ class PageState:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All sections; `fields` are those of the configuration."""
+    """All sections of the page; `fields` are those of the configuration."""
 
     notice: gr.HTML
     fields: Form
@@ -77,23 +77,23 @@ class Layout:
 
     @property
     def config_inputs(self) -> dict[str, Any]:
-        """The fields of the configuration."""
+        """The configuration's components by field."""
         return {field: self.fields.inputs[field] for field in FIELDS}
 
     @property
     def form_inputs(self) -> list[Any]:
-        """The whole form: dataset, method, name, and the fields of the configuration."""
+        """The inputs of the whole form: dataset, method, name, and the configuration's fields."""
         return [self.choices.dataset, self.choices.method, self.choices.name, *self.config_inputs.values()]
 
     @property
     def message_outputs(self) -> dict[str, Any]:
-        """The messages below the fields, and Advanced, which opens where one of its fields is wrong."""
+        """The messages below the fields, and the Advanced accordion, which opens on an error inside it."""
         own = pick(named(self.choices), "advanced", "dataset_message", "name_message")
         return {**own, **{f"{field}_message": self.fields.messages[field] for field in FIELDS}}
 
 
 def lay_out() -> Layout:
-    """The whole page."""
+    """Lay out the whole page."""
     gr.HTML(
         widgets.page_header(
             "Launch a run",

@@ -1,4 +1,4 @@
-"""The form filled from YAML."""
+"""Fills the launch form from YAML."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ MAX_YAML_BYTES = 100_000
 
 
 def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
-    """Fill the form from YAML; what the YAML does not name stays as it is."""
+    """Fill the form from YAML; fields that it does not mention keep their values."""
     try:
         loaded = read_run_yaml(text or "")
         if loaded.dataset is not None:
@@ -60,12 +60,12 @@ def fill_from_file(path: str | None, *rest: Any) -> Updates:
 
 
 def _untouched(problem: str) -> Updates:
-    """The form as it stands, and what is wrong with the YAML."""
+    """An error message; the form stays unchanged."""
     return {"yaml_message": widgets.error_banner(problem)}
 
 
 def _can_show(name: str, value: Any) -> bool:
-    """Whether a component can show a value at all, even a bad one."""
+    """Whether the field's component can display the value, even if it is invalid."""
     kind = TrainConfig.model_fields[name].annotation
     if kind is int:
         return isinstance(value, int | float) and not isinstance(value, bool)

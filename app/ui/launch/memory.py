@@ -1,4 +1,4 @@
-"""The launch page's estimate of memory: how much a run takes, for what, and how to reduce it."""
+"""The launch page's memory estimate: total, breakdown, and ways to reduce it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -26,11 +26,11 @@ PARTS: Final = {
     "head": "Chunks of logits",
     "process": "Python",
 }
-"""Labels of the parts of an estimate."""
+"""Labels of an estimate's parts."""
 
 
 def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> Updates:
-    """Updates of the estimate and of the checkbox that insists; twins take as much as their HyPO run."""
+    """Updates of the estimate and the `insist` checkbox; twins need as much memory as their HyPO run."""
     config = TrainConfig.model_validate({**values, "method": "dpo" if method == "dpo" else "hypo"})
     forecast = forecast_memory(config, dataset.id)
     insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)
@@ -38,12 +38,12 @@ def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> Updates:
 
 
 def nothing() -> Updates:
-    """Where there is nothing to estimate."""
+    """Updates that clear the estimate."""
     return {"memory": widgets.NOTHING, "insist": gr.update(visible=False)}
 
 
 def panel(forecast: MemoryForecast) -> Html:
-    """The estimate in a sentence, a bar and a list; below it what would help, for a run that does not fit."""
+    """The estimate as a sentence, a bar and a list, with suggestions for a run that does not fit."""
     if forecast.estimate is None:
         return Markup('<p class="hy-note">{}</p>').format(forecast.missing)
     total, at_once = forecast.estimate.total, _at_once(forecast.estimate)
@@ -70,14 +70,14 @@ def panel(forecast: MemoryForecast) -> Html:
 
 
 def _limit(forecast: MemoryForecast, scale: int) -> float | None:
-    """Where the memory ends in a bar that goes beyond it, in per cent of the bar."""
+    """The position of the memory limit in per cent of the bar; None if the run fits."""
     if forecast.fits or forecast.available is None:
         return None
     return 100 * forecast.available / scale
 
 
 def _at_once(estimate: Estimate) -> dict[str, int]:
-    """The parts that make the peak: responses are sampled before the activations are there."""
+    """The parts that add up to the peak; the KV cache and the activations do not exist at the same time."""
     parts = {part: size for part, size in estimate.parts().items() if size}
     later = "kv_cache" if estimate.kv_cache <= estimate.activations else "activations"
     parts.pop(later, None)
@@ -101,7 +101,7 @@ def _help(forecast: MemoryForecast) -> Html:
 
 
 def _words(knob: Knob) -> str:
-    """A knob by the titles of the form: `Batch size 2 with Accumulation 8`."""
+    """A knob in the form's labels: `Batch size 2 with Accumulation 8`."""
     fields = TrainConfig.model_fields
     said = []
     for name, value in knob.changes.items():

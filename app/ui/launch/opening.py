@@ -1,4 +1,4 @@
-"""The form as it is when the page opens: as it was left, or as the address says."""
+"""The initial state of the launch form: from the draft or from the address."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ from app.ui.widgets import Html
 
 
 def dataset_choices() -> list[tuple[str, int]]:
-    """Datasets that can be trained on, newest first."""
+    """The datasets available for training, newest first."""
     with read_session() as session:
         return [(_dataset_name(found), found.id) for found in datasets.find(session=session)]
 
@@ -33,7 +33,7 @@ def _dataset_name(dataset: Dataset) -> str:
 
 
 def worker_notice() -> Html:
-    """A warning while no worker would take a launched run."""
+    """A warning while no worker is consuming the train queue."""
     with read_session() as session:
         if workers.consuming(session=session, queue="train"):
             return widgets.NOTHING
@@ -42,7 +42,7 @@ def worker_notice() -> Html:
 
 
 def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
-    """The form as it was left, or as the address says: `?clone=RUN` or `?dataset=ID`."""
+    """Restore the draft, or fill the form from the address: `?clone=RUN` or `?dataset=ID`."""
     choices = dataset_choices()
     chosen = dict(draft or {})
     first = default_preset(gpu=has_gpu()) if not chosen.get("values") else None

@@ -1,4 +1,4 @@
-"""The launch page: the form, the same as YAML and command, and what is wrong before anything is queued."""
+"""The launch page: the form, its YAML and command, and validation before a run is queued."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -27,7 +27,7 @@ from hypo_engine.config import TrainConfig
 
 
 def build() -> None:
-    """Layout, then wiring."""
+    """Lay out the page, then wire its events."""
     page = lay_out()
     _wire_opening(page)
     _wire_editing(page)
@@ -44,12 +44,12 @@ def _wire_opening(page: Layout) -> None:
 
 
 def _then_preview(page: Layout, event: Any) -> None:
-    """Show what the form says after an event has changed it."""
+    """Update the preview after an event that changed the form."""
     connect(event.then, preview, page.form_inputs, _previewed(page), **events.QUIET)
 
 
 def _previewed(page: Layout) -> dict[str, Any]:
-    """What the preview updates."""
+    """The outputs of the preview."""
     parts = named(page.forecast, page.state)
     shown = pick(parts, "summary", "time", "command", "yaml", "draft", "go", "memory", "insist")
     return {**shown, "lengths": page.fields.below[form.SECTIONS["lengths"]], **page.message_outputs}
@@ -99,7 +99,7 @@ def _wire_launch(page: Layout) -> None:
 
 
 def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
-    """What the form says as summary, command and YAML, what is wrong with it, and the draft to keep."""
+    """Update the summary, command, YAML, error messages and saved draft."""
     given = raw(values)
     errors = problems(given, method)
     tidy = given
@@ -124,16 +124,16 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> Upd
 
 
 def forget_refusal(refused: str | None) -> tuple[Any, Any]:
-    """Clear the refusal of the last launch when the form is changed; other messages stay.
+    """Clear the refusal of the last launch when the form changes; other messages stay.
 
-    The flag comes from the browser, as it was when the form was changed: an answer that arrives after the
-    next launch must not clear that launch's message.
+    The browser sends the flag as of the edit, so a response that arrives after the next launch does not
+    clear that launch's message.
     """
     return (widgets.NOTHING, "") if refused else (gr.skip(), gr.skip())
 
 
 def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
-    """Queue what the form describes; a bad value gets a message below its field, and nothing is queued."""
+    """Queue the run or twins; on invalid values show messages below the fields and queue nothing."""
     given = raw(values)
     errors = {**problems(given, method), **name_error(name)}
     if _find_dataset(dataset_id) is None:
@@ -158,7 +158,7 @@ def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: s
 
 
 def _refused(why: str, errors: Mapping[str, str]) -> Updates:
-    """The message of a launch that queued nothing; it stays until the form is changed."""
+    """The message of a refused launch; it stays until the form changes."""
     said = widgets.error_banner(f"Nothing was queued: {why}")
     return {"outcome": said, "refused": "yes", **messages(errors)}
 

@@ -1,4 +1,4 @@
-"""What the form starts with: defaults, and presets over them."""
+"""Initial values of the form: defaults, overridden by a preset."""
 
 from typing import Any
 
@@ -27,13 +27,13 @@ def about(preset: str | None) -> Html:
 
 
 def has_gpu() -> bool:
-    """Whether a train worker that is present has a GPU; workers record their device."""
+    """Whether a live train worker has a GPU; workers record their device."""
     with read_session() as session:
         return workers.any_gpu(session=session, queue="train")
 
 
 def use_preset(chosen: str | None) -> Updates:
-    """Fill the form with a preset; the base model stays."""
+    """Fill the form with a preset; the base model is kept."""
     preset = PRESETS.get(chosen or "")
     if preset is None:
         return {}
@@ -43,7 +43,7 @@ def use_preset(chosen: str | None) -> Updates:
 
 
 def defaults() -> Updates:
-    """The form as it is on the first visit."""
+    """Reset the form to its initial state."""
     first = default_preset(gpu=has_gpu())
     return {
         "preset": first,

@@ -1,4 +1,4 @@
-"""The launch page's summary of a run: steps and pairs, what is unusual about them, and how long it takes."""
+"""The launch page's summary of a run: steps, pairs, warnings and expected time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ WHAT = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run
 def show(
     values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]
 ) -> Updates:
-    """Updates of the summary with its warnings, of the expected time, and of the token lengths."""
+    """Updates of the summary with its warnings, the expected time and the token lengths."""
     if dataset is None:
         empty = widgets.empty_state(
             "No dataset yet",
@@ -60,7 +60,7 @@ def _no_training_pairs(work: Workload) -> Html:
 
 
 def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
-    """How much work this is."""
+    """The amount of work in one sentence."""
     about = "" if work.exact or work.lengths is None else "about "
     sampled = work.seen * config.num_generations if method != "dpo" else 0
     own = f" HyPO samples {sampled:,} responses." if sampled else ""
@@ -84,7 +84,7 @@ def _lengths(work: Workload, config: TrainConfig) -> Html:
 
 
 def _time(forecasts: list[Forecast | None]) -> Html:
-    """How long the runs take, from steps measured on this machine."""
+    """The expected time of the runs, based on steps measured on this machine."""
     known = [found for found in forecasts if found is not None]
     if not known:
         return Markup('<p class="hy-note hy-time">{}</p>').format(

@@ -1,1 +1,1 @@
-"""The page of votes and what they say."""
+"""The results page: votes and their analysis."""

@@ -1,4 +1,4 @@
-"""People change and withdraw their own votes."""
+"""Changing and withdrawing one's own votes."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.ui.updates import Updates
 
 
 def open_change(request: gr.Request | None = None) -> Updates:
-    """The vote that the address names, opened for its voter."""
+    """Open the vote in the page's address if it is the reader's own."""
     wanted = query.ids(request, "vote")
     if not wanted:
         return closed()
@@ -46,7 +46,7 @@ def _opened(vote: Vote) -> Updates:
 def clear_old_reason(
     label_id: float, choice: str | None, worst: str | None, reason: str, request: gr.Request | None = None
 ) -> Any:
-    """Empty the reason when another verdict is chosen: the old one was given for another vote."""
+    """Clear the reason when a different verdict is chosen; it belonged to the earlier verdict."""
     vote = _own_vote(int(label_id or 0), query.username(request))
     if vote is None or not has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst)):
         return gr.skip()
@@ -63,7 +63,7 @@ def _own_vote(label_id: int, user: str) -> Vote | None:
 
 
 def _changed(vote: Vote, choice: str | None, worst: str | None) -> bool:
-    """Whether the form names another verdict than a vote."""
+    """Whether the verdict in the form differs from the stored vote."""
     before = _verdict(vote)
     if choice != before or vote.worst is None or len(vote.sides) == 2:
         return choice != before
@@ -76,14 +76,14 @@ def _verdict(vote: Vote) -> str | None:
 
 
 def closed() -> Updates:
-    """No vote is being changed."""
+    """Updates that close the form."""
     return {"label_id": 0, "change": gr.update(visible=False)}
 
 
 def save(
     label_id: float, choice: str, worst: str | None, reason: str, request: gr.Request | None = None
 ) -> Updates:
-    """Store the changed vote, then show everything anew."""
+    """Store the changed vote, then refresh the page."""
     user = query.username(request)
 
     def act() -> None:
@@ -107,7 +107,7 @@ def save(
 
 
 def withdraw(label_id: float, request: gr.Request | None = None) -> Updates:
-    """Take the vote back, then show everything anew."""
+    """Withdraw the vote, then refresh the page."""
 
     def act() -> None:
         answers.withdraw(int(label_id), user=query.username(request))

@@ -1,4 +1,4 @@
-"""The votes as a file and as a dataset."""
+"""Exports the votes to a file or a dataset."""
 
 import gradio as gr
 
@@ -13,7 +13,7 @@ from app.ui.results import view as results_view
 
 
 def export(format: str, file_type: str, whole: bool, request: gr.Request | None = None) -> str:
-    """Where the browser gets the file, which the API makes while it is sent; and what it leaves out."""
+    """The address of the export; warns about an empty file or hidden names."""
     kind, ending = LabelFormat(format), FileType(file_type)
     if kind is LabelFormat.TRL and exports.count_trl(leave_out_cut=whole).rows == 0:
         gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
@@ -28,6 +28,6 @@ def export(format: str, file_type: str, whole: bool, request: gr.Request | None 
 
 
 def use_as_dataset(name: str, whole: bool = False) -> str:
-    """Make the votes the next version of a dataset."""
+    """Store the votes as the next version of a dataset."""
     added = showing_errors(lambda: exports.use_as_dataset(name, leave_out_cut=whole))
     return results_view.became_dataset(added.name, added.version, added.rows, added.id)

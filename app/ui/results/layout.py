@@ -10,7 +10,7 @@ from app.ui.compare.layout import STYLE
 from app.ui.paging import Pager
 
 ALL = ""
-"""What a filter holds that filters nothing."""
+"""The value of an inactive filter."""
 
 VERDICTS = [("any verdict", ALL), ("one preferred", "best"), ("tie", "tie"), ("both or all bad", "all_bad")]
 
@@ -32,7 +32,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Who wins, and what sways the votes."""
+    """The win rates and the voters' biases."""
 
     hidden: gr.HTML
     show_names: gr.Button
@@ -73,7 +73,7 @@ class Votes:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All sections, and what stands in their place while nobody has voted."""
+    """All sections; `empty` replaces them while there are no votes."""
 
     empty: gr.HTML
     body: gr.Column
@@ -84,7 +84,7 @@ class Layout:
 
 
 def lay_out() -> Layout:
-    """The whole page."""
+    """Lay out the whole page."""
     gr.HTML(STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(

@@ -1,4 +1,4 @@
-"""What the votes say, and the list of the votes."""
+"""The analysis and the list of the votes."""
 
 import gradio as gr
 
@@ -20,7 +20,7 @@ PAGE_ROWS = 20
 
 
 def overview(request: gr.Request | None = None) -> Updates:
-    """The board, the counts and the first page of the list."""
+    """Updates of the board, the counts and the first page of the list."""
     user = query.username(request)
     with read_session() as session:
         board = read_board(session=session, viewer=user)
@@ -45,19 +45,19 @@ def overview(request: gr.Request | None = None) -> Updates:
 
 
 def counts(whole: bool) -> str:
-    """How many training pairs the votes make, all or those of whole answers only."""
+    """The number of training pairs from the votes; `whole` excludes cut answers."""
     return results_view.export_counts(exports.count_trl(leave_out_cut=whole))
 
 
 def show_names(request: gr.Request | None = None) -> Updates:
-    """Show the names of all votes; later votes of the reader on these comparisons are not blind."""
+    """Reveal the names of all votes; the reader's later votes on these comparisons do not count as blind."""
     user = query.username(request)
     showing_errors(lambda: answers.show_all_names(user=user))
     return overview(request)
 
 
 def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Request | None = None) -> Updates:
-    """A page of the votes that match, and its pager."""
+    """A page of the matching votes, and its pager."""
     only = VoteFilter(
         user=who or None,
         choice=Choice(verdict) if verdict else None,

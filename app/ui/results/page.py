@@ -1,4 +1,4 @@
-"""Results: who wins, what sways the votes, the votes themselves, and their export as a file or a dataset."""
+"""The results page: win rates, biases, the list of votes, and their export as a file or a dataset."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _QUIET: dict[str, Any] = {**events.QUIET, "concurrency_limit": None}
 
 
 def build() -> None:
-    """Layout, then wiring."""
+    """Lay out the page, then wire its events."""
     page = lay_out()
     shown = _shown(page)
     changed = pick(named(page.change), "label_id", "change", "changing", "choice", "worst", "reason")
@@ -24,7 +24,7 @@ def build() -> None:
 
 
 def _shown(page: Layout) -> Components:
-    """What the overview updates."""
+    """The outputs of the overview."""
     board, votes = page.board, page.votes
     return {
         "empty": page.empty,
@@ -71,5 +71,5 @@ def _wire_change(parts: Change, everything: Components, changed: Components) -> 
 
 
 def open_page(request: gr.Request | None = None) -> Updates:
-    """Everything, and the vote that the address names."""
+    """Show the overview and open the vote in the page's address."""
     return {**overview.overview(request), **changing.open_change(request)}

@@ -1,4 +1,4 @@
-"""The results page's pieces of HTML: win rates, habits of the voters, the list of votes."""
+"""HTML pieces of the results page: win rates, voters' biases, the list of votes."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def nothing_yet() -> Html:
 
 
 def names_hidden(votes: int) -> Html:
-    """Why a reader does not see all votes yet."""
+    """A notice that explains why some votes are hidden from the reader."""
     those = "is on answers" if votes == 1 else "are on answers"
     return widgets.notice(
         f"{formatting.count(votes, 'vote')} by others {those} that you may still judge blind: not counted "
@@ -39,10 +39,10 @@ def names_hidden(votes: int) -> Html:
 
 
 def win_rates(records: Sequence[Record], of: int) -> Html:
-    """A line for each two models that met: the share of votes for the first, with its interval.
+    """One line per pair of compared models: the share of votes for the first, with its interval.
 
     Args:
-        of: how many there are in all, on all pages.
+        of: total number of pairs, on all pages.
     """
     rows = [
         (
@@ -106,7 +106,7 @@ def _verdict(record: Record) -> str:
 
 
 def habits(board: Board) -> Html:
-    """How much sides, lengths and voters sway the votes."""
+    """The influence of side, length and voter on the votes."""
     facts = {
         "votes": f"{board.votes:,}",
         "cast blind": _share(board.blind, board.votes, interval=False),
@@ -125,7 +125,7 @@ def _share(part: int, whole: int, *, interval: bool = True) -> str:
 
 
 def _bias_note(board: Board) -> str:
-    """A warning where an interval leaves one half out."""
+    """A warning if an interval excludes 50%."""
     found = [
         name
         for name, part, whole in (
@@ -139,11 +139,11 @@ def _bias_note(board: Board) -> str:
     return f"{' and '.join(found)} may sway the votes"
 
 
-# --- the way out -----------------------------------------------------------------------------
+# --- export ----------------------------------------------------------------------------------
 
 
 def export_counts(found: TrlCounts) -> Html:
-    """How many training pairs the votes make, and why the others make none."""
+    """The number of training pairs from the votes, and the reasons for votes left out."""
     lines = [
         f"{formatting.count(found.left_out[reason.value], 'vote')} left out: {REASONS[reason]}"
         for reason in WhyLeftOut
@@ -173,7 +173,7 @@ def became_dataset(name: str, version: int, rows: int, dataset_id: int) -> Html:
 
 
 def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
-    """The votes of a page; a person changes their own."""
+    """A table of votes; users can change their own."""
     rows = [
         (
             f"#{vote.label.id}",
@@ -202,7 +202,7 @@ def _change(vote: Vote, user: str) -> Html:
 
 
 def verdict(vote: Vote) -> Html:
-    """Who was preferred to whom, as the sides stood; nothing to who may still vote blind."""
+    """The verdict in display order; hidden from a reader who may still vote blind."""
     if vote.hidden:
         return Markup('<span class="hy-note">hidden until you vote</span>')
     two = len(vote.sides) == 2
@@ -215,7 +215,7 @@ def verdict(vote: Vote) -> Html:
 
 
 def _remarks(vote: Vote) -> Html:
-    """What a training pair made of the vote would suffer from."""
+    """Remarks on the vote: answers unfit for a training pair, and earlier changes."""
     answers = (vote.best.answer, vote.worst.answer) if vote.best and vote.worst else ()
     said = []
     if any(answer.status is not GenerationStatus.FINISHED for answer in answers):
@@ -240,7 +240,7 @@ def _side(side: Side) -> Html:
 
 
 def changing(vote: Vote) -> Html:
-    """The question and the answers of a vote that is being changed, and what it said before."""
+    """The question, the answers and the earlier versions of a vote that is being changed."""
     answers = [
         {"letter": side.letter, "badge": _side(side), "text": widgets.escape(side.answer.text)}
         for side in vote.sides

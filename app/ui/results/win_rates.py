@@ -1,4 +1,4 @@
-"""The win rates of the results page, a page of them at a time."""
+"""The win rates of the results page, one page at a time."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from app.ui.updates import Updates
 
 
 def of(found: Sequence[Record], number: int, count: int) -> Updates:
-    """A page of the win rates, and its pager."""
+    """Updates of a page of the win rates and its pager."""
     if not found:
         return {"board": "", **paging.state(0, PAGE_RECORDS, 0, more=False, name="records")}
     more = number * PAGE_RECORDS + len(found) < count
@@ -21,7 +21,7 @@ def of(found: Sequence[Record], number: int, count: int) -> Updates:
 
 
 def show(page: float, request: gr.Request | None = None) -> Updates:
-    """A page of the win rates."""
+    """Show a page of the win rates."""
     number = paging.number_of(page)
     with read_session() as session:
         found, count = read_records(

@@ -1,1 +1,1 @@
-"""The page of one run."""
+"""The run page."""

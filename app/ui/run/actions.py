@@ -1,4 +1,4 @@
-"""What can be done with a run on its page: cancel, resume, delete, export."""
+"""The actions of the run page: cancel, resume, delete, export."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from app.ui.widgets import Html
 
 
 def ask_cancel(request: gr.Request) -> Updates:
-    """Name the run that is about to be cancelled."""
+    """Ask for confirmation before cancelling the run."""
     with read_session() as session:
         run = runs.get(run_id(request), session=session)
     keeps = (
@@ -31,7 +31,7 @@ def ask_cancel(request: gr.Request) -> Updates:
 
 
 def ask_delete(request: gr.Request) -> Updates:
-    """Name the run that is about to be deleted."""
+    """Ask for confirmation before deleting the run."""
     with read_session() as session:
         run = runs.get(run_id(request), session=session)
     sentence = (
@@ -42,12 +42,12 @@ def ask_delete(request: gr.Request) -> Updates:
 
 
 def confirmed(wanted: str, request: gr.Request) -> tuple[Any, Html, str]:
-    """Do what was asked and confirmed: updates of the question, the message and what is wanted."""
+    """Perform the confirmed action; updates of the question, the message and the pending action."""
     return gr.update(visible=False), _done(wanted, request), ""
 
 
 def _done(wanted: str, request: gr.Request) -> Html:
-    """Do it; what is said afterwards."""
+    """Perform the action and return its message."""
     try:
         if wanted == "cancel":
             with write_session() as session:
@@ -61,7 +61,7 @@ def _done(wanted: str, request: gr.Request) -> Html:
 
 
 def resume_run(request: gr.Request) -> Html:
-    """Queue the run again; the page follows by itself."""
+    """Queue the run again; the page's timer picks up the change."""
     try:
         resume(run_id(request))
     except AppError as error:
@@ -70,7 +70,7 @@ def resume_run(request: gr.Request) -> Html:
 
 
 def export_zip(request: gr.Request) -> str:
-    """The run's last weights with a model card, as one zip file for the hidden download button."""
+    """Write the run's last weights and a model card to a zip file for the hidden download button."""
     try:
         return str(artifacts.export_zip(run_id(request), files.new_folder(query.username(request))))
     except (AppError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The address of a run's page."""
+"""The address of the run page."""
 
 import gradio as gr
 
@@ -7,10 +7,10 @@ from app.ui import query
 
 
 def run_id(request: gr.Request | None) -> int:
-    """The run that the address names, as in `run?id=3`.
+    """The run id in the page's address, as in `run?id=3`.
 
     Raises:
-        NotFound: it names none.
+        NotFound: if the address has no valid id.
     """
     ids = query.ids(request, "id")
     if not ids:

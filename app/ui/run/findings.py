@@ -1,9 +1,9 @@
-"""Findings: what a run's evaluations on held-out data say, in plain words.
+"""Findings: a run's evaluations on held-out data in plain words.
 
-Pure functions on points. Two training batches hold different pairs, so their difference says nothing about
-the model. Only held-out values are compared, and only differences of two standard errors are reported. At
-step 0 the policy is the reference, so its loss, margins and KL are fixed by construction and left out.
-Rewards already are differences to the reference and need no starting value.
+Pure functions on points. Training batches contain different pairs, so a difference between two of them is
+no evidence about the model. Only held-out values are compared, and only differences above two standard
+errors are reported. At step 0 the policy is the reference, so its loss, margins and KL are fixed by
+construction and excluded. Rewards are already relative to the reference and need no baseline.
 """
 
 import math
@@ -17,15 +17,15 @@ Point = tuple[float, float]
 Curves = Mapping[str, Sequence[Point]]
 
 STANDARD_ERRORS: Final = 2.0
-"""A difference of at least so many standard errors is reported."""
+"""Threshold for reporting a difference, in standard errors."""
 
 FAR_KL: Final = 20.0
-"""Nats per response above which samples count as far from the reference."""
+"""KL in nats per response above which samples count as far from the reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to know about a run: how serious it is, and a sentence."""
+    """One observation about a run: a severity and a sentence."""
 
     level: Literal["good", "info", "warning"]
     text: str
@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A mean of an evaluation, with its step, standard error and count."""
+    """The mean of a metric in one evaluation, with its step, standard error and count."""
 
     step: int
     mean: float
@@ -41,17 +41,17 @@ class Value:
     count: float
 
     def exceeds(self, other: "Value") -> bool:
-        """Whether it is larger than another by more than their standard errors."""
+        """Whether this mean is significantly larger than another."""
         return self.mean - other.mean > STANDARD_ERRORS * difference_stderr(self.stderr, other.stderr)
 
 
 def examine(curves: Curves, *, beta: float, kept: Collection[int] = ()) -> list[Finding]:
-    """What stands out in a run's evaluations, the most serious first.
+    """The findings on a run's evaluations, most serious first.
 
     Args:
-        curves: points (step, value) by metric; those named in EXAMINED are read.
-        beta: of the run; rewards are beta times log-ratios.
-        kept: steps of the checkpoints that exist.
+        curves: points (step, value) by metric; the metrics in EXAMINED are read.
+        beta: the run's beta; rewards are beta times log-ratios.
+        kept: steps of the existing checkpoints.
     """
     found = [
         _log_ratios(curves, beta),
@@ -66,7 +66,7 @@ def examine(curves: Curves, *, beta: float, kept: Collection[int] = ()) -> list[
 
 
 def _values(curves: Curves, metric: str, count: str, *, since: int = 1) -> list[Value]:
-    """The evaluations since a step, of those with a known standard error."""
+    """The evaluations from a step on that have a finite value and standard error."""
     errors = dict(curves.get(f"{metric}_stderr", ()))
     counts = dict(curves.get(count, ()))
     return [
@@ -77,7 +77,7 @@ def _values(curves: Curves, metric: str, count: str, *, since: int = 1) -> list[
 
 
 def _log_ratios(curves: Curves, beta: float) -> Finding | None:
-    """Whether chosen answers gained or lost against the reference, and against rejected ones."""
+    """The change of chosen and rejected log-probabilities against the reference, and their margin."""
     chosen = _last(curves, "eval_rewards/chosen")
     rejected = _last(curves, "eval_rewards/rejected")
     margin = _last(curves, "eval_rewards/margins")
@@ -129,7 +129,7 @@ def _accuracy(curves: Curves) -> Finding | None:
 
 
 def _loss(curves: Curves, kept: Collection[int]) -> Finding | None:
-    """Whether the held-out loss rose again from an earlier evaluation."""
+    """A warning if the held-out loss rose again after its minimum."""
     values = _values(curves, LOSS.metric, LOSS.count)
     if len(values) < 2:
         return None
@@ -168,7 +168,7 @@ def _kl(curves: Curves) -> Finding | None:
 
 
 def _length(curves: Curves) -> Finding | None:
-    """Whether responses to the same prompts are longer or shorter than the reference's, those of step 0."""
+    """A warning if responses became much longer or shorter than at the first evaluation."""
     values = _values(curves, LENGTH.metric, LENGTH.count, since=0)
     if len(values) < 2 or values[0].mean <= 0:
         return None
@@ -190,7 +190,7 @@ def _at(step: int) -> str:
 
 
 def _cut(curves: Curves) -> Finding | None:
-    """Whether most responses of the last evaluation were cut; without one, of the last steps of training."""
+    """A warning if most responses of the last evaluation, or else of the last training steps, were cut."""
     counts = dict(curves.get(CUT.count, ()))
     held_out = [(step, v) for step, v in curves.get(CUT.metric, ()) if step > 0 and counts.get(step)]
     if held_out:

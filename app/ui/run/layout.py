@@ -14,7 +14,7 @@ FIRST = 0
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How the run stands, and what can be done with it."""
+    """The run's status, facts and actions."""
 
     status: gr.HTML
     facts: gr.HTML
@@ -27,7 +27,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """The curves of the run and its twin, and what they say."""
+    """The curves of the run and its twin, and the findings."""
 
     advice: gr.HTML
     key: gr.HTML
@@ -59,7 +59,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the sections; `seen` is what the open page shows."""
+    """Components outside the sections; `seen` is the state that the open page shows."""
 
     header: gr.HTML
     body: gr.Column
@@ -81,7 +81,7 @@ class Layout:
 
 
 def lay_out() -> Layout:
-    """The whole page, hidden below its header until the run is read."""
+    """Lay out the whole page; everything below the header is hidden until the run is loaded."""
     header = gr.HTML(widgets.LOADING)
     with gr.Column(visible=False, elem_classes="hy-page") as body:
         summary = _summary()

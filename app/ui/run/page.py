@@ -1,4 +1,4 @@
-"""The run page: `run?id=N`. It reads rows on a timer, so it can be closed and reloaded at any time."""
+"""The run page: `run?id=N`. It polls the database, so it can be closed and reloaded at any time."""
 
 from functools import partial
 from typing import Any, cast
@@ -27,7 +27,7 @@ MISSING: Seen = ("missing",)
 
 
 def build() -> None:
-    """Layout, then wiring."""
+    """Lay out the page, then wire its events."""
     page = lay_out()
     _wire_refresh(page)
     _wire_actions(page)
@@ -83,7 +83,7 @@ def _wire_actions(page: Layout) -> None:
 
 
 def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request: gr.Request) -> Updates:
-    """Everything on the page that has changed since `seen`."""
+    """Updates of everything that changed since `seen`."""
     with read_session() as session:
         try:
             run = runs.get(run_id(request), session=session)
@@ -97,7 +97,7 @@ def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request
         old = seen if len(seen) == 3 else ((), (), 0)
         updates: Updates = {} if now == tuple(seen) else {"seen": now}
         if state != old[0]:
-            # nothing changes once a run and its twin are over: the timer stops
+            # stop the timer once the run and its twin are over
             going_on = any(not twin.status.is_over for twin in twins)
             updates |= {**_shown(run, twins, session), "timer": gr.Timer(active=going_on)}
         if points != old[1]:
@@ -108,7 +108,7 @@ def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request
 
 
 def refresh_all(x_axis: str, before: int, after: int, page: int, request: gr.Request) -> Updates:
-    """The whole page, after the reader chose other curves or samples."""
+    """Update the whole page after the selection of curves or samples changed."""
     return refresh((), x_axis, before, after, page, request)
 
 
@@ -130,7 +130,7 @@ def _missing(seen: Seen, reason: str) -> Updates:
 
 
 def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
-    """What the upper part of the page depends on."""
+    """A fingerprint of the upper part of the page."""
     queue = runs.place_in_queue(run, session=session)
     checkpoint = run_checkpoints.last(run.id, session=session)
     return (
@@ -205,14 +205,14 @@ def _sampled(run: Run, twins: list[Run], before: int, after: int, page: int, ses
 
 
 def turn(page: int, request: gr.Request) -> tuple[Html, int]:
-    """Another page of online samples."""
+    """Show another page of online samples."""
     with read_session() as session:
         html, pages = samples.online(run_id(request), page, session=session)
     return html, min(max(page, 1), pages)
 
 
 def settings(request: gr.Request) -> tuple[Any, ...]:
-    """The configuration as table, YAML and command; it never changes."""
+    """The configuration as table, YAML and command; it is immutable."""
     with read_session() as session:
         try:
             run = runs.get(run_id(request), session=session)

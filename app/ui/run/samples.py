@@ -1,4 +1,4 @@
-"""What a run sampled, as HTML: probe answers side by side, and the online samples it was trained on."""
+"""A run's samples as HTML: probe answers side by side, and online samples."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ LATEST = -1
 
 
 def probe_steps(runs: Sequence[Run], *, session: Session) -> list[int]:
-    """Steps at which any of the runs answered the probe prompts."""
+    """The steps at which any of the runs answered the probe prompts."""
     steps = {
         step
         for run in runs
@@ -31,11 +31,11 @@ def probe_steps(runs: Sequence[Run], *, session: Session) -> list[int]:
 
 
 def probes(runs: Sequence[Run], before: int, after: int, *, session: Session) -> Html:
-    """Answers to the fixed prompts: at an earlier step, and at a later one of every run.
+    """Answers to the probe prompts: one run's at an earlier step, every run's at a later step.
 
     Args:
-        runs: the run, and its twin if it has one; the earlier answers are the first run's.
-        after: a step, or LATEST for each run's own last one.
+        runs: the run and its twin, if any; the earlier answers are the first run's.
+        after: a step, or LATEST for each run's last step.
     """
     first, columns = _columns(runs, before, after, session)
     if not first and not any(answers for _, _, answers in columns):
@@ -95,7 +95,7 @@ def _answer(row: Generation | None) -> Html:
 
 
 def facts(row: Generation) -> str:
-    """Length and distance of a sampled text, in a line."""
+    """Length and log-ratio of a sampled text, on one line."""
     words = [formatting.count(row.tokens, "token")]
     if not row.complete:
         words.append("cut at the limit")
@@ -105,7 +105,7 @@ def facts(row: Generation) -> str:
 
 
 def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
-    """A page of the responses sampled for the KL penalty, latest first; and how many pages there are."""
+    """A page of the responses sampled for the KL penalty, latest first, and the number of pages."""
     total = generations.count_of_run(run_id, session=session, kind=GenerationKind.ONLINE)
     pages = max(1, -(-total // PAGE))
     page = min(max(page, 1), pages)
@@ -140,7 +140,7 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
 
 
 def kept_samples(run_id: int, *, session: Session) -> str:
-    """Which steps keep their samples, once there are more than the setting allows."""
+    """A sentence that states which steps' samples are kept."""
     kept = get_settings().online_sample_steps
     newest = generations.newest_of_run(run_id, session=session, kind=GenerationKind.ONLINE, limit=1)
     stride = sample_stride((newest[0].step or 0) if newest else 0, kept)

@@ -1,4 +1,4 @@
-"""A run as HTML, for its page."""
+"""HTML pieces of the run page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from hypo_engine.measures import HEADLINES
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What can be done with a run as it stands."""
+    """The actions that a run's status allows."""
 
     cancel: bool
     resume: bool
@@ -44,7 +44,7 @@ def actions(run: Run, *, session: Session) -> Actions:
 
 
 def header(run: Run, twins: Sequence[Run]) -> Html:
-    """Name, badges and where to go from here."""
+    """The page header: name, badges and links."""
     badges = [widgets.method_badge(run.method), widgets.status_badge(run.status, _state_word(run))]
     others = [
         {
@@ -73,7 +73,7 @@ def _state_word(run: Run) -> str:
 
 
 def status(run: Run, *, session: Session) -> Html:
-    """The state of the run: its place in the queue, its progress, or what went wrong."""
+    """The run's status: its place in the queue, its progress, its results or its error."""
     if run.status is RunStatus.QUEUED:
         return _queued(run, session)
     if run.status is RunStatus.FAILED:
@@ -91,7 +91,7 @@ def status(run: Run, *, session: Session) -> Html:
 
 
 def _reached(run: Run, session: Session) -> Html:
-    """What a finished run reached on held-out pairs."""
+    """The held-out results of a finished run."""
     last = runs.final_metrics(run.id, session=session)
     reached = widgets.facts(
         [
@@ -103,20 +103,20 @@ def _reached(run: Run, session: Session) -> Html:
 
 
 def nothing_measured(run: Run, *, session: Session) -> Html:
-    """Why a run has no held-out numbers, if its dataset holds nothing out."""
+    """A warning if the dataset has no held-out data to evaluate on."""
     wanted = any(run.config.get(name) for name in ("eval_pairs", "eval_prompts", "probe_prompts"))
     sentence = nothing_held_out(run.dataset, session=session) if wanted else None
     return widgets.notice(sentence, "warning") if sentence else widgets.NOTHING
 
 
 def pairs_left_out(run: Run, *, session: Session) -> Html:
-    """Which training pairs were not trained on, and why."""
+    """A warning about training pairs that were skipped, with the reason."""
     sentence = measures.pairs_left_out(runs.final_metrics(run.id, session=session))
     return widgets.notice(sentence, "warning") if sentence else widgets.NOTHING
 
 
 def _trained_for(run: Run, last: Mapping[str, float]) -> str:
-    """Steps, and how often they used the pairs that the length limits left."""
+    """The number of steps, and of epochs over the pairs within the length limits."""
     steps, pairs, epochs = formatting.count(run.step, "step"), last.get("num_train_pairs"), last.get("epoch")
     if pairs is None or epochs is None:
         return steps
@@ -138,7 +138,7 @@ def _queued(run: Run, session: Session) -> Html:
 
 
 def no_worker(queue: str = "train", *, session: Session) -> Html:
-    """What to do where no worker of a queue takes messages."""
+    """What to do when no worker is consuming a queue."""
     trouble = presence.worker_trouble(queue, session=session)
     return widgets.escape(trouble) if trouble else widgets.with_commands(presence.no_worker(queue))
 
@@ -164,7 +164,7 @@ def _size(count: int) -> str:
 
 
 def run_facts(run: Run, stored: DiskUse) -> Html:
-    """The facts of the run: dataset, model, main settings, worker, storage."""
+    """The run's facts: dataset, model, main settings, worker, storage."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
     pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", run.base_model)]
     pairs += [(_title(name), _value(run.config.get(name))) for name in _HEAD if name in run.config]
@@ -189,7 +189,7 @@ _HEAD = ("beta", "learning_rate", "per_device_train_batch_size", "lora_r")
 
 
 def findings(found: Sequence[Finding]) -> Html:
-    """What the curves say."""
+    """The findings as HTML."""
     return render("run/findings.html", findings=found) if found else widgets.NOTHING
 
 
@@ -205,7 +205,7 @@ def log(events: Sequence[RunEvent]) -> Html:
 
 
 def config_table(config: Mapping[str, Any]) -> Html:
-    """The configuration: what differs from the defaults first, the rest folded away."""
+    """The configuration: changed settings first, defaults collapsed."""
     names = [name for name in TrainConfig.model_fields if name in config]
     own = [name for name in names if config[name] != DEFAULTS[name]]
     rest = [name for name in names if config[name] == DEFAULTS[name]]

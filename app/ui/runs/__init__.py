@@ -1,1 +1,1 @@
-"""The page of all runs."""
+"""The runs page."""

@@ -1,4 +1,4 @@
-"""What is done with the runs that are ticked in the list."""
+"""Bulk actions on the runs selected in the list."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ MAX_CHOSEN = 200
 
 
 def read(ids: Sequence[int], *, session: Session) -> list[Run]:
-    """The runs of some ids, as many as a page handles at once."""
+    """The runs with the given ids, at most MAX_CHOSEN."""
     return runs.of_ids(list(ids)[:MAX_CHOSEN], session=session)
 
 
@@ -28,7 +28,7 @@ def _ticked(chosen: str, session: Session) -> list[Run]:
 
 
 def enable(chosen: str) -> Updates:
-    """Which buttons make sense for the chosen runs, and for how many."""
+    """Enable the buttons that apply to the selected runs, labelled with the number of runs."""
     with read_session() as session:
         picked = _ticked(chosen, session)
     live = sum(not run.status.is_over for run in picked)
@@ -48,7 +48,7 @@ def _named(picked: Sequence[Run]) -> str:
 
 
 def ask_cancel(chosen: str) -> Updates:
-    """Name the runs that are about to be cancelled."""
+    """Ask for confirmation before cancelling the selected runs."""
     with read_session() as session:
         picked = [run for run in _ticked(chosen, session) if not run.status.is_over]
     sentence = f"Cancel {_named(picked)}?"
@@ -57,7 +57,7 @@ def ask_cancel(chosen: str) -> Updates:
 
 
 def ask_delete(chosen: str) -> Updates:
-    """Name the runs that are about to be deleted."""
+    """Ask for confirmation before deleting the selected runs."""
     with read_session() as session:
         picked = [run for run in _ticked(chosen, session) if run.status.is_over]
     sentence = (
@@ -69,7 +69,7 @@ def ask_delete(chosen: str) -> Updates:
 
 
 def confirmed(wanted: str, chosen: str) -> tuple[Any, Html]:
-    """Do what was asked and confirmed; say what could not be done."""
+    """Perform the confirmed action and report failures."""
     problems = []
     with read_session() as session:
         picked = _ticked(chosen, session)

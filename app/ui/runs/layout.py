@@ -12,14 +12,14 @@ from app.ui.confirmation import Confirmation
 from app.ui.paging import Pager
 
 ALL = ""
-"""What a filter holds that filters nothing."""
+"""The value of an inactive filter."""
 
 _TICK = Path(__file__).with_name("runs.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the list is filtered by."""
+    """The filters of the list."""
 
     name: gr.Textbox
     method: gr.Dropdown
@@ -32,13 +32,13 @@ class Filters:
 
     @property
     def edited(self) -> list[Any]:
-        """The events by which people change a filter."""
+        """The events that fire when the user edits a filter."""
         return [field.input for field in self.inputs]
 
 
 @dataclass(frozen=True, slots=True)
 class Buttons:
-    """What can be done with the chosen runs."""
+    """The actions on the selected runs."""
 
     overlay: gr.Button
     cancel: gr.Button
@@ -48,7 +48,7 @@ class Buttons:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """The chosen runs laid over each other; `drawn` is what the open page shows of them."""
+    """The overlaid curves of the selected runs; `drawn` is the state that the open page shows."""
 
     overlaid: gr.Column
     key: gr.HTML
@@ -61,7 +61,7 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All sections; `chosen` holds the ids that are ticked, `seen` what the open page shows of the list."""
+    """All sections; `chosen` holds the selected ids, `seen` the state of the list that the page shows."""
 
     filters: Filters
     table: gr.HTML
@@ -75,7 +75,7 @@ class Layout:
 
 
 def lay_out() -> Layout:
-    """The whole page."""
+    """Lay out the whole page."""
     gr.HTML(
         widgets.page_header(
             "Runs",

@@ -1,4 +1,4 @@
-"""Runs laid over each other: their curves, and their configurations side by side."""
+"""The overlay of several runs: their curves and configurations."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -21,12 +21,12 @@ Seen = tuple[Any, ...]
 
 
 def draw(x_axis: str, only_differences: bool, request: gr.Request) -> Updates:
-    """Curves and configurations of the runs that the address names."""
+    """Show the curves and configurations of the runs in the page's address."""
     return redraw(x_axis, only_differences, (), request)
 
 
 def redraw(x_axis: str, only_differences: bool, drawn: Seen, request: gr.Request) -> Updates:
-    """The same, if there are new points since `drawn`."""
+    """Update the overlay if there are new points since `drawn`."""
     ids = query.ids(request, "compare")[:MAX_OVERLAID]
     if not ids:
         return {"overlaid": gr.update(visible=False), "drawn": ()}

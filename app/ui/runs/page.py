@@ -1,4 +1,4 @@
-"""The list of runs, and several overlaid; the address holds filters and choice, as in `runs?compare=3,4`."""
+"""The runs page: list and overlay. The address stores filters and selection, as in `runs?compare=3,4`."""
 
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ _CLONE = "(ids) => { window.location.href = 'launch?clone=' + ids.split(',')[0];
 
 
 def build() -> None:
-    """Layout, then wiring."""
+    """Lay out the page, then wire its events."""
     page = lay_out()
     timer = gr.Timer(events.BUSY_SECONDS)
     listed = {"table": page.table, "seen": page.seen, "timer": timer, **page.pager.outputs}
@@ -88,7 +88,7 @@ def _wire_actions(page: Layout, listed: Components, buttons: Components) -> None
 
 
 def restore(request: gr.Request) -> Updates:
-    """The filters and the choice that the address names."""
+    """Restore the filters and the selection from the address."""
     with read_session() as session:
         names = list(dict.fromkeys(found.name for found in datasets.find(session=session)))
     method, status = query.value(request, "method"), query.value(request, "status")
@@ -105,7 +105,7 @@ def restore(request: gr.Request) -> Updates:
 
 
 def refresh(name: str, method: str, status: str, dataset: str, page: float, seen: Seen) -> Updates:
-    """A page of the list, unless it is the one already shown."""
+    """Update the list if it differs from the one already shown."""
     number = paging.number_of(page)
     with read_session() as session:
         found = runs.find(
@@ -152,7 +152,7 @@ def look_again(
     drawn: Seen,
     request: gr.Request,
 ) -> Updates:
-    """What is new in the list and in the overlaid curves, in one call."""
+    """Poll the list and the overlay in one call."""
     return {
         **refresh(name, method, status, dataset, page, seen),
         **redraw(x_axis, only_differences, drawn, request),
@@ -160,10 +160,10 @@ def look_again(
 
 
 def relist(name: str, method: str, status: str, dataset: str) -> Updates:
-    """The list from its first page, after a filter changed."""
+    """Show the first page of the list after a filter changed."""
     return refresh(name, method, status, dataset, 0, ())
 
 
 def _fingerprint(run: Run) -> tuple[Any, ...]:
-    """What a run's row in the list depends on."""
+    """A fingerprint of a run's row in the list."""
     return run.id, run.status.value, run.step, run.phase, run.wish.value, run.name

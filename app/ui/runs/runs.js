@@ -1,5 +1,5 @@
-// The boxes of the runs table. In scope: element, watch (see gr.HTML's js_on_load). The choice is kept here,
-// by run, so that a row that moves takes its tick along.
+// The checkboxes of the runs table. In scope: element, watch (see gr.HTML's js_on_load).
+// The selection is kept here by run, so a row keeps its tick when it moves.
 const asked = new URLSearchParams(location.search).get('compare') || '';
 const picked = new Set(asked.split(',').filter(Boolean));
 

@@ -14,7 +14,7 @@ from hypo_engine.measures import ACCURACY, KL
 
 
 def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html:
-    """Runs as a table with a box to tick for each."""
+    """A table of runs with a checkbox for each."""
     if not found:
         return _nothing(filtered)
     rows = []
@@ -51,14 +51,14 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
 
 
 def _reached(last: Mapping[str, float]) -> Html:
-    """Held-out accuracy, and the KL under it; each with its count or its standard error."""
+    """Held-out accuracy and KL, each with its count or standard error."""
     if ACCURACY.metric not in last and KL.metric not in last:
         return Markup("–")
     return Markup('{}<br><span class="hy-note">KL {}</span>').format(ACCURACY.text(last), KL.text(last))
 
 
 def progress(run: Run, place: int | None) -> Html:
-    """The progress of a run in a cell: its place in the queue, the bar, or how it ended."""
+    """A run's progress in a table cell: its place in the queue, a progress bar, or its outcome."""
     if run.status is RunStatus.QUEUED:
         return Markup("place {} in the queue").format(place) if place else Markup("in the queue")
     if run.status is RunStatus.FAILED:

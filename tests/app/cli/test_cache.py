@@ -1,4 +1,4 @@
-"""`hypo cache`, on files as the engine writes them."""
+"""`hypo cache` on files written by the engine."""
 
 import io
 import os

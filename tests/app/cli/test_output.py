@@ -1,4 +1,4 @@
-"""What the commands print of people's text: what was written, and nothing that a terminal obeys."""
+"""Commands print user text verbatim, but without terminal control sequences."""
 
 import pytest
 

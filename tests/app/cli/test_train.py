@@ -1,4 +1,4 @@
-"""`hypo train` as a process: what it passes to the engine, and the status and output it passes on."""
+"""`hypo train` as a process: its arguments to the engine, and the engine's status and output."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def hypo_train(path: Path, values: dict[str, Any], *flags: str) -> "subprocess.C
 
 
 def write_enormous_weights(folder: Path) -> None:
-    """A terabyte of weights as their header alone: the rest of the file is a hole."""
+    """Write a sparse file with the header of a terabyte of weights."""
     config = AutoConfig.from_pretrained(
         folder, hidden_size=2**13, intermediate_size=2**16, num_hidden_layers=160
     )
@@ -50,7 +50,7 @@ def write_enormous_weights(folder: Path) -> None:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     header, end = {}, 0
-    for name, weight in model.named_parameters():  # without a tied head
+    for name, weight in model.named_parameters():  # omits a tied head
         begin, end = end, end + 4 * weight.numel()
         header[name] = {"dtype": "F32", "shape": list(weight.shape), "data_offsets": [begin, end]}
     text = json.dumps(header).encode()

@@ -1,4 +1,4 @@
-"""Asking and voting by command: blind until the vote, whole conversations, and what a list may tell."""
+"""Asking and voting on the command line: blind until the vote, whole conversations, lists without names."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ PROMPT = [
 
 @pytest.fixture
 def run_id(settings: Settings) -> int:
-    """A finished run on a dataset with one held-out conversation, and a worker that is there."""
+    """A finished run on a dataset with one held-out conversation, and a live worker."""
     migrate.upgrade()
     with write_session() as session:
         dataset = arena.add_dataset(session, "chats", prompt=PROMPT, held_out=1.0)
@@ -39,7 +39,7 @@ def run_id(settings: Settings) -> int:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Answers whatever is asked meanwhile, once, as a worker would."""
+    """Answer the questions asked in the block, once, as a worker would."""
 
     def answer() -> None:
         deadline = time.monotonic() + 20

@@ -1,4 +1,4 @@
-"""The supervisor's parts, with children that cost nothing: ports, the lock, restarting, stopping."""
+"""The supervisor's parts, with cheap children: ports, the lock, restarting, stopping."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 15) -> None:
 
 @pytest.fixture
 def supervised(settings: Settings) -> Iterator[Supervisor]:
-    """A supervisor without children; what a test adds is stopped at its end."""
+    """A supervisor without children; children added by a test are stopped at its end."""
     settings.logs_dir.mkdir(parents=True)
     made = Supervisor(settings, "127.0.0.1", 0)
     yield made

@@ -1,4 +1,4 @@
-"""A client of the API, on a real database of each kind."""
+"""API clients on a real database of each backend."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ from app.store.db import write_session
 
 
 def served() -> FastAPI:
-    """The API where the web app has it."""
+    """The API, mounted as in the web app."""
     outer = FastAPI(openapi_url=None)
     outer.mount(application.PREFIX, application.build(get_settings()))
     return outer
@@ -29,14 +29,14 @@ def served() -> FastAPI:
 
 @pytest.fixture
 def api(engine: Engine) -> Iterator[TestClient]:
-    """Calls of the one local user; an error of the app is an answer, as for any client."""
+    """A client of the local user; errors of the app arrive as responses."""
     with TestClient(served(), base_url="http://testserver/api/v1/", raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
 def as_user(engine: Engine) -> Callable[[str], dict[str, str]]:
-    """Headers of a user with a token made for this test."""
+    """Headers with a new token of a user."""
 
     def headers(user: str) -> dict[str, str]:
         with write_session() as session:
@@ -46,13 +46,13 @@ def as_user(engine: Engine) -> Callable[[str], dict[str, str]]:
 
 
 def ok(response: httpx.Response, status: int = 200) -> Any:
-    """The JSON of an answer that must have a status."""
+    """Assert the status of a response and return its JSON."""
     assert response.status_code == status, response.text
     return response.json() if response.content else None
 
 
 def refused(response: httpx.Response, status: int, *, field: str | None = None) -> str:
-    """The sentence of an error that must have a status and a field."""
+    """Assert the status and field of an error and return its sentence."""
     problem = ok(response, status)
     assert set(problem) == {"status", "error", "field", "message"}
     assert problem["status"] == status
@@ -62,7 +62,7 @@ def refused(response: httpx.Response, status: int, *, field: str | None = None) 
 
 @pytest.fixture
 def address(engine: Engine) -> Iterator[str]:
-    """The whole web app, served on a port of its own."""
+    """The address of the whole web app, served on its own port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

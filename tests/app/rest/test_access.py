@@ -1,4 +1,4 @@
-"""Who may call: tokens, logins, the local user; and what a call without the right is told."""
+"""Access to the API: tokens, logins, the local user, and responses to unauthorized calls."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

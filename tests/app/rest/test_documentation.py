@@ -1,4 +1,4 @@
-"""docs/api.md: its examples run as they stand, and its lists are those of the code."""
+"""docs/api.md: its examples run unchanged, and its lists match the code."""
 
 import json
 import os
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def example(language: str, address: str) -> str:
-    """The page's example in a language, for the app at an address."""
+    """The page's example in a language, adapted to the app's address."""
     (code,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
     assert "http://127.0.0.1:7860" in code
     return str(code).replace("http://127.0.0.1:7860", address)

@@ -1,4 +1,4 @@
-"""Errors: one shape, a sentence, never the values of others or a traceback."""
+"""Errors: one shape, one sentence, never foreign values or a traceback."""
 
 import errno
 from typing import Any

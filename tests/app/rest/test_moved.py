@@ -1,4 +1,4 @@
-"""Who calls a function of Gradio's API is told the REST call: the real client, on a real server."""
+"""A call to a function of Gradio's API fails with the REST call to use: real client, real server."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Comparisons and votes through the API: asked, answered, voted on once by each person."""
+"""Comparisons and votes through the API: asked, answered, one vote per user."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The whole web app with two logins, asked without a browser."""
+"""The whole web app with two logins, called without a browser."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ ADDRESS = "http://localhost:7860"
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., TestClient]]:
-    """Makes clients of one app with two logins: `web()` is nobody, `web("ann")` is logged in."""
+    """A factory for clients of one app with two logins: `web()` is anonymous, `web("ann")` is logged in."""
     home = tmp_path_factory.mktemp("web")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYPO_HOME", str(home))
@@ -40,5 +40,5 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Test
 
 @pytest.fixture
 def home(web: object) -> Path:
-    """The home folder of that app."""
+    """The app's home folder."""
     return get_settings().root

@@ -1,4 +1,4 @@
-"""The doors one by one, asked as browsers and programs ask."""
+"""Each protection separately, with requests as browsers and programs send them."""
 
 import os
 import re
@@ -86,7 +86,7 @@ def test_there_are_no_websockets(web: Web) -> None:
 
 
 def _seen(trusted: list[str], client: str) -> dict[str, Any]:
-    """What an app sees of a request with forwarded headers that comes from an address."""
+    """An app's view of a request with forwarded headers from a client address."""
     app = FastAPI()
 
     async def show(request: Request) -> dict[str, Any]:

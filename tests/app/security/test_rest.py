@@ -1,4 +1,4 @@
-"""The REST API behind the doors: by session or by token, never by another site's page."""
+"""Access to the REST API: by session or token, never by another site's page."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ FOREIGN = {"origin": "https://evil.example", "sec-fetch-site": "cross-site", "se
 
 @pytest.fixture
 def token(web: Web) -> dict[str, str]:
-    """The header of a token of bob's."""
+    """The header with a token of bob."""
     with write_session() as session:
         return {"Authorization": f"Bearer {tokens.create('bob', session=session)[1]}"}
 

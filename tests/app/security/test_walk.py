@@ -1,4 +1,4 @@
-"""Every handler and every route, whoever added it: nobody, a foreign page, a forged file, another user."""
+"""Every handler and route, called anonymously, by a foreign page, with a forged file, and as another user."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,19 +30,19 @@ FORGED = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
 
 
 def gradio_of(app: FastAPI) -> Any:
-    """The Gradio app that is mounted, with or without a door before it."""
+    """The mounted Gradio app, unwrapped from its middleware if necessary."""
     mounted = [getattr(r.app, "app", r.app) for r in app.routes if isinstance(r, Mount)]
     [found] = [inner for inner in mounted if isinstance(inner, App)]
     return found
 
 
 def handlers(app: FastAPI) -> Iterator[tuple[int, Any]]:
-    """Every event that has a function behind it."""
+    """Every event with a handler function."""
     yield from gradio_of(app).get_blocks().fns.items()
 
 
 def routes(of: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All routes of an app or a router with their paths, those of included routers among them."""
+    """All routes of an app or router with their paths, including those of included routers."""
     for route in of.routes:
         mounted = getattr(route, "app", None)
         if isinstance(route, Mount) and isinstance(mounted, FastAPI):
@@ -56,7 +56,7 @@ def routes(of: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def requests(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """A method and a path for every route, ours and Gradio's; parameters have some value."""
+    """A method and a path for every route, ours and Gradio's, with parameters filled in."""
     for path, route in [*routes(app), *routes(gradio_of(app))]:
         for name in getattr(route, "param_convertors", {}):
             path = path.replace(f"{{{name}:path}}", "x").replace(f"{{{name}}}", "1")

@@ -1,4 +1,4 @@
-"""Run a function in several threads at once, each with connections of its own."""
+"""Run a function in several threads at once, each with its own connections."""
 
 import threading
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def concurrently(function: Callable[[int], Any], *, times: int) -> list[Any]:
-    """Call function(0) ... function(times - 1) at the same moment.
+    """Call function(0) ... function(times - 1) concurrently.
 
     Returns:
-        What the calls returned, in the order of their numbers; the first exception is raised here.
+        The results in the order of their numbers; the first exception is raised here.
     """
     gate = threading.Barrier(times)
     results: list[Any] = [None] * times

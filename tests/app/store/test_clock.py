@@ -1,4 +1,4 @@
-"""The database's clock: every time in a row is its, and no process's own."""
+"""The database's clock: every stored time comes from it, never from a process."""
 
 import datetime
 import time
@@ -32,7 +32,7 @@ def test_it_is_read_compared_and_moved(session: Session) -> None:
 
 @pytest.fixture(params=[-600, 600], ids=["slow", "fast"])
 def wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process's clock is ten minutes slow or fast."""
+    """Set this process's clock ten minutes slow or fast."""
     seconds, real_time, real = request.param, time.time, datetime.datetime
 
     class Shifted(datetime.datetime):
@@ -89,7 +89,7 @@ def test_a_process_whose_clock_is_wrong_writes_right_times(session: Session) -> 
 
 
 def test_no_table_takes_a_time_from_a_process() -> None:
-    """Defaults are made by the database, for a default of Python's is the time of whoever writes."""
+    """Defaults are server-side; a Python default would use the writer's clock."""
     own = {
         f"{table.name}.{column.name}"
         for table in Base.metadata.sorted_tables
@@ -99,4 +99,4 @@ def test_no_table_takes_a_time_from_a_process() -> None:
         and getattr(column.default, "is_callable", False)
     }
     assert own == set()
-    assert generations  # every table is imported
+    assert generations  # imports all tables

@@ -1,4 +1,4 @@
-"""Conversations: who answers, what each contender sees, and who writes the answers."""
+"""Conversations: contenders, the context of each contender, and claims on answers."""
 
 import threading
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Writing a dataset: in short transactions, seen by nobody before its end, and gone where it has none."""
+"""Writing a dataset: in short transactions, invisible until complete, and removed when it fails."""
 
 from collections.abc import Iterator
 from datetime import timedelta

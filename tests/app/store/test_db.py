@@ -1,4 +1,4 @@
-"""Engines and sessions: what SQLite is set to, and that readers and writers do not block each other."""
+"""Engines and sessions: SQLite's settings, and readers and writers that do not block each other."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Generations: samples of training, and the states of an answer."""
+"""Generations: training samples, and the states of an answer."""
 
 import pytest
 from sqlalchemy.orm import Session

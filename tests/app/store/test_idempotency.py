@@ -1,4 +1,4 @@
-"""Calls with a key: carried out once, whoever repeats them and when."""
+"""Calls with an idempotency key: executed once, regardless of who repeats them and when."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Indexes: behind every foreign key, and under everything that is asked again and again."""
+"""Indexes: one for every foreign key, and for every frequent query."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ FOREIGN_KEYS = [
 
 
 def indexed(table: Table) -> Iterator[tuple[str, ...]]:
-    """The columns of everything that serves as an index of all rows, in order."""
+    """The column lists of everything that serves as an index of all rows."""
     yield tuple(column.name for column in table.primary_key.columns)
     for index in table.indexes:
         if not any(
@@ -51,19 +51,19 @@ def indexed(table: Table) -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize(("table", "columns"), FOREIGN_KEYS)
 def test_every_foreign_key_has_an_index(table: Table, columns: tuple[str, ...]) -> None:
-    """Deleting a row looks for rows that refer to it: without an index it reads the whole table."""
+    """Deleting a row checks for references to it; without an index that is a full table scan."""
     assert any(found[: len(columns)] == columns for found in indexed(table))
 
 
 # --- plans -----------------------------------------------------------------------------------
 
 MANY_ROWS = {*Base.metadata.tables} - {"workers", "users"}
-"""The others have a few hundred rows at most, which may be read as a whole."""
+"""All other tables have a few hundred rows at most and may be scanned."""
 
 
 @contextmanager
 def statements(session: Session) -> Iterator[list[tuple[str, Any]]]:
-    """What is sent to the database meanwhile, with its parameters."""
+    """Collect the statements sent to the database in the block, with their parameters."""
     sent: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, _many: bool) -> None:
@@ -78,7 +78,7 @@ def statements(session: Session) -> Iterator[list[tuple[str, Any]]]:
 
 
 def whole_reads(statement: str, parameters: Any, session: Session) -> list[str]:
-    """The lines of a statement's plan that read a table from one end to the other, past all indexes."""
+    """The lines of a statement's plan that scan a whole table without an index."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
@@ -86,7 +86,7 @@ def whole_reads(statement: str, parameters: Any, session: Session) -> list[str]:
         found = [line for line in lines if line.startswith("SCAN") and " INDEX " not in line]
         sorts = any("B-TREE" in line for line in lines)
         if " LIMIT " in statement and " WHERE " not in statement and not sorts:
-            return []  # it goes along the primary key and stops
+            return []  # it follows the primary key and stops early
         return [line for line in found if line.split()[1] in MANY_ROWS]
     connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
     connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")

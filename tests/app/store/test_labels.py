@@ -1,4 +1,4 @@
-"""Votes: what is stored, what is refused, and who has seen the names."""
+"""Votes: storage, refusals, and records of seen names."""
 
 import threading
 

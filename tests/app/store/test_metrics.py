@@ -1,4 +1,4 @@
-"""Metrics: a redone step overwrites, series come in order, the last value of each name counts."""
+"""Metrics: a repeated step overwrites, series are ordered, the last value of each name is final."""
 
 import math
 

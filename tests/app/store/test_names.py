@@ -1,4 +1,4 @@
-"""Who has seen the names: per person and question, whatever showed them."""
+"""Records of seen names: per user and question, regardless of where they were shown."""
 
 import pytest
 from sqlalchemy import select

@@ -1,4 +1,4 @@
-"""Prompts are kept once each."""
+"""Prompts are stored once each."""
 
 import pytest
 from sqlalchemy import Engine, func, select

@@ -1,4 +1,4 @@
-"""Recovery: runs whose worker died, and messages that got lost."""
+"""Recovery: runs of dead workers, and lost messages."""
 
 from datetime import timedelta
 
@@ -31,12 +31,12 @@ def lost(session: Session, *, worker: str = "host:1:train") -> Run:
 
 
 def reap(session: Session, *, max_attempts: int = 3) -> list[int]:
-    """Be a keeper that has seen no lease renewed."""
+    """Act as a keeper that has seen no lease renewed."""
     return recovery.reap(RUN_LEASES.all_held(session=session), session=session, max_attempts=max_attempts)
 
 
 def undelivered(session: Session, *, train_workers: int) -> list[int]:
-    """What a keeper sends again after a minute; marked as sent."""
+    """The messages a keeper resends after a minute, marked as sent."""
     seconds = recovery.resend_after(session=session, resend_seconds=60, train_workers=train_workers)
     waits = RUN_LEASES.is_undelivered(session=session, resend_seconds=seconds)
     found = list(RUN_LEASES.take_undelivered(session=session, resend_seconds=seconds))
@@ -199,7 +199,7 @@ def test_no_other_run_is_resumed(session: Session, status: RunStatus) -> None:
 
 
 def test_claimers_share_what_waits_and_none_leaves_while_a_row_does(engine: Engine) -> None:
-    """Eight workers hear 160 messages; each looks again until nothing waits."""
+    """Eight workers receive 160 messages; each polls until the queue is empty."""
     with write_session() as session:
         ids = [queued(session).id for _ in range(160)]
 

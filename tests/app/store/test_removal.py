@@ -1,4 +1,4 @@
-"""Removing a run: out of sight at once, its rows a few at a time, and nothing else goes with it."""
+"""Removing a run: hidden at once, rows deleted in small batches, nothing else affected."""
 
 import pytest
 from sqlalchemy import Engine, func, select
@@ -14,7 +14,7 @@ from tests.app import arena
 
 
 def add_rows(run_id: int, session: Session, *, steps: int = 7) -> None:
-    """Points, samples and lines of a run."""
+    """Add points, samples and log lines of a run."""
     for step in range(steps):
         metrics.record(run_id, session=session, step=step, values={"loss": 1.0, "eval_loss": 2.0})
         sample = TrainingSample(GenerationKind.ONLINE, step, "Q", "A", 1, 2, True, -1.0, -2.0)

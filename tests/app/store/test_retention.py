@@ -1,4 +1,4 @@
-"""Retention: which samples and which optimiser states a run keeps."""
+"""Retention of a run's samples and optimiser states."""
 
 import pytest
 from sqlalchemy.orm import Session

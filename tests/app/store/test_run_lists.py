@@ -1,4 +1,4 @@
-"""What lists show beside runs, asked for all of them at once."""
+"""Data that lists show for runs, queried for all of them at once."""
 
 from datetime import timedelta
 

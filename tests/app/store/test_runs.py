@@ -1,4 +1,4 @@
-"""Runs: creating, finding, every transition, and who wins when several want the same run."""
+"""Runs: creation, search, every transition, and races for the same run."""
 
 from datetime import timedelta
 

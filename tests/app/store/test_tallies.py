@@ -1,4 +1,4 @@
-"""Tallies: what is kept beside votes equals what the votes say, however they came about."""
+"""Tallies: the stored counts always equal counts computed from the votes."""
 
 from collections import Counter
 
@@ -120,7 +120,7 @@ def test_an_answer_cut_by_the_length_limit_marks_the_vote(session: Session) -> N
 
 
 def test_an_answer_that_was_stopped_counts_nowhere(session: Session) -> None:
-    """Such votes were taken once."""
+    """Older versions accepted such votes."""
     comparison = arena.asked(session, ("one", "two", "three"))
     label = labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0, worst=1)
     stopped = comparisons.answers(comparison.id, session=session)[1]

@@ -1,4 +1,4 @@
-"""Tokens: found only while they are valid, kept only as a hash."""
+"""Tokens: found only while valid, stored only as a hash."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Writers of one process take turns on SQLite, and nothing is stuck when one of them fails."""
+"""Writers of one process take turns on SQLite, and a failing writer blocks nothing."""
 
 import sqlite3
 import threading
@@ -60,7 +60,7 @@ def test_readers_take_no_turn(engine: Engine) -> None:
 
 
 def test_a_lock_of_another_process_frees_the_turn(engine: Engine) -> None:
-    """BEGIN IMMEDIATE fails where another process writes for longer than the busy timeout."""
+    """BEGIN IMMEDIATE fails if another process writes for longer than the busy timeout."""
     impatient = create_engine(engine.url, connect_args={"timeout": 0.05, "isolation_level": None})
     take_turns(impatient)
     other = sqlite3.connect(str(engine.url.database), isolation_level=None)

@@ -1,4 +1,4 @@
-"""Workers: who is there, who left, who fell silent; and the health check that reads it."""
+"""Workers: present, gone and silent ones, and the health check based on them."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A dataset to train on, and what a browser's request looks like to a handler."""
+"""A training dataset, and requests as a handler receives them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.transactions import within
 
 
 def request_for(**query: Any) -> gr.Request:
-    """The request of a page opened with these values in its address."""
+    """The request of a page opened with these query parameters."""
     return gr.Request(query_params={name: str(value) for name, value in query.items()}, username=None)
 
 

@@ -68,7 +68,7 @@ N = {"eval_num_pairs": 32.0, "eval_num_prompts": 16.0}
 
 
 def curves_of(**metrics: list[tuple[int, float, float]]) -> findings.Curves:
-    """Curves of (step, mean, standard error), with the counts of an evaluation; `__` stands for a slash."""
+    """Curves of (step, mean, standard error), with an evaluation's counts; `__` in a name is a slash."""
     found: dict[str, list[tuple[float, float]]] = {}
     for name, points in metrics.items():
         metric = name.replace("__", "/")
@@ -92,7 +92,7 @@ def rewards(chosen: float, rejected: float, error: float) -> findings.Curves:
 
 
 def test_training_batches_alone_say_nothing_of_the_labels() -> None:
-    """Two batches hold different pairs: their log-probabilities differ without any learning."""
+    """Batches contain different pairs, so their log-probabilities differ without any learning."""
     batches = {
         "logps/chosen": line(-100, -150),
         "logps/rejected": line(-100, -105),
@@ -149,7 +149,7 @@ def test_accuracy_is_told_with_its_count(curves: findings.Curves, level: str, te
 def test_step_zero_is_no_evaluation_of_the_run() -> None:
     assert examined(accuracy((0, 0.5))) == {}
     assert examined({name: points[:1] for name, points in rewards(3, 0, 0.1).items()}) == {}
-    # the loss of step 0 is log 2 by construction; a run that never fell below it has no better step 0
+    # the loss at step 0 is log 2 by construction, so step 0 is never the better checkpoint
     assert examined(curves_of(eval_loss=[(0, 0.693, 0.0), (20, 0.9, 0.02)])) == {}
 
 

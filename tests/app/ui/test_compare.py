@@ -1,4 +1,4 @@
-"""The compare and the results page: their handlers, called as functions, and what their HTML shows."""
+"""The compare and results pages: handlers, called as functions, and HTML."""
 
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -27,14 +27,14 @@ from app.ui.updates import Updates
 from tests.app import arena
 
 HUGE = "9" * 30
-"""More than a database takes as an id."""
+"""Larger than any database id."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
 
 
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
-    """An empty SQLite database; the store's own tests run on PostgreSQL as well."""
+    """An empty SQLite database; the store's own tests also run on PostgreSQL."""
     engine = db.get_engine()
     Base.metadata.create_all(engine)
     yield engine
@@ -47,12 +47,12 @@ def asked(texts: Sequence[str] = ("first answer", "second answer"), **given: Any
 
 
 def at(**query: object) -> Any:
-    """A request for the page with an address."""
+    """A request for the page with the given query parameters."""
     return SimpleNamespace(query_params={k: str(v) for k, v in query.items()}, username="ada")
 
 
 def shown(conversation_id: int) -> Seen:
-    """What a page that was opened now has shown."""
+    """The `seen` state of a freshly opened page."""
     seen: Seen = compare_actions.open_page(at(conversation=conversation_id))["seen"]
     return seen
 
@@ -92,7 +92,7 @@ def test_contenders_offered_and_preselected(engine: Engine) -> None:
 
 
 def offered(**query: object) -> Updates:
-    """What the setup and the question box begin with."""
+    """The initial values of the setup and the question box."""
     return setup.offer(at(**query))
 
 

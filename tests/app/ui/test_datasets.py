@@ -28,7 +28,7 @@ ROWS: list[Any] = [
 
 
 def fields(kind: str = "pair", **values: str) -> list[Any]:
-    """What the mapping's fields hold."""
+    """Values of the mapping's fields."""
     return [
         kind,
         *(values.get(name, None if name[2:] != "wins" else "") for name in dataset_mapping.NAMES[1:]),
@@ -100,7 +100,7 @@ def test_page_without_a_dataset_or_with_an_unknown_one() -> None:
     assert "No datasets yet" in datasets_page.show(request())["found"]
     assert "no dataset has the id 99" in datasets_page.show(request(id=99))["header"].lower()
     assert detail.show_pairs("", "", 1, request()) == ("", "")
-    assert detail.show_pairs("", None, 1, request(id=99))[1] != ""  # a field that was never shown
+    assert detail.show_pairs("", None, 1, request(id=99))[1] != ""  # the value of a field never shown
     assert detail.show_left_out(1, request()) == ""
     assert detail.show_check(request(id="x")) == ""
 

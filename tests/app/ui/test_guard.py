@@ -1,4 +1,4 @@
-"""Whatever a browser sends in the place of a value: a handler answers, or says one sentence of ours."""
+"""Arbitrary values from a browser: a handler succeeds, or fails with one of our sentences."""
 
 import asyncio
 import inspect
@@ -45,7 +45,7 @@ def _comes_from_us(error: Exception) -> bool:
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_no_handler_fails_raw_or_echoes_markup(blocks: gr.Blocks, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)  # the tracebacks of values that nobody understands
+    caplog.set_level(logging.CRITICAL)  # the tracebacks of invalid values
 
     async def walk() -> list[str]:
         found = []
@@ -57,7 +57,7 @@ def test_no_handler_fails_raw_or_echoes_markup(blocks: gr.Blocks, caplog: pytest
                     continue
                 except (
                     Exception
-                ) as error:  # Gradio refuses what no component takes, before a handler is called
+                ) as error:  # Gradio rejects values that no component accepts before it calls a handler
                     if _comes_from_us(error):
                         found.append(f"{index} {event.name} of {str(value)[:20]}: {error!r}")
                     continue

@@ -1,4 +1,4 @@
-"""The launch page's estimate of memory: what it says, what it refuses, and how one insists."""
+"""The launch page's memory estimate: text, refusals, and the `insist` option."""
 
 import json
 import os
@@ -31,7 +31,7 @@ ESTIMATE = Estimate(
 )  # fmt: skip
 SMALLER = Estimate(**{**ESTIMATE.parts(), "activations": 2 * GIB})
 SIZES = {
-    "model_type": "exaone4",  # a family whose sizes are not compared with the weights'
+    "model_type": "exaone4",  # a family whose sizes are not checked against the weights
     "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -41,7 +41,7 @@ SIZES = {
 
 @pytest.fixture
 def model(tmp_path: Path, settings: Settings) -> str:
-    """A model's folder, and word that `hypo up` runs here with workers of its own."""
+    """A model's folder, and a record that `hypo up` runs here with its own workers."""
     settings.root.mkdir(parents=True, exist_ok=True)
     Running(os.getpid(), "http://x", "redis://x", {"broker": 1}).write(settings)
     folder = write_tiny_model(tmp_path / "model")
@@ -58,7 +58,7 @@ def test_the_panel_says_how_much_and_of_what() -> None:
     assert "<b>About 10.0 GiB</b> of memory at the peak; 20.0 GiB are free here." in html
     assert 'hy-part-activations" style="width:25.00%' in html
     assert "Sampling, not at peak</dt><dd>1.0 GiB" in html
-    assert "Adapter" not in html  # there is none
+    assert "Adapter" not in html  # this run has no adapter
     assert "hy-notice" not in html
 
 
@@ -100,7 +100,7 @@ def test_whose_memory_it_is(forecast: MemoryForecast, words: str) -> None:
 def test_the_estimate_follows_the_form(
     session: Session, dataset: Dataset, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "available_bytes", lambda: 64 * GIB)  # the machine's changes all the time
+    monkeypatch.setattr(estimates, "available_bytes", lambda: 64 * GIB)  # the real value varies
 
     def preview(method: str = "dpo", **changes: Any) -> tuple[str, dict[str, Any]]:
         found = launch_page.preview(dataset.id, method, "", *values(model_name_or_path=model, **changes))
@@ -110,7 +110,7 @@ def test_the_estimate_follows_the_form(
     assert "of memory at the peak" in html
     assert insist["visible"] is False
     assert preview(per_device_train_batch_size=8)[0] != html
-    assert preview("twins")[0] == preview("hypo")[0] != html  # the heavier of the two
+    assert preview("twins")[0] == preview("hypo")[0] != html  # the one that needs more memory
     assert preview(beta=-1)[0] == ""
 
 

@@ -33,7 +33,7 @@ def values(**changes: Any) -> list[Any]:
 
 
 def marked(shown: Updates) -> list[str]:
-    """Fields with a message under them."""
+    """Fields with a visible message."""
     return [name for name in ("dataset", "name", *FIELDS) if shown[f"{name}_message"]["visible"]]
 
 

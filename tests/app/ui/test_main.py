@@ -1,4 +1,4 @@
-"""The web app as a whole: it builds, it is light, it answers about its health."""
+"""The web app as a whole: it builds, stays small, and reports its health."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -34,7 +34,7 @@ def test_nothing_comes_from_the_network() -> None:
 
 
 def test_no_handler_of_a_page_waits_for_somebody_elses(settings: object) -> None:
-    """Gradio runs one call of a handler at a time unless told otherwise; files and exports run by twos."""
+    """Gradio runs one call per handler at a time by default; imports and exports run two at a time."""
     blocks = main.build_blocks()
     assert blocks._queue.default_concurrency_limit is None
     limited = {fn.concurrency_limit for fn in blocks.fns.values()}

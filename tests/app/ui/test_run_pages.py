@@ -32,7 +32,7 @@ ARGS: tuple[Any, ...] = ("steps", 0, run_page.LATEST, 1)
 
 @pytest.fixture
 def twins(session: Session, dataset: Dataset) -> list[Run]:
-    """A DPO and a HyPO run with an evil name, a few points and samples."""
+    """A DPO and a HyPO run with a malicious name, a few points and samples."""
     made = launch("twins", dataset.id, {"max_steps": 4}, name=EVIL)
     for run in made:
         for step in range(1, 5):

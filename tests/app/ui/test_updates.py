@@ -1,4 +1,4 @@
-"""Named updates: what a handler says by name reaches the outputs of its event, and nothing else."""
+"""Named updates reach exactly the named outputs of the event."""
 
 from dataclasses import dataclass
 from inspect import signature
@@ -12,14 +12,14 @@ from app.ui.updates import Updates, connect, named, pick
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Two components of a page; an event only hands their names back."""
+    """Two components of a page; the event passes their names through."""
 
     title: str = "the title"
     body: str = "the body"
 
 
 class Event:
-    """Records what it is given, as the events of components do."""
+    """Records its arguments, with the signature of a component's event."""
 
     def __call__(self, handler: Any, inputs: Any, outputs: list[Any], **options: Any) -> "Event":
         self.handler, self.inputs, self.outputs, self.options = handler, inputs, outputs, options

@@ -1,4 +1,4 @@
-"""Shared pieces: text stays text, and numbers read well."""
+"""Shared pieces: escaped text and readable numbers."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What was said stands in the prompt: templates that alter, cut or drop text, whole or in some rows."""
+"""Messages appear in the prompt: templates that alter, cut or drop text, in all rows or some."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ def tokenizer(tiny: Callable[[str], Path]) -> Any:
 
 
 def altered(tokenizer: Any, content: str, otherwise: str = "false") -> Tokenization:
-    """A template that writes ``content`` instead of a turn, but for the turns that are kept."""
+    """A template that writes ``content`` instead of a turn's text, except for turns that are kept."""
     said = f"({CONTENT} if {otherwise} else {content})"
     return Tokenization(with_template(tokenizer, CHAT_TEMPLATE.replace(CONTENT, said)), PromptStyle.AUTO)
 
@@ -142,7 +142,7 @@ def test_what_a_template_heeds_may_go() -> None:
 
 
 def test_a_template_that_wants_a_system_turn_is_checked_with_one(tokenizer: Any) -> None:
-    """It trained on empty prompts."""
+    """Without the check a run would train on empty prompts."""
     parts = CHAT_TEMPLATE.replace(CONTENT, f"{CONTENT}[0]['text']|default('')")
     with_template(tokenizer, STRICT + parts)
     tokenization = Tokenization(tokenizer, PromptStyle.AUTO)

@@ -1,4 +1,4 @@
-"""Chat templates as input from outside: those that loop, grow, lose text, refuse, or open a thought."""
+"""Chat templates as untrusted input: those that loop, grow, lose text, refuse, or open a thought."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def tokenizer(tiny: Callable[[str], Path]) -> Any:
 
 @pytest.fixture(scope="module")
 def short() -> TemplateProcess:
-    """A process with less time and memory than usual."""
+    """Lower the limits on time and memory."""
     return TemplateProcess(seconds=1.0, memory=1 << 28)
 
 
@@ -147,7 +147,7 @@ def test_contents_are_handed_over_as_parts_where_the_template_wants_them(tokeniz
 
 
 def test_a_template_that_loses_the_users_text_is_refused(tokenizer: Any) -> None:
-    """It gave empty prompts, and <|im_start|> as the token that ends an answer."""
+    """It would yield empty prompts, and <|im_start|> as the token that ends an answer."""
     lost = CHAT_TEMPLATE.replace("message['content']", "message['text'] | default('')")
     tokenization = Tokenization(with_template(tokenizer, lost), PromptStyle.AUTO)
     with pytest.raises(
@@ -241,7 +241,7 @@ def test_most_answers_decide(tokenizer: Any) -> None:
 
 
 def test_every_day_is_the_same_to_a_template(short: TemplateProcess) -> None:
-    """Else the same pairs would give other ids tomorrow, and a run could not be resumed."""
+    """Otherwise the same pairs would yield other ids tomorrow, and a run could not be resumed."""
     assert short.render("{{ strftime_now('%d %b %Y, %H:%M') }}", USER) == "26 Jul 2024, 00:00"
 
 
@@ -265,7 +265,7 @@ def test_half_a_character_is_refused_in_a_sentence(tokenizer: Any) -> None:
 
 
 def test_a_template_that_always_opens_an_answer_names_no_end(tokenizer: Any) -> None:
-    """Answers were taught to end with <|im_start|>."""
+    """Otherwise answers would be trained to end with <|im_start|>."""
     asked = "{% if add_generation_prompt %}"
     endless = CHAT_TEMPLATE.replace("<|im_end|>", "").replace(asked, "{% if true %}")
     assert Tokenization(with_template(tokenizer, endless), PromptStyle.AUTO).end_id(USER) == (

@@ -1,4 +1,4 @@
-"""Attention over segments in C against the plain formula in float64: values and every gradient."""
+"""Attention over segments in C, compared with the plain formula in float64: values and all gradients."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def plain(
     prompts: Sequence[tuple[int, int]],
     scaling: float,
 ) -> Tensor:
-    """Every segment by itself, all scores at once."""
+    """The plain formula, one segment at a time."""
     group, found, begin = query.shape[1] // key.shape[1], [], 0
     for length, (start, before) in zip(lengths, prompts, strict=True):
         rows = slice(begin, begin + length)
@@ -101,7 +101,7 @@ def test_values_and_gradients(
     assert found is not None
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
     for ours, theirs in zip(torch.autograd.grad(found, leaves, upstream), wanted, strict=True):
-        # one key alone has weight one whatever its score: a gradient of zero, made of rounding errors
+        # a single key has weight one for any score, so its gradient is zero up to rounding errors
         error = (ours.double() - theirs).norm() / max(theirs.norm(), upstream.norm())
         assert error < 1e-5
 
@@ -133,7 +133,7 @@ def test_whole_models_give_what_torchs_kernels_give(
 
     monkeypatch.setattr(Segments, "run", counted)
     values, gradients = score()
-    assert bool(calls) == (architecture != "gemma2")  # its soft-capped scores are torch's
+    assert bool(calls) == (architecture != "gemma2")  # torch computes its soft-capped scores
     monkeypatch.setattr(AttentionOptions, "is_plain", lambda self, keys: False)
     before = len(calls)
     expected_values, expected = score()
@@ -145,7 +145,7 @@ def test_whole_models_give_what_torchs_kernels_give(
 
 @needs_compiler
 def test_what_is_kept_for_the_backward_pass() -> None:
-    """Nothing but inputs, what was found, and a number a head and token: no copy of a prompt's keys."""
+    """Only inputs, the result, and one number per head and token: no copy of a prompt's keys."""
     query, key, value = (random(30, heads, 8, seed=heads).requires_grad_() for heads in (4, 2, 2))
     prefix = random(50, 2, 8, seed=6).requires_grad_(), random(50, 2, 8, seed=7).requires_grad_()
     kept: dict[int, int] = {}

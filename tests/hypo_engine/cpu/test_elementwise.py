@@ -1,4 +1,4 @@
-"""The C forms in float32 against torch's in float64, which finite differences have checked."""
+"""The C kernels in float32, compared with torch in float64, which is checked by finite differences."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def random(*shape: int, seed: int = 0, spread: float = 1.0) -> Tensor:
 
 
 def gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-    """The value and the gradients of all inputs under uneven upstream gradients."""
+    """The value, and the gradients of all inputs for a non-uniform upstream gradient."""
     leaves = [x.clone().requires_grad_() for x in inputs]
     value = function(*leaves)
     (value * torch.linspace(-1, 2, value.numel(), dtype=value.dtype).view_as(value)).sum().backward()
@@ -62,7 +62,7 @@ def test_swiglu_of_very_large_numbers() -> None:
 
 @pytest.mark.parametrize(("tokens", "heads", "size"), [(1, 1, 2), (5, 3, 8), (9, 2, 64), (4, 1, 34)])
 def test_rotary(tokens: int, heads: int, size: int) -> None:
-    angles = random(1, tokens, size, seed=1)  # the halves of a wider table, as transformers makes it
+    angles = random(1, tokens, size, seed=1)  # the halves of a wider table, as in transformers
     x = random(1, tokens, heads, size)
 
     def turned(a: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Large products in C against float64, whatever the processor's maker."""
+"""Large matrix products in C, compared with float64, for any processor vendor."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has 
 
 @pytest.fixture
 def own(processor: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """gemm.c at every size, whatever the processor's maker."""
+    """Use gemm.c for every size and any processor vendor."""
     monkeypatch.setattr(gemm, "is_amd", lambda: True)
     monkeypatch.setattr(gemm, "_LEAST", 0)
     gemm._own.cache_clear()

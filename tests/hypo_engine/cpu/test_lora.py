@@ -1,4 +1,4 @@
-"""Adapters of low rank in C against float64: merged weights, and gradients."""
+"""Low-rank adapters in C, compared with float64: merged weights and gradients."""
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ from hypo_engine.cpu.skinny_gemm import library
 pytestmark = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
 
 SIZES = st.tuples(st.integers(1, 140), st.integers(1, 70))
-"""Tokens, and inputs."""
+"""Numbers of tokens and inputs."""
 LAYERS = st.lists(st.tuples(st.integers(1, 70), st.integers(1, 40)), min_size=1, max_size=3)
-"""Outputs and ranks of the layers that read the same input."""
+"""Outputs and ranks of layers with the same input."""
 
 
 def random(*shape: int, seed: int) -> Tensor:
@@ -62,7 +62,7 @@ def test_merging_any_size(processor: None, outs: int, ins: int, rank: int, threa
     finally:
         torch.set_num_threads(before)
     close(found, base.double() + 1.5 * b.double() @ a.double(), rank)
-    assert torch.equal(place, found)  # a run that goes on begins with a new tensor
+    assert torch.equal(place, found)  # a resumed run starts with a new tensor
 
 
 def test_what_c_cannot_read_is_left_to_torch() -> None:

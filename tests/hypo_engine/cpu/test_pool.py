@@ -1,4 +1,4 @@
-"""Memory that is used again, and what the pool may hold."""
+"""Reuse of memory, and the pool's limits."""
 
 import gc
 import mmap
@@ -38,7 +38,7 @@ def test_a_tensor_that_is_gone_makes_place_for_the_next_of_its_size() -> None:
 
 
 def test_what_holds_on_to_the_memory_keeps_it() -> None:
-    """A view and a graph are enough: no block is given out twice."""
+    """A view or a graph keeps its block: no block is handed out twice."""
     own = Pool()
     x = own.empty(MIB).fill_(1).requires_grad_()
     view, squared = x.detach()[5:], (x * x).sum()
@@ -89,9 +89,9 @@ def test_a_full_memory_raises_what_torch_raises(monkeypatch: pytest.MonkeyPatch)
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(mmap, "mmap", full)
-    tensor = own.empty(MIB)  # what is idle serves
+    tensor = own.empty(MIB)  # an idle block is reused
     assert own.held == held
-    assert own.empty(2, MIB).shape == (2, MIB)  # torch found some
+    assert own.empty(2, MIB).shape == (2, MIB)  # falls back to torch's allocator
     del tensor
     assert own.idle_bytes() == own.held
     with pytest.raises(RuntimeError, match="memory") as caught:
@@ -147,7 +147,7 @@ def test_a_line_of_the_cache_begins_with_the_tensor() -> None:
     assert all(tensor.data_ptr() % 64 == 0 for tensor in kept)
     assert (
         len({tensor.data_ptr() % 4096 for tensor in kept}) == 64
-    )  # no two neighbours at one place of a page
+    )  # offsets within a page differ between neighbours
 
 
 def test_few_sizes_come_up() -> None:

@@ -1,4 +1,4 @@
-"""Columns by their names, however spelled: used, a reason to leave the row out, or only named."""
+"""Columns by name, in any spelling: used, a reason to leave the row out, or only reported."""
 
 from typing import Any
 

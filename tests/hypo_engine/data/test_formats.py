@@ -1,4 +1,4 @@
-"""Every known format, how it is told by its rows, and the reason for every row that is left out."""
+"""Every known format, its detection from rows, and the reason for every row that is left out."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ def assistant(content: str) -> dict[str, str]:
 
 
 def only(row: Any, how: Format | ColumnMapping | None = None) -> Kept | LeftOut:
-    """The one row converted, in the format it shows by itself."""
+    """Convert a single row in its detected format."""
     how = how or detect([row])
     assert how is not None
     (result,) = convert([(1, row)], how)

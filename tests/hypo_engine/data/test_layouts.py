@@ -1,4 +1,4 @@
-"""Layouts as other tools and files write them: each is read as what it is, or left out with its reason."""
+"""Layouts of other tools: each is read correctly, or left out with a reason."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""Mappings: columns by name, winners by value, what arenas and annotation tools export, and first guesses."""
+"""Mappings: columns by name, winners by value, exports of arenas and annotation tools, and first guesses."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pairs as a dataset holds them, as texts and as token ids: the same pairs come out, and little is kept."""
+"""Pairs in compact storage, as texts and as token ids: a lossless round trip and little memory."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_a_prompt_of_neighbours_is_stored_once() -> None:
 
 
 def test_pairs_take_few_bytes_a_token(tiny: Callable[[str], Path]) -> None:
-    """Lists of integers would take eight bytes a token and more, and each text a string object."""
+    """Lists of integers would take at least eight bytes per token, and each text a string object."""
     tokenization = Tokenization(load_tokenizer(str(tiny("llama"))), PromptStyle.PLAIN)
     texts = [f"{i}: the quick brown fox jumps over the lazy dog and runs away " for i in range(600)]
     given = [Pair(*texts[i : i + 3]) for i in range(0, len(texts), 3)]

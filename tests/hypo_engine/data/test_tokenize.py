@@ -122,7 +122,7 @@ def test_a_template_that_refuses_is_a_data_error(tokenizer: Any) -> None:
 
 def test_the_end_of_a_turn_is_what_the_template_writes(tiny: Callable[[str], Path]) -> None:
     tokenizer = load_tokenizer(str(tiny("llama")))
-    tokenizer.eos_token = "<|endoftext|>"  # as in models whose turns end otherwise than their texts
+    tokenizer.eos_token = "<|endoftext|>"  # as in models with different end tokens for turns and texts
     tokenization = Tokenization(tokenizer, PromptStyle.AUTO)
     assert tokenization.end_id(TURNS) == END
     assert tokenization.end_id("plain") == BOS

@@ -1,4 +1,4 @@
-"""Messages and missing values as cells of text hold them."""
+"""Messages and missing values in text cells."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Decoding in C against decoding through transformers' modules, and where it stands back."""
+"""Decoding in C, compared with decoding through transformers' modules, and its fallbacks."""
 
 import ctypes
 import platform
@@ -47,7 +47,7 @@ def view(model: Any) -> Decoder:
 
 
 def logits_of(decoding: Decoding, tokens: Sequence[Sequence[int]]) -> list[Tensor]:
-    """The logits after each of tokens[step][row]."""
+    """The logits after each token in tokens[step][row]."""
     found = [decoding.logits.clone()]
     for now in tokens:
         decoding.feed(torch.tensor(now))
@@ -121,7 +121,7 @@ def test_merged_adapters_as_they_are_now(tiny: Callable[[str], Path], form: str,
     found = view(model)
     assert isinstance(
         SharedPrefix(found, PROMPTS).decoding([0], 2), PrefixDecoding
-    )  # PEFT's layers are three weights
+    )  # a layer of PEFT has three weights
     merged = MergedLora(model)
     before = SharedPrefix(found, PROMPTS).decoding([0, 1], 2)
     assert isinstance(before, CompiledDecoding)
@@ -174,7 +174,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(tiny: Callable[[s
     alone = logits_of(prefix.decoding([2], 3), [[7], [8], [9]])
     rows = [0, 1, 0, 1, 2, 1, 0, 1, 0, 2, 1]
     tokens = torch.randint(3, 300, (3, len(rows)), generator=torch.Generator().manual_seed(1))
-    tokens[:, [4, 9]] = torch.tensor([[7], [8], [9]])  # among the first eight, and in what is left of eleven
+    tokens[:, [4, 9]] = torch.tensor([[7], [8], [9]])  # among the first eight rows and in the rest
     threads = torch.get_num_threads()
     try:
         for count in (1, 2, 3):
@@ -230,7 +230,7 @@ def test_adapters_by_row_decode_through_their_modules(tiny: Callable[[str], Path
 def test_a_step_that_differs_from_the_model_is_not_used(tiny: Callable[[str], Path]) -> None:
     model = load(tiny("llama"))
     found = view(model)
-    model.model.layers[0].self_attn.scaling *= 1.5  # the first layer alone: decode_step.c takes it for all
+    model.model.layers[0].self_attn.scaling *= 1.5  # decode_step.c uses the first layer's value for all
     prefix = SharedPrefix(found, PROMPTS)
     assert isinstance(prefix.decoding([0, 1], 2), PrefixDecoding)
     assert isinstance(prefix.decoding([0, 1], 2), PrefixDecoding)

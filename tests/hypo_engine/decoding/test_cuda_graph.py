@@ -1,4 +1,4 @@
-"""The steps that a GPU records, run unrecorded on a CPU, against decoding through the modules."""
+"""The steps that a GPU records, run eagerly on a CPU and compared with decoding through the modules."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +86,6 @@ def test_a_model_whose_static_steps_differ_goes_through_its_modules(tiny: Callab
     other = prefix(tiny("llama"))._packed
     with torch.no_grad():
         other.model.model.layers[0].mlp.down_proj.weight.mul_(2)
-        other.step = RecordedStep(encoded._packed)  # of the model as it was
+        other.step = RecordedStep(encoded._packed)  # of the unchanged model
         assert isinstance(SharedPrefix(other, PROMPTS).decoding([0], 2), PrefixDecoding)
     assert other.step is None

@@ -138,10 +138,10 @@ def test_generation_config_does_not_leak_in(tiny: Callable[[str], Path], tmp_pat
     )
     loud.save_pretrained(folder)
     model, quiet = load(folder), load(tiny("llama"))
-    assert model.generation_config.temperature == 0.01  # it was read, and is not used
+    assert model.generation_config.temperature == 0.01  # it is read, but not used
     seeds = list(range(6))
     assert [r.ids for r in sample(model, seeds)] == [r.ids for r in sample(quiet, seeds)]
-    assert stop_token_ids(model, load_tokenizer(str(folder))) == {2, 7}  # only the ends count
+    assert stop_token_ids(model, load_tokenizer(str(folder))) == {2, 7}  # only the end tokens count
 
 
 def test_rows_can_be_stopped_from_outside(tiny: Callable[[str], Path]) -> None:

@@ -1,4 +1,4 @@
-"""A model in shards, one a process, is the model: gradients, samples and checkpoints are the same."""
+"""A model sharded across processes gives the same gradients, samples and checkpoints as a whole one."""
 
 import json
 from collections.abc import Callable
@@ -36,13 +36,13 @@ RUNS = {
     "uneven": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 3},
     "checkpointed": {"gradient_checkpointing": True, "method": "dpo"},
 }
-"""Five pairs: steps of four and of one, for which the second process has nothing; `uneven` has steps of five,
-three batches in one process and two in the other."""
+"""Five pairs: steps of four (2 + 2) and of one (1 + 0); `uneven` has steps of five (3 + 2 batches).
+"""
 
 
 @pytest.fixture(scope="module")
 def fields(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A small run on a model that ends its responses often, so that processes write unequally long."""
+    """A small run on a model that ends responses early, so that the processes' responses differ in length."""
     folder = Path(copytree(tiny("llama"), tmp_path_factory.mktemp("model") / "llama"))
     generation = folder / "generation_config.json"
     often = json.loads(generation.read_text()) | {"eos_token_id": list(range(0, 384, 12))}
@@ -63,7 +63,7 @@ def fields(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 
 
 def alone(changes: dict[str, Any]) -> dict[str, Any]:
-    """What one process has to do for the same step as two."""
+    """Fields with which one process does the same step as two."""
     return changes | {"gradient_accumulation_steps": 2 * changes.get("gradient_accumulation_steps", 1)}
 
 
@@ -71,7 +71,7 @@ def alone(changes: dict[str, Any]) -> dict[str, Any]:
 def runs(
     fields: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, list[Seen]], dict[str, Seen], Path]:
-    """Every run of RUNS in two sharded processes and in one that is whole; parts of runs on either side."""
+    """Every run of RUNS in two sharded processes and in a single process, with partial runs of both."""
     folder = tmp_path_factory.mktemp("shards")
     one = {
         name: observe(Planned(name, fields | alone(changes), PAIRS, eval_pairs=2, plain=True), folder / "one")
@@ -130,7 +130,7 @@ def test_checkpoints_are_whole(runs: Any, name: str) -> None:
     found, expected = weights(two[name][0]), weights(one[name])
     assert found.keys() == expected.keys()
     for tensor in found:
-        assert_close(found[tensor], expected[tensor], 1e-4)  # Adam makes more of the last digits
+        assert_close(found[tensor], expected[tensor], 1e-4)  # Adam amplifies the last digits
 
 
 @pytest.mark.parametrize("name", ["lora", "full"])

@@ -1,4 +1,4 @@
-"""Two processes do what one does: losses, gradients, samples and weights, to 1e-5."""
+"""Two processes match one: losses, gradients, samples and weights, to 1e-5."""
 
 import json
 import os
@@ -39,7 +39,7 @@ Configure = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def configure(tiny: Callable[[str], Path]) -> Configure:
-    """Fields of a small run; two pairs a process and step, unless told otherwise."""
+    """Fields of a small run; by default two pairs per process and step."""
 
     def make(**changes: Any) -> dict[str, Any]:
         fields = {
@@ -69,15 +69,15 @@ RUNS = {
     "full": {"lora_r": 0, "learning_rate": 1e-4, "method": "dpo"},
     "fine": {"lora_r": 0, "learning_rate": 1e-4, "kl_estimator": "reward_to_go", "num_generations": 3},
 }
-"""Five pairs: steps of four (two a process) and of one, for which the second process has nothing; or, with
-three a process, steps of five (three and two)."""
+"""Five pairs: steps of four (2 + 2) and of one (1 + 0), or of five (3 + 2).
+"""
 
 
 @pytest.fixture(scope="module")
 def runs(
     configure: Configure, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, list[Seen]], dict[str, Seen], Path]:
-    """Every run of RUNS by two processes, and by one that accumulates two batches instead."""
+    """Every run of RUNS in two processes, and in one process that accumulates two batches instead."""
     folder = tmp_path_factory.mktemp("two")
     plan = [Planned(name, configure(**fields), PAIRS, eval_pairs=2) for name, fields in RUNS.items()]
     again = Planned("again", configure(**RUNS["hypo"]), PAIRS, eval_pairs=2)
@@ -118,7 +118,7 @@ def test_the_weights_are_the_same_too(runs: Any, name: str) -> None:
     found, expected = weights(two[name][0]), weights(one[name])
     assert found.keys() == expected.keys()
     for tensor in found:
-        assert_close(found[tensor], expected[tensor], 1e-4)  # Adam makes more of the last digits
+        assert_close(found[tensor], expected[tensor], 1e-4)  # Adam amplifies the last digits
 
 
 def test_the_main_process_speaks_for_all(runs: Any) -> None:
@@ -198,7 +198,7 @@ def test_a_run_goes_on_in_another_number_of_processes(runs: Any, configure: Conf
         assert rest.values[step]["loss"] == pytest.approx(expected["loss"], rel=CLOSE, abs=2e-5)
         assert rest.values[step]["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-4)
     other = observe(Planned("other", configure(), PAIRS, output="cancel"), folder)
-    assert other.error.startswith("CheckpointError: ")  # half the pairs a step is another run
+    assert other.error.startswith("CheckpointError: ")  # half the pairs per step is a different run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a model's files show without torch: weights that are missing, other kinds of models, tokenizers."""
+"""Checks of a model's files without torch: missing weights, other kinds of models, tokenizers."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def change_names(folder: Path, rename: Callable[[str], str | None]) -> None:
 
 
 def shard(folder: Path) -> list[str]:
-    """Write the weights as two files and an index; the names of the second one's tensors."""
+    """Write the weights as two files and an index; return the names of the second file's tensors."""
     tensors = load_file(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
     names = sorted(tensors)
@@ -100,7 +100,7 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
     (folder / "b.safetensors").unlink()
     with pytest.raises(ModelError, match=r"lacks b\.safetensors, named in"):
         check(folder)
-    check(folder, whole=False)  # the hub's client will fetch it
+    check(folder, whole=False)  # the hub's client will download it
 
 
 def test_a_shard_without_its_tensors_is_named(folder: Path) -> None:
@@ -172,7 +172,7 @@ def test_tokens_beyond_the_embedding(folder: Path, special: bool) -> None:
     tokens = json.loads(file.read_text())["added_tokens"]
     more = {**tokens[-1], "id": 999, "content": "<more>", "special": special}
     change_json(file, added_tokens=[*tokens, more])
-    if special:  # an image's place, say: no text becomes it
+    if special:  # such as an image placeholder: no text maps to it
         check(folder)
         change_json(folder / "tokenizer_config.json", eos_token="<more>")
     with pytest.raises(ModelError, match="some tokens have no vector"):
@@ -233,7 +233,7 @@ def test_files_nested_without_end_are_no_crash(folder: Path, file: str) -> None:
         (folder / WEIGHTS).unlink()
     (folder / file).write_bytes(struct.pack("<Q", len(deep)) + deep if file == WEIGHTS else deep)
     if file == "tokenizer_config.json":
-        check(folder)  # the tokenizer itself says what is wrong with it
+        check(folder)  # loading the tokenizer reports the error
         return
     with pytest.raises(ModelError, match="again"):
         check(folder)

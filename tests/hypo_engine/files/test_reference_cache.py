@@ -1,4 +1,4 @@
-"""The folder of reference scores under several processes: nothing lost, torn, or deleted while in use."""
+"""The cache of reference scores with several processes: nothing lost, torn, or deleted while in use."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def key(letter: str) -> str:
 
 
 def made(folder: Path, letter: str, *, pairs: int = 1000, days_ago: float = 0) -> Path:
-    """A file of the cache that nobody has open."""
+    """A file of the cache that no process has open."""
     cache = ReferenceCache(folder, key(letter), pairs, model=f"model {letter}")
     cache.put([0], torch.tensor([1.0]), torch.tensor([2.0]))
     cache.save()
@@ -57,7 +57,7 @@ def start(script: str) -> "subprocess.Popen[str]":
 
 @contextmanager
 def process(script: str) -> Iterator["subprocess.Popen[str]"]:
-    """A Python process that says a line when it is ready; it is killed at the end if it still runs."""
+    """A Python process that prints a line when it is ready; it is killed at the end if still running."""
     child = start(script)
     try:
         assert child.stdout is not None
@@ -69,7 +69,7 @@ def process(script: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def holder(folder: Path, letter: str) -> str:
-    """A process that has a file of the cache open."""
+    """A process that keeps a file of the cache open."""
     return f"""
         import sys
         from pathlib import Path
@@ -81,7 +81,7 @@ def holder(folder: Path, letter: str) -> str:
 
 
 def test_processes_that_fill_one_file_at_once_lose_nothing(tmp_path: Path) -> None:
-    """Each writes places of its own in many saves; a second reader never sees a torn file."""
+    """Each writes its own entries in many saves; a concurrent reader never sees a torn file."""
     processes = 4
     script = """
         import sys

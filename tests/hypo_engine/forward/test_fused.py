@@ -1,4 +1,4 @@
-"""Each fused form against the plain formula: values, and gradients by finite differences in float64."""
+"""Each lean kernel, compared with the plain formula: values, and gradients by finite differences."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The head in chunks against log_softmax on all logits at once."""
+"""The chunked head, compared with log_softmax on all logits at once."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_values_and_gradients(
 
 
 def test_normalization_is_in_float32_for_half_precision() -> None:
-    """The trap: a log-softmax in bfloat16 is off by several hundredths."""
+    """Guards against a log-softmax in bfloat16, which is off by several hundredths."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(TOKENS, HIDDEN, generator=generator).bfloat16()
     weight = torch.randn(VOCABULARY, HIDDEN, generator=generator).bfloat16()
@@ -72,7 +72,7 @@ def test_nothing_of_the_size_of_all_logits_is_kept() -> None:
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("rows", [1, 5, 16, 17])
 def test_logits(softcap: float | None, biased: bool, rows: int) -> None:
-    """Few rows of a plain head take another way."""
+    """A plain head uses a different path for few rows."""
     generator = torch.Generator().manual_seed(0)
     weight, hidden = (torch.randn(n, HIDDEN, generator=generator) for n in (VOCABULARY, rows))
     bias = torch.randn(VOCABULARY, generator=generator) if biased else None
@@ -88,7 +88,7 @@ def test_logits(softcap: float | None, biased: bool, rows: int) -> None:
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_gradients_of_what_is_almost_certain_in_bfloat16(trained: bool) -> None:
-    """The trap: p near one, rounded to one, would leave rounding errors for a gradient."""
+    """Guards against rounding p near one to one, which leaves only rounding errors in the gradient."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(VOCABULARY, HIDDEN, generator=generator).bfloat16()
     hidden = (12 / weight[3].float().square().sum() * weight[3].float()).bfloat16()[None]
@@ -107,7 +107,7 @@ def test_gradients_of_what_is_almost_certain_in_bfloat16(trained: bool) -> None:
 @pytest.mark.parametrize("width", [1, 2, 3, 11])
 @pytest.mark.parametrize("spread", [1.0, 60.0])
 def test_a_softmax_made_block_by_block(monkeypatch: pytest.MonkeyPatch, width: int, spread: float) -> None:
-    """Blocks with higher and lower logits than those before, near certainty too, against float64."""
+    """Later blocks have higher or lower logits, also near certainty; compared with float64."""
     generator = torch.Generator().manual_seed(1)
     hidden, weight = (torch.randn(n, HIDDEN, generator=generator) for n in (TOKENS, VOCABULARY))
     hidden, targets, scale = hidden * spread, torch.arange(TOKENS), torch.linspace(0.5, 2, TOKENS)
@@ -127,7 +127,7 @@ def test_a_softmax_made_block_by_block(monkeypatch: pytest.MonkeyPatch, width: i
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_no_number_does_not_get_lost(monkeypatch: pytest.MonkeyPatch, bad: float) -> None:
-    """A weight that has gone wrong shows in the loss, whichever block it is in, as it does in log_softmax."""
+    """A non-finite weight in any block makes the loss non-finite, as in log_softmax."""
     monkeypatch.setattr(head_module, "_BLOCK_ELEMENTS", 4 * TOKENS)
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(n, HIDDEN, generator=generator) for n in (TOKENS, VOCABULARY))

@@ -35,7 +35,7 @@ def test_half_precision_logits_are_normalised_in_float32() -> None:
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, logits.float().log_softmax(-1)[targets, targets])
     in_half = logits.log_softmax(-1)[targets, targets].float()
-    assert (found - in_half).abs().max() > 1e-3  # what the trap would cost
+    assert (found - in_half).abs().max() > 1e-3  # the error of half precision
 
 
 def test_padding_left_and_right() -> None:

@@ -1,4 +1,4 @@
-"""Merged and routed adapters against PEFT's own layers."""
+"""Merged and routed adapters, compared with PEFT's own layers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_merged_layers_give_pefts_values_and_gradients(
         model = adapted(architecture)
         if merged:
             MergedLora(model)
-            if with_lean_kernels:  # layers that read the same input are then run as one
+            if with_lean_kernels:  # this fuses layers with the same input
                 fuse(model)
         logits = model(input_ids=IDS).logits
         logits.square().mean().backward()
@@ -63,7 +63,7 @@ def test_merged_layers_give_pefts_values_and_gradients(
 @torch.no_grad()
 @pytest.mark.parametrize("tokens", [1, 70])
 def test_merged_layers_follow_the_adapter(adapted: Any, tokens: int) -> None:
-    """Few tokens and many, for which there are two ways; before and after a step."""
+    """Few and many tokens, which take different paths; before and after a step."""
     model, ids = adapted(), torch.arange(5, 5 + tokens)[None]
     merged = MergedLora(model)
     before = model(input_ids=ids).logits
@@ -117,4 +117,4 @@ def test_each_token_goes_its_own_way(tiny: Callable[[str], Path], architecture: 
     for token, which in enumerate([0, 2, 1, 1, 2, 0]):
         torch.testing.assert_close(found[0, token], expected[which][0, token], atol=1e-6, rtol=1e-5)
     routed.release()
-    torch.testing.assert_close(layer(x), expected[1])  # PEFT's own forward again, the last set adapter
+    torch.testing.assert_close(layer(x), expected[1])  # PEFT's own forward with the last set adapter

@@ -1,4 +1,4 @@
-"""What a merged adapter's layers do not keep, because it can be made again."""
+"""Tensors that a merged adapter's layers recompute instead of keeping."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_without_a_graph_nothing_is_held() -> None:
 
 
 def test_norms_and_gates_are_not_kept(tiny: Callable[[str], Path], monkeypatch: Any) -> None:
-    """The same gradients to the last bit, and three tensors a layer less."""
+    """Bitwise the same gradients, with three tensors fewer per layer."""
     gradients, kept = [], []
     for remade in (False, True):
         if not remade:
@@ -61,6 +61,6 @@ def test_norms_and_gates_are_not_kept(tiny: Callable[[str], Path], monkeypatch: 
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
     config = model.config
     a_layer = IDS.numel() * (2 * config.hidden_size + config.intermediate_size)
-    # the first norm reads what no gradient goes to, which nobody kept: its input and weight are new
+    # the first norm's input needs no gradient and was not kept before: its input and weight are added
     first = (IDS.numel() + 1) * config.hidden_size
     assert kept[0] - kept[1] == config.num_hidden_layers * a_layer - first

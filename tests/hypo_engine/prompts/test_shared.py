@@ -1,4 +1,4 @@
-"""Both ways of scoring against the plainest one: one sequence at a time, full logits, log_softmax."""
+"""Both ways of scoring, compared with the plain one: one sequence at a time, full logits, log_softmax."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,8 @@ def naive(model: Any, prompt: list[int], completion: list[int], temperature: flo
 
 
 WAYS = ["at once", "prefix first", "separate"]
-"""Prompts and completions in one row; prompts alone, to be continued first; one sequence a completion."""
+"""Prompts and completions in one row; prompts first, then completions; one sequence per completion.
+"""
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -130,7 +131,7 @@ def test_decoding_keeps_no_graph(tiny: Callable[[str], Path]) -> None:
 
 
 def test_positions_matter_so_they_are_passed(tiny: Callable[[str], Path]) -> None:
-    """The trap: without position_ids a padded GPT-2 prompt would start somewhere else."""
+    """Guards against missing position_ids, which would shift a padded GPT-2 prompt."""
     model = load(tiny("gpt2"))
     ids, mask = torch.tensor([[0, 0, *PROMPTS[0]]]), torch.tensor([[0, 0] + [1] * 7])
     with torch.no_grad():

@@ -65,14 +65,14 @@ def test_two_writers_keep_each_others_work(policy: Policy, tmp_path: Path) -> No
     fill(other, policy, [4, 5])
     assert ReferenceCache(tmp_path, "k" * 64, len(PAIRS)).missing(range(6)) == [2, 3]
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
-    assert not list(tmp_path.glob(".*safetensors*"))  # nothing temporary is left
+    assert not list(tmp_path.glob(".*safetensors*"))  # no temporary files are left
 
 
 def test_another_key_sees_nothing(policy: Policy, tmp_path: Path) -> None:
     cache = ReferenceCache(tmp_path, "k" * 64, len(PAIRS))
     fill(cache, policy, list(range(6)))
     assert ReferenceCache(tmp_path, "l" * 64, len(PAIRS)).missing(range(6)) == list(range(6))
-    # the same name with another key inside, as a truncated hash might give
+    # the same file name with another key inside, as from a collision of truncated hashes
     assert ReferenceCache(tmp_path, "k" * 40 + "x" * 24, len(PAIRS)).missing(range(6)) == list(range(6))
 
 

@@ -122,9 +122,7 @@ def test_the_adapter_loads_with_peft_as_it_stands(policy_of: Any, tiny: Any, tmp
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     config = json.loads((path / "adapter" / "adapter_config.json").read_text())
     assert config["inference_mode"] is True
-    assert (
-        config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    )  # no path of this machine
+    assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"  # not a local path
     assert before is not None
 
 
@@ -133,13 +131,13 @@ def test_the_latest_is_the_one_with_most_steps(policy_of: Any, tiny: Any, tmp_pa
     policy, optimizer = policy_of()
     for step in (9, 1_000_000, 20):
         save(policy, optimizer, tmp_path, tiny, step)
-    (tmp_path / "run" / ".checkpoint-9999999-torn").mkdir()  # what a killed process leaves
+    (tmp_path / "run" / ".checkpoint-9999999-torn").mkdir()  # left by a killed process
     latest = latest_checkpoint(tmp_path / "run")
     assert latest is not None
     assert latest.name == "checkpoint-1000000"
     remove_checkpoint(latest)
     assert latest_checkpoint(tmp_path / "run").name == "checkpoint-000020"  # type: ignore[union-attr]
-    remove_checkpoint(latest)  # gone already
+    remove_checkpoint(latest)  # already deleted: a no-op
 
 
 def test_a_failed_save_leaves_the_one_before(
@@ -232,7 +230,7 @@ def test_a_checkpoint_of_another_format_is_refused(policy_of: Any, tiny: Any, tm
     (path / "state.json").write_text(json.dumps(old))
     with pytest.raises(CheckpointError, match="is of format 1 and this version reads format 2") as refused:
         load(path, policy, optimizer)
-    assert not isinstance(refused.value, DamagedCheckpoint)  # the one before it is not used in its place
+    assert not isinstance(refused.value, DamagedCheckpoint)  # no fallback to the previous one
 
 
 @pytest.mark.parametrize(
@@ -322,7 +320,7 @@ def test_the_ones_before_a_checkpoint_are_deleted(policy_of: Any, tiny: Any, tmp
     for step in (5, 9, 20, 30):
         save(policy, optimizer, tmp_path, tiny, step)
     remove_checkpoints_before(tmp_path / "run" / "checkpoint-000020")
-    remove_checkpoints_before(tmp_path / "run" / "checkpoint-000025")  # not there: nothing is before it
+    remove_checkpoints_before(tmp_path / "run" / "checkpoint-000025")  # missing: deletes nothing
     assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-000030", "checkpoint-000020"]
 
 
@@ -336,7 +334,7 @@ def test_saving_sweeps_what_a_killed_process_left(policy_of: Any, tiny: Any, tmp
 def test_files_and_folders_are_on_disk_before_and_after_the_rename(
     policy_of: Any, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is flushed, and in which order: every file and folder, the rename, the entry of the result."""
+    """The order of flushes: every file and folder, the rename, the parent's directory entry."""
     done: list[int] = []
     fsync, rename = os.fsync, Path.rename
 

@@ -1,4 +1,4 @@
-"""Whole runs on tiny models: what they report, how they stop, and that they go on exactly."""
+"""Whole runs on tiny models: reports, stops, and exact resumption."""
 
 import errno
 import math
@@ -142,7 +142,7 @@ def test_evaluations_use_the_same_seeds_and_probes_are_greedy(run: Any, config: 
     texts = {
         step: [(row.kind, row.seed, row.text) for row in recorder.rows if row.step == step] for step in (0, 3)
     }
-    assert texts[0] == texts[3]  # the policy has hardly moved
+    assert texts[0] == texts[3]  # the policy has barely changed
     assert [kind for kind, *_ in texts[0]] == ["eval"] * 2 + ["probe"]
 
 
@@ -245,13 +245,13 @@ def test_full_fine_tuning_with_dpo_needs_no_second_model(
     monkeypatch.setattr(policy_module, "load_model", lambda *a, **k: loads.append("") or load(*a, **k))
     settings = {"method": "dpo", "lora_r": 0, "learning_rate": 1e-3}
     run(config(**settings), eval_prompts=(), eval_pairs=(), name="first")
-    assert len(loads) == 2  # the reference was scored once and kept
+    assert len(loads) == 2  # the reference was scored once and cached
     run(config(**settings), eval_prompts=(), eval_pairs=(), name="second")
     assert len(loads) == 3
 
 
 def stop_when(step: int, wish: Wish, phase: str = "") -> Recorder:
-    """A recorder that wishes to stop once ``step`` steps are done and a phase has begun."""
+    """A recorder that returns ``wish`` once ``step`` steps are done and a phase has begun."""
     return Recorder(
         lambda r: wish if any(s >= step and p.startswith(phase) for s, _, p in r.phases) else Wish.CONTINUE
     )
@@ -282,7 +282,7 @@ def test_stopping_and_going_on_is_the_straight_run_bit_for_bit(
 def test_going_on_without_the_cached_reference_is_the_straight_run_bit_for_bit(
     run: Any, config: MakeConfig, pairs: list[Pair], tmp_path: Path, stop: int
 ) -> None:
-    """Three epochs of three steps; padding differs between the batches that a pair is in."""
+    """Three epochs of three steps; a pair's padding differs between its batches."""
     settings = {"method": "dpo", "max_steps": 9, "learning_rate": 1e-3, "gradient_accumulation_steps": 2}
     settings |= {"per_device_train_batch_size": 2, "max_prompt_length": 400}
     uneven = [Pair("Write. " * 7 ** (i % 3), f"Paris {i}.", "No. " * (i % 4)) for i in range(len(pairs))]
@@ -476,7 +476,7 @@ def test_nothing_but_too_long_answers(run: Any, config: MakeConfig, pairs: list[
     long = Pair("a", "b", "A long answer. " * 40)
     with pytest.raises(DataError, match="raise max_completion_length"):
         run(config(), pairs=[long])
-    _, recorder = run(config(method="dpo"), eval_pairs=[long])  # only the evaluation goes without
+    _, recorder = run(config(method="dpo"), eval_pairs=[long])  # only the evaluation is skipped
     assert "eval_loss" not in recorder.values[0]
 
 

@@ -72,7 +72,7 @@ def test_every_place_is_dealt_once_and_nobody_gets_more_than_a_full_share(
 
 @given(st.lists(st.integers(1, 500), min_size=2, max_size=40), st.integers(2, 6))
 def test_work_is_dealt_evenly(work: list[int], ranks: int) -> None:
-    """With room for one more each, nobody has more than another plus the longest place."""
+    """No load exceeds that of another rank with a free place by more than the longest pair."""
     shares = deal(range(len(work)), work, ranks)
     loads = [sum(work[place] for place in share) for share in shares]
     free = [load for load, share in zip(loads, shares, strict=True) if len(share) < max(map(len, shares))]
