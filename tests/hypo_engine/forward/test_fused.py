@@ -1,4 +1,4 @@
-"""Each lean kernel, compared with the plain formula: values, and gradients by finite differences."""
+"""Each fused kernel, compared with the plain formula: values, and gradients by finite differences."""
 
 from collections.abc import Callable
 from pathlib import Path
