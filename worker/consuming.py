@@ -114,7 +114,7 @@ class Prober(threading.Thread):
                 continue
             consumption.sent(dispatch.send_probe(TOKEN))
             if consumption.must_end():
-                log.error("This worker lives and takes no messages. Its process ends, to be started again.")
+                log.error("This worker receives no messages. It exits, so that its supervisor restarts it.")
                 os._exit(1)
 
     def stop(self) -> None:

@@ -124,7 +124,7 @@ def _reap_runs(leases: set[str]) -> None:
     with write_session() as session:
         lost = recovery.reap(leases, session=session, max_attempts=get_settings().max_attempts)
     if lost:
-        log.warning("Back in the queue, for their workers fell silent: runs %s", lost)
+        log.warning("Requeued because their workers stopped responding: runs %s", lost)
 
 
 def _reap_comparisons(leases: set[str]) -> None:

@@ -42,7 +42,7 @@ def exit_after(seconds: float = GRACE_SECONDS) -> None:
 def _release_and_exit() -> None:
     if not _releases:
         return
-    log.warning("The step takes too long; its work goes back to the queue.")
+    log.warning("The step takes longer than the grace period; its work returns to the queue.")
     for release in list(_releases):
         try:
             release()

@@ -260,7 +260,7 @@ def _wait(run_ids: list[int], *, quiet: bool) -> None:
         while not (_all_over(run_ids) or watch.gone):
             time.sleep(0.3)
     if not _all_over(run_ids):
-        raise Refused(f"The worker went away and nobody took its place. The runs wait: {watch.sentence}")
+        raise Refused(f"The worker is gone and no other one has started. The runs wait: {watch.sentence}")
 
 
 class WorkerWatch:

@@ -172,7 +172,7 @@ class Supervisor:
             time.sleep(0.3)  # an answer of somebody who took the port first leaves our own process dead
             if web.alive:
                 return
-        raise Refused(f"The web app did not come up; its last words: {last_line(web.log_file)}")
+        raise Refused(f"The web app did not start. The last line of its log: {last_line(web.log_file)}")
 
 
 def _what_is_wrong(health: bytes) -> str:
@@ -181,7 +181,7 @@ def _what_is_wrong(health: bytes) -> str:
         problems = [text for part, text in json.loads(health).items() if part != "status"]
     except (ValueError, AttributeError):
         problems = []
-    return " ".join(["The web app is up, but not all is well.", *map(str, problems)])
+    return " ".join(["The web app runs, but it reports problems.", *map(str, problems)])
 
 
 def _wait_for_port(port: int, child: Child) -> None:
@@ -190,4 +190,4 @@ def _wait_for_port(port: int, child: Child) -> None:
         if accepts(port):
             return
         time.sleep(0.05)
-    raise Refused(f"The embedded broker did not come up; its last words: {last_line(child.log_file)}")
+    raise Refused(f"The embedded broker did not start. The last line of its log: {last_line(child.log_file)}")

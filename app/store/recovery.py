@@ -53,7 +53,7 @@ def _outcome(run: Run, max_attempts: int) -> tuple[dict[str, Any], str, EventLev
         )
         values = {"status": RunStatus.FAILED, "finished_at": clock.now(), "error": error}
         return values, error, EventLevel.ERROR
-    message = f"Worker {run.worker} fell silent; the run is back in the queue."
+    message = f"Worker {run.worker} stopped responding; the run is back in the queue."
     return {"status": RunStatus.QUEUED, "sent_at": None}, message, EventLevel.WARNING
 
 
@@ -83,7 +83,7 @@ def resume(run_id: int, *, session: Session) -> Run:
         session.refresh(run)
         raise Refused(f"Run {run_id} is {run.status.value}; only a failed or cancelled run can be resumed.")
     last = run_checkpoints.last(run_id, session=session)
-    whence = f"goes on from step {last.step}" if last else "has no checkpoint and begins anew"
+    whence = f"continues from step {last.step}" if last else "has no checkpoint and starts over"
     run_events.add(session=session, run_id=run_id, message=f"Resumed; it {whence}.")
     session.refresh(run)
     return run

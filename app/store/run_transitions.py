@@ -40,7 +40,7 @@ def _values_of_claim(worker: str) -> Mapping[str, Any]:
 
 def _log_claim(run: Run, session: Session) -> None:
     again = f", attempt {run.attempt}" if run.attempt > 1 else ""
-    run_events.add(session=session, run_id=run.id, message=f"Taken up by {run.worker}{again}.")
+    run_events.add(session=session, run_id=run.id, message=f"Started by worker {run.worker}{again}.")
 
 
 RUN_LEASES = Leases(

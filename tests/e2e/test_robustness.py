@@ -49,7 +49,7 @@ def test_a_killed_worker_costs_nothing(app: App, page: Page, dataset: str, tiny_
     assert app.facts["children"]["worker-train"] != worker
     expect(page.get_by_role("button", name="Delete run")).to_be_visible()
     page.get_by_role("tab", name="Log").click()
-    expect(page.get_by_text(re.compile("Taken up by"))).to_have_count(2)
+    expect(page.get_by_text(re.compile("Started by worker"))).to_have_count(2)
     steps = app.rows("SELECT step FROM metrics WHERE run_id = ? AND name = 'loss' ORDER BY step", run)
     assert [row["step"] for row in steps] == list(range(1, 81))
 

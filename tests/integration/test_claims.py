@@ -57,7 +57,7 @@ def test_no_run_waits_beside_an_idle_worker(
     found = wait_until_over(*queue_runs(like))
     assert {(run.status, run.attempt) for run in found} == {(RunStatus.FINISHED, 1)}
     for run in found:
-        assert len([line for line in log_of(run.id) if line.startswith("Taken up")]) == 1
+        assert len([line for line in log_of(run.id) if line.startswith("Started by")]) == 1
     assert {run.worker for run in found} == present(), "every worker took runs"
     assert longest_idle(found) < IDLE_SECONDS
 

@@ -57,4 +57,4 @@ def test_a_worker_says_whether_it_takes_messages(cluster: Cluster, launch_tiny: 
     assert deaf in container_health()[1]
     wait_for(lambda: not worker.alive, "the end of the deaf process", seconds=60)
     assert worker.status == 1
-    assert "takes no messages. Its process ends" in worker.log.read_text()
+    assert "receives no messages. It exits" in worker.log.read_text()

@@ -94,4 +94,4 @@ def test_two_workers_share_the_queue(cluster: Cluster, launch_tiny: LaunchTiny) 
     finished = wait_until_over(*run_ids)
     assert {(run.status, run.attempt) for run in finished} == {(RunStatus.FINISHED, 1)}
     for run_id in run_ids:
-        assert len([line for line in log_of(run_id) if line.startswith("Taken up")]) == 1
+        assert len([line for line in log_of(run_id) if line.startswith("Started by")]) == 1

@@ -73,7 +73,7 @@ def test_a_claim_whose_answer_is_lost_is_the_claim(relay: Relay, launch_one: Lau
     assert (run.id, run.attempt, run.lease_id) == (first, 1, "lease")
     with read_session() as session:
         assert runs.get(second, session=session).status is RunStatus.QUEUED
-        taken = session.scalar(select(func.count()).where(RunEvent.message.startswith("Taken up")))
+        taken = session.scalar(select(func.count()).where(RunEvent.message.startswith("Started by")))
     assert taken == 1
 
 

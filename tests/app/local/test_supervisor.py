@@ -237,7 +237,7 @@ def test_a_broker_that_does_not_come_up_is_told_with_its_last_words(
 ) -> None:
     child = add(supervised, "broker", "raise SystemExit('no room')")
     supervised._start_child(child)
-    with pytest.raises(Refused, match="did not come up; its last words: no room"):
+    with pytest.raises(Refused, match="did not start. The last line of its log: no room"):
         supervisor._wait_for_port(1, child)
 
 
@@ -250,4 +250,4 @@ def test_a_web_app_that_is_up_but_cannot_write_is_told_of_and_not_waited_for(sup
     began = time.monotonic()
     supervised._wait_for_web()
     assert time.monotonic() - began < 60
-    assert said == ["The web app is up, but not all is well. The home folder takes no file."]
+    assert said == ["The web app runs, but it reports problems. The home folder takes no file."]

@@ -53,7 +53,7 @@ def test_a_lost_run_is_queued_again_and_its_worker_has_no_say(session: Session) 
     assert not run_transitions.finish(stale, session=session)
     last = run_events.of_run(run.id, session=session)[-1]
     assert last.level is EventLevel.WARNING
-    assert last.message == "Worker host:1:train fell silent; the run is back in the queue."
+    assert last.message == "Worker host:1:train stopped responding; the run is back in the queue."
 
 
 def test_a_living_run_is_left_alone(session: Session) -> None:
@@ -100,7 +100,7 @@ def test_two_reapers_return_a_run_once(engine: Engine) -> None:
     assert sorted(concurrently(keeper, times=4)) == [[], [], [], [run_id]]
     with read_session() as session:
         said = [e.message for e in run_events.of_run(run_id, session=session)]
-    assert len([message for message in said if "fell silent" in message]) == 1
+    assert len([message for message in said if "stopped responding" in message]) == 1
 
 
 def test_the_lease_of_a_dead_worker_is_ended(session: Session) -> None:

@@ -121,8 +121,8 @@ def test_of_several_claimers_exactly_one_wins(engine: Engine) -> None:
     with read_session() as session:
         run = runs.get(run_id, session=session)
         assert (run.status, run.worker, run.attempt) == (RunStatus.RUNNING, winners[0], 1)
-        assert [m for m in messages(run, session) if m.startswith("Taken up")] == [
-            f"Taken up by {winners[0]}."
+        assert [m for m in messages(run, session) if m.startswith("Started by")] == [
+            f"Started by worker {winners[0]}."
         ]
 
 
@@ -176,7 +176,7 @@ def test_who_lost_the_lease_changes_nothing(session: Session) -> None:
     assert run_transitions.read_wish(stale, session=session) is None
     session.refresh(run)
     assert (run.status, run.step, run.lease_id, run.attempt) == (RunStatus.RUNNING, 0, lease, 1)
-    assert messages(run, session) == ["Queued.", "Taken up by host:1:train."]
+    assert messages(run, session) == ["Queued.", "Started by worker host:1:train."]
 
 
 def test_progress_starts_the_clock_at_the_first_step(session: Session) -> None:
