@@ -83,8 +83,8 @@ def resume(run_id: int, *, session: Session) -> Run:
         session.refresh(run)
         raise Refused(f"Run {run_id} is {run.status.value}; only a failed or cancelled run can be resumed.")
     last = run_checkpoints.last(run_id, session=session)
-    whence = f"continues from step {last.step}" if last else "has no checkpoint and starts over"
-    run_events.add(session=session, run_id=run_id, message=f"Resumed; it {whence}.")
+    start = f"continues from step {last.step}" if last else "has no checkpoint and starts over"
+    run_events.add(session=session, run_id=run_id, message=f"Resumed; it {start}.")
     session.refresh(run)
     return run
 

@@ -237,7 +237,7 @@ def test_a_broker_that_does_not_come_up_is_told_with_its_last_words(
 ) -> None:
     child = add(supervised, "broker", "raise SystemExit('no room')")
     supervised._start_child(child)
-    with pytest.raises(Refused, match="did not start. The last line of its log: no room"):
+    with pytest.raises(Refused, match=r"did not start\. The last line of its log: no room"):
         supervisor._wait_for_port(1, child)
 
 

@@ -181,7 +181,7 @@ def test_a_run_that_is_over_but_not_finished_is_resumed(session: Session, status
         10,
     )
     assert (resumed.error, resumed.traceback, resumed.finished_at, resumed.sent_at) == (None,) * 4
-    assert run_events.of_run(run.id, session=session)[-1].message == "Resumed; it goes on from step 10."
+    assert run_events.of_run(run.id, session=session)[-1].message == "Resumed; it continues from step 10."
     claimed = RUN_LEASES.claim_next(session=session, worker="w", lease_seconds=60)
     assert claimed is not None
     assert (claimed.id, claimed.attempt) == (run.id, 1)
