@@ -55,7 +55,7 @@ def resolve(reference: str, *, session: Session) -> Dataset:
     """Resolve a reference: `12` (an id), `name` (its newest version) or `name@3` (version 3).
 
     Raises:
-        NotFound: when there is none, or it was deleted.
+        NotFound: when the dataset does not exist or was deleted.
     """
     reference = reference.strip()
     query = select(Dataset).where(Dataset.deleted_at.is_(None))

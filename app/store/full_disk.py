@@ -1,4 +1,4 @@
-"""A full disk is reported in one sentence wherever a row cannot be written."""
+"""Report a full disk in one sentence wherever a row cannot be written."""
 
 import sqlite3
 from typing import Any

@@ -143,7 +143,7 @@ class Cast:
     shown: Sequence[int]
     conversation_id: int
     open: bool
-    """Whether the conversation was never blind."""
+    """Whether the conversation is not blind."""
 
 
 def count(label_ids: Sequence[int], *, session: Session) -> None:

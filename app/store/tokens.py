@@ -1,6 +1,6 @@
 """Bearer tokens of API clients: created once, stored as a hash, looked up on every call.
 
-A token has 256 random bits, so a single round of SHA-256 is enough: it cannot be guessed.
+A token has 256 random bits, so a single round of SHA-256 is enough: a token cannot be guessed.
 """
 
 import hashlib
