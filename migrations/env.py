@@ -1,4 +1,4 @@
-"""Alembic's entry: migrates the database of the process's settings, or the connection it is handed."""
+"""Alembic's entry point: migrate the given connection, or the database in the settings."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from app.store.models import Base, UTCDateTime
 
 
 def render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    """Write our own column types as what they are in the database."""
+    """Render custom column types as plain SQLAlchemy types."""
     if kind == "type" and isinstance(item, UTCDateTime):
         return "sa.DateTime(timezone=True)"
     if kind == "type" and isinstance(item, Enum):

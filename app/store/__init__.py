@@ -1,1 +1,1 @@
-"""Every database operation, a file a noun. Queries take a keyword-only session; the caller commits."""
+"""All database operations, one module per entity. Queries take a keyword-only session; the caller commits."""

@@ -1,4 +1,4 @@
-"""The tables of programs that use the REST API: their tokens, and the calls they may repeat."""
+"""Tables for access: API tokens, idempotent calls and login sessions."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from app.store.base import Base
 
 
 class ApiToken(Base):
-    """A bearer token of a user. Only its hash is kept, so a copy of the database opens nothing."""
+    """A user's bearer token. Only its hash is stored, so a leaked database grants no access."""
 
     __tablename__ = "api_tokens"
 
@@ -26,7 +26,7 @@ class ApiToken(Base):
 
 
 class IdempotentCall(Base):
-    """A call made with an Idempotency-Key: what was asked, and the answer once there is one."""
+    """A call made with an Idempotency-Key: the hash of its request, and its response once there is one."""
 
     __tablename__ = "idempotent_calls"
     __table_args__ = (UniqueConstraint("user_id", "key"),)
@@ -41,7 +41,7 @@ class IdempotentCall(Base):
 
 
 class LoginSession(Base):
-    """A browser that is logged in, known by the SHA-256 hash of its cookie's token."""
+    """A logged-in browser, identified by the SHA-256 hash of the token in its cookie."""
 
     __tablename__ = "login_sessions"
 

@@ -1,6 +1,6 @@
-"""The worker's side of comparisons: a comparison is claimed as a whole and released when it is answered.
+"""Leases on comparisons: a worker claims a whole comparison and releases it once it is answered.
 
-When a worker dies, the next one starts its unfinished answers again.
+When a worker dies, the next one restarts its unfinished answers.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ _HAS_UNFINISHED = Comparison.id.in_(
 ANSWER_LEASES = Leases(
     model=Comparison,
     waiting=_HAS_UNFINISHED & Comparison.lease_id.is_(None),
-    # SQLite uses an index for a comparison, and none for IS NOT NULL
+    # SQLite uses the index for a range condition, but not for IS NOT NULL
     held=Comparison.lease_until > datetime(1970, 1, 1, tzinfo=UTC),
     deadline=Comparison.stop_by,
     free={"lease_id": None, "lease_until": None, "worker": None, "stop_by": None},
@@ -32,10 +32,10 @@ ANSWER_LEASES = Leases(
 
 
 def reap(leases: Collection[str], *, session: Session) -> None:
-    """Free comparisons whose worker died; their answers fail after too many attempts.
+    """Free comparisons whose worker died. After too many attempts, their unfinished answers fail.
 
     Args:
-        leases: those that the caller has seen unrenewed; of them, those that are over are reaped.
+        leases: ids of leases that the caller has seen unrenewed. Only the expired ones are reaped.
     """
 
     def after(comparison: Comparison) -> Mapping[str, Any]:
@@ -59,7 +59,7 @@ def _fail_unfinished(comparison_id: int, session: Session) -> None:
 
 
 def answering_with(run_id: int, *, session: Session) -> bool:
-    """Whether an answer is being written with the run's weights right now."""
+    """Whether an answer that uses the run's weights is queued or being written."""
     busy = (
         select(Generation.id)
         .join(Comparison, Generation.comparison_id == Comparison.id)

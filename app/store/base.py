@@ -1,4 +1,4 @@
-"""What every table shares: times in UTC, enums kept as text, names of constraints."""
+"""Shared by all tables: UTC times, enums stored as text, and constraint names."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ def utcnow() -> datetime:
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A time that is UTC on the way in and on the way out; SQLite forgets the zone."""
+    """A time that is written and read as UTC. SQLite drops the time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

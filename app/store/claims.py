@@ -1,4 +1,4 @@
-"""A claim: the hold of one worker on one row, and the columns that record it."""
+"""Claims: one worker's exclusive hold on one row, and the columns that record it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,9 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 
 class Leased:
-    """Columns of a table whose rows are worked on by one worker at a time.
+    """Columns of a table whose rows only one worker processes at a time.
 
-    `sent_at` is when the broker last took a message about the row.
+    `sent_at` is the time at which the broker last accepted a message about the row.
     """
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -24,7 +24,7 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a worker claimed: the row's id, the id of its lease, and which attempt at the work this is."""
+    """A worker's claim on a row: the row's id, the lease's id and the number of the attempt."""
 
     id: int
     lease: str
@@ -32,10 +32,10 @@ class Claim:
 
     @classmethod
     def of(cls, row: Leased) -> Self:
-        """The claim under which a row is held now.
+        """Return the current claim on a row.
 
         Raises:
-            ValueError: nobody holds the row.
+            ValueError: the row is not claimed.
         """
         if row.lease_id is None:
             raise ValueError(f"{type(row).__name__} {row.id} is not claimed.")

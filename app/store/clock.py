@@ -1,8 +1,8 @@
-"""The database's clock: the one time by which leases, presence and messages are judged.
+"""The database's clock: the single time source for leases, presence and messages.
 
-Processes on several machines have several clocks, and one that is ten minutes fast would take every lease
-for over. So no time of a process's own is ever compared with one in a row: rows get the database's time, and
-are compared with it, in SQL. SQLite has no server; its time is that of the machine all its processes run on.
+The clocks of several machines differ, and a process whose clock is ten minutes fast would treat every lease
+as expired. So a process never compares its own time with a time in a row. Rows get the database's time and
+are compared with it in SQL. SQLite has no server; its time is that of the machine that runs its processes.
 """
 
 import time
@@ -18,7 +18,7 @@ from app.store.base import UTCDateTime
 
 
 class now(FunctionElement[datetime]):
-    """The database's time as this statement begins."""
+    """The database's time at the start of the statement."""
 
     name = "database_now"
     type = UTCDateTime()
@@ -26,7 +26,7 @@ class now(FunctionElement[datetime]):
 
 
 class after(FunctionElement[datetime]):
-    """The database's time some seconds from now; before now where they are negative."""
+    """The database's time plus a number of seconds, which may be negative."""
 
     name = "database_after"
     type = UTCDateTime()
@@ -62,7 +62,7 @@ _read: tuple[datetime, float] | None = None
 
 
 def read(*, session: Session) -> datetime:
-    """The database's time."""
+    """Read the database's time."""
     global _read
     found = session.scalars(select(now())).one()
     _read = (found, time.monotonic())
@@ -70,10 +70,10 @@ def read(*, session: Session) -> datetime:
 
 
 def present() -> datetime:
-    """The database's time as this process read it last, and what has passed since then.
+    """The database's time, extrapolated from the last time that this process read it.
 
-    For sentences such as "5 minutes ago"; nothing is decided by it. Before the first reading it is the
-    process's own time.
+    It is for display, such as "5 minutes ago"; no decision depends on it. Before the first reading it is
+    the process's own time.
     """
     if _read is None:
         return datetime.now(UTC)

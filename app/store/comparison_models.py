@@ -1,4 +1,4 @@
-"""The tables of the compare page, and of every text that a model wrote."""
+"""Tables of the compare page and of all generated texts."""
 
 from datetime import datetime
 from typing import Any
@@ -13,11 +13,11 @@ from app.store.claims import Leased
 from app.store.enums import GenerationKind, GenerationStatus
 
 UNFINISHED = "status IN ('queued', 'running')"
-"""Answers still to be written: a handful among many rows, so they have an index of their own."""
+"""Condition for unfinished answers. They are few among many rows, so they have a partial index."""
 
 
 class Prompt(Base):
-    """A prompt that was answered, kept once: a string, or a list of messages."""
+    """A prompt, stored once by content: a string or a list of messages."""
 
     __tablename__ = "prompts"
 
@@ -27,9 +27,9 @@ class Prompt(Base):
 
 
 class Conversation(Base):
-    """A side-by-side chat: who answers, and how they decode.
+    """A side-by-side chat: its contenders and their decoding parameters.
 
-    `opening` holds the messages before the first question, such as a system message; null is none.
+    `opening` holds the messages before the first question, such as a system message; null means none.
     """
 
     __tablename__ = "conversations"
@@ -47,7 +47,10 @@ class Conversation(Base):
 
 
 class Contender(Base):
-    """One answerer of a conversation: a run's checkpoint, or the reference where `run_id` is null."""
+    """A model that answers in a conversation: a run's checkpoint, or a base model.
+
+    `method` is `reference` for a base model. For other methods, a null `run_id` means a deleted run.
+    """
 
     __tablename__ = "contenders"
 
@@ -65,11 +68,11 @@ class Contender(Base):
 
 
 class Comparison(Leased, Base):
-    """One question put to all contenders of a conversation: a turn. Votes are on comparisons.
+    """One turn of a conversation: a question put to all contenders. Votes refer to comparisons.
 
-    `shown_order` holds the contenders' positions in the order in which their answers are shown: the first is
-    answer A. `continues_from` is the position whose earlier answers all contenders see as the conversation
-    so far; null lets each contender continue its own.
+    `shown_order` holds the contenders' positions in display order; the first is answer A. `continues_from`
+    is the position whose previous answer, with its history, all contenders continue. If it is null, each
+    contender continues its own answer.
     """
 
     __tablename__ = "comparisons"
@@ -87,11 +90,11 @@ class Comparison(Leased, Base):
 
 
 class Generation(Base):
-    """A text a model wrote, with all that made it: in training (run, step) or as an answer (comparison).
+    """A generated text and its origin: a training sample (run, step) or an answer (comparison).
 
     Log-probabilities are sums over the text's tokens, in nats. `token_logps` holds
-    [token text, policy, reference] triples where they were kept. A regenerated answer is a new row with
-    a higher `take`; the page shows the last.
+    [token text, policy, reference] triples if they were stored. A regenerated answer is a new row with
+    a higher `take`; the page shows the last take.
     """
 
     __tablename__ = "generations"

@@ -1,6 +1,6 @@
-"""Comparisons: the questions of a conversation, and the answers that wait to be written.
+"""Comparisons: the questions of a conversation and their answers.
 
-A comparison's answers are generations in the state queued; how a worker claims them is in answering.py.
+A new answer is a generation with the status `queued`. Workers claim comparisons through answering.py.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ def get(comparison_id: int, *, session: Session) -> Comparison:
     """One question of a conversation.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
     """
     comparison = session.get(Comparison, comparison_id)
     if comparison is None:
@@ -45,7 +45,7 @@ def turns_of(conversation_ids: Collection[int], *, session: Session) -> dict[int
 
 
 def turn_ids(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[int]]:
-    """Ids alone of the questions of conversations, in order, by conversation."""
+    """The ids of the questions of several conversations, in order, by conversation."""
     query = select(Comparison.conversation_id, Comparison.id).order_by(Comparison.turn)
     found: dict[int, list[int]] = {conversation_id: [] for conversation_id in conversation_ids}
     of_these = Comparison.conversation_id.in_(sorted(conversation_ids))
@@ -62,14 +62,15 @@ def ask(
     continues_from: int | None = None,
     max_chars: int = 32_000,
 ) -> Comparison:
-    """Put a question to all contenders: a new turn whose answers are queued, in an order of its own if blind.
+    """Add a turn: put a question to all contenders and queue their answers.
 
-    All continue the answer on side `continues_from` of the last turn; None lets each continue its own.
+    All contenders continue the answer on side `continues_from` of the last turn. With None, each continues
+    its own answer. `names.order_of_sides` determines the display order.
 
     Raises:
         InvalidInput: for an empty or too long question, or a side that does not exist.
         Refused: while an earlier turn is still being answered, when a contender's run was deleted, or when
-            an answer that the question continues from is missing.
+            an answer that the question continues is empty.
     """
     question = clean_text(question).strip()
     if not question:
@@ -108,7 +109,7 @@ def ask(
 
 
 def _check_contenders_exist(conversation: Conversation) -> None:
-    """A deleted run leaves its name here, and no weights to answer with."""
+    """Refuse contenders whose run was deleted: their names remain, but their weights are gone."""
     for contender in conversation.contenders:
         if contender.method != REFERENCE and contender.run_id is None:
             name = "A contender" if conversation.blind else contender.name
@@ -125,16 +126,17 @@ def _check_continues(replies: Sequence[Generation], continues_from: int | None) 
 
 
 def lock(conversation_id: int, *, session: Session) -> None:
-    """Make other writers of this conversation wait for the transaction; SQLite has one writer anyway."""
+    """Lock a conversation against other writers until the transaction ends. SQLite has one writer anyway."""
     session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
 
 
 def regenerate(comparison_id: int, side: int, *, session: Session, seed: int | None = None) -> Generation:
-    """Queue another take of the answer on a side, with the next seed unless one is given.
+    """Queue another take of the answer on one side. The default seed is the next one.
 
     Raises:
-        Refused: while the present take is being written, when a later turn built on it, after a vote, or
-            when a contender's run was deleted.
+        NotFound: when there is no answer on this side.
+        Refused: while the current take is being written, when a later turn exists, after a vote, or when a
+            contender's run was deleted.
     """
     from app.store.labels import has_votes
 
@@ -185,7 +187,7 @@ def _queue_answer(
 
 
 def history(comparison: Comparison, position: int, *, session: Session) -> list[dict[str, str]]:
-    """The messages a contender sees at a turn: the conversation so far, then the question."""
+    """The messages that a contender gets at a turn: the conversation so far, then the question."""
     messages: list[dict[str, str]] = list(comparison.conversation.opening or [])
     earlier = [t for t in turns(comparison.conversation_id, session=session) if t.turn < comparison.turn]
     if earlier:
@@ -199,7 +201,7 @@ def history(comparison: Comparison, position: int, *, session: Session) -> list[
 
 
 def answers(comparison_id: int, *, session: Session) -> list[Generation]:
-    """The last take of each contender's answer, in the order shown."""
+    """The last take of each contender's answer, in display order."""
     rows = session.scalars(
         select(Generation).where(Generation.comparison_id == comparison_id).order_by(Generation.take)
     )

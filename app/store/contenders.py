@@ -1,4 +1,4 @@
-"""Contenders: who may answer on the compare page, and under which name."""
+"""Contenders: models that may answer on the compare page, and their display names."""
 
 from typing import Final
 
@@ -15,13 +15,13 @@ REFERENCE: Final = "reference"
 def read_contender(
     run_id: int | None, checkpoint_id: int | None, base_model: str | None, *, session: Session
 ) -> Contender:
-    """A base model as it is, or a run's checkpoint: of a finished run the last one where none is named.
+    """Return a base model, or a run's checkpoint. For a finished run the default is the last checkpoint.
 
     Raises:
         InvalidInput: when neither a run nor a base model is named.
         NotFound: for a run that does not exist.
-        Refused: for a run that is not over, for one that failed or was cancelled where no checkpoint is
-            named, and for a checkpoint that the run does not have.
+        Refused: for a run that is not over, for a failed or cancelled run without a named checkpoint, and
+            for a checkpoint that the run does not have.
     """
     if run_id is None:
         if not base_model:

@@ -1,4 +1,4 @@
-"""Conversations: side-by-side chats, and who answers in them. Their questions are in comparisons.py."""
+"""Conversations: side-by-side chats and their contenders. Their questions are in comparisons.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_CONTENDERS = 4
 
 @dataclass(frozen=True, slots=True)
 class ContenderChoice:
-    """Who shall answer: a base model as it is, or a run's checkpoint (the last where none is named)."""
+    """A requested contender: a base model, or a run's checkpoint (by default the last one)."""
 
     run_id: int | None = None
     checkpoint_id: int | None = None
@@ -25,7 +25,7 @@ class ContenderChoice:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How all contenders decode; temperature 0 takes the likeliest token."""
+    """Decoding parameters of all contenders. Temperature 0 selects the most likely token."""
 
     max_new_tokens: int = 128
     temperature: float = 0.7
@@ -50,12 +50,12 @@ def start(
     decoding: Decoding,
     opening: Sequence[Mapping[str, str]] = (),
 ) -> Conversation:
-    """Begin a conversation; one with a single contender is never blind. `opening` precedes the question.
+    """Start a conversation. With a single contender it is never blind. `opening` precedes the question.
 
     Raises:
         InvalidInput: for no or too many contenders, a bad opening, or decoding parameters out of bounds.
         NotFound: for a run that does not exist.
-        Refused: for a run or checkpoint that cannot be compared, as `read_contender` says.
+        Refused: for a run or checkpoint that cannot be compared (see `read_contender`).
     """
     if not 1 <= len(choices) <= MAX_CONTENDERS:
         raise InvalidInput(f"Choose between 1 and {MAX_CONTENDERS} contenders.", field="contenders")
@@ -94,7 +94,7 @@ def get(conversation_id: int, *, session: Session) -> Conversation:
     """One conversation.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
     """
     conversation = session.get(Conversation, conversation_id)
     if conversation is None:
@@ -105,7 +105,7 @@ def get(conversation_id: int, *, session: Session) -> Conversation:
 def recent(
     *, session: Session, user: str | None = None, limit: int = 30, before: int | None = None
 ) -> Sequence[Conversation]:
-    """Conversations, newest first; only those with a smaller id than `before`, if it is given."""
+    """Conversations, newest first. With `before`, only those with a smaller id (keyset pagination)."""
     query = select(Conversation).order_by(Conversation.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Conversation.id < before)

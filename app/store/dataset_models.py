@@ -1,4 +1,4 @@
-"""The tables of datasets and of prompts that were voted on."""
+"""Tables of datasets and of voted prompts."""
 
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,8 @@ from app.store.enums import Split
 class Dataset(Base):
     """One immutable version of a named set of pairs.
 
-    `account` says what the source held beyond them (`hypo_engine.data.account`); it is empty where nobody
-    counted.
+    `account` counts what the source contains beyond the pairs (`hypo_engine.data.account`). It is empty if
+    the source was not counted.
     """
 
     __tablename__ = "datasets"
@@ -36,7 +36,7 @@ class Dataset(Base):
 
 
 class DatasetPair(Base):
-    """One preference pair. `prompt` is a string, or a list of messages; `row` counts in the source from 1."""
+    """One preference pair. `prompt` is a string or a list of messages; `row` is its 1-based source row."""
 
     __tablename__ = "dataset_pairs"
     __table_args__ = (Index(None, "dataset_id", "split", "position"),)
@@ -51,7 +51,7 @@ class DatasetPair(Base):
 
 
 class DatasetLeftOut(Base):
-    """A row of a dataset's source that became no pair, and why."""
+    """A row of a dataset's source that did not become a pair, and the reason."""
 
     __tablename__ = "dataset_left_out"
 
@@ -62,7 +62,7 @@ class DatasetLeftOut(Base):
 
 
 class VotedPrompt(Base):
-    """A prompt whose votes became training pairs; no dataset holds it out for evaluation any more.
+    """A prompt whose votes became training pairs. No dataset holds it out for evaluation any longer.
 
     `sha256` is `hypo_engine.data.formats.prompt_key`.
     """

@@ -1,7 +1,7 @@
-"""Writing a dataset a few pairs at a time, so that nobody waits long for a lock.
+"""Write a dataset in small batches, so that locks are short.
 
-A dataset counts as deleted until its last pair is there: nobody sees a part of one. What a process leaves
-that died in between is told by having no number of rows, and is purged a day later.
+A dataset is marked as deleted until its last pair is stored, so a partial dataset is never visible. If the
+process dies in between, the dataset keeps a row count of 0 and is purged a day later.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,13 +22,13 @@ from app.store.purging import Children, delete_some
 from hypo_engine.data.formats import Account, Kept, LeftOut, prompt_fraction, prompt_key
 
 ROWS: Final = 500
-"""Rows written in one transaction: few enough for a lock of some milliseconds."""
+"""Rows per transaction: few enough to hold a lock for only a few milliseconds."""
 
 ABANDONED_AFTER: Final = timedelta(days=1)
 VERSION_TRIES: Final = 20
 
 Writing = Callable[[], AbstractContextManager[Session]]
-"""Begins a transaction that ends with the block: `write_session`."""
+"""Opens a transaction for the duration of a block, like `write_session`."""
 
 _T = TypeVar("_T")
 
@@ -46,13 +46,13 @@ def create(
     left_out_count: int | None = None,
     account: Account | None = None,
 ) -> Dataset:
-    """Store the next version of a name.
+    """Store the next version of a named dataset.
 
     Args:
-        pairs: at least one; read once, in batches. Which side of the split a pair is on follows from its
-            prompt alone, and prompts that were voted on are never held out.
-        left_out: the rows to show; `left_out_count` counts those that are not kept as well.
-        account: what the source held beyond the pairs.
+        pairs: at least one; read once, in batches. The split of a pair depends only on its prompt, and
+            voted prompts are never held out.
+        left_out: the left-out rows to store; `left_out_count` also counts those that are not stored.
+        account: counts of what the source contains beyond the pairs.
     """
     with write() as session:
         dataset = _next_version(
@@ -83,7 +83,7 @@ def create(
 
 
 def _next_version(*, session: Session, name: str, **values: Any) -> Dataset:
-    """Insert the dataset's row; when somebody else takes the version meanwhile, take the next."""
+    """Insert the dataset's row. If a concurrent import takes the version, retry with the next one."""
     for attempt in range(VERSION_TRIES):
         newest = session.scalar(select(func.max(Dataset.version)).where(Dataset.name == name))
         dataset = Dataset(
@@ -116,7 +116,7 @@ def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:
 
 
 def _train_on_voted(values: list[dict[str, Any]], session: Session) -> None:
-    """Prompts that were voted on go to training; a model may have learned from the votes."""
+    """Move voted prompts to the training split: a model may have learned from the votes."""
     held = [(prompt_key(row["prompt"]), row) for row in values if row["split"] is Split.HELD_OUT]
     voted = voted_prompts.known({key for key, _ in held}, session=session)
     for key, row in held:
@@ -127,11 +127,11 @@ def _train_on_voted(values: list[dict[str, Any]], session: Session) -> None:
 def keep_from_evaluation(
     keys: Collection[str], held_out: Iterable[tuple[int, int]], *, write: Writing
 ) -> None:
-    """Have prompts that were voted on asked by no evaluation any more, of any dataset, old or new.
+    """Exclude voted prompts from the evaluation of all existing and future datasets.
 
     Args:
-        keys: of the prompts.
-        held_out: the pairs that are held out now, by dataset id and position.
+        keys: the keys of the prompts.
+        held_out: (dataset id, position) of the pairs that are currently held out.
     """
     for batch in _batches(sorted(keys)):
         with write() as session:
@@ -142,7 +142,7 @@ def keep_from_evaluation(
 
 
 def purge_abandoned(*, session: Session, rows: int = ROWS) -> bool:
-    """Delete some rows of a dataset that was never finished; False when there is none."""
+    """Delete some rows of a dataset whose import never finished; False when there is none."""
     long_ago = clock.read(session=session) - ABANDONED_AFTER
     dataset_id = session.scalar(
         select(Dataset.id)

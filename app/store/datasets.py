@@ -1,4 +1,4 @@
-"""Datasets: immutable versions of named sets of pairs, and every query on them."""
+"""Datasets: immutable versions of named sets of pairs, and the queries on them."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -19,9 +19,9 @@ ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """How many pairs a dataset trains on, and how many it keeps for evaluation.
+    """The numbers of pairs for training and for evaluation.
 
-    `voted` pairs were held out until their prompts were voted on; no run uses them.
+    `voted` pairs were held out until their prompts were voted on. No run uses them.
     """
 
     train: int
@@ -31,7 +31,7 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Characters of a dataset's answers."""
+    """Lengths of a dataset's answers in characters."""
 
     chosen_mean: float
     chosen_longest: int
@@ -40,10 +40,10 @@ class Lengths:
 
 
 def get(dataset_id: int, *, session: Session) -> Dataset:
-    """One version, deleted or not: a run shows what it was trained on.
+    """One version, even a deleted one: a run still shows its training data.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
     """
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
@@ -52,10 +52,10 @@ def get(dataset_id: int, *, session: Session) -> Dataset:
 
 
 def resolve(reference: str, *, session: Session) -> Dataset:
-    """The dataset that a person means by `12` (an id), `name` (its newest version) or `name@3`.
+    """Resolve a reference: `12` (an id), `name` (its newest version) or `name@3` (version 3).
 
     Raises:
-        NotFound: when there is none, or it was deleted.
+        NotFound: when the dataset does not exist or was deleted.
     """
     reference = reference.strip()
     query = select(Dataset).where(Dataset.deleted_at.is_(None))
@@ -85,10 +85,10 @@ def find(
     offset: int = 0,
     before: int | None = None,
 ) -> Sequence[Dataset]:
-    """Versions that were not deleted, newest first; `name` matches a part of the name, whatever the case.
+    """Versions that are not deleted, newest first. `name` is a case-insensitive substring of the name.
 
     Args:
-        before: only versions with a smaller id; the last id of a page begins the next one.
+        before: only versions with a smaller id: the last id of the previous page (keyset pagination).
     """
     query = select(Dataset).where(Dataset.deleted_at.is_(None)).order_by(Dataset.id.desc())
     if before is not None:
@@ -102,13 +102,13 @@ def find(
 
 
 def count(*, session: Session) -> int:
-    """How many versions there are."""
+    """The number of versions that are not deleted."""
     query = select(func.count()).select_from(Dataset).where(Dataset.deleted_at.is_(None))
     return session.scalar(query) or 0
 
 
 def versions_of(name: str, *, session: Session) -> Sequence[Dataset]:
-    """The versions of a name that were not deleted, newest first."""
+    """The versions of a name that are not deleted, newest first."""
     query = select(Dataset).where(Dataset.name == name, Dataset.deleted_at.is_(None))
     return session.scalars(query.order_by(Dataset.version.desc())).all()
 
@@ -123,7 +123,7 @@ def page_of_pairs(
     search: str = "",
     from_position: int = 0,
 ) -> Sequence[DatasetPair]:
-    """Pairs in the order of the source, from a position on."""
+    """Pairs in source order, from a position on."""
     query = select(DatasetPair).where(*_matching(dataset_id, split, search))
     if from_position:
         query = query.where(DatasetPair.position >= from_position)
@@ -131,7 +131,7 @@ def page_of_pairs(
 
 
 def count_pairs(dataset_id: int, *, session: Session, split: Split | None = None, search: str = "") -> int:
-    """How many pairs `page_of_pairs` can show."""
+    """The number of pairs that `page_of_pairs` pages through."""
     query = select(func.count()).select_from(DatasetPair).where(*_matching(dataset_id, split, search))
     return session.scalar(query) or 0
 
@@ -155,7 +155,7 @@ def _matching(dataset_id: int, split: Split | None, search: str) -> list[ColumnE
 def page_of_left_out(
     dataset_id: int, *, session: Session, offset: int = 0, limit: int = 100, after: int | None = None
 ) -> Sequence[DatasetLeftOut]:
-    """Rows that became no pair, in the order of the source; only those after an id, if one is given."""
+    """Left-out rows in source order. With `after`, only those with a larger id (keyset pagination)."""
     query = select(DatasetLeftOut).where(DatasetLeftOut.dataset_id == dataset_id)
     if after is not None:
         query = query.where(DatasetLeftOut.id > after)
@@ -163,7 +163,7 @@ def page_of_left_out(
 
 
 def iter_pairs(dataset_id: int, *, session: Session, split: Split | None = None) -> Iterator[Pair]:
-    """Stream the pairs, of one side of the split or all, in the order of the source."""
+    """Stream the pairs of one split, or all pairs, in source order."""
     query = (
         select(DatasetPair.prompt, DatasetPair.chosen, DatasetPair.rejected)
         .where(*_matching(dataset_id, split, ""))
@@ -175,15 +175,15 @@ def iter_pairs(dataset_id: int, *, session: Session, split: Split | None = None)
 
 
 def account_of(dataset_id: int, *, session: Session) -> Account:
-    """What the source held beyond the pairs; empty where nobody counted."""
+    """Counts of what the source contains beyond the pairs; empty if it was not counted."""
     return Account.of(session.scalar(select(Dataset.account).where(Dataset.id == dataset_id)) or {})
 
 
 def spread_pairs(dataset_id: int, *, session: Session, split: Split, most: int) -> Iterator[Pair]:
-    """At most `most` pairs of one side, evenly taken from all of it, in the order of the source."""
+    """At most `most` pairs, spread evenly over one split, in source order."""
     side = _matching(dataset_id, split, "")
     count = session.scalar(select(func.count()).select_from(DatasetPair).where(*side)) or 0
-    # an odd stride, since rows that alternate between two kinds are common
+    # the stride is odd because sources often alternate between two kinds of rows
     stride = 1 if count <= most else -(-count // most) | 1
     query = (
         select(DatasetPair.prompt, DatasetPair.chosen, DatasetPair.rejected)
@@ -196,7 +196,7 @@ def spread_pairs(dataset_id: int, *, session: Session, split: Split, most: int) 
 
 
 def split_counts(dataset_id: int, *, session: Session) -> SplitCounts:
-    """Pairs on either side, as a run reads them. A small dataset may have none held out: hashes decide."""
+    """Count the pairs of each split. Hashes determine the split, so a small dataset may hold out no pairs."""
     query = (
         select(DatasetPair.split, func.count())
         .where(DatasetPair.dataset_id == dataset_id)
@@ -207,11 +207,11 @@ def split_counts(dataset_id: int, *, session: Session) -> SplitCounts:
 
 
 def require_training_pairs(dataset_id: int, *, session: Session) -> None:
-    """Refuse a dataset that a run could learn nothing from.
+    """Refuse a dataset without training pairs.
 
     Raises:
-        NotFound: when there is none with this id.
-        Refused: when all its pairs are held out.
+        NotFound: when the id does not exist.
+        Refused: when all its pairs are held out, or it is empty.
     """
     dataset = get(dataset_id, session=session)
     counts = split_counts(dataset_id, session=session)
@@ -224,7 +224,7 @@ def require_training_pairs(dataset_id: int, *, session: Session) -> None:
 
 
 def trains_on(prompt: Any, dataset_ids: Collection[int], *, session: Session) -> bool:
-    """Whether a prompt is for training in one of the datasets, as a text or as a user's only message."""
+    """Whether one of the datasets trains on a prompt, as a text or as a single user message."""
     texts = [json.dumps(prompt)]
     if isinstance(prompt, str):
         texts.append(json.dumps([{"role": "user", "content": prompt}]))
@@ -239,7 +239,7 @@ def trains_on(prompt: Any, dataset_ids: Collection[int], *, session: Session) ->
 
 
 def lengths(dataset_id: int, *, session: Session) -> Lengths:
-    """Characters of the answers, over all pairs."""
+    """Answer lengths in characters, over all pairs."""
     chosen, rejected = func.length(DatasetPair.chosen), func.length(DatasetPair.rejected)
     query = select(func.avg(chosen), func.max(chosen), func.avg(rejected), func.max(rejected))
     row = session.execute(query.where(DatasetPair.dataset_id == dataset_id)).one()
@@ -249,9 +249,9 @@ def lengths(dataset_id: int, *, session: Session) -> Lengths:
 def longest_pairs(
     dataset_id: int, *, session: Session, limit: int, most: int = 20_000
 ) -> list[tuple[int, int, int]]:
-    """Characters of (prompt, chosen, rejected) of the longest of the first `most` pairs, longest first.
+    """Character counts (prompt, chosen, rejected) of the longest of the first `most` pairs, longest first.
 
-    A conversation counts with its roles and braces.
+    The length of a prompt is that of its JSON text, so it includes roles and braces.
     """
     columns = (cast(DatasetPair.prompt, String), DatasetPair.chosen, DatasetPair.rejected)
     sizes = [func.length(column).label(f"size{place}") for place, column in enumerate(columns)]
@@ -263,10 +263,10 @@ def longest_pairs(
 
 
 def delete(dataset_id: int, *, session: Session) -> Dataset:
-    """Take a version off the lists. Its pairs stay, so that finished runs can still show them.
+    """Mark a version as deleted. Its pairs stay, so that finished runs can still show them.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
         Refused: while runs that need it are queued or running.
     """
     dataset = get(dataset_id, session=session)

@@ -1,4 +1,4 @@
-"""Engines and sessions: SQLite (WAL) and PostgreSQL behind the same two functions."""
+"""Engines and sessions: one interface for SQLite (WAL) and PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ def make_engine(url: str) -> Engine:
 
 
 def _timeouts(url: URL) -> dict[str, Any]:
-    """When a server counts as gone, unless the URL says otherwise: after half a minute without a word."""
+    """Connection timeouts: 30 seconds of silence mean that the server is down. The URL takes precedence."""
     given = {
         "connect_timeout": 10,
         "keepalives": 1,
@@ -46,7 +46,7 @@ def _timeouts(url: URL) -> dict[str, Any]:
 
 
 def _limit_waits(connection: Any, _record: Any) -> None:
-    """A process that stands still in a transaction loses it, and none waits for its locks for ever."""
+    """Abort transactions that stay idle, and limit the wait for locks."""
     with connection.cursor() as cursor:
         cursor.execute("SET idle_in_transaction_session_timeout = '120s'")
         cursor.execute("SET lock_timeout = '30s'")
@@ -67,13 +67,13 @@ def _engine_for(url: str) -> Engine:
 
 
 def get_engine() -> Engine:
-    """The engine of the process's settings."""
+    """The engine for the database in the settings."""
     return _engine_for(get_settings().sqlalchemy_url)
 
 
 @lru_cache(maxsize=8)
 def _reader(engine: Engine) -> Engine:
-    """The same engine for transactions that only read; on SQLite these never wait for a writer."""
+    """The same engine for read-only transactions. On SQLite they never wait for a writer."""
     return engine.execution_options(read_only=True)
 
 
@@ -86,6 +86,6 @@ def write_session() -> Iterator[Session]:
 
 @contextmanager
 def read_session() -> Iterator[Session]:
-    """A session for reading; on SQLite it never waits for a writer."""
+    """A session for reading. On SQLite it never waits for a writer."""
     with Session(_reader(get_engine()), expire_on_commit=False) as session:
         yield session

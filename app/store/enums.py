@@ -1,4 +1,4 @@
-"""Every state a row can be in. Transitions are named functions in the module of the noun."""
+"""Enums stored in rows. State transitions are named functions in the module of the entity."""
 
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ class RunStatus(StrEnum):
 
 
 class RunWish(StrEnum):
-    """What people want of a run; the worker reads it between steps."""
+    """A user's request to a run. The worker polls it between steps."""
 
     NONE = "none"
     CANCEL = "cancel"
@@ -63,7 +63,7 @@ class Choice(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a vote stands on two of its answers."""
+    """The result of a vote for two of its answers."""
 
     FIRST = "first"
     SECOND = "second"
@@ -72,9 +72,10 @@ class Outcome(StrEnum):
 
 
 class WhyLeftOut(StrEnum):
-    """Why a vote becomes no training pair; the values are the names under which they are counted.
+    """Why a vote does not become a training pair. The values are the names used in counts.
 
-    UNFINISHED answers were stopped or failed. CUT ones ended at the length limit, where that was not wanted.
+    UNFINISHED answers were stopped or failed. CUT answers ended at the length limit; excluding them is
+    optional.
     """
 
     TIE = "ties"

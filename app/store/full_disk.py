@@ -1,4 +1,4 @@
-"""A disk that takes no more, told in a sentence wherever a row cannot be written."""
+"""Report a full disk in one sentence wherever a row cannot be written."""
 
 import sqlite3
 from typing import Any
@@ -13,14 +13,14 @@ SENTENCE = disk_full("nothing was stored. Free some space, then try again", disk
 
 
 class DiskFull(OperationalError, Refused):
-    """Nothing was stored. People read the sentence; a worker waits, as for any database that is away."""
+    """Nothing was stored. Users see the sentence; a worker waits, as for any unavailable database."""
 
     def __str__(self) -> str:
         return SENTENCE
 
 
 def tell(engine: Engine) -> None:
-    """Raise DiskFull where the database says that it cannot write."""
+    """Raise DiskFull when the database reports a full disk."""
     event.listen(engine, "handle_error", _translate)
 
 
@@ -31,7 +31,7 @@ def _translate(context: Any) -> BaseException | None:
 
 
 def _is_full(error: BaseException) -> bool:
-    """SQLite tells a full disk from a write that failed otherwise, as beyond a quota; both store nothing."""
+    """Whether the disk is full. SQLite reports some cases, such as an exceeded quota, as a failed write."""
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
     return getattr(error, "sqlstate", None) == "53100"

@@ -1,4 +1,4 @@
-"""Generations: texts sampled in training, and answers on the compare page as they grow."""
+"""Generations: samples from training, and answers on the compare page while they are written."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class TrainingSample:
 
 
 def record_samples(run_id: int, samples: Iterable[TrainingSample], *, session: Session) -> None:
-    """Store responses a run sampled."""
+    """Store the responses that a run sampled."""
     for sample in samples:
         session.add(
             Generation(
@@ -48,7 +48,7 @@ def record_samples(run_id: int, samples: Iterable[TrainingSample], *, session: S
 
 
 def forget_samples(run_id: int, *, session: Session, kind: GenerationKind, step: int) -> None:
-    """Drop what an earlier attempt sampled at a step that is done again."""
+    """Delete an earlier attempt's samples of a step that is repeated."""
     session.execute(
         delete(Generation).where(
             Generation.run_id == run_id, Generation.kind == kind, Generation.step == step
@@ -80,7 +80,7 @@ def count_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> int:
 def newest_of_run(
     run_id: int, *, session: Session, kind: GenerationKind, limit: int, offset: int = 0
 ) -> Sequence[Generation]:
-    """Samples of a run, the latest step first. The prompts of those before `offset` are not read."""
+    """Samples of a run, latest step first. Prompts of samples before `offset` are not read."""
     order = Generation.step.desc(), Generation.id.desc()
     ids = select(Generation.id).where(Generation.run_id == run_id, Generation.kind == kind).order_by(*order)
     shown = session.scalars(ids.limit(limit).offset(offset)).all()
@@ -96,10 +96,10 @@ def page_of_run(
     limit: int = 50,
     before: tuple[int, int] | None = None,
 ) -> Sequence[Generation]:
-    """Samples of a run, the latest step first.
+    """Samples of a run, latest step first (keyset pagination).
 
     Args:
-        before: step and id of the last sample of the page before; None for the first page.
+        before: step and id of the last sample of the previous page; None for the first page.
     """
     query = select(Generation).where(Generation.run_id == run_id, Generation.kind == kind)
     if step is not None:
@@ -121,7 +121,7 @@ def steps_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> Sequ
 
 
 def start_answer(generation_id: int, *, session: Session) -> None:
-    """queued -> running, with an empty text."""
+    """queued or running -> running, with an empty text."""
     session.execute(
         update(Generation)
         .where(
@@ -133,7 +133,7 @@ def start_answer(generation_id: int, *, session: Session) -> None:
 
 
 def grow_answer(generation_id: int, *, session: Session, text: str, tokens: int, seconds: float) -> None:
-    """Store the text so far; pages read it on their timer."""
+    """Store the text so far; pages poll it."""
     session.execute(
         update(Generation)
         .where(Generation.id == generation_id, Generation.status == GenerationStatus.RUNNING)
@@ -172,7 +172,7 @@ def finish_answer(
 
 
 def fail_answer(generation_id: int, *, session: Session, error: str) -> None:
-    """queued or running -> failed, with a sentence for people."""
+    """queued or running -> failed, with an error message for users."""
     session.execute(
         update(Generation)
         .where(
@@ -184,7 +184,7 @@ def fail_answer(generation_id: int, *, session: Session, error: str) -> None:
 
 
 def wish_stop(generation_ids: Sequence[int], *, session: Session) -> None:
-    """Ask for answers to stop: at once for those waiting, after the next token for those being written."""
+    """Stop queued answers at once, and request that running ones stop after the next token."""
     session.execute(
         update(Generation)
         .where(Generation.id.in_(generation_ids), Generation.status == GenerationStatus.QUEUED)
@@ -205,16 +205,16 @@ def wish_stop(generation_ids: Sequence[int], *, session: Session) -> None:
 
 
 def stop_wishes(generation_ids: Sequence[int], *, session: Session) -> set[int]:
-    """Those of the answers that people want to stop."""
+    """The subset of the answers with a stop request."""
     query = select(Generation.id).where(Generation.id.in_(generation_ids), Generation.stop_wished)
     return set(session.scalars(query))
 
 
 def unfinished() -> Any:
-    """The condition of answers that are waited for.
+    """The condition for unfinished answers.
 
-    Its states are written out, not bound: only so can the database tell that the index of unfinished answers
-    fits.
+    The states are literals, not bound parameters: otherwise the database could not use the partial index
+    of unfinished answers.
     """
     states = bindparam(
         None,

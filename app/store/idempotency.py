@@ -1,7 +1,7 @@
-"""Calls that may be repeated: the first one with a key is carried out, the others get its answer.
+"""Idempotent calls: the first call with a key is executed, later ones get its response.
 
-A key is taken before the call is carried out, in a transaction of its own, and answered after it. A call
-that never got an answer, because its process died, frees its key after a while.
+A key is claimed before the call, in a separate transaction, and gets its response after the call. If the
+process dies before there is a response, the key expires after a while.
 """
 
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ MAX_KEY_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the first call with a key was answered."""
+    """The response to the first call with a key."""
 
     status: int
     response: Any
 
 
 def take(key: str, request_sha256: str, *, session: Session, user: str) -> int | Answered:
-    """Claim a key of a user for a request.
+    """Claim a user's key for a request.
 
     Returns:
-        The claim's id, to be answered or given back; or the answer, where the request was answered before.
+        The claim's id, for `answer` or `give_back`; or the response, if the request was answered before.
 
     Raises:
-        InvalidInput: for an empty or long key, or one that came with another request.
-        Refused: while the first call is still being carried out.
+        InvalidInput: for a malformed key, or one that was used for another request.
+        Refused: while the first call is still running.
     """
     if not 0 < len(key) <= MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
         raise InvalidInput(
@@ -69,14 +69,14 @@ def take(key: str, request_sha256: str, *, session: Session, user: str) -> int |
 
 
 def answer(claim: int, status: int, response: Any, *, session: Session) -> None:
-    """Keep what a call was answered."""
+    """Store the response to a call."""
     session.execute(
         update(IdempotentCall).where(IdempotentCall.id == claim).values(status=status, response=response)
     )
 
 
 def give_back(claim: int, *, session: Session) -> None:
-    """Free the key of a call that failed, so that it may be tried again."""
+    """Release the key of a failed call, so that the call can be retried."""
     session.execute(delete(IdempotentCall).where(IdempotentCall.id == claim))
 
 

@@ -1,4 +1,4 @@
-"""The rules of a vote: which answers can be judged, and what a vote may say."""
+"""The rules for votes: which answers can be judged, and which votes are valid."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ MAX_REASON_CHARS = 4_000
 
 
 def why_not_votable(answers: Sequence[Generation]) -> str:
-    """Why answers, in the order shown, cannot be judged, in a sentence; empty when they can.
+    """A sentence on why answers, in display order, cannot be judged; empty when they can.
 
-    Only whole answers can: each ended by itself or at the length limit. One that ended at once, by itself,
-    is whole and empty.
+    Each answer must have ended by itself or at the length limit. An empty answer is valid if it ended by
+    itself.
     """
     if len(answers) < 2:
         return "A vote needs at least two answers; compare two or more models."
@@ -34,10 +34,10 @@ def why_not_votable(answers: Sequence[Generation]) -> str:
 def checked_sides(
     choice: Choice, best: int | None, worst: int | None, count: int
 ) -> tuple[int | None, int | None]:
-    """The best and the worst side of a vote on `count` answers; of two the best implies the worst.
+    """Validate the best and the worst side of a vote on `count` answers. Of two, the best implies the worst.
 
     Raises:
-        InvalidInput: for sides that do not fit the choice.
+        InvalidInput: for sides that do not match the choice.
     """
     if choice is not Choice.BEST:
         if best is not None or worst is not None:
@@ -55,7 +55,7 @@ def checked_sides(
 
 
 def checked_reason(reason: str) -> str:
-    """A reason as it is kept.
+    """Sanitize a reason for storage.
 
     Raises:
         InvalidInput: when it is too long.

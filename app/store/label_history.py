@@ -1,4 +1,4 @@
-"""What votes said before: a vote that is changed or withdrawn is kept here as it was."""
+"""The history of votes: earlier versions of changed and withdrawn votes."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from app.store.vote_models import LabelVersion
 
 
 def keep(label: Label, *, session: Session, withdrawn: bool = False) -> None:
-    """Keep a vote as it stands, before it is changed or deleted."""
+    """Store the current version of a vote before it is changed or deleted."""
     session.add(
         LabelVersion(
             comparison_id=label.comparison_id,

@@ -1,4 +1,4 @@
-"""The table of votes."""
+"""Table of votes."""
 
 from datetime import datetime
 from typing import Any
@@ -11,14 +11,15 @@ from app.store.base import Base
 from app.store.enums import Choice, WhyLeftOut
 
 _TALLY = ("blind", "first_side", "longer", "left_out", "cut", "open", "comparison_id")
-"""All that adding up votes reads: it stays within the index."""
+"""The columns that totals of votes read: a covering index."""
 
 
 class Label(Base):
     """A person's vote on a comparison.
 
-    For BEST, `best` and `worst` are generations; `shown` is the order in which the generations stood. What
-    a vote counts for lies beside it, so that pages add up instead of reading answers: see tallies.py.
+    For BEST, `best_id` and `worst_id` are generations. `shown` holds the generations' ids in display order.
+    The columns from `first_side` on are derived, so that pages can aggregate votes without reading answers:
+    see tallies.py.
     """
 
     __tablename__ = "labels"

@@ -1,7 +1,7 @@
 """Labels: votes on comparisons, one per comparison and person.
 
-A vote counts as blind when the names were hidden from its voter (`app.store.names`). The own vote shows them,
-so that a change of mind is not blind. A changed or withdrawn vote is kept as it was (`label_history`).
+A vote is blind if the names were hidden from its voter (`app.store.names`). Voting reveals them, so a changed
+choice is not blind. Earlier versions of changed and withdrawn votes are kept (`label_history`).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from app.store.vote_details import Vote
 
 @dataclass(frozen=True, slots=True)
 class VoteFilter:
-    """Which votes: those of a person, of a choice, of conversations in which a run took part."""
+    """A filter for votes: by voter, by choice, or by a run that took part in the conversation."""
 
     user: str | None = None
     choice: Choice | None = None
@@ -30,7 +30,7 @@ class VoteFilter:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a training pair is made of: a vote's best and worst answer, if it names any, and their prompt."""
+    """The parts of a training pair: a vote's best and worst answer, if any, and their prompt."""
 
     label_id: int
     choice: Choice
@@ -40,7 +40,7 @@ class Verdict:
 
 
 def has_votes(comparison_id: int, *, session: Session) -> bool:
-    """Whether anybody voted on a comparison."""
+    """Whether a comparison has any votes."""
     return session.scalar(select(Label.id).where(Label.comparison_id == comparison_id).limit(1)) is not None
 
 
@@ -55,17 +55,17 @@ def vote(
     reason: str = "",
     seconds: float | None = None,
 ) -> Label:
-    """Store a person's vote on a comparison, in place of an earlier one, which is kept in the history.
+    """Store a person's vote on a comparison. A vote that it replaces is kept in the history.
 
     Args:
-        best: side of the best answer, 0 for A, for BEST only; of two answers the other one is the worst.
-        worst: side of the worst answer; needed for BEST among more than two.
-        seconds: how long the person took to decide; the first vote's counts.
+        best: side of the best answer, 0 for A; for BEST only. Of two answers, the other one is the worst.
+        worst: side of the worst answer; required for BEST among more than two.
+        seconds: the person's decision time; a changed vote keeps that of the first.
 
     Raises:
-        InvalidInput: for sides that do not fit the choice.
+        InvalidInput: for sides that do not match the choice.
         NotFound: for a comparison that does not exist.
-        Refused: when there is only one answer, or one that `judging.why_not_votable` names.
+        Refused: when the answers cannot be judged (see `judging.why_not_votable`).
     """
     comparison = votable.lock(comparison_id, session=session)
     answers = votable.answers(comparison, session=session)
@@ -108,7 +108,7 @@ _STANDING = (
 
 
 def _standing(comparison_id: int, user: str, *, session: Session) -> tuple[int, Label | None, bool]:
-    """A person's id, present vote on a comparison, and whether they have seen its names."""
+    """A person's id, their current vote on a comparison, and whether they have seen its names."""
     found = session.execute(_STANDING, {"comparison": comparison_id, "user": user}).one_or_none()
     if found is None:
         return users.ensure(user, session=session).id, None, False
@@ -125,7 +125,7 @@ def _store(
     session: Session,
     first: bool,
 ) -> Label:
-    """Write a vote with what it counts for."""
+    """Write a vote with its derived facts."""
     says = (values["choice"], values["best_id"], values["worst_id"], values["shown"])
     cast = tallies.Cast(*says, comparison.conversation_id, open=not comparison.conversation.blind)
     counting = {answer.id: tallies.Answer.of(answer) for answer in answers}
@@ -138,17 +138,17 @@ def _store(
 
 
 def _chooses(label: Label, values: dict[str, Any]) -> bool:
-    """Whether a vote makes a choice already."""
+    """Whether a vote already has this choice."""
     return all(getattr(label, name) == values[name] for name in ("choice", "best_id", "worst_id"))
 
 
 def _says(label: Label, values: dict[str, Any]) -> bool:
-    """Whether a vote makes a choice already, for the same reason."""
+    """Whether a vote already has this choice and this reason."""
     return _chooses(label, values) and label.reason == values["reason"]
 
 
 def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -> Any:
-    """An upsert, so that two requests that race leave one vote a person and comparison."""
+    """An upsert, so that racing requests leave one vote per person and comparison."""
     kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     insert = kind.insert(Label).values(**values)
     return insert.on_conflict_do_update(
@@ -157,12 +157,12 @@ def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -
 
 
 def explain(label_id: int, reason: str, *, session: Session, user: str) -> Label:
-    """Change the reason of a vote, and nothing else; the vote as it was is kept in the history.
+    """Change only the reason of a vote. The previous version is kept in the history.
 
     Raises:
         InvalidInput: for a reason that is too long.
-        NotFound: when there is no such vote.
-        Refused: when it is another person's.
+        NotFound: when the vote does not exist.
+        Refused: when the vote belongs to another person.
     """
     label = _own(label_id, user, session=session)
     reason = judging.checked_reason(reason)
@@ -175,14 +175,14 @@ def explain(label_id: int, reason: str, *, session: Session, user: str) -> Label
 
 
 def withdraw(label_id: int, *, session: Session, user: str | None = None) -> None:
-    """Take a vote back; the history keeps it, and its voter may vote again, by then with the names known.
+    """Withdraw a vote. The history keeps it, and the voter may vote again, no longer blind.
 
     Args:
-        user: whose vote it must be, if given.
+        user: the required owner of the vote, if given.
 
     Raises:
-        NotFound: when there is no such vote.
-        Refused: when it is another person's.
+        NotFound: when the vote does not exist.
+        Refused: when the vote belongs to another person.
     """
     label = get(label_id, session=session) if user is None else _own(label_id, user, session=session)
     label_history.keep(label, session=session, withdrawn=True)
@@ -202,7 +202,7 @@ def get(label_id: int, *, session: Session) -> Label:
     """One vote.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
     """
     label = session.get(Label, label_id)
     if label is None:
@@ -235,8 +235,8 @@ def votes(
 
     Args:
         before: only votes with a smaller id.
-        viewer: who asks; votes whose names this person may not see yet are `hidden`, and no filter by run
-            or choice finds them.
+        viewer: the person who reads the votes. Votes whose names this person may not see yet are `hidden`,
+            and filters by run or choice exclude them.
     """
     query = _matching(select(Label), only, viewer).order_by(Label.id.desc()).limit(limit).offset(offset)
     if before is not None:
@@ -245,10 +245,10 @@ def votes(
 
 
 def details(label_id: int, *, session: Session, viewer: str | None = None) -> Vote:
-    """One vote with all it is about.
+    """One vote with its context.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
     """
     return vote_details.of_labels([get(label_id, session=session)], session=session, viewer=viewer)[0]
 
@@ -261,7 +261,7 @@ def after(
     viewer: str | None = None,
     limit: int = 200,
 ) -> list[Vote]:
-    """The votes with ids above `last`, oldest first, with everything: a batch of an export."""
+    """Complete votes with ids above `last`, oldest first: one batch of an export."""
     query = _matching(select(Label), only, viewer).where(Label.id > last).order_by(Label.id).limit(limit)
     return vote_details.of_labels(session.scalars(query).all(), session=session, viewer=viewer, whole=True)
 
@@ -269,7 +269,7 @@ def after(
 def verdicts_after(
     last: int, *, session: Session, only: VoteFilter | None = None, limit: int = 1000
 ) -> list[Verdict]:
-    """The verdicts of the votes with ids above `last`, oldest first: a batch of training pairs."""
+    """Verdicts of the votes with ids above `last`, oldest first: one batch of training pairs."""
     best, worst = aliased(Generation), aliased(Generation)
     query = (
         select(Label.id, Label.choice, *_counting(best), *_counting(worst), Prompt.content)
@@ -297,7 +297,7 @@ def _answer(columns: Sequence[Any]) -> tallies.Answer | None:
 
 
 def count(*, session: Session, only: VoteFilter | None = None) -> dict[Choice, int]:
-    """How many votes there are of each choice."""
+    """The number of votes per choice."""
     query = select(Label.choice, func.count()).group_by(Label.choice)
     found: dict[Choice, int] = {choice: number for choice, number in session.execute(_matching(query, only))}
     return {choice: found.get(choice, 0) for choice in Choice}
@@ -306,14 +306,16 @@ def count(*, session: Session, only: VoteFilter | None = None) -> dict[Choice, i
 def count_left_out(
     *, session: Session, only: VoteFilter | None = None
 ) -> dict[tuple[WhyLeftOut | None, bool], int]:
-    """How many votes become no training pair, by reason, and whether an answer of theirs was cut; under None,
-    how many become one."""
+    """Count votes by the reason why they do not become training pairs, and by whether an answer was cut.
+
+    The reason None counts the votes that become training pairs.
+    """
     query = select(Label.left_out, Label.cut, func.count()).group_by(Label.left_out, Label.cut)
     return {(reason, cut): number for reason, cut, number in session.execute(_matching(query, only))}
 
 
 def count_hidden(user: str, *, session: Session) -> int:
-    """How many votes are on comparisons whose names a person may not see yet."""
+    """The number of votes on comparisons whose names a person may not see yet."""
     return session.scalar(select(func.count()).select_from(Label).where(names.hidden_from(user))) or 0
 
 
@@ -342,7 +344,7 @@ def _matching(query: Any, only: VoteFilter | None, viewer: str | None = None) ->
             .join(Contender, Contender.conversation_id == Comparison.conversation_id)
             .where(Contender.run_id == only.run_id)
             .cte("took_part")
-            .prefix_with("MATERIALIZED", dialect="postgresql")  # else it looks at every vote for the newest
+            .prefix_with("MATERIALIZED", dialect="postgresql")  # else it scans all votes for the newest
         )
         conditions.append(Label.comparison_id.in_(select(took_part.c.id)))
     if viewer is not None and (only.run_id is not None or only.choice is not None):

@@ -1,8 +1,8 @@
 """Leases: a worker claims a row, renews its lease while it works, and releases the row or loses it.
 
 Runs and comparisons share these operations. A claim is one guarded UPDATE, so two workers never hold the
-same row. Everything that a worker writes about a row is guarded by its lease, so a worker that lost the
-row changes nothing. Times are the database's.
+same row. Every write by a worker is guarded by its lease, so a worker that lost the row changes nothing.
+All times come from the database's clock.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,18 +18,18 @@ from app.store import clock
 from app.store.claims import Claim, Leased
 
 ACKNOWLEDGED_SECONDS = 600.0
-"""How long a worker that acknowledged a cancel may take to stop: it writes and stores a last checkpoint."""
+"""Time to stop for a worker that acknowledged a cancel: it writes and stores a last checkpoint."""
 
 Row = TypeVar("Row", bound=Leased)
 
 
 def _no_values(_worker: str) -> Mapping[str, Any]:
-    """Tables whose claimed rows get no values of their own."""
+    """Default `on_claim`: no table-specific values."""
     return {}
 
 
 def _log_nothing(_row: Leased, _session: Session) -> None:
-    """Tables without a log."""
+    """Default `log_claim`: a no-op, for tables without a log."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,11 +37,11 @@ class Leases(Generic[Row]):
     """The leases of one table.
 
     Attributes:
-        waiting: holds for rows that may be claimed.
-        held: holds for rows that a worker holds.
-        deadline: the column that says by when a cancelled row has to be released.
-        free: the values of a row that nobody holds.
-        on_claim: from a worker's name to the table's own values of a claimed row.
+        waiting: the condition for rows that may be claimed.
+        held: the condition for claimed rows.
+        deadline: the column with the time by which a cancelled row must be released.
+        free: the column values of an unclaimed row.
+        on_claim: maps a worker's name to table-specific values of a claimed row.
         log_claim: records a claim in the row's log.
     """
 
@@ -58,10 +58,10 @@ class Leases(Generic[Row]):
     def claim(
         self, row_id: int, *, session: Session, worker: str, lease_seconds: float, lease: str | None = None
     ) -> Row | None:
-        """Claim a waiting row; None when it is held or does not wait any more.
+        """Claim a waiting row; None when it is held or no longer waiting.
 
         Args:
-            lease: the id of the new lease; one is made if not given.
+            lease: the id of the new lease; generated if not given.
         """
         claimed = session.execute(
             update(self.model)
@@ -85,10 +85,11 @@ class Leases(Generic[Row]):
     def claim_next(
         self, *, session: Session, worker: str, lease_seconds: float, lease: str | None = None
     ) -> Row | None:
-        """Claim the row that has waited longest and that nobody else is claiming; None when none waits.
+        """Claim the oldest waiting row that no other worker is claiming; None when there is none.
 
         Args:
-            lease: as for `claim`. If it holds a row already, the claim was made and its answer got lost.
+            lease: as for `claim`. If a row already has this lease, an earlier call succeeded but its
+                response was lost; that row is returned.
         """
         if lease is not None:
             made = select(self.model).where(self.held, self.model.lease_id == lease)
@@ -101,7 +102,7 @@ class Leases(Generic[Row]):
         return self.claim(found, session=session, worker=worker, lease_seconds=lease_seconds, lease=lease)
 
     def guard(self, claim: Claim) -> ColumnElement[bool]:
-        """Holds for the claimed row for as long as the claim does."""
+        """The condition for the claimed row while the claim is valid."""
         return (self.model.id == claim.id) & (self.model.lease_id == claim.lease) & self.held
 
     def write(self, claim: Claim, /, *, session: Session, **values: Any) -> bool:
@@ -114,21 +115,21 @@ class Leases(Generic[Row]):
         return self.write(claim, session=session, lease_until=clock.after(lease_seconds))
 
     def release(self, claim: Claim, *, session: Session, **values: Any) -> bool:
-        """Give a row back before its work is done, for another worker; the attempt does not count."""
+        """Release an unfinished row to other workers. The attempt does not count."""
         attempt = self.model.attempt - 1
         return self.write(claim, session=session, attempt=attempt, sent_at=None, **self.free, **values)
 
     # --- leases whose worker died --------------------------------------------------------------
 
     def all_held(self, *, session: Session) -> dict[str, tuple[str | None, datetime]]:
-        """Every lease, with its worker and its end."""
+        """All held leases by id, with their worker and expiry time."""
         query = select(self.model.lease_id, self.model.worker, self.model.lease_until).where(
             self.held, self.model.lease_id.is_not(None), self.model.lease_until.is_not(None)
         )
         return {lease: (worker, until) for lease, worker, until in session.execute(query) if lease and until}
 
     def expire(self, leases: Collection[str], *, session: Session) -> None:
-        """End the leases of workers known to be dead; `reap` does the rest."""
+        """Expire the leases of dead workers, so that `reap` can free their rows."""
         session.execute(
             update(self.model)
             .where(self.held, self.model.lease_id.in_(leases))
@@ -138,11 +139,11 @@ class Leases(Generic[Row]):
     def reap(
         self, leases: Collection[str], *, session: Session, after: Callable[[Row], Mapping[str, Any]]
     ) -> None:
-        """Free the rows whose lease is over.
+        """Free the rows of expired leases.
 
         Args:
-            leases: those that the caller has seen unrenewed; of them, those that are over are freed.
-            after: from a row to the values that it gets beside those of a free row.
+            leases: ids of leases that the caller has seen unrenewed. Only the expired ones are reaped.
+            after: maps a row to the values that it gets in addition to `free`.
         """
         over = self.held & (self.model.lease_until < clock.now())
         lost = session.scalars(
@@ -155,17 +156,17 @@ class Leases(Generic[Row]):
             freed = update(self.model).where(guard).values(**self.free, **after(row))
             session.execute(freed.execution_options(synchronize_session=False))
 
-    # --- messages that got lost ----------------------------------------------------------------
+    # --- lost messages -------------------------------------------------------------------------
 
     def mark_sent(self, row_id: int, *, session: Session) -> None:
-        """Record that the broker took the row's message."""
+        """Record that the broker accepted the row's message."""
         session.execute(update(self.model).where(self.model.id == row_id).values(sent_at=clock.now()))
 
     def take_undelivered(self, *, session: Session, resend_seconds: float, limit: int = 50) -> Sequence[int]:
-        """Mark waiting rows as sent whose message is older than `resend_seconds` or was never sent.
+        """Mark waiting rows as sent if their message is older than `resend_seconds` or was never sent.
 
         Returns:
-            Their ids, for the caller to send after the commit; `unsend` is for those that could not be sent.
+            Their ids. The caller sends them after the commit and calls `unsend` for those that failed.
         """
         first = select(self.model.id).where(*self._undelivered(resend_seconds)).order_by(self.model.id)
         found = session.scalars(first.limit(limit).with_for_update(skip_locked=True)).all()
@@ -179,7 +180,7 @@ class Leases(Generic[Row]):
         return session.scalar(query) is not None
 
     def unsend(self, row_ids: Sequence[int], *, session: Session) -> None:
-        """Take `mark_sent` back: the broker did not take these messages."""
+        """Undo `mark_sent`: the broker did not accept these messages."""
         session.execute(update(self.model).where(self.model.id.in_(row_ids)).values(sent_at=None))
 
     def _undelivered(self, resend_seconds: float) -> list[ColumnElement[bool]]:
@@ -189,14 +190,14 @@ class Leases(Generic[Row]):
     # --- cancels -------------------------------------------------------------------------------
 
     def acknowledge_cancel(self, claim: Claim, *, session: Session) -> None:
-        """Record that the worker knows of a cancel and is about to stop."""
+        """Extend the deadline of a cancel, since the worker has acknowledged it and is about to stop."""
         deadline = {self.deadline.key: clock.after(ACKNOWLEDGED_SECONDS)}
         session.execute(
             update(self.model).where(self.guard(claim), self.deadline.is_not(None)).values(**deadline)
         )
 
     def overdue_cancels(self, worker: str, *, session: Session) -> list[Claim]:
-        """What a worker still holds although it should have stopped by now."""
+        """Claims that a worker still holds after their cancel deadline."""
         late = select(self.model.id, self.model.lease_id, self.model.attempt).where(
             self.held, self.model.worker == worker, self.deadline < clock.now()
         )

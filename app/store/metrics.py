@@ -10,7 +10,7 @@ from app.store.models import Metric
 
 
 def record(run_id: int, *, session: Session, step: int, values: Mapping[str, float]) -> None:
-    """Store values measured at a step, in place of those an earlier attempt stored there."""
+    """Store values measured at a step. They replace those of an earlier attempt."""
     session.execute(
         delete(Metric).where(Metric.run_id == run_id, Metric.step == step, Metric.name.in_(list(values)))
     )
@@ -34,10 +34,10 @@ def series(run_ids: Sequence[int], names: Sequence[str], *, session: Session, af
 
 
 def thinned(run_ids: Sequence[int], names: Sequence[str], *, session: Session, most: int) -> Series:
-    """Some metrics with about `most` points a series: of a longer one, means of equally many steps.
+    """Metrics downsampled to about `most` points per series. Longer series become means of step ranges.
 
-    A mean stands at the last step of its group, so the first point lies later than the first step. The
-    database makes the groups; the points of a long run never leave it.
+    A mean is placed at the last step of its range, so the first point is later than the first step. The
+    database computes the means, so the points of a long run are never loaded.
     """
     sizes = session.execute(
         select(Metric.run_id, Metric.name, func.count(), func.min(Metric.step), func.max(Metric.step))
@@ -48,7 +48,7 @@ def thinned(run_ids: Sequence[int], names: Sequence[str], *, session: Session, m
     for run_id, name, points, _, _ in sizes:
         if points <= most:
             short.setdefault(run_id, []).append(name)
-    # Run by run: SQLite uses no index for a list of (run, name).
+    # One condition per run: SQLite uses no index for a list of (run, name).
     of_runs = [and_(Metric.run_id == run_id, Metric.name.in_(few)) for run_id, few in short.items()]
     rows = session.execute(
         select(Metric.run_id, Metric.name, Metric.step, Metric.value)
@@ -64,7 +64,7 @@ def thinned(run_ids: Sequence[int], names: Sequence[str], *, session: Session, m
     return found
 
 
-# One statement for each series: over all of them at once, PostgreSQL reads and sorts the whole table.
+# One statement per series: for all series at once, PostgreSQL would read and sort the whole table.
 _MEANS = (
     select(func.max(Metric.step), func.avg(Metric.value))
     .where(Metric.run_id == bindparam("run"), Metric.name == bindparam("metric"))
@@ -81,13 +81,13 @@ def _by_key(rows: Iterable[Any]) -> Series:
 
 
 def names_of(run_ids: Sequence[int], *, session: Session) -> Sequence[str]:
-    """Names of all metrics the runs have, sorted."""
+    """Sorted names of all metrics of the runs."""
     query = select(Metric.name).where(Metric.run_id.in_(run_ids)).distinct().order_by(Metric.name)
     return session.scalars(query).all()
 
 
 def revision(run_ids: Sequence[int], *, session: Session) -> tuple[int, int]:
-    """Something that changes whenever the runs have new points: how many there are, and the last step."""
+    """A value that changes whenever the runs get new points: their number and the last step."""
     query = select(func.count(), func.max(Metric.step)).where(Metric.run_id.in_(run_ids))
     points, last = session.execute(query).one()
     return points, last or 0

@@ -1,4 +1,4 @@
-"""All tables, a file a noun. Times are UTC; JSON columns hold plain values only."""
+"""All tables, one module per entity. Times are UTC; JSON columns hold only plain values."""
 
 from app.store.access_models import ApiToken, IdempotentCall, LoginSession
 from app.store.base import Base, UTCDateTime, utcnow

@@ -1,9 +1,9 @@
-"""Who has seen the names of a comparison: the one place that says whether they are hidden from a person.
+"""Visibility of names: the only module that decides whether a comparison's names are hidden from a person.
 
-In a blind conversation names stay hidden from everybody for each question by itself, until they were shown
-to that person: after the own vote, or because the person asked for them. Each question has its own order of
-sides, so that names seen at one say nothing about the next. Only questions that each contender continues
-with its own answers keep the order of the question before; their names are seen together.
+In a blind conversation, the names of each question are hidden from a person until that person votes on it
+or asks to see them. Each question has its own order of sides, so names seen at one question reveal nothing
+about the next. If each contender continues its own answer, the question keeps the order of the previous
+one, and the names of both are revealed together.
 """
 
 import random
@@ -22,7 +22,7 @@ BATCH = 500
 
 
 def order_of_sides(conversation: Conversation, continued: Comparison | None) -> list[int]:
-    """Positions in the order shown. Answers that continue their own keep their sides: they are recognised."""
+    """Positions in display order. Continued answers keep their sides: readers recognise them."""
     if continued is not None:
         return list(continued.shown_order)
     positions = [contender.position for contender in conversation.contenders]
@@ -32,18 +32,18 @@ def order_of_sides(conversation: Conversation, continued: Comparison | None) -> 
 
 
 def hidden(comparison: Comparison, user: str, *, session: Session) -> bool:
-    """Whether a person may not see yet who wrote the answers of a comparison."""
+    """Whether the names of a comparison are still hidden from a person."""
     return bool(hidden_among([comparison], user, session=session))
 
 
 def hidden_among(comparisons: Collection[Comparison], user: str, *, session: Session) -> set[int]:
-    """Ids of those comparisons whose names a person may not see yet."""
+    """Ids of the comparisons whose names are still hidden from a person."""
     blind = {comparison.id for comparison in comparisons if comparison.conversation.blind}
     return blind - seen_among(blind, user, session=session)
 
 
 def seen_among(comparison_ids: Collection[int], user: str, *, session: Session) -> set[int]:
-    """Those of the comparisons whose names were shown to a person."""
+    """Ids of the comparisons whose names were shown to a person."""
     found: set[int] = set()
     for batch in _batches(sorted(comparison_ids)):
         query = select(NamesSeen.comparison_id).join(User, NamesSeen.user_id == User.id)
@@ -52,18 +52,18 @@ def seen_among(comparison_ids: Collection[int], user: str, *, session: Session) 
 
 
 def visible_to(user: str) -> ColumnElement[bool]:
-    """The condition on votes (`labels`) that a person may see the names of."""
+    """The condition for votes (`labels`) whose names a person may see."""
     return or_(Label.open, seen_by(user))
 
 
 def hidden_from(user: str) -> ColumnElement[bool]:
-    """The opposite of `visible_to`, as an anti-join: PostgreSQL counts such votes a quarter faster."""
+    """The negation of `visible_to`, as an anti-join: PostgreSQL counts these votes a quarter faster."""
     seen = select(NamesSeen.comparison_id).join(User, NamesSeen.user_id == User.id).where(User.name == user)
     return and_(~Label.open, ~seen.where(NamesSeen.comparison_id == Label.comparison_id).exists())
 
 
 def seen_by(user: str) -> ColumnElement[bool]:
-    """The condition on votes that a person has seen the names of, blind at first."""
+    """The condition for votes on comparisons whose names were shown to a person."""
     seen = select(NamesSeen.comparison_id).join(User, NamesSeen.user_id == User.id).where(User.name == user)
     return Label.comparison_id.in_(seen)
 
@@ -71,10 +71,10 @@ def seen_by(user: str) -> ColumnElement[bool]:
 def record(
     comparison_ids: Collection[int], user: str, *, session: Session, user_id: int | None = None
 ) -> None:
-    """Remember that a person was shown the names of comparisons, and of what is told apart together.
+    """Record that a person saw the names of comparisons, and of others with the same order of sides.
 
     Args:
-        user_id: the person's id, where it is known already.
+        user_id: the person's id, if already known.
     """
     if not comparison_ids:
         return
@@ -84,13 +84,13 @@ def record(
 
 
 def inherit(comparison: Comparison, earlier: Comparison, *, session: Session) -> None:
-    """Who saw the names of an earlier question knows those of one with the same order of sides."""
+    """Mark names as shown to everybody who saw those of an earlier question with the same order of sides."""
     seen_by = session.scalars(select(NamesSeen.user_id).where(NamesSeen.comparison_id == earlier.id))
     _insert([(user_id, comparison.id) for user_id in seen_by], session)
 
 
 def _told_together(comparison_ids: Sequence[int], session: Session) -> set[int]:
-    """The comparisons, and those of their conversations that keep the same order of sides."""
+    """The comparisons, and those of the same conversations that share their order of sides."""
     conversations = select(Comparison.conversation_id).where(Comparison.id.in_(comparison_ids))
     rows = session.execute(
         select(Comparison.id, Comparison.turn, Comparison.continues_from)
@@ -107,7 +107,7 @@ def _told_together(comparison_ids: Sequence[int], session: Session) -> set[int]:
 
 
 def _insert(rows: Sequence[tuple[int, int]], session: Session) -> None:
-    """Two tabs may show the same names at once; the first row stays."""
+    """Insert rows and ignore duplicates: two tabs may show the same names at once."""
     kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     values = [{"user_id": user_id, "comparison_id": comparison_id} for user_id, comparison_id in rows]
     if values:

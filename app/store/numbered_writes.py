@@ -1,8 +1,8 @@
-"""Writes of an attempt that are done once, however often their transaction is tried.
+"""Idempotent writes: each write of an attempt takes effect once, however often its transaction is retried.
 
-A connection may break after a transaction was committed and before the answer arrives. The sender cannot
-know, and tries again. So every write of an attempt has a number, higher than the one before, and its
-transaction enters the number in the run's row. A write whose number is there already was done.
+A connection may break after a transaction was committed but before the response arrives. The client cannot
+tell, and retries. So the writes of an attempt have increasing numbers, and each transaction stores its number
+in the run's row. A write whose number is not above the stored one was already done.
 """
 
 from enum import Enum
@@ -16,18 +16,18 @@ from app.store.run_transitions import RUN_LEASES
 
 
 class Write(Enum):
-    """Whether a numbered write is still to be done."""
+    """The state of a numbered write."""
 
     NEW = "new"
     DONE = "done"
     LOST = "lost"
-    """Another worker holds the run; nothing may be written."""
+    """The lease was lost; nothing may be written."""
 
 
 def begin(claim: Claim, number: int, *, session: Session) -> Write:
-    """Enter the number of a write in the run's row, as the first statement of its transaction.
+    """Store the number of a write in the run's row, as the first statement of its transaction.
 
-    The row is locked until the transaction ends, so a second try waits for the end of the first.
+    The row stays locked until the transaction ends, so a retry waits for the end of the first try.
     """
     guard = RUN_LEASES.guard(claim)
     entered = session.execute(update(Run).where(guard, Run.last_write < number).values(last_write=number))

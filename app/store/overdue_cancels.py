@@ -1,4 +1,4 @@
-"""Overdue cancels: what a worker has not stopped in time, and what is written once the worker is ended."""
+"""Overdue cancels: work that a worker did not stop in time, and its state after the worker is killed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class OverdueCancels:
 
 
 def of_worker(worker: str, *, session: Session) -> OverdueCancels:
-    """What a worker still holds although it should have stopped by now."""
+    """Claims that a worker still holds after their cancel deadline."""
     return OverdueCancels(
         RUN_LEASES.overdue_cancels(worker, session=session),
         ANSWER_LEASES.overdue_cancels(worker, session=session),
@@ -35,7 +35,7 @@ def of_worker(worker: str, *, session: Session) -> OverdueCancels:
 
 
 def enforce(overdue: OverdueCancels, *, session: Session) -> None:
-    """running -> cancelled for runs, and stopped for answers, whose worker was ended."""
+    """running -> cancelled for runs, and -> stopped for answers, after their worker was killed."""
     for claim in overdue.runs:
         if run_transitions.mark_cancelled(claim, session=session):
             message = "The process did not let go by itself and was ended; the last checkpoint stays."

@@ -1,4 +1,4 @@
-"""Prompts: kept once each, found by content."""
+"""Prompts: each stored once, identified by content."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ OPENING_ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def checked_opening(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Messages that may stand before a question: texts, each of a known role.
+    """Validate the messages before a question: each needs a known role and a text.
 
     Raises:
-        InvalidInput: for anything else, or for more than 200.
+        InvalidInput: for an invalid message, or for more than `MAX_OPENING`.
     """
     if len(messages) > MAX_OPENING:
         raise InvalidInput(f"opening has more than {MAX_OPENING} messages.", field="opening")
@@ -40,7 +40,7 @@ def checked_opening(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str
 
 
 def split_off_question(prompt: Any) -> tuple[list[dict[str, str]], str] | None:
-    """A prompt as the messages before its question, and the question; None if it does not end in one."""
+    """Split a prompt into earlier messages and its question; None if it does not end in a question."""
     if isinstance(prompt, str):
         return [], prompt
     if not prompt or prompt[-1]["role"] != "user":
@@ -50,7 +50,7 @@ def split_off_question(prompt: Any) -> tuple[list[dict[str, str]], str] | None:
 
 
 def canonical(content: Any) -> str:
-    """The one text that stands for a prompt: a string, or a list of messages."""
+    """The canonical text of a prompt, which is a string or a list of messages."""
     return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -59,9 +59,9 @@ def sha256_of(content: Any) -> str:
 
 
 def keep(content: Any, *, session: Session) -> int:
-    """The id of a prompt, stored now if it is new.
+    """Return the id of a prompt, and store the prompt if it is new.
 
-    Two writers may meet on the same new prompt; the unique hash decides and the loser reads.
+    Two writers may race on a new prompt. The hash is unique, so one inserts it and the other reads it.
     """
     digest = sha256_of(content)
     known = session.scalar(select(Prompt.id).where(Prompt.sha256 == digest))

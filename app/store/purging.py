@@ -1,4 +1,4 @@
-"""Deleting what hangs on a row a few rows at a time, so that nobody waits long for a lock."""
+"""Delete the children of a row in small batches, so that locks are short."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 Children = Sequence[tuple[Any, tuple[Any, ...], Any]]
-"""Tables, each with its primary key and the column that names the row it hangs on."""
+"""Child tables, each with its primary key and its foreign key to the owner."""
 
 
 def delete_some(children: Children, owner: int, *, session: Session, rows: int) -> bool:
-    """Delete up to so many rows of the first table that has any; False when none was left."""
+    """Delete up to `rows` children from the first table that has any; False when none are left."""
     for table, key, owned_by in children:
         some = select(*key).where(owned_by == owner).limit(rows)
         column = key[0] if len(key) == 1 else tuple_(*key)

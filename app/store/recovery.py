@@ -1,6 +1,6 @@
-"""Recovery: runs whose worker died, runs whose message got lost, and runs that failed.
+"""Recovery of runs whose worker died, whose message was lost, or that failed or were cancelled.
 
-Any process may be killed at any time; a thread in every worker calls these functions every few seconds.
+Any process may be killed at any time, so a thread in every worker reaps and resends every few seconds.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,17 +16,17 @@ from app.store.models import Run
 from app.store.run_transitions import RUN_LEASES
 
 BUSY_RESEND_SECONDS = 86_400.0
-"""How old the message of a run may grow while every train worker is busy."""
+"""Age at which a run's message is resent while all train workers are busy."""
 
 
 def reap(leases: Collection[str], *, session: Session, max_attempts: int) -> list[int]:
-    """Return runs whose worker died to the queue, or fail them after too many attempts.
+    """Requeue runs whose worker died, or fail them after too many attempts.
 
     Args:
-        leases: those that the caller has seen unrenewed; of them, those that are over are reaped.
+        leases: ids of leases that the caller has seen unrenewed. Only the expired ones are reaped.
 
     Returns:
-        The ids that are queued again.
+        The ids of the requeued runs.
     """
     queued: list[int] = []
 
@@ -42,7 +42,7 @@ def reap(leases: Collection[str], *, session: Session, max_attempts: int) -> lis
 
 
 def _outcome(run: Run, max_attempts: int) -> tuple[dict[str, Any], str, EventLevel]:
-    """What a lost run becomes: the values of its row, a line for its log, and the line's level."""
+    """The outcome of a lost run: new column values, a line for its log, and the line's level."""
     if run.wish is RunWish.CANCEL:
         values = {"status": RunStatus.CANCELLED, "finished_at": clock.now()}
         return values, "Cancelled; its worker was gone.", EventLevel.INFO
@@ -58,7 +58,7 @@ def _outcome(run: Run, max_attempts: int) -> tuple[dict[str, Any], str, EventLev
 
 
 def resume(run_id: int, *, session: Session) -> Run:
-    """failed or cancelled -> queued, to go on from the last checkpoint; the attempts are counted anew.
+    """failed or cancelled -> queued, to resume from the last checkpoint. The attempt count restarts at 0.
 
     Raises:
         NotFound: for a run that does not exist.
@@ -90,10 +90,10 @@ def resume(run_id: int, *, session: Session) -> Run:
 
 
 def resend_after(*, session: Session, resend_seconds: float, train_workers: int) -> float:
-    """Seconds after which the message of a queued run is sent again.
+    """Seconds after which the message of a queued run is resent.
 
-    While all of the `train_workers` are busy a run waits for its turn, and its message with it. A worker
-    looks again until nothing waits, so a few messages wake as many workers as there are.
+    While all `train_workers` are busy, a run waits for its turn, and its message need not be resent. A worker
+    claims runs until none are waiting, so a few messages are enough for all workers.
     """
     busy = session.scalar(select(func.count()).where(RUN_LEASES.held)) or 0
     return resend_seconds if busy < train_workers else BUSY_RESEND_SECONDS

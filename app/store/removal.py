@@ -1,4 +1,4 @@
-"""Removing a run: out of sight at once, its rows a few at a time, so that nobody waits for a lock."""
+"""Remove a run: it is hidden at once, and its rows are deleted in small batches, so that locks are short."""
 
 from datetime import datetime
 
@@ -11,13 +11,13 @@ from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric
 from app.store.purging import Children, delete_some
 
 ROWS = 500
-"""Rows deleted in one transaction: few enough for a lock of some milliseconds."""
+"""Rows per transaction: few enough to hold a lock for only a few milliseconds."""
 
 
 def remove(run_id: int, *, session: Session, now: datetime | None = None) -> list[str]:
-    """Take a run off every list for good; answers and votes stay, with its name alone.
+    """Remove a run from all lists permanently. Answers and votes stay, and keep only its name.
 
-    Its other rows are left for `purge`.
+    `purge` deletes its other rows.
 
     Returns:
         Paths of its checkpoints under the artifacts' root, for the caller to delete.
@@ -42,7 +42,7 @@ def remove(run_id: int, *, session: Session, now: datetime | None = None) -> lis
 
 
 def purge(*, session: Session, rows: int = ROWS) -> bool:
-    """Delete some rows of removed runs; False when nothing was left to delete."""
+    """Delete some rows of removed runs; False when nothing is left to delete."""
     run_id = session.scalar(
         select(Run.id).where(Run.deleted_at.is_not(None)).limit(1).with_for_update(skip_locked=True)
     )

@@ -1,4 +1,4 @@
-"""Retention: what a run keeps of its checkpoints and online samples, and what that takes on disk."""
+"""Retention: which checkpoints and online samples of a run are kept, and their disk use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from app.store.models import Checkpoint, Generation
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """How many checkpoints a run has, how many of them can be resumed from, and their bytes, if known."""
+    """A run's checkpoints: their number, how many are resumable, and their size in bytes, if known."""
 
     checkpoints: int
     resumable: int
@@ -20,7 +20,7 @@ class DiskUse:
 
 
 def disk_use(run_id: int, *, session: Session) -> DiskUse:
-    """What a run's checkpoints take."""
+    """The disk use of a run's checkpoints."""
     count, size = session.execute(
         select(func.count(), func.sum(Checkpoint.size_bytes)).where(Checkpoint.run_id == run_id)
     ).one()
@@ -29,7 +29,7 @@ def disk_use(run_id: int, *, session: Session) -> DiskUse:
 
 
 def with_needless_state(run_id: int, *, session: Session, keep: int) -> Sequence[Checkpoint]:
-    """Checkpoints that have the optimiser's state although `keep` later ones do, oldest first."""
+    """Checkpoints with optimiser state, except the newest `keep`, oldest first."""
     found = session.scalars(
         select(Checkpoint)
         .where(Checkpoint.run_id == run_id, Checkpoint.resumable)
@@ -40,7 +40,7 @@ def with_needless_state(run_id: int, *, session: Session, keep: int) -> Sequence
 
 
 def forget_state(checkpoint_id: int, *, session: Session, size_bytes: int) -> None:
-    """Record that a checkpoint has only weights left."""
+    """Record that a checkpoint has only its weights left."""
     session.execute(
         update(Checkpoint)
         .where(Checkpoint.id == checkpoint_id)
@@ -49,10 +49,10 @@ def forget_state(checkpoint_id: int, *, session: Session, size_bytes: int) -> No
 
 
 def sample_stride(newest: int, kept: int) -> int:
-    """Of which older steps online samples are kept: of each that this number divides.
+    """The stride of older steps: only multiples of it keep their online samples.
 
-    The last half of the `kept` steps have all theirs; the other half is spread over what came before. A
-    stride is a power of two, so what a larger one keeps, a smaller one kept.
+    The newest `kept / 2` steps keep all samples; the other half of `kept` is spread over earlier steps. A
+    stride is a power of two, so every step that a larger stride keeps was also kept by a smaller one.
     """
     half = max(1, kept // 2)
     stride = 1
@@ -62,11 +62,11 @@ def sample_stride(newest: int, kept: int) -> int:
 
 
 def thin_online_samples(run_id: int, *, session: Session, newest: int, kept: int) -> None:
-    """Delete the online samples of older steps that are not kept.
+    """Delete the online samples of older steps, except at multiples of `sample_stride`.
 
     Args:
         newest: the last step with samples.
-        kept: of how many steps samples are kept, about; 0 keeps all.
+        kept: the approximate number of steps that keep samples; 0 keeps all.
     """
     stride = sample_stride(newest, kept)
     if stride == 1:

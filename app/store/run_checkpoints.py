@@ -1,4 +1,4 @@
-"""The stored checkpoints of a run; the files lie in the artifacts."""
+"""The checkpoint rows of a run. Their files are among the artifacts."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ def add(run_id: int, *, session: Session, step: int, path: str, size_bytes: int 
 
 
 def forget_before(run_id: int, *, session: Session, step: int) -> list[str]:
-    """Drop the checkpoints of earlier steps; returns their paths, for the caller to delete."""
+    """Delete the rows of checkpoints before a step, and return their paths for the caller to delete."""
     earlier = (Checkpoint.run_id == run_id, Checkpoint.step < step)
     paths = list(session.scalars(select(Checkpoint.path).where(*earlier)))
     session.execute(delete(Checkpoint).where(*earlier))

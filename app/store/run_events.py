@@ -1,4 +1,4 @@
-"""The log of a run: what happened to it, a line an event."""
+"""The log of a run, one line per event."""
 
 from collections.abc import Sequence
 
@@ -20,5 +20,5 @@ def of_run(run_id: int, *, session: Session, limit: int = 500) -> Sequence[RunEv
 
 
 def last_id(run_ids: Sequence[int], *, session: Session) -> int:
-    """The id of the newest line in the logs of some runs; 0 where there is none."""
+    """The id of the newest line in the logs of several runs; 0 if there is none."""
     return session.scalar(select(func.max(RunEvent.id)).where(RunEvent.run_id.in_(run_ids))) or 0

@@ -1,4 +1,4 @@
-"""What lists of runs show beside each run, asked once for all of them."""
+"""Additional data for lists of runs, queried for all runs at once."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -11,11 +11,11 @@ from app.store.enums import RunStatus
 from app.store.models import Checkpoint, Metric, Run
 
 BATCH = 500
-"""Runs asked about in one query."""
+"""Runs per query."""
 
 
 def places_in_queue(found: Sequence[Run], *, session: Session) -> dict[int, int]:
-    """Places by id, of those runs that wait: 1 for the run that starts next."""
+    """Queue places of the queued runs, by id: 1 for the run that starts next."""
     waiting = {run.id for run in found if run.status is RunStatus.QUEUED}
     if not waiting:
         return {}
@@ -25,7 +25,7 @@ def places_in_queue(found: Sequence[Run], *, session: Session) -> dict[int, int]
 
 
 def next_in_queue(*, session: Session, limit: int) -> Sequence[Run]:
-    """The runs that start next, in their order."""
+    """The runs that start next, in order."""
     return session.scalars(
         select(Run).where(Run.status == RunStatus.QUEUED).order_by(Run.id).limit(limit)
     ).all()
@@ -34,8 +34,8 @@ def next_in_queue(*, session: Session, limit: int) -> Sequence[Run]:
 def final_metrics(run_ids: Collection[int], *, session: Session) -> dict[int, dict[str, float]]:
     """The last value of every metric, by run.
 
-    The names of a run are found by hopping from one to the next in the index, so that the time does not
-    grow with the points.
+    A recursive query jumps from one metric name to the next in the index, so the time does not depend on the
+    number of points.
     """
     ids = sorted(run_ids)
     found: dict[int, dict[str, float]] = defaultdict(dict)

@@ -1,4 +1,4 @@
-"""The tables of runs and of what they leave: log lines, metrics and checkpoints."""
+"""Tables of runs and of their log lines, metrics and checkpoints."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from app.store.enums import EventLevel, RunStatus, RunWish
 
 
 class Run(Leased, Base):
-    """One training run. The truth about it: messages carry only its id, which is never used twice."""
+    """One training run. The row is the source of truth: messages carry only its id, which is never reused."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -75,7 +75,7 @@ class RunEvent(Base):
 
 
 class Metric(Base):
-    """One number measured at one step; taking a run up again overwrites the steps done twice."""
+    """One value measured at one step. A resumed run overwrites the steps that it repeats."""
 
     __tablename__ = "metrics"
 
@@ -89,7 +89,7 @@ class Metric(Base):
 class Checkpoint(Base):
     """A complete set of weights of a run; `path` is relative to the artifacts' root.
 
-    A run can go on from one that is `resumable`: the others have lost their optimiser's state.
+    A run can resume from a `resumable` checkpoint. The others no longer have their optimiser state.
     """
 
     __tablename__ = "checkpoints"

@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 from app.store.models import Run
 
 TWIN = re.compile(r" · (?:DPO|HyPO)$")
-"""What tells the runs of a pair of twins apart."""
+"""The suffix that distinguishes the two runs of a twin pair."""
 
 _NUMBER = re.compile(r" \(\d{1,6}\)$")
 
 
 def copy_name(run: Run, *, session: Session, longest: int = 100) -> str:
-    """A name for a copy that no run has: `name (2)`, and `name (2) · DPO` for a twin's `name · DPO`."""
+    """An unused name for a copy: `name (2)`, or `name (2) · DPO` for a twin's `name · DPO`."""
     twin = "".join(TWIN.findall(run.name))
     stem = _NUMBER.sub("", run.name.removesuffix(twin))
     alike = session.scalars(select(Run.name).where(Run.name.startswith(stem[:80], autoescape=True)))

@@ -1,12 +1,11 @@
-"""The states of a run, and every transition between them.
+"""The states of a run, and all transitions between them.
 
     queued ──claim──▶ running ──finish───────▶ finished
       │ ▲               │ │ └──fail──────────▶ failed
       │ └─release, reap─┘ └──mark_cancelled──▶ cancelled
       └──────request_cancel──────────────────▶ cancelled
 
-Everything that a worker writes is guarded by its claim (leases.py). What happens to a run whose worker died
-is in recovery.py.
+Every write by a worker is guarded by its claim (leases.py). recovery.py handles runs whose worker died.
 """
 
 from collections.abc import Mapping
@@ -55,12 +54,12 @@ RUN_LEASES = Leases(
 
 
 def read_wish(claim: Claim, *, session: Session) -> RunWish | None:
-    """What people want of the run; None when the lease was lost."""
+    """The user's request to the run; None when the lease was lost."""
     return session.scalar(select(Run.wish).where(RUN_LEASES.guard(claim)))
 
 
 def set_progress(claim: Claim, *, session: Session, step: int, total_steps: int, phase: str) -> bool:
-    """Record how far the run is; False when the lease was lost."""
+    """Record the run's progress; False when the lease was lost."""
     values: dict[str, Any] = {"step": step, "total_steps": total_steps, "phase": phase[:80]}
     if step > 0:
         values["timed_from_step"] = case((Run.timed_from.is_(None), step), else_=Run.timed_from_step)
@@ -69,7 +68,7 @@ def set_progress(claim: Claim, *, session: Session, step: int, total_steps: int,
 
 
 def set_phase(claim: Claim, *, session: Session, phase: str) -> bool:
-    """Record what the run does now; False when the lease was lost."""
+    """Record the run's current phase; False when the lease was lost."""
     return RUN_LEASES.write(claim, session=session, phase=phase[:80])
 
 
@@ -79,7 +78,7 @@ def finish(claim: Claim, *, session: Session) -> bool:
 
 
 def fail(claim: Claim, *, session: Session, error: str, traceback: str | None = None) -> bool:
-    """running -> failed, with a sentence for people; False when the lease was lost."""
+    """running -> failed, with an error message for users; False when the lease was lost."""
     values = {"error": error, "traceback": traceback}
     return _end(claim, RunStatus.FAILED, error, session, level=EventLevel.ERROR, **values)
 
@@ -90,7 +89,7 @@ def mark_cancelled(claim: Claim, *, session: Session) -> bool:
 
 
 def release(claim: Claim, *, session: Session, reason: str) -> bool:
-    """running -> queued, by a worker that shuts down; the attempt does not count."""
+    """running -> queued, when the worker shuts down. The attempt does not count."""
     done = RUN_LEASES.release(claim, session=session, status=RunStatus.QUEUED)
     if done:
         run_events.add(session=session, run_id=claim.id, message=reason)
@@ -101,7 +100,7 @@ def request_cancel(run_id: int, *, session: Session) -> Run:
     """Cancel a queued run at once; ask the worker of a running one to stop.
 
     Raises:
-        Refused: when the run is over already.
+        Refused: when the run is already over.
     """
     run = runs.get(run_id, session=session)
     waiting = session.execute(

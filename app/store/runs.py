@@ -1,4 +1,4 @@
-"""Runs: creating and finding them. Their states are in run_transitions.py, their logs in run_events.py."""
+"""Runs: creation and queries. Their states are in run_transitions.py, their logs in run_events.py."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -51,7 +51,7 @@ def get(run_id: int, *, session: Session) -> Run:
     """One run.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
     """
     run = session.get(Run, run_id)
     if run is None or run.deleted_at is not None:
@@ -70,7 +70,7 @@ def find(
     offset: int = 0,
     before: int | None = None,
 ) -> Sequence[Run]:
-    """Runs, newest first, with ids below `before`; `name` matches a part of the name, whatever the case."""
+    """Runs, newest first, with ids below `before`. `name` is a case-insensitive substring of the name."""
     query = select(Run).where(Run.deleted_at.is_(None)).order_by(Run.id.desc()).limit(limit).offset(offset)
     if before is not None:
         query = query.where(Run.id < before)
@@ -94,14 +94,14 @@ def twins_of(run: Run, *, session: Session) -> Sequence[Run]:
 
 
 def of_ids(run_ids: Sequence[int], *, session: Session) -> list[Run]:
-    """Those of the runs that there are, in the order of the ids."""
+    """The existing runs with these ids, in the order of the ids."""
     query = select(Run).where(Run.id.in_(run_ids), Run.deleted_at.is_(None))
     found = {run.id: run for run in session.scalars(query)}
     return [found[run_id] for run_id in run_ids if run_id in found]
 
 
 def count_by_status(*, session: Session) -> dict[RunStatus, int]:
-    """How many runs are in each state; the few that are being deleted are taken off a count by index."""
+    """The number of runs per state. The few removed runs are subtracted from a count that uses the index."""
     counts: dict[RunStatus, int] = {}
     by_status = select(Run.status, func.count()).group_by(Run.status)
     for sign, query in ((1, by_status), (-1, by_status.where(Run.deleted_at.is_not(None)))):
@@ -119,7 +119,7 @@ def place_in_queue(run: Run, *, session: Session) -> int | None:
 
 
 def seconds_left(run: Run, *, now: datetime | None = None) -> float | None:
-    """Time to the end at the pace so far, in seconds; None before the first step or when not running."""
+    """Estimated seconds to the end at the pace so far; None before the first step or when not running."""
     done = run.step - run.timed_from_step
     if run.status is not RunStatus.RUNNING or run.timed_from is None or done < 1:
         return None

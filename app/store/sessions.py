@@ -1,4 +1,4 @@
-"""Login sessions. A browser holds a random token; the database holds its hash, the user and an end."""
+"""Login sessions. The browser has a random token; the database stores its hash, user and expiry time."""
 
 import hashlib
 import secrets
@@ -15,7 +15,7 @@ LIFETIME: Final = timedelta(days=14)
 
 
 def begin(user: str, *, session: Session) -> str:
-    """Start a session and return its token, which is stored nowhere. Sessions that are over are deleted."""
+    """Start a session and return its token, which is not stored. Expired sessions are deleted."""
     now = clock.read(session=session)
     session.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
     token = secrets.token_urlsafe(32)
@@ -24,13 +24,13 @@ def begin(user: str, *, session: Session) -> str:
 
 
 def user_of(token: str, *, session: Session) -> str | None:
-    """The user whose token this is, or None for a token that is unknown or over."""
+    """The user of a token; None if the token is unknown or expired."""
     alive = LoginSession.expires_at > clock.now()
     return session.scalar(select(LoginSession.user).where(LoginSession.token_hash == _hash(token), alive))
 
 
 def end(token: str, *, session: Session) -> None:
-    """End the session of a token; an unknown token is no error."""
+    """End the session of a token; a no-op for an unknown token."""
     session.execute(delete(LoginSession).where(LoginSession.token_hash == _hash(token)))
 
 

@@ -1,8 +1,7 @@
-"""A PostgreSQL server that is frozen: noticed by the client, since nobody else can.
+"""Detect a frozen PostgreSQL server in the client.
 
-The kernel of a machine whose server stands still goes on acknowledging what arrives, so TCP sees nothing,
-and the server's own timeouts stand still with it. psycopg has no limit on how long an answer may take, and
-gets one here.
+While a server process is frozen, its kernel still acknowledges packets, so TCP timeouts do not fire, and the
+server's own timeouts are frozen too. psycopg has no response timeout, so this module adds one.
 """
 
 import time
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 class LimitedConnection(psycopg.Connection[Any]):
-    """A connection that closes when the server says nothing for HYPO_DATABASE_SECONDS within a statement.
+    """A connection that closes when the server sends nothing for HYPO_DATABASE_SECONDS during a statement.
 
     Raises:
         OperationalError: the server was silent for that long.
@@ -33,7 +32,7 @@ class LimitedConnection(psycopg.Connection[Any]):
         return super().wait(self._limited(gen), *args, **kwargs)
 
     def _limited(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Hand on what a generator waits for; psycopg calls it at least every tenth of a second."""
+        """Wrap a wait generator with the timeout. psycopg resumes it at least every 0.1 seconds."""
         limit = get_settings().database_seconds
         heard = time.monotonic()
         try:
@@ -53,7 +52,7 @@ class LimitedConnection(psycopg.Connection[Any]):
 
 @contextmanager
 def unlimited(connection: Connection) -> Iterator[None]:
-    """While the block runs, a connection may take as long as it needs, as a migration of many rows does."""
+    """Disable a connection's timeout during the block, for example for a migration of many rows."""
     raw: Any = connection.connection.dbapi_connection
     raw.unlimited = True
     try:
@@ -63,7 +62,7 @@ def unlimited(connection: Connection) -> Iterator[None]:
 
 
 def limit(engine: Engine) -> None:
-    """Have a PostgreSQL engine use connections that notice a frozen server."""
+    """Make a PostgreSQL engine use connections that detect a frozen server."""
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:

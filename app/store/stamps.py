@@ -1,4 +1,4 @@
-"""Stamps: what a page asks to learn whether to read everything anew; one small query."""
+"""Stamps: one small query that tells a page whether to reload its data."""
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -8,8 +8,10 @@ from app.store.models import Comparison, Generation, Label, NamesSeen, User
 
 
 def of_conversation(conversation_id: int, user: str, *, session: Session) -> str:
-    """A short text that changes when what a person sees of a conversation does: questions, takes, the own
-    votes, and names that were shown."""
+    """A short text that changes with a person's view of a conversation.
+
+    The view consists of questions, takes, the person's own votes, and the names shown to the person.
+    """
     asked = select(Comparison.id).where(Comparison.conversation_id == conversation_id)
     who = select(User.id).where(User.name == user).scalar_subquery()
     own = (Label.comparison_id.in_(asked), Label.user_id == who)

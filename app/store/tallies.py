@@ -1,8 +1,8 @@
-"""Tallies: what votes count for, kept beside each vote and added up by the database.
+"""Tallies: derived facts, stored with each vote and aggregated by the database.
 
-A vote's facts follow from rows that do not change after it: its answers and who wrote them. They are
-counted with the vote, in its transaction. When a rule below changes, RULES goes up by one, and the votes
-that were counted by earlier rules are counted again after a migration and by the keepers.
+A vote's facts depend on rows that do not change after the vote: its answers and their contenders. They are
+derived in the vote's transaction. When a rule below changes, RULES is incremented. Votes counted under
+earlier rules are then recounted after a migration and by the workers' keepers.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ from app.store.models import (
 )
 
 RULES = 3
-"""Goes up by one whenever a vote would be counted differently than before."""
+"""Version of the counting rules. Increment it whenever a vote would be counted differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What counts of an answer."""
+    """The fields of an answer that matter for counting."""
 
     id: int
     position: int
@@ -44,18 +44,18 @@ class Answer:
     text: str
     complete: bool
     ended: bool
-    """By itself or at the length limit. One that was stopped or failed counts nowhere."""
+    """Whether it ended by itself or at the length limit. Stopped and failed answers are not counted."""
 
     @classmethod
     def of(cls, row: Any) -> "Answer":
-        """Of a generation, or of a row with its columns."""
+        """Create from a generation, or from a row with its columns."""
         ended = row.status is GenerationStatus.FINISHED
         return cls(row.id, row.position or 0, row.prompt_id, row.text, row.complete, ended)
 
 
 @dataclass(frozen=True, slots=True)
 class PairCount:
-    """How often votes stood so on two answerers."""
+    """The number of votes per outcome for two answerers."""
 
     first: Answerer
     second: Answerer
@@ -64,7 +64,7 @@ class PairCount:
 
 @dataclass(slots=True)
 class Totals:
-    """Votes in all, and of how many of those that can tell."""
+    """Vote totals. `first_side` is out of `two_sided` votes, and `longer` is out of `longer_of`."""
 
     votes: int = 0
     blind: int = 0
@@ -78,7 +78,7 @@ class Totals:
 
 
 def why_left_out(choice: Choice, best: Answer | None, worst: Answer | None) -> WhyLeftOut | None:
-    """Why a vote becomes no training pair; None where it becomes one."""
+    """Why a vote does not become a training pair; None if it does."""
     if choice is Choice.TIE:
         return WhyLeftOut.TIE
     if choice is Choice.ALL_BAD or best is None or worst is None:
@@ -97,7 +97,7 @@ def why_left_out(choice: Choice, best: Answer | None, worst: Answer | None) -> W
 def outcome_of(
     choice: Choice, best_id: int | None, worst_id: int | None, one: int, other: int
 ) -> Outcome | None:
-    """How a vote stands on two of its answers: the best beats all others, and all others beat the worst."""
+    """The outcome of a vote for two of its answers: the best beats all others, all others beat the worst."""
     if choice is Choice.TIE:
         return Outcome.TIE
     if choice is Choice.ALL_BAD:
@@ -110,7 +110,7 @@ def outcome_of(
 
 
 def _rank(answerer: dict[str, Any]) -> tuple[Any, ...]:
-    """HyPO stands left of DPO, and both of the reference, so that a rate reads the same way everywhere."""
+    """Sort key: HyPO before DPO, both before the reference, so that rates read the same way everywhere."""
     order = {"hypo": 0, "dpo": 1, "reference": 3}.get(answerer["method"], 2)
     return (
         order,
@@ -125,8 +125,8 @@ def _rank(answerer: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def count_waiting(*, session: Session, limit: int = 500) -> int:
-    """Count votes that were not counted by the present rules; returns how many these were."""
-    # ordered by the index on `counted` too, else a planner goes through all votes in the order of their ids
+    """Count votes not yet counted under the current rules, and return their number."""
+    # `counted` comes first to use its index; otherwise the planner may scan all votes in id order
     waiting = select(Label.id).where(Label.counted < RULES).order_by(Label.counted, Label.id).limit(limit)
     ids = list(session.scalars(waiting.with_for_update(skip_locked=True)))
     count(ids, session=session)
@@ -135,7 +135,7 @@ def count_waiting(*, session: Session, limit: int = 500) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """What counts of a vote: what it says, on which answers, in which conversation."""
+    """The fields of a vote that matter for counting: its choice, its answers and its conversation."""
 
     choice: Choice
     best_id: int | None
@@ -143,11 +143,11 @@ class Cast:
     shown: Sequence[int]
     conversation_id: int
     open: bool
-    """Whether the conversation was never blind."""
+    """Whether the conversation is not blind."""
 
 
 def count(label_ids: Sequence[int], *, session: Session) -> None:
-    """Write what votes count for, in place of what was there."""
+    """Derive and store the facts of votes, replacing earlier ones."""
     if not label_ids:
         return
     rows = session.execute(
@@ -172,10 +172,10 @@ _CAST = (Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown)
 def keep_pairs(
     casts: Mapping[int, Cast], answers: Mapping[int, Answer], *, session: Session, first: bool = False
 ) -> None:
-    """Write how votes, by id, stand on each two of their answers, in place of what was there.
+    """Store the outcomes of votes, keyed by id, for each pair of their answers, replacing earlier ones.
 
     Args:
-        first: nothing was there.
+        first: there are no earlier ones.
     """
     seats = _seats({cast.conversation_id for cast in casts.values()}, session)
     ids = _keep_answerers([seat for at in seats.values() for seat in at.values()], session)
@@ -204,7 +204,7 @@ def _answers(ids: set[int], session: Session) -> dict[int, Answer]:
 
 
 def _seats(conversation_ids: set[int], session: Session) -> dict[int, dict[int, dict[str, Any]]]:
-    """Who sits where: by conversation and position."""
+    """The answerers, by conversation and position."""
     rows = session.execute(
         select(Contender, Checkpoint.step)
         .outerjoin(Checkpoint, Contender.checkpoint_id == Checkpoint.id)
@@ -223,7 +223,7 @@ def _seats(conversation_ids: set[int], session: Session) -> dict[int, dict[int, 
 
 
 def _keep_answerers(seats: Sequence[dict[str, Any]], session: Session) -> dict[str, int]:
-    """Ids by digest, of answerers stored now where they are new; two writers may meet on one."""
+    """Insert new answerers and return the ids of all, by digest. Two writers may race on one."""
     wanted = {_digest(seat): seat for seat in seats}
     query = select(Answerer.sha256, Answerer.id).where(Answerer.sha256.in_(sorted(wanted)))
     known: dict[str, int] = {digest: key for digest, key in session.execute(query)}
@@ -253,7 +253,7 @@ def _pairs_of(
 
 
 def facts_of(cast: Cast, answers: Mapping[int, Answer]) -> dict[str, Any]:
-    """What is kept in a vote's own row, by column."""
+    """The derived columns of a vote's row."""
     best = None if cast.best_id is None else answers.get(cast.best_id)
     worst = None if cast.worst_id is None else answers.get(cast.worst_id)
     first_side = longer = None
@@ -274,11 +274,11 @@ def facts_of(cast: Cast, answers: Mapping[int, Answer]) -> dict[str, Any]:
     }
 
 
-# --- adding up -------------------------------------------------------------------------------
+# --- aggregation -----------------------------------------------------------------------------
 
 
 def totals(*, session: Session, viewer: str | None = None) -> Totals:
-    """All votes added up; of those whose names a viewer may see, where one is named."""
+    """Totals over all votes. With a viewer, only over votes whose names this person may see."""
     columns = (Label.blind, Label.first_side, Label.longer)
     found = Totals()
     query = select(*columns, func.count()).where(*_seen_by(viewer)).group_by(*columns)
@@ -297,7 +297,7 @@ def _seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
 
 
 def agreement(*, session: Session, viewer: str | None = None) -> tuple[int, int]:
-    """Of each two votes on one comparison: how many say the same, and how many there are."""
+    """Pairs of votes on the same comparison: how many agree, and how many there are."""
     contested = (
         select(Label.comparison_id)
         .where(*_seen_by(viewer))
@@ -327,7 +327,7 @@ def agreement(*, session: Session, viewer: str | None = None) -> tuple[int, int]
 def pairs(
     *, session: Session, limit: int = 50, offset: int = 0, viewer: str | None = None
 ) -> tuple[list[PairCount], int]:
-    """How votes stand on each two answerers, those with the most votes first; and how many such there are."""
+    """Outcomes per pair of answerers, most votes first, and the total number of such pairs."""
     shown = _pairs_seen_by(viewer)
     votes = func.count()
     met = (

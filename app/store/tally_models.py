@@ -1,4 +1,4 @@
-"""The tables of what votes count for: who answered, and how a vote stands on each two answers."""
+"""Tables of the tallies: answerers, and the outcomes of votes for pairs of answers."""
 
 from sqlalchemy import ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,9 +8,9 @@ from app.store.enums import Outcome
 
 
 class Answerer(Base):
-    """Who answers, whatever the conversation: a run's checkpoint, or a base model as it is.
+    """A model that answers, independent of the conversation: a run's checkpoint, or a base model.
 
-    `sha256` is of all the other columns when the row was made. Of a deleted run only the name is left.
+    `sha256` is the hash of the other columns at insertion. A deleted run leaves a null `run_id`.
     """
 
     __tablename__ = "answerers"
@@ -25,9 +25,9 @@ class Answerer(Base):
 
 
 class LabelPair(Base):
-    """How a vote stands on two of its answers, in the order in which the results name them.
+    """The outcome of a vote for two of its answers, in the order in which the results list them.
 
-    `open` votes are on conversations that were never blind: everybody may see their names.
+    `open` votes are on conversations that are not blind: everybody may see their names.
     """
 
     __tablename__ = "label_pairs"

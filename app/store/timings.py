@@ -10,7 +10,7 @@ from app.store.enums import RunStatus
 from app.store.models import Metric, Run
 
 WARM_UP_STEPS = 2
-"""Steps of a process that are slower than the rest, left out where there are more."""
+"""Slow first steps of a process, excluded unless there are no others."""
 
 NAMES = ("step_time", "time/training", "time/sampling", "completions/mean_length", "num_tokens")
 
@@ -20,7 +20,7 @@ class Measured:
     """A run and its mean step.
 
     Attributes:
-        means: Of each metric over the steps after the warm-up; `num_tokens` is the mean of a running total.
+        means: Metric means over the steps after the warm-up; `num_tokens` is the mean of a running total.
         last: The last step with metrics.
         num_tokens: Tokens of pairs read by then.
     """
@@ -34,7 +34,7 @@ class Measured:
 def latest(
     *, session: Session, model: str, method: str, device: str | None, limit: int = 20
 ) -> Sequence[Run]:
-    """Runs of a base model and a method with steps to measure, newest first."""
+    """Runs of a base model and a method that have completed steps, newest first."""
     query = (
         select(Run)
         .where(Run.base_model == model, Run.method == method, Run.step > 0)
@@ -47,7 +47,7 @@ def latest(
 
 
 def measured(run: Run, *, session: Session) -> Measured | None:
-    """The mean step of a run; None where it has no metrics of a step."""
+    """The mean step of a run; None if it has no metrics of steps."""
     own = (Metric.run_id == run.id, Metric.name.in_(NAMES), Metric.step > 0)
     last = session.scalar(select(func.max(Metric.step)).where(*own))
     if last is None:
@@ -64,7 +64,7 @@ def measured(run: Run, *, session: Session) -> Measured | None:
 
 
 def seconds_beside_steps(found: Measured) -> float | None:
-    """Seconds of a finished run that were no steps: loading, evaluating, saving; None where not known."""
+    """Seconds that a finished run spent outside steps: loading, evaluating, saving; None if unknown."""
     run, step_time = found.run, found.means.get("step_time")
     if run.status is not RunStatus.FINISHED or run.attempt != 1 or not step_time:
         return None

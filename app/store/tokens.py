@@ -1,6 +1,6 @@
-"""Bearer tokens of programs: made once, kept as a hash, found on every call.
+"""Bearer tokens of API clients: created once, stored as a hash, looked up on every call.
 
-A token is 256 random bits, so one round of SHA-256 is enough to keep it: there is nothing to guess from.
+A token has 256 random bits, so a single round of SHA-256 is enough: a token cannot be guessed.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ from app.store.models import ApiToken, User
 from app.text import clean_name
 
 PREFIX: Final = "hypo_"
-"""What every token begins with, so that scanners for leaked secrets find it."""
+"""The prefix of every token, so that secret scanners detect leaked ones."""
 
 MAX_NAME_CHARS: Final = 100
 MOST_DAYS: Final = 3650
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
-"""A use is written at most this often; a call that only reads stays one that only reads."""
+"""The last use is written at most this often, so most read-only calls write nothing."""
 
 _SHAPE = re.compile(rf"{PREFIX}[\w-]{{43}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownToken:
-    """A valid token that a call came with; `use_is_old` asks for `note_use`."""
+    """The valid token of a call. If `use_is_old`, the caller should call `note_use`."""
 
     id: int
     user: str
@@ -42,14 +42,14 @@ class KnownToken:
 def create(
     user: str, *, session: Session, label: str = "", expires_days: float | None = None
 ) -> tuple[ApiToken, str]:
-    """Make a token for a user, who is made too if new.
+    """Create a token for a user, and the user if new.
 
     Args:
-        label: what the token is for, in words.
+        label: the purpose of the token.
         expires_days: days until it stops working; None for never.
 
     Returns:
-        The row, and the token itself, which nobody can read again.
+        The row, and the token itself, which cannot be retrieved later.
 
     Raises:
         InvalidInput: for an empty or long name, a long label, or days out of bounds.
@@ -76,7 +76,7 @@ def create(
 
 
 def find(secret: str, *, session: Session) -> KnownToken | None:
-    """Whose token it is; None for one that is unknown, expired or revoked."""
+    """Look up a token; None if it is unknown, expired or revoked."""
     if not _SHAPE.fullmatch(secret):
         return None
     found = session.execute(_FIND, {"sha256": _sha256(secret)}).one_or_none()
@@ -87,13 +87,13 @@ def find(secret: str, *, session: Session) -> KnownToken | None:
 
 
 def note_use(token_id: int, *, session: Session) -> None:
-    """Remember that a token was used; of many calls in the same minute one writes."""
+    """Record the use of a token. Of many calls in the same minute, only one writes."""
     noting = update(ApiToken).where(ApiToken.id == token_id, _use_is_old()).values(last_used_at=clock.now())
     session.execute(noting)
 
 
 def _use_is_old() -> ColumnElement[bool]:
-    """Whether the use of a token was noted so long ago that it is noted again."""
+    """The condition that the recorded use of a token is old enough to be updated."""
     before = clock.after(-USE_NOTED_EVERY.total_seconds())
     return or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < before)
 
@@ -110,7 +110,7 @@ _FIND = (
 
 
 def listed(*, session: Session, user: str | None = None) -> Sequence[tuple[ApiToken, str]]:
-    """All tokens with their users' names, newest first; revoked and expired ones too."""
+    """All tokens with their users' names, newest first, including revoked and expired ones."""
     query = select(ApiToken, User.name).join(User, ApiToken.user_id == User.id).order_by(ApiToken.id.desc())
     if user is not None:
         query = query.where(User.name == user)
@@ -118,7 +118,7 @@ def listed(*, session: Session, user: str | None = None) -> Sequence[tuple[ApiTo
 
 
 def revoke(token_id: int, *, session: Session) -> ApiToken:
-    """End a token at once; its row stays. Revoking it again changes nothing.
+    """Revoke a token immediately; its row stays. Idempotent.
 
     Raises:
         NotFound: when there is no token with this id.

@@ -1,8 +1,8 @@
-"""Turns: the writers of one process wait for each other in memory before they ask SQLite for its lock.
+"""Turns: the writers of one process queue in memory before they request SQLite's lock.
 
-SQLite has one writer. A thread that finds its lock taken sleeps and retries up to 100 ms later, however soon
-the lock was free; of forty threads some miss it again and again. A turn only orders the threads. The
-database's lock decides, also between processes, so a turn that never comes is no error.
+SQLite has one writer. A thread that finds the lock taken sleeps for up to 100 ms before it retries, even if
+the lock is free sooner. Among forty threads, some starve. A turn only orders the threads. The database's lock
+is authoritative, also between processes, so waiting for a turn may time out without an error.
 """
 
 import threading
@@ -28,7 +28,7 @@ def take_turns(engine: Engine) -> None:
 
 
 def _begin(connection: Any, turn: threading.Lock) -> None:
-    """Start as a writer unless told otherwise: upgrading a read lock would fail with SQLITE_BUSY at once."""
+    """Start as a writer unless read-only: upgrading a read lock would fail immediately with SQLITE_BUSY."""
     if connection.get_execution_options().get("read_only", False):
         connection.exec_driver_sql("BEGIN")
         return

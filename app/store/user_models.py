@@ -1,4 +1,4 @@
-"""The table of people."""
+"""Table of users."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from app.store.base import Base
 
 
 class User(Base):
-    """A person who votes. Without a login there is one, named `local`."""
+    """A person who asks and votes. Without a login there is a single user, `local`."""
 
     __tablename__ = "users"
 

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from app.store.models import User
 
 LOCAL = "local"
-"""The one user there is without a login."""
+"""The only user if there is no login."""
 
 
 def ensure(name: str, *, session: Session) -> User:
-    """The user of a name, made now if new; of two writers who meet on a new name, one reads."""
+    """Return the user with a name, created if new. If two writers race, one inserts and the other reads."""
     query = select(User).where(User.name == name)
     user = session.scalar(query)
     if user is None:

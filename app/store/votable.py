@@ -1,4 +1,4 @@
-"""What a vote looks at: a comparison and its answers, in two statements, with no more than a vote needs."""
+"""Load a comparison and its answers for a vote, in two statements, with only the columns that it needs."""
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, contains_eager, defer, lazyload
@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session, contains_eager, defer, lazyload
 from app.errors import NotFound
 from app.store.models import Comparison, Conversation, Generation
 
-# Statements are put together once: that takes as long as carrying them out.
+# Statements are built only once: building one takes as long as executing it.
 _LOCK = (
     select(Comparison)
     .join(Comparison.conversation)
@@ -24,10 +24,10 @@ _ANSWERS = (
 
 
 def lock(comparison_id: int, *, session: Session) -> Comparison:
-    """A comparison, as it is once other writers of its conversation are done; further ones wait.
+    """Lock a comparison's conversation against other writers, and return the comparison's current state.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when the id does not exist.
     """
     comparison = session.scalars(_LOCK, {"comparison": comparison_id}).one_or_none()
     if comparison is None:
@@ -36,7 +36,7 @@ def lock(comparison_id: int, *, session: Session) -> Comparison:
 
 
 def answers(comparison: Comparison, *, session: Session) -> list[Generation]:
-    """The last take of each answer, in the order shown, without its prompt and its tokens."""
+    """The last take of each answer, in display order, without its prompt and its token log-probabilities."""
     rows = session.scalars(_ANSWERS, {"comparison": comparison.id})
     last = {row.position: row for row in rows}
     return [last[position] for position in comparison.shown_order if position in last]

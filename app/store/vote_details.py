@@ -1,4 +1,4 @@
-"""Votes with all they are about: answers, who wrote them, who voted, what they said before."""
+"""Votes with their context: answers, contenders, voters and earlier versions."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SHORT = (defer(Generation.token_logps), defer(Generation.parameters), lazyload(
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One answer of a comparison that was voted on, with who wrote it."""
+    """One answer of a comparison that was voted on, with its contender."""
 
     place: int
     contender: Contender
@@ -30,10 +30,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A label with all it is about; `sides` stand in the order shown.
+    """A label with its context; `sides` are in display order.
 
-    `hidden` says that who asks may not see the names yet. `continues_from` is the side, at the question
-    before, whose answer all continued.
+    `hidden` means that the viewer may not see the names yet. `continues_from` is the side of the previous
+    question whose answer all contenders continued.
     """
 
     label: Label
@@ -56,12 +56,12 @@ class Vote:
 def of_labels(
     labels: Sequence[Label], *, session: Session, viewer: str | None = None, whole: bool = False
 ) -> list[Vote]:
-    """Votes with what they are about, in a handful of queries for all of them.
+    """Votes with their context, in a handful of queries for all of them.
 
     Args:
-        viewer: who asks; votes whose names this person may not see yet are `hidden`.
-        whole: read the answers' prompts and the log-probabilities of their tokens too. They are most of what
-            is stored, and no list shows them.
+        viewer: the person who reads the votes. Votes whose names this person may not see yet are `hidden`.
+        whole: also read the answers' prompts and token log-probabilities. They are most of the stored data,
+            and no list shows them.
     """
     comparisons = _by_id(session, Comparison, {label.comparison_id for label in labels})
     people = _by_id(session, User, {label.user_id for label in labels})
@@ -101,7 +101,7 @@ def of_labels(
 
 
 def _origins(comparisons: Collection[Comparison], session: Session) -> dict[int, int]:
-    """For comparisons that continue one answer: its side at the question before."""
+    """For comparisons that continue one answer: its side at the previous question."""
     before = {
         (comparison.conversation_id, comparison.turn - 1): comparison
         for comparison in comparisons

@@ -1,4 +1,4 @@
-"""Tables beside the votes: who has seen the names of a comparison, and what a vote said before."""
+"""Tables related to votes: who has seen the names of a comparison, and earlier versions of votes."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from app.store.enums import Choice
 
 
 class NamesSeen(Base):
-    """A person was shown who wrote the answers of a comparison; no later vote of theirs on it is blind."""
+    """A person has seen the names of a comparison. Their later votes on it are not blind."""
 
     __tablename__ = "names_seen"
 
@@ -24,7 +24,7 @@ class NamesSeen(Base):
 
 
 class LabelVersion(Base):
-    """A vote as it was before it was changed or withdrawn. `given_at` to `ended_at` is when it stood."""
+    """An earlier version of a changed or withdrawn vote, valid from `given_at` to `ended_at`."""
 
     __tablename__ = "label_versions"
     __table_args__ = (Index(None, "comparison_id", "user_id"),)

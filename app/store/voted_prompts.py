@@ -1,4 +1,4 @@
-"""Prompts that were voted on and became training pairs: no later evaluation, of any dataset, asks them."""
+"""Voted prompts: their votes became training pairs, so later evaluations of all datasets exclude them."""
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 def keep(keys: Iterable[str], *, session: Session) -> None:
-    """Remember prompts by their keys; those that are known already stay."""
+    """Record prompts by their keys. Known keys are ignored."""
     kind: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     for batch in _batches(sorted(set(keys))):
         rows = [{"sha256": key} for key in batch]
@@ -28,14 +28,14 @@ def keep(keys: Iterable[str], *, session: Session) -> None:
 
 
 def known(keys: Collection[str], *, session: Session) -> set[str]:
-    """Those of at most a few hundred keys that were voted on."""
+    """The recorded keys among at most a few hundred keys."""
     if not keys:
         return set()
     return set(session.scalars(select(VotedPrompt.sha256).where(VotedPrompt.sha256.in_(sorted(keys)))))
 
 
 def voted_on(pairs: Iterable[Pair], *, session: Session) -> set[str]:
-    """The keys of those pairs' prompts of which answers were voted on here, whatever became of the votes."""
+    """Keys of the pairs' prompts that have votes here, whether or not the votes became training pairs."""
     found: set[str] = set()
     for batch in _batches(pairs):
         keys = {digest: prompt_key(pair.prompt) for pair in batch for digest in _digests(pair)}
@@ -45,7 +45,7 @@ def voted_on(pairs: Iterable[Pair], *, session: Session) -> set[str]:
 
 
 def _has_votes() -> ColumnElement[bool]:
-    """The condition on a stored prompt; an EXISTS, for which PostgreSQL never goes through all votes."""
+    """The condition that a stored prompt has votes, as an EXISTS: PostgreSQL then never scans all votes."""
     return (
         select(Label.id)
         .join(Generation, Label.comparison_id == Generation.comparison_id)
@@ -55,7 +55,7 @@ def _has_votes() -> ColumnElement[bool]:
 
 
 def _digests(pair: Pair) -> set[str]:
-    """The digests under which a pair's prompt may be stored: a question alone is kept as text."""
+    """The digests under which a pair's prompt may be stored: a single question may be a text or a message."""
     if isinstance(pair.prompt, str):
         return {sha256_of(pair.prompt), sha256_of([{"role": "user", "content": pair.prompt}])}
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in pair.prompt]
@@ -64,7 +64,7 @@ def _digests(pair: Pair) -> set[str]:
 
 
 def held_out_pairs_of(keys: Collection[str], *, session: Session) -> list[tuple[int, int]]:
-    """(dataset id, position) of all held-out pairs with one of the prompts, in datasets of any name."""
+    """(dataset id, position) of all held-out pairs with one of the prompts, in all datasets."""
     query = (
         select(DatasetPair.dataset_id, DatasetPair.position, DatasetPair.prompt)
         .where(DatasetPair.split == Split.HELD_OUT)
@@ -79,7 +79,7 @@ def held_out_pairs_of(keys: Collection[str], *, session: Session) -> list[tuple[
 
 
 def take_out_of_evaluation(pairs: Iterable[tuple[int, int]], *, session: Session) -> None:
-    """Held out -> voted, for pairs by dataset id and position."""
+    """held_out -> voted, for pairs given as (dataset id, position)."""
     by_dataset: dict[int, list[int]] = {}
     for dataset_id, position in pairs:
         by_dataset.setdefault(dataset_id, []).append(position)

@@ -1,4 +1,4 @@
-"""The table of worker processes."""
+"""Table of worker processes."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ from app.store.base import Base
 
 
 class Worker(Base):
-    """A worker process and when it was last seen; the pages and commands read who is there.
+    """A worker process and its last heartbeat. Pages and commands list the present workers.
 
-    `trouble` is a sentence on why it takes no messages, empty while it does.
+    `trouble` is a sentence on why it consumes no messages; empty while it does.
     """
 
     __tablename__ = "workers"

@@ -1,4 +1,4 @@
-"""Workers: who is there, and who was; by the database's clock."""
+"""Workers and their heartbeats, by the database's clock."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ PRESENT_SECONDS = 30.0
 """A worker not seen for this long counts as gone."""
 
 FORGOTTEN_SECONDS = 3600.0
-"""A worker not seen for this long is taken off the list."""
+"""A worker not seen for this long is removed from the list."""
 
 
 def beat(
@@ -24,7 +24,7 @@ def beat(
     has_gpu: bool = False,
     trouble: str = "",
 ) -> None:
-    """Record that a worker lives, and why it takes no messages, if so."""
+    """Record a worker's heartbeat, and why it consumes no messages, if so."""
     worker = session.get(Worker, worker_id)
     if worker is None:
         session.add(
@@ -36,27 +36,27 @@ def beat(
 
 
 def leave(worker_id: str, *, session: Session) -> None:
-    """Forget a worker that goes in good order."""
+    """Remove a worker that shuts down cleanly."""
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
 def present(*, session: Session, queue: str | None = None) -> Sequence[Worker]:
-    """Workers seen lately, of one queue or of any."""
+    """Workers with a recent heartbeat, of one queue or of any."""
     since = clock.after(-PRESENT_SECONDS)
     found = session.scalars(select(Worker).where(Worker.seen_at >= since).order_by(Worker.id)).all()
     return [worker for worker in found if queue is None or queue in worker.queues.split(",")]
 
 
 def consuming(*, session: Session, queue: str | None = None) -> Sequence[Worker]:
-    """Those of the present workers that take messages."""
+    """The present workers that consume messages."""
     return [worker for worker in present(session=session, queue=queue) if not worker.trouble]
 
 
 def any_gpu(*, session: Session, queue: str) -> bool:
-    """Whether one of the present workers of a queue computes on a GPU."""
+    """Whether a present worker of a queue uses a GPU."""
     return any(worker.has_gpu for worker in present(session=session, queue=queue))
 
 
 def forget_silent(*, session: Session) -> None:
-    """Drop workers that have been silent for long."""
+    """Delete workers not seen for FORGOTTEN_SECONDS."""
     session.execute(delete(Worker).where(Worker.seen_at < clock.after(-FORGOTTEN_SECONDS)))

@@ -1,4 +1,4 @@
-"""tokens of programs, and the calls that they may repeat
+"""Add API tokens and idempotent calls.
 
 Revision: 0002, after 0001
 """

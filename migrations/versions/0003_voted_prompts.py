@@ -1,4 +1,4 @@
-"""prompts whose votes became training pairs leave the evaluation
+"""Exclude prompts from evaluation once their votes become training pairs.
 
 Revision: 0003, after 0002
 """

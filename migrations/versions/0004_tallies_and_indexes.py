@@ -1,4 +1,4 @@
-"""tallies beside votes; indexes behind every foreign key and whatever is polled
+"""Add tallies of votes, and indexes for foreign keys and polled columns.
 
 Revision: 0004, after 0003
 """

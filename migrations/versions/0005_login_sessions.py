@@ -1,4 +1,4 @@
-"""login sessions
+"""Add login sessions.
 
 Revision: 0005, after 0004
 """

@@ -1,4 +1,4 @@
-"""what a dataset's source held beyond its pairs
+"""Store counts of what a dataset's source contains beyond its pairs.
 
 Revision: 0006, after 0005
 """

@@ -1,4 +1,4 @@
-"""removed runs, whose rows go a few at a time
+"""Mark removed runs, so that their rows can be deleted in small batches.
 
 Revision: 0007, after 0006
 """

@@ -1,10 +1,10 @@
-"""who has seen the names, an order of sides for each question, earlier versions of votes, openings
+"""Add who has seen the names, a display order per question, earlier versions of votes, and openings.
 
 Revision: 0008, after 0007
 
-Votes keep what was recorded of them; `blind` says what was known when they were cast. Until now all
-questions of a conversation had one order of sides, and names were shown at once, or for the whole
-conversation with a person's first vote in it: these people have seen them.
+Existing votes are unchanged; `blind` states whether the names were hidden when a vote was cast. Until now,
+all questions of a conversation had the same display order. Names were shown at once, or for the whole
+conversation after a person's first vote in it. Those people are recorded as having seen the names.
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,6 @@
-"""What each run computes on; step 0 counts ties half.
+"""Store each run's device, and count ties at step 0 as half.
 
-Revision ID: 0009
-Revises: 0008
+Revision: 0009, after 0008
 """
 
 import sqlalchemy as sa
@@ -15,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("device", sa.String(length=100), nullable=True))
-    # at step 0 the policy is the reference: every pair is a tie, which used to count as wrong
+    # at step 0 the policy equals the reference: every pair is a tie, and ties used to count as wrong
     op.execute(
         "UPDATE metrics SET value = 0.5 WHERE step = 0 AND name = 'eval_rewards/accuracies' AND value = 0"
     )

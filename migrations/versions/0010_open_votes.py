@@ -1,4 +1,4 @@
-"""votes that everybody may see the names of are marked
+"""Mark votes whose names everybody may see.
 
 Revision: 0010, after 0009
 """

@@ -1,4 +1,4 @@
-"""Cancels that are enforced, who writes a comparison's answers, what a checkpoint takes, a worker's trouble.
+"""Add cancel deadlines, workers of comparisons, checkpoint sizes, and reasons why workers are idle.
 
 Revision: 0011, after 0010
 """

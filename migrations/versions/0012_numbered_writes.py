@@ -1,4 +1,4 @@
-"""The number of the last write of a run's attempt, by which a repeated one is known.
+"""Store the number of the last write of a run's attempt, to detect retried writes.
 
 Revision: 0012, after 0011
 """

@@ -1,4 +1,4 @@
-"""Whether a worker computes on a GPU, until now told by the name of its device.
+"""Store whether a worker has a GPU. Until now this was derived from the device name.
 
 Revision: 0013, after 0012
 """
