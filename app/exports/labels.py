@@ -35,7 +35,7 @@ class LabelFormat(StrEnum):
 class Exported:
     """A written file: its number of rows, and the numbers of votes left out by reason.
 
-    `cut` counts rows with an answer that was cut at the length limit, `hidden` counts `raw` rows without names.
+    `cut` counts rows with an answer cut at the length limit, `hidden` counts `raw` rows without names.
     """
 
     path: Path

@@ -164,7 +164,7 @@ def _column(file: Any, field: Any, group: int, size: int) -> Iterator[Cell]:
 def arrow(path: str) -> None:
     """Read an Arrow stream or file.
 
-    A file is read as the stream after its 8-byte magic, or through its footer where that fails, as for polars.
+    A file is read as the stream after its 8-byte magic. If that fails, as for polars, its footer is used.
     """
     import pyarrow
 
