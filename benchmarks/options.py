@@ -49,7 +49,7 @@ class Options:
     command: str
 
     def rounds_of(self, shape: Shape, tuning: Tuning) -> int:
-        """Number of rounds; a third, at least one, for full fine-tuning and long prompts, which take hours."""
+        """Number of rounds. Full fine-tuning and long prompts take hours: they get a third, at least one."""
         usual = tuning == "lora" and shape.name != "long"
         return self.rounds if usual else max(1, self.rounds // 3)
 

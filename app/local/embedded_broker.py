@@ -1,6 +1,6 @@
-"""The embedded broker: a real Valkey, on loopback, with a password, for as long as its supervisor lives.
+"""The embedded broker: a Valkey on loopback, with a password, that runs as long as its supervisor.
 
-It keeps nothing on disk: messages are hints, and what it loses is sent again.
+It stores nothing on disk: messages are only hints, and lost ones are sent again.
 """
 
 import argparse

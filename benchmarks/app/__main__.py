@@ -1,4 +1,4 @@
-"""``python -m benchmarks.app``: fill a database, call what pages and workers call, and print the times."""
+"""``python -m benchmarks.app``: fill a database, make the calls of pages and workers, and print the times."""
 
 import argparse
 import os

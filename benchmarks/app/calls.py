@@ -166,7 +166,7 @@ class _Caller:
         return run_id
 
     def comparison(self) -> int:
-        """A comparison of two answers that the user has not voted on in this benchmark."""
+        """An unused comparison of two answers, without a vote of the user in this benchmark."""
         return next(self._comparisons)
 
     def unvoted(self) -> int:

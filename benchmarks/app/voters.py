@@ -1,8 +1,8 @@
-"""``python -m benchmarks.app.voters``: a hundred people vote at once, through the API of a served app.
+"""``python -m benchmarks.app.voters``: a hundred people vote concurrently through the API of a served app.
 
-Each has a token, reads for a second, votes, sometimes changes the vote, and sometimes sends a vote again as
-a program does that got no answer. Afterwards the database must hold one vote for each person and comparison,
-and it must be the last one that was acknowledged.
+Each has a token, reads for a second, votes, sometimes changes the vote, and sometimes repeats a request, like
+a program that got no response. Afterwards the database must contain exactly one vote per person and
+comparison: the last acknowledged one.
 """
 
 import argparse
