@@ -1,4 +1,4 @@
-"""Asking several models at once: one door for the compare page, the command line and the API."""
+"""Comparisons of several models: the operations shared by the compare page, the command line and the API."""
 
 import logging
 import random
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers of one comparison as they stand, in the order shown, each with who wrote it.
+    """The current answers of one comparison, in the order shown, each with its contender.
 
-    `hidden` says that who asks may not see the names yet, nor what would give them away.
+    With `hidden`, the reader may not see the names yet, nor anything that would reveal them.
     """
 
     conversation_id: int
@@ -39,7 +39,7 @@ class Answers:
 
     @property
     def problem(self) -> str:
-        """Why no vote can be cast now, in a sentence; empty when one can."""
+        """A sentence on why no vote can be cast now; empty when one can."""
         return judging.why_not_votable(self.answers)
 
     @property
@@ -48,7 +48,7 @@ class Answers:
 
 
 def contenders_of_runs(run_ids: Sequence[int], *, with_reference: bool) -> list[ContenderChoice]:
-    """The runs' last checkpoints, after the base models they share where the reference is wanted."""
+    """The runs' last checkpoints; `with_reference` puts their base models first, each once."""
     bases: dict[str, None] = {}
     if with_reference and run_ids:
         with read_session() as session:
@@ -67,14 +67,14 @@ def begin(
     decoding: Decoding | None = None,
     opening: Sequence[Mapping[str, str]] = (),
 ) -> Comparison:
-    """Start a conversation with its first question, and tell the workers after the commit.
+    """Start a conversation with its first question, and notify the workers after the commit.
 
     Args:
-        blind: whether names stay hidden, at each question, until a person has voted or asked for them.
+        blind: whether the names stay hidden at each question until the user has voted or asked for them.
         opening: the messages before the question, as `held_out.random_prompt` gives them.
 
     Raises:
-        AppError: as `conversations.start` and `comparisons.ask`; nothing is stored then.
+        AppError: as `conversations.start` and `comparisons.ask`. Nothing is stored in that case.
     """
     with write_session() as session:
         conversation = conversations.start(
@@ -94,11 +94,11 @@ def begin(
 
 
 def follow_up(conversation_id: int, question: str, *, continues_from: str | None) -> Comparison:
-    """Put the next question of a conversation.
+    """Ask the next question of a conversation.
 
     Args:
-        continues_from: letter of the answer to the last question that all see as the conversation so far;
-            None for each its own.
+        continues_from: letter of the previous answer that becomes every contender's history. With None, each
+            contender continues from its own answer.
 
     Raises:
         AppError: as `comparisons.ask`.
@@ -116,7 +116,7 @@ def follow_up(conversation_id: int, question: str, *, continues_from: str | None
 
 
 def regenerate(comparison_id: int, side: int) -> Generation:
-    """Ask the contender on a side again, with the next seed.
+    """Generate the answer of one side again, with the next seed.
 
     Raises:
         AppError: as `comparisons.regenerate`.
@@ -128,10 +128,10 @@ def regenerate(comparison_id: int, side: int) -> Generation:
 
 
 def look(comparison_id: int, *, user: str = users.LOCAL) -> Answers:
-    """The answers of a comparison as they stand now, as a person may see them; names shown are recorded.
+    """The current answers of a comparison as this user may see them. Records that the names were shown.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when no comparison has this id.
     """
     with read_session() as session:
         comparison = comparisons.get(comparison_id, session=session)
@@ -151,10 +151,10 @@ def look(comparison_id: int, *, user: str = users.LOCAL) -> Answers:
 
 
 def show_names(comparison_id: int, *, user: str = users.LOCAL) -> None:
-    """Show a person who wrote the answers of a comparison; no later vote of theirs on it is blind.
+    """Reveal the names of a comparison to a user. None of the user's later votes on it is blind.
 
     Raises:
-        NotFound: when there is none with this id.
+        NotFound: when no comparison has this id.
     """
     with write_session() as session:
         comparisons.get(comparison_id, session=session)
@@ -162,10 +162,10 @@ def show_names(comparison_id: int, *, user: str = users.LOCAL) -> None:
 
 
 def show_all_names(*, user: str = users.LOCAL) -> int:
-    """Show a person the names of every comparison with votes; none of their later votes there is blind.
+    """Reveal the names of every comparison with votes to a user. Later votes on these are not blind.
 
     Returns:
-        How many comparisons' names were hidden before.
+        The number of comparisons whose names were hidden before.
     """
     with read_session() as session:
         hidden = labels.hidden_comparisons(user, session=session)
@@ -176,7 +176,7 @@ def show_all_names(*, user: str = users.LOCAL) -> int:
 
 
 def record_shown(votes: Sequence[Vote], *, user: str = users.LOCAL) -> None:
-    """Remember that a person was shown the names of votes that are not hidden, such as those of a list."""
+    """Record that a user was shown the names of the votes that are not hidden, as in a list of votes."""
     shown = {vote.comparison.id for vote in votes if not vote.hidden}
     with read_session() as session:
         fresh = shown - names.seen_among(shown, user, session=session)
@@ -184,10 +184,10 @@ def record_shown(votes: Sequence[Vote], *, user: str = users.LOCAL) -> None:
 
 
 def remember_shown(comparison_ids: Collection[int], *, user: str) -> None:
-    """Remember that a person was shown names that were hidden from nobody.
+    """Record, best effort, that a user was shown names that were not hidden.
 
-    No vote's blindness depends on these rows, so that a page is shown even when they cannot be written, as
-    on a full disk.
+    No vote's blindness depends on these rows. A failed write, as on a full disk, is logged and does not fail
+    the page.
     """
     if not comparison_ids:
         return
@@ -203,7 +203,7 @@ def remember_shown(comparison_ids: Collection[int], *, user: str) -> None:
 def follow(
     comparison_id: int, *, seconds: float, every: float = 0.2, user: str = users.LOCAL
 ) -> Iterator[Answers]:
-    """The answers as they grow, until all are over or the time is up; the last one is as it then stands."""
+    """Yield the growing answers until all are finished or the time is up; the last item is final."""
     end = time.monotonic() + seconds
     while True:
         present = look(comparison_id, user=user)
@@ -214,13 +214,13 @@ def follow(
 
 
 def wait(comparison_id: int, *, seconds: float, user: str = users.LOCAL) -> Answers:
-    """The answers when all are over, or as they stand when the time is up."""
+    """The answers once all are finished, or their state when the time is up."""
     *_, present = follow(comparison_id, seconds=seconds, user=user)
     return present
 
 
 def stop(comparison_id: int, side: int | None = None) -> None:
-    """Ask for the unfinished answers of a comparison to stop, or for the one on a side."""
+    """Request a stop of a comparison's unfinished answers, or only of the one on a side."""
     with read_session() as session:
         shown = comparisons.answers(comparison_id, session=session)
     ids = [answer.id for place, answer in enumerate(shown) if side in (None, place)]
@@ -243,7 +243,7 @@ def vote(
         worst: letter of the worst answer, needed for the best of more than two.
 
     Raises:
-        AppError: as `labels.vote`, and InvalidInput for other words.
+        AppError: as `labels.vote`, and InvalidInput for any other word.
     """
     kinds = {"tie": Choice.TIE, "both bad": Choice.ALL_BAD, "all bad": Choice.ALL_BAD}
     kind = kinds.get(choice.strip().lower().replace("_", " "), Choice.BEST)
@@ -271,7 +271,7 @@ def explain(label_id: int, reason: str, *, user: str = users.LOCAL) -> Label:
 
 
 def withdraw(label_id: int, *, user: str = users.LOCAL) -> None:
-    """Take a vote back.
+    """Withdraw a vote.
 
     Raises:
         AppError: as `labels.withdraw`.

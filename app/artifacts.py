@@ -1,6 +1,6 @@
-"""Artifacts: folders under one root, on this machine or on S3, moved with fsspec.
+"""Artifacts: folders under one root, on this machine or on S3, transferred with fsspec.
 
-A checkpoint counts once its row is in the database, which is written after the last file: a half
+A checkpoint exists once its row is in the database. The row is written after the last file, so a partly
 uploaded folder is never read.
 """
 
@@ -25,7 +25,7 @@ MODEL_FOLDER = "model"
 
 
 _S3_OPTIONS: dict[str, Any] = {
-    "use_listings_cache": False,  # other machines write too
+    "use_listings_cache": False,  # other machines write to the store too
     "config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}},
 }
 
@@ -34,22 +34,22 @@ _PASSING = {
     *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.EAGAIN),
     *(errno.ESTALE, errno.EBUSY, errno.EIO),
 }
-"""What an operating system says of a server, or a mounted folder, that may be back in a moment."""
+"""Errors of a server or a mounted folder that are usually transient."""
 
 _PASSING_CODES = {
     *("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestTimeTooSkewed"),
     *("InternalError", "ServiceUnavailable", "BadGateway", "GatewayTimeout", "500", "502", "503", "504"),
 }
-"""S3's error codes that pass by themselves."""
+"""Transient error codes of S3."""
 
 
 class StoreUnavailable(Refused):
-    """The artifacts' store cannot be reached; it may be back in a moment."""
+    """The artifact store cannot be reached. The error may be transient."""
 
 
 @contextmanager
 def _store() -> Iterator[None]:
-    """Have what a store that is away raises, of whatever library, raised as one kind of error.
+    """Convert the errors that any library raises for an unreachable store to StoreUnavailable.
 
     Raises:
         StoreUnavailable: the store cannot be reached.
@@ -71,7 +71,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _passes(error: BaseException | None) -> bool:
-    """Whether an error tells of a store that is away, rather than of one that refuses."""
+    """Whether an error, or one in its chain, means that the store is unreachable rather than refusing."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _PASSING:
             return True
@@ -87,7 +87,7 @@ def _passes(error: BaseException | None) -> bool:
 
 
 def _is_transport(error: BaseException) -> bool:
-    """Whether an HTTP library could not send or receive; named, for S3's driver is an extra."""
+    """Whether an HTTP library failed to send or receive. Compares names, since S3's driver is an extra."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"HTTPClientError", "ConnectionError", "ClientConnectionError", "ClientPayloadError"})
 
@@ -102,7 +102,7 @@ def _place(key: str, settings: Settings) -> tuple[Any, str]:
 
 @_store()
 def save_folder(folder: Path, key: str) -> int:
-    """Copy a local folder to the artifacts, in place of what lies under the key; returns its bytes.
+    """Copy a local folder to the store, replacing what the key holds. Returns the size in bytes.
 
     Raises:
         StoreUnavailable: when the store cannot be reached.
@@ -122,11 +122,11 @@ def save_folder(folder: Path, key: str) -> int:
 
 @_store()
 def fetch_folder(key: str, folder: Path) -> Path:
-    """Copy an artifact to a local folder, whole or not at all; a folder that is there already is kept.
+    """Copy an artifact to a local folder, all or nothing. An existing folder is kept.
 
     Raises:
         StoreUnavailable: when the store cannot be reached.
-        Refused: when there is no such artifact.
+        Refused: when the artifact does not exist.
     """
     if folder.is_dir():
         return folder
@@ -165,10 +165,10 @@ def fetch_weights(checkpoint: str, folder: Path) -> Path:
 
 
 def check_store() -> None:
-    """See that the artifacts' filesystem can be used at all, before a run relies on it.
+    """Check that the artifact store's filesystem is usable before a run relies on it.
 
     Raises:
-        Refused: when its driver is not installed or the address is no address.
+        Refused: when its driver is not installed or the address is invalid.
     """
     try:
         url_to_fs(get_settings().artifacts)
@@ -181,7 +181,7 @@ def check_store() -> None:
 
 @_store()
 def delete_files(key: str, names: Sequence[str]) -> int:
-    """Remove some files of an artifact, where they are there; returns the bytes that are left.
+    """Remove those of the named files that exist. Returns the remaining bytes of the artifact.
 
     Raises:
         StoreUnavailable: when the store cannot be reached.
@@ -195,7 +195,7 @@ def delete_files(key: str, names: Sequence[str]) -> int:
 
 @_store()
 def delete_folder(key: str) -> None:
-    """Remove an artifact; one that is not there is no error.
+    """Remove an artifact. A missing artifact is not an error.
 
     Raises:
         StoreUnavailable: when the store cannot be reached.
@@ -206,7 +206,7 @@ def delete_folder(key: str) -> None:
 
 
 def export_run(run_id: int, output: Path) -> Path:
-    """Write a run's last weights to a folder, as a PEFT adapter or a full model, with a model card.
+    """Write a run's last weights and a model card to a folder, as a PEFT adapter or a full model.
 
     Raises:
         NotFound: for a run that does not exist.
@@ -228,7 +228,7 @@ def export_run(run_id: int, output: Path) -> Path:
 
 
 def export_zip(run_id: int, folder: Path) -> Path:
-    """Write a run's export as one zip file into a folder and return the file."""
+    """Write a run's export to a folder as one zip file and return its path."""
     with tempfile.TemporaryDirectory() as scratch:
         exported = export_run(run_id, Path(scratch) / f"hypo-run-{run_id}")
         archive = shutil.make_archive(str(folder / exported.name), "zip", scratch, exported.name)

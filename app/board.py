@@ -1,4 +1,4 @@
-"""What the votes say: a record for each two models, with intervals, and the biases of the voters."""
+"""Results of the votes: a record for each pair of models, with intervals, and the biases of the voters."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from app.store.models import Answerer
 from app.store.tallies import PairCount
 
 Z = 1.96
-"""Two-sided 95%."""
+"""Quantile of the normal distribution for a two-sided 95% interval."""
 
 PAGE_RECORDS = 25
-"""Records that the results page shows at once."""
+"""Records on one page of the results."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Model:
-    """Who answered. Of a deleted run only the name is left."""
+    """A model that answered. A deleted run keeps only its name."""
 
     name: str
     method: str
@@ -30,7 +30,7 @@ class Model:
 
 @dataclass(slots=True)
 class Record:
-    """How two models did against each other; wins are votes that prefer one answer."""
+    """The votes between two models. `wins` prefer `first`, `losses` prefer `second`."""
 
     first: Model
     second: Model
@@ -58,18 +58,18 @@ class Record:
 
     @property
     def more_votes(self) -> int | None:
-        """About how many more decided votes would tell the two apart if the share stays as it is.
+        """Estimated number of further decided votes that separate the two models at the present share.
 
-        0 when they are told apart already; None when no number would, or nothing is known.
+        0 when they are separated already; None without decided votes, or at a share of exactly one half.
         """
         return votes_to_decide(self.wins, self.decided)
 
 
 @dataclass(slots=True)
 class Board:
-    """Everything the results page shows above the list.
+    """Everything the results page shows above the list of votes.
 
-    `hidden` votes are on comparisons whose names the reader may not see yet; they count nowhere else.
+    `hidden` counts votes on comparisons whose names the reader may not see yet. No other count includes them.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Board:
 
 
 def wilson(wins: int, votes: int, z: float = Z) -> tuple[float, float]:
-    """Wilson's score interval of a share, which holds for few votes and for shares near 0 and 1."""
+    """Wilson's score interval of a share. It is valid for few votes and for shares near 0 and 1."""
     share = wins / votes
     middle = share + z * z / (2 * votes)
     half = z * math.sqrt(share * (1 - share) / votes + z * z / (4 * votes * votes))
@@ -95,9 +95,9 @@ def wilson(wins: int, votes: int, z: float = Z) -> tuple[float, float]:
 
 
 def votes_to_decide(wins: int, votes: int) -> int | None:
-    """About how many more votes at the same share put one half outside Wilson's interval.
+    """Estimated number of further votes at the same share that put one half outside Wilson's interval.
 
-    One half lies on the edge of the interval when n (2p - 1)^2 = z^2, whatever the variance at p.
+    One half is on the edge of the interval when n (2p - 1)^2 = z^2, whatever the variance at p.
     """
     if votes == 0 or 2 * wins == votes:
         return None
@@ -108,13 +108,13 @@ def votes_to_decide(wins: int, votes: int) -> int | None:
 def read_board(
     *, session: Session, limit: int = PAGE_RECORDS, offset: int = 0, viewer: str | None = None
 ) -> Board:
-    """What votes say; of the records one page, those with the most votes first.
+    """The totals of all votes and one page of records, those with the most votes first.
 
-    A vote among more than two says that the best beats all others and that all others beat the worst.
+    In a vote among more than two answers, the best beats all others and all others beat the worst.
 
     Args:
-        viewer: who reads it. Votes whose names this person may not see yet are left out, for a count of few
-            votes would tell the names as well as the votes themselves.
+        viewer: the user who reads it. Votes whose names this user may not see yet are left out, because a
+            count of few votes would reveal the names.
     """
     hidden = 0 if viewer is None else labels.count_hidden(viewer, session=session)
     who = viewer if hidden else None
@@ -139,7 +139,7 @@ def read_board(
 def read_records(
     *, session: Session, limit: int = PAGE_RECORDS, offset: int = 0, viewer: str | None = None
 ) -> tuple[list[Record], int]:
-    """A page of the records alone, as in `read_board`, and how many there are."""
+    """One page of records, as in `read_board`, and the number of all records."""
     hidden = 0 if viewer is None else labels.count_hidden(viewer, session=session)
     who = viewer if hidden else None
     pairs, met = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)

@@ -1,8 +1,8 @@
-"""Text in our CSV files. A spreadsheet computes a cell that begins with one of `FORMULA_STARTS`.
+"""Escape text in our CSV files. A spreadsheet runs a cell that begins with one of `FORMULA_STARTS`.
 
-Our exports put an apostrophe before such a cell, and before one that begins with an apostrophe, so that the
-original text can be had again. Only a file that begins with `ESCAPED_COLUMNS` is read that way: in anybody
-else's file an apostrophe belongs to the text.
+Our exports put an apostrophe before such a cell, and before one that begins with an apostrophe, so the
+original text can be restored. Only a file that begins with `ESCAPED_COLUMNS` is unescaped: in any other file
+an apostrophe is part of the text.
 """
 
 from typing import Final
@@ -15,12 +15,12 @@ _APOSTROPHE = "'"
 
 
 def escaped(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """Escape a text so that no spreadsheet runs it as a formula."""
     return _APOSTROPHE + text if text.startswith((*FORMULA_STARTS, _APOSTROPHE)) else text
 
 
 def original(text: str) -> str:
-    """The text that `escaped` was given."""
+    """Undo `escaped`."""
     return (
         text[1:] if text.startswith(tuple(_APOSTROPHE + s for s in (*FORMULA_STARTS, _APOSTROPHE))) else text
     )

@@ -1,4 +1,4 @@
-"""Deleting a run with everything it left: one door for the pages, the command line and the API."""
+"""Deletion of a run and all it stored, shared by the pages, the command line and the API."""
 
 import shutil
 import time
@@ -12,18 +12,18 @@ from app.store.db import write_session
 
 
 def delete_run(run_id: int, *, seconds: float = 0.1) -> None:
-    """Take a run off every list in one short transaction, then delete its artifacts, scratch and rows.
+    """Hide a run from every list in one short transaction, then delete its artifacts, scratch and rows.
 
-    Answers and votes stay. Rows go a few at a time, so that others may write meanwhile; what is left when
-    the time is up goes with the keepers of the workers, and nobody sees it any more.
+    Answers and votes are kept. Rows are deleted in small batches, so other writers can interleave. Rows that
+    remain when the time is up are no longer visible; the workers' keepers delete them.
 
     Args:
-        seconds: how long to go on deleting rows; the call returns after it.
+        seconds: time limit for deleting rows.
 
     Raises:
         NotFound: for a run that does not exist.
-        Refused: while the run is queued, running or answering, when nothing is deleted; or when the run is
-            deleted and files of it are left.
+        Refused: while the run is queued, running or answering (nothing is deleted then), or when the run is
+            deleted but some of its files remain.
     """
     with write_session() as session:
         paths = removal.remove(run_id, session=session)
@@ -40,7 +40,7 @@ def delete_run(run_id: int, *, seconds: float = 0.1) -> None:
 
 
 def purge(seconds: float) -> None:
-    """Delete rows of removed runs until none is left or the time is up."""
+    """Delete rows of removed runs until none remain or the time is up."""
     end = time.monotonic() + seconds
     more = True
     while more and time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""How responses travel: compressed, and kept by browsers where their address changes with their content."""
+"""Compression of responses, and long-lived browser caching of files with content-hashed addresses."""
 
 import re
 from typing import Final
@@ -11,14 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
 A_WEEK: Final = "public, max-age=604800"
 _HASHED: Final = re.compile(r"/assets/[^/]+-[\w-]{8}\d?\.(js|css|woff2?|ttf|svg|png)|/theme\.css")
-"""The hash of the content stands in these names, with a digit behind it where two would be alike."""
+"""Names that contain a hash of the content, followed by a digit where two names would collide."""
 _FONTS: Final = re.compile(r"/static/(fonts|img|js)/.+")
 SMALLEST: Final = 1024
-"""Bytes from which compressing is worth it."""
+"""Smallest response that is compressed, in bytes."""
 
 
 class KeptByBrowsers:
-    """Tell browsers how long they may keep Gradio's files, which come without a word about it."""
+    """Set Cache-Control on Gradio's files, which Gradio serves without it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -44,6 +44,6 @@ def _kept(path: str) -> str:
 
 
 def add_delivery(app: FastAPI) -> None:
-    """Compress outside all other middleware, which reads pages as they are; events are not."""
+    """Compress responses outside all other middleware, which needs plain pages. Events stay uncompressed."""
     app.add_middleware(KeptByBrowsers)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST, compresslevel=6)

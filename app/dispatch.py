@@ -1,7 +1,7 @@
-"""The Celery producer: task names, queues, and sending ids after the commit.
+"""The Celery producer: task names, queues, and sending of ids after the commit.
 
-A message is a hint, the row is the truth: when the broker is away the row stays queued and a worker's
-keeper sends it again, so sending never fails a request.
+The row is authoritative and a message is only a hint. While the broker is unreachable the row stays queued
+and a worker's keeper sends it again, so a failed send never fails a request.
 """
 
 import logging
@@ -23,13 +23,13 @@ GENERATE_QUEUE = "generate"
 QUEUES = (TRAIN_QUEUE, GENERATE_QUEUE)
 
 PROBE_KEPT_SECONDS = 600.0
-"""How long the broker keeps the probes of a worker that has died."""
+"""Expiry of a dead worker's probe queue on the broker."""
 
 log = logging.getLogger(__name__)
 
 
 def broker_url(settings: Settings) -> str | None:
-    """The broker to talk to: HYPO_BROKER_URL, or the one of the app running in this home; None if neither."""
+    """HYPO_BROKER_URL, or else the broker of the app that runs in this home; None without either."""
     if settings.broker_url:
         return settings.broker_url
     running = last_running(settings)
@@ -49,24 +49,24 @@ def _producer(url: str) -> Celery:
 
 
 def send_run(run_id: int) -> bool:
-    """Tell the train workers of a queued run; False when no broker could be reached."""
+    """Notify the train workers of a queued run. Returns False when no broker could be reached."""
     return _send(TRAIN_TASK, TRAIN_QUEUE, run_id)
 
 
 def send_comparison(comparison_id: int) -> bool:
-    """Tell the generate workers of a question to answer; False when no broker could be reached."""
+    """Notify the generate workers of a question. Returns False when no broker could be reached."""
     return _send(ANSWER_TASK, GENERATE_QUEUE, comparison_id)
 
 
 def probe_queue(token: str) -> Queue:
-    """A worker's own queue, through which it sees whether messages reach it; the broker forgets it."""
+    """A worker's own queue, on which it checks that messages arrive. It expires on the broker."""
     name = f"probe.{token}"
     unbound = Exchange("")  # type: ignore[no-untyped-call]
     return Queue(name, unbound, routing_key=name, expires=PROBE_KEPT_SECONDS)  # type: ignore[no-untyped-call]
 
 
 def send_probe(token: str) -> bool:
-    """Send a worker its own probe; False when no broker could be reached."""
+    """Send a worker its own probe. Returns False when no broker could be reached."""
     return _send(PROBE_TASK, probe_queue(token))
 
 

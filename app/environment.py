@@ -1,7 +1,7 @@
-"""What each process is told by its environment: what every program needs, and the secrets of its own task.
+"""The environment of each child process: common variables and the secrets that its own task needs.
 
-The supervisor may have been started with logins, keys and passwords for everything. A child that is broken
-into should have none but those it uses.
+The supervisor may have been started with logins, keys and passwords for everything. A compromised child
+should hold only those it uses.
 """
 
 import os
@@ -16,7 +16,7 @@ PLAIN: Final = (
     *("CUDA_", "NVIDIA_", "NCCL_", "HSA_", "HIP_", "ROCR_", "GPU_", "ZE_", "SYCL_", "ONEAPI_"),
     *("HF_HOME", "HF_HUB_", "HF_ENDPOINT", "HF_DATASETS_", "TRANSFORMERS_", "GRADIO_", "HYPO_"),
 )
-"""Beginnings of the names of variables that hold no secret and that any program may need."""
+"""Prefixes of the names of variables that hold no secret and that any program may need."""
 
 DATABASE: Final = ("HYPO_DATABASE_URL", "PG")
 BROKER: Final = ("HYPO_BROKER_URL",)
@@ -34,14 +34,14 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "broker": EMBEDDED,
     "watchdog": DATABASE,
 }
-"""The secrets that each kind of process uses. An address may hold a password, so it is one of them."""
+"""The secrets that each kind of process uses. Addresses are included, as they may hold a password."""
 
 
 def environment_for(kind: str, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables that a kind of process is started with.
+    """The environment for a new process of this kind.
 
     Args:
-        given: what there is; this process's own environment if not said.
+        given: the variables to choose from; by default this process's environment.
     """
     there = os.environ if given is None else given
     return {
@@ -52,5 +52,5 @@ def environment_for(kind: str, given: Mapping[str, str] | None = None) -> dict[s
 
 
 def keep_private() -> None:
-    """Let nobody but this user read what the process writes."""
+    """Make the files this process writes readable only by its own user."""
     os.umask(0o077)

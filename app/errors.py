@@ -1,9 +1,9 @@
-"""Everything the app raises on purpose. The message of each error says what to do next.
+"""The errors the app raises on purpose. Each message states what to do next.
 
 AppError
 ├── NotFound       no such dataset, run, comparison or label
-├── Refused        the request is understood and cannot be done as things stand
-└── InvalidInput   a value from outside is bad; `field` names it
+├── Refused        the request is valid but impossible in the present state
+└── InvalidInput   an external value is invalid; `field` names it
 """
 
 
@@ -12,15 +12,15 @@ class AppError(Exception):
 
 
 class NotFound(AppError):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
 
 class Refused(AppError):
-    """The request is understood and cannot be done as things stand."""
+    """The request is valid but impossible in the present state."""
 
 
 class InvalidInput(AppError):
-    """A value from outside is bad."""
+    """An external value is invalid."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)

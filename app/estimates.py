@@ -1,7 +1,7 @@
-"""What a run would take of memory, told before it is queued: no torch, no network.
+"""Memory estimates for a run before it is queued, without torch or network.
 
-The sizes come from the model's config.json, if it is on this machine; the lengths from the dataset's
-characters. What is free counts only where this machine's own workers will train: those of `hypo up`.
+Sizes come from the model's config.json, if it is on this machine, and lengths from the dataset's character
+counts. Free memory is considered only if the workers of this machine's own `hypo up` will train.
 """
 
 import json
@@ -28,27 +28,27 @@ from hypo_engine.memory.machine import available_bytes, whole_memory
 from hypo_engine.memory.shape import ModelShape, read_shape
 
 CHARACTERS_A_TOKEN: Final = 3
-"""A token of English text has about four; fewer make the estimate err on the side of too much."""
+"""Characters per token. English text has about four; a lower value overestimates on purpose."""
 
 TEMPLATE_TOKENS: Final = 32
-"""Tokens that a chat template puts around a prompt, about."""
+"""Approximate number of tokens that a chat template adds to a prompt."""
 
 LONGEST: Final = 4096
-"""Pairs looked at: as many as the largest batch holds."""
+"""Longest pairs considered: as many as the largest batch holds."""
 
 INSIST: Final = "tick Run anyway, pass --insist, or set insist to true"
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryForecast:
-    """What is known of a run's memory before it runs.
+    """The expected memory use of a run.
 
     Attributes:
-        estimate: None where the model's sizes are not known; `missing` says why.
-        available: Bytes the run can have; None where its machine is another one or does not tell.
-        waits: Whether other runs go first: `available` is then what the machine has in all.
+        estimate: None where the model's sizes are unknown; `missing` gives the reason.
+        available: Bytes available to the run; None if it trains on another machine or the size is unknown.
+        waits: Whether other runs go first. `available` is then the machine's whole memory.
         gpu: Whether the workers compute on a GPU.
-        knobs: What would help most, for a run that does not fit.
+        knobs: The most effective changes for a run that does not fit.
     """
 
     estimate: Estimate | None
@@ -60,14 +60,14 @@ class MemoryForecast:
 
     @property
     def fits(self) -> bool:
-        """Whether nothing speaks against the run."""
+        """Whether the run fits, as far as known."""
         if self.estimate is None or self.available is None:
             return True
         return self.estimate.total <= self.available
 
 
 def forecast_memory(config: TrainConfig, dataset_id: int | None) -> MemoryForecast:
-    """The forecast of a run with this configuration on this dataset."""
+    """The memory forecast of a run with this configuration on this dataset."""
     settings = get_settings()
     path = find_config(config.model_name_or_path, settings)
     if path is None:
@@ -89,10 +89,10 @@ def forecast_memory(config: TrainConfig, dataset_id: int | None) -> MemoryForeca
 
 
 def refuse_what_cannot_fit(configs: Sequence[TrainConfig], dataset_id: int) -> None:
-    """Refuse runs that this machine's workers have no memory for, unless their configuration insists.
+    """Refuse runs that need more memory than this machine's workers have, unless the configuration insists.
 
     Raises:
-        Refused: with the estimate, what can be had, and what would help most.
+        Refused: with the estimate, the available memory and the most effective changes.
     """
     for config in configs:
         if config.insist:
@@ -118,7 +118,7 @@ def _read_shape(path: Path) -> ModelShape:
 
 
 def _lengths_of(dataset_id: int, settings: Settings) -> tuple[PairLength, ...] | None:
-    """Tokens of a dataset's longest pairs, guessed from their characters; None where there is no dataset."""
+    """Tokens of a dataset's longest pairs, estimated from characters; None if the dataset does not exist."""
     try:
         with read_session() as session:
             made = datasets.get(dataset_id, session=session).created_at
@@ -129,7 +129,7 @@ def _lengths_of(dataset_id: int, settings: Settings) -> tuple[PairLength, ...] |
 
 @lru_cache(maxsize=64)
 def _lengths(database: str, dataset_id: int, made: datetime) -> tuple[PairLength, ...]:
-    """Read once: a dataset never changes. ``database`` and ``made`` tell it from others of its number."""
+    """Cached, as datasets are immutable. ``database`` and ``made`` distinguish datasets with the same id."""
     with read_session() as session:
         found = datasets.longest_pairs(dataset_id, session=session, limit=LONGEST)
     return tuple(
@@ -143,7 +143,7 @@ def _tokens(characters: int) -> int:
 
 
 def _machine(settings: Settings) -> tuple[bool, int | None, bool]:
-    """Whether the workers have a GPU, the bytes that a run can have here, and whether it waits for others."""
+    """Whether the workers have a GPU, the bytes available to a run here, and whether it waits for others."""
     with read_session() as session:
         gpu = workers.any_gpu(session=session, queue="train")
         counts = runs.count_by_status(session=session)

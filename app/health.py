@@ -1,4 +1,4 @@
-"""Whether the app can do its work: the database takes a row, and the home folder a file."""
+"""Health check: the database and the home folder accept a write."""
 
 import os
 import tempfile
@@ -15,14 +15,14 @@ from app.settings import get_settings
 from app.store.db import write_session
 
 SECONDS = 2.0
-"""Seconds for which a result is reused; more frequent checks cost no more writes."""
+"""Seconds for which a result is reused, so frequent checks cause no further writes."""
 
 _BLOCK = b"\0" * 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is wrong, in words, by part: `database`, `home`; nothing when all is well."""
+    """The problems by part (`database`, `home`), as sentences; empty when all is well."""
 
     problems: dict[str, str] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ _last = _Last()
 
 
 def check() -> Health:
-    """The health of now, or of up to SECONDS ago."""
+    """The present health, or a result at most SECONDS old."""
     settings = get_settings()
     with _last.lock:
         if time.monotonic() >= _last.until or _last.of != settings.sqlalchemy_url:
@@ -55,7 +55,7 @@ def check() -> Health:
 
 
 def _database() -> str:
-    """Write a row as it is: a disk that is full, or a database that only reads, is found out."""
+    """Rewrite a row unchanged, which detects a full disk and a read-only database."""
     try:
         with write_session() as session:
             session.execute(text("UPDATE alembic_version SET version_num = version_num"))

@@ -1,4 +1,4 @@
-"""Prompts to ask on the compare page that no chosen contender was trained on."""
+"""Prompts for the compare page on which no chosen contender was trained."""
 
 import random
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPrompt:
-    """A prompt as it is asked: the messages before the question, and the question."""
+    """A prompt split into the messages before the question and the question."""
 
     opening: list[dict[str, str]]
     question: str
 
 
 def random_prompt(choices: Sequence[ContenderChoice] = ()) -> HeldOutPrompt:
-    """A held-out prompt, with its history, of a dataset that a contender was trained on.
+    """A held-out prompt, with its history, from a dataset that a contender was trained on.
 
-    No chosen contender was trained on it, by another dataset or by votes either. Without such a prompt it is
-    one of the demo's.
+    No chosen contender was trained on it through another dataset or votes either. Falls back to a prompt of
+    the demo.
 
     Raises:
         NotFound: for a run that does not exist.
@@ -49,10 +49,10 @@ def random_prompt(choices: Sequence[ContenderChoice] = ()) -> HeldOutPrompt:
 def random_of_dataset(
     dataset_id: int, *, session: Session, unseen_in: Sequence[int] = ()
 ) -> HeldOutPrompt | None:
-    """A held-out prompt of a dataset that ends in a question; None if there seems to be none.
+    """A held-out prompt of a dataset that ends in a question; None if no sampled prompt qualifies.
 
     Args:
-        unseen_in: ids of other datasets that must not train on it.
+        unseen_in: ids of other datasets that must not train on the prompt.
     """
     count = datasets.split_counts(dataset_id, session=session).held_out
     for place in random.sample(range(count), min(count, TRIES)):

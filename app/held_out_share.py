@@ -1,4 +1,4 @@
-"""Datasets that hold nothing out, or everything: what that means, and which share would part them."""
+"""Messages for datasets that hold out no pairs or all of them, with a share that would split them."""
 
 import math
 from collections.abc import Iterable
@@ -15,28 +15,28 @@ from app.store.models import Dataset
 from hypo_engine.data.formats import Pair, prompt_fraction
 
 MOST_HELD_OUT: Final = 0.9
-"""The largest share that an import takes."""
+"""The largest share that an import accepts."""
 
 MOST_PAIRS: Final = 5000
-"""Pairs looked at; a dataset with more has a prompt for every share that the form offers."""
+"""Pairs considered. A larger dataset can be split at every share that the form offers."""
 
 
 MOST_KNOWN: Final = 10_000
-"""Datasets of which the share is remembered."""
+"""Number of datasets whose share is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A held-out share in hundredths, and how many of the pairs it would hold out."""
+    """A held-out share, rounded to hundredths, and the number of pairs it would hold out."""
 
     share: float
     pairs: int
 
 
 def least_share(pairs: Iterable[Pair]) -> Share | None:
-    """The smallest share that holds a pair out and leaves one to train on; None where there is none.
+    """The smallest share that holds out a pair and leaves one to train on; None if there is none.
 
-    Which side a pair is on follows from its prompt alone, so pairs of one prompt cannot be parted.
+    A pair's split depends on its prompt alone, so pairs with the same prompt cannot be separated.
     """
     fractions = sorted(prompt_fraction(pair.prompt) for pair in islice(pairs, MOST_PAIRS))
     if not fractions:
@@ -47,7 +47,7 @@ def least_share(pairs: Iterable[Pair]) -> Share | None:
 
 
 def nothing_held_out(dataset: Dataset, *, session: Session) -> str | None:
-    """A sentence for a dataset of which nothing is held out; None where something is."""
+    """A sentence for a dataset without held-out pairs; None for any other."""
     counts = datasets.split_counts(dataset.id, session=session)
     if counts.held_out or not counts.train:
         return None
@@ -64,7 +64,7 @@ def nothing_held_out(dataset: Dataset, *, session: Session) -> str | None:
 
 
 def nothing_to_train_on(dataset: Dataset, *, session: Session) -> str | None:
-    """A sentence for a dataset of which all is held out; None where something is trained on."""
+    """A sentence for a dataset without training pairs; None for any other."""
     counts = datasets.split_counts(dataset.id, session=session)
     if counts.train or not counts.held_out:
         return None
@@ -77,7 +77,7 @@ def nothing_to_train_on(dataset: Dataset, *, session: Session) -> str | None:
 
 
 def one_sided(dataset: Dataset, *, session: Session) -> str | None:
-    """A sentence for a dataset with pairs on one side only, training or evaluation."""
+    """A sentence for a dataset with only training or only held-out pairs; None for any other."""
     return nothing_to_train_on(dataset, session=session) or nothing_held_out(dataset, session=session)
 
 
@@ -85,7 +85,7 @@ _known: dict[tuple[str, int, datetime], Share | None] = {}
 
 
 def _least_share(database: str, dataset: Dataset, session: Session) -> Share | None:
-    """As :func:`least_share`, remembered: the pairs of a dataset never change."""
+    """As :func:`least_share`, cached: the pairs of a dataset never change."""
     key = (database, dataset.id, dataset.created_at)
     if key not in _known:
         if len(_known) >= MOST_KNOWN:

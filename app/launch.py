@@ -1,4 +1,4 @@
-"""Launching runs: one door for the form, the command line and the API."""
+"""Launching of runs, shared by the form, the command line and the API."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -35,10 +35,10 @@ class LaunchMethod(StrEnum):
 
 
 def check_config(values: Mapping[str, Any]) -> TrainConfig:
-    """The configuration that raw values describe.
+    """Validate raw values as a configuration.
 
     Raises:
-        InvalidInput: naming every bad field; `field` is the first of them.
+        InvalidInput: names every invalid field; `field` is the first of them.
     """
     errors = field_errors(values)
     if errors:
@@ -54,18 +54,18 @@ def launch(
     name: str = "",
     parent_id: int | None = None,
 ) -> list[Run]:
-    """Queue one run, or two for twins, and tell the workers after the commit.
+    """Queue one run, or two for twins, and notify the workers after the commit.
 
     Args:
-        values: raw TrainConfig values; `method` among them is overruled.
-        name: what the runs are called; made up from method and dataset when empty.
+        values: raw TrainConfig values; a `method` among them is ignored.
+        name: name of the runs; derived from method and dataset when empty.
 
     Raises:
-        InvalidInput: for a bad method, name or configuration, for a base model that cannot be trained, and
-            for length limits that leave no pair; nothing is queued then.
+        InvalidInput: for an invalid method, name or configuration, for a base model that cannot be trained,
+            and for length limits that leave no pair. Nothing is queued in these cases.
         NotFound: for a dataset that does not exist.
-        Refused: for a dataset without training pairs, and for a run that this machine's workers have no
-            memory for, unless `insist` is set.
+        Refused: for a dataset without training pairs, and for a run that needs more memory than this
+            machine's workers have, unless `insist` is set.
     """
     try:
         chosen = LaunchMethod(method)
@@ -108,7 +108,7 @@ def launch(
 
 
 def resume(run_id: int) -> Run:
-    """Queue a failed or cancelled run again, to go on from its last checkpoint, and tell the workers.
+    """Queue a failed or cancelled run to resume from its last checkpoint, and notify the workers.
 
     Raises:
         NotFound: for a run that does not exist.
@@ -121,14 +121,14 @@ def resume(run_id: int) -> Run:
 
 
 def send_run(run_id: int) -> None:
-    """Tell the train workers of a run and remember that they were told."""
+    """Notify the train workers of a run and record that the message was sent."""
     if dispatch.send_run(run_id):
         with write_session() as session:
             RUN_LEASES.mark_sent(run_id, session=session)
 
 
 def send_comparison(comparison_id: int) -> None:
-    """Tell the generate workers of a question and remember that they were told."""
+    """Notify the generate workers of a question and record that the message was sent."""
     if dispatch.send_comparison(comparison_id):
         with write_session() as session:
             ANSWER_LEASES.mark_sent(comparison_id, session=session)

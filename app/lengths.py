@@ -1,7 +1,7 @@
-"""How many tokens a dataset's pairs have under a model's tokenizer, and what length limits leave of them.
+"""Token lengths of a dataset's pairs under a model's tokenizer, and the pairs that length limits keep.
 
-A completion counts with the token that ends it, as the engine counts it. A prompt counts as text, without the
-few tokens that a chat template adds. Large datasets are measured on a sample, evenly taken.
+As in the engine, a completion includes its end token. A prompt counts as text, without the few tokens that a
+chat template adds. Large datasets are measured on an evenly spaced sample.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from app.store.enums import Split
 from app.tokens import load_counter
 
 MOST_PAIRS: Final = 2000
-"""Pairs measured of one dataset; a share of them has a standard error of at most 1.1%."""
+"""Pairs measured per dataset. A share among them has a standard error of at most 1.1%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class TokenLengths:
     """Tokens of training pairs, in the same order.
 
     Attributes:
-        prompts: Of each prompt, as text.
-        completions: Of the longer answer of each pair, its end included.
-        totals: Of prompt and both answers.
-        pairs: Training pairs in all, of which those measured are a sample.
+        prompts: Tokens of each prompt, as text.
+        completions: Tokens of the longer answer of each pair, with its end token.
+        totals: Tokens of the prompt and both answers.
+        pairs: Number of all training pairs, measured or not.
     """
 
     prompts: tuple[int, ...]
@@ -45,7 +45,7 @@ class TokenLengths:
         return len(self.prompts) == self.pairs
 
     def kept(self, max_completion: int) -> int:
-        """Training pairs whose answers are short enough; scaled up from the sample where there is one."""
+        """Number of training pairs whose answers are short enough, extrapolated from a sample."""
         fits = sum(length <= max_completion for length in self.completions)
         return fits if self.complete else round(self.pairs * fits / len(self.completions))
 
@@ -54,7 +54,7 @@ class TokenLengths:
         return sum(length > max_prompt for length in self.prompts) / len(self.prompts)
 
     def tokens_per_pair(self, max_prompt: int, max_completion: int) -> float | None:
-        """Mean tokens that a step reads for a pair that is kept; None where none is."""
+        """Mean number of tokens that a step reads per kept pair; None if no pair is kept."""
         kept = [
             total - max(0, prompt - max_prompt)
             for prompt, completion, total in zip(self.prompts, self.completions, self.totals, strict=True)
@@ -64,13 +64,13 @@ class TokenLengths:
 
 
 def quantile(values: Sequence[int], share: float) -> int:
-    """The smallest value that so large a share of the values does not exceed."""
+    """The smallest of the values that at least this share of them does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, int(share * len(ordered) + 0.999999) - 1))]
 
 
 def token_lengths(dataset_id: int, model: str) -> TokenLengths | None:
-    """Lengths of a dataset's training pairs, remembered; None without a tokenizer here, or without pairs."""
+    """Cached lengths of a dataset's training pairs; None without a local tokenizer or without pairs."""
     settings = get_settings()
     path = find_file(model, "tokenizer.json", settings)
     if path is None:
@@ -87,7 +87,7 @@ def token_lengths(dataset_id: int, model: str) -> TokenLengths | None:
 def _measured(
     database: str, dataset_id: int, made: datetime, tokenizer: Path, written_at: int
 ) -> TokenLengths | None:
-    """Measured once: a dataset never changes. ``database`` and ``made`` tell it from others of its number."""
+    """Cached, as datasets are immutable. ``database`` and ``made`` distinguish datasets with the same id."""
     counter = load_counter(tokenizer, written_at)
     if counter is None:
         return None

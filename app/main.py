@@ -1,7 +1,7 @@
-"""The web app: builds the pages, mounts them on FastAPI and serves. Run it with `python -m app.main`.
+"""The web app: builds the pages, mounts them on FastAPI and serves them. Run it with `python -m app.main`.
 
-Every page is a module of `app.ui` with a `build()` that is called inside its route. Pages read rows on a
-timer and never wait on a training event, so closing or reloading one loses nothing.
+Every page is a module of `app.ui` whose `build()` is called inside its route. Pages poll rows on a timer and
+never wait for a training event, so closing or reloading a page loses nothing.
 """
 
 import argparse
@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """A page: its name in the navigation, its path, and what builds it."""
+    """A page: its name in the navigation, its path and its builder."""
 
     name: str
     path: str
@@ -76,7 +76,7 @@ def pages() -> list[Page]:
 
 
 def _in_a_loop(make: Callable[P, T]) -> Callable[P, T]:
-    """Call `make` where an event loop runs: elsewhere Gradio opens one for each lock and closes none."""
+    """Call `make` inside an event loop. Without one, Gradio opens a loop for each lock and leaks it."""
 
     @wraps(make)
     def made(*given: P.args, **named: P.kwargs) -> T:
@@ -99,12 +99,12 @@ def build_blocks() -> gr.Blocks:
         with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
             page.build()
     guard(blocks)
-    blocks.queue(default_concurrency_limit=None)  # else one call of each handler at a time, for everybody
+    blocks.queue(default_concurrency_limit=None)  # the default runs one call of each handler at a time
     return blocks
 
 
 def build(settings: Settings | None = None) -> FastAPI:
-    """The whole web app."""
+    """Build the whole web app."""
     settings = settings or get_settings()
     os.environ["GRADIO_TEMP_DIR"] = str(files.root())
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
@@ -117,7 +117,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, outside)
     blocks = build_blocks()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "SSR mode is not supported")  # said even where it is off
+        warnings.filterwarnings("ignore", "SSR mode is not supported")  # warned about even when SSR is off
         _mount(app, blocks, settings)
     app.add_middleware(OldNames)
     secure(app, settings, page_paths())
@@ -132,7 +132,7 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 
 def page_paths() -> frozenset[str]:
-    """The paths of all pages, with and without a slash at the end."""
+    """The paths of all pages, with and without a trailing slash."""
     paths = {f"/{page.path}" for page in pages()} | {f"{rest.PREFIX}/docs"}
     return frozenset(paths | {f"{path}/" for path in paths if path != "/"})
 
@@ -157,11 +157,11 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
         head=head(),
         favicon_path=str(Path(__file__).with_name("ui") / "favicon.svg"),
     )
-    blocks.has_launched = True  # Gradio checks the paths of files only then, and mounting does not set it
+    blocks.has_launched = True  # else Gradio skips its checks of file paths; mounting does not set it
 
 
 def healthz() -> JSONResponse:
-    """Whether the app can do its work: 200 when database and home take a write, 503 with what is wrong."""
+    """Health check: 200 when the database and the home folder accept a write, else 503 with the problems."""
     found = health.check()
     if found.ok:
         return JSONResponse({"status": "ok", "database": "ok", "home": "ok"})
@@ -169,12 +169,12 @@ def healthz() -> JSONResponse:
 
 
 def page_js() -> FileResponse:
-    """The script that all pages share; its address changes with its content."""
+    """Serve the script that all pages share. Its address changes with its content."""
     return FileResponse(theme.SCRIPT, media_type="text/javascript", headers={"Cache-Control": FOR_GOOD})
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Serve until the process is asked to stop."""
     import uvicorn
 
     app = build(settings)
@@ -182,7 +182,7 @@ def run_server(settings: Settings) -> None:
     uvicorn.run(
         app,
         host=settings.host,
-        proxy_headers=False,  # app/security/proxies.py, which knows whom to believe
+        proxy_headers=False,  # app/security/proxies.py handles them and trusts only configured proxies
         server_header=False,
         port=settings.port,
         log_level="warning",
@@ -191,14 +191,16 @@ def run_server(settings: Settings) -> None:
 
 
 def settle() -> None:
-    """Keep the collector of garbage away from what the app is built of, which stays for good: a look through
-    it holds all threads for a third of a second, every few hundred calls."""
+    """Exclude the long-lived objects of the built app from garbage collection.
+
+    A full collection over them stops all threads for a third of a second, every few hundred calls.
+    """
     gc.collect()
     gc.freeze()
 
 
 def main() -> None:
-    """Serve on the address of the settings, or of the command line."""
+    """Serve on the address of the settings or the command line."""
     keep_private()
     drop_what_cannot_be_written()
     settings = get_settings()

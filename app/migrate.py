@@ -1,6 +1,6 @@
-"""Bringing the database to the newest schema, from code, wherever the package lies.
+"""Migration of the database to the newest schema, from code and independent of the working directory.
 
-One process migrates at a time: the others wait for its transaction, and find nothing left to do.
+One process migrates at a time. Others wait for its transaction and then find nothing to do.
 """
 
 import fcntl
@@ -21,18 +21,18 @@ from app.store.db import get_engine, write_session
 
 _ROOT = Path(__file__).resolve().parent.parent
 _LOCK = 0x4879504F
-"""Key of PostgreSQL's advisory lock: the letters HyPO."""
+"""Key of PostgreSQL's advisory lock: the letters HyPO in ASCII."""
 
 
 def alembic_config() -> Config:
-    """Alembic's configuration without its ini file."""
+    """Alembic's configuration, without the ini file."""
     config = Config()
     config.set_main_option("script_location", str(_ROOT / "migrations"))
     return config
 
 
 def upgrade(revision: str = "head") -> None:
-    """Migrate the database of the process's settings; one transaction, so all or nothing."""
+    """Migrate the database of the process's settings in one transaction, all or nothing."""
     with migrating() as connection:
         command.upgrade(_config_for(connection), revision)
     if revision == "head":
@@ -40,7 +40,7 @@ def upgrade(revision: str = "head") -> None:
 
 
 def count_votes() -> None:
-    """Count the votes that the rules of today have not counted, a few at a time so that others may vote."""
+    """Count the votes that the present rules have not counted, in small batches so that others can vote."""
     waiting = True
     while waiting:
         with write_session() as session:
@@ -48,7 +48,7 @@ def count_votes() -> None:
 
 
 def downgrade(revision: str) -> None:
-    """Take the schema back to a revision; `base` drops every table."""
+    """Downgrade the schema to a revision; `base` drops every table."""
     with migrating() as connection:
         command.downgrade(_config_for(connection), revision)
 
@@ -61,10 +61,10 @@ def _config_for(connection: Connection) -> Config:
 
 @contextmanager
 def migrating() -> Iterator[Connection]:
-    """The one migrating transaction on the database; who comes second waits for its end.
+    """Open the migrating transaction, which excludes all others; a second caller waits for its end.
 
     Raises:
-        Refused: when rows would point to rows that are not there; the database is as it was.
+        Refused: when foreign keys would be violated. The database is unchanged.
     """
     engine = get_engine()
     if engine.dialect.name == "sqlite":
@@ -87,7 +87,7 @@ def migrating() -> Iterator[Connection]:
 
 @contextmanager
 def _file_lock(database: str | None) -> Iterator[None]:
-    """SQLite's own lock does not cover the first opening of a file, when it is set to WAL."""
+    """Lock a SQLite database's file. SQLite's own lock does not cover its first opening, which sets WAL."""
     if not database or database == ":memory:":
         yield
         return
@@ -100,7 +100,7 @@ def _file_lock(database: str | None) -> Iterator[None]:
 
 @contextmanager
 def _foreign_keys_off(connection: Connection) -> Iterator[Any]:
-    """SQLite changes a table by copying and dropping it, and a drop would delete what refers to it."""
+    """Disable foreign keys. SQLite alters a table by copying and dropping it, and the drop would cascade."""
     raw: Any = connection.connection.dbapi_connection
     assert raw is not None
     raw.execute("PRAGMA foreign_keys=OFF")

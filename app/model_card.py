@@ -11,7 +11,7 @@ _TITLES = {"dpo": "DPO", "hypo": "HyPO"}
 
 
 def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
-    """Markdown with the hub's YAML header: what was trained, on what, how, and what was measured.
+    """The model card in Markdown, with the hub's YAML header: model, data, configuration and measurements.
 
     Args:
         metrics: the last value of each metric, from `runs.final_metrics`.
@@ -53,13 +53,13 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
 
 
 def _pairs(metrics: Mapping[str, float]) -> str:
-    """The pairs that were trained on: neither held out, too long nor refused."""
+    """The number of pairs trained on: those not held out, too long or refused."""
     used = metrics.get("num_train_pairs")
     return "training pairs" if used is None else f"{used:,.0f} {'pair' if used == 1 else 'pairs'}"
 
 
 def _left_out(metrics: Mapping[str, float]) -> list[str]:
-    """A paragraph on the pairs that were not trained on, where there are any."""
+    """A paragraph on the pairs left out of training, if there are any."""
     sentence = pairs_left_out(metrics)
     return ["", sentence] if sentence else []
 

@@ -1,6 +1,6 @@
-"""Whether a base model can be trained, as far as its files on this machine tell: no torch, no network.
+"""Check whether a base model can be trained, from its files on this machine, without torch or network.
 
-What files do not tell is found when the run loads the model.
+Problems that the files do not show appear when the run loads the model.
 """
 
 from functools import lru_cache
@@ -19,21 +19,21 @@ from hypo_engine.files.weights import INDEX, SINGLE
 
 FIELD: Final = "model_name_or_path"
 _READ: Final = ("config.json", "adapter_config.json", "chat_template.jinja", SINGLE, INDEX, *ANY_OF)
-"""Files whose change makes a model be looked at again."""
+"""Files whose change triggers a new check of a model."""
 
 
 def refuse_unusable_model(config: TrainConfig) -> None:
-    """Refuse a base model that cannot be trained, and lengths that it cannot read.
+    """Refuse a base model that cannot be trained, and lengths beyond its context.
 
     Raises:
-        InvalidInput: with the reason and the remedy; `field` is what to change.
+        InvalidInput: with the reason and the remedy; `field` is the field to change.
     """
     for field, sentence in model_problems(config).items():
         raise InvalidInput(sentence, field=field)
 
 
 def model_problems(config: TrainConfig) -> dict[str, str]:
-    """What is wrong with a run's base model, by the field to change; nothing if its files are elsewhere."""
+    """Problems of a run's base model, by the field to change; empty if its files are not on this machine."""
     settings, name = get_settings(), config.model_name_or_path
     problem = _missing_folder(name, settings)
     if problem:
@@ -55,7 +55,7 @@ def model_problems(config: TrainConfig) -> dict[str, str]:
 
 
 def _missing_folder(name: str, settings: Settings) -> str:
-    """What to say of a path that is no folder, where this machine's own workers will train."""
+    """A sentence for a path that is not a folder, if this machine's own workers will train; else empty."""
     is_path = name.startswith(("/", "./", "../", "~"))
     running = read_running(settings)
     here = running is not None and "broker" in running.children
@@ -65,7 +65,7 @@ def _missing_folder(name: str, settings: Settings) -> str:
 
 
 def _stamps(name: str, settings: Settings) -> tuple[int, ...]:
-    """When a model's folder and each of its files were written; 0 for what is not here."""
+    """Modification times of a model's folder and files, in ns; 0 for a missing one."""
     files = (find_file(name, file, settings) for file in _READ)
     return tuple(_written_at(path) for path in (local_folder(name), *files))
 
@@ -79,10 +79,10 @@ def _written_at(path: Path | None) -> int:
 
 @lru_cache(maxsize=64)
 def _checked(name: str, style: PromptStyle, _stamps: tuple[int, ...], _models_dir: Path) -> int | None:
-    """The tokens that a model reads at most; looked at once while its files stay as they are.
+    """Check a model and return its context length. Cached until its files change.
 
     Raises:
-        ModelError: it cannot be trained; such a model is looked at every time.
+        ModelError: the model cannot be trained. Such a result is not cached.
     """
     settings = get_settings()
 

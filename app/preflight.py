@@ -1,4 +1,4 @@
-"""What is odd about a dataset, found in one pass before anybody trains on it."""
+"""Checks of a dataset for anomalies, in one pass, before training."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ MOST_PAIRS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Counts over the pairs checked.
+    """Counts over the checked pairs.
 
     `duplicates` repeat an earlier pair; `contradictions` prefer what an earlier pair rejected.
-    `longer_wins` is the accuracy of the rule "the longer answer is better" on pairs whose answers differ
-    in length: far from 0.5 the data teaches length. None when there is no such pair.
+    `longer_wins` is the accuracy of the rule "the longer answer is better" on pairs whose answers differ in
+    length, or None without such pairs. A value far from 0.5 means that the data teaches length.
     """
 
     pairs: int
@@ -30,7 +30,7 @@ class Preflight:
 
 
 def check_pairs(pairs: Iterable[Pair], *, most: int = MOST_PAIRS) -> Preflight:
-    """Look at up to `most` pairs; `complete` says whether that was all of them."""
+    """Check up to `most` pairs; `complete` of the result is whether these were all."""
     iterator = iter(pairs)
     prompts: set[bytes] = set()
     seen: set[bytes] = set()
@@ -59,6 +59,6 @@ def check_pairs(pairs: Iterable[Pair], *, most: int = MOST_PAIRS) -> Preflight:
 
 
 def _digest(*parts: Prompt | bytes) -> bytes:
-    """Sixteen bytes for the parts, so that a large dataset fits in memory."""
+    """A 16-byte digest of the parts, so that a large dataset fits in memory."""
     plain = [part.hex() if isinstance(part, bytes) else part for part in parts]
     return hashlib.sha256(json.dumps(plain).encode()).digest()[:16]

@@ -1,4 +1,4 @@
-"""Whether a worker is there and takes messages: for the pages, the command line and the API."""
+"""Messages about missing or failing workers, for the pages, the command line and the API."""
 
 from sqlalchemy.orm import Session
 
@@ -8,7 +8,7 @@ from app.store.db import read_session
 
 
 def worker_missing(queue: str) -> str | None:
-    """A sentence on what to do when no worker of a queue takes messages."""
+    """A sentence on what to do when no worker consumes a queue; None when one does."""
     with read_session() as session:
         if workers.consuming(session=session, queue=queue):
             return None
@@ -17,7 +17,7 @@ def worker_missing(queue: str) -> str | None:
 
 
 def no_worker(queue: str | None = None, *, where: str = "") -> str:
-    """The sentence for where no worker of a queue, or of any, is running; commands stand in backticks."""
+    """The sentence for a missing worker, of one queue or of any. Commands are in backticks."""
     which, command = (
         (f"{queue} worker", f"hypo worker --queues {queue}") if queue else ("worker", "hypo worker")
     )
@@ -25,7 +25,7 @@ def no_worker(queue: str | None = None, *, where: str = "") -> str:
 
 
 def worker_trouble(queue: str, *, session: Session) -> str | None:
-    """A sentence where workers of a queue are there and none of them takes messages."""
+    """A sentence for a queue whose workers run but none consumes messages; None otherwise."""
     present = workers.present(session=session, queue=queue)
     if not present or any(not worker.trouble for worker in present):
         return None

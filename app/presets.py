@@ -1,4 +1,4 @@
-"""Presets: starting points for the form and the command line, by task. They are this project's own choice."""
+"""Presets by task: starting values for the form and the command line, chosen by this project."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from app.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Values of a TrainConfig to start from; what is not named keeps its default."""
+    """Starting values of a TrainConfig. All other fields keep their defaults."""
 
     title: str
     description: str
@@ -105,7 +105,7 @@ def preset_values(name: str) -> dict[str, Any]:
     """The values of a preset.
 
     Raises:
-        InvalidInput: for a name that no preset has.
+        InvalidInput: for an unknown name.
     """
     if name not in PRESETS:
         raise InvalidInput(f"There is no preset {name!r}; there are {', '.join(PRESETS)}.", field="preset")
@@ -113,5 +113,5 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def default_preset(*, gpu: bool) -> str | None:
-    """What the form starts from: on a machine without a GPU a run that ends in minutes."""
+    """The form's initial preset: without a GPU, one whose run finishes in minutes."""
     return None if gpu else "quick"

@@ -1,4 +1,4 @@
-"""A run as YAML text: what the launch page, the command line and people write and paste."""
+"""A run as YAML text, as the launch page and the command line write it and people edit it."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,17 +12,17 @@ from hypo_engine.config import TrainConfig
 
 DEFAULTS: Final = TrainConfig().model_dump(mode="json")
 LAUNCH_KEYS: Final = ("dataset", "method", "name")
-"""What a launch has besides the options of a TrainConfig. `method` may be twins here."""
+"""Keys of a launch besides the options of a TrainConfig. `method` may be twins here."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunYaml:
-    """What a YAML text says of a run; None for what it does not say."""
+    """The contents of a YAML text; None for each missing key."""
 
     method: LaunchMethod | None = None
     dataset: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
-    """Raw options of a TrainConfig, the base model among them; `method` never is."""
+    """Raw options of a TrainConfig, including the base model and excluding `method`."""
     name: str | None = None
 
     @property
@@ -32,11 +32,11 @@ class RunYaml:
 
 
 def read_run_yaml(text: str) -> RunYaml:
-    """What a YAML text says of a run. The options' bounds are checked at the launch.
+    """Parse a run from a YAML text. The options' bounds are checked at the launch.
 
     Raises:
-        InvalidInput: for a text that is not YAML or no list of names and values, for names that nobody
-            knows, and for a method that cannot be launched.
+        InvalidInput: for a text that is not a YAML mapping, for unknown names, and for a method that cannot
+            be launched.
     """
     try:
         given = yaml.safe_load(text)
@@ -69,14 +69,14 @@ def _method(given: Any) -> LaunchMethod | None:
 
 
 def _text(name: str, given: Any) -> str | None:
-    """Text as it stands; a number (`dataset: 3`) is its digits."""
+    """A text value. A number (`dataset: 3`) is converted to text."""
     if given is not None and (isinstance(given, bool) or not isinstance(given, str | int | float)):
         raise InvalidInput(f"{name} must be text, not {str(given)[:80]!r}.", field=name)
     return None if given is None else str(given)
 
 
 def _option(name: str, value: Any) -> Any:
-    """Numbers where numbers belong; a model may be called `1e5`."""
+    """Convert a numeric option's value to a number. Text options are kept: a model may be named `1e5`."""
     default = DEFAULTS[name]
     numeric = isinstance(default, int | float) and not isinstance(default, bool)
     return as_number(value) if numeric else value

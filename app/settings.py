@@ -1,4 +1,4 @@
-"""One Settings for every process, read from the environment with the prefix HYPO_."""
+"""Settings of every process, read from environment variables with the prefix HYPO_."""
 
 from functools import lru_cache
 from ipaddress import ip_network
@@ -133,22 +133,22 @@ class Settings(BaseSettings):
 
     @property
     def models_dir(self) -> Path:
-        """Where the demo model is unpacked."""
+        """Folder of the unpacked demo model."""
         return self.root / "models"
 
     @property
     def cache_dir(self) -> Path:
-        """Where reference log-probabilities are kept between runs."""
+        """Cache of reference log-probabilities, shared between runs."""
         return self.root / "cache"
 
     @property
     def work_dir(self) -> Path:
-        """Local scratch of running runs; what lasts is copied to the artifacts."""
+        """Local scratch folder of active runs. Lasting files are copied to the artifacts."""
         return self.root / "work"
 
     @property
     def workers_dir(self) -> Path:
-        """Locks that this machine's worker processes hold while they live."""
+        """Folder of the locks that this machine's worker processes hold while they are alive."""
         return self.root / "workers"
 
     @property
@@ -165,14 +165,14 @@ class Settings(BaseSettings):
         return str(Path(self.artifacts_url).expanduser().resolve())
 
     def host_names(self) -> list[str]:
-        """The names of ``hosts`` and the address that the app listens on."""
+        """The names in ``hosts`` and the address on which the app listens."""
         return [*_entries(self.hosts), self.host]
 
     def proxy_networks(self) -> list[str]:
         """The entries of ``trusted_proxies``.
 
         Raises:
-            ValueError: for an entry that is no address and no network.
+            ValueError: for an entry that is neither an address nor a network.
         """
         entries = _entries(self.trusted_proxies)
         for entry in entries:
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         return entries
 
     def logins(self) -> list[tuple[str, str]]:
-        """The user and password pairs of ``auth``.
+        """The user and password pairs in ``auth``.
 
         Raises:
             ValueError: for an entry that is not user:password.

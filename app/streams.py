@@ -1,4 +1,4 @@
-"""Standard output and error of a process that goes on when they cannot be written, as on a full disk."""
+"""Standard output and error that never fail a process, even when the disk is full."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Dropping(io.RawIOBase):
-    """Writes to a file descriptor; what it does not take is dropped."""
+    """Writes to a file descriptor and drops data that cannot be written."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -29,12 +29,12 @@ class _Dropping(io.RawIOBase):
 
 
 def drop_what_cannot_be_written() -> None:
-    """From now on a line of the log that cannot be written is dropped, instead of raised at who logs."""
+    """Make standard output and error drop lines that cannot be written, instead of raising an error."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         try:
             descriptor = stream.fileno()
-        except (AttributeError, OSError, ValueError):  # none, or one of a test
+        except (AttributeError, OSError, ValueError):  # there is no stream, or a test replaced it
             continue
         buffer = io.BufferedWriter(_Dropping(descriptor))
         dropping = io.TextIOWrapper(

@@ -1,7 +1,7 @@
 """HTML from Jinja2 templates.
 
-Values are escaped unless they are `Markup`, and a name without a value is an error. A line break between two
-tags, with the spaces around it, lays out the template and is no part of the page.
+Values are escaped unless they are `Markup`. An undefined name is an error. Line breaks between tags and the
+white space around them are stripped.
 """
 
 import re
@@ -33,12 +33,12 @@ _environment = Environment(
 
 
 def render(template: str, /, **values: Any) -> Markup:
-    """A template filled with values.
+    """Render a template with these values.
 
     Args:
         template: its path below `app/ui/templates`, or below `app`.
 
     Raises:
-        jinja2.UndefinedError: the template uses a name that has no value.
+        jinja2.UndefinedError: the template uses an undefined name.
     """
     return Markup(_environment.get_template(template).render(values))

@@ -1,9 +1,9 @@
-"""How long a run would take, from the steps of earlier runs of the same model on the same device.
+"""Time forecasts for a run, from the step times of earlier runs of the same model on the same device.
 
-Training time goes with the tokens that a step reads. Sampling goes with the length of the responses and, as a
-batch of rows reads the weights once, with the square root of their number: 16 rows take 1.3 times as long as
-8 on a CPU (docs/performance.md). What is no step (loading, evaluations, checkpoints) goes with the number of
-evaluations.
+Training time is proportional to the tokens that a step reads. Sampling time is proportional to the length of
+the responses and to the square root of the number of rows, as a batch reads the weights once: 16 rows take
+1.3 times as long as 8 on a CPU (docs/performance.md). Time outside steps (loading, evaluations, checkpoints)
+is proportional to the number of evaluations.
 """
 
 import math
@@ -20,12 +20,12 @@ from hypo_engine.config import TrainConfig
 
 _TITLES = {"dpo": "DPO", "hypo": "HyPO"}
 _SAME = ("precision", "gradient_checkpointing")
-"""Settings that change a step's time and are not scaled for."""
+"""Settings that affect the step time and must match, as the forecast does not scale for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A run's expected time, and the run it was measured on."""
+    """A run's expected time and the run it is based on."""
 
     title: str
     seconds: float
@@ -34,7 +34,7 @@ class Forecast:
 
 
 def forecast(config: TrainConfig, work: Workload) -> Forecast | None:
-    """The expected time of a run; None where nothing like it was measured on the workers' device."""
+    """The expected time of a run; None if no similar run was measured on the workers' device."""
     with read_session() as session:
         found = _like(config, session=session)
         if found is None:
@@ -52,7 +52,7 @@ def forecast(config: TrainConfig, work: Workload) -> Forecast | None:
 
 
 def _like(config: TrainConfig, *, session: Session) -> Measured | None:
-    """The newest run that this one can be told from: same model, method, device, and kind of adapter."""
+    """The newest comparable run: same model, method, device and kind of adapter."""
     present = workers.present(session=session, queue="train")
     device = present[0].device if present else None
     wanted = config.model_dump(mode="json")
@@ -72,7 +72,7 @@ def _like(config: TrainConfig, *, session: Session) -> Measured | None:
 
 
 def _step_seconds(found: Measured, config: TrainConfig, work: Workload) -> float:
-    """Seconds of one step of the new run."""
+    """Expected seconds per step of the new run."""
     means, old = found.means, TrainConfig.model_validate(_known(found.run.config))
     training = means.get("time/training", means["step_time"])
     length = means.get("completions/mean_length", 0.0)
@@ -97,17 +97,17 @@ def _step_seconds(found: Measured, config: TrainConfig, work: Workload) -> float
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    """A stored configuration without fields that this version does not have."""
+    """A stored configuration without fields unknown to this version."""
     return {name: value for name, value in values.items() if name in TrainConfig.model_fields}
 
 
 def _length(measured: float, old: TrainConfig, new: TrainConfig) -> float:
-    """Expected tokens of a response: responses that mostly hit their limit would hit another one too."""
+    """Expected tokens per response. Responses near the old limit are assumed to scale with the new one."""
     if measured > 0.8 * old.max_completion_length:
         return measured * new.max_completion_length / old.max_completion_length
     return min(measured, new.max_completion_length)
 
 
 def _evaluations(every: int, steps: int) -> int:
-    """Evaluations of a run: at its start, at its end, and between."""
+    """Number of evaluations of a run: at its start, at its end and between."""
     return 2 + (max(0, steps - 1) // every if every else 0)

@@ -1,4 +1,4 @@
-"""Token counts for people, with the demo model's tokenizer where it was unpacked. No torch here."""
+"""Token counts for display, with the demo model's tokenizer if it is unpacked. Does not use torch."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -11,7 +11,7 @@ MODEL = "smollm2-135m-instruct"
 
 
 class TokenCounter:
-    """Counts tokens. The turns of a conversation are counted as text, without a chat template."""
+    """Counts tokens. Turns of a conversation count as text, without a chat template."""
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer
@@ -19,11 +19,11 @@ class TokenCounter:
         self._tokenizer = Tokenizer.from_file(str(path))
 
     def count(self, text: str | Sequence[Mapping[str, Any]]) -> int:
-        """Tokens of a text, or of all turns of a conversation."""
+        """Number of tokens of a text or of all turns of a conversation."""
         return self.count_all([text])[0]
 
     def count_all(self, texts: Sequence[str | Sequence[Mapping[str, Any]]]) -> list[int]:
-        """Tokens of each of many texts or conversations, on all cores."""
+        """Number of tokens of each text or conversation, counted on all cores."""
         parts = [[t] if isinstance(t, str) else [str(turn["content"]) for turn in t] for t in texts]
         flat = [part for turns in parts for part in turns]
         encoded = iter(self._tokenizer.encode_batch_fast(flat, add_special_tokens=False))
@@ -41,8 +41,8 @@ def token_counter(settings: Settings) -> TokenCounter | None:
 
 @lru_cache(maxsize=4)
 def load_counter(path: Path, _written_at: int) -> TokenCounter | None:
-    """The counter of a tokenizer.json, kept while the file stays as it is; None where it cannot be read."""
+    """The counter of a tokenizer.json, cached until the file changes; None if it cannot be read."""
     try:
         return TokenCounter(path)
-    except Exception:  # tokenizers raises bare Exception for a file it cannot read
+    except Exception:  # tokenizers raises a bare Exception for an unreadable file
         return None

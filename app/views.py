@@ -1,4 +1,4 @@
-"""What the command line and the API say about rows: plain values, ready for JSON."""
+"""Rows as plain values, ready for JSON, for the command line and the API."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from hypo_engine.measures import HEADLINES, pairs_left_out
 
 
 def dataset_view(dataset: Dataset) -> dict[str, Any]:
-    """A dataset's facts."""
+    """A dataset."""
     return {
         "id": dataset.id,
         "name": dataset.name,
@@ -33,7 +33,7 @@ def dataset_view(dataset: Dataset) -> dict[str, Any]:
 
 
 def added_view(added: AddedDataset, *, most: int = 100) -> dict[str, Any]:
-    """What an import did: the dataset, what was left out and not used, and the first rows left out."""
+    """The result of an import: the dataset, its account and the first rows left out."""
     return {
         "id": added.id,
         "name": added.name,
@@ -48,15 +48,15 @@ def added_view(added: AddedDataset, *, most: int = 100) -> dict[str, Any]:
 
 
 def run_view(run: Run, *, session: Session) -> dict[str, Any]:
-    """A run's facts: where it stands, its last metrics and its error, if any.
+    """A run: its status, its last metrics and its error, if any.
 
-    `results` has the headline numbers as people read them, each with its count or its standard error.
+    `results` holds the headline numbers as formatted text, each with its count or its standard error.
     """
     return run_views([run], session=session)[0]
 
 
 def run_views(found: Sequence[Run], *, session: Session) -> list[dict[str, Any]]:
-    """The facts of several runs, in a handful of queries for all of them."""
+    """Several runs, with a fixed number of queries."""
     places = run_lists.places_in_queue(found, session=session)
     reached = run_lists.final_metrics([run.id for run in found], session=session)
     return [_run_view(run, places.get(run.id), reached.get(run.id, {})) for run in found]
@@ -89,7 +89,7 @@ def _run_view(run: Run, place: int | None, last: dict[str, float]) -> dict[str, 
 
 
 def results_view(metrics: Mapping[str, float]) -> dict[str, str]:
-    """What a run reached on held-out data, by label; empty before its first evaluation."""
+    """A run's results on held-out data, by label; empty before its first evaluation."""
     return {measure.label: measure.text(metrics) for measure in HEADLINES if measure.metric in metrics}
 
 
@@ -100,8 +100,8 @@ def _time(value: datetime | None) -> str | None:
 def answers_view(present: Answers) -> dict[str, Any]:
     """A comparison's answers, in the order shown.
 
-    While the names are hidden from who asks, what would give them away is null: names, runs, seconds,
-    log-probabilities, and what went wrong with a failed answer.
+    While the names are hidden from the caller, every field that would reveal them is null: names, runs,
+    seconds and log-probabilities. The error of a failed answer is replaced by a neutral sentence.
     """
     return {
         "conversation_id": present.conversation_id,
@@ -125,7 +125,7 @@ def answers_view(present: Answers) -> dict[str, Any]:
 
 
 def _who(contender: Contender, answer: Generation, *, hidden: bool) -> dict[str, Any]:
-    """What tells who wrote an answer."""
+    """The fields that identify an answer's contender."""
     told = {
         "name": contender.name,
         "method": contender.method,
@@ -142,7 +142,7 @@ def _who(contender: Contender, answer: Generation, *, hidden: bool) -> dict[str,
 
 
 def vote_view(vote: Vote) -> dict[str, Any]:
-    """A vote: who preferred what to what, and why; null where it is hidden from who asks."""
+    """A vote with its choice and reason; fields hidden from the caller are null."""
     shown = not vote.hidden
     return {
         "id": vote.label.id,
@@ -167,7 +167,7 @@ def vote_view(vote: Vote) -> dict[str, Any]:
 
 
 def worker_view(worker: Worker) -> dict[str, Any]:
-    """A worker; `trouble` says why it takes no messages, and is empty while it does."""
+    """A worker; `trouble` is the reason it consumes no messages, empty while it does."""
     return {
         "id": worker.id,
         "queues": worker.queues.split(","),

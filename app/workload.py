@@ -1,4 +1,4 @@
-"""How much work a run is, before it is queued: pairs, steps, epochs, and what to know of them."""
+"""The amount of work of a run before it is queued: pairs, steps, epochs, and remarks on them."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from hypo_engine.config import TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a configuration makes of a dataset.
+    """The work of a configuration on a dataset.
 
     Attributes:
-        counts: The dataset's pairs, by what becomes of them.
-        lengths: Tokens of the training pairs; None where the model's tokenizer is not on this machine.
-        pairs: Training pairs that the length limits leave; all of them where lengths are not known.
-        a_step: Pairs that an optimiser step asks for.
+        counts: Numbers of the dataset's pairs by their use.
+        lengths: Tokens of the training pairs; None if the model's tokenizer is not on this machine.
+        pairs: Training pairs within the length limits; all of them if the lengths are unknown.
+        a_step: Pairs per optimiser step.
         steps: Optimiser steps of the run.
     """
 
@@ -31,12 +31,12 @@ class Workload:
 
     @property
     def exact(self) -> bool:
-        """Whether `pairs` were counted, not scaled up from a sample or taken on trust."""
+        """Whether `pairs` is a count, neither extrapolated from a sample nor assumed."""
         return self.lengths is not None and self.lengths.complete
 
     @property
     def seen(self) -> int:
-        """Pairs that the steps see; the last step of an epoch takes what is left."""
+        """Pairs that the steps read in total; the last step of an epoch may be smaller."""
         if not self.pairs:
             return 0
         epochs, more = divmod(self.steps, math.ceil(self.pairs / self.a_step))
@@ -62,10 +62,10 @@ def workload(config: TrainConfig, dataset_id: int) -> Workload:
 
 
 def refuse_what_keeps_no_pair(config: TrainConfig, dataset_id: int) -> None:
-    """Refuse a run whose length limits leave no pair to train on, where all pairs could be counted.
+    """Refuse a run whose length limits leave no training pair, if all pairs could be counted.
 
     Raises:
-        InvalidInput: naming the field.
+        InvalidInput: names the field.
     """
     work = workload(config, dataset_id)
     if work.exact and work.pairs == 0 and work.lengths is not None:
@@ -78,7 +78,7 @@ def refuse_what_keeps_no_pair(config: TrainConfig, dataset_id: int) -> None:
 
 
 def remarks(work: Workload, config: TrainConfig) -> list[str]:
-    """What to know before launching, a sentence each."""
+    """Remarks to read before launching, one sentence each."""
     found = []
     if work.pairs == 0 and work.counts.train:
         found.append(
@@ -102,7 +102,7 @@ def remarks(work: Workload, config: TrainConfig) -> list[str]:
 
 
 def epochs_in_words(work: Workload) -> str:
-    """How often the run sees its pairs: `one epoch`, `2.5 epochs`, `21% of the pairs once`."""
+    """Passes over the pairs in words, such as `two epochs: every pair is seen twice`."""
     epochs = work.epochs
     if epochs < 0.995:
         return (

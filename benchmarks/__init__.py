@@ -1,5 +1,5 @@
-"""What a step costs: our engine held against TRL and against what the machine could do at best.
+"""Benchmark of a training step: our engine compared with TRL and with the machine's lower bound.
 
-``python -m benchmarks`` (or ``make bench``) runs it. This process never imports torch: every measurement is
-a fresh child, so that peak memory is the child's own and nothing of one contender is left for the next.
+Run it with ``python -m benchmarks`` or ``make bench``. This process never imports torch. Every measurement
+runs in a fresh child process, so peak memory is the child's own and contenders do not affect each other.
 """

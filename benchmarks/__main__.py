@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print the tables, and on request write them into docs/performance.md."""
+"""``python -m benchmarks``: measure, print the tables and, on request, update docs/performance.md."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ _LLAMAS = ("llama-1b", "llama-8b")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmark; returns the exit status."""
+    """Run the benchmark and return the exit status."""
     try:
         options = parse(arguments)
         if options.write and options.quick:
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
 
 def measure(options: Options) -> Results:
-    """Measure every section asked for: the base model, and on a GPU the random Llamas too."""
+    """Measure the requested sections with the base model and, on a GPU, with the random Llamas too."""
     device = run_job(Job("device", str(options.model)))
     results = Results([options.command], machine(device, options.threads), quick=options.quick)
     _measure_model(options, results, options.model, _name(options), options.sections)
@@ -54,7 +54,7 @@ def measure(options: Options) -> Results:
 
 
 def _name(options: Options) -> str:
-    """A name without a path: the demo model's own, else its folder's."""
+    """A model's name without a path: that of the demo model, or else of its folder."""
     return _BASE if options.model.name == "smollm2-135m-instruct" else options.model.name
 
 

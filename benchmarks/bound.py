@@ -1,9 +1,9 @@
-"""The least a step can take: what cannot be left out, at the rates measured on the machine. No torch here.
+"""Lower bound of a step's time: the necessary work at the machine's measured rates. Does not use torch.
 
-Counted are the tokens that are really needed: each prompt once, each completion once, the head on
-completion tokens. A multiply and an add are two operations. Left out, and so in the bound's favour: the
-optimiser, norms and activations, the merging of an adapter. Counted though a clever engine could save it,
-about one per cent: what the last layer does for prompt tokens, and the first layer's input gradient.
+The bound counts each prompt once, each completion once, and the head on completion tokens. A multiply and an
+add are two operations. It omits the optimiser, norms, activations and the merging of an adapter, which lowers
+the bound. It includes about one per cent that an engine could save: the last layer for prompt tokens and the
+first layer's input gradient.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class Sizes:
 
     Attributes:
         linears: (outputs, inputs) of a layer's linear maps.
-        attention_width: Heads times their size.
-        cache_width: Numbers that a token leaves in the cache of one layer, keys and values together.
+        attention_width: Number of heads times head size.
+        cache_width: Cached numbers per token and layer, keys and values together.
     """
 
     layers: int
@@ -37,7 +37,7 @@ class Sizes:
         """Sizes from a model's config.json.
 
         Raises:
-            ValueError: the model is not Llama-like, so its operations are not known here.
+            ValueError: the model is not Llama-like, so its operations are unknown.
         """
         if config.get("model_type") not in ("llama", "mistral", "qwen2"):
             raise ValueError(
@@ -64,7 +64,7 @@ class Sizes:
 
     @property
     def body(self) -> int:
-        """Parameters that a token is multiplied with in the body."""
+        """Parameters of the body's linear maps."""
         return self.layers * sum(out * into for out, into in self.linears)
 
     @property
@@ -76,13 +76,13 @@ class Sizes:
         return self.layers * sum(rank * (out + into) for out, into in self.linears)
 
     def attention(self, keys: float) -> float:
-        """Operations of attention, forward, where queries see ``keys`` keys altogether."""
+        """Operations of attention in a forward pass; ``keys`` is the total number over all queries."""
         return 4.0 * self.layers * self.attention_width * keys
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a phase cannot do without: operations, and bytes to read."""
+    """The necessary work of a phase: operations, and bytes to read."""
 
     operations: float
     bytes: float = 0.0
@@ -91,24 +91,24 @@ class Work:
         return Work(self.operations + other.operations, self.bytes + other.bytes)
 
     def seconds(self, rates: "Rates") -> float:
-        """The least time: arithmetic and memory work side by side."""
+        """The minimum time, with arithmetic and memory access fully overlapped."""
         return max(self.operations / rates.operations, self.bytes / rates.bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What the machine does a second: operations in the model's matrix products, bytes read in a row."""
+    """The machine's rates per second: operations in the model's matrix products, bytes read sequentially."""
 
     operations: float
     bytes: float
 
 
 def step_work(sizes: Sizes, job: Job, *, rank: int, bytes_per_number: int = 4) -> dict[str, Work]:
-    """The work of one step, phase by phase; the reference of the stored pairs is cached.
+    """The work of one step by phase. The reference of the stored pairs is assumed to be cached.
 
     Args:
-        rank: LoRA's rank; counts when ``job.tuning`` is ``lora``.
-        bytes_per_number: Of weights and cache in decoding.
+        rank: LoRA's rank; used if ``job.tuning`` is ``lora``.
+        bytes_per_number: Size of each weight and cache entry in decoding.
     """
     pairs, prompt, length, samples = job.pairs, job.prompt, job.completion, job.samples
     prefix_tokens, completion_tokens = pairs * prompt, pairs * (2 + samples) * length
@@ -118,7 +118,7 @@ def step_work(sizes: Sizes, job: Job, *, rank: int, bytes_per_number: int = 4) -
     head = 2.0 * sizes.head
     forward = 2.0 * sizes.body
     full = job.tuning == "full"
-    adapter = 0.0 if full else 4.0 * sizes.adapter(rank)  # its gradients, the update itself merged
+    adapter = 0.0 if full else 4.0 * sizes.adapter(rank)  # its gradients; the adapter itself is merged
     backward = (
         (prefix_tokens + completion_tokens) * ((2 if full else 1) * forward + adapter)
         + 2 * prefix_attention
@@ -126,7 +126,7 @@ def step_work(sizes: Sizes, job: Job, *, rank: int, bytes_per_number: int = 4) -
     )
     prefix = Work(forward * prefix_tokens + prefix_attention)
     completions = Work(forward * completion_tokens + completions_attention)
-    # without samples to wait for, prompts and answers run at once
+    # without samples, prompts and answers run in one pass
     parts = {"prefix": prefix, "completions": completions} if samples else {"forward": prefix + completions}
     work = parts | {
         "head": Work(head * completion_tokens * (3 if full else 2)),
@@ -154,8 +154,10 @@ def step_work(sizes: Sizes, job: Job, *, rank: int, bytes_per_number: int = 4) -
 def decode_work(
     sizes: Sizes, *, prompts: int, samples: int, prompt: int, length: int, bytes_per_number: int = 4
 ) -> Work:
-    """The work of decoding after the prompt: all weights once a position, each prompt's cache once for all
-    its samples. The first token comes of the prompt's own pass.
+    """The work of decoding after the prompt.
+
+    It reads all weights once per position, and each prompt's cache once for all its samples. The first token
+    comes from the prompt's own pass.
     """
     rows, positions = prompts * samples, length - 1
     weights = float(sizes.body + sizes.head)
@@ -168,10 +170,10 @@ def decode_work(
 
 
 def bound_seconds(work: Mapping[str, Work], rates: Rates) -> float:
-    """The least time of a whole step."""
+    """The minimum time of a whole step."""
     return sum(part.seconds(rates) for part in work.values())
 
 
 def _causal(length: int) -> float:
-    """Keys seen by a causal sequence's queries, altogether."""
+    """Total number of keys over the queries of a causal sequence."""
     return length * (length + 1) / 2

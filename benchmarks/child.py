@@ -1,4 +1,4 @@
-"""The child process: reads a job from its folder, measures, writes the result beside it."""
+"""The child process: reads a job from its folder, measures, and writes the result to the same folder."""
 
 import importlib
 import json
@@ -24,11 +24,11 @@ MEASURES = {
     "estimate": "benchmarks.estimate:estimate",
     "random_llama": "benchmarks.llamas:write",
 }
-"""Measurements by name; each is a function Job -> values that JSON can hold."""
+"""Measurements by name. Each is a function from a Job to JSON-serializable values."""
 
 
 def main(folder: Path) -> None:
-    """Do the job in ``folder``."""
+    """Run the job in ``folder``."""
     _offer_ourselves()
     job = Job(**json.loads((folder / "job.json").read_text(encoding="utf-8")))
     module, _, name = MEASURES[job.measure].partition(":")
@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
         result = measure(job)
     except (MemoryError, torch.OutOfMemoryError):
         result = {"out_of_memory": True}
-    except RuntimeError as error:  # what torch raises when the CPU's memory is full
+    except RuntimeError as error:  # torch raises this when CPU memory is exhausted
         if "allocate memory" not in str(error):
             raise
         result = {"out_of_memory": True}
@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
 
 
 def _offer_ourselves() -> None:
-    """When memory runs out the kernel should end this process, not another."""
+    """Make the kernel kill this process first when memory runs out."""
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("1000", encoding="ascii")

@@ -1,4 +1,4 @@
-"""Runs a job in a fresh child process and brings back what it measured, or that memory did not suffice."""
+"""Run a job in a fresh child process and return its result, or that it ran out of memory."""
 
 import json
 import os
@@ -16,21 +16,21 @@ OUT_OF_MEMORY = {"out_of_memory": True}
 _KILLED = -9
 _PAUSE = 0.1
 _SPARE = 0.04
-"""Share of the machine's memory that stays free: below it a child is ended, before the kernel ends others."""
+"""Free share of memory below which a child is killed, before the kernel kills other processes."""
 
 
 class ChildFailed(RuntimeError):
-    """A child ended without a result; the message holds the end of what it wrote."""
+    """A child ended without a result. The message contains the end of its output."""
 
 
 def run_job(job: Job) -> dict[str, Any]:
-    """Run a job in a child of its own and return its result.
+    """Run a job in its own child process and return its result.
 
     Returns:
         The measurement's values, or :data:`OUT_OF_MEMORY`.
 
     Raises:
-        ChildFailed: it failed for another reason than memory.
+        ChildFailed: the child failed for a reason other than memory.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -61,7 +61,7 @@ def _environment(job: Job, folder: Path) -> dict[str, str]:
 
 
 def _watch(child: "subprocess.Popen[bytes]") -> bool:
-    """Wait for a child; True if it was ended because it had all but eaten the machine's memory."""
+    """Wait for a child. Returns True if it was killed because memory was nearly exhausted."""
     spare = _SPARE * total_memory()
     try:
         while child.poll() is None:
@@ -71,20 +71,20 @@ def _watch(child: "subprocess.Popen[bytes]") -> bool:
                 return True
             time.sleep(_PAUSE)
     finally:
-        if child.poll() is None:  # someone wants to leave: Ctrl-C
+        if child.poll() is None:  # interrupted, as by Ctrl-C
             child.kill()
             child.wait()
     return False
 
 
 def total_memory() -> float:
-    """Bytes that this machine, or the container we are in, has."""
+    """Total memory of the machine or container, in bytes."""
     limit = _number("/sys/fs/cgroup/memory.max")
     return min(_meminfo("MemTotal"), limit or float("inf"))
 
 
 def available_memory() -> float:
-    """Bytes that can still be had; infinite where the system does not tell."""
+    """Available memory in bytes; infinite if the system does not report it."""
     limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
     in_container = limit - used if limit and used else float("inf")
     return min(_meminfo("MemAvailable"), in_container)
@@ -102,5 +102,5 @@ def _meminfo(name: str) -> float:
 def _number(path: str) -> float | None:
     try:
         return float(Path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no such file, or `max`
+    except (OSError, ValueError):  # the file is missing or contains `max`
         return None

@@ -1,7 +1,7 @@
-"""Decoding: our sampler against ``transformers.generate`` with the same weights, and whether to trust it.
+"""Decoding: time our sampler and ``transformers.generate`` with the same weights, and check our samples.
 
-Prompts come in groups of k samples, as in a HyPO step. Both run in one process, in turn, so that the
-machine's mood meets both.
+Each prompt has k samples, as in a HyPO step. Both contenders alternate in one process, so that drift of the
+machine's speed affects both.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from hypo_engine.models.policy import Policy
 
 
 def decode(job: Job) -> dict[str, Any]:
-    """Seconds of ``job.pairs`` prompts, ``job.samples`` responses each: ``job.steps`` times after a warm-up.
+    """Time ``job.pairs`` prompts with ``job.samples`` responses each, ``job.steps`` times after a warm-up.
 
-    ``tuning`` full is the plain base model; lora is the policy with its adapter as training has it.
+    With ``tuning`` full the model is the plain base model, with lora the policy with its adapter.
 
     Returns:
-        ``ours`` and ``generate``: lists of (whole, prefill) seconds. ``difference``: the largest between
-        the log-probability of a token in decoding and in training. ``means``: of the samples' summed
-        log-probabilities, (mean, standard error) of ours and of generate's, both scored by the engine.
+        ``ours`` and ``generate``: lists of (whole, prefill) seconds. ``difference``: the largest difference
+        of a token's log-probability between decoding and training. ``means``: (mean, standard error) of the
+        samples' summed log-probabilities, ours and generate's, both scored by the engine.
     """
     policy, other = load(job), load_transformers(job)
     prompts = [p.prompt for p in pairs_of(job, steps=1, vocabulary=vocabulary(policy.model))]
@@ -51,7 +51,7 @@ def decode(job: Job) -> dict[str, Any]:
 
 
 def load_transformers(job: Job) -> Any:
-    """The same weights in a model that our engine has not touched."""
+    """Load the same weights as a plain transformers model, without the engine's changes."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
@@ -67,9 +67,9 @@ def load_transformers(job: Job) -> Any:
 
 
 def plain_sampling(new_tokens: int, samples: int, *, pad_id: int) -> Any:
-    """How ``generate`` samples from the model's own distribution, so many tokens and no fewer.
+    """Settings for ``generate`` that sample exactly ``new_tokens`` tokens from the model's own distribution.
 
-    The model's own generation_config must name no end token: ``generate`` fills empty fields from there.
+    The model's generation_config must not have an end token, since ``generate`` fills empty fields from it.
     """
     settings: Any = GenerationConfig
     return settings(
@@ -130,13 +130,13 @@ def _timed(call: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
 
 
 def _scores(policy: Policy, prompts: list[list[int]], completions: list[list[int]], job: Job) -> torch.Tensor:
-    """Log-probabilities as training sees them: [rows, tokens]."""
+    """Log-probabilities as computed in training: [rows, tokens]."""
     rows = [row // job.samples for row in range(len(completions))]
     with torch.no_grad():
         return policy.encode(prompts).score(rows, completions).values
 
 
 def _mean(values: list[float]) -> tuple[float, float]:
-    """Mean and its standard error."""
+    """The mean and its standard error."""
     found = torch.tensor(values, dtype=torch.float64)
     return float(found.mean()), float(found.std() / len(values) ** 0.5)

@@ -1,4 +1,4 @@
-"""Whether our sampler draws from the model's own distribution: many tokens against the exact softmax."""
+"""Test that our sampler draws from the model's own distribution: many draws against the exact softmax."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypo_engine.decoding.sampling import Choice, sample_responses
 
 _ROWS = 256
 _NAMED = 50
-"""Tokens told apart, the most likely ones; the others are counted together."""
+"""Number of the most likely tokens with a class of their own; the others share one class."""
 
 
 @torch.no_grad()
@@ -22,8 +22,8 @@ def draws(job: Job) -> dict[str, Any]:
     The exact distribution is that of transformers' own forward pass.
 
     Returns:
-        ``chi_square`` and its ``freedom``; ``mean`` log-probability of the draws with its ``error``, and
-        the ``expected`` one, minus the entropy.
+        ``chi_square`` and its ``freedom``; the ``mean`` log-probability of the draws with its ``error``, and
+        the ``expected`` mean, which is minus the entropy.
     """
     policy = load(job)
     prompt = pairs_of(job, steps=1, vocabulary=vocabulary(policy.model))[0].prompt
@@ -63,7 +63,7 @@ def chi_square_of(logps: Tensor, drawn: Tensor) -> tuple[float, int]:
     """
     probabilities = logps.exp()
     top = probabilities.topk(min(_NAMED, len(logps) - 1)).indices
-    top = top[probabilities[top] * len(drawn) >= 5]  # Pearson's statistic wants five expected in each
+    top = top[probabilities[top] * len(drawn) >= 5]  # Pearson's statistic needs five expected per class
     counts = torch.bincount(drawn, minlength=len(logps)).double()
     expected = torch.cat([probabilities[top], 1 - probabilities[top].sum(dim=0, keepdim=True)]) * len(drawn)
     found = torch.cat([counts[top], len(drawn) - counts[top].sum(dim=0, keepdim=True)])

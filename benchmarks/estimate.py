@@ -1,4 +1,4 @@
-"""What the engine foretells of a step's memory."""
+"""The engine's estimate of a step's memory."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from hypo_engine.models.load import default_device
 
 
 def estimate(job: Job) -> dict[str, Any]:
-    """``peak``: the bytes that the engine says a job's step needs; ``parts``: what they are for."""
+    """The estimated ``peak`` of a job's step in bytes, and its ``parts``."""
     shape = read_shape(json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8")))
     lengths = [PairLength(job.prompt, job.completion, job.completion)] * job.pairs
     on_gpu = default_device().type == "cuda"

@@ -1,4 +1,4 @@
-"""What is measured: shapes, the token ids of a step, and the job a child process is given. No torch here."""
+"""The measured work: shapes, token ids of a step, and the job of a child process. Does not use torch."""
 
 import random
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ CONTENDERS = {
     "trl_tuned": "TRL tuned",
     "composed": "composed on TRL",
 }
-"""Who runs a step, and how the tables call it."""
+"""Contenders for a step, with their names in the tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Lengths of a step's sequences: every prompt has ``prompt`` tokens, every completion ``completion``."""
+    """Lengths of a step's sequences: ``prompt`` tokens per prompt, ``completion`` tokens per completion."""
 
     name: str
     prompt: int
@@ -37,11 +37,11 @@ SHAPES = {
         Shape("short", 64, 16),
     )
 }
-"""``short`` is there to try the harness, not to be reported."""
+"""``short`` only tests the harness and is not reported."""
 
 
 WARMUP = 2
-"""Steps that no contender's times count: the first touch memory that later ones find ready."""
+"""Untimed first steps of every contender, which allocate memory that later steps reuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Job:
     Attributes:
         measure: A name in :data:`benchmarks.child.MEASURES`.
         model: Folder of the base model.
-        pairs: Pairs a step (B).
-        samples: Responses a prompt (k); 0 is DPO.
-        steps: Timed steps, after :data:`WARMUP` that are not timed.
-        threads: Threads of torch; 0 leaves torch's own choice.
-        without: A part of the engine that is switched off (:data:`benchmarks.without.PARTS`); empty for none.
-        settings: What only some measurements need.
+        pairs: Pairs per step (B).
+        samples: Responses per prompt (k); 0 is DPO.
+        steps: Timed steps, after :data:`WARMUP` untimed ones.
+        threads: Threads of torch; 0 keeps torch's default.
+        without: A part of the engine to switch off (:data:`benchmarks.without.PARTS`); empty for none.
+        settings: Settings of particular measurements.
     """
 
     measure: str
@@ -81,12 +81,12 @@ class Job:
 
     @property
     def all_steps(self) -> int:
-        """Steps with those of the warm-up."""
+        """Number of steps, including the warm-up."""
         return WARMUP + self.steps
 
     @property
     def tokens(self) -> int:
-        """Distinct tokens of one step: prompts, both answers, and what is sampled."""
+        """Distinct tokens of one step: prompts, both answers and samples."""
         return self.pairs * (self.prompt + (2 + self.samples) * self.completion)
 
 
@@ -100,7 +100,7 @@ class Ids:
 
 
 def pairs_of(job: Job, *, steps: int, vocabulary: int) -> list[Ids]:
-    """The pairs of ``steps`` steps: the same for every contender, random, without the first, special ids."""
+    """Random pairs for ``steps`` steps, the same for every contender, without special token ids."""
     source = random.Random(f"{job.prompt} {job.completion} {job.pairs}")
     first = min(100, vocabulary // 4)
 
@@ -111,5 +111,5 @@ def pairs_of(job: Job, *, steps: int, vocabulary: int) -> list[Ids]:
 
 
 def learning_rate(tuning: Tuning) -> float:
-    """One rate for every contender; what it is does not change a step's time."""
+    """The learning rate of every contender. Its value does not affect a step's time."""
     return 1e-4 if tuning == "lora" else 3e-6

@@ -1,4 +1,4 @@
-"""Llamas with random weights, for a GPU: their speed is that of trained ones."""
+"""Llamas with random weights, for a GPU. They are as fast as trained ones."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def write(job: Job) -> dict[str, Any]:
-    """Write model ``job.setting["size"]`` to ``job.setting["folder"]``; ``job.model`` lends its tokenizer."""
+    """Write model ``job.setting["size"]`` to ``job.setting["folder"]`` with ``job.model``'s tokenizer."""
     folder = Path(job.setting["folder"])
     config = LlamaConfig(
         **(SIZES | job.setting.get("sizes", {}))[job.setting["size"]],

@@ -1,4 +1,4 @@
-"""What numbers depend on, in words that name no host and no path."""
+"""Description of the machine and the libraries, without host names or paths."""
 
 import platform
 from importlib.metadata import version
@@ -11,11 +11,11 @@ _TELLING = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 _LIBRARIES = ("torch", "transformers", "peft", "trl")
 
 DATA_SHEET = {"H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
-"""Dense bfloat16 operations a second, by a part of the GPU's name; the first that fits counts."""
+"""Dense bfloat16 operations per second by a part of the GPU's name. The first match is used."""
 
 
 def machine(device: dict[str, Any], threads: int) -> dict[str, str]:
-    """The machine and the libraries; ``device`` is what the child of that name said."""
+    """The machine and the libraries; ``device`` is the result of that measurement."""
     found = {
         "cores": str(threads),
         "memory": f"{total_memory() / 2**30:.0f} GiB",
@@ -29,7 +29,7 @@ def machine(device: dict[str, Any], threads: int) -> dict[str, str]:
 
 
 def peak_operations(accelerator: str) -> float | None:
-    """What the maker promises; None for a GPU that is not listed."""
+    """The vendor's peak rate; None for an unlisted GPU."""
     return next((peak for part, peak in DATA_SHEET.items() if part in accelerator), None)
 
 

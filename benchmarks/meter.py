@@ -1,4 +1,4 @@
-"""What a child reads off itself: seconds of each step, and memory."""
+"""Measurements inside a child: seconds of each step, and memory."""
 
 import resource
 import sys
@@ -12,14 +12,14 @@ from benchmarks.jobs import WARMUP
 
 
 def now() -> float:
-    """Seconds; a GPU is waited for."""
+    """Current time in seconds, after pending GPU work is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return perf_counter()
 
 
 def resident_bytes() -> int:
-    """Memory this process holds now: on a GPU what is allocated there."""
+    """Memory that this process holds now; on a GPU, the memory allocated there."""
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
     statm = Path("/proc/self/statm")
@@ -29,7 +29,7 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """The most this process ever held."""
+    """Peak memory of this process."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak_resident()
 
 
@@ -39,7 +39,7 @@ def _peak_resident() -> int:
 
 
 class Meter:
-    """Times steps; those of the warm-up are left out."""
+    """Times steps, except those of the warm-up."""
 
     def __init__(self) -> None:
         self._times: list[float] = []
@@ -47,9 +47,9 @@ class Meter:
         self._loaded: int | None = None
 
     def loaded(self, model: torch.nn.Module) -> None:
-        """Everything is loaded and nothing has run; the first call counts.
+        """Record the memory after loading and before the first step. Only the first call has an effect.
 
-        Weights are read once: of a file that is mapped, only what was touched lies in memory.
+        Reads all weights once, since only touched pages of a mapped file are in memory.
         """
         if self._loaded is None:
             with torch.no_grad():
@@ -64,7 +64,7 @@ class Meter:
         self._times.append(now() - self._started)
 
     def result(self, **more: Any) -> dict[str, Any]:
-        """What every contender reports.
+        """The result of every contender.
 
         Returns:
             ``seconds`` of each timed step; ``peak`` and ``loaded`` bytes, the latter before the first step.

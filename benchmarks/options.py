@@ -1,4 +1,4 @@
-"""What the command line asks for."""
+"""Command-line options of the benchmark."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ _HARMLESS = ("shapes", "tuning", "k", "rounds", "steps", "sections", "without", 
 
 
 class BadOption(ValueError):
-    """An option that cannot be used; the message says which and what to give."""
+    """An invalid option. The message names it and the valid values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Options:
 
     Attributes:
         samples: Values of k; 0 is DPO.
-        rounds: Times that every contender of a configuration runs.
-        steps: Timed steps of a child.
-        without: Parts of the engine that the section ``parts`` does without, one after the other.
-        quick: Short lengths and few points: it tries the harness, its numbers say nothing.
-        command: What to type to do the same, without paths.
+        rounds: Runs of every contender per configuration.
+        steps: Timed steps per child.
+        without: Parts of the engine that the section ``parts`` switches off, one after another.
+        quick: Whether to use short lengths and few points, which only tests the harness.
+        command: The command that repeats this run, without paths.
     """
 
     model: Path
@@ -49,16 +49,16 @@ class Options:
     command: str
 
     def rounds_of(self, shape: Shape, tuning: Tuning) -> int:
-        """Full fine-tuning and long prompts take hours: they have a third of the rounds, at least one."""
+        """Number of rounds. Full fine-tuning and long prompts take hours: they get a third, at least one."""
         usual = tuning == "lora" and shape.name != "long"
         return self.rounds if usual else max(1, self.rounds // 3)
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line.
+    """Parse the command line.
 
     Raises:
-        BadOption: naming the option and what to give.
+        BadOption: names the option and the valid values.
     """
     given = _parser().parse_args(arguments)
     options = Options(

@@ -19,7 +19,7 @@ LORA_RANK, LORA_ALPHA, BETA, CLIP = 16, 32, 0.1, 1.0
 
 
 def configuration(job: Job) -> TrainConfig:
-    """The run that a job is a step of; it evaluates nothing."""
+    """The configuration of a run with the job's steps and without evaluations."""
     return TrainConfig(
         model_name_or_path=job.model,
         method=Method.HYPO if job.samples else Method.DPO,
@@ -39,7 +39,7 @@ def configuration(job: Job) -> TrainConfig:
 
 
 def load(job: Job) -> Policy:
-    """The policy, its adapter as after some training."""
+    """Load the policy, with an adapter as after some training."""
     policy = load_policy(configuration(job), job.model, pad_id=0, device=default_device())
     train_adapter_a_little(policy.model)
     return policy
@@ -47,7 +47,7 @@ def load(job: Job) -> Policy:
 
 @torch.no_grad()
 def train_adapter_a_little(model: Any) -> None:
-    """Set a LoRA adapter to small random numbers, the same for all contenders; a fresh one has no effect."""
+    """Set a LoRA adapter to small random numbers, the same for all contenders. A new one has no effect."""
     source = torch.Generator().manual_seed(0)
     for name, weight in sorted(model.named_parameters()):
         if "lora_" in name:
@@ -55,12 +55,12 @@ def train_adapter_a_little(model: Any) -> None:
 
 
 def vocabulary(model: Any) -> int:
-    """Token ids that a model knows."""
+    """Size of a model's vocabulary."""
     return int(model.get_input_embeddings().weight.shape[0])
 
 
 def steps(job: Job) -> dict[str, Any]:
-    """Time optimiser steps, and their phases; the reference is scored first and told apart."""
+    """Time optimiser steps and their phases. The reference is scored first and timed separately."""
     policy = load(job)
     config = configuration(job)
     objective = make_objective(config, max_new_tokens=job.completion, stop_ids=frozenset())
@@ -97,12 +97,12 @@ def steps(job: Job) -> dict[str, Any]:
             meter.stop()
         phases.append(dict(found.seconds))
         _check_lengths([len(r.response.ids) for r in result.responses], job)
-        del result  # as train.py does: its memory serves the next step
+        del result  # as in train.py, so the next step reuses its memory
     return meter.result(reference_seconds=reference_seconds, phases=phases[WARMUP:])
 
 
 def logps(job: Job) -> dict[str, Any]:
-    """Log-probabilities of the first step's answers: chosen, then rejected, a list of tokens each."""
+    """Token log-probabilities of the first step's answers: all chosen, then all rejected."""
     policy = load(job)
     pairs = pairs_of(job, steps=1, vocabulary=vocabulary(policy.model))
     rows = [*range(len(pairs)), *range(len(pairs))]

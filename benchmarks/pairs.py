@@ -1,7 +1,7 @@
 """``python -m benchmarks.pairs``: memory that a dataset's pairs take in a training process.
 
-Pairs of random words are read as a worker reads them, tokenised a word a token, and kept, as a run keeps both
-texts and ids. What is printed is the process's memory beyond that of the same process without pairs.
+Pairs of random words are read as in a worker, tokenised at one token per word, and kept as texts and ids, as
+in a run. The output is the process's memory beyond that of the same process without pairs.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from hypo_engine.data.pair_texts import PairTexts
 from hypo_engine.data.tokenize import Tokenization, tokenize_pairs
 
 _LENGTHS = (40, 29, 29)
-"""Words of prompt, chosen and rejected: with both end tokens 100 tokens a pair."""
+"""Words of prompt, chosen and rejected. With both end tokens a pair has 100 tokens."""
 
 _VOCABULARY = 49_152
 
 
 class WordTokenizer:
-    """A token a word, ``w123`` being 123; as much of transformers' interface as tokenisation uses."""
+    """One token per word, such as 123 for ``w123``, with the part of transformers' interface that is used."""
 
     chat_template = None
     bos_token_id = None
@@ -37,7 +37,7 @@ class WordTokenizer:
 
 
 def random_pairs(count: int) -> Iterator[Pair]:
-    """Pairs whose texts all differ, the same each time."""
+    """Reproducible random pairs with distinct texts."""
     source = random.Random(0)
     for _ in range(count):
         words = [f" w{int(source.random() * _VOCABULARY)}" for _ in range(sum(_LENGTHS))]
@@ -50,7 +50,7 @@ def random_pairs(count: int) -> Iterator[Pair]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the memory; returns the exit status."""
+    """Print the memory and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pairs")
     parser.add_argument("--rows", type=int, default=500_000)
     rows = parser.parse_args(arguments).rows

@@ -1,4 +1,4 @@
-"""What the machine does at best: matrix products of the model's own shapes, and reading memory in a row."""
+"""The machine's peak rates: matrix products of the model's shapes, and sequential memory reads."""
 
 import json
 from collections import Counter
@@ -21,18 +21,17 @@ _HEAD_TOKENS = 256
 
 
 def device(_job: Job) -> dict[str, Any]:
-    """Where measurements run: the accelerator if there is one."""
+    """The device of the measurements: the accelerator if there is one."""
     if torch.cuda.is_available():
         return {"type": "cuda", "name": torch.cuda.get_device_name()}
     return {"type": "cpu", "name": torch.backends.cpu.get_cpu_capability()}
 
 
 def rates(job: Job) -> dict[str, Any]:
-    """Operations a second over the products of a step's forward and backward pass, bytes a second of reading.
+    """Operations per second over a step's forward and backward products, and bytes read per second.
 
-    A product counts as whichever is faster of torch and the engine makes it.
-
-    ``job.setting["megabytes"]`` is the size of the tensor that is read.
+    For each product the faster of torch and the engine counts. ``job.setting["megabytes"]`` is the size of
+    the tensor to read.
     """
     config = json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8"))
     sizes = Sizes.of(config)
@@ -58,7 +57,7 @@ def rates(job: Job) -> dict[str, Any]:
 
 
 def _products(x: torch.Tensor, w: torch.Tensor) -> tuple[Callable[[], object], ...]:
-    """x w^T by torch and by the engine."""
+    """x w^T, computed by torch and by the engine."""
     return lambda: x @ w.t(), lambda: linear(x, w)
 
 

@@ -1,4 +1,4 @@
-"""Puts tables into docs/performance.md, between the markers of their section."""
+"""Insert tables into docs/performance.md, between the markers of their section."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 
 def write_page(results: Results, page: Path = PAGE) -> list[str]:
-    """Replace each measured section's tables; the others stay.
+    """Replace the tables of each measured section; the others are unchanged.
 
     Returns:
-        The sections replaced.
+        The replaced sections.
 
     Raises:
         ValueError: the page lacks a section's markers.
@@ -30,7 +30,7 @@ def write_page(results: Results, page: Path = PAGE) -> list[str]:
 
 
 def replace_between(text: str, name: str, inside: str) -> str:
-    """Put ``inside`` between ``<!-- bench:name -->`` and ``<!-- /bench:name -->``."""
+    """Replace the text between ``<!-- bench:name -->`` and ``<!-- /bench:name -->`` by ``inside``."""
     pattern = re.compile(f"(<!-- bench:{name} -->\n).*?(<!-- /bench:{name} -->)", re.DOTALL)
     replaced, count = pattern.subn(lambda match: f"{match[1]}\n{inside.strip()}\n\n{match[2]}", text)
     if count != 1:

@@ -1,4 +1,4 @@
-"""What was measured, in the form that is kept as JSON, and how it is summed up."""
+"""Results in the form that is stored as JSON, and their summaries."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -13,14 +13,14 @@ Record = dict[str, Any]
 
 @dataclass
 class Results:
-    """Everything of one run of the benchmark, or of several; records come with their jobs.
+    """All results of one or several runs of the benchmark. Each record contains its job.
 
     Attributes:
-        commands: What to type to do the same.
-        machine: Text by name: cores, instruction sets, versions.
-        models: What config.json says of each model, by the name that records have.
-        rates: The machine's rates, a record a measurement.
-        steps: A record a contender and configuration, its ``runs`` in the order of the rounds.
+        commands: The commands that repeat the runs.
+        machine: Descriptions by name: cores, instruction sets, versions.
+        models: Each model's config.json, by the model's name in the records.
+        rates: The machine's rates, one record per measurement.
+        steps: One record per contender and configuration, with its ``runs`` in the order of the rounds.
     """
 
     commands: list[str]
@@ -41,7 +41,7 @@ class Results:
         return "accelerator" in self.machine
 
     def save(self, path: Path | None) -> None:
-        """Write everything so far, in one move."""
+        """Write all results so far, atomically."""
         if path is None:
             return
         temporary = path.with_name(path.name + ".tmp")
@@ -50,10 +50,10 @@ class Results:
 
     @classmethod
     def load(cls, *paths: Path) -> "Results":
-        """Read what :meth:`save` wrote, and put several such files together.
+        """Read files written by :meth:`save` and merge them.
 
         Raises:
-            ValueError: they come from machines or versions that differ, or from ``--quick`` and not.
+            ValueError: the files differ in machine, versions or ``--quick``.
         """
         first, *others = (cls(**json.loads(path.read_text(encoding="utf-8"))) for path in paths)
         for path, other in zip(paths[1:], others, strict=True):
@@ -70,12 +70,12 @@ class Results:
 
 
 def job_of(record: Record) -> Job:
-    """The job of a record; its model is the name in :attr:`Results.models`."""
+    """The job of a record. Its model is a name in :attr:`Results.models`."""
     return Job(**record["job"])
 
 
 def record_of(job: Job, name: str, **values: Any) -> Record:
-    """A record that names its model and tells no path."""
+    """A record with the model's name instead of its path."""
     kept = asdict(job) | {"model": name, "settings": None}
     return {"job": kept, **values}
 
@@ -86,9 +86,9 @@ class Summary:
 
     Attributes:
         seconds: Median over rounds of the median over a run's steps.
-        low: The fastest step; ``high`` the slowest.
-        peak: Bytes, median over rounds; ``loaded`` before the first step.
-        reference: Seconds a step's pairs take once, before training.
+        low: Seconds of the fastest step; ``high`` of the slowest.
+        peak: Peak bytes, median over rounds; ``loaded`` is the memory before the first step.
+        reference: One-time seconds of scoring the reference for a step's pairs.
     """
 
     seconds: float
@@ -101,7 +101,7 @@ class Summary:
 
 
 def summarise(runs: list[Record]) -> Summary | None:
-    """Sum up runs; None when one of them ran out of memory."""
+    """Summarise runs; None if one of them ran out of memory."""
     if any("out_of_memory" in run for run in runs):
         return None
     steps = [seconds for run in runs for seconds in run["seconds"]]

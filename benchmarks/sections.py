@@ -1,4 +1,4 @@
-"""The sections of the benchmark: which jobs run, in which order, and what is kept of them."""
+"""The sections of the benchmark: their jobs, the order of these, and the stored results."""
 
 import sys
 import time
@@ -15,17 +15,17 @@ from benchmarks.results import Record, Results, record_of
 
 TOLERANCE = 1e-4
 TOLERANCE_BF16 = 0.05
-"""Largest difference of a token's log-probability, in nats; in bfloat16 of their mean."""
+"""Largest allowed difference of a token's log-probability, in nats; in bfloat16, of the mean difference."""
 
 Progress = Callable[[str], None]
 
 
 class Disagreement(RuntimeError):
-    """Contenders do not compute the same thing, so their times cannot be compared."""
+    """Contenders compute different results, so their times cannot be compared."""
 
 
 class Bench:
-    """Runs sections and fills in the results."""
+    """Runs sections and stores the results."""
 
     def __init__(self, options: Options, results: Results, model: Path, name: str) -> None:
         self._options, self._results, self._model, self._name = options, results, model, name
@@ -37,7 +37,7 @@ class Bench:
             getattr(self, section)()
 
     def steps(self) -> None:
-        """Optimiser steps: contenders in turn, round after round."""
+        """Time optimiser steps; contenders alternate in each round."""
         options = self._options
         configurations = list(product(options.shapes, options.tunings, options.samples))
         for shape, tuning in product(options.shapes, options.tunings):
@@ -61,11 +61,11 @@ class Bench:
             self._results.save(options.json)
 
     def decode(self) -> None:
-        """Decoding of 4, 8 and 16 rows, and whether draws follow the distribution."""
+        """Time decoding of 4, 8 and 16 rows, and test the distribution of draws."""
         shape = Shape("decode", 90, 16 if self._options.quick else 64)
         if not any(record["job"]["model"] == self._name for record in self._results.rates):
             self._measure_rates(shape)
-        # on a GPU the plain model of full fine-tuning is in float32: no fair match
+        # on a GPU, full fine-tuning uses a float32 model, which would be an unfair comparison
         tunings: tuple[Tuning, ...] = ("lora",) if self._results.on_gpu else ("lora", "full")
         for rows, tuning in product((4,) if self._options.quick else (4, 8, 16), tunings):
             job = replace(
@@ -83,7 +83,7 @@ class Bench:
         self._results.save(self._options.json)
 
     def growth(self) -> None:
-        """Our step's time and memory as one length after the other grows."""
+        """Measure our step's time and memory while one size at a time grows."""
         jobs = growth_jobs(self._job("ours", Shape("growth", 256, 64)))
         for varied, job in jobs[:: len(jobs) if self._options.quick else 1]:
             run = self._measure(job, f"growth: {varied} at P {job.prompt}, C {job.completion}, B {job.pairs}")
@@ -91,7 +91,7 @@ class Bench:
             self._results.save(self._options.json)
 
     def memory(self) -> None:
-        """The estimate of peak memory against the measured peak."""
+        """Compare the estimated with the measured peak memory."""
         jobs = memory_jobs(self._job("ours", Shape("memory", 256, 64)))
         for job in jobs[:1] if self._options.quick else jobs:
             what = f"memory: P {job.prompt}, C {job.completion}, B {job.pairs}, {job.tuning}, {job.method}"
@@ -101,7 +101,7 @@ class Bench:
             self._results.save(self._options.json)
 
     def parts(self) -> None:
-        """Steps of the whole engine, and of the engine without one C part after the other."""
+        """Time steps of the whole engine, and of the engine without each C part."""
         options = self._options
         if self._results.on_gpu:
             return
@@ -162,12 +162,12 @@ class Bench:
 
 
 def contenders(samples: int) -> tuple[str, ...]:
-    """Who can run a step with so many samples."""
+    """The contenders that can run a step with this number of samples."""
     return ("ours", "composed") if samples else ("ours", "trl", "trl_tuned")
 
 
 def in_turn(names: tuple[str, ...], number: int) -> tuple[str, ...]:
-    """Another one begins in each round."""
+    """Rotate the names, so that each round starts with another one."""
     first = number % len(names)
     return names[first:] + names[:first]
 
@@ -176,10 +176,10 @@ def check_agreement(ours: list[list[float]], theirs: list[list[float]], *, what:
     """Compare log-probabilities token by token.
 
     Returns:
-        The largest difference, in nats; in bfloat16 the mean one.
+        The largest difference in nats; in bfloat16, the mean difference.
 
     Raises:
-        Disagreement: it is above the tolerance, or the shapes differ.
+        Disagreement: the difference exceeds the tolerance, or the shapes differ.
     """
     if [len(row) for row in ours] != [len(row) for row in theirs]:
         raise Disagreement(f"{what} have other lengths in ours and in TRL; nothing was timed.")
@@ -197,7 +197,7 @@ def check_agreement(ours: list[list[float]], theirs: list[list[float]], *, what:
 
 
 def growth_jobs(base: Job) -> list[tuple[str, Job]]:
-    """Jobs in which one size grows and the others stay, with the name of the size."""
+    """Jobs in which one size varies and the others are fixed, with the name of the size."""
     varied: list[tuple[str, Job]] = [
         ("P", replace(base, prompt=size)) for size in (64, 128, 256, 512, 1024, 2048)
     ]
@@ -208,7 +208,7 @@ def growth_jobs(base: Job) -> list[tuple[str, Job]]:
 
 
 def memory_jobs(base: Job) -> list[Job]:
-    """Ten configurations, of every kind of step."""
+    """Ten configurations that cover every kind of step."""
     tldr, chat, long = (
         replace(base, prompt=SHAPES[name].prompt, completion=SHAPES[name].completion)
         for name in ("tldr", "chat", "long")
@@ -228,7 +228,7 @@ def memory_jobs(base: Job) -> list[Job]:
 
 
 def parts_steps(*, quick: bool) -> list[tuple[Shape, int]]:
-    """The steps by which C parts are weighed: DPO behind long prompts, and HyPO (k = 2), which decodes."""
+    """The steps for measuring C parts: DPO with long prompts, and HyPO (k = 2), which decodes."""
     return [(SHAPES["short"], 2)] if quick else [(SHAPES["tldr"], 0), (SHAPES["chat"], 2)]
 
 

@@ -1,4 +1,4 @@
-"""The results as Markdown: a text for each section."""
+"""The results as Markdown, one text per section."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
@@ -15,7 +15,7 @@ _NOTHING = "–"
 
 
 def section_text(results: Results, section: str) -> str:
-    """One section's tables, under the command and the machine; empty where nothing was measured."""
+    """One section's tables, below the command and the machine; empty without measurements."""
     makers: dict[str, Callable[[Results], str]] = {
         "steps": _steps,
         "decode": _decode,
@@ -35,13 +35,13 @@ def section_text(results: Results, section: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; numbers are told from names by their column: all but the first are right-aligned."""
+    """A Markdown table. All columns except the first are right-aligned."""
     lines = [head, ["---", *(["--:"] * (len(head) - 1))], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def median_rates(results: Results, model: str) -> Rates:
-    """The machine's rates with a model's shapes: medians of all that were measured."""
+    """The machine's rates with a model's shapes: the medians of all measurements."""
     found = [record for record in results.rates if job_of(record).model == model]
     return Rates(median(r["operations"] for r in found), median(r["bytes"] for r in found))
 
@@ -128,7 +128,7 @@ def _ratio_rows(groups: dict[str, dict[str, Record]]) -> Iterable[list[str]]:
 
 
 def _bound(results: Results, model: str) -> str:
-    """Our steps against the least they could take, with a column a phase: measured / bound."""
+    """Our steps compared with their lower bound, with one column per phase: measured / bound."""
     if not any(job_of(record).model == model for record in results.rates):
         return ""
     rates, sizes = median_rates(results, model), Sizes.of(results.models[model])
@@ -274,7 +274,7 @@ def _memory(results: Results) -> str:
 
 
 def _parts(results: Results) -> str:
-    """Each part's steps as ratios of the whole engine's: above 1, the part is worth that much."""
+    """Steps without each part as ratios to the whole engine. A ratio above 1 is the gain of the part."""
     found = {
         (job.samples, job.without): summarise(record["runs"])
         for record in results.parts

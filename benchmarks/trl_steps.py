@@ -1,7 +1,7 @@
-"""TRL's DPOTrainer on the same token ids: with its defaults, tuned, and with HyPO's penalty composed on it.
+"""TRL's DPOTrainer on the same token ids: with its defaults, tuned, and with HyPO's penalty added to it.
 
-The composed one is what a user of TRL and transformers would write: ``generate`` with its
-key-value cache, one scoring pass of the samples with gradient and one of the reference without.
+The composed variant is what a user of TRL and transformers would write: ``generate`` with its key-value
+cache, one scoring pass of the samples with gradient, and one of the reference without.
 """
 
 import tempfile
@@ -25,22 +25,22 @@ _TUNED = {"gradient_checkpointing": False, "precompute_ref_log_probs": True}
 
 
 def as_it_comes(job: Job) -> dict[str, Any]:
-    """TRL's defaults: checkpointing on, the reference scored in every step."""
+    """Run TRL's defaults: checkpointing on, the reference scored in every step."""
     return _run(job, _Trainer)
 
 
 def tuned(job: Job) -> dict[str, Any]:
-    """No checkpointing, the reference scored once."""
+    """Run without checkpointing and with the reference scored once."""
     return _run(job, _Trainer, **_TUNED)
 
 
 def composed(job: Job) -> dict[str, Any]:
-    """HyPO on the tuned trainer."""
+    """Run HyPO on the tuned trainer."""
     return _run(job, _Composed, **_TUNED)
 
 
 def logps(job: Job) -> dict[str, Any]:
-    """Log-probabilities of the first step's answers as TRL's trainer scores them, as ``ours.logps`` gives."""
+    """Log-probabilities of the first step's answers from TRL's trainer, in the format of ``ours.logps``."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = _Trainer(job, folder, Meter(), **_TUNED)
         batch = trainer.data_collator([trainer.train_dataset[i] for i in range(job.pairs)])
@@ -108,14 +108,14 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]
         self.prepare()
 
     def _reference(self, _job: Job, _dtype: torch.dtype) -> Any:
-        """A second model for the reference; None leaves it to the trainer."""
+        """A second model for the reference; None leaves the reference to the trainer."""
         return None
 
     def prepare(self) -> None:
-        """Make ready what the first step needs."""
+        """Prepare the first step."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
-        return dataset  # token ids already
+        return dataset  # already token ids
 
     def _precompute_ref_logps(self, *arguments: Any, **named: Any) -> Dataset:
         self.meter.loaded(self.model)
@@ -170,7 +170,7 @@ class _Composed(_Trainer):
         return sequences
 
     def _score(self, model: Any, sequences: Tensor) -> Tensor:
-        """Log-probabilities of the samples' tokens: [rows, completion]; the head sees no prompt token."""
+        """Log-probabilities of the samples' tokens: [rows, completion]. The head skips prompt tokens."""
         length = self.job.completion
         logits = model(
             input_ids=sequences,
@@ -183,7 +183,7 @@ class _Composed(_Trainer):
 
 
 class _Clock(TrainerCallback):
-    """Times the trainer's steps, without the loading of their data."""
+    """Times the trainer's steps, excluding data loading."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter

@@ -1,6 +1,6 @@
-"""Switches off one C part of the engine in this process, so that what it brings can be measured.
+"""Switch off one C part of the engine in this process, to measure its effect.
 
-Each part has a fallback in torch, which takes over as it would on a machine without a compiler.
+The part's torch fallback is used, as on a machine without a compiler.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +11,10 @@ PARTS = ("decode_step", "attention", "elementwise", "head", "lora", "gemm", "poo
 
 
 def switch_off(part: str) -> None:
-    """Have torch do the work of a part for the rest of this process.
+    """Replace a part by its torch fallback for the rest of this process.
 
     Raises:
-        KeyError: no part has that name.
+        KeyError: no part has this name.
     """
     for owner, functions in replacements()[part]:
         for name, fallback in functions.items():
@@ -22,7 +22,7 @@ def switch_off(part: str) -> None:
 
 
 def replacements() -> dict[str, list[tuple[Any, Mapping[str, Callable[..., Any]]]]]:
-    """For each part, the functions to replace: their owner, their names, and what stands in for them."""
+    """The functions to replace for each part: their owner, their names and their replacements."""
     import torch
 
     from hypo_engine.cpu import attention, elementwise, gemm, lora, pool, skinny_gemm

@@ -1,4 +1,4 @@
-"""Check what the documents name: links, anchors, files, commands and variables. `make docs` runs it."""
+"""Check the links, anchors, files, commands and variables in the documents. Run by `make docs`."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from benchmarks.options import parse
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HISTORY = {"CHANGELOG.md"}
-"""Documents that tell of the past: files and commands in them may be gone."""
+"""Documents about past versions. Their files and commands may no longer exist."""
 
 FOLDERS = "app|benchmarks|docs|hypo_engine|migrations|scripts|tests|worker"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -28,7 +28,7 @@ INTERNAL = {"HYPO_WATCH_PARENT", "HYPO_EMBEDDED_PASSWORD", "HYPO_WORKER_QUEUES"}
 
 
 def faults(page: Path) -> list[str]:
-    """What is wrong on a page, a sentence each."""
+    """The faults of a page, one sentence each."""
     text = page.read_text(encoding="utf-8")
     found = [*_bad_links(page, text), *_unknown_variables(text)]
     if page.name not in HISTORY:
@@ -49,7 +49,7 @@ def _bad_links(page: Path, text: str) -> Iterator[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub makes of a document's headings."""
+    """The anchors that GitHub generates from a document's headings."""
     headings = re.findall(r"^#+ (.+)$", _without_fences(text), re.MULTILINE)
     found: set[str] = set()
     for heading in headings:
@@ -84,7 +84,7 @@ def _bad_commands(text: str) -> Iterator[str]:
 
 
 def commands(text: str) -> Iterator[str]:
-    """Command lines on a page: in code spans, and on the lines of code blocks."""
+    """Yield the command lines on a page, from code spans and the lines of code blocks."""
     blocks = re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in _joined(block).splitlines()]
     lines += [line.strip() for line in _joined(_without_fences(text)).splitlines() if line.startswith("    ")]
@@ -112,7 +112,7 @@ def _check_verbs(words: list[str]) -> None:
 
 
 def _check_hypo(words: list[str]) -> None:
-    """Ask for a command's help with all of its words before: what it does not know, it refuses first."""
+    """Run a command with `--help` appended: unknown words are refused before the help is shown."""
     told = CliRunner().invoke(cli, [*words, "--help"])
     if told.exit_code:
         raise LookupError(told.output.strip().splitlines()[-1])
@@ -131,7 +131,7 @@ def _unknown_variables(text: str) -> Iterator[str]:
 
 
 def _joined(text: str) -> str:
-    """Lines that end with a backslash go on in the next."""
+    """Join lines that end with a backslash to the next."""
     return re.sub(r"\\\n\s*", "", text)
 
 
@@ -144,7 +144,7 @@ def _without_code(text: str) -> str:
 
 
 def main() -> int:
-    """Print every fault; returns the exit status."""
+    """Print every fault and return the exit status."""
     found = [f"{page.relative_to(ROOT)}: {fault}" for page in PAGES for fault in faults(page)]
     print("\n".join(found) or f"{len(PAGES)} documents: every link, file, command and variable is there.")
     return 1 if found else 0

@@ -1,4 +1,4 @@
-# Say in one sentence what is wrong with a Python that cannot run HyPO Studio.
+# Check a Python interpreter; if it cannot run HyPO Studio, print the reason in one sentence.
 # Usage: check_python.sh PYTHON
 
 if ! command -v "$1" >/dev/null; then

@@ -1,4 +1,4 @@
-# Make sure that there is a Chromium for the browser tests: one on the PATH, or Playwright's own.
+# Ensure that there is a Chromium for the browser tests: one on the PATH, or Playwright's own.
 # Usage: chromium.sh FOLDER_OF_PLAYWRIGHT
 
 set -u

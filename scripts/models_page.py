@@ -1,8 +1,8 @@
 """Write docs/models.md: which architectures of the installed transformers can be trained.
 
-``python -m scripts.models_page [KIND ...]`` builds a tiny random model of each causal architecture. It holds
-its scores, in float32 and in bfloat16, against those of its own forward on each sequence alone. That takes
-minutes.
+``python -m scripts.models_page [KIND ...]`` builds a tiny random model of each causal architecture. It
+compares the model's scores, in float32 and bfloat16, with those of the model's own forward pass on each
+sequence alone. This takes minutes.
 """
 
 import json
@@ -40,13 +40,13 @@ _WRITES = {
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of an architecture.
+    """The result for an architecture.
 
     Attributes:
-        refused: The sentence with which it is refused; "" where it is not.
+        refused: The sentence with which it is refused; "" if it is not.
         packed: Whether prompts are shared and nothing is padded.
-        writes: How responses are written where it is not packed.
-        apart: By type of the weights, the largest difference of a sequence's log-probability, in nats.
+        writes: How responses are decoded if it is not packed.
+        apart: Largest difference of a sequence's log-probability, in nats, for each type of the weights.
         adapted: Layers that LoRA adapts by default.
     """
 
@@ -59,7 +59,7 @@ class Tried:
 
 
 def try_kind(kind: str) -> Tried:
-    """Build an architecture and hold its scores against its own forward."""
+    """Build an architecture and compare its scores with its own forward pass."""
     apart, way, view = [], "", None
     try:
         for dtype in TYPES.values():
@@ -76,7 +76,7 @@ def try_kind(kind: str) -> Tried:
 
 @torch.no_grad()
 def _apart(model: Any, view: Any) -> float:
-    """The largest difference between a score and the sum over the sequence's own forward."""
+    """The largest difference between a score and the sum from a forward pass on the sequence alone."""
     first, second, *completions = (try_tokens(model, n, seed=n) for n in (30, 11, 25, 19, 6))
     prompts, rows = [first, second], [0, 0, 1]
     encoded = SharedPrefix(view, prompts) if view else SeparateSequences(model, prompts, pad_id=0)
@@ -91,7 +91,7 @@ def _alone(model: Any, prompt: Sequence[int], completion: Sequence[int]) -> floa
 
 
 def _adapted(kind: str) -> str:
-    """Names of the layers that LoRA adapts, after a gradient has reached all of them."""
+    """Names of the layers that LoRA adapts. Those without a gradient in a backward pass are marked."""
     model = attach_lora(
         tiny_architecture(kind), rank=2, alpha=4, target_modules="all-linear", seed=0, base_name=kind
     )
@@ -109,7 +109,7 @@ def _leaf(name: str) -> str:
 
 
 def page(rows: Sequence[Tried]) -> str:
-    """The whole page."""
+    """Render the whole page."""
     import transformers
 
     lines = [
@@ -186,7 +186,7 @@ def _limit(kind: str) -> Iterator[None]:
 
 
 def main(kinds: Sequence[str], kept: Path) -> None:
-    """Try architectures one after another; what was tried before is kept in a file of JSON lines."""
+    """Try architectures one after another. Earlier results are kept in a file of JSON lines."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     warnings.filterwarnings("ignore")

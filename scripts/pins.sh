@@ -1,4 +1,4 @@
-# Print the exact versions of what is installed, as constraints for pip; local builds (+cpu) lose their suffix.
+# Print the exact versions of all installed packages, as constraints for pip, without local suffixes (+cpu).
 # Usage: pins.sh PIP
 
 set -eu -o pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs Plotly's basic bundle into a folder: plotly.sh FOLDER. Without npm, pages use the whole bundle.
+# Install Plotly's basic bundle into a folder: plotly.sh FOLDER. Without npm, pages use the full bundle.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! command -v npm >/dev/null; then

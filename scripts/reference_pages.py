@@ -1,4 +1,4 @@
-"""Write docs/settings.md and docs/configuration.md from the code: `make docs`. A test compares them."""
+"""Write docs/settings.md and docs/configuration.md from the code, in `make docs`. A test compares them."""
 
 import types
 from enum import Enum
@@ -26,7 +26,7 @@ GROUPS = {
 
 
 def settings_page() -> str:
-    """Every environment variable of the app."""
+    """The page of every environment variable of the app."""
     lines = [
         "# Settings",
         "",
@@ -44,7 +44,7 @@ def settings_page() -> str:
 
 
 def configuration_page() -> str:
-    """Every field of a run's configuration, in the groups of the launch form."""
+    """The page of every field of a run's configuration, in the groups of the launch form."""
     lines = [
         "# Configuration of a run",
         "",

@@ -25,7 +25,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 
 @dataclass(frozen=True)
 class Subjects:
-    """What the pictures show."""
+    """The objects that the pictures show."""
 
     run: int
     runs: list[int]
@@ -75,7 +75,7 @@ def opened_page(url: str) -> Iterator[Page]:
 
 
 def find_subjects(given: argparse.Namespace, page: Page) -> Subjects:
-    """What was asked for; where nothing was, the newest that fits."""
+    """The subjects given on the command line; for each missing one, the newest that fits."""
     answer = httpx.get(f"{given.url.rstrip('/')}/api/v1/runs", params={"status": "finished"})
     answer.raise_for_status()
     finished: list[dict[str, Any]] = answer.json()["items"]
@@ -90,7 +90,7 @@ def find_subjects(given: argparse.Namespace, page: Page) -> Subjects:
 
 
 def linked_id(page: Page, address: str, link: str) -> int | None:
-    """The id in the first link of a page that begins like this."""
+    """The id in the first link of a page that contains this text."""
     page.goto(address)
     page.locator("h1").first.wait_for()
     settle(page)
@@ -104,7 +104,7 @@ Picture = tuple[str, str, Callable[[Page], None]]
 
 
 def pictures(subjects: Subjects) -> list[Picture]:
-    """Name, address, and what has to be done before the picture is taken."""
+    """Name, address and preparation of each picture."""
     overlaid = ",".join(map(str, subjects.runs))
     wanted: list[Picture] = [
         ("home", "", settle),
@@ -124,7 +124,7 @@ def pictures(subjects: Subjects) -> list[Picture]:
 
 
 def settle(page: Page) -> None:
-    """Let rows arrive and fonts load; pages poll, so that they are never idle."""
+    """Wait a fixed time for rows and fonts, as polling pages are never idle."""
     page.evaluate("document.fonts.ready")
     page.wait_for_timeout(2500)
 

@@ -1,4 +1,4 @@
-"""The command `hypo`: one file for each group of commands."""
+"""The `hypo` command: one file per group of commands."""
 
 from app.cli.main import main
 

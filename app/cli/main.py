@@ -124,7 +124,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _settings_sentence(error: ValidationError) -> str:
-    """What is wrong with the environment. Only Settings is read outside the commands' own checks."""
+    """Describe invalid environment variables. Only Settings is read outside the commands' own checks."""
     first = error.errors()[0]
     name = "HYPO_" + "_".join(str(part) for part in first["loc"]).upper()
     return f"{name} is set to {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."

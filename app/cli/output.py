@@ -1,4 +1,4 @@
-"""Shared by all commands: `--json`, tables, and errors in one sentence on stderr."""
+"""Output shared by all commands: `--json`, tables, and errors in one sentence on stderr."""
 
 import json
 import re
@@ -21,7 +21,7 @@ BeforeId = Annotated[
 ]
 
 PIPE_WIDTH = 240
-"""Columns of a table that no person sees in a terminal: nothing is cut there."""
+"""Width of a table that is not printed to a terminal, so that nothing is truncated."""
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -30,12 +30,12 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """The one JSON value of a command."""
+    """Print a command's single JSON value."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Rows as a table for people, or the sentence `empty`."""
+    """Print rows as a table, or the sentence `empty` without rows."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*("" if cell is None else plain(cell) for cell in row))
@@ -51,26 +51,26 @@ def plain(text: object) -> Text:
 
 
 def warn(message: str) -> None:
-    """A sentence on stderr."""
+    """Print a sentence on stderr."""
     stderr.print(plain(message), style="yellow")
 
 
 def say(message: str) -> None:
-    """A sentence on stdout."""
+    """Print a sentence on stdout."""
     stdout.print(plain(message))
 
 
 def say_more(views: Sequence[Mapping[str, Any]], *, more: bool) -> None:
-    """Say on stderr how to continue a list, so that a program reads only the list."""
+    """Print on stderr how to continue a list, so that programs read only the list on stdout."""
     if more:
         stderr.print(f"There are more: --before {views[-1]['id']} lists them.", markup=False)
 
 
 def require_worker(queue: str) -> None:
-    """Refuse to wait for a worker that is not there.
+    """Refuse to wait if no worker consumes the queue.
 
     Raises:
-        Refused: saying how to start one.
+        Refused: with instructions to start one.
     """
     missing = worker_missing(queue)
     if missing:

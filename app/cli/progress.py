@@ -1,4 +1,4 @@
-"""A live progress bar in the terminal for each run, and the table at the end."""
+"""A live progress bar per run in the terminal, and the table of results at the end."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ console = Console(highlight=False)
 
 
 def follow(run_ids: Sequence[int], *, stopped: Callable[[], bool] = lambda: False) -> None:
-    """Draw a bar for each run until all are over or `stopped` says so."""
+    """Draw a bar for each run until all are over or `stopped()` is true."""
     with _bars() as progress:
         tasks = {run_id: progress.add_task(f"run {run_id}", total=None, phase="") for run_id in run_ids}
         while not stopped():
@@ -107,6 +107,6 @@ class BackgroundFollow(threading.Thread):
             self._after()
 
     def stop(self) -> None:
-        """Stop drawing, and restore the terminal."""
+        """Stop drawing and restore the terminal."""
         self._stopped.set()
         self.join(timeout=2)

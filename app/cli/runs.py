@@ -157,7 +157,7 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
 
 
 def _metric_rows(metrics: dict[str, float]) -> list[tuple[str, str]]:
-    """Headline numbers first, with their errors; then every metric as measured."""
+    """The headline numbers with their standard errors, then every metric as measured."""
     headlines = [(measure.label, measure.text(metrics)) for measure in MEASURES if measure.metric in metrics]
     return headlines + [(name, f"{value:.6g}") for name, value in sorted(metrics.items())]
 
@@ -264,7 +264,7 @@ def _wait(run_ids: list[int], *, quiet: bool) -> None:
 
 
 class WorkerWatch:
-    """Checks every few seconds for a train worker; `gone` after a minute without one."""
+    """Checks every few seconds for a train worker. `gone` is true after a minute without one."""
 
     def __init__(self) -> None:
         self.sentence = ""

@@ -1,4 +1,4 @@
-"""`hypo train`: run the engine alone. It replaces this process, which loads no torch."""
+"""`hypo train`: run the engine alone. The engine replaces this process, which does not load torch."""
 
 import os
 import sys
@@ -30,4 +30,4 @@ def train(
     command = [sys.executable, "-m", "hypo_engine", str(config)]
     command += [flag for flag, given in flags.items() if given]
     sys.stdout.flush()
-    os.execv(sys.executable, command)  # signals and the exit status are the engine's
+    os.execv(sys.executable, command)  # so signals and the exit status are those of the engine

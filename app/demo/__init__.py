@@ -20,13 +20,13 @@ EXPERIMENT = "Demo"
 
 @lru_cache(maxsize=1)
 def held_out_questions() -> list[str]:
-    """Prompts that no run trains on, to ask on the compare page."""
+    """Prompts for the compare page on which no run trains."""
     lines = (files(__name__) / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["prompt"][-1]["content"] for line in lines]
 
 
 def ensure_dataset() -> int:
-    """The id of the demo dataset, added now if it is not there."""
+    """The id of the demo dataset, which is added if missing."""
     with read_session() as session:
         known = datasets.versions_of(DATASET, session=session)
     if known:
@@ -37,7 +37,7 @@ def ensure_dataset() -> int:
 
 
 def ensure_experiment() -> list[int]:
-    """Ids of the demo's DPO and HyPO run, queued now unless an earlier start did and they did not fail."""
+    """Ids of the demo's DPO and HyPO run, which are queued unless a usable pair of twins exists."""
     dataset_id = ensure_dataset()
     with read_session() as session:
         query = (

@@ -1,1 +1,1 @@
-"""Votes on their way out: rows of the formats people read, written as JSONL, CSV or Parquet."""
+"""Export of votes in several row formats, written as JSONL, CSV or Parquet."""

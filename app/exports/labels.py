@@ -1,4 +1,4 @@
-"""Votes on their way out: as `trl` or `raw` files, and as the next version of a dataset."""
+"""Export of votes to `trl` or `raw` files, or to the next version of a dataset."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class LabelFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A written file: its rows, and how many votes were left out, by reason.
+    """A written file: its number of rows, and the numbers of votes left out by reason.
 
-    `cut` rows hold an answer that was cut at the length limit; `hidden` rows, of `raw`, tell no names.
+    `cut` counts rows with an answer cut at the length limit, `hidden` counts `raw` rows without names.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class TrlCounts:
-    """What a `trl` export would hold: its rows, those with a cut answer, and votes left out, by reason."""
+    """The counts of a `trl` export: its rows, those with a cut answer, and the votes left out by reason."""
 
     rows: int
     cut: int
@@ -55,9 +55,9 @@ class TrlCounts:
 
 
 class Export:
-    """Votes as a file that is made piece by piece, while it is read: `pieces` begins at once.
+    """Votes as a file that is generated piece by piece while it is read.
 
-    The counts below are whole when all pieces were read.
+    The counts are complete once all pieces have been read.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Export:
         """Prepare an export.
 
         Args:
-            viewer: who gets the file. `raw` rows of votes whose names this person may not see yet tell no
-                names; that the others' names were shown is recorded. None is nobody who votes.
-            leave_out_cut: leave pairs with an answer that was cut at the length limit out of `trl`.
+            viewer: the user who receives the file. `raw` rows omit the names that this user may not see yet;
+                the names in the other rows are recorded as shown. None is a reader who does not vote.
+            leave_out_cut: whether `trl` leaves out pairs with an answer that was cut at the length limit.
 
         Raises:
-            InvalidInput: for a format or file type that does not exist.
+            InvalidInput: for an unknown format or file type.
         """
         self.format = _member(LabelFormat, format, "format")
         self.file_type = _member(FileType, file_type, "file_type")
@@ -89,14 +89,14 @@ class Export:
         return f"votes_{self.format.value}.{self.file_type.value}"
 
     def pieces(self) -> Iterator[bytes]:
-        """The file, in order. Rows are read in short transactions, so that a slow reader holds none."""
+        """Yield the file in order. Rows are read in short transactions, so a slow reader keeps none open."""
         if self.format is LabelFormat.TRL:
             return encoded(self._pairs.rows_of(_verdicts(self._only)), self.file_type, TRL_SCHEMA)
         votes = _votes(self._only, self._viewer)
         return encoded(self._raw.rows_of(votes), self.file_type, RAW_SCHEMA)
 
     def exported(self, path: Path) -> Exported:
-        """What became of the votes, of which all pieces were written to a file."""
+        """The counts of the export, once all pieces are written to a file."""
         if self.format is LabelFormat.TRL:
             return Exported(path, self._pairs.rows, self._pairs.counted, self._pairs.cut)
         none_left_out = {reason.value: 0 for reason in WhyLeftOut}
@@ -115,7 +115,7 @@ def _verdicts(only: VoteFilter | None) -> Iterator[Verdict]:
 
 
 def _votes(only: VoteFilter | None, viewer: str | None) -> Iterator[Vote]:
-    """All votes, oldest first; that a person gets the names of a batch is recorded before the batch."""
+    """Yield all votes, oldest first. The names of a batch are recorded as shown before it is yielded."""
     last = 0
     while True:
         with read_session() as session:
@@ -137,10 +137,10 @@ def export_labels(
     viewer: str | None = None,
     leave_out_cut: bool = False,
 ) -> Exported:
-    """Write the votes to a new file in a folder; the arguments are those of `Export`.
+    """Write the votes to a new file in a folder. The other arguments are those of `Export`.
 
     Raises:
-        InvalidInput: for a format or file type that does not exist.
+        InvalidInput: for an unknown format or file type.
     """
     export = Export(format, file_type, only=only, viewer=viewer, leave_out_cut=leave_out_cut)
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def export_labels(
 
 
 def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) -> TrlCounts:
-    """What a `trl` export would hold now."""
+    """The counts that a `trl` export would have now."""
     with read_session() as session:
         found = labels.count_left_out(session=session, only=only)
     whole, cut = found.get((None, False), 0), found.get((None, True), 0)
@@ -166,11 +166,11 @@ def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) ->
 def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: bool = False) -> AddedDataset:
     """Store the pairs of a `trl` export as the next version of a dataset, all of them for training.
 
-    Their prompts leave the held-out pairs of every dataset, so that no later evaluation asks what a model was
-    trained on.
+    Their prompts are removed from the held-out pairs of every dataset, so no later evaluation uses a prompt
+    that a model was trained on.
 
     Raises:
-        InvalidInput: for a bad name.
+        InvalidInput: for an invalid name.
         Refused: when no vote becomes a pair.
     """
     checked_name(name)

@@ -1,4 +1,4 @@
-"""Votes as `raw` rows: one a vote, with everything that its reader may see."""
+"""Votes as `raw` rows: one row per vote, with everything that its reader may see."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ RAW_SCHEMA = pa.schema(
 
 @dataclass(slots=True)
 class RawRows:
-    """Votes with everything; rows are counted, and those that tell no names."""
+    """Converts votes to `raw` rows and counts all rows and those with hidden names."""
 
     rows: int = 0
     hidden: int = 0
@@ -97,9 +97,9 @@ class RawRows:
 
 
 def raw_row(vote: Vote) -> dict[str, Any]:
-    """Everything about a vote; null where it would tell names that are hidden from who asks.
+    """All data of a vote. Fields that would reveal names hidden from the reader are null.
 
-    `winner` uses the arena's words and is empty for more than two answers.
+    `winner` uses the terms of Chatbot Arena's files and is null for more than two answers.
     """
     label, comparison, sides = vote.label, vote.comparison, vote.sides
     parameters = comparison.conversation.parameters
@@ -147,7 +147,7 @@ def _version(version: LabelVersion) -> dict[str, Any]:
 
 
 def _verdict(vote: Vote) -> dict[str, Any]:
-    """What was voted; who may still vote blind is not told how others did."""
+    """The verdict; null for a reader who may still vote blind."""
     if vote.hidden:
         return dict.fromkeys(("choice", "best", "worst", "winner"))
     return {
@@ -183,7 +183,7 @@ _TELLING = (
     "name", "method", "base_model", "run_id", "checkpoint_step",
     "seconds", "policy_logp", "reference_logp", "token_logps",
 )  # fmt: skip
-"""What tells who wrote an answer, or lets it be told."""
+"""Fields that reveal an answer's contender, directly or indirectly."""
 
 
 def _who(side: Side) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Votes as `trl` rows: prompt, chosen, rejected.
 
-`trl` rows are conversations always, single questions too: the answers were written under the models' chat
-templates, and trainers put a plain prompt to the model as it stands, without the template. It also keeps
-a file that mixes single questions and longer conversations in one type. `chosen_cut` and `rejected_cut` mark
-answers that were cut at the length limit.
+`trl` rows are always conversations, even for single questions: the answers were generated under the models'
+chat templates, and trainers apply no template to a plain prompt. This also gives a file with both single
+questions and longer conversations one type. `chosen_cut` and `rejected_cut` mark answers that were cut at the
+length limit.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ REASONS = {
 
 @dataclass(slots=True)
 class TrlPairs:
-    """The pairs among votes; what is left out or cut is counted while they are read."""
+    """The pairs among votes. Left-out and cut votes are counted while the rows are read."""
 
     leave_out_cut: bool = False
     rows: int = 0
@@ -53,7 +53,7 @@ class TrlPairs:
 
     @property
     def counted(self) -> dict[str, int]:
-        """How many votes were left out, by the name of the reason."""
+        """The number of votes left out, by the name of the reason."""
         return {reason.value: self.left_out[reason] for reason in WhyLeftOut}
 
     def rows_of(self, verdicts: Iterable[Verdict]) -> Iterator[dict[str, Any]]:
@@ -72,7 +72,7 @@ class TrlPairs:
 
 
 def trl_row(verdict: Verdict) -> dict[str, Any] | WhyLeftOut:
-    """The pair of a vote; of more than two answers the best and the worst."""
+    """The pair of a vote, or the reason there is none. Among several answers: the best and the worst."""
     best, worst = verdict.best, verdict.worst
     why = tallies.why_left_out(verdict.choice, best, worst)
     if why is not None or best is None or worst is None:

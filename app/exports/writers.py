@@ -1,7 +1,7 @@
-"""Rows -> a JSONL, CSV or Parquet file, a few rows at a time.
+"""Write rows to a JSONL, CSV or Parquet file, a few rows at a time.
 
-In a CSV, what is nested becomes JSON text, and text that a spreadsheet would compute gets an apostrophe in
-front (`app.csv_text`). JSONL and Parquet hold every text as it is.
+In a CSV, nested values become JSON text, and text that a spreadsheet would run as a formula is escaped
+(`app.csv_text`). JSONL and Parquet keep every text unchanged.
 """
 
 import csv
@@ -20,7 +20,7 @@ from app.csv_text import escaped
 
 ROWS_A_GROUP = 500
 LINES_A_PIECE = 100
-"""Rows of a group in Parquet, and of what is written at once in the other kinds."""
+"""Rows per row group of a Parquet file, and rows per write for the other file types."""
 
 Row = Mapping[str, Any]
 
@@ -32,13 +32,13 @@ class FileType(StrEnum):
 
 
 def encoded(rows: Iterable[Row], file_type: FileType, schema: pa.Schema) -> Iterator[bytes]:
-    """A file of rows, all of which have the schema's columns, piece by piece, as the rows come."""
+    """Yield a file of rows piece by piece, as the rows arrive. Every row has the schema's columns."""
     encode = {FileType.JSONL: _jsonl, FileType.CSV: _csv, FileType.PARQUET: _parquet}
     return encode[file_type](iter(rows), schema)
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write pieces to a file that appears only when it is complete."""
+    """Write pieces to a file that appears only once it is complete."""
     unfinished = path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("wb") as file:
@@ -66,7 +66,7 @@ def _csv(rows: Iterator[Row], schema: pa.Schema) -> Iterator[bytes]:
 
 def _csv_lines(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)  # its line end of two characters has it quote cells with either of them
+    csv.writer(text).writerows(rows)  # its CRLF line end makes it quote cells with either character
     return text.getvalue().encode()
 
 
@@ -88,7 +88,7 @@ def _parquet(rows: Iterator[Row], schema: pa.Schema) -> Iterator[bytes]:
 
 
 class _Sink(io.RawIOBase):
-    """A file that keeps what was written since it was last asked; Parquet's writer never goes back in one."""
+    """A file that buffers writes until they are taken; Parquet's writer never seeks back."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

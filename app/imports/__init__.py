@@ -1,4 +1,4 @@
-"""Files and hub ids -> immutable datasets in the store."""
+"""Import of files and hub datasets into the store as immutable datasets."""
 
 from app.imports.mappings import UnknownFormat
 from app.imports.readers import Limits

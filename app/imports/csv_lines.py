@@ -1,4 +1,4 @@
-"""The lines of a CSV as text, with a memory of those of the record that is being read."""
+"""The lines of a CSV as text. The lines of the current record are buffered."""
 
 import re
 from collections import deque
@@ -7,7 +7,7 @@ from typing import Protocol
 
 CHUNK_BYTES = 256 * 1024
 HELD_LF = "\udc0a"
-"""Stands for a line feed that ends no line; no text holds half of a surrogate pair of its own."""
+"""Replaces a line feed inside a line. No decoded text contains this lone surrogate."""
 
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _CR_LINE = re.compile(rb"[^\r]*\r\n?|[^\r]+")
@@ -19,14 +19,14 @@ class Readable(Protocol):
 
 
 def ends_in_cr(head: bytes) -> bool:
-    """Whether the first of a file's lines end in a bare carriage return, as on old Macs."""
+    """Whether a file's first line ends in a bare carriage return, as on old Macs."""
     unquoted = re.sub(rb'"[^"]*("|$)', b"", head)
     first = _BARE_CR.search(unquoted)
     return first is not None and b"\n" not in unquoted[: first.start()]
 
 
 def lf_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
-    """Lines that end in a line feed; None for one longer than `longest` bytes, which is not held."""
+    """Yield lines that end in a line feed; None, without buffering, for one longer than `longest` bytes."""
     while line := stream.readline(longest + 1):
         if len(line) <= longest:
             yield line
@@ -37,9 +37,9 @@ def lf_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
 
 
 def cr_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
-    """Lines that end in a carriage return, or one and a line feed; None for one longer than `longest` bytes.
+    """Yield lines that end in CR or CRLF; None for a line longer than `longest` bytes.
 
-    A line feed by itself belongs to its line: pandas writes those of a cell without quotes.
+    A single line feed is part of its line: pandas writes line feeds of a cell without quotes.
     """
     begun, too_long = b"", False
     while chunk := stream.read(CHUNK_BYTES):
@@ -55,14 +55,14 @@ def cr_lines(stream: Readable, longest: int) -> Iterator[bytes | None]:
 
 
 def has_spaces_before_quotes(head: str, delimiter: str) -> bool:
-    """Whether a CSV writes spaces between its delimiter and a quoted cell: `a, "b, c"`."""
+    """Whether a CSV has spaces between its delimiter and a quoted cell: `a, "b, c"`."""
     mark = re.escape(delimiter)
     unquoted = re.sub(rf'(?:\A|(?<=[{mark}\r\n]))"(?:[^"]|"")*(?:"|\Z)', "", head)
     return re.search(rf'{mark} +"(?:[^"]|"")*" *(?:[{mark}\r\n]|\Z)', unquoted) is not None
 
 
 def _held(line: str) -> str:
-    """A line whose line feeds end nothing but itself."""
+    """Replace the line feeds inside a line by `HELD_LF`; the line end is kept."""
     text = line.removesuffix("\r\n") if line.endswith("\r\n") else line.removesuffix("\r")
     if text == line:
         text = line.removesuffix("\n")
@@ -70,10 +70,10 @@ def _held(line: str) -> str:
 
 
 class RecordLines:
-    """Lines as text for a CSV reader. Those of the current record can be read again.
+    """Lines as text for a CSV reader. The lines of the current record can be read again.
 
-    Bytes that are no UTF-8 become lone surrogates, and a line feed within a line becomes `HELD_LF`. Of a line
-    that is too long only its end remains, and `too_long` is set for its record.
+    Bytes that are not UTF-8 become lone surrogates, and a line feed inside a line becomes `HELD_LF`. An
+    overlong line is reduced to its line end and sets `too_long` for its record.
     """
 
     def __init__(self, lines: Iterator[bytes | None]) -> None:
@@ -102,6 +102,6 @@ class RecordLines:
         self.of_record, self.too_long = [], False
 
     def give_back(self, kept: int) -> None:
-        """Read the record's lines again, save for the first `kept`."""
+        """Push the record's lines back to be read again, except the first `kept`."""
         self._again.extendleft(reversed(self.of_record[kept:]))
         del self.of_record[kept:]

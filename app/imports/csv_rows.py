@@ -1,4 +1,4 @@
-"""CSV records as rows. Strict about quotes and columns: a broken record is left out rather than misread."""
+"""CSV records as rows. Parsing is strict: a broken record is left out rather than misread."""
 
 import csv
 import re
@@ -35,11 +35,11 @@ _PROBLEMS = {
 
 
 class Header:
-    """A header's named columns, and the row that the cells of a record make.
+    """A header's column names, which turn the cells of a record into a row.
 
-    Spreadsheets write empty columns to the right of the last one that is used. Those are dropped, here and in
-    every record; an empty name further left becomes `column N`. A column that is named twice has no cell that
-    can be used.
+    Spreadsheets write empty columns to the right of the last used one. These are dropped from the header and
+    from every record. An empty name further left becomes `column N`. The cells of a duplicate column are
+    unusable.
 
     Raises:
         InvalidInput: the names are not UTF-8.
@@ -58,7 +58,7 @@ class Header:
 
     @property
     def remarks(self) -> list[str]:
-        """What the file's owner should know."""
+        """Remarks for the file's owner."""
         named = ", ".join(repr(name[:100]) for name in self.twice[:5])
         return (
             [f"The header names a column twice: {named}. Such columns cannot be used; rename one of them."]
@@ -67,7 +67,7 @@ class Header:
         )
 
     def row(self, cells: list[str]) -> dict[str, Any] | RowError:
-        """The row of a record, or why there is none. Cells that are missing at its end are bad ones."""
+        """The row of a record, or the reason there is none. Cells missing at the end become `BadCell`."""
         cells = list(cells)
         while len(cells) > len(self.names) and not cells[-1]:
             cells.pop()
@@ -92,18 +92,18 @@ def _columns(count: int) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text that was decoded with `surrogateescape` was UTF-8."""
+    """Whether a text decoded with `surrogateescape` was valid UTF-8."""
     return text.isascii() or _ESCAPED_BYTE.search(text) is None
 
 
 def csv_rows(
     stream: Readable, longest: int, *, head: bytes = b"", remarks: list[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """The (record number, row or the reason there is none); the record under the header is number 1.
+    """Yield (record number, row or error). The first record after the header is number 1.
 
     Args:
-        head: the first part of the text, which shows how its lines end and its cells are quoted.
-        remarks: gets what the file's owner should know.
+        head: the beginning of the text, from which line ends and quoting are detected.
+        remarks: receives the remarks for the file's owner.
 
     Raises:
         InvalidInput: the header cannot be used.
@@ -138,7 +138,7 @@ def _records(
 
 
 def _header(lines: RecordLines) -> tuple[Header, str]:
-    """The first line that holds anything, after `sep=` where a spreadsheet named the delimiter in it."""
+    """The header and the delimiter, from the first non-blank line. A spreadsheet's `sep=` line is applied."""
     first = _first_line(lines)
     delimiters: tuple[str, ...] = DELIMITERS
     if named := _SEPARATOR.fullmatch(first):
@@ -166,7 +166,7 @@ def _header(lines: RecordLines) -> tuple[Header, str]:
 
 
 def _first_line(lines: RecordLines) -> str:
-    """The next line with a character beside white space, quotes and delimiters; "" where there is none."""
+    """The next line with more than white space, quotes and delimiters; "" at the end."""
     meaningless = "".join(DELIMITERS) + '" \r\n'
     return next((line for line in lines if line.strip(meaningless)), "")
 

@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub: fetch a repository's training files and add them like any file."""
+"""Datasets of the Hugging Face hub: fetch the files of a split and import them like local files."""
 
 import re
 import tempfile
@@ -17,17 +17,17 @@ _REPO_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 
 
 class Hub(Protocol):
-    """What we need of the hub."""
+    """The operations we need from the hub."""
 
     def file_sizes(self, repo_id: str) -> Mapping[str, int]:
-        """The repository's files and their bytes."""
+        """The repository's files with their sizes in bytes."""
 
     def fetch(self, repo_id: str, file: str, folder: Path) -> Path:
-        """Copy a file into a folder and say where it lies."""
+        """Copy a file into a folder and return its path."""
 
 
 class HuggingFace:
-    """The hub itself; its client reads HF_ENDPOINT and HF_TOKEN from the environment."""
+    """The real hub. Its client reads HF_ENDPOINT and HF_TOKEN from the environment."""
 
     def file_sizes(self, repo_id: str) -> Mapping[str, int]:
         from huggingface_hub import HfApi
@@ -54,11 +54,11 @@ def add_from_hub(
     """Add a split of a hub dataset, such as `trl-lib/ultrafeedback_binarized`.
 
     Args:
-        name: the part of the id after the slash when empty.
-        split: which split; the training split when empty.
+        name: name of the dataset; by default the part of the id after the slash.
+        split: the split to add; by default the training split.
 
     Raises:
-        InvalidInput: a bad id, no network, no such dataset, nothing in it that we read, or what
+        InvalidInput: an invalid id, no network, an unknown dataset, no readable file, or anything that
             `add_dataset` refuses.
     """
     repo_id = checked_repo_id(repo_id)
@@ -77,7 +77,7 @@ def add_from_hub(
 
 
 def checked_repo_id(repo_id: str) -> str:
-    """A hub id, taken out of a pasted address where one was given.
+    """Validate a hub id, or extract it from a pasted address.
 
     Raises:
         InvalidInput: it is not an id such as `name/dataset`.
@@ -92,10 +92,10 @@ def checked_repo_id(repo_id: str) -> str:
 
 
 def fetch_files(repo_id: str, folder: Path, *, hub: Hub, limits: Limits, split: str = "") -> list[Path]:
-    """Copy the files of a split into a folder; of the training split where none is named.
+    """Copy the files of a split, by default the training split, into a folder.
 
     Raises:
-        InvalidInput: no network, no such dataset, no file of a kind we read, or too large.
+        InvalidInput: no network, an unknown dataset, no readable file, or too large.
     """
     try:
         sizes = hub.file_sizes(repo_id)
@@ -110,7 +110,7 @@ def fetch_files(repo_id: str, folder: Path, *, hub: Hub, limits: Limits, split: 
         return [hub.fetch(repo_id, file, folder) for file in wanted]
     except InvalidInput:
         raise
-    except Exception as error:  # the client lets through whatever its HTTP library raises
+    except Exception as error:  # the client does not wrap the errors of its HTTP library
         raise _bad_hub(_why(repo_id, error)) from error
 
 

@@ -1,4 +1,4 @@
-"""The rows of a JSON text of any layout but lines, streamed: a bad element costs only itself."""
+"""Stream the rows of a JSON text of any layout except lines. A bad element affects only its own row."""
 
 import os
 import tempfile
@@ -30,14 +30,14 @@ _TOO_LONG = 2**32 - 1
 def json_rows(
     opened: Open, shape: Shape, longest: int, budget: Budget | None = None
 ) -> Iterator[tuple[int, Any | RowError]]:
-    """Yield (number from 1, value or the reason there is none).
+    """Yield (number from 1, value or error).
 
     Args:
-        opened: opens the text from its beginning; a budget is spent where one is given.
-        longest: elements of more bytes are skipped without being held.
+        opened: opens the text at its beginning and spends the budget, if one is given.
+        longest: limit in bytes; longer elements are skipped without buffering.
 
     Raises:
-        InvalidInput: there are no such rows, or the text ends inside them.
+        InvalidInput: the rows are missing, or the text ends inside them.
     """
     try:
         yield from _rows(opened, shape, longest, budget)
@@ -71,7 +71,7 @@ def _rows(
 def list_rows(
     stream: Readable, longest: int, path: Sequence[str] = ()
 ) -> Iterator[tuple[int, Any | RowError]]:
-    """The elements of a list, which is the whole text or stands in an object under a path of names."""
+    """Yield the elements of a list, which is the whole text or under a path of names in an object."""
     within, number = marks(stream), 0
     enter(within, path)
     for number, value in _numbered(_value(raw, longest) for raw in elements(within, longest)):
@@ -105,7 +105,7 @@ def _cell(raw: bytes | None, longest: int) -> Any | BadCell:
 
 
 def _behind_name(raw: bytes | None) -> bytes | None:
-    """The value of an object's member."""
+    """The value of an object's member, without its name."""
     found = name_of(raw) if raw else None
     return found[1] if found else raw
 
@@ -134,7 +134,7 @@ def _row_of_cells(columns: Sequence[str], raw: bytes | None, longest: int) -> An
 
 
 def _column_rows(stream: Readable, longest: int, path: Sequence[str]) -> Iterator[tuple[int, Any]]:
-    """Rows out of columns, which stand one behind another: they are copied to a temporary file first."""
+    """Yield rows from consecutive columns, which are copied to a temporary file first."""
     with tempfile.TemporaryFile() as file:
         starts: dict[str, int] = {}
         within = marks(stream)
@@ -153,7 +153,7 @@ def _column_rows(stream: Readable, longest: int, path: Sequence[str]) -> Iterato
 
 
 def _cells(file: IO[bytes], position: int, end: int) -> Iterator[bytes | None]:
-    """The cells between two places of a file that is read at several places in turn."""
+    """Yield the cells between two positions of a file. Several such readers share the file."""
     held = b""
     while position < end or held:
         size = int.from_bytes(held[:4], "big") if len(held) >= 4 else 0

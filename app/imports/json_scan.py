@@ -1,7 +1,7 @@
-"""JSON cut by its brackets, streamed: the scanner knows strings and brackets and nothing else.
+"""Streaming JSON scanner that splits a text at brackets and commas outside strings.
 
-Elements are then parsed alone. That is why a row that is not UTF-8 or nested too deep has a number and a
-reason instead of ending the file.
+Each element is parsed separately afterwards. A row that is not UTF-8 or nested too deeply thus gets a number
+and a reason instead of ending the file.
 """
 
 import json
@@ -26,18 +26,18 @@ class Readable(Protocol):
 
 
 class NotClosed(Exception):
-    """The text ends within a bracket."""
+    """The text ends before a bracket is closed."""
 
 
 class NotJson(Exception):
-    """The text is no JSON, whatever follows."""
+    """The text is not JSON, whatever follows."""
 
 
 def marks(stream: Readable, *, strict: bool = False) -> Marks:
-    """(bytes before, mark) for each bracket or comma outside strings; at a chunk's end the mark is b"".
+    """Yield (bytes before, mark) for each bracket or comma outside strings; b"" marks the end of a chunk.
 
     Raises:
-        NotJson: a string goes on over the end of a line, where `strict`.
+        NotJson: with `strict`, a string contains a line feed.
     """
     in_string = escaped = False
     while chunk := stream.read(CHUNK_BYTES):
@@ -63,7 +63,7 @@ def marks(stream: Readable, *, strict: bool = False) -> Marks:
 
 
 def name_of(label: bytes) -> tuple[str, bytes] | None:
-    """The name of an object's member and what follows its colon; None where there is no name."""
+    """The name of an object's member and the bytes after its colon; None without a name."""
     found = _NAME.match(label)
     try:
         return (json.loads(found[1]), label[found.end() :]) if found else None
@@ -72,10 +72,10 @@ def name_of(label: bytes) -> tuple[str, bytes] | None:
 
 
 def skip(within: Marks) -> None:
-    """Go to just behind the bracket that closes the one that was passed last.
+    """Advance past the bracket that closes the last opened one.
 
     Raises:
-        NotClosed: the text ends before.
+        NotClosed: the text ends before it.
     """
     depth = 1
     for _, mark in within:
@@ -86,7 +86,7 @@ def skip(within: Marks) -> None:
 
 
 def enter(within: Marks, path: Sequence[str]) -> None:
-    """Go to just behind the bracket that opens a value: the whole, or the one under a path of names.
+    """Advance past the opening bracket of the whole value, or of the value under a path of names.
 
     Raises:
         NotClosed: there is no such value.
@@ -103,9 +103,9 @@ def enter(within: Marks, path: Sequence[str]) -> None:
 
 
 def members(within: Marks) -> Iterator[str]:
-    """Yield the name of each list or object in the object that was entered, just behind its bracket.
+    """Yield the name of each list or object in the entered object, positioned past its opening bracket.
 
-    Whoever asks for the next one has gone past the end of the last.
+    The caller must consume each value before it requests the next name.
 
     Raises:
         NotClosed: the text ends before the closing bracket.
@@ -123,9 +123,9 @@ def members(within: Marks) -> Iterator[str]:
 
 
 def elements(within: Marks, longest: int) -> Iterator[bytes | None]:
-    """Yield the bytes of each element of the list, or member of the object, that was entered.
+    """Yield the bytes of each element of the entered list, or member of the entered object.
 
-    An element of more than `longest` bytes is None and not held.
+    An element of more than `longest` bytes is yielded as None and not buffered.
 
     Raises:
         NotClosed: the text ends before the closing bracket.
@@ -147,10 +147,10 @@ def elements(within: Marks, longest: int) -> Iterator[bytes | None]:
 
 
 def sequence(within: Marks, longest: int) -> Iterator[bytes | None]:
-    """Yield the bytes of each value of those that stand one after another, with or without commas.
+    """Yield the bytes of each of several consecutive values, with or without commas between them.
 
     Raises:
-        NotClosed: the text ends within a value.
+        NotClosed: the text ends inside a value.
     """
     held, size, depth = bytearray(), 0, 0
     for span, mark in within:

@@ -1,7 +1,7 @@
-"""How a JSON text holds its rows, judged by the structure of its first value, whatever its size.
+"""Detection of a JSON text's layout from the structure of its first value, whatever its size.
 
-Only the first value is surveyed: of lines, the first line; of one object, the whole file. A file is then read
-a second time for its rows.
+Only the first value is surveyed: the first line of a file of lines, the whole of a file with one object. The
+rows are read in a second pass.
 """
 
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ _OF_A_ROW = _OF_A_PAIR | {"prompt", "question", "instruction", "summaries", "mes
 
 
 class Layout(Enum):
-    """Where the rows stand."""
+    """How the rows are arranged."""
 
     LINES = "a value a line"
     LIST = "a list of rows, which may stand in an object"
@@ -43,7 +43,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A layout, the names that lead to the rows, and those of other rows, which are not read."""
+    """A layout, the path of names to the rows, and the names of other row lists, which are not read."""
 
     layout: Layout
     path: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Shape:
 
 @dataclass(slots=True)
 class _Value:
-    """What the survey keeps of a value: how many it holds, and the first of them."""
+    """A surveyed value: the number of its elements, and the first of them."""
 
     kind: bytes
     count: int = 0
@@ -79,7 +79,7 @@ class _Value:
 
     @property
     def holds_rows(self) -> bool:
-        """Whether it is a list of objects that are no messages."""
+        """Whether the value is a list of objects other than messages."""
         return self.kind == b"[" and any(value.kind == b"{" and not value.is_message for value in self.first)
 
     def holds_only(self, kind: bytes) -> bool:
@@ -87,7 +87,7 @@ class _Value:
 
 
 class _Newlines:
-    """Passes marks on, and notices whether there was a line feed between them."""
+    """Passes marks on and records whether there was a line feed between them."""
 
     def __init__(self, within: Marks) -> None:
         self._within = within
@@ -106,10 +106,10 @@ def shape_of(stream: Readable, *, named_lines: bool) -> Shape:
     """Survey a text that begins with a bracket.
 
     Args:
-        named_lines: the file's name says that it holds lines of JSON.
+        named_lines: whether the file's name indicates lines of JSON.
 
     Raises:
-        InvalidInput: the text breaks off, or is one object without rows.
+        InvalidInput: the text is truncated, or is one object without rows.
     """
     within = _Newlines(marks(stream, strict=True))
     opening = next((mark for _, mark in within if mark), b"")
@@ -131,10 +131,10 @@ def shape_of(stream: Readable, *, named_lines: bool) -> Shape:
 
 
 def _survey(within: Marks, opening: bytes, levels: int) -> _Value:
-    """The value whose opening bracket was passed.
+    """Survey the value whose opening bracket has been read.
 
     Raises:
-        NotJson, NotClosed: it is broken.
+        NotJson, NotClosed: the value is broken.
     """
     value, label, closed = _Value(opening), b"", False
     for span, mark in within:
@@ -157,7 +157,7 @@ def _survey(within: Marks, opening: bytes, levels: int) -> _Value:
 
 
 def _member(label: bytes, opening: bytes) -> tuple[str | None, bytes]:
-    """The name before a value, and what else stands before it."""
+    """The name before a value, and any other bytes before it."""
     found = name_of(label) if opening == b"{" else None
     return found if found else (None, label)
 
@@ -170,7 +170,7 @@ def _inside(within: Marks, opening: bytes, levels: int) -> _Value:
 
 
 def _rest(within: Marks) -> bytes:
-    """What follows the first value, up to the next mark that is no comma."""
+    """The bytes after the first value, up to the next mark other than a comma."""
     rest = b""
     for span, mark in within:
         rest = (rest + span)[:LONGEST_NAME] + mark
@@ -199,7 +199,7 @@ def _of_object(whole: _Value, one_line: bool) -> Shape:
 
 
 def _wrapped(members: dict[str, _Value], path: tuple[str, ...] = ()) -> Shape | None:
-    """The list of rows among an object's members, or among those of a member."""
+    """Find the list of rows among an object's members or, recursively, among those of a member."""
     columns, cells = members.get("columns"), members.get("data")
     of_lists = cells is not None and cells.kind == b"[" and (not cells.count or cells.holds_only(b"["))
     if of_lists and columns and columns.holds_only(b""):
@@ -223,19 +223,19 @@ def _wrapped(members: dict[str, _Value], path: tuple[str, ...] = ()) -> Shape | 
 
 
 def _has_messages(whole: _Value) -> bool:
-    """Whether an object is a row, one of whose lists is a conversation; a column of those has lists in it."""
+    """Whether an object is a row with a list of messages. A column of conversations holds lists instead."""
     return any(
         value.holds_only(b"{") and all(message.is_message for message in value.first) for value in whole.first
     )
 
 
 def _is_task(members: dict[str, _Value]) -> bool:
-    """Whether an object is a row of Label Studio's."""
+    """Whether an object is a Label Studio task."""
     return {"data", "annotations"} <= members.keys() and members["data"].kind == b"{"
 
 
 def _of_columns(whole: _Value) -> Shape:
-    """An object of lists as Dataset.to_dict() gives, or of objects as DataFrame.to_json() writes."""
+    """An object of columns: lists, as from Dataset.to_dict(), or objects, as from DataFrame.to_json()."""
     counts = {name: value.count for name, value in whole.members.items()}
     if whole.count > MOST_COLUMNS:
         raise bad_file(f"The JSON has more than {MOST_COLUMNS} columns.")
@@ -249,7 +249,7 @@ def _of_columns(whole: _Value) -> Shape:
 
 
 def _of_objects(whole: _Value) -> Shape:
-    """An object of objects: columns as DataFrame.to_json() writes them, or rows under their labels."""
+    """An object of objects: columns, as from DataFrame.to_json(), or rows by label."""
     outer, inner = whole.names, whole.first[0].names
     labels_outside, labels_inside = _are_labels(outer), _are_labels(inner)
     if not labels_outside and all(
@@ -267,7 +267,7 @@ def _of_objects(whole: _Value) -> Shape:
 
 
 def _of_splits(whole: _Value) -> Shape:
-    """An object of tables, each an object of columns: the splits of a dataset."""
+    """An object of tables, each an object of columns, which are the splits of a dataset."""
     if "train" not in whole.members:
         named = ", ".join(map(repr, whole.names[:5]))
         raise bad_file(f"The JSON object holds several tables: {named}. Keep only the one to add.")
@@ -276,5 +276,5 @@ def _of_splits(whole: _Value) -> Shape:
 
 
 def _are_labels(names: list[str]) -> bool:
-    """Whether names are a table's row labels, as pandas counts them; an empty column has none."""
+    """Whether all names are numeric row labels, as pandas writes them. True for an empty column."""
     return all(name.lstrip("-").isdigit() for name in names)

@@ -1,4 +1,4 @@
-"""How the rows of a file are read: in a known format, or through a mapping."""
+"""Choice of how to read a file's rows: a known format or a mapping."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from hypo_engine.data.proposal import column_names, is_column, propose, values_o
 from hypo_engine.errors import DataError
 
 GivenMapping = AnyMapping | Mapping[str, Any]
-"""A mapping, or its plain values as `hypo_engine.data.mapping.read_mapping` takes them."""
+"""A mapping, or its plain values as accepted by `hypo_engine.data.mapping.read_mapping`."""
 
 
 class UnknownFormat(InvalidInput):
-    """No known format; `columns` are the names a mapping can choose from, `proposal` is a first guess."""
+    """The format is unknown. `columns` are the names to map, `proposal` is a first guess."""
 
     def __init__(self, columns: Sequence[str], proposal: Mapping[str, Any]) -> None:
         named = ", ".join(columns[:20]) or "none"
@@ -31,12 +31,12 @@ class UnknownFormat(InvalidInput):
 
 
 def rows_of(head: Sequence[NumberedRow]) -> list[object]:
-    """The rows without their numbers."""
+    """Rows without their numbers."""
     return [row for _, row in head]
 
 
 def how_to_read(head: Sequence[NumberedRow], mapping: GivenMapping | None) -> Format | AnyMapping:
-    """The mapping given, completed from the rows, or the format that the rows show.
+    """The given mapping, completed from the rows, or the format detected in the rows.
 
     Raises:
         UnknownFormat: no mapping was given and no format is recognised.
@@ -56,7 +56,7 @@ def how_to_read(head: Sequence[NumberedRow], mapping: GivenMapping | None) -> Fo
 
 
 def what_is_meant(how: Format | AnyMapping) -> list[str]:
-    """In words, which values of a winner's column were taken to mean which answer."""
+    """Sentences on how the values of a winner's column were interpreted."""
     if not isinstance(how, WinnerMapping):
         return []
     wins = [f"{answer} where it is {' or '.join(values)}" for answer, values in how.meanings()]
@@ -77,10 +77,10 @@ def _fitting(given: GivenMapping, head: Sequence[NumberedRow], columns: Sequence
 
 
 def _completed(given: Mapping[str, Any], head: Sequence[NumberedRow]) -> Mapping[str, Any]:
-    """A mapping to a winner may leave out which values mean A and B where the values speak for themselves.
+    """Complete a winner mapping that omits the values for A and B, if the column's values are unambiguous.
 
     Raises:
-        DataError: they do not; the message names them.
+        DataError: the values are ambiguous; the message names them.
     """
     a, b, winner = (given.get(name) for name in ("a", "b", "winner"))
     said = given.get("a_wins") or given.get("b_wins")
@@ -100,7 +100,7 @@ def _completed(given: Mapping[str, Any], head: Sequence[NumberedRow]) -> Mapping
 
 
 def no_columns(head: Sequence[NumberedRow]) -> InvalidInput:
-    """Why no mapping would help."""
+    """The error for rows without named columns, for which no mapping would help."""
     if not head:
         return bad_file("The file has no rows. Nothing was added.")
     if all(isinstance(row, list) for row in rows_of(head)):

@@ -1,4 +1,4 @@
-"""Any file we take -> numbered rows, streamed. A file's bytes say what it is; its name is a hint at most."""
+"""Stream any accepted file as numbered rows. The bytes determine the kind; the name is at most a hint."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one import may cost."""
+    """Resource limits of one import."""
 
     max_bytes: int
     max_rows: int
@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Rows:
-    """The numbered rows of a file, and what its owner should know about how it was read."""
+    """The numbered rows of a file, and remarks on how it was read."""
 
     numbered: Iterator[NumberedRow]
     remarks: list[str] = field(default_factory=list)
@@ -64,11 +64,11 @@ def open_rows(path: Path, limits: Limits, budget: Budget | None = None) -> Itera
     """Open a file of any kind, gzipped or not, as an iterator of numbered rows.
 
     Args:
-        budget: the unpacked bytes left to this import, where it has several files.
+        budget: the unpacked bytes left to an import of several files.
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: at once or while reading, when the file cannot be used as a whole.
+        InvalidInput: on opening or while reading, when the file as a whole is unusable.
     """
     budget = budget or Budget(limits.max_bytes)
     with open_unpacked(path, Budget(limits.max_bytes)) as stream:
@@ -118,7 +118,7 @@ def _text_rows(
             yield json_rows(opened, shape, limits.longest_row, budget)
             return
         lines = True
-    elif lines and not _LINE_OF_JSON.search(head):  # whatever its name says
+    elif lines and not _LINE_OF_JSON.search(head):  # despite its name
         lines = not (_COLUMNS.match(begun) or _is_binary(head))
     if not lines and _is_binary(head):
         raise bad_file(f"The file is binary and neither {KINDS}.")
@@ -130,7 +130,7 @@ def _text_rows(
 
 
 def _is_binary(head: bytes) -> bool:
-    """Whether there are more control characters than a few damaged cells would bring."""
+    """Whether there are more control characters than a few damaged cells would contain."""
     share = len(_CONTROL.findall(head)) / len(head)
     try:
         head[:-3].decode()

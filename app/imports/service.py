@@ -1,7 +1,7 @@
-"""Adding datasets: read and check a file first, then store it in short transactions.
+"""Import of datasets: read and check a file first, then store it in short transactions.
 
-Rows are converted into a temporary file before the database is touched. A slow upload or a bad file thus
-never holds SQLite's write lock, and a file that turns out useless halfway has changed nothing.
+Rows are converted into a temporary file before the database is touched. A slow upload therefore never holds
+SQLite's write lock, and a file that fails halfway leaves no changes.
 """
 
 import hashlib
@@ -48,9 +48,9 @@ _NAME = re.compile(r"[^\W_][\w.\- ]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class AddedDataset:
-    """What an import stored; of the rows left out the first are held, and all are counted.
+    """The result of an import. `left_out` holds the first rows left out, `left_out_count` counts all of them.
 
-    `one_sided` is a sentence where no pair is held out, or all of them are.
+    `one_sided` is a sentence if no pair or every pair is held out.
     """
 
     id: int
@@ -65,17 +65,17 @@ class AddedDataset:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """How the file was read, and that nothing is held out where that is so."""
+        """Remarks on how the file was read, and `one_sided` if it is set."""
         missing = [self.one_sided] if self.one_sided else []
         return (*self.account.remarks, *missing)
 
 
 @dataclass(frozen=True, slots=True)
 class FileLook:
-    """A first look at a file: how it is read where that is known, its columns, and its first rows converted.
+    """A preview of a file: its format if known, its columns, and its first rows converted.
 
-    `proposal` is a mapping to begin with where no format is known; `account` is that of the first rows;
-    `splits` are those of a folder or archive, of which one was read.
+    `proposal` is a suggested mapping for an unknown format. `account` covers the first rows. `splits` are the
+    splits of a folder or archive, of which one was read.
     """
 
     format: Format | AnyMapping | None
@@ -87,7 +87,7 @@ class FileLook:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """How the file was read."""
+        """Remarks on how the file was read."""
         return self.account.remarks
 
 
@@ -97,12 +97,12 @@ def look_into(
     """Read the first rows of a file, folder or zip archive and store nothing.
 
     Args:
-        mapping: which columns to use; without one the format is recognised.
+        mapping: which columns to use; without one the format is detected.
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: the file cannot be used as a whole, or holds what cannot become pairs, or the mapping
-            does not fit it.
+        InvalidInput: the file as a whole is unusable, its rows cannot become pairs, or the mapping does not
+            fit it.
     """
     limits = limits or Limits.of(get_settings())
     with source_files(path, split=split, limit=limits.max_bytes) as found:
@@ -133,15 +133,15 @@ def add_dataset(
     """Add a file, folder or zip archive as the next version of a name.
 
     Args:
-        source: where the file comes from, in words; its name when empty.
-        mapping: which columns to use; without one the format is recognised.
+        source: description of the file's origin; its name when empty.
+        mapping: which columns to use; without one the format is detected.
         held_out: share of the prompts kept for evaluation, 0 to 0.9.
         split: which split of a folder or archive to read; the training split when empty.
 
     Raises:
         NotFound: there is no such file.
         UnknownFormat: no mapping was given and no format is recognised.
-        InvalidInput: a bad name, share, mapping or file, or no row became a pair; nothing is stored then.
+        InvalidInput: an invalid name, share, mapping or file, or no row became a pair. Nothing is stored.
     """
     name, held_out = checked_name(name), checked_held_out(held_out)
     limits = limits or Limits.of(get_settings())
@@ -169,11 +169,11 @@ def add_files(
     digested: Sequence[Path] | None = None,
     remarks: Sequence[str] = (),
 ) -> AddedDataset:
-    """Add several files as one dataset, as `add_dataset` does; rows are numbered through.
+    """Add several files as one dataset, as `add_dataset` does. Rows are numbered across the files.
 
     Args:
-        digested: the files whose SHA-256 is kept; `paths` when None.
-        remarks: what is known about the choice of files.
+        digested: the files whose SHA-256 is stored; `paths` when None.
+        remarks: remarks on the choice of files.
     """
     name, held_out = checked_name(name), checked_held_out(held_out)
     said = list(remarks)
@@ -200,12 +200,12 @@ def add_pairs(
     format: str = "pairs",
     held_out: float = DEFAULT_HELD_OUT,
 ) -> AddedDataset:
-    """Add pairs that are there already, such as votes, as the next version of a name.
+    """Add existing pairs, such as votes, as the next version of a name.
 
-    The dataset's sha256 is that of the pairs as lines of JSON.
+    The dataset's sha256 is computed from the pairs as lines of JSON.
 
     Raises:
-        InvalidInput: a bad name or share, or no usable pair.
+        InvalidInput: an invalid name or share, or no usable pair.
     """
     name, held_out = checked_name(name), checked_held_out(held_out)
     with spooled(_checked(pairs)) as spool:
@@ -220,10 +220,10 @@ def add_pairs(
 
 
 def checked_name(name: str) -> str:
-    """A dataset's name without the white space around it.
+    """Validate a dataset's name and strip white space around it.
 
     Raises:
-        InvalidInput: the name is empty, too long, or could be taken for an id or a version.
+        InvalidInput: the name is empty, too long, or could be mistaken for an id or a version.
     """
     name = clean_text(name).strip()
     if not _NAME.fullmatch(name):
@@ -238,7 +238,7 @@ def checked_name(name: str) -> str:
 
 
 def checked_held_out(share: float) -> float:
-    """A share of prompts to hold out.
+    """Validate a share of prompts to hold out.
 
     Raises:
         InvalidInput: the share is not a number from 0 to 0.9.
@@ -253,10 +253,10 @@ def checked_held_out(share: float) -> float:
 def _rows_of_files(
     paths: Sequence[Path], limits: Limits, remarks: list[str]
 ) -> Generator[NumberedRow, None, None]:
-    """The rows of all files, numbered through; the limits hold for all of them together.
+    """Yield the rows of all files, numbered across the files. The limits apply to all files together.
 
     Args:
-        remarks: gets what is known about how each file was read.
+        remarks: receives the remarks on how each file was read.
     """
     count = last = 0
     places: list[str] = []
@@ -282,7 +282,7 @@ def _rows_of_files(
 
 @contextmanager
 def _naming(path: Path, among_others: bool) -> Iterator[None]:
-    """Errors say which of several files they are about."""
+    """Prefix errors with the file's name, if there are several files."""
     try:
         yield
     except InvalidInput as error:
@@ -300,7 +300,7 @@ def _checked(pairs: Iterable[Pair]) -> Iterator[Kept | LeftOut]:
 
 
 def _sha256(paths: Sequence[Path]) -> str:
-    """Of the one file's bytes; of several files, of their digests one a line."""
+    """The digest of a single file, or of the lines of the digests of several files."""
     digests = []
     for path in paths:
         with path.open("rb") as file:
@@ -348,10 +348,10 @@ def _store(
 
 
 def _keep_from_evaluation(spool: Spool, *, are_votes: bool) -> int:
-    """Have prompts that were voted on here trained on, and asked by no evaluation of any dataset.
+    """Exclude the prompts that were voted on from the evaluations of all present and future datasets.
 
     Returns:
-        How many such prompts there are.
+        The number of these prompts.
     """
     pairs = (kept.pair for kept in spool.pairs())
     with read_session() as session:

@@ -1,6 +1,6 @@
-"""What was named to import -> the files to read: one file, those of a folder, or those of a zip archive.
+"""Resolve an import path to the files to read: a single file, or those of a folder or a zip archive.
 
-Nothing leaves an archive but the files that are read, under names of our own in a folder of our own.
+Only the files that are read are extracted from an archive, under sanitized names in a temporary folder.
 """
 
 import errno
@@ -41,7 +41,7 @@ _DAMAGED: Final = "The zip archive is damaged. Copy it again, or zip the files a
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Files to read as one dataset, the splits there were, and what to say about the choice."""
+    """Files to read as one dataset, the available splits, and remarks on the choice."""
 
     paths: list[Path]
     splits: list[str] = field(default_factory=list)
@@ -50,15 +50,15 @@ class Source:
 
 @contextmanager
 def source_files(path: Path, *, split: str = "", limit: int) -> Iterator[Source]:
-    """The files to read of what a path names.
+    """Resolve a path to the files to read.
 
     Args:
         split: the split to read; the training split when empty.
-        limit: most bytes that a zip archive may unpack to.
+        limit: maximum unpacked size of a zip archive, in bytes.
 
     Raises:
         NotFound: there is no such file or folder.
-        InvalidInput: there is nothing to read in it, no such split, or the archive is damaged or unsafe.
+        InvalidInput: no readable file, an unknown split, or a damaged or unsafe archive.
     """
     if path.is_dir():
         yield _of_folder(path, split)
@@ -99,7 +99,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _chosen(
     names: Collection[str], split: str, content: Callable[[str], bytes], what: str
 ) -> tuple[list[str], list[str], list[str]]:
-    """The files to read out of many, the splits there are, and what to say."""
+    """The files to read out of many, the available splits, and the remarks."""
     readable = readable_files(names)
     stale = _stale(names, content)
     below = without_common_folder([name for name in readable if name not in stale])
@@ -123,7 +123,7 @@ def _chosen(
 
 
 def _saved_splits(names: Collection[str], below: Mapping[str, str]) -> dict[str, str]:
-    """The split of each file that `save_to_disk` wrote: the name of its folder, beside others."""
+    """The split of each file written by `save_to_disk`: the name of its folder, if there are several."""
     folders = {PurePosixPath(name).parent for name in names if PurePosixPath(name).name == "state.json"}
     if len(folders) < 2:
         return {}
@@ -137,7 +137,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _stale(names: Collection[str], content: Callable[[str], bytes]) -> set[str]:
-    """Arrow files that a saved dataset's state.json does not name, such as those of a cache."""
+    """Arrow files not listed in a saved dataset's state.json, such as those of a cache."""
     stale: set[str] = set()
     for state in (name for name in names if PurePosixPath(name).name == "state.json"):
         folder = PurePosixPath(state).parent
@@ -155,7 +155,7 @@ def _stale(names: Collection[str], content: Callable[[str], bytes]) -> set[str]:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether a file is a zip archive and no workbook."""
+    """Whether a file is a zip archive other than a workbook."""
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
     try:
@@ -170,7 +170,7 @@ def _is_archive(path: Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Raises InvalidInput for whatever is wrong with the archive, then and within the block."""
+    """Open a zip archive. Any problem with it, also inside the block, raises InvalidInput."""
     try:
         with path.open("rb") as file:
             _check_directory(file)
@@ -183,11 +183,11 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        raise bad_file(_DAMAGED) from None  # it states a place before its own beginning
+        raise bad_file(_DAMAGED) from None  # an offset in it is negative
 
 
 def _check_directory(file: IO[bytes]) -> None:
-    """Refuse an archive whose list of files would fill the memory; `zipfile` reads all of it at once."""
+    """Refuse an archive with a huge central directory, which `zipfile` would read into memory at once."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _LONGEST_COMMENT - 22 - 20 - 56))
     end = file.read()
@@ -243,7 +243,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, budget: Budget) -> Path:
-    """Copy one file out of an archive, counting what is really written."""
+    """Extract one file of an archive, counting the bytes actually written."""
     folder.mkdir()
     name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(entry.filename).name)[-60:]
     target = folder / name

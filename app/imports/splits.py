@@ -1,4 +1,4 @@
-"""Which of many files hold the rows that are wanted: the training split, or the one that is named."""
+"""Choice of the files that hold the wanted split among many files."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ EXTENSIONS = (
     "xls",
     "ods",
 )
-"""Kinds of files that are read, the surest first."""
+"""File extensions that are read, the most reliable first."""
 
 WHOLE_TABLES = ("parquet", "arrow", "feather")
 KINDS = re.compile(rf"\.({'|'.join(EXTENSIONS)})(\.gz)?$", re.IGNORECASE)
@@ -37,24 +37,26 @@ _OTHER = re.compile(rf"(^|{_EDGE})({_HELD_OUT})({_EDGE}|$)", re.IGNORECASE)
 
 
 def readable_files(files: Collection[str]) -> list[str]:
-    """The files that may hold rows, in order."""
+    """The files that may hold rows, sorted."""
     return sorted(file for file in files if KINDS.search(file) and not NO_ROWS.search(file))
 
 
 def splits_of(files: Collection[str]) -> list[str]:
-    """The splits that names tell of, in order."""
+    """The splits that the file names indicate, sorted."""
     return sorted({found for file in files if (found := split_of(file))})
 
 
 def split_of(file: str) -> str:
-    """The split that a file belongs to by its name; "" where it tells none."""
+    """The split that a file's name indicates; "" if none."""
     names = _SPLIT.findall(file)
     return names[-1].lower() if names else ""
 
 
 def training_files(files: Collection[str], split: str = "") -> list[str]:
-    """The files of the split that is named; without one those of `train_prefs`, else of `train`, else of
-    `training`, else all that name no other split.
+    """The files of the given split, or of the training split.
+
+    The training split is the first that exists of `train_prefs`, `train` and `training`. Without any of them,
+    it is all files whose names indicate no other split.
 
     Raises:
         InvalidInput: there is no such split.
@@ -79,7 +81,7 @@ def _named(files: Sequence[str], split: str) -> list[str]:
 
 
 def _each_once(files: list[str]) -> list[str]:
-    """One file of those that hold the same rows: Parquet beside JSON, or two kinds under one name."""
+    """Drop duplicates: text files next to Parquet or Arrow, and further kinds of the same name."""
     tables = [file for file in files if _extension(file) in WHOLE_TABLES]
     best: dict[str, str] = {}
     for file in sorted(tables or files, key=lambda file: (EXTENSIONS.index(_extension(file)), file)):
@@ -94,7 +96,7 @@ def _extension(file: str) -> str:
 
 
 def without_common_folder(files: Collection[str]) -> dict[str, str]:
-    """Each file by its path below the folders that all of them share."""
+    """Each file, keyed by its path below the common parent folder."""
     paths = [PurePosixPath(file) for file in files]
     shared = 0
     while len({path.parts[: shared + 1] for path in paths}) == 1 and len(paths[0].parts) > shared + 1:

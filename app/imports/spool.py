@@ -1,4 +1,4 @@
-"""Converted rows on disk, between reading a file and writing the database."""
+"""Temporary storage of converted rows, between reading a file and writing to the database."""
 
 import io
 import json
@@ -12,7 +12,7 @@ KEPT_LEFT_OUT = 10_000
 
 
 class Spool:
-    """Pairs in a temporary file; the rows left out are counted, and the first of them kept."""
+    """Pairs in a temporary file. Rows left out are counted, and the first of them kept."""
 
     def __init__(self, file: io.BufferedRandom) -> None:
         self._file = file
@@ -37,7 +37,7 @@ class Spool:
                 self.account.leave_out(row.reason)
 
     def rewound(self) -> io.BufferedRandom:
-        """The file of pairs, a JSON list a line, from its beginning."""
+        """The file of pairs, one JSON list per line, rewound to its beginning."""
         self._file.seek(0)
         return self._file
 
@@ -47,7 +47,7 @@ class Spool:
             yield Kept(row, Pair(prompt, chosen, rejected))
 
     def why_nothing_was_kept(self) -> str:
-        """One sentence on a file without a single pair."""
+        """The message for a file without a single pair."""
         if not self.left_out_count:
             return "The file has no rows. Nothing was added."
         first = self.left_out[0]
@@ -59,7 +59,7 @@ class Spool:
 
 @contextmanager
 def spooled(rows: Iterable[Kept | LeftOut]) -> Iterator[Spool]:
-    """Write converted rows to a temporary file that is gone at the end of the block."""
+    """Write converted rows to a temporary file, which is deleted at the end of the block."""
     with tempfile.TemporaryFile() as file:
         spool = Spool(file)
         spool.fill(rows)

@@ -1,13 +1,13 @@
-"""A process of its own that reads one Parquet, Arrow or spreadsheet file and writes its rows as JSON.
+"""A separate process that reads one Parquet, Arrow or spreadsheet file and writes its rows as JSON.
 
-These files are read by foreign libraries, and a small file can ask for any amount of memory. Here it ends
-this process, whose memory is limited, and not the web app. The process knows nothing of the app, gets no
-secrets, and imports nothing of ours.
+Third-party libraries read these files, and a small file can demand any amount of memory. Such a file ends
+this process, whose memory is limited, instead of the web app. The process gets no secrets and imports no
+module of the app.
 
 Usage: python -I table_process.py parquet|arrow|sheet FILE [KNOWN_COLUMNS]
 
-The first line is {"names": [...], "remarks": [...]}, each further one [number, cells, bad] where `bad` gives
-the reason for cells that cannot be read by their index. The last is {"end": true} or {"refused": sentence}.
+The first line is {"names": [...], "remarks": [...]}. Each further line is [number, cells, bad], where `bad`
+maps the index of an unreadable cell to the reason. The last line is {"end": true} or {"refused": sentence}.
 """
 
 import datetime
@@ -27,11 +27,11 @@ BATCH_ROWS = 256
 BATCH_BYTES = 32 * 2**20
 
 Cell = tuple[Any, str | None]
-"""A value, and the reason why it cannot be read."""
+"""A value, and the reason if it cannot be read."""
 
 
 class Refused(Exception):
-    """The file cannot be used; the message is for people."""
+    """The file is unusable. The message is shown to the user."""
 
 
 def limit_this_process() -> None:
@@ -51,7 +51,7 @@ def say(line: Any) -> None:
 
 
 def _other(value: Any) -> Any:
-    """What JSON cannot hold, as something that nobody takes for text."""
+    """Convert a value that JSON cannot represent to something that is not text."""
     if isinstance(value, decimal.Decimal):
         return float(value)
     if isinstance(value, bytes):
@@ -60,7 +60,7 @@ def _other(value: Any) -> Any:
 
 
 def tell(names: list[str], rows: Iterable[tuple[int, list[Cell]]], remarks: list[str]) -> None:
-    """Write all lines but the last."""
+    """Write all lines except the last."""
     if len(names) > MOST_COLUMNS:
         raise Refused(f"The file has more than {MOST_COLUMNS} columns.")
     say({"names": names, "remarks": remarks})
@@ -69,7 +69,7 @@ def tell(names: list[str], rows: Iterable[tuple[int, list[Cell]]], remarks: list
         values = [None if reason else value for value, reason in cells]
         try:
             say([number, values, bad])
-        except (ValueError, TypeError, RecursionError) as error:  # half a character, or nested too deep
+        except (ValueError, TypeError, RecursionError) as error:  # a lone surrogate, or nested too deeply
             say([number, [], {"": f"cannot be read: {_words(error)}"}])
 
 
@@ -77,7 +77,7 @@ def tell(names: list[str], rows: Iterable[tuple[int, list[Cell]]], remarks: list
 
 
 def cells_of(array: Any) -> Iterator[Cell]:
-    """The values of an array; where they cannot be had all at once, each by itself."""
+    """Yield the values of an array. If they cannot be converted together, convert each separately."""
     unread = _never_text(array.type)
     if unread:
         yield from ((None, unread if valid else None) for valid in array.is_valid().to_pylist())
@@ -86,7 +86,7 @@ def cells_of(array: Any) -> Iterator[Cell]:
         values = array.to_pylist()
     except MemoryError:
         raise
-    except Exception:  # Arrow lets through what datetime, zoneinfo and codecs raise
+    except Exception:  # Arrow does not wrap the errors of datetime, zoneinfo and codecs
         yield from map(_cell_of, array)
     else:
         yield from ((value, None) for value in values)
@@ -108,7 +108,7 @@ def _words(error: BaseException) -> str:
 
 
 def _never_text(kind: Any) -> str:
-    """Why no cell of a column can be used, whatever it holds; "" where one may."""
+    """The reason why the cells of a column of this type are never usable; "" if they may be."""
     from pyarrow import types
 
     if types.is_temporal(kind):
@@ -121,7 +121,7 @@ def _never_text(kind: Any) -> str:
 
 
 def parquet(path: str) -> None:
-    """Each column is read by itself, so that a damaged one costs only what needs it."""
+    """Read a Parquet file column by column, so that a damaged column affects only rows that need it."""
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path, buffer_size=2**20) as file:
@@ -141,7 +141,7 @@ def _parquet_rows(file: Any, schema: Any) -> Iterator[tuple[int, list[Cell]]]:
 
 
 def _column(file: Any, field: Any, group: int, size: int) -> Iterator[Cell]:
-    """A column's cells in one group of rows; those behind its damage have that for a reason."""
+    """Yield a column's cells in one row group. Cells after damage carry it as their reason."""
     rows = file.metadata.row_group(group).num_rows
     unread = _never_text(field.type)
     if unread:
@@ -156,13 +156,16 @@ def _column(file: Any, field: Any, group: int, size: int) -> Iterator[Cell]:
                 yield cell
     except (MemoryError, GeneratorExit):
         raise
-    except Exception as error:  # Arrow raises OSError, ValueError and its own for damage
+    except Exception as error:  # for damage Arrow raises OSError, ValueError and its own errors
         reason = f"cannot be read: {_words(error)}"
     yield from ((None, reason) for _ in range(read, rows))
 
 
 def arrow(path: str) -> None:
-    """A file is a stream behind eight bytes; one that is no such stream, as of polars, is read by its end."""
+    """Read an Arrow stream or file.
+
+    A file is read as the stream after its 8-byte magic. If that fails, as for polars, its footer is used.
+    """
     import pyarrow
 
     with pyarrow.memory_map(path) as file:
@@ -209,10 +212,10 @@ def _names(names: list[str]) -> list[str]:
 
 
 def sheet(path: str, known: str = "[]") -> None:
-    """The first visible sheet with the columns of a known layout near its top, else the first with anything.
+    """Read the first visible sheet with a known header near its top, or else the first non-empty one.
 
     Args:
-        known: a JSON list of lists of columns; a row that names all of one list is a header.
+        known: a JSON list of column lists. A row with all columns of one list is a header.
     """
     filled = _filled_sheets(path)
     layouts = json.loads(known)
@@ -262,7 +265,7 @@ def _filled_sheets(path: str) -> list[Any]:
 
 
 def _header_row(found: Any, layouts: list[list[str]]) -> int | None:
-    """The first row near a sheet's top that names all columns of a layout."""
+    """The first row near a sheet's top with all columns of a layout."""
     for number, row in enumerate(islice(found.iter_rows(), HEADER_ROWS)):
         names = {_text(value).strip() for value in row}
         if any(names.issuperset(layout) for layout in layouts):
@@ -271,7 +274,7 @@ def _header_row(found: Any, layouts: list[list[str]]) -> int | None:
 
 
 def _cells_of_first_rows(found: Any) -> list[tuple[int, int]]:
-    """(row, number of cells) of the first rows that hold anything."""
+    """(row, number of filled cells) of the first non-empty rows."""
     counted = (
         (number, sum(1 for value in row if _text(value).strip()))
         for number, row in enumerate(found.iter_rows())
@@ -280,7 +283,7 @@ def _cells_of_first_rows(found: Any) -> list[tuple[int, int]]:
 
 
 def _check_header(name: str, counts: list[tuple[int, int]]) -> None:
-    """Refuse a single cell above wider rows, which is a title."""
+    """Refuse a header of a single cell above wider rows, which is a title."""
     if counts and counts[0][1] == 1 and max(count for _, count in counts) > 1:
         raise Refused(
             f"Row {counts[0][0] + 1} of the sheet {name!r} is not a header: it has one cell, and "
@@ -290,7 +293,7 @@ def _check_header(name: str, counts: list[tuple[int, int]]) -> None:
 
 
 def _text(value: Any) -> str:
-    """A cell as a spreadsheet would write it to a CSV."""
+    """A cell's text, as a spreadsheet would write it to a CSV."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -309,7 +312,7 @@ def main(kind: str, path: str, *more: str) -> None:
         say({"refused": str(error)})
     except MemoryError:
         say({"refused": "Reading the file takes too much memory. Write it with smaller row groups."})
-    except Exception as error:  # three libraries, each with errors of its own
+    except Exception as error:  # three libraries, each with its own errors
         say({"refused": f"The file cannot be read: {_words(error)}. Copy or write it again."})
     sys.stdout.flush()
 

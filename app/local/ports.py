@@ -1,4 +1,4 @@
-"""Ports of this machine."""
+"""Checks of this machine's ports."""
 
 import socket
 
@@ -6,10 +6,10 @@ from app.errors import Refused
 
 
 def free_port(host: str, port: int) -> int:
-    """The port itself if it can be listened on, or a free one for 0.
+    """Check that a port can be listened on; 0 picks a free one.
 
     Raises:
-        Refused: when it is taken.
+        Refused: the port cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -25,6 +25,6 @@ def free_port(host: str, port: int) -> int:
 
 
 def accepts(port: int) -> bool:
-    """Whether a server listens on a port of this machine's loopback."""
+    """Whether a server listens on this loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""`running.json`: what the app that runs in a home tells the other processes of the machine about itself."""
+"""`running.json`: how other processes on this machine find the app that runs in a home."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The app of a home: its supervisor's process id, its addresses, and the process ids of its children."""
+    """The running app of a home: its addresses and the process ids of the supervisor and the children."""
 
     pid: int
     url: str = ""
@@ -26,7 +26,7 @@ class Running:
 
     @property
     def alive(self) -> bool:
-        """Whether the supervisor lives; one that was killed leaves its file behind."""
+        """Whether the supervisor is alive. A killed supervisor leaves a stale file."""
         try:
             os.kill(self.pid, 0)
         except OSError:
@@ -34,10 +34,10 @@ class Running:
         return True
 
     def write(self, settings: Settings) -> None:
-        """Replace the file, readable for its owner only.
+        """Replace the file atomically, readable only by its owner.
 
         Raises:
-            OSError: it cannot be written, for example because the disk is full.
+            OSError: the file cannot be written, for example because the disk is full.
         """
         path = _path(settings)
         partial = path.with_suffix(".partial")
@@ -47,7 +47,7 @@ class Running:
 
 
 def last_running(settings: Settings) -> Running | None:
-    """The app that was started last in this home; it may have been killed since."""
+    """The app last started in this home, which may have been killed since."""
     try:
         return Running._of(json.loads(_path(settings).read_text()))
     except (OSError, ValueError, KeyError, TypeError):
@@ -55,7 +55,7 @@ def last_running(settings: Settings) -> Running | None:
 
 
 def read_running(settings: Settings) -> Running | None:
-    """The app that runs in this home."""
+    """The app that runs in this home; None if there is none."""
     found = last_running(settings)
     return found if found is not None and found.alive else None
 

@@ -1,7 +1,7 @@
 """`hypo up`: every process of the app on one machine, started, watched, restarted and stopped together.
 
-Children hold a pipe to the supervisor as their standard input and leave when it closes (parent_watch.py), so
-nothing outlives a supervisor that was killed.
+Each child has a pipe to the supervisor as its standard input and exits when it closes (parent_watch.py), so
+no child outlives a killed supervisor.
 """
 
 import fcntl
@@ -27,14 +27,14 @@ from app.security.exposure import check_exposure
 from app.settings import Settings
 
 STOP_SECONDS = 20.0
-"""How long a child may take to stop before it is killed; a training step has to end in it."""
+"""Timeout after which a stopping child is killed. A training step must finish within it."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Supervisor:
-    """Starts the children, watches them until told to stop, and stops them in reverse order."""
+    """Starts the children, restarts them when they end, and stops them, the broker last."""
 
     settings: Settings
     host: str
@@ -51,10 +51,10 @@ class Supervisor:
         return f"http://{shown}:{self.port}"
 
     def start(self) -> None:
-        """Start everything and return when the web app answers.
+        """Start everything and return once the web app responds.
 
         Raises:
-            Refused: when another app runs in this home, the port is taken, or a child does not come up.
+            Refused: when another app runs in this home, the port is taken, or a child does not start.
         """
         check_exposure(self.host, self.settings)
         self.settings.logs_dir.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Supervisor:
         self._wait_for_web()
 
     def watch(self) -> None:
-        """Keep the children alive until `request_stop`; one that keeps dying is started ever more slowly."""
+        """Restart ended children until `request_stop`, with exponential backoff for repeated failures."""
         while not self._stop.wait(0.5):
             for child in self.children:
                 if child.alive:
@@ -98,7 +98,7 @@ class Supervisor:
         self._stop.set()
 
     def stop(self) -> None:
-        """Stop every child: politely, the broker last, then by force."""
+        """Stop every child, the broker last. Children that exceed the timeout are killed."""
         self._stop.set()
         others = [child for child in self.children if child.name != "broker"]
         stop_all(others, STOP_SECONDS)
@@ -169,14 +169,14 @@ class Supervisor:
             except OSError:
                 time.sleep(0.2)
                 continue
-            time.sleep(0.3)  # an answer of somebody who took the port first leaves our own process dead
+            time.sleep(0.3)  # if another server took the port and responded, our process ends
             if web.alive:
                 return
         raise Refused(f"The web app did not start. The last line of its log: {last_line(web.log_file)}")
 
 
 def _what_is_wrong(health: bytes) -> str:
-    """What a web app says that is up and cannot work, for example because the disk is full."""
+    """The problems that a web app reports when it is up but unhealthy, for example on a full disk."""
     try:
         problems = [text for part, text in json.loads(health).items() if part != "status"]
     except (ValueError, AttributeError):

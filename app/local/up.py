@@ -1,4 +1,4 @@
-"""What `hypo up` does in the foreground: migrate, start, tell, watch, stop."""
+"""The foreground part of `hypo up`: migrate, start, report, watch, stop."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def run_up(settings: Settings, *, host: str, port: int, demo: bool, as_json: boo
     """Run everything until Ctrl-C or SIGTERM.
 
     Raises:
-        Refused: when it cannot start; whatever did start is stopped again.
+        Refused: when it cannot start. Children already started are stopped.
     """
     os.environ["HYPO_HOME"] = str(settings.root)
     get_settings.cache_clear()

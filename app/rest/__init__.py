@@ -1,7 +1,7 @@
-"""The REST API under /api/v1: what the pages and the command line do, for programs.
+"""The REST API under /api/v1: the operations of the pages and the command line, for programs.
 
-Routes are thin: they check what came in, call the functions that pages and commands call, and describe what
-comes out. `application` puts them together, `caller` says who asks, `errors` turns errors into JSON, `once`
-keeps repeated calls from doing a thing twice, `paging` cuts lists; a noun has a file in `routers` and one in
-`schemas`.
+Routes are thin: they validate the input, call the same functions as pages and commands, and describe the
+output. `application` assembles them, `caller` authenticates the caller, `errors` converts errors to JSON,
+`once` makes repeated calls idempotent, `paging` splits lists into pages. Each resource has a file in
+`routers` and one in `schemas`.
 """

@@ -13,11 +13,11 @@ from app.settings import Settings
 
 PREFIX: Final = errors.PREFIX
 MOST_BODY_BYTES: Final = 1 << 20
-"""Largest body of a call that is no upload."""
+"""Largest body of a call other than an upload."""
 
 
 class Api(FastAPI):
-    """A FastAPI whose refusal of too large a body, which Starlette writes as plain text, is a Problem too."""
+    """A FastAPI that reports an oversized body as a Problem instead of Starlette's plain text."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = False
@@ -36,7 +36,7 @@ class Api(FastAPI):
 
 
 def build(settings: Settings) -> FastAPI:
-    """The API; each of its addresses wants a caller, the schema and its page too."""
+    """Build the API. Every address requires a caller, including the schema and its page."""
     app = Api(
         title="HyPO Studio",
         version="1",

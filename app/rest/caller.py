@@ -1,4 +1,4 @@
-"""Who makes a call: the user of its bearer token, or else of its session, or else the one local user."""
+"""The user who makes a call: that of its bearer token, else of its session, else the local user."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ def caller(request: Request) -> str:
     """The name of the user who makes a call.
 
     Raises:
-        Unauthorized: for a token that is not valid, or with logins, for neither token nor session.
+        Unauthorized: for an invalid token or, if logins are configured, without a token or session.
     """
     given = request.headers.get("authorization")
     if given is not None:
@@ -37,11 +37,11 @@ def caller(request: Request) -> str:
 
 
 def user_of_header(given: str) -> str:
-    """The user of an Authorization header; the use of the token is noted once a minute.
+    """The user of an Authorization header. The token's last use is recorded at most once a minute.
 
     Raises:
-        Unauthorized: for another scheme, a token that is unknown, expired or revoked, and a token of a user
-            who has no login any more.
+        Unauthorized: for another scheme, for an unknown, expired or revoked token, and for the token of a
+            user without a login.
     """
     scheme, _, secret = given.partition(" ")
     if scheme.lower() != "bearer":

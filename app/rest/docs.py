@@ -1,5 +1,7 @@
-"""The API's own page: every address with what it takes and answers. Plain HTML, so nothing is loaded from
-elsewhere and no script runs."""
+"""The API's documentation page: every address with its parameters and responses.
+
+The page is plain HTML without scripts or external resources.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +26,7 @@ TITLES: Final = {
 
 Schema = Mapping[str, Any]
 Field = tuple[str, Schema, bool, str]
-"""Name, type, whether it is needed, description."""
+"""Name, type, whether it is required, and description."""
 
 
 def install(app: FastAPI, schema: Callable[[], Schema]) -> None:
@@ -41,7 +43,7 @@ def install(app: FastAPI, schema: Callable[[], Schema]) -> None:
 
 
 def page_of(schema: Schema) -> Markup:
-    """The page for a schema."""
+    """Render the page for a schema."""
     operations = list(_operations(schema))
     sections = [
         {
@@ -64,7 +66,7 @@ def _operations(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
 
 
 def _operation(method: str, path: str, said: Schema, schema: Schema) -> dict[str, Any]:
-    """What the page says of an operation: what it takes, and what it answers on success."""
+    """The page's data on an operation: its parameters and its response on success."""
     takes = [
         (p["name"], p["schema"], p.get("required", False), p.get("description", ""))
         for p in said.get("parameters", ())
@@ -103,7 +105,7 @@ def _resolved(part: Schema, schema: Schema) -> Schema:
 
 
 def _fields(part: Schema, schema: Schema, prefix: str = "") -> list[Field]:
-    """Fields of an object, and of the objects in its lists (`runs[].id`); of a list, its items' fields."""
+    """The fields of an object and of the objects in its lists (`runs[].id`); for a list, of its items."""
     found = _resolved(part, schema)
     if found.get("type") == "array":
         return _fields(found["items"], schema, prefix)

@@ -1,7 +1,7 @@
-"""Errors as JSON: every answer that is not 2xx has a status, a kind, a field where one is bad, a sentence.
+"""Errors as JSON: every response other than 2xx has a status, a kind, a message and any invalid field.
 
-NotFound -> 404, Refused -> 409, InvalidInput -> 422, Unauthorized -> 401; what the database or the disk does
-not take -> 503 and 507.
+NotFound -> 404, Refused -> 409, InvalidInput -> 422, Unauthorized -> 401. Failures of the database and a full
+disk -> 503 and 507.
 """
 
 import errno
@@ -30,7 +30,7 @@ TOO_LARGE = "The body is larger than this address takes; HYPO_MAX_UPLOAD_MB limi
 
 
 class Unauthorized(AppError):
-    """The call says not, or not truly, who makes it."""
+    """The call has no valid authentication."""
 
 
 class Problem(BaseModel):
@@ -70,11 +70,11 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         503: "The database cannot be reached.",
     }.items()
 }
-"""The errors that any route may answer, for the schema."""
+"""The errors that any route may return, for the schema."""
 
 
 def problem(status: int, message: str, field: str | None = None) -> JSONResponse:
-    """An error as an answer."""
+    """Build the response for an error."""
     said = Problem(
         status=status,
         error=KINDS.get(status, "error"),
@@ -86,7 +86,7 @@ def problem(status: int, message: str, field: str | None = None) -> JSONResponse
 
 
 def install(app: FastAPI) -> None:
-    """Answer every kind of error as a Problem."""
+    """Register handlers that convert every kind of error to a Problem."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(EngineError, _engine_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
@@ -97,7 +97,7 @@ def install(app: FastAPI) -> None:
 
 
 async def outside(request: Request, error: Exception) -> Response:
-    """A Problem for addresses that look like the API's and never reach it, such as one with a line break."""
+    """Return a Problem for API addresses that never reach the API, such as one with a line break."""
     if request.url.path.startswith(PREFIX):
         return _http_error(request, error)
     assert isinstance(error, HTTPException)
@@ -115,7 +115,7 @@ def _engine_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _bad_request(_request: Request, error: Exception) -> JSONResponse:
-    """The first bad value, by name; what was given is not repeated."""
+    """Report the first invalid value by name, without repeating the value."""
     found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else []
     first: dict[str, Any] = found[0] if found else {"loc": (), "msg": "it cannot be read", "type": ""}
     place = [str(part) for part in first["loc"]]
@@ -126,7 +126,7 @@ def _bad_request(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _sentence(error: dict[str, Any], field: str) -> str:
-    """What pydantic says, in a sentence that names the field."""
+    """Convert a pydantic error to a sentence that names the field."""
     said = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
     if error["type"] == "json_invalid":
         return f"The body is not valid JSON: {error.get('ctx', {}).get('error', said)}."

@@ -1,4 +1,4 @@
-"""Files on their way in and out: in the user's own folder, gone when they are done."""
+"""Temporary files of uploads and downloads, kept in the user's folder until the call is done."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -15,10 +15,10 @@ from app.security import files
 
 @contextmanager
 def kept_upload(upload: UploadFile, user: str) -> Iterator[Path]:
-    """An upload as a file with its own name's ending, for the length of the block.
+    """Store an upload as a file with the extension of its name until the end of the block.
 
     Raises:
-        Refused: where the user's files would take more than their quota.
+        Refused: the user's files would exceed their quota.
     """
     files.check_room(user, upload.size or 0)
     folder = files.new_folder(user)
@@ -32,7 +32,7 @@ def kept_upload(upload: UploadFile, user: str) -> Iterator[Path]:
 
 
 def sent_file(write: Callable[[Path], Path], media_type: str, user: str) -> FileResponse:
-    """A file that is written into a new folder, sent, and deleted."""
+    """Write a file to a new folder, send it, and delete it."""
     folder = files.new_folder(user)
     try:
         path = write(folder)
@@ -44,7 +44,7 @@ def sent_file(write: Callable[[Path], Path], media_type: str, user: str) -> File
 
 
 def streamed(pieces: Iterable[bytes], name: str, media_type: str) -> StreamingResponse:
-    """A file that is sent while it is made. What fails before its first piece is an answer of its own."""
+    """Send a file while it is generated. An error before the first piece gives an error response."""
     following = iter(pieces)
     first = next(following, b"")
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -52,6 +52,6 @@ def streamed(pieces: Iterable[bytes], name: str, media_type: str) -> StreamingRe
 
 
 def _ending(name: str) -> str:
-    """The endings of a file's name, such as .jsonl.gz, of plain letters and digits."""
+    """The sanitized extensions of a file's name, such as .jsonl.gz."""
     endings = [suffix for suffix in Path(name).suffixes[-2:] if suffix[1:].isalnum() and suffix.isascii()]
     return "".join(endings)[:20]

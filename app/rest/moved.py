@@ -1,7 +1,7 @@
-"""The functions that Gradio's own API had: each is a REST call now, and its old callers are told which.
+"""Former functions of Gradio's API. Their callers get the REST call that replaces each of them.
 
-`gradio_client` asks for the list of functions, with a query of its own, as soon as it connects, and shows
-what it is answered. Programs without it post to `/gradio_api/call/NAME`.
+On connecting, `gradio_client` requests the list of functions with its own query and shows the response. Other
+programs post to `/gradio_api/call/NAME`.
 """
 
 import re
@@ -29,7 +29,7 @@ _LIST: Final = "/gradio_api/info"
 
 
 class OldNames:
-    """Answers 410 and the REST call where a program asks for a function of the API that was Gradio's."""
+    """Responds with 410 and the replacing REST call to requests for Gradio's former API."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

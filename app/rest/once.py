@@ -1,4 +1,4 @@
-"""Repeated calls: with an Idempotency-Key the first one is carried out, and its answer is given again."""
+"""Idempotent calls: repeated calls with an Idempotency-Key return the response of the first one."""
 
 import hashlib
 import json
@@ -27,20 +27,20 @@ Key = Annotated[
 
 
 class Once:
-    """Carries out a request, at most once for each key of a user."""
+    """Executes a request at most once per idempotency key of a user."""
 
     def __init__(self, request: Request, user: str, key: str | None) -> None:
         self._user, self._key = user, key
         self._what = f"{request.method} {request.url.path}"
 
     def run(self, given: Any, act: Callable[[], BaseModel], *, status: int = 201) -> Response:
-        """The answer of `act`, or what the first call with the same key was answered.
+        """The response of `act`, or the stored response of the first call with the same key.
 
         Args:
-            given: what came in; the same key with something else is refused.
+            given: the request's input. The same key with different input is refused.
 
         Raises:
-            AppError: as `act` does; the key may be used again then.
+            AppError: as `act`. The key is released and can be used again.
         """
         if self._key is None:
             return _answer(status, act().model_dump_json())
@@ -72,7 +72,7 @@ def _answer(status: int, content: str, *, replayed: bool = False) -> Response:
 
 
 async def once(request: Request, user: Caller, key: Key = None) -> Once:
-    """A coroutine, because FastAPI would make a class, which does no more, in a thread."""
+    """Dependency for `Once`. It is a coroutine because FastAPI would construct a class in a thread."""
     return Once(request, user, key)
 
 

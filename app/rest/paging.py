@@ -1,4 +1,4 @@
-"""Lists in pages. A page says where the next begins, so that new rows never shift what comes next."""
+"""Keyset pagination: each page contains the cursor of the next, so new rows never shift later pages."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, TypeVar
@@ -25,16 +25,16 @@ class Page(BaseModel, Generic[T]):
 
 
 def cut(rows: Sequence[T], limit: int, place: Callable[[T], object]) -> tuple[list[T], str | None]:
-    """The rows of a page, and where the next begins, of rows asked for with one more than the limit."""
+    """Cut rows, queried with one more than the limit, to a page and return it with the next cursor."""
     shown = list(rows[:limit])
     return shown, str(place(shown[-1])) if len(rows) > limit else None
 
 
 def place_of(cursor: str | None) -> int | None:
-    """The id that a cursor stands for.
+    """The id in a cursor.
 
     Raises:
-        InvalidInput: for text that no page said.
+        InvalidInput: the cursor is not an id.
     """
     if cursor is None:
         return None

@@ -1,4 +1,4 @@
-"""Types of what comes in: text that databases and files can hold, and ids that rows can have."""
+"""Types of request values: text that can be stored, and ids within the valid range."""
 
 from typing import Annotated
 

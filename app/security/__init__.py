@@ -1,7 +1,7 @@
-"""Access control, and which routes of Gradio are reachable: the middleware between a request and the pages.
+"""Access control and an allowlist of Gradio's routes: the middleware between a request and the pages.
 
-A request passes, in this order: `proxies` (forwarded headers count only from configured proxies), `headers`
-(what every response says), `hosts`, `origins`, `identity` (a session or none), and, on its way to Gradio,
-`gradio_door` (the routes that the pages need) and `bodies` (whose session, whose files). `files` keeps each
-user's uploads and exports; `sessions` and `login` know who asks.
+A request passes, in this order: `proxies` (accepts forwarded headers only from configured proxies), `headers`
+(sets the response headers), `hosts`, `origins`, `identity` (identifies the user), and, for Gradio,
+`gradio_door` (allows only the needed routes and checks the owner of sessions and files). `files` stores each
+user's uploads and exports; `sessions` and `login` authenticate the user.
 """

@@ -1,4 +1,4 @@
-"""Whether the app may listen on an address."""
+"""Check of the address on which the app listens."""
 
 from app.errors import Refused
 from app.settings import Settings
@@ -8,7 +8,7 @@ def check_exposure(host: str, settings: Settings) -> None:
     """Refuse to listen beyond this machine without a login.
 
     Raises:
-        Refused: saying how to set a login.
+        Refused: with instructions to set a login.
     """
     try:
         logins = settings.logins()

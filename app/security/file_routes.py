@@ -1,6 +1,6 @@
-"""Uploads and downloads of the pages, in the place of Gradio's routes: a file belongs to who sent it.
+"""Uploads and downloads of the pages. These routes replace Gradio's and bind each file to its user.
 
-The addresses and the answers are those that Gradio's browser code expects.
+The addresses and responses are those that Gradio's browser code expects.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ router = APIRouter()
 
 @router.post("/gradio_api/upload")
 async def upload(request: Request, upload_id: str | None = None) -> Response:
-    """Store the files of a form under the asking user's folder and answer with their paths."""
+    """Store the files of a form in the user's folder and respond with their paths."""
     user = _user(request)
     limit = get_settings().max_upload_mb * 2**20
     try:
@@ -50,7 +50,7 @@ async def upload(request: Request, upload_id: str | None = None) -> Response:
         file_upload_statuses.track(upload_id)
     try:
         stored = await _parse(request, folder, limit, upload_id)
-        await asyncio.to_thread(files.check_room, user, 0)  # a client need not announce a size, or a true one
+        await asyncio.to_thread(files.check_room, user, 0)  # the announced size may be missing or wrong
     except (MultiPartException, FormParserError, Refused, ClientDisconnect) as error:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         too_large = isinstance(error, Refused) or "maximum allowed size" in str(error)
@@ -59,7 +59,7 @@ async def upload(request: Request, upload_id: str | None = None) -> Response:
 
 
 async def _parse(request: Request, folder: Path, limit: int, upload_id: str | None) -> list[Path]:
-    """The uploaded files of a form, each under its own name in a folder."""
+    """Store the uploaded files of a form, each in its own subfolder, and return their paths."""
     if "content-type" not in request.headers:
         raise MultiPartException("The request is not a form with files.")
     parser = GradioMultiPartParser(
@@ -86,7 +86,7 @@ async def _parse(request: Request, folder: Path, limit: int, upload_id: str | No
 
 
 def _file_name(given: str | None) -> str:
-    """The last part of a name that a client gave, of harmless characters, and not too long."""
+    """Sanitize a client's file name: only its last part, safe characters and limited length."""
     name = PurePosixPath((given or "").replace("\\", "/")).name
     kept = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in name).strip(". ")
     stem, dot, suffix = kept.rpartition(".")
@@ -95,7 +95,7 @@ def _file_name(given: str | None) -> str:
 
 @router.api_route("/gradio_api/file={path:path}", methods=["GET", "HEAD"])
 def download(request: Request, path: str) -> FileResponse:
-    """A file of the asking user's own, to be saved and never shown."""
+    """Send one of the user's own files as an attachment, which browsers save and never render."""
     file = files.owned(path, _user(request))
     if file is None:
         raise HTTPException(403, "This file is not yours, or no longer exists.")
@@ -111,7 +111,7 @@ def _user(request: Request) -> str:
 
 @asynccontextmanager
 async def sweeping() -> AsyncIterator[None]:
-    """Delete old files now and every hour for as long as the app runs."""
+    """Delete old files now and every hour while the app runs."""
 
     async def sweep_on() -> None:
         while True:

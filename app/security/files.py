@@ -1,6 +1,6 @@
-"""Each user's files while they are needed: uploads until their import, exports until their download.
+"""Temporary files of each user: uploads until their import, exports until their download.
 
-They lie in the home folder, a folder a user that only this account may enter, for a day at most.
+They are kept for at most a day in the home folder, in one private folder per user.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _MIB: Final = 2**20
 
 
 def root() -> Path:
-    """The folder of all users' files, made now if it is not there."""
+    """The folder of all users' files, created if missing."""
     folder = get_settings().root / "files"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -26,19 +26,19 @@ def root() -> Path:
 
 
 def folder_of(user: str) -> Path:
-    """A user's own folder; its name tells nothing and fits every file system."""
+    """A user's own folder. Its hashed name hides the user and is valid on every file system."""
     folder = root() / hashlib.sha256(user.encode()).hexdigest()[:32]
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
 def new_folder(user: str) -> Path:
-    """A new folder for one upload or export, below the user's own."""
+    """Create a folder for one upload or export in the user's own folder."""
     return Path(mkdtemp(dir=folder_of(user)))
 
 
 def owned(path: str, user: str) -> Path | None:
-    """The file of a path that came from a client, if it is one of this user's files."""
+    """Resolve a client's path; None unless it is one of this user's files."""
     try:
         file = Path(path).resolve()
         inside = "\0" not in path and file.is_relative_to(folder_of(user).resolve()) and file.is_file()
@@ -48,15 +48,15 @@ def owned(path: str, user: str) -> Path | None:
 
 
 def used_bytes(user: str) -> int:
-    """How much a user's files take."""
+    """Total size of a user's files."""
     return sum(_size(path) for path in folder_of(user).rglob("*"))
 
 
 def check_room(user: str, more: int) -> None:
-    """See that a user may store so many bytes more.
+    """Check that a user's quota allows this many more bytes.
 
     Raises:
-        Refused: beyond the quota, saying what to do.
+        Refused: beyond the quota, with the remedy.
     """
     quota = get_settings().user_files_mb
     if used_bytes(user) + more > quota * _MIB:
@@ -68,7 +68,7 @@ def check_room(user: str, more: int) -> None:
 
 
 def discard(path: Path) -> None:
-    """Delete a file of a user, and the folders around it when nothing else is in them."""
+    """Delete a user's file and the parent folders that it leaves empty."""
     path.unlink(missing_ok=True)
     for folder in path.resolve().parents:
         if root().resolve() not in folder.parents or not folder.is_dir() or any(folder.iterdir()):
@@ -77,7 +77,7 @@ def discard(path: Path) -> None:
 
 
 def sweep(*, older_than_seconds: float = KEPT_SECONDS) -> None:
-    """Delete what was uploaded or exported longer ago."""
+    """Delete uploads and exports older than the limit."""
     before = time.time() - older_than_seconds
     for entry in root().iterdir():
         for found in list(entry.iterdir()) if entry.is_dir() else [entry]:
@@ -97,7 +97,7 @@ def _size(path: Path) -> int:
 
 
 def _last_written(path: Path) -> float:
-    """When the path or a file in it was written; now where another process has just deleted it."""
+    """Newest modification time of a path and its contents; now if it was deleted concurrently."""
     try:
         return max(entry.stat().st_mtime for entry in (path, *path.rglob("*")))
     except OSError:

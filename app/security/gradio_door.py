@@ -1,8 +1,8 @@
-"""Which of Gradio's routes there are, and what their requests may hold.
+"""Allowlist of Gradio's routes, and validation of their requests.
 
-Gradio is a view. Its browser code needs the routes below; every other route, of this version or a later
-one, answers 404. What a handler is sent is checked here, before Gradio looks at it: a session belongs to the
-user who began it, and a file is one that this user uploaded.
+Gradio's browser code needs only the routes below; every other route, of this or a later version, responds
+with 404. Request bodies are checked before they reach Gradio: a session belongs to the user who started it,
+and a file must be an upload of this user.
 """
 
 import json
@@ -31,7 +31,7 @@ _SESSION: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class GradioDoor:
-    """Stands before Gradio's app."""
+    """Middleware in front of Gradio's app."""
 
     def __init__(self, app: ASGIApp, pages: Container[str], handlers: Container[object]) -> None:
         self.app = app
@@ -59,7 +59,7 @@ class GradioDoor:
         if not all(self._owns(scope, session) for session in hashes):
             await refuse(403, "This session is not yours.", scope, receive, send)
             return
-        if "deep_link" in query:  # a stored state of components, markup included
+        if "deep_link" in query:  # would load a stored component state, including markup
             kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "deep_link"]
             scope = {**scope, "query_string": urlencode(kept).encode("latin-1")}
         await self.app(scope, receive, send)
@@ -75,7 +75,7 @@ class GradioDoor:
                 await refuse(403, "This session is not yours.", scope, receive, send)
                 return
             own = _with_own_files(body, user_of(HTTPConnection(scope)) or "")
-            checked = json.dumps(own, ensure_ascii=False).encode()  # half a surrogate pair is no text
+            checked = json.dumps(own, ensure_ascii=False).encode()  # a lone surrogate raises ValueError
         except Refused as refused:
             await refuse(403, str(refused), scope, receive, send)
             return
@@ -94,7 +94,7 @@ class GradioDoor:
         return type(number) is int and number in self.handlers and isinstance(body.get("data"), list)
 
     def _owns(self, scope: Scope, session: object) -> bool:
-        """Whether a session of Gradio's is this user's; who names it first owns it."""
+        """Whether a Gradio session is this user's. The first user to name a session owns it."""
         if not isinstance(session, str) or not _SESSION.fullmatch(session):
             return False
         user = user_of(HTTPConnection(scope)) or ""
@@ -113,7 +113,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _with_own_files(value: Any, user: str) -> Any:
-    """The same value; whatever has a path is a file that this user uploaded, with nothing else to fetch.
+    """Copy a value with every file reference reduced to a file that this user uploaded.
 
     Raises:
         Refused: for any other path.
@@ -139,10 +139,10 @@ def _with_own_files(value: Any, user: str) -> Any:
 
 
 async def _whole(receive: Receive) -> bytes:
-    """The body of a request.
+    """Read the body of a request.
 
     Raises:
-        OverflowError: beyond MOST_BODY_BYTES.
+        OverflowError: the body exceeds MOST_BODY_BYTES.
     """
     body = bytearray()
     while True:
@@ -155,7 +155,7 @@ async def _whole(receive: Receive) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Hand out a body that has been read, then whatever comes (a client that goes away)."""
+    """Replay a body that has been read, then pass on later messages, such as a disconnect."""
     sent = False
 
     async def replayed() -> Message:

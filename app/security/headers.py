@@ -1,4 +1,4 @@
-"""What every response says to browsers: what may run on a page, and who may show or read it."""
+"""Security headers of every response: which scripts may run, and which sites may embed or read it."""
 
 import re
 import secrets
@@ -7,8 +7,8 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Gradio turns the `js` of an event into a function, hence 'unsafe-eval', and styles elements in place.
-# Scripts in a page need the nonce of that very response, so markup that somebody smuggled in does not run.
+# Gradio compiles the `js` of events, hence 'unsafe-eval', and sets inline styles.
+# Inline scripts need the nonce of their response, so injected markup does not run.
 POLICY: Final = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
@@ -28,7 +28,7 @@ _SCRIPT: Final = re.compile(rb"<script(?=[\s>])")
 
 
 class ResponseHeaders:
-    """Set the headers above, remove CORS headers, and give the scripts of an HTML page their nonce."""
+    """Sets the headers above, removes CORS headers, and adds the nonce to the scripts of HTML pages."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -55,7 +55,7 @@ class ResponseHeaders:
 
 
 class _Page:
-    """An HTML response, held back until it is whole, since nonces change its length."""
+    """An HTML response, buffered until it is complete, since nonces change its length."""
 
     def __init__(self, send: Send, nonce: str) -> None:
         self.send, self.mark = send, f'<script nonce="{nonce}"'.encode()
@@ -68,9 +68,9 @@ class _Page:
             return
         body = _SCRIPT.sub(self.mark, bytes(self.body))
         headers = MutableHeaders(scope=self.start)
-        if body:  # the answer to a HEAD request has a length and no body
+        if body:  # the response to a HEAD request has a length and no body
             headers["Content-Length"] = str(len(body))
-        headers["Cache-Control"] = "no-store"  # a nonce is good for one response
+        headers["Cache-Control"] = "no-store"  # a nonce is valid for one response
         await self.send(self.start)
         await self.send({"type": "http.response.body", "body": body})
 
@@ -84,7 +84,7 @@ def _set(message: Message, nonce: str) -> None:
 
 
 def _readable(scope: Scope) -> Scope:
-    """The request without Accept-Encoding where it asks for a page: a compressed page takes no nonce."""
+    """Drop Accept-Encoding from requests for pages, as a nonce cannot be added to a compressed page."""
     headers = dict(scope["headers"])
     if b"text/html" not in headers.get(b"accept", b""):
         return scope

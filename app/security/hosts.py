@@ -1,4 +1,4 @@
-"""The Host header: only names that this app is known by are served, so DNS rebinding reaches nothing."""
+"""Validation of the Host header against known names, which prevents DNS rebinding."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _HOST = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::(?P<
 
 
 def split_host(header: str) -> tuple[str, int | None] | None:
-    """Name and port of a Host header, or None where it is none: `[::1]:7860` -> (`::1`, 7860)."""
+    """Parse name and port of a Host header, such as `[::1]:7860` -> (`::1`, 7860); None if invalid."""
     match = _HOST.fullmatch(header.strip().lower())
     if match is None:
         return None
@@ -22,7 +22,7 @@ def split_host(header: str) -> tuple[str, int | None] | None:
 
 
 class KnownHosts:
-    """Serve requests for loopback names and the configured names, and refuse any other Host."""
+    """Serves requests for loopback names and the configured names, and refuses any other Host."""
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = ()) -> None:
         self.app = app

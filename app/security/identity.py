@@ -1,6 +1,7 @@
-"""A login before everything but the login itself, the health check and what the login page needs.
+"""Require a login for everything except the login page, its resources and the health check.
 
-The REST API is passed on without a user too: its routes know bearer tokens, and refuse nobody's requests.
+Requests for the REST API pass without a user too: the API checks bearer tokens and refuses unauthenticated
+requests itself.
 """
 
 from collections.abc import Container
@@ -21,7 +22,7 @@ PUBLIC: Final = frozenset({"/login", "/healthz", "/favicon.ico", "/robots.txt"})
 
 
 class Identity:
-    """Find out who asks and keep it as `request.state.user`; without a user there are only PUBLIC paths."""
+    """Sets `request.state.user` to the user. Without a user, only PUBLIC paths and the API pass."""
 
     def __init__(self, app: ASGIApp, pages: Container[str]) -> None:
         self.app = app
@@ -55,7 +56,7 @@ def for_programs(scope: Scope) -> bool:
 
 
 def with_token(scope: Scope) -> bool:
-    """Whether a request for the REST API brings a token, which the API itself checks."""
+    """Whether a request for the REST API has an Authorization header, which the API itself checks."""
     return for_programs(scope) and "authorization" in Headers(scope=scope)
 
 

@@ -1,4 +1,4 @@
-"""Logging in and out: a page without scripts, a session cookie, and patience with wrong passwords."""
+"""Login and logout: a page without scripts, a session cookie, and a rate limit on wrong passwords."""
 
 import secrets
 import time
@@ -24,7 +24,7 @@ _failures: defaultdict[str, deque[float]] = defaultdict(deque)
 
 @router.get("/login")
 def login_page(request: Request, next: str = "/") -> Response:
-    """The form, or the page that was asked for where somebody is logged in already."""
+    """Show the form, or redirect to the requested page if the user is logged in."""
     if read_user(request) is not None:
         return RedirectResponse(_local(next), status_code=303)
     return _page("", next)
@@ -37,7 +37,7 @@ def log_in(
     password: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "/",
 ) -> Response:
-    """Begin a session and go to the page that was asked for; after ten wrong passwords a minute, wait."""
+    """Start a session and redirect to the requested page. Limits a client to ten failures per minute."""
     logins = dict(get_settings().logins())
     if not logins:
         return RedirectResponse("/", status_code=303)
@@ -77,7 +77,7 @@ def log_out(request: Request) -> Response:
 
 
 def _waits(client: str) -> bool:
-    """Whether a client has failed too often in the last minute; clients of before are forgotten."""
+    """Whether a client has failed too often in the last minute. Drops expired failures of all clients."""
     before = time.monotonic() - FAILURE_SECONDS
     for address in list(_failures):
         while _failures[address] and _failures[address][0] < before:
@@ -88,10 +88,10 @@ def _waits(client: str) -> bool:
 
 
 def _local(address: str) -> str:
-    """An address within this app; anything else becomes the front page.
+    """Sanitize a redirect target: an address outside this app becomes the front page.
 
-    Browsers take `//name`, with any more slashes and with backslashes too, for another site, and look past
-    control characters.
+    Browsers read `//name`, also with more slashes or backslashes, as another site, and ignore control
+    characters.
     """
     local = address.startswith("/") and not address.startswith("//")
     return address if local and address.isprintable() and "\\" not in address else "/"

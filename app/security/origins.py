@@ -1,7 +1,7 @@
-"""Where a request comes from: other sites may link to a page, and may do nothing else.
+"""Protection against cross-site requests: other sites may link to a page and nothing else.
 
-Browsers say so themselves, in `Sec-Fetch-Site` (every request since 2023) and `Origin` (every request that
-may change something). Programs send neither, or a bearer token, which no foreign page has.
+Browsers send the origin in `Sec-Fetch-Site` (every request since 2023) and `Origin` (every request that may
+change state). Programs send neither, or a bearer token, which a foreign page does not have.
 """
 
 from collections.abc import Container
@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class OwnOrigin:
-    """Refuse what another site's page sends, but for the loading of a page."""
+    """Refuses requests from other sites' pages, except navigation to a page."""
 
     def __init__(self, app: ASGIApp, pages: Container[str]) -> None:
         self.app = app
@@ -39,12 +39,12 @@ class OwnOrigin:
             )
             await refuse(403, sentence, scope, receive, send)
             return
-        # Gradio answers a request that has an Origin with CORS headers; without one it does not.
+        # Gradio adds CORS headers to the response only if the request has an Origin.
         kept = [(name, value) for name, value in scope["headers"] if name != b"origin"]
         await self.app({**scope, "headers": kept}, receive, send)
 
     def _loads_a_page(self, scope: Scope, headers: Headers) -> bool:
-        """Whether this is a link to a page, followed in a tab of its own (a frame is none)."""
+        """Whether this is a top-level navigation to a page, not in a frame."""
         return (
             scope["method"] in ("GET", "HEAD")
             and scope["path"] in self.pages
@@ -62,7 +62,7 @@ def _is_foreign(scope: Scope, headers: Headers) -> bool:
 
 
 def _own(scope: Scope, headers: Headers, origin: str) -> str | None:
-    """The origin itself where it is this app's, else None; default ports may be written or left out."""
+    """The origin if it is this app's, else None. Default ports are optional."""
     host = split_host(headers.get("host", ""))
     try:
         given = urlsplit(origin)

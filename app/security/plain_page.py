@@ -1,4 +1,4 @@
-"""Pages that need no script and no session: the login, and what is told to a browser that is turned away."""
+"""Pages without scripts or a session: the login page and refusals."""
 
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
@@ -7,6 +7,6 @@ from app.templates import render
 
 
 def plain_page(title: str, content: Markup, *, status: int = 200) -> HTMLResponse:
-    """A small card with the app's name over the content."""
+    """A small card with the app's name above the content."""
     page = render("security/plain_page.html", title=title, content=content)
     return HTMLResponse(page, status_code=status)

@@ -1,4 +1,4 @@
-"""Forwarded headers: believed from configured proxies, removed from everybody else's requests."""
+"""Forwarded headers: trusted from configured proxies, removed from all other requests."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,10 +10,10 @@ Network = IPv4Network | IPv6Network
 
 
 class ForwardedHeaders:
-    """Apply `X-Forwarded-For`, `-Proto` and `-Host` of a configured proxy; drop all such headers afterwards.
+    """Applies `X-Forwarded-For`, `-Proto` and `-Host` of a configured proxy, then drops all such headers.
 
-    Gradio reads these headers on its own and would build addresses from them, so nothing behind this sees
-    them: scheme, client and Host are right by then.
+    Gradio would build addresses from these headers, so inner middleware never sees them. Scheme, client and
+    Host are already correct there.
     """
 
     def __init__(self, app: ASGIApp, trusted: Sequence[str] = ()) -> None:
@@ -50,7 +50,7 @@ def _without_forwarded(app: ASGIApp) -> ASGIApp:
 
 
 def _with_forwarded_host(scope: Scope) -> Scope:
-    """The request with the Host that the proxy was asked for, if it says so."""
+    """Replace Host by X-Forwarded-Host, if the proxy sent it."""
     asked = dict(scope["headers"]).get(b"x-forwarded-host")
     if asked is None:
         return scope

@@ -1,4 +1,4 @@
-"""Refusals as small responses: one sentence, as a page or JSON."""
+"""Refusals as small responses of one sentence, as a page or JSON."""
 
 from markupsafe import Markup
 from starlette.responses import JSONResponse, Response
@@ -10,7 +10,7 @@ _PAGE = Markup('<p role="alert">{}</p>\n<a href="/">Home</a>\n')
 
 
 async def refuse(status: int, sentence: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """End a request with a status and a sentence; programs read it under `detail`."""
+    """End a request with a status and a sentence. In JSON the sentence is in `detail`."""
     response: Response
     if b"text/html" in dict(scope["headers"]).get(b"accept", b""):
         response = plain_page(

@@ -1,4 +1,4 @@
-"""Who asks: the user of a request's session cookie, or the one local user where there is no login."""
+"""The user of a request: that of its session cookie, or the local user if no login is configured."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ COOKIE: Final = "hypo_session"
 
 
 def read_user(connection: HTTPConnection) -> str | None:
-    """The user of a request, or None for nobody. Reads the database where a login is needed."""
+    """The user of a request, or None. Reads the database if a login is required."""
     logins = dict(get_settings().logins())
     if not logins:
         return LOCAL
@@ -27,13 +27,13 @@ def read_user(connection: HTTPConnection) -> str | None:
 
 
 async def identify(connection: HTTPConnection) -> str | None:
-    """`read_user` off the event loop."""
+    """Run `read_user` off the event loop."""
     if not get_settings().logins():
         return LOCAL
     return await run_in_threadpool(read_user, connection)
 
 
 def user_of(connection: HTTPConnection) -> str | None:
-    """The user whom `identity.Identity` found for this request, for Gradio and for routes."""
+    """The user that `identity.Identity` set for this request, for Gradio and for routes."""
     user: str | None = connection.scope.get("state", {}).get("user")
     return user

@@ -1,4 +1,4 @@
-"""All of the middleware, in its order."""
+"""The whole security middleware, in order."""
 
 from fastapi import FastAPI
 from gradio.routes import App
@@ -14,7 +14,7 @@ from app.settings import Settings
 
 
 def secure(app: FastAPI, settings: Settings, pages: frozenset[str]) -> None:
-    """Put the doors before an app on which Gradio is mounted; the last that is added is met first."""
+    """Add the middleware to an app with a mounted Gradio. The last one added is the outermost."""
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, App):
             route.app = GradioDoor(route.app, pages, route.app.get_blocks().fns)

@@ -1,1 +1,1 @@
-"""The app with many rows: a database filled to the brim, and how long pages, votes and scans take on it."""
+"""Benchmark of the app on a large database: times of pages, calls, votes and scans."""

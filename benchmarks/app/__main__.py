@@ -1,4 +1,4 @@
-"""``python -m benchmarks.app``: fill a database, call what pages and workers call, and print the times."""
+"""``python -m benchmarks.app``: fill a database, make the calls of pages and workers, and print the times."""
 
 import argparse
 import os
@@ -15,11 +15,11 @@ from sqlalchemy.engine import make_url
 
 WIDTH = 64
 LOCK_LIMIT = 0.1
-"""Seconds that a write lock may be held."""
+"""Longest time that a write lock may be held, in seconds."""
 
 
 def main(arguments: list[str]) -> int:
-    """Measure on each database; the exit status is 1 where a limit was not kept."""
+    """Measure on each database. The exit status is 1 if a limit was exceeded."""
     options = _parse(arguments)
     kept = True
     for kind in options.databases:
@@ -47,7 +47,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 @contextmanager
 def _database(kind: str, url: str) -> Iterator[str]:
-    """The URL of a database; PostgreSQL is started from its package where none is named."""
+    """Yield the URL of a database. Without a given one, PostgreSQL is started from its package."""
     if kind == "sqlite" or url:
         yield "" if kind == "sqlite" else url
         return

@@ -1,4 +1,4 @@
-"""Rows into tables as fast as a driver takes them: executemany on SQLite, COPY on PostgreSQL."""
+"""Bulk insertion of rows: executemany on SQLite, COPY on PostgreSQL."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,10 +14,10 @@ _BATCH = 5_000
 
 
 def insert_rows(engine: Engine, table: Table, rows: Iterable[Row]) -> int:
-    """Insert rows; a column that a row does not name gets the model's default.
+    """Insert rows. A column missing from a row gets the model's default.
 
     Returns:
-        How many rows were inserted.
+        The number of inserted rows.
     """
     values = _as_values(engine, table, rows)
     with engine.begin() as connection:
@@ -27,7 +27,7 @@ def insert_rows(engine: Engine, table: Table, rows: Iterable[Row]) -> int:
 
 
 def _as_values(engine: Engine, table: Table, rows: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
-    """Each row as the driver wants it, in the order of the columns."""
+    """Convert each row to the driver's values, in the order of the columns."""
     columns = [(column.name, _default(column), _processor(column, engine)) for column in table.columns]
     for row in rows:
         yield tuple(process(row.get(name, default)) for name, default, process in columns)
@@ -71,7 +71,7 @@ def _copy(connection: Connection, table: Table, values: Iterator[tuple[Any, ...]
 
 
 def finish(engine: Engine, tables: Iterable[Table]) -> None:
-    """Continue the ids after those inserted, and let the planner count."""
+    """Advance the id sequences past the inserted rows, and update the planner's statistics."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             for table in tables:

@@ -1,7 +1,7 @@
-"""The REST API's calls: every one of its schema, over HTTP, with a bearer token, on the whole web app.
+"""Cases for every operation in the REST API's schema, over HTTP, with a bearer token, on the whole web app.
 
-A new address that only reads is measured as it is. For one that writes, `_WRITES` says what is sent; the
-benchmark stops where it says nothing.
+A new address that only reads needs no entry. The requests of writing addresses are defined in `_WRITES`; a
+missing entry stops the benchmark.
 """
 
 import gc
@@ -31,16 +31,16 @@ SKIPPED = {
     "export_run": "takes as long as the weights are large",
 }
 _LIMITS = {"vote": VOTE, "show_all_names": ANY}
-"""Where it is not a page's: all names are shown once for a person."""
+"""Limits that differ from a page's. All names are shown only once per user."""
 
 _PAIRS = b'{"prompt": "Say yes.", "chosen": "Yes.", "rejected": "No."}\n' * 50
 _FIRST_PIECE = {"export_votes"}
-"""Files that are made while they are sent: how soon they begin is what counts."""
+"""Operations that stream a generated file, for which the time to the first piece is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An address of the API's schema with a method."""
+    """An address and method in the API's schema."""
 
     name: str
     method: str
@@ -52,7 +52,7 @@ class Operation:
 
 
 def operations() -> list[Operation]:
-    """All that the API's schema names, and the schema and its page."""
+    """All operations in the API's schema except the skipped ones, with the schema and its page."""
     api = application.build(get_settings())
     known = [
         Operation(said["operationId"], method.upper(), path)
@@ -67,7 +67,7 @@ def operations() -> list[Operation]:
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The web app on a free port, in a thread of this process, which sees its locks: the API's address."""
+    """Serve the web app in a thread, so its locks are visible, and yield the API's address."""
     server = uvicorn.Server(uvicorn.Config(main.build(), host="127.0.0.1", port=0, log_level="error"))
     main.settle()
     thread = threading.Thread(target=server.run)
@@ -85,7 +85,7 @@ def served() -> Iterator[str]:
 
 @contextmanager
 def calls(filled: Filled) -> Iterator[list[Case]]:
-    """A case for each operation."""
+    """Yield one case per operation."""
     with write_session() as session:
         token = tokens.create(USER, session=session, label="benchmark")[1]
     headers = {"Authorization": f"Bearer {token}"}
@@ -96,7 +96,7 @@ def calls(filled: Filled) -> Iterator[list[Case]]:
 
 @dataclass
 class _Caller:
-    """Makes calls; what a call uses up is made anew before each, outside the time that is taken."""
+    """Makes calls. Rows that a call consumes are created before each call and outside the measured time."""
 
     filled: Filled
     client: httpx.Client
@@ -149,10 +149,10 @@ class _Caller:
             if not next(_checked(answer).iter_raw()):
                 raise RuntimeError(f"{operation.title} began with nothing.")
 
-    # what is there before a call
+    # preconditions of calls
 
     def new_run(self) -> int:
-        """A queued run."""
+        """Create a queued run."""
         with write_session() as session:
             like = runs.get(self.filled.usual_run, session=session)
             return runs.create(
@@ -166,15 +166,15 @@ class _Caller:
         return run_id
 
     def comparison(self) -> int:
-        """A comparison of two answers that the user has not voted on in this benchmark."""
+        """An unused comparison of two answers, without a vote of the user in this benchmark."""
         return next(self._comparisons)
 
     def unvoted(self) -> int:
-        """A comparison that nobody has voted on, and whose answers nobody asked anew."""
+        """A comparison without votes and without regenerated answers."""
         return next(self._unvoted)
 
     def voted(self) -> dict[str, Any]:
-        """The user's vote on such a comparison."""
+        """Vote on such a comparison and return the ids."""
         comparison = self.comparison()
         answer = self.client.put(f"/comparisons/{comparison}/vote", json={"choice": "A"})
         return {"comparison_id": comparison, "vote_id": _checked(answer).json()["id"]}
@@ -209,7 +209,7 @@ _READS: dict[str, _Prepare] = {
     "list_samples": lambda c: {"params": {"limit": 200}},
     "list_pairs": lambda c: {"params": {"limit": 200}},
 }
-"""Reading calls with other values than the usual ones; lists are asked for their longest page."""
+"""Values of reading calls that differ from the usual ones. Lists use the largest page."""
 
 _WRITES: dict[str, _Prepare] = {
     "add_dataset": lambda c: c.upload(),

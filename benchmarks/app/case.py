@@ -1,4 +1,4 @@
-"""A case of the benchmark, and how long one may take."""
+"""A case of the benchmark, and the time limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Any, Final
 PAGE: Final = 0.2
 VOTE: Final = 0.05
 ANY: Final = float("inf")
-"""Seconds at the 95th percentile that a page or a call may take, a vote, and a whole file."""
+"""Limits of the 95th percentile in seconds: of a page or call, of a vote, and none for a whole file."""
 
 USER: Final = "voter-1"
 
 
 def nothing() -> None:
-    """What most cases do before a call."""
+    """No-op, the preparation of most cases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something to call again and again, and how long it may take; `before` is called first, unmeasured."""
+    """A call to repeat, with its time limit. `before` runs before each call and is not measured."""
 
     name: str
     call: Callable[[], Any]

@@ -1,4 +1,4 @@
-"""What is measured: the loads of every page, what its timers ask, the commands, votes, deletes and scans."""
+"""The measured cases: page loads, timer refreshes, commands, votes, deletes and scans."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ from benchmarks.app.fill import Filled
 
 
 class Asked:
-    """What a page's handler sees of a request: the address and who asks."""
+    """The part of a request that page handlers use: the query and the user."""
 
     def __init__(self, **query: Any) -> None:
         self.query_params = {name: str(value) for name, value in query.items()}
@@ -43,7 +43,7 @@ class Asked:
 
 
 def cases(filled: Filled, folder: Path) -> Iterator[Case]:
-    """All cases but the REST API's, the ones that delete last."""
+    """All cases except those of the REST API. Deleting cases come last."""
     yield from _pages(filled)
     yield from _run_page(filled)
     yield from _lists(filled)
@@ -170,7 +170,7 @@ def _deletes(filled: Filled) -> Iterator[Case]:
 
 
 def _stop_answers() -> None:
-    """End the answers that were asked for above: who still answers cannot be deleted."""
+    """Stop the unfinished answers of the cases above, since an answering run cannot be deleted."""
     with write_session() as session:
         session.execute(update(Generation).where(unfinished()).values(status=GenerationStatus.STOPPED))
 

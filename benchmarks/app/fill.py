@@ -1,6 +1,6 @@
-"""Fills a database: runs, what they measured and sampled, conversations, answers and votes.
+"""Fill a database with runs, their metrics and samples, conversations, answers and votes.
 
-The shapes are those of use: a few runs are a thousand times as long as most, a few hundred models get
+The distributions are realistic: a few runs are a thousand times as long as most, a few hundred models get
 most of the questions, most comparisons have one vote. The same seed gives the same rows.
 """
 
@@ -39,7 +39,7 @@ _HELD_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much to fill in."""
+    """Numbers of rows to insert."""
 
     runs: int = 10_000
     generations: int = 1_000_000
@@ -47,14 +47,14 @@ class Size:
     votes: int = 100_000
 
     def part(self, share: float) -> "Size":
-        """The same shape, smaller."""
+        """The same proportions at a smaller scale."""
         numbers = (self.runs, self.generations, self.metrics, self.votes)
         return Size(*(max(20, round(number * share)) for number in numbers))
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What the benchmark looks at: ids that stand out."""
+    """Ids of notable rows for the benchmark."""
 
     longest_run: int
     usual_run: int
@@ -65,11 +65,11 @@ class Filled:
     for_votes: tuple[int, ...]
     for_calls: tuple[int, ...]
     unvoted: tuple[int, ...]
-    """Comparisons that are the last of a conversation: with two answers, and in `unvoted` without a vote."""
+    """Last comparisons of conversations: with two answers in `for_*`, without a vote in `unvoted`."""
 
 
 class Filler:
-    """Makes the rows of every table, in the order in which tables refer to each other."""
+    """Generates the rows of every table, in the order of their foreign keys."""
 
     def __init__(self, size: Size, seed: int = 7) -> None:
         self.size = size
@@ -92,7 +92,7 @@ class Filler:
         return " ".join(words).capitalize() + "."
 
     def _choose_seats(self) -> list[int | None]:
-        """Runs that answer, or None for the reference: two mostly, at times four, favourites often."""
+        """Choose the answering runs, None for the reference: mostly two, sometimes four, often favourites."""
         wanted = 4 if self._random.random() < 0.1 else 2
         chosen: list[int | None] = [None] if self._random.random() < 0.3 else []
         while len(chosen) < wanted:
@@ -104,7 +104,7 @@ class Filler:
         return chosen
 
     def tables(self) -> Iterator[tuple[str, Iterator[Row]]]:
-        """Every table's name and rows."""
+        """Yield every table's name and rows."""
         yield "users", ({"id": n, "name": f"voter-{n}"} for n in range(1, 101))
         yield "datasets", self._make_datasets()
         yield "dataset_pairs", self._make_pairs()
@@ -185,7 +185,7 @@ class Filler:
         return usual.get(n % 50, RunStatus.FINISHED) if n > 200 else RunStatus.FINISHED
 
     def _steps(self, n: int) -> int:
-        """Steps of a run: the long ones share 40% of all points."""
+        """Steps of a run. The long runs share 40% of all points."""
         share = 0.4 * self.size.metrics / self._long if n <= self._long else 0.6 * self.size.metrics
         runs = 1 if n <= self._long else self.size.runs - self._long - self._waiting
         return max(2, int((share / runs - 3 * len(_HELD_OUT)) / len(_TRAINED)))
@@ -266,7 +266,7 @@ class Filler:
         }  # fmt: skip
 
     def _samples(self, number: int) -> Iterator[Row]:
-        """What HyPO runs sampled: the long ones a fifth of it."""
+        """The samples of HyPO runs, a fifth of them from the long runs."""
         left = self.size.generations - number
         for_long, methods = max(0, left // 5), self._over // 2
         while left > 0:
@@ -317,7 +317,7 @@ def fill(engine: Engine, size: Size | None = None, *, on_table: Any = None) -> F
     """Fill the empty tables of a migrated database.
 
     Args:
-        on_table: called with a table's name and its number of rows when they are in.
+        on_table: called with a table's name and its number of rows after their insertion.
     """
     filler = Filler(size or Size())
     tables: dict[str, Table] = dict(Base.metadata.tables)

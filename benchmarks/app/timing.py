@@ -1,4 +1,4 @@
-"""Times of calls, and of the write locks that they hold."""
+"""Times of calls and of the write locks they hold."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from benchmarks.app.case import ANY, Case
 
 @dataclass(slots=True)
 class Times:
-    """How long a call took, each time, in seconds; and the longest write lock held in any of them."""
+    """The times of a call in seconds, and the longest write lock held in any of them."""
 
     name: str
     limit: float
@@ -21,7 +21,7 @@ class Times:
     lock: float = 0.0
 
     def share(self, part: float) -> float:
-        """The time that a share of the calls kept, such as 0.95: the smallest one that so many are within."""
+        """Quantile of the times: the smallest one that this share of the calls did not exceed."""
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
@@ -31,9 +31,9 @@ class Times:
 
 
 def measure(times: Times, case: Case, *, rounds: int, most: float, locks: "Locks") -> None:
-    """Call so many times, or until the time is up, but once at least.
+    """Measure `rounds` calls, or as many as fit in `most` seconds, but at least one.
 
-    The first call only warms up, unless the call has no limit: such a one is long, and measured once.
+    The first call is a warm-up. A call without a limit is long, so it is measured once without a warm-up.
     """
     end = time.perf_counter() + most
     if case.limit < ANY:
@@ -53,7 +53,7 @@ def measure(times: Times, case: Case, *, rounds: int, most: float, locks: "Locks
 
 
 class Locks:
-    """Watches an engine's transactions: on SQLite from BEGIN IMMEDIATE, else from the first change."""
+    """Measures an engine's write locks: on SQLite from BEGIN IMMEDIATE, else from the first change."""
 
     def __init__(self) -> None:
         self.longest = 0.0

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.app.voters``: a hundred people vote at once, through the API of a served app.
+"""``python -m benchmarks.app.voters``: a hundred people vote concurrently through the API of a served app.
 
-Each has a token, reads for a second, votes, sometimes changes the vote, and sometimes sends a vote again as
-a program does that got no answer. Afterwards the database must hold one vote for each person and comparison,
-and it must be the last one that was acknowledged.
+Each has a token, reads for a second, votes, sometimes changes the vote, and sometimes repeats a request, like
+a program that got no response. Afterwards the database must contain exactly one vote per person and
+comparison: the last acknowledged one.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 LIMIT_SECONDS = 0.5
-"""What 95 in 100 votes may take."""
+"""Limit of the 95th percentile of the time per vote."""
 
 SHARE_CHANGED, SHARE_REPEATED = 0.1, 0.05
 CHOICES = ("A", "B", "tie", "both bad")
@@ -31,7 +31,7 @@ CHOICES = ("A", "B", "tie", "both bad")
 
 @dataclass(slots=True)
 class Outcome:
-    """What the voters saw, and what the database says of it."""
+    """The responses to the voters, and their comparison with the database."""
 
     seconds: list[float] = field(default_factory=list)
     voted: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Outcome:
     doubled: int = 0
 
     def share(self, part: float) -> float:
-        """The time within which a share of the votes was answered, in seconds."""
+        """Quantile of the response times, in seconds."""
         ordered = sorted(self.seconds) or [float("inf")]
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
@@ -59,10 +59,10 @@ class Outcome:
 
 
 def run(*, voters: int, seconds: float, pause: float) -> Outcome:
-    """Let people vote on an app served for the settings' database, which is migrated and may be empty.
+    """Simulate voters on an app with the settings' database, which is migrated and may be empty.
 
     Args:
-        pause: mean seconds between a person's votes; 0 sends the next vote as soon as one is answered.
+        pause: mean seconds between a voter's votes; 0 sends each vote right after the previous response.
     """
     comparisons, people = prepare(voters, count=max(10, round(seconds)))
     with served() as url:
@@ -72,7 +72,7 @@ def run(*, voters: int, seconds: float, pause: float) -> Outcome:
 
 
 def prepare(voters: int, *, count: int) -> tuple[list[int], dict[str, str]]:
-    """Answered comparisons and people with tokens: ids, and tokens by name."""
+    """Create answered comparisons and users with tokens. Returns the ids, and the tokens by name."""
     from app.store import comparisons, conversations, tokens
     from app.store.conversations import ContenderChoice, Decoding
     from app.store.db import write_session
@@ -98,7 +98,7 @@ def prepare(voters: int, *, count: int) -> tuple[list[int], dict[str, str]]:
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The web app in a process of its own, on a free port."""
+    """Serve the web app in a separate process on a free port, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -173,7 +173,7 @@ async def _one_voter(
 
 
 def _compare(outcome: Outcome, comparisons: list[int]) -> None:
-    """Hold what was acknowledged against the rows."""
+    """Compare the acknowledged votes with the rows."""
     from sqlalchemy import select
 
     from app.store.db import read_session
@@ -195,7 +195,7 @@ def _compare(outcome: Outcome, comparisons: list[int]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Let people vote on a new database; the exit status is 1 where a limit was not kept."""
+    """Simulate voters on a new database. The exit status is 1 if the limit or a check fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.app.voters", description=__doc__)
     parser.add_argument("--url", default="", help="a PostgreSQL database to use; else SQLite")
     parser.add_argument("--voters", type=int, default=100)
