@@ -52,7 +52,7 @@ def _fail_unfinished(comparison_id: int, session: Session) -> None:
         .where(Generation.comparison_id == comparison_id, unfinished())
         .values(
             status=GenerationStatus.FAILED,
-            error="The worker died again and again while answering; it may need more memory.",
+            error="The worker died repeatedly while answering; it may need more memory.",
         )
         .execution_options(synchronize_session=False)
     )

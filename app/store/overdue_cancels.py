@@ -38,7 +38,7 @@ def enforce(overdue: OverdueCancels, *, session: Session) -> None:
     """running -> cancelled for runs, and -> stopped for answers, after their worker was killed."""
     for claim in overdue.runs:
         if run_transitions.mark_cancelled(claim, session=session):
-            message = "The process did not let go by itself and was ended; the last checkpoint stays."
+            message = "The process did not stop by itself and was killed; the last checkpoint is kept."
             run_events.add(session=session, run_id=claim.id, message=message, level=EventLevel.WARNING)
     for claim in overdue.comparisons:
         session.execute(

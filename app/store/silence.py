@@ -43,7 +43,7 @@ class LimitedConnection(psycopg.Connection[Any]):
                     heard = time.monotonic()
                 elif time.monotonic() - heard >= limit:
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"the server has said nothing for {limit:g} seconds")
+                    raise psycopg.OperationalError(f"the server has not answered for {limit:g} seconds")
                 wanted = gen.send(ready)
         except StopIteration as done:
             value: T = done.value

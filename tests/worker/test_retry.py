@@ -66,7 +66,7 @@ def test_a_database_that_is_frozen_is_noticed(relay: Relay, monkeypatch: pytest.
         session.scalar(select(func.count(User.id)))
         relay.freeze()
         started = time.monotonic()
-        with pytest.raises(OperationalError, match=r"has said nothing for 0\.5 seconds") as raised:
+        with pytest.raises(OperationalError, match=r"has not answered for 0\.5 seconds") as raised:
             session.scalar(select(func.count(User.id)))
         assert time.monotonic() - started < 2
     assert unavailable_service(raised.value) == "database"
