@@ -11,7 +11,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.errors import InvalidInput
 from app.launch import send_comparison
 from app.settings import get_settings
-from app.store import comparisons, conversations, generations, judging, labels, names, runs, users
+from app.store import (
+    comparisons,
+    conversations,
+    generations,
+    judging,
+    label_queries,
+    labels,
+    names,
+    runs,
+    users,
+)
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
@@ -168,7 +178,7 @@ def show_all_names(*, user: str = users.LOCAL) -> int:
         The number of comparisons whose names were hidden before.
     """
     with read_session() as session:
-        hidden = labels.hidden_comparisons(user, session=session)
+        hidden = label_queries.hidden_comparisons(user, session=session)
     for start in range(0, len(hidden), names.BATCH):
         with write_session() as session:
             names.record(hidden[start : start + names.BATCH], user, session=session)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from app.store import labels, tallies
+from app.store import label_queries, vote_totals
 from app.store.enums import Outcome
 from app.store.models import Answerer
-from app.store.tallies import PairCount
+from app.store.vote_totals import PairCount
 
 Z = 1.96
 """Quantile of the normal distribution for a two-sided 95% interval."""
@@ -116,11 +116,11 @@ def read_board(
         viewer: the user who reads it. Votes whose names this user may not see yet are left out, because a
             count of few votes would reveal the names.
     """
-    hidden = 0 if viewer is None else labels.count_hidden(viewer, session=session)
+    hidden = 0 if viewer is None else label_queries.count_hidden(viewer, session=session)
     who = viewer if hidden else None
-    totals = tallies.totals(session=session, viewer=who)
-    agreements, agreement_of = tallies.agreement(session=session, viewer=who)
-    pairs, met = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
+    totals = vote_totals.totals(session=session, viewer=who)
+    agreements, agreement_of = vote_totals.agreement(session=session, viewer=who)
+    pairs, met = vote_totals.pairs(session=session, limit=limit, offset=offset, viewer=who)
     return Board(
         records=[_record(pair) for pair in pairs],
         record_count=met,
@@ -140,9 +140,9 @@ def read_records(
     *, session: Session, limit: int = PAGE_RECORDS, offset: int = 0, viewer: str | None = None
 ) -> tuple[list[Record], int]:
     """One page of records, as in `read_board`, and the number of all records."""
-    hidden = 0 if viewer is None else labels.count_hidden(viewer, session=session)
+    hidden = 0 if viewer is None else label_queries.count_hidden(viewer, session=session)
     who = viewer if hidden else None
-    pairs, met = tallies.pairs(session=session, limit=limit, offset=offset, viewer=who)
+    pairs, met = vote_totals.pairs(session=session, limit=limit, offset=offset, viewer=who)
     return [_record(pair) for pair in pairs], met
 
 

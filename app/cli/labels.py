@@ -11,7 +11,7 @@ from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say
 from app.errors import InvalidInput
 from app.exports.labels import LabelFormat, export_labels
 from app.exports.writers import FileType
-from app.store import labels, users
+from app.store import label_queries, users
 from app.store.db import read_session
 from app.store.judging import LETTERS
 from app.views import answers_view, vote_view
@@ -41,7 +41,7 @@ def list_command(
     if names:
         answers.show_all_names()
     with read_session() as session:
-        found = labels.votes(session=session, limit=limit + 1, before=before, viewer=users.LOCAL)
+        found = label_queries.votes(session=session, limit=limit + 1, before=before, viewer=users.LOCAL)
     shown = found[:limit]
     answers.record_shown(shown)
     views = [vote_view(vote) for vote in shown]
@@ -71,7 +71,7 @@ def vote_command(
     """Vote on a comparison, or change your vote, and show who answered."""
     label = answers.vote(comparison, choice, worst=worst, reason=reason)
     with read_session() as session:
-        view = vote_view(labels.details(label.id, session=session))
+        view = vote_view(label_queries.details(label.id, session=session))
     if as_json:
         print_json(view)
         return

@@ -13,10 +13,11 @@ from app.exports.raw_votes import RAW_SCHEMA, RawRows
 from app.exports.trl_votes import TRL_SCHEMA, Message, TrlPairs
 from app.exports.writers import FileType, encoded, write_file
 from app.imports.service import AddedDataset, add_pairs, checked_name
-from app.store import labels
+from app.store import label_batches, label_queries
 from app.store.db import read_session
 from app.store.enums import WhyLeftOut
-from app.store.labels import Verdict, VoteFilter
+from app.store.label_batches import Verdict
+from app.store.label_queries import VoteFilter
 from app.store.vote_details import Vote
 from hypo_engine.data.formats import Pair
 
@@ -107,7 +108,7 @@ def _verdicts(only: VoteFilter | None) -> Iterator[Verdict]:
     last = 0
     while True:
         with read_session() as session:
-            found = labels.verdicts_after(last, session=session, only=only, limit=VERDICTS_A_BATCH)
+            found = label_batches.verdicts_after(last, session=session, only=only, limit=VERDICTS_A_BATCH)
         yield from found
         if not found:
             return
@@ -119,7 +120,7 @@ def _votes(only: VoteFilter | None, viewer: str | None) -> Iterator[Vote]:
     last = 0
     while True:
         with read_session() as session:
-            found = labels.after(last, session=session, only=only, viewer=viewer, limit=VOTES_A_BATCH)
+            found = label_batches.after(last, session=session, only=only, viewer=viewer, limit=VOTES_A_BATCH)
         if viewer is not None:
             answers.record_shown(found, user=viewer)
         yield from found
@@ -152,7 +153,7 @@ def export_labels(
 def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) -> TrlCounts:
     """The counts that a `trl` export would have now."""
     with read_session() as session:
-        found = labels.count_left_out(session=session, only=only)
+        found = label_queries.count_left_out(session=session, only=only)
     whole, cut = found.get((None, False), 0), found.get((None, True), 0)
     left_out = dict.fromkeys((reason.value for reason in WhyLeftOut), 0)
     for (reason, _), number in found.items():

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from app.store import tallies
+from app.store import vote_rules
 from app.store.enums import WhyLeftOut
-from app.store.labels import Verdict
+from app.store.label_batches import Verdict
 
 Message = dict[str, str]
 
@@ -74,7 +74,7 @@ class TrlPairs:
 def trl_row(verdict: Verdict) -> dict[str, Any] | WhyLeftOut:
     """The pair of a vote, or the reason there is none. Among several answers: the best and the worst."""
     best, worst = verdict.best, verdict.worst
-    why = tallies.why_left_out(verdict.choice, best, worst)
+    why = vote_rules.why_left_out(verdict.choice, best, worst)
     if why is not None or best is None or worst is None:
         return why or WhyLeftOut.ALL_BAD
     return {

@@ -5,38 +5,17 @@ choice is not blind. Earlier versions of changed and withdrawn votes are kept (`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, select
+from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import clock, judging, label_history, names, tallies, users, votable, vote_details
-from app.store.enums import Choice, GenerationStatus, WhyLeftOut
-from app.store.models import Comparison, Contender, Generation, Label, NamesSeen, Prompt, User
-from app.store.vote_details import Vote
-
-
-@dataclass(frozen=True, slots=True)
-class VoteFilter:
-    """A filter for votes: by voter, by choice, or by a run that took part in the conversation."""
-
-    user: str | None = None
-    choice: Choice | None = None
-    run_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The parts of a training pair: a vote's best and worst answer, if any, and their prompt."""
-
-    label_id: int
-    choice: Choice
-    best: tallies.Answer | None
-    worst: tallies.Answer | None
-    prompt: Any
+from app.store import clock, judging, label_history, names, tallies, users, votable
+from app.store.enums import Choice
+from app.store.models import Comparison, Generation, Label, NamesSeen, User
+from app.store.vote_rules import Answer, Cast, facts_of
 
 
 def has_votes(comparison_id: int, *, session: Session) -> bool:
@@ -127,9 +106,9 @@ def _store(
 ) -> Label:
     """Write a vote with its derived facts."""
     says = (values["choice"], values["best_id"], values["worst_id"], values["shown"])
-    cast = tallies.Cast(*says, comparison.conversation_id, open=not comparison.conversation.blind)
-    counting = {answer.id: tallies.Answer.of(answer) for answer in answers}
-    values = {**values, **tallies.facts_of(cast, counting)}
+    cast = Cast(*says, comparison.conversation_id, open=not comparison.conversation.blind)
+    counting = {answer.id: Answer.of(answer) for answer in answers}
+    values = {**values, **facts_of(cast, counting)}
     fresh = {"comparison_id": comparison.id, "user_id": user_id, "created_at": values["updated_at"], **values}
     upsert = _upsert(session, fresh, values)
     label: Label = session.scalars(upsert, execution_options={"populate_existing": True}).one()
@@ -217,136 +196,3 @@ def of_user(comparison_id: int, user: str, *, session: Session) -> Label | None:
         .join(User, Label.user_id == User.id)
         .where(Label.comparison_id == comparison_id, User.name == user)
     )
-
-
-# --- lists ---------------------------------------------------------------------------------------
-
-
-def votes(
-    *,
-    session: Session,
-    only: VoteFilter | None = None,
-    limit: int = 50,
-    offset: int = 0,
-    before: int | None = None,
-    viewer: str | None = None,
-) -> list[Vote]:
-    """Votes, newest first.
-
-    Args:
-        before: only votes with a smaller id.
-        viewer: the person who reads the votes. Votes whose names this person may not see yet are `hidden`,
-            and filters by run or choice exclude them.
-    """
-    query = _matching(select(Label), only, viewer).order_by(Label.id.desc()).limit(limit).offset(offset)
-    if before is not None:
-        query = query.where(Label.id < before)
-    return vote_details.of_labels(session.scalars(query).all(), session=session, viewer=viewer)
-
-
-def details(label_id: int, *, session: Session, viewer: str | None = None) -> Vote:
-    """One vote with its context.
-
-    Raises:
-        NotFound: when the id does not exist.
-    """
-    return vote_details.of_labels([get(label_id, session=session)], session=session, viewer=viewer)[0]
-
-
-def after(
-    last: int,
-    *,
-    session: Session,
-    only: VoteFilter | None = None,
-    viewer: str | None = None,
-    limit: int = 200,
-) -> list[Vote]:
-    """Complete votes with ids above `last`, oldest first: one batch of an export."""
-    query = _matching(select(Label), only, viewer).where(Label.id > last).order_by(Label.id).limit(limit)
-    return vote_details.of_labels(session.scalars(query).all(), session=session, viewer=viewer, whole=True)
-
-
-def verdicts_after(
-    last: int, *, session: Session, only: VoteFilter | None = None, limit: int = 1000
-) -> list[Verdict]:
-    """Verdicts of the votes with ids above `last`, oldest first: one batch of training pairs."""
-    best, worst = aliased(Generation), aliased(Generation)
-    query = (
-        select(Label.id, Label.choice, *_counting(best), *_counting(worst), Prompt.content)
-        .outerjoin(best, Label.best_id == best.id)
-        .outerjoin(worst, Label.worst_id == worst.id)
-        .outerjoin(Prompt, best.prompt_id == Prompt.id)
-    )
-    query = _matching(query, only).where(Label.id > last).order_by(Label.id).limit(limit)
-    return [
-        Verdict(label_id, choice, _answer(rest[:6]), _answer(rest[6:12]), rest[12])
-        for label_id, choice, *rest in session.execute(query)
-    ]
-
-
-def _counting(answer: Any) -> tuple[Any, ...]:
-    return answer.id, answer.position, answer.prompt_id, answer.text, answer.complete, answer.status
-
-
-def _answer(columns: Sequence[Any]) -> tallies.Answer | None:
-    if columns[0] is None:
-        return None
-    answer_id, position, prompt_id, text, complete, status = columns
-    ended = status is GenerationStatus.FINISHED
-    return tallies.Answer(answer_id, position or 0, prompt_id, text, complete, ended)
-
-
-def count(*, session: Session, only: VoteFilter | None = None) -> dict[Choice, int]:
-    """The number of votes per choice."""
-    query = select(Label.choice, func.count()).group_by(Label.choice)
-    found: dict[Choice, int] = {choice: number for choice, number in session.execute(_matching(query, only))}
-    return {choice: found.get(choice, 0) for choice in Choice}
-
-
-def count_left_out(
-    *, session: Session, only: VoteFilter | None = None
-) -> dict[tuple[WhyLeftOut | None, bool], int]:
-    """Count votes by the reason why they do not become training pairs, and by whether an answer was cut.
-
-    The reason None counts the votes that become training pairs.
-    """
-    query = select(Label.left_out, Label.cut, func.count()).group_by(Label.left_out, Label.cut)
-    return {(reason, cut): number for reason, cut, number in session.execute(_matching(query, only))}
-
-
-def count_hidden(user: str, *, session: Session) -> int:
-    """The number of votes on comparisons whose names a person may not see yet."""
-    return session.scalar(select(func.count()).select_from(Label).where(names.hidden_from(user))) or 0
-
-
-def hidden_comparisons(user: str, *, session: Session) -> Sequence[int]:
-    """Ids of the comparisons with votes whose names a person may not see yet."""
-    query = select(Label.comparison_id).where(names.hidden_from(user)).distinct()
-    return session.scalars(query).all()
-
-
-def voters(*, session: Session) -> Sequence[str]:
-    """Names of the people who voted, sorted."""
-    voted = select(Label.id).where(Label.user_id == User.id).exists()
-    return session.scalars(select(User.name).where(voted).order_by(User.name)).all()
-
-
-def _matching(query: Any, only: VoteFilter | None, viewer: str | None = None) -> Any:
-    only = only or VoteFilter()
-    conditions: list[ColumnElement[bool]] = []
-    if only.user is not None:
-        conditions.append(Label.user_id.in_(select(User.id).where(User.name == only.user)))
-    if only.choice is not None:
-        conditions.append(Label.choice == only.choice)
-    if only.run_id is not None:
-        took_part = (
-            select(Comparison.id)
-            .join(Contender, Contender.conversation_id == Comparison.conversation_id)
-            .where(Contender.run_id == only.run_id)
-            .cte("took_part")
-            .prefix_with("MATERIALIZED", dialect="postgresql")  # else it scans all votes for the newest
-        )
-        conditions.append(Label.comparison_id.in_(select(took_part.c.id)))
-    if viewer is not None and (only.run_id is not None or only.choice is not None):
-        conditions.append(names.visible_to(viewer))
-    return query.where(*conditions)

@@ -7,7 +7,7 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.presence import no_worker
-from app.store import comparisons, datasets, labels, run_lists, runs, workers
+from app.store import comparisons, datasets, label_queries, run_lists, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
@@ -56,7 +56,7 @@ def refresh(seen: str) -> Updates:
 def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     """The three steps (data, launch, compare), their progress, and the next one."""
     known = datasets.count(session=session)
-    finished, votes = counts.get(RunStatus.FINISHED, 0), sum(labels.count(session=session).values())
+    finished, votes = counts.get(RunStatus.FINISHED, 0), sum(label_queries.count(session=session).values())
     asked = comparisons.count(session=session)
     done = (known > 0, finished > 0, votes > 0)
     following = done.index(False) if False in done else None

@@ -10,12 +10,22 @@ from sqlalchemy import update
 
 from app import answers, deletion, views
 from app.exports import labels as exports
-from app.store import answering, datasets, labels, metrics, recovery, runs, tallies, workers
+from app.store import (
+    answering,
+    datasets,
+    label_queries,
+    metrics,
+    recovery,
+    runs,
+    tallies,
+    vote_totals,
+    workers,
+)
 from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus, RunStatus
 from app.store.generations import unfinished
-from app.store.labels import VoteFilter
+from app.store.label_queries import VoteFilter
 from app.store.models import Generation
 from app.store.run_transitions import RUN_LEASES
 from app.ui import home, training
@@ -104,18 +114,18 @@ def _lists(filled: Filled) -> Iterator[Case]:
     yield Case("hypo datasets list", read(lambda s: datasets.find(session=s, limit=1000)))
     yield Case(
         "votes, newest 1000",
-        read(lambda s: [views.vote_view(v) for v in labels.votes(session=s, limit=1000)]),
+        read(lambda s: [views.vote_view(v) for v in label_queries.votes(session=s, limit=1000)]),
     )
-    yield Case("votes of a run", read(lambda s: labels.votes(session=s, only=VoteFilter(run_id=2))))
+    yield Case("votes of a run", read(lambda s: label_queries.votes(session=s, only=VoteFilter(run_id=2))))
     yield Case(
         "points of the longest run", read(lambda s: training.load_points([filled.longest_run], session=s))
     )
     yield Case(
         "revision of the longest run", read(lambda s: metrics.revision([filled.longest_run], session=s))
     )
-    yield Case("totals of votes", read(lambda s: tallies.totals(session=s)))
-    yield Case("agreement of voters", read(lambda s: tallies.agreement(session=s)))
-    yield Case("records of models", read(lambda s: tallies.pairs(session=s)))
+    yield Case("totals of votes", read(lambda s: vote_totals.totals(session=s)))
+    yield Case("agreement of voters", read(lambda s: vote_totals.agreement(session=s)))
+    yield Case("records of models", read(lambda s: vote_totals.pairs(session=s)))
 
 
 def _votes(filled: Filled) -> Iterator[Case]:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import answers
 from app.errors import InvalidInput, NotFound
-from app.store import comparisons, labels, names
+from app.store import comparisons, label_queries, names
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.views import answers_view
@@ -55,7 +55,7 @@ def test_a_vote_of_three_in_words(engine: Engine) -> None:
         comparison = arena.asked(session, ("one", "two", "three"))
     label = answers.vote(comparison.id, "c", worst="a", user="ada")
     with read_session() as session:
-        vote = labels.details(label.id, session=session)
+        vote = label_queries.details(label.id, session=session)
     assert vote.label.choice is Choice.BEST
     assert vote.worst is not None
     assert vote.worst.letter == "A"

@@ -19,6 +19,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from app.local.running import Running, last_running
+from app.settings import Settings
 from tests.e2e.watch import Watch
 from tests.tiny_model import write_tiny_model
 
@@ -61,13 +63,14 @@ class App:
     process: subprocess.Popen[bytes]
 
     @property
-    def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.home / "running.json").read_text())
+    def running(self) -> Running:
+        found = last_running(Settings(home=self.home))
+        assert found is not None, "running.json is missing"
         return found
 
     @property
     def url(self) -> str:
-        return str(self.facts["url"])
+        return self.running.url
 
     def api(self) -> httpx.Client:
         """Call the REST API."""
@@ -174,7 +177,7 @@ def start_app(home: Path, **settings: str) -> App:
 
 def stop_app(app: App) -> list[int]:
     """Stop the app as Ctrl-C does; return the children that are still alive."""
-    children = list(app.facts["children"].values())
+    children = list(app.running.children.values())
     app.process.send_signal(signal.SIGINT)
     status = app.process.wait(timeout=PATIENCE)
     assert status == 0, (app.home / "up.log").read_text()
@@ -195,7 +198,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     started = start_app(tmp_path_factory.mktemp("e2e") / "home")
     yield started
     assert stop_app(started) == []
-    assert not (started.home / "running.json").exists()
+    assert last_running(Settings(home=started.home)) is None
 
 
 @pytest.fixture(scope="session")

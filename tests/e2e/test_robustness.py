@@ -41,12 +41,12 @@ def test_a_killed_worker_costs_nothing(app: App, page: Page, dataset: str, tiny_
     """kill -9 the train worker during the run: the run is resumed and finishes once."""
     (run,) = app.launch("dpo", dataset, tiny_model, max_steps=80, save_steps=2)
     app.wait_for_step(run, 5)
-    worker = app.facts["children"]["worker-train"]
+    worker = app.running.children["worker-train"]
     os.kill(worker, signal.SIGKILL)
     page.goto(f"run?id={run}")
     (ended,) = app.wait_until_over(run)
     assert (ended["status"], ended["step"], ended["attempt"]) == ("finished", 80, 2)
-    assert app.facts["children"]["worker-train"] != worker
+    assert app.running.children["worker-train"] != worker
     expect(page.get_by_role("button", name="Delete run")).to_be_visible()
     page.get_by_role("tab", name="Log").click()
     expect(page.get_by_text(re.compile("Started by worker"))).to_have_count(2)

@@ -29,7 +29,7 @@ from app.rest.types import Name, Text
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.enums import Split
-from app.store.labels import VoteFilter
+from app.store.label_queries import VoteFilter
 from app.views import dataset_view
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])

@@ -15,10 +15,10 @@ from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.votes import VoteCast, VoteShown, VoteStored
 from app.rest.types import Name, PathId
-from app.store import labels
+from app.store import label_queries, labels
 from app.store.db import read_session
 from app.store.enums import Choice
-from app.store.labels import VoteFilter
+from app.store.label_queries import VoteFilter
 from app.text import MAX_ID
 from app.views import vote_view
 
@@ -77,7 +77,7 @@ def list_votes(
     """List votes, newest first; those that you may still judge blind tell neither names nor verdict."""
     only = VoteFilter(user=user, choice=choice, run_id=run_id)
     with read_session() as session:
-        found = labels.votes(
+        found = label_queries.votes(
             session=session, only=only, limit=limit + 1, before=place_of(cursor), viewer=caller
         )
     shown, following = cut(found, limit, lambda vote: vote.label.id)
@@ -138,6 +138,6 @@ def _withdraw(vote_id: int, user: str) -> None:
 
 def _shown(vote_id: int, user: str) -> VoteShown:
     with read_session() as session:
-        vote = labels.details(vote_id, session=session, viewer=user)
+        vote = label_queries.details(vote_id, session=session, viewer=user)
     answers.record_shown([vote], user=user)
     return VoteShown.model_validate(vote_view(vote))

@@ -6,7 +6,7 @@ import gradio as gr
 
 from app import answers
 from app.errors import NotFound, Refused
-from app.store import labels
+from app.store import label_queries
 from app.store.db import read_session
 from app.store.enums import Choice
 from app.store.judging import LETTERS
@@ -56,7 +56,7 @@ def clear_old_reason(
 def _own_vote(label_id: int, user: str) -> Vote | None:
     try:
         with read_session() as session:
-            vote = labels.details(label_id, session=session)
+            vote = label_queries.details(label_id, session=session)
     except NotFound:
         return None
     return vote if vote.user == user else None
@@ -88,7 +88,7 @@ def save(
 
     def act() -> None:
         with read_session() as session:
-            vote = labels.details(int(label_id), session=session)
+            vote = label_queries.details(int(label_id), session=session)
         if vote.user != user:
             raise Refused(f"This vote is {vote.user}'s; you can change only your own votes.")
         names_worst = len(vote.sides) > 2 and choice in LETTERS

@@ -5,7 +5,7 @@ import gradio as gr
 from app.exports import labels as exports
 from app.exports.labels import LabelFormat
 from app.exports.writers import FileType
-from app.store import labels
+from app.store import label_queries
 from app.store.db import read_session
 from app.ui import formatting, query, widgets
 from app.ui.compare.actions import showing_errors
@@ -19,7 +19,7 @@ def export(format: str, file_type: str, whole: bool, request: gr.Request | None 
         gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
     if kind is LabelFormat.RAW:
         with read_session() as session:
-            hidden = labels.count_hidden(query.username(request), session=session)
+            hidden = label_queries.count_hidden(query.username(request), session=session)
         if hidden:
             rows = formatting.count(hidden, "vote")
             gr.Info(f"The file leaves out the names of {rows} that you may still judge blind.", duration=8)

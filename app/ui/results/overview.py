@@ -5,10 +5,10 @@ import gradio as gr
 from app import answers
 from app.board import read_board
 from app.exports import labels as exports
-from app.store import labels, runs
+from app.store import label_queries, runs
 from app.store.db import read_session
 from app.store.enums import Choice
-from app.store.labels import VoteFilter
+from app.store.label_queries import VoteFilter
 from app.ui import paging, query, widgets
 from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
@@ -24,7 +24,7 @@ def overview(request: gr.Request | None = None) -> Updates:
     user = query.username(request)
     with read_session() as session:
         board = read_board(session=session, viewer=user)
-        people = labels.voters(session=session)
+        people = label_queries.voters(session=session)
         known = runs.find(session=session)
     if board.votes + board.hidden == 0:
         nothing = gr.update(value=results_view.nothing_yet(), visible=True)
@@ -65,7 +65,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
     )
     number, user = paging.number_of(page), query.username(request)
     with read_session() as session:
-        found = labels.votes(
+        found = label_queries.votes(
             session=session, only=only, limit=PAGE_ROWS + 1, offset=number * PAGE_ROWS, viewer=user
         )
     shown = found[:PAGE_ROWS]

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from app.rest.schemas.comparisons import AnswerShown, ComparisonShown
 from app.rest.schemas.votes import VoteShown
-from app.store import comparisons, labels, workers
+from app.store import comparisons, label_queries, labels, workers
 from app.store.db import read_session, write_session
 from app.views import vote_view
 from tests.app import arena
@@ -123,7 +123,7 @@ def test_the_same_vote_sent_many_times_at_once_is_one(api: TestClient, as_user: 
 
     assert len(set(concurrently(send, times=12))) == 3
     with read_session() as session:
-        assert len(labels.votes(session=session)) == 3
+        assert len(label_queries.votes(session=session)) == 3
 
 
 @SQLITE
@@ -248,7 +248,7 @@ def test_the_schemas_have_every_field_of_the_views(api: TestClient) -> None:
         number = arena.asked(session).id
     ok(vote(api, number))
     with read_session() as session:
-        assert set(VoteShown.model_fields) == set(vote_view(labels.votes(session=session)[0]))
+        assert set(VoteShown.model_fields) == set(vote_view(label_queries.votes(session=session)[0]))
     shown = ok(api.get(f"comparisons/{number}"))
     assert set(shown) == set(ComparisonShown.model_fields)
     assert set(shown["answers"][0]) == set(AnswerShown.model_fields)

@@ -7,10 +7,10 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
-from app.store import comparisons, labels, removal
+from app.store import comparisons, label_batches, label_queries, labels, removal
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationStatus
-from app.store.labels import VoteFilter
+from app.store.label_queries import VoteFilter
 from app.store.models import Label
 from tests.app import arena
 
@@ -39,7 +39,7 @@ def test_a_second_vote_takes_the_place_of_the_first(session: Session) -> None:
     assert again.id == first.id
     assert (again.choice, again.seconds) == (Choice.BEST, 2.0)
     labels.vote(comparison.id, session=session, user="bob", choice=Choice.ALL_BAD)
-    assert labels.count(session=session) == {Choice.BEST: 1, Choice.TIE: 0, Choice.ALL_BAD: 1}
+    assert label_queries.count(session=session) == {Choice.BEST: 1, Choice.TIE: 0, Choice.ALL_BAD: 1}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_positions_must_fit_the_choice(
 def test_best_and_worst_of_four(session: Session) -> None:
     comparison = arena.asked(session, ("one", "two", "three", "four"))
     labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=3, worst=1)
-    (vote,) = labels.votes(session=session)
+    (vote,) = label_queries.votes(session=session)
     assert vote.best is not None
     assert vote.worst is not None
     assert (vote.best.letter, vote.worst.letter) == ("D", "B")
@@ -92,7 +92,7 @@ def test_no_vote_on_an_answer_that_did_not_end(
     best = 0 if choice is Choice.BEST else None
     with pytest.raises(Refused, match=sentence):
         labels.vote(comparison.id, session=session, user="ada", choice=choice, best=best)
-    assert labels.votes(session=session) == []
+    assert label_queries.votes(session=session) == []
 
 
 def test_an_answer_that_came_to_nothing_is_no_answer_but_an_empty_one_is(session: Session) -> None:
@@ -144,7 +144,7 @@ def test_every_version_of_a_vote_is_kept(session: Session) -> None:
     labels.vote(comparison.id, choice=Choice.BEST, best=0, reason="warmer", **vote)
     labels.explain(label.id, "kinder", **vote)
     labels.vote(comparison.id, choice=Choice.TIE, **vote)
-    (now,) = labels.votes(session=session)
+    (now,) = label_queries.votes(session=session)
     assert (now.label.choice, now.label.reason, now.label.blind) == (Choice.TIE, "", False)
     assert [(v.choice, v.best_id, v.reason, v.blind, v.withdrawn) for v in now.earlier] == [
         (Choice.BEST, shown[0], "warmer", True, False),
@@ -152,7 +152,7 @@ def test_every_version_of_a_vote_is_kept(session: Session) -> None:
     ]
     labels.withdraw(label.id, session=session, user="ada")
     labels.vote(comparison.id, choice=Choice.BEST, best=1, **vote)
-    (again,) = labels.votes(session=session)
+    (again,) = label_queries.votes(session=session)
     assert [v.withdrawn for v in again.earlier] == [False, False, True]
     assert not again.label.blind
 
@@ -165,7 +165,7 @@ def test_people_change_and_withdraw_their_own_votes(session: Session) -> None:
     with pytest.raises(Refused, match="This vote is ada's"):
         labels.explain(label.id, "mine", session=session, user="bob")
     labels.withdraw(label.id, session=session, user="ada")
-    assert labels.votes(session=session) == []
+    assert label_queries.votes(session=session) == []
     with pytest.raises(NotFound):
         labels.withdraw(label.id, session=session)
 
@@ -178,7 +178,7 @@ def test_filters_and_pages(session: Session) -> None:
     run_id = first.conversation.contenders[1].run_id
 
     def found(**only: object) -> list[tuple[str, Choice]]:
-        votes = labels.votes(session=session, only=VoteFilter(**only))  # type: ignore[arg-type]
+        votes = label_queries.votes(session=session, only=VoteFilter(**only))  # type: ignore[arg-type]
         return [(vote.user, vote.label.choice) for vote in votes]
 
     assert found() == [("ada", Choice.ALL_BAD), ("bob", Choice.BEST), ("ada", Choice.TIE)]
@@ -186,9 +186,9 @@ def test_filters_and_pages(session: Session) -> None:
     assert found(choice=Choice.BEST) == [("bob", Choice.BEST)]
     assert found(run_id=run_id) == [("bob", Choice.BEST), ("ada", Choice.TIE)]
     assert found(user="nobody") == []
-    assert len(labels.votes(session=session, limit=1, offset=1)) == 1
-    assert labels.voters(session=session) == ["ada", "bob"]
-    assert labels.count(session=session, only=VoteFilter(user="bob"))[Choice.BEST] == 1
+    assert len(label_queries.votes(session=session, limit=1, offset=1)) == 1
+    assert label_queries.voters(session=session) == ["ada", "bob"]
+    assert label_queries.count(session=session, only=VoteFilter(user="bob"))[Choice.BEST] == 1
 
 
 def test_batches_follow_each_other_oldest_first(session: Session) -> None:
@@ -196,13 +196,13 @@ def test_batches_follow_each_other_oldest_first(session: Session) -> None:
     for user in "abcde":
         labels.vote(comparison.id, session=session, user=user, choice=Choice.TIE)
     session.commit()
-    batch = labels.after(0, session=session, limit=2)
+    batch = label_batches.after(0, session=session, limit=2)
     assert [vote.user for vote in batch] == ["a", "b"]
-    rest = labels.after(batch[-1].label.id, session=session, limit=9)
+    rest = label_batches.after(batch[-1].label.id, session=session, limit=9)
     assert [vote.user for vote in rest] == ["c", "d", "e"]
-    verdicts = labels.verdicts_after(batch[0].label.id, session=session, limit=3)
+    verdicts = label_batches.verdicts_after(batch[0].label.id, session=session, limit=3)
     assert [verdict.label_id for verdict in verdicts] == [batch[1].label.id, *(v.label.id for v in rest[:2])]
-    assert labels.verdicts_after(rest[-1].label.id, session=session) == []
+    assert label_batches.verdicts_after(rest[-1].label.id, session=session) == []
 
 
 def test_a_deleted_run_leaves_its_name_and_its_votes(session: Session) -> None:
@@ -212,7 +212,7 @@ def test_a_deleted_run_leaves_its_name_and_its_votes(session: Session) -> None:
     labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1)
     removal.remove(run_id, session=session)
     session.commit()
-    (vote,) = labels.votes(session=session)
+    (vote,) = label_queries.votes(session=session)
     assert [side.contender.name for side in vote.sides] == ["Reference", "dpo run"]
     assert vote.best is not None
     assert (vote.best.contender.run_id, vote.best.step) == (None, None)

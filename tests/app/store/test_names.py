@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store import comparisons, labels, names
+from app.store import comparisons, label_queries, labels, names
 from app.store.conversations import ContenderChoice
 from app.store.enums import Choice
-from app.store.labels import VoteFilter
+from app.store.label_queries import VoteFilter
 from app.store.models import Comparison, NamesSeen, User
 from tests.app import arena
 
@@ -118,7 +118,7 @@ def test_lists_say_what_their_reader_may_not_see(session: Session) -> None:
     run_id = blind.conversation.contenders[1].run_id
 
     def hidden(viewer: str | None, **only: object) -> list[bool]:
-        found = labels.votes(session=session, only=VoteFilter(**only), viewer=viewer)  # type: ignore[arg-type]
+        found = label_queries.votes(session=session, only=VoteFilter(**only), viewer=viewer)  # type: ignore[arg-type]
         return [vote.hidden for vote in found]
 
     assert hidden("bob") == [False, True]
@@ -126,8 +126,11 @@ def test_lists_say_what_their_reader_may_not_see(session: Session) -> None:
     assert hidden("bob", run_id=run_id) == []
     assert hidden("ada", run_id=run_id) == [False]
     assert hidden("bob", choice=Choice.BEST) == [False]
-    assert (labels.count_hidden("bob", session=session), labels.count_hidden("ada", session=session)) == (
+    assert (
+        label_queries.count_hidden("bob", session=session),
+        label_queries.count_hidden("ada", session=session),
+    ) == (
         1,
         0,
     )
-    assert labels.hidden_comparisons("bob", session=session) == [blind.id]
+    assert label_queries.hidden_comparisons("bob", session=session) == [blind.id]

@@ -5,7 +5,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import comparisons, labels, metrics, removal, run_events, run_lists, runs
+from app.store import comparisons, label_queries, labels, metrics, removal, run_events, run_lists, runs
 from app.store.db import write_session
 from app.store.enums import Choice, GenerationKind, RunStatus
 from app.store.generations import TrainingSample, record_samples
@@ -82,7 +82,7 @@ def test_answers_and_votes_of_a_removed_run_stay(engine: Engine) -> None:
         with write_session() as session:
             more = removal.purge(session=session)
     with write_session() as session:
-        vote = labels.details(label, session=session)
+        vote = label_queries.details(label, session=session)
         assert [side.contender.run_id for side in vote.sides] == [None, None]
         assert [side.contender.name for side in vote.sides] == ["Reference", "dpo run"]
         assert len(comparisons.answers(vote.comparison.id, session=session)) == 2

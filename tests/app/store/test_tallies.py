@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import board, migrate
 from app.deletion import delete_run
 from app.exports import labels as exports
-from app.store import comparisons, labels, tallies
+from app.store import comparisons, labels, tallies, vote_totals
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.models import Generation, Label, LabelPair
@@ -108,7 +108,7 @@ def test_agreement_counts_every_two_voters_of_a_comparison(session: Session) -> 
         comparison = arena.asked(session)
         for number, best in enumerate(choices):
             labels.vote(comparison.id, session=session, user=f"v{number}", choice=Choice.BEST, best=best)
-    assert tallies.agreement(session=session) == (2, 4)
+    assert vote_totals.agreement(session=session) == (2, 4)
 
 
 def test_an_answer_cut_by_the_length_limit_marks_the_vote(session: Session) -> None:
@@ -128,7 +128,7 @@ def test_an_answer_that_was_stopped_counts_nowhere(session: Session) -> None:
     tallies.count([label.id], session=session)
     session.refresh(label)
     assert (label.left_out, label.longer, label.cut) == (WhyLeftOut.UNFINISHED, None, False)
-    (pair,), met = tallies.pairs(session=session)
+    (pair,), met = vote_totals.pairs(session=session)
     assert met == 1
     assert {pair.first.name, pair.second.name} == {"Reference", "hypo run"}
 

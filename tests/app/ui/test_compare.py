@@ -10,10 +10,10 @@ from sqlalchemy import Engine, event
 
 from app import main
 from app.settings import Settings
-from app.store import comparisons, conversations, db, generations, labels, workers
+from app.store import comparisons, conversations, db, generations, label_queries, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
-from app.store.labels import VoteFilter
+from app.store.label_queries import VoteFilter
 from app.store.models import Base, Comparison
 from app.ui.compare import actions as compare_actions
 from app.ui.compare import page as compare_page
@@ -272,7 +272,7 @@ def test_names_and_log_probabilities_follow_a_blind_vote(engine: Engine) -> None
     assert after["vote_a"]["variant"] == "primary"
     assert after["continues"]["value"] == "A"
     with read_session() as session:
-        (vote,) = labels.votes(session=session)
+        (vote,) = label_queries.votes(session=session)
     assert (vote.user, vote.label.reason, vote.label.blind) == ("ada", "clear", True)
     assert vote.label.seconds is not None
 
@@ -285,7 +285,7 @@ def test_a_vote_is_changed_explained_and_withdrawn(engine: Engine) -> None:
     compare_actions.save_reason(here, shown(here), "shorter", at())
     assert compare_actions.save_reason(here, shown(here), "shorter", at()) == {}
     with read_session() as session:
-        (vote,) = labels.votes(session=session)
+        (vote,) = label_queries.votes(session=session)
     assert (vote.label.choice, vote.label.reason) == (Choice.BEST, "shorter")
     gone = compare_actions.withdraw(here, shown(here), at())
     assert gone["withdraw"]["visible"] is False
@@ -305,7 +305,7 @@ def test_another_verdict_asks_its_reason_anew(engine: Engine, monkeypatch: pytes
     compare_page.vote_tie(here, shown(here), "even", at())
     assert _votes()[0][1:] == (Choice.TIE, "even")
     with read_session() as session:
-        (vote,) = labels.votes(session=session)
+        (vote,) = label_queries.votes(session=session)
     assert [version.reason for version in vote.earlier] == ["warmer", ""]
 
 
@@ -332,7 +332,7 @@ def test_names_shown_without_a_vote_end_its_blindness(engine: Engine) -> None:
     assert "will not count as blind" in after["vote_note"]
     compare_page.vote_a(here, after["seen"], "", at())
     with read_session() as session:
-        (vote,) = labels.votes(session=session)
+        (vote,) = label_queries.votes(session=session)
     assert vote.label.blind is False
 
 
@@ -417,7 +417,7 @@ def _votes() -> list[tuple[int, Choice, str]]:
     with read_session() as session:
         return [
             (v.comparison.id, v.label.choice, v.label.reason)
-            for v in labels.votes(session=session, only=VoteFilter(user="ada"))
+            for v in label_queries.votes(session=session, only=VoteFilter(user="ada"))
         ]
 
 
@@ -485,7 +485,7 @@ def test_html_and_markdown_are_shown_as_text(engine: Engine) -> None:
     compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), evil, at())
     view = compare_state.read_view(comparison.conversation_id, "ada")
     with read_session() as session:
-        votes = labels.votes(session=session)
+        votes = label_queries.votes(session=session)
     pieces = [
         compare_view.panel(view, 0),
         compare_view.question(view, view.current),
@@ -564,7 +564,7 @@ def test_results_list_filter_and_change_votes(engine: Engine) -> None:
     changing.save(2, "tie", "C", "not so sure", at())
     changing.withdraw(1, at())
     with read_session() as session:
-        (vote,) = labels.votes(session=session)
+        (vote,) = label_queries.votes(session=session)
     assert (vote.label.choice, vote.label.reason) == (Choice.TIE, "not so sure")
 
 
@@ -584,7 +584,7 @@ def test_saving_never_votes_for_somebody_else(engine: Engine) -> None:
     with pytest.raises(gr.Error, match="bob"):
         changing.save(1, "A", None, "", at())
     with read_session() as session:
-        assert [vote.user for vote in labels.votes(session=session)] == ["bob"]
+        assert [vote.user for vote in label_queries.votes(session=session)] == ["bob"]
 
 
 def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:

@@ -1,0 +1,69 @@
+"""Batches of votes by ascending id, for exports and training pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, aliased
+
+from app.store import vote_details
+from app.store.enums import Choice, GenerationStatus
+from app.store.label_queries import VoteFilter, matching
+from app.store.models import Generation, Label, Prompt
+from app.store.vote_details import Vote
+from app.store.vote_rules import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The parts of a training pair: a vote's best and worst answer, if any, and their prompt."""
+
+    label_id: int
+    choice: Choice
+    best: Answer | None
+    worst: Answer | None
+    prompt: Any
+
+
+def after(
+    last: int,
+    *,
+    session: Session,
+    only: VoteFilter | None = None,
+    viewer: str | None = None,
+    limit: int = 200,
+) -> list[Vote]:
+    """Complete votes with ids above `last`, oldest first: one batch of an export."""
+    query = matching(select(Label), only, viewer).where(Label.id > last).order_by(Label.id).limit(limit)
+    return vote_details.of_labels(session.scalars(query).all(), session=session, viewer=viewer, whole=True)
+
+
+def verdicts_after(
+    last: int, *, session: Session, only: VoteFilter | None = None, limit: int = 1000
+) -> list[Verdict]:
+    """Verdicts of the votes with ids above `last`, oldest first: one batch of training pairs."""
+    best, worst = aliased(Generation), aliased(Generation)
+    query = (
+        select(Label.id, Label.choice, *_counting(best), *_counting(worst), Prompt.content)
+        .outerjoin(best, Label.best_id == best.id)
+        .outerjoin(worst, Label.worst_id == worst.id)
+        .outerjoin(Prompt, best.prompt_id == Prompt.id)
+    )
+    query = matching(query, only).where(Label.id > last).order_by(Label.id).limit(limit)
+    return [
+        Verdict(label_id, choice, _answer(rest[:6]), _answer(rest[6:12]), rest[12])
+        for label_id, choice, *rest in session.execute(query)
+    ]
+
+
+def _counting(answer: Any) -> tuple[Any, ...]:
+    return answer.id, answer.position, answer.prompt_id, answer.text, answer.complete, answer.status
+
+
+def _answer(columns: Sequence[Any]) -> Answer | None:
+    if columns[0] is None:
+        return None
+    answer_id, position, prompt_id, text, complete, status = columns
+    ended = status is GenerationStatus.FINISHED
+    return Answer(answer_id, position or 0, prompt_id, text, complete, ended)
