@@ -70,6 +70,7 @@ ALLOWED = {
         "hypo_engine.data.formats",
         "hypo_engine.errors",
     ),
+    "app/evidence": ("app.evidence",),
     "app/ui": (
         "app",
         "hypo_engine.assignments",
@@ -113,6 +114,7 @@ ALLOWED = {
 
 STORE_LIBRARIES = {"sqlalchemy", "psycopg"}
 MIGRATION_LIBRARIES = {"alembic", "sqlalchemy"}
+EVIDENCE_LIBRARIES = {"evalica", "numpy", "scipy"}
 
 
 def sources(*folders: str) -> list[Path]:
@@ -231,9 +233,14 @@ def test_the_app_needs_no_tensors(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "libraries"), [("app/store", STORE_LIBRARIES), ("migrations", MIGRATION_LIBRARIES)]
+    ("folder", "libraries"),
+    [
+        ("app/evidence", EVIDENCE_LIBRARIES),
+        ("app/store", STORE_LIBRARIES),
+        ("migrations", MIGRATION_LIBRARIES),
+    ],
 )
-def test_the_store_needs_the_database_libraries_alone(folder: str, libraries: set[str]) -> None:
+def test_a_package_needs_its_own_libraries_alone(folder: str, libraries: set[str]) -> None:
     foreign = {
         (relative(path), top)
         for path in sources(folder)
