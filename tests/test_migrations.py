@@ -17,8 +17,9 @@ from sqlalchemy.exc import IntegrityError
 from app import migrate
 from app.errors import Refused
 from app.settings import Settings, get_settings
-from app.store import db
+from app.store import db, labels, vote_games
 from app.store.db import read_session, write_session
+from app.store.enums import Choice
 from app.store.models import Base, Metric, Worker
 from tests.app import arena
 
@@ -165,6 +166,20 @@ def test_workers_of_an_older_version_have_a_gpu_where_their_device_is_one(empty:
     migrate.upgrade()
     with read_session() as session:
         assert [session.get_one(Worker, f"w{n}").has_gpu for n in range(3)] == [False, True, False]
+
+
+def test_votes_of_an_older_version_get_their_prompts_and_lengths(empty: Engine) -> None:
+    migrate.upgrade()
+    with write_session() as session:
+        comparison = arena.asked(session, ("short", "a longer answer"))
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1)
+    with read_session() as session:
+        before = vote_games.games(session=session)
+    migrate.downgrade("0013")
+    migrate.upgrade()
+    with read_session() as session:
+        assert vote_games.games(session=session) == before
+    assert before[0].length == 10
 
 
 _NOW = "'2026-01-01 00:00:00+00'"

@@ -136,12 +136,21 @@ def _digest(seat: dict[str, Any]) -> str:
 def _pairs_of(
     cast: Cast, shown: Sequence[Answer], seats: dict[int, dict[str, Any]], ids: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
+    """Rows of `label_pairs`. Answers that continue different histories share the oldest of their prompts."""
+    prompt_id = min((answer.prompt_id for answer in shown), default=None)
     for pair in combinations([answer for answer in shown if answer.ended], 2):
         one, other = sorted(pair, key=lambda answer: _rank(seats[answer.position]))
         first, second = ids[_digest(seats[one.position])], ids[_digest(seats[other.position])]
         outcome = outcome_of(cast.choice, cast.best_id, cast.worst_id, one.id, other.id)
         if first != second and outcome is not None:
-            yield {"first_id": first, "second_id": second, "outcome": outcome, "open": cast.open}
+            yield {
+                "first_id": first,
+                "second_id": second,
+                "outcome": outcome,
+                "open": cast.open,
+                "prompt_id": prompt_id,
+                "length_difference": len(one.text) - len(other.text),
+            }
 
 
 def _rank(answerer: dict[str, Any]) -> tuple[Any, ...]:

@@ -6,6 +6,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.store.base import Base
 from app.store.enums import Outcome
 
+_TALLY = ("first_id", "second_id", "outcome", "open", "label_id", "prompt_id", "length_difference")
+"""The columns that the win rates and the ranking read: a covering index."""
+
 
 class Answerer(Base):
     """A model that answers, independent of the conversation: a run's checkpoint, or a base model.
@@ -27,12 +30,15 @@ class Answerer(Base):
 class LabelPair(Base):
     """The outcome of a vote for two of its answers, in the order in which the results list them.
 
-    `open` votes are on conversations that are not blind: everybody may see their names.
+    `open` votes are on conversations that are not blind: everybody may see their names. `prompt_id` is the
+    prompt of the vote, the same for all of its pairs. It is no foreign key: the row goes with its vote, which
+    goes with the answers to the prompt. `length_difference` is the first answer's length minus the second's,
+    in characters. Both are null until the vote is counted by the present rules.
     """
 
     __tablename__ = "label_pairs"
     __table_args__ = (
-        Index("ix_label_pairs_tally", "first_id", "second_id", "outcome", "open", "label_id"),
+        Index("ix_label_pairs_tally", *_TALLY),
         Index(None, "second_id"),
     )
 
@@ -41,3 +47,5 @@ class LabelPair(Base):
     second_id: Mapped[int] = mapped_column(ForeignKey("answerers.id"), primary_key=True)
     outcome: Mapped[Outcome]
     open: Mapped[bool] = mapped_column(default=False, server_default=false())
+    prompt_id: Mapped[int | None]
+    length_difference: Mapped[int | None]

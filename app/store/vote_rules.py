@@ -6,7 +6,7 @@ from typing import Any
 
 from app.store.enums import Choice, GenerationStatus, Outcome, WhyLeftOut
 
-RULES = 3
+RULES = 4
 """Version of the counting rules. Increment it whenever a vote would be counted differently."""
 
 

@@ -82,7 +82,7 @@ def pairs(
     *, session: Session, limit: int = 50, offset: int = 0, viewer: str | None = None
 ) -> tuple[list[PairCount], int]:
     """Outcomes per pair of answerers, most votes first, and the total number of such pairs."""
-    shown = _pairs_seen_by(viewer)
+    shown = pairs_seen_by(viewer)
     votes = func.count()
     met = (
         select(
@@ -112,7 +112,8 @@ def pairs(
     return list(found.values()), rows[0].met
 
 
-def _pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
+def pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
+    """The conditions for pairs of answers whose names a person may see."""
     if viewer is None:
         return []
     seen = select(Label.id).where(names.seen_by(viewer))

@@ -23,6 +23,8 @@ from app.store import (
     run_lists,
     runs,
     tallies,
+    vote_games,
+    vote_totals,
 )
 from app.store.answering import ANSWER_LEASES
 from app.store.enums import Choice, GenerationKind, RunStatus
@@ -137,6 +139,10 @@ ASKED: dict[str, Asked] = {
     "newest votes": lambda s, r, q: label_queries.votes(session=s),
     "votes by kind": lambda s, r, q: label_queries.count(session=s),
     "training pairs": lambda s, r, q: label_queries.count_left_out(session=s),
+    "win rates": lambda s, r, q: vote_totals.pairs(session=s),
+    "games": lambda s, r, q: vote_games.games(session=s),
+    "games that a viewer may see": lambda s, r, q: vote_games.games(session=s, viewer="ada"),
+    "version of the votes": lambda s, r, q: vote_games.version(session=s, viewer="ada"),
     "vote": lambda s, r, q: labels.vote(1, session=s, user="bob", choice=Choice.TIE),
     "removal": lambda s, r, q: [removal.remove(r.id, session=s), s.flush(), removal.purge(session=s)],
     "last values of many": lambda s, r, q: run_lists.final_metrics([r.id, q.id], session=s),

@@ -13,7 +13,7 @@ from app.store import comparisons, labels, tallies, vote_totals
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.models import Generation, Label, LabelPair
-from app.store.tallies import Answer, outcome_of, why_left_out
+from app.store.vote_rules import Answer, outcome_of, why_left_out
 from tests.app import arena
 
 

@@ -1,0 +1,88 @@
+"""The games of all votes: their outcomes by pair of models, as a ranking reads them, and their version."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import String, func, select, type_coerce
+from sqlalchemy.orm import Session
+
+from app.store.models import Answerer, Label, LabelPair, LabelVersion, NamesSeen, User
+from app.store.vote_rules import RULES
+from app.store.vote_totals import pairs_seen_by
+
+
+class Game(NamedTuple):
+    """The outcome of a vote for two answerers.
+
+    `prompt` is the prompt's id; a vote that is not yet counted by the present rules has a negative number of
+    its own. `length` is the first answer's length minus the second's in characters, None where unknown.
+    """
+
+    prompt: int
+    first: int
+    second: int
+    outcome: str
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Changes with every change of the votes that a viewer may see.
+
+    A changed or withdrawn vote adds a row to the history. The newest vote's time tells a vote from an earlier
+    one with the same id: SQLite uses the id of a withdrawn vote again.
+    """
+
+    votes: int
+    newest: int
+    newest_at: datetime | None
+    earlier: int
+    waiting: int
+    viewer: str | None
+    seen: int
+
+
+def version(*, session: Session, viewer: str | None = None) -> Version:
+    """The present version of the votes. With a viewer, of those whose names this person may see.
+
+    Read it before the games: a vote that arrives in between then changes the next version.
+    """
+    newest = select(func.max(Label.id)).scalar_subquery()
+    seen = (
+        select(func.count())
+        .select_from(NamesSeen)
+        .join(User, NamesSeen.user_id == User.id)
+        .where(User.name == viewer)
+    )
+    row = session.execute(
+        select(
+            select(func.count()).select_from(Label).scalar_subquery(),
+            newest,
+            select(Label.updated_at).where(Label.id == newest).scalar_subquery(),
+            select(func.max(LabelVersion.id)).scalar_subquery(),
+            select(func.count()).select_from(Label).where(Label.counted < RULES).scalar_subquery(),
+        )
+    ).one()
+    votes, last, last_at, earlier, waiting = row
+    shown = 0 if viewer is None else session.scalar(seen) or 0
+    return Version(votes, last or 0, last_at, earlier or 0, waiting, viewer, shown)
+
+
+def games(*, session: Session, viewer: str | None = None) -> Sequence[Game]:
+    """The games of all votes, ordered by model. With a viewer, of those whose names this person may see."""
+    outcome = type_coerce(LabelPair.outcome, String)  # as text, which is read faster
+    prompt = func.coalesce(LabelPair.prompt_id, -LabelPair.label_id)
+    query = (
+        select(prompt, LabelPair.first_id, LabelPair.second_id, outcome, LabelPair.length_difference)
+        .where(*pairs_seen_by(viewer))
+        .order_by(LabelPair.first_id, LabelPair.second_id, outcome, LabelPair.open, LabelPair.label_id)
+    )
+    return [Game(*row) for row in session.execute(query)]
+
+
+def answerers(ids: Collection[int], *, session: Session) -> list[Answerer]:
+    """Answerers by id, in the order of their ids."""
+    query = select(Answerer).where(Answerer.id.in_(sorted(ids))).order_by(Answerer.id)
+    return list(session.scalars(query))
