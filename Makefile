@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # Processes for the unit tests, which wait for their children now and then: one more than there are cores.
 ONE_MORE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))")
 TORCH := $(shell grep '^torch==' constraints.txt)

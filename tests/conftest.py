@@ -21,6 +21,15 @@ from app.store import db
 from app.store.models import Base
 
 
+SLOWEST_FIRST = ("test_benchmarks.py", "test_fsdp.py", "test_resume.py")
+"""Files that take longest. They are started first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """SQLAlchemy URL of a real PostgreSQL server for the test session.

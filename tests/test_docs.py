@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hypo_engine.files.demo import DEMO_FOLDER
 from scripts.check_docs import PAGES, ROOT, faults
+from tests.tiny_model import write_tiny_model
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -16,9 +18,7 @@ def test_the_engine_page_runs(tmp_path: Path) -> None:
     page = (DOCS / "engine.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(blocks) == 5
-    demo = ROOT / ".hypo" / "models"
-    if demo.exists():  # `make setup` wrote the demo model, which is slow
-        (tmp_path / "models").symlink_to(demo)
+    write_tiny_model(tmp_path / "models" / DEMO_FOLDER)  # the demo model is slow
     script = tmp_path / "page.py"
     script.write_text("\n".join(blocks), encoding="utf-8")
     done = subprocess.run(
