@@ -20,7 +20,15 @@ from app.settings import Settings
 from app.store import db
 from app.store.models import Base
 
-SLOWEST_FIRST = ("test_benchmarks.py", "test_fsdp.py", "test_resume.py")
+SLOWEST_FIRST = (
+    "test_benchmarks.py",
+    "test_fsdp.py",
+    "test_resume.py",
+    "test_loop.py",
+    "test_deaths.py",
+    "test_outages.py",
+    "test_robustness.py",
+)
 """Files that take longest. They are started first, so that no process is left alone with one at the end."""
 
 

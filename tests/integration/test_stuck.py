@@ -37,7 +37,7 @@ def test_a_run_stuck_in_c_code_is_cancelled(cluster: Cluster, launch_tiny: Launc
     wait_for(lambda: not worker.alive, "the end of the process", seconds=10)
     run = run_of(run_id)
     assert (run.status, run.attempt, run.lease_id, run.error) == (RunStatus.CANCELLED, 1, None, None)
-    assert "was ended" in log_of(run_id)[-1]
+    assert "was killed" in log_of(run_id)[-1]
 
 
 def test_answers_stuck_before_their_first_token_are_stopped(cluster: Cluster, tiny_model: Path) -> None:
