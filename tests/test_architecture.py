@@ -60,6 +60,7 @@ HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "trl"}
 ALLOWED = {
     "benchmarks": ("benchmarks", "hypo_engine"),
     "benchmarks/app": ("app", "benchmarks", "hypo_engine.config"),
+    "benchmarks/coverage": ("app.evidence", "benchmarks.coverage"),
     "hypo_engine": ("hypo_engine",),
     "migrations": ("app.store", "migrations"),
     "app/store": (

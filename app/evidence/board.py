@@ -6,9 +6,10 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import expit
 
-from app.evidence.bootstrap import FEWEST_PROMPTS, Statistic, bootstrap, interval
+from app.evidence.bootstrap import Statistic, bootstrap, estimate
 from app.evidence.bradley_terry import Strengths, largest_component
 from app.evidence.games import Floats, Games, Ints, totals
+from app.evidence.intervals import FEWEST_PROMPTS, share_interval, t_interval
 from app.evidence.separation import more_votes
 from app.evidence.win_rates import Versus, versus_reference
 
@@ -95,14 +96,14 @@ def make_board(
     versus = {} if reference is None else versus_reference(games, prompt, models, reference)
     statistics: list[Statistic] = [strengths, *versus.values()]
     samples = bootstrap(statistics, len(prompts), replicates=replicates, seed=seed)
-    whole = np.ones((1, len(prompts)))
-    fitted = strengths(whole)[0]
+    fitted = estimate(strengths, len(prompts))
     against: list[WinRate | None] = [None] * models
     for (model, statistic), drawn in zip(versus.items(), samples[1:], strict=True):
-        against[model] = _win_rate(statistic, statistic(whole)[0], drawn)
+        against[model] = _win_rate(statistic, estimate(statistic, len(prompts)), drawn)
     separation = np.full((models, models), np.nan)
     if len(prompts) >= FEWEST_PROMPTS:
-        separation[np.ix_(rated, rated)] = more_votes(counts[np.ix_(rated, rated)], fitted, samples[0])
+        among = np.ix_(rated, rated)
+        separation[among] = more_votes(counts[among], fitted, samples[0], len(prompts))
     return Board(
         _ratings(games, counts, rated, fitted, samples[0]), rates, counts, against, reference, separation
     )
@@ -125,23 +126,26 @@ def _ratings(games: Games, counts: Ints, rated: Ints, fitted: Floats, samples: F
             ratings.append(Rating(None, None, None, played, missing))
             continue
         prompts = len(np.unique(games.prompt[(games.first == model) | (games.second == model)]))
-        low, high = interval(samples[:, at], prompts) or (None, None)
+        strength = float(fitted[at])
+        low, high = t_interval(strength, samples[:, at], prompts) or (None, None)
         few = Missing.FEW_PROMPTS if low is None else None
-        ratings.append(Rating(float(fitted[at]), low, high, played, few))
+        ratings.append(Rating(strength, low, high, played, few))
     return ratings
 
 
-def _win_rate(statistic: Versus, estimate: Floats, samples: Floats) -> WinRate:
+def _win_rate(statistic: Versus, fitted: Floats, samples: Floats) -> WinRate:
     """From the rate and, where lengths vary, theta."""
-    low, high = interval(samples[:, 0], statistic.prompts) or (None, None)
-    rate = WinRate(float(estimate[0]), low, high, statistic.games, None, None, None)
+    share = float(fitted[0])
+    low, high = share_interval(share, samples[:, 0], statistic.prompts) or (None, None)
+    rate = WinRate(share, low, high, statistic.games, None, None, None)
     if statistic.controlled is None:
         return rate
-    bounds = interval(samples[:, 1], statistic.controlled.prompts)
+    theta = float(fitted[1])
+    bounds = t_interval(theta, samples[:, 1], statistic.controlled.prompts)
     controlled_low, controlled_high = (None, None) if bounds is None else expit(bounds).tolist()
     return replace(
         rate,
-        controlled=float(expit(estimate[1])),
+        controlled=float(expit(theta)),
         controlled_low=controlled_low,
         controlled_high=controlled_high,
     )

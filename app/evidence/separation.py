@@ -3,11 +3,14 @@
 import numpy as np
 from scipy.special import expit
 
-from app.evidence.bootstrap import Z
 from app.evidence.games import Floats, Ints
+from app.evidence.intervals import Z, reach
+
+LARGEST = 1_000_000
+"""Largest estimate that is given. The difference behind a larger one is indistinguishable from 0."""
 
 
-def more_votes(counts: Ints, strengths: Floats, samples: Floats) -> Floats:
+def more_votes(counts: Ints, strengths: Floats, samples: Floats, prompts: int) -> Floats:
     """Estimated number of further votes between two models that separate them at the present difference.
 
     The standard error se of a difference d falls with 1 / sqrt(votes), so n votes become enough after
@@ -20,10 +23,11 @@ def more_votes(counts: Ints, strengths: Floats, samples: Floats) -> Floats:
         counts: games of each pair, shape [models, models].
         strengths: shape [models].
         samples: strengths of the replicates, shape [replicates, models].
+        prompts: number of prompts behind the strengths.
 
     Returns:
-        Votes rounded up to two digits, shape [models, models]; 0 where the models are separated, NaN on the
-        diagonal and where the difference is 0.
+        Votes rounded up to two digits, shape [models, models]. 0 where the t interval of the difference does
+        not contain 0. NaN on the diagonal and above `LARGEST`.
     """
     difference = strengths[:, None] - strengths[None, :]
     slope = expit(difference) * expit(-difference)
@@ -32,13 +36,16 @@ def more_votes(counts: Ints, strengths: Floats, samples: Floats) -> Floats:
     inverse = np.linalg.pinv(information, hermitian=True)
     diagonal = np.diag(inverse)
     variance = diagonal[:, None] + diagonal[None, :] - 2 * inverse
-    covariance = np.cov(samples, rowvar=False).reshape(len(strengths), -1)
+    covariance = np.cov(samples, rowvar=False)
     spread = np.diag(covariance)
     square = spread[:, None] + spread[None, :] - 2 * covariance
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = (Z * Z * square / difference**2 - 1) / (slope * variance)
-    needed[(difference == 0) | ~np.isfinite(needed)] = np.nan
-    return round_up(np.maximum(needed, 0))
+    needed = np.maximum(needed, 1)
+    needed[reach(prompts) * np.sqrt(np.maximum(square, 0)) <= np.abs(difference)] = 0
+    needed[~(needed <= LARGEST)] = np.nan
+    np.fill_diagonal(needed, np.nan)
+    return round_up(needed)
 
 
 def round_up(votes: Floats) -> Floats:

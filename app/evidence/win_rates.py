@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from app.evidence.bootstrap import Resample
 from app.evidence.games import Floats, Games, Ints
 from app.evidence.length_control import LengthControl
 
 
 class Versus:
-    """The games of one model against the reference, as a statistic of the prompts' weights.
+    """The games of one model against the reference, as a statistic of the votes.
 
     Attributes:
         games: number of games.
@@ -26,15 +27,15 @@ class Versus:
         known = ~np.isnan(length)
         self.controlled = LengthControl.of(rows[known], score[known], length[known])
 
-    def __call__(self, weights: Floats) -> Floats:
+    def __call__(self, resample: Resample) -> Floats:
         """The rate, and theta of the length-controlled form if there is one: shape [replicates, 1 or 2].
 
         A rate is NaN in a replicate without a game of the two.
         """
-        own = weights[:, self._rows]
+        own = resample.weights[:, self._rows]
         with np.errstate(invalid="ignore"):
             rate = (own @ self._scores) / (own @ self._counts)
-        columns = [rate] if self.controlled is None else [rate, self.controlled(weights)]
+        columns = [rate] if self.controlled is None else [rate, self.controlled(resample)]
         return np.stack(columns, axis=1)
 
 

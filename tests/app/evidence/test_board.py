@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 
 from app.evidence import Board, Games, Missing, make_board
+from app.evidence.bootstrap import Resample
+from app.evidence.bradley_terry import Strengths
+from tests.app.evidence.votes import Row, games
 
 
-def games(*rows: tuple[int, int, int, float], length: float = math.nan) -> Games:
-    """Games from (prompt, first, second, score)."""
-    prompt, first, second, score = (np.array(column) for column in zip(*rows, strict=True))
-    return Games(prompt, first, second, score.astype(float), np.full(len(rows), length))
-
-
-def board(*rows: tuple[int, int, int, float], models: int, reference: int | None = None) -> Board:
+def board(*rows: Row, models: int, reference: int | None = None) -> Board:
     return make_board(games(*rows), models, reference=reference, replicates=200)
 
 
@@ -104,6 +101,17 @@ def test_the_same_seed_gives_the_same_board() -> None:
         ((0, 0, 3, 1.0), "not on the board"),
     ],
 )
-def test_impossible_games_are_refused(row: tuple[int, int, int, float], message: str) -> None:
+def test_impossible_games_are_refused(row: Row, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         board(row, models=3)
+
+
+def test_newtons_method_and_evalica_agree() -> None:
+    """A replicate that contains each prompt once has the strengths that evalica fits."""
+    generator = np.random.default_rng(2)
+    pairs = [(one, other) for one in range(6) for other in range(one) if (one, other) != (5, 0)]
+    rows = [(prompt, *pairs[prompt % len(pairs)], generator.integers(0, 3) / 2) for prompt in range(90)]
+    statistic = Strengths(games(*rows), np.arange(90), np.arange(6))
+    expected = np.tile(statistic.fitted, (2, 1))
+    statistic.fitted = generator.normal(size=6)
+    assert statistic(Resample(np.ones((2, 90)))) == pytest.approx(expected, abs=1e-6)

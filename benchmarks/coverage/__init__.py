@@ -1,0 +1,1 @@
+"""Simulation of the board's 95% intervals: how often they contain the value that they are about."""
