@@ -6,10 +6,10 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import expit
 
-from app.evidence.bootstrap import Statistic, bootstrap, estimate
+from app.evidence.bootstrap import FEWEST_PROMPTS, Statistic, bootstrap, estimate
 from app.evidence.bradley_terry import Strengths, largest_component
 from app.evidence.games import Floats, Games, Ints, totals
-from app.evidence.intervals import FEWEST_PROMPTS, share_interval, t_interval
+from app.evidence.intervals import share_interval, t_interval
 from app.evidence.separation import more_votes
 from app.evidence.win_rates import Versus, versus_reference
 

@@ -7,6 +7,9 @@ import numpy as np
 
 from app.evidence.games import Floats
 
+FEWEST_PROMPTS = 5
+"""With fewer prompts no interval is given: their resamples are too few to show the spread."""
+
 CELLS = 2_000_000
 """Weights of one block; a block holds whole replicates."""
 

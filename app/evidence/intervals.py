@@ -3,13 +3,11 @@
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from app.evidence.bootstrap import FEWEST_PROMPTS
 from app.evidence.games import Floats
 
 LEVEL = 0.95
 Z = float(ndtri((1 + LEVEL) / 2))
-FEWEST_PROMPTS = 5
-"""With fewer prompts no interval is given: their spread is unknown."""
-
 Bounds = tuple[float, float]
 
 
