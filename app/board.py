@@ -149,8 +149,8 @@ def read_records(
 def _record(pair: PairCount) -> Record:
     counts = pair.outcomes
     return Record(
-        _model(pair.first),
-        _model(pair.second),
+        model_of(pair.first),
+        model_of(pair.second),
         wins=counts.get(Outcome.FIRST, 0),
         losses=counts.get(Outcome.SECOND, 0),
         ties=counts.get(Outcome.TIE, 0),
@@ -158,6 +158,7 @@ def _record(pair: PairCount) -> Record:
     )
 
 
-def _model(answerer: Answerer) -> Model:
+def model_of(answerer: Answerer) -> Model:
+    """The model of a stored answerer."""
     step = None if answerer.run_id is None else answerer.step
     return Model(answerer.name, answerer.method, answerer.base_model, answerer.run_id, step)

@@ -1,13 +1,16 @@
 """Rows as plain values, ready for JSON, for the command line and the API."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from itertools import combinations
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.answers import Answers
 from app.imports import AddedDataset
+from app.ranking import Ranking
 from app.store import run_lists
 from app.store.judging import LETTERS
 from app.store.models import Contender, Dataset, Generation, Run, Worker
@@ -163,6 +166,41 @@ def vote_view(vote: Vote) -> dict[str, Any]:
         "question": vote.comparison.question,
         "created_at": _time(vote.label.created_at),
         "updated_at": _time(vote.label.updated_at),
+    }
+
+
+def ranking_view(ranking: Ranking) -> dict[str, Any]:
+    """The ranking: models from the strongest on, and the pairs that met."""
+    board, order = ranking.board, [*ranking.order, *ranking.unrated]
+    reference = board.reference
+    return {
+        "games": ranking.games,
+        "prompts": ranking.prompts,
+        "hidden": ranking.hidden,
+        "reference": None if reference is None else ranking.ids[reference],
+        "models": [_rated(ranking, at) for at in order],
+        "pairs": [
+            {
+                "first": ranking.ids[one],
+                "second": ranking.ids[other],
+                "rate": float(board.rates[one, other]),
+                "games": int(board.counts[one, other]),
+                "more_votes": ranking.more_votes(one, other),
+            }
+            for one, other in combinations(order, 2)
+            if board.counts[one, other]
+        ],
+    }
+
+
+def _rated(ranking: Ranking, at: int) -> dict[str, Any]:
+    rate = ranking.board.against[at]
+    return {
+        "id": ranking.ids[at],
+        **asdict(ranking.models[at]),
+        "rank": ranking.rank(at),
+        **asdict(ranking.board.ratings[at]),
+        "against_reference": None if rate is None else asdict(rate),
     }
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
 from app.cli import cache, datasets, labels, runs, tokens
+from app.cli.board import board
 from app.cli.chat import chat
 from app.cli.output import JsonFlag, plain, print_json, say, stderr
 from app.cli.train import train
@@ -36,6 +37,7 @@ cli.add_typer(labels.cli, name="labels")
 cli.add_typer(cache.cli, name="cache")
 cli.add_typer(tokens.cli, name="tokens")
 cli.command()(chat)
+cli.command()(board)
 cli.command()(train)
 cli.command()(workers)
 

@@ -84,10 +84,10 @@ def make_board(
     Raises:
         ValueError: a model's index is not below `models`.
     """
-    if max(games.first.max(initial=0), games.second.max(initial=0)) >= models:
-        raise ValueError("a game names a model that is not on the board")
     if len(games) == 0:
         return _empty(models, reference)
+    if max(games.first.max(), games.second.max()) >= models:
+        raise ValueError("a game names a model that is not on the board")
     counts, wins = totals(games, models)
     rates = np.where(counts > 0, wins / np.maximum(counts, 1), np.nan)
     rated = largest_component(counts)

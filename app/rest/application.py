@@ -8,10 +8,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.rest import docs, errors
 from app.rest.caller import bearer, caller
-from app.rest.routers import comparisons, datasets, runs, system, votes
+from app.rest.routers import board, comparisons, datasets, runs, system, votes
 from app.settings import Settings
 
 PREFIX: Final = errors.PREFIX
+_PARTS: Final = (datasets, runs, comparisons, votes, board, system)
 MOST_BODY_BYTES: Final = 1 << 20
 """Largest body of a call other than an upload."""
 
@@ -52,7 +53,7 @@ def build(settings: Settings) -> FastAPI:
     )
     uploads = APIRouter()
     datasets.add_upload_route(uploads, settings.max_upload_mb * 2**20)
-    for router in (uploads, datasets.router, runs.router, comparisons.router, votes.router, system.router):
+    for router in (uploads, *(part.router for part in _PARTS)):
         app.include_router(router)
     errors.install(app)
 

@@ -31,6 +31,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """The ranking of all models, and the win rates against one of them."""
+
+    ranking: gr.HTML
+    reference: gr.Dropdown
+    against: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """The win rates and the voters' biases."""
 
@@ -78,6 +87,7 @@ class Layout:
     empty: gr.HTML
     body: gr.Column
     change: Change
+    ranking: Ranking
     board: Board
     export: Export
     votes: Votes
@@ -95,7 +105,7 @@ def lay_out() -> Layout:
     )
     empty = gr.HTML(visible=False)
     with gr.Column(visible=False) as body:
-        return Layout(empty, body, _change(), _board(), _export(), _votes())
+        return Layout(empty, body, _change(), *_boards(), _export(), _votes())
 
 
 def _change() -> Change:
@@ -112,12 +122,19 @@ def _change() -> Change:
     return Change(label_id, change, changing, choice, worst, reason, save, withdraw, close)
 
 
-def _board() -> Board:
-    return Board(
-        hidden=gr.HTML(visible=False),
-        show_names=gr.Button(
-            "Show all names", size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
-        ),
+def _boards() -> tuple[Ranking, Board]:
+    hidden = gr.HTML(visible=False)
+    show_names = gr.Button(
+        "Show all names", size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
+    )
+    ranking = Ranking(
+        gr.HTML(),
+        gr.Dropdown([], label="Win rates against", visible=False, elem_classes="hy-against"),
+        gr.HTML(),
+    )
+    return ranking, Board(
+        hidden=hidden,
+        show_names=show_names,
         board=gr.HTML(),
         records=paging.controls("records", back="Back", on="More"),
         habits=gr.HTML(),

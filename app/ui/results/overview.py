@@ -11,8 +11,8 @@ from app.store.enums import Choice
 from app.store.label_queries import VoteFilter
 from app.ui import paging, query, widgets
 from app.ui.compare.actions import showing_errors
+from app.ui.results import ranking, win_rates
 from app.ui.results import view as results_view
-from app.ui.results import win_rates
 from app.ui.results.layout import ALL
 from app.ui.updates import Updates
 
@@ -35,6 +35,7 @@ def overview(request: gr.Request | None = None) -> Updates:
         "body": gr.update(visible=True),
         "hidden": gr.update(value=results_view.names_hidden(board.hidden), visible=board.hidden > 0),
         "show_names": gr.update(visible=board.hidden > 0),
+        **ranking.show(request=request),
         **win_rates.of(board.records, 0, board.record_count),
         "habits": results_view.habits(board) if board.votes else "",
         "counts": counts(False),

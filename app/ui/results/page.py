@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from app.ui import events
-from app.ui.results import changing, export, overview, win_rates
+from app.ui.results import changing, export, overview, ranking, win_rates
 from app.ui.results.layout import Change, Export, Layout, lay_out
 from app.ui.updates import Components, Updates, connect, named, pick
 
@@ -29,6 +29,7 @@ def _shown(page: Layout) -> Components:
     return {
         "empty": page.empty,
         "body": page.body,
+        **named(page.ranking),
         **pick(named(board), "hidden", "show_names", "board", "habits"),
         **board.records.outputs,
         "counts": page.export.counts,
@@ -44,6 +45,8 @@ def _wire_lists(page: Layout, shown: Components) -> None:
         connect(chosen.input, overview.first_page, filters, listed, **_QUIET)
     connect(votes.pager.back.click, overview.newer, [*filters, votes.pager.page], listed, **_QUIET)
     connect(votes.pager.on.click, overview.older, [*filters, votes.pager.page], listed, **_QUIET)
+    ranked = named(page.ranking)
+    connect(page.ranking.reference.input, ranking.show, page.ranking.reference, ranked, **_QUIET)
     of_records = {"board": page.board.board, **records.outputs}
     connect(records.back.click, win_rates.back, records.page, of_records, **_QUIET)
     connect(records.on.click, win_rates.on, records.page, of_records, **_QUIET)

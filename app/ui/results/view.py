@@ -46,8 +46,8 @@ def win_rates(records: Sequence[Record], of: int) -> Html:
     """
     rows = [
         (
-            _model(record.first),
-            _model(record.second),
+            model_badge(record.first),
+            model_badge(record.second),
             _rate(record),
             f"{record.wins} : {record.losses}",
             record.ties,
@@ -68,7 +68,8 @@ def win_rates(records: Sequence[Record], of: int) -> Html:
     return widgets.section("Win rates", table, note)
 
 
-def _model(model: Model) -> Html:
+def model_badge(model: Model) -> Html:
+    """A model's badge with a link to its run; a base model and a deleted run say so."""
     badge = widgets.method_badge(model.method, model.name)
     if model.run_id is None:
         gone = model.base_model if model.method == "reference" else "run deleted"
@@ -79,10 +80,14 @@ def _model(model: Model) -> Html:
 def _rate(record: Record) -> Html:
     if record.win_rate is None or record.interval is None:
         return Markup('<span class="hy-note">no vote prefers one</span>')
-    low, high = record.interval
+    return rate(record.win_rate, *record.interval)
+
+
+def rate(share: float, low: float, high: float) -> Html:
+    """A share with its interval, in numbers and as a bar; all are between 0 and 1."""
     return render(
         "results/rate.html",
-        share=100 * record.win_rate,
+        share=100 * share,
         low=100 * low,
         high=100 * high,
         range=_range(low, high),

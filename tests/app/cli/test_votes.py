@@ -148,3 +148,21 @@ def test_cut_answers_are_counted_and_can_be_left_out(
     assert [call(capsys, *export)[key] for key in ("rows", "cut")] == [1, 1]
     whole = call(capsys, *export, "--whole")
     assert (whole["rows"], whole["cut"], whole["left_out"]["cut_answer"]) == (0, 0, 1)
+
+
+def test_the_board_ranks_the_models(run_id: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["board"]) == 0
+    assert "No votes compare two models yet" in capsys.readouterr().out
+    with write_session() as session:
+        comparison = arena.asked(session)
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1)
+    shown = call(capsys, "board")
+    assert [model["name"] for model in shown["models"]] == ["dpo run", "Reference"]
+    assert shown["models"][0]["against_reference"]["rate"] == 1
+    assert run(["board"]) == 0
+    said = capsys.readouterr().out
+    assert "Win rates are against Reference." in said
+    assert "at least 5 prompts" in said
+    other = call(capsys, "board", "--reference", str(shown["models"][0]["id"]))
+    assert other["reference"] == shown["models"][0]["id"]
+    assert "No model 4711" in refuse(capsys, "board", "--reference", "4711")

@@ -1,0 +1,81 @@
+"""`hypo board`: the ranking of all models."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.output import JsonFlag, print_json, print_table, say
+from app.evidence import WinRate
+from app.evidence.bootstrap import FEWEST_PROMPTS
+from app.ranking import Ranking, read_ranking
+from app.store import users
+from app.store.db import read_session
+from app.views import ranking_view
+
+COLUMNS = ("rank", "id", "model", "strength", "95% interval", "votes", "win rate", "at equal length")
+
+
+def board(
+    reference: Annotated[
+        int | None,
+        typer.Option(min=1, max=2**31 - 1, help="Id of the model for the win rates; else the base model."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Rank all models by the votes, with 95% intervals; votes that you may still judge blind are left out."""
+    with read_session() as session:
+        ranking = read_ranking(session=session, viewer=users.LOCAL, reference=reference)
+    if as_json:
+        print_json(ranking_view(ranking))
+        return
+    rows = [_row(ranking, at) for at in [*ranking.order, *ranking.unrated]]
+    print_table(COLUMNS, rows, empty="No votes compare two models yet; ask several models and vote.")
+    for sentence in _sentences(ranking):
+        say(sentence)
+
+
+def _row(ranking: Ranking, at: int) -> list[object]:
+    rating, rate = ranking.board.ratings[at], ranking.board.against[at]
+    return [
+        ranking.rank(at),
+        ranking.ids[at],
+        ranking.names[at],
+        None if rating.strength is None else f"{rating.strength:+.2f}",
+        None if rating.low is None else f"{rating.low:+.2f} to {rating.high:+.2f}",
+        rating.games,
+        None if rate is None else _percent(rate.rate, rate.low, rate.high),
+        None if rate is None else _controlled(rate),
+    ]
+
+
+def _controlled(rate: WinRate) -> str:
+    if rate.controlled is None:
+        return ""
+    return _percent(rate.controlled, rate.controlled_low, rate.controlled_high)
+
+
+def _percent(share: float, low: float | None, high: float | None) -> str:
+    bounds = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f}%)"
+    return f"{100 * share:.0f}%{bounds}"
+
+
+def _sentences(ranking: Ranking) -> list[str]:
+    """What the table leaves open."""
+    names, said = ranking.names, []
+    if ranking.board.reference is not None:
+        said.append(f"Win rates are against {names[ranking.board.reference]}.")
+    if ranking.unrated:
+        left_out = ", ".join(names[at] for at in ranking.unrated)
+        said.append(
+            f"No votes connect {left_out} with the other models, so their strengths cannot be compared."
+        )
+    if ranking.order and not ranking.has_intervals:
+        said.append(f"No intervals yet: they need votes on at least {FEWEST_PROMPTS} prompts.")
+    said += [
+        f"About {pair.more_votes:,} more votes would tell {names[pair.stronger]} from {names[pair.weaker]}."
+        for pair in ranking.neighbours
+        if pair.more_votes
+    ]
+    if ranking.hidden:
+        said.append(f"{ranking.hidden} votes are left out, because you may still judge their answers blind.")
+    return said

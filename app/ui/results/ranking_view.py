@@ -1,0 +1,270 @@
+"""HTML of the ranking: strengths, votes that would separate models, the win-rate matrix, win rates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from app.evidence import WinRate
+from app.evidence.bootstrap import FEWEST_PROMPTS
+from app.ranking import Neighbours, Ranking
+from app.templates import render
+from app.ui import formatting, widgets
+from app.ui.results import view as results_view
+from app.ui.theme import ROLES, role
+from app.ui.widgets import Html
+
+MANY_MODELS: Final = 12
+"""Above this number, the matrix and the list of neighbours are collapsed."""
+
+MOST_VOTES: Final = 10_000
+"""The largest number of further votes that is shown."""
+
+DARKEST: Final = 42
+"""Tint of a matrix cell at a rate of 0 or 100%, in percent; the text stays readable on it."""
+
+CAVEATS: Final = {
+    "strengths": (
+        "A strength is the log-odds of winning against the average model: 0.7 stands for two wins of three. "
+        "Models that the votes do not separate may share a rank. A strength does not show how much better an "
+        "answer is, and its interval does not cover other kinds of questions or other voters."
+    ),
+    "separation": (
+        "The number supposes that further votes go like the present ones. It does not show whether the "
+        "difference matters."
+    ),
+    "matrix": (
+        "A cell is the row's share of the direct votes against the column, above their number; ties and both "
+        "bad count one half. It does not show chance: a rate of few votes may be far from the true one."
+    ),
+    "against": (
+        "The first rate does not show what it owes to the length of the answers. The second is the rate at "
+        "equal length; it does not correct for other habits, such as lists or tone."
+    ),
+}
+
+
+def nothing_yet(ranking: Ranking) -> Html:
+    """The place of the ranking while it has no models."""
+    if ranking.hidden:
+        what = "All votes are on answers that you may still judge blind. Vote on them, or show all names."
+    else:
+        what = "The votes compare no two models yet. Ask two or more models the same question and vote."
+    return widgets.section(
+        "Ranking",
+        widgets.empty_state(
+            "No ranking yet", what, widgets.link_button("Compare models", "compare", primary=True)
+        ),
+    )
+
+
+def ranking(found: Ranking) -> Html:
+    """Strengths, the votes that would separate neighbours, and the win-rate matrix."""
+    votes = formatting.count(found.games, "decision")
+    note = f"{votes} between two answers to {formatting.count(found.prompts, 'prompt')}"
+    return render(
+        "results/ranking.html",
+        note=note,
+        notices=_notices(found),
+        strengths=_strengths(found),
+        separation=_separation(found),
+        matrix=_matrix(found),
+        caveats=CAVEATS,
+        many=len(found.models) > MANY_MODELS,
+    )
+
+
+def _notices(found: Ranking) -> list[Html]:
+    names, said = found.names, []
+    if not found.has_intervals:
+        said.append(
+            f"No intervals yet: the votes cover {formatting.count(found.prompts, 'prompt')}. An interval and "
+            f"a rank need votes on at least {FEWEST_PROMPTS} prompts; ask other questions and vote."
+        )
+    if found.unrated:
+        left_out = ", ".join(names[at] for at in found.unrated)
+        said.append(
+            f"Not ranked: {left_out}. No votes connect them with the models below, so their strengths cannot "
+            "be compared. Compare one of them with a ranked model and vote."
+        )
+    return [widgets.notice(sentence) for sentence in said]
+
+
+# --- strengths -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """A scale from `low` to `high` in log-odds, whole steps apart."""
+
+    low: float
+    high: float
+    step: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "_Axis":
+        """The smallest axis with all values and 0."""
+        low, high = min(0.0, *values), max(0.0, *values)
+        step = next((step for step in (0.25, 0.5, 1, 2, 5) if (high - low) / step <= 6), 10)
+        return cls(step * (low // step), -step * (-high // step) or step, step)
+
+    def left(self, value: float) -> float:
+        """The place of a value from the left edge, in percent."""
+        return 100 * (value - self.low) / (self.high - self.low)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        count = round((self.high - self.low) / self.step)
+        values = [self.low + self.step * number for number in range(count + 1)]
+        ticks = [{"left": self.left(value), "label": _signed(value, "g")} for value in values]
+        return {
+            "low": _signed(self.low, "g"),
+            "high": _signed(self.high, "g"),
+            "zero": self.left(0),
+            "ticks": ticks,
+        }
+
+
+def _strengths(found: Ranking) -> Html:
+    """One row for each rated model, with its interval on a common axis."""
+    ratings = found.board.ratings
+    shown = [
+        value
+        for at in found.order
+        for value in (ratings[at].strength, ratings[at].low, ratings[at].high)
+        if value is not None
+    ]
+    axis = _Axis.of(shown)
+    rows = [_strength(found, at, axis) for at in found.order]
+    return render("results/strengths.html", axis=axis.view, rows=rows)
+
+
+def _strength(found: Ranking, at: int, axis: _Axis) -> dict[str, Any]:
+    rating, model = found.board.ratings[at], found.models[at]
+    strength, rank = rating.strength or 0.0, found.rank(at)
+    value = _signed(strength)
+    known = rating.low is not None and rating.high is not None
+    low, high = rating.low or 0.0, rating.high or 0.0
+    span = f"{_signed(low)} to {_signed(high)}" if known else "none yet"
+    return {
+        "rank": "–" if rank is None else rank,
+        "model": results_view.model_badge(model),
+        "method": model.method if model.method in ROLES else "reference",
+        "letter": role(model.method).letter,
+        "label": f"{found.names[at]}: {value}" + (f", interval {span}" if known else ", no interval"),
+        "at": axis.left(strength),
+        "left": axis.left(low),
+        "width": axis.left(high) - axis.left(low) if known else None,
+        "strength": value,
+        "range": span,
+        "votes": f"{rating.games:,}",
+    }
+
+
+def _signed(value: float, form: str = ".2f") -> str:
+    """A number with its sign; a minus of the width of a plus."""
+    text = format(value, form)
+    if not float(text):
+        return text.lstrip("-")
+    return f"\N{MINUS SIGN}{text[1:]}" if value < 0 else f"+{text}"
+
+
+# --- separation and matrix -------------------------------------------------------------------
+
+
+def _separation(found: Ranking) -> Html:
+    if not found.neighbours or not found.has_intervals:
+        return widgets.NOTHING
+    rows = [
+        (
+            results_view.model_badge(found.models[pair.stronger]),
+            results_view.model_badge(found.models[pair.weaker]),
+            _needed(pair),
+        )
+        for pair in found.neighbours
+    ]
+    return widgets.table(
+        ["Model", "and the next", "so far"], rows, caption="Votes that would separate neighbours"
+    )
+
+
+def _needed(pair: Neighbours) -> str:
+    if pair.more_votes is None:
+        return "unknown"
+    if pair.more_votes == 0:
+        return "told apart"
+    if pair.more_votes > MOST_VOTES:
+        return f"nearly equal: more than {MOST_VOTES:,} more votes to tell them apart"
+    return f"about {formatting.count(pair.more_votes, 'more vote')} to tell them apart"
+
+
+def _matrix(found: Ranking) -> Html:
+    order = [*found.order, *found.unrated]
+    rows = [
+        {
+            "name": found.names[at],
+            "badge": widgets.method_badge(found.models[at].method, found.names[at]),
+            "cells": [_cell(found, at, other) for other in order],
+        }
+        for at in order
+    ]
+    return render("results/matrix.html", rows=rows)
+
+
+def _cell(found: Ranking, row: int, column: int) -> dict[str, Any] | None:
+    if row == column:
+        return None
+    rate, votes = float(found.board.rates[row, column]), int(found.board.counts[row, column])
+    between = f"{found.names[row]} against {found.names[column]}"
+    if votes == 0:
+        return {"votes": 0, "title": f"{between}: never met"}
+    return {
+        "rate": f"{100 * rate:.0f}%",
+        "votes": f"{votes:,}",
+        "tint": round(DARKEST * abs(2 * rate - 1)),
+        "css": "hy-won" if rate > 0.5 else "hy-lost",
+        "title": f"{between}: {100 * rate:.0f}% of {formatting.count(votes, 'vote')}",
+    }
+
+
+# --- against one model -----------------------------------------------------------------------
+
+
+def against(found: Ranking) -> Html:
+    """Win rates against the reference, as they are and at equal length."""
+    board, names = found.board, found.names
+    if board.reference is None:
+        return Markup('<p class="hy-note">{}</p>').format(
+            "Choose a model to see the win rates against it; several base models have votes."
+        )
+    rates = [(at, board.against[at]) for at in [*found.order, *found.unrated]]
+    rows = [_against(found, at, rate) for at, rate in rates if rate is not None]
+    if not rows:
+        return Markup('<p class="hy-note">No votes compare {} with a model.</p>').format(
+            names[board.reference]
+        )
+    never = [names[at] for at, rate in rates if rate is None and at != board.reference]
+    unmet = f" Never met it: {', '.join(never)}." if never else ""
+    table = widgets.table(
+        ["Model", "win rate, with 95% interval", "at equal length", "votes"],
+        rows,
+        caption=f"Win rates against {names[board.reference]}",
+        numeric=(3,),
+    )
+    return table + Markup('<p class="hy-note hy-caveat">{}{}</p>').format(CAVEATS["against"], unmet)
+
+
+def _against(found: Ranking, at: int, rate: WinRate) -> tuple[object, ...]:
+    badge = results_view.model_badge(found.models[at])
+    plain = _rate(rate.rate, rate.low, rate.high)
+    controlled = _rate(rate.controlled, rate.controlled_low, rate.controlled_high)
+    return badge, plain, controlled, f"{rate.games:,}"
+
+
+def _rate(rate: float | None, low: float | None, high: float | None) -> Html:
+    if rate is None:
+        return Markup('<span class="hy-note">lengths do not differ</span>')
+    if low is None or high is None:
+        return Markup('<b>{}%</b> <span class="hy-note">no interval yet</span>').format(f"{100 * rate:.0f}")
+    return results_view.rate(rate, low, high)

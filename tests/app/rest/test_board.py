@@ -1,0 +1,74 @@
+"""The board through the API: the ranking as a caller may see it."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.rest.schemas.board import BoardShown, ModelRated, PairMet, WinRateShown
+from app.store import labels
+from app.store.db import write_session
+from app.store.enums import Choice
+from tests.app import arena
+from tests.app.rest.conftest import ok, refused
+
+AsUser = Callable[[str], dict[str, str]]
+SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+def voted(*, blind: bool = False) -> None:
+    with write_session() as session:
+        comparison = arena.asked(session, ("short", "a longer answer"), blind=blind)
+        labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=1)
+
+
+def test_the_board_has_models_and_pairs(api: TestClient) -> None:
+    assert ok(api.get("board")) == {
+        "games": 0,
+        "prompts": 0,
+        "hidden": 0,
+        "reference": None,
+        "models": [],
+        "pairs": [],
+    }
+    voted()
+    board = ok(api.get("board"))
+    first, second = board["models"]
+    assert (first["method"], second["method"], board["games"]) == ("dpo", "reference", 1)
+    assert (first["missing"], first["rank"], first["low"]) == ("few prompts", None, None)
+    assert board["reference"] == second["id"]
+    assert first["against_reference"]["rate"] == 1
+    (pair,) = board["pairs"]
+    assert pair == {
+        "first": first["id"],
+        "second": second["id"],
+        "rate": 1.0,
+        "games": 1,
+        "more_votes": None,
+    }
+    other = ok(api.get("board", params={"reference": first["id"]}))
+    assert other["models"][1]["against_reference"]["rate"] == 0
+
+
+@SQLITE
+def test_the_schema_has_every_field(api: TestClient) -> None:
+    voted()
+    board = ok(api.get("board"))
+    assert set(board) == set(BoardShown.model_fields)
+    assert set(board["models"][0]) == set(ModelRated.model_fields)
+    assert set(board["models"][0]["against_reference"]) == set(WinRateShown.model_fields)
+    assert set(board["pairs"][0]) == set(PairMet.model_fields)
+
+
+@SQLITE
+def test_a_reference_that_is_not_there_is_refused(api: TestClient) -> None:
+    assert "No model 7" in refused(api.get("board?reference=7"), 404)
+    refused(api.get("board?reference=0"), 422, field="reference")
+
+
+@SQLITE
+def test_the_board_of_hidden_names_is_empty(api: TestClient, as_user: AsUser) -> None:
+    voted(blind=True)
+    hidden = ok(api.get("board", headers=as_user("bob")))
+    assert (hidden["models"], hidden["hidden"]) == ([], 1)
+    assert len(ok(api.get("board", headers=as_user("ada")))["models"]) == 2
