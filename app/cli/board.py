@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.output import JsonFlag, print_json, print_table, say
-from app.evidence import WinRate
-from app.evidence.bootstrap import FEWEST_PROMPTS
+from app.evidence import FEWEST_PROMPTS, WinRate
 from app.ranking import Ranking, read_ranking
 from app.store import users
 from app.store.db import read_session

@@ -5,5 +5,6 @@
 
 from app.evidence.board import Board, Missing, Rating, WinRate, make_board
 from app.evidence.games import Games
+from app.evidence.intervals import FEWEST_PROMPTS
 
-__all__ = ["Board", "Games", "Missing", "Rating", "WinRate", "make_board"]
+__all__ = ["FEWEST_PROMPTS", "Board", "Games", "Missing", "Rating", "WinRate", "make_board"]

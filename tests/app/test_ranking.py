@@ -62,17 +62,17 @@ def test_no_votes_make_an_empty_ranking(session: Session) -> None:
 
 def test_models_are_ranked_against_the_only_base_model(session: Session) -> None:
     strong, weak = arena.add_run(session, "hypo", name="strong"), arena.add_run(session, name="weak")
-    won_by(session, strong, 17, 3)
-    won_by(session, weak, 3, 17)
+    won_by(session, strong, 25, 5)
+    won_by(session, weak, 5, 25)
     found = read_ranking(session=session)
     assert names(found) == ["strong", "Reference", "weak"]
     assert [found.rank(at) for at in found.order] == [1, 2, 3]
     assert [pair.more_votes for pair in found.neighbours] == [0, 0]
-    assert (found.games, found.prompts, found.has_intervals) == (40, 20, True)
+    assert (found.games, found.prompts, found.has_intervals) == (60, 30, True)
     assert found.board.reference == found.order[1]
     rate = found.board.against[found.order[0]]
     assert rate is not None
-    assert rate.rate == 17 / 20
+    assert rate.rate == 25 / 30
     assert (
         read_ranking(session=session, reference=found.ids[found.order[0]]).board.reference == found.order[0]
     )

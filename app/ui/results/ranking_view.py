@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from app.evidence import WinRate
-from app.evidence.bootstrap import FEWEST_PROMPTS
+from app.evidence import FEWEST_PROMPTS, WinRate
 from app.ranking import Neighbours, Ranking
 from app.templates import render
 from app.ui import formatting, widgets
