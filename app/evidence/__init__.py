@@ -4,7 +4,7 @@
 """
 
 from app.evidence.board import Board, Missing, Rating, WinRate, make_board
+from app.evidence.bootstrap import FEWEST_PROMPTS
 from app.evidence.games import Games
-from app.evidence.intervals import FEWEST_PROMPTS
 
 __all__ = ["FEWEST_PROMPTS", "Board", "Games", "Missing", "Rating", "WinRate", "make_board"]
