@@ -30,6 +30,10 @@ SHIFT = """() => new Promise(done => {
 def test_every_page_is_accessible_and_stands_still(
     app: App, twins: list[int], browser: Browser, scheme: Literal["light", "dark"], width: int
 ) -> None:
+    judged = app.ask("Say 4.", twins, max_new_tokens=12)["comparison_id"]
+    with app.api() as api:  # so that the results show a ranking
+        vote = api.put(f"comparisons/{judged}/vote", json={"choice": "A", "worst": "B"})
+    assert vote.status_code == 200, vote.text
     asked = app.ask("Say 3.", twins, max_new_tokens=12)
     number = asked["comparison_id"]
     conversation = app.value("SELECT conversation_id FROM comparisons WHERE id = ?", number)

@@ -190,7 +190,7 @@ def _separation(found: Ranking) -> Html:
 
 def _needed(pair: Neighbours) -> str:
     if pair.more_votes is None:
-        return "unknown"
+        return "nearly equal: no estimate"
     if pair.more_votes == 0:
         return "told apart"
     if pair.more_votes > MOST_VOTES:
