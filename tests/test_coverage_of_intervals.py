@@ -45,6 +45,19 @@ def test_votes_of_a_world_have_its_properties() -> None:
     assert longer > 0.55
 
 
+def test_a_vote_on_four_answers_decides_the_games_of_the_best_and_the_worst() -> None:
+    """Of six pairs of answers, only the pair of the two in the middle has no game; a tie has six."""
+    world = World(prompts=200, further_votes=1e-9, contenders=4)
+    games = world.draw(np.random.default_rng(1))
+    ties = len(np.unique(games.prompt[games.score == 0.5]))
+    assert len(games) == 5 * world.prompts + ties
+    wins = np.zeros((world.prompts, 4))
+    decided = games.score != 0.5
+    np.add.at(wins, (games.prompt, games.first), games.score * decided)
+    np.add.at(wins, (games.prompt, games.second), (1 - games.score) * decided)
+    assert {tuple(sorted(row)) for row in wins.tolist()} == {(0, 0, 0, 0), (0, 1, 1, 3)}
+
+
 def test_without_ties_biases_and_differences_of_prompts_the_limit_is_the_planted_strength() -> None:
     plain = replace(
         SMALL, prompt_effect=0.0, side_bias=(0.0,), length_bias=(0.0,), tie_threshold=0.0, further_votes=2.0

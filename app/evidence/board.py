@@ -79,7 +79,7 @@ def make_board(
     Args:
         models: number of models; the games' indices are below it.
         reference: index of the model that win rates are measured against.
-        replicates: number of bootstrap resamples of the prompts.
+        replicates: number of bootstrap resamples of the prompts, at least 2.
 
     Raises:
         ValueError: a model's index is not below `models`.

@@ -14,18 +14,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 def main(arguments: list[str]) -> int:
     options = _parse(arguments)
-    print("| prompts | votes | quantity | coverage | mean width | not given |")
+    print("| prompts | games | quantity | coverage | mean width | not given |")
     print("|---|---|---|---|---|---|")
     for prompts in options.prompts:
         outcome = simulate(
-            replace(World(), prompts=prompts),
+            replace(World(), prompts=prompts, contenders=options.contenders),
             simulations=options.simulations,
             replicates=options.replicates,
             width=options.width,
             processes=options.processes,
         )
         for quantity, found in outcome.coverage.items():
-            print(f"| {prompts} | {outcome.votes:.0f} | {quantity} | {_cells(found)} |", flush=True)
+            print(f"| {prompts} | {outcome.games:.0f} | {quantity} | {_cells(found)} |", flush=True)
     return 0
 
 
@@ -37,6 +37,7 @@ def _cells(found: Coverage) -> str:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__)
     parser.add_argument("--prompts", type=int, nargs="+", default=[30, 100, 300], help="prompts of a board")
+    parser.add_argument("--contenders", type=int, default=2, choices=[2, 3, 4], help="answers of a vote")
     parser.add_argument("--simulations", type=int, default=1000, help="boards for each number of prompts")
     parser.add_argument("--replicates", type=int, default=1000, help="bootstrap resamples for each board")
     parser.add_argument("--width", type=float, default=1.0, help="factor on each interval; 0.5 must fail")

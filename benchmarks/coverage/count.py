@@ -47,15 +47,15 @@ class Coverage:
 
 @dataclass(slots=True)
 class Outcome:
-    """Coverage by quantity, and the mean number of votes of a simulation."""
+    """Coverage by quantity, and the mean number of games of a simulation."""
 
     simulations: int
     coverage: dict[str, Coverage] = field(default_factory=dict)
-    votes: float = 0.0
+    games: float = 0.0
 
     def add(self, board: Board, limit: Board, width: float) -> None:
         """Count a board's intervals. Each is scaled by `width` about the estimate."""
-        self.votes += board.counts.sum() / 2 / self.simulations
+        self.games += board.counts.sum() / 2 / self.simulations
         for (quantity, estimate, low, high), (_, truth, _, _) in zip(
             intervals(board), intervals(limit), strict=True
         ):
