@@ -50,11 +50,8 @@ def nothing_yet(ranking: Ranking) -> Html:
         what = "All votes are on answers that you may still judge blind. Vote on them, or show all names."
     else:
         what = "The votes compare no two models yet. Ask two or more models the same question and vote."
-    return widgets.section(
-        "Ranking",
-        widgets.empty_state(
-            "No ranking yet", what, widgets.link_button("Compare models", "compare", primary=True)
-        ),
+    return widgets.empty_state(
+        "No ranking yet", what, widgets.link_button("Compare models", "compare", primary=True)
     )
 
 
