@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
-# Test processes: one more than there are cores, since tests wait for their children now and then.
+# Processes for the unit tests, which wait for their children now and then: one more than there are cores.
 ONE_MORE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))")
 TORCH := $(shell grep '^torch==' constraints.txt)
 
@@ -40,11 +40,11 @@ unit: $(INSTALLED) ## Tests without a browser or workers
 	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e --cov --cov-report=
 
 integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
-	$(PYTEST) -n $(ONE_MORE) --maxprocesses 3 tests/integration
+	$(PYTEST) --maxprocesses 2 tests/integration
 
 browser: $(INSTALLED) ## Tests in Chromium, installed if missing
 	@bash scripts/chromium.sh $(BIN)
-	$(PYTEST) -n $(ONE_MORE) --maxprocesses 3 tests/e2e
+	$(PYTEST) --maxprocesses 2 tests/e2e
 
 bench-app: $(INSTALLED) ## Measure pages, votes and locks on a database with many rows; ARGS=--share=0.1 tries it
 	$(BIN)/python -m benchmarks.app $(ARGS)

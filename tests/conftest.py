@@ -27,6 +27,7 @@ SLOWEST_FIRST = (
     "test_loop.py",
     "test_deaths.py",
     "test_outages.py",
+    "test_demo_model.py",
     "test_robustness.py",
 )
 """Files that take longest. They are started first, so that no process is left alone with one at the end."""

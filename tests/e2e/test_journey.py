@@ -169,7 +169,7 @@ def fieldset(page: Page, label: str) -> Locator:
 
 def check_exported_file(app: App, page: Page, folder: Path) -> None:
     page.get_by_role("link", name="Results").click()
-    expect(page.get_by_role("table", name="Win rates")).to_be_visible()
+    expect(page.get_by_role("table", name="Win rates", exact=True)).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     download.value.save_as(folder / "votes.jsonl")

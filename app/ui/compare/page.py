@@ -46,9 +46,9 @@ def _wire_opening(page: Layout, outputs: Components) -> None:
     parts, frame, question = page.components, page.frame, page.question
     begun = ("contenders", "seed", "blind", "max_new_tokens", "temperature", "top_p")
     prompt = pick(parts, "ask_box", "opening", "opening_shown", "opening_box")
-    connect(events.on_load, setup.offer, None, {**pick(parts, *begun), **prompt})
-    # The question box appears last, so that content loaded above does not push it down.
-    opened = connect(events.on_load, actions.open_page, None, outputs)
+    # From top to bottom, so that nothing that is shown is pushed down by what loads above it.
+    offered = connect(events.on_load, setup.offer, None, {**pick(parts, *begun), **prompt})
+    opened = connect(offered.then, actions.open_page, None, outputs, **{**_QUIET, "queue": True})
     opened.then(actions.show_question, frame.conversation, [question.ask_row, question.prompts], **_QUIET)
     once: dict[str, Any] = {**_QUIET, "trigger_mode": "once"}
     connect(frame.timer.tick, actions.refresh, _here(page), outputs, **once)
