@@ -34,8 +34,8 @@ def show(reference: str | None = None, request: gr.Request | None = None) -> Upd
 
 def _references(found: Ranking) -> dict[str, object]:
     """An update of the choice of the reference: every model, the strongest first."""
-    order = [*found.order, *found.unrated]
-    choices = [(found.names[at], str(found.ids[at])) for at in order]
+    order, names = [*found.order, *found.unrated], found.names
+    choices = [(names[at], str(found.ids[at])) for at in order]
     reference = found.board.reference
     update: dict[str, object] = gr.update(
         choices=choices, value=None if reference is None else str(found.ids[reference]), visible=True

@@ -132,11 +132,12 @@ def _strengths(found: Ranking) -> Html:
         if value is not None
     ]
     axis = _Axis.of(shown)
-    rows = [_strength(found, at, axis) for at in found.order]
+    names = found.names
+    rows = [_strength(found, at, names[at], axis) for at in found.order]
     return render("results/strengths.html", axis=axis.view, rows=rows)
 
 
-def _strength(found: Ranking, at: int, axis: _Axis) -> dict[str, Any]:
+def _strength(found: Ranking, at: int, name: str, axis: _Axis) -> dict[str, Any]:
     rating, model = found.board.ratings[at], found.models[at]
     strength, rank = rating.strength or 0.0, found.rank(at)
     value = _signed(strength)
@@ -148,7 +149,7 @@ def _strength(found: Ranking, at: int, axis: _Axis) -> dict[str, Any]:
         "model": results_view.model_badge(model),
         "method": model.method if model.method in ROLES else "reference",
         "letter": role(model.method).letter,
-        "label": f"{found.names[at]}: {value}" + (f", interval {span}" if known else ", no interval"),
+        "label": f"{name}: {value}" + (f", interval {span}" if known else ", no interval"),
         "at": axis.left(strength),
         "left": axis.left(low),
         "width": axis.left(high) - axis.left(low) if known else None,
@@ -196,23 +197,23 @@ def _needed(pair: Neighbours) -> str:
 
 
 def _matrix(found: Ranking) -> Html:
-    order = [*found.order, *found.unrated]
+    order, names = [*found.order, *found.unrated], found.names
     rows = [
         {
-            "name": found.names[at],
-            "badge": widgets.method_badge(found.models[at].method, found.names[at]),
-            "cells": [_cell(found, at, other) for other in order],
+            "name": names[at],
+            "badge": widgets.method_badge(found.models[at].method, names[at]),
+            "cells": [_cell(found, names, at, other) for other in order],
         }
         for at in order
     ]
     return render("results/matrix.html", rows=rows)
 
 
-def _cell(found: Ranking, row: int, column: int) -> dict[str, Any] | None:
+def _cell(found: Ranking, names: Sequence[str], row: int, column: int) -> dict[str, Any] | None:
     if row == column:
         return None
     rate, votes = float(found.board.rates[row, column]), int(found.board.counts[row, column])
-    between = f"{found.names[row]} against {found.names[column]}"
+    between = f"{names[row]} against {names[column]}"
     if votes == 0:
         return {"votes": 0, "title": f"{between}: never met"}
     return {
