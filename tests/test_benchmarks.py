@@ -1,7 +1,9 @@
 """The benchmark: a step of every contender in its own process, the arithmetic of the bound, the tables."""
 
 import json
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -46,25 +48,16 @@ def job(model: Path) -> Job:
     return Job("ours", str(model), prompt=12, completion=5, pairs=2, threads=1)
 
 
-@pytest.mark.parametrize(
-    ("measure", "tuning", "samples"),
-    [
-        ("ours", "full", 2),
-        ("trl", "full", 0),
-        ("trl_tuned", "full", 0),
-        ("composed", "full", 1),
-    ],
-)
-def test_every_contender_runs_a_step(job: Job, measure: str, tuning: Any, samples: int) -> None:
-    found = run_job(replace(job, measure=measure, tuning=tuning, samples=samples))
-    summary = summarise([found])
-    assert summary is not None
-    assert len(found["seconds"]) == 1  # the warm-up is not counted
-    assert summary.seconds > 0
-    assert summary.peak >= summary.loaded > 1e8  # torch alone needs that much
-    assert (summary.reference > 0) == (measure != "trl")
-    passes = {"prefix", "completions", "decode"} if samples else {"forward"}
-    assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
+@pytest.fixture(scope="module")
+def quick(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, str]:
+    """What the whole command stored with ``--quick``, and what it printed."""
+    file = tmp_path_factory.mktemp("quick") / "all.json"
+    with redirect_stdout(StringIO()) as printed:
+        assert main(["--quick", "--model", str(model), "--json", str(file)]) == 0
+    with redirect_stdout(StringIO()) as again:
+        assert main(["--read", str(file)]) == 0
+    assert again.getvalue() == printed.getvalue()
+    return Results.load(file), printed.getvalue()
 
 
 def parts_at_work() -> dict[str, bool]:
@@ -106,12 +99,8 @@ def test_a_child_switches_the_part_of_its_job_off(job: Job) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_the_whole_command_measures_everything(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "all.json"
-    assert main(["--quick", "--model", str(model), "--json", str(file)]) == 0
-    printed = capsys.readouterr().out
+def test_the_whole_command_measures_everything(quick: tuple[Results, str]) -> None:
+    found, printed = quick
     for row in ("| ours |", "| TRL defaults |", "| TRL tuned |", "| composed on TRL |"):
         assert f"lora, {'HyPO k=2' if 'composed' in row else 'DPO'} {row}" in printed
     for part in (
@@ -124,21 +113,34 @@ def test_the_whole_command_measures_everything(
         "| decode_step |",
     ):
         assert part in printed
-    found = Results.load(file)
     assert [len(part) for part in (found.steps, found.decode, found.growth, found.memory)] == [5, 2, 1, 1]
-    assert main(["--read", str(file)]) == 0
-    assert capsys.readouterr().out == printed
 
 
-def test_contenders_agree_on_the_first_batch(job: Job) -> None:
-    ours, theirs = (run_job(replace(job, measure=name))["logps"] for name in ("logps", "trl_logps"))
-    assert [len(row) for row in ours] == [5] * 4
-    assert check_agreement(ours, theirs, what="they", bf16=False) < 1e-4
-    ours[1][3] += 2e-4
+def test_every_contender_runs_a_step(quick: tuple[Results, str]) -> None:
+    contenders = {(r["job"]["measure"], r["job"]["samples"]): r["runs"] for r in quick[0].steps}
+    assert set(contenders) == {("ours", 0), ("trl", 0), ("trl_tuned", 0), ("ours", 2), ("composed", 2)}
+    for (measure, samples), runs in contenders.items():
+        summary = summarise(runs)
+        assert summary is not None
+        assert len(runs[0]["seconds"]) == 1  # the warm-up is not counted
+        assert summary.seconds > 0
+        assert summary.peak >= summary.loaded > 1e8  # torch alone needs that much
+        assert (summary.reference > 0) == (measure != "trl")
+        passes = {"prefix", "completions", "decode"} if samples else {"forward"}
+        assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
+
+
+def test_contenders_agree_on_the_first_batch(quick: tuple[Results, str]) -> None:
+    assert [0 <= record["difference"] < 1e-4 for record in quick[0].agreement] == [True]
+
+
+def test_log_probabilities_that_differ_are_told() -> None:
+    ours = [[-1.0, -2.0], [-3.0]]
+    assert check_agreement(ours, [[-1.0, -2.0], [-3.00002]], what="they", bf16=False) < 1e-4
     with pytest.raises(Disagreement, match=r"differ by 0\.0002 nats a token between ours and TRL"):
-        check_agreement(ours, theirs, what="they", bf16=False)
+        check_agreement(ours, [[-1.0, -2.0002], [-3.0]], what="they", bf16=False)
     with pytest.raises(Disagreement, match="other lengths"):
-        check_agreement(ours[1:], theirs, what="they", bf16=False)
+        check_agreement(ours[1:], ours, what="they", bf16=False)
 
 
 def test_agreement_refuses_what_is_no_number() -> None:
@@ -146,17 +148,17 @@ def test_agreement_refuses_what_is_no_number() -> None:
         check_agreement([[float("nan")]], [[0.0]], what="they", bf16=False)
 
 
-@pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_decoding_is_timed_and_checked(job: Job, tuning: Any) -> None:
-    found = run_job(replace(job, measure="decode", samples=2, tuning=tuning, steps=3))
-    assert [len(found[who]) for who in ("ours", "generate")] == [3, 3]
-    assert all(whole > prefill > 0 for whole, prefill in found["ours"])
-    assert 0 < found["difference"] < 1e-4
-    assert means_agree(*found["means"])
+def test_decoding_is_timed_and_checked(quick: tuple[Results, str]) -> None:
+    assert [record["job"]["tuning"] for record in quick[0].decode] == ["lora", "full"]
+    for found in quick[0].decode:
+        assert [len(found[who]) for who in ("ours", "generate")] == [2, 2]
+        assert all(whole > prefill > 0 for whole, prefill in found["ours"])
+        assert 0 < found["difference"] < 1e-4
+        assert means_agree(*found["means"])
 
 
-def test_draws_follow_the_softmax(job: Job) -> None:
-    found = run_job(replace(job, measure="draws", samples=1, settings={"draws": 1024}))
+def test_draws_follow_the_softmax(quick: tuple[Results, str]) -> None:
+    (found,) = quick[0].draws
     assert found["draws"] == 1024
     assert chi_square_fits(found["chi_square"], found["freedom"])
     assert means_agree((found["mean"], found["error"]), (found["expected"], 0.0))
@@ -171,10 +173,11 @@ def test_draws_from_another_distribution_do_not_fit() -> None:
     assert not chi_square_fits(*chi_square_of(logps, warmer))
 
 
-def test_the_machines_rates_are_measured(job: Job) -> None:
-    found = run_job(replace(job, measure="rates", settings={"megabytes": 4}))
-    assert 1e7 < found["operations"] < 1e15
-    assert 1e7 < found["bytes"] < 1e15
+def test_the_machines_rates_are_measured(quick: tuple[Results, str]) -> None:
+    assert quick[0].rates
+    for found in quick[0].rates:
+        assert 1e7 < found["operations"] < 1e15
+        assert 1e7 < found["bytes"] < 1e15
 
 
 def test_a_random_llama_can_be_trained(job: Job, tmp_path: Path) -> None:
@@ -188,8 +191,8 @@ def test_a_random_llama_can_be_trained(job: Job, tmp_path: Path) -> None:
     }
     settings = {"size": "tiny", "sizes": {"tiny": tiny}, "folder": str(tmp_path / "llama")}
     run_job(replace(job, measure="random_llama", settings=settings))
-    found = run_job(replace(job, measure="trl_tuned", model=settings["folder"]))
-    assert len(found["seconds"]) == 1
+    composed = replace(job, measure="composed", model=settings["folder"], tuning="full", samples=1)
+    assert len(run_job(composed)["seconds"]) == 1
 
 
 def test_the_engines_estimate_is_asked(job: Job) -> None:

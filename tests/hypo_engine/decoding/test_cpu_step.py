@@ -1,6 +1,5 @@
 """Decoding in C, compared with decoding through transformers' modules, and its fallbacks."""
 
-import ctypes
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -254,42 +253,6 @@ def test_without_a_compiler_all_goes_through_torch(tiny: Callable[[str], Path]) 
         TrainConfig(model_name_or_path="x", lora_r=2), str(tiny("llama")), pad_id=0, device=CPU
     )
     assert isinstance(policy.encode(PROMPTS).decoding([0], 2), PrefixDecoding)
-
-
-@needs_compiler
-@pytest.mark.parametrize("source", ["this is no C", "#include <no_such_header.h>"])
-def test_what_does_not_compile_is_none(tmp_path: Path, source: str) -> None:
-    path = tmp_path / "wrong.c"
-    path.write_text(source)
-    assert compiled(path) is None
-
-
-@needs_compiler
-def test_no_place_for_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / "right.c"
-    path.write_text("int seven(void) { return 7; }")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    assert compiled(path) is None
-
-
-@needs_compiler
-@pytest.mark.parametrize("named", ["", "env cc"])
-def test_the_compiler_may_have_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str) -> None:
-    path = tmp_path / f"right{len(named)}.c"
-    path.write_text("int seven(void) { return 7; }")
-    monkeypatch.setenv("CC", named)
-    found = compiled(path)
-    assert found is not None
-    assert found.seven() == 7
-
-
-@needs_compiler
-def test_what_compiles_can_be_called(tmp_path: Path) -> None:
-    path = tmp_path / "right.c"
-    path.write_text("int seven(void) { return 7; }")
-    found = compiled(path)
-    assert isinstance(found, ctypes.CDLL)
-    assert found.seven() == 7
 
 
 @needs_compiler
