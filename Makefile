@@ -10,7 +10,7 @@ ONE_MORE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up migrate test checks lint types unit integration browser bench bench-app format docs pins clean
+.PHONY: help setup demo up migrate test lint types unit integration browser bench bench-app format docs pins clean
 
 help: ## List these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -26,10 +26,7 @@ up: $(INSTALLED) ## Start the app; Ctrl-C stops it
 migrate: $(INSTALLED) ## Bring the database to the newest schema
 	@$(BIN)/hypo db upgrade
 
-test: checks unit integration browser ## Everything below, as CI runs it
-
-checks: $(INSTALLED)
-	@$(MAKE) --no-print-directory -j2 lint types
+test: lint types unit integration browser ## Everything below, as CI runs it
 
 lint: $(INSTALLED) ## Check formatting, lint and declared imports
 	$(BIN)/ruff format --check .
