@@ -33,7 +33,21 @@ SLOWEST_FIRST = (
 """Files that take longest. They are started first, so that no process is left alone with one at the end."""
 
 
+NOT_TRACED = (
+    "test_disk.py",
+    "test_load.py",
+    "test_loop.py",
+    "test_out_of_memory.py",
+    "test_resume.py",
+    "test_traps.py",
+)
+"""Files that train whole runs again and again, without coverage: it takes a sixth of their time."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in NOT_TRACED:
+            item.add_marker(pytest.mark.no_cover)
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
