@@ -8,6 +8,11 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 from app.store.enums import (
+    CampaignForm,
+    CampaignOrder,
+    CampaignStatus,
+    SlotStatus,
+    TaskStatus,
     Choice,
     EventLevel,
     GenerationKind,
@@ -72,4 +77,9 @@ class Base(DeclarativeBase):
         EventLevel: _enum(EventLevel),
         WhyLeftOut: _enum(WhyLeftOut),
         Outcome: _enum(Outcome),
+        CampaignForm: _enum(CampaignForm),
+        CampaignOrder: _enum(CampaignOrder),
+        CampaignStatus: _enum(CampaignStatus),
+        SlotStatus: _enum(SlotStatus),
+        TaskStatus: _enum(TaskStatus),
     }

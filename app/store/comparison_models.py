@@ -30,6 +30,7 @@ class Conversation(Base):
     """A side-by-side chat: its contenders and their decoding parameters.
 
     `opening` holds the messages before the first question, such as a system message; null means none.
+    A conversation with a `campaign_id` is a prompt of that campaign.
     """
 
     __tablename__ = "conversations"
@@ -41,6 +42,9 @@ class Conversation(Base):
     seed: Mapped[int]
     parameters: Mapped[dict[str, Any]]
     opening: Mapped[list[Any] | None]
+    campaign_id: Mapped[int | None] = mapped_column(
+        ForeignKey("campaigns.id", ondelete="CASCADE"), index=True
+    )
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
     contenders: Mapped[list["Contender"]] = relationship(order_by="Contender.position", lazy="selectin")
@@ -73,6 +77,9 @@ class Comparison(Leased, Base):
     `shown_order` holds the contenders' positions in display order; the first is answer A. `continues_from`
     is the position whose previous answer, with its history, all contenders continue. If it is null, each
     contender continues its own answer.
+
+    A pair of a campaign is a comparison too, with the answers of the comparison `source_id` that
+    `shown_order` names. Its `turn` only numbers it. `campaign_id` is that of the conversation.
     """
 
     __tablename__ = "comparisons"
@@ -83,10 +90,21 @@ class Comparison(Leased, Base):
     question: Mapped[str] = mapped_column(Text)
     continues_from: Mapped[int | None]
     shown_order: Mapped[list[Any]]
+    source_id: Mapped[int | None] = mapped_column(
+        ForeignKey("comparisons.id", ondelete="CASCADE"), index=True
+    )
+    campaign_id: Mapped[int | None] = mapped_column(
+        ForeignKey("campaigns.id", ondelete="CASCADE"), index=True
+    )
     stop_by: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
     conversation: Mapped[Conversation] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def answered_by(self) -> int:
+        """Id of the comparison whose generations this one shows."""
+        return self.id if self.source_id is None else self.source_id
 
 
 class Generation(Base):

@@ -87,6 +87,43 @@ class WhyLeftOut(StrEnum):
     CUT = "cut_answer"
 
 
+class CampaignStatus(StrEnum):
+    """A paused campaign offers no tasks for now; a closed one, none any more."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    CLOSED = "closed"
+
+
+class CampaignForm(StrEnum):
+    """What is judged at once: two contenders' answers, or the best and the worst of all of them."""
+
+    PAIRS = "pairs"
+    BEST_WORST = "best_worst"
+
+
+class CampaignOrder(StrEnum):
+    """Which task comes next: the pair that a vote tells most about, or the next one in order."""
+
+    INFORMATIVE = "informative"
+    IN_ORDER = "in_order"
+
+
+class TaskStatus(StrEnum):
+    """A task waits for its answers; then it is ready, or needs no vote because all answers are equal."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    IDENTICAL = "identical"
+    FAILED = "failed"
+
+
+class SlotStatus(StrEnum):
+    OPEN = "open"
+    VOTED = "voted"
+    SKIPPED = "skipped"
+
+
 class EventLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"

@@ -2,6 +2,7 @@
 
 from app.store.access_models import ApiToken, IdempotentCall, LoginSession
 from app.store.base import Base, UTCDateTime, utcnow
+from app.store.campaign_models import Campaign, Slot, Task
 from app.store.comparison_models import (
     Comparison,
     Contender,
@@ -21,6 +22,7 @@ __all__ = [
     "Answerer",
     "ApiToken",
     "Base",
+    "Campaign",
     "Checkpoint",
     "Comparison",
     "Contender",
@@ -39,6 +41,8 @@ __all__ = [
     "Prompt",
     "Run",
     "RunEvent",
+    "Slot",
+    "Task",
     "UTCDateTime",
     "User",
     "VotedPrompt",
