@@ -11,8 +11,6 @@ from app.store.enums import (
     CampaignForm,
     CampaignOrder,
     CampaignStatus,
-    SlotStatus,
-    TaskStatus,
     Choice,
     EventLevel,
     GenerationKind,
@@ -20,7 +18,9 @@ from app.store.enums import (
     Outcome,
     RunStatus,
     RunWish,
+    SlotStatus,
     Split,
+    TaskStatus,
     WhyLeftOut,
 )
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store import clock
@@ -36,7 +36,7 @@ class Campaign(Base):
     ask_reason: Mapped[bool] = mapped_column(default=False)
     voters: Mapped[list[Any]]
     answered: Mapped[int] = mapped_column(default=0)
-    answering_seconds: Mapped[float] = mapped_column(Float(53), default=0.0)
+    answering_seconds: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
