@@ -255,19 +255,39 @@ def vote(
     Raises:
         AppError: as `labels.vote`, and InvalidInput for any other word.
     """
-    kinds = {"tie": Choice.TIE, "both bad": Choice.ALL_BAD, "all bad": Choice.ALL_BAD}
-    kind = kinds.get(choice.strip().lower().replace("_", " "), Choice.BEST)
+    said = parse_vote(choice, worst)
     with write_session() as session:
         return labels.vote(
             comparison_id,
             session=session,
             user=user,
-            choice=kind,
-            best=_side(choice, "choice") if kind is Choice.BEST else None,
-            worst=_side(worst, "worst") if worst.strip() else None,
+            choice=said.choice,
+            best=said.best,
+            worst=said.worst,
             reason=reason,
             seconds=seconds,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SaidVote:
+    """A vote as said in words: the choice, and the best and the worst side, 0 for A."""
+
+    choice: Choice
+    best: int | None
+    worst: int | None
+
+
+def parse_vote(choice: str, worst: str = "") -> SaidVote:
+    """Parse `A` to `D` for the best answer, `tie`, or `both bad`, and the letter of the worst answer.
+
+    Raises:
+        InvalidInput: for any other word.
+    """
+    kinds = {"tie": Choice.TIE, "both bad": Choice.ALL_BAD, "all bad": Choice.ALL_BAD}
+    kind = kinds.get(choice.strip().lower().replace("_", " "), Choice.BEST)
+    best = _side(choice, "choice") if kind is Choice.BEST else None
+    return SaidVote(kind, best, _side(worst, "worst") if worst.strip() else None)
 
 
 def explain(label_id: int, reason: str, *, user: str = users.LOCAL) -> Label:

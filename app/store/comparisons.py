@@ -5,12 +5,12 @@ A new answer is a generation with the status `queued`. Workers claim comparisons
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import conversations, names, prompts
-from app.store.contenders import REFERENCE
+from app.store.contenders import check_contenders_exist
 from app.store.enums import GenerationKind, GenerationStatus
 from app.store.models import Comparison, Conversation, Generation
 from app.text import clean_text
@@ -31,13 +31,17 @@ def get(comparison_id: int, *, session: Session) -> Comparison:
 def turns(conversation_id: int, *, session: Session) -> Sequence[Comparison]:
     """The questions of a conversation, in order."""
     return session.scalars(
-        select(Comparison).where(Comparison.conversation_id == conversation_id).order_by(Comparison.turn)
+        select(Comparison)
+        .where(Comparison.conversation_id == conversation_id, Comparison.source_id.is_(None))
+        .order_by(Comparison.turn)
     ).all()
 
 
 def turns_of(conversation_ids: Collection[int], *, session: Session) -> dict[int, list[Comparison]]:
     """The questions of several conversations, in order, by conversation."""
-    query = select(Comparison).where(Comparison.conversation_id.in_(sorted(conversation_ids)))
+    query = select(Comparison).where(
+        Comparison.conversation_id.in_(sorted(conversation_ids)), Comparison.source_id.is_(None)
+    )
     found: dict[int, list[Comparison]] = {conversation_id: [] for conversation_id in conversation_ids}
     for comparison in session.scalars(query.order_by(Comparison.turn)):
         found[comparison.conversation_id].append(comparison)
@@ -48,7 +52,7 @@ def turn_ids(conversation_ids: Collection[int], *, session: Session) -> dict[int
     """The ids of the questions of several conversations, in order, by conversation."""
     query = select(Comparison.conversation_id, Comparison.id).order_by(Comparison.turn)
     found: dict[int, list[int]] = {conversation_id: [] for conversation_id in conversation_ids}
-    of_these = Comparison.conversation_id.in_(sorted(conversation_ids))
+    of_these = and_(Comparison.conversation_id.in_(sorted(conversation_ids)), Comparison.source_id.is_(None))
     for conversation_id, comparison_id in session.execute(query.where(of_these)):
         found[conversation_id].append(comparison_id)
     return found
@@ -69,8 +73,8 @@ def ask(
 
     Raises:
         InvalidInput: for an empty or too long question, or a side that does not exist.
-        Refused: while an earlier turn is still being answered, when a contender's run was deleted, or when
-            an answer that the question continues is empty.
+        Refused: while an earlier turn is still being answered, when a contender's run was deleted, when an
+            answer that the question continues is empty, or when the conversation belongs to a campaign.
     """
     question = clean_text(question).strip()
     if not question:
@@ -81,8 +85,9 @@ def ask(
             field="question",
         )
     conversation = conversations.get(conversation_id, session=session)
+    _check_is_chat(conversation)
     lock(conversation_id, session=session)
-    _check_contenders_exist(conversation)
+    check_contenders_exist(conversation.contenders, blind=conversation.blind)
     earlier = turns(conversation_id, session=session)
     sides = range(len(conversation.contenders))
     if continues_from is not None and continues_from not in sides:
@@ -108,12 +113,12 @@ def ask(
     return comparison
 
 
-def _check_contenders_exist(conversation: Conversation) -> None:
-    """Refuse contenders whose run was deleted: their names remain, but their weights are gone."""
-    for contender in conversation.contenders:
-        if contender.method != REFERENCE and contender.run_id is None:
-            name = "A contender" if conversation.blind else contender.name
-            raise Refused(f"{name} was deleted and cannot answer; start a new conversation.")
+def _check_is_chat(conversation: Conversation) -> None:
+    if conversation.campaign_id is not None:
+        raise Refused(
+            f"This question belongs to campaign {conversation.campaign_id}, in which its answers are judged; "
+            "start a new conversation on the compare page."
+        )
 
 
 def _check_continues(replies: Sequence[Generation], continues_from: int | None) -> None:
@@ -135,14 +140,15 @@ def regenerate(comparison_id: int, side: int, *, session: Session, seed: int | N
 
     Raises:
         NotFound: when there is no answer on this side.
-        Refused: while the current take is being written, when a later turn exists, after a vote, or when a
-            contender's run was deleted.
+        Refused: while the current take is being written, when a later turn exists, after a vote, when a
+            contender's run was deleted, or when the question belongs to a campaign.
     """
     from app.store.labels import has_votes
 
     comparison = get(comparison_id, session=session)
+    _check_is_chat(comparison.conversation)
     lock(comparison.conversation_id, session=session)
-    _check_contenders_exist(comparison.conversation)
+    check_contenders_exist(comparison.conversation.contenders, blind=comparison.conversation.blind)
     if comparison.turn + 1 != len(turns(comparison.conversation_id, session=session)):
         raise Refused("Later questions build on this answer; only the last turn can be regenerated.")
     shown = answers(comparison_id, session=session)
@@ -202,13 +208,15 @@ def history(comparison: Comparison, position: int, *, session: Session) -> list[
 
 def answers(comparison_id: int, *, session: Session) -> list[Generation]:
     """The last take of each contender's answer, in display order."""
+    comparison = get(comparison_id, session=session)
     rows = session.scalars(
-        select(Generation).where(Generation.comparison_id == comparison_id).order_by(Generation.take)
+        select(Generation).where(Generation.comparison_id == comparison.answered_by).order_by(Generation.take)
     )
     last = {row.position: row for row in rows}
-    order = get(comparison_id, session=session).shown_order
-    return [last[position] for position in order if position in last]
+    return [last[position] for position in comparison.shown_order if position in last]
 
 
 def count(*, session: Session) -> int:
-    return session.scalar(select(func.count()).select_from(Comparison)) or 0
+    """The number of questions, of chats and of campaigns."""
+    asked = select(func.count()).select_from(Comparison).where(Comparison.source_id.is_(None))
+    return session.scalar(asked) or 0

@@ -1,5 +1,6 @@
 """Contenders: models that may answer on the compare page, and their display names."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import select
@@ -45,3 +46,18 @@ def read_contender(
     return Contender(
         base_model=run.base_model, run_id=run.id, checkpoint_id=checkpoint.id, name=name, method=run.method
     )
+
+
+def check_contenders_exist(contenders: Sequence[Contender], *, blind: bool = False) -> None:
+    """Check that no contender's run was deleted: its name would remain, but its weights are gone.
+
+    Args:
+        blind: whether the sentence may not tell the name.
+
+    Raises:
+        Refused: when one was deleted.
+    """
+    for contender in contenders:
+        if contender.method != REFERENCE and contender.run_id is None:
+            name = "A contender" if blind else contender.name
+            raise Refused(f"{name} was deleted and cannot answer; start anew with other contenders.")

@@ -1,7 +1,7 @@
 """Conversations: side-by-side chats and their contenders. Their questions are in comparisons.py."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.errors import InvalidInput, NotFound
 from app.store import prompts, users
 from app.store.contenders import read_contender
-from app.store.models import Conversation, User
+from app.store.models import Contender, Conversation, User
 
 MAX_CONTENDERS = 4
 
@@ -57,27 +57,15 @@ def start(
         NotFound: for a run that does not exist.
         Refused: for a run or checkpoint that cannot be compared (see `read_contender`).
     """
-    if not 1 <= len(choices) <= MAX_CONTENDERS:
-        raise InvalidInput(f"Choose between 1 and {MAX_CONTENDERS} contenders.", field="contenders")
-    if not 0 <= seed < 2**31:
-        raise InvalidInput("seed must be between 0 and 2147483647.", field="seed")
+    check_seed(seed)
     decoding.check()
-    contenders = [
-        read_contender(choice.run_id, choice.checkpoint_id, choice.base_model, session=session)
-        for choice in choices
-    ]
-    if len({(c.base_model, c.run_id, c.checkpoint_id) for c in contenders}) < len(contenders):
-        raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")
+    contenders = read_contenders(choices, session=session)
     conversation = Conversation(
         user_id=users.ensure(user, session=session).id,
         blind=blind and len(contenders) > 1,
         seed=seed,
         opening=prompts.checked_opening(opening) or None,
-        parameters={
-            "max_new_tokens": decoding.max_new_tokens,
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
-        },
+        parameters=asdict(decoding),
     )
     session.add(conversation)
     session.flush()
@@ -88,6 +76,37 @@ def start(
     session.flush()
     session.refresh(conversation)
     return conversation
+
+
+def check_seed(seed: int) -> None:
+    """Validate a seed.
+
+    Raises:
+        InvalidInput: when it is out of bounds.
+    """
+    if not 0 <= seed < 2**31:
+        raise InvalidInput("seed must be between 0 and 2147483647.", field="seed")
+
+
+def read_contenders(
+    choices: Sequence[ContenderChoice], *, session: Session, least: int = 1
+) -> list[Contender]:
+    """The contenders of some choices, not yet stored, in the same order.
+
+    Raises:
+        InvalidInput: for too few or too many contenders, or for one that was chosen twice.
+        NotFound: for a run that does not exist.
+        Refused: for a run or checkpoint that cannot be compared (see `read_contender`).
+    """
+    if not least <= len(choices) <= MAX_CONTENDERS:
+        raise InvalidInput(f"Choose between {least} and {MAX_CONTENDERS} contenders.", field="contenders")
+    contenders = [
+        read_contender(choice.run_id, choice.checkpoint_id, choice.base_model, session=session)
+        for choice in choices
+    ]
+    if len({(c.base_model, c.run_id, c.checkpoint_id) for c in contenders}) < len(contenders):
+        raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")
+    return contenders
 
 
 def get(conversation_id: int, *, session: Session) -> Conversation:
@@ -105,8 +124,9 @@ def get(conversation_id: int, *, session: Session) -> Conversation:
 def recent(
     *, session: Session, user: str | None = None, limit: int = 30, before: int | None = None
 ) -> Sequence[Conversation]:
-    """Conversations, newest first. With `before`, only those with a smaller id (keyset pagination)."""
-    query = select(Conversation).order_by(Conversation.id.desc()).limit(limit)
+    """Chats, newest first; a campaign's prompts are none. With `before`, only those with a smaller id."""
+    chats = select(Conversation).where(Conversation.campaign_id.is_(None))
+    query = chats.order_by(Conversation.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Conversation.id < before)
     if user is not None:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import clock, judging, label_history, names, tallies, users, votable
+from app.store import clock, judging, label_history, names, own_slots, tallies, users, votable
 from app.store.enums import Choice
 from app.store.models import Comparison, Generation, Label, NamesSeen, User
 from app.store.vote_rules import Answer, Cast, facts_of
@@ -33,6 +33,8 @@ def vote(
     worst: int | None = None,
     reason: str = "",
     seconds: float | None = None,
+    order: Sequence[int] | None = None,
+    reveals: bool = True,
 ) -> Label:
     """Store a person's vote on a comparison. A vote that it replaces is kept in the history.
 
@@ -40,14 +42,19 @@ def vote(
         best: side of the best answer, 0 for A; for BEST only. Of two answers, the other one is the worst.
         worst: side of the worst answer; required for BEST among more than two.
         seconds: the person's decision time; a changed vote keeps that of the first.
+        order: the voter's own display order, as positions of contenders; by default the comparison's.
+        reveals: whether the names are shown to the person after the vote.
 
     Raises:
         InvalidInput: for sides that do not match the choice.
         NotFound: for a comparison that does not exist.
-        Refused: when the answers cannot be judged (see `judging.why_not_votable`).
+        Refused: when the answers cannot be judged (see `judging.why_not_votable`), or when the comparison
+            belongs to a campaign in which the person has not judged it.
     """
     comparison = votable.lock(comparison_id, session=session)
-    answers = votable.answers(comparison, session=session)
+    if comparison.campaign_id is not None and order is None:
+        order = _order_of_slot(comparison, user, session=session)
+    answers = votable.answers(comparison, session=session, order=order)
     problem = judging.why_not_votable(answers)
     if problem:
         raise Refused(problem)
@@ -71,9 +78,19 @@ def vote(
         values["seconds"] = seconds if present.seconds is None else present.seconds
         label_history.keep(present, session=session)
     label = _store(comparison, user_id, values, answers, session=session, first=present is None)
-    if not seen:
+    if reveals and not seen:
         names.record([comparison_id], user, session=session, user_id=user_id)
     return label
+
+
+def _order_of_slot(comparison: Comparison, user: str, *, session: Session) -> Sequence[int]:
+    user_id = users.ensure(user, session=session).id
+    order = own_slots.order_of(comparison.id, user_id, session=session)
+    if order is None:
+        raise Refused(
+            f"This comparison belongs to campaign {comparison.campaign_id}; judge it on the Label page."
+        )
+    return order
 
 
 _STANDING = (
@@ -156,6 +173,8 @@ def explain(label_id: int, reason: str, *, session: Session, user: str) -> Label
 def withdraw(label_id: int, *, session: Session, user: str | None = None) -> None:
     """Withdraw a vote. The history keeps it, and the voter may vote again, no longer blind.
 
+    In a campaign, somebody else may then judge the comparison.
+
     Args:
         user: the required owner of the vote, if given.
 
@@ -165,6 +184,7 @@ def withdraw(label_id: int, *, session: Session, user: str | None = None) -> Non
     """
     label = get(label_id, session=session) if user is None else _own(label_id, user, session=session)
     label_history.keep(label, session=session, withdrawn=True)
+    own_slots.give_to_others(label.comparison_id, label.user_id, session=session)
     session.execute(delete(Label).where(Label.id == label_id))
     session.expire_all()
 

@@ -1,5 +1,7 @@
 """Load a comparison and its answers for a vote, in two statements, with only the columns that it needs."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, contains_eager, defer, lazyload
 
@@ -35,8 +37,14 @@ def lock(comparison_id: int, *, session: Session) -> Comparison:
     return comparison
 
 
-def answers(comparison: Comparison, *, session: Session) -> list[Generation]:
-    """The last take of each answer, in display order, without its prompt and its token log-probabilities."""
-    rows = session.scalars(_ANSWERS, {"comparison": comparison.id})
+def answers(
+    comparison: Comparison, *, session: Session, order: Sequence[int] | None = None
+) -> list[Generation]:
+    """The last take of each answer, in display order, without its prompt and its token log-probabilities.
+
+    Args:
+        order: the voter's own display order, as positions of contenders; by default the comparison's.
+    """
+    rows = session.scalars(_ANSWERS, {"comparison": comparison.answered_by})
     last = {row.position: row for row in rows}
-    return [last[position] for position in comparison.shown_order if position in last]
+    return [last[position] for position in order or comparison.shown_order if position in last]

@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.store.enums import Split
-from app.store.models import DatasetPair, Generation, Label, VotedPrompt
+from app.store.models import Comparison, DatasetPair, Generation, Label, VotedPrompt
 from app.store.models import Prompt as StoredPrompt
 from app.store.prompts import sha256_of
 from hypo_engine.data.formats import Pair, prompt_key
@@ -46,12 +46,17 @@ def voted_on(pairs: Iterable[Pair], *, session: Session) -> set[str]:
 
 def _has_votes() -> ColumnElement[bool]:
     """The condition that a stored prompt has votes, as an EXISTS: PostgreSQL then never scans all votes."""
-    return (
-        select(Label.id)
-        .join(Generation, Label.comparison_id == Generation.comparison_id)
-        .where(Generation.prompt_id == StoredPrompt.id)
-        .exists()
+    of_prompt = Generation.prompt_id == StoredPrompt.id
+    asked = (
+        select(Label.id).join(Generation, Label.comparison_id == Generation.comparison_id).where(of_prompt)
     )
+    pairs = (  # a campaign's pairs show the answers of another comparison
+        select(Label.id)
+        .join(Comparison, Label.comparison_id == Comparison.id)
+        .join(Generation, Comparison.source_id == Generation.comparison_id)
+        .where(of_prompt)
+    )
+    return or_(asked.exists(), pairs.exists())
 
 
 def _digests(pair: Pair) -> set[str]:

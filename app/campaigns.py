@@ -1,0 +1,232 @@
+"""Campaigns: the operations shared by the campaigns page, the command line and the API."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from app.errors import InvalidInput
+from app.launch import send_comparison
+from app.settings import get_settings
+from app.store import campaign_items, campaign_progress, campaigns, names, users
+from app.store.campaign_items import BATCH, CampaignPrompt
+from app.store.campaign_progress import Progress
+from app.store.contenders import check_contenders_exist
+from app.store.conversations import ContenderChoice, Decoding, check_seed, read_contenders
+from app.store.db import read_session, write_session
+from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus
+from app.store.models import Campaign, Contender
+
+MAX_ITEMS = 1_000
+WAKE_UPS = 8
+"""Messages sent for a new campaign. A worker that wakes up goes on until nothing waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    """What a campaign is made of.
+
+    Attributes:
+        samples: answers of each contender to each prompt; each is judged.
+        votes_wanted: people who judge each comparison.
+        voters: names of those who may vote; empty means everybody.
+    """
+
+    name: str
+    choices: Sequence[ContenderChoice]
+    prompts: Sequence[CampaignPrompt]
+    decoding: Decoding = field(default_factory=Decoding)
+    samples: int = 1
+    votes_wanted: int = 1
+    form: CampaignForm = CampaignForm.PAIRS
+    order: CampaignOrder = CampaignOrder.INFORMATIVE
+    guidelines: str = ""
+    ask_reason: bool = False
+    voters: Sequence[str] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A campaign with its owner's name, its contenders and its progress."""
+
+    campaign: Campaign
+    owner: str
+    contenders: list[Contender]
+    progress: Progress
+
+
+def create(new: NewCampaign, *, user: str = users.LOCAL) -> int:
+    """Store a campaign, queue its answers, and notify the workers after the commit.
+
+    Returns:
+        Its id.
+
+    Raises:
+        InvalidInput: for a value out of bounds; `field` names it. Nothing is stored in that case.
+        NotFound: for a run that does not exist.
+        Refused: for a run or checkpoint that cannot be compared.
+    """
+    row = _checked(new)
+    with read_session() as session:
+        contenders = read_contenders(new.choices, session=session, least=2)
+    with write_session() as session:
+        row.user_id = users.ensure(user, session=session).id
+        session.add(row)
+        session.flush()
+        campaign_id = row.id
+    _add_items(campaign_id, contenders, new.prompts)
+    return campaign_id
+
+
+def _checked(new: NewCampaign) -> Campaign:
+    """The row of a new campaign, without its owner."""
+    seed = random.SystemRandom().randrange(2**30) if new.seed is None else new.seed
+    check_seed(seed)
+    new.decoding.check()
+    samples = campaigns.checked_number(new.samples, campaigns.MAX_SAMPLES, "samples")
+    _check_items(len(new.prompts), samples)
+    return Campaign(
+        name=campaigns.checked_name(new.name),
+        form=new.form,
+        order=new.order,
+        votes_wanted=campaigns.checked_number(new.votes_wanted, campaigns.MAX_VOTES_WANTED, "votes_wanted"),
+        samples=samples,
+        seed=seed,
+        parameters=asdict(new.decoding),
+        guidelines=campaigns.checked_guidelines(new.guidelines),
+        ask_reason=new.ask_reason,
+        voters=campaigns.checked_voters(new.voters, known_voters()),
+    )
+
+
+def _check_items(prompts: int, samples: int) -> None:
+    if not prompts:
+        raise InvalidInput("The campaign has no prompts; give at least one.", field="prompts")
+    if prompts * samples > MAX_ITEMS:
+        raise InvalidInput(
+            f"{prompts:,} prompts with {samples} samples each are more than {MAX_ITEMS:,} answers of a "
+            "contender; give fewer of one.",
+            field="prompts",
+        )
+
+
+def known_voters() -> list[str]:
+    """The names that may be voters: those with a login, or else the only user."""
+    return [name for name, _ in get_settings().logins()] or [users.LOCAL]
+
+
+def _add_items(campaign_id: int, contenders: Sequence[Contender], prompts: Sequence[CampaignPrompt]) -> None:
+    """Add prompts in short transactions; the workers begin with the first ones."""
+    sent = 0
+    with read_session() as session:
+        samples = campaigns.get(campaign_id, session=session).samples
+    for sample in range(samples):
+        for start in range(0, len(prompts), BATCH):
+            with write_session() as session:
+                campaign = campaigns.lock(campaign_id, session=session)
+                batch = prompts[start : start + BATCH]
+                added = campaign_items.add(campaign, contenders, batch, session=session, sample=sample)
+            for comparison_id in added[: max(0, WAKE_UPS - sent)]:
+                send_comparison(comparison_id)
+                sent += 1
+
+
+def overview(campaign_id: int) -> Overview:
+    """A campaign with its progress.
+
+    Raises:
+        NotFound: when the id does not exist.
+    """
+    with read_session() as session:
+        campaign = campaigns.get(campaign_id, session=session)
+        return Overview(
+            campaign,
+            campaigns.owner_of(campaign, session=session),
+            campaign_progress.contenders(campaign_id, session=session),
+            campaign_progress.read(campaign, session=session),
+        )
+
+
+def overviews(*, limit: int = 50, before: int | None = None) -> list[Overview]:
+    """Campaigns with their progress, newest first. With `before`, only those with a smaller id."""
+    with read_session() as session:
+        found = [campaign.id for campaign in campaigns.recent(session=session, limit=limit, before=before)]
+    return [overview(campaign_id) for campaign_id in found]
+
+
+def set_status(campaign_id: int, status: CampaignStatus, *, user: str = users.LOCAL) -> None:
+    """Pause, resume or close a campaign. Closing stops the answers that are not written; votes stay.
+
+    Raises:
+        NotFound: when the id does not exist.
+        Refused: when it is another person's, or closed.
+    """
+    with write_session() as session:
+        campaigns.set_status(campaigns.own(campaign_id, user, session=session), status)
+        if status is CampaignStatus.CLOSED:
+            campaign_items.stop_answers(campaign_id, session=session)
+
+
+def edit(
+    campaign_id: int,
+    *,
+    user: str = users.LOCAL,
+    name: str | None = None,
+    guidelines: str | None = None,
+    ask_reason: bool | None = None,
+    voters: Sequence[str] | None = None,
+    votes_wanted: int | None = None,
+) -> None:
+    """Change what is given of a campaign. Fewer votes wanted delete none.
+
+    Raises:
+        InvalidInput: for a value out of bounds.
+        NotFound: when the id does not exist.
+        Refused: when it is another person's.
+    """
+    with write_session() as session:
+        campaign = campaigns.own(campaign_id, user, session=session)
+        if name is not None:
+            campaign.name = campaigns.checked_name(name)
+        if guidelines is not None:
+            campaign.guidelines = campaigns.checked_guidelines(guidelines)
+        if ask_reason is not None:
+            campaign.ask_reason = ask_reason
+        if voters is not None:
+            campaign.voters = campaigns.checked_voters(voters, known_voters())
+        if votes_wanted is not None:
+            most = campaigns.MAX_VOTES_WANTED
+            campaign.votes_wanted = campaigns.checked_number(votes_wanted, most, "votes_wanted")
+
+
+def add_prompts(campaign_id: int, prompts: Sequence[CampaignPrompt], *, user: str = users.LOCAL) -> None:
+    """Add prompts to a campaign, with the same contenders and decoding parameters.
+
+    Raises:
+        InvalidInput: for no or too many prompts.
+        NotFound: when the id does not exist.
+        Refused: when it is another person's, when it is closed, or when a contender's run was deleted.
+    """
+    with write_session() as session:
+        campaign = campaigns.own(campaign_id, user, session=session)
+        campaigns.check_not_closed(campaign)
+        conversation = campaigns.first_conversation(campaign_id, session=session)
+        contenders = [] if conversation is None else list(conversation.contenders)
+        check_contenders_exist(contenders)
+        present = campaign_progress.count_items(campaign_id, session=session)
+        _check_items(len(prompts) + present // campaign.samples, campaign.samples)
+    _add_items(campaign_id, contenders, prompts)
+
+
+def show_names(campaign_id: int, *, user: str = users.LOCAL) -> None:
+    """Reveal the names of all comparisons of a campaign to a person, who can then no longer vote in it.
+
+    Raises:
+        NotFound: when the id does not exist.
+    """
+    with read_session() as session:
+        campaigns.get(campaign_id, session=session)
+        hidden = campaign_items.comparison_ids(campaign_id, session=session)
+    for start in range(0, len(hidden), names.BATCH):
+        with write_session() as session:
+            names.record(hidden[start : start + names.BATCH], user, session=session)

@@ -1,0 +1,161 @@
+"""Items of a campaign: each prompt with its answers, still to be written, and the tasks that people judge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.store import generations, prompts
+from app.store.enums import CampaignForm, GenerationKind, GenerationStatus
+from app.store.generations import unfinished
+from app.store.models import Campaign, Comparison, Contender, Conversation, Generation, Task
+
+BATCH = 20
+"""Items written in one transaction: few enough to hold a lock for only a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPrompt:
+    """A prompt: the messages before the question, and the question."""
+
+    opening: list[dict[str, str]]
+    question: str
+
+
+def add(
+    campaign: Campaign,
+    contenders: Sequence[Contender],
+    asked: Sequence[CampaignPrompt],
+    *,
+    session: Session,
+    sample: int = 0,
+) -> list[int]:
+    """Add prompts to a campaign, and queue the contenders' answers.
+
+    Args:
+        contenders: in the order of their positions; stored rows or new ones, which are copied.
+        sample: number of the sample, added to the campaign's seed.
+
+    Returns:
+        Ids of the comparisons that workers answer.
+    """
+    number = _next_number(campaign.id, session=session)
+    sources = []
+    for prompt in asked:
+        conversation = Conversation(
+            user_id=campaign.user_id,
+            blind=True,
+            seed=campaign.seed + sample,
+            parameters=dict(campaign.parameters),
+            opening=prompt.opening or None,
+            campaign_id=campaign.id,
+            contenders=[_copy(contender, position) for position, contender in enumerate(contenders)],
+        )
+        session.add(conversation)
+        session.flush()
+        source = _comparison(conversation, prompt.question, range(len(contenders)), session=session)
+        sources.append(source.id)
+        _queue_answers(source, prompt, session=session)
+        for task in _tasks(campaign, source, session=session):
+            task.number = number
+            number += 1
+            session.add(task)
+    session.flush()
+    return sources
+
+
+def _next_number(campaign_id: int, *, session: Session) -> int:
+    highest = select(func.max(Task.number)).where(Task.campaign_id == campaign_id)
+    return (session.scalar(highest) or 0) + 1
+
+
+def _copy(contender: Contender, position: int) -> Contender:
+    return Contender(
+        position=position,
+        base_model=contender.base_model,
+        run_id=contender.run_id,
+        checkpoint_id=contender.checkpoint_id,
+        name=contender.name,
+        method=contender.method,
+    )
+
+
+def _comparison(
+    conversation: Conversation,
+    question: str,
+    positions: Sequence[int],
+    *,
+    session: Session,
+    turn: int = 0,
+    source_id: int | None = None,
+) -> Comparison:
+    comparison = Comparison(
+        conversation_id=conversation.id,
+        turn=turn,
+        question=question,
+        shown_order=list(positions),
+        source_id=source_id,
+        campaign_id=conversation.campaign_id,
+    )
+    session.add(comparison)
+    session.flush()
+    return comparison
+
+
+def _queue_answers(source: Comparison, prompt: CampaignPrompt, *, session: Session) -> None:
+    messages = [*prompt.opening, {"role": "user", "content": prompt.question}]
+    prompt_id = prompts.keep(messages, session=session)
+    session.add_all(
+        Generation(
+            kind=GenerationKind.ANSWER,
+            status=GenerationStatus.QUEUED,
+            prompt_id=prompt_id,
+            comparison_id=source.id,
+            position=position,
+            seed=source.conversation.seed,
+            parameters=dict(source.conversation.parameters),
+        )
+        for position in source.shown_order
+    )
+
+
+def _tasks(campaign: Campaign, source: Comparison, *, session: Session) -> list[Task]:
+    """The tasks of an item: one for each pair of contenders, or one for all of them.
+
+    Two contenders are one pair, which is judged on the source comparison itself.
+    """
+    positions = list(source.shown_order)
+    if campaign.form is CampaignForm.BEST_WORST and len(positions) > 2:
+        return [Task(comparison_id=source.id, campaign_id=campaign.id)]
+    if len(positions) == 2:
+        return [Task(comparison_id=source.id, campaign_id=campaign.id, first=0, second=1)]
+    found = []
+    for turn, (first, second) in enumerate(combinations(positions, 2), start=1):
+        pair = _comparison(
+            source.conversation,
+            source.question,
+            [first, second],
+            session=session,
+            turn=turn,
+            source_id=source.id,
+        )
+        found.append(Task(comparison_id=pair.id, campaign_id=campaign.id, first=first, second=second))
+    return found
+
+
+def comparison_ids(campaign_id: int, *, session: Session) -> Sequence[int]:
+    """Ids of all comparisons of a campaign."""
+    query = select(Comparison.id).where(Comparison.campaign_id == campaign_id)
+    return session.scalars(query.order_by(Comparison.id)).all()
+
+
+def stop_answers(campaign_id: int, *, session: Session) -> None:
+    """Stop the answers of a campaign that are queued or being written."""
+    query = (
+        select(Generation.id)
+        .join(Comparison, Generation.comparison_id == Comparison.id)
+        .where(Comparison.campaign_id == campaign_id, unfinished())
+    )
+    generations.wish_stop(session.scalars(query).all(), session=session)

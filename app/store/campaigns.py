@@ -1,0 +1,149 @@
+"""Campaigns: what is asked of people, and who may change it. Their prompts are in campaign_items.py."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput, NotFound, Refused
+from app.store.enums import CampaignStatus
+from app.store.models import Campaign, Conversation, User
+from app.text import clean_name, clean_text
+
+MAX_VOTES_WANTED = 50
+MAX_SAMPLES = 16
+MAX_GUIDELINES_CHARS = 20_000
+
+
+def get(campaign_id: int, *, session: Session) -> Campaign:
+    """One campaign.
+
+    Raises:
+        NotFound: when the id does not exist.
+    """
+    campaign = session.get(Campaign, campaign_id)
+    if campaign is None:
+        raise NotFound(f"There is no campaign {campaign_id}; the campaigns page lists those that there are.")
+    return campaign
+
+
+def lock(campaign_id: int, *, session: Session) -> Campaign:
+    """Lock a campaign against other writers until the transaction ends, and return its current state.
+
+    Raises:
+        NotFound: when the id does not exist.
+    """
+    query = select(Campaign).where(Campaign.id == campaign_id).with_for_update()
+    campaign = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    return get(campaign_id, session=session) if campaign is None else campaign
+
+
+def own(campaign_id: int, user: str, *, session: Session) -> Campaign:
+    """Lock a campaign that its owner is about to change.
+
+    Raises:
+        NotFound: when the id does not exist.
+        Refused: when it belongs to another person.
+    """
+    campaign = lock(campaign_id, session=session)
+    owner = owner_of(campaign, session=session)
+    if owner != user:
+        raise Refused(f"This campaign is {owner}'s; only its owner can change it.")
+    return campaign
+
+
+def owner_of(campaign: Campaign, *, session: Session) -> str:
+    """The name of a campaign's owner."""
+    return session.get_one(User, campaign.user_id).name
+
+
+def recent(*, session: Session, limit: int = 50, before: int | None = None) -> Sequence[Campaign]:
+    """Campaigns, newest first. With `before`, only those with a smaller id (keyset pagination)."""
+    query = select(Campaign).order_by(Campaign.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Campaign.id < before)
+    return session.scalars(query).all()
+
+
+def first_conversation(campaign_id: int, *, session: Session) -> Conversation | None:
+    """The first prompt of a campaign, whose contenders are those of all its prompts."""
+    query = select(Conversation).where(Conversation.campaign_id == campaign_id)
+    return session.scalars(query.order_by(Conversation.id).limit(1)).first()
+
+
+def set_status(campaign: Campaign, status: CampaignStatus) -> None:
+    """Pause, resume or close a campaign.
+
+    Raises:
+        Refused: when it is closed, which is final.
+    """
+    if status is not CampaignStatus.CLOSED:
+        check_not_closed(campaign)
+    campaign.status = status
+
+
+def check_not_closed(campaign: Campaign) -> None:
+    """Check that a campaign is not closed.
+
+    Raises:
+        Refused: when it is, which is final.
+    """
+    if campaign.status is CampaignStatus.CLOSED:
+        raise Refused(f"Campaign {campaign.id} is closed; start a new one.")
+
+
+# --- what people enter -------------------------------------------------------------------------
+
+
+def checked_name(name: str) -> str:
+    """Sanitize a name for storage.
+
+    Raises:
+        InvalidInput: when it is empty or too long.
+    """
+    name = clean_name(name)
+    if not name:
+        raise InvalidInput("The campaign needs a name, such as the question that it answers.", field="name")
+    if len(name) > 160:
+        raise InvalidInput("name has more than 160 characters; shorten it.", field="name")
+    return name
+
+
+def checked_guidelines(guidelines: str) -> str:
+    """Sanitize guidelines for storage.
+
+    Raises:
+        InvalidInput: when they are too long.
+    """
+    guidelines = clean_text(guidelines).strip()
+    if len(guidelines) > MAX_GUIDELINES_CHARS:
+        raise InvalidInput(
+            f"guidelines has more than {MAX_GUIDELINES_CHARS:,} characters; shorten it.", field="guidelines"
+        )
+    return guidelines
+
+
+def checked_voters(voters: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Validate the names of those who may vote. Empty means everybody.
+
+    Raises:
+        InvalidInput: for a name that has no login.
+    """
+    found = list(dict.fromkeys(name.strip() for name in voters if name.strip()))
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        raise InvalidInput(
+            f"voters names {unknown[0]!r}, who has no login; choose among {', '.join(known)}.", field="voters"
+        )
+    return found
+
+
+def checked_number(value: int, most: int, field: str) -> int:
+    """Validate a count between 1 and `most`.
+
+    Raises:
+        InvalidInput: when it is out of bounds.
+    """
+    if not 1 <= value <= most:
+        raise InvalidInput(f"{field} must be between 1 and {most}.", field=field)
+    return value
