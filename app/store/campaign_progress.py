@@ -114,12 +114,12 @@ def _answers(campaign_id: int, *, session: Session) -> dict[GenerationStatus, in
         .where(Comparison.campaign_id == campaign_id)
         .group_by(Generation.status)
     )
-    return dict(session.execute(query).tuples().all())
+    return {status: count for status, count in session.execute(query)}
 
 
 def _tasks(campaign_id: int, *, session: Session) -> dict[TaskStatus, int]:
     query = select(Task.status, func.count()).where(Task.campaign_id == campaign_id).group_by(Task.status)
-    found = dict(session.execute(query).tuples().all())
+    found = {status: count for status, count in session.execute(query)}
     return {status: found.get(status, 0) for status in TaskStatus}
 
 
@@ -139,7 +139,7 @@ def _pairs(campaign: Campaign, *, session: Session) -> list[PairProgress]:
     )
     cast = {(first, second): count for first, second, count in session.execute(votes)}
     names = {contender.position: contender.name for contender in contenders(campaign.id, session=session)}
-    rows = sorted(session.execute(tasks).tuples(), key=lambda row: (row[0] or 0, row[1] or 0))
+    rows = sorted(session.execute(tasks), key=lambda row: (row[0] or 0, row[1] or 0))
     return [
         PairProgress(
             "" if first is None else names[first],

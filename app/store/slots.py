@@ -66,16 +66,13 @@ def check_may_vote(campaign: Campaign, user: str) -> None:
 def counts(campaign: Campaign, user: str, *, session: Session) -> Counts:
     """A person's progress in a campaign."""
     user_id = users.ensure(user, session=session).id
-    by_status = dict(
-        session.execute(
-            select(Slot.status, func.count())
-            .join(Task, Slot.comparison_id == Task.comparison_id)
-            .where(Task.campaign_id == campaign.id, Slot.user_id == user_id)
-            .group_by(Slot.status)
-        )
-        .tuples()
-        .all()
+    query = (
+        select(Slot.status, func.count())
+        .join(Task, Slot.comparison_id == Task.comparison_id)
+        .where(Task.campaign_id == campaign.id, Slot.user_id == user_id)
+        .group_by(Slot.status)
     )
+    by_status: dict[SlotStatus, int] = {status: number for status, number in session.execute(query)}
     left = select(func.count()).select_from(Task).where(*_available(campaign, user_id))
     return Counts(
         by_status.get(SlotStatus.VOTED, 0),
