@@ -1,4 +1,4 @@
-"""The ranking of all models from the votes that a person may see.
+"""The ranking of models from the votes that a person may see: from all votes, or from a campaign's.
 
 `app.evidence` computes it from arrays. This module reads the votes, and keeps the last boards in memory by
 the version of the votes from which they were computed.
@@ -104,10 +104,17 @@ class Ranking:
         ]
 
 
-def read_ranking(*, session: Session, viewer: str | None = None, reference: int | None = None) -> Ranking:
+def read_ranking(
+    *,
+    session: Session,
+    viewer: str | None = None,
+    reference: int | None = None,
+    campaign_id: int | None = None,
+) -> Ranking:
     """The ranking of all models, from memory if no vote has changed since it was last computed.
 
     Args:
+        campaign_id: count only the votes of a campaign.
         viewer: the user who reads it. Votes whose names this user may not see yet are left out.
         reference: id of the model for the win rates against it, as in `Ranking.ids`. By default the base
             model, if exactly one has votes.
@@ -115,9 +122,11 @@ def read_ranking(*, session: Session, viewer: str | None = None, reference: int 
     Raises:
         NotFound: no model with votes has the id `reference`.
     """
-    hidden = 0 if viewer is None else label_queries.count_hidden(viewer, session=session)
+    hidden = 0
+    if viewer is not None:
+        hidden = label_queries.count_hidden(viewer, session=session, campaign_id=campaign_id)
     version = vote_games.version(session=session, viewer=viewer if hidden else None)
-    counted = _counted(version, reference, session)
+    counted = _counted(version, reference, campaign_id, session)
     found = vote_games.answerers(counted.ids, session=session)
     models = [model_of(answerer) for answerer in found]
     return Ranking(counted.ids, models, counted.board, counted.games, counted.prompts, hidden)
@@ -131,25 +140,25 @@ class _Counted:
     prompts: int
 
 
-_kept: "OrderedDict[tuple[str, Version, int | None], _Counted]" = OrderedDict()
+_kept: "OrderedDict[tuple[str, Version, int | None, int | None], _Counted]" = OrderedDict()
 _computing = threading.Lock()
 """One board is computed at a time: a second reader of the same board waits for the first."""
 
 
-def _counted(version: Version, reference: int | None, session: Session) -> _Counted:
-    key = (str(session.get_bind().engine.url), version, reference)
+def _counted(version: Version, reference: int | None, campaign_id: int | None, session: Session) -> _Counted:
+    key = (str(session.get_bind().engine.url), version, reference, campaign_id)
     with _computing:
         found = _kept.get(key)
         if found is None:
-            found = _kept[key] = _count(version.viewer, reference, session)
+            found = _kept[key] = _count(version.viewer, reference, campaign_id, session)
         _kept.move_to_end(key)
         while len(_kept) > KEPT_BOARDS:
             _kept.popitem(last=False)
     return found
 
 
-def _count(viewer: str | None, reference: int | None, session: Session) -> _Counted:
-    rows = vote_games.games(session=session, viewer=viewer)
+def _count(viewer: str | None, reference: int | None, campaign_id: int | None, session: Session) -> _Counted:
+    rows = vote_games.games(session=session, viewer=viewer, campaign_id=campaign_id)
     ids = sorted({game.first for game in rows} | {game.second for game in rows})
     answerers = vote_games.answerers(ids, session=session)
     board = make_board(_arrays(rows, ids), len(ids), reference=_reference(answerers, reference))

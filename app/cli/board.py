@@ -7,7 +7,7 @@ import typer
 from app.cli.output import JsonFlag, print_json, print_table, say
 from app.evidence import FEWEST_PROMPTS, WinRate
 from app.ranking import Ranking, read_ranking
-from app.store import users
+from app.store import campaigns, users
 from app.store.db import read_session
 from app.views import ranking_view
 
@@ -19,11 +19,16 @@ def board(
         int | None,
         typer.Option(min=1, max=2**31 - 1, help="Id of the model for the win rates; else the base model."),
     ] = None,
+    campaign: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="Count only the votes of this campaign.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Rank all models by the votes, with 95% intervals; votes that you may still judge blind are left out."""
     with read_session() as session:
-        ranking = read_ranking(session=session, viewer=users.LOCAL, reference=reference)
+        if campaign is not None:
+            campaigns.get(campaign, session=session)
+        ranking = read_ranking(session=session, viewer=users.LOCAL, reference=reference, campaign_id=campaign)
     if as_json:
         print_json(ranking_view(ranking))
         return

@@ -71,9 +71,13 @@ def count_left_out(
     return {(reason, cut): number for reason, cut, number in session.execute(matching(query, only))}
 
 
-def count_hidden(user: str, *, session: Session) -> int:
-    """The number of votes on comparisons whose names a person may not see yet."""
-    return session.scalar(select(func.count()).select_from(Label).where(names.hidden_from(user))) or 0
+def count_hidden(user: str, *, session: Session, campaign_id: int | None = None) -> int:
+    """The number of votes, or of a campaign's, on comparisons whose names a person may not see yet."""
+    query = select(func.count()).select_from(Label).where(names.hidden_from(user))
+    if campaign_id is not None:
+        query = query.join(Comparison, Label.comparison_id == Comparison.id)
+        query = query.where(Comparison.campaign_id == campaign_id)
+    return session.scalar(query) or 0
 
 
 def hidden_comparisons(user: str, *, session: Session) -> Sequence[int]:

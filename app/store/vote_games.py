@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import String, func, select, type_coerce
+from sqlalchemy import ColumnElement, String, func, select, type_coerce
 from sqlalchemy.orm import Session
 
-from app.store.models import Answerer, Label, LabelPair, LabelVersion, NamesSeen, User
+from app.store.models import Answerer, Comparison, Label, LabelPair, LabelVersion, NamesSeen, User
 from app.store.vote_rules import RULES
 from app.store.vote_totals import pairs_seen_by
 
@@ -70,16 +70,31 @@ def version(*, session: Session, viewer: str | None = None) -> Version:
     return Version(votes, last or 0, last_at, earlier or 0, waiting, viewer, shown)
 
 
-def games(*, session: Session, viewer: str | None = None) -> Sequence[Game]:
-    """The games of all votes, ordered by model. With a viewer, of those whose names this person may see."""
+def games(*, session: Session, viewer: str | None = None, campaign_id: int | None = None) -> Sequence[Game]:
+    """The games of all votes, or of a campaign's, ordered by model.
+
+    Args:
+        viewer: the person who reads them; only votes whose names this person may see are read.
+    """
     outcome = type_coerce(LabelPair.outcome, String)  # as text, which is read faster
     prompt = func.coalesce(LabelPair.prompt_id, -LabelPair.label_id)
     query = (
         select(prompt, LabelPair.first_id, LabelPair.second_id, outcome, LabelPair.length_difference)
-        .where(*pairs_seen_by(viewer))
+        .where(*pairs_seen_by(viewer), *_of_campaign(campaign_id))
         .order_by(LabelPair.first_id, LabelPair.second_id, outcome, LabelPair.open, LabelPair.label_id)
     )
     return [Game(*row) for row in session.execute(query)]
+
+
+def _of_campaign(campaign_id: int | None) -> list[ColumnElement[bool]]:
+    if campaign_id is None:
+        return []
+    cast = (
+        select(Label.id)
+        .join(Comparison, Label.comparison_id == Comparison.id)
+        .where(Comparison.campaign_id == campaign_id)
+    )
+    return [LabelPair.label_id.in_(cast)]
 
 
 def answerers(ids: Collection[int], *, session: Session) -> list[Answerer]:

@@ -1,4 +1,4 @@
-"""The board: the ranking of all models."""
+"""The board: the ranking of all models, or of a campaign's contenders."""
 
 from typing import Annotated, Any
 
@@ -7,6 +7,8 @@ from fastapi import APIRouter, Query
 from app.ranking import read_ranking
 from app.rest.caller import Caller
 from app.rest.schemas.board import BoardShown
+from app.rest.types import PathId
+from app.store import campaigns
 from app.store.db import read_session
 from app.text import MAX_ID
 from app.views import ranking_view
@@ -14,18 +16,27 @@ from app.views import ranking_view
 router = APIRouter(tags=["votes"])
 
 
+Reference = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=MAX_ID,
+        description="Number of a model, for win rates against it; by default the only base model.",
+    ),
+]
+
+
 @router.get("/board", response_model=BoardShown)
-def get_board(
-    user: Caller,
-    reference: Annotated[
-        int | None,
-        Query(
-            ge=1,
-            le=MAX_ID,
-            description="Number of a model, for win rates against it; by default the only base model.",
-        ),
-    ] = None,
-) -> dict[str, Any]:
+def get_board(user: Caller, reference: Reference = None) -> dict[str, Any]:
     """Rank all models by the votes whose names you may see."""
     with read_session() as session:
         return ranking_view(read_ranking(session=session, viewer=user, reference=reference))
+
+
+@router.get("/campaigns/{campaign_id}/board", response_model=BoardShown)
+def get_campaign_board(user: Caller, campaign_id: PathId, reference: Reference = None) -> dict[str, Any]:
+    """Rank a campaign's contenders by its votes whose names you may see."""
+    with read_session() as session:
+        campaigns.get(campaign_id, session=session)
+        found = read_ranking(session=session, viewer=user, reference=reference, campaign_id=campaign_id)
+        return ranking_view(found)

@@ -9,7 +9,7 @@ from app.rest.schemas.board import BoardShown, ModelRated, PairMet, WinRateShown
 from app.store import labels
 from app.store.db import write_session
 from app.store.enums import Choice
-from tests.app import arena
+from tests.app import arena, campaign_setup
 from tests.app.rest.conftest import ok, refused
 
 AsUser = Callable[[str], dict[str, str]]
@@ -72,3 +72,10 @@ def test_the_board_of_hidden_names_is_empty(api: TestClient, as_user: AsUser) ->
     hidden = ok(api.get("board", headers=as_user("bob")))
     assert (hidden["models"], hidden["hidden"]) == ([], 1)
     assert len(ok(api.get("board", headers=as_user("ada")))["models"]) == 2
+
+
+def test_a_campaigns_board_is_found_by_its_campaign(api: TestClient) -> None:
+    campaign_id = campaign_setup.ready()
+    voted()
+    assert ok(api.get(f"campaigns/{campaign_id}/board"))["games"] == 0
+    assert refused(api.get("campaigns/99/board"), 404)
