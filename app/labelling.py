@@ -126,6 +126,14 @@ def release(campaign_id: int, *, user: str = users.LOCAL) -> None:
         slots.release(campaign_id, session=session, user=user)
 
 
+def open_to(user: str = users.LOCAL, *, limit: int = 20) -> list[tuple[Campaign, Counts]]:
+    """The newest open campaigns in which a person may vote, with the person's progress in each."""
+    with write_session() as session:
+        found = campaigns.recent(session=session, limit=10 * limit)
+        mine = [one for one in found if one.status is CampaignStatus.OPEN and slots.may_vote(one, user)]
+        return [(one, slots.counts(one, user, session=session)) for one in mine[:limit]]
+
+
 def _offer(slot: Slot, *, session: Session) -> Offer:
     comparison = comparisons.get(slot.comparison_id, session=session)
     task = session.get_one(Task, slot.comparison_id)

@@ -38,10 +38,11 @@ from app.security.sessions import user_of
 from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
-from app.ui import home, plotly_js, theme
+from app.ui import home, modules, plotly_js, theme
 from app.ui.compare import page as compare_page
 from app.ui.datasets import page as datasets_page
 from app.ui.guard import guard
+from app.ui.label import page as label_page
 from app.ui.launch import page as launch_page
 from app.ui.results import page as results_page
 from app.ui.run import page as run_page
@@ -71,6 +72,7 @@ def pages() -> list[Page]:
         Page("Runs", "runs", runs_page.build),
         Page("Run", "run", run_page.build, in_navbar=False),
         Page("Compare", "compare", compare_page.build),
+        Page("Label", "label", label_page.build, in_navbar=False),
         Page("Results", "results", results_page.build),
     ]
 
@@ -111,6 +113,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.add_api_route(f"/{plotly_js.ADDRESS}", plotly_js.serve, methods=["GET"])
     app.add_api_route("/page.js", page_js, methods=["GET"])
+    app.add_api_route(f"/{modules.ADDRESS}/{{page}}/{{version}}/{{name}}", modules.serve, methods=["GET"])
     app.include_router(login.router)
     app.include_router(file_routes.router)
     app.mount(rest.PREFIX, rest.build(settings))

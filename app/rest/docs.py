@@ -21,6 +21,7 @@ TITLES: Final = {
     "runs": "Runs",
     "comparisons": "Comparisons",
     "votes": "Votes",
+    "slots": "Judging a campaign",
     "system": "The app",
 }
 

@@ -51,13 +51,18 @@ def take(campaign_id: int, *, session: Session, user: str, count: int) -> list[S
     return mine
 
 
+def may_vote(campaign: Campaign, user: str) -> bool:
+    """Whether a person is among the campaign's voters."""
+    return not campaign.voters or user in campaign.voters
+
+
 def check_may_vote(campaign: Campaign, user: str) -> None:
     """Check that a person is among the campaign's voters.
 
     Raises:
         Refused: when this person is not.
     """
-    if campaign.voters and user not in campaign.voters:
+    if not may_vote(campaign, user):
         raise Refused(
             f"{user} is not among the voters of campaign {campaign.id}; its owner can add the name."
         )

@@ -1,0 +1,100 @@
+"""Slots: comparisons of a campaign that a person judges, blind."""
+
+from typing import Any
+
+from pydantic import Field
+
+from app.labelling import Offer, Taken
+from app.markdown import to_html
+from app.rest.types import Shown
+from app.store.enums import CampaignForm, CampaignStatus
+from app.store.judging import LETTERS
+from app.store.models import Campaign
+
+
+class AnswerToJudge(Shown):
+    """An answer without its author."""
+
+    letter: str = Field(description="The letter to vote for, in your order of the answers.")
+    text: str
+    html: str = Field(description="The text as Markdown, rendered to HTML that is safe to show.")
+
+
+class SlotShown(Shown):
+    """A comparison that is yours to judge."""
+
+    id: int
+    campaign_id: int
+    number: int = Field(description="The comparison's place in the campaign.")
+    opening: list[dict[str, Any]] = Field(description="The messages before the question.")
+    question: str
+    question_html: str
+    answers: list[AnswerToJudge]
+
+    @classmethod
+    def of(cls, offer: Offer) -> "SlotShown":
+        """The offer with its texts as HTML."""
+        return cls(
+            id=offer.slot_id,
+            campaign_id=offer.campaign_id,
+            number=offer.number,
+            opening=[dict(message) for message in offer.opening],
+            question=offer.question,
+            question_html=to_html(offer.question),
+            answers=[
+                AnswerToJudge(letter=letter, text=text, html=to_html(text))
+                for letter, text in zip(LETTERS, offer.answers, strict=False)
+            ],
+        )
+
+
+class OwnProgress(Shown):
+    """Where you stand in a campaign."""
+
+    voted: int
+    skipped: int
+    left: int = Field(description="Comparisons that you can still get, with those that you hold.")
+
+
+class CampaignToJudge(Shown):
+    """What voters know of a campaign. The contenders are not named."""
+
+    id: int
+    name: str
+    form: CampaignForm
+    ask_reason: bool
+    guidelines: str
+    guidelines_html: str
+
+    @classmethod
+    def of(cls, campaign: Campaign) -> "CampaignToJudge":
+        """The campaign with its guidelines as HTML."""
+        same = ("id", "name", "form", "ask_reason", "guidelines")
+        return cls(
+            **{name: getattr(campaign, name) for name in same},
+            guidelines_html=to_html(campaign.guidelines),
+        )
+
+
+class SlotsTaken(Shown):
+    """Your slots, the next one first."""
+
+    campaign: CampaignToJudge
+    status: CampaignStatus
+    slots: list[SlotShown]
+    mine: OwnProgress
+    waiting: int = Field(description="Comparisons whose answers are still being written.")
+    note: str = Field(description="Why there are no slots; empty with slots.")
+
+    @classmethod
+    def of(cls, taken: Taken, campaign: Campaign) -> "SlotsTaken":
+        """What was taken, with the campaign that it belongs to."""
+        mine = taken.mine
+        return cls(
+            campaign=CampaignToJudge.of(campaign),
+            status=taken.status,
+            slots=[SlotShown.of(offer) for offer in taken.offers],
+            mine=OwnProgress(voted=mine.voted, skipped=mine.skipped, left=mine.left),
+            waiting=taken.waiting,
+            note=taken.note,
+        )

@@ -1,0 +1,1 @@
+"""The Label page: a campaign's comparisons, judged blind, one key each."""

@@ -1,0 +1,247 @@
+// The Label page. It holds a few comparisons ahead, shows the next one at a key, and sends votes in the
+// background. The server names no model, and neither does this page.
+
+import { Outbox } from "./outbox.js";
+import { Stopwatch, Timings } from "./times.js";
+import { Screen } from "./screen.js";
+import { Unreachable, call } from "./rest.js";
+import { listen } from "./keys.js";
+import * as memory from "./memory.js";
+
+const HELD = 3; // comparisons held, with the one on the screen
+const MOST_HELD = 10;
+const RENEW_SECONDS = 100; // a lease is five minutes long
+const IDLE_SECONDS = 300;
+const POLL_SECONDS = { waiting: 3, open: 15, paused: 15 };
+
+export function start(root) {
+  const campaign = Number(new URLSearchParams(location.search).get("campaign"));
+  if (!Number.isInteger(campaign) || campaign < 1) return null;
+  const page = new Label(root, campaign);
+  window.hyLabel = page;
+  page.open();
+  return page;
+}
+
+class Label {
+  constructor(root, campaign) {
+    this.number = campaign;
+    this.campaign = null;
+    this.current = null;
+    this.ahead = []; // comparisons after the current one
+    this.past = []; // those judged in this visit, for undo
+    this.done = new Set(); // their slots: a late response may still list them
+    this.mine = { voted: 0, skipped: 0, left: 0 };
+    this.chosen = null; // a vote that still lacks its worst answer or its reason
+    this.pressed = null; // when the key went down whose next comparison is not there yet
+    this.active = performance.now();
+    this.watch = new Stopwatch();
+    this.times = new Timings();
+    this.screen = new Screen(root, campaign);
+    this.outbox = new Outbox(memory.key("unsent", campaign), {
+      changed: () => this.screen.showUnsent(this.outbox.waiting),
+      refused: (entry, sentence) => this.screen.say(`Not counted: ${sentence}`, "warning"),
+      emptied: () => this.refill(),
+    });
+  }
+
+  // Milliseconds from each key to the next comparison on the screen.
+  get timings() {
+    return this.times.all;
+  }
+
+  open() {
+    listen(this.screen.root, (name, event) => this.act(name, event));
+    for (const name of ["pointerdown", "keydown", "wheel", "touchmove"])
+      addEventListener(name, () => (this.active = performance.now()), { passive: true });
+    addEventListener("online", () => this.refill());
+    document.addEventListener("visibilitychange", () => document.hidden || this.refill());
+    setInterval(() => this.renew(), RENEW_SECONDS * 1000);
+    this.outbox.flush();
+    this.refill();
+  }
+
+  // --- comparisons ---
+
+  // Ask for as many comparisons as are missing. One request at a time; another one follows if needed.
+  async refill() {
+    if (this.asking) {
+      this.askAgain = true;
+      return;
+    }
+    this.asking = true;
+    clearTimeout(this.later);
+    const wanted = Math.min(MOST_HELD, HELD + this.outbox.size);
+    try {
+      const answer = await call("POST", `campaigns/${this.number}/slots?count=${wanted}`);
+      if (answer.ok) this.take(answer.data, wanted);
+      else this.shut(answer);
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error;
+      if (!this.current) this.screen.showNote("There is no connection; the next comparison comes when it is back.");
+      this.later = setTimeout(() => this.refill(), 3000);
+    } finally {
+      this.asking = false;
+    }
+    if (this.askAgain) {
+      this.askAgain = false;
+      this.refill();
+    }
+  }
+
+  take(taken, wanted) {
+    this.campaign = taken.campaign;
+    this.screen.showCampaign(taken.campaign);
+    const listed = new Set(taken.slots.map((slot) => slot.id));
+    if (taken.slots.length < wanted) this.ahead = this.ahead.filter((slot) => listed.has(slot.id));
+    const known = new Set([...this.ahead.map((slot) => slot.id), this.current?.id]);
+    const fresh = taken.slots.filter((slot) => !known.has(slot.id) && !this.isJudged(slot.id));
+    this.ahead.push(...fresh);
+    this.mine = this.outbox.entries.reduce(counted, taken.mine);
+    this.screen.showProgress(this.mine);
+    if (!this.current && this.ahead.length) this.next();
+    if (!this.current) this.rest(taken);
+  }
+
+  isJudged(slot) {
+    return this.done.has(slot) || this.outbox.judges(slot);
+  }
+
+  // Say why there is nothing to judge, and look again later.
+  rest(taken) {
+    const held = taken.slots.length > 0; // all of them judged, and the votes on their way
+    this.screen.showNote(held ? "Your votes are on their way." : taken.note, { waiting: taken.waiting });
+    this.pressed = null;
+    const pace = taken.status === "open" && taken.waiting ? "waiting" : taken.status;
+    const seconds = held ? 1 : POLL_SECONDS[pace];
+    if (seconds) this.later = setTimeout(() => document.hidden || this.refill(), seconds * 1000);
+  }
+
+  // The campaign is not there, or not for this person.
+  shut({ status, sentence }) {
+    if (this.current) this.screen.say(sentence, "warning");
+    else this.screen.showNote(sentence, { exists: status !== 404 });
+  }
+
+  renew() {
+    if (!document.hidden && performance.now() - this.active < IDLE_SECONDS * 1000) this.refill();
+  }
+
+  next() {
+    this.show(this.ahead.shift() ?? null);
+    if (!this.current) this.screen.showNote("The next comparison is on its way.");
+  }
+
+  show(slot) {
+    this.current = slot;
+    this.chosen = null;
+    if (!slot) return;
+    this.screen.show(slot, this.campaign);
+    this.watch.start();
+    if (this.pressed !== null) this.times.untilPainted(this.pressed);
+    this.pressed = null;
+  }
+
+  // --- what a person does ---
+
+  act(name, event) {
+    const act = { skip: "skip", undo: "undo", cancel: "cancel", send: "send", tie: "tie", bad: "bad" }[name];
+    if (/^[1-4]$/.test(name)) this.choose(Number(name) - 1, event);
+    else if (name === "tie" || name === "bad") this.judge(name === "tie" ? "tie" : "both bad", "", event);
+    else if (act) this[act](event);
+    else this.screen.act(name);
+  }
+
+  choose(side, event) {
+    const { current, chosen } = this;
+    if (!current || side >= current.answers.length || chosen?.complete) return;
+    const letter = current.answers[side].letter;
+    if (current.answers.length === 2) this.judge(letter, "", event);
+    else if (!chosen) {
+      this.chosen = { choice: letter };
+      this.screen.showChosen(side);
+      this.screen.canUndo(true);
+    } else if (chosen.choice !== letter) this.judge(chosen.choice, letter, event);
+  }
+
+  // A vote is complete, but for its reason.
+  judge(choice, worst, event) {
+    if (!this.current || this.chosen?.complete) return;
+    this.chosen = { choice, worst, seconds: this.watch.seconds, complete: true };
+    if (!this.campaign.ask_reason) this.vote("", event);
+    else {
+      this.screen.askReason(said(this.current, this.chosen));
+      this.screen.canUndo(true);
+    }
+  }
+
+  send(event) {
+    if (this.chosen?.complete) this.vote(this.screen.reason, event);
+  }
+
+  cancel(event) {
+    if (this.chosen?.complete) this.vote("", event);
+    else if (this.chosen) this.undo(event);
+  }
+
+  vote(reason, event) {
+    const { choice, worst, seconds } = this.chosen;
+    const words = said(this.current, this.chosen);
+    this.leave({ kind: "vote", slot: this.current.id, body: { choice, worst, reason, seconds } }, words, event);
+  }
+
+  skip(event) {
+    if (this.current && !this.chosen?.complete)
+      this.leave({ kind: "skip", slot: this.current.id }, "Skipped.", event);
+  }
+
+  // Put a vote or a skip on its way, and go on.
+  leave(entry, words, event) {
+    this.pressed = event.timeStamp;
+    this.past.push({ slot: this.current, words, kind: entry.kind });
+    this.done.add(this.current.id);
+    this.mine = counted(this.mine, entry);
+    this.next();
+    this.screen.say(words);
+    this.screen.showProgress(this.mine);
+    this.screen.canUndo(true);
+    this.outbox.add(entry);
+    if (!this.current) this.refill();
+  }
+
+  // Take back a choice that is not complete, else the last vote or skip.
+  undo(event) {
+    if (this.chosen) {
+      this.chosen = null;
+      this.screen.showChosen(null);
+      this.screen.canUndo(this.past.length > 0);
+      return;
+    }
+    const last = this.past.pop();
+    if (!last) return;
+    this.pressed = event.timeStamp;
+    if (!this.outbox.drop(last.slot.id)) this.outbox.add({ kind: "undo", slot: last.slot.id, of: last.kind });
+    this.done.delete(last.slot.id);
+    if (this.current) this.ahead.unshift(this.current);
+    this.mine = counted(this.mine, { kind: "undo", of: last.kind });
+    this.show(last.slot);
+    this.screen.say(`Taken back: ${last.words}`);
+    this.screen.showProgress(this.mine);
+    this.screen.canUndo(this.past.length > 0);
+  }
+}
+
+// A vote in words.
+function said(slot, { choice, worst }) {
+  const name = (letter) => 1 + slot.answers.findIndex((answer) => answer.letter === letter);
+  if (choice === "tie") return "A tie.";
+  if (choice === "both bad") return slot.answers.length > 2 ? "All bad." : "Both bad.";
+  return worst ? `${name(choice)} is best, ${name(worst)} is worst.` : `${name(choice)} is better.`;
+}
+
+// A person's numbers after a vote, a skip, or the undo of one.
+function counted(mine, { kind, of }) {
+  const [what, step] = kind === "undo" ? [of, -1] : [kind, 1];
+  const field = what === "vote" ? "voted" : "skipped";
+  return { ...mine, [field]: mine[field] + step, left: Math.max(0, mine.left - step) };
+}

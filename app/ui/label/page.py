@@ -1,0 +1,44 @@
+"""Label: `label?campaign=N`. Its script calls the REST API. Without a campaign it lists the open ones."""
+
+import gradio as gr
+
+from app import labelling
+from app.ui import events, formatting, query, widgets
+from app.ui.label.layout import lay_out
+from app.ui.widgets import Html
+
+
+def build() -> None:
+    """Lay out the page, then wire its events."""
+    events.on_load(show_list, None, lay_out())
+
+
+def show_list(request: gr.Request) -> Html:
+    """The open campaigns in which this person may vote, unless the address names one."""
+    if query.ids(request, "campaign"):
+        return widgets.NOTHING
+    header = widgets.page_header(
+        "Label", "Judge a campaign's answers blind, with one key for each comparison."
+    )
+    return widgets.join([header, _campaigns(query.username(request))])
+
+
+def _campaigns(user: str) -> Html:
+    found = labelling.open_to(user)
+    if not found:
+        return widgets.empty_state(
+            "Nothing to judge",
+            "No open campaign asks for your votes. A campaign puts prompts to several models, for people to judge.",
+            widgets.link_button("Campaigns", "campaigns", primary=True),
+        )
+    rows = [
+        (
+            widgets.link(campaign.name, "label", campaign=campaign.id),
+            formatting.count(mine.voted, "vote"),
+            f"{mine.left:,}",
+            widgets.link_button("Label", "label", campaign=campaign.id, primary=mine.left > 0),
+        )
+        for campaign, mine in found
+    ]
+    headers = ["Campaign", "Yours", "To go for you", ""]
+    return widgets.table(headers, rows, caption="Open campaigns", numeric=(2,))
