@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from typing import Any
 
@@ -23,6 +23,7 @@ from app.rest import application
 from app.settings import get_settings
 from app.store import run_transitions, runs, tokens
 from app.store.db import write_session
+from benchmarks.app import campaign
 from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
 
@@ -30,7 +31,7 @@ SKIPPED = {
     "add_dataset_from_hub": "asks another server",
     "export_run": "takes as long as the weights are large",
 }
-_LIMITS = {"vote": VOTE, "show_all_names": ANY}
+_LIMITS = {"vote": VOTE, "vote_on_slot": VOTE, "show_all_names": ANY}
 """Limits that differ from a page's. All names are shown only once per user."""
 
 _PAIRS = b'{"prompt": "Say yes.", "chosen": "Yes.", "rejected": "No."}\n' * 50
@@ -179,6 +180,27 @@ class _Caller:
         answer = self.client.put(f"/comparisons/{comparison}/vote", json={"choice": "A"})
         return {"comparison_id": comparison, "vote_id": _checked(answer).json()["id"]}
 
+    @cached_property
+    def campaign_id(self) -> int:
+        """A campaign of two runs with many comparisons to judge."""
+        return campaign.ready((1, self.filled.longest_run), USER)
+
+    def released(self) -> dict[str, Any]:
+        """Give back the slots that this user holds."""
+        _checked(self.client.delete(f"/campaigns/{self.campaign_id}/slots"))
+        return {"campaign_id": self.campaign_id}
+
+    def slot(self) -> dict[str, Any]:
+        """Take a comparison of the campaign."""
+        taken = _checked(self.client.post(f"/campaigns/{self.campaign_id}/slots?count=1")).json()
+        return {"campaign_id": self.campaign_id, "slot_id": taken["slots"][0]["id"]}
+
+    def voted_slot(self) -> dict[str, Any]:
+        """Take a comparison of the campaign, and vote."""
+        taken = self.slot()
+        _checked(self.client.put(f"/slots/{taken['slot_id']}/vote", json={"choice": "A"}))
+        return taken
+
     def new_dataset(self) -> str:
         answer = self.client.post("/datasets", **self.upload())
         return str(_checked(answer).json()["id"])
@@ -231,6 +253,11 @@ _WRITES: dict[str, _Prepare] = {
     "vote": lambda c: {"comparison_id": c.comparison(), "json": {"choice": "A", "reason": "It is warmer."}},
     "withdraw_own_vote": lambda c: c.voted(),
     "withdraw_vote": lambda c: c.voted(),
+    "take_slots": lambda c: c.released(),
+    "release_slots": lambda c: c.slot(),
+    "vote_on_slot": lambda c: {**c.slot(), "json": {"choice": "A", "reason": "It is warmer."}},
+    "undo_slot": lambda c: c.voted_slot(),
+    "skip_slot": lambda c: c.slot(),
     "delete_run": lambda c: {"run_id": c.cancelled_run()},
     "delete_dataset": lambda c: {"dataset": c.new_dataset()},
 }

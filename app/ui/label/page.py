@@ -28,7 +28,7 @@ def _campaigns(user: str) -> Html:
     if not found:
         return widgets.empty_state(
             "Nothing to judge",
-            "No open campaign asks for your votes. A campaign puts prompts to several models, for people to judge.",
+            "No open campaign asks for your votes. A campaign puts prompts to several models; people judge.",
             widgets.link_button("Campaigns", "campaigns", primary=True),
         )
     rows = [
