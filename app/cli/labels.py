@@ -14,6 +14,8 @@ from app.exports.writers import FileType
 from app.store import label_queries, users
 from app.store.db import read_session
 from app.store.judging import LETTERS
+from app.store.label_queries import VoteFilter
+from app.text import MAX_ID
 from app.views import answers_view, vote_view
 
 COLUMNS = ("id", "user", "choice", "best", "worst", "blind")
@@ -24,6 +26,11 @@ NamesFlag = Annotated[
     ),
 ]
 
+CampaignOption = Annotated[
+    int | None, typer.Option("--campaign", min=1, max=MAX_ID, help="Only votes of this campaign.")
+]
+BlindFlag = Annotated[bool, typer.Option("--blind", help="Only votes that were cast blind.")]
+
 cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 
 
@@ -31,6 +38,8 @@ cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 def list_command(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of votes to list.")] = 200,
     before: BeforeId = None,
+    campaign: CampaignOption = None,
+    blind: BlindFlag = False,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -41,7 +50,10 @@ def list_command(
     if names:
         answers.show_all_names()
     with read_session() as session:
-        found = label_queries.votes(session=session, limit=limit + 1, before=before, viewer=users.LOCAL)
+        only = VoteFilter(campaign_id=campaign, blind=blind)
+        found = label_queries.votes(
+            session=session, only=only, limit=limit + 1, before=before, viewer=users.LOCAL
+        )
     shown = found[:limit]
     answers.record_shown(shown)
     views = [vote_view(vote) for vote in shown]
@@ -120,6 +132,8 @@ def export_command(
         bool,
         typer.Option("--whole", help="trl: leave out pairs with an answer that was cut at the length limit."),
     ] = False,
+    campaign: CampaignOption = None,
+    blind: BlindFlag = False,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -129,7 +143,14 @@ def export_command(
     kind = file_type or _by_ending(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".hypo-export-", dir=output.parent) as scratch:
-        exported = export_labels(format, kind, folder=Path(scratch), viewer=users.LOCAL, leave_out_cut=whole)
+        exported = export_labels(
+            format,
+            kind,
+            folder=Path(scratch),
+            only=VoteFilter(campaign_id=campaign, blind=blind),
+            viewer=users.LOCAL,
+            leave_out_cut=whole,
+        )
         exported.path.replace(output)
     if as_json:
         print_json(

@@ -15,11 +15,13 @@ from app.store.vote_details import Vote
 
 @dataclass(frozen=True, slots=True)
 class VoteFilter:
-    """A filter for votes: by voter, by choice, or by a run that took part in the conversation."""
+    """A filter for votes: by voter, by choice, by a run that took part, by campaign, or blind votes only."""
 
     user: str | None = None
     choice: Choice | None = None
     run_id: int | None = None
+    campaign_id: int | None = None
+    blind: bool = False
 
 
 def votes(
@@ -100,6 +102,11 @@ def matching(query: Any, only: VoteFilter | None, viewer: str | None = None) -> 
         conditions.append(Label.user_id.in_(select(User.id).where(User.name == only.user)))
     if only.choice is not None:
         conditions.append(Label.choice == only.choice)
+    if only.blind:
+        conditions.append(Label.blind)
+    if only.campaign_id is not None:
+        of_campaign = select(Comparison.id).where(Comparison.campaign_id == only.campaign_id)
+        conditions.append(Label.comparison_id.in_(of_campaign))
     if only.run_id is not None:
         took_part = (
             select(Comparison.id)

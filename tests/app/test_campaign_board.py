@@ -1,12 +1,18 @@
 """A campaign's board: only its votes count, and only those whose names the reader may see."""
 
+import json
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from app import campaigns, labelling
 from app.cli.main import cli
 from app.ranking import Ranking, read_ranking
+from app.store import label_queries
 from app.store.db import read_session
+from app.store.enums import Choice
+from app.store.label_queries import VoteFilter
 from tests.app import campaign_setup
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -60,3 +66,21 @@ def test_the_command_prints_a_campaigns_board() -> None:
     assert "Reference" in found.output
     missing = CliRunner().invoke(cli, ["board", "--campaign", "99"])
     assert missing.exit_code != 0
+
+
+def test_votes_are_listed_and_exported_by_campaign(tmp_path: Path) -> None:
+    first, second = campaign_setup.ready(), campaign_setup.ready(prompts=["Three?"])
+    judge(first, better=1)
+    judge(second, better=0)
+    campaigns.show_names(second)
+    with read_session() as session:
+        only = VoteFilter(campaign_id=second, blind=True)
+        assert len(label_queries.votes(session=session, only=only, viewer="local")) == 1
+        assert label_queries.count(session=session, only=VoteFilter(campaign_id=first))[Choice.BEST] == 2
+    for number, (campaign_id, chosen) in enumerate([(first, 1), (second, 0)]):
+        file = tmp_path / f"{number}.jsonl"
+        options = ["--campaign", str(campaign_id), "--blind", "--output", str(file)]
+        assert CliRunner().invoke(cli, ["labels", "export", *options]).exit_code == 0
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        assert len(rows) == 2 - number
+        assert all(row["chosen"][-1]["content"].startswith(f"Answer {chosen}") for row in rows)

@@ -32,6 +32,8 @@ MEDIA_TYPES = {
 
 OfUser = Annotated[Name | None, Query(description="Only this user's votes.")]
 OfChoice = Annotated[Choice | None, Query(description="Only votes of this kind.")]
+OfCampaign = Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only votes of this campaign.")]
+BlindOnly = Annotated[bool, Query(description="Only votes that were cast blind.")]
 OfRun = Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only votes on answers of this run.")]
 
 
@@ -71,11 +73,13 @@ def list_votes(
     user: OfUser = None,
     choice: OfChoice = None,
     run_id: OfRun = None,
+    campaign_id: OfCampaign = None,
+    blind: BlindOnly = False,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List votes, newest first; those that you may still judge blind tell neither names nor verdict."""
-    only = VoteFilter(user=user, choice=choice, run_id=run_id)
+    only = VoteFilter(user, choice, run_id, campaign_id, blind)
     with read_session() as session:
         found = label_queries.votes(
             session=session, only=only, limit=limit + 1, before=place_of(cursor), viewer=caller
@@ -96,12 +100,14 @@ def export_votes(
     user: OfUser = None,
     choice: OfChoice = None,
     run_id: OfRun = None,
+    campaign_id: OfCampaign = None,
+    blind: BlindOnly = False,
     whole: Annotated[
         bool, Query(description="trl: leave out pairs with an answer that was cut at the length limit.")
     ] = False,
 ) -> StreamingResponse:
     """Download votes as a file; raw leaves out the names that you may not see yet."""
-    only = VoteFilter(user=user, choice=choice, run_id=run_id)
+    only = VoteFilter(user, choice, run_id, campaign_id, blind)
     export = Export(format, file_type, only=only, viewer=caller, leave_out_cut=whole)
     return streamed(export.pieces(), export.file_name, MEDIA_TYPES[file_type])
 

@@ -116,4 +116,6 @@ class FromVotes(Given):
     user: Name | None = Field(None, description="Only this user's votes.")
     choice: Choice | None = Field(None, description="Only votes of this kind.")
     run_id: Id | None = Field(None, description="Only votes on answers of this run.")
+    campaign_id: Id | None = Field(None, description="Only votes of this campaign.")
+    blind: bool = Field(False, description="Only votes that were cast blind.")
     whole: bool = Field(False, description="Leave out pairs with an answer that was cut at the length limit.")
