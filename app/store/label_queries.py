@@ -103,7 +103,7 @@ def matching(query: Any, only: VoteFilter | None, viewer: str | None = None) -> 
     if only.choice is not None:
         conditions.append(Label.choice == only.choice)
     if only.blind:
-        conditions.append(Label.blind)
+        conditions.append(Label.blind.is_(True))
     if only.campaign_id is not None:
         of_campaign = select(Comparison.id).where(Comparison.campaign_id == only.campaign_id)
         conditions.append(Label.comparison_id.in_(of_campaign))
