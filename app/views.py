@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.answers import Answers
 from app.imports import AddedDataset
+from app.quality import Quality
 from app.ranking import Ranking
 from app.store import run_lists
 from app.store.judging import LETTERS
@@ -201,6 +202,34 @@ def _rated(ranking: Ranking, at: int) -> dict[str, Any]:
         "rank": ranking.rank(at),
         **asdict(ranking.board.ratings[at]),
         "against_reference": None if rate is None else asdict(rate),
+    }
+
+
+def quality_view(quality: Quality) -> dict[str, Any]:
+    """The quality of a campaign's votes."""
+    return {
+        "agreement": asdict(quality.agreement),
+        "people": [
+            {
+                **asdict(person),
+                **{
+                    name: {"count": share.count, "of": share.of, "rate": share.rate}
+                    for name, share in (
+                        ("first_side", person.first_side),
+                        ("longer", person.longer),
+                        ("agrees", person.agrees),
+                    )
+                },
+            }
+            for person in quality.people
+        ],
+        "disagreements": [
+            {
+                "number": gap.number,
+                "votes": [{"user": person, "outcome": outcome} for person, outcome in gap.votes],
+            }
+            for gap in quality.disagreements
+        ],
     }
 
 

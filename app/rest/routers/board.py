@@ -1,17 +1,19 @@
-"""The board: the ranking of all models, or of a campaign's contenders."""
+"""The board: the ranking of all models, or of a campaign's contenders; and the quality of its votes."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from app.quality import read_quality
 from app.ranking import read_ranking
 from app.rest.caller import Caller
 from app.rest.schemas.board import BoardShown
+from app.rest.schemas.quality import QualityShown
 from app.rest.types import PathId
 from app.store import campaigns
 from app.store.db import read_session
 from app.text import MAX_ID
-from app.views import ranking_view
+from app.views import quality_view, ranking_view
 
 router = APIRouter(tags=["votes"])
 
@@ -40,3 +42,10 @@ def get_campaign_board(user: Caller, campaign_id: PathId, reference: Reference =
         campaigns.get(campaign_id, session=session)
         found = read_ranking(session=session, viewer=user, reference=reference, campaign_id=campaign_id)
         return ranking_view(found)
+
+
+@router.get("/campaigns/{campaign_id}/quality", response_model=QualityShown)
+def get_campaign_quality(campaign_id: PathId) -> dict[str, Any]:
+    """Say how far a campaign's voters agree, what their habits are, and where they differ."""
+    with read_session() as session:
+        return quality_view(read_quality(campaign_id, session=session))

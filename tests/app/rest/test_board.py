@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
+from app import labelling
 from app.rest.schemas.board import BoardShown, ModelRated, PairMet, WinRateShown
 from app.store import labels
 from app.store.db import write_session
@@ -79,3 +80,24 @@ def test_a_campaigns_board_is_found_by_its_campaign(api: TestClient) -> None:
     voted()
     assert ok(api.get(f"campaigns/{campaign_id}/board"))["games"] == 0
     assert refused(api.get("campaigns/99/board"), 404)
+
+
+def test_the_quality_of_a_campaigns_votes(api: TestClient) -> None:
+    campaign_id = campaign_setup.ready(votes_wanted=2)
+    for user in ("ada", "bob"):
+        for offer in labelling.take(campaign_id, user=user).offers:
+            labelling.vote(offer.slot_id, "tie", user=user, seconds=2)
+    found = ok(api.get(f"campaigns/{campaign_id}/quality"))
+    assert found["agreement"] == {
+        "units": 2,
+        "votes": 4,
+        "pairs": 2,
+        "rate": 1.0,
+        "alpha": None,
+        "low": None,
+        "high": None,
+    }
+    assert [person["name"] for person in found["people"]] == ["ada", "bob"]
+    assert found["people"][0]["agrees"] == {"count": 2, "of": 2, "rate": 1.0}
+    assert found["disagreements"] == []
+    assert refused(api.get("campaigns/99/quality"), 404)

@@ -1,0 +1,141 @@
+"""The quality of a campaign's votes: how far voters agree, and each person's habits."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from app.board import wilson
+from app.evidence import Agreement, agreement
+from app.store import campaigns, vote_quality
+from app.store.enums import Outcome
+from app.store.vote_quality import Judgement
+
+_CATEGORIES = list(Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A count of votes with a property, among those that can have it."""
+
+    count: int
+    of: int
+
+    @property
+    def rate(self) -> float | None:
+        return self.count / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's 95% interval of the rate."""
+        return wilson(self.count, self.of) if self.of else None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonQuality:
+    """A person's habits.
+
+    `first_side` is the share of votes that prefer the answer shown first, and `longer` of those that prefer
+    the longer one, each among the votes that can. Near one half they show no bias. `agrees` is the share of
+    others' votes on the same answers that say the same.
+    """
+
+    name: str
+    votes: int
+    median_seconds: float | None
+    first_side: Share
+    longer: Share
+    agrees: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A task on which voters differ: its number, and who voted what for its pairs of answers."""
+
+    number: int
+    votes: list[tuple[str, Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Agreement of a campaign's voters, their habits, and the tasks on which they differ."""
+
+    agreement: Agreement
+    people: list[PersonQuality]
+    disagreements: list[Disagreement]
+
+
+def read_quality(campaign_id: int, *, session: Session) -> Quality:
+    """The quality of a campaign's votes. It tells nothing about models, so nobody stops being blind.
+
+    Raises:
+        NotFound: when the id does not exist.
+    """
+    campaigns.get(campaign_id, session=session)
+    judgements = vote_quality.of_campaign(campaign_id, session=session)
+    units: dict[tuple[int, int, int], list[Judgement]] = defaultdict(list)
+    for judgement in judgements:
+        units[judgement.number, judgement.first, judgement.second].append(judgement)
+    counts = [_counts(unit) for unit in units.values()]
+    return Quality(
+        agreement(np.array(counts, np.int64).reshape(len(counts), len(_CATEGORIES))),
+        _people(judgements, _agreements(units.values())),
+        _disagreements(units.values()),
+    )
+
+
+def _counts(unit: Iterable[Judgement]) -> list[int]:
+    by_outcome = Counter(judgement.outcome for judgement in unit)
+    return [by_outcome[outcome] for outcome in _CATEGORIES]
+
+
+def _agreements(units: Iterable[Sequence[Judgement]]) -> dict[str, Share]:
+    """For each person, the pairs of an own and another's vote on one unit that say the same."""
+    equal: Counter[str] = Counter()
+    met: Counter[str] = Counter()
+    for unit in units:
+        for one, other in combinations(unit, 2):
+            for person in (one.person, other.person):
+                met[person] += 1
+                equal[person] += one.outcome is other.outcome
+    return {person: Share(equal[person], count) for person, count in met.items()}
+
+
+def _people(judgements: Iterable[Judgement], agrees: dict[str, Share]) -> list[PersonQuality]:
+    """Everybody with a vote, those with the most first."""
+    votes: dict[str, dict[int, Judgement]] = defaultdict(dict)
+    for judgement in judgements:
+        votes[judgement.person][judgement.label_id] = judgement
+    found = [_person(name, list(own.values()), agrees.get(name, Share(0, 0))) for name, own in votes.items()]
+    return sorted(found, key=lambda person: (-person.votes, person.name))
+
+
+def _person(name: str, votes: Sequence[Judgement], agrees: Share) -> PersonQuality:
+    seconds = [vote.seconds for vote in votes if vote.seconds is not None]
+    return PersonQuality(
+        name,
+        len(votes),
+        median(seconds) if seconds else None,
+        _share(vote.first_side for vote in votes),
+        _share(vote.longer for vote in votes),
+        agrees,
+    )
+
+
+def _share(values: Iterable[bool | None]) -> Share:
+    known = [value for value in values if value is not None]
+    return Share(sum(known), len(known))
+
+
+def _disagreements(units: Iterable[Sequence[Judgement]]) -> list[Disagreement]:
+    """Tasks in order; of several pairs of one task, the first on which voters differ."""
+    found: dict[int, Disagreement] = {}
+    for unit in units:
+        if len({judgement.outcome for judgement in unit}) > 1:
+            said = [(judgement.person, judgement.outcome) for judgement in unit]
+            found.setdefault(unit[0].number, Disagreement(unit[0].number, said))
+    return [found[number] for number in sorted(found)]

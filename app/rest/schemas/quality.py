@@ -1,0 +1,61 @@
+"""The quality of a campaign's votes."""
+
+from pydantic import Field
+
+from app.rest.types import Shown
+from app.store.enums import Outcome
+
+
+class AgreementShown(Shown):
+    """How far voters agree on the answers that several of them judged."""
+
+    units: int = Field(description="Pairs of answers with votes of at least two people.")
+    votes: int = Field(description="Votes on them.")
+    pairs: int = Field(description="Pairs of votes on the same answers.")
+    rate: float | None = Field(description="Share of these pairs that say the same.")
+    alpha: float | None = Field(
+        description="Krippendorff's alpha: 1 is perfect agreement, 0 is chance; null if all votes are equal."
+    )
+    low: float | None = Field(description="Lower bound of its 95% interval; null with fewer than 5 units.")
+    high: float | None = Field(description="Upper bound of its 95% interval.")
+
+
+class ShareShown(Shown):
+    """A number of votes among those that count."""
+
+    count: int
+    of: int
+    rate: float | None = Field(description="Their share; null if none counts.")
+
+
+class PersonShown(Shown):
+    """A person's habits."""
+
+    name: str
+    votes: int
+    median_seconds: float | None = Field(description="Median time of a vote.")
+    first_side: ShareShown = Field(description="Votes for the answer shown first, of those for one of two.")
+    longer: ShareShown = Field(description="Votes for the longer answer, of those where one is longer.")
+    agrees: ShareShown = Field(description="Others' votes on the same answers that say the same.")
+
+
+class PersonsVote(Shown):
+    """What a person voted: for the first or the second model, a tie, or both bad."""
+
+    user: str
+    outcome: Outcome
+
+
+class DisagreementShown(Shown):
+    """A comparison on which people differ. Which model is the first is not told."""
+
+    number: int = Field(description="The comparison's place in the campaign.")
+    votes: list[PersonsVote]
+
+
+class QualityShown(Shown):
+    """Agreement, habits and disagreements of a campaign's voters."""
+
+    agreement: AgreementShown
+    people: list[PersonShown]
+    disagreements: list[DisagreementShown]
