@@ -112,6 +112,12 @@ class Settings(BaseSettings):
     keep_served_models: int = Field(
         2, ge=1, description="Base models that the generate worker keeps in memory."
     )
+    answer_batch_rows: int = Field(
+        48,
+        ge=1,
+        description="Answers of a campaign that a generate worker writes at the same time. A GPU with free "
+        "memory can take several times as many. After an out-of-memory error a batch is halved.",
+    )
 
     reference_cache_max_bytes: int = Field(
         DEFAULT_MAX_BYTES,

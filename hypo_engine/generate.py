@@ -214,6 +214,15 @@ class Served:
         new_tokens = max(new_tokens, min(request.max_new_tokens, limit - len(ids)))
         return self.tokenization.trim(ids, limit - new_tokens), new_tokens
 
+    def length(self, request: GenerationRequest) -> int:
+        """Tokens of a request's prompt and of the longest possible answer.
+
+        Raises:
+            DataError, ModelError: as :meth:`prompt_ids`.
+        """
+        ids, limit = self.prompt_ids(request)
+        return len(ids) + limit
+
     def thinks(self, request: GenerationRequest, beside: Sequence[GenerationRequest]) -> bool:
         """Whether prompts leave thinking to the model, as in training; the base follows the others."""
         if request.adapter is None:

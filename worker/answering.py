@@ -1,59 +1,94 @@
-"""Claim a comparison, decode the answers that share a base model in one batch, and stream them into rows."""
+"""Claim comparisons, decode the answers that share a base model in one batch, and write them into rows."""
 
 import logging
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from app.errors import AppError, Refused
+from app.errors import AppError
 from app.settings import get_settings
-from app.store import comparisons, generations
+from app.store import answering, campaign_tasks, generations
 from app.store.answering import ANSWER_LEASES
 from app.store.claims import Claim
-from app.store.enums import GenerationStatus
 from app.store.models import Comparison, Generation
-from hypo_engine.generate import Answer, GenerationRequest, Served
+from hypo_engine.distributed.out_of_memory import is_out_of_memory, release_cached_memory
+from hypo_engine.generate import GenerationRequest, Served
+from worker.answer_stream import AnswerStream, CampaignStream, ChatStream
 from worker.lease import LeaseRenewer
-from worker.retry import retry, retry_read, retry_write
+from worker.retry import SHUTDOWN_SECONDS, retry, retry_write
 from worker.serving import ServedModel, Serving
-from worker.shutdown import shutting_down
+from worker.shutdown import released_on_exit, shutting_down
 from worker.training import describe
 
-WRITE_SECONDS = 0.15
-"""Seconds between two writes of the growing texts."""
+TOKENS_A_ROW = 256
+"""Tokens of a prompt and its answer that a batch has room for, per row of HYPO_ANSWER_BATCH_ROWS."""
 
 log = logging.getLogger(__name__)
 _serving = Serving()
 
 
-def answer_next(*, worker: str) -> bool:
-    """Claim the longest waiting comparison and write its unfinished answers; return False if none waits."""
-    seconds, lease = get_settings().lease_seconds, str(uuid4())
+def answer_next(*, worker: str, chats_only: bool = False) -> bool:
+    """Claim what has waited longest, and write its unfinished answers; return False if nothing waits.
 
-    def take(session: Session) -> tuple[Claim, list[Pending]] | None:
-        found = ANSWER_LEASES.claim_next(session=session, worker=worker, lease_seconds=seconds, lease=lease)
-        return None if found is None else (Claim.of(found), _pending(found, session))
+    Chats go first. Comparisons of a campaign are claimed and answered several at once.
 
-    taken = retry_write(take)
-    if taken is None:
+    Args:
+        chats_only: leave the campaigns' comparisons.
+    """
+    settings, lease = get_settings(), str(uuid4())
+
+    def take(session: Session) -> tuple[list[Claim], list[Pending], int | None]:
+        found = answering.claim_next(
+            session=session,
+            worker=worker,
+            lease_seconds=settings.lease_seconds,
+            lease=lease,
+            rows=settings.answer_batch_rows,
+            chats_only=chats_only,
+        )
+        campaign_id = found[0].campaign_id if found else None
+        return [Claim.of(row) for row in found], _pending(found, session), campaign_id
+
+    claims, pending, campaign_id = retry_write(take)
+    if not claims:
         return False
-    claim, pending = taken
-    with LeaseRenewer(ANSWER_LEASES, claim, seconds) as renewer:
+
+    def release(seconds: float | None = None) -> None:
+        retry_write(lambda session: ANSWER_LEASES.release(*claims, session=session), seconds=seconds)
+
+    renewer = LeaseRenewer(ANSWER_LEASES, claims, settings.lease_seconds)
+    with renewer, released_on_exit(lambda: release(SHUTDOWN_SECONDS)):
+
+        def stream(some: Sequence[Pending]) -> AnswerStream:
+            rows = [p.generation for p in some]
+            if campaign_id is None:
+                return ChatStream(claims, rows, renewer.lost)
+            return CampaignStream(
+                claims,
+                rows,
+                renewer.lost,
+                campaign_id=campaign_id,
+                answer_chats=lambda: _answer_chats(worker),
+            )
+
         bases = list(dict.fromkeys(map(_base_of, pending)))  # in display order, which reveals no model names
         for _, group in groupby(sorted(pending, key=lambda p: bases.index(_base_of(p))), key=_base_of):
             if not renewer.lost.is_set() and not shutting_down.is_set():
-                _answer_together(claim, list(group), renewer.lost)
-    retry_write(lambda session: ANSWER_LEASES.release(claim, session=session))
+                _answer_together(list(group), stream)
+    release()
     return True
 
 
-def _base_of(pending: "Pending") -> str:
-    return pending.model.base_model
+def _answer_chats(worker: str) -> None:
+    """Answer the chats that wait while a campaign's answers are decoded."""
+    try:
+        while not shutting_down.is_set() and answer_next(worker=worker, chats_only=True):
+            continue
+    except Exception:
+        log.exception("A chat could not be answered; its question waits for the next worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,172 +98,118 @@ class Pending:
     generation: Generation
     model: ServedModel
 
+    @property
+    def request(self) -> GenerationRequest:
+        """What the engine is asked for."""
+        parameters = self.generation.parameters
+        return GenerationRequest(
+            prompt=self.generation.prompt.content,
+            adapter=self.model.adapter,
+            max_new_tokens=int(parameters["max_new_tokens"]),
+            temperature=float(parameters["temperature"]),
+            top_p=float(parameters["top_p"]),
+            seed=self.generation.seed,
+        )
 
-def _pending(comparison: Comparison, session: Session) -> list[Pending]:
-    contenders = {c.position: c for c in comparison.conversation.contenders}
+
+StreamOf = Callable[[Sequence[Pending]], AnswerStream]
+"""Returns the stream of some answers."""
+
+
+def _base_of(pending: Pending) -> str:
+    return pending.model.base_model
+
+
+def _pending(claimed: Sequence[Comparison], session: Session) -> list[Pending]:
+    """The unfinished answers of comparisons, in display order. Those of a deleted run fail."""
+    comparisons = {comparison.id: comparison for comparison in claimed}
     found = []
-    for answer in comparisons.answers(comparison.id, session=session):
-        if answer.status.is_over or answer.position is None:
-            continue
+    for answer in generations.unfinished_answers(list(comparisons), session=session):
+        comparison = comparisons[answer.comparison_id or 0]
+        model = next(c for c in comparison.conversation.contenders if c.position == answer.position)
+        place = (comparison.id, comparison.shown_order.index(answer.position))
         try:
-            found.append(Pending(answer, ServedModel.of(contenders[answer.position], session=session)))
+            found.append((place, Pending(answer, ServedModel.of(model, session=session))))
         except AppError as error:
             generations.fail_answer(answer.id, session=session, error=str(error))
-    return found
+            if comparison.campaign_id is not None:
+                campaign_tasks.settle([comparison.id], session=session)
+    return [pending for _, pending in sorted(found, key=lambda item: item[0])]
 
 
-def _answer_together(claim: Claim, pending: Sequence[Pending], lost: threading.Event) -> None:
-    """Decode the answers of contenders that share a base model in one batch.
+def _answer_together(pending: Sequence[Pending], stream: StreamOf) -> None:
+    """Decode the answers of contenders that share a base model in as few batches as possible.
 
-    If one model fails, its answer records the reason, and the other answers are still written.
+    If one model fails, its answers record the reason, and the other answers are still written.
     """
-    stream = Stream(claim, [p.generation.id for p in pending], lost)
+    with _serving.in_use([p.model for p in pending]):
+        try:
+            served, failed = retry(
+                lambda: _serving.load([p.model for p in pending]), on_pause=stream(pending).check_wanted
+            )
+        except Exception as error:
+            _fail(stream(pending), error)
+            return
+        for model, why in failed.items():
+            _fail(stream([p for p in pending if p.model == model]), why)
+        ready = []
+        for p in pending:
+            if p.model in failed:
+                continue
+            if (refused := served.refusal(p.request)) is None:
+                ready.append(p)
+            else:
+                _fail(stream([p]), refused)
+        for batch in _batches(served, ready):
+            _answer_batch(served, batch, stream)
+
+
+def _batches(served: Served, pending: Sequence[Pending]) -> Iterator[list[Pending]]:
+    """Whole comparisons, the shortest first, in batches with a limited number of tokens."""
+    most = get_settings().answer_batch_rows * TOKENS_A_ROW
+    whole = [list(group) for _, group in groupby(pending, key=lambda p: p.generation.comparison_id)]
+    sizes = [sum(served.length(p.request) for p in group) for group in whole]
+    batch, tokens = list[Pending](), 0
+    for place in sorted(range(len(whole)), key=sizes.__getitem__):
+        if batch and tokens + sizes[place] > most:
+            yield batch
+            batch, tokens = [], 0
+        batch += whole[place]
+        tokens += sizes[place]
+    if batch:
+        yield batch
+
+
+def _answer_batch(served: Served, pending: Sequence[Pending], stream: StreamOf) -> None:
+    """Decode answers in one batch; if the batch fails, decode each half of it alone."""
+    answers_of = stream(pending)
+    if answers_of.interrupted():
+        return
     try:
-        served, failed = retry(
-            lambda: _serving.load([p.model for p in pending]), on_pause=stream.check_wanted
+        answers_of.start()
+        answers = served.answer(
+            [p.request for p in pending], on_text=answers_of.on_text, should_stop=answers_of.should_stop
         )
     except Exception as error:
-        _fail(pending, error)
-        return
-    ready = []
-    for p in pending:
-        refused = failed.get(p.model) or served.refusal(_request(p.generation, p.model.adapter))
-        if refused is None:
-            ready.append(p)
-        else:
-            _fail([p], refused)
-    if ready:
-        _answer_ready(claim, served, ready, lost)
-
-
-def _answer_ready(claim: Claim, served: Served, pending: Sequence[Pending], lost: threading.Event) -> None:
-    """Decode answers in one batch; if the batch fails, decode each answer alone."""
-    stream = Stream(claim, [p.generation.id for p in pending], lost)
-    requests = [_request(p.generation, p.model.adapter) for p in pending]
-    try:
-        stream.start()
-        answers = served.answer(requests, on_text=stream.on_text, should_stop=stream.should_stop)
-    except Exception as error:
-        if len(pending) == 1 or stream.interrupted:
-            _fail(pending, error)
+        if answers_of.interrupted():
+            return  # the next worker continues
+        if len(pending) == 1:
+            _fail(answers_of, error)
             return
-        log.exception("Answers %s failed together; each is tried by itself", stream.ids)
-        for one in pending:
-            _answer_ready(claim, served, [one], lost)
+        log.exception("Answers %s failed together; each half is tried by itself", answers_of.ids)
+        short_of_memory = is_out_of_memory(error)
+    else:
+        if not answers_of.interrupted():
+            retry_write(lambda session: answers_of.finish(session, answers))
         return
-    if not stream.interrupted:
-        retry_write(lambda session: stream.finish(session, answers))
+    if short_of_memory:
+        release_cached_memory()
+    half = len(pending) // 2
+    for some in (pending[:half], pending[half:]):
+        _answer_batch(served, some, stream)
 
 
-def _fail(pending: Sequence[Pending], error: Exception) -> None:
-    ids = [p.generation.id for p in pending]
-    log.error("Answers %s failed", ids, exc_info=error)
+def _fail(stream: AnswerStream, error: Exception) -> None:
+    log.error("Answers %s failed", stream.ids, exc_info=error)
     sentence = describe(error)
-    retry_write(lambda session: _fail_all(session, ids, sentence))
-
-
-def _fail_all(session: Session, ids: Sequence[int], sentence: str) -> None:
-    for generation_id in ids:
-        generations.fail_answer(generation_id, session=session, error=sentence)
-
-
-def _request(generation: Generation, adapter: str | None) -> GenerationRequest:
-    parameters = generation.parameters
-    return GenerationRequest(
-        prompt=generation.prompt.content,
-        adapter=adapter,
-        max_new_tokens=int(parameters["max_new_tokens"]),
-        temperature=float(parameters["temperature"]),
-        top_p=float(parameters["top_p"]),
-        seed=generation.seed,
-    )
-
-
-class Stream:
-    """Writes the growing texts several times a second and reads requests to stop an answer."""
-
-    def __init__(self, claim: Claim, ids: Sequence[int], lost: threading.Event) -> None:
-        self.ids = list(ids)
-        self._claim = claim
-        self._lost = lost
-        self._latest: dict[int, tuple[str, int]] = {}
-        self._seconds: dict[int, float] = {}
-        self._stop: set[int] = set()
-        self._written_at = 0.0
-        self._started = time.perf_counter()
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether decoding stopped so that another worker can continue."""
-        return self._lost.is_set() or shutting_down.is_set()
-
-    def check_wanted(self, what: str, seconds: float) -> None:
-        """Stop waiting for an unavailable store once the answers were stopped or another worker holds them.
-
-        Raises:
-            Refused: the answers were stopped, or the lease was lost.
-        """
-        self._read_stop_wishes()
-        if self.interrupted or self._stop.issuperset(self.ids):
-            raise Refused(f"The {what} was away; ask again when it is back.")
-
-    def start(self) -> None:
-        self._started = time.perf_counter()
-        retry_write(self._start)
-
-    def _start(self, session: Session) -> None:
-        for generation_id in self.ids:
-            generations.start_answer(generation_id, session=session)
-
-    def on_text(self, row: int, text: str, tokens: int) -> None:
-        self._latest[row] = (text, tokens)
-        self._seconds[row] = time.perf_counter() - self._started
-        if time.perf_counter() - self._written_at >= WRITE_SECONDS:
-            retry_write(self._grow)
-            self._written_at = time.perf_counter()
-            self._latest.clear()
-            self._read_stop_wishes()
-
-    def _read_stop_wishes(self) -> None:
-        """Read the requests to stop, and acknowledge new ones."""
-        stop = retry_read(lambda session: generations.stop_wishes(self.ids, session=session))
-        if stop - self._stop:
-            retry_write(lambda session: ANSWER_LEASES.acknowledge_cancel(self._claim, session=session))
-        self._stop = stop
-
-    def _grow(self, session: Session) -> None:
-        for row, (text, tokens) in self._latest.items():
-            generations.grow_answer(
-                self.ids[row],
-                session=session,
-                text=text.replace("\x00", "\ufffd"),
-                tokens=tokens,
-                seconds=self._seconds[row],
-            )
-
-    def should_stop(self, row: int) -> bool:
-        return self.interrupted or self.ids[row] in self._stop
-
-    def finish(self, session: Session, answers: Sequence[Answer]) -> None:
-        """Write the complete texts with their log-probabilities."""
-        for row, answer in enumerate(answers):
-            generations.finish_answer(
-                self.ids[row],
-                session=session,
-                status=GenerationStatus.STOPPED if answer.stopped else GenerationStatus.FINISHED,
-                text=answer.text.replace("\x00", "\ufffd"),
-                tokens=answer.tokens,
-                seconds=self._seconds.get(row, time.perf_counter() - self._started),
-                complete=answer.finished,
-                policy_logp=answer.policy_logp,
-                reference_logp=answer.reference_logp,
-                token_logps=[
-                    [text.replace("\x00", "\ufffd"), policy, reference]
-                    for text, policy, reference in zip(
-                        answer.token_texts,
-                        answer.policy_token_logps,
-                        answer.reference_token_logps,
-                        strict=True,
-                    )
-                ],
-            )
+    retry_write(lambda session: stream.fail(session, sentence))

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,18 +16,18 @@ log = logging.getLogger(__name__)
 
 
 class LeaseRenewer:
-    """Renews a claim's lease every quarter of its duration; sets `lost` once the lease is no longer its own.
+    """Renews a lease every quarter of its duration; sets `lost` once one of its rows is no longer claimed.
 
     Args:
-        leases: the lease operations of the claimed row's table.
-        claim: the claim of this worker.
+        leases: the lease operations of the claimed rows' table.
+        claims: the claims of this worker, all of one lease.
         seconds: how long a lease lasts.
     """
 
-    def __init__(self, leases: Leases[Any], claim: Claim, seconds: float) -> None:
+    def __init__(self, leases: Leases[Any], claims: Sequence[Claim], seconds: float) -> None:
         self.lost = threading.Event()
         self._leases = leases
-        self._claim = claim
+        self._claims = claims
         self._seconds = seconds
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
@@ -52,4 +53,4 @@ class LeaseRenewer:
 
     def _renew(self) -> bool:
         with write_session() as session:
-            return self._leases.renew(self._claim, session=session, lease_seconds=self._seconds)
+            return self._leases.renew(*self._claims, session=session, lease_seconds=self._seconds)

@@ -1,7 +1,8 @@
 """Models kept in memory for answering: each base model once, with checkpoints trained from it."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +52,18 @@ class Serving:
     def __init__(self) -> None:
         self._bases: OrderedDict[str, Served] = OrderedDict()
         self._used: dict[str, OrderedDict[str, None]] = {}
+        self._answering: list[str | None] = []
+
+    @contextmanager
+    def in_use(self, models: Sequence[ServedModel]) -> Iterator[None]:
+        """A scope in which the models' checkpoints are not dropped, while others may be loaded."""
+        paths = {model.checkpoint_path for model in models}
+        self._answering.extend(paths)
+        try:
+            yield
+        finally:
+            for path in paths:
+                self._answering.remove(path)
 
     def load(self, models: Sequence[ServedModel]) -> tuple[Served, dict[ServedModel, Exception]]:
         """Load the base model that some models share, and add every checkpoint that can be loaded.
@@ -75,8 +88,10 @@ class Serving:
                 continue
             used[path] = None
             used.move_to_end(path)
-        while len(used) > max(CHECKPOINTS_KEPT, len(models)):
-            served.remove_adapter(used.popitem(last=False)[0])
+        idle = [path for path in used if path not in self._answering]
+        for path in idle[: max(0, len(used) - CHECKPOINTS_KEPT)]:
+            served.remove_adapter(path)
+            del used[path]
         return served, failed
 
     @staticmethod

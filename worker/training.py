@@ -48,7 +48,7 @@ def train_next(*, worker: str) -> bool:
     def release() -> None:
         _write_interruption(claim, Wish.YIELD, seconds=SHUTDOWN_SECONDS)
 
-    with LeaseRenewer(RUN_LEASES, claim, seconds) as renewer, released_on_exit(release):
+    with LeaseRenewer(RUN_LEASES, [claim], seconds) as renewer, released_on_exit(release):
         reporter = StoreReporter(claim, renewer.lost, keep_all=bool(run.config.get("save_steps")))
         try:
             _train(run, claim, reporter)

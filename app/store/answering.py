@@ -1,21 +1,27 @@
 """Leases on comparisons: a worker claims a whole comparison and releases it once it is answered.
 
-When a worker dies, the next one restarts its unfinished answers.
+Comparisons of a chat go first. Of a campaign a worker claims several at once, and decodes their answers
+together. When a worker dies, the next one restarts its unfinished answers.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.store import campaign_tasks
 from app.store.enums import GenerationStatus
 from app.store.generations import unfinished
 from app.store.leases import Leases
-from app.store.models import Comparison, Contender, Generation
+from app.store.models import Campaign, Comparison, Contender, Generation
 
 MAX_ANSWER_ATTEMPTS = 3
+
+FEWER_AFTER_DEATH = 8
+"""A batch is smaller by this factor after each death of its worker, which may have been out of memory."""
 
 _HAS_UNFINISHED = Comparison.id.in_(
     select(Generation.comparison_id).where(Generation.comparison_id.is_not(None), unfinished())
@@ -30,6 +36,45 @@ ANSWER_LEASES = Leases(
     free={"lease_id": None, "lease_until": None, "worker": None, "stop_by": None},
 )
 
+CHAT_LEASES = replace(ANSWER_LEASES, waiting=ANSWER_LEASES.waiting & Comparison.campaign_id.is_(None))
+"""The same leases; only comparisons of the Compare page may be claimed."""
+
+
+def claim_next(
+    *, session: Session, worker: str, lease_seconds: float, lease: str, rows: int, chats_only: bool = False
+) -> Sequence[Comparison]:
+    """Claim the oldest waiting comparison of a chat, or else several of a campaign, under one lease.
+
+    Args:
+        lease: the id of the lease; a repeated call with the same id returns the same comparisons.
+        rows: number of answers of a campaign to write together.
+        chats_only: leave the campaigns' comparisons.
+
+    Returns:
+        The claimed comparisons; none if nothing waits.
+    """
+    found = None
+    for leases in (CHAT_LEASES,) if chats_only else (CHAT_LEASES, ANSWER_LEASES):
+        found = found or leases.claim_next(
+            session=session, worker=worker, lease_seconds=lease_seconds, lease=lease
+        )
+    if found is None:
+        return []
+    if found.campaign_id is None:
+        return [found]
+    alike = (Comparison.campaign_id == found.campaign_id) & (Comparison.attempt == found.attempt - 1)
+    most = rows // FEWER_AFTER_DEATH ** (found.attempt - 1) // len(found.shown_order)
+    return ANSWER_LEASES.claim_more(found, alike, session=session, lease_seconds=lease_seconds, limit=most)
+
+
+def add_answered(campaign_id: int, *, session: Session, answers: int, seconds: float) -> None:
+    """Count answers that a worker wrote for a campaign, and the time that it took."""
+    session.execute(
+        update(Campaign)
+        .where(Campaign.id == campaign_id)
+        .values(answered=Campaign.answered + answers, answering_seconds=Campaign.answering_seconds + seconds)
+    )
+
 
 def reap(leases: Collection[str], *, session: Session) -> None:
     """Free comparisons whose worker died. After too many attempts, their unfinished answers fail.
@@ -41,6 +86,8 @@ def reap(leases: Collection[str], *, session: Session) -> None:
     def after(comparison: Comparison) -> Mapping[str, Any]:
         if comparison.attempt >= MAX_ANSWER_ATTEMPTS:
             _fail_unfinished(comparison.id, session)
+            if comparison.campaign_id is not None:
+                campaign_tasks.settle([comparison.id], session=session)
         return {"sent_at": None}
 
     ANSWER_LEASES.reap(leases, session=session, after=after)

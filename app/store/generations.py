@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, tuple_, update
+from sqlalchemy import bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.settings import get_settings
@@ -120,12 +120,18 @@ def steps_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> Sequ
 # --- answers: queued -> running -> finished | stopped | failed --------------------------------
 
 
-def start_answer(generation_id: int, *, session: Session) -> None:
+def unfinished_answers(comparison_ids: Sequence[int], *, session: Session) -> Sequence[Generation]:
+    """The unfinished answers of some comparisons. Earlier takes of an answer are always over."""
+    query = select(Generation).where(Generation.comparison_id.in_(comparison_ids), unfinished())
+    return session.scalars(query.order_by(Generation.id)).all()
+
+
+def start_answers(generation_ids: Sequence[int], *, session: Session) -> None:
     """queued or running -> running, with an empty text."""
     session.execute(
         update(Generation)
         .where(
-            Generation.id == generation_id,
+            Generation.id.in_(generation_ids),
             Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING]),
         )
         .values(status=GenerationStatus.RUNNING, text="", tokens=0)
@@ -153,9 +159,9 @@ def finish_answer(
     policy_logp: float,
     reference_logp: float,
     token_logps: list[Any],
-) -> None:
-    """running -> finished or stopped, with its log-probabilities."""
-    session.execute(
+) -> bool:
+    """running -> finished or stopped, with its log-probabilities; False if it was not running."""
+    written = session.execute(
         update(Generation)
         .where(Generation.id == generation_id, Generation.status == GenerationStatus.RUNNING)
         .values(
@@ -167,8 +173,10 @@ def finish_answer(
             policy_logp=policy_logp,
             reference_logp=reference_logp,
             token_logps=token_logps,
+            error=None,
         )
     )
+    return bool(written.rowcount)  # type: ignore[attr-defined]
 
 
 def fail_answer(generation_id: int, *, session: Session, error: str) -> None:
@@ -180,6 +188,22 @@ def fail_answer(generation_id: int, *, session: Session, error: str) -> None:
             Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING]),
         )
         .values(status=GenerationStatus.FAILED, error=error)
+    )
+
+
+def try_answer_again(generation_id: int, *, session: Session, error: str) -> None:
+    """queued or running -> queued after the first failure, and -> failed after the second.
+
+    The message of the first failure stays in the row until the answer is finished.
+    """
+    first = case((Generation.error.is_(None), GenerationStatus.QUEUED), else_=GenerationStatus.FAILED)
+    session.execute(
+        update(Generation)
+        .where(
+            Generation.id == generation_id,
+            Generation.status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING]),
+        )
+        .values(status=first, error=error)
     )
 
 

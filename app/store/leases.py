@@ -63,24 +63,11 @@ class Leases(Generic[Row]):
         Args:
             lease: the id of the new lease; generated if not given.
         """
-        claimed = session.execute(
-            update(self.model)
-            .where(self.model.id == row_id, self.waiting)
-            .values(
-                lease_id=lease or str(uuid4()),
-                lease_until=clock.after(lease_seconds),
-                worker=worker,
-                attempt=self.model.attempt + 1,
-                **self.on_claim(worker),
-            )
-            .execution_options(synchronize_session=False)
+        lease = lease or str(uuid4())
+        found = self._claim(
+            [row_id], session=session, worker=worker, lease_seconds=lease_seconds, lease=lease
         )
-        if not claimed.rowcount:  # type: ignore[attr-defined]
-            return None
-        session.expire_all()
-        row = session.get_one(self.model, row_id)
-        self.log_claim(row, session)
-        return row
+        return found[0] if found else None
 
     def claim_next(
         self, *, session: Session, worker: str, lease_seconds: float, lease: str | None = None
@@ -101,23 +88,80 @@ class Leases(Generic[Row]):
             return None
         return self.claim(found, session=session, worker=worker, lease_seconds=lease_seconds, lease=lease)
 
-    def guard(self, claim: Claim) -> ColumnElement[bool]:
-        """The condition for the claimed row while the claim is valid."""
-        return (self.model.id == claim.id) & (self.model.lease_id == claim.lease) & self.held
+    def claim_more(
+        self,
+        claimed: Row,
+        alike: ColumnElement[bool],
+        *,
+        session: Session,
+        lease_seconds: float,
+        limit: int,
+    ) -> Sequence[Row]:
+        """Claim more waiting rows under the lease of a claimed one, oldest first.
 
-    def write(self, claim: Claim, /, *, session: Session, **values: Any) -> bool:
-        """Set columns of a claimed row; False when the lease was lost."""
-        written = session.execute(update(self.model).where(self.guard(claim)).values(**values))
-        return bool(written.rowcount)  # type: ignore[attr-defined]
+        Args:
+            alike: a condition for the other rows.
+            limit: number of rows that the lease covers in the end.
 
-    def renew(self, claim: Claim, *, session: Session, lease_seconds: float) -> bool:
+        Returns:
+            All rows with this lease. If there are already several, an earlier call succeeded.
+        """
+        lease, worker = claimed.lease_id, claimed.worker
+        if lease is None or worker is None:
+            raise ValueError(f"{type(claimed).__name__} {claimed.id} is not claimed.")
+        made = select(self.model).where(self.held, self.model.lease_id == lease)  # unordered, for the index
+        rows = session.scalars(made).all()
+        if len(rows) > 1 or limit <= 1:
+            return sorted(rows, key=lambda row: row.id)
+        others = select(self.model.id).where(self.waiting, alike).order_by(self.model.id).limit(limit - 1)
+        ids = session.scalars(others.with_for_update(skip_locked=True)).all()
+        if ids:
+            self._claim(ids, session=session, worker=worker, lease_seconds=lease_seconds, lease=lease)
+        return sorted(session.scalars(made), key=lambda row: row.id)
+
+    def _claim(
+        self, row_ids: Sequence[int], *, session: Session, worker: str, lease_seconds: float, lease: str
+    ) -> Sequence[Row]:
+        """Claim those of some rows that wait, and return them."""
+        claimed = session.execute(
+            update(self.model)
+            .where(self.model.id.in_(row_ids), self.waiting)
+            .values(
+                lease_id=lease,
+                lease_until=clock.after(lease_seconds),
+                worker=worker,
+                attempt=self.model.attempt + 1,
+                **self.on_claim(worker),
+            )
+            .execution_options(synchronize_session=False)
+        )
+        if not claimed.rowcount:  # type: ignore[attr-defined]
+            return []
+        session.expire_all()
+        mine = self.model.id.in_(row_ids), self.model.lease_id == lease
+        rows = session.scalars(select(self.model).where(*mine)).all()
+        for row in rows:
+            self.log_claim(row, session)
+        return rows
+
+    def guard(self, *claims: Claim) -> ColumnElement[bool]:
+        """The condition for the claimed rows while the claims are valid. All claims are of one lease."""
+        mine = self.model.id.in_([claim.id for claim in claims])
+        return mine & (self.model.lease_id == claims[0].lease) & self.held
+
+    def write(self, *claims: Claim, session: Session, **values: Any) -> bool:
+        """Set columns of the claimed rows; False when the lease of one of them was lost."""
+        written = session.execute(update(self.model).where(self.guard(*claims)).values(**values))
+        return written.rowcount == len(claims)  # type: ignore[attr-defined,no-any-return]
+
+    def renew(self, *claims: Claim, session: Session, lease_seconds: float) -> bool:
         """Extend a lease; False when it was lost and the worker must stop."""
-        return self.write(claim, session=session, lease_until=clock.after(lease_seconds))
+        return self.write(*claims, session=session, lease_until=clock.after(lease_seconds))
 
-    def release(self, claim: Claim, *, session: Session, **values: Any) -> bool:
-        """Release an unfinished row to other workers. The attempt does not count."""
+    def release(self, *claims: Claim, session: Session, **values: Any) -> bool:
+        """Release unfinished rows to other workers. The attempt does not count."""
         attempt = self.model.attempt - 1
-        return self.write(claim, session=session, attempt=attempt, sent_at=None, **self.free, **values)
+        return self.write(*claims, session=session, attempt=attempt, sent_at=None, **self.free, **values)
 
     # --- leases whose worker died --------------------------------------------------------------
 
@@ -189,11 +233,11 @@ class Leases(Generic[Row]):
 
     # --- cancels -------------------------------------------------------------------------------
 
-    def acknowledge_cancel(self, claim: Claim, *, session: Session) -> None:
+    def acknowledge_cancel(self, *claims: Claim, session: Session) -> None:
         """Extend the deadline of a cancel, since the worker has acknowledged it and is about to stop."""
         deadline = {self.deadline.key: clock.after(ACKNOWLEDGED_SECONDS)}
         session.execute(
-            update(self.model).where(self.guard(claim), self.deadline.is_not(None)).values(**deadline)
+            update(self.model).where(self.guard(*claims), self.deadline.is_not(None)).values(**deadline)
         )
 
     def overdue_cancels(self, worker: str, *, session: Session) -> list[Claim]:

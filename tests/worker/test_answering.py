@@ -14,7 +14,7 @@ from app.store.enums import GenerationStatus
 from app.store.models import Checkpoint, Comparison, Generation
 from hypo_engine.generate import Served
 from tests.worker.conftest import Launcher, answer_all
-from worker.answering import Stream
+from worker.answer_stream import ChatStream
 from worker.serving import Serving
 from worker.training import train_next
 
@@ -80,15 +80,15 @@ def test_an_answer_stops_on_request_while_others_go_on(
     comparison = answers.begin(
         contenders, "Go on.", seed=1, decoding=Decoding(max_new_tokens=40, temperature=1.0)
     )
-    heard = Stream.on_text
+    heard = ChatStream.on_text
 
-    def stop_second(self: Stream, row: int, text: str, tokens: int) -> None:
+    def stop_second(self: ChatStream, row: int, text: str, tokens: int) -> None:
         heard(self, row, text, tokens)
         if tokens == 1:
             answers.stop(comparison.id, 1)
 
-    monkeypatch.setattr(Stream, "on_text", stop_second)
-    monkeypatch.setattr("worker.answering.WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(ChatStream, "on_text", stop_second)
+    monkeypatch.setattr("worker.answer_stream.WRITE_SECONDS", 0.0)
     answer_all()
     first, second, third = answers.look(comparison.id).answers
     assert second.status is GenerationStatus.STOPPED
@@ -149,14 +149,14 @@ def test_an_answer_regenerated_while_another_streams_is_written_too(
         contenders[:2], "Go on.", seed=1, decoding=Decoding(max_new_tokens=20, temperature=1.0)
     )
     answers.stop(comparison.id, 1)
-    heard = Stream.on_text
+    heard = ChatStream.on_text
 
-    def regenerate_second(self: Stream, row: int, text: str, tokens: int) -> None:
+    def regenerate_second(self: ChatStream, row: int, text: str, tokens: int) -> None:
         if tokens == 1 and answers.look(comparison.id).answers[1].take == 0:
             answers.regenerate(comparison.id, 1)
         heard(self, row, text, tokens)
 
-    monkeypatch.setattr(Stream, "on_text", regenerate_second)
+    monkeypatch.setattr(ChatStream, "on_text", regenerate_second)
     answer_all()
     first, second = answers.look(comparison.id).answers
     assert (second.take, second.status) == (1, GenerationStatus.FINISHED)

@@ -327,7 +327,7 @@ def test_answers_whose_worker_died_again_and_again_fail(session: Session) -> Non
 def test_an_answer_grows_stops_and_keeps_its_log_probabilities(session: Session) -> None:
     comparison = arena.asked(session)
     fresh = comparisons.regenerate(comparison.id, 0, session=session)
-    generations.start_answer(fresh.id, session=session)
+    generations.start_answers([fresh.id], session=session)
     generations.grow_answer(fresh.id, session=session, text="so f", tokens=2, seconds=0.1)
     generations.wish_stop([fresh.id], session=session)
     assert generations.stop_wishes([fresh.id], session=session) == {fresh.id}

@@ -70,7 +70,7 @@ def test_an_answer_goes_its_way(session: Session) -> None:
     generations.grow_answer(row.id, session=session, text="too early", tokens=1, seconds=0.1)
     session.refresh(row)
     assert (row.status, row.text) == (GenerationStatus.QUEUED, "")
-    generations.start_answer(row.id, session=session)
+    generations.start_answers([row.id], session=session)
     generations.grow_answer(row.id, session=session, text="so f", tokens=2, seconds=0.1)
     session.refresh(row)
     assert (row.status, row.text, row.tokens) == (GenerationStatus.RUNNING, "so f", 2)
@@ -78,9 +78,9 @@ def test_an_answer_goes_its_way(session: Session) -> None:
 
 def test_an_answer_taken_up_again_starts_anew(session: Session) -> None:
     row = waiting_answer(session)
-    generations.start_answer(row.id, session=session)
+    generations.start_answers([row.id], session=session)
     generations.grow_answer(row.id, session=session, text="half", tokens=2, seconds=0.1)
-    generations.start_answer(row.id, session=session)
+    generations.start_answers([row.id], session=session)
     session.refresh(row)
     assert (row.status, row.text, row.tokens) == (GenerationStatus.RUNNING, "", 0)
 
@@ -90,7 +90,7 @@ def test_what_is_over_stays_as_it_is(session: Session, status: GenerationStatus)
     row = waiting_answer(session)
     row.status, row.text = status, "the end"
     session.flush()
-    generations.start_answer(row.id, session=session)
+    generations.start_answers([row.id], session=session)
     generations.grow_answer(row.id, session=session, text="more", tokens=9, seconds=1)
     generations.fail_answer(row.id, session=session, error="late")
     generations.wish_stop([row.id], session=session)
@@ -100,7 +100,7 @@ def test_what_is_over_stays_as_it_is(session: Session, status: GenerationStatus)
 
 def test_stopping_is_at_once_for_those_waiting_and_a_wish_for_the_others(session: Session) -> None:
     waiting, writing = waiting_answer(session), waiting_answer(session)
-    generations.start_answer(writing.id, session=session)
+    generations.start_answers([writing.id], session=session)
     both = [waiting.id, writing.id]
     generations.wish_stop(both, session=session)
     session.expire_all()
@@ -113,7 +113,7 @@ def test_stopping_is_at_once_for_those_waiting_and_a_wish_for_the_others(session
 def test_a_failed_answer_says_why(session: Session, started: bool) -> None:
     row = waiting_answer(session)
     if started:
-        generations.start_answer(row.id, session=session)
+        generations.start_answers([row.id], session=session)
     generations.fail_answer(row.id, session=session, error="The model is gone.")
     session.refresh(row)
     assert (row.status, row.error) == (GenerationStatus.FAILED, "The model is gone.")

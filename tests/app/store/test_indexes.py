@@ -28,7 +28,7 @@ from app.store import (
 )
 from app.store.answering import ANSWER_LEASES
 from app.store.enums import Choice, GenerationKind, RunStatus
-from app.store.models import Base, Run
+from app.store.models import Base, Comparison, Run
 from app.store.run_transitions import RUN_LEASES
 from tests.app import arena
 
@@ -117,6 +117,17 @@ ASKED: dict[str, Asked] = {
     "claim of a comparison": lambda s, r, q: ANSWER_LEASES.claim_next(
         session=s, worker="w", lease_seconds=60
     ),
+    "claim of what has waited longest": lambda s, r, q: answering.claim_next(
+        session=s, worker="w", lease_seconds=60, lease="a lease", rows=48
+    ),
+    "claim of a campaign's comparisons": lambda s, r, q: ANSWER_LEASES.claim_more(
+        Comparison(lease_id="a lease", worker="w"),
+        Comparison.campaign_id == 1,
+        session=s,
+        lease_seconds=60,
+        limit=16,
+    ),
+    "unfinished answers": lambda s, r, q: generations.unfinished_answers([1, 2], session=s),
     "claim of a run": lambda s, r, q: RUN_LEASES.claim_next(session=s, worker="w", lease_seconds=60),
     "votes to count": lambda s, r, q: tallies.count_waiting(session=s),
     "place in the queue": lambda s, r, q: runs.place_in_queue(q, session=s),

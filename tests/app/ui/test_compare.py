@@ -224,7 +224,7 @@ def test_only_what_grew_is_sent(engine: Engine) -> None:
     comparison = asked()
     with write_session() as session:
         fresh = comparisons.regenerate(comparison.id, 1, session=session)
-        generations.start_answer(fresh.id, session=session)
+        generations.start_answers([fresh.id], session=session)
         workers.beat("w", session=session, queues="generate", device="cpu")
     first = compare_actions.refresh(comparison.conversation_id, Seen(), at())
     assert first["timer"].active is True
