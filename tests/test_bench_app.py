@@ -9,7 +9,7 @@ from app.settings import Settings
 from app.store import labels
 from app.store.db import write_session
 from app.store.enums import Choice
-from benchmarks.app import voters
+from benchmarks.app import judges, voters
 from benchmarks.app.__main__ import WIDTH, main
 from benchmarks.app.calls import operations
 from benchmarks.app.cases import cases
@@ -47,6 +47,17 @@ def test_a_vote_that_is_gone_another_or_too_many_is_counted(engine: Engine) -> N
     )
     voters._compare(outcome, ids)
     assert (outcome.lost, outcome.doubled) == (2, 1)
+
+
+def test_a_campaign_is_judged_to_its_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("HYPO_HOME", "HYPO_DATABASE_URL", "HYPO_AUTH"):
+        monkeypatch.setenv(name, "")  # set by the command; restored after the test
+    assert judges.main(["--people", "3", "--prompts", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "15 of 15 votes by 3 people at once" in said
+    assert "0 errors, 0 lost, 0 doubled" in said
 
 
 def test_a_slow_tail_is_over_the_limit() -> None:

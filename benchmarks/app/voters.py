@@ -29,6 +29,12 @@ SHARE_CHANGED, SHARE_REPEATED = 0.1, 0.05
 CHOICES = ("A", "B", "tie", "both bad")
 
 
+def share(times: list[float], part: float) -> float:
+    """Quantile of times; infinite if there are none."""
+    ordered = sorted(times) or [float("inf")]
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
 @dataclass(slots=True)
 class Outcome:
     """The responses to the voters, and their comparison with the database."""
@@ -42,8 +48,7 @@ class Outcome:
 
     def share(self, part: float) -> float:
         """Quantile of the response times, in seconds."""
-        ordered = sorted(self.seconds) or [float("inf")]
-        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+        return share(self.seconds, part)
 
     @property
     def kept(self) -> bool:
