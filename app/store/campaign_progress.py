@@ -177,7 +177,7 @@ def _failures(campaign_id: int, *, session: Session) -> list[str]:
     query = (
         select(Generation.error)
         .join(Comparison, Generation.comparison_id == Comparison.id)
-        .where(Comparison.campaign_id == campaign_id, Generation.error.is_not(None))
+        .where(Comparison.campaign_id == campaign_id, Generation.status == GenerationStatus.FAILED)
         .distinct()
         .limit(FAILURES_SHOWN)
     )
