@@ -19,6 +19,7 @@ from app.store import (
     label_queries,
     labels,
     names,
+    run_checkpoints,
     runs,
     users,
 )
@@ -57,14 +58,23 @@ class Answers:
         return all(answer.status.is_over for answer in self.answers)
 
 
-def contenders_of_runs(run_ids: Sequence[int], *, with_reference: bool) -> list[ContenderChoice]:
-    """The runs' last checkpoints; `with_reference` puts their base models first, each once."""
-    bases: dict[str, None] = {}
-    if with_reference and run_ids:
-        with read_session() as session:
-            bases = dict.fromkeys(runs.get(run_id, session=session).base_model for run_id in run_ids)
-    references = [ContenderChoice(base_model=base) for base in bases]
-    return references + [ContenderChoice(run_id=run_id) for run_id in run_ids]
+def contenders_of_runs(
+    run_ids: Sequence[int], *, with_reference: bool, checkpoint_ids: Sequence[int] = ()
+) -> list[ContenderChoice]:
+    """The runs' last checkpoints, and checkpoints named by id; `with_reference` puts their base models first.
+
+    Raises:
+        NotFound: for a run or checkpoint that does not exist.
+    """
+    with read_session() as session:
+        points = [run_checkpoints.get(checkpoint_id, session=session) for checkpoint_id in checkpoint_ids]
+        named = [*run_ids, *(point.run_id for point in points)] if with_reference else []
+        bases = dict.fromkeys(runs.get(run_id, session=session).base_model for run_id in named)
+    return [
+        *(ContenderChoice(base_model=base) for base in bases),
+        *(ContenderChoice(run_id=run_id) for run_id in run_ids),
+        *(ContenderChoice(run_id=point.run_id, checkpoint_id=point.id) for point in points),
+    ]
 
 
 def begin(

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from app.errors import InvalidInput
 from app.launch import send_comparison
@@ -26,6 +26,7 @@ class NewCampaign:
     """What a campaign is made of.
 
     Attributes:
+        name: generated from the contenders if empty.
         samples: answers of each contender to each prompt; each is judged.
         votes_wanted: people who judge each comparison.
         voters: names of those who may vote; empty means everybody.
@@ -54,6 +55,13 @@ class Overview:
     contenders: list[Contender]
     progress: Progress
 
+    @property
+    def choices(self) -> list[ContenderChoice]:
+        """The contenders as they are named in a request."""
+        return [
+            ContenderChoice(found.run_id, found.checkpoint_id, found.base_model) for found in self.contenders
+        ]
+
 
 def create(new: NewCampaign, *, user: str = users.LOCAL) -> int:
     """Store a campaign, queue its answers, and notify the workers after the commit.
@@ -66,9 +74,9 @@ def create(new: NewCampaign, *, user: str = users.LOCAL) -> int:
         NotFound: for a run that does not exist.
         Refused: for a run or checkpoint that cannot be compared.
     """
-    row = _checked(new)
     with read_session() as session:
         contenders = read_contenders(new.choices, session=session, least=2)
+    row = _checked(new if new.name.strip() else replace(new, name=_generated_name(contenders)))
     with write_session() as session:
         row.user_id = users.ensure(user, session=session).id
         session.add(row)
@@ -76,6 +84,11 @@ def create(new: NewCampaign, *, user: str = users.LOCAL) -> int:
         campaign_id = row.id
     _add_items(campaign_id, contenders, new.prompts)
     return campaign_id
+
+
+def _generated_name(contenders: Sequence[Contender]) -> str:
+    """The contenders' names, cut to the longest name of a campaign."""
+    return " / ".join(contender.name for contender in contenders)[: campaigns.MAX_NAME_CHARS]
 
 
 def _checked(new: NewCampaign) -> Campaign:
@@ -147,10 +160,11 @@ def overview(campaign_id: int) -> Overview:
         )
 
 
-def overviews(*, limit: int = 50, before: int | None = None) -> list[Overview]:
+def overviews(*, limit: int = 50, before: int | None = None, offset: int = 0) -> list[Overview]:
     """Campaigns with their progress, newest first. With `before`, only those with a smaller id."""
     with read_session() as session:
-        found = [campaign.id for campaign in campaigns.recent(session=session, limit=limit, before=before)]
+        recent = campaigns.recent(session=session, limit=limit, before=before, offset=offset)
+        found = [campaign.id for campaign in recent]
     return [overview(campaign_id) for campaign_id in found]
 
 

@@ -38,6 +38,8 @@ from app.security.sessions import user_of
 from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
+from app.ui import home, plotly_js, theme
+from app.ui.campaigns import page as campaigns_page
 from app.ui import home, modules, plotly_js, theme
 from app.ui.compare import page as compare_page
 from app.ui.datasets import page as datasets_page
@@ -72,6 +74,7 @@ def pages() -> list[Page]:
         Page("Runs", "runs", runs_page.build),
         Page("Run", "run", run_page.build, in_navbar=False),
         Page("Compare", "compare", compare_page.build),
+        Page("Campaigns", "campaigns", campaigns_page.build),
         Page("Label", "label", label_page.build, in_navbar=False),
         Page("Results", "results", results_page.build),
     ]

@@ -9,10 +9,12 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.answers import Answers
+from app.campaigns import Overview
 from app.imports import AddedDataset
 from app.quality import Quality
 from app.ranking import Ranking
 from app.store import run_lists
+from app.store.enums import TaskStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Dataset, Generation, Run, Worker
 from app.store.vote_details import Vote
@@ -230,6 +232,41 @@ def quality_view(quality: Quality) -> dict[str, Any]:
             }
             for gap in quality.disagreements
         ],
+    }
+
+
+def campaign_view(overview: Overview) -> dict[str, Any]:
+    """A campaign, its contenders, and its progress."""
+    campaign, progress = overview.campaign, overview.progress
+    return {
+        "id": campaign.id,
+        "name": campaign.name,
+        "owner": overview.owner,
+        "status": campaign.status.value,
+        "form": campaign.form.value,
+        "order": campaign.order.value,
+        "votes_wanted": campaign.votes_wanted,
+        "samples": campaign.samples,
+        "seed": campaign.seed,
+        "parameters": campaign.parameters,
+        "guidelines": campaign.guidelines,
+        "ask_reason": campaign.ask_reason,
+        "voters": campaign.voters,
+        "created_at": _time(campaign.created_at),
+        "contenders": [
+            {
+                "name": contender.name,
+                "method": contender.method,
+                "base_model": contender.base_model,
+                "run_id": contender.run_id,
+                "checkpoint_id": contender.checkpoint_id,
+            }
+            for contender in overview.contenders
+        ],
+        "progress": {
+            **asdict(progress),
+            "tasks": {status.value: progress.tasks.get(status, 0) for status in TaskStatus},
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""A live progress bar per run in the terminal, and the table of results at the end."""
+"""Live progress bars of runs and campaigns in the terminal, and the table of results at the end."""
 
 import threading
 import time
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from app import campaigns
 from app.cli.output import plain
 from app.store import runs
 from app.store.db import read_session
@@ -57,7 +58,7 @@ def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None
     phase = f"{run.status.value}, place {place}" if place else run.phase or run.status.value
     left = runs.seconds_left(run)
     if left is not None:
-        phase += f", {left / 60:.1f} min left" if left > 90 else f", {left:.0f} s left"
+        phase += f", {_left(left)}"
     progress.update(
         task,
         description=plain(run.name[:22]).plain,
@@ -67,6 +68,23 @@ def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None
     )
     if run.status.is_over:
         progress.stop_task(task)
+
+
+def _left(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min left" if seconds > 90 else f"{seconds:.0f} s left"
+
+
+def follow_answers(campaign_id: int, *, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Draw a bar of a campaign's answers until all are written or `stopped()` is true."""
+    with _bars() as progress:
+        task = progress.add_task("answers", total=None, phase="")
+        while not stopped():
+            found = campaigns.overview(campaign_id).progress
+            phase = "" if found.seconds_left is None else _left(found.seconds_left)
+            progress.update(task, completed=found.answered, total=found.answers, phase=phase)
+            if not found.unwritten:
+                return
+            time.sleep(0.5)
 
 
 def results_table(run_ids: Sequence[int]) -> Table:

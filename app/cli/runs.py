@@ -264,9 +264,10 @@ def _wait(run_ids: list[int], *, quiet: bool) -> None:
 
 
 class WorkerWatch:
-    """Checks every few seconds for a train worker. `gone` is true after a minute without one."""
+    """Checks every few seconds for a worker of a queue. `gone` is true after a minute without one."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: str = TRAIN_QUEUE) -> None:
+        self.queue = queue
         self.sentence = ""
         self._looked_at = self._seen_at = time.monotonic()
 
@@ -275,7 +276,7 @@ class WorkerWatch:
         now = time.monotonic()
         if now - self._looked_at > 5:
             self._looked_at = now
-            self.sentence = worker_missing(TRAIN_QUEUE) or ""
+            self.sentence = worker_missing(self.queue) or ""
             if not self.sentence:
                 self._seen_at = now
         return now - self._seen_at > 60

@@ -8,11 +8,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.rest import docs, errors
 from app.rest.caller import bearer, caller
-from app.rest.routers import board, comparisons, datasets, runs, slots, system, votes
+from app.rest.routers import board, campaigns, comparisons, datasets, runs, slots, system, votes
 from app.settings import Settings
 
 PREFIX: Final = errors.PREFIX
-_PARTS: Final = (datasets, runs, comparisons, votes, slots, board, system)
+_PARTS: Final = (datasets, runs, comparisons, votes, campaigns, slots, board, system)
 MOST_BODY_BYTES: Final = 1 << 20
 """Largest body of a call other than an upload."""
 
@@ -41,7 +41,7 @@ def build(settings: Settings) -> FastAPI:
     app = Api(
         title="HyPO Studio",
         version="1",
-        summary="Datasets, runs, comparisons and votes, for programs.",
+        summary="Datasets, runs, comparisons, votes and campaigns, for programs.",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

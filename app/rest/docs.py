@@ -15,12 +15,13 @@ from markupsafe import Markup
 from app.templates import render
 
 STYLE: Final = Path(__file__).with_name("docs.css")
-METHODS: Final = ("get", "post", "put", "delete")
+METHODS: Final = ("get", "post", "put", "patch", "delete")
 TITLES: Final = {
     "datasets": "Datasets",
     "runs": "Runs",
     "comparisons": "Comparisons",
     "votes": "Votes",
+    "campaigns": "Campaigns",
     "slots": "Judging a campaign",
     "system": "The app",
 }

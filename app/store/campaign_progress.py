@@ -66,6 +66,11 @@ class Progress:
     pairs: list[PairProgress] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    @property
+    def unwritten(self) -> int:
+        """The number of answers that are not over."""
+        return self.answers - self.answered
+
 
 def read(campaign: Campaign, *, session: Session) -> Progress:
     """The progress of a campaign."""

@@ -13,6 +13,7 @@ from app.text import clean_name, clean_text
 MAX_VOTES_WANTED = 50
 MAX_SAMPLES = 16
 MAX_GUIDELINES_CHARS = 20_000
+MAX_NAME_CHARS = 160
 
 
 def get(campaign_id: int, *, session: Session) -> Campaign:
@@ -57,9 +58,11 @@ def owner_of(campaign: Campaign, *, session: Session) -> str:
     return session.get_one(User, campaign.user_id).name
 
 
-def recent(*, session: Session, limit: int = 50, before: int | None = None) -> Sequence[Campaign]:
+def recent(
+    *, session: Session, limit: int = 50, before: int | None = None, offset: int = 0
+) -> Sequence[Campaign]:
     """Campaigns, newest first. With `before`, only those with a smaller id (keyset pagination)."""
-    query = select(Campaign).order_by(Campaign.id.desc()).limit(limit)
+    query = select(Campaign).order_by(Campaign.id.desc()).limit(limit).offset(offset)
     if before is not None:
         query = query.where(Campaign.id < before)
     return session.scalars(query).all()
@@ -104,8 +107,8 @@ def checked_name(name: str) -> str:
     name = clean_name(name)
     if not name:
         raise InvalidInput("The campaign needs a name, such as the question that it answers.", field="name")
-    if len(name) > 160:
-        raise InvalidInput("name has more than 160 characters; shorten it.", field="name")
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidInput(f"name has more than {MAX_NAME_CHARS} characters; shorten it.", field="name")
     return name
 
 

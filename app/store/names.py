@@ -51,6 +51,17 @@ def seen_among(comparison_ids: Collection[int], user: str, *, session: Session) 
     return found
 
 
+def seen_in_campaign(campaign_id: int, user: str, *, session: Session) -> bool:
+    """Whether names of a campaign were shown to a person."""
+    query = (
+        select(NamesSeen.comparison_id)
+        .join(User, NamesSeen.user_id == User.id)
+        .join(Comparison, NamesSeen.comparison_id == Comparison.id)
+        .where(User.name == user, Comparison.campaign_id == campaign_id)
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 def visible_to(user: str) -> ColumnElement[bool]:
     """The condition for votes (`labels`) whose names a person may see."""
     return or_(Label.open, seen_by(user))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.errors import NotFound
 from app.store.models import Checkpoint
 
 
@@ -32,3 +33,15 @@ def last(run_id: int, *, session: Session) -> Checkpoint | None:
     return session.scalar(
         select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(Checkpoint.step.desc()).limit(1)
     )
+
+
+def get(checkpoint_id: int, *, session: Session) -> Checkpoint:
+    """One checkpoint.
+
+    Raises:
+        NotFound: when the id does not exist.
+    """
+    checkpoint = session.get(Checkpoint, checkpoint_id)
+    if checkpoint is None:
+        raise NotFound(f"There is no checkpoint {checkpoint_id}; the run may have been deleted.")
+    return checkpoint

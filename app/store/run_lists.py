@@ -80,3 +80,9 @@ def checkpoints(run_ids: Collection[int], *, session: Session) -> dict[int, list
     for checkpoint in session.scalars(query.order_by(Checkpoint.run_id, Checkpoint.step)):
         found[checkpoint.run_id].append(checkpoint)
     return found
+
+
+def of_twin_group(group: str, *, session: Session) -> list[int]:
+    """Ids of the runs of a twin group."""
+    query = select(Run.id).where(Run.twin_group == group, Run.deleted_at.is_(None)).order_by(Run.id)
+    return list(session.scalars(query))

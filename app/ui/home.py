@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import gradio as gr
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app.presence import no_worker
@@ -95,6 +96,9 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
         }
         for number, (title, text, state, (label, page)) in enumerate(steps)
     ]
+    if finished:
+        many = widgets.link_button("Judge many prompts", "campaigns", new=1)
+        cards[-1]["button"] = Markup('<span class="hy-actions">{}{}</span>').format(many, cards[-1]["button"])
     return render("home/steps.html", steps=cards)
 
 

@@ -76,7 +76,10 @@ def method_badge(method: str, label: str | None = None) -> Markup:
     )
 
 
-_STATUS_MARKS = {"queued": "○", "running": "◐", "finished": "●", "failed": "✕", "cancelled": "–"}
+_STATUS_MARKS = {
+    "queued": "○", "running": "◐", "finished": "●", "failed": "✕", "cancelled": "–",
+    "open": "○", "paused": "Ⅱ", "closed": "–",
+}  # fmt: skip
 
 
 def status_badge(status: RunStatus | str, label: str | None = None) -> Markup:
@@ -135,14 +138,17 @@ def progress_bar(
     step: int, total: int, *, seconds_left: float | None = None, phase: str = "", live: bool = True
 ) -> Markup:
     """A run's progress, phase and remaining time."""
-    share = min(1.0, step / total) if total > 0 else 0.0
     words = f"step {step:,} of {total:,}" if total > 0 else phase or "starting"
     extra = [phase] if phase and total > 0 else []
     if seconds_left is not None:
         extra.append(f"about {formatting.duration(seconds_left)} left")
-    return render(
-        "widgets/progress_bar.html", live=live, percent=100 * share, words=words, extra=" · ".join(extra)
-    )
+    return bar(step / total if total > 0 else 0.0, words, " · ".join(extra), live=live)
+
+
+def bar(share: float, words: str, extra: str = "", *, live: bool = True) -> Markup:
+    """A progress bar filled to a share, with words below it; a live one has the accent's colour."""
+    percent = 100 * min(1.0, share)
+    return render("widgets/progress_bar.html", live=live, percent=percent, words=words, extra=extra)
 
 
 _ACTIONS = Markup('<span class="hy-sr">Actions</span>')

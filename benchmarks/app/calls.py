@@ -60,7 +60,7 @@ def operations() -> list[Operation]:
         for path, methods in api.openapi()["paths"].items()
         for method, said in methods.items()
     ]
-    order = {"GET": 0, "POST": 1, "PUT": 2, "DELETE": 3}
+    order = {"GET": 0, "POST": 1, "PUT": 2, "PATCH": 3, "DELETE": 4}
     known.sort(key=lambda operation: order[operation.method])
     pages = [Operation("schema", "GET", "/openapi.json"), Operation("page", "GET", "/docs")]
     return pages + [operation for operation in known if operation.name not in SKIPPED]

@@ -31,7 +31,7 @@ def blocks(engine: Engine) -> gr.Blocks:
 
 async def _call(blocks: gr.Blocks, event: Any, value: Any) -> list[Any]:
     inputs = [None if getattr(part, "stateful", False) else value for part in event.inputs]
-    names = ("id", "conversation", "clone", "compare", "vote", "dataset")
+    names = ("id", "conversation", "clone", "compare", "vote", "dataset", "campaign", "runs")
     request = gr.Request(username="local", query_params=dict.fromkeys(names, str(value)), session_hash="x")
     LocalContext.blocks.set(blocks)
     answer = await blocks.process_api(event, inputs, state=SessionState(blocks), request=request)

@@ -1,0 +1,154 @@
+"""Actions on one campaign: pause, close, edit, extend, show the names."""
+
+from typing import Any
+
+import gradio as gr
+
+from app import campaigns
+from app.errors import AppError
+from app.settings import get_settings
+from app.store.enums import CampaignStatus
+from app.ui import confirmation, query, widgets
+from app.ui.campaigns import one, source
+from app.ui.campaigns.source import GivenPrompts
+from app.ui.updates import Updates
+
+
+def pause(request: gr.Request) -> Updates:
+    return _set_status(CampaignStatus.PAUSED, request)
+
+
+def resume(request: gr.Request) -> Updates:
+    return _set_status(CampaignStatus.OPEN, request)
+
+
+def _set_status(status: CampaignStatus, request: gr.Request) -> Updates:
+    try:
+        campaigns.set_status(one.campaign_id(request), status, user=query.username(request))
+    except AppError as error:
+        return one.failed(error)
+    return _done("", request)
+
+
+def ask_close(request: gr.Request) -> Updates:
+    """Ask for confirmation before closing the campaign."""
+    overview = campaigns.overview(one.campaign_id(request))
+    unwritten = overview.progress.unwritten
+    stops = f" {unwritten:,} answers that are not written are stopped." if unwritten else ""
+    sentence = (
+        f"Close “{overview.campaign.name}” for good? Nobody can vote in it any more.{stops} "
+        "Answers and votes stay."
+    )
+    return confirmation.ask(sentence, yes="Yes, close it", wanted="close")
+
+
+def ask_names(request: gr.Request) -> Updates:
+    """Say what it costs to see the names, before they are shown."""
+    sentence = (
+        "Show who wrote which answer, and the votes? You cannot vote in this campaign afterwards. "
+        "Your votes so far stay blind, and others go on voting blind."
+    )
+    return confirmation.ask(sentence, yes="Yes, show them", wanted="names")
+
+
+def confirmed(wanted: str, request: gr.Request) -> Updates:
+    """Perform the confirmed action."""
+    user = query.username(request)
+    try:
+        if wanted == "close":
+            campaigns.set_status(one.campaign_id(request), CampaignStatus.CLOSED, user=user)
+        elif wanted == "names":
+            campaigns.show_names(one.campaign_id(request), user=user)
+    except AppError as error:
+        return {**one.failed(error), "confirm": gr.update(visible=False), "wanted": ""}
+    return {**_done("", request), "confirm": gr.update(visible=False), "wanted": ""}
+
+
+def open_edit(request: gr.Request) -> Updates:
+    """Show the panel that edits the campaign, and close the other one."""
+    campaign = campaigns.overview(one.campaign_id(request)).campaign
+    logins = [name for name, _ in get_settings().logins()]
+    return {
+        "editing": gr.update(visible=True),
+        "extending": gr.update(visible=False),
+        "edit_name": campaign.name,
+        "edit_guidelines": campaign.guidelines,
+        "edit_reason": campaign.ask_reason,
+        "edit_voters": gr.update(
+            choices=logins,
+            value=[name for name in campaign.voters if name in logins],
+            visible=bool(logins),
+        ),
+        "edit_message": gr.update(visible=False),
+    }
+
+
+def save_edit(
+    name: str, guidelines: str, ask_reason: bool, voters: list[str] | None, request: gr.Request
+) -> Updates:
+    """Save the edited campaign; on an error the panel stays open with its values."""
+    logins = get_settings().logins()
+    try:
+        campaigns.edit(
+            one.campaign_id(request),
+            user=query.username(request),
+            name=name or "",
+            guidelines=guidelines or "",
+            ask_reason=bool(ask_reason),
+            voters=[str(voter) for voter in voters or []] if logins else None,
+        )
+    except AppError as error:
+        return {"edit_message": _below(error)}
+    return {**_done("Saved.", request), "editing": gr.update(visible=False)}
+
+
+def open_extend(request: gr.Request) -> Updates:
+    """Show the panel that asks for more votes or prompts, and close the other one."""
+    campaign = campaigns.overview(one.campaign_id(request)).campaign
+    offered = source.offered_datasets()
+    return {
+        "extending": gr.update(visible=True),
+        "editing": gr.update(visible=False),
+        "more_votes": campaign.votes_wanted,
+        "dataset": gr.update(choices=offered, value=next((identity for _, identity in offered), None)),
+        "pasted": "",
+        "file": None,
+        "votes_message": gr.update(visible=False),
+        "prompts_message": gr.update(visible=False),
+    }
+
+
+def save_votes(votes: float | None, request: gr.Request) -> Updates:
+    """Change the number of votes on each comparison."""
+    try:
+        campaigns.edit(one.campaign_id(request), user=query.username(request), votes_wanted=int(votes or 0))
+    except AppError as error:
+        message = str(error).replace("votes_wanted", "Votes on each comparison", 1)
+        return {"votes_message": gr.update(value=widgets.field_error(message), visible=True)}
+    return {**_done("Saved.", request), "extending": gr.update(visible=False)}
+
+
+def add_prompts(request: gr.Request, *values: Any) -> Updates:
+    """Add prompts; on an error the panel stays open with its values."""
+    try:
+        choices = campaigns.overview(one.campaign_id(request)).choices
+        more = GivenPrompts(*values).read(choices)
+        campaigns.add_prompts(one.campaign_id(request), more, user=query.username(request))
+    except AppError as error:
+        return {"prompts_message": _below(error)}
+    said = "1 prompt is added." if len(more) == 1 else f"{len(more):,} prompts are added."
+    return {**_done(said, request), "extending": gr.update(visible=False)}
+
+
+def closed() -> tuple[Any, Any]:
+    """Hide both panels."""
+    return gr.update(visible=False), gr.update(visible=False)
+
+
+def _below(error: Exception) -> Any:
+    return gr.update(value=widgets.field_error(str(error)), visible=True)
+
+
+def _done(said: str, request: gr.Request) -> Updates:
+    message = gr.update(value=widgets.notice(said, "good") if said else "", visible=bool(said))
+    return {"message": message, **one.show("", request)}

@@ -1,0 +1,283 @@
+"""The form that starts a campaign: its components, and the values that a browser sends for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gradio as gr
+from markupsafe import Markup
+
+from app.store.conversations import MAX_CONTENDERS, Decoding
+from app.store.enums import CampaignForm, CampaignOrder
+from app.ui import widgets
+from app.ui.campaigns import source
+from app.ui.campaigns.source import GivenPrompts, PromptSource
+from app.ui.updates import Updates, named
+
+FORMS: Final = [
+    ("Two answers at a time", CampaignForm.PAIRS.value),
+    ("All answers: the best and the worst", CampaignForm.BEST_WORST.value),
+]
+ORDERS: Final = [
+    ("The pair that a vote tells most about", CampaignOrder.INFORMATIVE.value),
+    ("In order", CampaignOrder.IN_ORDER.value),
+]
+
+FIELDS: Final = (
+    "contenders",
+    "source",
+    "dataset",
+    "count",
+    "file",
+    "pasted",
+    "samples",
+    "max_new_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "votes_wanted",
+    "form",
+    "order",
+    "ask_reason",
+    "voters",
+    "guidelines",
+    "name",
+)
+"""The form's fields, in the order in which handlers receive their values."""
+
+TITLES: Final = {
+    "contenders": "Contenders",
+    "prompts": "Prompts",
+    "samples": "Answers to each prompt",
+    "max_new_tokens": "Longest answer",
+    "temperature": "Temperature",
+    "top_p": "Top-p",
+    "seed": "Seed",
+    "votes_wanted": "Votes on each comparison",
+    "voters": "Who may vote",
+    "guidelines": "Guidelines",
+    "name": "Name",
+}
+"""Titles of the fields that have a message below them."""
+
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "contenders": [],
+    "source": source.DATASET,
+    "dataset": None,
+    "count": 50,
+    "pasted": "",
+    "samples": 1,
+    "max_new_tokens": 128,
+    "temperature": 0.7,
+    "top_p": 1.0,
+    "seed": None,
+    "votes_wanted": 1,
+    "form": CampaignForm.PAIRS.value,
+    "order": CampaignOrder.INFORMATIVE.value,
+    "ask_reason": False,
+    "voters": [],
+    "guidelines": "",
+    "name": "",
+}
+"""The values of an untouched form, except the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form: fields by name, messages by field, and the summary with the button."""
+
+    new: gr.Column
+    inputs: dict[str, Any]
+    messages: dict[str, gr.HTML]
+    prompts: PromptSource
+    decoding: gr.Accordion
+    summary: gr.HTML
+    start: gr.Button
+    outcome: gr.HTML
+    draft: gr.BrowserState
+
+    @property
+    def in_order(self) -> list[Any]:
+        """The inputs of a handler."""
+        return [self.inputs[name] for name in FIELDS]
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The components that a preview may change."""
+        said = {f"{name}_message": message for name, message in self.messages.items()}
+        return {"summary": self.summary, "draft": self.draft, "decoding": self.decoding, **said}
+
+    @property
+    def filled(self) -> dict[str, Any]:
+        """The components that are filled when the page is opened."""
+        visible = {name: part for name, part in named(self.prompts).items() if name == "of_dataset"}
+        return {"new": self.new, **self.inputs, **visible}
+
+
+def lay_out() -> Form:
+    """Lay out the form, hidden until it is asked for."""
+    inputs: dict[str, Any] = {}
+    messages: dict[str, gr.HTML] = {}
+    with gr.Column(visible=False, elem_classes="hy-page") as new, gr.Row(elem_classes="hy-launch"):
+        with gr.Column(scale=3, min_width=320):
+            prompts = _asked(inputs, messages)
+            _judged(inputs, messages)
+            decoding = _decoding(inputs, messages)
+            with gr.Group(elem_classes="hy-panel"):
+                inputs["name"] = gr.Textbox(
+                    label=TITLES["name"],
+                    info="Name of the campaign; generated if empty.",
+                    max_lines=1,
+                    elem_id="campaign-name",
+                )
+                messages["name"] = gr.HTML(visible=False)
+        with gr.Column(scale=2, min_width=300, elem_classes="hy-aside"):
+            summary = gr.HTML()
+            start = gr.Button("Start", variant="primary", size="lg", elem_id="campaign-start")
+            outcome = gr.HTML()
+    draft = gr.BrowserState({}, storage_key="hypo-campaign", secret="hypo-campaign")
+    return Form(new, inputs, messages, prompts, decoding, summary, start, outcome, draft)
+
+
+def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> PromptSource:
+    """Who answers what."""
+    with gr.Group(elem_classes="hy-panel"):
+        inputs["contenders"] = gr.Dropdown(
+            [],
+            multiselect=True,
+            max_choices=MAX_CONTENDERS,
+            label=TITLES["contenders"],
+            info="Two to four: the reference, and checkpoints of finished runs.",
+            elem_id="campaign-contenders",
+        )
+        messages["contenders"] = gr.HTML(visible=False)
+    with gr.Group(elem_classes="hy-panel"):
+        prompts = source.lay_out("campaign")
+        for name in ("source", "dataset", "count", "file", "pasted"):
+            inputs[name] = getattr(prompts, name)
+        messages["prompts"] = prompts.prompts_message
+        _number(inputs, messages, "samples", "Each with another seed. One is usual.")
+    return prompts
+
+
+def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
+    """How people judge."""
+    with gr.Group(elem_classes="hy-panel"):
+        inputs["form"] = gr.Radio(
+            FORMS,
+            value=CampaignForm.PAIRS.value,
+            label="Judge",
+            info="With two contenders both are the same.",
+            elem_id="campaign-form",
+        )
+        _number(inputs, messages, "votes_wanted", "Each from another person.")
+        inputs["order"] = gr.Radio(
+            ORDERS, value=CampaignOrder.INFORMATIVE.value, label="What comes next", elem_id="campaign-order"
+        )
+        inputs["voters"] = gr.Dropdown(
+            [],
+            multiselect=True,
+            label=TITLES["voters"],
+            info="Nobody named: everybody with a login.",
+            visible=False,
+            elem_id="campaign-voters",
+        )
+        messages["voters"] = gr.HTML(visible=False)
+        inputs["ask_reason"] = gr.Checkbox(
+            label="Ask for a reason after each vote", elem_id="campaign-reason"
+        )
+        inputs["guidelines"] = gr.Textbox(
+            label=TITLES["guidelines"],
+            info="What voters should look for, in Markdown. Optional.",
+            lines=3,
+            max_lines=14,
+            max_length=20_000,
+            elem_id="campaign-guidelines",
+        )
+        messages["guidelines"] = gr.HTML(visible=False)
+
+
+def _decoding(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> gr.Accordion:
+    decoding = gr.Accordion("Decoding", open=False, elem_id="campaign-decoding")
+    with decoding:
+        with gr.Row():
+            inputs["max_new_tokens"] = gr.Slider(
+                1, 1024, 128, step=1, label="Longest answer, tokens", min_width=160
+            )
+            inputs["temperature"] = gr.Slider(
+                0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the most likely token.",
+                min_width=160,
+            )  # fmt: skip
+            inputs["top_p"] = gr.Slider(0.05, 1, 1.0, step=0.05, label="Top-p", min_width=160)
+            inputs["seed"] = gr.Number(
+                None, precision=0, label="Seed", info="A new one if empty.", min_width=120
+            )
+        for name in ("max_new_tokens", "temperature", "top_p", "seed"):
+            messages[name] = gr.HTML(visible=False)
+    return decoding
+
+
+def _number(inputs: dict[str, Any], messages: dict[str, gr.HTML], name: str, info: str) -> None:
+    with gr.Row(elem_classes="hy-grid hy-two"), gr.Column(min_width=220, elem_classes="hy-field"):
+        inputs[name] = gr.Number(
+            DEFAULTS[name], precision=0, label=TITLES[name], info=info, elem_id=f"campaign-{name}"
+        )
+        messages[name] = gr.HTML(visible=False)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The form's values, as a browser sent them."""
+
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> "Given":
+        """Name the values, which are in the order of `FIELDS`."""
+        return cls(dict(zip(FIELDS, values, strict=True)))
+
+    @property
+    def contenders(self) -> list[str]:
+        return [str(key) for key in self.values["contenders"] or []]
+
+    @property
+    def prompts(self) -> GivenPrompts:
+        return GivenPrompts(*(self.values[name] for name in ("source", "dataset", "count", "file", "pasted")))
+
+    @property
+    def form(self) -> CampaignForm:
+        return CampaignForm(self.values["form"])
+
+    @property
+    def decoding(self) -> Decoding:
+        given = self.values
+        return Decoding(
+            self.whole("max_new_tokens"), float(given["temperature"] or 0), float(given["top_p"] or 0)
+        )
+
+    def whole(self, name: str) -> int:
+        """A whole number; 0 for an empty field."""
+        return int(self.values[name] or 0)
+
+    def draft(self, **changes: Any) -> dict[str, Any]:
+        """What the browser remembers for the next campaign, or for a reload."""
+        return {**{name: self.values[name] for name in DEFAULTS}, **changes}
+
+
+def messages(errors: Mapping[str, str]) -> Updates:
+    """Updates of the messages below the fields; Decoding opens if it has one."""
+    said: Updates = {
+        f"{name}_message": gr.update(value=widgets.field_error(errors.get(name, "")), visible=name in errors)
+        for name in TITLES
+    }
+    if errors.keys() & {"max_new_tokens", "temperature", "top_p", "seed"}:
+        said["decoding"] = gr.update(open=True)
+    return said
+
+
+def titles(errors: Mapping[str, str]) -> Markup:
+    """The titles of the fields with errors."""
+    return widgets.join([TITLES.get(name, name) for name in errors], ", ")

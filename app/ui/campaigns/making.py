@@ -1,0 +1,193 @@
+"""Handlers of the form: open it, preview the work that it makes, start the campaign."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, Final
+
+import gradio as gr
+from markupsafe import Markup
+
+from app import campaigns
+from app.campaigns import MAX_ITEMS, NewCampaign
+from app.errors import AppError, InvalidInput
+from app.settings import get_settings
+from app.store import run_lists
+from app.store.campaigns import MAX_SAMPLES, MAX_VOTES_WANTED
+from app.store.conversations import MAX_CONTENDERS
+from app.store.db import read_session
+from app.store.enums import CampaignForm, CampaignOrder
+from app.templates import render
+from app.ui import formatting, query, widgets
+from app.ui.campaigns import form, source
+from app.ui.campaigns.form import DEFAULTS, TITLES, Given
+from app.ui.compare import state as contenders
+from app.ui.updates import Updates
+from app.ui.widgets import Html
+
+SECONDS_A_VOTE: Final = 10
+"""Time of one vote in the summary's estimate."""
+
+_FIELD_OF: Final = {"dataset_id": "prompts", "count": "prompts", "file": "prompts", "opening": "prompts"}
+"""The field that shows the error of another name."""
+
+
+def opened(draft: Mapping[str, Any] | None, request: gr.Request | None) -> Updates:
+    """Fill the form: contenders of the address, else those of the last campaign, else the newest twins."""
+    values = {**DEFAULTS, **{name: value for name, value in (draft or {}).items() if name in DEFAULTS}}
+    offered = contenders.offered_contenders()
+    datasets = source.offered_datasets()
+    logins = [name for name, _ in get_settings().logins()]
+    known = [identity for _, identity in datasets]
+    kinds = [kind for _, kind in source.KINDS]
+    kind = values["source"] if values["source"] in kinds else source.DATASET
+    return {
+        "new": gr.update(visible=True),
+        **values,
+        **source.show_fields(kind),
+        "source": kind,
+        "contenders": gr.update(choices=offered, value=_chosen(values["contenders"], offered, request)),
+        "dataset": gr.update(
+            choices=datasets,
+            value=values["dataset"] if values["dataset"] in known else next(iter(known), None),
+        ),
+        "pasted": gr.update(value=str(values["pasted"] or ""), visible=kind == source.PASTED),
+        "file": gr.update(value=None, visible=kind == source.FILE),
+        "voters": gr.update(
+            choices=logins,
+            value=[name for name in values["voters"] or [] if name in logins],
+            visible=bool(logins),
+        ),
+    }
+
+
+def _chosen(
+    remembered: Sequence[str] | None, offered: Sequence[tuple[str, str]], request: gr.Request | None
+) -> list[str]:
+    asked = query.ids(request, "runs")
+    group = query.value(request, "group")
+    if group and not asked:
+        with read_session() as session:
+            asked = run_lists.of_twin_group(group, session=session)
+    keys = {key for _, key in offered}
+    kept = [key for key in remembered or [] if key in keys]
+    if asked or len(kept) < 2:
+        return contenders.preselected(asked, offered)
+    return kept
+
+
+def preview(*values: Any) -> Updates:
+    """The amount of work in a sentence, the errors below the fields, and the draft that the browser keeps."""
+    given = Given.of(values)
+    errors = problems(given)
+    return {
+        "summary": _summary(given, errors),
+        "draft": given.draft(),
+        **form.messages({name: said for name, said in errors.items() if name != "contenders"}),
+    }
+
+
+def problems(given: Given) -> dict[str, str]:
+    """One sentence for each field that cannot be used."""
+    errors: dict[str, str] = {}
+    count = len(given.contenders)
+    if not 2 <= count <= MAX_CONTENDERS:
+        errors["contenders"] = f"Choose two to four contenders, not {count}."
+    for name, most in (("samples", MAX_SAMPLES), ("votes_wanted", MAX_VOTES_WANTED)):
+        if not 1 <= given.whole(name) <= most:
+            errors[name] = f"{TITLES[name]} must be between 1 and {most}."
+    try:
+        prompts = given.prompts.how_many()
+        if prompts * max(1, given.whole("samples")) > MAX_ITEMS:
+            errors["prompts"] = (
+                f"{prompts:,} prompts with {given.whole('samples')} answers each are too many; "
+                f"a campaign has at most {MAX_ITEMS:,} of them."
+            )
+    except AppError as error:
+        errors["prompts"] = str(error)
+    return errors
+
+
+def _summary(given: Given, errors: Mapping[str, str]) -> Html:
+    """How many answers and votes the campaign makes."""
+    if errors:
+        return widgets.notice(Markup("To fill in: {}.").format(form.titles(errors)), "info")
+    count, samples, votes = len(given.contenders), given.whole("samples"), given.whole("votes_wanted")
+    prompts = given.prompts.how_many()
+    together = given.form is CampaignForm.BEST_WORST and count > 2
+    tasks = prompts * samples * (1 if together else len(list(combinations(range(count), 2))))
+    return render(
+        "campaigns/summary.html",
+        contenders=formatting.count(count, "contender"),
+        prompts=formatting.count(prompts, "prompt"),
+        samples=samples,
+        answers=formatting.count(prompts * samples * count, "answer"),
+        tasks=formatting.count(tasks, "comparison"),
+        what="all answers at once" if together else "two answers at a time",
+        people=formatting.count(votes, "person", "different people"),
+        votes=formatting.count(tasks * votes, "vote"),
+        time=_about(tasks * votes * SECONDS_A_VOTE),
+        seconds=SECONDS_A_VOTE,
+    )
+
+
+def _about(seconds: float) -> str:
+    """A duration, rounded to minutes from two minutes on."""
+    return f"{round(seconds / 60)} min" if 120 <= seconds < 3600 else formatting.duration(seconds)
+
+
+def start(request: gr.Request | None, *values: Any) -> Updates:
+    """Start the campaign and go to its page; on invalid values show messages and start nothing."""
+    given = Given.of(values)
+    errors = problems(given)
+    if errors:
+        return _refused(f"correct {form.titles(errors)}.", errors)
+    choices = [contenders.to_choice(key) for key in given.contenders]
+    try:
+        campaign_id = campaigns.create(
+            NewCampaign(
+                name=str(given.values["name"] or ""),
+                choices=choices,
+                prompts=given.prompts.read(choices),
+                decoding=given.decoding,
+                samples=given.whole("samples"),
+                votes_wanted=given.whole("votes_wanted"),
+                form=given.form,
+                order=CampaignOrder(given.values["order"]),
+                guidelines=str(given.values["guidelines"] or ""),
+                ask_reason=bool(given.values["ask_reason"]),
+                voters=[str(name) for name in given.values["voters"] or []],
+                seed=None if given.values["seed"] is None else int(given.values["seed"]),
+            ),
+            user=query.username(request),
+        )
+    except AppError as error:
+        field = error.field if isinstance(error, InvalidInput) and error.field else ""
+        field = _FIELD_OF.get(field, field)
+        return _refused(str(error), {field: _titled(str(error), field)} if field in TITLES else {})
+    address = widgets.url("campaigns", campaign=campaign_id)
+    said = Markup(
+        '<div class="hy-notice hy-good" role="status" data-next="{}">Started. Opening…</div>'
+    ).format(address)
+    button = gr.update(interactive=False, value="Started")
+    return {
+        "outcome": said,
+        "start": button,
+        "draft": given.draft(name="", pasted="", seed=None),
+        **form.messages({}),
+    }
+
+
+def _titled(sentence: str, field: str) -> str:
+    """A sentence that begins with a field's name, with its title instead."""
+    rest = sentence.removeprefix(f"{field} ")
+    return sentence if rest == sentence else f"{TITLES[field]} {rest}"
+
+
+def _refused(why: str, errors: Mapping[str, str]) -> Updates:
+    said = widgets.error_banner(f"Nothing was started: {why}")
+    return {"outcome": said, **form.messages(errors)}
+
+
+def forget_refusal() -> Html:
+    """Clear the refusal of the last start when the form changes."""
+    return widgets.NOTHING

@@ -1,0 +1,87 @@
+"""Handlers that show one campaign, whose id is in the page's address: `campaigns?campaign=3`."""
+
+from typing import Any
+
+import gradio as gr
+
+from app import campaigns
+from app.campaigns import Overview
+from app.errors import NotFound
+from app.store import names
+from app.store.db import read_session
+from app.store.enums import CampaignStatus
+from app.ui import events, query, widgets
+from app.ui.campaigns import view
+from app.ui.updates import Updates
+
+BUTTONS = ("pause", "resume", "extend", "edit", "close", "names")
+
+
+def campaign_id(request: gr.Request | None) -> int:
+    """The campaign id in the page's address.
+
+    Raises:
+        NotFound: if the address has no valid id.
+    """
+    ids = query.ids(request, "campaign")
+    if not ids:
+        raise NotFound("The address names no campaign.")
+    return ids[0]
+
+
+def show(seen: str, request: gr.Request | None) -> Updates:
+    """The campaign, if it differs from what is already shown."""
+    try:
+        overview = campaigns.overview(campaign_id(request))
+    except NotFound as error:
+        return {"header": view.missing(str(error)), "one": gr.update(visible=False), **_still()}
+    user = query.username(request)
+    with read_session() as session:
+        told = names.seen_in_campaign(overview.campaign.id, user, session=session)
+    pieces = {
+        "header": view.header(overview),
+        "progress": view.progress_section(overview, told=told),
+        "votes": view.votes_section(overview),
+        "setup": view.setup_section(overview),
+    }
+    now = "".join(map(str, [*pieces.values(), told]))
+    if now == seen:
+        return {}
+    return {
+        **pieces,
+        "one": gr.update(visible=True),
+        "seen": now,
+        "timer": _pace(overview),
+        **_actions(overview, own=overview.owner == user, told=told),
+    }
+
+
+def _actions(overview: Overview, *, own: bool, told: bool) -> Updates:
+    status = overview.campaign.status
+    open_ones = own and status is not CampaignStatus.CLOSED
+    visible = {
+        "pause": own and status is CampaignStatus.OPEN,
+        "resume": own and status is CampaignStatus.PAUSED,
+        "extend": open_ones,
+        "edit": own,
+        "close": open_ones,
+        "names": not told,
+    }
+    return {name: gr.update(visible=visible[name]) for name in BUTTONS}
+
+
+def _pace(overview: Overview) -> gr.Timer:
+    """Look every 2 s while answers are written, every 10 s while people may vote, else not."""
+    progress = overview.progress
+    if overview.campaign.status is not CampaignStatus.OPEN and not progress.unwritten:
+        return gr.Timer(active=False)
+    return events.pace(busy=progress.unwritten > 0)
+
+
+def _still() -> dict[str, Any]:
+    return {"timer": gr.Timer(active=False), "seen": ""}
+
+
+def failed(error: Exception) -> Updates:
+    """The message of a refused action."""
+    return {"message": gr.update(value=widgets.error_banner(str(error)), visible=True)}

@@ -1,0 +1,148 @@
+"""The campaigns page. `campaigns` lists them, `campaigns?new=1` starts one, `campaigns?campaign=3` shows one.
+
+`campaigns?runs=1,2` and `campaigns?group=...` open the form with these runs as contenders.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from app.ui import confirmation, events, query
+from app.ui.campaigns import changing, listing, making, one, source, view
+from app.ui.campaigns.form import Form
+from app.ui.campaigns.layout import Layout, lay_out
+from app.ui.campaigns.source import PromptSource
+from app.ui.updates import Components, Updates, connect, named, pick
+
+_LAST: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
+
+
+def build() -> None:
+    """Lay out the page, then wire its events."""
+    page = lay_out()
+    shown = _shown_one(page)
+    _wire_opening(page, shown)
+    _wire_form(page.form)
+    _wire_actions(page, shown)
+    _wire_panels(page, shown)
+
+
+def _listed(page: Layout) -> Components:
+    return {
+        **pick(named(page.frame), "seen", "timer"),
+        **pick(named(page.listing), "table"),
+        **page.listing.pager.outputs,
+    }
+
+
+def _shown_one(page: Layout) -> Components:
+    """What shows one campaign."""
+    return {
+        **named(page.frame),
+        **pick(named(page.one), "one", "progress", "message", "votes", "setup"),
+        **named(page.one.buttons),
+    }
+
+
+def _wire_opening(page: Layout, shown: Components) -> None:
+    form, pager = page.form, page.listing.pager
+    everything = {**_listed(page), **shown, "listing": page.listing.listing, **form.filled}
+    loaded = connect(events.on_load, open_page, form.draft, everything)
+    connect(loaded.then, preview, form.in_order, form.outputs, **events.QUIET)
+    looked = {**_listed(page), **shown}
+    connect(partial(events.tick, page.frame.timer), look_again, [pager.page, page.frame.seen], looked)
+    connect(pager.back.click, listing.newer, pager.page, _listed(page), **events.QUIET)
+    connect(pager.on.click, listing.older, pager.page, _listed(page), **events.QUIET)
+
+
+def _wire_form(form: Form) -> None:
+    _wire_source(form.prompts)
+    edited = partial(gr.on, [component.input for component in _with_input(form)] + [form.prompts.file.change])
+    connect(edited, preview, form.in_order, form.outputs, **_LAST)
+    edited(making.forget_refusal, None, form.outcome, **_LAST)
+    connect(
+        form.start.click,
+        making.start,
+        form.in_order,
+        {**form.outputs, "start": form.start, "outcome": form.outcome},
+        trigger_mode="once",
+        show_progress_on=form.start,
+        api_visibility="private",
+    )
+
+
+def _with_input(form: Form) -> list[Any]:
+    return [component for name, component in form.inputs.items() if name != "file"]
+
+
+def _wire_source(prompts: PromptSource) -> None:
+    fields = pick(named(prompts), "of_dataset", "file", "pasted")
+    connect(prompts.source.input, source.show_fields, prompts.source, fields, **events.QUIET)
+
+
+def _wire_actions(page: Layout, shown: Components) -> None:
+    buttons, question = page.one.buttons, page.one.confirmation
+    asked = pick(named(question), "confirm", "question", "yes", "wanted")
+    connect(buttons.pause.click, changing.pause, None, shown, **events.QUIET)
+    connect(buttons.resume.click, changing.resume, None, shown, **events.QUIET)
+    connect(buttons.close.click, changing.ask_close, None, asked, **events.QUIET)
+    connect(buttons.names.click, changing.ask_names, None, asked, **events.QUIET)
+    question.no.click(confirmation.closed, None, [question.confirm, question.wanted], **events.QUIET)
+    answered = {**shown, **pick(asked, "confirm", "wanted")}
+    connect(question.yes.click, changing.confirmed, question.wanted, answered, **events.QUIET)
+
+
+def _wire_panels(page: Layout, shown: Components) -> None:
+    edit, extend, buttons = page.one.edit, page.one.extend, page.one.buttons
+    panels: dict[str, Any] = {"editing": edit.editing, "extending": extend.extending}
+    fields = {**panels, **named(edit)}
+    connect(buttons.edit.click, changing.open_edit, None, fields, **events.QUIET)
+    given = [edit.edit_name, edit.edit_guidelines, edit.edit_reason, edit.edit_voters]
+    saved = {**shown, **panels}
+    connect(edit.edit_save.click, changing.save_edit, given, {**saved, **fields}, **events.QUIET)
+    _wire_source(extend.prompts)
+    more = {**panels, **pick(named(extend), "more_votes", "votes_message"), **named(extend.prompts)}
+    connect(buttons.extend.click, changing.open_extend, None, more, **events.QUIET)
+    connect(
+        extend.votes_save.click, changing.save_votes, extend.more_votes, {**saved, **more}, **events.QUIET
+    )
+    connect(
+        extend.prompts_save.click,
+        changing.add_prompts,
+        extend.prompts.inputs,
+        {**saved, **more},
+        trigger_mode="once",
+        **events.QUIET,
+    )
+    for cancel in (edit.edit_cancel, extend.extend_cancel):
+        cancel.click(changing.closed, None, list(panels.values()), **events.QUIET)
+
+
+# --- handlers --------------------------------------------------------------------------------
+
+
+def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
+    """Show the campaign, the form or the list, as the address says."""
+    if query.value(request, "campaign"):
+        return one.show("", request)
+    if _wants_form(request):
+        return {"header": view.form_header(), **making.opened(draft, request)}
+    return {"header": view.list_header(), "listing": gr.update(visible=True), **listing.show(0)}
+
+
+def _wants_form(request: gr.Request | None) -> bool:
+    return any(query.value(request, name) for name in ("new", "runs", "group"))
+
+
+def preview(request: gr.Request, *values: Any) -> Updates:
+    """Preview the form, if the address shows it."""
+    return making.preview(*values) if _wants_form(request) else {}
+
+
+def look_again(page: float, seen: str, request: gr.Request) -> Updates:
+    """Poll the campaign or the list."""
+    if query.value(request, "campaign"):
+        return one.show(seen or "", request)
+    return {} if _wants_form(request) else listing.show(page, seen or "")

@@ -1,0 +1,143 @@
+"""Where the prompts of a campaign come from: a dataset's held-out pairs, a file, or pasted lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+
+from app import campaign_prompts
+from app.errors import InvalidInput
+from app.store import datasets
+from app.store.campaign_items import CampaignPrompt
+from app.store.conversations import ContenderChoice
+from app.store.db import read_session
+from app.ui import formatting
+from app.ui.updates import Updates
+
+DATASET, FILE, PASTED = "dataset", "file", "pasted"
+KINDS: Final = [("Held-out prompts of a dataset", DATASET), ("A file", FILE), ("Pasted lines", PASTED)]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSource:
+    """The fields that name the prompts; only those of the chosen kind are visible."""
+
+    source: gr.Radio
+    of_dataset: gr.Row
+    dataset: gr.Dropdown
+    count: gr.Number
+    file: gr.File
+    pasted: gr.Textbox
+    prompts_message: gr.HTML
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.source, self.dataset, self.count, self.file, self.pasted]
+
+
+def lay_out(prefix: str, label: str = "Prompts") -> PromptSource:
+    """Lay out the fields.
+
+    Args:
+        prefix: start of the fields' element ids.
+    """
+    source = gr.Radio(KINDS, value=DATASET, label=label, elem_id=f"{prefix}-source")
+    with gr.Row(elem_classes="hy-grid hy-two") as of_dataset:
+        with gr.Column(min_width=260, elem_classes="hy-field"):
+            dataset = gr.Dropdown(
+                [],
+                label="Dataset",
+                info="No contender was trained on these prompts.",
+                elem_id=f"{prefix}-dataset",
+            )
+        with gr.Column(min_width=160, elem_classes="hy-field"):
+            count = gr.Number(50, precision=0, label="How many prompts", elem_id=f"{prefix}-count")
+    file = gr.File(
+        label="Text with one prompt a line, or JSON, JSONL or CSV with a column prompt, question or messages",
+        type="filepath",
+        height=130,
+        visible=False,
+        elem_id=f"{prefix}-file",
+    )
+    pasted = gr.Textbox(
+        label="One prompt a line",
+        lines=6,
+        max_lines=16,
+        max_length=1_000_000,
+        visible=False,
+        elem_id=f"{prefix}-pasted",
+    )
+    message = gr.HTML(visible=False)
+    return PromptSource(source, of_dataset, dataset, count, file, pasted, message)
+
+
+def show_fields(kind: str) -> Updates:
+    """Updates that show the fields of a kind."""
+    return {
+        "of_dataset": gr.update(visible=kind == DATASET),
+        "file": gr.update(visible=kind == FILE),
+        "pasted": gr.update(visible=kind == PASTED),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPrompts:
+    """The values of the fields, as a browser sent them."""
+
+    source: str | None
+    dataset: int | None
+    count: float | None
+    file: str | None
+    pasted: str | None
+
+    def read(self, choices: Sequence[ContenderChoice]) -> list[CampaignPrompt]:
+        """The prompts themselves.
+
+        Raises:
+            InvalidInput: without prompts, or when a file cannot be read.
+            NotFound: for a dataset that does not exist.
+        """
+        if self.source == FILE:
+            return self._of_file()
+        if self.source == PASTED:
+            return campaign_prompts.of_lines(self.pasted or "")
+        return campaign_prompts.of_dataset(self._dataset_id(), count=int(self.count or 0), choices=choices)
+
+    def how_many(self) -> int:
+        """The number of prompts, without drawing those of a dataset.
+
+        Raises:
+            InvalidInput: as `read`.
+        """
+        if self.source in (FILE, PASTED):
+            return len(self.read(()))
+        wanted = int(self.count or 0)
+        if wanted < 1:
+            raise InvalidInput("How many prompts? Give at least 1.", field="prompts")
+        with read_session() as session:
+            held_out = datasets.split_counts(self._dataset_id(), session=session).held_out
+        if not held_out:
+            raise InvalidInput(
+                "This dataset has no held-out prompts; choose another one, or paste prompts.", field="prompts"
+            )
+        return min(wanted, held_out)
+
+    def _dataset_id(self) -> int:
+        if self.dataset is None:
+            raise InvalidInput("Choose a dataset, or paste prompts.", field="prompts")
+        return int(self.dataset)
+
+    def _of_file(self) -> list[CampaignPrompt]:
+        if not self.file:
+            raise InvalidInput("Choose a file.", field="prompts")
+        path = Path(self.file)
+        return campaign_prompts.of_file(path, path.name)
+
+
+def offered_datasets() -> list[tuple[str, int]]:
+    """The datasets, newest first."""
+    with read_session() as session:
+        found = datasets.find(session=session)
+    return [(f"{one.name} v{one.version} ({formatting.count(one.rows, 'pair')})", one.id) for one in found]
