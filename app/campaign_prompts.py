@@ -1,7 +1,9 @@
 """Prompts of a campaign: of a dataset, of a file, pasted, or given as texts and messages."""
 
+import csv
 import random
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,6 +80,9 @@ def of_file(path: Path, file_name: str) -> list[CampaignPrompt]:
         if path.stat().st_size > limits.max_bytes:
             raise InvalidInput(f"The file is larger than {limits.max_bytes >> 20} MiB.", field="file")
         return of_lines(path.read_text(encoding="utf-8-sig", errors="replace"))
+    only = _only_column(path) if file_name.lower().endswith(".csv") else None
+    if only is not None:
+        return checked(only)
     found: list[Any] = []
     with open_rows(path, limits) as rows:
         for number, row in rows:
@@ -85,6 +90,22 @@ def of_file(path: Path, file_name: str) -> list[CampaignPrompt]:
                 raise InvalidInput(f"The file has more than {MAX_PROMPTS:,} prompts.", field="file")
             found.append(_of_row(number, row))
     return checked(found)
+
+
+def _only_column(path: Path) -> list[str] | None:
+    """The cells of a CSV file whose only column holds prompts; None for another file.
+
+    The reader of datasets does not take a file without a separator for a CSV.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            header = next(rows, [])
+            if len(header) != 1 or header[0].strip().lower() not in COLUMNS:
+                return None
+            return [",".join(row) for row in islice(rows, MAX_PROMPTS + 1) if row]
+        except csv.Error as error:
+            raise InvalidInput(f"Line {rows.line_num} cannot be read: {error}.", field="file") from error
 
 
 def _of_row(number: int, row: Any) -> Any:

@@ -76,7 +76,7 @@ def create(new: NewCampaign, *, user: str = users.LOCAL) -> int:
     """
     with read_session() as session:
         contenders = read_contenders(new.choices, session=session, least=2)
-    row = _checked(new if new.name.strip() else replace(new, name=_generated_name(contenders)))
+    row = _checked(new if new.name else replace(new, name=_generated_name(contenders)))
     with write_session() as session:
         row.user_id = users.ensure(user, session=session).id
         session.add(row)

@@ -145,7 +145,7 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
     try:
         campaign_id = campaigns.create(
             NewCampaign(
-                name=str(given.values["name"] or ""),
+                name=str(given.values["name"] or "").strip(),
                 choices=choices,
                 prompts=given.prompts.read(choices),
                 decoding=given.decoding,

@@ -1,0 +1,316 @@
+"""The campaigns page: handlers, called as functions, and HTML."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from sqlalchemy import Engine
+
+from app import campaigns, labelling
+from app.settings import Settings
+from app.store import db, names
+from app.store.db import read_session, write_session
+from app.store.enums import CampaignStatus
+from app.store.models import Base
+from app.ui import home
+from app.ui.campaigns import changing, listing, making, page
+from app.ui.campaigns.form import DEFAULTS, FIELDS
+from app.ui.run import view as run_view
+from app.ui.updates import Updates
+from tests.app import arena, campaign_setup
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """An empty SQLite database; the tests of the services also run on PostgreSQL."""
+    engine = db.get_engine()
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def runs(engine: Engine) -> list[int]:
+    """Finished twins."""
+    with write_session() as session:
+        made = [arena.add_run(session, method, name=method) for method in ("dpo", "hypo")]
+        for run in made:
+            run.twin_group = "the-twins"
+        return [run.id for run in made]
+
+
+def at(user: str = "local", **query: object) -> Any:
+    """A request for the page with these query parameters."""
+    return SimpleNamespace(query_params={name: str(value) for name, value in query.items()}, username=user)
+
+
+def values(**given: Any) -> list[Any]:
+    """The form's values, as a handler receives them: pasted prompts for three contenders."""
+    usual = {
+        "contenders": ["reference:demo", "run:1", "run:2"],
+        "source": "pasted",
+        "pasted": "One?\nTwo?",
+        "file": None,
+    }
+    filled = {**DEFAULTS, **usual, **given}
+    return [filled[name] for name in FIELDS]
+
+
+def start(**given: Any) -> Updates:
+    return making.start(at(), *values(**given))
+
+
+def told(updates: Updates) -> dict[str, str]:
+    """The visible messages below fields."""
+    return {
+        name.removesuffix("_message"): str(update["value"])
+        for name, update in updates.items()
+        if name.endswith("_message") and update["visible"]
+    }
+
+
+def visible(updates: Updates) -> set[str]:
+    """Names of the components that an update shows."""
+    return {name for name, update in updates.items() if isinstance(update, dict) and update.get("visible")}
+
+
+# --- opening ---------------------------------------------------------------------------------
+
+
+def test_without_campaigns_the_page_says_what_they_are_for(engine: Engine) -> None:
+    opened = page.open_page(None, at())
+    assert visible(opened) == {"listing"}
+    assert "In a campaign several models answer the same prompts" in opened["table"]
+    assert 'href="campaigns?new=1"' in opened["table"]
+
+
+def test_the_list_shows_progress_and_stops_to_poll(runs: list[int]) -> None:
+    campaign_id = campaign_setup.create(contenders=3)
+    shown = listing.show(0)
+    assert "0 of 6" in shown["table"]
+    assert "writing answers" in shown["table"]
+    assert f'href="label?campaign={campaign_id}"' in shown["table"]
+    assert shown["timer"].active
+    assert listing.show(0, shown["seen"]) == {}
+    campaigns.set_status(campaign_id, CampaignStatus.CLOSED)
+    closed = listing.show(0, shown["seen"])
+    assert not closed["timer"].active
+    assert "label?campaign" not in closed["table"]
+
+
+def test_the_form_is_filled_from_the_address(runs: list[int]) -> None:
+    newest = page.open_page(None, at(new=1))
+    assert newest["contenders"]["value"] == ["reference:demo", "run:1", "run:2"]
+    assert page.open_page(None, at(runs="2"))["contenders"]["value"] == ["reference:demo", "run:2"]
+    of_group = page.open_page(None, at(group="the-twins"))
+    assert of_group["contenders"]["value"] == ["reference:demo", "run:1", "run:2"]
+    assert not newest["voters"]["visible"]
+
+
+def test_choices_are_remembered(runs: list[int]) -> None:
+    draft = start(contenders=["run:1", "run:2"], votes_wanted=3, max_new_tokens=40, name="First", seed=5)[
+        "draft"
+    ]
+    again = page.open_page(draft, at(new=1))
+    assert again["contenders"]["value"] == ["run:1", "run:2"]
+    assert (again["votes_wanted"], again["max_new_tokens"], again["source"]) == (3, 40, "pasted")
+    assert (again["name"], again["pasted"]["value"], again["seed"]) == ("", "", None)
+    named = page.open_page(draft, at(runs="1"))["contenders"]["value"]
+    assert named == ["reference:demo", "run:1"]
+    gone = page.open_page(
+        {**draft, "contenders": ["run:8", "run:9"], "dataset": 99, "voters": None}, at(new=1)
+    )
+    assert gone["contenders"]["value"] == ["reference:demo", "run:1", "run:2"]
+    assert gone["dataset"]["value"] == gone["dataset"]["choices"][0][1]
+
+
+def test_a_campaign_that_is_not_there(engine: Engine) -> None:
+    shown = page.open_page(None, at(campaign=7))
+    assert "There is no such campaign" in shown["header"]
+    assert not shown["one"]["visible"]
+
+
+def test_twins_lead_to_a_campaign(runs: list[int]) -> None:
+    with read_session() as session:
+        from app.store import runs as store
+
+        found = store.of_ids(runs, session=session)
+    assert 'href="campaigns?runs=1%2C2">Judge many prompts' in run_view.header(found[0], found)
+    assert 'href="campaigns?new=1">Judge many prompts' in home.refresh("")["steps"]
+
+
+# --- the form --------------------------------------------------------------------------------
+
+
+def test_the_preview_counts_answers_and_votes(runs: list[int]) -> None:
+    summary = page.preview(at(new=1), *values(samples=2, votes_wanted=2))["summary"]
+    for part in (
+        "3 contenders",
+        "2 prompts",
+        "2 times each",
+        "12 answers",
+        "12 comparisons",
+        "24 votes",
+        "4 min",
+    ):
+        assert part in summary
+    together = making.preview(*values(form="best_worst"))["summary"]
+    assert "2 comparisons</b>, all answers at once" in together
+    two = making.preview(*values(form="best_worst", contenders=["run:1", "run:2"]))["summary"]
+    assert "two answers at a time" in two
+    assert page.preview(at(campaign=1), *values()) == {}
+
+
+def test_the_preview_reads_files_and_datasets(runs: list[int], tmp_path: Path) -> None:
+    file = tmp_path / "prompts.csv"
+    file.write_text("prompt\nOne?\nTwo?\nThree?\n")
+    assert "3 prompts" in making.preview(*values(source="file", file=str(file)))["summary"]
+    with write_session() as session:
+        dataset = arena.add_dataset(session, "held", held_out=1.0).id
+    of_dataset = values(source="dataset", dataset=dataset)
+    assert "1 prompt</b>" in making.preview(*of_dataset)["summary"]
+    assert "no held-out prompts" in told(making.preview(*values(source="dataset", dataset=1)))["prompts"]
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "sentence"),
+    [
+        ({"contenders": ["run:1"]}, "contenders", "two to four contenders, not 1"),
+        ({"contenders": ["run:1", "run:99"]}, "", "There is no run 99"),
+        ({"pasted": " \n"}, "prompts", "no prompts"),
+        ({"source": "file"}, "prompts", "Choose a file."),
+        ({"source": "dataset"}, "prompts", "Choose a dataset"),
+        ({"source": "dataset", "dataset": 1, "count": 0}, "prompts", "at least 1"),
+        ({"samples": None}, "samples", "Answers to each prompt must be between 1 and 16."),
+        ({"votes_wanted": 51}, "votes_wanted", "Votes on each comparison must be between 1 and 50."),
+        ({"max_new_tokens": 5000}, "max_new_tokens", "Longest answer must be between 1 and 4096."),
+        ({"name": "x" * 161}, "name", "Name has more than 160 characters"),
+        ({"seed": -1}, "seed", "Seed must be"),
+        ({"pasted": "\n".join(map(str, range(600))), "samples": 2}, "prompts", "at most 1,000"),
+    ],
+)
+def test_an_error_is_beside_its_field_and_nothing_starts(
+    runs: list[int], given: dict[str, Any], field: str, sentence: str
+) -> None:
+    refused = start(**given)
+    assert "Nothing was started" in refused["outcome"]
+    if field:
+        assert sentence in told(refused)[field]
+    else:
+        assert sentence in refused["outcome"]
+    assert campaigns.overviews() == []
+
+
+def test_start_leads_to_the_campaign(runs: list[int]) -> None:
+    started = start(guidelines="Be fair.", ask_reason=True, order="in_order")
+    assert 'data-next="campaigns?campaign=1"' in started["outcome"]
+    campaign = campaigns.overview(1).campaign
+    assert (campaign.name, campaign.guidelines, campaign.ask_reason) == (
+        "Reference / dpo / hypo",
+        "Be fair.",
+        True,
+    )
+    assert told(started) == {}
+
+
+# --- one campaign ----------------------------------------------------------------------------
+
+
+def test_one_campaign_shows_its_progress(runs: list[int]) -> None:
+    campaign_id = campaign_setup.create(contenders=3, guidelines="<b>fair</b>")
+    here = at(campaign=campaign_id)
+    shown = page.open_page(None, here)
+    assert "0 of 6 answers written" in shown["progress"]
+    assert "No generate worker is running" in shown["progress"]
+    assert "&lt;b&gt;fair" in shown["setup"]
+    assert "Nobody has voted yet" in shown["votes"]
+    assert visible(shown) == {"one", "pause", "extend", "edit", "close", "names"}
+    assert page.look_again(0, shown["seen"], here) == {}
+    campaign_setup.write_answers(campaign_id, lambda number, position: "same", failed=[(0, 0)])
+    offers = labelling.take(campaign_id, user="ada").offers
+    assert offers == []
+    later = page.look_again(0, shown["seen"], here)
+    assert "1 answer failed" in later["progress"]
+    assert "It does not fit." in later["progress"]
+    assert later["timer"].value == 10
+
+
+def test_votes_by_person_and_by_pair(runs: list[int]) -> None:
+    campaign_id = campaign_setup.ready(contenders=3)
+    offer = labelling.take(campaign_id, user="ada", count=1).offers[0]
+    labelling.vote(offer.slot_id, "A", user="ada", seconds=4.0)
+    votes = page.open_page(None, at(campaign=campaign_id))["votes"]
+    assert "ada" in votes
+    assert "4.0 s" in votes
+    assert "1 of 2" in votes
+
+
+def test_only_the_owner_changes_a_campaign(runs: list[int]) -> None:
+    campaign_id = campaign_setup.ready()
+    bob = at("bob", campaign=campaign_id)
+    assert visible(page.open_page(None, bob)) == {"one", "names"}
+    assert "only its owner" in changing.pause(bob)["message"]["value"]
+    assert "only its owner" in changing.save_edit("New", "", False, None, bob)["edit_message"]["value"]
+    assert "only its owner" in changing.confirmed("close", bob)["message"]["value"]
+
+
+def test_pause_resume_and_close(runs: list[int]) -> None:
+    here = at(campaign=campaign_setup.create())
+    paused = changing.pause(here)
+    assert paused["resume"]["visible"]
+    assert not paused["pause"]["visible"]
+    assert "paused" in paused["header"]
+    assert changing.resume(here)["pause"]["visible"]
+    asked = changing.ask_close(here)
+    assert "4 answers that are not written are stopped" in asked["question"]
+    closed = changing.confirmed("close", here)
+    assert "closed" in closed["header"]
+    assert visible(closed) == {"one", "edit", "names"}
+    assert not closed["timer"].active
+
+
+def test_the_names_end_blind_voting(runs: list[int]) -> None:
+    campaign_id = campaign_setup.ready()
+    here = at(campaign=campaign_id)
+    assert "You cannot vote in this campaign afterwards" in changing.ask_names(here)["question"]
+    shown = changing.confirmed("names", here)
+    assert "you cannot vote here" in shown["progress"]
+    assert not shown["names"]["visible"]
+    with read_session() as session:
+        assert names.seen_in_campaign(campaign_id, "local", session=session)
+
+
+def test_edit(runs: list[int]) -> None:
+    here = at(campaign=campaign_setup.ready(name="Old", guidelines="Old rules"))
+    opened = changing.open_edit(here)
+    assert (opened["edit_name"], opened["edit_guidelines"]) == ("Old", "Old rules")
+    assert "needs a name" in changing.save_edit("", "", False, None, here)["edit_message"]["value"]
+    saved = changing.save_edit("New", "New rules", True, None, here)
+    assert "New" in saved["header"]
+    assert "New rules" in saved["setup"]
+    assert not saved["editing"]["visible"]
+
+
+def test_extend(runs: list[int]) -> None:
+    here = at(campaign=campaign_setup.ready())
+    assert changing.open_extend(here)["more_votes"] == 1
+    assert "between 1 and 50" in changing.save_votes(None, here)["votes_message"]["value"]
+    assert "0 of 6 votes" in changing.save_votes(3, here)["progress"]
+    refused = changing.add_prompts(here, "pasted", None, None, None, "")
+    assert "no prompts" in refused["prompts_message"]["value"]
+    added = changing.add_prompts(here, "pasted", None, None, None, "Three?\nFour?")
+    assert "2 prompts are added." in added["message"]["value"]
+    assert "4 of 8 answers" in added["progress"]
+
+
+def test_handlers_take_their_request(engine: Engine) -> None:
+    """Gradio passes the request by its place among the parameters."""
+    from gradio.helpers import special_args
+
+    for handler in (making.start, page.preview, changing.add_prompts):
+        request = gr.Request(username="local")
+        given, *_ = special_args(handler, inputs=[1, 2], request=request)
+        assert given == [request, 1, 2]
