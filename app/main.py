@@ -38,9 +38,8 @@ from app.security.sessions import user_of
 from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
-from app.ui import home, plotly_js, theme
-from app.ui.campaigns import page as campaigns_page
 from app.ui import home, modules, plotly_js, theme
+from app.ui.campaigns import page as campaigns_page
 from app.ui.compare import page as compare_page
 from app.ui.datasets import page as datasets_page
 from app.ui.guard import guard

@@ -212,6 +212,15 @@ class _Caller:
     def question(self) -> dict[str, Any]:
         return {"prompt": f"Question {next(self._numbers)}?", "run_ids": [1, self.filled.longest_run]}
 
+    def campaign_body(self) -> dict[str, Any]:
+        """A new campaign of ten prompts."""
+        asked = self.question()
+        return {"run_ids": asked["run_ids"], "prompts": [f"{asked['prompt']} {n}" for n in range(10)]}
+
+    def new_campaign(self) -> int:
+        answer = self.client.post("/campaigns", json=self.campaign_body())
+        return int(_checked(answer).json()["id"])
+
 
 def _checked(answer: httpx.Response) -> httpx.Response:
     if not answer.is_success:
@@ -230,6 +239,9 @@ _READS: dict[str, _Prepare] = {
     "list_conversations": lambda c: {"params": {"limit": 200}},
     "list_samples": lambda c: {"params": {"limit": 200}},
     "list_pairs": lambda c: {"params": {"limit": 200}},
+    "list_campaigns": lambda c: {"params": {"limit": 200}},
+    "get_campaign": lambda c: {"campaign_id": c.campaign_id},
+    "get_campaign_board": lambda c: {"campaign_id": c.campaign_id},
 }
 """Values of reading calls that differ from the usual ones. Lists use the largest page."""
 
@@ -253,6 +265,13 @@ _WRITES: dict[str, _Prepare] = {
     "vote": lambda c: {"comparison_id": c.comparison(), "json": {"choice": "A", "reason": "It is warmer."}},
     "withdraw_own_vote": lambda c: c.voted(),
     "withdraw_vote": lambda c: c.voted(),
+    "create_campaign": lambda c: {"json": c.campaign_body()},
+    "edit_campaign": lambda c: {"campaign_id": c.campaign_id, "json": {"guidelines": "Be fair."}},
+    "add_campaign_prompts": lambda c: {
+        "campaign_id": c.campaign_id,
+        "json": {"prompts": [f"{c.question()['prompt']} {n}" for n in range(10)]},
+    },
+    "show_campaign_names": lambda c: {"campaign_id": c.new_campaign()},
     "take_slots": lambda c: c.released(),
     "release_slots": lambda c: c.slot(),
     "vote_on_slot": lambda c: {**c.slot(), "json": {"choice": "A", "reason": "It is warmer."}},
