@@ -242,6 +242,7 @@ _READS: dict[str, _Prepare] = {
     "list_campaigns": lambda c: {"params": {"limit": 200}},
     "get_campaign": lambda c: {"campaign_id": c.campaign_id},
     "get_campaign_board": lambda c: {"campaign_id": c.campaign_id},
+    "get_campaign_quality": lambda c: {"campaign_id": c.campaign_id},
 }
 """Values of reading calls that differ from the usual ones. Lists use the largest page."""
 
