@@ -47,6 +47,7 @@ def test_every_page_is_accessible_and_stands_still(
         f"run?id={twins[-1]}",
         "compare",
         f"compare?conversation={conversation}",
+        "label",
         "results",
         "api/v1/docs",
     ]

@@ -8,10 +8,11 @@ import { Unreachable, call } from "./rest.js";
 import { listen } from "./keys.js";
 import * as memory from "./memory.js";
 
-const HELD = 3; // comparisons held, with the one on the screen
+const HELD = 4; // comparisons held, with the one on the screen
 const MOST_HELD = 10;
 const RENEW_SECONDS = 100; // a lease is five minutes long
 const IDLE_SECONDS = 300;
+const SLIP_MS = 250; // a key so soon after a comparison appeared was meant for the one before
 const POLL_SECONDS = { waiting: 3, open: 15, paused: 15 };
 
 export function start(root) {
@@ -78,7 +79,7 @@ class Label {
       else this.shut(answer);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
-      if (!this.current) this.screen.showNote("There is no connection; the next comparison comes when it is back.");
+      if (!this.current) this.screen.showNote("The app does not answer; the next comparison comes when it does.");
       this.later = setTimeout(() => this.refill(), 3000);
     } finally {
       this.asking = false;
@@ -138,6 +139,7 @@ class Label {
     if (!slot) return;
     this.screen.show(slot, this.campaign);
     this.watch.start();
+    this.shownAt = performance.now();
     if (this.pressed !== null) this.times.untilPainted(this.pressed);
     this.pressed = null;
   }
@@ -145,10 +147,11 @@ class Label {
   // --- what a person does ---
 
   act(name, event) {
-    const act = { skip: "skip", undo: "undo", cancel: "cancel", send: "send", tie: "tie", bad: "bad" }[name];
+    const judges = /^([1-4]|tie|bad|skip)$/.test(name);
+    if (judges && event.timeStamp - this.shownAt < SLIP_MS) return;
     if (/^[1-4]$/.test(name)) this.choose(Number(name) - 1, event);
     else if (name === "tie" || name === "bad") this.judge(name === "tie" ? "tie" : "both bad", "", event);
-    else if (act) this[act](event);
+    else if (["skip", "undo", "cancel", "send"].includes(name)) this[name](event);
     else this.screen.act(name);
   }
 
