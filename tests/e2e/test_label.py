@@ -352,8 +352,8 @@ def test_the_next_comparison_is_there_before_the_key_is_up(
     for number in range(1, 21):
         press(page, "1")
         expect_question(page, f"Question {number}?")
+    page.wait_for_function("hyLabel.timings.length === 20")
     timings = sorted(page.evaluate("hyLabel.timings"))
-    assert len(timings) == 20
     median, p95 = timings[10], timings[18]
     with capsys.disabled():
         print(f"\nkey to next: median {median:.0f} ms, p95 {p95:.0f} ms, most {timings[-1]:.0f} ms")

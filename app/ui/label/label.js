@@ -41,7 +41,8 @@ class Label {
     this.screen = new Screen(root, campaign);
     this.outbox = new Outbox(memory.key("unsent", campaign), {
       changed: () => this.screen.showUnsent(this.outbox.waiting),
-      refused: (entry, sentence) => this.screen.say(`Not counted: ${sentence}`, "warning"),
+      refused: ({ kind }, sentence) =>
+        this.screen.say(`${kind === "undo" ? "Not taken back" : "Not counted"}: ${sentence}`, "warning"),
       emptied: () => this.refill(),
     });
   }
@@ -75,7 +76,7 @@ class Label {
     const wanted = Math.min(MOST_HELD, HELD + this.outbox.size);
     try {
       const answer = await call("POST", `campaigns/${this.number}/slots?count=${wanted}`);
-      if (answer.ok) this.take(answer.data, wanted);
+      if (answer.ok) this.take(answer.data);
       else this.shut(answer);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
@@ -90,11 +91,13 @@ class Label {
     }
   }
 
-  take(taken, wanted) {
+  take(taken) {
     this.campaign = taken.campaign;
     this.screen.showCampaign(taken.campaign);
     const listed = new Set(taken.slots.map((slot) => slot.id));
-    if (taken.slots.length < wanted) this.ahead = this.ahead.filter((slot) => listed.has(slot.id));
+    const isMine = (slot) => listed.has(slot.id) || this.outbox.has(slot.id);
+    this.ahead = this.ahead.filter(isMine);
+    if (this.current && !isMine(this.current) && taken.status === "open" && !this.chosen) this.lose();
     const known = new Set([...this.ahead.map((slot) => slot.id), this.current?.id]);
     const fresh = taken.slots.filter((slot) => !known.has(slot.id) && !this.isJudged(slot.id));
     this.ahead.push(...fresh);
@@ -102,6 +105,12 @@ class Label {
     this.screen.showProgress(this.mine);
     if (!this.current && this.ahead.length) this.next();
     if (!this.current) this.rest(taken);
+  }
+
+  // The lease of the current comparison ran out, and others have judged it.
+  lose() {
+    this.current = null;
+    this.screen.say("The comparison before went to somebody else meanwhile.", "warning");
   }
 
   isJudged(slot) {

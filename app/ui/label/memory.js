@@ -12,11 +12,13 @@ export function read(name, otherwise) {
   }
 }
 
+// Whether it could be written.
 export function write(name, value) {
   try {
     if (Array.isArray(value) && !value.length) localStorage.removeItem(name);
     else localStorage.setItem(name, JSON.stringify(value));
+    return true;
   } catch {
-    // full or forbidden
+    return false; // full or forbidden
   }
 }

@@ -10,7 +10,8 @@ export class Outbox {
   constructor(key, { changed, refused, emptied }) {
     this.key = key;
     this.events = { changed, refused, emptied };
-    this.entries = memory.read(key, []);
+    this.entries = stored(key);
+    this.kept = true; // whether the browser's storage has the entries
     this.failures = 0;
     addEventListener("online", () => this.flush());
     document.addEventListener("visibilitychange", () => document.hidden || this.flush());
@@ -23,6 +24,10 @@ export class Outbox {
   // Entries that wait because the server could not be reached.
   get waiting() {
     return this.failures ? this.size : 0;
+  }
+
+  has(slot) {
+    return this.entries.some((entry) => entry.slot === slot);
   }
 
   // Whether the last entry of a slot judges it.
@@ -50,15 +55,7 @@ export class Outbox {
     this.sending = true;
     const any = this.size > 0;
     try {
-      while (this.size) {
-        const entry = this.entries[0];
-        const again = entry.sent;
-        this.change((entries) => entries.map((one) => (one.key === entry.key ? { ...one, sent: true } : one)));
-        const answer = await send(entry);
-        this.failures = 0;
-        this.change((entries) => entries.filter((one) => one.key !== entry.key));
-        if (!answer.ok && !(again && entry.kind !== "vote")) this.events.refused(entry, answer.sentence);
-      }
+      if (any) await alone(this.key, () => this.sendAll());
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
       this.failures += 1;
@@ -72,14 +69,38 @@ export class Outbox {
     if (any) this.events.emptied();
   }
 
-  // Another tab may have entries under the same key: only those of this tab are changed.
+  async sendAll() {
+    this.change((entries) => entries);
+    while (this.size) {
+      const entry = this.entries[0];
+      this.change((entries) => entries.map((one) => (one.key === entry.key ? { ...one, sent: true } : one)));
+      const answer = await send(entry);
+      this.failures = 0;
+      this.change((entries) => entries.filter((one) => one.key !== entry.key));
+      // A skip or an undo that was sent before may be refused because it has been done.
+      if (!answer.ok && (entry.kind === "vote" || !entry.sent)) this.events.refused(entry, answer.sentence);
+    }
+  }
+
+  // Another tab may have found the same entries in storage and sent them, or have others there.
   change(how) {
-    const before = new Set(this.entries.map((entry) => entry.key));
-    this.entries = how(this.entries);
-    const others = memory.read(this.key, []).filter((entry) => !before.has(entry.key));
-    memory.write(this.key, [...others, ...this.entries]);
+    const found = stored(this.key);
+    const keys = (entries) => new Set(entries.map((entry) => entry.key));
+    const [mine, left] = [keys(this.entries), keys(found)];
+    this.entries = how(this.kept ? this.entries.filter((entry) => left.has(entry.key)) : this.entries);
+    this.kept = memory.write(this.key, [...found.filter((entry) => !mine.has(entry.key)), ...this.entries]);
     this.events.changed();
   }
+}
+
+function stored(key) {
+  const found = memory.read(key, []);
+  return Array.isArray(found) ? found : [];
+}
+
+// One tab at a time, where the browser can tell.
+function alone(name, act) {
+  return navigator.locks ? navigator.locks.request(name, act) : act();
 }
 
 async function send({ kind, slot, body, key }) {
