@@ -10,6 +10,7 @@ from app.settings import get_settings
 from app.store.enums import CampaignStatus
 from app.ui import confirmation, query, widgets
 from app.ui.campaigns import one, source
+from app.ui.campaigns.address import campaign_id
 from app.ui.campaigns.source import GivenPrompts
 from app.ui.updates import Updates
 
@@ -24,7 +25,7 @@ def resume(request: gr.Request) -> Updates:
 
 def _set_status(status: CampaignStatus, request: gr.Request) -> Updates:
     try:
-        campaigns.set_status(one.campaign_id(request), status, user=query.username(request))
+        campaigns.set_status(campaign_id(request), status, user=query.username(request))
     except AppError as error:
         return one.failed(error)
     return _done("", request)
@@ -32,7 +33,7 @@ def _set_status(status: CampaignStatus, request: gr.Request) -> Updates:
 
 def ask_close(request: gr.Request) -> Updates:
     """Ask for confirmation before closing the campaign."""
-    overview = campaigns.overview(one.campaign_id(request))
+    overview = campaigns.overview(campaign_id(request))
     unwritten = overview.progress.unwritten
     stops = f" {unwritten:,} answers that are not written are stopped." if unwritten else ""
     sentence = (
@@ -56,9 +57,9 @@ def confirmed(wanted: str, request: gr.Request) -> Updates:
     user = query.username(request)
     try:
         if wanted == "close":
-            campaigns.set_status(one.campaign_id(request), CampaignStatus.CLOSED, user=user)
+            campaigns.set_status(campaign_id(request), CampaignStatus.CLOSED, user=user)
         elif wanted == "names":
-            campaigns.show_names(one.campaign_id(request), user=user)
+            campaigns.show_names(campaign_id(request), user=user)
     except AppError as error:
         return {**one.failed(error), "confirm": gr.update(visible=False), "wanted": ""}
     return {**_done("", request), "confirm": gr.update(visible=False), "wanted": ""}
@@ -66,7 +67,7 @@ def confirmed(wanted: str, request: gr.Request) -> Updates:
 
 def open_edit(request: gr.Request) -> Updates:
     """Show the panel that edits the campaign, and close the other one."""
-    campaign = campaigns.overview(one.campaign_id(request)).campaign
+    campaign = campaigns.overview(campaign_id(request)).campaign
     logins = [name for name, _ in get_settings().logins()]
     return {
         "editing": gr.update(visible=True),
@@ -90,7 +91,7 @@ def save_edit(
     logins = get_settings().logins()
     try:
         campaigns.edit(
-            one.campaign_id(request),
+            campaign_id(request),
             user=query.username(request),
             name=name or "",
             guidelines=guidelines or "",
@@ -104,7 +105,7 @@ def save_edit(
 
 def open_extend(request: gr.Request) -> Updates:
     """Show the panel that asks for more votes or prompts, and close the other one."""
-    campaign = campaigns.overview(one.campaign_id(request)).campaign
+    campaign = campaigns.overview(campaign_id(request)).campaign
     offered = source.offered_datasets()
     return {
         "extending": gr.update(visible=True),
@@ -121,7 +122,7 @@ def open_extend(request: gr.Request) -> Updates:
 def save_votes(votes: float | None, request: gr.Request) -> Updates:
     """Change the number of votes on each comparison."""
     try:
-        campaigns.edit(one.campaign_id(request), user=query.username(request), votes_wanted=int(votes or 0))
+        campaigns.edit(campaign_id(request), user=query.username(request), votes_wanted=int(votes or 0))
     except AppError as error:
         message = str(error).replace("votes_wanted", "Votes on each comparison", 1)
         return {"votes_message": gr.update(value=widgets.field_error(message), visible=True)}
@@ -131,9 +132,9 @@ def save_votes(votes: float | None, request: gr.Request) -> Updates:
 def add_prompts(request: gr.Request, *values: Any) -> Updates:
     """Add prompts; on an error the panel stays open with its values."""
     try:
-        choices = campaigns.overview(one.campaign_id(request)).choices
+        choices = campaigns.overview(campaign_id(request)).choices
         more = GivenPrompts(*values).read(choices)
-        campaigns.add_prompts(one.campaign_id(request), more, user=query.username(request))
+        campaigns.add_prompts(campaign_id(request), more, user=query.username(request))
     except AppError as error:
         return {"prompts_message": _below(error)}
     said = "1 prompt is added." if len(more) == 1 else f"{len(more):,} prompts are added."

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.ui import confirmation, paging, widgets
-from app.ui.campaigns import form, source
+from app.ui.campaigns import form, next_round, source
 from app.ui.campaigns.form import Form
+from app.ui.campaigns.next_round import NextRound
 from app.ui.campaigns.source import PromptSource
 from app.ui.confirmation import Confirmation
 from app.ui.paging import Pager
@@ -80,7 +81,10 @@ class One:
     message: gr.HTML
     edit: Edit
     extend: Extend
+    results: gr.HTML
     votes: gr.HTML
+    quality: gr.HTML
+    following: NextRound
     setup: gr.HTML
 
 
@@ -112,7 +116,11 @@ def _one() -> One:
         confirm = confirmation.lay_out("No")
         message = gr.HTML(visible=False)
         edit, extend = _edit(), _extend()
-        return One(one, progress, buttons, confirm, message, edit, extend, gr.HTML(), gr.HTML())
+        results, votes, quality = gr.HTML(), gr.HTML(), gr.HTML()
+        following, setup = next_round.lay_out(), gr.HTML()
+    return One(
+        one, progress, buttons, confirm, message, edit, extend, results, votes, quality, following, setup
+    )
 
 
 def _buttons() -> Buttons:

@@ -11,22 +11,11 @@ from app.store import names
 from app.store.db import read_session
 from app.store.enums import CampaignStatus
 from app.ui import events, query, widgets
-from app.ui.campaigns import view
+from app.ui.campaigns import evidence, next_round, view
+from app.ui.campaigns.address import campaign_id
 from app.ui.updates import Updates
 
 BUTTONS = ("pause", "resume", "extend", "edit", "close", "names")
-
-
-def campaign_id(request: gr.Request | None) -> int:
-    """The campaign id in the page's address.
-
-    Raises:
-        NotFound: if the address has no valid id.
-    """
-    ids = query.ids(request, "campaign")
-    if not ids:
-        raise NotFound("The address names no campaign.")
-    return ids[0]
 
 
 def show(seen: str, request: gr.Request | None) -> Updates:
@@ -39,16 +28,20 @@ def show(seen: str, request: gr.Request | None) -> Updates:
     with read_session() as session:
         told = names.seen_in_campaign(overview.campaign.id, user, session=session)
     pieces = {
-        "header": view.header(overview),
+        "header": view.header(overview, told=told),
         "progress": view.progress_section(overview, told=told),
+        "results": evidence.ranking_section(overview.campaign.id, user) if told else "",
         "votes": view.votes_section(overview),
+        "quality": evidence.quality_section(overview.campaign.id),
         "setup": view.setup_section(overview),
     }
-    now = "".join(map(str, [*pieces.values(), told]))
+    following = next_round.show(overview.campaign.id)
+    now = "".join(map(str, [*pieces.values(), *following.values(), told]))
     if now == seen:
         return {}
     return {
         **pieces,
+        **following,
         "one": gr.update(visible=True),
         "seen": now,
         "timer": _pace(overview),

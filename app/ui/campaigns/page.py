@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from app.ui import confirmation, events, query
-from app.ui.campaigns import changing, listing, making, one, source, view
+from app.ui.campaigns import changing, listing, making, next_round, one, source, view
 from app.ui.campaigns.form import Form
 from app.ui.campaigns.layout import Layout, lay_out
+from app.ui.campaigns.next_round import NextRound
 from app.ui.campaigns.source import PromptSource
 from app.ui.updates import Components, Updates, connect, named, pick
 
@@ -27,6 +28,7 @@ def build() -> None:
     _wire_form(page.form)
     _wire_actions(page, shown)
     _wire_panels(page, shown)
+    _wire_next_round(page.one.following)
 
 
 def _listed(page: Layout) -> Components:
@@ -41,8 +43,9 @@ def _shown_one(page: Layout) -> Components:
     """What shows one campaign."""
     return {
         **named(page.frame),
-        **pick(named(page.one), "one", "progress", "message", "votes", "setup"),
+        **pick(named(page.one), "one", "progress", "message", "results", "votes", "quality", "setup"),
         **named(page.one.buttons),
+        **pick(named(page.one.following), "next_round", "pairs"),
     }
 
 
@@ -118,6 +121,17 @@ def _wire_panels(page: Layout, shown: Components) -> None:
     )
     for cancel in (edit.edit_cancel, extend.extend_cancel):
         cancel.click(changing.closed, None, list(panels.values()), **events.QUIET)
+
+
+def _wire_next_round(parts: NextRound) -> None:
+    connect(
+        parts.make_dataset.click,
+        next_round.use_as_dataset,
+        parts.dataset_name,
+        pick(named(parts), "made"),
+        trigger_mode="once",
+        **events.QUIET,
+    )
 
 
 # --- handlers --------------------------------------------------------------------------------

@@ -110,7 +110,8 @@ def state_badge(overview: Overview) -> Html:
 # --- one campaign ----------------------------------------------------------------------------
 
 
-def header(overview: Overview) -> Html:
+def header(overview: Overview, *, told: bool) -> Html:
+    """The title, the contenders and the way to the Label page; whoever was told the names cannot vote."""
     campaign, progress = overview.campaign, overview.progress
     lead = render(
         "campaigns/lead.html",
@@ -127,7 +128,7 @@ def header(overview: Overview) -> Html:
         ),
     )
     buttons = [widgets.link_button("All campaigns", "campaigns")]
-    if campaign.status is not CampaignStatus.CLOSED:
+    if campaign.status is not CampaignStatus.CLOSED and not told:
         buttons.insert(0, widgets.link_button("Label", "label", primary=True, campaign=campaign.id))
     return widgets.page_header(campaign.name, lead, *buttons)
 
@@ -162,7 +163,7 @@ def progress_section(overview: Overview, *, told: bool) -> Html:
 
 def _names_seen() -> Html:
     results = widgets.link("Results", "results")
-    sentence = Markup("You have seen who wrote which answer, so you cannot vote here. {} has the votes.")
+    sentence = Markup("You have seen who wrote which answer, so you cannot vote here. {} lists the votes.")
     return widgets.notice(sentence.format(results))
 
 

@@ -16,7 +16,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import CampaignStatus
 from app.store.models import Base
 from app.ui import home
-from app.ui.campaigns import changing, listing, making, page
+from app.ui.campaigns import changing, listing, making, next_round, one, page
 from app.ui.campaigns.form import DEFAULTS, FIELDS
 from app.ui.run import view as run_view
 from app.ui.updates import Updates
@@ -314,3 +314,50 @@ def test_handlers_take_their_request(engine: Engine) -> None:
         request = gr.Request(username="local")
         given, *_ = special_args(handler, inputs=[1, 2], request=request)
         assert given == [request, 1, 2]
+
+
+def judged(*, told: bool) -> int:
+    """A campaign of three contenders with two people's votes; with `told`, its names were shown."""
+    campaign_id = campaign_setup.ready(contenders=3, votes_wanted=2)
+    for user in ("ada", "bob"):
+        while offers := labelling.take(campaign_id, user=user).offers:
+            for offer in offers:
+                labelling.vote(offer.slot_id, "A", user=user, seconds=2)
+    if told:
+        campaigns.show_names(campaign_id)
+    return campaign_id
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_results_wait_until_the_names_are_shown() -> None:
+    campaign_id = judged(told=False)
+    before = one.show("", at(campaign=campaign_id))
+    assert before["results"] == ""
+    assert 'href="label?campaign=' in before["header"]
+    assert "Krippendorff&#39;s alpha" in before["quality"]  # it tells nothing about the contenders
+    campaigns.show_names(campaign_id)
+    after = one.show("", at(campaign=campaign_id))
+    assert "12 decisions between two answers to 2 prompts" in after["results"]
+    assert "Win rates against Reference" in after["results"]
+    assert "label?campaign=" not in after["header"]
+
+
+@pytest.mark.usefixtures("engine")
+def test_votes_become_a_dataset_of_the_campaign_alone() -> None:
+    judged(told=True)
+    campaign_id = judged(told=True)
+    shown = one.show("", at(campaign=campaign_id))
+    assert shown["next_round"]["visible"]
+    assert "The votes make 12 training pairs" in shown["pairs"]
+    assert f"campaign_id={campaign_id}" in shown["pairs"]
+    made = next_round.use_as_dataset("round", at(campaign=campaign_id))["made"]
+    assert "holds 12 pairs" in made
+    assert "launch?dataset=" in made
+
+
+@pytest.mark.usefixtures("engine")
+def test_there_is_no_next_round_without_votes() -> None:
+    campaign_id = campaign_setup.ready()
+    shown = one.show("", at(campaign=campaign_id))
+    assert not shown["next_round"]["visible"]
+    assert (shown["results"], shown["quality"]) == ("", "")

@@ -1,0 +1,103 @@
+"""HTML of what a campaign's votes say: the ranking of its contenders, and how far the voters agree."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.evidence import Agreement
+from app.quality import Disagreement, PersonQuality, Quality, Share, read_quality
+from app.ranking import read_ranking
+from app.store.db import read_session
+from app.ui import formatting, widgets
+from app.ui.results import ranking_view
+from app.ui.widgets import Html
+
+FEWEST_VOTES = 10
+"""With fewer votes, a person's habits are not shown as a share."""
+
+NUMBERS_SHOWN = 20
+
+CAVEAT = (
+    "Agreement does not show who is right. Careless votes and answers of equal quality both lower it. "
+    "Preferring the longer answer is a bias only if length is no merit."
+)
+
+
+def ranking_section(campaign_id: int, user: str) -> Html:
+    """The ranking by the campaign's votes, for a person who has seen its names."""
+    with read_session() as session:
+        found = read_ranking(session=session, viewer=user, campaign_id=campaign_id)
+    if len(found.models) < 2:
+        return widgets.NOTHING
+    reference = found.board.reference
+    against = widgets.NOTHING
+    if reference is not None:
+        against = widgets.section(f"Win rates against {found.names[reference]}", ranking_view.against(found))
+    return widgets.join([ranking_view.ranking(found), against])
+
+
+def quality_section(campaign_id: int) -> Html:
+    """Agreement of the voters and each person's habits; it tells nothing about the contenders."""
+    with read_session() as session:
+        found = read_quality(campaign_id, session=session)
+    if not found.people:
+        return widgets.NOTHING
+    caveat = Markup('<p class="hy-note hy-caveat">{}</p>').format(CAVEAT)
+    pieces = [_agreement(found), _people(found.people), caveat]
+    return widgets.section("Quality of the votes", widgets.join(pieces))
+
+
+def _agreement(quality: Quality) -> Html:
+    found = quality.agreement
+    if not found.pairs:
+        return Markup('<p class="hy-note">{}</p>').format(
+            "No two people have judged the same answers yet, so their agreement is unknown."
+        )
+    facts = [
+        ("Krippendorff's alpha", _alpha(found)),
+        ("Pairs of votes that agree", f"{100 * (found.rate or 0):.0f}% of {found.pairs:,}"),
+        ("Comparisons on which people differ", _numbers(quality.disagreements)),
+    ]
+    return Markup('<div class="hy-agreement">{}</div>').format(widgets.facts(facts))
+
+
+def _alpha(found: Agreement) -> str:
+    if found.alpha is None:
+        return "unknown: all votes are equal"
+    bounds = "" if found.low is None or found.high is None else f" ({found.low:.2f} to {found.high:.2f})"
+    return f"{found.alpha:.2f}{bounds}".replace("-", "\N{MINUS SIGN}")
+
+
+def _numbers(disagreements: Sequence[Disagreement]) -> str:
+    if not disagreements:
+        return "none"
+    shown = ", ".join(f"{gap.number}" for gap in disagreements[:NUMBERS_SHOWN])
+    more = len(disagreements) - NUMBERS_SHOWN
+    listed = f"{shown} and {more:,} more" if more > 0 else shown
+    return f"{len(disagreements):,}: {listed}"
+
+
+def _people(people: Sequence[PersonQuality]) -> Html:
+    rows = [
+        (
+            person.name,
+            _share(person.agrees, fewest=1),
+            _share(person.first_side),
+            _share(person.longer),
+        )
+        for person in people
+    ]
+    return widgets.table(
+        ["Person", "Others agree", "Prefers the first side", "Prefers the longer answer"],
+        rows,
+        caption="Habits of the voters",
+        numeric=(1, 2, 3),
+    )
+
+
+def _share(share: Share, *, fewest: int = FEWEST_VOTES) -> str:
+    """A share with its interval, or that it counts too few votes."""
+    if share.interval is None or share.rate is None or share.of < fewest:
+        return f"too few ({formatting.count(share.of, 'vote')})"
+    low, high = share.interval
+    return f"{100 * share.rate:.0f}% ({100 * low:.0f} to {100 * high:.0f}%)"

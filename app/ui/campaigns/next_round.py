@@ -1,0 +1,64 @@
+"""What becomes of a campaign's votes: a file, or a dataset for the next run."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+from markupsafe import Markup
+
+from app.exports import labels as exports
+from app.exports.labels import TrlCounts
+from app.store.label_queries import VoteFilter
+from app.ui import formatting, widgets
+from app.ui.campaigns.address import campaign_id
+from app.ui.results import view as results_view
+from app.ui.updates import Updates
+from app.ui.widgets import Html
+
+
+@dataclass(frozen=True, slots=True)
+class NextRound:
+    """The components of the section; hidden while no vote prefers an answer."""
+
+    next_round: gr.Column
+    pairs: gr.HTML
+    dataset_name: gr.Textbox
+    make_dataset: gr.Button
+    made: gr.HTML
+
+
+def lay_out() -> NextRound:
+    """Lay out the section."""
+    with gr.Column(visible=False, elem_classes="hy-page") as section:
+        pairs = gr.HTML()
+        with gr.Row(elem_classes="hy-grid hy-two"), gr.Column(min_width=220, elem_classes="hy-field"):
+            name = gr.Textbox(
+                "votes", label="Dataset", info="An existing name gets a new version.", max_length=100
+            )
+        with gr.Row(elem_classes="hy-buttons"):
+            button = gr.Button("Use as dataset", variant="primary", size="md", scale=0, min_width=160)
+        return NextRound(section, pairs, name, button, gr.HTML())
+
+
+def show(campaign: int) -> Updates:
+    """Updates of the section."""
+    counts = exports.count_trl(only=VoteFilter(campaign_id=campaign))
+    return {"next_round": gr.update(visible=counts.rows > 0), "pairs": _pairs(campaign, counts)}
+
+
+def use_as_dataset(name: str, request: gr.Request | None) -> Updates:
+    """Store the votes as the next version of a dataset, and link to Launch."""
+    only = VoteFilter(campaign_id=campaign_id(request))
+    added = exports.use_as_dataset(name, only=only)
+    return {"made": results_view.became_dataset(added.name, added.version, added.rows, added.id)}
+
+
+def _pairs(campaign: int, counts: TrlCounts) -> Html:
+    left_out = sum(counts.left_out.values())
+    sentence = f"The votes make {formatting.count(counts.rows, 'training pair')}"
+    if left_out:
+        sentence += f"; {formatting.count(left_out, 'vote')} prefer no answer"
+    given = {"format": "trl", "campaign_id": campaign}
+    kinds = ("jsonl", "csv", "parquet")
+    links = [widgets.link(kind, "api/v1/votes/export", file_type=kind, **given) for kind in kinds]
+    body = Markup("<p>{}. Download: {}</p>").format(sentence, widgets.join(links, " · "))
+    return widgets.section("Next round", body)
