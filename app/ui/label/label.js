@@ -17,11 +17,11 @@ const POLL_SECONDS = { waiting: 3, open: 15, paused: 15 };
 
 export function start(root) {
   const campaign = Number(new URLSearchParams(location.search).get("campaign"));
-  if (!Number.isInteger(campaign) || campaign < 1) return null;
-  const page = new Label(root, campaign);
-  window.hyLabel = page;
-  page.open();
-  return page;
+  if (!Number.isInteger(campaign) || campaign < 1) root.remove();
+  else {
+    window.hyLabel = new Label(root, campaign); // for measurements
+    window.hyLabel.open();
+  }
 }
 
 class Label {
