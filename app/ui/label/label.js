@@ -11,7 +11,7 @@ import * as memory from "./memory.js";
 const HELD = 4; // comparisons held, with the one on the screen
 const MOST_HELD = 10;
 const RENEW_SECONDS = 100; // a lease is five minutes long
-const IDLE_SECONDS = 300;
+const IDLE_SECONDS = 120; // without a key or a touch, the lease is not renewed
 const SLIP_MS = 250; // a key so soon after a comparison appeared was meant for the one before
 const POLL_SECONDS = { waiting: 3, open: 15, paused: 15 };
 
