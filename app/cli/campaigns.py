@@ -19,6 +19,7 @@ from app.cli.output import (
     say_more,
     warn,
 )
+from app.cli.quality import quality_command
 from app.cli.runs import WorkerWatch
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, Refused
@@ -198,6 +199,9 @@ def extend_command(
     if votes is not None:
         campaigns.edit(campaign, votes_wanted=votes)
     _changed(campaign, "is extended", as_json=as_json)
+
+
+cli.command("quality")(quality_command)
 
 
 # --- reading and printing --------------------------------------------------------------------

@@ -1,8 +1,12 @@
 """Quality of a campaign's votes: agreement, habits, and tasks on which people differ."""
 
+import json
+
 import pytest
+from typer.testing import CliRunner
 
 from app import labelling
+from app.cli.main import cli
 from app.errors import NotFound
 from app.quality import Quality, Share, read_quality
 from app.store.db import read_session
@@ -96,3 +100,17 @@ def test_alpha_counts_all_votes_of_the_campaign() -> None:
     prefer(campaign_id, "ada", [0, 1, 0, 1, 0, 1])
     prefer(campaign_id, "bob", [0, 1, 1, 1, 0, 0])
     assert quality(campaign_id).agreement.alpha == pytest.approx(1 - 11 * 4 / (144 - 72))
+
+
+def test_the_command_prints_agreement_and_habits() -> None:
+    campaign_id = ready()
+    empty = CliRunner().invoke(cli, ["campaigns", "quality", str(campaign_id)])
+    assert "Nobody has voted in this campaign yet." in empty.output
+    prefer(campaign_id, "ada", [0, 1, 0, 1, 0, 1])
+    prefer(campaign_id, "bob", [0, 1, 1, 1, 0, 0])
+    said = CliRunner().invoke(cli, ["campaigns", "quality", str(campaign_id)]).output
+    assert "67% of 6 pairs of votes on the same answers agree." in said
+    assert "Krippendorff's alpha is 0.39" in said
+    assert "People differ on the comparisons 3, 6." in said
+    told = CliRunner().invoke(cli, ["campaigns", "quality", str(campaign_id), "--json"]).output
+    assert [person["votes"] for person in json.loads(told)["people"]] == [6, 6]

@@ -1,0 +1,51 @@
+"""`hypo campaigns quality`: how far the voters of a campaign agree, and their habits."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.output import JsonFlag, print_json, print_table, say
+from app.quality import PersonQuality, Share, read_quality
+from app.store.db import read_session
+from app.views import quality_view
+
+COLUMNS = ("person", "votes", "median seconds", "others agree", "prefers first side", "prefers longer")
+
+
+def quality_command(
+    campaign: Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The campaign's number.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how far a campaign's voters agree, and their habits; it tells nothing about the models."""
+    with read_session() as session:
+        found = read_quality(campaign, session=session)
+    if as_json:
+        print_json(quality_view(found))
+        return
+    print_table(COLUMNS, map(_row, found.people), empty="Nobody has voted in this campaign yet.")
+    agreement = found.agreement
+    if agreement.rate is not None:
+        say(f"{100 * agreement.rate:.0f}% of {agreement.pairs:,} pairs of votes on the same answers agree.")
+    if agreement.alpha is not None:
+        bounds = (
+            "" if agreement.low is None else f" (95% interval {agreement.low:.2f} to {agreement.high:.2f})"
+        )
+        say(f"Krippendorff's alpha is {agreement.alpha:.2f}{bounds}.")
+    if found.disagreements:
+        numbers = ", ".join(str(gap.number) for gap in found.disagreements)
+        say(f"People differ on the comparisons {numbers}.")
+
+
+def _row(person: PersonQuality) -> list[object]:
+    return [
+        person.name,
+        person.votes,
+        None if person.median_seconds is None else f"{person.median_seconds:.1f}",
+        _share(person.agrees),
+        _share(person.first_side),
+        _share(person.longer),
+    ]
+
+
+def _share(share: Share) -> str | None:
+    return None if share.rate is None else f"{100 * share.rate:.0f}% of {share.of:,}"
