@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from hypo_engine.chat.thinking import leaves_room_for_thoughts
 from hypo_engine.config import Precision, PromptStyle
@@ -19,8 +20,9 @@ from hypo_engine.data.tokenize import Tokenization, decode_text
 from hypo_engine.decoding.detokenize import TextStream
 from hypo_engine.decoding.sampling import Choice, Response, sample_responses
 from hypo_engine.errors import ConfigError, EngineError, ModelError
-from hypo_engine.forward.logprobs import Ids, TokenLogps
+from hypo_engine.forward.logprobs import Ids
 from hypo_engine.forward.routed_lora import RoutedLora
+from hypo_engine.forward.trial import vocabulary_size
 from hypo_engine.models.adapters import ADAPTER_CONFIG, check_adapter, quiet_peft
 from hypo_engine.models.load import (
     check_vocabulary,
@@ -103,6 +105,14 @@ class Served:
     def thinking(self) -> Tokenization:
         """Tokenization with thinking, for adapters that were trained with it."""
         return Tokenization(self.tokenizer, self.tokenization.style, thinking=True)
+
+    @cached_property
+    def _vocabulary(self) -> int:
+        return vocabulary_size(self.base)
+
+    @cached_property
+    def _context(self) -> int | None:
+        return context_limit(self.base)
 
     @property
     def shares_prompts(self) -> bool:
@@ -206,8 +216,9 @@ class Served:
         """
         open_ended = request.adapter in self._thinking if thinking is None else thinking
         ids = (self.thinking if open_ended else self.tokenization).prompt_ids(request.prompt)
-        check_vocabulary(self.base, self.tokenizer, "the base model", ids)
-        limit = context_limit(self.base)
+        if max(ids, default=0) >= self._vocabulary:
+            check_vocabulary(self.base, self.tokenizer, "the base model", ids)
+        limit = self._context
         if limit is None:
             return ids, request.max_new_tokens
         new_tokens = min(request.max_new_tokens, max(1, limit // 2), limit - 1)
@@ -268,8 +279,15 @@ class Served:
             )
 
 
+class _Asked(NamedTuple):
+    """A prompt's ids, and the adapter under which it is encoded."""
+
+    adapter: str | None
+    ids: tuple[int, ...]
+
+
 class _Batch:
-    """Requests that one model answers together."""
+    """Requests that one model answers together. Each prompt is encoded once for each adapter."""
 
     def __init__(
         self,
@@ -283,7 +301,9 @@ class _Batch:
         self._served, self._model, self._rows, self._requests = served, model, rows, requests
         thinking = [served.thinks(request, beside) for request in requests]
         pairs = [served.prompt_ids(r, thinking=on) for r, on in zip(requests, thinking, strict=True)]
-        self._prompts, self._limits = [ids for ids, _ in pairs], [limit for _, limit in pairs]
+        self._limits = [limit for _, limit in pairs]
+        self._asked = [_Asked(r.adapter, tuple(ids)) for r, (ids, _) in zip(requests, pairs, strict=True)]
+        self._row = {asked: row for row, asked in enumerate(dict.fromkeys(self._asked))}
         self._streams = [TextStream(served.tokenizer) for _ in requests]
         self._stopped = [False] * len(requests)
 
@@ -299,9 +319,9 @@ class _Batch:
             self._stopped[place] = token not in served.stop_ids and should_stop(row)
             return self._stopped[place]
 
-        encoded = served.encode(self._model, self._prompts, [request.adapter for request in self._requests])
+        encoded = served.encode(self._model, [x.ids for x in self._row], [x.adapter for x in self._row])
         responses = sample_responses(
-            encoded.decoding(places, max(self._limits)),
+            encoded.decoding([self._row[asked] for asked in self._asked], max(self._limits)),
             seeds=[request.seed for request in self._requests],
             choice=Choice(
                 torch.tensor([r.temperature for r in self._requests], dtype=torch.float64, device=device),
@@ -311,16 +331,31 @@ class _Batch:
             stop_ids=served.stop_ids,
             on_token=on_token,
         )
-        completions = [response.ids for response in responses]
-        policy = encoded.score(places, completions)
-        nobody = [None] * len(self._requests)
-        reference = served.encode(served.base, self._prompts, nobody).score(places, completions)
+        policy, reference = self._score(encoded, [response.ids for response in responses])
         return [self._make(place, responses[place], policy, reference) for place in places]
 
-    def _make(self, place: int, response: Response, policy: TokenLogps, reference: TokenLogps) -> Answer:
+    def _score(self, encoded: Encoded, completions: Sequence[Ids]) -> tuple[list[Tensor], list[Tensor]]:
+        """Log-probabilities under each row's own model and under the base, zero-padded: [tokens] each."""
+        served, rows = self._served, [self._row[asked] for asked in self._asked]
+        adapted = [place for place, asked in enumerate(self._asked) if asked.adapter is not None]
+        base = [_Asked(None, self._asked[place].ids) for place in adapted]
+        again = [completions[place] for place in adapted]
+        if all(asked in self._row for asked in base):  # the base model answers too, or alone
+            rows += [self._row[asked] for asked in base]
+            policy = list(encoded.score(rows, [*completions, *again]).values)
+            policy, found = policy[: len(completions)], policy[len(completions) :]
+        else:
+            policy = list(encoded.score(rows, completions).values)
+            row = {asked: number for number, asked in enumerate(dict.fromkeys(base))}
+            prompts = served.encode(served.base, [asked.ids for asked in row], [None] * len(row))
+            found = list(prompts.score([row[asked] for asked in base], again).values)
+        reference = dict(enumerate(policy)) | dict(zip(adapted, found, strict=True))
+        return policy, [reference[place] for place in range(len(policy))]
+
+    def _make(self, place: int, response: Response, policy: list[Tensor], reference: list[Tensor]) -> Answer:
         count = len(response.ids)
-        policy_logps = policy.values[place, :count].tolist()
-        reference_logps = reference.values[place, :count].tolist()
+        policy_logps = policy[place][:count].tolist()
+        reference_logps = reference[place][:count].tolist()
         return Answer(
             text=decode_text(self._served.tokenizer, response.ids),
             tokens=count,
