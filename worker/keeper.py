@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import dispatch
 from app.settings import get_settings
 from app.store import answering, dataset_writing, recovery, removal, tallies, workers
-from app.store.answering import ANSWER_LEASES
+from app.store.answering import ANSWER_LEASES, WAKE_UPS
 from app.store.db import read_session, write_session
 from app.store.leases import Leases
 from app.store.run_transitions import RUN_LEASES
@@ -139,11 +139,11 @@ def send_waiting() -> None:
         trainers = len(workers.consuming(session=session, queue=dispatch.TRAIN_QUEUE))
         for_runs = recovery.resend_after(session=session, resend_seconds=seconds, train_workers=trainers)
         runs_wait = RUN_LEASES.is_undelivered(session=session, resend_seconds=for_runs)
-        answers_wait = ANSWER_LEASES.is_undelivered(session=session, resend_seconds=seconds)
+        answers_wait = WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
     if runs_wait:
         _resend(RUN_LEASES, for_runs, dispatch.send_run)
     if answers_wait:
-        _resend(ANSWER_LEASES, seconds, dispatch.send_comparison)
+        _resend(WAKE_UPS, seconds, dispatch.send_comparison)
 
 
 def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) -> None:

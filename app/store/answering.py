@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from app.store import campaign_tasks
 from app.store.enums import GenerationStatus
@@ -38,6 +38,22 @@ ANSWER_LEASES = Leases(
 
 CHAT_LEASES = replace(ANSWER_LEASES, waiting=ANSWER_LEASES.waiting & Comparison.campaign_id.is_(None))
 """The same leases; only comparisons of the Compare page may be claimed."""
+
+_other = aliased(Comparison)
+_FIRST_OF_CAMPAIGN = Comparison.id.in_(
+    select(func.min(_other.id))
+    .where(
+        _other.id.in_(select(Generation.comparison_id).where(unfinished())),
+        _other.campaign_id.is_not(None),
+        _other.lease_id.is_(None),
+    )
+    .group_by(_other.campaign_id)
+)
+
+WAKE_UPS = replace(
+    ANSWER_LEASES, waiting=ANSWER_LEASES.waiting & (Comparison.campaign_id.is_(None) | _FIRST_OF_CAMPAIGN)
+)
+"""The same leases; of a campaign only the first waiting comparison is sent again."""
 
 
 def claim_next(

@@ -13,6 +13,7 @@ from hypo_engine.data.formats import Pair
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.generate import Answer, GenerationRequest, Served, load_served
 from hypo_engine.models.load import load_model
+from hypo_engine.prompts.encoder import PromptEncoder
 from hypo_engine.training.loop import train
 from tests.architectures import tiny_architecture
 from tests.tiny_model import CHAT_TEMPLATE, write_tiny_model
@@ -88,6 +89,25 @@ def test_a_mixed_batch_equals_single_rows(full_house: Served) -> None:
             assert answer.policy_token_logps == answer.reference_token_logps
         else:
             assert abs(answer.policy_logp - answer.reference_logp) > 0.1
+
+
+def test_a_prompt_is_encoded_once_for_each_adapter(
+    full_house: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    encode = PromptEncoder.__call__
+
+    def counted(self: PromptEncoder, prompts: Any, **given: Any) -> Any:
+        encoded.append(len(prompts))
+        return encode(self, prompts, **given)
+
+    monkeypatch.setattr(PromptEncoder, "__call__", counted)
+    samples = [request(name, seed=seed) for name in ("one", None) for seed in (1, 2)]
+    full_house.answer([*samples, request("two")])
+    assert encoded == [3], "the reference is the base, which answers too"
+    encoded.clear()
+    full_house.answer([request("one"), request("two"), request("one", OTHER)])
+    assert encoded == [3, 2]
 
 
 def test_adapters_decode_as_if_each_were_alone(

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app import answers, campaign_prompts, campaigns
 from app.campaigns import NewCampaign
 from app.settings import Settings, get_settings
 from app.store import answering, campaign_tasks
-from app.store.answering import ANSWER_LEASES
+from app.store.answering import ANSWER_LEASES, WAKE_UPS
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignStatus, GenerationStatus, TaskStatus
@@ -407,6 +407,18 @@ def test_comparisons_of_a_campaign_are_claimed_together_and_chats_first() -> Non
         answering.reap(["b"], session=session)
     assert claim("f", rows=16) == sources[:1]
     assert claim("g", rows=32) == sources[1:3]
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_campaign_is_sent_again_once() -> None:
+    """Regression: the keeper sent a message for each of a campaign's comparisons, every minute."""
+    campaign_id = campaign_setup.create(prompts=[f"{n}?" for n in range(5)])
+    chats = [answers.begin(campaign_setup.choices(1), text, seed=1).id for text in ("Hi.", "Ho.")]
+    with write_session() as session:
+        session.execute(update(Comparison).values(sent_at=None))
+        assert WAKE_UPS.is_undelivered(session=session, resend_seconds=60)
+        first = min(row.comparison_id or 0 for row in written(campaign_id))
+        assert WAKE_UPS.take_undelivered(session=session, resend_seconds=60) == [first, *chats]
 
 
 @pytest.mark.usefixtures("engine")

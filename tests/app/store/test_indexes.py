@@ -26,7 +26,7 @@ from app.store import (
     vote_games,
     vote_totals,
 )
-from app.store.answering import ANSWER_LEASES
+from app.store.answering import ANSWER_LEASES, WAKE_UPS
 from app.store.enums import Choice, GenerationKind, RunStatus
 from app.store.models import Base, Comparison, Run
 from app.store.run_transitions import RUN_LEASES
@@ -107,10 +107,8 @@ ASKED: dict[str, Asked] = {
     "some run to send again": lambda s, r, q: RUN_LEASES.is_undelivered(session=s, resend_seconds=60),
     "age of a message": lambda s, r, q: recovery.resend_after(session=s, resend_seconds=60, train_workers=1),
     "runs to send again": lambda s, r, q: RUN_LEASES.take_undelivered(session=s, resend_seconds=60),
-    "some comparison to send again": lambda s, r, q: ANSWER_LEASES.is_undelivered(
-        session=s, resend_seconds=60
-    ),
-    "comparisons to send again": lambda s, r, q: ANSWER_LEASES.take_undelivered(session=s, resend_seconds=60),
+    "some comparison to send again": lambda s, r, q: WAKE_UPS.is_undelivered(session=s, resend_seconds=60),
+    "comparisons to send again": lambda s, r, q: WAKE_UPS.take_undelivered(session=s, resend_seconds=60),
     "leases of comparisons": lambda s, r, q: ANSWER_LEASES.all_held(session=s),
     "lost comparisons": lambda s, r, q: answering.reap(["a lease"], session=s),
     "comparisons of a dead worker": lambda s, r, q: ANSWER_LEASES.expire(["a lease"], session=s),
