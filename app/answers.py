@@ -279,6 +279,29 @@ def vote(
         )
 
 
+def change(
+    label_id: int, choice: str, *, user: str = users.LOCAL, worst: str = "", reason: str = ""
+) -> Label:
+    """Change a vote, in words as for `vote`. The letters are those of the order in which it was cast.
+
+    Raises:
+        AppError: as `labels.vote`; NotFound for a vote that does not exist; Refused for another person's.
+    """
+    said = parse_vote(choice, worst)
+    with write_session() as session:
+        label = labels.own(label_id, user, session=session)
+        return labels.vote(
+            label.comparison_id,
+            session=session,
+            user=user,
+            choice=said.choice,
+            best=said.best,
+            worst=said.worst,
+            reason=reason,
+            order=labels.order_of(label, session=session),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SaidVote:
     """A vote as said in words: the choice, and the best and the worst side, 0 for A."""

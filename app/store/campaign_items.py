@@ -1,5 +1,6 @@
 """Items of a campaign: each prompt with its answers, still to be written, and the tasks that people judge."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -95,7 +96,7 @@ def _comparison(
         conversation_id=conversation.id,
         turn=turn,
         question=question,
-        shown_order=list(positions),
+        shown_order=random.SystemRandom().sample(positions, len(positions)),  # tells nobody who is who
         source_id=source_id,
         campaign_id=conversation.campaign_id,
     )
@@ -126,7 +127,7 @@ def _tasks(campaign: Campaign, source: Comparison, *, session: Session) -> list[
 
     Two contenders are one pair, which is judged on the source comparison itself.
     """
-    positions = list(source.shown_order)
+    positions = sorted(source.shown_order)
     if campaign.form is CampaignForm.BEST_WORST and len(positions) > 2:
         return [Task(comparison_id=source.id, campaign_id=campaign.id)]
     if len(positions) == 2:

@@ -49,11 +49,13 @@ def vote(
         InvalidInput: for sides that do not match the choice.
         NotFound: for a comparison that does not exist.
         Refused: when the answers cannot be judged (see `judging.why_not_votable`), or when the comparison
-            belongs to a campaign in which the person has not judged it.
+            belongs to a campaign, whose order of sides is each person's own, and none is given.
     """
     comparison = votable.lock(comparison_id, session=session)
     if comparison.campaign_id is not None and order is None:
-        order = _order_of_slot(comparison, user, session=session)
+        raise Refused(
+            f"This comparison belongs to campaign {comparison.campaign_id}; judge it on the Label page."
+        )
     answers = votable.answers(comparison, session=session, order=order)
     problem = judging.why_not_votable(answers)
     if problem:
@@ -83,14 +85,11 @@ def vote(
     return label
 
 
-def _order_of_slot(comparison: Comparison, user: str, *, session: Session) -> Sequence[int]:
-    user_id = users.ensure(user, session=session).id
-    order = own_slots.order_of(comparison.id, user_id, session=session)
-    if order is None:
-        raise Refused(
-            f"This comparison belongs to campaign {comparison.campaign_id}; judge it on the Label page."
-        )
-    return order
+def order_of(label: Label, *, session: Session) -> list[int]:
+    """The display order in which a vote was cast, as positions of contenders."""
+    query = select(Generation.id, Generation.position).where(Generation.id.in_(label.shown))
+    positions = {key: position or 0 for key, position in session.execute(query)}
+    return [positions[key] for key in label.shown]
 
 
 _STANDING = (
@@ -160,7 +159,7 @@ def explain(label_id: int, reason: str, *, session: Session, user: str) -> Label
         NotFound: when the vote does not exist.
         Refused: when the vote belongs to another person.
     """
-    label = _own(label_id, user, session=session)
+    label = own(label_id, user, session=session)
     reason = judging.checked_reason(reason)
     if label.reason != reason:
         label_history.keep(label, session=session)
@@ -182,14 +181,20 @@ def withdraw(label_id: int, *, session: Session, user: str | None = None) -> Non
         NotFound: when the vote does not exist.
         Refused: when the vote belongs to another person.
     """
-    label = get(label_id, session=session) if user is None else _own(label_id, user, session=session)
+    label = get(label_id, session=session) if user is None else own(label_id, user, session=session)
     label_history.keep(label, session=session, withdrawn=True)
     own_slots.give_to_others(label.comparison_id, label.user_id, session=session)
     session.execute(delete(Label).where(Label.id == label_id))
     session.expire_all()
 
 
-def _own(label_id: int, user: str, *, session: Session) -> Label:
+def own(label_id: int, user: str, *, session: Session) -> Label:
+    """One vote of a person.
+
+    Raises:
+        NotFound: when the vote does not exist.
+        Refused: when it belongs to another person.
+    """
     label = get(label_id, session=session)
     owner = session.get(User, label.user_id)
     if owner is not None and owner.name != user:

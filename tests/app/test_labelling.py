@@ -12,7 +12,7 @@ from app.labelling import Offer
 from app.store import clock, label_queries, labels, names, tallies
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, SlotStatus
-from app.store.models import Label, LabelVersion, Slot
+from app.store.models import Generation, Label, LabelVersion, Slot
 from tests.app import campaign_setup
 from tests.app.store.concurrently import concurrently
 
@@ -210,6 +210,21 @@ def test_a_vote_shows_no_names_and_can_be_given_again_blind() -> None:
     assert again.blind
 
 
+def test_whoever_looks_at_the_comparison_elsewhere_learns_nothing_from_the_order() -> None:
+    campaign_id = campaign_setup.ready(prompts=[f"{n}?" for n in range(30)], contenders=3)
+    ids = [task.comparison_id for task in campaign_setup.tasks(campaign_id)]
+    shown = [answers.look(comparison_id, user="ada") for comparison_id in ids]
+    assert all(look.hidden for look in shown)
+    first = Counter(look.answers[0].position for look in shown)
+    assert set(first) == {0, 1, 2}  # the reference is not always the first
+    with read_session() as session:
+        rows = select(Generation.comparison_id, Generation.position).order_by(Generation.id)
+        by_comparison: dict[int | None, list[int | None]] = {}
+        for comparison_id, position in session.execute(rows):
+            by_comparison.setdefault(comparison_id, []).append(position)
+    assert len({tuple(order) for order in by_comparison.values()}) > 1  # nor has it the lowest id
+
+
 def test_who_saw_the_names_votes_no_more() -> None:
     campaign_id = campaign_setup.ready(prompts=["1?", "2?"], votes_wanted=2)
     held = labelling.take(campaign_id, user="ada", count=1).offers[0].slot_id
@@ -232,7 +247,9 @@ def test_a_vote_changed_on_the_results_page_keeps_its_sides() -> None:
     campaign_id = campaign_setup.ready(prompts=[f"{n}?" for n in range(6)])
     for offer in labelling.take(campaign_id, count=6).offers:
         given = labelling.vote(offer.slot_id, "A")
-        changed = answers.vote(given.comparison_id, "B")
+        with pytest.raises(Refused, match="judge it on the Label page"):
+            answers.vote(given.comparison_id, "B")
+        changed = answers.change(given.id, "B")
         assert (changed.shown, changed.best_id) == (given.shown, given.shown[1])
 
 

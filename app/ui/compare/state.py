@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app import answers
 from app.dispatch import GENERATE_QUEUE
-from app.errors import InvalidInput
+from app.errors import InvalidInput, NotFound
 from app.store import comparisons, conversations, judging, labels, names, run_lists, runs, stamps, workers
 from app.store.contenders import REFERENCE
 from app.store.conversations import ContenderChoice
@@ -97,10 +97,15 @@ def read_view(conversation_id: int, user: str) -> View:
     """Read a conversation and record the names visible to the reader as shown.
 
     Raises:
-        NotFound: if no conversation has this id.
+        NotFound: if no conversation has this id, or if it is a prompt of a campaign.
     """
     with read_session() as session:
         conversation = conversations.get(conversation_id, session=session)
+        if conversation.campaign_id is not None:
+            raise NotFound(
+                f"Conversation {conversation_id} is a prompt of campaign {conversation.campaign_id}; judge it "
+                "on the Label page."
+            )
         asked = comparisons.turns(conversation_id, session=session)
         hidden = names.hidden_among(asked, user, session=session)
         shown = {comparison.id for comparison in asked} - hidden

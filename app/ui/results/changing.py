@@ -95,8 +95,8 @@ def save(
         anew = has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst))
         if _changed(vote, choice, worst):
             said = "" if anew else reason
-            answers.vote(
-                vote.comparison.id, choice, user=user, worst=(worst or "") if names_worst else "", reason=said
+            answers.change(
+                vote.label.id, choice, user=user, worst=(worst or "") if names_worst else "", reason=said
             )
         else:
             answers.explain(vote.label.id, reason, user=user)

@@ -9,7 +9,7 @@ from app.exports.labels import TrlCounts
 from app.exports.trl_votes import REASONS
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.judging import LETTERS
-from app.store.models import LabelVersion
+from app.store.models import Comparison, LabelVersion
 from app.store.vote_details import Side, Vote
 from app.templates import render
 from app.ui import formatting, widgets
@@ -184,11 +184,7 @@ def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
             f"#{vote.label.id}",
             formatting.ago(vote.label.updated_at),
             vote.user,
-            widgets.link(
-                formatting.clip(vote.comparison.question, 70),
-                "compare",
-                conversation=vote.comparison.conversation_id,
-            ),
+            _question(vote.comparison),
             verdict(vote),
             "blind" if vote.label.blind else "open",
             "" if vote.hidden else formatting.clip(vote.label.reason, 90),
@@ -198,6 +194,14 @@ def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
     ]
     headers = ["vote", "when", "who", "question", "verdict", "names", "reason", ""]
     return widgets.table(headers, rows, caption="Votes")
+
+
+def _question(comparison: Comparison) -> Html:
+    """The question, with a link to its conversation or campaign."""
+    text = formatting.clip(comparison.question, 70)
+    if comparison.campaign_id is not None:
+        return widgets.link(text, "campaigns", campaign=comparison.campaign_id)
+    return widgets.link(text, "compare", conversation=comparison.conversation_id)
 
 
 def _change(vote: Vote, user: str) -> Html:

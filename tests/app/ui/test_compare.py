@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Engine, event
 
 from app import main
+from app.errors import NotFound
 from app.settings import Settings
-from app.store import comparisons, conversations, db, generations, label_queries, labels, workers
+from app.store import campaigns, comparisons, conversations, db, generations, label_queries, labels, workers
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus
 from app.store.label_queries import VoteFilter
@@ -24,7 +25,7 @@ from app.ui.compare.show import EACH_ITS_OWN, Seen
 from app.ui.results import changing, export, overview, win_rates
 from app.ui.results import view as results_view
 from app.ui.updates import Updates
-from tests.app import arena
+from tests.app import arena, campaign_setup
 
 HUGE = "9" * 30
 """Larger than any database id."""
@@ -601,3 +602,12 @@ def test_blind_is_the_default(settings: Settings) -> None:
     blocks = main.build_blocks().blocks.values()
     (blind,) = [block for block in blocks if getattr(block, "label", "") == "Blind"]
     assert blind.value is True  # type: ignore[attr-defined]
+
+
+def test_a_campaigns_prompt_is_not_opened(engine: Engine) -> None:
+    campaign_id = campaign_setup.ready()
+    with read_session() as session:
+        prompt = campaigns.first_conversation(campaign_id, session=session)
+    assert prompt is not None
+    with pytest.raises(NotFound, match=f"is a prompt of campaign {campaign_id}; judge it on the Label page"):
+        compare_state.read_view(prompt.id, "local")
