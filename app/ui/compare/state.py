@@ -103,8 +103,8 @@ def read_view(conversation_id: int, user: str) -> View:
         conversation = conversations.get(conversation_id, session=session)
         if conversation.campaign_id is not None:
             raise NotFound(
-                f"Conversation {conversation_id} is a prompt of campaign {conversation.campaign_id}; judge it "
-                "on the Label page."
+                f"Conversation {conversation_id} is a prompt of campaign {conversation.campaign_id}; "
+                "judge it on the Label page."
             )
         asked = comparisons.turns(conversation_id, session=session)
         hidden = names.hidden_among(asked, user, session=session)
