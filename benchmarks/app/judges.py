@@ -37,13 +37,15 @@ class Judged:
     wanted: int = 0
     lost: int = 0
     doubled: int = 0
+    counted: int = 0
     board: float = 0.0
     quality: float = 0.0
 
     @property
     def kept(self) -> bool:
-        wrong = self.errors or self.lost or self.doubled or len(self.voted) != self.wanted
-        return not wrong and self.board <= BOARD_LIMIT_SECONDS
+        wrong = self.errors or self.lost or self.doubled
+        complete = len(self.voted) == self.counted == self.wanted
+        return complete and not wrong and self.board <= BOARD_LIMIT_SECONDS
 
     def lines(self) -> list[str]:
         """The result as a table."""
@@ -53,7 +55,7 @@ class Judged:
             f"{len(self.voted) / self.took:.0f} a second: "
             f"{len(self.errors)} errors, {self.lost} lost, {self.doubled} doubled",
             *(f"{what}: p50 {_ms(times, 0.5)} ms, p95 {_ms(times, 0.95)} ms" for what, times in rows),
-            f"board of these votes: {self.board:.2f} s; quality: {self.quality:.2f} s",
+            f"board of {self.counted:,} votes: {self.board:.2f} s; quality: {self.quality:.2f} s",
         ]
 
 
@@ -91,12 +93,14 @@ async def _judge(url: str, campaign_id: int, people: dict[str, str], judged: Jud
         )
         judged.took = time.perf_counter() - began
         reader = {"Authorization": f"Bearer {next(iter(people.values()))}"}
-        await client.post(f"/campaigns/{campaign_id}/names", headers=reader)
+        (await client.post(f"/campaigns/{campaign_id}/names", headers=reader)).raise_for_status()
         for what in ("board", "quality"):
             began = time.perf_counter()
             answer = await client.get(f"/campaigns/{campaign_id}/{what}", headers=reader)
             answer.raise_for_status()
             setattr(judged, what, time.perf_counter() - began)
+            if what == "board":
+                judged.counted = answer.json()["games"]
 
 
 async def _one(client: httpx.AsyncClient, campaign_id: int, name: str, token: str, judged: Judged) -> None:
