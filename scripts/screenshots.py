@@ -114,6 +114,7 @@ def pictures(subjects: Subjects) -> list[Picture]:
         ("overlay", f"runs?compare={overlaid}", overlay),
         ("run", f"run?id={subjects.run}", charts),
         ("run-samples", f"run?id={subjects.run}", samples),
+        ("campaigns", "campaigns", settle),
         ("results", "results", settle),
     ]
     if subjects.dataset:

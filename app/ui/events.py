@@ -41,7 +41,7 @@ BUSY_SECONDS, IDLE_SECONDS = 2.0, 10.0
 
 def pace(*, busy: bool) -> gr.Timer:
     """The polling interval of a list, as an update of its timer; longer while no run is active."""
-    return gr.Timer(BUSY_SECONDS if busy else IDLE_SECONDS)
+    return gr.Timer(BUSY_SECONDS if busy else IDLE_SECONDS, active=True)
 
 
 def tick(

@@ -37,6 +37,9 @@ def test_every_page_is_accessible_and_stands_still(
     asked = app.ask("Say 3.", twins, max_new_tokens=12)
     number = asked["comparison_id"]
     conversation = app.value("SELECT conversation_id FROM comparisons WHERE id = ?", number)
+    with app.api() as api:
+        wanted = {"run_ids": twins, "prompts": ["Say 5."], "max_new_tokens": 12}
+        campaign = api.post("campaigns", json=wanted).json()["id"]
     dataset = app.value("SELECT max(id) FROM datasets")
     paths = [
         "",
@@ -47,6 +50,9 @@ def test_every_page_is_accessible_and_stands_still(
         f"run?id={twins[-1]}",
         "compare",
         f"compare?conversation={conversation}",
+        "campaigns",
+        "campaigns?new=1",
+        f"campaigns?campaign={campaign}",
         "label",
         "results",
         "api/v1/docs",

@@ -28,7 +28,7 @@ def show(seen: str, request: gr.Request | None) -> Updates:
     with read_session() as session:
         told = names.seen_in_campaign(overview.campaign.id, user, session=session)
     pieces = {
-        "header": view.header(overview, told=told),
+        "header": view.header(overview, votable=_may_vote(overview, user) and not told),
         "progress": view.progress_section(overview, told=told),
         "results": evidence.ranking_section(overview.campaign.id, user) if told else "",
         "votes": view.votes_section(overview),
@@ -47,6 +47,11 @@ def show(seen: str, request: gr.Request | None) -> Updates:
         "timer": _pace(overview),
         **_actions(overview, own=overview.owner == user, told=told),
     }
+
+
+def _may_vote(overview: Overview, user: str) -> bool:
+    campaign = overview.campaign
+    return campaign.status is not CampaignStatus.CLOSED and (not campaign.voters or user in campaign.voters)
 
 
 def _actions(overview: Overview, *, own: bool, told: bool) -> Updates:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from app import presence
 from app.campaigns import Overview
 from app.dispatch import GENERATE_QUEUE
+from app.markdown import to_html
 from app.store import workers
 from app.store.campaign_progress import PairProgress, PersonProgress, Progress
 from app.store.db import read_session
@@ -102,6 +103,8 @@ def state_badge(overview: Overview) -> Html:
         return widgets.status_badge("paused")
     if progress.unwritten:
         return widgets.status_badge("running", "writing answers")
+    if progress.tasks[TaskStatus.FAILED] and not progress.votes_wanted:
+        return widgets.status_badge("failed")
     if progress.votes >= progress.votes_wanted:
         return widgets.status_badge("finished", "judged")
     return widgets.status_badge("open")
@@ -110,8 +113,8 @@ def state_badge(overview: Overview) -> Html:
 # --- one campaign ----------------------------------------------------------------------------
 
 
-def header(overview: Overview, *, told: bool) -> Html:
-    """The title, the contenders and the way to the Label page; whoever was told the names cannot vote."""
+def header(overview: Overview, *, votable: bool) -> Html:
+    """The page header; with `votable` it leads to the Label page."""
     campaign, progress = overview.campaign, overview.progress
     lead = render(
         "campaigns/lead.html",
@@ -128,7 +131,7 @@ def header(overview: Overview, *, told: bool) -> Html:
         ),
     )
     buttons = [widgets.link_button("All campaigns", "campaigns")]
-    if campaign.status is not CampaignStatus.CLOSED and not told:
+    if votable:
         buttons.insert(0, widgets.link_button("Label", "label", primary=True, campaign=campaign.id))
     return widgets.page_header(campaign.name, lead, *buttons)
 
@@ -274,5 +277,5 @@ def setup_section(overview: Overview) -> Html:
             ("Started", formatting.ago(campaign.created_at)),
         ]
     )
-    guidelines = widgets.escape(campaign.guidelines) if campaign.guidelines else widgets.NOTHING
+    guidelines = to_html(campaign.guidelines) if campaign.guidelines else widgets.NOTHING
     return widgets.section("Set-up", render("campaigns/setup.html", facts=facts, guidelines=guidelines))
