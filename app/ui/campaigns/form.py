@@ -130,7 +130,7 @@ def lay_out() -> Form:
                     max_lines=1,
                     elem_id="campaign-name",
                 )
-                messages["name"] = gr.HTML(visible=False)
+                messages["name"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Column(scale=2, min_width=300, elem_classes="hy-aside"):
             summary = gr.HTML()
             start = gr.Button("Start", variant="primary", size="lg", elem_id="campaign-start")
@@ -150,7 +150,7 @@ def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> PromptSource
             info="Two to four: the reference, and checkpoints of finished runs.",
             elem_id="campaign-contenders",
         )
-        messages["contenders"] = gr.HTML(visible=False)
+        messages["contenders"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
     with gr.Group(elem_classes="hy-panel"):
         prompts = source.lay_out("campaign")
         for name in ("source", "dataset", "count", "file", "pasted"):
@@ -182,7 +182,7 @@ def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
             visible=False,
             elem_id="campaign-voters",
         )
-        messages["voters"] = gr.HTML(visible=False)
+        messages["voters"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
         inputs["ask_reason"] = gr.Checkbox(
             label="Ask for a reason after each vote", elem_id="campaign-reason"
         )
@@ -194,7 +194,7 @@ def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
             max_length=20_000,
             elem_id="campaign-guidelines",
         )
-        messages["guidelines"] = gr.HTML(visible=False)
+        messages["guidelines"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
 
 
 def _decoding(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> gr.Accordion:
@@ -202,18 +202,18 @@ def _decoding(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> gr.Accord
     with decoding:
         with gr.Row():
             inputs["max_new_tokens"] = gr.Slider(
-                1, 1024, 128, step=1, label="Longest answer, tokens", min_width=160
+                1, 1024, 128, step=1, label="Longest answer, tokens", min_width=240
             )
             inputs["temperature"] = gr.Slider(
                 0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the most likely token.",
-                min_width=160,
+                min_width=240,
             )  # fmt: skip
-            inputs["top_p"] = gr.Slider(0.05, 1, 1.0, step=0.05, label="Top-p", min_width=160)
+            inputs["top_p"] = gr.Slider(0.05, 1, 1.0, step=0.05, label="Top-p", min_width=240)
             inputs["seed"] = gr.Number(
-                None, precision=0, label="Seed", info="A new one if empty.", min_width=120
+                None, precision=0, label="Seed", info="A new one if empty.", min_width=240
             )
         for name in ("max_new_tokens", "temperature", "top_p", "seed"):
-            messages[name] = gr.HTML(visible=False)
+            messages[name] = gr.HTML(visible=False, elem_classes="hy-panel-message")
     return decoding
 
 

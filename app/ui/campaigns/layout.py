@@ -157,7 +157,7 @@ def _edit() -> Edit:
             info="Nobody named: everybody with a login.",
             visible=False,
         )
-        message = gr.HTML(visible=False)
+        message = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
             save = gr.Button("Save", variant="primary", size="md", scale=0, min_width=110)
             cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
@@ -174,7 +174,7 @@ def _extend() -> Extend:
                 info="Each from another person. Fewer delete no votes.",
                 elem_id="more-votes",
             )
-        votes_message = gr.HTML(visible=False)
+        votes_message = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
             votes_save = gr.Button("Set votes", variant="primary", size="md", scale=0, min_width=140)
         prompts = source.lay_out("more", "More prompts")

@@ -76,13 +76,17 @@ def _chosen(
 
 
 def preview(*values: Any) -> Updates:
-    """The amount of work in a sentence, the errors below the fields, and the draft that the browser keeps."""
+    """The amount of work in a sentence, the errors below the fields, and the draft that the browser keeps.
+
+    What is not filled in yet is named in the summary only.
+    """
     given = Given.of(values)
     errors = problems(given)
+    untouched = {"contenders"} | ({"prompts"} if given.prompts.empty else set())
     return {
         "summary": _summary(given, errors),
         "draft": given.draft(),
-        **form.messages({name: said for name, said in errors.items() if name != "contenders"}),
+        **form.messages({name: said for name, said in errors.items() if name not in untouched}),
     }
 
 

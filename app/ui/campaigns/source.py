@@ -69,7 +69,7 @@ def lay_out(prefix: str, label: str = "Prompts") -> PromptSource:
         visible=False,
         elem_id=f"{prefix}-pasted",
     )
-    message = gr.HTML(visible=False)
+    message = gr.HTML(visible=False, elem_classes="hy-panel-message")
     return PromptSource(source, of_dataset, dataset, count, file, pasted, message)
 
 
@@ -104,6 +104,13 @@ class GivenPrompts:
         if self.source == PASTED:
             return campaign_prompts.of_lines(self.pasted or "")
         return campaign_prompts.of_dataset(self._dataset_id(), count=int(self.count or 0), choices=choices)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was chosen or pasted yet."""
+        if self.source == PASTED:
+            return not (self.pasted or "").strip()
+        return self.file is None if self.source == FILE else self.dataset is None
 
     def how_many(self) -> int:
         """The number of prompts, without drawing those of a dataset.
