@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
+from app.store import users
 from app.store.enums import CampaignStatus
 from app.store.models import Campaign, Conversation, User
 from app.text import clean_name, clean_text
@@ -48,9 +49,17 @@ def own(campaign_id: int, user: str, *, session: Session) -> Campaign:
     """
     campaign = lock(campaign_id, session=session)
     owner = owner_of(campaign, session=session)
-    if owner != user:
+    if not may_change(owner, user):
         raise Refused(f"This campaign is {owner}'s; only its owner can change it.")
     return campaign
+
+
+def may_change(owner: str, user: str) -> bool:
+    """Whether a person may change another one's campaign.
+
+    The user of the command line may change all, and everybody may change those made on the command line.
+    """
+    return owner == user or users.LOCAL in (owner, user)
 
 
 def owner_of(campaign: Campaign, *, session: Session) -> str:

@@ -220,6 +220,13 @@ def test_only_the_owner_changes_a_campaign() -> None:
     assert campaigns.overview(campaign_id).campaign.name == "Which is better?"
 
 
+def test_the_command_line_shares_campaigns_with_everybody() -> None:
+    for owner, user in (("ada", "local"), ("local", "ada")):
+        campaign_id = campaign_setup.create(user=owner)
+        campaigns.edit(campaign_id, name="Ours", user=user)
+        assert campaigns.overview(campaign_id).campaign.name == "Ours"
+
+
 def test_an_edit_loses_no_vote() -> None:
     campaign_id = campaign_setup.ready(votes_wanted=2)
     slot = labelling.take(campaign_id, count=1).offers[0]

@@ -8,6 +8,7 @@ from app import campaigns
 from app.campaigns import Overview
 from app.errors import NotFound
 from app.store import names
+from app.store.campaigns import may_change
 from app.store.db import read_session
 from app.store.enums import CampaignStatus
 from app.ui import events, query, widgets
@@ -45,7 +46,7 @@ def show(seen: str, request: gr.Request | None) -> Updates:
         "one": gr.update(visible=True),
         "seen": now,
         "timer": _pace(overview),
-        **_actions(overview, own=overview.owner == user, told=told),
+        **_actions(overview, own=may_change(overview.owner, user), told=told),
     }
 
 
