@@ -249,7 +249,7 @@ def test_votes_by_person_and_by_pair(runs: list[int]) -> None:
 
 
 def test_only_the_owner_changes_a_campaign(runs: list[int]) -> None:
-    campaign_id = campaign_setup.ready()
+    campaign_id = campaign_setup.ready(user="ada")
     bob = at("bob", campaign=campaign_id)
     assert visible(page.open_page(None, bob)) == {"one", "names"}
     assert "only its owner" in changing.pause(bob)["message"]["value"]
