@@ -122,7 +122,8 @@ def test_a_campaign_is_edited_paused_and_closed(api: TestClient, runs: list[int]
     assert ok(api.patch(address, json={"guidelines": "Short.", "ask_reason": True}))["name"] == "New"
     assert ok(api.patch(address, json={}))["guidelines"] == "Short."
     refused(api.patch(address, json={"votes_wanted": 0}), 422, field="votes_wanted")
-    sentence = refused(api.patch(address, json={"status": "open"}, headers=as_user("bob")), 409)
+    adas = f"campaigns/{campaign_setup.create(user='ada')}"
+    sentence = refused(api.patch(adas, json={"status": "paused"}, headers=as_user("bob")), 409)
     assert "only its owner" in sentence
     assert ok(api.patch(address, json={"status": "closed"}))["status"] == "closed"
     assert "closed" in refused(api.patch(address, json={"status": "open"}), 409)
@@ -133,7 +134,8 @@ def test_prompts_are_added(api: TestClient, runs: list[int], as_user: AsUser) ->
     more = ok(api.post(f"{address}/prompts", json={"prompts": ["Three?"]}), 201)
     assert (more["progress"]["prompts"], more["progress"]["answers"]) == (3, 9)
     refused(api.post(f"{address}/prompts", json={}), 422, field="prompts")
-    refused(api.post(f"{address}/prompts", json={"prompts": ["x"]}, headers=as_user("bob")), 409)
+    adas = f"campaigns/{campaign_setup.create(user='ada')}"
+    refused(api.post(f"{adas}/prompts", json={"prompts": ["x"]}, headers=as_user("bob")), 409)
 
 
 def test_names_are_shown_to_one_person(api: TestClient, runs: list[int], as_user: AsUser) -> None:
