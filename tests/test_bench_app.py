@@ -24,7 +24,7 @@ def test_the_whole_command_runs_every_case_and_loses_no_vote(
 ) -> None:
     for name in ("HYPO_DATABASE_URL", "HYPO_AUTH"):
         monkeypatch.setenv(name, "")  # set by the command; restored after the test
-    main(["--share", str(SHARE), "--rounds", "2", "--voting", "2", "--databases", "sqlite"])
+    main(["--share", str(SHARE), "--rounds", "1", "--voting", "2", "--databases", "sqlite"])
     said = capsys.readouterr().out
     measured = {line[:WIDTH].strip() for line in said.splitlines()}
     asked = {case.name for case in cases(Filler(Size().part(SHARE)).filled(), tmp_path)}

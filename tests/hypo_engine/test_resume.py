@@ -131,7 +131,7 @@ def test_an_exception_between_steps(run: Any, config: Any, tmp_path: Path, way: 
     """Failures at events spread over the whole run, from loading to the last evaluation."""
     settings = config(**SETTINGS, **way)
     counting = run(settings, "straight", Dying())
-    for at in range(3, counting.calls, max(1, counting.calls // 4)):
+    for at in range(3, counting.calls, max(1, counting.calls // 3)):
         with pytest.raises(Boom):
             run(settings, f"at {at}", Dying(at))
         run(settings, f"at {at}")
