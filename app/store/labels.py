@@ -76,7 +76,7 @@ def vote(
     elif _says(present, values):
         return present
     else:
-        values["blind"] = present.blind and _chooses(present, values)
+        values["blind"] = present.blind and (not seen or _chooses(present, values))
         values["seconds"] = seconds if present.seconds is None else present.seconds
         label_history.keep(present, session=session)
     label = _store(comparison, user_id, values, answers, session=session, first=present is None)

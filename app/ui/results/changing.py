@@ -24,7 +24,7 @@ def open_change(request: gr.Request | None = None) -> Updates:
     if not wanted:
         return closed()
     vote = _own_vote(wanted[0], query.username(request))
-    return closed() if vote is None else _opened(vote)
+    return closed() if vote is None or vote.hidden else _opened(vote)
 
 
 def _opened(vote: Vote) -> Updates:
@@ -56,7 +56,7 @@ def clear_old_reason(
 def _own_vote(label_id: int, user: str) -> Vote | None:
     try:
         with read_session() as session:
-            vote = label_queries.details(label_id, session=session)
+            vote = label_queries.details(label_id, session=session, viewer=user)
     except NotFound:
         return None
     return vote if vote.user == user else None
@@ -88,9 +88,13 @@ def save(
 
     def act() -> None:
         with read_session() as session:
-            vote = label_queries.details(int(label_id), session=session)
+            vote = label_queries.details(int(label_id), session=session, viewer=user)
         if vote.user != user:
             raise Refused(f"This vote is {vote.user}'s; you can change only your own votes.")
+        if vote.hidden:
+            raise Refused(
+                "You may still judge these answers blind; undo your vote on the Label page instead."
+            )
         names_worst = len(vote.sides) > 2 and choice in LETTERS
         anew = has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst))
         if _changed(vote, choice, worst):

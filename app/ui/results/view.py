@@ -205,7 +205,7 @@ def _question(comparison: Comparison) -> Html:
 
 
 def _change(vote: Vote, user: str) -> Html:
-    if vote.user != user:
+    if vote.user != user or vote.hidden:
         return widgets.NOTHING
     return widgets.link("change", "results", vote=vote.label.id)
 

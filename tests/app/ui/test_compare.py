@@ -8,7 +8,8 @@ import gradio as gr
 import pytest
 from sqlalchemy import Engine, event
 
-from app import main
+from app import campaigns as campaigns_service
+from app import labelling, main
 from app.errors import NotFound
 from app.settings import Settings
 from app.store import campaigns, comparisons, conversations, db, generations, label_queries, labels, workers
@@ -611,3 +612,16 @@ def test_a_campaigns_prompt_is_not_opened(engine: Engine) -> None:
     assert prompt is not None
     with pytest.raises(NotFound, match=f"is a prompt of campaign {campaign_id}; judge it on the Label page"):
         compare_state.read_view(prompt.id, "local")
+
+
+def test_the_form_of_a_change_shows_no_names_of_a_blind_campaign(engine: Engine) -> None:
+    campaign_id = campaign_setup.ready(prompts=["One?"])
+    label = labelling.vote(labelling.take(campaign_id).offers[0].slot_id, "A")
+    request: Any = SimpleNamespace(query_params={"vote": str(label.id)}, username="local")
+    assert changing.open_change(request) == changing.closed()
+    assert f"vote={label.id}" not in str(overview.overview(request)["table"])
+    with pytest.raises(gr.Error, match="may still judge these answers blind"):
+        changing.save(label.id, "B", None, "", request)
+    campaigns_service.show_names(campaign_id)
+    assert changing.open_change(request)["label_id"] == label.id
+    assert f"vote={label.id}" in str(overview.overview(request)["table"])
