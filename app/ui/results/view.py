@@ -213,7 +213,9 @@ def _change(vote: Vote, user: str) -> Html:
 def verdict(vote: Vote) -> Html:
     """The verdict in display order; hidden from a reader who may still vote blind."""
     if vote.hidden:
-        return Markup('<span class="hy-note">hidden until you vote</span>')
+        of_campaign = vote.comparison.campaign_id is not None
+        until = "the campaign's names are shown" if of_campaign else "you vote"
+        return Markup('<span class="hy-note">hidden until {}</span>').format(until)
     two = len(vote.sides) == 2
     if vote.label.choice is Choice.TIE:
         return Markup("{}<br>{}").format("tie" if two else "all alike", _sides(vote.sides))
