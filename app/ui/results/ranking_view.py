@@ -47,7 +47,7 @@ CAVEATS: Final = {
 def nothing_yet(ranking: Ranking) -> Html:
     """The place of the ranking while it has no models."""
     if ranking.hidden:
-        what = "All votes are on answers that you may still judge blind. Vote on them, or show all names."
+        what = "All votes are on answers whose names are still hidden from you. Show all names to count them."
     else:
         what = "The votes compare no two models yet. Ask two or more models the same question and vote."
     return widgets.empty_state(

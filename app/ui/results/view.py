@@ -27,11 +27,11 @@ def nothing_yet() -> Html:
 
 def names_hidden(votes: int) -> Html:
     """A notice that explains why some votes are hidden from the reader."""
-    those = "is on answers" if votes == 1 else "are on answers"
+    are = "is" if votes == 1 else "are"
     return widgets.notice(
-        f"{formatting.count(votes, 'vote')} by others {those} that you may still judge blind: not counted "
-        "here, and without names, until you vote. Once you show all names, your later votes there do not "
-        "count as blind."
+        f"{formatting.count(votes, 'vote')} {are} not counted here: the answers' names are still hidden from "
+        "you. Vote on them in Compare, or show the names. Once you show them, your later votes there do "
+        "not count as blind, and in a campaign you can no longer vote."
     )
 
 

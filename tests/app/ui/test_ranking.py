@@ -69,7 +69,7 @@ def test_hidden_votes_show_no_ranking(engine: Engine) -> None:
         comparison = arena.asked(session, blind=True)
         labels.vote(comparison.id, session=session, user="bob", choice=Choice.BEST, best=1)
     shown = ranking.show(None, at())
-    assert "may still judge blind" in shown["ranking"]
+    assert "whose names are still hidden from you" in shown["ranking"]
     assert shown["reference"]["visible"] is False
     with write_session() as session:
         labels.withdraw(1, session=session, user="bob")
