@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -126,14 +127,17 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Dotted names of all imports of a file, at any level; `from a import b` gives a.b."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{relative(path)} has a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
 
 
 def module_of(path: Path) -> str:
@@ -145,7 +149,7 @@ def import_graph(modules: dict[str, Path]) -> dict[str, set[str]]:
     """The imports between the modules, at any level of their files."""
     graph = {}
     for module, path in modules.items():
-        names = set(imported(path))
+        names = imported(path)
         found = {name if name in modules else name.rpartition(".")[0] for name in names}
         graph[module] = (found & modules.keys()) - {module}
     return graph
