@@ -88,7 +88,7 @@ def of_file(path: Path, file_name: str) -> list[CampaignPrompt]:
         for number, row in rows:
             if len(found) == MAX_PROMPTS:
                 raise InvalidInput(f"The file has more than {MAX_PROMPTS:,} prompts.", field="file")
-            found.append(_of_row(number, row))
+            found.append(prompt_of_row(number, row))
     return checked(found)
 
 
@@ -108,7 +108,12 @@ def _only_column(path: Path) -> list[str] | None:
             raise InvalidInput(f"Line {rows.line_num} cannot be read: {error}.", field="file") from error
 
 
-def _of_row(number: int, row: Any) -> Any:
+def prompt_of_row(number: int, row: Any) -> Any:
+    """The prompt of a numbered row: a text, or messages that end before the answer.
+
+    Raises:
+        InvalidInput: for a row without a prompt.
+    """
     if isinstance(row, Exception):
         raise InvalidInput(f"Row {number}: {row}.", field="file")
     if not isinstance(row, dict):
@@ -139,7 +144,8 @@ def checked(given: Iterable[Any]) -> list[CampaignPrompt]:
     """
     found: dict[str, CampaignPrompt] = {}
     for number, prompt in enumerate(given, start=1):
-        found.setdefault(sha256_of(prompt), _checked_one(number, prompt))
+        one = checked_one(prompt, f"Prompt {number}")
+        found.setdefault(one.key, one)
         if len(found) > MAX_PROMPTS:
             raise InvalidInput(f"A campaign has at most {MAX_PROMPTS:,} prompts.", field="prompts")
     if not found:
@@ -147,7 +153,15 @@ def checked(given: Iterable[Any]) -> list[CampaignPrompt]:
     return list(found.values())
 
 
-def _checked_one(number: int, prompt: Any) -> CampaignPrompt:
+def checked_one(prompt: Any, which: str) -> CampaignPrompt:
+    """Validate a prompt: a text, or a list of messages that ends with the user's.
+
+    Args:
+        which: names the prompt in a sentence, such as `Prompt 3`.
+
+    Raises:
+        InvalidInput: when it cannot be asked.
+    """
     limit = get_settings().max_prompt_chars
     try:
         parts = split_off_question(prompt)
@@ -155,16 +169,16 @@ def _checked_one(number: int, prompt: Any) -> CampaignPrompt:
         parts = None
     if parts is None or not isinstance(parts[1], str):
         raise InvalidInput(
-            f"Prompt {number} is no text and no list of messages that ends with the user's.", field="prompts"
+            f"{which} is no text and no list of messages that ends with the user's.", field="prompts"
         )
     question = clean_text(parts[1]).strip()
     if not question:
-        raise InvalidInput(f"Prompt {number} is empty.", field="prompts")
+        raise InvalidInput(f"{which} is empty.", field="prompts")
     if len(question) > limit:
         raise InvalidInput(
-            f"Prompt {number} has {len(question):,} characters; the limit is {limit:,}.", field="prompts"
+            f"{which} has {len(question):,} characters; the limit is {limit:,}.", field="prompts"
         )
     try:
         return CampaignPrompt(checked_opening(parts[0]), question)
     except InvalidInput as error:
-        raise InvalidInput(f"Prompt {number}: {error}", field="prompts") from error
+        raise InvalidInput(f"{which}: {error}", field="prompts") from error

@@ -1,16 +1,17 @@
 """Campaigns: the operations shared by the campaigns page, the command line and the API."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from app.errors import InvalidInput
+from app.given_answers import covered
 from app.launch import send_comparison
 from app.settings import get_settings
 from app.store import campaign_items, campaign_progress, campaigns, names, users
-from app.store.campaign_items import BATCH, CampaignPrompt
+from app.store.campaign_items import BATCH, NOT_GIVEN, CampaignPrompt, GivenAnswers
 from app.store.campaign_progress import Progress
-from app.store.contenders import check_contenders_exist
+from app.store.contenders import check_contenders_exist, check_contenders_write
 from app.store.conversations import ContenderChoice, Decoding, check_seed, read_contenders
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus
@@ -27,6 +28,8 @@ class NewCampaign:
 
     Attributes:
         name: generated from the contenders if empty.
+        answers: contenders whose answers were written elsewhere. They follow the chosen ones.
+        only_answered: leave out the prompts that not all of `answers` answer, instead of refusing them.
         samples: answers of each contender to each prompt; each is judged.
         votes_wanted: people who judge each comparison.
         voters: names of those who may vote; empty means everybody.
@@ -35,6 +38,8 @@ class NewCampaign:
     name: str
     choices: Sequence[ContenderChoice]
     prompts: Sequence[CampaignPrompt]
+    answers: Sequence[GivenAnswers] = ()
+    only_answered: bool = False
     decoding: Decoding = field(default_factory=Decoding)
     samples: int = 1
     votes_wanted: int = 1
@@ -70,19 +75,24 @@ def create(new: NewCampaign, *, user: str = users.LOCAL) -> int:
         Its id.
 
     Raises:
-        InvalidInput: for a value out of bounds; `field` names it. Nothing is stored in that case.
+        InvalidInput: for a value out of bounds, and for a prompt without an answer that is not to be written;
+            `field` names it. Nothing is stored in that case.
         NotFound: for a run that does not exist.
         Refused: for a run or checkpoint that cannot be compared.
     """
     with read_session() as session:
-        contenders = read_contenders(new.choices, session=session, least=2)
+        names = [given.name for given in new.answers]
+        contenders = read_contenders(new.choices, session=session, least=2, given=names)
+    asked = covered(new.prompts, new.answers, samples=new.samples, only_answered=new.only_answered)
+    new = replace(new, prompts=asked)
     row = _checked(new if new.name else replace(new, name=_generated_name(contenders)))
     with write_session() as session:
         row.user_id = users.ensure(user, session=session).id
         session.add(row)
         session.flush()
         campaign_id = row.id
-    _add_items(campaign_id, contenders, new.prompts)
+    given = dict(enumerate(new.answers, start=len(new.choices)))
+    _add_items(campaign_id, contenders, new.prompts, given)
     return campaign_id
 
 
@@ -128,7 +138,12 @@ def known_voters() -> list[str]:
     return [name for name, _ in get_settings().logins()] or [users.LOCAL]
 
 
-def _add_items(campaign_id: int, contenders: Sequence[Contender], prompts: Sequence[CampaignPrompt]) -> None:
+def _add_items(
+    campaign_id: int,
+    contenders: Sequence[Contender],
+    prompts: Sequence[CampaignPrompt],
+    given: Mapping[int, GivenAnswers] = NOT_GIVEN,
+) -> None:
     """Add prompts in short transactions; the workers begin with the first ones."""
     sent = 0
     with read_session() as session:
@@ -138,7 +153,9 @@ def _add_items(campaign_id: int, contenders: Sequence[Contender], prompts: Seque
             with write_session() as session:
                 campaign = campaigns.lock(campaign_id, session=session)
                 batch = prompts[start : start + BATCH]
-                added = campaign_items.add(campaign, contenders, batch, session=session, sample=sample)
+                added = campaign_items.add(
+                    campaign, contenders, batch, session=session, sample=sample, given=given
+                )
             for comparison_id in added[: max(0, WAKE_UPS - sent)]:
                 send_comparison(comparison_id)
                 sent += 1
@@ -219,7 +236,8 @@ def add_prompts(campaign_id: int, prompts: Sequence[CampaignPrompt], *, user: st
     Raises:
         InvalidInput: for no or too many prompts.
         NotFound: when the id does not exist.
-        Refused: when it is another person's, when it is closed, or when a contender's run was deleted.
+        Refused: when it is another person's, when it is closed, when a contender's run was deleted, or when a
+            contender's answers come from a file.
     """
     with write_session() as session:
         campaign = campaigns.own(campaign_id, user, session=session)
@@ -227,6 +245,7 @@ def add_prompts(campaign_id: int, prompts: Sequence[CampaignPrompt], *, user: st
         conversation = campaigns.first_conversation(campaign_id, session=session)
         contenders = [] if conversation is None else list(conversation.contenders)
         check_contenders_exist(contenders)
+        check_contenders_write(contenders)
         present = campaign_progress.count_items(campaign_id, session=session)
         _check_items(len(prompts) + present // campaign.samples, campaign.samples)
     _add_items(campaign_id, contenders, prompts)

@@ -18,6 +18,7 @@ from app.board import Model, model_of
 from app.errors import NotFound
 from app.evidence import Board, Games, make_board
 from app.store import label_queries, vote_games
+from app.store.contenders import origin
 from app.store.enums import Outcome
 from app.store.models import Answerer
 from app.store.vote_games import Game, Version
@@ -189,5 +190,5 @@ def _reference(answerers: Sequence[Answerer], chosen: int | None) -> int | None:
 
 def _told_apart(model: Model) -> str:
     if model.run_id is None:
-        return f"{model.name} ({model.base_model if model.method == 'reference' else 'run deleted'})"
+        return f"{model.name} ({origin(model.method, model.base_model, model.run_id)})"
     return f"{model.name} (#{model.run_id}, step {model.step})"

@@ -2,13 +2,27 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app import answers, campaign_prompts, campaigns
+from app import answers, campaign_prompts, campaigns, given_answers
 from app.campaigns import NewCampaign, Overview
+from app.cli.campaign_options import (
+    AnswersOption,
+    CampaignId,
+    CountOption,
+    DatasetOption,
+    FormOption,
+    GuidelinesOption,
+    OnlyAnsweredOption,
+    OrderOption,
+    PromptsOption,
+    RunOption,
+    TopPOption,
+)
 from app.cli.output import (
     BeforeId,
     JsonFlag,
@@ -25,7 +39,7 @@ from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, Refused
 from app.presence import worker_missing
 from app.store import datasets
-from app.store.campaign_items import CampaignPrompt
+from app.store.campaign_items import CampaignPrompt, GivenAnswers
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, TaskStatus
@@ -33,47 +47,24 @@ from app.views import campaign_view
 
 cli = typer.Typer(help="Campaigns: many prompts, judged by several people.", no_args_is_help=True)
 
-CampaignId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The campaign's number.")]
-DatasetOption = Annotated[
-    str | None, typer.Option(help="Ask held-out prompts of a dataset: NAME, NAME@VERSION or id.")
-]
-CountOption = Annotated[int, typer.Option(min=1, max=1000, help="How many prompts of the dataset are asked.")]
-PromptsOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="A file of prompts: text with one prompt a line, or JSON, JSONL or CSV with a column "
-        "prompt, question or messages."
-    ),
-]
-
 
 @cli.command("new")
 def new_command(
-    run: Annotated[
-        list[int] | None, typer.Option("--run", help="A run that answers; may be repeated.")
-    ] = None,
+    run: RunOption = None,
     reference: Annotated[bool, typer.Option(help="Let the base model answer as well.")] = True,
     dataset: DatasetOption = None,
     count: CountOption = 50,
     prompts: PromptsOption = None,
+    answers_of: AnswersOption = None,
+    only_answered: OnlyAnsweredOption = False,
     samples: Annotated[int, typer.Option(min=1, max=16, help="How often each prompt is asked.")] = 1,
     votes: Annotated[int, typer.Option(min=1, max=50, help="How many people judge each comparison.")] = 1,
-    form: Annotated[
-        CampaignForm,
-        typer.Option(help="pairs: two answers at a time; best_worst: the best and the worst of all."),
-    ] = CampaignForm.PAIRS,
-    order: Annotated[
-        CampaignOrder,
-        typer.Option(help="informative: the pair that a vote tells most about comes next; or in_order."),
-    ] = CampaignOrder.INFORMATIVE,
+    form: FormOption = CampaignForm.PAIRS,
+    order: OrderOption = CampaignOrder.INFORMATIVE,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0 always takes the most likely token.")] = 0.7,
-    top_p: Annotated[
-        float, typer.Option(help="Sample from the likeliest tokens that reach this probability.")
-    ] = 1.0,
-    guidelines: Annotated[
-        Path | None, typer.Option(help="A Markdown file that tells voters what to look for.")
-    ] = None,
+    top_p: TopPOption = 1.0,
+    guidelines: GuidelinesOption = None,
     ask_reason: Annotated[bool, typer.Option("--ask-reason", help="Ask voters for a reason.")] = False,
     voter: Annotated[
         list[str] | None, typer.Option("--voter", help="Who may vote; may be repeated. Default: everybody.")
@@ -84,11 +75,14 @@ def new_command(
 ) -> None:
     """Start a campaign: models answer many prompts ahead of time, and people judge the answers blind."""
     choices = answers.contenders_of_runs(run or [], with_reference=reference)
+    given = [_read_answers(named) for named in answers_of or ()]
     campaign_id = campaigns.create(
         NewCampaign(
             name=name,
             choices=choices,
-            prompts=_read_prompts(dataset, count, prompts, choices),
+            prompts=_read_prompts(dataset, count, prompts, choices, given),
+            answers=given,
+            only_answered=only_answered,
             decoding=Decoding(max_new_tokens, temperature, top_p),
             samples=samples,
             votes_wanted=votes,
@@ -100,7 +94,7 @@ def new_command(
             seed=seed,
         )
     )
-    missing = worker_missing(GENERATE_QUEUE)
+    missing = worker_missing(GENERATE_QUEUE) if _unwritten(campaign_id) else None
     if missing:
         warn(f"The answers wait: {missing}")
     _show(campaign_id, as_json=as_json)
@@ -208,8 +202,14 @@ cli.command("quality")(quality_command)
 
 
 def _read_prompts(
-    dataset: str | None, count: int, prompts: Path | None, choices: list[ContenderChoice]
+    dataset: str | None,
+    count: int,
+    prompts: Path | None,
+    choices: list[ContenderChoice],
+    given: Sequence[GivenAnswers] = (),
 ) -> list[CampaignPrompt]:
+    if given and dataset is None and prompts is None:
+        return given_answers.prompts_of(given)
     if (dataset is None) == (prompts is None):
         raise InvalidInput("Give either --dataset or --prompts.", field="prompts")
     if prompts is not None:
@@ -219,6 +219,15 @@ def _read_prompts(
     with read_session() as session:
         dataset_id = datasets.resolve(str(dataset), session=session).id
     return campaign_prompts.of_dataset(dataset_id, count=count, choices=choices)
+
+
+def _read_answers(named: str) -> GivenAnswers:
+    """The answers of `NAME=FILE`, or of a file that names the contender."""
+    name, equals, file = named.partition("=")
+    path = Path(named if Path(named).is_file() or not equals else file)
+    if not path.is_file():
+        raise InvalidInput(f"{path} is not a file.", field="answers")
+    return given_answers.of_file(path, path.name, name="" if str(path) == named else name)
 
 
 def _read_text(path: Path) -> str:

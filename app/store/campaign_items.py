@@ -1,14 +1,16 @@
-"""Items of a campaign: each prompt with its answers, still to be written, and the tasks that people judge."""
+"""Items of a campaign: each prompt with its answers, written or given, and the tasks that people judge."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.store import generations, prompts
+from app.store import campaign_tasks, generations, prompts
 from app.store.enums import CampaignForm, GenerationKind, GenerationStatus
 from app.store.generations import unfinished
 from app.store.models import Campaign, Comparison, Contender, Conversation, Generation, Task
@@ -24,6 +26,34 @@ class CampaignPrompt:
     opening: list[dict[str, str]]
     question: str
 
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The prompt as contenders get it."""
+        return [*self.opening, {"role": "user", "content": self.question}]
+
+    @property
+    def key(self) -> str:
+        """A hash that tells the prompt from others."""
+        return prompts.sha256_of(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswers:
+    """The answers of a contender that were written elsewhere.
+
+    Attributes:
+        name: the contender's name.
+        prompts: the answered prompts by key, in their order.
+        texts: the answers by the prompt's key; those of one prompt are its samples.
+    """
+
+    name: str
+    prompts: Mapping[str, CampaignPrompt]
+    texts: Mapping[str, Sequence[str]]
+
+
+NOT_GIVEN: Final[Mapping[int, GivenAnswers]] = MappingProxyType({})
+
 
 def add(
     campaign: Campaign,
@@ -32,12 +62,14 @@ def add(
     *,
     session: Session,
     sample: int = 0,
+    given: Mapping[int, GivenAnswers] = NOT_GIVEN,
 ) -> list[int]:
     """Add prompts to a campaign, and queue the contenders' answers.
 
     Args:
         contenders: in the order of their positions; stored rows or new ones, which are copied.
         sample: number of the sample, added to the campaign's seed.
+        given: by position, the contenders whose answers need not be written. They answer all prompts.
 
     Returns:
         Ids of the comparisons that workers answer.
@@ -58,12 +90,15 @@ def add(
         session.flush()
         source = _comparison(conversation, prompt.question, range(len(contenders)), session=session)
         sources.append(source.id)
-        _queue_answers(source, prompt, session=session)
+        _add_answers(source, prompt, given, sample, session=session)
         for task in _tasks(campaign, source, session=session):
             task.number = number
             number += 1
             session.add(task)
     session.flush()
+    if len(given) == len(contenders):
+        campaign_tasks.settle(sources, session=session)
+        return []
     return sources
 
 
@@ -105,11 +140,18 @@ def _comparison(
     return comparison
 
 
-def _queue_answers(source: Comparison, prompt: CampaignPrompt, *, session: Session) -> None:
-    messages = [*prompt.opening, {"role": "user", "content": prompt.question}]
-    prompt_id = prompts.keep(messages, session=session)
-    session.add_all(
-        Generation(
+def _add_answers(
+    source: Comparison,
+    prompt: CampaignPrompt,
+    given: Mapping[int, GivenAnswers],
+    sample: int,
+    *,
+    session: Session,
+) -> None:
+    """Store the given answers to a prompt, and queue the others."""
+    prompt_id, key = prompts.keep(prompt.messages, session=session), prompt.key
+    for position in source.shown_order:
+        answer = Generation(
             kind=GenerationKind.ANSWER,
             status=GenerationStatus.QUEUED,
             prompt_id=prompt_id,
@@ -118,8 +160,11 @@ def _queue_answers(source: Comparison, prompt: CampaignPrompt, *, session: Sessi
             seed=source.conversation.seed,
             parameters=dict(source.conversation.parameters),
         )
-        for position in source.shown_order
-    )
+        if position in given:
+            answer.status = GenerationStatus.FINISHED
+            answer.text = given[position].texts[key][sample]
+            answer.parameters = {}
+        session.add(answer)
 
 
 def _tasks(campaign: Campaign, source: Comparison, *, session: Session) -> list[Task]:

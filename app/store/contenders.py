@@ -1,4 +1,4 @@
-"""Contenders: models that may answer on the compare page, and their display names."""
+"""Contenders: models that may answer, answers that were written elsewhere, and their display names."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,6 +11,8 @@ from app.store.enums import RunStatus
 from app.store.models import Checkpoint, Contender, Run
 
 REFERENCE: Final = "reference"
+GIVEN: Final = "answers"
+"""The method of a contender whose answers come from a file: no model of ours wrote them."""
 
 
 def read_contender(
@@ -58,6 +60,32 @@ def check_contenders_exist(contenders: Sequence[Contender], *, blind: bool = Fal
         Refused: when one was deleted.
     """
     for contender in contenders:
-        if contender.method != REFERENCE and contender.run_id is None:
+        if was_deleted(contender.method, contender.run_id):
             name = "A contender" if blind else contender.name
             raise Refused(f"{name} was deleted and cannot answer; start anew with other contenders.")
+
+
+def check_contenders_write(contenders: Sequence[Contender]) -> None:
+    """Check that all contenders can answer a new prompt; answers from a file cannot.
+
+    Raises:
+        Refused: when one cannot.
+    """
+    given = [contender.name for contender in contenders if contender.method == GIVEN]
+    if given:
+        raise Refused(
+            f"The answers of {' and '.join(given)} come from a file, which has none to further prompts; "
+            "start a new campaign with a file that answers all of them."
+        )
+
+
+def was_deleted(method: str, run_id: int | None) -> bool:
+    """Whether a contender, or a model with votes, belonged to a run that was deleted."""
+    return run_id is None and method not in (REFERENCE, GIVEN)
+
+
+def origin(method: str, base_model: str, run_id: int | None) -> str:
+    """Where the answers of a contender without a run come from, in a few words."""
+    if was_deleted(method, run_id):
+        return "run deleted"
+    return "from a file" if method == GIVEN else base_model

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound
 from app.store import prompts, users
-from app.store.contenders import read_contender
+from app.store.contenders import GIVEN, read_contender
 from app.store.models import Contender, Conversation, User
 
 MAX_CONTENDERS = 4
@@ -89,16 +89,20 @@ def check_seed(seed: int) -> None:
 
 
 def read_contenders(
-    choices: Sequence[ContenderChoice], *, session: Session, least: int = 1
+    choices: Sequence[ContenderChoice], *, session: Session, least: int = 1, given: Sequence[str] = ()
 ) -> list[Contender]:
     """The contenders of some choices, not yet stored, in the same order.
 
+    Args:
+        given: names of contenders whose answers are given. They follow the chosen ones.
+
     Raises:
-        InvalidInput: for too few or too many contenders, or for one that was chosen twice.
+        InvalidInput: for too few or too many contenders, for one that was chosen twice, or for a given name
+            that another contender has.
         NotFound: for a run that does not exist.
         Refused: for a run or checkpoint that cannot be compared (see `read_contender`).
     """
-    if not least <= len(choices) <= MAX_CONTENDERS:
+    if not least <= len(choices) + len(given) <= MAX_CONTENDERS:
         raise InvalidInput(f"Choose between {least} and {MAX_CONTENDERS} contenders.", field="contenders")
     contenders = [
         read_contender(choice.run_id, choice.checkpoint_id, choice.base_model, session=session)
@@ -106,7 +110,11 @@ def read_contenders(
     ]
     if len({(c.base_model, c.run_id, c.checkpoint_id) for c in contenders}) < len(contenders):
         raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")
-    return contenders
+    names = [*(contender.name for contender in contenders), *given]
+    taken = next((name for name in given if names.count(name) > 1), None)
+    if taken is not None:
+        raise InvalidInput(f"Two contenders are named {taken}; give one another name.", field="answers")
+    return contenders + [Contender(base_model="", name=name, method=GIVEN) for name in given]
 
 
 def get(conversation_id: int, *, session: Session) -> Conversation:

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.usefixtures("settings")
 def test_lines_are_prompts_and_repeated_ones_count_once() -> None:
     found = campaign_prompts.of_lines("One?\n\n  Two?  \r\nOne?\n")
     assert [prompt.question for prompt in found] == ["One?", "Two?"]
+    same = ["One?", " One? ", [{"role": "user", "content": "One?"}]]
+    assert len(campaign_prompts.checked(same)) == 1
 
 
 @pytest.mark.parametrize(

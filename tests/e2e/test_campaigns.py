@@ -68,8 +68,19 @@ def the_next_one_is_like_it(page: Page) -> None:
     page.get_by_role("button", name="Decoding").click()
     expect(page.get_by_role("spinbutton", name=re.compile("Longest answer"))).to_have_value("12")
     expect(page.get_by_role("textbox", name="One prompt a line").first).to_have_value("")
+    add_answers(page)
     page.go_back()
     expect(page.get_by_role("table", name="Campaigns, newest first")).to_be_visible()
+
+
+def add_answers(page: Page) -> None:
+    """A file of answers is one more contender, and may bring the prompts."""
+    page.get_by_role("button", name="Answers from files").click()
+    rows = "prompt,answer\nSay 1.,1\nSay 2.,2\n"
+    file = {"name": "gpt.csv", "mimeType": "text/csv", "buffer": rows.encode()}
+    page.locator("#campaign-answer-files input[type=file]").set_input_files([file])
+    page.get_by_role("radio", name="Those of the answers' file").check()
+    expect(page.get_by_text("8 answers, 2 of them from files")).to_be_visible()
 
 
 def test_a_new_conversation_keeps_what_was_chosen(app: App, page: Page, twins: list[int]) -> None:

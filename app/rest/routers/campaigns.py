@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app import answers, campaign_prompts, campaigns
+from app import answers, campaign_prompts, campaigns, given_answers
 from app.campaigns import NewCampaign
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
@@ -14,9 +14,16 @@ from app.presence import worker_missing
 from app.rest.caller import Caller
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
-from app.rest.schemas.campaigns import CampaignEdit, CampaignShown, CampaignWanted, MorePrompts
+from app.rest.schemas.campaigns import (
+    AnswersGiven,
+    CampaignEdit,
+    CampaignShown,
+    CampaignWanted,
+    MorePrompts,
+)
+from app.rest.schemas.comparisons import Message
 from app.rest.types import PathId
-from app.store.campaign_items import CampaignPrompt
+from app.store.campaign_items import CampaignPrompt, GivenAnswers
 from app.store.conversations import MAX_CONTENDERS, ContenderChoice, Decoding
 from app.views import campaign_view
 
@@ -82,10 +89,14 @@ def show_campaign_names(user: Caller, campaign_id: PathId) -> CampaignShown:
 
 def _wanted(given: CampaignWanted) -> NewCampaign:
     choices = _contenders(given)
+    answered = [_answers(one) for one in given.answers]
+    named = given.prompts or given.dataset_id is not None
     return NewCampaign(
         name=given.name,
         choices=choices,
-        prompts=_prompts(given, choices),
+        prompts=_prompts(given, choices) if named or not answered else given_answers.prompts_of(answered),
+        answers=answered,
+        only_answered=given.only_answered,
         decoding=Decoding(given.max_new_tokens, given.temperature, given.top_p),
         samples=given.samples,
         votes_wanted=given.votes_wanted,
@@ -104,10 +115,11 @@ def _contenders(given: CampaignWanted) -> list[ContenderChoice]:
     )
     if given.model is not None:
         choices.append(ContenderChoice(base_model=given.model))
-    if not 2 <= len(choices) <= MAX_CONTENDERS:
+    count = len(choices) + len(given.answers)
+    if not 2 <= count <= MAX_CONTENDERS:
         raise InvalidInput(
-            f"A campaign compares 2 to {MAX_CONTENDERS} contenders, and this call names {len(choices)}; "
-            "change run_ids, checkpoint_ids, include_reference or model.",
+            f"A campaign compares 2 to {MAX_CONTENDERS} contenders, and this call names {count}; "
+            "change run_ids, checkpoint_ids, include_reference, model or answers.",
             field="run_ids",
         )
     return choices
@@ -123,10 +135,16 @@ def _prompts(given: CampaignWanted | MorePrompts, choices: Sequence[ContenderCho
         raise InvalidInput("Give either prompts or dataset_id.", field="prompts")
     if given.dataset_id is not None:
         return campaign_prompts.of_dataset(given.dataset_id, count=given.count, choices=choices)
-    return campaign_prompts.checked(
-        prompt if isinstance(prompt, str) else [message.model_dump() for message in prompt]
-        for prompt in given.prompts
-    )
+    return campaign_prompts.checked(_plain(prompt) for prompt in given.prompts)
+
+
+def _answers(given: AnswersGiven) -> GivenAnswers:
+    rows = ({"prompt": _plain(row.prompt), "answer": row.answer} for row in given.rows)
+    return given_answers.of_rows(given.name, enumerate(rows, start=1))
+
+
+def _plain(prompt: str | list[Message]) -> str | list[dict[str, str]]:
+    return prompt if isinstance(prompt, str) else [message.model_dump() for message in prompt]
 
 
 def _shown(campaign_id: int) -> CampaignShown:

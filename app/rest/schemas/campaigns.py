@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
+from app.given_answers import MAX_ANSWER_CHARS, MAX_ROWS
 from app.rest.schemas.comparisons import Message
 from app.rest.types import Given, Id, Name, Shown, Text
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus
@@ -36,6 +37,24 @@ VotesWanted = Annotated[int, Field(ge=1, le=50)]
 Voters = Annotated[list[Name], Field(max_length=1000)]
 
 
+class AnswerRow(Given):
+    """An answer that was written elsewhere."""
+
+    prompt: Prompt
+    answer: Text = Field(max_length=MAX_ANSWER_CHARS)
+
+
+class AnswersGiven(Given):
+    """A contender whose answers were written elsewhere."""
+
+    name: Annotated[Text, Field(min_length=1, max_length=160)] = Field(description="The contender's name.")
+    rows: list[AnswerRow] = Field(
+        min_length=1,
+        max_length=MAX_ROWS,
+        description="Its answers; those to the same prompt are its samples.",
+    )
+
+
 class CampaignWanted(Given):
     """A campaign: who answers which prompts, and how people judge the answers."""
 
@@ -57,6 +76,15 @@ class CampaignWanted(Given):
         None, description="The dataset whose held-out prompts are asked, instead of `prompts`."
     )
     count: Count = Field(50, description="How many prompts of the dataset are asked.")
+    answers: list[AnswersGiven] = Field(
+        default_factory=list,
+        max_length=4,
+        description="Contenders whose answers were written elsewhere. Without prompts and dataset_id, the "
+        "prompts of the first one are asked.",
+    )
+    only_answered: bool = Field(
+        False, description="Leave out the prompts that `answers` do not answer, instead of refusing them."
+    )
     samples: int = Field(
         1, ge=1, le=16, description="How often each prompt is asked, each time with another seed."
     )

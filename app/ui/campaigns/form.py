@@ -7,10 +7,12 @@ from typing import Any, Final
 import gradio as gr
 from markupsafe import Markup
 
+from app import given_answers
 from app.store.conversations import MAX_CONTENDERS, Decoding
 from app.store.enums import CampaignForm, CampaignOrder
 from app.ui import widgets
-from app.ui.campaigns import source
+from app.ui.campaigns import answered, source
+from app.ui.campaigns.answered import GivenFiles
 from app.ui.campaigns.source import GivenPrompts, PromptSource
 from app.ui.updates import Updates, named
 
@@ -25,6 +27,7 @@ ORDERS: Final = [
 
 FIELDS: Final = (
     "contenders",
+    *answered.FIELDS,
     "source",
     "dataset",
     "count",
@@ -47,6 +50,7 @@ FIELDS: Final = (
 
 TITLES: Final = {
     "contenders": "Contenders",
+    "answers": "Answers from files",
     "prompts": "Prompts",
     "samples": "Answers to each prompt",
     "max_new_tokens": "Longest answer",
@@ -62,6 +66,8 @@ TITLES: Final = {
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "contenders": [],
+    "answer_names": "",
+    "only_answered": False,
     "source": source.DATASET,
     "dataset": None,
     "count": 50,
@@ -79,7 +85,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "guidelines": "",
     "name": "",
 }
-"""The values of an untouched form, except the file."""
+"""The values of an untouched form, except the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ class Form:
     inputs: dict[str, Any]
     messages: dict[str, gr.HTML]
     prompts: PromptSource
+    answers: gr.Accordion
     decoding: gr.Accordion
     summary: gr.HTML
     start: gr.Button
@@ -105,7 +112,8 @@ class Form:
     def outputs(self) -> dict[str, Any]:
         """The components that a preview may change."""
         said = {f"{name}_message": message for name, message in self.messages.items()}
-        return {"summary": self.summary, "draft": self.draft, "decoding": self.decoding, **said}
+        sections = {"answers": self.answers, "decoding": self.decoding}
+        return {"summary": self.summary, "draft": self.draft, **sections, **said}
 
     @property
     def filled(self) -> dict[str, Any]:
@@ -120,7 +128,7 @@ def lay_out() -> Form:
     messages: dict[str, gr.HTML] = {}
     with gr.Column(visible=False, elem_classes="hy-page") as new, gr.Row(elem_classes="hy-launch"):
         with gr.Column(scale=3, min_width=320):
-            prompts = _asked(inputs, messages)
+            prompts, answers = _asked(inputs, messages)
             _judged(inputs, messages)
             decoding = _decoding(inputs, messages)
             with gr.Group(elem_classes="hy-panel"):
@@ -136,10 +144,10 @@ def lay_out() -> Form:
             start = gr.Button("Start", variant="primary", size="lg", elem_id="campaign-start")
             outcome = gr.HTML()
     draft = gr.BrowserState({}, storage_key="hypo-campaign", secret="hypo-campaign")
-    return Form(new, inputs, messages, prompts, decoding, summary, start, outcome, draft)
+    return Form(new, inputs, messages, prompts, answers, decoding, summary, start, outcome, draft)
 
 
-def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> PromptSource:
+def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> tuple[PromptSource, gr.Accordion]:
     """Who answers what."""
     with gr.Group(elem_classes="hy-panel"):
         inputs["contenders"] = gr.Dropdown(
@@ -147,17 +155,19 @@ def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> PromptSource
             multiselect=True,
             max_choices=MAX_CONTENDERS,
             label=TITLES["contenders"],
-            info="Two to four: the reference, and checkpoints of finished runs.",
+            info="Two to four: the reference, checkpoints of finished runs, and answers from files.",
             elem_id="campaign-contenders",
         )
         messages["contenders"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
+    answers, files, messages["answers"] = answered.lay_out()
+    inputs.update(files)
     with gr.Group(elem_classes="hy-panel"):
-        prompts = source.lay_out("campaign")
-        for name in ("source", "dataset", "count", "file", "pasted"):
+        prompts = source.lay_out("campaign", kinds=[*source.KINDS, source.OF_ANSWERS])
+        for name in source.FIELDS:
             inputs[name] = getattr(prompts, name)
         messages["prompts"] = prompts.prompts_message
         _number(inputs, messages, "samples", "Each with another seed. One is usual.")
-    return prompts
+    return prompts, answers
 
 
 def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
@@ -244,8 +254,26 @@ class Given:
         return [str(key) for key in self.values["contenders"] or []]
 
     @property
+    def answers(self) -> GivenFiles:
+        return GivenFiles(*(self.values[name] for name in answered.FIELDS))
+
+    @property
     def prompts(self) -> GivenPrompts:
-        return GivenPrompts(*(self.values[name] for name in ("source", "dataset", "count", "file", "pasted")))
+        source_of, dataset, count, file, pasted = (self.values[name] for name in source.FIELDS)
+        return GivenPrompts(source_of, dataset, count, file, pasted, self.answers)
+
+    def how_many(self) -> int:
+        """The number of prompts that are asked, without drawing those of a dataset.
+
+        Raises:
+            InvalidInput: without prompts, for a file that cannot be read, or for prompts without an answer.
+        """
+        answers = self.answers.read()
+        if not answers or self.values["source"] == source.DATASET:
+            return self.prompts.how_many()
+        asked = self.prompts.read(())
+        samples, only = max(1, self.whole("samples")), bool(self.values["only_answered"])
+        return len(given_answers.covered(asked, answers, samples=samples, only_answered=only))
 
     @property
     def form(self) -> CampaignForm:
@@ -268,13 +296,15 @@ class Given:
 
 
 def messages(errors: Mapping[str, str]) -> Updates:
-    """Updates of the messages below the fields; Decoding opens if it has one."""
+    """Updates of the messages below the fields; a closed section opens if it has one."""
     said: Updates = {
         f"{name}_message": gr.update(value=widgets.field_error(errors.get(name, "")), visible=name in errors)
         for name in TITLES
     }
     if errors.keys() & {"max_new_tokens", "temperature", "top_p", "seed"}:
         said["decoding"] = gr.update(open=True)
+    if "answers" in errors:
+        said["answers"] = gr.update(open=True)
     return said
 
 

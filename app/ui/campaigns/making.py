@@ -38,7 +38,7 @@ def opened(draft: Mapping[str, Any] | None, request: gr.Request | None) -> Updat
     datasets = source.offered_datasets()
     logins = [name for name, _ in get_settings().logins()]
     known = [identity for _, identity in datasets]
-    kinds = [kind for _, kind in source.KINDS]
+    kinds = [kind for _, kind in (*source.KINDS, source.OF_ANSWERS)]
     kind = values["source"] if values["source"] in kinds else source.DATASET
     return {
         "new": gr.update(visible=True),
@@ -52,6 +52,7 @@ def opened(draft: Mapping[str, Any] | None, request: gr.Request | None) -> Updat
         ),
         "pasted": gr.update(value=str(values["pasted"] or ""), visible=kind == source.PASTED),
         "file": gr.update(value=None, visible=kind == source.FILE),
+        "answer_files": None,
         "voters": gr.update(
             choices=logins,
             value=[name for name in values["voters"] or [] if name in logins],
@@ -93,30 +94,38 @@ def preview(*values: Any) -> Updates:
 def problems(given: Given) -> dict[str, str]:
     """One sentence for each field that cannot be used."""
     errors: dict[str, str] = {}
-    count = len(given.contenders)
+    count = len(given.contenders) + given.answers.count
     if not 2 <= count <= MAX_CONTENDERS:
         errors["contenders"] = f"Choose two to four contenders, not {count}."
     for name, most in (("samples", MAX_SAMPLES), ("votes_wanted", MAX_VOTES_WANTED)):
         if not 1 <= given.whole(name) <= most:
             errors[name] = f"{TITLES[name]} must be between 1 and {most}."
     try:
-        prompts = given.prompts.how_many()
+        prompts = given.how_many()
         if prompts * max(1, given.whole("samples")) > MAX_ITEMS:
             errors["prompts"] = (
                 f"{prompts:,} prompts with {given.whole('samples')} answers each are too many; "
                 f"a campaign has at most {MAX_ITEMS:,} of them."
             )
     except AppError as error:
-        errors["prompts"] = str(error)
+        errors[_field_of(error) or "prompts"] = str(error)
     return errors
+
+
+def _field_of(error: AppError) -> str:
+    """The field that shows an error; empty if none does."""
+    named = error.field if isinstance(error, InvalidInput) and error.field else ""
+    field = _FIELD_OF.get(named, named)
+    return field if field in TITLES else ""
 
 
 def _summary(given: Given, errors: Mapping[str, str]) -> Html:
     """How many answers and votes the campaign makes."""
     if errors:
         return widgets.notice(Markup("To fill in: {}.").format(form.titles(errors)), "info")
-    count, samples, votes = len(given.contenders), given.whole("samples"), given.whole("votes_wanted")
-    prompts = given.prompts.how_many()
+    count = len(given.contenders) + given.answers.count
+    samples, votes = given.whole("samples"), given.whole("votes_wanted")
+    prompts = given.how_many()
     together = given.form is CampaignForm.BEST_WORST and count > 2
     tasks = prompts * samples * (1 if together else len(list(combinations(range(count), 2))))
     return render(
@@ -125,6 +134,7 @@ def _summary(given: Given, errors: Mapping[str, str]) -> Html:
         prompts=formatting.count(prompts, "prompt"),
         samples=samples,
         answers=formatting.count(prompts * samples * count, "answer"),
+        given=prompts * samples * given.answers.count,
         tasks=formatting.count(tasks, "comparison"),
         what="all answers at once" if together else "two answers at a time",
         people=formatting.count(votes, "person", "different people"),
@@ -152,6 +162,8 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
                 name=str(given.values["name"] or "").strip(),
                 choices=choices,
                 prompts=given.prompts.read(choices),
+                answers=given.answers.read(),
+                only_answered=bool(given.values["only_answered"]),
                 decoding=given.decoding,
                 samples=given.whole("samples"),
                 votes_wanted=given.whole("votes_wanted"),
@@ -165,9 +177,8 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
             user=query.username(request),
         )
     except AppError as error:
-        field = error.field if isinstance(error, InvalidInput) and error.field else ""
-        field = _FIELD_OF.get(field, field)
-        return _refused(str(error), {field: _titled(str(error), field)} if field in TITLES else {})
+        field = _field_of(error)
+        return _refused(str(error), {field: _titled(str(error), field)} if field else {})
     address = widgets.url("campaigns", campaign=campaign_id)
     said = Markup(
         '<div class="hy-notice hy-good" role="status" data-next="{}">Started. Opening…</div>'
@@ -176,7 +187,7 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
     return {
         "outcome": said,
         "start": button,
-        "draft": given.draft(name="", pasted="", seed=None),
+        "draft": given.draft(name="", pasted="", answer_names="", seed=None),
         **form.messages({}),
     }
 

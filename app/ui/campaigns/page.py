@@ -62,7 +62,8 @@ def _wire_opening(page: Layout, shown: Components) -> None:
 
 def _wire_form(form: Form) -> None:
     _wire_source(form.prompts)
-    edited = partial(gr.on, [component.input for component in _with_input(form)] + [form.prompts.file.change])
+    files = [form.inputs["file"].change, form.inputs["answer_files"].change]
+    edited = partial(gr.on, [component.input for component in _with_input(form)] + files)
     connect(edited, preview, form.in_order, form.outputs, **_LAST)
     edited(making.forget_refusal, None, form.outcome, **_LAST)
     connect(
@@ -77,7 +78,7 @@ def _wire_form(form: Form) -> None:
 
 
 def _with_input(form: Form) -> list[Any]:
-    return [component for name, component in form.inputs.items() if name != "file"]
+    return [component for name, component in form.inputs.items() if not isinstance(component, gr.File)]
 
 
 def _wire_source(prompts: PromptSource) -> None:

@@ -14,10 +14,16 @@ from app.store.campaign_items import CampaignPrompt
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session
 from app.ui import formatting
+from app.ui.campaigns.answered import NO_FILES, GivenFiles
 from app.ui.updates import Updates
 
-DATASET, FILE, PASTED = "dataset", "file", "pasted"
+DATASET, FILE, PASTED, ANSWERED = "dataset", "file", "pasted", "answered"
 KINDS: Final = [("Held-out prompts of a dataset", DATASET), ("A file", FILE), ("Pasted lines", PASTED)]
+OF_ANSWERS: Final = ("Those of the answers' file", ANSWERED)
+"""The kind that a new campaign offers in addition."""
+
+FIELDS: Final = ("source", "dataset", "count", "file", "pasted")
+"""The fields' names, in the order in which handlers receive their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +40,16 @@ class PromptSource:
 
     @property
     def inputs(self) -> list[Any]:
-        return [self.source, self.dataset, self.count, self.file, self.pasted]
+        return [getattr(self, name) for name in FIELDS]
 
 
-def lay_out(prefix: str, label: str = "Prompts") -> PromptSource:
+def lay_out(prefix: str, label: str = "Prompts", kinds: Sequence[tuple[str, str]] = KINDS) -> PromptSource:
     """Lay out the fields.
 
     Args:
         prefix: start of the fields' element ids.
     """
-    source = gr.Radio(KINDS, value=DATASET, label=label, elem_id=f"{prefix}-source")
+    source = gr.Radio(list(kinds), value=DATASET, label=label, elem_id=f"{prefix}-source")
     with gr.Row(elem_classes="hy-grid hy-two") as of_dataset:
         with gr.Column(min_width=260, elem_classes="hy-field"):
             dataset = gr.Dropdown(
@@ -91,6 +97,7 @@ class GivenPrompts:
     count: float | None
     file: str | None
     pasted: str | None
+    answered: GivenFiles = NO_FILES
 
     def read(self, choices: Sequence[ContenderChoice]) -> list[CampaignPrompt]:
         """The prompts themselves.
@@ -99,6 +106,8 @@ class GivenPrompts:
             InvalidInput: without prompts, or when a file cannot be read.
             NotFound: for a dataset that does not exist.
         """
+        if self.source == ANSWERED:
+            return self.answered.prompts()
         if self.source == FILE:
             return self._of_file()
         if self.source == PASTED:
@@ -110,6 +119,8 @@ class GivenPrompts:
         """Whether nothing was chosen or pasted yet."""
         if self.source == PASTED:
             return not (self.pasted or "").strip()
+        if self.source == ANSWERED:
+            return not self.answered.count
         return self.file is None if self.source == FILE else self.dataset is None
 
     def how_many(self) -> int:
@@ -118,7 +129,9 @@ class GivenPrompts:
         Raises:
             InvalidInput: as `read`.
         """
-        if self.source in (FILE, PASTED):
+        if self.source == ANSWERED and not self.answered.count:
+            raise InvalidInput("Add a file of answers below the contenders.", field="prompts")
+        if self.source != DATASET:
             return len(self.read(()))
         wanted = int(self.count or 0)
         if wanted < 1:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from app import presence
 from app.dispatch import GENERATE_QUEUE
-from app.store.contenders import REFERENCE
+from app.store.contenders import REFERENCE, origin
 from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
@@ -35,7 +35,7 @@ def who(turn: Turn, side: int) -> Html:
 def _origin(contender: Contender) -> str:
     if contender.run_id is not None:
         return widgets.link(f"run #{contender.run_id}", "run", id=contender.run_id)
-    return contender.base_model if contender.method == REFERENCE else "run deleted"
+    return origin(contender.method, contender.base_model, contender.run_id)
 
 
 def panel(view: View, side: int) -> Html:

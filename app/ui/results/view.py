@@ -7,6 +7,7 @@ from markupsafe import Markup
 from app.board import Board, Model, Record, wilson
 from app.exports.labels import TrlCounts
 from app.exports.trl_votes import REASONS
+from app.store.contenders import origin
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.judging import LETTERS
 from app.store.models import Comparison, LabelVersion
@@ -72,8 +73,8 @@ def model_badge(model: Model) -> Html:
     """A model's badge with a link to its run; a base model and a deleted run say so."""
     badge = widgets.method_badge(model.method, model.name)
     if model.run_id is None:
-        gone = model.base_model if model.method == "reference" else "run deleted"
-        return Markup('{} <small class="hy-note">{}</small>').format(badge, gone)
+        where = origin(model.method, model.base_model, model.run_id)
+        return Markup('{} <small class="hy-note">{}</small>').format(badge, where)
     return Markup("{} {}").format(badge, widgets.link(f"#{model.run_id}", "run", id=model.run_id))
 
 

@@ -109,3 +109,19 @@ def test_following_needs_a_worker(runs: list[str], lines: str, capsys: pytest.Ca
     assert run(["campaigns", "new", "--run", runs[0], "--prompts", lines]) == 0
     assert "hypo worker" in capsys.readouterr().err
     assert "hypo worker" in refuse(capsys, "campaigns", "show", "1", "--follow")
+
+
+def test_answers_of_a_file_are_a_contender(
+    runs: list[str], lines: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gpt.jsonl"
+    rows = [{"prompt": "One?", "answer": "1"}, {"prompt": "Three?", "answer": "3"}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    new = ("campaigns", "new", "--run", runs[0], "--no-reference")
+    made = call(capsys, *new, "--answers", f"GPT-4={file}")
+    assert [found["name"] for found in made["contenders"]] == ["dpo", "GPT-4"]
+    assert (made["progress"]["answers"], made["progress"]["answered"]) == (4, 2)
+    asked = (*new, "--answers", str(file), "--prompts", lines)
+    assert "gpt has no answer to 1 of 2 prompts: “Two?”" in refuse(capsys, *asked)
+    assert call(capsys, *asked, "--only-answered")["progress"]["prompts"] == 1
+    assert "is not a file" in refuse(capsys, *new, "--answers", "GPT=nowhere.jsonl")

@@ -73,6 +73,21 @@ def test_held_out_prompts_of_a_dataset(api: TestClient, runs: list[int]) -> None
         assert comparisons.get(1, session=session).question == "Why?"
 
 
+def test_answers_from_elsewhere_are_contenders(api: TestClient, runs: list[int]) -> None:
+    rows = [{"prompt": "One?", "answer": "1"}, {"prompt": MESSAGES, "answer": "2"}]
+    answers = [{"name": "GPT-4", "rows": rows}]
+    made = started(api, runs[:1], prompts=[], answers=answers)
+    assert [who["name"] for who in made["contenders"]] == ["Reference", "dpo run", "GPT-4"]
+    assert (made["progress"]["prompts"], made["progress"]["answered"]) == (2, 2)
+    assert "come from a file" in refused(
+        api.post(f"campaigns/{made['id']}/prompts", json={"prompts": ["More?"]}), 409
+    )
+    wanted = {"run_ids": runs, "prompts": ["One?", "Two?"], "answers": answers}
+    assert "“Two?”" in refused(api.post("campaigns", json=wanted), 422, field="answers")
+    made = ok(api.post("campaigns", json={**wanted, "only_answered": True}), 201)
+    assert made["progress"]["prompts"] == 1
+
+
 @SQLITE
 @pytest.mark.parametrize(
     ("given", "field", "sentence"),

@@ -54,6 +54,7 @@ def values(**given: Any) -> list[Any]:
         "source": "pasted",
         "pasted": "One?\nTwo?",
         "file": None,
+        "answer_files": None,
     }
     filled = {**DEFAULTS, **usual, **given}
     return [filled[name] for name in FIELDS]
@@ -173,6 +174,30 @@ def test_the_preview_reads_files_and_datasets(runs: list[int], tmp_path: Path) -
     of_dataset = values(source="dataset", dataset=dataset)
     assert "1 prompt</b>" in making.preview(*of_dataset)["summary"]
     assert "no held-out prompts" in told(making.preview(*values(source="dataset", dataset=1)))["prompts"]
+
+
+def test_uploaded_answers_are_contenders(runs: list[int], tmp_path: Path) -> None:
+    file = tmp_path / "gpt.csv"
+    file.write_text("prompt,answer\nOne?,1\nThree?,3\n")
+    given: dict[str, Any] = {"answer_files": [str(file)], "answer_names": "GPT-4\n"}
+    assert "no answer to 1 of 2 prompts: “Two?”" in told(making.preview(*values(**given)))["answers"]
+    only = making.preview(*values(**given, only_answered=True))["summary"]
+    assert "4 contenders</b> answer <b>1 prompt</b>: 4 answers, 1 of them from files" in only
+    theirs = making.preview(*values(**given, source="answered"))["summary"]
+    assert "<b>2 prompts</b>" in theirs
+    assert "below the contenders" in told(start(source="answered"))["prompts"]
+    file.write_text("prompt,answer\nOne?,\n")
+    unread = {"answer_files": [str(file)], "answer_names": "Other"}
+    assert "gpt.csv: Row 1: answer is empty" in told(start(**unread))["answers"]
+    started = start(**given, contenders=["reference:demo"], source="answered")
+    assert 'data-next="campaigns?campaign=1"' in started["outcome"]
+    assert [found.name for found in campaigns.overview(1).contenders] == ["Reference", "GPT-4"]
+    assert (
+        "from a file"
+        in changing.add_prompts(at(campaign=1), "pasted", None, None, None, "Four?")["prompts_message"][
+            "value"
+        ]
+    )
 
 
 @pytest.mark.parametrize(
