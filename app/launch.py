@@ -22,16 +22,22 @@ from hypo_engine.config import Method, TrainConfig, field_errors
 
 
 class LaunchMethod(StrEnum):
-    """What can be launched; twins are a DPO and a HyPO run on the same data, seed and budget."""
+    """What can be launched: a method, or twins, a DPO and a HyPO run on the same data, seed and budget."""
 
     DPO = "dpo"
     HYPO = "hypo"
+    SFT = "sft"
     TWINS = "twins"
 
     @property
     def methods(self) -> list[Method]:
         """The engine's methods, in the order in which they are queued."""
         return [Method.DPO, Method.HYPO] if self is LaunchMethod.TWINS else [Method(self.value)]
+
+
+def unknown_method(given: object) -> str:
+    """The sentence for a method that cannot be launched."""
+    return f"method must be one of {', '.join(LaunchMethod)}, not {str(given)[:80]!r}."
 
 
 def check_config(values: Mapping[str, Any]) -> TrainConfig:
@@ -70,7 +76,7 @@ def launch(
     try:
         chosen = LaunchMethod(method)
     except ValueError as error:
-        raise InvalidInput(f"method must be dpo, hypo or twins, not {method!r}.", field="method") from error
+        raise InvalidInput(unknown_method(method), field="method") from error
     name = clean_name(name)
     values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
     if len(name) > 100:
@@ -100,7 +106,7 @@ def launch(
             for config in configs
         ]
         for run in queued:
-            label = {"dpo": "DPO", "hypo": "HyPO"}[run.method]
+            label = Method(run.method).label
             run.name = f"{name} · {label}" if name and group else name or f"{label} on {run.dataset.name}"
     for run in queued:
         send_run(run.id)

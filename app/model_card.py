@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import yaml
 
 from app.store.models import Run
+from hypo_engine.config import Method
 from hypo_engine.measures import MEASURES, Measure, pairs_left_out
-
-_TITLES = {"dpo": "DPO", "hypo": "HyPO"}
 
 
 def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
@@ -24,6 +23,7 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
     }
     if run.base_model != "demo":
         header["base_model"] = run.base_model
+    method = Method(run.method).label
     base = "SmolLM2-135M-Instruct (the demo model)" if run.base_model == "demo" else f"`{run.base_model}`"
     lines = [
         "---",
@@ -33,7 +33,7 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         f"# {run.name}",
         "",
         f"{'A LoRA adapter' if is_adapter else 'A full set of weights'} of {base}, trained by "
-        f"{_TITLES[run.method]} for {step} steps on {_pairs(metrics)} of the dataset `{run.dataset.name}` "
+        f"{method} for {step} steps on {_pairs(metrics)} of the dataset `{run.dataset.name}` "
         f"version {run.dataset.version} (sha256 `{run.dataset.sha256[:12]}`).",
         *_left_out(metrics),
         "",

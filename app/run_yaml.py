@@ -6,7 +6,7 @@ from typing import Any, Final
 import yaml
 
 from app.errors import InvalidInput
-from app.launch import LaunchMethod
+from app.launch import LaunchMethod, unknown_method
 from hypo_engine.assignments import as_number
 from hypo_engine.config import TrainConfig
 
@@ -65,7 +65,7 @@ def _method(given: Any) -> LaunchMethod | None:
     try:
         return LaunchMethod(given)
     except ValueError as error:
-        raise InvalidInput(f"method must be dpo, hypo or twins, not {given!r}.", field="method") from error
+        raise InvalidInput(unknown_method(given), field="method") from error
 
 
 def _text(name: str, given: Any) -> str | None:

@@ -16,9 +16,8 @@ from app.store import timings, workers
 from app.store.db import read_session
 from app.store.timings import Measured
 from app.workload import Workload
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Method, TrainConfig
 
-_TITLES = {"dpo": "DPO", "hypo": "HyPO"}
 _SAME = ("precision", "gradient_checkpointing")
 """Settings that affect the step time and must match, as the forecast does not scale for them."""
 
@@ -48,7 +47,9 @@ def forecast(config: TrainConfig, work: Workload) -> Forecast | None:
                 * _evaluations(config.eval_steps, work.steps)
                 / _evaluations(int(old.get("eval_steps", 0)), found.run.step)
             )
-        return Forecast(_TITLES[found.run.method], seconds, found.run.id, found.run.device or "this machine")
+        return Forecast(
+            Method(found.run.method).label, seconds, found.run.id, found.run.device or "this machine"
+        )
 
 
 def _like(config: TrainConfig, *, session: Session) -> Measured | None:

@@ -1,13 +1,73 @@
-"""The choices of TrainConfig's fields. No torch here."""
+"""The choices of TrainConfig's fields, and what each training method needs. No torch here."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+
+class Need(StrEnum):
+    """A part of a batch that a method reads.
+
+    CHOSEN, REJECTED: log-probabilities of the stored answers. REFERENCE: those of the reference model for the
+    stored answers. SAMPLES: responses that the policy samples, with both log-probabilities.
+    """
+
+    CHOSEN = "chosen"
+    REJECTED = "rejected"
+    REFERENCE = "reference"
+    SAMPLES = "samples"
+
+
+_PAIRS: Final = frozenset({Need.CHOSEN, Need.REJECTED, Need.REFERENCE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """A method's name for people, one of its runs in words, what it minimises, and its needs."""
+
+    label: str
+    run: str
+    loss: str
+    needs: frozenset[Need]
 
 
 class Method(StrEnum):
-    """DPO on the offline pairs alone, or HyPO, which adds a KL penalty on the policy's own samples."""
+    """A training method: a key of :data:`hypo_engine.methods.objective.METHODS`."""
 
     DPO = "dpo"
     HYPO = "hypo"
+    SFT = "sft"
+
+    @property
+    def label(self) -> str:
+        """The name for people: `DPO`."""
+        return _TRAITS[self].label
+
+    @property
+    def run(self) -> str:
+        """A run of the method: `a DPO run`."""
+        return _TRAITS[self].run
+
+    @property
+    def loss(self) -> str:
+        """What the method minimises, without an article at its start."""
+        return _TRAITS[self].loss
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The parts of a batch that the method reads."""
+        return _TRAITS[self].needs
+
+
+_TRAITS: Final = {
+    Method.DPO: _Traits("DPO", "a DPO run", "the preference loss on the stored pairs", _PAIRS),
+    Method.HYPO: _Traits(
+        "HyPO", "a HyPO run", "DPO's loss plus a KL penalty on sampled responses", _PAIRS | {Need.SAMPLES}
+    ),
+    Method.SFT: _Traits(
+        "SFT", "an SFT run", "the negative log-likelihood of the chosen answers", frozenset({Need.CHOSEN})
+    ),
+}
 
 
 class LossType(StrEnum):
@@ -16,6 +76,12 @@ class LossType(StrEnum):
     SIGMOID = "sigmoid"
     IPO = "ipo"
     CLAMPED = "clamped"
+    SIMPO = "simpo"
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether the loss compares the policy with the reference."""
+        return self is not LossType.SIMPO
 
 
 class KLEstimator(StrEnum):

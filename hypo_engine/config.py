@@ -2,19 +2,20 @@
 
 Names follow TRL where TRL has one. Each field carries its help text and bounds; the form, the
 documentation and the error messages use them. ``json_schema_extra["group"]`` says where the form shows
-the field: ``front``, or a section of Advanced.
+the field: ``front``, or a section of Advanced; ``"methods"`` lists the methods that read it, if not all do.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from hypo_engine.choices import KLEstimator as KLEstimator
 from hypo_engine.choices import LossType as LossType
 from hypo_engine.choices import Method as Method
+from hypo_engine.choices import Need as Need
 from hypo_engine.choices import Precision as Precision
 from hypo_engine.choices import PromptStyle as PromptStyle
 from hypo_engine.choices import Scheduler as Scheduler
@@ -22,57 +23,23 @@ from hypo_engine.choices import Sharding as Sharding
 from hypo_engine.choices import Thinking as Thinking
 from hypo_engine.errors import ConfigError
 from hypo_engine.field_text import complaint, label
+from hypo_engine.method_fields import MethodFields, group
 
 
-def _in(group: str) -> dict[str, Any]:
-    return {"group": group}
-
-
-class TrainConfig(BaseModel):
+class TrainConfig(MethodFields):
     """Everything that determines a run, except the data."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_enum_values=False, protected_namespaces=(), str_strip_whitespace=True
     )
 
-    model_name_or_path: str = Field(
-        "demo",
-        min_length=1,
-        max_length=500,
-        title="Base model",
-        description="`demo` (SmolLM2-135M-Instruct), a hub id, or a local folder with safetensors weights.",
-        json_schema_extra=_in("front"),
-    )
-    method: Method = Field(
-        Method.HYPO,
-        title="Method",
-        description="dpo: the loss on the stored pairs. hypo: DPO plus a KL penalty on sampled responses.",
-        json_schema_extra=_in("front"),
-    )
-
-    beta: float = Field(
-        0.1,
-        gt=0,
-        le=10,
-        title="beta",
-        description="Scale of DPO's margin: larger keeps the policy closer to the reference.",
-        json_schema_extra=_in("front"),
-    )
-    kl_coef: float = Field(
-        1e-3,
-        ge=0,
-        le=10,
-        title="kl_coef",
-        description="Weight of HyPO's reverse-KL penalty, in units of the DPO loss. DPO ignores it.",
-        json_schema_extra=_in("front"),
-    )
     learning_rate: float = Field(
         1e-4,
         gt=0,
         le=1,
         title="Learning rate",
         description="Peak learning rate: about 1e-4 for LoRA, 3e-6 for full fine-tuning.",
-        json_schema_extra=_in("front"),
+        json_schema_extra=group("front"),
     )
     max_steps: int = Field(
         -1,
@@ -80,7 +47,7 @@ class TrainConfig(BaseModel):
         le=10_000_000,
         title="Steps",
         description="Optimiser steps; -1 trains for a number of epochs instead.",
-        json_schema_extra=_in("front"),
+        json_schema_extra=group("front"),
     )
     num_train_epochs: float = Field(
         1.0,
@@ -88,7 +55,7 @@ class TrainConfig(BaseModel):
         le=1000,
         title="Epochs",
         description="Passes over the pairs. Used when Steps is -1.",
-        json_schema_extra=_in("front"),
+        json_schema_extra=group("front"),
     )
     per_device_train_batch_size: int = Field(
         4,
@@ -96,7 +63,7 @@ class TrainConfig(BaseModel):
         le=4096,
         title="Batch size",
         description="Pairs in one forward and backward pass.",
-        json_schema_extra=_in("front"),
+        json_schema_extra=group("front"),
     )
     lora_r: int = Field(
         16,
@@ -104,55 +71,15 @@ class TrainConfig(BaseModel):
         le=1024,
         title="LoRA rank",
         description="Rank of the LoRA adapter; 0 trains every weight of the model.",
-        json_schema_extra=_in("front"),
+        json_schema_extra=group("front"),
     )
-
-    loss_type: LossType = Field(
-        LossType.SIGMOID,
-        title="Preference loss",
-        description="Loss on the stored pairs. sigmoid: DPO. ipo: squared distance to the margin 1 / (2 "
-        "beta). clamped: DPO with the reference's margin clamped to at least 0.",
-        json_schema_extra=_in("loss"),
-    )
-    label_smoothing: float = Field(
-        0.0,
-        ge=0,
-        lt=0.5,
-        title="Label smoothing",
-        description="Assumed share of flipped labels (conservative DPO). Sigmoid loss only.",
-        json_schema_extra=_in("loss"),
-    )
-    kl_estimator: KLEstimator = Field(
-        KLEstimator.SEQUENCE,
-        title="KL estimator",
-        description="Score-function estimator of the KL gradient: whole sequence, or per-token reward-to-go.",
-        json_schema_extra=_in("loss"),
-    )
-
-    num_generations: int = Field(
-        2,
-        ge=1,
-        le=64,
-        title="Responses per prompt (k)",
-        description="Responses that HyPO samples for each prompt; 2 or more give a leave-one-out baseline.",
-        json_schema_extra=_in("sampling"),
-    )
-    temperature: float = Field(
-        1.0,
-        gt=0,
-        le=5,
-        title="Temperature",
-        description="Temperature of HyPO's samples. Policy and reference are scaled alike.",
-        json_schema_extra=_in("sampling"),
-    )
-
     max_prompt_length: int = Field(
         512,
         ge=1,
         le=131_072,
         title="Prompt tokens",
         description="Longer prompts are cut on the left; the run reports how many.",
-        json_schema_extra=_in("lengths"),
+        json_schema_extra=group("lengths"),
     )
     max_completion_length: int = Field(
         256,
@@ -160,7 +87,7 @@ class TrainConfig(BaseModel):
         le=131_072,
         title="Completion tokens",
         description="Limit for samples and stored answers; pairs with a longer answer are left out.",
-        json_schema_extra=_in("lengths"),
+        json_schema_extra=group("lengths"),
     )
     prompt_style: PromptStyle = Field(
         PromptStyle.AUTO,
@@ -169,7 +96,7 @@ class TrainConfig(BaseModel):
         "prompts stay as they are; Compare also asks this way. chat: plain prompts become a user turn. "
         "plain: conversations become plain text, as they do without a template: a single question as it is, "
         "several turns under the names of their roles.",
-        json_schema_extra=_in("lengths"),
+        json_schema_extra=group("lengths"),
     )
     enable_thinking: Thinking = Field(
         Thinking.AUTO,
@@ -177,22 +104,21 @@ class TrainConfig(BaseModel):
         description="Whether the model may think before it answers, if its chat template opens a thought. "
         "off: the thought is closed before the answer. auto: off, unless most answers of the pairs contain "
         "thoughts.",
-        json_schema_extra=_in("lengths"),
+        json_schema_extra=group("lengths"),
     )
-
     gradient_accumulation_steps: int = Field(
         1,
         ge=1,
         le=4096,
         title="Accumulation",
         description="Batches whose gradients are combined into one optimiser step.",
-        json_schema_extra=_in("optimiser"),
+        json_schema_extra=group("optimiser"),
     )
     lr_scheduler_type: Scheduler = Field(
         Scheduler.LINEAR,
         title="Schedule",
         description="How the learning rate changes after the warm-up.",
-        json_schema_extra=_in("optimiser"),
+        json_schema_extra=group("optimiser"),
     )
     warmup_ratio: float = Field(
         0.1,
@@ -200,7 +126,7 @@ class TrainConfig(BaseModel):
         le=1,
         title="Warm-up",
         description="Share of the steps during which the learning rate rises from zero.",
-        json_schema_extra=_in("optimiser"),
+        json_schema_extra=group("optimiser"),
     )
     weight_decay: float = Field(
         0.0,
@@ -208,7 +134,7 @@ class TrainConfig(BaseModel):
         le=1,
         title="Weight decay",
         description="AdamW's decoupled weight decay.",
-        json_schema_extra=_in("optimiser"),
+        json_schema_extra=group("optimiser"),
     )
     max_grad_norm: float = Field(
         1.0,
@@ -216,16 +142,15 @@ class TrainConfig(BaseModel):
         le=1e6,
         title="Gradient clipping",
         description="Largest gradient norm; larger gradients are scaled down to it.",
-        json_schema_extra=_in("optimiser"),
+        json_schema_extra=group("optimiser"),
     )
-
     lora_alpha: int = Field(
         32,
         ge=1,
         le=4096,
         title="LoRA alpha",
         description="Scale of the adapter's update: alpha / rank.",
-        json_schema_extra=_in("adapter"),
+        json_schema_extra=group("adapter"),
     )
     lora_target_modules: str = Field(
         "all-linear",
@@ -233,49 +158,47 @@ class TrainConfig(BaseModel):
         max_length=2000,
         title="LoRA modules",
         description="`all-linear`, or module names separated by commas. The output head is never adapted.",
-        json_schema_extra=_in("adapter"),
+        json_schema_extra=group("adapter"),
     )
-
     precompute_ref_log_probs: bool = Field(
         True,
         title="Cache the reference",
         description="Compute the reference's log-probabilities once and share them between runs.",
-        json_schema_extra=_in("memory"),
+        json_schema_extra=group("memory"),
     )
     precision: Precision = Field(
         Precision.AUTO,
         title="Precision",
         description="Data type of the base model's weights; auto is bfloat16 on a GPU and float32 on a CPU. "
         "LoRA weights and the optimiser's state stay in float32.",
-        json_schema_extra=_in("memory"),
+        json_schema_extra=group("memory"),
     )
     sharding: Sharding = Field(
         Sharding.NONE,
         title="Sharding",
         description="fsdp splits the model's weights across the processes that torchrun starts, for models "
         "that do not fit on one device; none gives each process the whole model.",
-        json_schema_extra=_in("memory"),
+        json_schema_extra=group("memory"),
     )
     gradient_checkpointing: bool = Field(
         False,
         title="Gradient checkpointing",
         description="Recompute activations in the backward pass: less memory, 1.6 times the time on a CPU.",
-        json_schema_extra=_in("memory"),
+        json_schema_extra=group("memory"),
     )
     insist: bool = Field(
         False,
         title="Run anyway",
         description="Start the run even if memory seems short.",
-        json_schema_extra=_in("memory"),
+        json_schema_extra=group("memory"),
     )
-
     logging_steps: int = Field(
         1,
         ge=1,
         le=100_000,
         title="Log every",
         description="Optimiser steps between two points on the charts.",
-        json_schema_extra=_in("watching"),
+        json_schema_extra=group("watching"),
     )
     eval_steps: int = Field(
         0,
@@ -283,7 +206,7 @@ class TrainConfig(BaseModel):
         le=1_000_000,
         title="Evaluate every",
         description="Optimiser steps between evaluations on held-out pairs; 0: only at start and end.",
-        json_schema_extra=_in("watching"),
+        json_schema_extra=group("watching"),
     )
     eval_pairs: int = Field(
         32,
@@ -291,7 +214,7 @@ class TrainConfig(BaseModel):
         le=100_000,
         title="Evaluation pairs",
         description="Held-out pairs in each evaluation; 0 uses none.",
-        json_schema_extra=_in("watching"),
+        json_schema_extra=group("watching"),
     )
     eval_prompts: int = Field(
         16,
@@ -299,7 +222,7 @@ class TrainConfig(BaseModel):
         le=10_000,
         title="KL prompts",
         description="Held-out prompts for the KL estimate of each evaluation; 0 uses none.",
-        json_schema_extra=_in("watching"),
+        json_schema_extra=group("watching"),
     )
     probe_prompts: int = Field(
         2,
@@ -307,7 +230,7 @@ class TrainConfig(BaseModel):
         le=32,
         title="Probe prompts",
         description="Fixed held-out prompts that each evaluation answers, so that you can read the change.",
-        json_schema_extra=_in("watching"),
+        json_schema_extra=group("watching"),
     )
     save_steps: int = Field(
         0,
@@ -315,7 +238,7 @@ class TrainConfig(BaseModel):
         le=1_000_000,
         title="Checkpoint every",
         description="Optimiser steps between checkpoints; 0 keeps only the last two.",
-        json_schema_extra=_in("watching"),
+        json_schema_extra=group("watching"),
     )
     seed: int = Field(
         0,
@@ -323,7 +246,7 @@ class TrainConfig(BaseModel):
         le=2**31 - 1,
         title="Seed",
         description="Determines the order of the data, the adapter's initial weights and every sample.",
-        json_schema_extra=_in("watching"),
+        json_schema_extra=group("watching"),
     )
 
     @field_validator("*", mode="before")
@@ -333,21 +256,6 @@ class TrainConfig(BaseModel):
             raise PydanticCustomError("int_type", "must be a number")
         return value
 
-    @field_validator("label_smoothing")
-    @classmethod
-    def _smooths_dpo_only(cls, value: float, info: ValidationInfo) -> float:
-        loss = info.data.get("loss_type", LossType.SIGMOID)
-        if value and loss is not LossType.SIGMOID:
-            raise PydanticCustomError(
-                "label_smoothing", f"is defined for the sigmoid loss only, not for {loss}; set it to 0"
-            )
-        return value
-
-    @property
-    def samples_online(self) -> bool:
-        """Whether the run samples responses and adds the KL penalty."""
-        return self.method is Method.HYPO
-
     @property
     def pairs_per_step(self) -> int:
         """Pairs in one optimiser step."""
@@ -356,6 +264,12 @@ class TrainConfig(BaseModel):
     def to_yaml(self) -> str:
         """The configuration as YAML, with every field."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def applies(name: str, method: Method) -> bool:
+    """Whether a method reads a field."""
+    extra: Any = TrainConfig.model_fields[name].json_schema_extra
+    return not extra["methods"] or method.value in extra["methods"]
 
 
 def field_problems(values: Mapping[str, Any]) -> dict[str, str]:

@@ -48,6 +48,7 @@ GROUND = (
     "errors",
     "field_text",
     "measures",
+    "method_fields",
     "reporting",
     "seeds",
 )

@@ -44,7 +44,7 @@ RunId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The run's numb
 def launch_command(
     dataset: Annotated[str | None, typer.Option(help="Dataset: NAME, NAME@VERSION or id.")] = None,
     method: Annotated[
-        LaunchMethod | None, typer.Option(help="dpo, hypo, or twins: both on the same data.")
+        LaunchMethod | None, typer.Option(help="The method; twins: DPO and HyPO on the same data.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="demo (the default), a hub id or a local folder.")] = None,
     settings: Annotated[
@@ -88,7 +88,7 @@ def launch_command(
 
 @cli.command("list")
 def list_command(
-    method: Annotated[str | None, typer.Option(help="dpo or hypo.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only runs of this method.")] = None,
     status: Annotated[RunStatus | None, typer.Option(help="State of the run.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     name: Annotated[str | None, typer.Option(help="Part of the run's name.")] = None,

@@ -15,7 +15,7 @@ import gradio as gr
 
 from app.templates import render
 from app.ui import plotly_js
-from app.ui.theme import role
+from app.ui.theme import ROLES, role
 from app.ui.widgets import Html
 
 MAX_POINTS: Final = 600
@@ -49,7 +49,7 @@ class Series:
 def colour(method: str, shade: int = 0) -> str:
     """The name of a method's colour, which the page's script resolves."""
     shade %= len(role(method).light)
-    known = method if method in ("dpo", "hypo") else "reference"
+    known = method if method in ROLES else "reference"
     return f"@{known}-{shade}" if shade else f"@{known}"
 
 

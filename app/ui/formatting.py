@@ -14,6 +14,11 @@ def clip(text: str, length: int = 120) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
+def capital(text: str) -> str:
+    """A text with a capital first letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 run`, `2 runs`, `1,000 votes`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

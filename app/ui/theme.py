@@ -1,4 +1,4 @@
-"""The theme, the colours of reference, DPO and HyPO, and the style sheet. It loads no external resources.
+"""The theme, the colours of reference and methods, and the style sheet. It loads no external resources.
 
 Colour is never the only cue for a method: each method also has a letter on its badge and a dash in charts.
 The colours remain distinguishable under common colour blindness (after Okabe and Ito).
@@ -11,6 +11,8 @@ from typing import Final
 
 import gradio as gr
 from gradio.themes.utils import sizes
+
+from app.launch import LaunchMethod
 
 STYLE_SHEET: Final = Path(__file__).with_name("style.css")
 SCRIPT: Final = Path(__file__).with_name("page.js")
@@ -56,6 +58,14 @@ ROLES: Final = {
         ("#58b2ec", "#a5d8f7", "#2f86bf"),
         ("solid", "longdashdot", "longdash"),
         "circle",
+    ),
+    "sft": Role(
+        "SFT",
+        "S",
+        ("#1e7d4f", "#5fae84", "#0d4d2e"),
+        ("#4fc38a", "#9fe0bf", "#2c9261"),
+        ("dot", "dashdot", "longdash"),
+        "triangle-up",
     ),
 }
 
@@ -200,7 +210,21 @@ def css() -> str:
     """The style sheet, preceded by the methods' colours as variables."""
     light = "".join(_variables(name, role.light) for name, role in ROLES.items())
     dark = "".join(_variables(name, role.dark) for name, role in ROLES.items())
-    return f":root {{ {light} }}\n.dark {{ {dark} }}\n{STYLE_SHEET.read_text(encoding='utf-8')}"
+    look = "".join(_look(name) for name in ROLES) + "".join(_hidden(method) for method in LaunchMethod)
+    return f":root {{ {light} }}\n.dark {{ {dark} }}\n{look}\n{STYLE_SHEET.read_text(encoding='utf-8')}"
+
+
+def _look(name: str) -> str:
+    """The colour of a method's badge and of its bar in a ranking."""
+    colour = f"var(--hy-{name})"
+    badge = f".hy-method.hy-{name} b {{ background: {colour}; }}"
+    return f"{badge} .hy-strength.hy-of-{name} {{ --tone: {colour}; }}\n"
+
+
+def _hidden(method: str) -> str:
+    """Hide what a method does not use while it is chosen on the launch form."""
+    chosen = f'body:has(#field-method input[value="{method}"]:checked)'
+    return f"{chosen} .hy-not-{method} {{ display: none !important; }}\n"
 
 
 def _variables(name: str, shades: tuple[str, ...]) -> str:

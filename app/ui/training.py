@@ -13,6 +13,7 @@ from app.ui import charts
 from app.ui.charts import Figure, Point, Series, colour
 from app.ui.theme import role
 from app.ui.widgets import Html
+from hypo_engine.config import Method, Need
 
 XAxis = Literal["steps", "seconds"]
 Points = Mapping[tuple[int, str], Sequence[Point]]
@@ -30,15 +31,15 @@ class Chart:
     stderr: str = ""
     zero: bool = False
     percent: bool = False
-    samples: bool = False
-    """Whether training records the metric only at steps that sample."""
+    need: Need | None = None
+    """What a method must read of a batch to record the metric in training; None: every method records it."""
 
 
 CHARTS = (
     Chart(
         "loss",
         "Loss",
-        "The loss that is minimised; 0.69 is a coin toss between the answers.",
+        "The loss that is minimised. DPO's starts at 0.69, a coin toss between the answers.",
         "loss",
         "eval_loss",
     ),
@@ -50,6 +51,7 @@ CHARTS = (
         "eval_rewards/margins",
         "eval_rewards/margins_stderr",
         zero=True,
+        need=Need.REJECTED,
     ),
     Chart(
         "accuracies",
@@ -59,6 +61,7 @@ CHARTS = (
         "eval_rewards/accuracies",
         "eval_rewards/accuracies_stderr",
         percent=True,
+        need=Need.REJECTED,
     ),
     Chart(
         "chosen",
@@ -66,6 +69,7 @@ CHARTS = (
         "Of the preferred answers, in nats. It may fall a little.",
         "logps/chosen",
         "eval_logps/chosen",
+        need=Need.CHOSEN,
     ),
     Chart(
         "rejected",
@@ -73,6 +77,7 @@ CHARTS = (
         "Of the other answers, in nats. It should fall faster.",
         "logps/rejected",
         "eval_logps/rejected",
+        need=Need.REJECTED,
     ),
     Chart(
         "kl",
@@ -82,7 +87,7 @@ CHARTS = (
         "eval_objective/kl",
         "eval_objective/kl_stderr",
         zero=True,
-        samples=True,
+        need=Need.SAMPLES,
     ),
     Chart(
         "length",
@@ -91,7 +96,7 @@ CHARTS = (
         "completions/mean_length",
         "eval_completions/mean_length",
         "eval_completions/mean_length_stderr",
-        samples=True,
+        need=Need.SAMPLES,
     ),
     Chart("grad", "Gradient norm", "Before clipping.", "grad_norm"),
 )
@@ -162,7 +167,7 @@ def _may_fill(chart: Chart, run: Run, points: Points) -> bool:
     """Whether a run has points for a chart or may still produce them."""
     if points.get((run.id, chart.train)) or points.get((run.id, chart.held_out)):
         return True
-    return not run.status.is_over and (not chart.samples or run.method == "hypo")
+    return not run.status.is_over and (chart.need is None or chart.need in Method(run.method).needs)
 
 
 def legend(runs: Sequence[Run]) -> Html:

@@ -61,6 +61,10 @@ class TokenPairs(Sequence[TokenPair]):
         prompt, chosen, rejected = self._lengths[3 * index : 3 * index + 3]
         return prompt, chosen, rejected
 
+    def mean_chosen(self, indices: Sequence[int]) -> float:
+        """The mean length of some pairs' chosen answers, in tokens."""
+        return sum(self._lengths[3 * index + 1] for index in indices) / len(indices)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""

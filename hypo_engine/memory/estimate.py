@@ -7,7 +7,7 @@ so a disagreement with a measured peak is one number to change.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from hypo_engine.config import Precision, TrainConfig
+from hypo_engine.config import Need, Precision, TrainConfig
 from hypo_engine.memory.shape import ModelShape
 
 GIB = 2**30
@@ -148,8 +148,8 @@ class Load:
     Attributes:
         pairs: Number of pairs.
         prompts: Tokens of the prompts.
-        answers: Tokens of the chosen and rejected answers.
-        sampled: Tokens of HyPO's sampled responses, if none ends early.
+        answers: Tokens of the stored answers that the method reads.
+        sampled: Tokens of the sampled responses, if none ends early.
     """
 
     pairs: int
@@ -207,10 +207,11 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
         )
         batch = sorted(cut, key=lambda pair: pair.tokens, reverse=True)[:size]
     own = config.num_generations * most_answer if config.samples_online else 0
+    chosen, rejected = (need in config.needs for need in (Need.CHOSEN, Need.REJECTED))
     return Load(
         pairs=len(batch),
         prompts=sum(pair.prompt for pair in batch),
-        answers=sum(pair.chosen + pair.rejected for pair in batch),
+        answers=sum(pair.chosen * chosen + pair.rejected * rejected for pair in batch),
         sampled=len(batch) * own,
     )
 

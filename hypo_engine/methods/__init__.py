@@ -1,1 +1,1 @@
-"""The losses of DPO and HyPO, and the objective of a batch."""
+"""The training methods: what each computes from the parts of a batch."""

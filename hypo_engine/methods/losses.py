@@ -1,4 +1,4 @@
-"""The losses of DPO and HyPO: pure functions on tensors, in nats.
+"""The losses of all methods: pure functions on tensors, in nats.
 
 A margin is log p(y+|x) - log p(y-|x), the log-ratio of the chosen and the rejected answer. A preference
 loss is a function of the policy's margin minus the reference's, and of the reference's margin. A new loss
@@ -46,10 +46,20 @@ def clamped_loss(margins: Tensor, reference: Tensor, beta: float, *, floor: floa
     return sigmoid_loss(margins - (floor - reference).clamp(min=0), reference, beta)
 
 
+def simpo_loss(margins: Tensor, _reference: Tensor, beta: float, *, gamma: float = 0.5) -> Tensor:
+    """SimPO: ``-log sigmoid(beta * margin - gamma)`` (Meng et al., arXiv 2405.14734, equation 6).
+
+    The margin is of mean log-probabilities a token, and there is no reference. ``gamma`` is TRL's
+    ``simpo_gamma``: the target margin after beta is applied.
+    """
+    return -F.logsigmoid(beta * margins - gamma)
+
+
 LOSSES: Final[dict[LossType, MarginLoss]] = {
     LossType.SIGMOID: sigmoid_loss,
     LossType.IPO: ipo_loss,
     LossType.CLAMPED: clamped_loss,
+    LossType.SIMPO: simpo_loss,
 }
 
 

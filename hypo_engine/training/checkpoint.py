@@ -166,7 +166,7 @@ def load_checkpoint(
             reference; the message names every difference with both values.
     """
     state = read_state(checkpoint)
-    if (found := differences(state["made_with"], fingerprint.facts())) is not None:
+    if (found := differences(fingerprint.completed(state["made_with"]), fingerprint.facts())) is not None:
         raise CheckpointError(
             f"{checkpoint.name} was made with {found[0]}; this run has {found[1]}: {_ELSEWHERE}"
         )

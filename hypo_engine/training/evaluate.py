@@ -6,16 +6,18 @@ batches, so margins and KL are exactly 0.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean as mean
 from statistics import stdev
 
 import torch
 
+from hypo_engine.config import Need
 from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.decoding.sampling import Choice, sample_responses
-from hypo_engine.methods.losses import PreferenceLoss
+from hypo_engine.methods.batch import BatchLoss
+from hypo_engine.methods.objective import pair_logps
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache, fill_reference, length_batches, score_pairs
 from hypo_engine.reporting import Prompt, Sample, SampleKind
@@ -39,7 +41,8 @@ class Evaluation:
     Attributes:
         reference: Reference scores of ``pairs``, computed on first use.
         prompts: For the sampled KL, with one response each at the run's temperature.
-        preference: The objective's preference loss.
+        method: Gives the values of held-out pairs.
+        needs: The parts of a batch that it reads.
         probes: Prompts that are answered greedily, so that the text changes only with the policy.
         decode: Token ids -> text.
         between: Called between batches with a description of the phase; may raise to stop.
@@ -50,7 +53,8 @@ class Evaluation:
     reference: ReferenceCache
     prompts: Sequence[TokenPrompt]
     probes: Sequence[TokenPrompt]
-    preference: Callable[..., PreferenceLoss]
+    method: BatchLoss
+    needs: frozenset[Need]
     temperature: float
     max_new_tokens: int
     stop_ids: frozenset[int]
@@ -74,19 +78,23 @@ class Evaluation:
 
     def _score_pairs(self, policy: Policy) -> dict[str, float]:
         batches = length_batches(range(len(self.pairs)), self.pairs, self.batch_size)
-        fill_reference(
-            self.reference, policy, self.pairs, batches, between=lambda *_: self.between("evaluating")
-        )
-        table: list[list[float]] = []
+        compares = Need.REFERENCE in self.needs
+        if compares:
+            fill_reference(
+                self.reference, policy, self.pairs, batches, between=lambda *_: self.between("evaluating")
+            )
+        mean_tokens = mean([len(pair.chosen) for pair in self.pairs])
+        columns: dict[str, list[float]] = {}
         for batch in batches:
             self.between("evaluating")
-            chosen, rejected = score_pairs(policy.encode, [self.pairs[i] for i in batch])
-            reference = self.reference.get(batch, chosen.device)
-            loss = self.preference(chosen, rejected, *reference)
-            rewards = loss.chosen_rewards, loss.rejected_rewards
-            columns = [loss.losses, *rewards, rewards[0] - rewards[1], loss.accuracies]
-            table += torch.stack([*columns, chosen, rejected], dim=1).tolist()
-        return _pair_metrics(table)
+            pairs = [self.pairs[i] for i in batch]
+            chosen, rejected = score_pairs(policy.encode, pairs)
+            reference = self.reference.get(batch, chosen.device) if compares else None
+            found = self.method.held_out(pair_logps(pairs, chosen, rejected, reference, mean_tokens))
+            table = torch.stack(list(found.values()), dim=1).tolist()
+            for name, column in zip(found, zip(*table, strict=True), strict=True):
+                columns.setdefault(name, []).extend(column)
+        return _pair_metrics(columns)
 
     def _sample(
         self, policy: Policy, step: int, kind: SampleKind, prompts: Sequence[TokenPrompt], temperature: float
@@ -142,19 +150,13 @@ class Evaluation:
         ]
 
 
-def _pair_metrics(table: list[list[float]]) -> dict[str, float]:
-    """Means over rows of (loss, rewards of chosen and rejected, margin, accuracy, logps of both)."""
-    loss, chosen, rejected, margin, accuracy, chosen_logp, rejected_logp = zip(*table, strict=True)
-    return {
-        "eval_num_pairs": float(len(table)),
-        "eval_logps/chosen": mean(chosen_logp),
-        "eval_logps/rejected": mean(rejected_logp),
-        **_mean_and_error("eval_loss", loss),
-        **_mean_and_error("eval_rewards/chosen", chosen),
-        **_mean_and_error("eval_rewards/rejected", rejected),
-        **_mean_and_error("eval_rewards/margins", margin),
-        **_mean_and_error("eval_rewards/accuracies", accuracy),
-    }
+def _pair_metrics(columns: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Means over pairs, with standard errors except for log-probabilities, which vary with length."""
+    found = {"eval_num_pairs": float(len(next(iter(columns.values()))))}
+    for name, values in columns.items():
+        logps = name.startswith("logps/")
+        found |= {f"eval_{name}": mean(values)} if logps else _mean_and_error(f"eval_{name}", values)
+    return found
 
 
 def _kl_metrics(samples: Sequence[Sample]) -> dict[str, float]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hypo_engine.config import TrainConfig
+
 _SHOWN = 60
 _MISSING = object()
 
@@ -30,6 +32,11 @@ class Fingerprint:
         """All values by name as stored in state.json, the configuration's first."""
         others = asdict(self)
         return {**others.pop("config"), **others}
+
+    def completed(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Stored facts, plus the defaults of configuration fields that an earlier version did not have."""
+        usual = TrainConfig().model_dump(mode="json")
+        return {name: usual[name] for name in self.config if name in usual} | dict(stored)
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, str] | None:

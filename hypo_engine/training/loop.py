@@ -68,7 +68,7 @@ def train(
     cache_dir: Path | None = None,
     resume: bool = True,
 ) -> TrainResult:
-    """Train a policy on preference pairs with DPO or HyPO.
+    """Train a policy on preference pairs.
 
     Args:
         pairs: Training pairs.
@@ -134,7 +134,7 @@ def _train(run: Run) -> TrainResult:
 
 
 def _optimizer_step(run: Run) -> dict[str, float]:
-    """Run one step of DPO or HyPO over all processes; returns its metrics."""
+    """Run one optimiser step over all processes; returns its metrics."""
     started, rate = perf_counter(), run.set_learning_rate()
     own = halving(run, partial(_gradients, run))
     run.world.sum_gradients(run.parameters)
@@ -155,12 +155,13 @@ def _optimizer_step(run: Run) -> dict[str, float]:
 
 
 def _gradients(run: Run, size: int) -> StepSums:
-    """Accumulate the gradient of loss_dpo + kl_coef * loss_kl over this process's micro-batches."""
+    """Accumulate the gradient of the method's loss over this process's micro-batches."""
     run.between("training")
     run.optimizer.zero_grad(set_to_none=True)
-    pairs_in_step, sums = len(run.plan.pair_indices(run.counters.step)), StepSums()
+    in_step, sums = run.plan.pair_indices(run.counters.step), StepSums()
+    mean_tokens = run.pairs.mean_chosen(in_step)
     for pair_indices, counted in run.micro_batches(size):
-        # scores the pairs; HyPO also samples k responses per prompt, scores them and adds the penalty
+        # scores the pairs, samples k responses per prompt and scores them, as far as the method needs it
         result = run.objective(
             run.policy,
             [run.pairs[i] for i in pair_indices],
@@ -168,9 +169,10 @@ def _gradients(run: Run, size: int) -> StepSums:
             reference=run.reference,
             pair_indices=pair_indices,
             watch=run.watch,
+            mean_tokens=mean_tokens,
         )
         with phase("backward"):
-            (result.loss * (counted / pairs_in_step)).backward()  # type: ignore[no-untyped-call]
+            (result.loss * (counted / len(in_step))).backward()  # type: ignore[no-untyped-call]
         sums.add(result, counted)
         del result  # free the rest of the graph before the next one is built
     return sums

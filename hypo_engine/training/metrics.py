@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hypo_engine.methods.objective import BatchResult, ScoredResponse
+    from hypo_engine.methods.batch import ScoredResponse
+    from hypo_engine.methods.objective import BatchResult
 
 _LAST_VALUE = frozenset({"learning_rate", "epoch", "num_tokens"})
 """Counters and settings, which report their last value instead of a mean."""

@@ -14,7 +14,7 @@ import torch
 
 from hypo_engine.chat.template import TemplateRefusal
 from hypo_engine.chat.thinking import leaves_room
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Need, TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.data.tokenize import Tokenization, TokenReport, decode_text, tokenize_pairs
@@ -114,7 +114,7 @@ def prepare_run(
             parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         ),
         reference=open_cache(_layout(config, plan, world), tokens)
-        if config.precompute_ref_log_probs
+        if config.precompute_ref_log_probs and Need.REFERENCE in config.needs
         else None,
         fingerprint=_fingerprint(config, plan, policy, tokens, identity),
         parameters=parameters,
@@ -172,7 +172,8 @@ def _make_evaluation(
         reference=reference,
         prompts=prompts[: config.eval_prompts],
         probes=prompts[: config.probe_prompts],
-        preference=run.objective.preference,
+        method=run.objective.method,
+        needs=config.needs,
         temperature=config.temperature,
         max_new_tokens=config.max_completion_length,
         stop_ids=stop_ids,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hypo_engine.data.tokenize import decode_text
-from hypo_engine.methods.objective import ScoredResponse
+from hypo_engine.methods.batch import ScoredResponse
 from hypo_engine.reporting import Sample
 from hypo_engine.training.run import Run
 
@@ -32,7 +32,7 @@ def step_values(
         "step_time": seconds,
         "time/training": seconds - sampling_seconds,
     }
-    return values | ({"time/sampling": sampling_seconds} if run.objective.online else {})
+    return values | ({"time/sampling": sampling_seconds} if run.objective.sampler else {})
 
 
 def report_responses(run: Run, responses: Sequence[ScoredResponse]) -> None:

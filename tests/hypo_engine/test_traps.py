@@ -21,7 +21,7 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.decoding.sampling import uniforms
 from hypo_engine.errors import ModelError
-from hypo_engine.methods import objective as objective_module
+from hypo_engine.methods import sampler as sampler_module
 from hypo_engine.methods.losses import reward_to_go_kl_loss, sequence_kl_loss
 from hypo_engine.models.adapters import check_adapter
 from hypo_engine.training.loop import TrainResult, train
@@ -246,7 +246,7 @@ def test_the_gap_between_decoding_and_training_is_measured(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The metric shows exactly how far a decoder deviates from the training pass."""
-    sample = objective_module.sample_responses
+    sample = sampler_module.sample_responses
 
     def astray(*arguments: Any, **named: Any) -> list[Any]:
         return [
@@ -257,7 +257,7 @@ def test_the_gap_between_decoding_and_training_is_measured(
     settings = {"method": "hypo", "max_steps": 1, "max_completion_length": 100}
     _, honest = run(config(**settings), name="honest")
     assert honest.values[1]["sampling/sampling_logp_difference/mean"] < 1e-5
-    monkeypatch.setattr(objective_module, "sample_responses", astray)
+    monkeypatch.setattr(sampler_module, "sample_responses", astray)
     _, found = run(config(**settings), name="astray")
     tokens = [row.tokens for row in found.rows if row.kind == "online"]
     expected = sum(0.25**at for count in tokens for at in range(count)) / sum(tokens)

@@ -150,7 +150,8 @@ def their_arguments(config: TrainConfig, folder: Path) -> Any:
     return DPOConfig(
         output_dir=str(folder),
         beta=config.beta,
-        loss_type=["sigmoid"],
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, config.rpo_alpha],
         max_length=None,
         learning_rate=config.learning_rate,
         lr_scheduler_type="linear",
@@ -191,11 +192,24 @@ def their_adapter(config: TrainConfig) -> Any:
 
 # TRL uses a name that transformers deprecates
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-@pytest.mark.parametrize("lora_r", [4, 0])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora_r": 4},
+        {"lora_r": 0},
+        # TRL's mean over tokens is of a batch, the engine's of a step: here they are the same
+        {
+            "lora_r": 4,
+            "rpo_alpha": 0.7,
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 1,
+        },
+    ],
+)
 def test_ten_steps_agree_with_trl(
-    tiny: Callable[[str], Path], uneven: list[Pair], tmp_path: Path, lora_r: int
+    tiny: Callable[[str], Path], uneven: list[Pair], tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    config = TrainConfig(model_name_or_path=str(tiny("llama")), lora_r=lora_r, **SETTINGS)
+    config = TrainConfig(model_name_or_path=str(tiny("llama")), **(SETTINGS | changes))
     found, ours_trained = ours(config, uneven, tmp_path)
     expected, theirs_trained = theirs(config, uneven, tmp_path)
     assert len(expected) == STEPS
@@ -204,7 +218,7 @@ def test_ten_steps_agree_with_trl(
             assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-5), (step, name)
         if step:  # at step 0 the signs of margins are only rounding
             assert a["rewards/accuracies"] == b["rewards/accuracies"]
-    assert expected[-1]["loss"] < 0.5 * expected[0]["loss"]
+    assert expected[-1]["loss"] < (0.9 if config.rpo_alpha else 0.5) * expected[0]["loss"]
 
     assert theirs_trained.keys() - ours_trained.keys() <= {"lm_head.weight"}  # tied
     for name, weight in ours_trained.items():

@@ -17,7 +17,9 @@ FIELDS: Final = ["model_name_or_path", *form.names(), "insist"]
 
 def problems(raw: Mapping[str, Any], method: str) -> dict[str, str]:
     """Validation errors by field; the base model is checked only if all fields are valid."""
-    return form.check(raw, method) or model_problems(TrainConfig.model_validate({**raw, "method": "hypo"}))
+    return form.check(raw, method) or model_problems(
+        TrainConfig.model_validate({**raw, "method": form.engine_method(method)})
+    )
 
 
 def name_error(name: str | None) -> dict[str, str]:

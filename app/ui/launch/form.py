@@ -10,13 +10,15 @@ import gradio as gr
 from markupsafe import Markup
 from pydantic.fields import FieldInfo
 
+from app.launch import LaunchMethod
+from app.run_yaml import DEFAULTS
 from hypo_engine.assignments import as_number
-from hypo_engine.config import TrainConfig, field_problems
+from hypo_engine.config import TrainConfig, applies, field_problems
 from hypo_engine.field_text import bounds
 
 SECTIONS: Final = {
     "loss": "Loss",
-    "sampling": "Sampling (HyPO)",
+    "sampling": "Sampling",
     "lengths": "Lengths and prompts",
     "optimiser": "Optimiser",
     "adapter": "Adapter",
@@ -73,7 +75,8 @@ class Form:
     def advanced(self) -> None:
         """All other fields, by section."""
         for title, fields in sections():
-            gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(title))
+            useless = set.intersection(*(set(_hidden(name)) for name in fields))
+            gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(title), elem_classes=sorted(useless))
             _grid(self, fields)
             self.below[title] = gr.HTML()
 
@@ -81,8 +84,25 @@ class Form:
 def _grid(form: Form, fields: Sequence[str]) -> None:
     with gr.Row(elem_classes="hy-grid"):
         for name in fields:
-            with gr.Column(min_width=220, elem_classes="hy-field"):
+            with gr.Column(min_width=220, elem_classes=["hy-field", *_hidden(name)]):
                 form.add(name)
+
+
+def _hidden(name: str) -> list[str]:
+    """CSS classes that hide a field while a method is chosen that does not read it."""
+    return [f"hy-not-{method}" for method in LaunchMethod if not _read_by(name, method)]
+
+
+def _read_by(name: str, method: LaunchMethod) -> bool:
+    return any(applies(name, each) for each in method.methods)
+
+
+def relevant(values: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """The values with defaults for fields that the method does not read, as the form hides them."""
+    if method not in list(LaunchMethod):
+        return dict(values)
+    read = LaunchMethod(method)
+    return {name: value if _read_by(name, read) else DEFAULTS[name] for name, value in values.items()}
 
 
 def make(name: str) -> Any:
@@ -139,8 +159,12 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
+def engine_method(method: str) -> str:
+    """The engine's method behind a choice of the form; the one that does more in the case of twins."""
+    return LaunchMethod(method).methods[-1].value if method in list(LaunchMethod) else method
+
+
 def check(values: Mapping[str, Any], method: str) -> dict[str, str]:
     """One sentence per invalid field, starting with its label."""
-    real = "hypo" if method == "twins" else method
-    found = field_problems({**values, "method": real})
+    found = field_problems({**values, "method": engine_method(method)})
     return {name: f"{title(name)} {problem}." for name, problem in found.items()}

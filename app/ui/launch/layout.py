@@ -11,9 +11,12 @@ from app.ui.launch import form
 from app.ui.launch.errors import FIELDS
 from app.ui.launch.form import Form
 from app.ui.updates import named, pick
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Method, TrainConfig
 
-METHODS = [("DPO", "dpo"), ("HyPO", "hypo"), ("Twins: both, to compare", "twins")]
+METHODS = [
+    *((method.label, method.value) for method in Method),
+    ("Twins: DPO and HyPO, to compare", "twins"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ def lay_out() -> Layout:
     gr.HTML(
         widgets.page_header(
             "Launch a run",
-            "DPO learns from the pairs alone; HyPO also samples from the model and penalises drift.",
+            "DPO learns from the pairs alone; HyPO also samples from the model and penalises drift; SFT "
+            "imitates the chosen answers.",
         ),
         js_on_load=form.SCRIPT,
     )

@@ -10,6 +10,7 @@ from app.estimates import MemoryForecast, forecast_memory
 from app.store.models import Dataset
 from app.templates import render
 from app.ui import widgets
+from app.ui.launch import form
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
@@ -31,7 +32,7 @@ PARTS: Final = {
 
 def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> Updates:
     """Updates of the estimate and the `insist` checkbox; twins need as much memory as their HyPO run."""
-    config = TrainConfig.model_validate({**values, "method": "dpo" if method == "dpo" else "hypo"})
+    config = TrainConfig.model_validate({**values, "method": form.engine_method(method)})
     forecast = forecast_memory(config, dataset.id)
     insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)
     return {"memory": panel(forecast), "insist": insist}

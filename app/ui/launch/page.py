@@ -100,11 +100,12 @@ def _wire_launch(page: Layout) -> None:
 
 def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
     """Update the summary, command, YAML, error messages and saved draft."""
-    given = raw(values)
+    given = form.relevant(raw(values), method)
     errors = problems(given, method)
     tidy = given
     if not errors:
-        tidy = TrainConfig.model_validate({**given, "method": "hypo"}).model_dump(mode="json")
+        real = form.engine_method(method)
+        tidy = TrainConfig.model_validate({**given, "method": real}).model_dump(mode="json")
     dataset = _find_dataset(dataset_id)
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return {
@@ -115,7 +116,7 @@ def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> Upd
             "dataset": dataset_id,
             "method": method,
             "name": name,
-            "values": {**given, "insist": False},
+            "values": {**raw(values), "insist": False},
         },
         "go": gr.update(interactive=True, value="Launch both" if method == "twins" else "Launch"),
         **(launch_memory.nothing() if errors or not dataset else launch_memory.show(tidy, method, dataset)),
@@ -134,7 +135,7 @@ def forget_refusal(refused: str | None) -> tuple[Any, Any]:
 
 def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
     """Queue the run or twins; on invalid values show messages below the fields and queue nothing."""
-    given = raw(values)
+    given = form.relevant(raw(values), method)
     errors = {**problems(given, method), **name_error(name)}
     if _find_dataset(dataset_id) is None:
         errors["dataset"] = "Choose a dataset; add one on the page Datasets."

@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from app.held_out_share import nothing_held_out
+from app.launch import LaunchMethod
 from app.store.db import read_session
 from app.store.models import Dataset
 from app.templates import render
@@ -17,7 +18,7 @@ from app.ui.widgets import Html
 from app.workload import Workload, epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
 
-WHAT = {"twins": "A DPO and a HyPO run", "dpo": "A DPO run", "hypo": "A HyPO run"}
+TWINS = "A DPO and a HyPO run"
 
 
 def show(
@@ -34,7 +35,7 @@ def show(
     if errors:
         wrong = widgets.notice(f"Correct first: {form.titles(errors)}.", "warning")
         return _shown(wrong)
-    methods = ["dpo", "hypo"] if method == "twins" else [method]
+    methods = LaunchMethod(method).methods
     configs = [TrainConfig.model_validate({**values, "method": one}) for one in methods]
     config = configs[-1]
     work = workload(config, dataset.id)
@@ -62,10 +63,10 @@ def _no_training_pairs(work: Workload) -> Html:
 def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
     """The amount of work in one sentence."""
     about = "" if work.exact or work.lengths is None else "about "
-    sampled = work.seen * config.num_generations if method != "dpo" else 0
-    own = f" HyPO samples {sampled:,} responses." if sampled else ""
+    title, sampled = config.method.label, work.seen * config.num_generations if config.samples_online else 0
+    own = f" {title} samples {sampled:,} responses." if sampled else ""
     return Markup('<p class="hy-summary"><b>{}</b> of {} on {}{}, {} a step; {}.{}</p>').format(
-        WHAT[method],
+        TWINS if method == LaunchMethod.TWINS else formatting.capital(config.method.run),
         formatting.count(work.steps, "step"),
         about,
         formatting.count(work.pairs, "training pair"),

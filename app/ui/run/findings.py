@@ -45,16 +45,16 @@ class Value:
         return self.mean - other.mean > STANDARD_ERRORS * difference_stderr(self.stderr, other.stderr)
 
 
-def examine(curves: Curves, *, beta: float, kept: Collection[int] = ()) -> list[Finding]:
+def examine(curves: Curves, *, beta: float | None, kept: Collection[int] = ()) -> list[Finding]:
     """The findings on a run's evaluations, most serious first.
 
     Args:
         curves: points (step, value) by metric; the metrics in EXAMINED are read.
-        beta: the run's beta; rewards are beta times log-ratios.
+        beta: the run's beta, if its rewards are beta times log-ratios to the reference; otherwise None.
         kept: steps of the existing checkpoints.
     """
     found = [
-        _log_ratios(curves, beta),
+        None if beta is None else _log_ratios(curves, beta),
         _accuracy(curves),
         _loss(curves, kept),
         _kl(curves),

@@ -20,6 +20,7 @@ from app.ui.run.samples import LATEST
 from app.ui.training import XAxis
 from app.ui.updates import Updates, connect, named, pick
 from app.ui.widgets import Html
+from hypo_engine.config import LossType
 
 SECONDS = 1.5
 Seen = tuple[Any, ...]
@@ -162,6 +163,11 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
     }
 
 
+def _relative(run: Run) -> bool:
+    """Whether the run's rewards are relative to the reference."""
+    return LossType(run.config.get("loss_type", LossType.SIGMOID)).reads_reference
+
+
 def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates:
     points = training.load_points([twin.id for twin in twins], session=session)
     if not points:
@@ -169,7 +175,7 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates
     curves = metrics.series([run.id], findings.EXAMINED, session=session)
     found = findings.examine(
         {name: values for (_, name), values in curves.items()},
-        beta=float(run.config["beta"]),
+        beta=float(run.config["beta"]) if _relative(run) else None,
         kept={checkpoint.step for checkpoint in run_checkpoints.of_run(run.id, session=session)},
     )
     return {

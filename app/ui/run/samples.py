@@ -114,7 +114,8 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
     )
     if not rows:
         return widgets.empty_state(
-            "No online samples", "HyPO keeps the responses it samples; DPO samples none."
+            "No online samples",
+            "Methods that sample, such as HyPO, keep the responses; the others sample none.",
         ), 1
     words = f"Page {page} of {pages}, the latest first. {kept_samples(run_id, session=session)}"
     where = Markup(

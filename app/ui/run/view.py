@@ -19,7 +19,7 @@ from app.ui import formatting, widgets
 from app.ui.run.findings import Finding
 from app.ui.widgets import Html
 from hypo_engine import measures
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Method, TrainConfig, applies
 from hypo_engine.measures import HEADLINES
 
 
@@ -168,9 +168,11 @@ def run_facts(run: Run, stored: DiskUse) -> Html:
     """The run's facts: dataset, model, main settings, worker, storage."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
     pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", run.base_model)]
-    pairs += [(_title(name), _value(run.config.get(name))) for name in _HEAD if name in run.config]
-    if run.method == "hypo":
-        pairs.append(("kl_coef", _value(run.config.get("kl_coef"))))
+    pairs += [
+        (_title(name), _value(run.config[name]))
+        for name in _HEAD
+        if name in run.config and applies(name, Method(run.method))
+    ]
     pairs.append(("Seed", run.seed))
     pairs.append(("Launched", formatting.ago(run.created_at)))
     if run.started_at and run.finished_at:
@@ -186,7 +188,7 @@ def run_facts(run: Run, stored: DiskUse) -> Html:
     return widgets.facts(pairs)
 
 
-_HEAD = ("beta", "learning_rate", "per_device_train_batch_size", "lora_r")
+_HEAD = ("beta", "learning_rate", "per_device_train_batch_size", "lora_r", "kl_coef")
 
 
 def findings(found: Sequence[Finding]) -> Html:

@@ -10,6 +10,7 @@ from app.store.enums import RunStatus
 from app.ui import charts, confirmation, paging, widgets
 from app.ui.confirmation import Confirmation
 from app.ui.paging import Pager
+from hypo_engine.config import Method
 
 ALL = ""
 """The value of an inactive filter."""
@@ -98,10 +99,11 @@ def lay_out() -> Layout:
 
 def _filters() -> Filters:
     states = [("any", ALL), *((status.value, status.value) for status in RunStatus)]
+    methods = [("any", ALL), *((method.label, method.value) for method in Method)]
     with gr.Row(elem_classes="hy-filters"):
         return Filters(
             gr.Textbox(label="Name", placeholder="part of the name", max_lines=1, scale=0, min_width=220),
-            gr.Dropdown([("any", ALL), ("DPO", "dpo"), ("HyPO", "hypo")], label="Method", value=ALL, scale=0),
+            gr.Dropdown(methods, label="Method", value=ALL, scale=0),
             gr.Dropdown(states, label="State", value=ALL, scale=0),
             gr.Dropdown([("any", ALL)], label="Dataset", value=ALL, scale=0, min_width=220),
         )

@@ -16,6 +16,7 @@ from app.ui.runs.layout import ALL, Layout, lay_out
 from app.ui.runs.overlay import draw, redraw
 from app.ui.runs.table import run_table
 from app.ui.updates import Components, Updates, connect, named, pick
+from hypo_engine.config import Method
 
 PAGE_ROWS = 50
 Seen = tuple[Any, ...]
@@ -95,7 +96,7 @@ def restore(request: gr.Request) -> Updates:
     dataset = query.value(request, "dataset")
     return {
         "name": query.value(request, "name"),
-        "method": method if method in ("dpo", "hypo") else ALL,
+        "method": method if method in list(Method) else ALL,
         "status": status if status in list(RunStatus) else ALL,
         "dataset": gr.update(
             choices=[("any", ALL), *((n, n) for n in names)], value=dataset if dataset in names else ALL

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hypo_engine.config import LossType, TrainConfig, field_errors
+from hypo_engine.methods.batch import PairLogps
+from hypo_engine.methods.dpo import Preference
 from hypo_engine.methods.losses import (
     LOSSES,
     MarginLoss,
@@ -18,7 +20,6 @@ from hypo_engine.methods.losses import (
     sequence_kl_loss,
     sigmoid_loss,
 )
-from hypo_engine.methods.objective import make_objective
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -268,11 +269,14 @@ def test_the_floor_of_the_clamp() -> None:
 
 @pytest.mark.parametrize("kind", list(LossType))
 def test_every_loss_type_is_resolved_once(kind: LossType) -> None:
-    objective = make_objective(TrainConfig(loss_type=kind, beta=0.3), max_new_tokens=1, stop_ids=frozenset())
-    logps = pair_with(-1.0, -3.0)
-    found = objective.preference(*logps)
-    assert found.losses.item() == pytest.approx(loss_and_slope(LOSSES[kind], -1.0, -3.0, 0.3)[0])
-    assert found.chosen_rewards.item() == pytest.approx(0.3 * (10 + 2))
+    preference = Preference.of(TrainConfig(loss_type=kind, beta=0.3))
+    chosen, rejected, *reference = pair_with(-1.0, -3.0)
+    one = torch.ones_like(chosen)
+    found = preference(PairLogps(chosen, rejected, *reference, one, one, 1.0))
+    margins = (-1.0, -3.0) if kind.reads_reference else (-1.0, 0.0)
+    assert found.losses.item() == pytest.approx(loss_and_slope(LOSSES[kind], *margins, 0.3)[0])
+    reference_logp = -53.0 if kind.reads_reference else 0.0
+    assert found.chosen_rewards.item() == pytest.approx(0.3 * (-41.0 - reference_logp))
 
 
 def test_no_two_loss_types_are_the_same() -> None:
@@ -284,7 +288,7 @@ def test_no_two_loss_types_are_the_same() -> None:
 
 def test_label_smoothing_is_for_the_sigmoid_loss() -> None:
     assert TrainConfig(loss_type=LossType.SIGMOID, label_smoothing=0.1).label_smoothing == 0.1
-    for kind in ("ipo", "clamped"):
+    for kind in ("ipo", "clamped", "simpo"):
         assert field_errors({"loss_type": kind, "label_smoothing": 0.0}) == {}
         assert field_errors({"loss_type": kind, "label_smoothing": 0.1}) == {
             "label_smoothing": "Label smoothing (label_smoothing) is defined for the sigmoid loss only, "

@@ -1,0 +1,126 @@
+"""The fields of TrainConfig that concern the model and the training method. No torch here."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from hypo_engine.choices import KLEstimator, LossType, Method, Need
+
+_ON_PAIRS = (Method.DPO, Method.HYPO)
+
+
+def group(name: str, *methods: Method) -> dict[str, Any]:
+    """A field's place on the form, and the methods that read it; none means all."""
+    return {"group": name, "methods": [method.value for method in methods]}
+
+
+class MethodFields(BaseModel):
+    """The base model, the method, and the options of single methods."""
+
+    model_name_or_path: str = Field(
+        "demo",
+        min_length=1,
+        max_length=500,
+        title="Base model",
+        description="`demo` (SmolLM2-135M-Instruct), a hub id, or a local folder with safetensors weights.",
+        json_schema_extra=group("front"),
+    )
+    method: Method = Field(
+        Method.HYPO,
+        title="Method",
+        description=" ".join(f"{method}: {method.loss}." for method in Method),
+        json_schema_extra=group("front"),
+    )
+    beta: float = Field(
+        0.1,
+        gt=0,
+        le=10,
+        title="beta",
+        description="Scale of DPO's margin: larger keeps the policy closer to the reference.",
+        json_schema_extra=group("front", *_ON_PAIRS),
+    )
+    kl_coef: float = Field(
+        1e-3,
+        ge=0,
+        le=10,
+        title="kl_coef",
+        description="Weight of HyPO's reverse-KL penalty, in units of the DPO loss.",
+        json_schema_extra=group("front", Method.HYPO),
+    )
+    loss_type: LossType = Field(
+        LossType.SIGMOID,
+        title="Preference loss",
+        description="Loss on the stored pairs. sigmoid: DPO. ipo: squared distance to the margin 1 / (2 "
+        "beta). clamped: DPO with the reference's margin clamped to at least 0. simpo: length-normalised, "
+        "without a reference; beta is 2 to 2.5 there.",
+        json_schema_extra=group("loss", *_ON_PAIRS),
+    )
+    simpo_gamma: float = Field(
+        0.5,
+        ge=0,
+        le=100,
+        title="SimPO's gamma",
+        description="Margin that simpo asks for, after beta is applied. Other losses ignore it.",
+        json_schema_extra=group("loss", *_ON_PAIRS),
+    )
+    rpo_alpha: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        title="rpo_alpha",
+        description="Weight of an SFT term: the negative log-likelihood of the chosen answers, a mean over "
+        "their tokens, added to the preference loss.",
+        json_schema_extra=group("loss", *_ON_PAIRS),
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        title="Label smoothing",
+        description="Assumed share of flipped labels (conservative DPO). Sigmoid loss only.",
+        json_schema_extra=group("loss", *_ON_PAIRS),
+    )
+    kl_estimator: KLEstimator = Field(
+        KLEstimator.SEQUENCE,
+        title="KL estimator",
+        description="Score-function estimator of the KL gradient: whole sequence, or per-token reward-to-go.",
+        json_schema_extra=group("loss", Method.HYPO),
+    )
+    num_generations: int = Field(
+        2,
+        ge=1,
+        le=64,
+        title="Responses per prompt (k)",
+        description="Responses that HyPO samples for each prompt; 2 or more give a leave-one-out baseline.",
+        json_schema_extra=group("sampling", Method.HYPO),
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        le=5,
+        title="Temperature",
+        description="Temperature of HyPO's samples. Policy and reference are scaled alike.",
+        json_schema_extra=group("sampling"),
+    )
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _smooths_dpo_only(cls, value: float, info: ValidationInfo) -> float:
+        loss = info.data.get("loss_type", LossType.SIGMOID)
+        if value and loss is not LossType.SIGMOID:
+            raise PydanticCustomError(
+                "label_smoothing", f"is defined for the sigmoid loss only, not for {loss}; set it to 0"
+            )
+        return value
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The parts of a batch that a step reads."""
+        without = frozenset() if self.loss_type.reads_reference else frozenset({Need.REFERENCE})
+        return self.method.needs - without
+
+    @property
+    def samples_online(self) -> bool:
+        """Whether a step samples responses."""
+        return Need.SAMPLES in self.needs

@@ -1,0 +1,87 @@
+"""What a batch offers to a method, and what the method returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from hypo_engine.data.token_pairs import TokenPair
+from hypo_engine.decoding.sampling import Response
+
+
+@dataclass(frozen=True, slots=True)
+class PairLogps:
+    """Log-probabilities of the pairs' answers, in nats, summed over tokens; every tensor is [pairs].
+
+    What the method does not need is None.
+
+    Attributes:
+        chosen, rejected: Of the policy, with gradient.
+        reference_chosen, reference_rejected: Of the reference.
+        chosen_tokens, rejected_tokens: Lengths of the answers.
+        mean_tokens: Mean length of the chosen answers of the whole step, so that a mean over tokens is the
+            same however the step is divided into batches.
+    """
+
+    chosen: Tensor
+    rejected: Tensor | None
+    reference_chosen: Tensor | None
+    reference_rejected: Tensor | None
+    chosen_tokens: Tensor
+    rejected_tokens: Tensor
+    mean_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredResponse:
+    """A sampled response with its summed log-probabilities (nats)."""
+
+    pair: TokenPair
+    seed: int
+    response: Response
+    policy_logp: float
+    reference_logp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Responses of the policy, k for each prompt of the batch.
+
+    Attributes:
+        logps: [prompts, k, tokens], with gradient, zero on padding.
+        reference_logps: The same shape.
+        responses: prompts * k, those of a prompt adjacent.
+        metrics: Means over the responses.
+    """
+
+    logps: Tensor
+    reference_logps: Tensor
+    responses: Sequence[ScoredResponse]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The parts of a batch that the method needs; the others are None."""
+
+    pairs: PairLogps | None
+    samples: Samples | None
+
+
+@dataclass(slots=True)
+class MethodLoss:
+    """The loss of a batch (a scalar with gradient, a mean over its prompts), and metrics, which are means."""
+
+    loss: Tensor
+    metrics: dict[str, float]
+
+
+class BatchLoss(Protocol):
+    """A method: the loss of a batch, and the values of held-out pairs."""
+
+    def __call__(self, batch: Batch) -> MethodLoss:
+        """Compute the loss of a batch."""
+
+    def held_out(self, pairs: PairLogps) -> dict[str, Tensor]:
+        """Values of each pair by metric, [pairs] each, without gradient; ``loss`` is the method's own."""
