@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
-# Processes for the unit tests, which wait for their children now and then: one more than there are cores.
+# Processes for tests that wait now and then: one more than there are cores.
 ONE_MORE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))")
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up migrate test lint types unit integration browser bench bench-app format docs pins clean
+.PHONY: help setup demo up migrate test lint types backend unit integration browser bench bench-app format docs pins clean
 
 help: ## List these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -26,7 +26,7 @@ up: $(INSTALLED) ## Start the app; Ctrl-C stops it
 migrate: $(INSTALLED) ## Bring the database to the newest schema
 	@$(BIN)/hypo db upgrade
 
-test: lint types unit integration browser ## Everything below, as CI runs it
+test: lint types backend browser ## All checks and tests, as CI runs them
 
 lint: $(INSTALLED) ## Check formatting, lint and declared imports
 	$(BIN)/ruff format --check .
@@ -36,8 +36,11 @@ lint: $(INSTALLED) ## Check formatting, lint and declared imports
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
+backend: $(INSTALLED) ## Tests without a browser: unit and integration side by side
+	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/e2e --cov --cov-report=
+
 unit: $(INSTALLED) ## Tests without a browser or workers
-	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e --cov --cov-report=
+	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e
 
 integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
 	$(PYTEST) --maxprocesses 2 tests/integration

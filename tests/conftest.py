@@ -23,19 +23,23 @@ from app.store.models import Base
 
 SLOWEST_FIRST = (
     "test_benchmarks.py",
-    "test_fsdp.py",
+    "test_deaths.py",
     "test_resume.py",
     "test_loop.py",
+    "test_outages.py",
+    "test_fsdp.py",
     "test_world.py",
+    "test_health.py",
     "test_load.py",
     "test_bench_app.py",
+    "test_answering.py",
     "test_walk.py",
-    "test_deaths.py",
-    "test_outages.py",
+    "test_full_disk.py",
     "test_demo_model.py",
     "test_robustness.py",
 )
-"""Files that take longest. They are started first, so that no process is left alone with one at the end."""
+"""Files that take longest, started first, so that no process is left alone with one at the end. Those that
+compute and those that wait for servers alternate."""
 
 
 NOT_TRACED = (

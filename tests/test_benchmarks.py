@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import children
+from benchmarks import children, llamas
 from benchmarks.__main__ import main
 from benchmarks.bound import Rates, Sizes, Work, bound_seconds, decode_work, step_work
 from benchmarks.children import ChildFailed, run_job
 from benchmarks.decision import chi_square_fits, means_agree
 from benchmarks.draws import chi_square_of
+from benchmarks.estimate import estimate
 from benchmarks.jobs import SHAPES, Job, pairs_of
 from benchmarks.options import BadOption, parse
 from benchmarks.report import PAGE, replace_between, write_page
@@ -187,14 +188,14 @@ def test_a_random_llama_can_be_trained(job: Job, tmp_path: Path) -> None:
         "vocab_size": 384,
     }
     settings = {"size": "tiny", "sizes": {"tiny": tiny}, "folder": str(tmp_path / "llama")}
-    run_job(replace(job, measure="random_llama", settings=settings))
+    llamas.write(replace(job, measure="random_llama", settings=settings))
     composed = replace(job, measure="composed", model=settings["folder"], tuning="full", samples=1)
     assert len(run_job(composed)["seconds"]) == 1
 
 
 def test_the_engines_estimate_is_asked(job: Job) -> None:
     small, large = (
-        run_job(replace(job, measure="estimate", prompt=length, samples=1)) for length in (12, 1200)
+        estimate(replace(job, measure="estimate", prompt=length, samples=1)) for length in (12, 1200)
     )
     assert 0 < sum(small["parts"].values()) - small["parts"]["kv_cache"] <= small["peak"]
     assert large["peak"] - small["peak"] > 2 * 1188 * 2 * 4 * 32  # pairs, tokens, layers, bytes, hidden

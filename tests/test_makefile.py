@@ -50,8 +50,15 @@ def test_what_is_installed_is_not_installed_again(tmp_path: Path) -> None:
 
 def test_tests_are_all_run_by_one_verb() -> None:
     commands = make("--dry-run", "test")
-    for part in ("ruff format --check", "ruff check", "mypy", "tests/integration", "tests/e2e"):
+    for part in (
+        "ruff format --check",
+        "ruff check",
+        "mypy",
+        "--ignore=tests/e2e",
+        "maxprocesses 2 tests/e2e",
+    ):
         assert part in commands
+    assert "--ignore=tests/integration" not in commands
 
 
 def test_a_missing_python_is_told_in_one_sentence() -> None:

@@ -69,13 +69,12 @@ def weights(result: TrainResult) -> dict[str, torch.Tensor]:
     return load_file(result.checkpoint_dir / "adapter" / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("error", FULL, ids=lambda error: str(error)[-20:] or "MemoryError")
 def test_the_run_goes_on_with_half_the_micro_batch_and_the_same_result(
-    run: Any, config: Callable[..., TrainConfig], fits: Any, error: Exception
+    run: Any, config: Callable[..., TrainConfig], fits: Any
 ) -> None:
     settings = {"method": "hypo", "gradient_accumulation_steps": 2, "learning_rate": 1e-4}
     straight, expected = run(config(**settings), name="straight")
-    sizes = fits(1, error)
+    sizes = fits(1, FULL[2])
     result, found = run(config(**settings))
     # the first batch of four produced gradients before the second failed
     assert sizes[:7] == [4, 4, 2, 1, 1, 1, 1]
