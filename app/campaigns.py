@@ -33,6 +33,8 @@ class NewCampaign:
         samples: answers of each contender to each prompt; each is judged.
         votes_wanted: people who judge each comparison.
         voters: names of those who may vote; empty means everybody.
+        repeat_share: repeats per ordinary comparison of a person, up to 0.5.
+        check_share: attention checks per ordinary comparison of a person, up to 0.5.
     """
 
     name: str
@@ -48,6 +50,8 @@ class NewCampaign:
     guidelines: str = ""
     ask_reason: bool = False
     voters: Sequence[str] = ()
+    repeat_share: float = 0.0
+    check_share: float = 0.0
     seed: int | None = None
 
 
@@ -119,6 +123,8 @@ def _checked(new: NewCampaign) -> Campaign:
         guidelines=campaigns.checked_guidelines(new.guidelines),
         ask_reason=new.ask_reason,
         voters=campaigns.checked_voters(new.voters, known_voters()),
+        repeat_share=campaigns.checked_share(new.repeat_share, "repeat_share"),
+        check_share=campaigns.checked_share(new.check_share, "check_share"),
     )
 
 
@@ -207,8 +213,10 @@ def edit(
     ask_reason: bool | None = None,
     voters: Sequence[str] | None = None,
     votes_wanted: int | None = None,
+    repeat_share: float | None = None,
+    check_share: float | None = None,
 ) -> None:
-    """Change what is given of a campaign. Fewer votes wanted delete none.
+    """Change what is given of a campaign. Fewer votes wanted delete none, and lower shares no controls.
 
     Raises:
         InvalidInput: for a value out of bounds.
@@ -228,6 +236,11 @@ def edit(
         if votes_wanted is not None:
             most = campaigns.MAX_VOTES_WANTED
             campaign.votes_wanted = campaigns.checked_number(votes_wanted, most, "votes_wanted")
+        shares = (
+            campaign.repeat_share if repeat_share is None else repeat_share,
+            campaign.check_share if check_share is None else check_share,
+        )
+        campaigns.set_shares(campaign, *shares, session=session)
 
 
 def add_prompts(campaign_id: int, prompts: Sequence[CampaignPrompt], *, user: str = users.LOCAL) -> None:

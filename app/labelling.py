@@ -5,23 +5,22 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app.answers import parse_vote
-from app.store import campaign_tasks, campaigns, comparisons, slots, users
+from app.store import campaign_tasks, campaigns, comparisons, control_votes, own_progress, slots, users
 from app.store.db import write_session
 from app.store.enums import CampaignStatus, TaskStatus
-from app.store.models import Campaign, Label, Slot, Task
-from app.store.slots import Counts
+from app.store.models import Campaign, ControlVote, Label, Slot, Task
+from app.store.own_progress import Counts
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A comparison to judge: the question with its history, and the answers in the person's order.
 
-    It has no names, nor anything that tells the contenders apart.
+    It has no names, nor anything that tells the contenders, or a control from other comparisons, apart.
     """
 
     slot_id: int
     campaign_id: int
-    number: int
     opening: list[dict[str, str]]
     question: str
     answers: list[str]
@@ -54,7 +53,7 @@ def take(campaign_id: int, *, user: str = users.LOCAL, count: int = 3) -> Taken:
         taken = slots.take(campaign_id, session=session, user=user, count=count)
         offers = [_offer(slot, session=session) for slot in taken]
         campaign = campaigns.get(campaign_id, session=session)
-        mine = slots.counts(campaign, user, session=session)
+        mine = own_progress.counts(campaign, user, session=session)
         waiting = campaign_tasks.count(campaign_id, TaskStatus.WAITING, session=session)
     note = "" if offers else _note(campaign, mine, waiting)
     return Taken(offers, mine, campaign.status, waiting, note)
@@ -80,8 +79,11 @@ def vote(
     worst: str = "",
     reason: str = "",
     seconds: float | None = None,
-) -> Label:
+) -> Label | ControlVote:
     """Vote in words, as `answers.vote`, in the order of sides of the person's slot. Names stay hidden.
+
+    Returns:
+        The label; for a repeat or an attention check, the verdict that is stored instead.
 
     Raises:
         AppError: as `slots.vote`, and InvalidInput for any other word.
@@ -131,7 +133,7 @@ def open_to(user: str = users.LOCAL, *, limit: int = 20) -> list[tuple[Campaign,
     with write_session() as session:
         found = campaigns.recent(session=session, limit=10 * limit)
         mine = [one for one in found if one.status is CampaignStatus.OPEN and slots.may_vote(one, user)]
-        return [(one, slots.counts(one, user, session=session)) for one in mine[:limit]]
+        return [(one, own_progress.counts(one, user, session=session)) for one in mine[:limit]]
 
 
 def _offer(slot: Slot, *, session: Session) -> Offer:
@@ -140,15 +142,7 @@ def _offer(slot: Slot, *, session: Session) -> Offer:
     return Offer(
         slot.id,
         task.campaign_id,
-        task.number,
         list(comparison.conversation.opening or []),
         comparison.question,
-        _texts(slot, session=session),
+        [answer.text for answer in control_votes.shown(slot, session=session)],
     )
-
-
-def _texts(slot: Slot, *, session: Session) -> list[str]:
-    by_position = {
-        answer.position: answer.text for answer in comparisons.answers(slot.comparison_id, session=session)
-    }
-    return [by_position[position] for position in slot.shown_order]

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from app.board import wilson
 from app.evidence import Agreement, agreement
-from app.store import campaigns, vote_quality
-from app.store.enums import Outcome
+from app.store import campaigns, control_votes, users, vote_quality
+from app.store.control_votes import Result
+from app.store.enums import Outcome, SlotKind
 from app.store.vote_quality import Judgement
 
 _CATEGORIES = list(Outcome)
@@ -61,21 +62,50 @@ class Disagreement:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonControls:
+    """A person's attention checks that were passed, and repeats that were judged as the first time."""
+
+    name: str
+    passed: Share
+    consistent: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What repeats and attention checks say of the voters.
+
+    `failed` lists the checks that were not passed and the repeats with another verdict.
+    """
+
+    people: list[PersonControls]
+    failed: list[Result]
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
-    """Agreement of a campaign's voters, their habits, and the tasks on which they differ."""
+    """Agreement of a campaign's voters, their habits, and the tasks on which they differ.
+
+    `controls` is None for a reader who may not see them.
+    """
 
     agreement: Agreement
     people: list[PersonQuality]
     disagreements: list[Disagreement]
+    controls: Controls | None
 
 
-def read_quality(campaign_id: int, *, session: Session) -> Quality:
+def read_quality(campaign_id: int, *, session: Session, reader: str = users.LOCAL) -> Quality:
     """The quality of a campaign's votes. It tells nothing about models, so nobody stops being blind.
+
+    Args:
+        reader: who reads it. Only those who may change the campaign see its controls: a voter could find out
+            from their counts which comparison was one.
 
     Raises:
         NotFound: when the id does not exist.
     """
-    campaigns.get(campaign_id, session=session)
+    campaign = campaigns.get(campaign_id, session=session)
+    owner = campaigns.owner_of(campaign, session=session)
     judgements = vote_quality.of_campaign(campaign_id, session=session)
     units: dict[tuple[int, int, int], list[Judgement]] = defaultdict(list)
     for judgement in judgements:
@@ -85,7 +115,20 @@ def read_quality(campaign_id: int, *, session: Session) -> Quality:
         agreement(np.array(counts, np.int64).reshape(len(counts), len(_CATEGORIES))),
         _people(judgements, _agreements(units.values())),
         _disagreements(units.values()),
+        _controls(campaign_id, session=session) if campaigns.may_change(owner, reader) else None,
     )
+
+
+def _controls(campaign_id: int, *, session: Session) -> Controls:
+    results = control_votes.results(campaign_id, session=session)
+    by_person: dict[str, dict[SlotKind, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        by_person[result.person][result.kind].append(result.right)
+    people = [
+        PersonControls(name, _share(own[SlotKind.CHECK]), _share(own[SlotKind.REPEAT]))
+        for name, own in sorted(by_person.items())
+    ]
+    return Controls(people, [result for result in results if not result.right])
 
 
 def _counts(unit: Iterable[Judgement]) -> list[int]:

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from app.answers import Answers
 from app.campaigns import Overview
 from app.imports import AddedDataset
-from app.quality import Quality
 from app.ranking import Ranking
 from app.store import run_lists
 from app.store.enums import TaskStatus
@@ -207,34 +206,6 @@ def _rated(ranking: Ranking, at: int) -> dict[str, Any]:
     }
 
 
-def quality_view(quality: Quality) -> dict[str, Any]:
-    """The quality of a campaign's votes."""
-    return {
-        "agreement": asdict(quality.agreement),
-        "people": [
-            {
-                **asdict(person),
-                **{
-                    name: {"count": share.count, "of": share.of, "rate": share.rate}
-                    for name, share in (
-                        ("first_side", person.first_side),
-                        ("longer", person.longer),
-                        ("agrees", person.agrees),
-                    )
-                },
-            }
-            for person in quality.people
-        ],
-        "disagreements": [
-            {
-                "number": gap.number,
-                "votes": [{"user": person, "outcome": outcome} for person, outcome in gap.votes],
-            }
-            for gap in quality.disagreements
-        ],
-    }
-
-
 def campaign_view(overview: Overview) -> dict[str, Any]:
     """A campaign, its contenders, and its progress."""
     campaign, progress = overview.campaign, overview.progress
@@ -252,6 +223,8 @@ def campaign_view(overview: Overview) -> dict[str, Any]:
         "guidelines": campaign.guidelines,
         "ask_reason": campaign.ask_reason,
         "voters": campaign.voters,
+        "repeat_share": campaign.repeat_share,
+        "check_share": campaign.check_share,
         "created_at": _time(campaign.created_at),
         "contenders": [
             {

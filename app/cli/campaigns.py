@@ -48,6 +48,12 @@ from app.views import campaign_view
 cli = typer.Typer(help="Campaigns: many prompts, judged by several people.", no_args_is_help=True)
 
 
+RepeatsOption = Annotated[
+    float, typer.Option(min=0, max=0.5, help="Repeats per comparison of a person: 0.1 is one for every ten.")
+]
+ChecksOption = Annotated[float, typer.Option(min=0, max=0.5, help="Attention checks per comparison.")]
+
+
 @cli.command("new")
 def new_command(
     run: RunOption = None,
@@ -69,6 +75,8 @@ def new_command(
     voter: Annotated[
         list[str] | None, typer.Option("--voter", help="Who may vote; may be repeated. Default: everybody.")
     ] = None,
+    repeats: RepeatsOption = 0.0,
+    checks: ChecksOption = 0.0,
     name: Annotated[str, typer.Option(help="Name of the campaign.")] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed; by default a new one.")] = None,
     as_json: JsonFlag = False,
@@ -91,6 +99,8 @@ def new_command(
             guidelines="" if guidelines is None else _read_text(guidelines),
             ask_reason=ask_reason,
             voters=voter or (),
+            repeat_share=repeats,
+            check_share=checks,
             seed=seed,
         )
     )
@@ -182,16 +192,22 @@ def extend_command(
     dataset: DatasetOption = None,
     count: CountOption = 50,
     prompts: PromptsOption = None,
+    repeats: Annotated[float | None, typer.Option(min=0, max=0.5, help="Repeats from here on.")] = None,
+    checks: Annotated[
+        float | None, typer.Option(min=0, max=0.5, help="Attention checks from here on.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Ask for more votes on each comparison, or add prompts."""
-    if votes is None and dataset is None and prompts is None:
-        raise InvalidInput("Give --votes, --dataset or --prompts.", field="votes")
+    """Ask for more votes on each comparison, add prompts, or change how often controls come."""
+    edits = {"votes_wanted": votes, "repeat_share": repeats, "check_share": checks}
+    given: dict[str, Any] = {name: value for name, value in edits.items() if value is not None}
+    if not given and dataset is None and prompts is None:
+        raise InvalidInput("Give --votes, --repeats, --checks, --dataset or --prompts.", field="votes")
     if dataset is not None or prompts is not None:
         more = _read_prompts(dataset, count, prompts, campaigns.overview(campaign).choices)
         campaigns.add_prompts(campaign, more)
-    if votes is not None:
-        campaigns.edit(campaign, votes_wanted=votes)
+    if given:
+        campaigns.edit(campaign, **given)
     _changed(campaign, "is extended", as_json=as_json)
 
 

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from app.cli.output import JsonFlag, print_json, print_table, say
-from app.quality import PersonQuality, Share, read_quality
+from app.quality import PersonControls, PersonQuality, Share, read_quality
+from app.quality_view import quality_view
 from app.store.db import read_session
-from app.views import quality_view
+from app.store.enums import SlotKind
 
 COLUMNS = ("person", "votes", "median seconds", "others agree", "prefers first side", "prefers longer")
 
@@ -34,6 +35,28 @@ def quality_command(
     if found.disagreements:
         numbers = ", ".join(str(gap.number) for gap in found.disagreements)
         say(f"People differ on the comparisons {numbers}.")
+    if found.controls is not None and found.controls.people:
+        print_table(CONTROL_COLUMNS, map(_controls, found.controls.people), empty="")
+        for result in found.controls.failed:
+            say(f"{result.person} {FAILED[result.kind]} comparison {result.number}.")
+
+
+CONTROL_COLUMNS = ("person", "attention checks passed", "repeats judged alike")
+FAILED = {
+    SlotKind.CHECK: "did not pass the attention check on",
+    SlotKind.REPEAT: "judged differently the second time:",
+}
+
+
+def _controls(person: PersonControls) -> list[object]:
+    return [person.name, _rate(person.passed), _rate(person.consistent)]
+
+
+def _rate(share: Share) -> str | None:
+    if share.interval is None:
+        return None
+    low, high = share.interval
+    return f"{share.count} of {share.of} ({100 * low:.0f} to {100 * high:.0f}%)"
 
 
 def _row(person: PersonQuality) -> list[object]:

@@ -18,6 +18,7 @@ from app.store.enums import (
     Outcome,
     RunStatus,
     RunWish,
+    SlotKind,
     SlotStatus,
     Split,
     TaskStatus,
@@ -80,6 +81,7 @@ class Base(DeclarativeBase):
         CampaignForm: _enum(CampaignForm),
         CampaignOrder: _enum(CampaignOrder),
         CampaignStatus: _enum(CampaignStatus),
+        SlotKind: _enum(SlotKind),
         SlotStatus: _enum(SlotStatus),
         TaskStatus: _enum(TaskStatus),
     }

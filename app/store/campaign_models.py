@@ -1,5 +1,6 @@
 """Tables of campaigns: prompts answered ahead of time, and judged by several people."""
 
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store import clock
 from app.store.base import Base
-from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, SlotStatus, TaskStatus
+from app.store.enums import (
+    CampaignForm,
+    CampaignOrder,
+    CampaignStatus,
+    Choice,
+    SlotKind,
+    SlotStatus,
+    TaskStatus,
+)
 
 
 class Campaign(Base):
@@ -18,6 +27,9 @@ class Campaign(Base):
     `voters` lists the names of those who may vote; empty means everybody. Each comparison gets votes from
     `votes_wanted` people. Workers add to `answered` and `answering_seconds`: the number of answers that they
     wrote for it and the time that they took, which predict the time left.
+
+    `repeat_share` and `check_share` are the controls of a person (see controls.py) per ordinary comparison;
+    only slots with an id above `controls_from` count. `control_seed` is shown to nobody.
     """
 
     __tablename__ = "campaigns"
@@ -35,6 +47,10 @@ class Campaign(Base):
     guidelines: Mapped[str] = mapped_column(Text, default="")
     ask_reason: Mapped[bool] = mapped_column(default=False)
     voters: Mapped[list[Any]]
+    repeat_share: Mapped[float] = mapped_column(default=0.0)
+    check_share: Mapped[float] = mapped_column(default=0.0)
+    control_seed: Mapped[int] = mapped_column(default=lambda: secrets.randbelow(2**31))
+    controls_from: Mapped[int] = mapped_column(default=0)
     answered: Mapped[int] = mapped_column(default=0)
     answering_seconds: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
@@ -65,15 +81,43 @@ class Slot(Base):
 
     `shown_order` holds the contenders' positions in this person's display order. An open slot expires at
     `until` if the person has done nothing; a voted or skipped one is kept.
+
+    A slot of another kind than TASK is a control: it takes no place, and its verdict is no label.
+    `answer_ids` holds the generations that an attention check shows, in display order; null for other kinds.
     """
 
     __tablename__ = "campaign_slots"
-    __table_args__ = (UniqueConstraint("comparison_id", "user_id"), Index(None, "user_id", "status"))
+    __table_args__ = (
+        UniqueConstraint("comparison_id", "user_id", "kind"),
+        Index(None, "user_id", "status"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     comparison_id: Mapped[int] = mapped_column(ForeignKey("campaign_tasks.comparison_id", ondelete="CASCADE"))
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    kind: Mapped[SlotKind] = mapped_column(default=SlotKind.TASK)
     status: Mapped[SlotStatus] = mapped_column(default=SlotStatus.OPEN)
     shown_order: Mapped[list[Any]]
+    answer_ids: Mapped[list[Any] | None]
     until: Mapped[datetime]
     updated_at: Mapped[datetime] = mapped_column(default=clock.now())
+
+
+class ControlVote(Base):
+    """A person's verdict on a control. The one that is not withdrawn counts; earlier ones are kept.
+
+    `best_id`, `worst_id` and `shown` are generations, as in a label.
+    """
+
+    __tablename__ = "control_votes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slot_id: Mapped[int] = mapped_column(ForeignKey("campaign_slots.id", ondelete="CASCADE"), index=True)
+    choice: Mapped[Choice]
+    best_id: Mapped[int | None]
+    worst_id: Mapped[int | None]
+    shown: Mapped[list[Any]]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    seconds: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+    withdrawn_at: Mapped[datetime | None]

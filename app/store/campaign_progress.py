@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from app.store import campaigns
-from app.store.enums import GenerationStatus, SlotStatus, TaskStatus
+from app.store.enums import GenerationStatus, SlotKind, SlotStatus, TaskStatus
 from app.store.models import (
     Campaign,
     Comparison,
@@ -139,7 +139,7 @@ def _pairs(campaign: Campaign, *, session: Session) -> list[PairProgress]:
     votes = (
         select(Task.first, Task.second, func.count())
         .join(Slot, and_(Slot.comparison_id == Task.comparison_id, Slot.status == SlotStatus.VOTED))
-        .where(Task.campaign_id == campaign.id)
+        .where(Task.campaign_id == campaign.id, Slot.kind == SlotKind.TASK)
         .group_by(Task.first, Task.second)
     )
     cast = {(first, second): count for first, second, count in session.execute(votes)}
@@ -163,7 +163,7 @@ def _people(campaign_id: int, *, session: Session) -> list[PersonProgress]:
         .join(Slot, Slot.user_id == User.id)
         .join(Task, Slot.comparison_id == Task.comparison_id)
         .outerjoin(Label, and_(Label.comparison_id == Slot.comparison_id, Label.user_id == Slot.user_id))
-        .where(Task.campaign_id == campaign_id, Slot.status != SlotStatus.OPEN)
+        .where(Task.campaign_id == campaign_id, Slot.status != SlotStatus.OPEN, Slot.kind == SlotKind.TASK)
     )
     rows: dict[str, list[tuple[SlotStatus, float | None]]] = defaultdict(list)
     for name, status, seconds in session.execute(query):

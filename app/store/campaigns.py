@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import users
 from app.store.enums import CampaignStatus
-from app.store.models import Campaign, Conversation, User
+from app.store.models import Campaign, Conversation, Slot, User
 from app.text import clean_name, clean_text
 
 MAX_VOTES_WANTED = 50
 MAX_SAMPLES = 16
 MAX_GUIDELINES_CHARS = 20_000
 MAX_NAME_CHARS = 160
+MAX_SHARE = 0.5
 
 
 def get(campaign_id: int, *, session: Session) -> Campaign:
@@ -148,6 +149,29 @@ def checked_voters(voters: Sequence[str], known: Sequence[str]) -> list[str]:
             f"voters names {unknown[0]!r}, who has no login; choose among {', '.join(known)}.", field="voters"
         )
     return found
+
+
+def set_shares(campaign: Campaign, repeat_share: float, check_share: float, *, session: Session) -> None:
+    """Change how often controls come. They are counted from here on, so a higher share is not caught up.
+
+    Raises:
+        InvalidInput: for a share out of bounds.
+    """
+    shares = checked_share(repeat_share, "repeat_share"), checked_share(check_share, "check_share")
+    if shares != (campaign.repeat_share, campaign.check_share):
+        campaign.repeat_share, campaign.check_share = shares
+        campaign.controls_from = session.scalar(select(func.max(Slot.id))) or 0
+
+
+def checked_share(value: float, field: str) -> float:
+    """Validate a share of controls.
+
+    Raises:
+        InvalidInput: when it is not between 0 and one half.
+    """
+    if not 0 <= value <= MAX_SHARE:
+        raise InvalidInput(f"{field} must be between 0 and {MAX_SHARE:g}.", field=field)
+    return float(value)
 
 
 def checked_number(value: int, most: int, field: str) -> int:

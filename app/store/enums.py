@@ -124,6 +124,14 @@ class SlotStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class SlotKind(StrEnum):
+    """What a slot is for. A REPEAT shows again what the person has judged; a CHECK has one right answer."""
+
+    TASK = "task"
+    REPEAT = "repeat"
+    CHECK = "check"
+
+
 class EventLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"

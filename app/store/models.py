@@ -2,7 +2,7 @@
 
 from app.store.access_models import ApiToken, IdempotentCall, LoginSession
 from app.store.base import Base, UTCDateTime, utcnow
-from app.store.campaign_models import Campaign, Slot, Task
+from app.store.campaign_models import Campaign, ControlVote, Slot, Task
 from app.store.comparison_models import (
     Comparison,
     Contender,
@@ -26,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "Comparison",
     "Contender",
+    "ControlVote",
     "Conversation",
     "Dataset",
     "DatasetLeftOut",

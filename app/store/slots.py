@@ -2,31 +2,33 @@
 
 A person gets a few open slots at a time. An open slot is a lease: until it expires, it counts as a vote of
 its task, so no two people work on the last vote that a task needs. Every call of the person renews it.
+Among the slots are controls (controls.py), which take no place and whose verdicts are no labels.
 """
 
 import random
-from dataclasses import dataclass
+from collections import deque
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import campaign_choice, campaigns, clock, labels, users
+from app.store import (
+    campaign_choice,
+    campaigns,
+    clock,
+    control_votes,
+    controls,
+    labels,
+    slot_conditions,
+    users,
+)
 from app.store.campaign_choice import Candidate
-from app.store.enums import CampaignStatus, Choice, SlotStatus, TaskStatus
-from app.store.models import Campaign, Comparison, Label, NamesSeen, Slot, Task
+from app.store.enums import CampaignStatus, Choice, SlotKind, SlotStatus
+from app.store.models import Campaign, Comparison, ControlVote, Label, NamesSeen, Slot, Task
 
 LEASE_SECONDS = 300.0
 MOST_OPEN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """A person's votes and skips in a campaign, and the tasks that this person can still get."""
-
-    voted: int
-    skipped: int
-    left: int
 
 
 def take(campaign_id: int, *, session: Session, user: str, count: int) -> list[Slot]:
@@ -44,11 +46,27 @@ def take(campaign_id: int, *, session: Session, user: str, count: int) -> list[S
     mine = _renewed(campaign, user_id, session=session)[:count]
     wanted = min(count, MOST_OPEN) - len(mine)
     if wanted > 0:
-        available = _candidates(campaign, user_id, session=session)
-        chosen = campaign_choice.choose(available, campaign, wanted, session=session)
-        mine += [_open(task, user_id, session=session) for task in chosen]
+        mine += _new_ones(campaign, user_id, wanted, session=session)
     session.flush()
     return mine
+
+
+def _new_ones(campaign: Campaign, user_id: int, wanted: int, *, session: Session) -> list[Slot]:
+    """Open up to `wanted` slots: the controls that are due, else the next tasks."""
+    available = slot_conditions.candidates(campaign, user_id, session=session)
+    tasks = deque(campaign_choice.choose(available, campaign, wanted, session=session))
+    own = controls.record(campaign, user_id, left=len(available), session=session)
+    opened: list[Slot] = []
+    while len(opened) < wanted:
+        slot = controls.next_one(own, session=session)
+        if slot is None and not tasks:
+            break
+        if slot is None:
+            slot = _of_task(tasks.popleft(), user_id, session=session)
+            own.left -= 1
+        opened.append(_open(slot, session=session))
+        own.slots.append(controls.Own(slot.id, slot.comparison_id, slot.kind, slot.status))
+    return opened
 
 
 def may_vote(campaign: Campaign, user: str) -> bool:
@@ -68,24 +86,6 @@ def check_may_vote(campaign: Campaign, user: str) -> None:
         )
 
 
-def counts(campaign: Campaign, user: str, *, session: Session) -> Counts:
-    """A person's progress in a campaign."""
-    user_id = users.ensure(user, session=session).id
-    query = (
-        select(Slot.status, func.count())
-        .join(Task, Slot.comparison_id == Task.comparison_id)
-        .where(Task.campaign_id == campaign.id, Slot.user_id == user_id)
-        .group_by(Slot.status)
-    )
-    by_status: dict[SlotStatus, int] = {status: number for status, number in session.execute(query)}
-    left = select(func.count()).select_from(Task).where(*_available(campaign, user_id))
-    return Counts(
-        by_status.get(SlotStatus.VOTED, 0),
-        by_status.get(SlotStatus.SKIPPED, 0),
-        (session.scalar(left) or 0) + by_status.get(SlotStatus.OPEN, 0),
-    )
-
-
 def vote(
     slot_id: int,
     *,
@@ -96,10 +96,13 @@ def vote(
     worst: int | None = None,
     reason: str = "",
     seconds: float | None = None,
-) -> Label:
+) -> Label | ControlVote:
     """Store a vote from a slot, in its person's display order. The names stay hidden.
 
     Args: as `labels.vote`.
+
+    Returns:
+        The label; for a control, the verdict that is stored instead.
 
     Raises:
         InvalidInput: as `labels.vote`.
@@ -114,20 +117,18 @@ def vote(
         _check_still_open(slot, campaign, session=session)
     if _has_seen_names(slot, session=session):
         raise Refused("You have seen which model wrote which answer here, so a vote would not be blind.")
-    label = labels.vote(
-        slot.comparison_id,
-        session=session,
-        user=user,
-        choice=choice,
-        best=best,
-        worst=worst,
-        reason=reason,
-        seconds=seconds,
-        order=slot.shown_order,
-        reveals=False,
-    )
+    said = {"choice": choice, "best": best, "worst": worst, "reason": reason, "seconds": seconds}
+    vote = _cast(slot, said, session=session, user=user)
     _set(slot, SlotStatus.VOTED, session=session)
-    return label
+    return vote
+
+
+def _cast(slot: Slot, said: dict[str, Any], *, session: Session, user: str) -> Label | ControlVote:
+    if slot.kind is not SlotKind.TASK:
+        return control_votes.cast(slot, session=session, **said)
+    return labels.vote(
+        slot.comparison_id, session=session, user=user, order=slot.shown_order, reveals=False, **said
+    )
 
 
 def skip(slot_id: int, *, session: Session, user: str) -> None:
@@ -165,6 +166,9 @@ def undo(slot_id: int, *, session: Session, user: str) -> Slot:
 
 
 def _withdraw(slot: Slot, user: str, *, session: Session) -> None:
+    if slot.kind is not SlotKind.TASK:
+        control_votes.withdraw(slot.id, session=session)
+        return
     label = labels.of_user(slot.comparison_id, user, session=session)
     if label is not None:
         labels.withdraw(label.id, session=session, user=user)
@@ -217,64 +221,32 @@ def _check_still_open(slot: Slot, campaign: Campaign, *, session: Session) -> No
         return
     if campaign.status is CampaignStatus.CLOSED:
         raise Refused(f"Campaign {campaign.id} is closed; this comparison takes no votes any more.")
+    if slot.kind is not SlotKind.TASK:
+        return
     taken = session.scalar(
         select(func.count())
         .select_from(Slot)
-        .where(Slot.comparison_id == slot.comparison_id, Slot.user_id != slot.user_id, _counts())
+        .where(
+            Slot.comparison_id == slot.comparison_id,
+            Slot.user_id != slot.user_id,
+            slot_conditions.counts_as_vote(),
+        )
     )
     if (taken or 0) >= campaign.votes_wanted:
         raise Refused("Others have judged this comparison meanwhile; the next one follows.")
 
 
-def _counts() -> ColumnElement[bool]:
-    """The condition for slots that count as a vote: voted, or open and not expired."""
-    is_open = (Slot.status == SlotStatus.OPEN) & (Slot.until > clock.now())
-    return (Slot.status == SlotStatus.VOTED) | is_open
-
-
-def _taken() -> ColumnElement[int]:
-    """The number of votes of a task, including those of open slots."""
-    return (
-        select(func.count())
-        .select_from(Slot)
-        .where(Slot.comparison_id == Task.comparison_id, _counts())
-        .correlate(Task)
-        .scalar_subquery()
-    )
-
-
-def _available(campaign: Campaign, user_id: int) -> list[ColumnElement[bool]]:
-    """The conditions for tasks that a person can get: a vote is wanted, and the names were not seen."""
-    own = aliased(Slot)
-    return [
-        Task.campaign_id == campaign.id,
-        Task.status == TaskStatus.READY,
-        _taken() < campaign.votes_wanted,
-        ~exists().where(own.comparison_id == Task.comparison_id, own.user_id == user_id),
-        ~exists().where(NamesSeen.comparison_id == Task.comparison_id, NamesSeen.user_id == user_id),
-    ]
-
-
-def _candidates(campaign: Campaign, user_id: int, *, session: Session) -> list[Candidate]:
-    query = (
-        select(Task.comparison_id, Task.number, Task.first, Task.second, _taken())
-        .where(*_available(campaign, user_id))
-        .order_by(Task.number)
-    )
-    return [Candidate(*row) for row in session.execute(query)]
-
-
 def _renewed(campaign: Campaign, user_id: int, *, session: Session) -> list[Slot]:
     """A person's open slots, oldest first, renewed. Those that others have used up meanwhile are deleted."""
     query = (
-        select(Slot, _taken(), Slot.until > clock.now())
+        select(Slot, slot_conditions.taken(), Slot.until > clock.now())
         .join(Task, Slot.comparison_id == Task.comparison_id)
         .where(Task.campaign_id == campaign.id, Slot.user_id == user_id, Slot.status == SlotStatus.OPEN)
         .order_by(Slot.id)
     )
     kept = []
     for slot, taken, alive in session.execute(query).all():
-        if not alive and taken >= campaign.votes_wanted:
+        if not alive and slot.kind is SlotKind.TASK and taken >= campaign.votes_wanted:
             session.delete(slot)
         else:
             kept.append(slot)
@@ -283,14 +255,14 @@ def _renewed(campaign: Campaign, user_id: int, *, session: Session) -> list[Slot
     return kept
 
 
-def _open(task: Candidate, user_id: int, *, session: Session) -> Slot:
+def _of_task(task: Candidate, user_id: int, *, session: Session) -> Slot:
     positions = session.get_one(Comparison, task.comparison_id).shown_order
-    slot = Slot(
-        comparison_id=task.comparison_id,
-        user_id=user_id,
-        shown_order=random.SystemRandom().sample(positions, len(positions)),
-        until=clock.after(LEASE_SECONDS),
-    )
+    order = random.SystemRandom().sample(positions, len(positions))
+    return Slot(comparison_id=task.comparison_id, user_id=user_id, kind=SlotKind.TASK, shown_order=order)
+
+
+def _open(slot: Slot, *, session: Session) -> Slot:
+    slot.status, slot.until = SlotStatus.OPEN, clock.after(LEASE_SECONDS)
     session.add(slot)
     session.flush()
     return slot

@@ -12,7 +12,7 @@ from app.labelling import Offer
 from app.store import clock, label_queries, labels, names, tallies
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, SlotStatus
-from app.store.models import Generation, Label, LabelVersion, Slot
+from app.store.models import Generation, Label, LabelVersion, Slot, Task
 from tests.app import campaign_setup
 from tests.app.store.concurrently import concurrently
 
@@ -27,7 +27,11 @@ def logins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def numbers(offers: list[Offer]) -> list[int]:
-    return [offer.number for offer in offers]
+    """The places in the campaign of the comparisons that are offered."""
+    with read_session() as session:
+        query = select(Slot.id, Task.number).join(Task, Task.comparison_id == Slot.comparison_id)
+        places = dict(session.execute(query).all())
+    return [places[offer.slot_id] for offer in offers]
 
 
 def expire(slot_id: int) -> None:
@@ -310,8 +314,9 @@ def test_the_informative_order_takes_the_pair_that_is_least_sure() -> None:
     labelling.release(campaign_id)
     for _ in range(30):  # 0 always beats 1; the others are even
         offer = labelling.take(campaign_id, count=1).offers[0]
-        pair = pairs[offer.number]
-        better = 0 if pair == (0, 1) else pair[offer.number % 2]
+        (number,) = numbers([offer])
+        pair = pairs[number]
+        better = 0 if pair == (0, 1) else pair[number % 2]
         labelling.vote(offer.slot_id, "AB"[positions(offer.slot_id).index(better)])
     with read_session() as session:
         voted = session.execute(select(Slot.comparison_id).where(Slot.status == SlotStatus.VOTED)).all()

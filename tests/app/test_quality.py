@@ -114,3 +114,15 @@ def test_the_command_prints_agreement_and_habits() -> None:
     assert "People differ on the comparisons 3, 6." in said
     told = CliRunner().invoke(cli, ["campaigns", "quality", str(campaign_id), "--json"]).output
     assert [person["votes"] for person in json.loads(told)["people"]] == [6, 6]
+
+
+def test_the_command_prints_controls() -> None:
+    campaign_id = campaign_setup.ready(
+        prompts=[f"{n}?" for n in range(8)], repeat_share=0.25, check_share=0.25
+    )
+    while offers := labelling.take(campaign_id).offers:
+        labelling.vote(offers[0].slot_id, "tie")
+    said = CliRunner().invoke(cli, ["campaigns", "quality", str(campaign_id)]).output
+    assert "0 of 2 (0 to 66%)" in said
+    assert "2 of 2 (34 to 100%)" in said
+    assert "local did not pass the attention check on comparison" in said

@@ -166,8 +166,9 @@ def test_the_best_and_the_worst_with_a_reason(app: App, page: Page) -> None:
 
 
 def test_a_reload_and_another_device_keep_the_place(app: App, browser: Browser, page: Page) -> None:
-    campaign = judged.ready(app, [f"Question {n}?" for n in range(1, 6)])
+    campaign = judged.ready(app, [f"Question {n}?" for n in range(1, 6)], repeat_share=0.4)
     opened(page, campaign)
+    expect(page.get_by_text("0 judged, 7 to go for you")).to_be_visible()
     press(page, "1")
     expect_question(page, "Question 2?")
     shown = answers(page)
@@ -178,6 +179,12 @@ def test_a_reload_and_another_device_keep_the_place(app: App, browser: Browser, 
     with visitor(app, browser) as other:
         opened(other, campaign)
         assert (question(other), answers(other)) == ("Question 2?", shown)
+    for number in range(1, 7):  # two of them are repeats
+        expect(page.get_by_text(f"{number} judged, {7 - number} to go for you")).to_be_visible()
+        press(page, "1")
+    expect(page.get_by_role("heading", name="You have judged everything")).to_be_visible()
+    assert len(sent(app, campaign, 5)) == 5
+    assert app.value("SELECT count(*) FROM control_votes WHERE withdrawn_at IS NULL") == 2
 
 
 def test_a_vote_without_connection_waits_and_counts_once(app: App, browser: Browser) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from app.quality import read_quality
+from app.quality_view import quality_view
 from app.ranking import read_ranking
 from app.rest.caller import Caller
 from app.rest.schemas.board import BoardShown
@@ -13,7 +14,7 @@ from app.rest.types import PathId
 from app.store import campaigns
 from app.store.db import read_session
 from app.text import MAX_ID
-from app.views import quality_view, ranking_view
+from app.views import ranking_view
 
 router = APIRouter(tags=["votes"])
 
@@ -45,7 +46,7 @@ def get_campaign_board(user: Caller, campaign_id: PathId, reference: Reference =
 
 
 @router.get("/campaigns/{campaign_id}/quality", response_model=QualityShown)
-def get_campaign_quality(campaign_id: PathId) -> dict[str, Any]:
+def get_campaign_quality(user: Caller, campaign_id: PathId) -> dict[str, Any]:
     """Say how far a campaign's voters agree, what their habits are, and where they differ."""
     with read_session() as session:
-        return quality_view(read_quality(campaign_id, session=session))
+        return quality_view(read_quality(campaign_id, session=session, reader=user))

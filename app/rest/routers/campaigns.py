@@ -105,6 +105,8 @@ def _wanted(given: CampaignWanted) -> NewCampaign:
         guidelines=given.guidelines,
         ask_reason=given.ask_reason,
         voters=given.voters,
+        repeat_share=given.repeat_share,
+        check_share=given.check_share,
         seed=given.seed,
     )
 

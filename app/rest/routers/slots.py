@@ -8,8 +8,8 @@ from fastapi.responses import Response
 from app import labelling
 from app.rest.caller import Caller
 from app.rest.once import OnceOnly
-from app.rest.schemas.slots import SlotShown, SlotsTaken
-from app.rest.schemas.votes import VoteCast, VoteStored
+from app.rest.schemas.slots import SlotShown, SlotsTaken, SlotVote
+from app.rest.schemas.votes import VoteCast
 from app.rest.types import PathId
 from app.store import campaigns
 from app.store.db import read_session
@@ -40,12 +40,12 @@ def release_slots(user: Caller, campaign_id: PathId) -> None:
     labelling.release(campaign_id, user=user)
 
 
-@router.put("/slots/{slot_id}/vote", response_model=VoteStored)
+@router.put("/slots/{slot_id}/vote", response_model=SlotVote)
 def vote_on_slot(once: OnceOnly, user: Caller, slot_id: PathId, given: VoteCast) -> Response:
     """Vote in your order of the answers. The names stay hidden."""
 
-    def act() -> VoteStored:
-        label = labelling.vote(
+    def act() -> SlotVote:
+        vote = labelling.vote(
             slot_id,
             given.choice,
             user=user,
@@ -53,7 +53,7 @@ def vote_on_slot(once: OnceOnly, user: Caller, slot_id: PathId, given: VoteCast)
             reason=given.reason,
             seconds=given.seconds,
         )
-        return VoteStored.of(label, user)
+        return SlotVote.of(slot_id, vote)
 
     return once.run([slot_id, given.model_dump()], act, status=200)
 

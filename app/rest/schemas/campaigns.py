@@ -34,6 +34,7 @@ Prompt = Annotated[
 
 Count = Annotated[int, Field(ge=1, le=MOST_PROMPTS)]
 VotesWanted = Annotated[int, Field(ge=1, le=50)]
+Share = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)]
 Voters = Annotated[list[Name], Field(max_length=1000)]
 
 
@@ -106,6 +107,12 @@ class CampaignWanted(Given):
     guidelines: Text = Field("", description="What voters should look for, in Markdown.")
     ask_reason: bool = Field(False, description="Whether voters are asked for a reason.")
     voters: Voters = Field(default_factory=list, description="Who may vote; empty means everybody.")
+    repeat_share: Share = Field(
+        0.0, description="Repeats: 0.1 shows a person one comparison again for every ten."
+    )
+    check_share: Share = Field(
+        0.0, description="Attention checks: 0.1 adds one with a known right answer for every ten."
+    )
 
 
 class CampaignEdit(Given):
@@ -118,6 +125,8 @@ class CampaignEdit(Given):
     votes_wanted: VotesWanted | None = Field(
         None, description="How many people judge each comparison; fewer delete no votes."
     )
+    repeat_share: Share | None = Field(None, description="Repeats per comparison, from here on.")
+    check_share: Share | None = Field(None, description="Attention checks per comparison, from here on.")
     status: CampaignStatus | None = Field(
         None, description="paused offers no comparisons for now; closed is final."
     )
@@ -204,6 +213,8 @@ class CampaignShown(Shown):
     guidelines: str
     ask_reason: bool
     voters: list[str]
+    repeat_share: float = Field(description="Repeats per ordinary comparison of a person.")
+    check_share: float = Field(description="Attention checks per ordinary comparison of a person.")
     created_at: datetime
     contenders: list[CampaignContender]
     progress: ProgressShown

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from app.rest.types import Shown
-from app.store.enums import Outcome
+from app.store.enums import Outcome, SlotKind
 
 
 class AgreementShown(Shown):
@@ -53,9 +53,42 @@ class DisagreementShown(Shown):
     votes: list[PersonsVote]
 
 
+class RateShown(ShareShown):
+    """A number of controls among those judged, with the 95% interval of their share."""
+
+    low: float | None = Field(description="Lower bound of Wilson's interval.")
+    high: float | None
+
+
+class PersonControlsShown(Shown):
+    """What repeats and attention checks say of a person."""
+
+    name: str
+    checks_passed: RateShown = Field(description="Attention checks whose right answer was preferred.")
+    repeats_consistent: RateShown = Field(description="Repeats that got the same verdict as the first time.")
+
+
+class FailedControl(Shown):
+    """An attention check that was not passed, or a repeat with another verdict."""
+
+    user: str
+    kind: SlotKind
+    number: int = Field(description="The place in the campaign of the comparison that it shows.")
+    question: str
+    seconds: float | None
+
+
+class ControlsShown(Shown):
+    """Repeats and attention checks. They are no votes."""
+
+    people: list[PersonControlsShown]
+    failed: list[FailedControl]
+
+
 class QualityShown(Shown):
     """Agreement, habits and disagreements of a campaign's voters."""
 
     agreement: AgreementShown
     people: list[PersonShown]
     disagreements: list[DisagreementShown]
+    controls: ControlsShown | None = Field(description="Null for all but the campaign's owner.")

@@ -7,9 +7,9 @@ from pydantic import Field
 from app.labelling import Offer, Taken
 from app.markdown import to_html
 from app.rest.types import Shown
-from app.store.enums import CampaignForm, CampaignStatus
+from app.store.enums import CampaignForm, CampaignStatus, Choice
 from app.store.judging import LETTERS
-from app.store.models import Campaign
+from app.store.models import Campaign, ControlVote, Label
 
 
 class AnswerToJudge(Shown):
@@ -25,7 +25,6 @@ class SlotShown(Shown):
 
     id: int
     campaign_id: int
-    number: int = Field(description="The comparison's place in the campaign.")
     opening: list[dict[str, Any]] = Field(description="The messages before the question.")
     question: str
     question_html: str
@@ -37,7 +36,6 @@ class SlotShown(Shown):
         return cls(
             id=offer.slot_id,
             campaign_id=offer.campaign_id,
-            number=offer.number,
             opening=[dict(message) for message in offer.opening],
             question=offer.question,
             question_html=to_html(offer.question),
@@ -45,6 +43,28 @@ class SlotShown(Shown):
                 AnswerToJudge(letter=letter, text=text, html=to_html(text))
                 for letter, text in zip(LETTERS, offer.answers, strict=False)
             ],
+        )
+
+
+class SlotVote(Shown):
+    """Your verdict on a slot, as it was stored."""
+
+    slot_id: int
+    choice: Choice
+    best_letter: str | None = Field(description="Letter of the best answer.")
+    worst_letter: str | None
+    reason: str
+    seconds: float | None
+
+    @classmethod
+    def of(cls, slot_id: int, vote: Label | ControlVote) -> "SlotVote":
+        """The stored verdict, without what tells a label from a control."""
+        letters = dict(zip(vote.shown, LETTERS, strict=False))
+        return cls(
+            slot_id=slot_id,
+            best_letter=letters.get(vote.best_id),
+            worst_letter=letters.get(vote.worst_id),
+            **{name: getattr(vote, name) for name in ("choice", "reason", "seconds")},
         )
 
 

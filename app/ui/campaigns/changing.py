@@ -9,7 +9,7 @@ from app.errors import AppError
 from app.settings import get_settings
 from app.store.enums import CampaignStatus
 from app.ui import confirmation, query, widgets
-from app.ui.campaigns import one, source
+from app.ui.campaigns import form, one, source
 from app.ui.campaigns.address import campaign_id
 from app.ui.campaigns.source import GivenPrompts
 from app.ui.updates import Updates
@@ -80,14 +80,29 @@ def open_edit(request: gr.Request) -> Updates:
             value=[name for name in campaign.voters if name in logins],
             visible=bool(logins),
         ),
+        "edit_repeats": round(100 * campaign.repeat_share, 2),
+        "edit_checks": round(100 * campaign.check_share, 2),
         "edit_message": gr.update(visible=False),
     }
 
 
 def save_edit(
-    name: str, guidelines: str, ask_reason: bool, voters: list[str] | None, request: gr.Request
+    name: str,
+    guidelines: str,
+    ask_reason: bool,
+    voters: list[str] | None,
+    repeats: float | None,
+    checks: float | None,
+    request: gr.Request,
 ) -> Updates:
-    """Save the edited campaign; on an error the panel stays open with its values."""
+    """Save the edited campaign; on an error the panel stays open with its values.
+
+    Args:
+        repeats: in percent, as `checks`.
+    """
+    problems = form.share_error("repeat_share", repeats), form.share_error("check_share", checks)
+    if any(problems):
+        return {"edit_message": _below(" ".join(filter(None, problems)))}
     logins = get_settings().logins()
     try:
         campaigns.edit(
@@ -97,6 +112,8 @@ def save_edit(
             guidelines=guidelines or "",
             ask_reason=bool(ask_reason),
             voters=[str(voter) for voter in voters or []] if logins else None,
+            repeat_share=(repeats or 0) / 100,
+            check_share=(checks or 0) / 100,
         )
     except AppError as error:
         return {"edit_message": _below(error)}
@@ -146,7 +163,7 @@ def closed() -> tuple[Any, Any]:
     return gr.update(visible=False), gr.update(visible=False)
 
 
-def _below(error: Exception) -> Any:
+def _below(error: Exception | str) -> Any:
     return gr.update(value=widgets.field_error(str(error)), visible=True)
 
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from app.evidence import Agreement
-from app.quality import Disagreement, PersonQuality, Quality, Share, read_quality
+from app.quality import Controls, Disagreement, PersonQuality, Quality, Share, read_quality
 from app.ranking import read_ranking
+from app.store.control_votes import Result
 from app.store.db import read_session
+from app.store.enums import SlotKind
 from app.ui import formatting, widgets
 from app.ui.results import ranking_view
 from app.ui.widgets import Html
@@ -36,15 +38,70 @@ def ranking_section(campaign_id: int, user: str) -> Html:
     return widgets.join([ranking_view.ranking(found), against])
 
 
-def quality_section(campaign_id: int) -> Html:
+CONTROLS_CAVEAT = (
+    "An attention check shows whether somebody read the question, not whether they judge well. A contender "
+    "that answers two prompts alike makes it hard. Verdicts on answers of equal quality change by chance."
+)
+
+
+def quality_section(campaign_id: int, user: str) -> Html:
     """Agreement of the voters and each person's habits; it tells nothing about the contenders."""
     with read_session() as session:
-        found = read_quality(campaign_id, session=session)
+        found = read_quality(campaign_id, session=session, reader=user)
     if not found.people:
         return widgets.NOTHING
-    caveat = Markup('<p class="hy-note hy-caveat">{}</p>').format(CAVEAT)
-    pieces = [_agreement(found), _people(found.people), caveat]
+    pieces = [_agreement(found), _people(found.people), _caveat(CAVEAT)]
+    if found.controls is not None and found.controls.people:
+        pieces.append(_controls(found.controls))
     return widgets.section("Quality of the votes", widgets.join(pieces))
+
+
+def _caveat(sentence: str) -> Html:
+    return Markup('<p class="hy-note hy-caveat">{}</p>').format(sentence)
+
+
+def _controls(controls: Controls) -> Html:
+    """What repeats and attention checks say of each person, for the campaign's owner."""
+    rows = [(person.name, _of(person.passed), _of(person.consistent)) for person in controls.people]
+    people = widgets.table(
+        ["Person", "Attention checks passed", "Repeats judged alike"],
+        rows,
+        caption="Repeats and attention checks",
+        numeric=(1, 2),
+    )
+    return widgets.join([people, _caveat(CONTROLS_CAVEAT), _failed(controls.failed)])
+
+
+def _of(share: Share) -> str:
+    if share.interval is None:
+        return "none yet"
+    low, high = share.interval
+    return f"{share.count} of {share.of} ({100 * low:.0f} to {100 * high:.0f}%)"
+
+
+def _failed(failed: Sequence[Result]) -> Html:
+    """The newest controls that were not passed."""
+    if not failed:
+        return widgets.NOTHING
+    rows = [
+        (
+            result.person,
+            FAILURES[result.kind],
+            f"{result.number}",
+            formatting.clip(result.question, 80),
+            "–" if result.seconds is None else f"{result.seconds:.1f} s",
+        )
+        for result in reversed(failed[-NUMBERS_SHOWN:])
+    ]
+    return widgets.table(
+        ["Person", "What", "Comparison", "Question", "Time"],
+        rows,
+        caption="Checks not passed and changed verdicts, newest first",
+        numeric=(2, 4),
+    )
+
+
+FAILURES = {SlotKind.CHECK: "check not passed", SlotKind.REPEAT: "another verdict the second time"}
 
 
 def _agreement(quality: Quality) -> Html:

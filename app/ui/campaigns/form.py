@@ -8,6 +8,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app import given_answers
+from app.store.campaigns import MAX_SHARE
 from app.store.conversations import MAX_CONTENDERS, Decoding
 from app.store.enums import CampaignForm, CampaignOrder
 from app.ui import widgets
@@ -24,6 +25,9 @@ ORDERS: Final = [
     ("The pair that a vote tells most about", CampaignOrder.INFORMATIVE.value),
     ("In order", CampaignOrder.IN_ORDER.value),
 ]
+
+REPEATS: Final = "Comparisons shown a second time: 10 adds one for every ten. They are no votes."
+CHECKS: Final = "An answer beside one to another prompt, to find careless votes. They are no votes."
 
 FIELDS: Final = (
     "contenders",
@@ -44,6 +48,8 @@ FIELDS: Final = (
     "ask_reason",
     "voters",
     "guidelines",
+    "repeat_share",
+    "check_share",
     "name",
 )
 """The form's fields, in the order in which handlers receive their values."""
@@ -60,6 +66,8 @@ TITLES: Final = {
     "votes_wanted": "Votes on each comparison",
     "voters": "Who may vote",
     "guidelines": "Guidelines",
+    "repeat_share": "Repeats, %",
+    "check_share": "Attention checks, %",
     "name": "Name",
 }
 """Titles of the fields that have a message below them."""
@@ -83,6 +91,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "ask_reason": False,
     "voters": [],
     "guidelines": "",
+    "repeat_share": 0,
+    "check_share": 0,
     "name": "",
 }
 """The values of an untouched form, except the files."""
@@ -205,6 +215,8 @@ def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
             elem_id="campaign-guidelines",
         )
         messages["guidelines"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
+        _number(inputs, messages, "repeat_share", REPEATS)
+        _number(inputs, messages, "check_share", CHECKS)
 
 
 def _decoding(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> gr.Accordion:
@@ -286,6 +298,10 @@ class Given:
             self.whole("max_new_tokens"), float(given["temperature"] or 0), float(given["top_p"] or 0)
         )
 
+    def share(self, name: str) -> float:
+        """A share that is given in percent; 0 for an empty field."""
+        return float(self.values[name] or 0) / 100
+
     def whole(self, name: str) -> int:
         """A whole number; 0 for an empty field."""
         return int(self.values[name] or 0)
@@ -293,6 +309,13 @@ class Given:
     def draft(self, **changes: Any) -> dict[str, Any]:
         """What the browser remembers for the next campaign, or for a reload."""
         return {**{name: self.values[name] for name in DEFAULTS}, **changes}
+
+
+def share_error(name: str, percent: float | None) -> str:
+    """Why a share, given in percent, cannot be used; empty if it can."""
+    if 0 <= (percent or 0) <= 100 * MAX_SHARE:
+        return ""
+    return f"{TITLES[name]} must be between 0 and {100 * MAX_SHARE:g}."
 
 
 def messages(errors: Mapping[str, str]) -> Updates:

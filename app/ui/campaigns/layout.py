@@ -45,13 +45,15 @@ class Buttons:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The panel that edits name, guidelines and voters."""
+    """The panel that edits name, guidelines, voters and controls."""
 
     editing: gr.Group
     edit_name: gr.Textbox
     edit_guidelines: gr.Textbox
     edit_reason: gr.Checkbox
     edit_voters: gr.Dropdown
+    edit_repeats: gr.Number
+    edit_checks: gr.Number
     edit_message: gr.HTML
     edit_save: gr.Button
     edit_cancel: gr.Button
@@ -157,11 +159,16 @@ def _edit() -> Edit:
             info="Nobody named: everybody with a login.",
             visible=False,
         )
+        with gr.Row(elem_classes="hy-grid hy-two"):
+            repeats, checks = (
+                gr.Number(0, precision=0, label=form.TITLES[name], info=info, elem_id=f"edit-{name}")
+                for name, info in (("repeat_share", form.REPEATS), ("check_share", form.CHECKS))
+            )
         message = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
             save = gr.Button("Save", variant="primary", size="md", scale=0, min_width=110)
             cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
-    return Edit(editing, name, guidelines, reason, voters, message, save, cancel)
+    return Edit(editing, name, guidelines, reason, voters, repeats, checks, message, save, cancel)
 
 
 def _extend() -> Extend:

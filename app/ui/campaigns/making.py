@@ -100,6 +100,9 @@ def problems(given: Given) -> dict[str, str]:
     for name, most in (("samples", MAX_SAMPLES), ("votes_wanted", MAX_VOTES_WANTED)):
         if not 1 <= given.whole(name) <= most:
             errors[name] = f"{TITLES[name]} must be between 1 and {most}."
+    for name in ("repeat_share", "check_share"):
+        if error := form.share_error(name, given.values[name]):
+            errors[name] = error
     try:
         prompts = given.how_many()
         if prompts * max(1, given.whole("samples")) > MAX_ITEMS:
@@ -172,6 +175,8 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
                 guidelines=str(given.values["guidelines"] or ""),
                 ask_reason=bool(given.values["ask_reason"]),
                 voters=[str(name) for name in given.values["voters"] or []],
+                repeat_share=given.share("repeat_share"),
+                check_share=given.share("check_share"),
                 seed=None if given.values["seed"] is None else int(given.values["seed"]),
             ),
             user=query.username(request),

@@ -33,7 +33,7 @@ def show(seen: str, request: gr.Request | None) -> Updates:
         "progress": view.progress_section(overview, told=told),
         "results": evidence.ranking_section(overview.campaign.id, user) if told else "",
         "votes": view.votes_section(overview),
-        "quality": evidence.quality_section(overview.campaign.id),
+        "quality": evidence.quality_section(overview.campaign.id, user),
         "setup": view.setup_section(overview),
     }
     following = next_round.show(overview.campaign.id)

@@ -103,7 +103,14 @@ def _wire_panels(page: Layout, shown: Components) -> None:
     panels: dict[str, Any] = {"editing": edit.editing, "extending": extend.extending}
     fields = {**panels, **named(edit)}
     connect(buttons.edit.click, changing.open_edit, None, fields, **events.QUIET)
-    given = [edit.edit_name, edit.edit_guidelines, edit.edit_reason, edit.edit_voters]
+    given = [
+        edit.edit_name,
+        edit.edit_guidelines,
+        edit.edit_reason,
+        edit.edit_voters,
+        edit.edit_repeats,
+        edit.edit_checks,
+    ]
     saved = {**shown, **panels}
     connect(edit.edit_save.click, changing.save_edit, given, {**saved, **fields}, **events.QUIET)
     _wire_source(extend.prompts)

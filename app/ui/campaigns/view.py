@@ -274,8 +274,14 @@ def setup_section(overview: Overview) -> Html:
             ("Order", _ORDERS[campaign.order]),
             ("Who may vote", ", ".join(map(str, campaign.voters)) or "everybody"),
             ("Reason", "asked for after each vote" if campaign.ask_reason else "not asked for"),
+            ("Repeats", _every(campaign.repeat_share)),
+            ("Attention checks", _every(campaign.check_share)),
             ("Started", formatting.ago(campaign.created_at)),
         ]
     )
     guidelines = to_html(campaign.guidelines) if campaign.guidelines else widgets.NOTHING
     return widgets.section("Set-up", render("campaigns/setup.html", facts=facts, guidelines=guidelines))
+
+
+def _every(share: float) -> str:
+    return f"{100 * share:g} for every 100 comparisons" if share else "none"

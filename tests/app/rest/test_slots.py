@@ -50,7 +50,6 @@ def test_slots_are_taken_with_everything_that_is_judged_and_no_names(api: TestCl
         "guidelines_html": "<p>Prefer <em>kind</em> answers.</p>\n",
     }
     [slot] = taken["slots"]
-    assert slot["number"] == 1
     assert slot["opening"] == opening
     assert (slot["question"], slot["question_html"]) == (
         "Why **so**?",
@@ -62,7 +61,9 @@ def test_slots_are_taken_with_everything_that_is_judged_and_no_names(api: TestCl
         "# One": '<p class="hy-md-heading hy-md-h1">One</p>\n',
         "<b>two</b>": "<p>&lt;b&gt;two&lt;/b&gt;</p>\n",
     }
-    assert not {"name", "method", "run_id", "comparison_id", "seed"} & set(slot) | set(slot["answers"][0]) - {
+    assert not {"name", "method", "run_id", "comparison_id", "number", "seed"} & set(slot) | set(
+        slot["answers"][0]
+    ) - {
         "letter",
         "text",
         "html",
@@ -83,7 +84,7 @@ def test_a_vote_counts_in_the_persons_order_and_shows_no_names(api: TestClient) 
     vote = {"choice": "B", "reason": "Kinder.", "seconds": 2.5}
     stored = ok(api.put(f"slots/{slot['id']}/vote", json=vote))
     assert (stored["choice"], stored["best_letter"], stored["reason"]) == ("best", "B", "Kinder.")
-    assert stored["blind"] is True
+    assert (stored["slot_id"], stored["worst_letter"], stored["seconds"]) == (slot["id"], "A", 2.5)
     assert "name" not in str(stored)
     after = take(api, campaign_id)
     assert slot["id"] not in ids(after)
@@ -174,3 +175,20 @@ def test_the_campaigns_that_are_open_to_a_person() -> None:
     found = {campaign.id: (counts.voted, counts.left) for campaign, counts in labelling.open_to("bob")}
     assert found == {everybodys: (1, 1)}
     assert [campaign.id for campaign, _ in labelling.open_to("local")] == [mine, everybodys]
+
+
+def test_the_answers_to_a_control_are_those_to_any_other_comparison(api: TestClient) -> None:
+    campaign_id = ready(prompts=[f"{n}?" for n in range(6)], repeat_share=0.5)
+    seen: dict[str, set[str]] = {"slot": set(), "vote": set(), "taken": set()}
+    for _ in range(9):
+        taken = take(api, campaign_id, 1)
+        slot = taken["slots"][0]
+        stored = ok(api.put(f"slots/{slot['id']}/vote", json={"choice": "A", "seconds": 1}))
+        for name, found in (("slot", slot), ("vote", stored), ("taken", taken)):
+            seen[name].add(str(sorted(found)))
+        assert stored["slot_id"] == slot["id"]
+    assert take(api, campaign_id)["mine"] == {"voted": 9, "skipped": 0, "left": 0}
+    assert {name: len(found) for name, found in seen.items()} == {"slot": 1, "vote": 1, "taken": 1}
+    found = ok(api.get(f"campaigns/{campaign_id}/quality"))["controls"]
+    assert found["people"][0]["repeats_consistent"]["of"] == 3
+    assert len(ok(api.get("votes"))["items"]) == 6

@@ -278,7 +278,7 @@ def test_only_the_owner_changes_a_campaign(runs: list[int]) -> None:
     bob = at("bob", campaign=campaign_id)
     assert visible(page.open_page(None, bob)) == {"one", "names"}
     assert "only its owner" in changing.pause(bob)["message"]["value"]
-    assert "only its owner" in changing.save_edit("New", "", False, None, bob)["edit_message"]["value"]
+    assert "only its owner" in changing.save_edit("New", "", False, None, 0, 0, bob)["edit_message"]["value"]
     assert "only its owner" in changing.confirmed("close", bob)["message"]["value"]
 
 
@@ -312,8 +312,11 @@ def test_edit(runs: list[int]) -> None:
     here = at(campaign=campaign_setup.ready(name="Old", guidelines="Old rules"))
     opened = changing.open_edit(here)
     assert (opened["edit_name"], opened["edit_guidelines"]) == ("Old", "Old rules")
-    assert "needs a name" in changing.save_edit("", "", False, None, here)["edit_message"]["value"]
-    saved = changing.save_edit("New", "New rules", True, None, here)
+    assert "needs a name" in changing.save_edit("", "", False, None, 0, 0, here)["edit_message"]["value"]
+    refused = changing.save_edit("New", "", False, None, 0, 51, here)["edit_message"]["value"]
+    assert "Attention checks, % must be between 0 and 50." in refused
+    saved = changing.save_edit("New", "New rules", True, None, 10, None, here)
+    assert changing.open_edit(here)["edit_repeats"] == 10
     assert "New" in saved["header"]
     assert "New rules" in saved["setup"]
     assert not saved["editing"]["visible"]
@@ -386,3 +389,23 @@ def test_there_is_no_next_round_without_votes() -> None:
     shown = one.show("", at(campaign=campaign_id))
     assert not shown["next_round"]["visible"]
     assert (shown["results"], shown["quality"]) == ("", "")
+
+
+def test_shares_of_controls_are_given_in_percent(runs: list[int]) -> None:
+    assert "Repeats, % must be between 0 and 50." in told(start(repeat_share=51))["repeat_share"]
+    start(repeat_share=10, check_share=5)
+    campaign = campaigns.overview(1).campaign
+    assert (campaign.repeat_share, campaign.check_share) == (0.1, 0.05)
+    assert "10 for every 100 comparisons" in one.show("", at(campaign=1))["setup"]
+
+
+def test_the_owner_sees_who_failed_a_check(runs: list[int]) -> None:
+    campaign_id = campaign_setup.ready(
+        prompts=[f"{n}?" for n in range(8)], check_share=0.5, user="ada", votes_wanted=2
+    )
+    while offers := labelling.take(campaign_id, user="bob").offers:
+        labelling.vote(offers[0].slot_id, "tie", user="bob", seconds=2)
+    mine = one.show("", at("ada", campaign=campaign_id))["quality"]
+    assert "0 of 4 (0 to 49%)" in mine
+    assert "check not passed" in mine
+    assert "check not passed" not in one.show("", at("bob", campaign=campaign_id))["quality"]
