@@ -51,9 +51,10 @@ def quality_section(campaign_id: int, user: str) -> Html:
     if not found.people:
         return widgets.NOTHING
     pieces = [_agreement(found), _people(found.people), _caveat(CAVEAT)]
+    sections = [widgets.section("Quality of the votes", widgets.join(pieces))]
     if found.controls is not None and found.controls.people:
-        pieces.append(_controls(found.controls))
-    return widgets.section("Quality of the votes", widgets.join(pieces))
+        sections.append(widgets.section("Repeats and attention checks", _controls(found.controls)))
+    return widgets.join(sections)
 
 
 def _caveat(sentence: str) -> Html:
@@ -69,7 +70,7 @@ def _controls(controls: Controls) -> Html:
         caption="Repeats and attention checks",
         numeric=(1, 2),
     )
-    return widgets.join([people, _caveat(CONTROLS_CAVEAT), _failed(controls.failed)])
+    return widgets.join([people, _failed(controls.failed), _caveat(CONTROLS_CAVEAT)])
 
 
 def _of(share: Share) -> str:
