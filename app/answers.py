@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.errors import InvalidInput
+from app import endpoints
+from app.errors import InvalidInput, NotFound
 from app.launch import send_comparison
 from app.settings import get_settings
 from app.store import (
@@ -75,6 +76,19 @@ def contenders_of_runs(
         *(ContenderChoice(run_id=run_id) for run_id in run_ids),
         *(ContenderChoice(run_id=point.run_id, checkpoint_id=point.id) for point in points),
     ]
+
+
+def contenders_of_endpoints(names: Sequence[str]) -> list[ContenderChoice]:
+    """The models behind configured endpoints.
+
+    Raises:
+        InvalidInput: for an endpoint that is not configured.
+    """
+    try:
+        found = [endpoints.get(name) for name in names]
+    except NotFound as error:
+        raise InvalidInput(str(error), field="endpoints") from error
+    return [ContenderChoice(base_model=one.model, endpoint=one.name) for one in found]
 
 
 def begin(

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from app import dispatch
 from app.errors import InvalidInput
 from app.given_answers import covered
 from app.launch import send_comparison
@@ -11,7 +12,12 @@ from app.settings import get_settings
 from app.store import campaign_items, campaign_progress, campaigns, names, users
 from app.store.campaign_items import BATCH, NOT_GIVEN, CampaignPrompt, GivenAnswers
 from app.store.campaign_progress import Progress
-from app.store.contenders import check_contenders_exist, check_contenders_write
+from app.store.contenders import (
+    ENDPOINT,
+    GIVEN,
+    check_contenders_exist,
+    check_contenders_write,
+)
 from app.store.conversations import ContenderChoice, Decoding, check_seed, read_contenders
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus
@@ -65,10 +71,26 @@ class Overview:
     progress: Progress
 
     @property
+    def queues(self) -> list[str]:
+        """The queues whose workers have yet to write answers."""
+        waiting = {
+            dispatch.GENERATE_QUEUE: self.progress.unwritten - self.progress.requests,
+            dispatch.ENDPOINTS_QUEUE: self.progress.requests,
+        }
+        return [queue for queue, answers in waiting.items() if answers > 0]
+
+    @property
     def choices(self) -> list[ContenderChoice]:
-        """The contenders as they are named in a request."""
+        """The contenders as they are named in a request, without those whose answers were given."""
         return [
-            ContenderChoice(found.run_id, found.checkpoint_id, found.base_model) for found in self.contenders
+            ContenderChoice(
+                found.run_id,
+                found.checkpoint_id,
+                found.base_model,
+                found.name if found.method == ENDPOINT else None,
+            )
+            for found in self.contenders
+            if found.method != GIVEN
         ]
 
 
@@ -162,7 +184,8 @@ def _add_items(
                 added = campaign_items.add(
                     campaign, contenders, batch, session=session, sample=sample, given=given
                 )
-            for comparison_id in added[: max(0, WAKE_UPS - sent)]:
+            waiting = added if len(given) < len(contenders) else []
+            for comparison_id in waiting[: max(0, WAKE_UPS - sent)]:
                 send_comparison(comparison_id)
                 sent += 1
 

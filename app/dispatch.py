@@ -17,10 +17,13 @@ from app.settings import Settings, get_settings
 
 TRAIN_TASK = "hypo.train"
 ANSWER_TASK = "hypo.answer"
+REQUEST_TASK = "hypo.request"
 PROBE_TASK = "hypo.probe"
 TRAIN_QUEUE = "train"
 GENERATE_QUEUE = "generate"
+ENDPOINTS_QUEUE = "endpoints"
 QUEUES = (TRAIN_QUEUE, GENERATE_QUEUE)
+"""The queues that every installation serves. That of the endpoints needs a worker only if there are any."""
 
 PROBE_KEPT_SECONDS = 600.0
 """Expiry of a dead worker's probe queue on the broker."""
@@ -56,6 +59,15 @@ def send_run(run_id: int) -> bool:
 def send_comparison(comparison_id: int) -> bool:
     """Notify the generate workers of a question. Returns False when no broker could be reached."""
     return _send(ANSWER_TASK, GENERATE_QUEUE, comparison_id)
+
+
+def send_request(hint: int) -> bool:
+    """Notify the endpoints workers that a request waits. Returns False when no broker could be reached.
+
+    Args:
+        hint: any id; the worker takes what has waited longest.
+    """
+    return _send(REQUEST_TASK, ENDPOINTS_QUEUE, hint)
 
 
 def probe_queue(token: str) -> Queue:

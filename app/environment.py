@@ -31,10 +31,14 @@ SECRETS: Final = (*DATABASE, *BROKER, *STORE, *HUB, *PROXIES, *LOGINS, *EMBEDDED
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "web": (*DATABASE, *BROKER, *STORE, *HUB, *PROXIES, *LOGINS),
     "worker": (*DATABASE, *BROKER, *STORE, *HUB, *PROXIES),
+    "endpoints": (*DATABASE, *BROKER, "HTTP_PROXY", "HTTPS_PROXY", *PROXIES),
     "broker": EMBEDDED,
     "watchdog": DATABASE,
 }
-"""The secrets that each kind of process uses. Addresses are included, as they may hold a password."""
+"""The secrets that each kind of process uses. Addresses are included, as they may hold a password.
+
+The keys of the endpoints are not among them: the supervisor gives them to the endpoints worker by name.
+"""
 
 
 def environment_for(kind: str, given: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from app import dispatch
+from app import dispatch, endpoints
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
 from app.local_models import wherever_read
@@ -134,7 +134,9 @@ def send_run(run_id: int) -> None:
 
 
 def send_comparison(comparison_id: int) -> None:
-    """Notify the generate workers of a question and record that the message was sent."""
+    """Notify the workers of a question and record that the message was sent."""
     if dispatch.send_comparison(comparison_id):
         with write_session() as session:
             ANSWER_LEASES.mark_sent(comparison_id, session=session)
+    if endpoints.configured():
+        dispatch.send_request(comparison_id)

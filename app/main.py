@@ -25,7 +25,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from app import health
+from app import endpoints, health
 from app.delivery import FOR_GOOD, add_delivery
 from app.environment import keep_private
 from app.errors import Refused
@@ -215,6 +215,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         check_exposure(given.host, settings)
+        endpoints.configured()
     except Refused as refused:
         sys.exit(str(refused))
     run_server(settings.model_copy(update={"host": given.host, "port": given.port}))

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
         description="Addresses or networks of the proxies in front of the web app, separated by commas, "
         "such as 10.0.0.5 or 10.0.0.0/8. X-Forwarded headers from any other address are ignored.",
     )
+    endpoints: str = Field(
+        "",
+        description="Path of a YAML or JSON file that lists OpenAI-compatible endpoints, which may answer "
+        "and judge in campaigns ([endpoints](endpoints.md)). Their keys are in other variables, which the "
+        "file names.",
+    )
     port: int = Field(7860, ge=0, le=65535, description="Port of the web app; 0 picks a free one.")
     max_upload_mb: int = Field(
         1024,

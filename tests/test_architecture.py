@@ -103,6 +103,7 @@ ALLOWED = {
     "worker": (
         "app.artifacts",
         "app.dispatch",
+        "app.endpoints",
         "app.environment",
         "app.errors",
         "app.local.parent_watch",
@@ -313,7 +314,11 @@ def test_nobody_runs_code_that_came_with_data() -> None:
 def test_what_serves_people_and_the_pure_part_of_the_engine_load_no_torch() -> None:
     pure = [module_of(path) for path in sources("hypo_engine") if within(module_of(path), PURE_ENGINE)]
     imports = ", ".join(
-        ["app.main", "app.cli", "app.local.supervisor", "app.local.up", "worker.health", *pure]
+        [
+            *("app.main", "app.cli", "app.local.supervisor", "app.local.up", "worker.health"),
+            *("worker.request_task", "worker.probe_task"),
+            *pure,
+        ]
     )
     code = f"import sys, json, {imports}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

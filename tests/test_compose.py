@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from app.cli.main import cli
-from app.dispatch import QUEUES
+from app.dispatch import ENDPOINTS_QUEUE, QUEUES
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +31,7 @@ def test_it_follows_the_compose_specification() -> None:
 
 
 def test_the_services_are_those_of_the_design() -> None:
-    workers = {f"worker-{queue}" for queue in QUEUES}
+    workers = {f"worker-{queue}" for queue in (*QUEUES, ENDPOINTS_QUEUE)}
     assert set(SERVICES) == {"database", "broker", "migrations", "web"} | workers
 
 
@@ -101,11 +101,13 @@ def test_every_queue_has_a_worker() -> None:
         for service in OUR_SERVICES.values()
         if "--queues" in service["command"]
     ]
-    assert sorted(queue for names in served for queue in names.split(",")) == sorted(QUEUES)
+    assert sorted(queue for names in served for queue in names.split(",")) == sorted(
+        [*QUEUES, ENDPOINTS_QUEUE]
+    )
 
 
 def test_everything_waits_for_the_migrations() -> None:
-    for name in ("web", *(f"worker-{queue}" for queue in QUEUES)):
+    for name in ("web", *(f"worker-{queue}" for queue in (*QUEUES, ENDPOINTS_QUEUE))):
         needs = SERVICES[name]["depends_on"]
         assert needs["migrations"]["condition"] == "service_completed_successfully"
         assert needs["database"]["condition"] == needs["broker"]["condition"] == "service_healthy"
@@ -117,6 +119,15 @@ def test_every_service_that_stays_has_a_health_check() -> None:
         assert SERVICES[name]["healthcheck"]["test"]
     module = SERVICES["worker-train"]["healthcheck"]["test"][-1]
     assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+
+
+def test_the_endpoints_worker_is_optional_and_alone_gets_the_keys() -> None:
+    with_keys = {name for name, service in SERVICES.items() if "env_file" in service}
+    assert with_keys == {"worker-endpoints"}
+    assert SERVICES["worker-endpoints"]["profiles"] == ["endpoints"]
+    [config] = SERVICES["web"]["configs"]
+    assert config["target"] == SERVICES["web"]["environment"]["HYPO_ENDPOINTS"]
+    assert config["source"] in COMPOSE["configs"]
 
 
 def test_every_volume_is_declared() -> None:

@@ -4,8 +4,9 @@ import argparse
 import os
 import sys
 
+from app import endpoints
 from app.artifacts import check_store
-from app.dispatch import QUEUES
+from app.dispatch import ENDPOINTS_QUEUE, QUEUES
 from app.environment import keep_private
 from app.errors import AppError
 from app.local.parent_watch import watch_parent
@@ -23,7 +24,10 @@ def main() -> None:
     # set before torch is imported: OpenMP threads that spin while idle starve the other worker
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        check_store()
+        if set(queues.split(",")) == {ENDPOINTS_QUEUE}:
+            endpoints.configured()
+        else:
+            check_store()
     except AppError as error:
         sys.exit(f"hypo: {error}")
     from worker.celery_app import app, name, own_queue

@@ -13,9 +13,20 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, QUEUES, TRAIN_QUEUE, TRAIN_TASK, broker_url, probe_queue
+from app.dispatch import (
+    ANSWER_TASK,
+    ENDPOINTS_QUEUE,
+    GENERATE_QUEUE,
+    QUEUES,
+    REQUEST_TASK,
+    TRAIN_QUEUE,
+    TRAIN_TASK,
+    broker_url,
+    probe_queue,
+)
 from app.settings import get_settings
 from worker.consuming import Prober, consumption
+from worker.device import NETWORK, this_device
 from worker.identity import TOKEN, worker_name
 from worker.keeper import Keeper
 from worker.shutdown import exit_after, shutting_down
@@ -24,11 +35,36 @@ from worker.watchdog import start_watchdog
 settings = get_settings()
 own_queue = probe_queue(TOKEN)
 
-app = Celery("hypo", broker=broker_url(settings) or "redis://127.0.0.1:6379/0", include=["worker.tasks"])
+
+def queues() -> str:
+    """The queues that this process consumes, separated by commas."""
+    return os.environ.get("HYPO_WORKER_QUEUES", ",".join(QUEUES))
+
+
+def _computes() -> bool:
+    """Whether this process trains or generates. Requests to endpoints need no torch."""
+    return bool(set(QUEUES) & set(queues().split(",")))
+
+
+def _task_modules() -> list[str]:
+    """The modules of this process's tasks."""
+    requests = ENDPOINTS_QUEUE in queues().split(",")
+    return [
+        "worker.probe_task",
+        *(["worker.tasks"] if _computes() else []),
+        *(["worker.request_task"] if requests else []),
+    ]
+
+
+app = Celery("hypo", broker=broker_url(settings) or "redis://127.0.0.1:6379/0", include=_task_modules())
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=False,
-    task_routes={TRAIN_TASK: {"queue": TRAIN_QUEUE}, ANSWER_TASK: {"queue": GENERATE_QUEUE}},
+    task_routes={
+        TRAIN_TASK: {"queue": TRAIN_QUEUE},
+        ANSWER_TASK: {"queue": GENERATE_QUEUE},
+        REQUEST_TASK: {"queue": ENDPOINTS_QUEUE},
+    },
     task_default_queue=TRAIN_QUEUE,
     task_queues=[own_queue],
     worker_pool="solo",
@@ -51,12 +87,6 @@ _keeper: Keeper | None = None
 _prober: Prober | None = None
 _watchdog: "subprocess.Popen[bytes] | None" = None
 
-
-def queues() -> str:
-    """The queues that this process consumes, separated by commas."""
-    return os.environ.get("HYPO_WORKER_QUEUES", ",".join(QUEUES))
-
-
 name = worker_name(queues())
 """This process's name in rows and logs."""
 
@@ -65,7 +95,7 @@ name = worker_name(queues())
 def _start(**_: Any) -> None:
     global _keeper, _prober, _watchdog
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    _keeper = Keeper(name, queues())
+    _keeper = Keeper(name, queues(), this_device() if _computes() else NETWORK)
     _keeper.start()
     _prober = Prober()
     _prober.start()

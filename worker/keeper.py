@@ -7,19 +7,20 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import answering, dataset_writing, recovery, removal, tallies, workers
+from app.store import answering, dataset_writing, endpoint_answers, recovery, removal, tallies, workers
 from app.store.answering import ANSWER_LEASES, WAKE_UPS
 from app.store.db import read_session, write_session
+from app.store.endpoint_answers import ENDPOINT_LEASES, ENDPOINT_WAKE_UPS
 from app.store.leases import Leases
 from app.store.run_transitions import RUN_LEASES
 from worker.consuming import consumption
-from worker.device import this_device
+from worker.device import Device
 from worker.identity import hold_life, is_dead, sweep_lives
 from worker.scratch import sweep
 from worker.watch import LeaseWatch
@@ -35,11 +36,11 @@ Held = Mapping[str, tuple[str | None, datetime]]
 class Keeper(threading.Thread):
     """Sends a heartbeat and does maintenance every few seconds until stopped."""
 
-    def __init__(self, worker_id: str, queues: str) -> None:
+    def __init__(self, worker_id: str, queues: str, device: Device) -> None:
         super().__init__(name="keeper", daemon=True)
         self._worker_id = worker_id
         self._queues = queues
-        self._device = this_device()
+        self._device = device
         self._maintenance = Maintenance()
         self._stopped = threading.Event()
 
@@ -88,16 +89,15 @@ class Maintenance:
 
     def __init__(self) -> None:
         seconds = get_settings().lease_seconds
-        self._runs = LeaseWatch(seconds, 3 * BEAT_SECONDS)
-        self._comparisons = LeaseWatch(seconds, 3 * BEAT_SECONDS)
+        self._watched = [(leases, reap, LeaseWatch(seconds, 3 * BEAT_SECONDS)) for leases, reap in _REAPED]
 
     def run(self) -> None:
         """Read the state, and write only if there is something to do."""
         with read_session() as session:
-            runs, comparisons = RUN_LEASES.all_held(session=session), ANSWER_LEASES.all_held(session=session)
+            held = [leases.all_held(session=session) for leases, _, _ in self._watched]
             sweep(session=session)
-        self._take_back(RUN_LEASES, _reap_runs, runs, self._runs)
-        self._take_back(ANSWER_LEASES, _reap_comparisons, comparisons, self._comparisons)
+        for (leases, reap, watch), now in zip(self._watched, held, strict=True):
+            self._take_back(leases, reap, now, watch)
         send_waiting()
         with write_session() as session:
             workers.forget_silent(session=session)
@@ -132,6 +132,19 @@ def _reap_comparisons(leases: set[str]) -> None:
         answering.reap(leases, session=session)
 
 
+def _reap_endpoint_answers(leases: set[str]) -> None:
+    with write_session() as session:
+        endpoint_answers.reap(leases, session=session)
+
+
+_REAPED: Final[tuple[tuple[Leases[Any], Callable[[set[str]], None]], ...]] = (
+    (RUN_LEASES, _reap_runs),
+    (ANSWER_LEASES, _reap_comparisons),
+    (ENDPOINT_LEASES, _reap_endpoint_answers),
+)
+"""What is taken back from dead workers, and how."""
+
+
 def send_waiting() -> None:
     """Send the messages of waiting rows that were never sent, or not recently."""
     seconds = get_settings().resend_seconds
@@ -140,10 +153,13 @@ def send_waiting() -> None:
         for_runs = recovery.resend_after(session=session, resend_seconds=seconds, train_workers=trainers)
         runs_wait = RUN_LEASES.is_undelivered(session=session, resend_seconds=for_runs)
         answers_wait = WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
+        requests_wait = ENDPOINT_WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
     if runs_wait:
         _resend(RUN_LEASES, for_runs, dispatch.send_run)
     if answers_wait:
         _resend(WAKE_UPS, seconds, dispatch.send_comparison)
+    if requests_wait:
+        _resend(ENDPOINT_WAKE_UPS, seconds, dispatch.send_request)
 
 
 def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) -> None:

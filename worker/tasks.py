@@ -1,10 +1,10 @@
-"""The Celery tasks: a message wakes a worker up, and the worker claims what has waited longest.
+"""The Celery tasks of runs and answers: a message wakes a worker, which claims what has waited longest.
 
 Work therefore starts in the order in which it was queued, even after a run was requeued. A worker that wakes
 up works until nothing waits, so a lost message delays nothing for long.
 """
 
-from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, PROBE_TASK, TRAIN_QUEUE, TRAIN_TASK
+from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, TRAIN_QUEUE, TRAIN_TASK
 from worker.answering import answer_next
 from worker.celery_app import app, name, queues
 from worker.consuming import consumption
@@ -22,12 +22,6 @@ def train(hint: int) -> None:
 def answer(hint: int) -> None:
     """Wake up for a comparison; `hint` is the id of one that waited when the message was sent."""
     work()
-
-
-@app.task(name=PROBE_TASK)  # type: ignore[untyped-decorator]
-def probe() -> None:
-    """Record that messages arrive."""
-    consumption.taken()
 
 
 def work() -> None:

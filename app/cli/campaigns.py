@@ -15,6 +15,7 @@ from app.cli.campaign_options import (
     CampaignId,
     CountOption,
     DatasetOption,
+    EndpointOption,
     FormOption,
     GuidelinesOption,
     OnlyAnsweredOption,
@@ -58,6 +59,7 @@ ChecksOption = Annotated[float, typer.Option(min=0, max=0.5, help="Attention che
 def new_command(
     run: RunOption = None,
     reference: Annotated[bool, typer.Option(help="Let the base model answer as well.")] = True,
+    endpoint: EndpointOption = None,
     dataset: DatasetOption = None,
     count: CountOption = 50,
     prompts: PromptsOption = None,
@@ -83,6 +85,7 @@ def new_command(
 ) -> None:
     """Start a campaign: models answer many prompts ahead of time, and people judge the answers blind."""
     choices = answers.contenders_of_runs(run or [], with_reference=reference)
+    choices += answers.contenders_of_endpoints(endpoint or [])
     given = [_read_answers(named) for named in answers_of or ()]
     campaign_id = campaigns.create(
         NewCampaign(
@@ -104,8 +107,7 @@ def new_command(
             seed=seed,
         )
     )
-    missing = worker_missing(GENERATE_QUEUE) if _unwritten(campaign_id) else None
-    if missing:
+    for missing in filter(None, map(worker_missing, campaigns.overview(campaign_id).queues)):
         warn(f"The answers wait: {missing}")
     _show(campaign_id, as_json=as_json)
 
@@ -261,9 +263,10 @@ def _follow(campaign_id: int, *, quiet: bool) -> None:
     """
     from app.cli.progress import follow_answers
 
-    if _unwritten(campaign_id):
-        require_worker(GENERATE_QUEUE)
-    watch = WorkerWatch(GENERATE_QUEUE)
+    queues = campaigns.overview(campaign_id).queues
+    for queue in queues:
+        require_worker(queue)
+    watch = WorkerWatch(queues[0] if queues else GENERATE_QUEUE)
     if not quiet:
         follow_answers(campaign_id, stopped=lambda: watch.gone)
     while quiet and _unwritten(campaign_id) and not watch.gone:

@@ -12,10 +12,11 @@ from app import migrate
 from app.cli import cache, campaigns, datasets, labels, runs, tokens
 from app.cli.board import board
 from app.cli.chat import chat
+from app.cli.endpoints import endpoints
 from app.cli.output import JsonFlag, plain, print_json, say, stderr
 from app.cli.train import train
 from app.cli.workers import workers
-from app.dispatch import QUEUES
+from app.dispatch import ENDPOINTS_QUEUE, QUEUES
 from app.environment import keep_private
 from app.errors import AppError, Refused
 from app.settings import get_settings
@@ -41,6 +42,7 @@ cli.command()(chat)
 cli.command()(board)
 cli.command()(train)
 cli.command()(workers)
+cli.command()(endpoints)
 
 
 @cli.command()
@@ -77,9 +79,10 @@ def worker(
     """Start one worker process. It needs a broker: HYPO_BROKER_URL, or a running `hypo up`."""
     from app.dispatch import broker_url
 
-    unknown = set(queues.split(",")) - set(QUEUES)
+    known = (*QUEUES, ENDPOINTS_QUEUE)
+    unknown = set(queues.split(",")) - set(known)
     if unknown:
-        raise Refused(f"There is no queue {sorted(unknown)[0]!r}; the queues are {', '.join(QUEUES)}.")
+        raise Refused(f"There is no queue {sorted(unknown)[0]!r}; the queues are {', '.join(known)}.")
     if broker_url(get_settings()) is None:
         raise Refused("There is no broker: set HYPO_BROKER_URL, or start the app with `hypo up` first.")
     if as_json:

@@ -14,12 +14,16 @@ from app.environment import environment_for
 
 @dataclass
 class Child:
-    """A child process that the supervisor keeps alive."""
+    """A child process that the supervisor keeps alive.
+
+    `kind` says which secrets it gets; by default its name up to the first hyphen.
+    """
 
     name: str
     command: list[str]
     environment: dict[str, str]
     log_file: Path
+    kind: str = ""
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -40,7 +44,7 @@ class Child:
     def _environment(self) -> dict[str, str]:
         """The variables that this kind of process needs, without the secrets of others."""
         own = {**self.environment, "PYTHONUNBUFFERED": "1", "HYPO_WATCH_PARENT": "1"}
-        return environment_for(self.name.partition("-")[0]) | own
+        return environment_for(self.kind or self.name.partition("-")[0]) | own
 
     def close_pipe(self) -> None:
         """Close the pipe to an ended process."""

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import IO
 
-from app.dispatch import QUEUES
+from app import endpoints
+from app.dispatch import ENDPOINTS_QUEUE, QUEUES
 from app.errors import Refused
 from app.local.child import Child, last_line, stop_all
 from app.local.ports import accepts, free_port
@@ -57,6 +58,7 @@ class Supervisor:
             Refused: when another app runs in this home, the port is taken, or a child does not start.
         """
         check_exposure(self.host, self.settings)
+        endpoints.configured()
         self.settings.logs_dir.mkdir(parents=True, exist_ok=True)
         self._take_home()
         self.port = free_port(self.host, self.port)
@@ -71,6 +73,8 @@ class Supervisor:
         self._add("web", [*python, "app.main", "--host", self.host, "--port", str(self.port)], environment)
         for queue in QUEUES:
             self._add(f"worker-{queue}", [*python, "worker", "--queues", queue], environment)
+        if endpoints.configured():
+            self._add_endpoints_worker(python, environment)
         for child in self.children:
             if not child.alive:
                 self._start_child(child)
@@ -108,8 +112,14 @@ class Supervisor:
             self._lock.close()
             self._lock = None
 
-    def _add(self, name: str, command: list[str], environment: dict[str, str]) -> Child:
-        child = Child(name, command, environment, self.settings.logs_dir / f"{name}.log")
+    def _add_endpoints_worker(self, python: list[str], environment: dict[str, str]) -> None:
+        """Add the worker of the endpoints: the only process that gets their keys."""
+        keys = {name: os.environ[name] for name in endpoints.key_names() if name in os.environ}
+        command = [*python, "worker", "--queues", ENDPOINTS_QUEUE]
+        self._add(f"worker-{ENDPOINTS_QUEUE}", command, {**environment, **keys}, kind="endpoints")
+
+    def _add(self, name: str, command: list[str], environment: dict[str, str], *, kind: str = "") -> Child:
+        child = Child(name, command, environment, self.settings.logs_dir / f"{name}.log", kind)
         self.children.append(child)
         return child
 

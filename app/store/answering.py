@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session, aliased
 
 from app.store import campaign_tasks
 from app.store.enums import GenerationStatus
-from app.store.generations import unfinished
-from app.store.leases import Leases
+from app.store.generations import unfinished, unfinished_here
+from app.store.leases import CancelLeases
 from app.store.models import Campaign, Comparison, Contender, Generation
 
 MAX_ANSWER_ATTEMPTS = 3
@@ -24,10 +24,10 @@ FEWER_AFTER_DEATH = 8
 """A batch is smaller by this factor after each death of its worker, which may have been out of memory."""
 
 _HAS_UNFINISHED = Comparison.id.in_(
-    select(Generation.comparison_id).where(Generation.comparison_id.is_not(None), unfinished())
+    select(Generation.comparison_id).where(Generation.comparison_id.is_not(None), unfinished_here())
 )
 
-ANSWER_LEASES = Leases(
+ANSWER_LEASES = CancelLeases(
     model=Comparison,
     waiting=_HAS_UNFINISHED & Comparison.lease_id.is_(None),
     # SQLite uses the index for a range condition, but not for IS NOT NULL
@@ -43,7 +43,7 @@ _other = aliased(Comparison)
 _FIRST_OF_CAMPAIGN = Comparison.id.in_(
     select(func.min(_other.id))
     .where(
-        _other.id.in_(select(Generation.comparison_id).where(unfinished())),
+        _other.id.in_(select(Generation.comparison_id).where(unfinished_here())),
         _other.campaign_id.is_not(None),
         _other.lease_id.is_(None),
     )
@@ -112,7 +112,7 @@ def reap(leases: Collection[str], *, session: Session) -> None:
 def _fail_unfinished(comparison_id: int, session: Session) -> None:
     session.execute(
         update(Generation)
-        .where(Generation.comparison_id == comparison_id, unfinished())
+        .where(Generation.comparison_id == comparison_id, unfinished_here())
         .values(
             status=GenerationStatus.FAILED,
             error="The worker died repeatedly while answering; it may need more memory.",

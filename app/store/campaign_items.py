@@ -11,9 +11,18 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.store import campaign_tasks, generations, prompts
+from app.store.contenders import ENDPOINT
 from app.store.enums import CampaignForm, GenerationKind, GenerationStatus
 from app.store.generations import unfinished
-from app.store.models import Campaign, Comparison, Contender, Conversation, Generation, Task
+from app.store.models import (
+    Campaign,
+    Comparison,
+    Contender,
+    Conversation,
+    EndpointAnswer,
+    Generation,
+    Task,
+)
 
 BATCH = 20
 """Items written in one transaction: few enough to hold a lock for only a few milliseconds."""
@@ -72,7 +81,7 @@ def add(
         given: by position, the contenders whose answers need not be written. They answer all prompts.
 
     Returns:
-        Ids of the comparisons that workers answer.
+        Ids of the comparisons that hold the answers.
     """
     number = _next_number(campaign.id, session=session)
     sources = []
@@ -98,7 +107,6 @@ def add(
     session.flush()
     if len(given) == len(contenders):
         campaign_tasks.settle(sources, session=session)
-        return []
     return sources
 
 
@@ -151,6 +159,7 @@ def _add_answers(
     """Store the given answers to a prompt, and queue the others."""
     prompt_id, key = prompts.keep(prompt.messages, session=session), prompt.key
     for position in source.shown_order:
+        contender = source.conversation.contenders[position]
         answer = Generation(
             kind=GenerationKind.ANSWER,
             status=GenerationStatus.QUEUED,
@@ -165,6 +174,8 @@ def _add_answers(
             answer.text = given[position].texts[key][sample]
             answer.parameters = {}
         session.add(answer)
+        if contender.method == ENDPOINT:
+            session.add(EndpointAnswer(generation=answer, endpoint=contender.name))
 
 
 def _tasks(campaign: Campaign, source: Comparison, *, session: Session) -> list[Task]:

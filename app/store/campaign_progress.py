@@ -8,7 +8,7 @@ from statistics import median
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from app.store import campaigns
+from app.store import campaigns, endpoint_answers
 from app.store.enums import GenerationStatus, SlotKind, SlotStatus, TaskStatus
 from app.store.models import (
     Campaign,
@@ -51,7 +51,8 @@ class Progress:
 
     `answered` counts the answers that are over, and `failed_answers` those of them that failed or were
     stopped. `seconds_left` predicts the time until all answers are written by one worker; None before the
-    first batch, and when all are over. `failures` are the distinct reasons of failed answers.
+    first batch, and when all are over. `failures` are the distinct reasons of failed answers. `requests`
+    counts the answers that endpoints have yet to write, and `cost` is what their answers cost so far.
     """
 
     prompts: int = 0
@@ -65,6 +66,8 @@ class Progress:
     people: list[PersonProgress] = field(default_factory=list)
     pairs: list[PairProgress] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    requests: int = 0
+    cost: float | None = None
 
     @property
     def unwritten(self) -> int:
@@ -91,6 +94,8 @@ def read(campaign: Campaign, *, session: Session) -> Progress:
         people=_people(campaign.id, session=session),
         pairs=pairs,
         failures=_failures(campaign.id, session=session),
+        requests=endpoint_answers.count_unwritten(campaign.id, session=session),
+        cost=endpoint_answers.total_cost(campaign.id, session=session),
     )
 
 

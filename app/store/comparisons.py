@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import conversations, names, prompts
-from app.store.contenders import check_contenders_exist
+from app.store.contenders import ENDPOINT, check_contenders_exist
 from app.store.enums import GenerationKind, GenerationStatus
-from app.store.models import Comparison, Conversation, Generation
+from app.store.models import Comparison, Conversation, EndpointAnswer, Generation
 from app.text import clean_text
 
 
@@ -189,6 +189,9 @@ def _queue_answer(
         parameters=dict(comparison.conversation.parameters),
     )
     session.add(generation)
+    contender = comparison.conversation.contenders[position]
+    if contender.method == ENDPOINT:
+        session.add(EndpointAnswer(generation=generation, endpoint=contender.name))
     return generation
 
 

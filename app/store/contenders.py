@@ -13,6 +13,8 @@ from app.store.models import Checkpoint, Contender, Run
 REFERENCE: Final = "reference"
 GIVEN: Final = "answers"
 """The method of a contender whose answers come from a file: no model of ours wrote them."""
+ENDPOINT: Final = "endpoint"
+"""The method of a contender that answers behind an endpoint; its `base_model` is the model there."""
 
 
 def read_contender(
@@ -81,7 +83,7 @@ def check_contenders_write(contenders: Sequence[Contender]) -> None:
 
 def was_deleted(method: str, run_id: int | None) -> bool:
     """Whether a contender, or a model with votes, belonged to a run that was deleted."""
-    return run_id is None and method not in (REFERENCE, GIVEN)
+    return run_id is None and method not in (REFERENCE, GIVEN, ENDPOINT)
 
 
 def origin(method: str, base_model: str, run_id: int | None) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound
 from app.store import prompts, users
-from app.store.contenders import GIVEN, read_contender
+from app.store.contenders import ENDPOINT, GIVEN, read_contender
 from app.store.models import Contender, Conversation, User
 
 MAX_CONTENDERS = 4
@@ -16,11 +16,15 @@ MAX_CONTENDERS = 4
 
 @dataclass(frozen=True, slots=True)
 class ContenderChoice:
-    """A requested contender: a base model, or a run's checkpoint (by default the last one)."""
+    """A requested contender: a base model, a run's checkpoint (by default the last one), or an endpoint.
+
+    Of an endpoint, `base_model` is the model behind it.
+    """
 
     run_id: int | None = None
     checkpoint_id: int | None = None
     base_model: str | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +110,12 @@ def read_contenders(
         raise InvalidInput(f"Choose between {least} and {MAX_CONTENDERS} contenders.", field="contenders")
     contenders = [
         read_contender(choice.run_id, choice.checkpoint_id, choice.base_model, session=session)
+        if choice.endpoint is None
+        else Contender(base_model=choice.base_model or "", name=choice.endpoint, method=ENDPOINT)
         for choice in choices
     ]
-    if len({(c.base_model, c.run_id, c.checkpoint_id) for c in contenders}) < len(contenders):
+    seats = {(c.method == ENDPOINT and c.name, c.base_model, c.run_id, c.checkpoint_id) for c in contenders}
+    if len(seats) < len(contenders):
         raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")
     names = [*(contender.name for contender in contenders), *given]
     taken = next((name for name in given if names.count(name) > 1), None)

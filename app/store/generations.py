@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, exists, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.settings import get_settings
 from app.store import clock, prompts
 from app.store.enums import GenerationKind, GenerationStatus
-from app.store.models import Comparison, Generation
+from app.store.models import Comparison, EndpointAnswer, Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,11 @@ def steps_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> Sequ
 
 
 def unfinished_answers(comparison_ids: Sequence[int], *, session: Session) -> Sequence[Generation]:
-    """The unfinished answers of some comparisons. Earlier takes of an answer are always over."""
-    query = select(Generation).where(Generation.comparison_id.in_(comparison_ids), unfinished())
+    """The unfinished answers of some comparisons that generate workers write.
+
+    Earlier takes of an answer are always over.
+    """
+    query = select(Generation).where(Generation.comparison_id.in_(comparison_ids), unfinished_here())
     return session.scalars(query.order_by(Generation.id)).all()
 
 
@@ -156,11 +159,11 @@ def finish_answer(
     tokens: int,
     seconds: float,
     complete: bool,
-    policy_logp: float,
-    reference_logp: float,
-    token_logps: list[Any],
+    policy_logp: float | None = None,
+    reference_logp: float | None = None,
+    token_logps: list[Any] | None = None,
 ) -> bool:
-    """running -> finished or stopped, with its log-probabilities; False if it was not running."""
+    """running -> finished or stopped, with its log-probabilities if known; False if it was not running."""
     written = session.execute(
         update(Generation)
         .where(Generation.id == generation_id, Generation.status == GenerationStatus.RUNNING)
@@ -219,7 +222,7 @@ def wish_stop(generation_ids: Sequence[int], *, session: Session) -> None:
         .where(Generation.id.in_(generation_ids), Generation.status == GenerationStatus.RUNNING)
         .values(stop_wished=True)
     )
-    wished = select(Generation.comparison_id).where(Generation.id.in_(generation_ids))
+    wished = select(Generation.comparison_id).where(Generation.id.in_(generation_ids), ~_of_endpoint())
     session.execute(
         update(Comparison)
         .where(Comparison.id.in_(wished), Comparison.lease_id.is_not(None), Comparison.stop_by.is_(None))
@@ -234,7 +237,7 @@ def stop_wishes(generation_ids: Sequence[int], *, session: Session) -> set[int]:
     return set(session.scalars(query))
 
 
-def unfinished() -> Any:
+def unfinished() -> ColumnElement[bool]:
     """The condition for unfinished answers.
 
     The states are literals, not bound parameters: otherwise the database could not use the partial index
@@ -248,3 +251,12 @@ def unfinished() -> Any:
         literal_execute=True,
     )
     return Generation.status.in_(states)
+
+
+def unfinished_here() -> ColumnElement[bool]:
+    """The condition for unfinished answers that generate workers write, not endpoints."""
+    return unfinished() & ~_of_endpoint()
+
+
+def _of_endpoint() -> ColumnElement[bool]:
+    return exists().where(EndpointAnswer.generation_id == Generation.id)

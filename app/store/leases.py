@@ -32,14 +32,13 @@ def _log_nothing(_row: Leased, _session: Session) -> None:
     """Default `log_claim`: a no-op, for tables without a log."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Leases(Generic[Row]):
     """The leases of one table.
 
     Attributes:
         waiting: the condition for rows that may be claimed.
         held: the condition for claimed rows.
-        deadline: the column with the time by which a cancelled row must be released.
         free: the column values of an unclaimed row.
         on_claim: maps a worker's name to table-specific values of a claimed row.
         log_claim: records a claim in the row's log.
@@ -48,7 +47,6 @@ class Leases(Generic[Row]):
     model: type[Row]
     waiting: ColumnElement[bool]
     held: ColumnElement[bool]
-    deadline: InstrumentedAttribute[datetime | None]
     free: Mapping[str, Any]
     on_claim: Callable[[str], Mapping[str, Any]] = _no_values
     log_claim: Callable[[Row, Session], None] = _log_nothing
@@ -231,7 +229,16 @@ class Leases(Generic[Row]):
         stale = self.model.sent_at < clock.after(-resend_seconds)
         return [self.waiting, or_(self.model.sent_at.is_(None), stale)]
 
-    # --- cancels -------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CancelLeases(Leases[Row]):
+    """Leases of rows whose work must end soon after it was cancelled.
+
+    Attributes:
+        deadline: the column with the time by which a cancelled row must be released.
+    """
+
+    deadline: InstrumentedAttribute[datetime | None]
 
     def acknowledge_cancel(self, *claims: Claim, session: Session) -> None:
         """Extend the deadline of a cancel, since the worker has acknowledged it and is about to stop."""

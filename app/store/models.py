@@ -11,6 +11,7 @@ from app.store.comparison_models import (
     Prompt,
 )
 from app.store.dataset_models import Dataset, DatasetLeftOut, DatasetPair, VotedPrompt
+from app.store.endpoint_models import EndpointAnswer
 from app.store.label_models import Label
 from app.store.run_models import Checkpoint, Metric, Run, RunEvent
 from app.store.tally_models import Answerer, LabelPair
@@ -31,6 +32,7 @@ __all__ = [
     "Dataset",
     "DatasetLeftOut",
     "DatasetPair",
+    "EndpointAnswer",
     "Generation",
     "IdempotentCall",
     "Label",

@@ -19,7 +19,7 @@ from app.settings import get_settings
 from app.store import clock, run_events, runs
 from app.store.claims import Claim
 from app.store.enums import EventLevel, RunStatus, RunWish
-from app.store.leases import Leases
+from app.store.leases import CancelLeases
 from app.store.models import Run, Worker
 
 
@@ -42,7 +42,7 @@ def _log_claim(run: Run, session: Session) -> None:
     run_events.add(session=session, run_id=run.id, message=f"Started by worker {run.worker}{again}.")
 
 
-RUN_LEASES = Leases(
+RUN_LEASES = CancelLeases(
     model=Run,
     waiting=Run.status == RunStatus.QUEUED,
     held=Run.status == RunStatus.RUNNING,

@@ -8,7 +8,6 @@ from fastapi.responses import Response
 
 from app import answers, campaign_prompts, campaigns, given_answers
 from app.campaigns import NewCampaign
-from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput
 from app.presence import worker_missing
 from app.rest.caller import Caller
@@ -117,11 +116,12 @@ def _contenders(given: CampaignWanted) -> list[ContenderChoice]:
     )
     if given.model is not None:
         choices.append(ContenderChoice(base_model=given.model))
+    choices += answers.contenders_of_endpoints(given.endpoints)
     count = len(choices) + len(given.answers)
     if not 2 <= count <= MAX_CONTENDERS:
         raise InvalidInput(
             f"A campaign compares 2 to {MAX_CONTENDERS} contenders, and this call names {count}; "
-            "change run_ids, checkpoint_ids, include_reference, model or answers.",
+            "change run_ids, checkpoint_ids, include_reference, model, endpoints or answers.",
             field="run_ids",
         )
     return choices
@@ -151,5 +151,5 @@ def _plain(prompt: str | list[Message]) -> str | list[dict[str, str]]:
 
 def _shown(campaign_id: int) -> CampaignShown:
     overview = campaigns.overview(campaign_id)
-    note = (worker_missing(GENERATE_QUEUE) or "") if overview.progress.unwritten else ""
+    note = " ".join(filter(None, map(worker_missing, overview.queues)))
     return CampaignShown.model_validate({**campaign_view(overview), "note": note})

@@ -68,6 +68,9 @@ class CampaignWanted(Given):
     )
     include_reference: bool = Field(True, description="Whether the base model of the runs answers as well.")
     model: Name | None = Field(None, description="One more base model that answers.")
+    endpoints: list[Name] = Field(
+        default_factory=list, max_length=4, description="Names of configured endpoints that answer."
+    )
     prompts: list[Prompt] = Field(
         default_factory=list,
         max_length=MOST_PROMPTS,
@@ -195,6 +198,10 @@ class ProgressShown(Shown):
     people: list[PersonShown]
     pairs: list[PairShown]
     failures: list[str] = Field(description="Why answers failed; at most five different sentences.")
+    requests: int = Field(description="Answers that endpoints have yet to write.")
+    cost: float | None = Field(
+        description="What the endpoints' answers cost, in the currency of their prices; null if not known."
+    )
 
 
 class CampaignShown(Shown):

@@ -165,7 +165,7 @@ def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> tuple[Prompt
             multiselect=True,
             max_choices=MAX_CONTENDERS,
             label=TITLES["contenders"],
-            info="Two to four: the reference, checkpoints of finished runs, and answers from files.",
+            info="Two to four: the reference, checkpoints of finished runs, endpoints, answers from files.",
             elem_id="campaign-contenders",
         )
         messages["contenders"] = gr.HTML(visible=False, elem_classes="hy-panel-message")

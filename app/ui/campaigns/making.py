@@ -158,8 +158,8 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
     errors = problems(given)
     if errors:
         return _refused(f"correct {form.titles(errors)}.", errors)
-    choices = [contenders.to_choice(key) for key in given.contenders]
     try:
+        choices = [contenders.to_choice(key) for key in given.contenders]
         campaign_id = campaigns.create(
             NewCampaign(
                 name=str(given.values["name"] or "").strip(),

@@ -7,7 +7,6 @@ from markupsafe import Markup
 
 from app import presence
 from app.campaigns import Overview
-from app.dispatch import GENERATE_QUEUE
 from app.markdown import to_html
 from app.store import workers
 from app.store.campaign_progress import PairProgress, PersonProgress, Progress
@@ -156,8 +155,7 @@ def progress_section(overview: Overview, *, told: bool) -> Html:
     pieces: list[Html] = []
     if told:
         pieces.append(_names_seen())
-    if progress.unwritten:
-        pieces.append(_no_worker())
+    pieces += [_no_worker(queue) for queue in overview.queues]
     if progress.failed_answers:
         pieces.append(_failures(progress))
     pieces.append(_bars(overview))
@@ -170,11 +168,11 @@ def _names_seen() -> Html:
     return widgets.notice(sentence.format(results))
 
 
-def _no_worker() -> Html:
+def _no_worker(queue: str) -> Html:
     with read_session() as session:
-        if workers.consuming(session=session, queue=GENERATE_QUEUE):
+        if workers.consuming(session=session, queue=queue):
             return widgets.NOTHING
-    missing = widgets.with_commands(presence.no_worker(GENERATE_QUEUE))
+    missing = widgets.with_commands(presence.no_worker(queue))
     return widgets.notice(Markup("{} The answers wait in the queue.").format(missing), "warning")
 
 
@@ -216,6 +214,7 @@ def _bars(overview: Overview) -> Html:
                 ("Waiting for answers", f"{tasks[TaskStatus.WAITING]:,}"),
                 ("Identical answers, no vote needed", f"{identical:,}"),
                 ("Failed", f"{tasks[TaskStatus.FAILED]:,}"),
+                *([("Cost of the endpoints' answers", f"{progress.cost:,.4f}")] if progress.cost else []),
             ]
         ),
     )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app import answers
+from app import answers, endpoints
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, NotFound
 from app.store import comparisons, conversations, judging, labels, names, run_lists, runs, stamps, workers
-from app.store.contenders import REFERENCE
+from app.store.contenders import ENDPOINT, REFERENCE
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session
 from app.store.enums import RunStatus
@@ -170,7 +170,7 @@ def worker_present() -> bool:
 
 
 def offered_contenders() -> list[tuple[str, str]]:
-    """Labels and keys of all contenders: references, then runs with their checkpoints, newest first."""
+    """Labels and keys of all contenders: references, runs with their checkpoints, newest first, endpoints."""
     with read_session() as session:
         finished = runs.find(session=session, status=RunStatus.FINISHED, limit=OFFERED_RUNS)
         bases = list(dict.fromkeys(run.base_model for run in finished)) or ["demo"]
@@ -182,7 +182,7 @@ def offered_contenders() -> list[tuple[str, str]]:
                 at = "" if place == 0 else f" @ step {point.step}"
                 key = f"run:{run.id}" if place == 0 else f"run:{run.id}:{point.id}"
                 offered.append((f"#{run.id} {run.name}{at}", key))
-        return offered
+    return offered + [(f"{one.name} · endpoint", f"{ENDPOINT}:{one.name}") for one in endpoints.configured()]
 
 
 def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> list[str]:
@@ -228,6 +228,8 @@ def _keys(contender: Contender) -> list[str]:
     """The possible keys of a contender; the last checkpoint of a run is offered under the run's key only."""
     if contender.method == REFERENCE:
         return [f"{REFERENCE}:{contender.base_model}"]
+    if contender.method == ENDPOINT:
+        return [f"{ENDPOINT}:{contender.name}"]
     return [f"run:{contender.run_id}:{contender.checkpoint_id}", f"run:{contender.run_id}"]
 
 
@@ -235,9 +237,11 @@ def to_choice(key: str) -> ContenderChoice:
     """The contender for a key from `offered_contenders`.
 
     Raises:
-        InvalidInput: if the key is malformed.
+        InvalidInput: if the key is malformed, or names no configured endpoint.
     """
     kind, _, rest = key.partition(":")
+    if kind == ENDPOINT:
+        return answers.contenders_of_endpoints([rest])[0]
     if kind == REFERENCE and rest:
         return ContenderChoice(base_model=rest)
     of_run, colon, of_checkpoint = rest.partition(":")

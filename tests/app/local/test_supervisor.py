@@ -22,7 +22,8 @@ from app.local.ports import free_port
 from app.local.running import read_running
 from app.local.supervisor import Supervisor
 from app.security.exposure import check_exposure
-from app.settings import Settings
+from app.settings import Settings, get_settings
+from tests.endpoint_server import write_config
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN = """
@@ -110,6 +111,32 @@ def test_the_last_words_of_a_log(tmp_path: Path) -> None:
 def test_the_url_to_open_names_this_machine(settings: Settings) -> None:
     assert Supervisor(settings, "0.0.0.0", 80).url == "http://127.0.0.1:80"
     assert Supervisor(settings, "192.0.2.1", 80).url == "http://192.0.2.1:80"
+
+
+def test_only_the_endpoints_worker_gets_keys(
+    supervised: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"name": "GPT", "base_url": "https://x.example/v1", "model": "m", "api_key_env": "GPT_KEY"}
+    monkeypatch.setenv("HYPO_ENDPOINTS", write_config(tmp_path / "endpoints.yaml", entry))
+    monkeypatch.setenv("GPT_KEY", "sk-1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    get_settings.cache_clear()
+    for name in ("web", "worker-train"):
+        assert "GPT_KEY" not in add(supervised, name, SLEEPER)._environment()
+    supervised._add_endpoints_worker([sys.executable, "-m"], {})
+    worker = supervised.children[-1]
+    assert worker.command[-2:] == ["--queues", "endpoints"]
+    assert worker._environment()["GPT_KEY"] == "sk-1"
+    assert "AWS_SECRET_ACCESS_KEY" not in worker._environment()
+
+
+def test_a_mistake_in_the_endpoints_stops_the_start(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPO_ENDPOINTS", write_config(tmp_path / "endpoints.yaml", {"name": "GPT"}))
+    get_settings.cache_clear()
+    with pytest.raises(Refused, match="HYPO_ENDPOINTS: entry 1, base_url"):
+        Supervisor(get_settings(), "127.0.0.1", 0).start()
 
 
 def test_a_home_has_one_app(supervised: Supervisor, settings: Settings) -> None:

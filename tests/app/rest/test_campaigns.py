@@ -95,6 +95,7 @@ def test_answers_from_elsewhere_are_contenders(api: TestClient, runs: list[int])
         ({"run_ids": []}, "run_ids", "2 to 4 contenders, and this call names 0; change run_ids"),
         ({"run_ids": [1], "include_reference": False}, "run_ids", "names 1"),
         ({"run_ids": [1, 2, 1, 2]}, "run_ids", "names 5"),
+        ({"endpoints": ["GPT"]}, "endpoints", "There is no endpoint GPT; HYPO_ENDPOINTS names none."),
         ({"prompts": []}, "prompts", "Give either prompts or dataset_id."),
         ({"dataset_id": 1}, "prompts", "Give either prompts or dataset_id."),
         ({"prompts": [""]}, "prompts", "Prompt 1 is empty."),

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from app import campaigns, labelling
-from app.settings import Settings
+from app.settings import Settings, get_settings
 from app.store import db, names
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignStatus
@@ -21,6 +21,7 @@ from app.ui.campaigns.form import DEFAULTS, FIELDS
 from app.ui.run import view as run_view
 from app.ui.updates import Updates
 from tests.app import arena, campaign_setup
+from tests.endpoint_server import write_config
 
 
 @pytest.fixture
@@ -198,6 +199,19 @@ def test_uploaded_answers_are_contenders(runs: list[int], tmp_path: Path) -> Non
             "value"
         ]
     )
+
+
+def test_endpoints_are_contenders(runs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"name": "GPT: large", "base_url": "https://x.example/v1", "model": "gpt-large"}
+    monkeypatch.setenv("HYPO_ENDPOINTS", write_config(tmp_path / "endpoints.yaml", entry))
+    get_settings.cache_clear()
+    offered = making.opened({}, at(new=1))["contenders"]["choices"]
+    assert offered[-1] == ("GPT: large · endpoint", "endpoint:GPT: large")
+    assert "campaign=1" in start(contenders=["reference:demo", "endpoint:GPT: large"])["outcome"]
+    shown = one.show("", at(campaign=1))["progress"]
+    assert "No generate worker is running" in shown
+    assert "No endpoints worker is running" in shown
+    assert "There is no endpoint X" in start(contenders=["reference:demo", "endpoint:X"])["outcome"]
 
 
 @pytest.mark.parametrize(
