@@ -2,7 +2,8 @@
 
 The base model is loaded once, and each row of the batch runs with its own adapter or none. Rows with the
 same seed draw the same uniform numbers, so their answers differ only where their distributions do. Every
-finished answer is scored under its model and under the base, at temperature 1.
+finished answer is scored under its model and under the base, at temperature 1. In float32 the decoder's own
+log-probabilities are the model's, up to rounding; in bfloat16 they are not, and both are computed afterwards.
 """
 
 from collections.abc import Callable, Sequence
@@ -330,27 +331,35 @@ class _Batch:
             max_new_tokens=self._limits,
             stop_ids=served.stop_ids,
             on_token=on_token,
+            unscaled=True,
         )
-        policy, reference = self._score(encoded, [response.ids for response in responses])
+        policy, reference = self._score(encoded, responses)
         return [self._make(place, responses[place], policy, reference) for place in places]
 
-    def _score(self, encoded: Encoded, completions: Sequence[Ids]) -> tuple[list[Tensor], list[Tensor]]:
+    def _score(self, encoded: Encoded, responses: Sequence[Response]) -> tuple[list[Tensor], list[Tensor]]:
         """Log-probabilities under each row's own model and under the base, zero-padded: [tokens] each."""
-        served, rows = self._served, [self._row[asked] for asked in self._asked]
-        adapted = [place for place, asked in enumerate(self._asked) if asked.adapter is not None]
-        base = [_Asked(None, self._asked[place].ids) for place in adapted]
-        again = [completions[place] for place in adapted]
-        if all(asked in self._row for asked in base):  # the base model answers too, or alone
-            rows += [self._row[asked] for asked in base]
-            policy = list(encoded.score(rows, [*completions, *again]).values)
-            policy, found = policy[: len(completions)], policy[len(completions) :]
+        if next(self._model.parameters()).dtype == torch.float32:
+            policy = [torch.tensor(response.logps) for response in responses]
         else:
-            policy = list(encoded.score(rows, completions).values)
+            rows = [self._row[asked] for asked in self._asked]
+            policy = list(encoded.score(rows, [response.ids for response in responses]).values)
+        adapted = [place for place, asked in enumerate(self._asked) if asked.adapter is not None]
+        reference = list(policy)
+        if adapted:
+            found = self._score_by_base(encoded, adapted, [responses[place].ids for place in adapted])
+            for place, logps in zip(adapted, found, strict=True):
+                reference[place] = logps
+        return policy, reference
+
+    def _score_by_base(self, encoded: Encoded, places: Sequence[int], completions: Sequence[Ids]) -> Tensor:
+        """Log-probabilities of answers under the base, zero-padded: [places, tokens]."""
+        served = self._served
+        base = [_Asked(None, self._asked[place].ids) for place in places]
+        row = self._row
+        if not all(asked in row for asked in base):  # the base itself answers none of these prompts
             row = {asked: number for number, asked in enumerate(dict.fromkeys(base))}
-            prompts = served.encode(served.base, [asked.ids for asked in row], [None] * len(row))
-            found = list(prompts.score([row[asked] for asked in base], again).values)
-        reference = dict(enumerate(policy)) | dict(zip(adapted, found, strict=True))
-        return policy, [reference[place] for place in range(len(policy))]
+            encoded = served.encode(served.base, [asked.ids for asked in row], [None] * len(row))
+        return encoded.score([row[asked] for asked in base], completions).values
 
     def _make(self, place: int, response: Response, policy: list[Tensor], reference: list[Tensor]) -> Answer:
         count = len(response.ids)

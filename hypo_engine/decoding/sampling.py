@@ -24,7 +24,7 @@ class Response:
     Attributes:
         ids: Its tokens, including the end token if it finished.
         finished: Whether it ended with an end token; False if it was cut by the length limit or stopped.
-        logps: Log-probability of each token under the decoder, at the sampling temperature (nats).
+        logps: Log-probability of each token under the decoder, at the sampling temperature or at 1 (nats).
     """
 
     ids: list[int]
@@ -152,6 +152,7 @@ def sample_responses(
     max_new_tokens: Sequence[int],
     stop_ids: frozenset[int],
     on_token: Callable[[int, int], bool] | None = None,
+    unscaled: bool = False,
 ) -> list[Response]:
     """Continue every row until its end token or its limit.
 
@@ -161,6 +162,7 @@ def sample_responses(
         stop_ids: Token ids that end a response; the end token is kept.
         on_token: Called with (row, token id) after each token; True stops that row. May raise to abandon
             all rows.
+        unscaled: Return log-probabilities at temperature 1, whatever the temperature of sampling is.
 
     Returns:
         One response per row, in order.
@@ -174,6 +176,8 @@ def sample_responses(
     over = [False] * len(rows)
     for position in range(max(max_new_tokens)):
         tokens, token_logps = choose_tokens(decoding.logits, random[:, position], choice)
+        if unscaled and choice.scale is not None:
+            token_logps = -F.cross_entropy(decoding.logits.float(), tokens, reduction="none")
         for row, token, logp in zip(rows, tokens.tolist(), token_logps.tolist(), strict=True):
             if over[row]:
                 continue

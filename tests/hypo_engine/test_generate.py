@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.errors import ConfigError, ModelError
 from hypo_engine.generate import Answer, GenerationRequest, Served, load_served
+from hypo_engine.models.adapters import quiet_peft
 from hypo_engine.models.load import load_model
 from hypo_engine.prompts.encoder import PromptEncoder
 from hypo_engine.training.loop import train
@@ -120,7 +122,9 @@ def test_adapters_decode_as_if_each_were_alone(
         same(alone.answer([request("it")])[0], answer)
 
 
-def test_scores_are_of_the_untempered_distribution(full_house: Served, tiny: Any) -> None:
+def test_scores_are_of_the_untempered_distribution(
+    full_house: Served, tiny: Any, trained: dict[str, Path]
+) -> None:
     model = load_model(str(tiny("llama")), dtype=torch.float32, device=torch.device("cpu"))
     (answer,) = full_house.answer([request("one", "A plain prompt", t=0.3)])
     tokenizer = full_house.tokenizer
@@ -134,6 +138,29 @@ def test_scores_are_of_the_untempered_distribution(full_house: Served, tiny: Any
     logps = model(input_ids=torch.tensor([prompt + ids])).logits[0].log_softmax(-1)
     expected = [logps[len(prompt) + i - 1, token].item() for i, token in enumerate(ids)]
     assert answer.reference_token_logps == pytest.approx(expected, abs=1e-4)
+    with quiet_peft():
+        adapted = PeftModel.from_pretrained(model, trained["one"]).eval()
+    logps = adapted(input_ids=torch.tensor([prompt + ids])).logits[0].log_softmax(-1)
+    expected = [logps[len(prompt) + i - 1, token].item() for i, token in enumerate(ids)]
+    assert answer.policy_token_logps == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [(Precision.FLOAT32, 1e-5), (Precision.BFLOAT16, 0.0)])
+def test_an_adapter_that_changes_nothing_has_the_bases_log_probabilities(
+    tiny: Callable[[str], Path],
+    trained: dict[str, Path],
+    tmp_path: Path,
+    precision: Precision,
+    bound: float,
+) -> None:
+    folder = Path(copytree(trained["one"], tmp_path / "nothing"))
+    weights = load_file(folder / "adapter_model.safetensors")
+    nothing = {name: w * 0 if "lora_B" in name else w for name, w in weights.items()}
+    save_file(nothing, folder / "adapter_model.safetensors")
+    served = load_served(str(tiny("llama")), tmp_path, precision)
+    served.add_adapter("nothing", folder)
+    for answer in served.answer([request("nothing", t=0.7), request("nothing", OTHER, t=0.7)]):
+        assert answer.policy_token_logps == pytest.approx(answer.reference_token_logps, abs=bound)
 
 
 def decode_again(served: Served, wanted: GenerationRequest) -> list[int]:
