@@ -18,10 +18,13 @@ from app.errors import Refused
 from app.model_card import model_card
 from app.settings import Settings, get_settings
 from app.store import run_checkpoints, runs
+from app.store.contenders import REWARD
 from app.store.db import read_session
+from app.store.enums import RunStatus
 
 ADAPTER_FOLDER = "adapter"
 MODEL_FOLDER = "model"
+CLASSIFIER_FOLDER = "classifier"
 
 
 _S3_OPTIONS: dict[str, Any] = {
@@ -155,13 +158,16 @@ def fetch_folder(key: str, folder: Path) -> Path:
 def fetch_weights(checkpoint: str, folder: Path) -> Path:
     """Copy the weights of a checkpoint to a new local folder, without the optimiser's state.
 
+    Of a finished reward model this is the whole classifier.
+
     Raises:
         StoreUnavailable: when the store cannot be reached.
         Refused: when the checkpoint's files are gone.
     """
     filesystem, place = _place(checkpoint, get_settings())
-    adapted = filesystem.exists(f"{place}/{ADAPTER_FOLDER}")
-    return fetch_folder(f"{checkpoint}/{ADAPTER_FOLDER if adapted else MODEL_FOLDER}", folder)
+    folders = (CLASSIFIER_FOLDER, ADAPTER_FOLDER, MODEL_FOLDER)
+    found = [name for name in folders if filesystem.exists(f"{place}/{name}")]
+    return fetch_folder(f"{checkpoint}/{found[0] if found else MODEL_FOLDER}", folder)
 
 
 def check_store() -> None:
@@ -219,6 +225,10 @@ def export_run(run_id: int, output: Path) -> Path:
         checkpoint = run_checkpoints.last(run_id, session=session)
         if checkpoint is None:
             raise Refused(f"Run {run_id} has no checkpoint yet; wait for it to finish, then export it.")
+        if run.method == REWARD and run.status is not RunStatus.FINISHED:
+            raise Refused(
+                f"Run {run_id} has no whole reward model before its end; wait or resume it, then export."
+            )
         card = model_card(run, runs.final_metrics(run_id, session=session), checkpoint.step)
     with tempfile.TemporaryDirectory() as scratch:
         weights = fetch_weights(checkpoint.path, Path(scratch) / "weights")

@@ -27,6 +27,7 @@ class LaunchMethod(StrEnum):
     DPO = "dpo"
     HYPO = "hypo"
     SFT = "sft"
+    REWARD = "reward"
     TWINS = "twins"
 
     @property

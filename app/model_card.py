@@ -1,12 +1,20 @@
 """The model card that goes with an exported run."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import yaml
 
 from app.store.models import Run
 from hypo_engine.config import Method
 from hypo_engine.measures import MEASURES, Measure, pairs_left_out
+
+REWARD_USAGE: Final = (
+    "Load it with `AutoModelForSequenceClassification.from_pretrained(FOLDER)`. Its one output is the\n"
+    "reward of a prompt with an answer and the answer's end token. `reward.json` holds the mean and the\n"
+    "standard deviation of the rewards of the base model's own answers; subtract the mean to compare\n"
+    "rewards with 0."
+)
 
 
 def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
@@ -16,14 +24,14 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         metrics: the last value of each metric, from `runs.final_metrics`.
         step: optimiser steps behind the exported weights.
     """
-    is_adapter = int(run.config.get("lora_r", 0)) > 0
+    method = Method(run.method)
+    is_adapter = int(run.config.get("lora_r", 0)) > 0 and method.writes
     header: dict[str, object] = {
         "library_name": "peft" if is_adapter else "transformers",
         "tags": ["preference-tuning", run.method, "hypo-studio"],
     }
     if run.base_model != "demo":
         header["base_model"] = run.base_model
-    method = Method(run.method).label
     base = "SmolLM2-135M-Instruct (the demo model)" if run.base_model == "demo" else f"`{run.base_model}`"
     lines = [
         "---",
@@ -32,8 +40,8 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         "",
         f"# {run.name}",
         "",
-        f"{'A LoRA adapter' if is_adapter else 'A full set of weights'} of {base}, trained by "
-        f"{method} for {step} steps on {_pairs(metrics)} of the dataset `{run.dataset.name}` "
+        f"{_kind(method, is_adapter=is_adapter)} of {base}, trained{_by(method)} for {step} steps on "
+        f"{_pairs(metrics)} of the dataset `{run.dataset.name}` "
         f"version {run.dataset.version} (sha256 `{run.dataset.sha256[:12]}`).",
         *_left_out(metrics),
         "",
@@ -47,9 +55,19 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         yaml.safe_dump(dict(run.config), sort_keys=False).strip(),
         "```",
         "",
-        _usage(is_adapter, run.base_model),
+        _usage(is_adapter, run.base_model) if method.writes else REWARD_USAGE,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _kind(method: Method, *, is_adapter: bool) -> str:
+    if not method.writes:
+        return "A reward model made"
+    return "A LoRA adapter" if is_adapter else "A full set of weights"
+
+
+def _by(method: Method) -> str:
+    return f" by {method.label}" if method.writes else ""
 
 
 def _pairs(metrics: Mapping[str, float]) -> str:

@@ -9,13 +9,15 @@ class Need(StrEnum):
     """A part of a batch that a method reads.
 
     CHOSEN, REJECTED: log-probabilities of the stored answers. REFERENCE: those of the reference model for the
-    stored answers. SAMPLES: responses that the policy samples, with both log-probabilities.
+    stored answers. SAMPLES: responses that the policy samples, with both log-probabilities. REWARDS: rewards
+    of the stored answers from a trained head.
     """
 
     CHOSEN = "chosen"
     REJECTED = "rejected"
     REFERENCE = "reference"
     SAMPLES = "samples"
+    REWARDS = "rewards"
 
 
 _PAIRS: Final = frozenset({Need.CHOSEN, Need.REJECTED, Need.REFERENCE})
@@ -37,6 +39,7 @@ class Method(StrEnum):
     DPO = "dpo"
     HYPO = "hypo"
     SFT = "sft"
+    REWARD = "reward"
 
     @property
     def label(self) -> str:
@@ -54,6 +57,11 @@ class Method(StrEnum):
         return _TRAITS[self].loss
 
     @property
+    def writes(self) -> bool:
+        """Whether the trained model writes answers; a reward model only scores them."""
+        return Need.REWARDS not in self.needs
+
+    @property
     def needs(self) -> frozenset[Need]:
         """The parts of a batch that the method reads."""
         return _TRAITS[self].needs
@@ -63,6 +71,12 @@ _TRAITS: Final = {
     Method.DPO: _Traits("DPO", "a DPO run", "the preference loss on the stored pairs", _PAIRS),
     Method.HYPO: _Traits(
         "HyPO", "a HyPO run", "DPO's loss plus a KL penalty on sampled responses", _PAIRS | {Need.SAMPLES}
+    ),
+    Method.REWARD: _Traits(
+        "Reward model",
+        "a reward model",
+        "the Bradley-Terry loss of a reward for each answer; the model scores answers and writes none",
+        frozenset({Need.REWARDS}),
     ),
     Method.SFT: _Traits(
         "SFT", "an SFT run", "the negative log-likelihood of the chosen answers", frozenset({Need.CHOSEN})

@@ -256,10 +256,29 @@ class TrainConfig(MethodFields):
             raise PydanticCustomError("int_type", "must be a number")
         return value
 
+    @field_validator("sharding")
+    @classmethod
+    def _shards_no_reward_model(cls, value: Sharding, info: ValidationInfo) -> Sharding:
+        if value is not Sharding.NONE and info.data.get("method") is Method.REWARD:
+            raise PydanticCustomError("sharding", "cannot shard a reward model yet; set it to none")
+        return value
+
     @property
     def pairs_per_step(self) -> int:
         """Pairs in one optimiser step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    def tokens_read(self, prompt: int, chosen: int, rejected: int) -> int:
+        """Tokens of a pair that a step reads, with the prompt counted once."""
+        return prompt + sum(self.answers_read(chosen, rejected))
+
+    def answers_read(self, chosen: int, rejected: int) -> tuple[int, int]:
+        """The lengths of a pair's answers, with 0 for an answer that a step does not read."""
+        both = Need.REWARDS in self.needs
+        return (
+            chosen if both or Need.CHOSEN in self.needs else 0,
+            rejected if both or Need.REJECTED in self.needs else 0,
+        )
 
     def to_yaml(self) -> str:
         """The configuration as YAML, with every field."""

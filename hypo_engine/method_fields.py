@@ -73,6 +73,15 @@ class MethodFields(BaseModel):
         "their tokens, added to the preference loss.",
         json_schema_extra=group("loss", *_ON_PAIRS),
     )
+    center_rewards_coefficient: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        title="Centering",
+        description="Weight of the squared sum of a pair's two rewards, which keeps rewards near 0. "
+        "1e-2 is usual; 0 leaves it out.",
+        json_schema_extra=group("loss", Method.REWARD),
+    )
     label_smoothing: float = Field(
         0.0,
         ge=0,

@@ -11,6 +11,8 @@ from app.store.enums import RunStatus
 from app.store.models import Checkpoint, Contender, Run
 
 REFERENCE: Final = "reference"
+REWARD: Final = "reward"
+"""The method of runs that score answers and write none."""
 GIVEN: Final = "answers"
 """The method of a contender whose answers come from a file: no model of ours wrote them."""
 ENDPOINT: Final = "endpoint"
@@ -35,6 +37,8 @@ def read_contender(
     run = session.get(Run, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id}; choose one from the list of runs.")
+    if run.method == REWARD:
+        raise Refused(f"Run {run.id} trains a reward model, which writes no answers; choose another run.")
     if not run.status.is_over:
         raise Refused(f"Run {run.id} is {run.status.value}; wait for it to finish, then compare.")
     if run.status is not RunStatus.FINISHED and checkpoint_id is None:

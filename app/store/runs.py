@@ -63,6 +63,7 @@ def find(
     *,
     session: Session,
     method: str | None = None,
+    without_method: str | None = None,
     status: RunStatus | None = None,
     dataset_name: str | None = None,
     name: str | None = None,
@@ -76,6 +77,8 @@ def find(
         query = query.where(Run.id < before)
     if method:
         query = query.where(Run.method == method)
+    if without_method:
+        query = query.where(Run.method != without_method)
     if status:
         query = query.where(Run.status == status)
     if dataset_name:

@@ -59,6 +59,14 @@ ROLES: Final = {
         ("solid", "longdashdot", "longdash"),
         "circle",
     ),
+    "reward": Role(
+        "Reward model",
+        "M",
+        ("#6b46a8", "#9c80cf", "#43276f"),
+        ("#b496ee", "#d8c8f8", "#8f6fd0"),
+        ("dash", "dashdot", "longdash"),
+        "hexagon",
+    ),
     "sft": Role(
         "SFT",
         "S",

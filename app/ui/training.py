@@ -31,9 +31,11 @@ class Chart:
     stderr: str = ""
     zero: bool = False
     percent: bool = False
-    need: Need | None = None
-    """What a method must read of a batch to record the metric in training; None: every method records it."""
+    needs: frozenset[Need] = frozenset(Need)
+    """Parts of a batch; only methods that read one of them record the metric."""
 
+
+_PAIRED: Final = frozenset({Need.REJECTED, Need.REWARDS})
 
 CHARTS = (
     Chart(
@@ -51,7 +53,7 @@ CHARTS = (
         "eval_rewards/margins",
         "eval_rewards/margins_stderr",
         zero=True,
-        need=Need.REJECTED,
+        needs=_PAIRED,
     ),
     Chart(
         "accuracies",
@@ -61,7 +63,7 @@ CHARTS = (
         "eval_rewards/accuracies",
         "eval_rewards/accuracies_stderr",
         percent=True,
-        need=Need.REJECTED,
+        needs=_PAIRED,
     ),
     Chart(
         "chosen",
@@ -69,7 +71,7 @@ CHARTS = (
         "Of the preferred answers, in nats. It may fall a little.",
         "logps/chosen",
         "eval_logps/chosen",
-        need=Need.CHOSEN,
+        needs=frozenset({Need.CHOSEN}),
     ),
     Chart(
         "rejected",
@@ -77,7 +79,7 @@ CHARTS = (
         "Of the other answers, in nats. It should fall faster.",
         "logps/rejected",
         "eval_logps/rejected",
-        need=Need.REJECTED,
+        needs=frozenset({Need.REJECTED}),
     ),
     Chart(
         "kl",
@@ -87,7 +89,7 @@ CHARTS = (
         "eval_objective/kl",
         "eval_objective/kl_stderr",
         zero=True,
-        need=Need.SAMPLES,
+        needs=frozenset({Need.SAMPLES}),
     ),
     Chart(
         "length",
@@ -96,7 +98,14 @@ CHARTS = (
         "completions/mean_length",
         "eval_completions/mean_length",
         "eval_completions/mean_length_stderr",
-        need=Need.SAMPLES,
+        needs=frozenset({Need.SAMPLES}),
+    ),
+    Chart(
+        "mean_reward",
+        "Mean reward",
+        "Of chosen and rejected answers together. Only differences are trained, so it may drift.",
+        "mean_reward",
+        needs=frozenset({Need.REWARDS}),
     ),
     Chart("grad", "Gradient norm", "Before clipping.", "grad_norm"),
 )
@@ -167,7 +176,7 @@ def _may_fill(chart: Chart, run: Run, points: Points) -> bool:
     """Whether a run has points for a chart or may still produce them."""
     if points.get((run.id, chart.train)) or points.get((run.id, chart.held_out)):
         return True
-    return not run.status.is_over and (chart.need is None or chart.need in Method(run.method).needs)
+    return not run.status.is_over and bool(chart.needs & Method(run.method).needs)
 
 
 def legend(runs: Sequence[Run]) -> Html:

@@ -7,7 +7,7 @@ so a disagreement with a measured peak is one number to change.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from hypo_engine.config import Need, Precision, TrainConfig
+from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.memory.shape import ModelShape
 
 GIB = 2**30
@@ -207,11 +207,10 @@ def heaviest(config: TrainConfig, lengths: Sequence[PairLength] | None) -> Load:
         )
         batch = sorted(cut, key=lambda pair: pair.tokens, reverse=True)[:size]
     own = config.num_generations * most_answer if config.samples_online else 0
-    chosen, rejected = (need in config.needs for need in (Need.CHOSEN, Need.REJECTED))
     return Load(
         pairs=len(batch),
         prompts=sum(pair.prompt for pair in batch),
-        answers=sum(pair.chosen * chosen + pair.rejected * rejected for pair in batch),
+        answers=sum(sum(config.answers_read(pair.chosen, pair.rejected)) for pair in batch),
         sampled=len(batch) * own,
     )
 

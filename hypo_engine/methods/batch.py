@@ -34,6 +34,14 @@ class PairLogps:
 
 
 @dataclass(frozen=True, slots=True)
+class PairRewards:
+    """Rewards of the pairs' answers with gradient, [pairs] each."""
+
+    chosen: Tensor
+    rejected: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredResponse:
     """A sampled response with its summed log-probabilities (nats)."""
 
@@ -65,8 +73,9 @@ class Samples:
 class Batch:
     """The parts of a batch that the method needs; the others are None."""
 
-    pairs: PairLogps | None
-    samples: Samples | None
+    pairs: PairLogps | None = None
+    samples: Samples | None = None
+    rewards: PairRewards | None = None
 
 
 @dataclass(slots=True)
@@ -83,5 +92,5 @@ class BatchLoss(Protocol):
     def __call__(self, batch: Batch) -> MethodLoss:
         """Compute the loss of a batch."""
 
-    def held_out(self, pairs: PairLogps) -> dict[str, Tensor]:
-        """Values of each pair by metric, [pairs] each, without gradient; ``loss`` is the method's own."""
+    def held_out(self, batch: Batch) -> dict[str, Tensor]:
+        """Values of each held-out pair by metric, [pairs] each; ``loss`` is the method's own."""

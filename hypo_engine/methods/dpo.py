@@ -59,7 +59,7 @@ class Preference:
         return self.loss(pairs.chosen, pairs.rejected, pairs.reference_chosen, pairs.reference_rejected)
 
     def held_out(self, pairs: PairLogps) -> dict[str, Tensor]:
-        """Values of each pair by metric; see :class:`.batch.BatchLoss`."""
+        """Values of each pair by metric, as :meth:`.batch.BatchLoss.held_out`."""
         assert pairs.rejected is not None
         found = self(pairs)
         return {
@@ -95,10 +95,11 @@ class DPO:
             metrics["loss"] += self.alpha * metrics["loss/sft"]
         return MethodLoss(loss, metrics)
 
-    def held_out(self, pairs: PairLogps) -> dict[str, Tensor]:
-        found = self.preference.held_out(pairs)
+    def held_out(self, batch: Batch) -> dict[str, Tensor]:
+        assert batch.pairs is not None
+        found = self.preference.held_out(batch.pairs)
         if self.alpha:
-            found["loss"] = found["loss"] + self.alpha * likelihood_losses(pairs)
+            found["loss"] = found["loss"] + self.alpha * likelihood_losses(batch.pairs)
         return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hypo_engine.config import KLEstimator, TrainConfig
-from hypo_engine.methods.batch import Batch, MethodLoss, PairLogps
+from hypo_engine.methods.batch import Batch, MethodLoss
 from hypo_engine.methods.dpo import DPO, make_dpo
 from hypo_engine.methods.losses import reward_to_go_kl_loss, sequence_kl_loss
 
@@ -33,8 +33,8 @@ class HyPO:
         }
         return MethodLoss(found.loss + self.kl_coef * kl_loss, metrics)
 
-    def held_out(self, pairs: PairLogps) -> dict[str, Tensor]:
-        return self.dpo.held_out(pairs)
+    def held_out(self, batch: Batch) -> dict[str, Tensor]:
+        return self.dpo.held_out(batch)
 
 
 def make_hypo(config: TrainConfig) -> HyPO:

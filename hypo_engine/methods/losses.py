@@ -126,6 +126,16 @@ def reward_accuracies(margins: Tensor, logps: Tensor) -> Tensor:
     return torch.where(ties, 0.5, (margins > 0).to(margins.dtype))
 
 
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor, *, center: float = 0.0) -> Tensor:
+    """The loss of a reward model: ``-log sigmoid(r+ - r-) + center * (r+ + r-)^2``, [pairs].
+
+    The second term, TRL's ``center_rewards_coefficient`` (Eisenstein et al., arXiv 2312.09244), keeps the
+    rewards near zero, which the first one leaves free.
+    """
+    losses = -F.logsigmoid(chosen - rejected)
+    return losses + center * (chosen + rejected) ** 2 if center else losses
+
+
 def leave_one_out_mean(values: Tensor) -> Tensor:
     """For each of k samples (dimension 1), the mean of the other k-1; zero if k is 1.
 

@@ -15,9 +15,10 @@ from hypo_engine.config import Method, Need, TrainConfig
 from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.forward.logprobs import TokenLogps
 from hypo_engine.forward.phases import phase
-from hypo_engine.methods.batch import Batch, BatchLoss, PairLogps, ScoredResponse
+from hypo_engine.methods.batch import Batch, BatchLoss, PairLogps, PairRewards, ScoredResponse
 from hypo_engine.methods.dpo import make_dpo
 from hypo_engine.methods.hypo import make_hypo
+from hypo_engine.methods.reward import make_reward
 from hypo_engine.methods.sampler import Drawn, Sampler, score_samples
 from hypo_engine.methods.sft import make_sft
 from hypo_engine.models.policy import Policy
@@ -27,6 +28,7 @@ from hypo_engine.reference.scores import ReferenceCache
 METHODS: Final[Mapping[Method, Callable[[TrainConfig], BatchLoss]]] = {
     Method.DPO: make_dpo,
     Method.HYPO: make_hypo,
+    Method.REWARD: make_reward,
     Method.SFT: make_sft,
 }
 
@@ -80,6 +82,9 @@ class Objective:
         drawn = Drawn()
         if self.sampler:
             drawn = self.sampler.draw(prefix, batch, step=step, device=device, watch=watch)
+        if Need.REWARDS in self.needs:
+            found = self.method(Batch(rewards=pair_rewards(policy, prefix, batch)))
+            return BatchResult(found.loss, found.metrics)
         completions = self._completions(batch, drawn)
         logps = completions.score(prefix, since=0, device=device)
         watch()
@@ -161,6 +166,14 @@ def pair_logps(
         chosen.new_tensor([len(pair.rejected) for pair in batch]),
         mean_tokens or sum(lengths) / len(lengths),
     )
+
+
+def pair_rewards(policy: Policy, encoded: Encoded, batch: Sequence[TokenPair]) -> PairRewards:
+    """The rewards of the pairs' answers."""
+    rows = range(len(batch))
+    answers = [*(pair.chosen for pair in batch), *(pair.rejected for pair in batch)]
+    rewards = policy.rewards(encoded, [*rows, *rows], answers)
+    return PairRewards(rewards[: len(batch)], rewards[len(batch) :])
 
 
 def make_objective(config: TrainConfig, *, max_new_tokens: int, stop_ids: frozenset[int]) -> Objective:

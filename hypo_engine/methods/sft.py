@@ -26,7 +26,9 @@ class SFT:
         metrics = {"loss": float(loss.detach()), "logps/chosen": float(batch.pairs.chosen.detach().mean())}
         return MethodLoss(loss, metrics)
 
-    def held_out(self, pairs: PairLogps) -> dict[str, Tensor]:
+    def held_out(self, batch: Batch) -> dict[str, Tensor]:
+        pairs = batch.pairs
+        assert pairs is not None
         assert pairs.rejected is not None
         return {
             "loss": likelihood_losses(pairs),

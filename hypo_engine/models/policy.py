@@ -10,14 +10,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.forward.logprobs import Ids
 from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import load_model, published_name, weights_dtype
+from hypo_engine.models.reward_head import RewardHead
 from hypo_engine.prompts.encoder import Encode, Encoded, PromptEncoder
+from hypo_engine.seeds import derive_seed
 
 ReferenceScope = Callable[[], AbstractContextManager[Encode]]
 
@@ -30,9 +32,11 @@ class Policy:
         adapted: True for LoRA, False when every weight is trained.
         shares_prompts: Whether each prompt is encoded once for all its completions.
         thinking: Whether its training prompts leave thinking to the model.
+        head: The head of a reward model; None for a model that writes.
     """
 
     thinking = False
+    head: RewardHead | None = None
 
     def __init__(
         self,
@@ -56,6 +60,12 @@ class Policy:
         with torch.no_grad(), self._reference_scope() as encode:
             yield encode
 
+    def rewards(self, encoded: Encoded, rows: Sequence[int], answers: Sequence[Ids]) -> Tensor:
+        """The rewards of ``answers[i]`` after prompt ``rows[i]``, at their last token: [rows] float32."""
+        assert self.head is not None
+        rewards: Tensor = self.head(encoded.last_hidden(rows, answers))
+        return rewards
+
     def shard(self, shard: Callable[[Any], None]) -> None:
         """Shard every model that the policy uses, including the reference once it is loaded."""
         shard(self.model)
@@ -63,7 +73,8 @@ class Policy:
 
     def parameters(self) -> list[nn.Parameter]:
         """The trained parameters, in a fixed order."""
-        return [p for p in self.model.parameters() if p.requires_grad]
+        head = list(self.head.parameters()) if self.head is not None else []
+        return [p for p in self.model.parameters() if p.requires_grad] + head
 
 
 def load_policy(
@@ -79,7 +90,11 @@ def load_policy(
         ConfigError: ``lora_target_modules`` names no module, or the output head.
     """
     load = _load_adapted if config.lora_r > 0 else _load_full
-    return load(config, resolved, pad_id, device, separate)
+    policy = load(config, resolved, pad_id, device, separate)
+    if not config.method.writes:
+        hidden = policy.model.get_input_embeddings().weight.shape[1]
+        policy.head = RewardHead(hidden, seed=derive_seed("head", config.seed), device=device)
+    return policy
 
 
 def _load_adapted(

@@ -24,6 +24,9 @@ class Encoded(Protocol):
     ) -> TokenLogps:
         """Score ``completions[i]`` after prompt ``rows[i]``; temperature is a number or [len(rows), 1]."""
 
+    def last_hidden(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
+        """The last layer's hidden state at the last token of each completion: [len(rows), hidden]."""
+
     def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
         """Start decoding at most ``limit`` tokens after the prompts ``rows``, without autograd."""
 

@@ -55,6 +55,15 @@ class SeparateSequences:
         order = torch.tensor([i for group in groups for i in group], device=self._device).argsort()
         return TokenLogps(torch.cat(scored)[order], mask)
 
+    def last_hidden(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
+        """Hidden states at the ends of the sequences; see :meth:`.encoder.Encoded.last_hidden`."""
+        sequences = [[*self._prompts[row], *ids] for row, ids in zip(rows, completions, strict=True)]
+        lengths = [len(ids) for ids in sequences]
+        groups = rows_by_length(lengths) if self._by_length else [list(range(len(rows)))]
+        found = [self._ends(rows, [sequences[i] for i in group]) for group in groups]
+        order = torch.tensor([i for group in groups for i in group], device=self._device).argsort()
+        return torch.cat(found)[order]
+
     @torch.no_grad()
     def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
         """Start decoding after the prompts ``rows``, without autograd."""
@@ -77,6 +86,14 @@ class SeparateSequences:
         _, mask = pad(completions, self._pad_id, self._device)
         mask = torch.nn.functional.pad(mask, (0, width - mask.shape[1]))
         return values.gather(1, columns.clamp(max=values.shape[1] - 1)).masked_fill(~mask, 0.0)
+
+    def _ends(self, rows: Sequence[int], sequences: Sequence[Ids]) -> Tensor:
+        """Hidden states at the ends of sequences in one batch: [rows, hidden]."""
+        ids, mask = pad(sequences, self._pad_id, self._device)
+        keep = {"logits_to_keep": 1} if takes_argument(self._model, "logits_to_keep") else {}
+        output = self._model(input_ids=ids, use_cache=False, output_hidden_states=True, **keep)
+        hidden: Tensor = output.hidden_states[-1]
+        return hidden[torch.arange(len(ids), device=self._device), mask.sum(dim=1) - 1]
 
     def _logits(self, ids: Tensor, first: int) -> Tensor:
         """Logits from position ``first`` on: [rows, tokens - first, vocabulary]."""

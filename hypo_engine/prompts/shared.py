@@ -60,6 +60,21 @@ class SharedPrefix:
         values = torch.zeros(mask.shape, dtype=torch.float32, device=device)
         return TokenLogps(values.masked_scatter(mask, logps), mask)
 
+    def last_hidden(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
+        """Hidden states at the ends of the completions; see :meth:`.encoder.Encoded.last_hidden`."""
+        packed = PackedSequences.of(rows, completions, [self._prompts.lengths[row] for row in rows])
+        if self._last is None:
+            with phase("forward"):
+                tree = TreePass(self._keys, packed.rows, packed.lengths)
+                hidden = self._hidden(self._prompts + packed, tree)
+            self._last, begin = hidden[self._index(self._ends)], sum(self._prompts.lengths)
+        else:
+            with phase("completions"):
+                hidden = self._hidden(packed, CompletionPass(self._keys, packed.rows, packed.lengths))
+            begin = 0
+        ends = zip(starts(packed.lengths), packed.lengths, strict=True)
+        return hidden.index_select(0, self._index([begin + start + length - 1 for start, length in ends]))
+
     def decoding(self, rows: Sequence[int], limit: int) -> Decoding:
         """Start to continue the prompts ``rows``, without a graph."""
         last = self._encoded()

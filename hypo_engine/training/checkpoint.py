@@ -2,6 +2,8 @@
 
     checkpoint-000020/
     ├── adapter/        PeftModel.from_pretrained reads it as it stands (model/ for full fine-tuning)
+    ├── head.safetensors    the head of a reward model
+    ├── classifier/     the reward model as a whole, after the last step
     ├── optimizer.pt    a state dict, read with weights_only=True
     ├── reference.safetensors    reference log-probabilities of the pairs, NaN where none was computed
     └── state.json      counters, what decides the run's bits by name, and hashes of every file and of itself
@@ -33,6 +35,7 @@ from hypo_engine.chat.thinking import note_thinking
 from hypo_engine.disk import writing
 from hypo_engine.errors import CheckpointError
 from hypo_engine.models.adapters import ADAPTER_WEIGHTS
+from hypo_engine.models.classifier import RewardNote, save_classifier
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache
 from hypo_engine.training.fingerprint import Fingerprint, differences
@@ -43,6 +46,8 @@ FORMAT = 2
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE, _OPTIMIZER, _REFERENCE = "state.json", "optimizer.pt", "reference.safetensors"
+_HEAD = "head.safetensors"
+ADAPTER_FOLDER, MODEL_FOLDER, CLASSIFIER_FOLDER = "adapter", "model", "classifier"
 RESUME_FILES = (_OPTIMIZER, _REFERENCE)
 """Files that are needed only to resume from a checkpoint."""
 
@@ -82,9 +87,15 @@ def checkpoint_path(output_dir: Path, step: int) -> Path:
 
 
 def weights_folder(checkpoint: Path) -> Path:
-    """The folder of the adapter or of the full model within a checkpoint."""
-    adapter = checkpoint / "adapter"
-    return adapter if adapter.is_dir() else checkpoint / "model"
+    """The folder to use within a checkpoint: a whole reward model, else an adapter, else a full model."""
+    classifier = checkpoint / CLASSIFIER_FOLDER
+    return classifier if classifier.is_dir() else _trained_folder(checkpoint)
+
+
+def _trained_folder(checkpoint: Path) -> Path:
+    """The folder of the trained weights within a checkpoint."""
+    adapter = checkpoint / ADAPTER_FOLDER
+    return adapter if adapter.is_dir() else checkpoint / MODEL_FOLDER
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
@@ -109,6 +120,7 @@ def save_checkpoint(
     reference: ReferenceCache | None,
     counters: Counters,
     fingerprint: Fingerprint,
+    reward_note: RewardNote | None = None,
 ) -> Path:
     """Write a checkpoint and return its folder; an existing one of the same step is replaced.
 
@@ -117,6 +129,7 @@ def save_checkpoint(
     Args:
         reference: Saved with the checkpoint, so that a resumed run uses the same reference bits whatever
             happens to the shared cache.
+        reward_note: How to use a finished reward model, which is then saved as a whole; None otherwise.
 
     Raises:
         EngineError: the disk is full; existing checkpoints are unchanged.
@@ -128,6 +141,8 @@ def save_checkpoint(
         with writing(output_dir):
             output_dir.mkdir(parents=True, exist_ok=True)
             _save_weights(policy, tokenizer, temporary)
+            if reward_note is not None:
+                save_classifier(policy, tokenizer, temporary / CLASSIFIER_FOLDER, reward_note)
             with (temporary / _OPTIMIZER).open("wb") as file:  # given a path, torch hides why it fails
                 torch.save(optimizer.state_dict(), file)
             if reference is not None:
@@ -174,7 +189,7 @@ def load_checkpoint(
         # with another number of processes the batches change, and so do the last bits of the reference
         if reference is not None and reference.key == state["reference"]:
             _load_reference(checkpoint, reference)
-        _load_weights(policy, weights_folder(checkpoint))
+        _load_weights(policy, checkpoint)
         stored = torch.load(checkpoint / _OPTIMIZER, map_location="cpu", weights_only=True)
         optimizer.load_state_dict(stored)
         counters = state["counters"]
@@ -253,17 +268,19 @@ def _sweep(output_dir: Path) -> None:
 
 def _save_weights(policy: Policy, tokenizer: Any, folder: Path) -> None:
     _save_parameters(policy, tokenizer, folder)
-    note_thinking(weights_folder(folder), thinking=policy.thinking)
+    note_thinking(_trained_folder(folder), thinking=policy.thinking)
+    if policy.head is not None:
+        save_file({"weight": policy.head.weight.detach().cpu()}, folder / _HEAD)
 
 
 def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
     if not policy.adapted:
-        policy.model.save_pretrained(folder / "model")
-        tokenizer.save_pretrained(folder / "model")
+        policy.model.save_pretrained(folder / MODEL_FOLDER)
+        tokenizer.save_pretrained(folder / MODEL_FOLDER)
         return
     from peft import get_peft_model_state_dict
 
-    adapter = folder / "adapter"
+    adapter = folder / ADAPTER_FOLDER
     adapter.mkdir(parents=True)
     state = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -275,7 +292,11 @@ def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
     config.save_pretrained(adapter)
 
 
-def _load_weights(policy: Policy, folder: Path) -> None:
+def _load_weights(policy: Policy, checkpoint: Path) -> None:
+    if policy.head is not None:
+        with torch.no_grad():
+            policy.head.weight.copy_(load_file(checkpoint / _HEAD)["weight"])
+    folder = _trained_folder(checkpoint)
     if policy.adapted:
         from peft import set_peft_model_state_dict
 

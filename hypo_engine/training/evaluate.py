@@ -16,8 +16,8 @@ import torch
 from hypo_engine.config import Need
 from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.decoding.sampling import Choice, sample_responses
-from hypo_engine.methods.batch import BatchLoss
-from hypo_engine.methods.objective import pair_logps
+from hypo_engine.methods.batch import Batch, BatchLoss
+from hypo_engine.methods.objective import pair_logps, pair_rewards
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache, fill_reference, length_batches, score_pairs
 from hypo_engine.reporting import Prompt, Sample, SampleKind
@@ -72,14 +72,15 @@ class Evaluation:
         """
         if self.pairs:
             yield self._score_pairs(policy), []
+        if Need.REWARDS in self.needs:  # the model writes no answers
+            return
         samples = self._sample(policy, step, "eval", self.prompts, self.temperature)
         yield _kl_metrics(samples), samples
         yield {}, self._sample(policy, step, "probe", self.probes, 0.0)
 
     def _score_pairs(self, policy: Policy) -> dict[str, float]:
         batches = length_batches(range(len(self.pairs)), self.pairs, self.batch_size)
-        compares = Need.REFERENCE in self.needs
-        if compares:
+        if Need.REFERENCE in self.needs:
             fill_reference(
                 self.reference, policy, self.pairs, batches, between=lambda *_: self.between("evaluating")
             )
@@ -87,14 +88,22 @@ class Evaluation:
         columns: dict[str, list[float]] = {}
         for batch in batches:
             self.between("evaluating")
-            pairs = [self.pairs[i] for i in batch]
-            chosen, rejected = score_pairs(policy.encode, pairs)
-            reference = self.reference.get(batch, chosen.device) if compares else None
-            found = self.method.held_out(pair_logps(pairs, chosen, rejected, reference, mean_tokens))
+            found = self.method.held_out(self._parts(policy, batch, mean_tokens))
             table = torch.stack(list(found.values()), dim=1).tolist()
             for name, column in zip(found, zip(*table, strict=True), strict=True):
                 columns.setdefault(name, []).extend(column)
         return _pair_metrics(columns)
+
+    def _parts(self, policy: Policy, batch: Sequence[int], mean_tokens: float) -> Batch:
+        """The parts of a batch of held-out pairs that the method reads."""
+        pairs = [self.pairs[i] for i in batch]
+        if Need.REWARDS in self.needs:
+            encoded = policy.encode([pair.prompt for pair in pairs])
+            return Batch(rewards=pair_rewards(policy, encoded, pairs))
+        chosen, rejected = score_pairs(policy.encode, pairs)
+        compares = Need.REFERENCE in self.needs
+        reference = self.reference.get(batch, chosen.device) if compares else None
+        return Batch(pair_logps(pairs, chosen, rejected, reference, mean_tokens))
 
     def _sample(
         self, policy: Policy, step: int, kind: SampleKind, prompts: Sequence[TokenPrompt], temperature: float

@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from hypo_engine.config import Sharding, TrainConfig
+from hypo_engine.config import Sharding, TrainConfig, parse_config
 from hypo_engine.data.formats import Pair
 from hypo_engine.distributed.out_of_memory import release_cached_memory
 from hypo_engine.distributed.world import MutedReporter, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.forward.phases import phase
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
-from hypo_engine.training.checkpoint import weights_folder
+from hypo_engine.training.checkpoint import ADAPTER_FOLDER, weights_folder
 from hypo_engine.training.explain import plain_errors
 from hypo_engine.training.halving import halving
 from hypo_engine.training.metrics import StepMetrics, StepSums
@@ -33,6 +33,7 @@ from hypo_engine.training.reports import (
     report_responses,
     step_values,
 )
+from hypo_engine.training.reward_scale import measure_scale
 from hypo_engine.training.run import Run
 from hypo_engine.training.saving import checkpoint_is_due, save
 
@@ -46,7 +47,8 @@ class TrainResult:
         metrics: The last value of every metric.
         checkpoint_dir: The last checkpoint.
         adapter_dir: Its LoRA adapter, for PeftModel.from_pretrained; None after full fine-tuning.
-        model_dir: The whole model, for from_pretrained; None after LoRA.
+        model_dir: The whole model, for from_pretrained, or a reward model, for
+            AutoModelForSequenceClassification.from_pretrained; None for an adapter.
     """
 
     steps: int
@@ -88,6 +90,7 @@ def train(
     """
     if not pairs:
         raise DataError("There are no pairs to train on; give at least one.")
+    config = parse_config(dict(config))  # model_copy checks nothing
     reporter = reporter or SilentReporter()
     with plain_errors(), joined_world(lockstep=config.sharding is Sharding.FSDP) as world:
         with world.synchronized():
@@ -127,6 +130,7 @@ def _train(run: Run) -> TrainResult:
         if checkpoint_is_due(run):
             save(run, "saving")
 
+    measure_scale(run)
     save(run, "saving")
     evaluate(run)
     run.progress("finished")
@@ -194,6 +198,6 @@ def _result(run: Run) -> TrainResult:
         steps=run.counters.step,
         metrics=run.counters.metrics,
         checkpoint_dir=checkpoint,
-        adapter_dir=weights if run.policy.adapted else None,
-        model_dir=None if run.policy.adapted else weights,
+        adapter_dir=weights if weights.name == ADAPTER_FOLDER else None,
+        model_dir=None if weights.name == ADAPTER_FOLDER else weights,
     )

@@ -21,6 +21,7 @@ from hypo_engine.data.tokenize import Tokenization, TokenReport, decode_text, to
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import CheckpointError, ConfigError, DataError
 from hypo_engine.methods.objective import make_objective
+from hypo_engine.models.classifier import check_classifiable
 from hypo_engine.models.load import (
     check_vocabulary,
     context_limit,
@@ -147,6 +148,8 @@ def _load_policy(
         config, resolved, pad_id=tokenizer.eos_token_id, device=device, separate=world.lockstep
     )
     policy.thinking = tokenization.thinking
+    if not config.method.writes:
+        check_classifiable(policy.model, config.model_name_or_path)
     _check_context(config, policy.model)
     used = tokens.token_ids() | held_out.token_ids()
     check_vocabulary(policy.model, tokenizer, config.model_name_or_path, used)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hypo_engine.config import Need, TrainConfig
+from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPairs
 from hypo_engine.distributed.fsdp import make_mesh, shard_model
@@ -127,13 +127,7 @@ class Run:
         """Count a finished step."""
         pair_indices = self.plan.pair_indices(self.counters.step)
         self.counters.step += 1
-        self.counters.num_tokens += sum(self._tokens(i) for i in pair_indices)
-
-    def _tokens(self, pair_index: int) -> int:
-        """Tokens of a pair that a step reads, with the prompt counted once."""
-        prompt, chosen, rejected = self.pairs.lengths(pair_index)
-        needs = self.config.needs
-        return prompt + chosen * (Need.CHOSEN in needs) + rejected * (Need.REJECTED in needs)
+        self.counters.num_tokens += sum(self.config.tokens_read(*self.pairs.lengths(i)) for i in pair_indices)
 
 
 def ask_wish(reporter: Reporter) -> None:

@@ -4,15 +4,21 @@ from time import monotonic
 
 from hypo_engine.distributed.fsdp import gathered
 from hypo_engine.errors import Interrupted
+from hypo_engine.models.classifier import RewardNote
 from hypo_engine.reporting import Wish
-from hypo_engine.training.checkpoint import remove_checkpoints_before, save_checkpoint
+from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER, remove_checkpoints_before, save_checkpoint
 from hypo_engine.training.run import Run
 
 _ROLLING_SECONDS = 60.0
 
 
 def checkpoint_is_due(run: Run) -> bool:
-    """Whether a checkpoint is due after this step: by ``save_steps`` or, if that is 0, by time."""
+    """Whether a checkpoint is due after this step: by ``save_steps`` or, if that is 0, by time.
+
+    The last step's checkpoint is written after the loop.
+    """
+    if run.counters.step == run.plan.total_steps:
+        return False
     if run.config.save_steps:
         return run.counters.step % run.config.save_steps == 0
     late = monotonic() - run.saved.at >= max(_ROLLING_SECONDS, 20 * run.saved.seconds)
@@ -44,10 +50,34 @@ def save(run: Run, phase: str) -> None:
     run.saved.checkpoint = run.world.from_main(run.saved.checkpoint)
 
 
+def is_saved(run: Run) -> bool:
+    """Whether the current step has a checkpoint, with the whole reward model if there is one."""
+    last = run.saved.checkpoint
+    if last is None or not last.name.endswith(f"-{run.counters.step:06d}"):
+        return False
+    whole = run.policy.head is not None and run.counters.step == run.plan.total_steps
+    return not whole or (last / CLASSIFIER_FOLDER).is_dir()
+
+
+def _reward_note(run: Run) -> RewardNote | None:
+    """How to use the reward model that the run has trained; None before its scale is measured."""
+    head = run.policy.head
+    if head is None or head.scale is None:
+        return None
+    mean, std = head.scale
+    return RewardNote(
+        mean=mean,
+        std=std,
+        prompt_style=run.config.prompt_style,
+        enable_thinking=run.policy.thinking,
+        max_prompt_length=run.config.max_prompt_length,
+        end_ids=run.evaluation.stop_ids,
+    )
+
+
 def _write(run: Run, phase: str) -> None:
     before, step = run.saved.checkpoint, run.counters.step
-    done = before is not None and before.name.endswith(f"-{step:06d}")
-    if done or (step == 0 and run.plan.total_steps > 0):
+    if is_saved(run) or (step == 0 and run.plan.total_steps > 0):
         return
     run.progress(phase)
     _raise_if_abandoned(run)
@@ -60,6 +90,7 @@ def _write(run: Run, phase: str) -> None:
         reference=run.reference,
         counters=run.counters,
         fingerprint=run.fingerprint,
+        reward_note=_reward_note(run),
     )
     run.saved.at, run.saved.seconds = monotonic(), monotonic() - started
     run.reporter.checkpoint(step, str(run.saved.checkpoint))

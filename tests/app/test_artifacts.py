@@ -13,6 +13,7 @@ from app import artifacts
 from app.errors import NotFound, Refused
 from app.settings import Settings, get_settings
 from app.store import metrics
+from app.store.enums import RunStatus
 from tests.app import arena
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|aiobotocore).*")
@@ -163,6 +164,20 @@ def test_a_run_without_a_checkpoint_cannot_be_exported(session: Session, tmp_pat
     session.commit()
     with pytest.raises(Refused, match="no checkpoint"):
         artifacts.export_run(run.id, tmp_path / "new")
+
+
+def test_an_export_of_a_reward_model_is_the_whole_classifier(session: Session, tmp_path: Path) -> None:
+    made = make_folder(tmp_path / "made", adapter__weights="adapter", classifier__weights="whole")
+    run, stopped = (
+        arena.add_run(session, "reward", status=status) for status in (RunStatus.FINISHED, RunStatus.FAILED)
+    )
+    session.commit()
+    artifacts.save_folder(made, f"runs/{run.id}/10")
+    found = read_folder(artifacts.export_run(run.id, tmp_path / "export"))
+    assert found["weights"] == "whole"
+    assert "AutoModelForSequenceClassification" in found["README.md"]
+    with pytest.raises(Refused, match="no whole reward model before its end"):
+        artifacts.export_run(stopped.id, tmp_path / "other")
 
 
 def test_a_zip_holds_one_folder(trained: int, tmp_path: Path) -> None:

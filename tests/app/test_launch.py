@@ -57,6 +57,10 @@ def stored(run_id: int) -> Run:
         return runs.get(run_id, session=session)
 
 
+def test_every_method_can_be_launched() -> None:
+    assert [*LaunchMethod] == [*Method, "twins"]
+
+
 def test_one_run_is_queued_and_sent_after_the_commit(dataset_id: int, sent: list[int]) -> None:
     [run] = launch("dpo", dataset_id, {"beta": 0.2, "seed": 3}, name="  mine  ")
     row = stored(run.id)

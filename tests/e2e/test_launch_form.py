@@ -32,3 +32,11 @@ def test_fractions_step_by_ratio_and_wrong_fields_are_marked(app: App, page: Pag
     expect(page.get_by_text("--set beta=0.25")).to_be_visible()
     beta.press("Backspace")
     expect(page.get_by_text("--set beta=0.2 ")).to_be_visible()
+
+    page.get_by_role("radio", name="SFT", exact=True).check()
+    expect(page.get_by_text("An SFT run of 10 steps")).to_be_visible()
+    expect(beta).to_be_hidden()  # SFT does not read it, so it is not set either
+    expect(page.get_by_text("--set beta")).to_be_hidden()
+    expect(rate).to_be_visible()
+    page.get_by_role("radio", name="DPO", exact=True).check()
+    expect(beta).to_have_value("0.2")

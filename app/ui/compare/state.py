@@ -10,7 +10,7 @@ from app import answers, endpoints
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, NotFound
 from app.store import comparisons, conversations, judging, labels, names, run_lists, runs, stamps, workers
-from app.store.contenders import ENDPOINT, REFERENCE
+from app.store.contenders import ENDPOINT, REFERENCE, REWARD
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session
 from app.store.enums import RunStatus
@@ -172,7 +172,9 @@ def worker_present() -> bool:
 def offered_contenders() -> list[tuple[str, str]]:
     """Labels and keys of all contenders: references, runs with their checkpoints, newest first, endpoints."""
     with read_session() as session:
-        finished = runs.find(session=session, status=RunStatus.FINISHED, limit=OFFERED_RUNS)
+        finished = runs.find(
+            session=session, status=RunStatus.FINISHED, without_method=REWARD, limit=OFFERED_RUNS
+        )
         bases = list(dict.fromkeys(run.base_model for run in finished)) or ["demo"]
         offered = [(f"Reference · {_short(base)}", f"{REFERENCE}:{base}") for base in bases]
         kept = run_lists.checkpoints([run.id for run in finished], session=session)
@@ -191,7 +193,7 @@ def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> l
     wanted = [f"run:{run_id}" for run_id in run_ids if f"run:{run_id}" in keys]
     with read_session() as session:
         if not wanted:
-            newest = runs.find(session=session, status=RunStatus.FINISHED, limit=1)
+            newest = runs.find(session=session, status=RunStatus.FINISHED, without_method=REWARD, limit=1)
             twins = runs.twins_of(newest[0], session=session) if newest else []
             wanted = [f"run:{run.id}" for run in twins if f"run:{run.id}" in keys]
         wanted = wanted[: conversations.MAX_CONTENDERS - 1]

@@ -60,7 +60,7 @@ def header(run: Run, twins: Sequence[Run]) -> Html:
         widgets.link_button("Clone", "launch", clone=run.id),
         widgets.link_button("Overlay", "runs", compare=compare),
     ]
-    if any(twin.status is RunStatus.FINISHED for twin in twins):
+    if any(twin.status is RunStatus.FINISHED and Method(twin.method).writes for twin in twins):
         buttons.append(widgets.link_button("Judge many prompts", "campaigns", runs=compare))
         buttons.append(widgets.link_button("Compare answers", "compare", primary=True, runs=compare))
     lead = render("run/badges.html", id=run.id, badges=badges, twins=others)

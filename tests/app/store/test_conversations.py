@@ -133,6 +133,8 @@ def test_bad_choices_are_refused(session: Session) -> None:
         arena.start(session, [ContenderChoice()])
     with pytest.raises(NotFound, match="no run 99"):
         arena.start(session, [ContenderChoice(run_id=99)])
+    with pytest.raises(Refused, match="trains a reward model, which writes no answers"):
+        arena.start(session, [ContenderChoice(run_id=arena.add_run(session, "reward").id)])
     with pytest.raises(Refused, match="no such checkpoint"):
         arena.start(session, [ContenderChoice(run_id=arena.add_run(session, steps=()).id)])
 

@@ -79,6 +79,7 @@ def test_contenders_offered_and_preselected(engine: Engine) -> None:
     with write_session() as session:
         dpo = arena.add_run(session, "dpo", name="plain", steps=(5, 10))
         hypo = arena.add_run(session, "hypo", base_model="org/other")
+        arena.add_run(session, "reward", base_model="org/reward")  # scores answers and writes none
     offered = compare_state.offered_contenders()
     assert [label for label, _ in offered] == [
         "Reference · other",
