@@ -26,7 +26,7 @@ from app.store import (
 )
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
-from app.store.enums import Choice
+from app.store.enums import AspectChoice, Choice
 from app.store.judging import LETTERS
 from app.store.models import Comparison, Contender, Generation, Label
 from app.store.vote_details import Vote
@@ -335,6 +335,25 @@ def parse_vote(choice: str, worst: str = "") -> SaidVote:
     kind = kinds.get(choice.strip().lower().replace("_", " "), Choice.BEST)
     best = _side(choice, "choice") if kind is Choice.BEST else None
     return SaidVote(kind, best, _side(worst, "worst") if worst.strip() else None)
+
+
+def parse_aspects(said: Mapping[str, str]) -> dict[str, int | AspectChoice]:
+    """Parse the words for each aspect: the letter of the best answer, `tie`, or `not applicable`.
+
+    Raises:
+        InvalidInput: for any other word.
+    """
+    kinds = {kind.value: kind for kind in AspectChoice}
+    found: dict[str, int | AspectChoice] = {}
+    for name, word in said.items():
+        kind = kinds.get(word.strip().lower().replace("_", " "))
+        if kind is None and word.strip().upper() not in LETTERS:
+            raise InvalidInput(
+                f"For the aspect {name!r} name a letter of an answer, tie, or not applicable.",
+                field="aspects",
+            )
+        found[name] = LETTERS.index(word.strip().upper()) if kind is None else kind
+    return found
 
 
 def explain(label_id: int, reason: str, *, user: str = users.LOCAL) -> Label:

@@ -9,6 +9,7 @@ from app.errors import InvalidInput
 from app.given_answers import covered
 from app.launch import send_comparison
 from app.settings import get_settings
+from app.store import aspects as aspect_rules
 from app.store import campaign_items, campaign_progress, campaigns, names, users
 from app.store.campaign_items import BATCH, NOT_GIVEN, CampaignPrompt, GivenAnswers
 from app.store.campaign_progress import Progress
@@ -39,6 +40,7 @@ class NewCampaign:
         samples: answers of each contender to each prompt; each is judged.
         votes_wanted: people who judge each comparison.
         voters: names of those who may vote; empty means everybody.
+        aspects: what voters are asked of each comparison besides the better answer.
         repeat_share: repeats per ordinary comparison of a person, up to 0.5.
         check_share: attention checks per ordinary comparison of a person, up to 0.5.
     """
@@ -56,6 +58,7 @@ class NewCampaign:
     guidelines: str = ""
     ask_reason: bool = False
     voters: Sequence[str] = ()
+    aspects: Sequence[str] = ()
     repeat_share: float = 0.0
     check_share: float = 0.0
     seed: int | None = None
@@ -145,6 +148,7 @@ def _checked(new: NewCampaign) -> Campaign:
         guidelines=campaigns.checked_guidelines(new.guidelines),
         ask_reason=new.ask_reason,
         voters=campaigns.checked_voters(new.voters, known_voters()),
+        aspects=aspect_rules.checked_names(new.aspects),
         repeat_share=campaigns.checked_share(new.repeat_share, "repeat_share"),
         check_share=campaigns.checked_share(new.check_share, "check_share"),
     )
@@ -236,6 +240,7 @@ def edit(
     ask_reason: bool | None = None,
     voters: Sequence[str] | None = None,
     votes_wanted: int | None = None,
+    aspects: Sequence[str] | None = None,
     repeat_share: float | None = None,
     check_share: float | None = None,
 ) -> None:
@@ -259,6 +264,8 @@ def edit(
         if votes_wanted is not None:
             most = campaigns.MAX_VOTES_WANTED
             campaign.votes_wanted = campaigns.checked_number(votes_wanted, most, "votes_wanted")
+        if aspects is not None:
+            campaigns.set_aspects(campaign, aspects, session=session)
         shares = (
             campaign.repeat_share if repeat_share is None else repeat_share,
             campaign.check_share if check_share is None else check_share,

@@ -1,10 +1,11 @@
 """Labelling: what the Label page and the API do with a person's slots in a campaign."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.answers import parse_vote
+from app.answers import parse_aspects, parse_vote
 from app.store import campaign_tasks, campaigns, comparisons, control_votes, own_progress, slots, users
 from app.store.db import write_session
 from app.store.enums import CampaignStatus, TaskStatus
@@ -79,8 +80,12 @@ def vote(
     worst: str = "",
     reason: str = "",
     seconds: float | None = None,
+    aspects: Mapping[str, str] | None = None,
 ) -> Label | ControlVote:
     """Vote in words, as `answers.vote`, in the order of sides of the person's slot. Names stay hidden.
+
+    Args:
+        aspects: for each aspect the letter of the best answer, `tie`, or `not applicable`.
 
     Returns:
         The label; for a repeat or an attention check, the verdict that is stored instead.
@@ -99,6 +104,7 @@ def vote(
             worst=said.worst,
             reason=reason,
             seconds=seconds,
+            aspects=None if aspects is None else parse_aspects(aspects),
         )
 
 

@@ -82,6 +82,14 @@ class Controls:
 
 
 @dataclass(frozen=True, slots=True)
+class AspectQuality:
+    """How far the voters agree on an aspect, among the votes that were asked and to which it applies."""
+
+    name: str
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """Agreement of a campaign's voters, their habits, and the tasks on which they differ.
 
@@ -91,6 +99,7 @@ class Quality:
     agreement: Agreement
     people: list[PersonQuality]
     disagreements: list[Disagreement]
+    aspects: list[AspectQuality]
     controls: Controls | None
 
 
@@ -107,14 +116,17 @@ def read_quality(campaign_id: int, *, session: Session, reader: str = users.LOCA
     campaign = campaigns.get(campaign_id, session=session)
     owner = campaigns.owner_of(campaign, session=session)
     judgements = vote_quality.of_campaign(campaign_id, session=session)
-    units: dict[tuple[int, int, int], list[Judgement]] = defaultdict(list)
-    for judgement in judgements:
-        units[judgement.number, judgement.first, judgement.second].append(judgement)
-    counts = [_counts(unit) for unit in units.values()]
+    units = _units(judgements)
     return Quality(
-        agreement(np.array(counts, np.int64).reshape(len(counts), len(_CATEGORIES))),
-        _people(judgements, _agreements(units.values())),
-        _disagreements(units.values()),
+        _agreement(units),
+        _people(judgements, _agreements(units)),
+        _disagreements(units),
+        [
+            AspectQuality(
+                name, _agreement(_units(vote_quality.of_campaign(campaign_id, session=session, aspect=name)))
+            )
+            for name in campaign.aspects
+        ],
         _controls(campaign_id, session=session) if campaigns.may_change(owner, reader) else None,
     )
 
@@ -129,6 +141,19 @@ def _controls(campaign_id: int, *, session: Session) -> Controls:
         for name, own in sorted(by_person.items())
     ]
     return Controls(people, [result for result in results if not result.right])
+
+
+def _units(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
+    """The judgements by task and pair of models."""
+    units: dict[tuple[int, int, int], list[Judgement]] = defaultdict(list)
+    for judgement in judgements:
+        units[judgement.number, judgement.first, judgement.second].append(judgement)
+    return list(units.values())
+
+
+def _agreement(units: Sequence[Iterable[Judgement]]) -> Agreement:
+    counts = [_counts(unit) for unit in units]
+    return agreement(np.array(counts, np.int64).reshape(len(counts), len(_CATEGORIES)))
 
 
 def _counts(unit: Iterable[Judgement]) -> list[int]:

@@ -18,6 +18,7 @@ def quality_view(quality: Quality) -> dict[str, Any]:
             }
             for gap in quality.disagreements
         ],
+        "aspects": [{"name": found.name, **asdict(found.agreement)} for found in quality.aspects],
         "controls": None if quality.controls is None else _controls(quality.controls),
     }
 

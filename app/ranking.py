@@ -111,11 +111,13 @@ def read_ranking(
     viewer: str | None = None,
     reference: int | None = None,
     campaign_id: int | None = None,
+    aspect: str | None = None,
 ) -> Ranking:
     """The ranking of all models, from memory if no vote has changed since it was last computed.
 
     Args:
         campaign_id: count only the votes of a campaign.
+        aspect: rank by what the votes say of an aspect, instead of which answer is better.
         viewer: the user who reads it. Votes whose names this user may not see yet are left out.
         reference: id of the model for the win rates against it, as in `Ranking.ids`. By default the base
             model, if exactly one has votes.
@@ -127,7 +129,7 @@ def read_ranking(
     if viewer is not None:
         hidden = label_queries.count_hidden(viewer, session=session, campaign_id=campaign_id)
     version = vote_games.version(session=session, viewer=viewer if hidden else None)
-    counted = _counted(version, reference, campaign_id, session)
+    counted = _counted(_Wanted(version, reference, campaign_id, aspect), session)
     found = vote_games.answerers(counted.ids, session=session)
     models = [model_of(answerer) for answerer in found]
     return Ranking(counted.ids, models, counted.board, counted.games, counted.prompts, hidden)
@@ -141,28 +143,43 @@ class _Counted:
     prompts: int
 
 
-_kept: "OrderedDict[tuple[str, Version, int | None, int | None], _Counted]" = OrderedDict()
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a board is computed from."""
+
+    version: Version
+    reference: int | None
+    campaign_id: int | None
+    aspect: str | None
+
+
+_kept: "OrderedDict[tuple[str, _Wanted], _Counted]" = OrderedDict()
 _computing = threading.Lock()
 """One board is computed at a time: a second reader of the same board waits for the first."""
 
 
-def _counted(version: Version, reference: int | None, campaign_id: int | None, session: Session) -> _Counted:
-    key = (str(session.get_bind().engine.url), version, reference, campaign_id)
+def _counted(wanted: _Wanted, session: Session) -> _Counted:
+    key = (str(session.get_bind().engine.url), wanted)
     with _computing:
         found = _kept.get(key)
         if found is None:
-            found = _kept[key] = _count(version.viewer, reference, campaign_id, session)
+            found = _kept[key] = _count(wanted, session)
         _kept.move_to_end(key)
         while len(_kept) > KEPT_BOARDS:
             _kept.popitem(last=False)
     return found
 
 
-def _count(viewer: str | None, reference: int | None, campaign_id: int | None, session: Session) -> _Counted:
-    rows = vote_games.games(session=session, viewer=viewer, campaign_id=campaign_id)
+def _count(wanted: _Wanted, session: Session) -> _Counted:
+    rows = vote_games.games(
+        session=session,
+        viewer=wanted.version.viewer,
+        campaign_id=wanted.campaign_id,
+        aspect=wanted.aspect,
+    )
     ids = sorted({game.first for game in rows} | {game.second for game in rows})
     answerers = vote_games.answerers(ids, session=session)
-    board = make_board(_arrays(rows, ids), len(ids), reference=_reference(answerers, reference))
+    board = make_board(_arrays(rows, ids), len(ids), reference=_reference(answerers, wanted.reference))
     return _Counted(ids, board, len(rows), len({game.prompt for game in rows}))
 
 

@@ -13,6 +13,7 @@ from app.campaigns import Overview
 from app.imports import AddedDataset
 from app.ranking import Ranking
 from app.store import run_lists
+from app.store.aspects import in_letters
 from app.store.enums import TaskStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Dataset, Generation, Run, Worker
@@ -161,6 +162,7 @@ def vote_view(vote: Vote) -> dict[str, Any]:
         "best_letter": vote.best.letter if vote.best and shown else None,
         "worst_letter": vote.worst.letter if vote.worst and shown else None,
         "shown": [side.contender.name for side in vote.sides] if shown else None,
+        "aspects": in_letters(vote.label.aspects, vote.label.shown) if shown else None,
         "blind": vote.label.blind,
         "reason": vote.label.reason if shown else None,
         "seconds": vote.label.seconds,
@@ -223,6 +225,7 @@ def campaign_view(overview: Overview) -> dict[str, Any]:
         "guidelines": campaign.guidelines,
         "ask_reason": campaign.ask_reason,
         "voters": campaign.voters,
+        "aspects": campaign.aspects,
         "repeat_share": campaign.repeat_share,
         "check_share": campaign.check_share,
         "created_at": _time(campaign.created_at),

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.output import JsonFlag, print_json, print_table, say
+from app.errors import InvalidInput
 from app.evidence import FEWEST_PROMPTS, WinRate
 from app.ranking import Ranking, read_ranking
 from app.store import campaigns, users
@@ -22,13 +23,24 @@ def board(
     campaign: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="Count only the votes of this campaign.")
     ] = None,
+    aspect: Annotated[
+        str | None, typer.Option(help="Rank by an aspect of the campaign, such as helpful.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Rank all models by the votes, with 95% intervals; votes that you may still judge blind are left out."""
+    if aspect and campaign is None:
+        raise InvalidInput("An aspect belongs to a campaign; name it with --campaign.", field="aspect")
     with read_session() as session:
         if campaign is not None:
-            campaigns.get(campaign, session=session)
-        ranking = read_ranking(session=session, viewer=users.LOCAL, reference=reference, campaign_id=campaign)
+            aspect = campaigns.checked_aspect(campaigns.get(campaign, session=session), aspect)
+        ranking = read_ranking(
+            session=session,
+            viewer=users.LOCAL,
+            reference=reference,
+            campaign_id=campaign,
+            aspect=aspect or None,
+        )
     if as_json:
         print_json(ranking_view(ranking))
         return

@@ -77,6 +77,10 @@ def new_command(
     voter: Annotated[
         list[str] | None, typer.Option("--voter", help="Who may vote; may be repeated. Default: everybody.")
     ] = None,
+    aspect: Annotated[
+        list[str] | None,
+        typer.Option("--aspect", help="What to ask besides, such as helpful; may be repeated, up to five."),
+    ] = None,
     repeats: RepeatsOption = 0.0,
     checks: ChecksOption = 0.0,
     name: Annotated[str, typer.Option(help="Name of the campaign.")] = "",
@@ -102,6 +106,7 @@ def new_command(
             guidelines="" if guidelines is None else _read_text(guidelines),
             ask_reason=ask_reason,
             voters=voter or (),
+            aspects=aspect or (),
             repeat_share=repeats,
             check_share=checks,
             seed=seed,
@@ -194,6 +199,9 @@ def extend_command(
     dataset: DatasetOption = None,
     count: CountOption = 50,
     prompts: PromptsOption = None,
+    aspect: Annotated[
+        list[str] | None, typer.Option("--aspect", help="Ask this besides from here on; may be repeated.")
+    ] = None,
     repeats: Annotated[float | None, typer.Option(min=0, max=0.5, help="Repeats from here on.")] = None,
     checks: Annotated[
         float | None, typer.Option(min=0, max=0.5, help="Attention checks from here on.")
@@ -203,8 +211,12 @@ def extend_command(
     """Ask for more votes on each comparison, add prompts, or change how often controls come."""
     edits = {"votes_wanted": votes, "repeat_share": repeats, "check_share": checks}
     given: dict[str, Any] = {name: value for name, value in edits.items() if value is not None}
+    if aspect:
+        given["aspects"] = [*campaigns.overview(campaign).campaign.aspects, *aspect]
     if not given and dataset is None and prompts is None:
-        raise InvalidInput("Give --votes, --repeats, --checks, --dataset or --prompts.", field="votes")
+        raise InvalidInput(
+            "Give --votes, --aspect, --repeats, --checks, --dataset or --prompts.", field="votes"
+        )
     if dataset is not None or prompts is not None:
         more = _read_prompts(dataset, count, prompts, campaigns.overview(campaign).choices)
         campaigns.add_prompts(campaign, more)

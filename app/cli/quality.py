@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.output import JsonFlag, print_json, print_table, say
+from app.evidence import Agreement
 from app.quality import PersonControls, PersonQuality, Share, read_quality
 from app.quality_view import quality_view
 from app.store.db import read_session
@@ -24,14 +25,11 @@ def quality_command(
         print_json(quality_view(found))
         return
     print_table(COLUMNS, map(_row, found.people), empty="Nobody has voted in this campaign yet.")
-    agreement = found.agreement
-    if agreement.rate is not None:
-        say(f"{100 * agreement.rate:.0f}% of {agreement.pairs:,} pairs of votes on the same answers agree.")
-    if agreement.alpha is not None:
-        bounds = (
-            "" if agreement.low is None else f" (95% interval {agreement.low:.2f} to {agreement.high:.2f})"
-        )
-        say(f"Krippendorff's alpha is {agreement.alpha:.2f}{bounds}.")
+    if found.agreement.rate is not None:
+        say(_agreement(found.agreement))
+    for aspect in found.aspects:
+        if aspect.agreement.rate is not None:
+            say(f"{aspect.name}: {_agreement(aspect.agreement)}")
     if found.disagreements:
         numbers = ", ".join(str(gap.number) for gap in found.disagreements)
         say(f"People differ on the comparisons {numbers}.")
@@ -39,6 +37,15 @@ def quality_command(
         print_table(CONTROL_COLUMNS, map(_controls, found.controls.people), empty="")
         for result in found.controls.failed:
             say(f"{result.person} {FAILED[result.kind]} comparison {result.number}.")
+
+
+def _agreement(found: Agreement) -> str:
+    """How many pairs of votes agree, and Krippendorff's alpha."""
+    said = f"{100 * (found.rate or 0):.0f}% of {found.pairs:,} pairs of votes on the same answers agree."
+    if found.alpha is None:
+        return said
+    bounds = "" if found.low is None else f" (95% interval {found.low:.2f} to {found.high:.2f})"
+    return f"{said}\nKrippendorff's alpha is {found.alpha:.2f}{bounds}."
 
 
 CONTROL_COLUMNS = ("person", "attention checks passed", "repeats judged alike")

@@ -7,16 +7,19 @@ from typing import Any
 import pyarrow as pa
 
 from app.exports.trl_votes import MESSAGES, messages_of
+from app.store.aspects import in_letters
 from app.store.enums import Choice
 from app.store.judging import LETTERS
-from app.store.models import LabelVersion
+from app.store.models import Label, LabelVersion
 from app.store.vote_details import Side, Vote
 
+_ASPECT = pa.struct([("name", pa.string()), ("winner", pa.string())])
 _VERSION = pa.struct(
     [
         ("choice", pa.string()),
         ("best", pa.string()),
         ("worst", pa.string()),
+        ("aspects", pa.list_(_ASPECT)),
         ("reason", pa.string()),
         ("blind", pa.bool_()),
         ("withdrawn", pa.bool_()),
@@ -64,6 +67,7 @@ RAW_SCHEMA = pa.schema(
         ("winner", pa.string()),
         ("model_a", pa.string()),
         ("model_b", pa.string()),
+        ("aspects", pa.list_(_ASPECT)),
         ("reason", pa.string()),
         ("seconds", pa.float64()),
         ("blind", pa.bool_()),
@@ -115,6 +119,7 @@ def raw_row(vote: Vote) -> dict[str, Any]:
         **_verdict(vote),
         "model_a": two[0],
         "model_b": two[1],
+        "aspects": None if vote.hidden else _aspects(label),
         "reason": None if vote.hidden else label.reason,
         "seconds": label.seconds,
         "blind": label.blind,
@@ -138,12 +143,19 @@ def _version(version: LabelVersion) -> dict[str, Any]:
         "choice": version.choice.value,
         "best": letters.get(version.best_id),
         "worst": letters.get(version.worst_id),
+        "aspects": _aspects(version),
         "reason": version.reason,
         "blind": version.blind,
         "withdrawn": version.withdrawn,
         "given_at": version.given_at.isoformat(),
         "ended_at": version.ended_at.isoformat(),
     }
+
+
+def _aspects(vote: Label | LabelVersion) -> list[dict[str, str]]:
+    """The aspects that were asked; the winner is a letter, `tie` or `not applicable`."""
+    said = in_letters(vote.aspects, vote.shown)
+    return [{"name": name, "winner": winner} for name, winner in said.items()]
 
 
 def _verdict(vote: Vote) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class Campaign(Base):
     wrote for it and the time that they took, which predict the time left.
 
     `repeat_share` and `check_share` are the controls of a person (see controls.py) per ordinary comparison;
-    only slots with an id above `controls_from` count. `control_seed` is shown to nobody.
+    only slots with an id above `controls_from` count. `control_seed` is shown to nobody. `aspects` are the
+    names of what each vote is asked besides the better answer.
     """
 
     __tablename__ = "campaigns"
@@ -47,6 +48,7 @@ class Campaign(Base):
     guidelines: Mapped[str] = mapped_column(Text, default="")
     ask_reason: Mapped[bool] = mapped_column(default=False)
     voters: Mapped[list[Any]]
+    aspects: Mapped[list[Any]] = mapped_column(default=list)
     repeat_share: Mapped[float] = mapped_column(default=0.0)
     check_share: Mapped[float] = mapped_column(default=0.0)
     control_seed: Mapped[int] = mapped_column(default=lambda: secrets.randbelow(2**31))
@@ -117,6 +119,7 @@ class ControlVote(Base):
     best_id: Mapped[int | None]
     worst_id: Mapped[int | None]
     shown: Mapped[list[Any]]
+    aspects: Mapped[dict[str, Any]] = mapped_column(default=dict)
     reason: Mapped[str] = mapped_column(Text, default="")
     seconds: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(default=clock.now())

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import users
-from app.store.enums import CampaignStatus
-from app.store.models import Campaign, Conversation, Slot, User
+from app.store.aspects import checked_names
+from app.store.enums import CampaignStatus, SlotStatus
+from app.store.models import Campaign, Conversation, Slot, Task, User
 from app.text import clean_name, clean_text
 
 MAX_VOTES_WANTED = 50
@@ -149,6 +150,39 @@ def checked_voters(voters: Sequence[str], known: Sequence[str]) -> list[str]:
             f"voters names {unknown[0]!r}, who has no login; choose among {', '.join(known)}.", field="voters"
         )
     return found
+
+
+def set_aspects(campaign: Campaign, names: Sequence[str], *, session: Session) -> None:
+    """Change what voters are asked besides the better answer. Votes so far stay "not asked".
+
+    Raises:
+        InvalidInput: for a name that cannot be used.
+        Refused: when an aspect would be removed that votes may have answered.
+    """
+    wanted = checked_names(names)
+    removed = [name for name in campaign.aspects if name not in wanted]
+    voted = select(Slot.id).join(Task, Slot.comparison_id == Task.comparison_id)
+    voted = voted.where(Task.campaign_id == campaign.id, Slot.status == SlotStatus.VOTED).limit(1)
+    if removed and session.scalar(voted) is not None:
+        raise Refused(
+            f"Votes have been asked about {removed[0]!r}; aspects can be added now, and no longer removed."
+        )
+    campaign.aspects = wanted
+
+
+def checked_aspect(campaign: Campaign, aspect: str | None) -> str | None:
+    """Validate the aspect that a reader asks for; None and "" are the vote itself.
+
+    Raises:
+        InvalidInput: when the campaign does not ask about it.
+    """
+    if aspect and aspect not in campaign.aspects:
+        known = ", ".join(campaign.aspects) or "it has none"
+        raise InvalidInput(
+            f"{aspect!r} is no aspect of campaign {campaign.id}; choose among its aspects: {known}.",
+            field="aspect",
+        )
+    return aspect or None
 
 
 def set_shares(campaign: Campaign, repeat_share: float, check_share: float, *, session: Session) -> None:

@@ -1,6 +1,6 @@
 """Verdicts on controls: stored beside the labels, and never counted as votes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, and_, func, select
@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Refused
 from app.store import clock, judging, votable
+from app.store.aspects import Said, checked
 from app.store.enums import Choice, SlotKind
 from app.store.models import Comparison, ControlVote, Generation, Label, Slot, Task, User
 
@@ -31,6 +32,8 @@ def cast(
     worst: int | None = None,
     reason: str = "",
     seconds: float | None = None,
+    aspects: Mapping[str, Said] | None = None,
+    asked: Sequence[str] = (),
 ) -> ControlVote:
     """Store a person's verdict on a control; one that it replaces is kept.
 
@@ -51,18 +54,22 @@ def cast(
         best_id=None if best is None else answers[best].id,
         worst_id=None if worst is None else answers[worst].id,
         shown=[answer.id for answer in answers],
+        aspects=checked(aspects or {}, asked, [answer.id for answer in answers]),
         reason=judging.checked_reason(reason),
         seconds=seconds,
     )
     present = session.scalar(_current(slot.id))
     if present is not None:
-        if (_verdict(present), present.reason) == (_verdict(vote), vote.reason):
+        if all(getattr(present, name) == getattr(vote, name) for name in _SAID):
             return present
         vote.seconds = seconds if present.seconds is None else present.seconds
         withdraw(slot.id, session=session)
     session.add(vote)
     session.flush()
     return vote
+
+
+_SAID = ("choice", "best_id", "worst_id", "aspects", "reason")
 
 
 def withdraw(slot_id: int, *, session: Session) -> None:

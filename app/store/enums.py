@@ -62,6 +62,13 @@ class Choice(StrEnum):
     ALL_BAD = "all_bad"
 
 
+class AspectChoice(StrEnum):
+    """What a vote says of an aspect if it names no best answer."""
+
+    TIE = "tie"
+    NOT_APPLICABLE = "not applicable"
+
+
 class Outcome(StrEnum):
     """The result of a vote for two of its answers."""
 

@@ -20,6 +20,7 @@ def keep(label: Label, *, session: Session, withdrawn: bool = False) -> None:
             worst_id=label.worst_id,
             shown=list(label.shown),
             blind=label.blind,
+            aspects=dict(label.aspects),
             reason=label.reason,
             seconds=label.seconds,
             withdrawn=withdrawn,

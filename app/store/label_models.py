@@ -18,6 +18,7 @@ class Label(Base):
     """A person's vote on a comparison.
 
     For BEST, `best_id` and `worst_id` are generations. `shown` holds the generations' ids in display order.
+    `aspects` maps each aspect that was asked to the best answer's id for it, or to an `AspectChoice`.
     The columns from `first_side` on are derived, so that pages can aggregate votes without reading answers:
     see tallies.py.
     """
@@ -39,6 +40,7 @@ class Label(Base):
     worst_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"), index=True)
     shown: Mapped[list[Any]]
     blind: Mapped[bool]
+    aspects: Mapped[dict[str, Any]] = mapped_column(default=dict)
     reason: Mapped[str] = mapped_column(Text, default="")
     seconds: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(default=clock.now())

@@ -4,7 +4,7 @@ A vote is blind if the names were hidden from its voter (`app.store.names`). Vot
 choice is not blind. Earlier versions of changed and withdrawn votes are kept (`label_history`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, select
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
 from app.store import clock, judging, label_history, names, own_slots, tallies, users, votable
+from app.store.aspects import Said, checked
 from app.store.enums import Choice
 from app.store.models import Comparison, Generation, Label, NamesSeen, User
 from app.store.vote_rules import Answer, Cast, facts_of
@@ -34,6 +35,8 @@ def vote(
     reason: str = "",
     seconds: float | None = None,
     order: Sequence[int] | None = None,
+    aspects: Mapping[str, Said] | None = None,
+    asked: Sequence[str] = (),
     reveals: bool = True,
 ) -> Label:
     """Store a person's vote on a comparison. A vote that it replaces is kept in the history.
@@ -43,6 +46,8 @@ def vote(
         worst: side of the worst answer; required for BEST among more than two.
         seconds: the person's decision time; a changed vote keeps that of the first.
         order: the voter's own display order, as positions of contenders; by default the comparison's.
+        aspects: what the person says of the aspects; None keeps what an earlier vote said.
+        asked: the aspects that may be named.
         reveals: whether the names are shown to the person after the vote.
 
     Raises:
@@ -70,6 +75,10 @@ def vote(
         "updated_at": clock.now(),
     }
     user_id, present, seen = _standing(comparison_id, user, session=session)
+    if aspects is not None:
+        values["aspects"] = checked(aspects, asked, values["shown"])
+    else:
+        values["aspects"] = {} if present is None else dict(present.aspects)
     if present is None:
         values["blind"] = comparison.conversation.blind and not seen
         values["seconds"] = seconds
@@ -122,7 +131,8 @@ def _store(
 ) -> Label:
     """Write a vote with its derived facts."""
     says = (values["choice"], values["best_id"], values["worst_id"], values["shown"])
-    cast = Cast(*says, comparison.conversation_id, open=not comparison.conversation.blind)
+    is_open = not comparison.conversation.blind
+    cast = Cast(*says, comparison.conversation_id, open=is_open, aspects=values["aspects"])
     counting = {answer.id: Answer.of(answer) for answer in answers}
     values = {**values, **facts_of(cast, counting)}
     fresh = {"comparison_id": comparison.id, "user_id": user_id, "created_at": values["updated_at"], **values}
@@ -138,8 +148,10 @@ def _chooses(label: Label, values: dict[str, Any]) -> bool:
 
 
 def _says(label: Label, values: dict[str, Any]) -> bool:
-    """Whether a vote already has this choice and this reason."""
-    return _chooses(label, values) and label.reason == values["reason"]
+    """Whether a vote already has this choice, these aspects and this reason."""
+    return _chooses(label, values) and all(
+        getattr(label, name) == values[name] for name in ("aspects", "reason")
+    )
 
 
 def _upsert(session: Session, values: dict[str, Any], changed: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from app.store.dataset_models import Dataset, DatasetLeftOut, DatasetPair, Voted
 from app.store.endpoint_models import EndpointAnswer
 from app.store.label_models import Label
 from app.store.run_models import Checkpoint, Metric, Run, RunEvent
-from app.store.tally_models import Answerer, LabelPair
+from app.store.tally_models import Answerer, AspectPair, LabelPair
 from app.store.user_models import User
 from app.store.vote_models import LabelVersion, NamesSeen
 from app.store.worker_models import Worker
@@ -22,6 +22,7 @@ from app.store.worker_models import Worker
 __all__ = [
     "Answerer",
     "ApiToken",
+    "AspectPair",
     "Base",
     "Campaign",
     "Checkpoint",

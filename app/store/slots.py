@@ -7,6 +7,7 @@ Among the slots are controls (controls.py), which take no place and whose verdic
 
 import random
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -23,6 +24,7 @@ from app.store import (
     slot_conditions,
     users,
 )
+from app.store.aspects import Said
 from app.store.campaign_choice import Candidate
 from app.store.enums import CampaignStatus, Choice, SlotKind, SlotStatus
 from app.store.models import Campaign, Comparison, ControlVote, Label, NamesSeen, Slot, Task
@@ -96,6 +98,7 @@ def vote(
     worst: int | None = None,
     reason: str = "",
     seconds: float | None = None,
+    aspects: Mapping[str, Said] | None = None,
 ) -> Label | ControlVote:
     """Store a vote from a slot, in its person's display order. The names stay hidden.
 
@@ -117,7 +120,15 @@ def vote(
         _check_still_open(slot, campaign, session=session)
     if _has_seen_names(slot, session=session):
         raise Refused("You have seen which model wrote which answer here, so a vote would not be blind.")
-    said = {"choice": choice, "best": best, "worst": worst, "reason": reason, "seconds": seconds}
+    said = {
+        "choice": choice,
+        "best": best,
+        "worst": worst,
+        "reason": reason,
+        "seconds": seconds,
+        "aspects": aspects,
+        "asked": campaign.aspects,
+    }
     vote = _cast(slot, said, session=session, user=user)
     _set(slot, SlotStatus.VOTED, session=session)
     return vote

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.store.models import (
     Answerer,
+    AspectPair,
     Checkpoint,
     Comparison,
     Contender,
@@ -49,8 +50,8 @@ def count(label_ids: Sequence[int], *, session: Session) -> None:
         .where(Label.id.in_(label_ids))
     ).all()
     casts = {
-        label_id: Cast(choice, best_id, worst_id, shown, conversation_id, open=not blind)
-        for label_id, choice, best_id, worst_id, shown, conversation_id, blind in rows
+        label_id: Cast(choice, best_id, worst_id, shown, conversation_id, open=not blind, aspects=aspects)
+        for label_id, choice, best_id, worst_id, shown, aspects, conversation_id, blind in rows
     }
     answers = _answers({answer_id for cast in casts.values() for answer_id in cast.shown}, session)
     keep_pairs(casts, answers, session=session)
@@ -58,28 +59,36 @@ def count(label_ids: Sequence[int], *, session: Session) -> None:
     session.execute(update(Label), facts)
 
 
-_CAST = (Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown)
+_CAST = (Label.id, Label.choice, Label.best_id, Label.worst_id, Label.shown, Label.aspects)
 
 
 def keep_pairs(
     casts: Mapping[int, Cast], answers: Mapping[int, Answer], *, session: Session, first: bool = False
 ) -> None:
-    """Store the outcomes of votes, keyed by id, for each pair of their answers, replacing earlier ones.
+    """Store the outcomes of votes and their aspects for each pair of answers, replacing earlier ones.
 
     Args:
+        casts: the votes by id.
         first: there are no earlier ones.
     """
     seats = _seats({cast.conversation_id for cast in casts.values()}, session)
     ids = _keep_answerers([seat for at in seats.values() for seat in at.values()], session)
     if not first:
-        session.execute(delete(LabelPair).where(LabelPair.label_id.in_(casts)))
+        for table in (LabelPair, AspectPair):
+            session.execute(delete(table).where(table.label_id.in_(casts)))
     pairs: list[dict[str, Any]] = []
+    of_aspects: list[dict[str, Any]] = []
     for label_id, cast in casts.items():
         shown = [answers[answer_id] for answer_id in cast.shown if answer_id in answers]
-        stands = _pairs_of(cast, shown, seats[cast.conversation_id], ids)
-        pairs += [{"label_id": label_id, **stand} for stand in stands]
+        there = seats[cast.conversation_id]
+        pairs += [{"label_id": label_id, **row} for row in _pairs_of(cast, shown, there, ids)]
+        for aspect, verdict in cast.of_aspects().items():
+            rows = _pairs_of(verdict, shown, there, ids)
+            of_aspects += [{"label_id": label_id, "aspect": aspect, **row} for row in rows]
     if pairs:
         session.execute(LabelPair.__table__.insert(), pairs)  # type: ignore[attr-defined]
+    if of_aspects:
+        session.execute(AspectPair.__table__.insert(), of_aspects)  # type: ignore[attr-defined]
 
 
 def _answers(ids: set[int], session: Session) -> dict[int, Answer]:

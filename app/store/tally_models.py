@@ -27,7 +27,16 @@ class Answerer(Base):
     step: Mapped[int | None]
 
 
-class LabelPair(Base):
+class Pair:
+    """Columns of the outcome of a verdict for two of its answers."""
+
+    outcome: Mapped[Outcome]
+    open: Mapped[bool] = mapped_column(default=False, server_default=false())
+    prompt_id: Mapped[int | None]
+    length_difference: Mapped[int | None]
+
+
+class LabelPair(Pair, Base):
     """The outcome of a vote for two of its answers, in the order in which the results list them.
 
     `open` votes are on conversations that are not blind: everybody may see their names. `prompt_id` is the
@@ -45,7 +54,18 @@ class LabelPair(Base):
     label_id: Mapped[int] = mapped_column(ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True)
     first_id: Mapped[int] = mapped_column(ForeignKey("answerers.id"), primary_key=True)
     second_id: Mapped[int] = mapped_column(ForeignKey("answerers.id"), primary_key=True)
-    outcome: Mapped[Outcome]
-    open: Mapped[bool] = mapped_column(default=False, server_default=false())
-    prompt_id: Mapped[int | None]
-    length_difference: Mapped[int | None]
+
+
+class AspectPair(Pair, Base):
+    """The outcome of one aspect of a vote for two of its answers, as `LabelPair` has it for the vote itself.
+
+    An aspect that was not asked, or does not apply, has no row.
+    """
+
+    __tablename__ = "aspect_pairs"
+    __table_args__ = (Index(None, "first_id"), Index(None, "second_id"))
+
+    label_id: Mapped[int] = mapped_column(ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True)
+    aspect: Mapped[str] = mapped_column(String(30), primary_key=True)
+    first_id: Mapped[int] = mapped_column(ForeignKey("answerers.id"), primary_key=True)
+    second_id: Mapped[int] = mapped_column(ForeignKey("answerers.id"), primary_key=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, String, func, select, type_coerce
 from sqlalchemy.orm import Session
 
-from app.store.models import Answerer, Comparison, Label, LabelPair, LabelVersion, NamesSeen, User
+from app.store.models import Answerer, AspectPair, Comparison, Label, LabelPair, LabelVersion, NamesSeen, User
 from app.store.vote_rules import RULES
 from app.store.vote_totals import pairs_seen_by
 
@@ -70,23 +70,33 @@ def version(*, session: Session, viewer: str | None = None) -> Version:
     return Version(votes, last or 0, last_at, earlier or 0, waiting, viewer, shown)
 
 
-def games(*, session: Session, viewer: str | None = None, campaign_id: int | None = None) -> Sequence[Game]:
+def games(
+    *,
+    session: Session,
+    viewer: str | None = None,
+    campaign_id: int | None = None,
+    aspect: str | None = None,
+) -> Sequence[Game]:
     """The games of all votes, or of a campaign's, ordered by model.
 
     Args:
         viewer: the person who reads them; only votes whose names this person may see are read.
+        aspect: read what the votes say of this aspect, instead of which answer is better.
     """
-    outcome = type_coerce(LabelPair.outcome, String)  # as text, which is read faster
-    prompt = func.coalesce(LabelPair.prompt_id, -LabelPair.label_id)
+    pairs: type[LabelPair | AspectPair] = LabelPair if aspect is None else AspectPair
+    outcome = type_coerce(pairs.outcome, String)  # as text, which is read faster
+    prompt = func.coalesce(pairs.prompt_id, -pairs.label_id)
     query = (
-        select(prompt, LabelPair.first_id, LabelPair.second_id, outcome, LabelPair.length_difference)
-        .where(*pairs_seen_by(viewer), *_of_campaign(campaign_id))
-        .order_by(LabelPair.first_id, LabelPair.second_id, outcome, LabelPair.open, LabelPair.label_id)
+        select(prompt, pairs.first_id, pairs.second_id, outcome, pairs.length_difference)
+        .where(*pairs_seen_by(viewer, table=pairs), *_of_campaign(pairs, campaign_id))
+        .order_by(pairs.first_id, pairs.second_id, outcome, pairs.open, pairs.label_id)
     )
+    if aspect is not None:
+        query = query.where(AspectPair.aspect == aspect)
     return [Game(*row) for row in session.execute(query)]
 
 
-def _of_campaign(campaign_id: int | None) -> list[ColumnElement[bool]]:
+def _of_campaign(pairs: type[LabelPair | AspectPair], campaign_id: int | None) -> list[ColumnElement[bool]]:
     if campaign_id is None:
         return []
     cast = (
@@ -94,7 +104,7 @@ def _of_campaign(campaign_id: int | None) -> list[ColumnElement[bool]]:
         .join(Comparison, Label.comparison_id == Comparison.id)
         .where(Comparison.campaign_id == campaign_id)
     )
-    return [LabelPair.label_id.in_(cast)]
+    return [pairs.label_id.in_(cast)]
 
 
 def answerers(ids: Collection[int], *, session: Session) -> list[Answerer]:

@@ -37,6 +37,7 @@ class LabelVersion(Base):
     worst_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"), index=True)
     shown: Mapped[list[Any]]
     blind: Mapped[bool]
+    aspects: Mapped[dict[str, Any]] = mapped_column(default=dict)
     reason: Mapped[str] = mapped_column(Text)
     seconds: Mapped[float | None]
     withdrawn: Mapped[bool]

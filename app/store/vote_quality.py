@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.store.enums import Outcome
-from app.store.models import Comparison, Label, LabelPair, Task, User
+from app.store.models import AspectPair, Comparison, Label, LabelPair, Task, User
 
 
 class Judgement(NamedTuple):
@@ -28,25 +28,32 @@ class Judgement(NamedTuple):
     longer: bool | None
 
 
-def of_campaign(campaign_id: int, *, session: Session) -> Sequence[Judgement]:
-    """All votes of a campaign by task, in the order in which they were cast."""
+def of_campaign(campaign_id: int, *, session: Session, aspect: str | None = None) -> Sequence[Judgement]:
+    """All votes of a campaign by task, in the order in which they were cast.
+
+    Args:
+        aspect: read what the votes say of this aspect, instead of which answer is better.
+    """
+    pairs: type[LabelPair | AspectPair] = LabelPair if aspect is None else AspectPair
     query = (
         select(
             Label.id,
             Task.number,
-            LabelPair.first_id,
-            LabelPair.second_id,
-            LabelPair.outcome,
+            pairs.first_id,
+            pairs.second_id,
+            pairs.outcome,
             User.name,
             Label.seconds,
             Label.first_side,
             Label.longer,
         )
-        .join(Label, LabelPair.label_id == Label.id)
+        .join(Label, pairs.label_id == Label.id)
         .join(Comparison, Label.comparison_id == Comparison.id)
         .join(Task, Task.comparison_id == Comparison.id)
         .join(User, Label.user_id == User.id)
         .where(Comparison.campaign_id == campaign_id)
-        .order_by(Task.number, Label.id, LabelPair.first_id, LabelPair.second_id)
+        .order_by(Task.number, Label.id, pairs.first_id, pairs.second_id)
     )
+    if aspect is not None:
+        query = query.where(AspectPair.aspect == aspect)
     return [Judgement(*row) for row in session.execute(query)]

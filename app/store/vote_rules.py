@@ -1,10 +1,10 @@
 """Rules of counting votes: what a vote counts for, and whether it becomes a training pair."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.store.enums import Choice, GenerationStatus, Outcome, WhyLeftOut
+from app.store.enums import AspectChoice, Choice, GenerationStatus, Outcome, WhyLeftOut
 
 RULES = 4
 """Version of the counting rules. Increment it whenever a vote would be counted differently."""
@@ -40,6 +40,21 @@ class Cast:
     conversation_id: int
     open: bool
     """Whether the conversation is not blind."""
+    aspects: Mapping[str, int | str] = field(default_factory=dict)
+    """For each aspect that was asked, the best answer's id or the value of an `AspectChoice`."""
+
+    def of_aspects(self) -> dict[str, "Cast"]:
+        """The vote's verdict on each aspect, as a vote of its own. Those that do not apply are left out."""
+        return {
+            name: replace(
+                self,
+                choice=Choice.TIE if isinstance(said, str) else Choice.BEST,
+                best_id=None if isinstance(said, str) else said,
+                worst_id=None,
+            )
+            for name, said in self.aspects.items()
+            if said != AspectChoice.NOT_APPLICABLE
+        }
 
 
 def why_left_out(choice: Choice, best: Answer | None, worst: Answer | None) -> WhyLeftOut | None:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.store import names
 from app.store.enums import Outcome
-from app.store.models import Answerer, Label, LabelPair
+from app.store.models import Answerer, AspectPair, Label, LabelPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,11 @@ def pairs(
     return list(found.values()), rows[0].met
 
 
-def pairs_seen_by(viewer: str | None) -> list[ColumnElement[bool]]:
+def pairs_seen_by(
+    viewer: str | None, *, table: type[LabelPair | AspectPair] = LabelPair
+) -> list[ColumnElement[bool]]:
     """The conditions for pairs of answers whose names a person may see."""
     if viewer is None:
         return []
     seen = select(Label.id).where(names.seen_by(viewer))
-    return [or_(LabelPair.open, LabelPair.label_id.in_(seen))]
+    return [or_(table.open, table.label_id.in_(seen))]

@@ -1,5 +1,6 @@
 """Campaigns with written answers, put into the database of a running app."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,3 +80,18 @@ def votes(app: App, campaign_id: int) -> list[tuple[str, str, str | None, str]]:
         campaign_id,
     )
     return [(row["question"], row["choice"], row["text"], row["reason"]) for row in rows]
+
+
+def aspects(app: App, campaign_id: int) -> list[dict[str, int | str]]:
+    """What the votes of a campaign say of its aspects, in their order: the answer's number, or a word."""
+    rows = app.rows(
+        "SELECT l.aspects, l.shown FROM labels l JOIN comparisons c ON c.id = l.comparison_id"
+        " WHERE c.campaign_id = ? ORDER BY l.id",
+        campaign_id,
+    )
+    found = []
+    for row in rows:
+        shown = json.loads(row["shown"])
+        said = json.loads(row["aspects"])
+        found.append({name: 1 + shown.index(at) if at in shown else at for name, at in said.items()})
+    return found

@@ -145,7 +145,12 @@ def test_texts_are_formatted_or_raw_and_act_as_nothing(app: App, page: Page) -> 
 
 def test_the_best_and_the_worst_with_a_reason(app: App, page: Page) -> None:
     campaign = judged.ready(
-        app, ["One?", "Two?"], contenders=4, form=CampaignForm.BEST_WORST, ask_reason=True
+        app,
+        ["One?", "Two?"],
+        contenders=4,
+        form=CampaignForm.BEST_WORST,
+        ask_reason=True,
+        aspects=["helpful", "safe"],
     )
     opened(page, campaign)
     press(page, "3")
@@ -155,14 +160,24 @@ def test_the_best_and_the_worst_with_a_reason(app: App, page: Page) -> None:
     best = answers(page)[1]
     press(page, "2")
     press(page, "4")
+    expect(page.get_by_text("helpful: which is best? 1 of 2")).to_be_visible()
+    press(page, "1")
+    expect(page.get_by_text("safe: which is best? 2 of 2")).to_be_visible()
+    page.keyboard.press("u")
+    expect(page.get_by_text("helpful: which is best? 1 of 2")).to_be_visible()
+    press(page, "3", "x")
     field = page.get_by_role("textbox")
     expect(field).to_be_focused()
     page.keyboard.type("2 is clearer, s")  # no key acts while one types
     page.keyboard.press("Enter")
     expect_question(page, "Two?")
-    press(page, "0")
+    press(page, "0", "0", "4")
     page.keyboard.press("Escape")
     assert sent(app, campaign, 2) == [("One?", "best", best, "2 is clearer, s"), ("Two?", "tie", None, "")]
+    assert judged.aspects(app, campaign) == [
+        {"helpful": 3, "safe": "not applicable"},
+        {"helpful": "tie", "safe": 4},
+    ]
 
 
 def test_a_reload_and_another_device_keep_the_place(app: App, browser: Browser, page: Page) -> None:
@@ -264,7 +279,11 @@ def test_two_people_at_once_never_judge_beyond_what_is_wanted(app: App, browser:
 def test_a_phone_by_tap(app: App, browser: Browser) -> None:
     long = "\n\n".join(f"Paragraph {n}. " + "Words and words. " * 12 for n in range(20))
     campaign = judged.ready(
-        app, ["One?", "Two?"], text=lambda _, position: f"{long} {position}", guidelines="Be fair."
+        app,
+        ["One?", "Two?"],
+        text=lambda _, position: f"{long} {position}",
+        guidelines="Be fair.",
+        aspects=["helpful"],
     )
     options: dict[str, Any] = {
         "viewport": {"width": 390, "height": 844},
@@ -285,14 +304,19 @@ def test_a_phone_by_tap(app: App, browser: Browser) -> None:
         second.scroll_into_view_if_needed()
         page.wait_for_timeout(READ_MS)
         page.get_by_role("button", name="2 is better").tap()
+        for name in ("Answer 1", "Equal", "Does not apply", "Answer 2"):
+            expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+        page.wait_for_timeout(READ_MS)
+        page.get_by_role("button", name="Equal").tap()
         expect_question(page, "Two?")
         expect(page.locator(".hy-label-question")).to_be_in_viewport()
         page.get_by_role("button", name=re.compile("^Undo")).tap()
         expect_question(page, "One?")
         page.wait_for_timeout(READ_MS)
         page.get_by_role("button", name="Both bad").tap()
-        expect_question(page, "Two?")
         assert accessible(page)
+        page.get_by_role("button", name="Does not apply").tap()
+        expect_question(page, "Two?")
     assert sent(app, campaign, 1)[0][1] == "all_bad"
 
 

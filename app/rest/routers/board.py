@@ -10,7 +10,7 @@ from app.ranking import read_ranking
 from app.rest.caller import Caller
 from app.rest.schemas.board import BoardShown
 from app.rest.schemas.quality import QualityShown
-from app.rest.types import PathId
+from app.rest.types import Name, PathId
 from app.store import campaigns
 from app.store.db import read_session
 from app.text import MAX_ID
@@ -29,6 +29,11 @@ Reference = Annotated[
 ]
 
 
+OfAspect = Annotated[
+    Name | None, Query(description="Rank by this aspect, instead of by which answer is better.")
+]
+
+
 @router.get("/board", response_model=BoardShown)
 def get_board(user: Caller, reference: Reference = None) -> dict[str, Any]:
     """Rank all models by the votes whose names you may see."""
@@ -37,11 +42,19 @@ def get_board(user: Caller, reference: Reference = None) -> dict[str, Any]:
 
 
 @router.get("/campaigns/{campaign_id}/board", response_model=BoardShown)
-def get_campaign_board(user: Caller, campaign_id: PathId, reference: Reference = None) -> dict[str, Any]:
-    """Rank a campaign's contenders by its votes whose names you may see."""
+def get_campaign_board(
+    user: Caller, campaign_id: PathId, reference: Reference = None, aspect: OfAspect = None
+) -> dict[str, Any]:
+    """Rank a campaign's contenders by its votes whose names you may see, or by an aspect of them."""
     with read_session() as session:
-        campaigns.get(campaign_id, session=session)
-        found = read_ranking(session=session, viewer=user, reference=reference, campaign_id=campaign_id)
+        campaign = campaigns.get(campaign_id, session=session)
+        found = read_ranking(
+            session=session,
+            viewer=user,
+            reference=reference,
+            campaign_id=campaign_id,
+            aspect=campaigns.checked_aspect(campaign, aspect),
+        )
         return ranking_view(found)
 
 

@@ -104,6 +104,7 @@ def _wanted(given: CampaignWanted) -> NewCampaign:
         guidelines=given.guidelines,
         ask_reason=given.ask_reason,
         voters=given.voters,
+        aspects=given.aspects,
         repeat_share=given.repeat_share,
         check_share=given.check_share,
         seed=given.seed,

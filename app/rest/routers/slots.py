@@ -8,8 +8,7 @@ from fastapi.responses import Response
 from app import labelling
 from app.rest.caller import Caller
 from app.rest.once import OnceOnly
-from app.rest.schemas.slots import SlotShown, SlotsTaken, SlotVote
-from app.rest.schemas.votes import VoteCast
+from app.rest.schemas.slots import SlotShown, SlotsTaken, SlotVote, SlotVoteCast
 from app.rest.types import PathId
 from app.store import campaigns
 from app.store.db import read_session
@@ -41,7 +40,7 @@ def release_slots(user: Caller, campaign_id: PathId) -> None:
 
 
 @router.put("/slots/{slot_id}/vote", response_model=SlotVote)
-def vote_on_slot(once: OnceOnly, user: Caller, slot_id: PathId, given: VoteCast) -> Response:
+def vote_on_slot(once: OnceOnly, user: Caller, slot_id: PathId, given: SlotVoteCast) -> Response:
     """Vote in your order of the answers. The names stay hidden."""
 
     def act() -> SlotVote:
@@ -52,6 +51,7 @@ def vote_on_slot(once: OnceOnly, user: Caller, slot_id: PathId, given: VoteCast)
             worst=given.worst,
             reason=given.reason,
             seconds=given.seconds,
+            aspects=given.aspects,
         )
         return SlotVote.of(slot_id, vote)
 

@@ -34,6 +34,7 @@ Prompt = Annotated[
 
 Count = Annotated[int, Field(ge=1, le=MOST_PROMPTS)]
 VotesWanted = Annotated[int, Field(ge=1, le=50)]
+Aspects = Annotated[list[Annotated[Text, Field(max_length=30)]], Field(max_length=5)]
 Share = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)]
 Voters = Annotated[list[Name], Field(max_length=1000)]
 
@@ -110,6 +111,10 @@ class CampaignWanted(Given):
     guidelines: Text = Field("", description="What voters should look for, in Markdown.")
     ask_reason: bool = Field(False, description="Whether voters are asked for a reason.")
     voters: Voters = Field(default_factory=list, description="Who may vote; empty means everybody.")
+    aspects: Aspects = Field(
+        default_factory=list,
+        description="What voters are asked besides the better answer, such as helpful or harmless.",
+    )
     repeat_share: Share = Field(
         0.0, description="Repeats: 0.1 shows a person one comparison again for every ten."
     )
@@ -127,6 +132,9 @@ class CampaignEdit(Given):
     voters: Voters | None = Field(None, description="Who may vote; an empty list means everybody.")
     votes_wanted: VotesWanted | None = Field(
         None, description="How many people judge each comparison; fewer delete no votes."
+    )
+    aspects: Aspects | None = Field(
+        None, description="What voters are asked besides; once there are votes, names can only be added."
     )
     repeat_share: Share | None = Field(None, description="Repeats per comparison, from here on.")
     check_share: Share | None = Field(None, description="Attention checks per comparison, from here on.")
@@ -220,6 +228,7 @@ class CampaignShown(Shown):
     guidelines: str
     ask_reason: bool
     voters: list[str]
+    aspects: list[str] = Field(description="What voters are asked besides the better answer.")
     repeat_share: float = Field(description="Repeats per ordinary comparison of a person.")
     check_share: float = Field(description="Attention checks per ordinary comparison of a person.")
     created_at: datetime

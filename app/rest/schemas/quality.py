@@ -53,6 +53,12 @@ class DisagreementShown(Shown):
     votes: list[PersonsVote]
 
 
+class AspectAgreementShown(AgreementShown):
+    """How far voters agree on an aspect, among the votes that were asked and to which it applies."""
+
+    name: str
+
+
 class RateShown(ShareShown):
     """A number of controls among those judged, with the 95% interval of their share."""
 
@@ -91,4 +97,5 @@ class QualityShown(Shown):
     agreement: AgreementShown
     people: list[PersonShown]
     disagreements: list[DisagreementShown]
+    aspects: list[AspectAgreementShown]
     controls: ControlsShown | None = Field(description="Null for all but the campaign's owner.")

@@ -6,7 +6,9 @@ from pydantic import Field
 
 from app.labelling import Offer, Taken
 from app.markdown import to_html
-from app.rest.types import Shown
+from app.rest.schemas.votes import VoteCast
+from app.rest.types import Name, Shown
+from app.store.aspects import in_letters
 from app.store.enums import CampaignForm, CampaignStatus, Choice
 from app.store.judging import LETTERS
 from app.store.models import Campaign, ControlVote, Label
@@ -46,6 +48,17 @@ class SlotShown(Shown):
         )
 
 
+class SlotVoteCast(VoteCast):
+    """A vote on a slot, with the campaign's aspects."""
+
+    aspects: dict[Name, Name] = Field(
+        default_factory=dict,
+        max_length=5,
+        description="For each aspect: letter of the best answer, `tie`, or `not applicable`. One that is "
+        "missing was not asked.",
+    )
+
+
 class SlotVote(Shown):
     """Your verdict on a slot, as it was stored."""
 
@@ -53,6 +66,7 @@ class SlotVote(Shown):
     choice: Choice
     best_letter: str | None = Field(description="Letter of the best answer.")
     worst_letter: str | None
+    aspects: dict[str, str] = Field(description="What you said of each aspect.")
     reason: str
     seconds: float | None
 
@@ -64,6 +78,7 @@ class SlotVote(Shown):
             slot_id=slot_id,
             best_letter=letters.get(vote.best_id),
             worst_letter=letters.get(vote.worst_id),
+            aspects=in_letters(vote.aspects, vote.shown),
             **{name: getattr(vote, name) for name in ("choice", "reason", "seconds")},
         )
 
@@ -83,13 +98,14 @@ class CampaignToJudge(Shown):
     name: str
     form: CampaignForm
     ask_reason: bool
+    aspects: list[str] = Field(description="What is asked after the vote, one after the other.")
     guidelines: str
     guidelines_html: str
 
     @classmethod
     def of(cls, campaign: Campaign) -> "CampaignToJudge":
         """The campaign with its guidelines as HTML."""
-        same = ("id", "name", "form", "ask_reason", "guidelines")
+        same = ("id", "name", "form", "ask_reason", "aspects", "guidelines")
         return cls(
             **{name: getattr(campaign, name) for name in same},
             guidelines_html=to_html(campaign.guidelines),

@@ -62,6 +62,9 @@ class VoteShown(Shown):
     best_letter: str | None = Field(description="Letter under which it was shown.")
     worst_letter: str | None
     shown: list[str] | None = Field(description="Names of the models, in the order shown.")
+    aspects: dict[str, str] | None = Field(
+        description="For each aspect that was asked: letter of the best answer, `tie` or `not applicable`."
+    )
     blind: bool = Field(description="Whether the voter had not seen the names.")
     reason: str | None
     seconds: float | None

@@ -7,6 +7,7 @@ import gradio as gr
 from app import campaigns
 from app.errors import AppError
 from app.settings import get_settings
+from app.store.aspects import USUAL
 from app.store.enums import CampaignStatus
 from app.ui import confirmation, query, widgets
 from app.ui.campaigns import form, one, source
@@ -80,6 +81,9 @@ def open_edit(request: gr.Request) -> Updates:
             value=[name for name in campaign.voters if name in logins],
             visible=bool(logins),
         ),
+        "edit_aspects": gr.update(
+            choices=list(dict.fromkeys([*USUAL, *campaign.aspects])), value=list(campaign.aspects)
+        ),
         "edit_repeats": round(100 * campaign.repeat_share, 2),
         "edit_checks": round(100 * campaign.check_share, 2),
         "edit_message": gr.update(visible=False),
@@ -91,6 +95,7 @@ def save_edit(
     guidelines: str,
     ask_reason: bool,
     voters: list[str] | None,
+    aspects: list[str] | None,
     repeats: float | None,
     checks: float | None,
     request: gr.Request,
@@ -112,6 +117,7 @@ def save_edit(
             guidelines=guidelines or "",
             ask_reason=bool(ask_reason),
             voters=[str(voter) for voter in voters or []] if logins else None,
+            aspects=[str(name) for name in aspects or []],
             repeat_share=(repeats or 0) / 100,
             check_share=(checks or 0) / 100,
         )

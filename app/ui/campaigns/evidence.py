@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from app.evidence import Agreement
-from app.quality import Controls, Disagreement, PersonQuality, Quality, Share, read_quality
+from app.quality import AspectQuality, Controls, Disagreement, PersonQuality, Quality, Share, read_quality
 from app.ranking import read_ranking
 from app.store.control_votes import Result
 from app.store.db import read_session
 from app.store.enums import SlotKind
+from app.store.models import Campaign
 from app.ui import formatting, widgets
 from app.ui.results import ranking_view
 from app.ui.widgets import Html
@@ -25,12 +26,16 @@ CAVEAT = (
 )
 
 
-def ranking_section(campaign_id: int, user: str) -> Html:
-    """The ranking by the campaign's votes, for a person who has seen its names."""
+NOT_ASKED = widgets.notice("No vote says yet which answer is better in this aspect.")
+
+
+def ranking_section(campaign: Campaign, user: str, aspect: str | None = None) -> Html:
+    """The ranking by the campaign's votes or an aspect of them, for a person who has seen its names."""
+    wanted = aspect if aspect in campaign.aspects else None
     with read_session() as session:
-        found = read_ranking(session=session, viewer=user, campaign_id=campaign_id)
+        found = read_ranking(session=session, viewer=user, campaign_id=campaign.id, aspect=wanted)
     if len(found.models) < 2:
-        return widgets.NOTHING
+        return NOT_ASKED if wanted else widgets.NOTHING
     reference = found.board.reference
     against = widgets.NOTHING
     if reference is not None:
@@ -70,7 +75,8 @@ def _controls(controls: Controls) -> Html:
         caption="Repeats and attention checks",
         numeric=(1, 2),
     )
-    return widgets.join([people, _failed(controls.failed), _caveat(CONTROLS_CAVEAT)])
+    above = Markup('<div class="hy-agreement">{}</div>').format(people)
+    return widgets.join([above, _failed(controls.failed), _caveat(CONTROLS_CAVEAT)])
 
 
 def _of(share: Share) -> str:
@@ -116,7 +122,31 @@ def _agreement(quality: Quality) -> Html:
         ("Pairs of votes that agree", f"{100 * (found.rate or 0):.0f}% of {found.pairs:,}"),
         ("Comparisons on which people differ", _numbers(quality.disagreements)),
     ]
-    return Markup('<div class="hy-agreement">{}</div>').format(widgets.facts(facts))
+    told = Markup('<div class="hy-agreement">{}</div>').format(widgets.facts(facts))
+    return widgets.join([told, _aspects(quality.aspects)])
+
+
+def _aspects(aspects: Sequence[AspectQuality]) -> Html:
+    """The agreement on each aspect; nothing for a campaign without aspects."""
+    if not aspects:
+        return widgets.NOTHING
+    rows = [
+        (
+            found.name,
+            "none yet" if not found.agreement.pairs else _alpha(found.agreement),
+            f"{100 * (found.agreement.rate or 0):.0f}% of {found.agreement.pairs:,}"
+            if found.agreement.pairs
+            else "–",
+        )
+        for found in aspects
+    ]
+    table = widgets.table(
+        ["Aspect", "Krippendorff's alpha", "Pairs of votes that agree"],
+        rows,
+        caption="Agreement on the aspects",
+        numeric=(1, 2),
+    )
+    return Markup('<div class="hy-agreement">{}</div>').format(table)
 
 
 def _alpha(found: Agreement) -> str:

@@ -8,6 +8,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app import given_answers
+from app.store.aspects import MAX_ASPECTS, USUAL
 from app.store.campaigns import MAX_SHARE
 from app.store.conversations import MAX_CONTENDERS, Decoding
 from app.store.enums import CampaignForm, CampaignOrder
@@ -26,6 +27,7 @@ ORDERS: Final = [
     ("In order", CampaignOrder.IN_ORDER.value),
 ]
 
+ASPECTS: Final = "Asked after each vote, one key each. Choose, or type your own; up to five."
 REPEATS: Final = "Comparisons shown a second time: 10 adds one for every ten. They are no votes."
 CHECKS: Final = "An answer beside one to another prompt, to find careless votes. They are no votes."
 
@@ -48,6 +50,7 @@ FIELDS: Final = (
     "ask_reason",
     "voters",
     "guidelines",
+    "aspects",
     "repeat_share",
     "check_share",
     "name",
@@ -66,6 +69,7 @@ TITLES: Final = {
     "votes_wanted": "Votes on each comparison",
     "voters": "Who may vote",
     "guidelines": "Guidelines",
+    "aspects": "Aspects",
     "repeat_share": "Repeats, %",
     "check_share": "Attention checks, %",
     "name": "Name",
@@ -91,6 +95,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "ask_reason": False,
     "voters": [],
     "guidelines": "",
+    "aspects": [],
     "repeat_share": 0,
     "check_share": 0,
     "name": "",
@@ -215,8 +220,23 @@ def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
             elem_id="campaign-guidelines",
         )
         messages["guidelines"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
+        inputs["aspects"] = aspects_field("campaign-aspects")
+        messages["aspects"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
         _number(inputs, messages, "repeat_share", REPEATS)
         _number(inputs, messages, "check_share", CHECKS)
+
+
+def aspects_field(elem_id: str) -> gr.Dropdown:
+    """The names of the aspects: usual ones, or typed."""
+    return gr.Dropdown(
+        list(USUAL),
+        multiselect=True,
+        max_choices=MAX_ASPECTS,
+        allow_custom_value=True,
+        label=TITLES["aspects"],
+        info=ASPECTS,
+        elem_id=elem_id,
+    )
 
 
 def _decoding(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> gr.Accordion:

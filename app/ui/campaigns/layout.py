@@ -52,6 +52,7 @@ class Edit:
     edit_guidelines: gr.Textbox
     edit_reason: gr.Checkbox
     edit_voters: gr.Dropdown
+    edit_aspects: gr.Dropdown
     edit_repeats: gr.Number
     edit_checks: gr.Number
     edit_message: gr.HTML
@@ -83,6 +84,7 @@ class One:
     message: gr.HTML
     edit: Edit
     extend: Extend
+    aspect: gr.Radio
     results: gr.HTML
     votes: gr.HTML
     quality: gr.HTML
@@ -118,10 +120,23 @@ def _one() -> One:
         confirm = confirmation.lay_out("No")
         message = gr.HTML(visible=False)
         edit, extend = _edit(), _extend()
+        aspect = gr.Radio([], label="Rank by", visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
         results, votes, quality = gr.HTML(), gr.HTML(), gr.HTML()
         following, setup = next_round.lay_out(), gr.HTML()
     return One(
-        one, progress, buttons, confirm, message, edit, extend, results, votes, quality, following, setup
+        one,
+        progress,
+        buttons,
+        confirm,
+        message,
+        edit,
+        extend,
+        aspect,
+        results,
+        votes,
+        quality,
+        following,
+        setup,
     )
 
 
@@ -159,6 +174,7 @@ def _edit() -> Edit:
             info="Nobody named: everybody with a login.",
             visible=False,
         )
+        aspects = form.aspects_field("edit-aspects")
         with gr.Row(elem_classes="hy-grid hy-two"):
             repeats, checks = (
                 gr.Number(0, precision=0, label=form.TITLES[name], info=info, elem_id=f"edit-{name}")
@@ -168,7 +184,7 @@ def _edit() -> Edit:
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
             save = gr.Button("Save", variant="primary", size="md", scale=0, min_width=110)
             cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
-    return Edit(editing, name, guidelines, reason, voters, repeats, checks, message, save, cancel)
+    return Edit(editing, name, guidelines, reason, voters, aspects, repeats, checks, message, save, cancel)
 
 
 def _extend() -> Extend:

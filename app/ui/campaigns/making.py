@@ -175,6 +175,7 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
                 guidelines=str(given.values["guidelines"] or ""),
                 ask_reason=bool(given.values["ask_reason"]),
                 voters=[str(name) for name in given.values["voters"] or []],
+                aspects=[str(name) for name in given.values["aspects"] or []],
                 repeat_share=given.share("repeat_share"),
                 check_share=given.share("check_share"),
                 seed=None if given.values["seed"] is None else int(given.values["seed"]),

@@ -19,8 +19,12 @@ from app.ui.updates import Updates
 BUTTONS = ("pause", "resume", "extend", "edit", "close", "names")
 
 
-def show(seen: str, request: gr.Request | None) -> Updates:
-    """The campaign, if it differs from what is already shown."""
+def show(seen: str, request: gr.Request | None, aspect: str | None = None) -> Updates:
+    """The campaign, if it differs from what is already shown.
+
+    Args:
+        aspect: the aspect by which the contenders are ranked; by default which answer is better.
+    """
     try:
         overview = campaigns.overview(campaign_id(request))
     except NotFound as error:
@@ -31,7 +35,7 @@ def show(seen: str, request: gr.Request | None) -> Updates:
     pieces = {
         "header": view.header(overview, votable=_may_vote(overview, user) and not told),
         "progress": view.progress_section(overview, told=told),
-        "results": evidence.ranking_section(overview.campaign.id, user) if told else "",
+        "results": evidence.ranking_section(overview.campaign, user, aspect) if told else "",
         "votes": view.votes_section(overview),
         "quality": evidence.quality_section(overview.campaign.id, user),
         "setup": view.setup_section(overview),
@@ -43,11 +47,20 @@ def show(seen: str, request: gr.Request | None) -> Updates:
     return {
         **pieces,
         **following,
+        "aspect": _ranked_by(overview, aspect, told=told),
         "one": gr.update(visible=True),
         "seen": now,
         "timer": _pace(overview),
         **_actions(overview, own=may_change(overview.owner, user), told=told),
     }
+
+
+def _ranked_by(overview: Overview, aspect: str | None, *, told: bool) -> Any:
+    """The choice of what the contenders are ranked by, for a campaign with aspects."""
+    names = overview.campaign.aspects
+    choices = [("Better answer", ""), *((name, name) for name in names)]
+    value = aspect if aspect in names else ""
+    return gr.update(choices=choices, value=value, visible=told and bool(names))
 
 
 def _may_vote(overview: Overview, user: str) -> bool:

@@ -43,7 +43,9 @@ def _shown_one(page: Layout) -> Components:
     """What shows one campaign."""
     return {
         **named(page.frame),
-        **pick(named(page.one), "one", "progress", "message", "results", "votes", "quality", "setup"),
+        **pick(
+            named(page.one), "one", "progress", "message", "aspect", "results", "votes", "quality", "setup"
+        ),
         **named(page.one.buttons),
         **pick(named(page.one.following), "next_round", "pairs"),
     }
@@ -55,7 +57,9 @@ def _wire_opening(page: Layout, shown: Components) -> None:
     loaded = connect(events.on_load, open_page, form.draft, everything)
     connect(loaded.then, preview, form.in_order, form.outputs, **events.QUIET)
     looked = {**_listed(page), **shown}
-    connect(partial(events.tick, page.frame.timer), look_again, [pager.page, page.frame.seen], looked)
+    ticking = [pager.page, page.frame.seen, page.one.aspect]
+    connect(partial(events.tick, page.frame.timer), look_again, ticking, looked)
+    connect(page.one.aspect.input, rank_by, page.one.aspect, shown, **events.QUIET)
     connect(pager.back.click, listing.newer, pager.page, _listed(page), **events.QUIET)
     connect(pager.on.click, listing.older, pager.page, _listed(page), **events.QUIET)
 
@@ -108,6 +112,7 @@ def _wire_panels(page: Layout, shown: Components) -> None:
         edit.edit_guidelines,
         edit.edit_reason,
         edit.edit_voters,
+        edit.edit_aspects,
         edit.edit_repeats,
         edit.edit_checks,
     ]
@@ -163,8 +168,13 @@ def preview(request: gr.Request, *values: Any) -> Updates:
     return making.preview(*values) if _wants_form(request) else {}
 
 
-def look_again(page: float, seen: str, request: gr.Request) -> Updates:
+def rank_by(aspect: str | None, request: gr.Request) -> Updates:
+    """Rank the contenders by another aspect."""
+    return one.show("", request, aspect=aspect)
+
+
+def look_again(page: float, seen: str, aspect: str | None, request: gr.Request) -> Updates:
     """Poll the campaign or the list."""
     if query.value(request, "campaign"):
-        return one.show(seen or "", request)
+        return one.show(seen or "", request, aspect=aspect)
     return {} if _wants_form(request) else listing.show(page, seen or "")

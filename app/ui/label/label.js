@@ -158,7 +158,8 @@ class Label {
   act(name, event) {
     const judges = /^([1-4]|tie|bad|skip)$/.test(name);
     if (judges && event.timeStamp - this.shownAt < SLIP_MS) return;
-    if (/^[1-4]$/.test(name)) this.choose(Number(name) - 1, event);
+    if (judges && this.aspect !== undefined) this.answer(name, event);
+    else if (/^[1-4]$/.test(name)) this.choose(Number(name) - 1, event);
     else if (name === "tie" || name === "bad") this.judge(name === "tie" ? "tie" : "both bad", "", event);
     else if (["skip", "undo", "cancel", "send"].includes(name)) this[name](event);
     else this.screen.act(name);
@@ -176,15 +177,36 @@ class Label {
     } else if (chosen.choice !== letter) this.judge(chosen.choice, letter, event);
   }
 
-  // A vote is complete, but for its reason.
+  // A vote is complete, but for its aspects and its reason.
   judge(choice, worst, event) {
     if (!this.current || this.chosen?.complete) return;
-    this.chosen = { choice, worst, seconds: this.watch.seconds, complete: true };
-    if (!this.campaign.ask_reason) this.vote("", event);
-    else {
-      this.screen.askReason(said(this.current, this.chosen));
-      this.screen.canUndo(true);
-    }
+    const asked = this.campaign.aspects; // those of now, even if the campaign changes meanwhile
+    this.chosen = { choice, worst, seconds: this.watch.seconds, complete: true, asked, aspects: [] };
+    this.goOn(event);
+  }
+
+  // The aspect that is asked now.
+  get aspect() {
+    return this.chosen?.complete ? this.chosen.asked[this.chosen.aspects.length] : undefined;
+  }
+
+  answer(name, event) {
+    const side = this.current.answers[Number(name) - 1];
+    const word = side?.letter ?? { tie: "tie", bad: "not applicable" }[name];
+    if (!word) return;
+    this.chosen.aspects.push([this.aspect, word]);
+    this.goOn(event);
+  }
+
+  // Ask for the next aspect, then for the reason; then vote.
+  goOn(event) {
+    const { asked, aspects } = this.chosen;
+    if (this.aspect !== undefined) {
+      this.screen.askAspect(this.aspect, aspects.length + 1, asked.length, this.current.answers.length);
+      this.shownAt = performance.now();
+    } else if (this.campaign.ask_reason) this.screen.askReason(said(this.current, this.chosen));
+    else return this.vote("", event);
+    this.screen.canUndo(true);
   }
 
   send(event) {
@@ -192,14 +214,15 @@ class Label {
   }
 
   cancel(event) {
-    if (this.chosen?.complete) this.vote("", event);
+    if (this.chosen?.complete && this.aspect === undefined) this.vote("", event);
     else if (this.chosen) this.undo(event);
   }
 
   vote(reason, event) {
     const { choice, worst, seconds } = this.chosen;
+    const aspects = Object.fromEntries(this.chosen.aspects);
     const words = said(this.current, this.chosen);
-    this.leave({ kind: "vote", slot: this.current.id, body: { choice, worst, reason, seconds } }, words, event);
+    this.leave({ kind: "vote", slot: this.current.id, body: { choice, worst, aspects, reason, seconds } }, words, event);
   }
 
   skip(event) {
@@ -221,11 +244,16 @@ class Label {
     if (!this.current) this.refill();
   }
 
-  // Take back a choice that is not complete, else the last vote or skip.
+  // Take back the last aspect, or a choice that was not sent, else the last vote or skip.
   undo(event) {
+    if (this.chosen?.aspects?.length) {
+      this.chosen.aspects.pop();
+      this.goOn(event);
+      return;
+    }
     if (this.chosen) {
       this.chosen = null;
-      this.screen.showChosen(null);
+      this.screen.showVotes(this.current.answers.length);
       this.screen.canUndo(this.past.length > 0);
       return;
     }
@@ -243,12 +271,15 @@ class Label {
   }
 }
 
-// A vote in words.
-function said(slot, { choice, worst }) {
+// A vote in words, with its aspects.
+function said(slot, { choice, worst, aspects = [] }) {
   const name = (letter) => 1 + slot.answers.findIndex((answer) => answer.letter === letter);
-  if (choice === "tie") return "A tie.";
-  if (choice === "both bad") return slot.answers.length > 2 ? "All bad." : "Both bad.";
-  return worst ? `${name(choice)} is best, ${name(worst)} is worst.` : `${name(choice)} is better.`;
+  const words = { tie: "equal", "not applicable": "does not apply" };
+  const of = ([aspect, word]) => `${aspect}: ${words[word] ?? name(word)}`;
+  const rest = aspects.length ? ` ${aspects.map(of).join(", ")}.` : "";
+  if (choice === "tie") return `A tie.${rest}`;
+  if (choice === "both bad") return (slot.answers.length > 2 ? "All bad." : "Both bad.") + rest;
+  return (worst ? `${name(choice)} is best, ${name(worst)} is worst.` : `${name(choice)} is better.`) + rest;
 }
 
 // A person's numbers after a vote, a skip, or the undo of one.

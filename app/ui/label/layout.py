@@ -19,11 +19,11 @@ import(new URL(root.dataset.script, document.baseURI)).then((page) => page.start
 
 KEYS: Final = (
     ("1 2 3 4", "that answer is better; among three or four, the best and then the worst"),
-    ("0", "a tie"),
-    ("x", "both bad, or all bad"),
+    ("0", "a tie; equal in an aspect"),
+    ("x", "both bad, or all bad; an aspect does not apply"),
     ("s", "skip: somebody else judges it"),
-    ("u", "undo the last vote or skip, and the one before it"),
-    ("Esc", "choose the best answer again"),
+    ("u", "undo the last vote or skip, and the one before it; the last aspect"),
+    ("Esc", "choose the best answer again; the aspect before"),
     ("r", "texts as they are, or formatted"),
     ("g", "the guidelines"),
     ("↑ ↓ Space", "scroll the answers together"),

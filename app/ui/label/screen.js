@@ -126,6 +126,7 @@ export class Screen {
       ask.role = "status";
       const back = vote("cancel", ["Back"], "Esc");
       votes.replaceChildren(...(count > 2 ? [ask, ...sides, ...both, back] : [sides[0], ...both, sides[1]]));
+      delete votes.dataset.aspect;
     }
     this.showChosen(null);
   }
@@ -147,6 +148,21 @@ export class Screen {
       if (act === "cancel") button.hidden = side === null;
     }
     [...this.part("answers").children].forEach((answer, at) => answer.toggleAttribute("data-chosen", at === side));
+  }
+
+  // Ask which answer is better in an aspect, number `at` of `of`.
+  askAspect(name, at, of, count) {
+    this.showChosen(null);
+    const votes = this.part("votes");
+    const ask = element("p", "hy-label-ask", element("b", "", name), count > 2 ? ": which is best?" : ": which is better?");
+    if (of > 1) ask.append(element("small", "", ` ${at} of ${of}`));
+    ask.role = "status";
+    const sides = Array.from({ length: count }, (_, side) => vote(side + 1, aspectWords(side + 1), side + 1));
+    const neither = [vote("tie", ["Equal"], 0), vote("bad", ["Does not apply"], "x")];
+    votes.dataset.count = ""; // the buttons of a vote are made anew
+    votes.dataset.aspect = name;
+    const within = count > 2 ? [...sides, ...neither] : [sides[0], ...neither, sides[1]];
+    votes.replaceChildren(ask, ...within, vote("cancel", ["Back"], "Esc"));
   }
 
   askReason(words) {
@@ -195,6 +211,8 @@ export class Screen {
 
 const sideWords = (number, count) =>
   count > 2 ? [element("span", "hy-wide", "Answer "), String(number)] : [`${number} is better`];
+
+const aspectWords = (number) => [element("span", "hy-wide", "Answer "), String(number)];
 
 function vote(act, words, key) {
   const button = element("button", "hy-label-vote", element("span", "", ...words), element("kbd", "", String(key)));

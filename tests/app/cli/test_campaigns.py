@@ -37,7 +37,7 @@ def test_a_campaign_from_start_to_end(
     guidelines = tmp_path / "guide.md"
     guidelines.write_text("Be *fair*.")
     asked = ["--run", runs[0], "--run", runs[1], "--prompts", lines, "--votes", "2", "--name", "First"]
-    asked += ["--repeats", "0.1", "--checks", "0.05"]
+    asked += ["--repeats", "0.1", "--checks", "0.05", "--aspect", "helpful"]
     made = call(capsys, "campaigns", "new", *asked, "--guidelines", str(guidelines), "--ask-reason")
     assert (made["repeat_share"], made["check_share"]) == (0.1, 0.05)
     assert (made["id"], made["name"], made["guidelines"], made["ask_reason"]) == (
@@ -52,7 +52,11 @@ def test_a_campaign_from_start_to_end(
     assert call(capsys, "campaigns", "resume", "1")["status"] == "open"
     extended = call(capsys, "campaigns", "extend", "1", "--votes", "3", "--prompts", write(tmp_path, "More?"))
     assert (extended["votes_wanted"], extended["progress"]["prompts"]) == (3, 3)
-    assert call(capsys, "campaigns", "extend", "1", "--repeats", "0.2")["repeat_share"] == 0.2
+    again = call(capsys, "campaigns", "extend", "1", "--repeats", "0.2", "--aspect", "kind")
+    assert (again["repeat_share"], again["aspects"]) == (0.2, ["helpful", "kind"])
+    assert call(capsys, "board", "--campaign", "1", "--aspect", "kind")["games"] == 0
+    assert "its aspects: helpful, kind" in refuse(capsys, "board", "--campaign", "1", "--aspect", "nice")
+    assert "--campaign" in refuse(capsys, "board", "--aspect", "kind")
     closed = call(capsys, "campaigns", "close", "1")
     assert (closed["status"], closed["progress"]["answered"]) == ("closed", 9)
 

@@ -46,6 +46,7 @@ def test_slots_are_taken_with_everything_that_is_judged_and_no_names(api: TestCl
         "name": "Which?",
         "form": "pairs",
         "ask_reason": False,
+        "aspects": [],
         "guidelines": "Prefer *kind* answers.",
         "guidelines_html": "<p>Prefer <em>kind</em> answers.</p>\n",
     }
@@ -192,3 +193,22 @@ def test_the_answers_to_a_control_are_those_to_any_other_comparison(api: TestCli
     found = ok(api.get(f"campaigns/{campaign_id}/quality"))["controls"]
     assert found["people"][0]["repeats_consistent"]["of"] == 3
     assert len(ok(api.get("votes"))["items"]) == 6
+
+
+def test_aspects_are_asked_stored_and_ranked(api: TestClient) -> None:
+    campaign_id = ready(aspects=["helpful", "clear"])
+    taken = take(api, campaign_id)
+    assert taken["campaign"]["aspects"] == ["helpful", "clear"]
+    address = f"slots/{taken['slots'][0]['id']}/vote"
+    refused(api.put(address, json={"choice": "A", "aspects": {"kind": "A"}}), 422, field="aspects")
+    said = {"helpful": "B", "clear": "not applicable"}
+    stored = ok(api.put(address, json={"choice": "A", "aspects": said}))
+    assert stored["aspects"] == said
+    assert ok(api.get("votes"))["items"][0]["aspects"] is None  # hidden like the vote
+    ok(api.post(f"campaigns/{campaign_id}/names"))
+    assert ok(api.get("votes"))["items"][0]["aspects"] == said
+    board = f"campaigns/{campaign_id}/board"
+    assert ok(api.get(board, params={"aspect": "helpful"}))["games"] == 1
+    assert ok(api.get(board, params={"aspect": "clear"}))["games"] == 0
+    assert "helpful, clear" in refused(api.get(board, params={"aspect": "kind"}), 422, field="aspect")
+    assert ok(api.get(f"campaigns/{campaign_id}/quality"))["aspects"][0]["name"] == "helpful"

@@ -267,11 +267,11 @@ def test_one_campaign_shows_its_progress(runs: list[int]) -> None:
     assert "&lt;b&gt;fair" in shown["setup"]
     assert "Nobody has voted yet" in shown["votes"]
     assert visible(shown) == {"one", "pause", "extend", "edit", "close", "names"}
-    assert page.look_again(0, shown["seen"], here) == {}
+    assert page.look_again(0, shown["seen"], None, here) == {}
     campaign_setup.write_answers(campaign_id, lambda number, position: "same", failed=[(0, 0)])
     offers = labelling.take(campaign_id, user="ada").offers
     assert offers == []
-    later = page.look_again(0, shown["seen"], here)
+    later = page.look_again(0, shown["seen"], None, here)
     assert "1 answer failed" in later["progress"]
     assert "It does not fit." in later["progress"]
     assert later["timer"].value == 10
@@ -292,7 +292,10 @@ def test_only_the_owner_changes_a_campaign(runs: list[int]) -> None:
     bob = at("bob", campaign=campaign_id)
     assert visible(page.open_page(None, bob)) == {"one", "names"}
     assert "only its owner" in changing.pause(bob)["message"]["value"]
-    assert "only its owner" in changing.save_edit("New", "", False, None, 0, 0, bob)["edit_message"]["value"]
+    assert (
+        "only its owner"
+        in changing.save_edit("New", "", False, None, None, 0, 0, bob)["edit_message"]["value"]
+    )
     assert "only its owner" in changing.confirmed("close", bob)["message"]["value"]
 
 
@@ -326,11 +329,14 @@ def test_edit(runs: list[int]) -> None:
     here = at(campaign=campaign_setup.ready(name="Old", guidelines="Old rules"))
     opened = changing.open_edit(here)
     assert (opened["edit_name"], opened["edit_guidelines"]) == ("Old", "Old rules")
-    assert "needs a name" in changing.save_edit("", "", False, None, 0, 0, here)["edit_message"]["value"]
-    refused = changing.save_edit("New", "", False, None, 0, 51, here)["edit_message"]["value"]
+    assert (
+        "needs a name" in changing.save_edit("", "", False, None, None, 0, 0, here)["edit_message"]["value"]
+    )
+    refused = changing.save_edit("New", "", False, None, None, 0, 51, here)["edit_message"]["value"]
     assert "Attention checks, % must be between 0 and 50." in refused
-    saved = changing.save_edit("New", "New rules", True, None, 10, None, here)
-    assert changing.open_edit(here)["edit_repeats"] == 10
+    saved = changing.save_edit("New", "New rules", True, None, ["kind"], 10, None, here)
+    again = changing.open_edit(here)
+    assert (again["edit_repeats"], again["edit_aspects"]["value"]) == (10, ["kind"])
     assert "New" in saved["header"]
     assert "New rules" in saved["setup"]
     assert not saved["editing"]["visible"]
@@ -423,3 +429,18 @@ def test_the_owner_sees_who_failed_a_check(runs: list[int]) -> None:
     assert "0 of 4 (0 to 49%)" in mine
     assert "check not passed" in mine
     assert "check not passed" not in one.show("", at("bob", campaign=campaign_id))["quality"]
+
+
+def test_the_ranking_by_an_aspect(runs: list[int]) -> None:
+    campaign_id = campaign_setup.ready(aspects=["helpful"])
+    here = at(campaign=campaign_id)
+    assert not one.show("", here)["aspect"]["visible"]
+    labelling.vote(labelling.take(campaign_id).offers[0].slot_id, "A")
+    campaigns.show_names(campaign_id)
+    shown = one.show("", here)
+    assert shown["aspect"]["choices"] == [("Better answer", ""), ("helpful", "helpful")]
+    assert (shown["aspect"]["visible"], shown["aspect"]["value"]) == (True, "")
+    asked = page.rank_by("helpful", here)
+    assert asked["aspect"]["value"] == "helpful"
+    assert "No vote says yet" in asked["results"]
+    assert page.look_again(0, asked["seen"], "helpful", here) == {}
