@@ -47,14 +47,11 @@ def cast(
     problem = judging.why_not_votable(answers)
     if problem:
         raise Refused(problem)
-    best, worst = judging.checked_sides(choice, best, worst, len(answers))
+    answer_ids = [answer.id for answer in answers]
     vote = ControlVote(
+        **judging.verdict(choice, best, worst, answer_ids),
         slot_id=slot.id,
-        choice=choice,
-        best_id=None if best is None else answers[best].id,
-        worst_id=None if worst is None else answers[worst].id,
-        shown=[answer.id for answer in answers],
-        aspects=checked(aspects or {}, asked, [answer.id for answer in answers]),
+        aspects=checked(aspects or {}, asked, answer_ids),
         reason=judging.checked_reason(reason),
         seconds=seconds,
     )

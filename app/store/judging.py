@@ -1,6 +1,7 @@
 """The rules for votes: which answers can be judged, and which votes are valid."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from app.errors import InvalidInput
 from app.store.enums import Choice, GenerationStatus
@@ -52,6 +53,24 @@ def checked_sides(
     if best == worst:
         raise InvalidInput("The best and the worst answer must differ.", field="worst")
     return best, worst
+
+
+def verdict(choice: Choice, best: int | None, worst: int | None, answer_ids: Sequence[int]) -> dict[str, Any]:
+    """The columns of a verdict: its choice, and the ids of the best and the worst answer and of all shown.
+
+    Args:
+        answer_ids: the answers in display order, which the sides count from 0.
+
+    Raises:
+        InvalidInput: for sides that do not match the choice.
+    """
+    best, worst = checked_sides(choice, best, worst, len(answer_ids))
+    return {
+        "choice": choice,
+        "best_id": None if best is None else answer_ids[best],
+        "worst_id": None if worst is None else answer_ids[worst],
+        "shown": list(answer_ids),
+    }
 
 
 def checked_reason(reason: str) -> str:

@@ -65,13 +65,11 @@ def vote(
     problem = judging.why_not_votable(answers)
     if problem:
         raise Refused(problem)
-    values = _verdict(choice, best, worst, [answer.id for answer in answers])
+    values = judging.verdict(choice, best, worst, [answer.id for answer in answers])
     values |= {"reason": judging.checked_reason(reason), "updated_at": clock.now()}
     user_id, present, seen = _standing(comparison_id, user, session=session)
-    if aspects is not None:
-        values["aspects"] = checked(aspects, asked, values["shown"])
-    else:
-        values["aspects"] = {} if present is None else dict(present.aspects)
+    kept = {} if present is None else dict(present.aspects)
+    values["aspects"] = kept if aspects is None else checked(aspects, asked, values["shown"])
     if present is None:
         values["blind"] = comparison.conversation.blind and not seen
         values["seconds"] = seconds
@@ -85,19 +83,6 @@ def vote(
     if reveals and not seen:
         names.record([comparison_id], user, session=session, user_id=user_id)
     return label
-
-
-def _verdict(
-    choice: Choice, best: int | None, worst: int | None, answer_ids: Sequence[int]
-) -> dict[str, Any]:
-    """The columns of a verdict on answers, which are in display order."""
-    best, worst = judging.checked_sides(choice, best, worst, len(answer_ids))
-    return {
-        "choice": choice,
-        "best_id": None if best is None else answer_ids[best],
-        "worst_id": None if worst is None else answer_ids[worst],
-        "shown": list(answer_ids),
-    }
 
 
 def order_of(label: Label, *, session: Session) -> list[int]:
