@@ -51,6 +51,8 @@ from app.ui.runs import page as runs_page
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
+MOST_TABS = 300
+"""Tabs whose state is kept; beyond it, those used longest ago start afresh. A tab's state takes 1 MB."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -103,6 +105,7 @@ def build_blocks() -> gr.Blocks:
         with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
             page.build()
     guard(blocks)
+    blocks.state_session_capacity = MOST_TABS
     blocks.queue(default_concurrency_limit=None)  # the default runs one call of each handler at a time
     return blocks
 
@@ -124,6 +127,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "SSR mode is not supported")  # warned about even when SSR is off
         _mount(app, blocks, settings)
+    blocks.config["connect_heartbeat"] = False  # a connection per tab; a browser has six for all of them
     app.add_middleware(OldNames)
     secure(app, settings, page_paths())
     add_delivery(app)

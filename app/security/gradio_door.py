@@ -22,7 +22,7 @@ from app.security.sessions import user_of
 
 READ: Final = re.compile(
     r"/(assets|static|svelte)/.+|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon|/config/?"
-    r"|/gradio_api/(queue/data|heartbeat/[\w-]+|upload_progress|theme\.css|startup-events|app_id|info)/?"
+    r"|/gradio_api/(queue/data|upload_progress|theme\.css|startup-events|app_id|info)/?"
 )
 CALL: Final = re.compile(r"/gradio_api/(queue/join|run/predict|cancel|reset)/?")
 MOST_BODY_BYTES: Final = 4 * 2**20
@@ -54,8 +54,6 @@ class GradioDoor:
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
         hashes = parse_qs(query).get("session_hash", [])
-        if "/heartbeat/" in scope["path"]:
-            hashes = [scope["path"].rstrip("/").rpartition("/")[2]]
         if not all(self._owns(scope, session) for session in hashes):
             await refuse(403, "This session is not yours.", scope, receive, send)
             return

@@ -60,12 +60,13 @@ def test_every_page_is_accessible_and_stands_still(
     context = browser.new_context(
         base_url=app.url, viewport={"width": width, "height": 900}, color_scheme=scheme
     )
-    found = []
-    for path in paths:
-        page = context.new_page()
+    pages = {path: context.new_page() for path in paths}
+    for path, page in pages.items():
         page.goto(f"{app.url}/{path}")
         page.wait_for_selector("h1")
-        page.wait_for_timeout(SETTLED_MS)
+    pages[paths[-1]].wait_for_timeout(SETTLED_MS)
+    found = []
+    for path, page in pages.items():
         shift = float(page.evaluate(SHIFT))
         if shift >= MOST_SHIFT:
             found.append(f"{path}: what stands on the page jumps ({shift:.2f})")
@@ -75,6 +76,5 @@ def test_every_page_is_accessible_and_stands_still(
                 button.click()
         for problem in Axe().run(page).response["violations"]:
             found += [f"{path}: {problem['id']}: {node['html'][:120]}" for node in problem["nodes"]]
-        page.close()
     context.close()
     assert found == []

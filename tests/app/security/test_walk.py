@@ -1,7 +1,7 @@
 """Every handler and route, called anonymously, by a foreign page, with a forged file, and as another user."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -142,7 +142,6 @@ def test_no_handler_runs_in_the_session_of_another_user(web: Web) -> None:
     for fn_index in indices:
         assert bob.post("/gradio_api/queue/join", json=call(fn_index, [], "anns")).status_code == 403
     assert bob.get("/gradio_api/queue/data?session_hash=anns").status_code == 403
-    assert bob.get("/gradio_api/heartbeat/anns").status_code == 403
     cancelling = {"session_hash": "anns", "fn_index": 0, "event_id": "x"}
     assert bob.post("/gradio_api/cancel", json=cancelling).status_code == 403
 
@@ -169,6 +168,7 @@ def test_of_gradio_only_what_the_pages_need_is_there(web: Web) -> None:
         "/gradio_api/runs",
         "/gradio_api/file/etc/hostname",
         "/gradio_api/vibe-code",
+        "/gradio_api/heartbeat/walk",
         "/gradio_api/dev/reload",
         "/monitoring",
         "/monitoring/summary",
@@ -176,6 +176,12 @@ def test_of_gradio_only_what_the_pages_need_is_there(web: Web) -> None:
     ):
         assert client.get(path).status_code in (404, 405), path
     assert client.post("/gradio_api/component_server", json={}).status_code == 404
+
+
+def test_a_tab_holds_no_connection_and_few_tabs_are_remembered(web: Web) -> None:
+    gradio = gradio_of(cast(FastAPI, web().app))
+    assert gradio.get_blocks().config["connect_heartbeat"] is False
+    assert gradio.state_holder.capacity == main.MOST_TABS
 
 
 def test_a_deep_link_is_ignored(web: Web) -> None:
