@@ -10,6 +10,7 @@ from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
+from app.reward_check import refuse_missing_reward
 from app.store import datasets, recovery, runs
 from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
@@ -88,6 +89,7 @@ def launch(
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
     refuse_unusable_model(configs[-1])
+    refuse_missing_reward(configs[-1])
     refuse_what_keeps_no_pair(configs[-1], dataset_id)
     refuse_what_cannot_fit(configs, dataset_id)
     group = str(uuid4()) if len(configs) > 1 else None

@@ -57,6 +57,14 @@ KL: Final = Measure(
     "nats",
     least=2,
 )
+SCORE: Final = Measure(
+    "eval_objective/scores",
+    "Score of held-out samples",
+    "mean",
+    "eval_num_prompts",
+    "sampled responses",
+    least=2,
+)
 LOSS: Final = Measure("eval_loss", "Held-out loss", "mean", "eval_num_pairs", "held-out pairs", "nats")
 LENGTH: Final = Measure(
     "eval_completions/mean_length",
@@ -76,7 +84,7 @@ CUT: Final = Measure(
 HEADLINES: Final = (ACCURACY, MARGIN, KL)
 """The numbers that lists and tables show for a run."""
 
-MEASURES: Final = (*HEADLINES, LOSS, LENGTH, CUT)
+MEASURES: Final = (*HEADLINES, SCORE, LOSS, LENGTH, CUT)
 
 
 def pairs_left_out(metrics: Metrics) -> str:

@@ -6,8 +6,10 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from hypo_engine.choices import KLEstimator, LossType, Method, Need
+from hypo_engine.reward_spec import parse_reward
 
 _ON_PAIRS = (Method.DPO, Method.HYPO)
+_WRITING = tuple(method for method in Method if method.writes)
 
 
 def group(name: str, *methods: Method) -> dict[str, Any]:
@@ -47,6 +49,15 @@ class MethodFields(BaseModel):
         title="kl_coef",
         description="Weight of HyPO's reverse-KL penalty, in units of the DPO loss.",
         json_schema_extra=group("front", Method.HYPO),
+    )
+    reward: str = Field(
+        "",
+        max_length=500,
+        title="Reward",
+        description="Scores sampled answers, also held-out ones: length, regex:PATTERN, vader (English "
+        "sentiment), run:NUMBER of a reward model, or the folder or hub id of one. Empty: no scores.",
+        json_schema_extra=group("front", *_WRITING),
+        validate_default=True,
     )
     loss_type: LossType = Field(
         LossType.SIGMOID,
@@ -112,6 +123,16 @@ class MethodFields(BaseModel):
         description="Temperature of HyPO's samples. Policy and reference are scaled alike.",
         json_schema_extra=group("sampling"),
     )
+
+    @field_validator("reward")
+    @classmethod
+    def _names_a_reward(cls, value: str) -> str:
+        if value:
+            try:
+                parse_reward(value)
+            except ValueError as error:
+                raise PydanticCustomError("reward", "{problem}", {"problem": str(error)}) from error
+        return value
 
     @field_validator("label_smoothing")
     @classmethod

@@ -31,6 +31,7 @@ ROOMS = (
     "prompts",
     "models",
     "reference",
+    "scorers",
     "methods",
     "distributed",
     "training",
@@ -50,6 +51,7 @@ GROUND = (
     "measures",
     "method_fields",
     "reporting",
+    "reward_spec",
     "seeds",
 )
 """Top-level modules of the engine that any folder may use; they do not import torch either."""

@@ -17,12 +17,13 @@ from app.store.claims import Claim
 from app.store.enums import Split
 from app.store.models import Run
 from app.store.run_transitions import RUN_LEASES
-from hypo_engine.config import parse_config
+from hypo_engine.config import TrainConfig, parse_config
 from hypo_engine.data.pair import Pair
 from hypo_engine.data.pair_texts import PairTexts
 from hypo_engine.errors import CheckpointError, EngineError, Interrupted, disk_full, memory_full
 from hypo_engine.reporting import Wish
-from hypo_engine.training.checkpoint import DamagedCheckpoint, read_state
+from hypo_engine.reward_spec import parse_reward
+from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER, DamagedCheckpoint, read_state
 from hypo_engine.training.loop import train
 from worker.lease import LeaseRenewer
 from worker.reporter import StoreReporter
@@ -81,7 +82,19 @@ def _train(run: Run, claim: Claim, reporter: StoreReporter) -> None:
         reporter=reporter,
         models_dir=settings.models_dir,
         cache_dir=settings.cache_dir,
+        reward_folder=_fetch_reward(config, _reward_folder(claim), reporter),
     )
+
+
+def _fetch_reward(config: TrainConfig, folder: Path, reporter: StoreReporter) -> Path | None:
+    """Fetch the reward model of the run that the configuration names, if any."""
+    number = parse_reward(config.reward).run if config.reward and config.method.writes else None
+    if number is None:
+        return None
+    checkpoint = reporter.read(lambda session: run_checkpoints.last(number, session=session))
+    if checkpoint is None:
+        raise Refused(f"The reward model of run {number} was deleted; name another reward and launch again.")
+    return reporter.fetch(f"{checkpoint.path}/{CLASSIFIER_FOLDER}", folder)
 
 
 def _read_pairs(dataset_id: int, split: Split, reporter: StoreReporter) -> Sequence[Pair]:
@@ -96,9 +109,15 @@ def _scratch(claim: Claim) -> Path:
     return scratch_folder(claim.id) / claim.lease
 
 
+def _reward_folder(claim: Claim) -> Path:
+    """The folder of the reward model that this attempt uses."""
+    return scratch_folder(claim.id) / f"{claim.lease}-reward"
+
+
 def _clean_up(claim: Claim) -> None:
     """Delete the scratch folder of this attempt, or those of all attempts once the run is over."""
-    shutil.rmtree(_scratch(claim), ignore_errors=True)
+    for used in (_scratch(claim), _reward_folder(claim)):
+        shutil.rmtree(used, ignore_errors=True)
     if retry_read(lambda session: runs.get(claim.id, session=session).status.is_over):
         shutil.rmtree(scratch_folder(claim.id), ignore_errors=True)
 

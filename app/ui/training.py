@@ -92,6 +92,15 @@ CHARTS = (
         needs=frozenset({Need.SAMPLES}),
     ),
     Chart(
+        "scores",
+        "Score of samples",
+        "By the run's reward; bars are the standard error.",
+        "objective/scores",
+        "eval_objective/scores",
+        "eval_objective/scores_stderr",
+        needs=frozenset(),
+    ),
+    Chart(
         "length",
         "Length of samples",
         "Mean tokens of the responses that are sampled.",

@@ -45,6 +45,7 @@ class Evaluation:
         needs: The parts of a batch that it reads.
         probes: Prompts that are answered greedily, so that the text changes only with the policy.
         decode: Token ids -> text.
+        score: Scores answers to prompts; None leaves the samples without scores.
         between: Called between batches with a description of the phase; may raise to stop.
         watch: Called after each decoded token; may raise to stop.
     """
@@ -61,6 +62,7 @@ class Evaluation:
     seed: int
     batch_size: int
     decode: Callable[[Sequence[int]], str]
+    score: Callable[[Sequence[Prompt], Sequence[str]], list[float]] | None
     between: Callable[[str], None]
     watch: Callable[[], None]
 
@@ -75,8 +77,16 @@ class Evaluation:
         if Need.REWARDS in self.needs:  # the model writes no answers
             return
         samples = self._sample(policy, step, "eval", self.prompts, self.temperature)
-        yield _kl_metrics(samples), samples
+        yield _kl_metrics(samples) | self._scores(samples), samples
         yield {}, self._sample(policy, step, "probe", self.probes, 0.0)
+
+    def _scores(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """The mean score of the samples, if they are scored."""
+        if self.score is None or not samples:
+            return {}
+        self.between("scoring samples")
+        scores = self.score([sample.prompt for sample in samples], [sample.text for sample in samples])
+        return _mean_and_error("eval_objective/scores", scores)
 
     def _score_pairs(self, policy: Policy) -> dict[str, float]:
         batches = length_batches(range(len(self.pairs)), self.pairs, self.batch_size)

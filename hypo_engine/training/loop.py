@@ -68,6 +68,7 @@ def train(
     reporter: Reporter | None = None,
     models_dir: Path,
     cache_dir: Path | None = None,
+    reward_folder: Path | None = None,
     resume: bool = True,
 ) -> TrainResult:
     """Train a policy on preference pairs.
@@ -81,6 +82,7 @@ def train(
         output_dir: Folder of the checkpoints.
         models_dir: Folder in which the demo model is unpacked.
         cache_dir: Folder of the reference cache, which runs share; None disables it.
+        reward_folder: The reward model of the run that ``config.reward`` names as ``run:12``.
         resume: Resume from the latest checkpoint in ``output_dir``; False starts over.
 
     Raises:
@@ -103,6 +105,7 @@ def train(
                 reporter=reporter if world.main else MutedReporter(reporter),
                 models_dir=models_dir,
                 cache_dir=cache_dir,
+                reward_folder=reward_folder,
                 resume=resume,
                 world=world,
             )

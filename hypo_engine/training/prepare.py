@@ -34,6 +34,7 @@ from hypo_engine.models.load import (
 from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reference.scores import ReferenceCache, reference_key
 from hypo_engine.reporting import Prompt, Reporter
+from hypo_engine.scorers.scorer import Scorer, checked_scores, load_scorer
 from hypo_engine.training.checkpoint import (
     DamagedCheckpoint,
     checkpoints,
@@ -79,6 +80,7 @@ def prepare_run(
     reporter: Reporter,
     models_dir: Path,
     cache_dir: Path | None,
+    reward_folder: Path | None,
     resume: bool,
     world: World,
 ) -> Run:
@@ -97,6 +99,7 @@ def prepare_run(
     policy = _load_policy(config, resolved, tokenization, tokens, held_out, reporter, world)
     identity = model_identity(resolved, policy.model)
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
+    scorer = _load_scorer(config, policy, reward_folder)
     objective = make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids)
     open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
     parameters = policy.parameters()
@@ -123,10 +126,9 @@ def prepare_run(
     )
     reference = open_cache(f"in order, {config.per_device_train_batch_size}", held_out)
     prompts = _token_prompts(config, eval_prompts, tokenization)
-    run.evaluation = _make_evaluation(run, held_out, reference, prompts, stop_ids)
+    run.evaluation = _make_evaluation(run, held_out, reference, prompts, stop_ids, scorer)
     _go_on(run, resume=resume)
-    if run.counters.step == 0:
-        reporter.log("info", _what_is_trained_on(len(tokens), len(pairs), plan))
+    _say_what_is_trained_on(run)
     return run
 
 
@@ -161,12 +163,19 @@ def _load_policy(
     return policy
 
 
+def _load_scorer(config: TrainConfig, policy: Policy, reward_folder: Path | None) -> Scorer | None:
+    if not config.reward or not config.method.writes:
+        return None
+    return load_scorer(config.reward, device=policy.model.device, run_folder=reward_folder)
+
+
 def _make_evaluation(
     run: Run,
     held_out: TokenPairs,
     reference: ReferenceCache,
     prompts: Sequence[TokenPrompt],
     stop_ids: frozenset[int],
+    scorer: Scorer | None,
 ) -> Evaluation:
     """Make the evaluation of the run."""
     config = run.config
@@ -183,6 +192,7 @@ def _make_evaluation(
         seed=config.seed,
         batch_size=config.per_device_train_batch_size,
         decode=partial(decode_text, run.tokenizer),
+        score=partial(checked_scores, scorer) if scorer else None,
         between=run.between,
         watch=run.watch,
     )
@@ -228,13 +238,17 @@ def _tokenize(
     return tokens, report
 
 
-def _what_is_trained_on(used: int, given: int, plan: Plan) -> str:
-    """A log sentence with the number of training pairs and epochs."""
+def _say_what_is_trained_on(run: Run) -> None:
+    """Log the number of training pairs and epochs of a run that starts."""
+    if run.counters.step:
+        return
+    used, given, plan = len(run.pairs), len(run.source_pairs), run.plan
     of = f"{used:,}" if used == given else f"{used:,} of {given:,}"
     epochs = plan.total_steps / plan.steps_per_epoch
-    return (
+    run.reporter.log(
+        "info",
         f"Training on {of} pairs: an epoch is {plan.steps_per_epoch:,} steps, "
-        f"the run's {plan.total_steps:,} steps are {epochs:.3g} epochs."
+        f"the run's {plan.total_steps:,} steps are {epochs:.3g} epochs.",
     )
 
 

@@ -1,10 +1,12 @@
 """Runs -> answers -> votes -> a file that the next run, TRL and PEFT can read."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from app import answers, artifacts
+from app.errors import InvalidInput
 from app.exports.labels import export_labels, use_as_dataset
 from app.imports import add_dataset
 from app.store import datasets, runs
@@ -85,6 +87,22 @@ def test_votes_train_the_next_run(voted: list[int], tiny_model: Path) -> None:
     train_next(worker="here:1:train")
     with read_session() as session:
         assert runs.get(run_id, session=session).status is RunStatus.FINISHED
+
+
+def test_the_reward_model_of_a_run_scores_the_samples_of_the_next(launch_tiny: Launcher) -> None:
+    [reward] = launch_tiny("reward")
+    with pytest.raises(InvalidInput, match=f"run {reward} is queued; wait for it to finish"):
+        launch_tiny("dpo", reward=f"run:{reward}")
+    train_next(worker="here:1:train")
+    [scored] = launch_tiny("dpo", reward=f"run:{reward}")
+    train_next(worker="here:1:train")
+    with read_session() as session:
+        assert runs.get(scored, session=session).status is RunStatus.FINISHED
+        assert math.isfinite(runs.final_metrics(scored, session=session)["eval_objective/scores"])
+    with pytest.raises(InvalidInput, match=f"run {scored} trained no reward model"):
+        launch_tiny("dpo", reward=f"run:{scored}")
+    with pytest.raises(InvalidInput, match="no run 4711"):
+        launch_tiny("dpo", reward="run:4711")
 
 
 @pytest.mark.filterwarnings("ignore")  # PEFT's, because the base model's folder is no hub id

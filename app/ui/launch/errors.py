@@ -6,6 +6,7 @@ from typing import Any, Final
 import gradio as gr
 
 from app.model_check import model_problems
+from app.reward_check import reward_problems
 from app.ui import widgets
 from app.ui.launch import form
 from app.ui.updates import Updates
@@ -17,9 +18,10 @@ FIELDS: Final = ["model_name_or_path", *form.names(), "insist"]
 
 def problems(raw: Mapping[str, Any], method: str) -> dict[str, str]:
     """Validation errors by field; the base model is checked only if all fields are valid."""
-    return form.check(raw, method) or model_problems(
-        TrainConfig.model_validate({**raw, "method": form.engine_method(method)})
-    )
+    if found := form.check(raw, method):
+        return found
+    config = TrainConfig.model_validate({**raw, "method": form.engine_method(method)})
+    return {**model_problems(config), **reward_problems(config)}
 
 
 def name_error(name: str | None) -> dict[str, str]:

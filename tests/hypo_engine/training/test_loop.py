@@ -111,6 +111,14 @@ def test_sft_learns_the_chosen_answers_and_resumes(run: Any, config: MakeConfig)
     assert_same_weights(again, run(config(**settings), name="whole")[0])
 
 
+def test_held_out_samples_are_scored(run: Any, config: MakeConfig) -> None:
+    _, recorder = run(config(method="dpo", reward="length"))
+    for step in (0, 3):
+        lengths = [len(row.text.split()) for row in recorder.rows if row.kind == "eval" and row.step == step]
+        assert recorder.values[step]["eval_objective/scores"] == sum(lengths) / 2
+    assert "eval_objective/scores_stderr" in recorder.values[3]
+
+
 def test_hypo_reports_kl_and_every_sample(run: Any, config: MakeConfig) -> None:
     _, recorder = run(config(method="hypo"))
     values = recorder.values[2]

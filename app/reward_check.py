@@ -1,0 +1,36 @@
+"""Whether the run that a reward names has a reward model."""
+
+from app.errors import InvalidInput, NotFound
+from app.store import runs
+from app.store.contenders import REWARD
+from app.store.db import read_session
+from app.store.enums import RunStatus
+from hypo_engine.config import TrainConfig
+from hypo_engine.reward_spec import parse_reward
+
+
+def reward_problems(config: TrainConfig) -> dict[str, str]:
+    """One sentence for the field `reward` if it names a run without a reward model; else empty."""
+    number = parse_reward(config.reward).run if config.reward and config.method.writes else None
+    if number is None:
+        return {}
+    with read_session() as session:
+        try:
+            run = runs.get(number, session=session)
+        except NotFound as error:
+            return {"reward": f"Reward: {error}"}
+    if run.method != REWARD:
+        return {"reward": f"Reward: run {number} trained no reward model; name a run of the method reward."}
+    if run.status is not RunStatus.FINISHED:
+        return {"reward": f"Reward: run {number} is {run.status.value}; wait for it to finish, then launch."}
+    return {}
+
+
+def refuse_missing_reward(config: TrainConfig) -> None:
+    """Refuse a run whose reward names a run without a reward model.
+
+    Raises:
+        InvalidInput: says why.
+    """
+    if problem := reward_problems(config).get("reward"):
+        raise InvalidInput(problem, field="reward")

@@ -1,0 +1,1 @@
+"""Scorers: numbers for answers, from rules or from reward models."""
