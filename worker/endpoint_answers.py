@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from uuid import uuid4
 
@@ -21,13 +20,8 @@ from app.store.enums import GenerationStatus
 from app.store.models import Comparison, EndpointAnswer, Generation
 from worker.lease import LeaseRenewer
 from worker.retry import SHUTDOWN_SECONDS, retry_read, retry_write
-from worker.shutdown import released_on_exit, shutting_down
-
-CLAIMED_ROWS = 32
-"""Answers under one lease. A worker that dies loses the replies that it waits for, not these rows."""
-
-WISHES_SECONDS = 0.5
-"""Seconds between two looks for requests to stop."""
+from worker.shutdown import released_on_exit
+from worker.side_by_side import CLAIMED_ROWS, interrupted, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -79,31 +73,24 @@ class _Batch:
             return
         client = Client(endpoint)
         try:
-            with ThreadPoolExecutor(endpoint.max_concurrency, thread_name_prefix="request") as pool:
-                self._watch([pool.submit(self._answer, row, endpoint, client) for row in self._rows])
+            calls = [partial(self._answer, row, endpoint, client) for row in self._rows]
+            side_by_side(calls, at_once=endpoint.max_concurrency, look=self._look)
         finally:
             client.close()
 
-    def _watch(self, futures: Sequence[Future[None]]) -> None:
-        """Stop answers when that is wished, until all are over. A reply that comes later is dropped."""
+    def _look(self) -> None:
+        """Stop answers when that is wished. A reply that comes later is dropped."""
         ids = [row.generation_id for row in self._rows]
-        while wait(futures, timeout=WISHES_SECONDS).not_done:
-            wished = retry_read(lambda session: generations.stop_wishes(ids, session=session))
-            for generation_id in wished - self._stop:
-                retry_write(partial(_stop, generation_id))
-            self._stop = wished
-        for future in futures:
-            future.result()
-
-    def _interrupted(self) -> bool:
-        """Whether another worker will continue."""
-        return self._lost.is_set() or shutting_down.is_set()
+        wished = retry_read(lambda session: generations.stop_wishes(ids, session=session))
+        for generation_id in wished - self._stop:
+            retry_write(partial(_stop, generation_id))
+        self._stop = wished
 
     def _answer(self, row: EndpointAnswer, endpoint: Endpoint, client: Client) -> None:
         answer, started = row.generation, time.perf_counter()
 
         def should_stop() -> bool:
-            return self._interrupted() or answer.id in self._stop
+            return interrupted(self._lost) or answer.id in self._stop
 
         if should_stop() or not retry_write(lambda session: _start(session, answer)):
             return

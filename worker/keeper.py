@@ -13,12 +13,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import dispatch
 from app.settings import get_settings
-from app.store import answering, dataset_writing, endpoint_answers, recovery, removal, tallies, workers
+from app.store import (
+    answering,
+    dataset_writing,
+    endpoint_answers,
+    recovery,
+    removal,
+    tallies,
+    verdicts,
+    workers,
+)
 from app.store.answering import ANSWER_LEASES, WAKE_UPS
 from app.store.db import read_session, write_session
 from app.store.endpoint_answers import ENDPOINT_LEASES, ENDPOINT_WAKE_UPS
 from app.store.leases import Leases
 from app.store.run_transitions import RUN_LEASES
+from app.store.verdicts import VERDICT_LEASES, VERDICT_WAKE_UPS
 from worker.consuming import consumption
 from worker.device import Device
 from worker.identity import hold_life, is_dead, sweep_lives
@@ -137,10 +147,16 @@ def _reap_endpoint_answers(leases: set[str]) -> None:
         endpoint_answers.reap(leases, session=session)
 
 
+def _reap_verdicts(leases: set[str]) -> None:
+    with write_session() as session:
+        verdicts.reap(leases, session=session)
+
+
 _REAPED: Final[tuple[tuple[Leases[Any], Callable[[set[str]], None]], ...]] = (
     (RUN_LEASES, _reap_runs),
     (ANSWER_LEASES, _reap_comparisons),
     (ENDPOINT_LEASES, _reap_endpoint_answers),
+    (VERDICT_LEASES, _reap_verdicts),
 )
 """What is taken back from dead workers, and how."""
 
@@ -154,12 +170,15 @@ def send_waiting() -> None:
         runs_wait = RUN_LEASES.is_undelivered(session=session, resend_seconds=for_runs)
         answers_wait = WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
         requests_wait = ENDPOINT_WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
+        verdicts_wait = VERDICT_WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
     if runs_wait:
         _resend(RUN_LEASES, for_runs, dispatch.send_run)
     if answers_wait:
         _resend(WAKE_UPS, seconds, dispatch.send_comparison)
     if requests_wait:
         _resend(ENDPOINT_WAKE_UPS, seconds, dispatch.send_request)
+    if verdicts_wait:
+        _resend(VERDICT_WAKE_UPS, seconds, dispatch.send_request)
 
 
 def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) -> None:

@@ -43,7 +43,12 @@ def board(
         )
     if as_json:
         print_json(ranking_view(ranking))
-        return
+    else:
+        print_board(ranking)
+
+
+def print_board(ranking: Ranking) -> None:
+    """Print a ranking as a table, and what it leaves open."""
     rows = [_row(ranking, at) for at in [*ranking.order, *ranking.unrated]]
     print_table(COLUMNS, rows, empty="No votes compare two models yet; ask several models and vote.")
     for sentence in _sentences(ranking):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
-from app.cli import cache, campaigns, datasets, labels, runs, tokens
+from app.cli import cache, campaigns, datasets, judge, labels, runs, tokens
 from app.cli.board import board
 from app.cli.chat import chat
 from app.cli.endpoints import endpoints
@@ -35,6 +35,7 @@ cli.add_typer(db, name="db")
 cli.add_typer(datasets.cli, name="datasets")
 cli.add_typer(runs.cli, name="runs")
 cli.add_typer(campaigns.cli, name="campaigns")
+cli.add_typer(judge.cli, name="judge")
 cli.add_typer(labels.cli, name="labels")
 cli.add_typer(cache.cli, name="cache")
 cli.add_typer(tokens.cli, name="tokens")

@@ -8,11 +8,21 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.rest import docs, errors
 from app.rest.caller import bearer, caller
-from app.rest.routers import board, campaigns, comparisons, datasets, runs, slots, system, votes
+from app.rest.routers import (
+    board,
+    campaigns,
+    comparisons,
+    datasets,
+    judges,
+    runs,
+    slots,
+    system,
+    votes,
+)
 from app.settings import Settings
 
 PREFIX: Final = errors.PREFIX
-_PARTS: Final = (datasets, runs, comparisons, votes, campaigns, slots, board, system)
+_PARTS: Final = (datasets, runs, comparisons, votes, campaigns, judges, slots, board, system)
 MOST_BODY_BYTES: Final = 1 << 20
 """Largest body of a call other than an upload."""
 

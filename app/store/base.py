@@ -15,6 +15,7 @@ from app.store.enums import (
     EventLevel,
     GenerationKind,
     GenerationStatus,
+    JudgeKind,
     Outcome,
     RunStatus,
     RunWish,
@@ -22,6 +23,7 @@ from app.store.enums import (
     SlotStatus,
     Split,
     TaskStatus,
+    VerdictStatus,
     WhyLeftOut,
 )
 
@@ -84,4 +86,6 @@ class Base(DeclarativeBase):
         SlotKind: _enum(SlotKind),
         SlotStatus: _enum(SlotStatus),
         TaskStatus: _enum(TaskStatus),
+        JudgeKind: _enum(JudgeKind),
+        VerdictStatus: _enum(VerdictStatus),
     }

@@ -139,6 +139,22 @@ class SlotKind(StrEnum):
     CHECK = "check"
 
 
+class JudgeKind(StrEnum):
+    """What an automatic judge is: a model behind an endpoint that compares two answers."""
+
+    ENDPOINT = "endpoint"
+
+
+class VerdictStatus(StrEnum):
+    """States of a judge's verdict. UNPARSABLE: a reply names no verdict, which is never guessed."""
+
+    QUEUED = "queued"
+    JUDGED = "judged"
+    UNPARSABLE = "unparsable"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
 class EventLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"

@@ -12,6 +12,7 @@ from app.store.comparison_models import (
 )
 from app.store.dataset_models import Dataset, DatasetLeftOut, DatasetPair, VotedPrompt
 from app.store.endpoint_models import EndpointAnswer
+from app.store.judge_models import Judge, JudgeReply, JudgeVerdict
 from app.store.label_models import Label
 from app.store.run_models import Checkpoint, Metric, Run, RunEvent
 from app.store.tally_models import Answerer, AspectPair, LabelPair
@@ -36,6 +37,9 @@ __all__ = [
     "EndpointAnswer",
     "Generation",
     "IdempotentCall",
+    "Judge",
+    "JudgeReply",
+    "JudgeVerdict",
     "Label",
     "LabelPair",
     "LabelVersion",

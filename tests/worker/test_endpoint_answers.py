@@ -31,7 +31,7 @@ PROMPTS = ("One?", "Two?", "Three?", "Four?")
 def server(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EndpointServer]:
     """Two endpoints, GPT and Other, at one server that repeats the question."""
     monkeypatch.setattr(client, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("worker.endpoint_answers.WISHES_SECONDS", 0.02)
+    monkeypatch.setattr("worker.side_by_side.WISHES_SECONDS", 0.02)
     with serving() as found:
         entries = [
             found.entry(input_price=1.0, output_price=10.0),

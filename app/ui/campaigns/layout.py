@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.ui import confirmation, paging, widgets
-from app.ui.campaigns import form, next_round, source
+from app.ui.campaigns import form, judges, next_round, source
 from app.ui.campaigns.form import Form
+from app.ui.campaigns.judges import Judges
 from app.ui.campaigns.next_round import NextRound
 from app.ui.campaigns.source import PromptSource
 from app.ui.confirmation import Confirmation
@@ -88,6 +89,7 @@ class One:
     results: gr.HTML
     votes: gr.HTML
     quality: gr.HTML
+    judging: Judges
     following: NextRound
     setup: gr.HTML
 
@@ -122,7 +124,7 @@ def _one() -> One:
         edit, extend = _edit(), _extend()
         aspect = gr.Radio([], label="Rank by", visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
         results, votes, quality = gr.HTML(), gr.HTML(), gr.HTML()
-        following, setup = next_round.lay_out(), gr.HTML()
+        judging, following, setup = judges.lay_out(), next_round.lay_out(), gr.HTML()
     return One(
         one,
         progress,
@@ -135,6 +137,7 @@ def _one() -> One:
         results,
         votes,
         quality,
+        judging,
         following,
         setup,
     )

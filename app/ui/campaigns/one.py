@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import campaigns
+from app import campaigns, judges
 from app.campaigns import Overview
 from app.errors import NotFound
 from app.store import names
@@ -13,6 +13,7 @@ from app.store.db import read_session
 from app.store.enums import CampaignStatus
 from app.ui import events, query, widgets
 from app.ui.campaigns import evidence, next_round, view
+from app.ui.campaigns import judges as judges_view
 from app.ui.campaigns.address import campaign_id
 from app.ui.updates import Updates
 
@@ -40,18 +41,22 @@ def show(seen: str, request: gr.Request | None, aspect: str | None = None) -> Up
         "quality": evidence.quality_section(overview.campaign.id, user),
         "setup": view.setup_section(overview),
     }
+    own = may_change(overview.owner, user)
+    reports = judges.reports(overview.campaign.id)
+    judging = judges_view.show(reports, user, own=own, told=told)
     following = next_round.show(overview.campaign.id)
-    now = "".join(map(str, [*pieces.values(), *following.values(), told]))
+    now = "".join(map(str, [*pieces.values(), *judging.values(), *following.values(), told]))
     if now == seen:
         return {}
     return {
         **pieces,
+        **judging,
         **following,
         "aspect": _ranked_by(overview, aspect, told=told),
         "one": gr.update(visible=True),
         "seen": now,
-        "timer": _pace(overview),
-        **_actions(overview, own=may_change(overview.owner, user), told=told),
+        "timer": _pace(overview, judging=any(report.waiting for report in reports)),
+        **_actions(overview, own=own, told=told),
     }
 
 
@@ -82,12 +87,12 @@ def _actions(overview: Overview, *, own: bool, told: bool) -> Updates:
     return {name: gr.update(visible=visible[name]) for name in BUTTONS}
 
 
-def _pace(overview: Overview) -> gr.Timer:
-    """Look every 2 s while answers are written, every 10 s while people may vote, else not."""
-    progress = overview.progress
-    if overview.campaign.status is not CampaignStatus.OPEN and not progress.unwritten:
+def _pace(overview: Overview, *, judging: bool) -> gr.Timer:
+    """Look every 2 s while workers write answers or judge, every 10 s while people may vote, else not."""
+    busy = judging or overview.progress.unwritten > 0
+    if overview.campaign.status is not CampaignStatus.OPEN and not busy:
         return gr.Timer(active=False)
-    return events.pace(busy=progress.unwritten > 0)
+    return events.pace(busy=busy)
 
 
 def _still() -> dict[str, Any]:

@@ -10,8 +10,19 @@ from typing import Any
 import gradio as gr
 
 from app.ui import confirmation, events, query
-from app.ui.campaigns import changing, listing, making, next_round, one, source, view
+from app.ui.campaigns import (
+    changing,
+    judge_actions,
+    judges,
+    listing,
+    making,
+    next_round,
+    one,
+    source,
+    view,
+)
 from app.ui.campaigns.form import Form
+from app.ui.campaigns.judges import Judges
 from app.ui.campaigns.layout import Layout, lay_out
 from app.ui.campaigns.next_round import NextRound
 from app.ui.campaigns.source import PromptSource
@@ -28,6 +39,7 @@ def build() -> None:
     _wire_form(page.form)
     _wire_actions(page, shown)
     _wire_panels(page, shown)
+    _wire_judges(page.one.judging, shown)
     _wire_next_round(page.one.following)
 
 
@@ -47,6 +59,7 @@ def _shown_one(page: Layout) -> Components:
             named(page.one), "one", "progress", "message", "aspect", "results", "votes", "quality", "setup"
         ),
         **named(page.one.buttons),
+        **pick(named(page.one.judging), *judges.SHOWN),
         **pick(named(page.one.following), "next_round", "pairs"),
     }
 
@@ -134,6 +147,17 @@ def _wire_panels(page: Layout, shown: Components) -> None:
     )
     for cancel in (edit.edit_cancel, extend.extend_cancel):
         cancel.click(changing.closed, None, list(panels.values()), **events.QUIET)
+
+
+def _wire_judges(parts: Judges, shown: Components) -> None:
+    form = pick(named(parts), "judge_form", "judge_endpoint", "judge_template", "judge_seed", "judge_message")
+    given = [parts.judge_endpoint, parts.judge_template, parts.judge_seed]
+    connect(parts.judge_new.click, judge_actions.open_form, None, form, **events.QUIET)
+    parts.judge_cancel.click(judge_actions.close_form, None, parts.judge_form, **events.QUIET)
+    started = {**shown, **pick(form, "judge_form", "judge_message")}
+    connect(parts.judge_start.click, judge_actions.start, given, started, trigger_mode="once", **events.QUIET)
+    connect(parts.judge_stop.click, judge_actions.stop, None, shown, **events.QUIET)
+    connect(parts.judge_resume.click, judge_actions.resume, None, shown, **events.QUIET)
 
 
 def _wire_next_round(parts: NextRound) -> None:
