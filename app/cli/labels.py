@@ -9,7 +9,9 @@ import typer
 from app import answers
 from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say_more
 from app.errors import InvalidInput
-from app.exports.labels import LabelFormat, export_labels
+from app.exports.labels import export_labels, manifest_text
+from app.exports.layouts import LabelFormat
+from app.exports.options import Options
 from app.exports.writers import FileType
 from app.store import label_queries, users
 from app.store.db import read_session
@@ -121,37 +123,57 @@ def names_command(
 @cli.command("export")
 def export_command(
     output: Annotated[Path, typer.Option(help="The file to write.")],
-    format: Annotated[LabelFormat, typer.Option(help="trl: pairs for training; raw: everything.")] = (
-        LabelFormat.TRL
-    ),
+    format: Annotated[
+        LabelFormat,
+        typer.Option(
+            help="trl: pairs for training; kto: single answers; arena: LMArena's columns; argilla: records; "
+            "raw: everything."
+        ),
+    ] = LabelFormat.TRL,
     file_type: Annotated[
         FileType | None,
         typer.Option(help="jsonl, csv or parquet; by default the file's extension decides."),
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="trl: leave out pairs with an answer that was cut at the length limit."),
+        typer.Option("--whole", help="trl, kto: leave out answers that were cut at the length limit."),
     ] = False,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge", help="trl: one row for each comparison, with votes, weight, margin and soft_label."
+        ),
+    ] = False,
+    people: Annotated[
+        bool, typer.Option("--people", help="Write the voters' names instead of pseudonyms.")
+    ] = False,
+    licence: Annotated[str, typer.Option(help="The licence that the manifest states.")] = "",
     campaign: CampaignOption = None,
     blind: BlindFlag = False,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export votes to a file, and report how many were left out."""
+    """Export votes to a file with a manifest beside it, and report how many were left out.
+
+    The manifest OUTPUT.manifest.json has the filters, the counts, the columns and the file's hash.
+    """
     if names:
         answers.show_all_names()
     kind = file_type or _by_ending(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".hypo-export-", dir=output.parent) as scratch:
-        exported = export_labels(
+        exported, manifest = export_labels(
             format,
             kind,
             folder=Path(scratch),
             only=VoteFilter(campaign_id=campaign, blind=blind),
             viewer=users.LOCAL,
-            leave_out_cut=whole,
+            options=Options(leave_out_cut=whole, merge=merge, people=people),
+            licence=licence,
         )
         exported.path.replace(output)
+        beside = output.with_name(f"{output.name}.manifest.json")
+        beside.write_text(manifest_text({**manifest, "file": output.name}), encoding="utf-8")
     if as_json:
         print_json(
             {
@@ -166,8 +188,8 @@ def export_command(
     say(f"{exported.rows} rows written to {output}.")
     if exported.cut:
         say(
-            f"{exported.cut} pairs contain an answer that was cut at the length limit; --whole "
-            "leaves them out."
+            f"{exported.cut} rows contain an answer that was cut at the length limit; for trl and kto, "
+            "--whole leaves them out."
         )
     if exported.hidden:
         say(

@@ -1,35 +1,31 @@
-"""Export of votes to `trl` or `raw` files, or to the next version of a dataset."""
+"""Export of votes to files, or to the next version of a dataset."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from zipfile import ZIP_DEFLATED, ZipFile
 
-from app import answers
 from app.errors import InvalidInput, Refused
-from app.exports.raw_votes import RAW_SCHEMA, RawRows
-from app.exports.trl_votes import TRL_SCHEMA, Message, TrlPairs
+from app.exports import reading
+from app.exports.counts import Counts
+from app.exports.layouts import LabelFormat, layout_of
+from app.exports.manifest import manifest
+from app.exports.options import DEFAULTS, Options
+from app.exports.trl_votes import Message, trl_rows
 from app.exports.writers import FileType, encoded, write_file
 from app.imports.service import AddedDataset, add_pairs, checked_name
-from app.store import label_batches, label_queries
+from app.store import label_queries
 from app.store.db import read_session
 from app.store.enums import WhyLeftOut
-from app.store.label_batches import Verdict
 from app.store.label_queries import VoteFilter
-from app.store.vote_details import Vote
 from hypo_engine.data.formats import Pair
 
-VERDICTS_A_BATCH = 1000
-VOTES_A_BATCH = 200
-
-
-class LabelFormat(StrEnum):
-    """`trl` is for training, `raw` for looking into the votes."""
-
-    TRL = "trl"
-    RAW = "raw"
+MAX_LICENCE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class TrlCounts:
 class Export:
     """Votes as a file that is generated piece by piece while it is read.
 
-    The counts are complete once all pieces have been read.
+    The counts and the manifest are complete once all pieces have been read.
     """
 
     def __init__(
@@ -68,22 +64,30 @@ class Export:
         *,
         only: VoteFilter | None = None,
         viewer: str | None = None,
-        leave_out_cut: bool = False,
+        options: Options = DEFAULTS,
+        licence: str = "",
     ) -> None:
         """Prepare an export.
 
         Args:
-            viewer: the user who receives the file. `raw` rows omit the names that this user may not see yet;
-                the names in the other rows are recorded as shown. None is a reader who does not vote.
-            leave_out_cut: whether `trl` leaves out pairs with an answer that was cut at the length limit.
+            viewer: the user who receives the file. Rows omit the names that this user may not see yet, or
+                are left out; the names in the other rows are recorded as shown. None is a reader who does
+                not vote.
+            licence: stated in the manifest.
 
         Raises:
-            InvalidInput: for an unknown format or file type.
+            InvalidInput: for an unknown format or file type, or a long licence.
         """
         self.format = _member(LabelFormat, format, "format")
         self.file_type = _member(FileType, file_type, "file_type")
-        self._only, self._viewer = only, viewer
-        self._pairs, self._raw = TrlPairs(leave_out_cut=leave_out_cut), RawRows()
+        if len(licence) > MAX_LICENCE_CHARS:
+            raise InvalidInput(
+                f"The licence has more than {MAX_LICENCE_CHARS} characters; give its name.", field="licence"
+            )
+        self._only, self._viewer, self._options, self._licence = only, viewer, options, licence.strip()
+        self._layout = layout_of(self.format, options)
+        self._counts = Counts()
+        self._sha256, self._size = hashlib.sha256(), 0
 
     @property
     def file_name(self) -> str:
@@ -91,42 +95,46 @@ class Export:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the file in order. Rows are read in short transactions, so a slow reader keeps none open."""
-        if self.format is LabelFormat.TRL:
-            return encoded(self._pairs.rows_of(_verdicts(self._only)), self.file_type, TRL_SCHEMA)
-        votes = _votes(self._only, self._viewer)
-        return encoded(self._raw.rows_of(votes), self.file_type, RAW_SCHEMA)
+        layout = self._layout
+        rows = layout.rows(layout.read(self._only, self._viewer), self._counts, self._options)
+        for piece in encoded(rows, self.file_type, layout.schema):
+            self._sha256.update(piece)
+            self._size += len(piece)
+            yield piece
 
     def exported(self, path: Path) -> Exported:
         """The counts of the export, once all pieces are written to a file."""
-        if self.format is LabelFormat.TRL:
-            return Exported(path, self._pairs.rows, self._pairs.counted, self._pairs.cut)
-        none_left_out = {reason.value: 0 for reason in WhyLeftOut}
-        return Exported(path, self._raw.rows, none_left_out, hidden=self._raw.hidden)
+        counts = self._counts
+        return Exported(path, counts.rows, counts.by_reason, counts.cut, counts.hidden)
+
+    def manifest(self) -> dict[str, Any]:
+        """What the file holds and leaves out, and its hash, once all pieces have been read."""
+        return manifest(
+            file=self.file_name,
+            format=self.format.value,
+            schema=self._layout.schema,
+            counts=self._counts,
+            only=self._only,
+            options=self._options,
+            licence=self._licence,
+            size=self._size,
+            sha256=self._sha256.hexdigest(),
+        )
+
+    def write_archive(self, folder: Path) -> Path:
+        """Write a zip of the file and its manifest to a folder."""
+        path = folder / f"votes_{self.format.value}.zip"
+        with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+            with archive.open(self.file_name, "w", force_zip64=True) as file:
+                for piece in self.pieces():
+                    file.write(piece)
+            archive.writestr("manifest.json", manifest_text(self.manifest()))
+        return path
 
 
-def _verdicts(only: VoteFilter | None) -> Iterator[Verdict]:
-    last = 0
-    while True:
-        with read_session() as session:
-            found = label_batches.verdicts_after(last, session=session, only=only, limit=VERDICTS_A_BATCH)
-        yield from found
-        if not found:
-            return
-        last = found[-1].label_id
-
-
-def _votes(only: VoteFilter | None, viewer: str | None) -> Iterator[Vote]:
-    """Yield all votes, oldest first. The names of a batch are recorded as shown before it is yielded."""
-    last = 0
-    while True:
-        with read_session() as session:
-            found = label_batches.after(last, session=session, only=only, viewer=viewer, limit=VOTES_A_BATCH)
-        if viewer is not None:
-            answers.record_shown(found, user=viewer)
-        yield from found
-        if not found:
-            return
-        last = found[-1].label.id
+def manifest_text(values: dict[str, Any]) -> str:
+    """A manifest as the text of its file."""
+    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
 
 def export_labels(
@@ -136,18 +144,21 @@ def export_labels(
     folder: Path,
     only: VoteFilter | None = None,
     viewer: str | None = None,
-    leave_out_cut: bool = False,
-) -> Exported:
-    """Write the votes to a new file in a folder. The other arguments are those of `Export`.
+    options: Options = DEFAULTS,
+    licence: str = "",
+) -> tuple[Exported, dict[str, Any]]:
+    """Write the votes to a new file in a folder, and return its counts and its manifest.
+
+    The arguments are those of `Export`.
 
     Raises:
-        InvalidInput: for an unknown format or file type.
+        InvalidInput: as `Export`.
     """
-    export = Export(format, file_type, only=only, viewer=viewer, leave_out_cut=leave_out_cut)
+    export = Export(format, file_type, only=only, viewer=viewer, options=options, licence=licence)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / export.file_name
     write_file(path, export.pieces())
-    return export.exported(path)
+    return export.exported(path), export.manifest()
 
 
 def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) -> TrlCounts:
@@ -175,10 +186,10 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
         Refused: when no vote becomes a pair.
     """
     checked_name(name)
-    found = TrlPairs(leave_out_cut=leave_out_cut)
-    rows = found.rows_of(_verdicts(only))
+    counts = Counts()
+    rows = trl_rows(reading.verdicts(only, None), counts, Options(leave_out_cut=leave_out_cut))
     first = next(rows, None)
-    if first is None and found.left_out[WhyLeftOut.CUT]:
+    if first is None and counts.left_out[WhyLeftOut.CUT]:
         raise Refused(
             "Every pair from the votes has an answer that was cut at the length limit. Include "
             "pairs with cut answers, or ask again with room for longer answers."

@@ -1,14 +1,15 @@
 """Votes as `raw` rows: one row per vote, with everything that its reader may see."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from app.exports.arena_votes import winner_of
+from app.exports.counts import Counts
+from app.exports.options import DEFAULTS, Options
 from app.exports.trl_votes import MESSAGES, messages_of
 from app.store.aspects import in_letters
-from app.store.enums import Choice
 from app.store.judging import LETTERS
 from app.store.models import Label, LabelVersion
 from app.store.vote_details import Side, Vote
@@ -86,21 +87,15 @@ RAW_SCHEMA = pa.schema(
 )
 
 
-@dataclass(slots=True)
-class RawRows:
-    """Converts votes to `raw` rows and counts all rows and those with hidden names."""
-
-    rows: int = 0
-    hidden: int = 0
-
-    def rows_of(self, votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
-        for vote in votes:
-            self.rows += 1
-            self.hidden += vote.hidden
-            yield raw_row(vote)
+def raw_rows(votes: Iterable[Vote], counts: Counts, options: Options) -> Iterator[dict[str, Any]]:
+    """One row for each vote."""
+    for vote in votes:
+        counts.rows += 1
+        counts.hidden += vote.hidden
+        yield raw_row(vote, options)
 
 
-def raw_row(vote: Vote) -> dict[str, Any]:
+def raw_row(vote: Vote, options: Options = DEFAULTS) -> dict[str, Any]:
     """All data of a vote. Fields that would reveal names hidden from the reader are null.
 
     `winner` uses the terms of Chatbot Arena's files and is null for more than two answers.
@@ -114,7 +109,7 @@ def raw_row(vote: Vote) -> dict[str, Any]:
         "comparison_id": comparison.id,
         "conversation_id": comparison.conversation_id,
         "turn": comparison.turn,
-        "user": vote.user,
+        "user": options.name_of(vote.label.user_id, vote.user),
         "names_hidden": vote.hidden,
         **_verdict(vote),
         "model_a": two[0],
@@ -166,14 +161,8 @@ def _verdict(vote: Vote) -> dict[str, Any]:
         "choice": vote.label.choice.value,
         "best": vote.best.letter if vote.best else None,
         "worst": vote.worst.letter if vote.worst else None,
-        "winner": _winner(vote) if len(vote.sides) == 2 else None,
+        "winner": winner_of(vote) if len(vote.sides) == 2 else None,
     }
-
-
-def _winner(vote: Vote) -> str:
-    if vote.label.choice is Choice.BEST and vote.best is not None:
-        return "model_a" if vote.best is vote.sides[0] else "model_b"
-    return "tie" if vote.label.choice is Choice.TIE else "tie (bothbad)"
 
 
 def _answer(side: Side, *, hidden: bool) -> dict[str, Any]:

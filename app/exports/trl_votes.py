@@ -6,16 +6,17 @@ questions and longer conversations one type. `chosen_cut` and `rejected_cut` mar
 length limit.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from app.exports.counts import Counts
+from app.exports.options import Options
 from app.store import vote_rules
 from app.store.enums import WhyLeftOut
 from app.store.label_batches import Verdict
+from app.store.vote_rules import Answer
 
 Message = dict[str, str]
 
@@ -31,59 +32,31 @@ TRL_SCHEMA = pa.schema(
 )
 
 
-REASONS = {
-    WhyLeftOut.TIE: "ties prefer neither answer",
-    WhyLeftOut.ALL_BAD: "both bad prefers neither answer",
-    WhyLeftOut.UNFINISHED: "an answer was stopped or failed before its end",
-    WhyLeftOut.DIFFERENT_HISTORIES: "the answers continued different conversations, so they share no prompt",
-    WhyLeftOut.SAME_TEXT: "the best and the worst answer are the same text",
-    WhyLeftOut.EMPTY: "an answer is empty",
-    WhyLeftOut.CUT: "an answer was cut at the length limit",
-}
+def trl_rows(verdicts: Iterable[Verdict], counts: Counts, options: Options) -> Iterator[dict[str, Any]]:
+    """The pairs among votes, one for each. Among several answers: the best and the worst."""
+    for verdict in verdicts:
+        why = vote_rules.why_left_out(verdict.choice, verdict.best, verdict.worst)
+        if why is not None or verdict.best is None or verdict.worst is None:
+            counts.left_out[why or WhyLeftOut.ALL_BAD] += 1
+            continue
+        cut = not (verdict.best.complete and verdict.worst.complete)
+        if counts.takes(cut=cut, leave_out_cut=options.leave_out_cut):
+            yield pair_row(verdict.prompt, verdict.best, verdict.worst)
 
 
-@dataclass(slots=True)
-class TrlPairs:
-    """The pairs among votes. Left-out and cut votes are counted while the rows are read."""
-
-    leave_out_cut: bool = False
-    rows: int = 0
-    cut: int = 0
-    left_out: Counter[WhyLeftOut] = field(default_factory=Counter)
-
-    @property
-    def counted(self) -> dict[str, int]:
-        """The number of votes left out, by the name of the reason."""
-        return {reason.value: self.left_out[reason] for reason in WhyLeftOut}
-
-    def rows_of(self, verdicts: Iterable[Verdict]) -> Iterator[dict[str, Any]]:
-        for verdict in verdicts:
-            row = trl_row(verdict)
-            if not isinstance(row, WhyLeftOut) and (row["chosen_cut"] or row["rejected_cut"]):
-                if self.leave_out_cut:
-                    row = WhyLeftOut.CUT
-                else:
-                    self.cut += 1
-            if isinstance(row, WhyLeftOut):
-                self.left_out[row] += 1
-            else:
-                self.rows += 1
-                yield row
-
-
-def trl_row(verdict: Verdict) -> dict[str, Any] | WhyLeftOut:
-    """The pair of a vote, or the reason there is none. Among several answers: the best and the worst."""
-    best, worst = verdict.best, verdict.worst
-    why = vote_rules.why_left_out(verdict.choice, best, worst)
-    if why is not None or best is None or worst is None:
-        return why or WhyLeftOut.ALL_BAD
+def pair_row(prompt: Any, chosen: Answer, rejected: Answer) -> dict[str, Any]:
     return {
-        "prompt": messages_of(verdict.prompt),
-        "chosen": [{"role": "assistant", "content": best.text}],
-        "rejected": [{"role": "assistant", "content": worst.text}],
-        "chosen_cut": not best.complete,
-        "rejected_cut": not worst.complete,
+        "prompt": messages_of(prompt),
+        "chosen": said(chosen.text),
+        "rejected": said(rejected.text),
+        "chosen_cut": not chosen.complete,
+        "rejected_cut": not rejected.complete,
     }
+
+
+def said(text: str) -> list[Message]:
+    """An answer as a message."""
+    return [{"role": "assistant", "content": text}]
 
 
 def messages_of(prompt: Any) -> list[Message]:

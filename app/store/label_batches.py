@@ -20,6 +20,7 @@ class Verdict:
     """The parts of a training pair: a vote's best and worst answer, if any, and their prompt."""
 
     label_id: int
+    comparison_id: int
     choice: Choice
     best: Answer | None
     worst: Answer | None
@@ -43,18 +44,59 @@ def verdicts_after(
     last: int, *, session: Session, only: VoteFilter | None = None, limit: int = 1000
 ) -> list[Verdict]:
     """Verdicts of the votes with ids above `last`, oldest first: one batch of training pairs."""
+    query = matching(_verdicts(), only).where(Label.id > last).order_by(Label.id).limit(limit)
+    return [_verdict(row) for row in session.execute(query)]
+
+
+def verdicts_on(
+    comparison_ids: Sequence[int], *, session: Session, only: VoteFilter | None = None
+) -> list[Verdict]:
+    """Verdicts of the votes on comparisons, ordered by comparison."""
+    query = matching(_verdicts(), only).where(Label.comparison_id.in_(comparison_ids))
+    return [_verdict(row) for row in session.execute(query.order_by(Label.comparison_id, Label.id))]
+
+
+def on(
+    comparison_ids: Sequence[int],
+    *,
+    session: Session,
+    only: VoteFilter | None = None,
+    viewer: str | None = None,
+) -> list[Vote]:
+    """Complete votes on comparisons, ordered by comparison."""
+    query = matching(select(Label), only, viewer).where(Label.comparison_id.in_(comparison_ids))
+    found = session.scalars(query.order_by(Label.comparison_id, Label.id)).all()
+    return vote_details.of_labels(found, session=session, viewer=viewer, whole=True)
+
+
+def comparisons_after(
+    last: int,
+    *,
+    session: Session,
+    only: VoteFilter | None = None,
+    viewer: str | None = None,
+    limit: int = 200,
+) -> Sequence[int]:
+    """Ids above `last` of comparisons with votes, ascending."""
+    query = matching(select(Label.comparison_id).distinct(), only, viewer).where(Label.comparison_id > last)
+    return session.scalars(query.order_by(Label.comparison_id).limit(limit)).all()
+
+
+def _verdicts() -> Any:
     best, worst = aliased(Generation), aliased(Generation)
-    query = (
-        select(Label.id, Label.choice, *_counting(best), *_counting(worst), Prompt.content)
+    return (
+        select(
+            Label.id, Label.comparison_id, Label.choice, *_counting(best), *_counting(worst), Prompt.content
+        )
         .outerjoin(best, Label.best_id == best.id)
         .outerjoin(worst, Label.worst_id == worst.id)
         .outerjoin(Prompt, best.prompt_id == Prompt.id)
     )
-    query = matching(query, only).where(Label.id > last).order_by(Label.id).limit(limit)
-    return [
-        Verdict(label_id, choice, _answer(rest[:6]), _answer(rest[6:12]), rest[12])
-        for label_id, choice, *rest in session.execute(query)
-    ]
+
+
+def _verdict(row: Any) -> Verdict:
+    label_id, comparison_id, choice, *rest = row
+    return Verdict(label_id, comparison_id, choice, _answer(rest[:6]), _answer(rest[6:12]), rest[12])
 
 
 def _counting(answer: Any) -> tuple[Any, ...]:

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from app import answers, board, held_out_share
 from app.errors import InvalidInput, Refused
 from app.exports import labels as exports
-from app.exports import writers
-from app.exports.labels import LabelFormat
+from app.exports import reading, writers
+from app.exports.layouts import LabelFormat
+from app.exports.options import Options
 from app.exports.writers import FileType
 from app.imports import service
 from app.store import comparisons, datasets, labels, names, tallies
@@ -27,6 +28,11 @@ from hypo_engine.data.formats import Pair, prompt_fraction
 from tests.app import arena
 
 AWKWARD = 'He said "no",\nthen =1+1; <b>bold</b> \u2028 and 🦆\r\nleft.'
+
+
+def export_file(*arguments: Any, **named: Any) -> exports.Exported:
+    """Write an export, and return its counts."""
+    return exports.export_labels(*arguments, **named)[0]
 
 
 def cast(session: Session, texts: tuple[str, ...], choice: Choice, **given: Any) -> int:
@@ -90,7 +96,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def test_trl_holds_the_pairs_and_counts_the_rest(
     votes: dict[str, int], tmp_path: Path, file_type: FileType
 ) -> None:
-    exported = exports.export_labels("trl", file_type, folder=tmp_path)
+    exported = export_file("trl", file_type, folder=tmp_path)
     assert exported.rows == 3
     assert exported.left_out == {
         "ties": 1,
@@ -130,7 +136,7 @@ def test_answers_cut_at_the_length_limit_are_marked_and_can_be_left_out(
         comparison = arena.asked(session, ("one", "two"))
         comparisons.answers(comparison.id, session=session)[side].complete = False
         labels.vote(comparison.id, session=session, user="ada", choice=Choice.BEST, best=0)
-    marked = exports.export_labels("trl", "jsonl", folder=tmp_path)
+    marked = export_file("trl", "jsonl", folder=tmp_path)
     rows = read(marked.path)
     assert [(row["chosen_cut"], row["rejected_cut"]) for row in rows] == [
         (False, False),
@@ -138,7 +144,7 @@ def test_answers_cut_at_the_length_limit_are_marked_and_can_be_left_out(
     ]
     assert (marked.rows, marked.cut, marked.left_out["cut_answer"]) == (2, 1, 0)
     assert exports.count_trl() == exports.TrlCounts(2, 1, marked.left_out)
-    whole = exports.export_labels("trl", "jsonl", folder=tmp_path, leave_out_cut=True)
+    whole = export_file("trl", "jsonl", folder=tmp_path, options=Options(leave_out_cut=True))
     assert [row["chosen"][0]["content"] for row in read(whole.path)] == ["whole"]
     assert (whole.rows, whole.cut, whole.left_out["cut_answer"]) == (1, 0, 1)
     assert exports.count_trl(leave_out_cut=True) == exports.TrlCounts(1, 0, whole.left_out)
@@ -155,14 +161,16 @@ def test_votes_on_cut_answers_alone_make_no_dataset_of_whole_ones(engine: Engine
         exports.use_as_dataset("whole", leave_out_cut=True)
 
 
-@pytest.mark.parametrize("format", list(LabelFormat))
-@pytest.mark.parametrize("file_type", list(FileType))
+@pytest.mark.parametrize(
+    ("format", "file_type"),
+    [*((format, FileType.JSONL) for format in LabelFormat), *((LabelFormat.RAW, t) for t in FileType)],
+)
 def test_an_export_is_made_while_it_is_read(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: LabelFormat, file_type: FileType
 ) -> None:
     """The first chunk arrives before the last votes are read, and no transaction waits for the reader."""
     for name in ("VERDICTS_A_BATCH", "VOTES_A_BATCH"):
-        monkeypatch.setattr(exports, name, 2)
+        monkeypatch.setattr(reading, name, 2)
     for name in ("ROWS_A_GROUP", "LINES_A_PIECE"):
         monkeypatch.setattr(writers, name, 2)
     with write_session() as session:
@@ -176,8 +184,8 @@ def test_an_export_is_made_while_it_is_read(
     path = tmp_path / f"votes.{file_type.value}"
     path.write_bytes(b"".join([*begun, *pieces]))
     rows = read(path)
-    assert len(rows) == 6
-    assert "the last" in json.dumps(rows[-1])
+    assert len(rows) == (12 if format is LabelFormat.KTO else 6)
+    assert "the last" in json.dumps(rows[-2:])
 
 
 NAMES = ("Reference", "dpo run", "demo", "hypo")
@@ -188,7 +196,7 @@ def test_raw_tells_no_names_to_who_may_still_vote_blind(engine: Engine, tmp_path
         secret = cast(session, ("one", "two"), Choice.BEST, best=0, blind=True, reason="Reference is warmer")
         known = cast(session, ("three", "four"), Choice.BEST, best=1)
     for file_type in FileType:
-        exported = exports.export_labels("raw", file_type, folder=tmp_path, viewer="bob")
+        exported = export_file("raw", file_type, folder=tmp_path, viewer="bob")
         assert (exported.rows, exported.hidden) == (2, 1)
         hidden, shown = read(exported.path)
         assert not re.search("|".join(NAMES), json.dumps({**hidden, "question": ""}))
@@ -202,7 +210,7 @@ def test_raw_tells_no_names_to_who_may_still_vote_blind(engine: Engine, tmp_path
     with write_session() as session:
         assert names.seen_among([secret, known], "bob", session=session) == {known}
         assert labels.vote(secret, session=session, user="bob", choice=Choice.TIE).blind
-    told = exports.export_labels("raw", "jsonl", folder=tmp_path, viewer="bob")
+    told = export_file("raw", "jsonl", folder=tmp_path, viewer="bob")
     assert read(told.path)[0]["model_a"] in ("Reference", "dpo run")
 
 
@@ -210,7 +218,7 @@ def test_who_was_shown_names_by_a_file_votes_no_more_blind(engine: Engine, tmp_p
     with write_session() as session:
         comparison_id = cast(session, ("one", "two"), Choice.BEST, best=0, blind=True)
     assert answers.show_all_names(user="bob") == 1
-    exported = exports.export_labels("raw", "jsonl", folder=tmp_path, viewer="bob")
+    exported = export_file("raw", "jsonl", folder=tmp_path, viewer="bob")
     assert exported.hidden == 0
     with write_session() as session:
         assert not labels.vote(comparison_id, session=session, user="bob", choice=Choice.TIE).blind
@@ -236,7 +244,7 @@ def test_the_board_counts_what_its_reader_may_see(engine: Engine) -> None:
 def test_an_exported_file_comes_back_through_datasets_unchanged(
     votes: dict[str, int], tmp_path: Path, file_type: FileType
 ) -> None:
-    path = exports.export_labels("trl", file_type, folder=tmp_path).path
+    path = export_file("trl", file_type, folder=tmp_path).path
     with write_session() as session:
         added = service.add_dataset(path=path, name="back", held_out=0.0)
     assert (added.format, added.rows, added.left_out_count) == ("trl", 3, 0)
@@ -313,7 +321,7 @@ def test_an_export_that_is_added_as_a_file_counts_as_votes(engine: Engine, tmp_p
         asked = arena.asked(session, ("one", "two"), question="And now?", opening=talk)
         labels.vote(asked.id, session=session, user="ada", choice=Choice.BEST, best=0)
         cast(session, ("one", "two"), Choice.TIE, question=HELD_OUT_PROMPTS[4])
-    exported = exports.export_labels(LabelFormat.TRL, FileType.JSONL, folder=tmp_path)
+    exported = export_file(LabelFormat.TRL, FileType.JSONL, folder=tmp_path)
     made = add("after", exported.path)
     assert counts(made.id) == datasets.SplitCounts(train=5, held_out=0, voted=0)
     assert made.remarks[0].startswith("5 prompts were voted on here")
@@ -333,7 +341,7 @@ def test_without_a_preference_there_is_no_dataset(engine: Engine) -> None:
 def test_raw_holds_every_vote_with_everything(
     votes: dict[str, int], tmp_path: Path, file_type: FileType
 ) -> None:
-    exported = exports.export_labels(LabelFormat.RAW, file_type, folder=tmp_path)
+    exported = export_file(LabelFormat.RAW, file_type, folder=tmp_path, options=Options(people=True))
     rows = read(exported.path)
     assert exported.rows == len(rows) == 9
     assert [row["winner"] or None for row in rows] == [
@@ -361,7 +369,7 @@ def test_raw_holds_every_vote_with_everything(
 def test_no_votes_make_a_readable_empty_file(
     engine: Engine, tmp_path: Path, format: LabelFormat, file_type: FileType
 ) -> None:
-    exported = exports.export_labels(format, file_type, folder=tmp_path)
+    exported = export_file(format, file_type, folder=tmp_path)
     assert exported.rows == 0
     assert read(exported.path) == []
     assert list(tmp_path.glob(".*.part")) == []
@@ -369,9 +377,9 @@ def test_no_votes_make_a_readable_empty_file(
 
 def test_unknown_formats_are_refused(settings: object, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="trl, raw"):
-        exports.export_labels("kto", "jsonl", folder=tmp_path)
+        export_file("kto", "jsonl", folder=tmp_path)
     with pytest.raises(InvalidInput, match="jsonl, csv, parquet"):
-        exports.export_labels("trl", "xlsx", folder=tmp_path)
+        export_file("trl", "xlsx", folder=tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -380,7 +388,7 @@ def test_hugging_face_datasets_reads_the_export(
 ) -> None:
     import datasets as hf
 
-    path = exports.export_labels("trl", "jsonl", folder=tmp_path).path
+    path = export_file("trl", "jsonl", folder=tmp_path).path
     loaded = hf.load_dataset("json", data_files=str(path), cache_dir=str(tmp_path / "cache"), split="train")
     assert loaded.column_names == ["prompt", "chosen", "rejected", "chosen_cut", "rejected_cut"]
     assert loaded[0]["chosen"] == [{"role": "assistant", "content": AWKWARD}]

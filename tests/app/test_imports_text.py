@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.csv_text import FORMULA_STARTS, escaped, original
 from app.errors import InvalidInput
-from app.exports.labels import RAW_SCHEMA
+from app.exports.raw_votes import RAW_SCHEMA
 from app.exports.writers import FileType, encoded, write_file
 from app.imports import Limits, add_dataset, look_into
 from app.imports.readers import SNIFFED_BYTES, open_rows

@@ -36,40 +36,44 @@ def voted(launch_tiny: Launcher) -> list[int]:
 
 
 @pytest.mark.filterwarnings("ignore")  # from third-party trainers
-def test_trl_takes_steps_on_an_exported_file(voted: list[int], tiny_model: Path, tmp_path: Path) -> None:
+def test_trl_takes_steps_on_exported_files(voted: list[int], tiny_model: Path, tmp_path: Path) -> None:
     import torch
     from datasets import load_dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
-    exported = export_labels("trl", "jsonl", folder=tmp_path)
-    assert (exported.rows, exported.left_out["ties"]) == (3, 1)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    before = {name: weight.clone() for name, weight in model.named_parameters()}
-    trainer = DPOTrainer(
-        model,
-        args=DPOConfig(
-            output_dir=str(tmp_path / "trl"),
-            max_steps=2,
-            learning_rate=1e-2,
-            per_device_train_batch_size=2,
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            save_strategy="no",
-        ),
-        train_dataset=load_dataset(
-            "json", data_files=str(exported.path), split="train", cache_dir=str(tmp_path / "hf")
-        ),
-        processing_class=AutoTokenizer.from_pretrained(tiny_model),
-    )
-    assert trainer.train().global_step == 2
-    assert any(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+    for format, config, trainer_class, rows in (
+        ("trl", DPOConfig, DPOTrainer, 3),
+        ("kto", KTOConfig, KTOTrainer, 6),
+    ):
+        exported, _ = export_labels(format, "jsonl", folder=tmp_path)
+        assert (exported.rows, exported.left_out["ties"]) == (rows, 1)
+        model = AutoModelForCausalLM.from_pretrained(tiny_model)
+        before = {name: weight.clone() for name, weight in model.named_parameters()}
+        trainer = trainer_class(
+            model,
+            args=config(
+                output_dir=str(tmp_path / format),
+                max_steps=2,
+                learning_rate=1e-2,
+                per_device_train_batch_size=2,
+                report_to=[],
+                use_cpu=True,
+                bf16=False,
+                save_strategy="no",
+            ),
+            train_dataset=load_dataset(
+                "json", data_files=str(exported.path), split="train", cache_dir=str(tmp_path / "hf")
+            ),
+            processing_class=AutoTokenizer.from_pretrained(tiny_model),
+        )
+        assert trainer.train().global_step == 2
+        assert any(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
 def test_an_exported_file_is_a_dataset_as_it_stands(voted: list[int], kind: str, tmp_path: Path) -> None:
-    exported = export_labels("trl", kind, folder=tmp_path)
+    exported, _ = export_labels("trl", kind, folder=tmp_path)
     with write_session() as session:
         from_file = add_dataset(path=exported.path, name="from file", held_out=0)
     in_one_click = use_as_dataset("in one click")

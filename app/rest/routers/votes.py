@@ -7,10 +7,12 @@ from fastapi.responses import Response, StreamingResponse
 
 from app import answers
 from app.errors import NotFound
-from app.exports.labels import Export, LabelFormat
+from app.exports.labels import MAX_LICENCE_CHARS, Export
+from app.exports.layouts import LabelFormat
+from app.exports.options import Options
 from app.exports.writers import FileType
 from app.rest.caller import Caller
-from app.rest.files import streamed
+from app.rest.files import sent_file, streamed
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.votes import VoteCast, VoteShown, VoteStored
@@ -94,7 +96,10 @@ def export_votes(
     caller: Caller,
     format: Annotated[
         LabelFormat,
-        Query(description="trl: prompt, chosen, rejected; raw: one row for each vote, with everything."),
+        Query(
+            description="trl: prompt, chosen, rejected; kto: prompt, completion, label; arena: LMArena's "
+            "columns; argilla: records; raw: one row for each vote, with everything."
+        ),
     ] = LabelFormat.TRL,
     file_type: Annotated[FileType, Query(description="The kind of file.")] = FileType.JSONL,
     user: OfUser = None,
@@ -103,12 +108,24 @@ def export_votes(
     campaign_id: OfCampaign = None,
     blind: BlindOnly = False,
     whole: Annotated[
-        bool, Query(description="trl: leave out pairs with an answer that was cut at the length limit.")
+        bool, Query(description="trl, kto: leave out answers that were cut at the length limit.")
     ] = False,
-) -> StreamingResponse:
-    """Download votes as a file; raw leaves out the names that you may not see yet."""
+    merge: Annotated[
+        bool,
+        Query(description="trl: one row for each comparison, with votes, weight, margin and soft_label."),
+    ] = False,
+    people: Annotated[bool, Query(description="Write the voters' names instead of pseudonyms.")] = False,
+    archive: Annotated[bool, Query(description="Send a zip with the file and its manifest.")] = False,
+    licence: Annotated[
+        str, Query(max_length=MAX_LICENCE_CHARS, description="The licence that the manifest states.")
+    ] = "",
+) -> Response:
+    """Download votes as a file; names that you may not see yet are left out."""
     only = VoteFilter(user, choice, run_id, campaign_id, blind)
-    export = Export(format, file_type, only=only, viewer=caller, leave_out_cut=whole)
+    options = Options(leave_out_cut=whole, merge=merge, people=people)
+    export = Export(format, file_type, only=only, viewer=caller, options=options, licence=licence)
+    if archive:
+        return sent_file(export.write_archive, "application/zip", caller)
     return streamed(export.pieces(), export.file_name, MEDIA_TYPES[file_type])
 
 

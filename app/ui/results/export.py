@@ -3,7 +3,7 @@
 import gradio as gr
 
 from app.exports import labels as exports
-from app.exports.labels import LabelFormat
+from app.exports.layouts import LabelFormat
 from app.exports.writers import FileType
 from app.store import label_queries
 from app.store.db import read_session
@@ -12,19 +12,31 @@ from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
 
 
-def export(format: str, file_type: str, whole: bool, request: gr.Request | None = None) -> str:
+def export(
+    format: str,
+    file_type: str,
+    whole: bool,
+    merge: bool = False,
+    people: bool = False,
+    archive: bool = False,
+    request: gr.Request | None = None,
+) -> str:
     """The address of the export; warns about an empty file or hidden names."""
     kind, ending = LabelFormat(format), FileType(file_type)
     if kind is LabelFormat.TRL and exports.count_trl(leave_out_cut=whole).rows == 0:
         gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
-    if kind is LabelFormat.RAW:
+    if kind in (LabelFormat.RAW, LabelFormat.ARENA, LabelFormat.ARGILLA):
         with read_session() as session:
             hidden = label_queries.count_hidden(query.username(request), session=session)
         if hidden:
             rows = formatting.count(hidden, "vote")
-            gr.Info(f"The file leaves out the names of {rows} that you may still judge blind.", duration=8)
-    given = {"format": kind.value, "file_type": ending.value, "whole": "true" if whole else ""}
-    return widgets.url("api/v1/votes/export", **given)
+            what = f"out the names of {rows}" if kind is LabelFormat.RAW else f"out {rows}"
+            gr.Info(f"The file leaves {what} that you may still judge blind.", duration=8)
+    given = {"format": kind.value, "file_type": ending.value}
+    wanted = {"whole": whole, "merge": merge, "people": people, "archive": archive}
+    return widgets.url(
+        "api/v1/votes/export", **given, **{name: "true" if on else "" for name, on in wanted.items()}
+    )
 
 
 def use_as_dataset(name: str, whole: bool = False) -> str:

@@ -55,10 +55,13 @@ class Export:
     """The votes as a file, or as a dataset."""
 
     counts: gr.HTML
-    format: gr.Radio
+    format: gr.Dropdown
     file_type: gr.Radio
     export: gr.Button
     whole: gr.Checkbox
+    merge: gr.Checkbox
+    people: gr.Checkbox
+    archive: gr.Checkbox
     file: gr.Textbox
     name: gr.Textbox
     use: gr.Button
@@ -141,19 +144,21 @@ def _boards() -> tuple[Ranking, Board]:
     )
 
 
+LAYOUTS = [
+    ("trl: prompt, chosen, rejected", "trl"),
+    ("kto: prompt, completion, label", "kto"),
+    ("arena: LMArena's columns", "arena"),
+    ("argilla: a record for each comparison", "argilla"),
+    ("raw: one row for each vote, with everything", "raw"),
+]
+
+
 def _export() -> Export:
     gr.HTML('<h2 class="hy-h2" style="margin-top:18px">Export</h2>')
     counts = gr.HTML()
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            format = gr.Radio(
-                [
-                    ("trl: prompt, chosen, rejected", "trl"),
-                    ("raw: one row for each vote, with everything", "raw"),
-                ],
-                value="trl",
-                label="Format",
-            )
+            format = gr.Dropdown(LAYOUTS, value="trl", label="Format")
             with gr.Row():
                 file_type = gr.Radio(
                     [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")],
@@ -164,7 +169,16 @@ def _export() -> Export:
                 export = gr.Button("Download", scale=0, min_width=130)
             whole = gr.Checkbox(
                 label="Whole answers only",
-                info="Leave out pairs with an answer that was cut at the length limit.",
+                info="trl, kto: leave out answers that were cut at the length limit.",
+            )
+            merge = gr.Checkbox(
+                label="One row for each comparison",
+                info="trl: several votes become one pair with votes, weight, margin and soft_label.",
+            )
+            people = gr.Checkbox(label="Voters' names", info="Otherwise voters have pseudonyms.")
+            archive = gr.Checkbox(
+                label="With a manifest",
+                info="A zip with the file, its filters, counts, columns and hash.",
             )
             file = gr.Textbox(visible="hidden")
         with gr.Column(min_width=320):
@@ -173,7 +187,8 @@ def _export() -> Export:
             )
             use = gr.Button("Use as dataset", variant="primary")
             used = gr.HTML()
-    return Export(counts, format, file_type, export, whole, file, name, use, used)
+    boxes = whole, merge, people, archive
+    return Export(counts, format, file_type, export, *boxes, file, name, use, used)
 
 
 def _votes() -> Votes:

@@ -55,7 +55,7 @@ def _wire_lists(page: Layout, shown: Components) -> None:
 
 def _wire_export(parts: Export) -> None:
     parts.whole.input(overview.counts, parts.whole, parts.counts, **_QUIET)
-    wanted = [parts.format, parts.file_type, parts.whole]
+    wanted = [parts.format, parts.file_type, parts.whole, parts.merge, parts.people, parts.archive]
     parts.export.click(export.export, wanted, parts.file, **_QUIET).success(
         None, parts.file, None, js="(address) => { window.location.href = address; }"
     )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from app.board import Board, Model, Record, wilson
+from app.exports.counts import MEANINGS
 from app.exports.labels import TrlCounts
-from app.exports.trl_votes import REASONS
 from app.store.contenders import origin
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.judging import LETTERS
@@ -151,7 +151,7 @@ def _bias_note(board: Board) -> str:
 def export_counts(found: TrlCounts) -> Html:
     """The number of training pairs from the votes, and the reasons for votes left out."""
     lines = [
-        f"{formatting.count(found.left_out[reason.value], 'vote')} left out: {REASONS[reason]}"
+        f"{formatting.count(found.left_out[reason.value], 'vote')} left out: {MEANINGS[reason]}"
         for reason in WhyLeftOut
         if found.left_out.get(reason.value)
     ]
