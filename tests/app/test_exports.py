@@ -376,8 +376,8 @@ def test_no_votes_make_a_readable_empty_file(
 
 
 def test_unknown_formats_are_refused(settings: object, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="trl, raw"):
-        export_file("kto", "jsonl", folder=tmp_path)
+    with pytest.raises(InvalidInput, match="trl, kto, arena, argilla, raw"):
+        export_file("rlhf", "jsonl", folder=tmp_path)
     with pytest.raises(InvalidInput, match="jsonl, csv, parquet"):
         export_file("trl", "xlsx", folder=tmp_path)
 

@@ -159,14 +159,9 @@ def _export() -> Export:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             format = gr.Dropdown(LAYOUTS, value="trl", label="Format")
-            with gr.Row():
-                file_type = gr.Radio(
-                    [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")],
-                    value="jsonl",
-                    label="File",
-                    min_width=220,
-                )
-                export = gr.Button("Download", scale=0, min_width=130)
+            file_type = gr.Radio(
+                [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")], value="jsonl", label="File"
+            )
             whole = gr.Checkbox(
                 label="Whole answers only",
                 info="trl, kto: leave out answers that were cut at the length limit.",
@@ -180,6 +175,7 @@ def _export() -> Export:
                 label="With a manifest",
                 info="A zip with the file, its filters, counts, columns and hash.",
             )
+            export = gr.Button("Download")
             file = gr.Textbox(visible="hidden")
         with gr.Column(min_width=320):
             name = gr.Textbox(
