@@ -9,7 +9,7 @@ import typer
 from app import answers
 from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say_more
 from app.errors import InvalidInput
-from app.exports.labels import export_labels, manifest_text
+from app.exports.labels import Exported, export_labels, manifest_text
 from app.exports.layouts import LabelFormat
 from app.exports.options import Options
 from app.exports.writers import FileType
@@ -32,6 +32,26 @@ CampaignOption = Annotated[
     int | None, typer.Option("--campaign", min=1, max=MAX_ID, help="Only votes of this campaign.")
 ]
 BlindFlag = Annotated[bool, typer.Option("--blind", help="Only votes that were cast blind.")]
+FormatOption = Annotated[
+    LabelFormat,
+    typer.Option(
+        help="trl: pairs for training; kto: single answers; arena: LMArena's columns; argilla: records; "
+        "raw: everything."
+    ),
+]
+FileTypeOption = Annotated[
+    FileType | None, typer.Option(help="jsonl, csv or parquet; by default the file's extension decides.")
+]
+WholeFlag = Annotated[
+    bool, typer.Option("--whole", help="trl, kto: leave out answers that were cut at the length limit.")
+]
+MergeFlag = Annotated[
+    bool,
+    typer.Option(
+        "--merge", help="trl: one row for each comparison, with votes, weight, margin and soft_label."
+    ),
+]
+PeopleFlag = Annotated[bool, typer.Option("--people", help="Write the voters' names instead of pseudonyms.")]
 
 cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 
@@ -123,30 +143,11 @@ def names_command(
 @cli.command("export")
 def export_command(
     output: Annotated[Path, typer.Option(help="The file to write.")],
-    format: Annotated[
-        LabelFormat,
-        typer.Option(
-            help="trl: pairs for training; kto: single answers; arena: LMArena's columns; argilla: records; "
-            "raw: everything."
-        ),
-    ] = LabelFormat.TRL,
-    file_type: Annotated[
-        FileType | None,
-        typer.Option(help="jsonl, csv or parquet; by default the file's extension decides."),
-    ] = None,
-    whole: Annotated[
-        bool,
-        typer.Option("--whole", help="trl, kto: leave out answers that were cut at the length limit."),
-    ] = False,
-    merge: Annotated[
-        bool,
-        typer.Option(
-            "--merge", help="trl: one row for each comparison, with votes, weight, margin and soft_label."
-        ),
-    ] = False,
-    people: Annotated[
-        bool, typer.Option("--people", help="Write the voters' names instead of pseudonyms.")
-    ] = False,
+    format: FormatOption = LabelFormat.TRL,
+    file_type: FileTypeOption = None,
+    whole: WholeFlag = False,
+    merge: MergeFlag = False,
+    people: PeopleFlag = False,
     licence: Annotated[str, typer.Option(help="The licence that the manifest states.")] = "",
     campaign: CampaignOption = None,
     blind: BlindFlag = False,
@@ -175,16 +176,21 @@ def export_command(
         beside = output.with_name(f"{output.name}.manifest.json")
         beside.write_text(manifest_text({**manifest, "file": output.name}), encoding="utf-8")
     if as_json:
-        print_json(
-            {
-                "output": str(output),
-                "rows": exported.rows,
-                "left_out": exported.left_out,
-                "cut": exported.cut,
-                "names_hidden": exported.hidden,
-            }
-        )
-        return
+        print_json({"output": str(output), "manifest": str(beside), **_counts(exported)})
+    else:
+        _say(exported, output)
+
+
+def _counts(exported: Exported) -> dict[str, object]:
+    return {
+        "rows": exported.rows,
+        "left_out": exported.left_out,
+        "cut": exported.cut,
+        "names_hidden": exported.hidden,
+    }
+
+
+def _say(exported: Exported, output: Path) -> None:
     say(f"{exported.rows} rows written to {output}.")
     if exported.cut:
         say(
