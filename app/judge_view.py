@@ -47,6 +47,8 @@ def verdict_view(one: WholeVerdict, contenders: list[str]) -> dict[str, Any]:
         "status": one.verdict.status.value,
         "outcome": None if one.verdict.outcome is None else one.verdict.outcome.value,
         "flipped": one.verdict.flipped,
+        "first_score": one.verdict.first_score,
+        "second_score": one.verdict.second_score,
         "forward": one.forward,
         "backward": one.backward,
         "error": one.verdict.error,

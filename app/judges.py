@@ -15,6 +15,7 @@ from app.errors import InvalidInput, NotFound, Refused
 from app.evidence import AgreementRate, Board, Games, agreement_rate, make_board
 from app.quality import Share
 from app.ranking import KEPT_BOARDS, Ranking
+from app.reward_check import run_problem
 from app.store import campaign_progress, campaigns, judges, names, people_verdicts, users
 from app.store.campaigns import checked_number
 from app.store.contenders import REFERENCE
@@ -23,9 +24,12 @@ from app.store.db import read_session, write_session
 from app.store.enums import JudgeKind, Outcome, VerdictStatus
 from app.store.judges import Cost, Decided, Pair, WholeVerdict
 from app.store.models import Checkpoint, Contender, Judge
+from app.text import clean_text
+from hypo_engine.reward_spec import parse_reward
 
 MAX_TOKENS = 4096
 DEFAULT_TOKENS = 512
+MAX_SPEC_CHARS = 200
 
 _SCORES = {Outcome.FIRST: 1.0, Outcome.SECOND: 0.0, Outcome.TIE: 0.5}
 
@@ -62,6 +66,11 @@ class JudgeReport:
         return self.counts[VerdictStatus.QUEUED]
 
     @property
+    def queue(self) -> str:
+        """The queue whose workers write the verdicts."""
+        return queue_of(self.judge.kind)
+
+    @property
     def can_continue(self) -> bool:
         """Whether some verdicts were stopped or failed."""
         return bool(self.counts[VerdictStatus.STOPPED] or self.counts[VerdictStatus.FAILED])
@@ -72,41 +81,35 @@ class JudgeReport:
 
 def start(
     campaign_id: int,
-    endpoint: str,
+    endpoint: str = "",
     *,
+    scorer: str = "",
     template: str = "",
     seed: int = 0,
     max_tokens: int = DEFAULT_TOKENS,
     user: str = users.LOCAL,
 ) -> int:
-    """Let a model behind an endpoint judge all pairs of a campaign's answers, and notify the workers.
+    """Let a model behind an endpoint, or a scorer, judge all pairs of a campaign's answers.
 
     Args:
+        endpoint: name of a configured endpoint.
+        scorer: instead of an endpoint, a scorer or reward model in the notation of a run's reward.
         template: the question with its placeholders; the default one if empty.
 
     Returns:
         The judge's id.
 
     Raises:
-        InvalidInput: for an endpoint that is not configured, a bad template, or a value out of bounds.
+        InvalidInput: for both or neither, for a judge that does not exist, for a bad template, and for a
+            value out of bounds.
         NotFound: when the campaign does not exist.
         Refused: when the campaign is another person's, when no answers can be judged yet, or when the same
             judge was started before.
     """
-    try:
-        found = endpoints.get(endpoint)
-    except NotFound as error:
-        raise InvalidInput(str(error), field="endpoint") from error
-    check_seed(seed)
-    new = Judge(
-        campaign_id=campaign_id,
-        kind=JudgeKind.ENDPOINT,
-        name=found.name,
-        model=found.model,
-        template=judging.checked_template(template),
-        seed=seed,
-        max_tokens=checked_number(max_tokens, MAX_TOKENS, "max_tokens"),
-    )
+    if bool(endpoint) == bool(scorer):
+        raise InvalidInput("Give either an endpoint or a scorer as the judge.", field="endpoint")
+    new = _scorer(scorer) if scorer else _endpoint(endpoint, template, seed, max_tokens)
+    new.campaign_id = campaign_id
     with write_session() as session:
         campaigns.own(campaign_id, user, session=session)
         same = judges.like(new, session=session)
@@ -119,9 +122,55 @@ def start(
             raise Refused(
                 "No two different answers are written yet; wait for the answers, then start the judge."
             )
-        judge_id = new.id
-    dispatch.send_request(judge_id)
+        judge_id, kind = new.id, new.kind
+    _notify(judge_id, kind)
     return judge_id
+
+
+def _endpoint(name: str, template: str, seed: int, max_tokens: int) -> Judge:
+    try:
+        found = endpoints.get(name)
+    except NotFound as error:
+        raise InvalidInput(str(error), field="endpoint") from error
+    check_seed(seed)
+    return Judge(
+        kind=JudgeKind.ENDPOINT,
+        name=found.name,
+        model=found.model,
+        template=judging.checked_template(template),
+        seed=seed,
+        max_tokens=checked_number(max_tokens, MAX_TOKENS, "max_tokens"),
+    )
+
+
+def _scorer(spec: str) -> Judge:
+    spec = clean_text(spec).strip()
+    try:
+        found = parse_reward(spec)
+    except ValueError as error:
+        raise InvalidInput(f"scorer {error}.", field="scorer") from error
+    if found.scorer == "regex":
+        raise InvalidInput(
+            "scorer regex cannot judge: a slow pattern would keep the generate worker from answering; choose "
+            "another scorer.",
+            field="scorer",
+        )
+    problem = "" if found.run is None else run_problem(found.run)
+    if problem or len(spec) > MAX_SPEC_CHARS:
+        why = f": {problem}" if problem else f" has more than {MAX_SPEC_CHARS} characters."
+        raise InvalidInput(f"scorer{why}", field="scorer")
+    return Judge(kind=JudgeKind.SCORER, name=spec[:100], model=spec, template="", seed=0, max_tokens=0)
+
+
+def queue_of(kind: JudgeKind) -> str:
+    """The queue whose workers write the verdicts of a kind of judges."""
+    return dispatch.ENDPOINTS_QUEUE if kind is JudgeKind.ENDPOINT else dispatch.GENERATE_QUEUE
+
+
+def _notify(judge_id: int, kind: JudgeKind) -> None:
+    """Notify the workers that verdicts wait; the id is a hint."""
+    send = dispatch.send_request if kind is JudgeKind.ENDPOINT else dispatch.send_comparison
+    send(judge_id)
 
 
 def resume(judge_id: int, *, user: str = users.LOCAL) -> int:
@@ -133,9 +182,9 @@ def resume(judge_id: int, *, user: str = users.LOCAL) -> int:
     """
     with write_session() as session:
         judge = _own(judge_id, user, session)
-        queued = judges.queue(judge, session=session)
+        queued, kind = judges.queue(judge, session=session), judge.kind
     if queued:
-        dispatch.send_request(judge_id)
+        _notify(judge_id, kind)
     return queued
 
 
@@ -197,7 +246,7 @@ def _reports(found: Sequence[Judge], campaign_id: int, session: Session) -> list
             JudgeReport(
                 judge,
                 counts[judge.id],
-                Share(sum(one.flipped for one in decided), len(decided)),
+                _flips(judge, decided),
                 _longer(decided),
                 judges.cost(judge.id, session=session),
                 judges.failures(judge.id, session=session),
@@ -206,6 +255,13 @@ def _reports(found: Sequence[Judge], campaign_id: int, session: Session) -> list
             )
         )
     return shown
+
+
+def _flips(judge: Judge, decided: Sequence[Decided]) -> Share:
+    """Verdicts whose two orders disagree. A scorer sees one answer at a time, so it has no orders."""
+    if judge.kind is JudgeKind.SCORER:
+        return Share(0, 0)
+    return Share(sum(one.flipped for one in decided), len(decided))
 
 
 def _longer(decided: Sequence[Decided]) -> Share:

@@ -14,16 +14,22 @@ def reward_problems(config: TrainConfig) -> dict[str, str]:
     number = parse_reward(config.reward).run if config.reward and config.method.writes else None
     if number is None:
         return {}
+    problem = run_problem(number)
+    return {"reward": f"Reward: {problem}"} if problem else {}
+
+
+def run_problem(number: int) -> str:
+    """Why a run has no reward model, as a sentence; empty if it has one."""
     with read_session() as session:
         try:
             run = runs.get(number, session=session)
         except NotFound as error:
-            return {"reward": f"Reward: {error}"}
+            return str(error)
     if run.method != REWARD:
-        return {"reward": f"Reward: run {number} trained no reward model; name a run of the method reward."}
+        return f"run {number} trained no reward model; name a run of the method reward."
     if run.status is not RunStatus.FINISHED:
-        return {"reward": f"Reward: run {number} is {run.status.value}; wait for it to finish, then launch."}
-    return {}
+        return f"run {number} is {run.status.value}; wait for it to finish, then name it."
+    return ""
 
 
 def refuse_missing_reward(config: TrainConfig) -> None:

@@ -14,7 +14,7 @@ from app.errors import AppError
 from app.settings import get_settings
 from app.store import verdicts
 from app.store.claims import Claim
-from app.store.enums import Outcome, VerdictStatus
+from app.store.enums import JudgeKind, Outcome, VerdictStatus
 from app.store.models import Judge, JudgeReply
 from app.store.verdicts import VERDICT_LEASES, Waiting
 from worker.lease import LeaseRenewer
@@ -33,6 +33,7 @@ def judge_next(*, worker: str) -> bool:
     settings, lease = get_settings(), str(uuid4())
     judge, waiting = retry_write(
         lambda session: verdicts.claim_next(
+            JudgeKind.ENDPOINT,
             session=session,
             worker=worker,
             lease_seconds=settings.lease_seconds,

@@ -26,6 +26,7 @@ from app.store import (
 from app.store.answering import ANSWER_LEASES, WAKE_UPS
 from app.store.db import read_session, write_session
 from app.store.endpoint_answers import ENDPOINT_LEASES, ENDPOINT_WAKE_UPS
+from app.store.enums import JudgeKind
 from app.store.leases import Leases
 from app.store.run_transitions import RUN_LEASES
 from app.store.verdicts import VERDICT_LEASES, VERDICT_WAKE_UPS
@@ -170,15 +171,21 @@ def send_waiting() -> None:
         runs_wait = RUN_LEASES.is_undelivered(session=session, resend_seconds=for_runs)
         answers_wait = WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
         requests_wait = ENDPOINT_WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
-        verdicts_wait = VERDICT_WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
+        kinds = [
+            kind
+            for kind, wake_ups in VERDICT_WAKE_UPS.items()
+            if wake_ups.is_undelivered(session=session, resend_seconds=seconds)
+        ]
     if runs_wait:
         _resend(RUN_LEASES, for_runs, dispatch.send_run)
     if answers_wait:
         _resend(WAKE_UPS, seconds, dispatch.send_comparison)
     if requests_wait:
         _resend(ENDPOINT_WAKE_UPS, seconds, dispatch.send_request)
-    if verdicts_wait:
-        _resend(VERDICT_WAKE_UPS, seconds, dispatch.send_request)
+    for kind in kinds:
+        of_endpoint = kind is JudgeKind.ENDPOINT
+        send = dispatch.send_request if of_endpoint else dispatch.send_comparison
+        _resend(VERDICT_WAKE_UPS[kind], seconds, send)
 
 
 def _resend(leases: Leases[Any], seconds: float, send: Callable[[int], bool]) -> None:

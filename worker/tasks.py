@@ -8,6 +8,7 @@ from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, TRAIN_QUEUE, TRAIN_TASK
 from worker.answering import answer_next
 from worker.celery_app import app, name, queues
 from worker.consuming import consumption
+from worker.scoring import score_next
 from worker.shutdown import shutting_down
 from worker.training import train_next
 
@@ -25,11 +26,12 @@ def answer(hint: int) -> None:
 
 
 def work() -> None:
-    """Answer and train until nothing waits in this worker's queues, or it is told to stop."""
+    """Answer, score and train until nothing waits in this worker's queues, or it is told to stop."""
     mine = queues().split(",")
     with consumption.working() as may_work:
         while may_work and not shutting_down.is_set():
             answered = GENERATE_QUEUE in mine and answer_next(worker=name)
+            scored = GENERATE_QUEUE in mine and not shutting_down.is_set() and score_next(worker=name)
             trained = TRAIN_QUEUE in mine and not shutting_down.is_set() and train_next(worker=name)
-            if not (answered or trained):
+            if not (answered or scored or trained):
                 return

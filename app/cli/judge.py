@@ -8,7 +8,6 @@ import typer
 from app import judges
 from app.cli.board import print_board
 from app.cli.output import JsonFlag, print_json, print_table, say, warn
-from app.dispatch import ENDPOINTS_QUEUE
 from app.endpoints.judging import TEMPLATE
 from app.errors import InvalidInput
 from app.evidence import AgreementRate
@@ -28,7 +27,16 @@ CampaignId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The campa
 @cli.command("start")
 def start_command(
     campaign: CampaignId,
-    endpoint: Annotated[str, typer.Option(help="The endpoint that judges. `hypo endpoints` lists them.")],
+    endpoint: Annotated[
+        str, typer.Option(help="The endpoint that judges. `hypo endpoints` lists them.")
+    ] = "",
+    scorer: Annotated[
+        str,
+        typer.Option(
+            help="A scorer that judges instead: length, vader, run:NUMBER of a reward model, its folder or "
+            "hub id, or a scorer of another package."
+        ),
+    ] = "",
     template: Annotated[
         Path | None,
         typer.Option(help="A file with the question and its placeholders. `hypo judge template` prints one."),
@@ -37,9 +45,12 @@ def start_command(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = judges.DEFAULT_TOKENS,
     as_json: JsonFlag = False,
 ) -> None:
-    """Let a model judge all pairs of a campaign's answers, each in both orders."""
+    """Let a model judge all pairs of a campaign's answers, each in both orders; or let a scorer do it."""
     text = "" if template is None else _read(template)
-    _show(judges.start(campaign, endpoint, template=text, seed=seed, max_tokens=max_tokens), as_json=as_json)
+    judge_id = judges.start(
+        campaign, endpoint, scorer=scorer, template=text, seed=seed, max_tokens=max_tokens
+    )
+    _show(judge_id, as_json=as_json)
 
 
 @cli.command("list")
@@ -50,7 +61,7 @@ def list_command(campaign: CampaignId, as_json: JsonFlag = False) -> None:
         print_json([judge_view(report) for report in found])
         return
     print_table(
-        ["id", "endpoint", "model", "verdicts", "orders disagree", "agrees with people", "people agree"],
+        ["id", "judge", "model", "verdicts", "orders disagree", "agrees with people", "people agree"],
         (
             (
                 report.judge.id,
@@ -115,7 +126,7 @@ def _read(path: Path) -> str:
 
 def _show(judge_id: int, *, as_json: bool) -> None:
     report = judges.report(judge_id)
-    missing = worker_missing(ENDPOINTS_QUEUE) if report.waiting else None
+    missing = worker_missing(report.queue) if report.waiting else None
     if missing:
         warn(f"The verdicts wait: {missing}")
     if as_json:
@@ -142,8 +153,9 @@ def _sentences(report: JudgeReport) -> list[str]:
         said.append(f"The two orders disagree: {_percent(report.flips)}.")
     if report.longer.of:
         said.append(f"Prefers the longer answer: {_percent(report.longer)}.")
-    cost = "unknown" if report.cost.cost is None else f"{report.cost.cost:.4f}"
-    said.append(f"{report.cost.replies} replies, cost: {cost}.")
+    if report.cost.replies:
+        cost = "unknown" if report.cost.cost is None else f"{report.cost.cost:.4f}"
+        said.append(f"{report.cost.replies} replies, cost: {cost}.")
     if report.with_people.pairs:
         said.append(f"Agrees with people: {_agreement(report.with_people)}.")
     if report.among_people.pairs:

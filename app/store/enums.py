@@ -140,9 +140,10 @@ class SlotKind(StrEnum):
 
 
 class JudgeKind(StrEnum):
-    """What an automatic judge is: a model behind an endpoint that compares two answers."""
+    """What a judge is: a model behind an endpoint that compares two answers, or a scorer of each answer."""
 
     ENDPOINT = "endpoint"
+    SCORER = "scorer"
 
 
 class VerdictStatus(StrEnum):

@@ -16,7 +16,8 @@ class Judge(Base):
     """An automatic judge of a campaign, and how it is asked.
 
     `name` is that of the endpoint, and `model` the model behind it. `template` is the owner's text with
-    placeholders for the question and the answers.
+    placeholders for the question and the answers. Of a scorer, `model` is its notation, `name` its start, and
+    the other fields are empty.
     """
 
     __tablename__ = "judges"
@@ -54,11 +55,12 @@ class JudgeReply(Base):
 
 
 class JudgeVerdict(Leased, Base):
-    """A judge's verdict on two answers to one prompt, asked in both orders.
+    """A judge's verdict on two answers to one prompt, asked in both orders or from their scores.
 
     `source_id` is the comparison that holds the answers. `first` and `second` are the contenders' positions,
     and `outcome` is seen from `first`. `flipped` tells that the two orders disagree, which is a tie.
-    `forward_id` is the reply to `first` shown as answer A, and `backward_id` that to `second` shown as A.
+    `forward_id` is the reply to `first` shown as answer A, and `backward_id` that to `second` shown as A. The
+    scores are those that a scorer gave.
     """
 
     __tablename__ = "judge_verdicts"
@@ -81,4 +83,6 @@ class JudgeVerdict(Leased, Base):
     backward_id: Mapped[int | None] = mapped_column(
         ForeignKey("judge_replies.id", ondelete="SET NULL"), index=True
     )
+    first_score: Mapped[float | None]
+    second_score: Mapped[float | None]
     error: Mapped[str | None] = mapped_column(Text)

@@ -1,4 +1,4 @@
-"""Verdicts as work: claimed several at once by endpoints workers, and written with both replies."""
+"""Verdicts as work: claimed several at once by workers, and written with both replies or both scores."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
 from app.store.answering import MAX_ANSWER_ATTEMPTS
-from app.store.enums import Outcome, VerdictStatus
+from app.store.enums import JudgeKind, Outcome, VerdictStatus
 from app.store.leases import Leases
 from app.store.models import Generation, Judge, JudgeReply, JudgeVerdict
 from app.store.prompts import canonical
@@ -23,15 +23,28 @@ VERDICT_LEASES = Leases(
     free={"lease_id": None, "lease_until": None, "worker": None},
 )
 
-_other = aliased(JudgeVerdict)
-_FIRST = (
-    select(func.min(_other.id))
-    .where(_other.status == VerdictStatus.QUEUED, _other.lease_id.is_(None))
-    .scalar_subquery()
-)
 
-VERDICT_WAKE_UPS = replace(VERDICT_LEASES, waiting=VERDICT_LEASES.waiting & (JudgeVerdict.id == _FIRST))
-"""The same leases; only for the first waiting verdict is a message sent again."""
+def _of_kind(kind: JudgeKind) -> Leases[JudgeVerdict]:
+    """The same leases; only verdicts of one kind of judges wait."""
+    those = JudgeVerdict.judge_id.in_(select(Judge.id).where(Judge.kind == kind))
+    return replace(VERDICT_LEASES, waiting=VERDICT_LEASES.waiting & those)
+
+
+def _first_of_kind(kind: JudgeKind) -> Leases[JudgeVerdict]:
+    other = aliased(JudgeVerdict)
+    first = (
+        select(func.min(other.id))
+        .join(Judge, other.judge_id == Judge.id)
+        .where(other.status == VerdictStatus.QUEUED, other.lease_id.is_(None), Judge.kind == kind)
+        .scalar_subquery()
+    )
+    return replace(VERDICT_LEASES, waiting=VERDICT_LEASES.waiting & (JudgeVerdict.id == first))
+
+
+_LEASES_OF = {kind: _of_kind(kind) for kind in JudgeKind}
+
+VERDICT_WAKE_UPS = {kind: _first_of_kind(kind) for kind in JudgeKind}
+"""The same leases; only for the first waiting verdict of each kind of judges is a message sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class Waiting:
 
 
 def claim_next(
-    *, session: Session, worker: str, lease_seconds: float, lease: str, rows: int
+    kind: JudgeKind, *, session: Session, worker: str, lease_seconds: float, lease: str, rows: int
 ) -> tuple[Judge | None, Sequence[Waiting]]:
     """Claim the verdicts that have waited longest, of one judge, under one lease.
 
@@ -53,7 +66,7 @@ def claim_next(
         lease: the id of the lease; a repeated call with the same id returns the same verdicts.
         rows: the most verdicts to claim.
     """
-    found = VERDICT_LEASES.claim_next(
+    found = _LEASES_OF[kind].claim_next(
         session=session, worker=worker, lease_seconds=lease_seconds, lease=lease
     )
     if found is None:
@@ -93,6 +106,7 @@ def write(
     outcome: Outcome | None = None,
     flipped: bool | None = None,
     replies: tuple[int | None, int | None] = (None, None),
+    scores: tuple[float | None, float | None] = (None, None),
     error: str | None = None,
 ) -> None:
     """queued or stopped -> judged, unparsable or failed. Replies that were paid for are used in any case."""
@@ -108,6 +122,8 @@ def write(
             flipped=flipped,
             forward_id=replies[0],
             backward_id=replies[1],
+            first_score=scores[0],
+            second_score=scores[1],
             error=error,
         )
     )
@@ -122,7 +138,7 @@ def reap(leases: Collection[str], *, session: Session) -> None:
 
     def after(verdict: JudgeVerdict) -> Mapping[str, Any]:
         if verdict.attempt >= MAX_ANSWER_ATTEMPTS and verdict.status is VerdictStatus.QUEUED:
-            error = "The worker died repeatedly while it waited for the endpoint."
+            error = "The worker died repeatedly while it waited for the judge."
             return {"sent_at": None, "status": VerdictStatus.FAILED, "error": error}
         return {"sent_at": None}
 

@@ -10,7 +10,7 @@ from app.errors import InvalidInput, NotFound, Refused
 from app.settings import get_settings
 from app.store import verdicts
 from app.store.db import read_session, write_session
-from app.store.enums import Outcome, VerdictStatus
+from app.store.enums import JudgeKind, Outcome, VerdictStatus
 from app.store.verdicts import VERDICT_WAKE_UPS
 from tests.app import campaign_setup
 from tests.endpoint_server import write_config
@@ -32,7 +32,9 @@ def ready(**given: Any) -> int:
 def decide(judge_id: int, outcome: Outcome = Outcome.FIRST) -> None:
     """Write all verdicts of a judge."""
     with write_session() as session:
-        _, waiting = verdicts.claim_next(session=session, worker="w", lease_seconds=60, lease="x", rows=500)
+        _, waiting = verdicts.claim_next(
+            JudgeKind.ENDPOINT, session=session, worker="w", lease_seconds=60, lease="x", rows=500
+        )
         for one in waiting:
             assert one.verdict.judge_id == judge_id
             key = f"{one.verdict.id}"
@@ -53,7 +55,10 @@ def test_every_pair_of_different_answers_is_judged() -> None:
     judge_id = judges.start(campaign_id, "GPT")
     assert judges.report(judge_id).waiting == 12
     with write_session() as session:
-        assert len(VERDICT_WAKE_UPS.take_undelivered(session=session, resend_seconds=60)) == 1
+        assert (
+            len(VERDICT_WAKE_UPS[JudgeKind.ENDPOINT].take_undelivered(session=session, resend_seconds=60))
+            == 1
+        )
     decide(judge_id)
     report = judges.report(judge_id)
     assert report.counts[VerdictStatus.JUDGED] == report.verdicts == 12
@@ -135,7 +140,14 @@ def test_a_verdict_fails_after_too_many_deaths() -> None:
     judge_id = judges.start(ready(), "GPT")
     for attempt in range(3):
         with write_session() as session:
-            verdicts.claim_next(session=session, worker="gone", lease_seconds=60, lease=f"{attempt}", rows=1)
+            verdicts.claim_next(
+                JudgeKind.ENDPOINT,
+                session=session,
+                worker="gone",
+                lease_seconds=60,
+                lease=f"{attempt}",
+                rows=1,
+            )
             held = verdicts.VERDICT_LEASES.all_held(session=session)
             verdicts.VERDICT_LEASES.expire(held, session=session)
             verdicts.reap(held, session=session)
@@ -143,4 +155,4 @@ def test_a_verdict_fails_after_too_many_deaths() -> None:
     assert report.counts[VerdictStatus.FAILED] == 1
     assert "died repeatedly" in report.failures[0]
     with read_session() as session:
-        assert VERDICT_WAKE_UPS.is_undelivered(session=session, resend_seconds=0)
+        assert VERDICT_WAKE_UPS[JudgeKind.ENDPOINT].is_undelivered(session=session, resend_seconds=0)

@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from app.local.running import Running, last_running
 from app.settings import Settings
 from tests.e2e.watch import Watch
+from tests.endpoint_server import EndpointServer, Reaction, serving, write_config
 from tests.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -193,9 +194,22 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def endpoint() -> Iterator[EndpointServer]:
+    """The server behind the app's only endpoint, GPT, as a judge that always prefers answer A."""
+    with serving() as server:
+        server.say(Reaction("It comes first.\nVerdict: A"))
+        yield server
+
+
+ENDPOINT_KEY = "sk-known-to-the-endpoints-worker-alone"
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory, endpoint: EndpointServer) -> Iterator[App]:
     """One app for all browser tests; each test creates its own data."""
-    started = start_app(tmp_path_factory.mktemp("e2e") / "home")
+    folder = tmp_path_factory.mktemp("e2e")
+    listed = write_config(folder / "endpoints.yaml", endpoint.entry(api_key_env="GPT_KEY"))
+    started = start_app(folder / "home", HYPO_ENDPOINTS=listed, GPT_KEY=ENDPOINT_KEY)
     yield started
     assert stop_app(started) == []
     assert last_running(Settings(home=started.home)) is None

@@ -5,8 +5,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import App
+from tests.e2e.conftest import ENDPOINT_KEY, App
 from tests.e2e.test_journey import shorten_answers
+from tests.endpoint_server import EndpointServer
 
 pytestmark = pytest.mark.browser
 
@@ -14,7 +15,9 @@ CHIPS = ".token"
 """The chosen contenders."""
 
 
-def test_a_campaign_from_twins_to_its_end(app: App, page: Page, twins: list[int]) -> None:
+def test_a_campaign_from_twins_to_its_end(
+    app: App, page: Page, twins: list[int], endpoint: EndpointServer
+) -> None:
     page.goto(f"run?id={twins[1]}")
     page.get_by_role("link", name="Judge many prompts").click()
     page.wait_for_url("**/campaigns?runs=*")
@@ -36,8 +39,24 @@ def test_a_campaign_from_twins_to_its_end(app: App, page: Page, twins: list[int]
     page.reload()
     expect(page.get_by_text("9 of 9 answers written")).to_be_visible()
     expect(page.get_by_role("link", name="Label")).to_have_attribute("href", re.compile(r"label\?campaign="))
+    let_a_model_judge(app, page, endpoint)
     change_it(app, page)
     the_next_one_is_like_it(page)
+
+
+def let_a_model_judge(app: App, page: Page, endpoint: EndpointServer) -> None:
+    """Start a judge, and see what it has done; only its worker knows the key."""
+    page.get_by_role("button", name="New judge").click()
+    page.get_by_role("textbox", name="Question to the judge").fill("Which? {question} {answer_a}")
+    page.get_by_role("button", name="Start judging").click()
+    expect(page.get_by_text("template lacks {answer_b}")).to_be_visible()
+    page.get_by_role("textbox", name="Question to the judge").fill("Which? {question} {answer_a} {answer_b}")
+    page.get_by_role("button", name="Start judging").click()
+    judged = page.get_by_role("table", name="Automatic judges")
+    expect(judged).to_contain_text(re.compile(r"\b([1-9]) of \1\b"))
+    expect(judged).to_contain_text("100%")  # of the orders disagree
+    assert set(endpoint.keys) == {f"Bearer {ENDPOINT_KEY}"}
+    assert ENDPOINT_KEY not in app.logs()
 
 
 def change_it(app: App, page: Page) -> None:

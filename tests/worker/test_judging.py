@@ -12,7 +12,7 @@ from app.endpoints import client
 from app.settings import Settings, get_settings
 from app.store import verdicts
 from app.store.db import read_session, write_session
-from app.store.enums import Outcome, VerdictStatus
+from app.store.enums import JudgeKind, Outcome, VerdictStatus
 from app.store.models import JudgeReply, JudgeVerdict, Label
 from app.store.verdicts import VERDICT_LEASES, VERDICT_WAKE_UPS
 from tests.app import campaign_setup
@@ -139,7 +139,7 @@ def test_a_failure_is_named_and_asked_again_on_demand(server: EndpointServer, ca
     judge_all()
     assert judges.report(judge).counts[VerdictStatus.JUDGED] == 5
     with read_session() as session:
-        assert not VERDICT_WAKE_UPS.is_undelivered(session=session, resend_seconds=0)
+        assert not VERDICT_WAKE_UPS[JudgeKind.ENDPOINT].is_undelivered(session=session, resend_seconds=0)
 
 
 def test_a_judge_stops_and_continues(server: EndpointServer, campaign: int) -> None:
@@ -174,7 +174,9 @@ def test_a_worker_that_stops_or_dies_leaves_its_verdicts_to_the_next(
     assert judges.report(judge).waiting == 5
     server.react = longest
     with write_session() as session:
-        verdicts.claim_next(session=session, worker="gone", lease_seconds=60, lease="x", rows=2)
+        verdicts.claim_next(
+            JudgeKind.ENDPOINT, session=session, worker="gone", lease_seconds=60, lease="x", rows=2
+        )
     assert [row.attempt for row in rows()] == [1, 1, 0, 0, 0]
     with write_session() as session:
         held = VERDICT_LEASES.all_held(session=session)

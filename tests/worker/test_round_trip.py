@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from app import answers, artifacts
+from app import answers, artifacts, judges
 from app.errors import InvalidInput
 from app.exports.labels import export_labels, use_as_dataset
 from app.imports import add_dataset
 from app.store import datasets, runs
 from app.store.conversations import Decoding
 from app.store.db import read_session, write_session
-from app.store.enums import RunStatus
+from app.store.enums import RunStatus, VerdictStatus
+from tests.app import campaign_setup
 from tests.worker.conftest import TINY_RUN, Launcher, answer_all
+from worker.scoring import score_next
 from worker.training import train_next
 
 
@@ -107,6 +109,10 @@ def test_the_reward_model_of_a_run_scores_the_samples_of_the_next(launch_tiny: L
         launch_tiny("dpo", reward=f"run:{scored}")
     with pytest.raises(InvalidInput, match="no run 4711"):
         launch_tiny("dpo", reward="run:4711")
+    judge = judges.start(campaign_setup.ready(), scorer=f"run:{reward}")
+    while score_next(worker="here:1:generate"):
+        continue
+    assert judges.report(judge).counts[VerdictStatus.JUDGED] == 2
 
 
 @pytest.mark.filterwarnings("ignore")  # PEFT's, because the base model's folder is no hub id

@@ -6,7 +6,6 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app import judges
-from app.dispatch import ENDPOINTS_QUEUE
 from app.judge_view import judge_view, verdict_view
 from app.presence import worker_missing
 from app.rest.caller import Caller
@@ -22,7 +21,7 @@ router = APIRouter(tags=["judges"])
 
 @router.post("/campaigns/{campaign_id}/judges", status_code=201, response_model=JudgeShown)
 def start_judge(once: OnceOnly, user: Caller, campaign_id: PathId, given: JudgeWanted) -> Response:
-    """Let a model judge all pairs of a campaign's answers, each in both orders."""
+    """Let a model judge all pairs of a campaign's answers, each in both orders; or let a scorer do it."""
 
     def act() -> JudgeShown:
         return _shown(judges.start(campaign_id, **given.model_dump(), user=user))
@@ -74,5 +73,5 @@ def list_verdicts(user: Caller, judge_id: PathId, limit: Limit = 50, cursor: Cur
 
 def _shown(judge_id: int) -> JudgeShown:
     report = judges.report(judge_id)
-    note = (worker_missing(ENDPOINTS_QUEUE) or "") if report.waiting else ""
+    note = (worker_missing(report.queue) or "") if report.waiting else ""
     return JudgeShown.model_validate({**judge_view(report), "note": note})

@@ -11,9 +11,14 @@ from app.store.enums import JudgeKind, Outcome, VerdictStatus
 
 
 class JudgeWanted(Given):
-    """A judge: the endpoint that is asked, and how."""
+    """A judge: the endpoint that is asked, and how; or a scorer."""
 
-    endpoint: Name = Field(description="Name of a configured endpoint.")
+    endpoint: Name = Field("", description="Name of a configured endpoint.")
+    scorer: Name = Field(
+        "",
+        description="Instead of an endpoint: length, vader, run:NUMBER of a reward model, a folder, a hub "
+        "id, or a scorer of another package.",
+    )
     template: Annotated[Text, Field(max_length=20_000)] = Field(
         "",
         description="The question with the placeholders {question}, {answer_a} and {answer_b}; the default "
@@ -76,6 +81,8 @@ class VerdictShown(Shown):
     status: VerdictStatus
     outcome: Outcome | None = Field(description="Seen from `first`; null without a verdict.")
     flipped: bool | None = Field(description="Whether the two orders disagree.")
+    first_score: float | None = Field(description="A scorer's number for the first answer; null for others.")
+    second_score: float | None
     forward: str | None = Field(description="The reply with `first` shown as answer A.")
     backward: str | None = Field(description="The reply with `second` shown as answer A.")
     error: str | None

@@ -15,13 +15,25 @@ from app.ui.updates import Updates
 
 def open_form() -> Updates:
     """Show the form with the default question."""
-    names = [found.name for found in endpoints.configured()]
+    keys = [*((found.name, found.name) for found in endpoints.configured()), ("A scorer", "")]
+    first = keys[0][1]
     return {
         "judge_form": gr.update(visible=True),
-        "judge_endpoint": gr.update(choices=names, value=next(iter(names), None)),
-        "judge_template": TEMPLATE,
-        "judge_seed": 0,
+        "judge_endpoint": gr.update(choices=keys, value=first),
+        **show_fields(first),
+        "judge_template": gr.update(value=TEMPLATE, visible=bool(first)),
+        "judge_seed": gr.update(value=0, visible=bool(first)),
         "judge_message": gr.update(visible=False),
+    }
+
+
+def show_fields(endpoint: str | None) -> Updates:
+    """Show the fields of an endpoint, or those of a scorer."""
+    asked = bool(endpoint)
+    return {
+        "judge_scorer": gr.update(visible=not asked),
+        "judge_template": gr.update(visible=asked),
+        "judge_seed": gr.update(visible=asked),
     }
 
 
@@ -29,20 +41,32 @@ def close_form() -> Any:
     return gr.update(visible=False)
 
 
-def start(endpoint: str | None, template: str | None, seed: float | None, request: gr.Request) -> Updates:
+def start(
+    endpoint: str | None,
+    scorer: str | None,
+    template: str | None,
+    seed: float | None,
+    request: gr.Request,
+) -> Updates:
     """Start a judge; on an error the form stays open with its values."""
+    if not endpoint and not (scorer or "").strip():
+        return _below("Name a scorer, or choose an endpoint.")
     try:
         judges.start(
             campaign_id(request),
             endpoint or "",
+            scorer="" if endpoint else scorer or "",
             template=template or "",
             seed=int(seed or 0),
             user=query.username(request),
         )
     except AppError as error:
-        said = gr.update(value=widgets.field_error(str(error)), visible=True)
-        return {"judge_message": said}
+        return _below(str(error))
     return {**one.show("", request), "judge_form": gr.update(visible=False)}
+
+
+def _below(sentence: str) -> Updates:
+    return {"judge_message": gr.update(value=widgets.field_error(sentence), visible=True)}
 
 
 def stop(request: gr.Request) -> Updates:

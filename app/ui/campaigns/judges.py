@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import gradio as gr
 from markupsafe import Markup
 
-from app import endpoints, judges, presence
-from app.dispatch import ENDPOINTS_QUEUE
+from app import judges, presence
 from app.endpoints.judging import MAX_TEMPLATE_CHARS, TEMPLATE
 from app.evidence import AgreementRate
-from app.judges import JudgeReport
+from app.judges import MAX_SPEC_CHARS, JudgeReport
 from app.quality import Share
-from app.store.enums import VerdictStatus
+from app.store.enums import JudgeKind, VerdictStatus
+from app.store.models import Judge
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.results import ranking_view
@@ -37,6 +37,7 @@ class Judges:
     judge_resume: gr.Button
     judge_form: gr.Group
     judge_endpoint: gr.Dropdown
+    judge_scorer: gr.Textbox
     judge_template: gr.Textbox
     judge_seed: gr.Number
     judge_message: gr.HTML
@@ -50,7 +51,7 @@ SHOWN = ("judges", "judged", "judge_new", "judge_stop", "judge_resume", "judge_b
 
 
 def lay_out() -> Judges:
-    """Lay out the section, hidden until there is an endpoint or a judge."""
+    """Lay out the section, hidden from those who are not the owner until there is a judge."""
     with gr.Column(visible=False, elem_classes="hy-page") as section:
         judged = gr.HTML()
         with gr.Row(elem_classes="hy-buttons"):
@@ -59,7 +60,17 @@ def lay_out() -> Judges:
                 for text in ("New judge", "Stop judging", "Continue judging")
             )
         with gr.Group(visible=False, elem_classes="hy-panel") as form:
-            endpoint = gr.Dropdown([], label="Endpoint", elem_id="judge-endpoint")
+            endpoint = gr.Dropdown(
+                [], label="Judge", info="A configured endpoint, or a scorer.", elem_id="judge-endpoint"
+            )
+            scorer = gr.Textbox(
+                label="Scorer",
+                info="length, vader, run:NUMBER of a reward model, its folder or hub id, or another scorer.",
+                max_lines=1,
+                max_length=MAX_SPEC_CHARS,
+                visible=False,
+                elem_id="judge-scorer",
+            )
             template = gr.Textbox(
                 TEMPLATE,
                 label="Question to the judge",
@@ -76,7 +87,20 @@ def lay_out() -> Judges:
                 cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
         boards = gr.HTML()
     return Judges(
-        section, judged, new, stop, resume, form, endpoint, template, seed, message, start, cancel, boards
+        section,
+        judged,
+        new,
+        stop,
+        resume,
+        form,
+        endpoint,
+        scorer,
+        template,
+        seed,
+        message,
+        start,
+        cancel,
+        boards,
     )
 
 
@@ -87,11 +111,10 @@ def show(found: Sequence[JudgeReport], user: str, *, own: bool, told: bool) -> U
         own: whether the reader may start and stop judges.
         told: whether the reader has seen the names, without which there are no boards.
     """
-    configured = bool(endpoints.configured())
     return {
-        "judges": gr.update(visible=bool(found) or (own and configured)),
+        "judges": gr.update(visible=bool(found) or own),
         "judged": _section(found),
-        "judge_new": gr.update(visible=own and configured),
+        "judge_new": gr.update(visible=own),
         "judge_stop": gr.update(visible=own and any(report.waiting for report in found)),
         "judge_resume": gr.update(visible=own and any(report.can_continue for report in found)),
         "judge_boards": widgets.join([_board(report, user) for report in found]) if told else "",
@@ -100,7 +123,7 @@ def show(found: Sequence[JudgeReport], user: str, *, own: bool, told: bool) -> U
 
 def _section(found: Sequence[JudgeReport]) -> Html:
     if not found:
-        lead = "A model behind an endpoint can judge the answers as well. Its verdicts stay apart from votes."
+        lead = "A model or a scorer can judge the answers as well. Its verdicts stay apart from votes."
         return widgets.section("Automatic judges", Markup('<p class="hy-note">{}</p>').format(lead))
     pieces = [
         _no_worker(found),
@@ -115,10 +138,14 @@ def _section(found: Sequence[JudgeReport]) -> Html:
 
 
 def _no_worker(found: Sequence[JudgeReport]) -> Html:
-    missing = presence.worker_missing(ENDPOINTS_QUEUE) if any(report.waiting for report in found) else None
-    if missing is None:
-        return widgets.NOTHING
-    return widgets.notice(Markup("{} The verdicts wait.").format(widgets.with_commands(missing)), "warning")
+    queues = dict.fromkeys(report.queue for report in found if report.waiting)
+    missing = [said for said in map(presence.worker_missing, queues) if said]
+    return widgets.join(
+        [
+            widgets.notice(Markup("{} The verdicts wait.").format(widgets.with_commands(said)), "warning")
+            for said in missing
+        ]
+    )
 
 
 def _failures(report: JudgeReport) -> Html:
@@ -152,14 +179,13 @@ def _table(found: Sequence[JudgeReport]) -> Html:
 
 
 def _row(report: JudgeReport) -> tuple[object, ...]:
-    judge, over = report.judge, report.verdicts - report.waiting
-    facts = f"{judge.model} · seed {judge.seed}" + ("" if judge.template == TEMPLATE else " · own question")
+    over = report.verdicts - report.waiting
     ended = {what: report.counts[what] for what in (VerdictStatus.STOPPED, VerdictStatus.FAILED)}
     words = ", ".join(
         [f"{over:,} of {report.verdicts:,}", *(f"{n:,} {what.value}" for what, n in ended.items() if n)]
     )
     return (
-        Markup('{}<br><span class="hy-note">{}</span>').format(_name(report), facts),
+        Markup('{}<br><span class="hy-note">{}</span>').format(_name(report), _facts(report.judge)),
         widgets.bar(
             over / report.verdicts if report.verdicts else 0.0,
             words,
@@ -170,6 +196,12 @@ def _row(report: JudgeReport) -> tuple[object, ...]:
         _share(report.longer),
         _cost(report),
     )
+
+
+def _facts(judge: Judge) -> str:
+    if judge.kind is JudgeKind.SCORER:
+        return "scorer"
+    return f"{judge.model} · seed {judge.seed}" + ("" if judge.template == TEMPLATE else " · own question")
 
 
 def _name(report: JudgeReport) -> str:
@@ -213,6 +245,8 @@ def _agreement(found: AgreementRate) -> str:
 
 
 def _template(report: JudgeReport) -> Html:
+    if not report.judge.template:
+        return widgets.NOTHING
     return render("campaigns/judge_template.html", judge=report.judge, own=report.judge.template != TEMPLATE)
 
 

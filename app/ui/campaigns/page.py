@@ -150,8 +150,12 @@ def _wire_panels(page: Layout, shown: Components) -> None:
 
 
 def _wire_judges(parts: Judges, shown: Components) -> None:
-    form = pick(named(parts), "judge_form", "judge_endpoint", "judge_template", "judge_seed", "judge_message")
-    given = [parts.judge_endpoint, parts.judge_template, parts.judge_seed]
+    fields = pick(named(parts), "judge_scorer", "judge_template", "judge_seed")
+    form = {**pick(named(parts), "judge_form", "judge_endpoint", "judge_message"), **fields}
+    given = [parts.judge_endpoint, *fields.values()]
+    connect(
+        parts.judge_endpoint.input, judge_actions.show_fields, parts.judge_endpoint, fields, **events.QUIET
+    )
     connect(parts.judge_new.click, judge_actions.open_form, None, form, **events.QUIET)
     parts.judge_cancel.click(judge_actions.close_form, None, parts.judge_form, **events.QUIET)
     started = {**shown, **pick(form, "judge_form", "judge_message")}

@@ -37,21 +37,34 @@ def five_prompts(user: str = "local") -> None:
     campaign_setup.ready(prompts=[f"{place}?" for place in range(5)], user=user)
 
 
-def test_without_endpoints_nothing_is_said_of_judges(engine: Engine) -> None:
+def test_without_endpoints_a_scorer_judges(engine: Engine) -> None:
     five_prompts()
-    assert visible(one.show("", at(campaign=1))) & {"judges", "judge_new"} == set()
+    assert {"judges", "judge_new"} <= visible(one.show("", at(campaign=1)))
+    opened = judge_actions.open_form()
+    assert opened["judge_endpoint"]["choices"] == [("A scorer", "")]
+    assert "judge_scorer" in visible(opened)
+    assert "judge_template" not in visible(opened)
+    for spec, sentence in (
+        (" ", "Name a scorer"),
+        ("regex:x", "cannot judge"),
+        ("x", "scorer must be length"),
+    ):
+        assert sentence in judge_actions.start("", spec, None, None, at(campaign=1))["judge_message"]["value"]
+    started = judge_actions.start("", "length", None, None, at(campaign=1))
+    assert "length, #1" in started["judged"]
+    assert "No generate worker is running" in started["judged"]
+    assert "Question to" not in started["judged"]
 
 
 def test_a_judge_is_started_stopped_and_continued(endpoint: None) -> None:
     five_prompts()
-    shown = one.show("", at(campaign=1))
-    assert {"judges", "judge_new"} <= visible(shown)
-    assert "judge_stop" not in visible(shown)
+    assert "judge_stop" not in visible(one.show("", at(campaign=1)))
     opened = judge_actions.open_form()
     assert opened["judge_endpoint"]["value"] == "GPT"
-    refused = judge_actions.start("GPT", "{question}", 0, at(campaign=1))
+    assert "judge_template" in visible(opened)
+    refused = judge_actions.start("GPT", "", "{question}", 0, at(campaign=1))
     assert "template lacks" in refused["judge_message"]["value"]
-    started = judge_actions.start("GPT", opened["judge_template"], 0, at(campaign=1))
+    started = judge_actions.start("GPT", "", "", 0, at(campaign=1))
     assert "0 of 5" in started["judged"]
     assert "No endpoints worker is running" in started["judged"]
     assert "Agreement on the same answers" not in started["judged"]
@@ -65,7 +78,7 @@ def test_a_judge_is_started_stopped_and_continued(endpoint: None) -> None:
 def test_only_the_owner_has_the_buttons(endpoint: None) -> None:
     five_prompts(user="ada")
     assert "judges" not in visible(one.show("", at("bob", campaign=1)))
-    judge_actions.start("GPT", "", 0, at("ada", campaign=1))
+    judge_actions.start("GPT", "", "", 0, at("ada", campaign=1))
     shown = one.show("", at("bob", campaign=1))
     assert visible(shown) & {"judges", "judge_new", "judge_stop"} == {"judges"}
     assert "only its owner" in judge_actions.stop(at("bob", campaign=1))["message"]["value"]
@@ -73,7 +86,7 @@ def test_only_the_owner_has_the_buttons(endpoint: None) -> None:
 
 def test_a_judges_board_waits_until_the_names_are_shown(endpoint: None) -> None:
     five_prompts()
-    judge_actions.start("GPT", "", 0, at(campaign=1))
+    judge_actions.start("GPT", "", "", 0, at(campaign=1))
     decide(1)
     shown = one.show("", at(campaign=1))
     assert (shown["judge_boards"], "5 of 5" in shown["judged"]) == ("", True)
