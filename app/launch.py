@@ -29,6 +29,8 @@ class LaunchMethod(StrEnum):
     HYPO = "hypo"
     SFT = "sft"
     REWARD = "reward"
+    RLOO = "rloo"
+    ONLINE_DPO = "online_dpo"
     TWINS = "twins"
 
     @property

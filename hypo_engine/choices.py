@@ -10,7 +10,7 @@ class Need(StrEnum):
 
     CHOSEN, REJECTED: log-probabilities of the stored answers. REFERENCE: those of the reference model for the
     stored answers. SAMPLES: responses that the policy samples, with both log-probabilities. REWARDS: rewards
-    of the stored answers from a trained head.
+    of the stored answers from a trained head. SCORES: scores of the samples.
     """
 
     CHOSEN = "chosen"
@@ -18,9 +18,11 @@ class Need(StrEnum):
     REFERENCE = "reference"
     SAMPLES = "samples"
     REWARDS = "rewards"
+    SCORES = "scores"
 
 
 _PAIRS: Final = frozenset({Need.CHOSEN, Need.REJECTED, Need.REFERENCE})
+_SCORED: Final = frozenset({Need.SAMPLES, Need.SCORES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Method(StrEnum):
     HYPO = "hypo"
     SFT = "sft"
     REWARD = "reward"
+    RLOO = "rloo"
+    ONLINE_DPO = "online_dpo"
 
     @property
     def label(self) -> str:
@@ -77,6 +81,18 @@ _TRAITS: Final = {
         "a reward model",
         "the Bradley-Terry loss of a reward for each answer; the model scores answers and writes none",
         frozenset({Need.REWARDS}),
+    ),
+    Method.RLOO: _Traits(
+        "RLOO",
+        "an RLOO run",
+        "minus the score of sampled responses, less beta times their KL, by policy gradient",
+        _SCORED,
+    ),
+    Method.ONLINE_DPO: _Traits(
+        "Online DPO",
+        "an online DPO run",
+        "DPO's loss on the best and the worst of the sampled responses by score",
+        _SCORED,
     ),
     Method.SFT: _Traits(
         "SFT", "an SFT run", "the negative log-likelihood of the chosen answers", frozenset({Need.CHOSEN})

@@ -6,9 +6,12 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from hypo_engine.choices import KLEstimator, LossType, Method, Need
-from hypo_engine.reward_spec import parse_reward
+from hypo_engine.reward_spec import known, parse_reward
 
 _ON_PAIRS = (Method.DPO, Method.HYPO)
+_SCORED = tuple(method for method in Method if Need.SCORES in method.needs)
+_SAMPLING = tuple(method for method in Method if Need.SAMPLES in method.needs)
+_PREFERRING = (*_ON_PAIRS, Method.ONLINE_DPO)
 _WRITING = tuple(method for method in Method if method.writes)
 
 
@@ -39,8 +42,9 @@ class MethodFields(BaseModel):
         gt=0,
         le=10,
         title="beta",
-        description="Scale of DPO's margin: larger keeps the policy closer to the reference.",
-        json_schema_extra=group("front", *_ON_PAIRS),
+        description="Scale of DPO's margin, or weight of RLOO's KL penalty: larger keeps the policy closer "
+        "to the reference.",
+        json_schema_extra=group("front", *_ON_PAIRS, *_SCORED),
     )
     kl_coef: float = Field(
         1e-3,
@@ -65,7 +69,7 @@ class MethodFields(BaseModel):
         description="Loss on the stored pairs. sigmoid: DPO. ipo: squared distance to the margin 1 / (2 "
         "beta). clamped: DPO with the reference's margin clamped to at least 0. simpo: length-normalised, "
         "without a reference; beta is 2 to 2.5 there.",
-        json_schema_extra=group("loss", *_ON_PAIRS),
+        json_schema_extra=group("loss", *_PREFERRING),
     )
     simpo_gamma: float = Field(
         0.5,
@@ -73,7 +77,7 @@ class MethodFields(BaseModel):
         le=100,
         title="SimPO's gamma",
         description="Margin that simpo asks for, after beta is applied. Other losses ignore it.",
-        json_schema_extra=group("loss", *_ON_PAIRS),
+        json_schema_extra=group("loss", *_PREFERRING),
     )
     rpo_alpha: float = Field(
         0.0,
@@ -83,6 +87,29 @@ class MethodFields(BaseModel):
         description="Weight of an SFT term: the negative log-likelihood of the chosen answers, a mean over "
         "their tokens, added to the preference loss.",
         json_schema_extra=group("loss", *_ON_PAIRS),
+    )
+    missing_eos_penalty: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        title="Penalty without end",
+        description="Subtracted from the score of a sample that the length limit cut; 0 subtracts nothing.",
+        json_schema_extra=group("loss", *_SCORED),
+    )
+    reward_clip: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        title="Score limit",
+        description="Scores are limited to this number and its negative, before the penalty without end; 0 "
+        "leaves them.",
+        json_schema_extra=group("loss", *_SCORED),
+    )
+    normalize_reward: bool = Field(
+        False,
+        title="Normalise scores",
+        description="Divide scores by the standard deviation that is stored with a reward model.",
+        json_schema_extra=group("loss", *_SCORED),
     )
     center_rewards_coefficient: float = Field(
         0.0,
@@ -99,7 +126,7 @@ class MethodFields(BaseModel):
         lt=0.5,
         title="Label smoothing",
         description="Assumed share of flipped labels (conservative DPO). Sigmoid loss only.",
-        json_schema_extra=group("loss", *_ON_PAIRS),
+        json_schema_extra=group("loss", *_PREFERRING),
     )
     kl_estimator: KLEstimator = Field(
         KLEstimator.SEQUENCE,
@@ -112,26 +139,45 @@ class MethodFields(BaseModel):
         ge=1,
         le=64,
         title="Responses per prompt (k)",
-        description="Responses that HyPO samples for each prompt; 2 or more give a leave-one-out baseline.",
-        json_schema_extra=group("sampling", Method.HYPO),
+        description="Responses that a step samples for each prompt; 2 or more give a leave-one-out baseline.",
+        json_schema_extra=group("sampling", *_SAMPLING),
     )
     temperature: float = Field(
         1.0,
         gt=0,
         le=5,
         title="Temperature",
-        description="Temperature of HyPO's samples. Policy and reference are scaled alike.",
+        description="Temperature of the samples. Policy and reference are scaled alike.",
         json_schema_extra=group("sampling"),
     )
 
     @field_validator("reward")
     @classmethod
-    def _names_a_reward(cls, value: str) -> str:
+    def _names_a_reward(cls, value: str, info: ValidationInfo) -> str:
+        method = info.data.get("method")
+        if not value and method in _SCORED:
+            raise PydanticCustomError(
+                "reward",
+                "is empty, but {method} needs one: {known}",
+                {"method": method.label, "known": known()},
+            )
         if value:
             try:
                 parse_reward(value)
             except ValueError as error:
                 raise PydanticCustomError("reward", "{problem}", {"problem": str(error)}) from error
+        return value
+
+    @field_validator("num_generations")
+    @classmethod
+    def _compares_samples(cls, value: int, info: ValidationInfo) -> int:
+        method = info.data.get("method")
+        if value < 2 and method in _SCORED:
+            raise PydanticCustomError(
+                "num_generations",
+                "must be 2 or more for {method}, which compares samples",
+                {"method": method.label},
+            )
         return value
 
     @field_validator("label_smoothing")
@@ -149,6 +195,18 @@ class MethodFields(BaseModel):
         """The parts of a batch that a step reads."""
         without = frozenset() if self.loss_type.reads_reference else frozenset({Need.REFERENCE})
         return self.method.needs - without
+
+    @property
+    def loads_reward_model(self) -> bool:
+        """Whether a reward model scores the samples."""
+        return bool(self.reward) and self.method.writes and not parse_reward(self.reward).scorer
+
+    @property
+    def held_out_needs(self) -> frozenset[Need]:
+        """The parts of a batch that an evaluation reads of held-out pairs."""
+        if Need.SCORES not in self.needs:
+            return self.needs - {Need.SAMPLES}
+        return Method.DPO.needs
 
     @property
     def samples_online(self) -> bool:

@@ -67,6 +67,22 @@ ROLES: Final = {
         ("dash", "dashdot", "longdash"),
         "hexagon",
     ),
+    "rloo": Role(
+        "RLOO",
+        "L",
+        ("#a8326e", "#d477a4", "#6b1543"),
+        ("#ef86b8", "#f8bfda", "#c65490"),
+        ("dashdot", "longdash", "dot"),
+        "cross",
+    ),
+    "online_dpo": Role(
+        "Online DPO",
+        "O",
+        ("#7a6400", "#b09a35", "#4c3e00"),
+        ("#d6be4a", "#eadf9d", "#a8912a"),
+        ("longdash", "dot", "dashdot"),
+        "star",
+    ),
     "sft": Role(
         "SFT",
         "S",

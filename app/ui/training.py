@@ -98,7 +98,7 @@ CHARTS = (
         "objective/scores",
         "eval_objective/scores",
         "eval_objective/scores_stderr",
-        needs=frozenset(),
+        needs=frozenset({Need.SCORES}),
     ),
     Chart(
         "length",

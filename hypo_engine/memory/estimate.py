@@ -109,8 +109,8 @@ class Estimate:
     """Peak bytes of a run, by part.
 
     Attributes:
-        weights: The base model, the reference of full fine-tuning, and the merged copy of the matrices if
-            every step samples responses.
+        weights: The base model, the reference of full fine-tuning, the merged copy of the matrices if every
+            step samples responses, and a reward model, which is assumed to be as large as the base model.
         adapter: LoRA weights.
         optimiser: AdamW's two moments.
         gradients: Gradients of all trained weights.
@@ -176,6 +176,8 @@ def estimate_memory(
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
     number = 2 if half else 4  # bytes per number in the model's dtype
     weights, adapter, trained = _weights(shape, config, using, half=half, gpu=gpu)
+    if config.loads_reward_model:
+        weights += number * shape.parameters
     return Estimate(
         weights=weights,
         adapter=adapter,

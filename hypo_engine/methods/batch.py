@@ -61,12 +61,14 @@ class Samples:
         reference_logps: The same shape.
         responses: prompts * k, those of a prompt adjacent.
         metrics: Means over the responses.
+        scores: [prompts, k], as the method maximises them; None if it needs none.
     """
 
     logps: Tensor
     reference_logps: Tensor
     responses: Sequence[ScoredResponse]
     metrics: dict[str, float]
+    scores: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

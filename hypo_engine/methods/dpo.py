@@ -86,7 +86,7 @@ class DPO:
         assert pairs.rejected is not None
         found = self.preference(pairs)
         loss = found.losses.mean()
-        metrics = _metrics(found, pairs.chosen, pairs.rejected)
+        metrics = preference_metrics(found, pairs)
         metrics["loss"] = metrics["loss/dpo"] = float(loss.detach())
         if self.alpha:
             likelihood = likelihood_losses(pairs).mean()
@@ -108,12 +108,22 @@ def make_dpo(config: TrainConfig) -> DPO:
     return DPO(Preference.of(config), config.rpo_alpha)
 
 
-def _metrics(found: PreferenceLoss, chosen: Tensor, rejected: Tensor) -> dict[str, float]:
+def implicit_rewards(batch: Batch, beta: float) -> dict[str, Tensor]:
+    """Values of held-out pairs for methods that are not trained on pairs: all but a loss."""
+    assert batch.pairs is not None
+    found = Preference(partial(preference_loss, beta=beta)).held_out(batch.pairs)
+    del found["loss"]
+    return found
+
+
+def preference_metrics(found: PreferenceLoss, pairs: PairLogps) -> dict[str, float]:
+    """Means over the pairs, by metric."""
+    assert pairs.rejected is not None
     margins = found.chosen_rewards - found.rejected_rewards
     values = torch.stack(
         [
-            chosen.detach().mean(),
-            rejected.detach().mean(),
+            pairs.chosen.detach().mean(),
+            pairs.rejected.detach().mean(),
             found.chosen_rewards.mean(),
             found.rejected_rewards.mean(),
             margins.mean(),

@@ -166,6 +166,32 @@ def sequence_kl_loss(logps: Tensor, reference_logps: Tensor) -> Tensor:
     return (sequence_logps * (ratios - leave_one_out_mean(ratios))).mean()
 
 
+def penalised_rewards(logps: Tensor, reference_logps: Tensor, scores: Tensor, beta: float) -> Tensor:
+    """``score - beta * (log pi - log ref)`` of each sample, without gradient: [prompts, k].
+
+    The log-ratio is the KL's plain estimate (k1), which is negative for some samples. In the reward it gives
+    the gradient of the KL itself; other estimates do not.
+
+    Args:
+        logps: [prompts, k, tokens], zero on padding; ``reference_logps`` likewise.
+        scores: [prompts, k].
+    """
+    ratios = logps.detach().sum(dim=-1) - reference_logps.detach().sum(dim=-1)
+    return scores - beta * ratios
+
+
+def rloo_loss(logps: Tensor, rewards: Tensor) -> Tensor:
+    """RLOO: the mean of ``-log pi(y|x) * (R - b)``, where b is the mean reward of the other samples.
+
+    The gradient is an unbiased estimate of that of minus the expected reward; the value is not.
+
+    Args:
+        logps: [prompts, k, tokens], with gradient, zero on padding.
+        rewards: [prompts, k], from :func:`penalised_rewards`.
+    """
+    return -(logps.sum(dim=-1) * (rewards - leave_one_out_mean(rewards))).mean()
+
+
 def reward_to_go_kl_loss(logps: Tensor, reference_logps: Tensor) -> Tensor:
     """:func:`sequence_kl_loss` with each token weighted by the ratios from itself to the end.
 

@@ -18,8 +18,11 @@ from hypo_engine.forward.phases import phase
 from hypo_engine.methods.batch import Batch, BatchLoss, PairLogps, PairRewards, ScoredResponse
 from hypo_engine.methods.dpo import make_dpo
 from hypo_engine.methods.hypo import make_hypo
+from hypo_engine.methods.online_dpo import make_online_dpo
 from hypo_engine.methods.reward import make_reward
+from hypo_engine.methods.rloo import make_rloo
 from hypo_engine.methods.sampler import Drawn, Sampler, score_samples
+from hypo_engine.methods.scoring import ScoreResponses, Scoring
 from hypo_engine.methods.sft import make_sft
 from hypo_engine.models.policy import Policy
 from hypo_engine.prompts.encoder import Encoded
@@ -29,6 +32,8 @@ METHODS: Final[Mapping[Method, Callable[[TrainConfig], BatchLoss]]] = {
     Method.DPO: make_dpo,
     Method.HYPO: make_hypo,
     Method.REWARD: make_reward,
+    Method.RLOO: make_rloo,
+    Method.ONLINE_DPO: make_online_dpo,
     Method.SFT: make_sft,
 }
 
@@ -51,11 +56,13 @@ class Objective:
         method: The loss, a function of the batch's parts.
         needs: The parts that it reads.
         sampler: Draws the samples; None if the method needs none.
+        scoring: Scores the samples; None if the method needs no scores.
     """
 
     method: BatchLoss
     needs: frozenset[Need]
     sampler: Sampler | None
+    scoring: Scoring | None = None
 
     def __call__(
         self,
@@ -107,10 +114,17 @@ class Objective:
         pairs = self._pair_logps(batch, logps.rows(slice(0, stored)).sums(), cached, mean_tokens)
         if self.sampler:
             own, held = logps.rows(slice(stored, None)), reference_logps.rows(slice(stored - since, None))
-            samples = score_samples(drawn, batch, own, held)
+            scores = self._scores(batch, drawn, device)
+            samples = score_samples(drawn, batch, own, held, scores)
         found = self.method(Batch(pairs, samples))
         metrics = found.metrics | (samples.metrics if samples else {})
         return BatchResult(found.loss, metrics, samples.responses if samples else [], drawn.seconds)
+
+    def _scores(self, batch: Sequence[TokenPair], drawn: Drawn, device: torch.device) -> Tensor | None:
+        if self.scoring is None:
+            return None
+        with phase("scores"):
+            return self.scoring(batch, drawn.responses, device)
 
     def _completions(self, batch: Sequence[TokenPair], drawn: Drawn) -> "_Completions":
         """The chosen, the rejected and the sampled answers, as far as they are needed."""
@@ -176,11 +190,27 @@ def pair_rewards(policy: Policy, encoded: Encoded, batch: Sequence[TokenPair]) -
     return PairRewards(rewards[: len(batch)], rewards[len(batch) :])
 
 
-def make_objective(config: TrainConfig, *, max_new_tokens: int, stop_ids: frozenset[int]) -> Objective:
-    """Make the objective of a configuration's method."""
+def make_objective(
+    config: TrainConfig,
+    *,
+    max_new_tokens: int,
+    stop_ids: frozenset[int],
+    score: ScoreResponses | None = None,
+    score_std: float = 1.0,
+) -> Objective:
+    """Make the objective of a configuration's method.
+
+    Args:
+        score: Scores responses; required by methods that need scores.
+        score_std: Standard deviation of the scores of the reference's own answers.
+    """
     sampler = Sampler.of(config, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
     method = METHODS[config.method](config)
-    return Objective(method, config.needs, sampler if config.samples_online else None)
+    scoring = None
+    if Need.SCORES in config.needs:
+        assert score is not None
+        scoring = Scoring.of(config, score, std=score_std)
+    return Objective(method, config.needs, sampler if config.samples_online else None, scoring)
 
 
 @dataclass(frozen=True)

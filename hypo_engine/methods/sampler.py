@@ -82,12 +82,17 @@ class Sampler:
 
 
 def score_samples(
-    drawn: Drawn, batch: Sequence[TokenPair], logps: TokenLogps, reference: TokenLogps
+    drawn: Drawn,
+    batch: Sequence[TokenPair],
+    logps: TokenLogps,
+    reference: TokenLogps,
+    scores: Tensor | None = None,
 ) -> Samples:
     """Combine drawn responses with their log-probabilities.
 
     Args:
         logps: Of the policy, with gradient, one row per response; ``reference`` likewise.
+        scores: [prompts, k], if the method needs them.
     """
     # padding may differ: policy and reference may have scored the samples in different batches
     width = min(logps.values.shape[1], reference.values.shape[1])
@@ -100,7 +105,25 @@ def score_samples(
     ]
     shape = (len(batch), k, -1)
     metrics = _metrics(responses, values.detach())
-    return Samples(values.view(shape), reference_values.view(shape), responses, metrics)
+    return Samples(values.view(shape), reference_values.view(shape), responses, metrics, scores)
+
+
+def reward_metrics(samples: Samples, rewards: Tensor) -> dict[str, float]:
+    """Means over scored samples by TRL's names, but ``num_eos_tokens`` is a mean over prompts.
+
+    Args:
+        rewards: [prompts, k], the scores less the KL penalty.
+    """
+    assert samples.scores is not None
+    mean_score, mean_reward = torch.stack([samples.scores.mean(), rewards.mean()]).tolist()
+    prompts, count = len(rewards), len(samples.responses)
+    return {
+        "objective/scores": mean_score,
+        "objective/rlhf_reward": mean_reward,
+        "objective/non_score_reward": mean_reward - mean_score,
+        "objective/entropy": -sum(r.policy_logp for r in samples.responses) / count,
+        "val/num_eos_tokens": sum(r.response.finished for r in samples.responses) / prompts,
+    }
 
 
 def _metrics(responses: Sequence[ScoredResponse], token_logps: Tensor) -> dict[str, float]:

@@ -18,9 +18,10 @@ from hypo_engine.config import Need, TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.data.tokenize import Tokenization, TokenReport, decode_text, tokenize_pairs
+from hypo_engine.decoding.sampling import Response
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import CheckpointError, ConfigError, DataError
-from hypo_engine.methods.objective import make_objective
+from hypo_engine.methods.objective import Objective, make_objective
 from hypo_engine.models.classifier import check_classifiable
 from hypo_engine.models.load import (
     check_vocabulary,
@@ -34,7 +35,7 @@ from hypo_engine.models.load import (
 from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reference.scores import ReferenceCache, reference_key
 from hypo_engine.reporting import Prompt, Reporter
-from hypo_engine.scorers.scorer import Scorer, checked_scores, load_scorer
+from hypo_engine.scorers.scorer import Scorer, checked_scores, load_scorer, std_of
 from hypo_engine.training.checkpoint import (
     DamagedCheckpoint,
     checkpoints,
@@ -100,7 +101,7 @@ def prepare_run(
     identity = model_identity(resolved, policy.model)
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
     scorer = _load_scorer(config, policy, reward_folder)
-    objective = make_objective(config, max_new_tokens=config.max_completion_length, stop_ids=stop_ids)
+    objective = _make_objective(config, scorer, tokenizer, pairs, stop_ids)
     open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
     parameters = policy.parameters()
     run = Run(
@@ -169,6 +170,34 @@ def _load_scorer(config: TrainConfig, policy: Policy, reward_folder: Path | None
     return load_scorer(config.reward, device=policy.model.device, run_folder=reward_folder)
 
 
+def _make_objective(
+    config: TrainConfig,
+    scorer: Scorer | None,
+    tokenizer: Any,
+    pairs: Sequence[Pair],
+    stop_ids: frozenset[int],
+) -> Objective:
+    return make_objective(
+        config,
+        max_new_tokens=config.max_completion_length,
+        stop_ids=stop_ids,
+        score=partial(_score_responses, scorer, tokenizer, pairs) if scorer else None,
+        score_std=std_of(scorer) if scorer else 1.0,
+    )
+
+
+def _score_responses(
+    scorer: Scorer,
+    tokenizer: Any,
+    pairs: Sequence[Pair],
+    of: Sequence[TokenPair],
+    responses: Sequence[Response],
+) -> list[float]:
+    """Scores of responses to the prompts of ``of``, as texts."""
+    prompts = [pairs[pair.source_index].prompt for pair in of]
+    return checked_scores(scorer, prompts, [decode_text(tokenizer, r.ids) for r in responses])
+
+
 def _make_evaluation(
     run: Run,
     held_out: TokenPairs,
@@ -185,7 +214,7 @@ def _make_evaluation(
         prompts=prompts[: config.eval_prompts],
         probes=prompts[: config.probe_prompts],
         method=run.objective.method,
-        needs=config.needs,
+        needs=config.held_out_needs,
         temperature=config.temperature,
         max_new_tokens=config.max_completion_length,
         stop_ids=stop_ids,

@@ -100,11 +100,13 @@ def test_the_reward_model_of_a_run_scores_the_samples_of_the_next(launch_tiny: L
     with pytest.raises(InvalidInput, match=f"run {reward} is queued; wait for it to finish"):
         launch_tiny("dpo", reward=f"run:{reward}")
     train_next(worker="here:1:train")
-    [scored] = launch_tiny("dpo", reward=f"run:{reward}")
+    [scored] = launch_tiny("rloo", reward=f"run:{reward}")
     train_next(worker="here:1:train")
     with read_session() as session:
         assert runs.get(scored, session=session).status is RunStatus.FINISHED
-        assert math.isfinite(runs.final_metrics(scored, session=session)["eval_objective/scores"])
+        last = runs.final_metrics(scored, session=session)
+        assert math.isfinite(last["eval_objective/scores"])
+        assert math.isfinite(last["objective/rlhf_reward"])
     with pytest.raises(InvalidInput, match=f"run {scored} trained no reward model"):
         launch_tiny("dpo", reward=f"run:{scored}")
     with pytest.raises(InvalidInput, match="no run 4711"):

@@ -20,7 +20,7 @@ from app.ui.run.samples import LATEST
 from app.ui.training import XAxis
 from app.ui.updates import Updates, connect, named, pick
 from app.ui.widgets import Html
-from hypo_engine.config import LossType, Method
+from hypo_engine.config import LossType, Method, Need
 
 SECONDS = 1.5
 Seen = tuple[Any, ...]
@@ -164,9 +164,9 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
 
 
 def _relative(run: Run) -> bool:
-    """Whether the run's rewards are relative to the reference."""
+    """Whether the run learns the pairs' labels by rewards that are relative to the reference."""
     loss = LossType(run.config.get("loss_type", LossType.SIGMOID))
-    return Method(run.method).writes and loss.reads_reference
+    return Need.REFERENCE in Method(run.method).needs and loss.reads_reference
 
 
 def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates:

@@ -129,7 +129,7 @@ def test_activations_grow_linearly_with_lengths(field: str) -> None:
 
 @given(
     batch=st.integers(1, 32),
-    k=st.integers(1, 8),
+    k=st.integers(2, 8),
     prompt=st.integers(1, 2000),
     answer=st.integers(1, 2000),
     rank=st.integers(0, 64),
@@ -145,11 +145,20 @@ def test_more_of_anything_never_takes_less(
         "max_prompt_length": prompt,
         "max_completion_length": answer,
     }
-    fixed = {"method": method, "lora_r": rank, "gradient_checkpointing": checkpointing}
+    fixed = {"method": method, "lora_r": rank, "gradient_checkpointing": checkpointing, "reward": "length"}
     before = estimate_memory(SHAPE, TrainConfig(**values, **fixed)).total
     for name, value in values.items():
         more = TrainConfig(**{**values, name: 2 * value}, **fixed)
         assert estimate_memory(SHAPE, more).total >= before
+
+
+def test_a_reward_model_counts_as_another_base_model_and_samples_are_compared() -> None:
+    rule, model = (changed(HYPO, method=Method.RLOO, reward=reward) for reward in ("length", "run:3"))
+    more = estimate_memory(SHAPE, model).weights - estimate_memory(SHAPE, rule).weights
+    assert more == 4 * SHAPE.parameters
+    wide = changed(rule, num_generations=8)
+    found = helpful_knobs(SHAPE, wide, available=1, most=20)
+    assert min(knob.changes.get("num_generations", 2) for knob in found) == 2
 
 
 def test_checkpointing_saves_memory_and_a_generic_model_takes_more() -> None:

@@ -111,6 +111,29 @@ def test_sft_learns_the_chosen_answers_and_resumes(run: Any, config: MakeConfig)
     assert_same_weights(again, run(config(**settings), name="whole")[0])
 
 
+@pytest.mark.parametrize("method", [Method.RLOO, Method.ONLINE_DPO])
+def test_scored_methods_raise_the_score_and_resume(run: Any, config: MakeConfig, method: Method) -> None:
+    settings = {
+        "method": method, "reward": "length:-1", "num_generations": 6, "max_steps": 8, "save_steps": 4,
+        "beta": 0.05, "max_completion_length": 12, "eval_prompts": 3,
+    }  # fmt: skip
+    result, recorder = run(config(**settings), eval_prompts=["Where?", "Why?", "When?"])
+    values = recorder.values
+    assert {"objective/kl", "objective/entropy", "val/num_eos_tokens", "time/sampling"} <= set(values[1])
+    assert values[1]["objective/kl"] == pytest.approx(0.0, abs=1e-4)
+    assert values[8]["objective/scores"] > values[1]["objective/scores"]
+    for step in range(1, 9):
+        penalised = values[step]["objective/scores"] - 0.05 * values[step]["objective/kl"]
+        assert values[step]["objective/rlhf_reward"] == pytest.approx(penalised, abs=1e-5)
+    assert "eval_loss" not in values[8]  # the pairs are not what it is trained on
+    assert {"eval_objective/scores", "eval_objective/kl", "eval_rewards/accuracies"} <= set(values[8])
+    assert not any(phase.startswith("reference") for _, _, phase in recorder.phases)
+    whole = adapter(result)
+    rmtree(result.checkpoint_dir)
+    again, _ = run(config(**settings), eval_prompts=["Where?", "Why?", "When?"])
+    assert all(torch.equal(weight, whole[name]) for name, weight in adapter(again).items())
+
+
 def test_held_out_samples_are_scored(run: Any, config: MakeConfig) -> None:
     _, recorder = run(config(method="dpo", reward="length"))
     for step in (0, 3):
@@ -201,13 +224,15 @@ def test_eight_batches_of_one_are_one_batch_of_eight(run: Any, config: MakeConfi
     for batch, accumulation in ((8, 1), (1, 8), (3, 3)):
         settings = {
             "method": method,
+            "reward": "length",
             "per_device_train_batch_size": batch,
             "gradient_accumulation_steps": accumulation,
             "max_steps": 1,
         }
         _, recorder = run(config(**settings), name=f"{batch}", eval_pairs=(), eval_prompts=())
         found.append(recorder.values[1])
-    for name in {"loss", "grad_norm", "rewards/margins", "logps/chosen", "num_tokens"} & set(found[0]):
+    compared = {"loss", "grad_norm", "rewards/margins", "logps/chosen", "num_tokens", "objective/scores"}
+    for name in compared & set(found[0]):
         assert found[1][name] == pytest.approx(found[0][name], rel=1e-3, abs=1e-5)
     assert found[2]["num_tokens"] > found[0]["num_tokens"]  # nine pairs
 
