@@ -23,7 +23,7 @@ from hypo_engine.choices import Sharding as Sharding
 from hypo_engine.choices import Thinking as Thinking
 from hypo_engine.errors import ConfigError
 from hypo_engine.field_text import complaint, label
-from hypo_engine.method_fields import MethodFields, group
+from hypo_engine.method_fields import COMPARING, MethodFields, group
 
 
 class TrainConfig(MethodFields):
@@ -164,7 +164,7 @@ class TrainConfig(MethodFields):
         True,
         title="Cache the reference",
         description="Compute the reference's log-probabilities once and share them between runs.",
-        json_schema_extra=group("memory"),
+        json_schema_extra=group("memory", *COMPARING),
     )
     precision: Precision = Field(
         Precision.AUTO,

@@ -8,6 +8,9 @@ from pydantic_core import PydanticCustomError
 from hypo_engine.choices import KLEstimator, LossType, Method, Need
 from hypo_engine.reward_spec import known, parse_reward
 
+COMPARING = tuple(method for method in Method if Need.REFERENCE in method.needs)
+"""Methods that compare the stored answers with the reference."""
+
 _ON_PAIRS = (Method.DPO, Method.HYPO)
 _SCORED = tuple(method for method in Method if Need.SCORES in method.needs)
 _SAMPLING = tuple(method for method in Method if Need.SAMPLES in method.needs)

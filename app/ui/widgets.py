@@ -68,9 +68,9 @@ def link_button(text: str, page: str, *, primary: bool = False, **query: object)
 
 
 def method_badge(method: str, label: str | None = None) -> Markup:
-    """A badge with the colour, letter and name of reference, DPO or HyPO."""
+    """A badge with the colour, letter and name of a method or of the reference."""
     look = role(method)
-    css = method if re.fullmatch(r"[a-z]+", method) else "reference"
+    css = method if re.fullmatch(r"[a-z_]+", method) else "reference"
     return Markup('<span class="hy-method hy-{}"><b aria-hidden="true">{}</b>{}</span>').format(
         css, look.letter, label or look.label
     )

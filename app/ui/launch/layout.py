@@ -100,8 +100,8 @@ def lay_out() -> Layout:
     gr.HTML(
         widgets.page_header(
             "Launch a run",
-            "DPO learns from the pairs alone; HyPO also samples from the model and penalises drift; SFT "
-            "imitates the chosen answers.",
+            "DPO learns from the pairs alone, HyPO also samples from the model and penalises drift. RLOO and "
+            "online DPO learn from a reward.",
         ),
         js_on_load=form.SCRIPT,
     )

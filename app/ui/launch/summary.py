@@ -46,7 +46,7 @@ def show(
         missing = nothing_held_out(dataset, session=session)
     if missing and (config.eval_pairs or config.eval_prompts or config.probe_prompts):
         said.append(widgets.notice(missing, "warning"))
-    summary = widgets.join([_sentence(work, config, method), *said])
+    summary = widgets.join([_sentence(work, config, method), *_minimised(configs), *said])
     time = _time([forecast(one, work) for one in configs]) if work.pairs else widgets.NOTHING
     return _shown(summary, time, _lengths(work, config))
 
@@ -74,6 +74,14 @@ def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
         epochs_in_words(work),
         own,
     )
+
+
+def _minimised(configs: list[TrainConfig]) -> list[Html]:
+    """What a single run minimises, in words."""
+    if len(configs) > 1:
+        return []
+    note = Markup('<p class="hy-note">It minimises {}.</p>')
+    return [note.format(configs[0].method.loss)]
 
 
 def _lengths(work: Workload, config: TrainConfig) -> Html:

@@ -150,6 +150,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
         run_view.pairs_left_out(run, session=session),
     ]
     what = "adapter" if run.config.get("lora_r") else "model"
+    what = what if Method(run.method).writes else "reward model"
     return {
         "header": run_view.header(run, twins),
         "body": gr.update(visible=True),

@@ -20,7 +20,7 @@ from app.ui.run.findings import Finding
 from app.ui.widgets import Html
 from hypo_engine import measures
 from hypo_engine.config import Method, TrainConfig, applies
-from hypo_engine.measures import HEADLINES
+from hypo_engine.measures import HEADLINES, SCORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,10 @@ def status(run: Run, *, session: Session) -> Html:
 def _reached(run: Run, session: Session) -> Html:
     """The held-out results of a finished run."""
     last = runs.final_metrics(run.id, session=session)
+    shown = [measure for measure in (*HEADLINES, SCORE) if measure.metric in last] or HEADLINES
     reached = widgets.facts(
         [
-            *((measure.label, measure.text(last)) for measure in HEADLINES),
+            *((measure.label, measure.text(last)) for measure in shown),
             ("Trained for", _trained_for(run, last)),
         ]
     )

@@ -147,6 +147,27 @@ def test_no_field_of_the_form_steps_a_fraction_by_one() -> None:
             assert float(form.make(name).value) == field.default
 
 
+def test_fields_that_the_method_does_not_read_are_neither_checked_nor_set(
+    session: Session, dataset: Dataset
+) -> None:
+    given = values(beta="wrong", kl_coef=0.5, reward="length")
+    shown = launch_page.preview(dataset.id, "sft", "", *given)
+    assert "Correct first" not in shown["summary"]
+    assert "kl_coef" not in shown["command"]
+    assert shown["draft"]["values"]["beta"] == "wrong"  # as it stands in the hidden field
+    launch_page.launch_runs(None, dataset.id, "sft", "", *given)
+    [run] = runs.find(session=session)
+    assert (run.config["beta"], run.config["reward"]) == (DEFAULTS["beta"], "length")
+
+
+def test_a_scored_method_asks_for_a_reward_beside_the_field(session: Session, dataset: Dataset) -> None:
+    for reward, problem in (("", "RLOO needs one"), ("run:7", "There is no run 7")):
+        shown = launch_page.launch_runs(None, dataset.id, "rloo", "", *values(reward=reward))
+        assert marked(shown) == ["reward"]
+        assert problem in shown["reward_message"]["value"]
+    assert runs.find(session=session) == []
+
+
 def test_no_dataset_queues_nothing(session: Session) -> None:
     assert "(Dataset)" in launch_page.launch_runs(None, None, "dpo", "", *START)["outcome"]
     assert runs.find(session=session) == []
@@ -155,6 +176,7 @@ def test_no_dataset_queues_nothing(session: Session) -> None:
 def test_preview_follows_the_form(session: Session, dataset: Dataset) -> None:
     shown = launch_page.preview(dataset.id, "hypo", "mine", *values(beta=0.3))
     assert "A HyPO run" in shown["summary"]
+    assert "It minimises DPO&#39;s loss plus a KL penalty on sampled responses." in shown["summary"]
     assert "--set beta=0.3" in shown["command"]
     assert "--dataset pairs@1" in shown["command"]
     assert yaml.safe_load(shown["yaml"])["beta"] == 0.3
