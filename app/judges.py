@@ -70,11 +70,6 @@ class JudgeReport:
         """The queue whose workers write the verdicts."""
         return queue_of(self.judge.kind)
 
-    @property
-    def can_continue(self) -> bool:
-        """Whether some verdicts were stopped or failed."""
-        return bool(self.counts[VerdictStatus.STOPPED] or self.counts[VerdictStatus.FAILED])
-
 
 # --- start, stop, continue -----------------------------------------------------------------------
 

@@ -151,7 +151,8 @@ def test_a_judge_stops_and_continues(server: EndpointServer, campaign: int) -> N
     server.react = stop
     judge_all()
     report = judges.report(judge)
-    assert (report.waiting, report.can_continue) == (0, True)
+    assert report.waiting == 0
+    assert report.counts[VerdictStatus.STOPPED] >= 3
     assert len(server.requests) <= 4
     server.react = longest
     judges.resume(judge)

@@ -71,19 +71,25 @@ def _below(sentence: str) -> Updates:
 
 def stop(request: gr.Request) -> Updates:
     """Stop the campaign's judges."""
-    return _all(judges.stop, request)
-
-
-def resume(request: gr.Request) -> Updates:
-    """Continue the campaign's judges."""
-    return _all(judges.resume, request)
-
-
-def _all(act: Any, request: gr.Request) -> Updates:
-    user = query.username(request)
     try:
-        for report in judges.reports(campaign_id(request)):
-            act(report.judge.id, user=user)
+        for judge_id in _of_campaign(request):
+            judges.stop(judge_id, user=query.username(request))
     except AppError as error:
         return one.failed(error)
     return {"message": gr.update(visible=False), **one.show("", request)}
+
+
+def resume(request: gr.Request) -> Updates:
+    """Continue the campaign's judges; say so if nothing is left."""
+    user = query.username(request)
+    try:
+        queued = sum(judges.resume(judge_id, user=user) for judge_id in _of_campaign(request))
+    except AppError as error:
+        return one.failed(error)
+    said = "Nothing is left to judge: all pairs of different answers have a verdict."
+    message = gr.update(value="" if queued else widgets.notice(said), visible=not queued)
+    return {"message": message, **one.show("", request)}
+
+
+def _of_campaign(request: gr.Request) -> list[int]:
+    return [report.judge.id for report in judges.reports(campaign_id(request))]

@@ -116,7 +116,7 @@ def show(found: Sequence[JudgeReport], user: str, *, own: bool, told: bool) -> U
         "judged": _section(found),
         "judge_new": gr.update(visible=own),
         "judge_stop": gr.update(visible=own and any(report.waiting for report in found)),
-        "judge_resume": gr.update(visible=own and any(report.can_continue for report in found)),
+        "judge_resume": gr.update(visible=own and any(not report.waiting for report in found)),
         "judge_boards": widgets.join([_board(report, user) for report in found]) if told else "",
     }
 

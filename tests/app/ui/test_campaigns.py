@@ -266,7 +266,8 @@ def test_one_campaign_shows_its_progress(runs: list[int]) -> None:
     assert "No generate worker is running" in shown["progress"]
     assert "&lt;b&gt;fair" in shown["setup"]
     assert "Nobody has voted yet" in shown["votes"]
-    assert visible(shown) == {"one", "pause", "extend", "edit", "close", "names"}
+    judging = {"judges", "judge_new"}
+    assert visible(shown) == {"one", "pause", "extend", "edit", "close", "names"} | judging
     assert page.look_again(0, shown["seen"], None, here) == {}
     campaign_setup.write_answers(campaign_id, lambda number, position: "same", failed=[(0, 0)])
     offers = labelling.take(campaign_id, user="ada").offers
@@ -310,7 +311,7 @@ def test_pause_resume_and_close(runs: list[int]) -> None:
     assert "4 answers that are not written are stopped" in asked["question"]
     closed = changing.confirmed("close", here)
     assert "closed" in closed["header"]
-    assert visible(closed) == {"one", "edit", "names"}
+    assert visible(closed) == {"one", "edit", "names", "judges", "judge_new"}
     assert not closed["timer"].active
 
 

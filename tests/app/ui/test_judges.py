@@ -90,6 +90,7 @@ def test_a_judges_board_waits_until_the_names_are_shown(endpoint: None) -> None:
     decide(1)
     shown = one.show("", at(campaign=1))
     assert (shown["judge_boards"], "5 of 5" in shown["judged"]) == ("", True)
+    assert "Nothing is left to judge" in judge_actions.resume(at(campaign=1))["message"]["value"]
     campaigns.show_names(1)
     boards = one.show("", at(campaign=1))["judge_boards"]
     assert "By the judge GPT, #1" in boards
