@@ -133,7 +133,7 @@ def split_pairs(pairs: Iterable[Pair], eval_fraction: float) -> tuple[PairTexts,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as a YAML file says; returns 0, 1 after an error on stderr, or 128 plus a signal's number."""
-    parser = argparse.ArgumentParser(prog="python -m hypo_engine", description="Train with DPO or HyPO.")
+    parser = argparse.ArgumentParser(prog="python -m hypo_engine", description="Train as a YAML file says.")
     parser.add_argument("config", type=Path, help="YAML: the fields of TrainConfig, dataset and output_dir")
     parser.add_argument("--json", action="store_true", help="print one JSON value on stdout at the end")
     parser.add_argument("--dry-run", action="store_true", help="run a few steps, keep nothing, and measure")

@@ -25,7 +25,7 @@ def measure_scale(run: Run) -> None:
     Raises:
         Interrupted: the reporter wishes to stop.
     """
-    if run.policy.head is None or is_saved(run):
+    if run.policy.head is None or run.world.from_main(is_saved(run)):
         return
     with run.world.synchronized():
         if not run.world.main:
