@@ -17,10 +17,9 @@ _PROMPTS_AT_ONCE = 16
 
 
 def measure_scale(run: Run) -> None:
-    """Sample answers of the reference to held-out prompts (or training prompts) and store their scale.
+    """Sample answers of the reference to ``eval_prompts`` prompts and store the scale of their rewards.
 
-    ``eval_prompts`` is the number of prompts; with 0, or in the processes beside the main one, nothing is
-    measured.
+    The prompts are held out, or training prompts if fewer than two are. Only the main process measures.
 
     Raises:
         Interrupted: the reporter wishes to stop.
@@ -33,7 +32,9 @@ def measure_scale(run: Run) -> None:
         rewards = _rewards(run)
         if len(rewards) < 2:
             run.policy.head.scale = 0.0, 1.0
-            run.reporter.log("info", "eval_prompts is below 2, so the scale of the rewards is not measured.")
+            run.reporter.log(
+                "info", "The scale of the rewards is not measured; set eval_prompts to 2 or more for that."
+            )
             return
         run.policy.head.scale = fmean(rewards), stdev(rewards)
         run.reporter.log(
@@ -46,7 +47,7 @@ def measure_scale(run: Run) -> None:
 @torch.no_grad()
 def _rewards(run: Run) -> list[float]:
     prompts = [prompt.ids for prompt in run.evaluation.prompts]
-    if not prompts:
+    if len(prompts) < 2:
         unique = {tuple(pair.prompt): None for pair in run.pairs[: 4 * run.config.eval_prompts]}
         prompts = [list(ids) for ids in unique][: run.config.eval_prompts]
     found: list[float] = []

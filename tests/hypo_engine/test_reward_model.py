@@ -172,6 +172,20 @@ def test_a_reward_model_is_trained_resumed_and_loaded_by_transformers(
     assert mine.tolist() == pytest.approx(alone, rel=1e-4, abs=1e-5)
 
 
+def test_the_scale_is_measured_on_training_prompts_or_not_at_all(
+    config: MakeConfig, pairs: list[Pair], tmp_path: Path
+) -> None:
+    for prompts in (3, 0):
+        recorder = Recorder()
+        chosen = config(method="reward", max_steps=1, eval_prompts=prompts, max_completion_length=20)
+        folder = tmp_path / str(prompts)
+        result = train(chosen, pairs, output_dir=folder, models_dir=tmp_path, reporter=recorder)
+        assert result.model_dir is not None
+        note = json.loads((result.model_dir / "reward.json").read_text())
+        assert ((note["mean"], note["std"]) == (0.0, 1.0)) == (prompts == 0)
+        assert any("set eval_prompts to 2 or more" in m for m in recorder.messages) == (prompts == 0)
+
+
 def restored(config: TrainConfig, result: TrainResult) -> Policy:
     from hypo_engine.training.checkpoint import _load_weights
 
