@@ -71,20 +71,17 @@ def test_a_scorer_that_fails_is_told(campaign: int, tmp_path: Path) -> None:
     assert judges.resume(judge) == 9
 
 
-@pytest.mark.parametrize(
-    ("spec", "sentence"),
-    [
-        ("nothing", "scorer must be length"),
-        ("regex:(a+)+$", "scorer regex cannot judge"),
-        ("run:99", "There is no run 99"),
-        ("run:1", "run 1 trained no reward model"),
-        ("/" + "x" * 200, "more than 200 characters"),
-        ("", "Give either an endpoint or a scorer"),
-    ],
-)
-def test_what_cannot_judge_is_told(campaign: int, spec: str, sentence: str) -> None:
-    with pytest.raises(InvalidInput, match=sentence):
-        judges.start(campaign, scorer=spec)
+def test_what_cannot_judge_is_told(campaign: int) -> None:
+    for spec, sentence in {
+        "nothing": "scorer must be length",
+        "regex:(a+)+$": "scorer regex cannot judge",
+        "run:99": "scorer: There is no run 99",
+        "run:1": "scorer: run 1 trained no reward model",
+        "/" + "x" * 200: "more than 200 characters",
+        "": "Give either an endpoint or a scorer",
+    }.items():
+        with pytest.raises(InvalidInput, match=sentence):
+            judges.start(campaign, scorer=spec)
 
 
 def test_a_dead_workers_verdicts_are_written_by_the_next(campaign: int) -> None:
