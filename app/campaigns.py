@@ -41,6 +41,7 @@ class NewCampaign:
         votes_wanted: people who judge each comparison.
         voters: names of those who may vote; empty means everybody.
         aspects: what voters are asked of each comparison besides the better answer.
+        adjudicators: names of those who may decide disagreements, besides the owner.
         repeat_share: repeats per ordinary comparison of a person, up to 0.5.
         check_share: attention checks per ordinary comparison of a person, up to 0.5.
     """
@@ -59,6 +60,7 @@ class NewCampaign:
     ask_reason: bool = False
     voters: Sequence[str] = ()
     aspects: Sequence[str] = ()
+    adjudicators: Sequence[str] = ()
     repeat_share: float = 0.0
     check_share: float = 0.0
     seed: int | None = None
@@ -149,6 +151,7 @@ def _checked(new: NewCampaign) -> Campaign:
         ask_reason=new.ask_reason,
         voters=campaigns.checked_voters(new.voters, known_voters()),
         aspects=aspect_rules.checked_names(new.aspects),
+        adjudicators=campaigns.checked_voters(new.adjudicators, known_voters(), "adjudicators"),
         repeat_share=campaigns.checked_share(new.repeat_share, "repeat_share"),
         check_share=campaigns.checked_share(new.check_share, "check_share"),
     )
@@ -241,6 +244,7 @@ def edit(
     voters: Sequence[str] | None = None,
     votes_wanted: int | None = None,
     aspects: Sequence[str] | None = None,
+    adjudicators: Sequence[str] | None = None,
     repeat_share: float | None = None,
     check_share: float | None = None,
 ) -> None:
@@ -264,6 +268,8 @@ def edit(
         if votes_wanted is not None:
             most = campaigns.MAX_VOTES_WANTED
             campaign.votes_wanted = campaigns.checked_number(votes_wanted, most, "votes_wanted")
+        if adjudicators is not None:
+            campaign.adjudicators = campaigns.checked_voters(adjudicators, known_voters(), "adjudicators")
         if aspects is not None:
             campaigns.set_aspects(campaign, aspects, session=session)
         shares = (

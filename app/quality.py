@@ -131,6 +131,11 @@ def read_quality(campaign_id: int, *, session: Session, reader: str = users.LOCA
     )
 
 
+def disagreements_of(campaign_id: int, *, session: Session) -> list[Disagreement]:
+    """The tasks of a campaign on which voters differ, in order."""
+    return _disagreements(_units(vote_quality.of_campaign(campaign_id, session=session)))
+
+
 def _controls(campaign_id: int, *, session: Session) -> Controls:
     results = control_votes.results(campaign_id, session=session)
     by_person: dict[str, dict[SlotKind, list[bool]]] = defaultdict(lambda: defaultdict(list))

@@ -112,12 +112,14 @@ def read_ranking(
     reference: int | None = None,
     campaign_id: int | None = None,
     aspect: str | None = None,
+    adjudicated: bool = False,
 ) -> Ranking:
     """The ranking of all models, from memory if no vote has changed since it was last computed.
 
     Args:
         campaign_id: count only the votes of a campaign.
         aspect: rank by what the votes say of an aspect, instead of which answer is better.
+        adjudicated: where a comparison has an adjudicated verdict, count that instead of its votes.
         viewer: the user who reads it. Votes whose names this user may not see yet are left out.
         reference: id of the model for the win rates against it, as in `Ranking.ids`. By default the base
             model, if exactly one has votes.
@@ -129,7 +131,7 @@ def read_ranking(
     if viewer is not None:
         hidden = label_queries.count_hidden(viewer, session=session, campaign_id=campaign_id)
     version = vote_games.version(session=session, viewer=viewer if hidden else None)
-    counted = _counted(_Wanted(version, reference, campaign_id, aspect), session)
+    counted = _counted(_Wanted(version, reference, campaign_id, aspect, adjudicated), session)
     found = vote_games.answerers(counted.ids, session=session)
     models = [model_of(answerer) for answerer in found]
     return Ranking(counted.ids, models, counted.board, counted.games, counted.prompts, hidden)
@@ -151,6 +153,7 @@ class _Wanted:
     reference: int | None
     campaign_id: int | None
     aspect: str | None
+    adjudicated: bool
 
 
 _kept: "OrderedDict[tuple[str, _Wanted], _Counted]" = OrderedDict()
@@ -176,6 +179,7 @@ def _count(wanted: _Wanted, session: Session) -> _Counted:
         viewer=wanted.version.viewer,
         campaign_id=wanted.campaign_id,
         aspect=wanted.aspect,
+        adjudicated=wanted.adjudicated,
     )
     ids = sorted({game.first for game in rows} | {game.second for game in rows})
     answerers = vote_games.answerers(ids, session=session)

@@ -226,6 +226,7 @@ def campaign_view(overview: Overview) -> dict[str, Any]:
         "ask_reason": campaign.ask_reason,
         "voters": campaign.voters,
         "aspects": campaign.aspects,
+        "adjudicators": campaign.adjudicators,
         "repeat_share": campaign.repeat_share,
         "check_share": campaign.check_share,
         "created_at": _time(campaign.created_at),

@@ -26,6 +26,9 @@ def board(
     aspect: Annotated[
         str | None, typer.Option(help="Rank by an aspect of the campaign, such as helpful.")
     ] = None,
+    adjudicated: Annotated[
+        bool, typer.Option("--adjudicated", help="Count adjudicated verdicts in place of the votes there.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Rank all models by the votes, with 95% intervals; votes that you may still judge blind are left out."""
@@ -40,6 +43,7 @@ def board(
             reference=reference,
             campaign_id=campaign,
             aspect=aspect or None,
+            adjudicated=adjudicated,
         )
     if as_json:
         print_json(ranking_view(ranking))

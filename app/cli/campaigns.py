@@ -10,6 +10,7 @@ import typer
 
 from app import answers, campaign_prompts, campaigns, given_answers
 from app.campaigns import NewCampaign, Overview
+from app.cli.adjudication import adjudicate_command, disagreements_command
 from app.cli.campaign_options import (
     AnswersOption,
     CampaignId,
@@ -55,6 +56,16 @@ RepeatsOption = Annotated[
 ChecksOption = Annotated[float, typer.Option(min=0, max=0.5, help="Attention checks per comparison.")]
 
 
+AspectsOption = Annotated[
+    list[str] | None,
+    typer.Option("--aspect", help="What to ask besides, such as helpful; may be repeated, up to five."),
+]
+AdjudicatorsOption = Annotated[
+    list[str] | None,
+    typer.Option("--adjudicator", help="Who may decide disagreements besides you; may be repeated."),
+]
+
+
 @cli.command("new")
 def new_command(
     run: RunOption = None,
@@ -77,10 +88,8 @@ def new_command(
     voter: Annotated[
         list[str] | None, typer.Option("--voter", help="Who may vote; may be repeated. Default: everybody.")
     ] = None,
-    aspect: Annotated[
-        list[str] | None,
-        typer.Option("--aspect", help="What to ask besides, such as helpful; may be repeated, up to five."),
-    ] = None,
+    aspect: AspectsOption = None,
+    adjudicator: AdjudicatorsOption = None,
     repeats: RepeatsOption = 0.0,
     checks: ChecksOption = 0.0,
     name: Annotated[str, typer.Option(help="Name of the campaign.")] = "",
@@ -107,6 +116,7 @@ def new_command(
             ask_reason=ask_reason,
             voters=voter or (),
             aspects=aspect or (),
+            adjudicators=adjudicator or (),
             repeat_share=repeats,
             check_share=checks,
             seed=seed,
@@ -226,6 +236,8 @@ def extend_command(
 
 
 cli.command("quality")(quality_command)
+cli.command("disagreements")(disagreements_command)
+cli.command("adjudicate")(adjudicate_command)
 
 
 # --- reading and printing --------------------------------------------------------------------

@@ -52,6 +52,12 @@ MergeFlag = Annotated[
     ),
 ]
 PeopleFlag = Annotated[bool, typer.Option("--people", help="Write the voters' names instead of pseudonyms.")]
+AdjudicatedFlag = Annotated[
+    bool,
+    typer.Option(
+        "--adjudicated", help="trl: adjudicated verdicts of --campaign in place of the votes there."
+    ),
+]
 
 cli = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 
@@ -151,6 +157,7 @@ def export_command(
     licence: Annotated[str, typer.Option(help="The licence that the manifest states.")] = "",
     campaign: CampaignOption = None,
     blind: BlindFlag = False,
+    adjudicated: AdjudicatedFlag = False,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -167,7 +174,7 @@ def export_command(
             format,
             kind,
             folder=Path(scratch),
-            only=VoteFilter(campaign_id=campaign, blind=blind),
+            only=VoteFilter(campaign_id=campaign, blind=blind, adjudicated=adjudicated),
             viewer=users.LOCAL,
             options=Options(leave_out_cut=whole, merge=merge, people=people),
             licence=licence,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +20,7 @@ from app.exports.options import DEFAULTS, Options
 from app.exports.trl_votes import Message, trl_rows
 from app.exports.writers import FileType, encoded, write_file
 from app.imports.service import AddedDataset, add_pairs, checked_name
-from app.store import label_queries
+from app.store import adjudications, label_queries
 from app.store.db import read_session
 from app.store.enums import WhyLeftOut
 from app.store.label_queries import VoteFilter
@@ -80,6 +81,13 @@ class Export:
         """
         self.format = _member(LabelFormat, format, "format")
         self.file_type = _member(FileType, file_type, "file_type")
+        if only is not None:
+            only.check()
+            if only.adjudicated and self.format is not LabelFormat.TRL:
+                raise InvalidInput(
+                    "Adjudicated verdicts replace votes in trl only; raw has them beside each vote.",
+                    field="adjudicated",
+                )
         if len(licence) > MAX_LICENCE_CHARS:
             raise InvalidInput(
                 f"The licence has more than {MAX_LICENCE_CHARS} characters; give its name.", field="licence"
@@ -164,7 +172,9 @@ def export_labels(
 def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) -> TrlCounts:
     """The counts that a `trl` export would have now."""
     with read_session() as session:
-        found = label_queries.count_left_out(session=session, only=only)
+        found = Counter(label_queries.count_left_out(session=session, only=only))
+        if only is not None and only.adjudicated and only.campaign_id is not None:
+            found.update(adjudications.count_left_out(only.campaign_id, session=session))
     whole, cut = found.get((None, False), 0), found.get((None, True), 0)
     left_out = dict.fromkeys((reason.value for reason in WhyLeftOut), 0)
     for (reason, _), number in found.items():
@@ -186,6 +196,8 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
         Refused: when no vote becomes a pair.
     """
     checked_name(name)
+    if only is not None:
+        only.check()
     counts = Counts()
     rows = trl_rows(reading.verdicts(only, None), counts, Options(leave_out_cut=leave_out_cut))
     first = next(rows, None)

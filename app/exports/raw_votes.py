@@ -15,6 +15,15 @@ from app.store.models import Label, LabelVersion
 from app.store.vote_details import Side, Vote
 
 _ASPECT = pa.struct([("name", pa.string()), ("winner", pa.string())])
+_DECIDED = pa.struct(
+    [
+        ("choice", pa.string()),
+        ("best", pa.string()),
+        ("worst", pa.string()),
+        ("reason", pa.string()),
+        ("decided_at", pa.string()),
+    ]
+)
 _VERSION = pa.struct(
     [
         ("choice", pa.string()),
@@ -69,6 +78,7 @@ RAW_SCHEMA = pa.schema(
         ("model_a", pa.string()),
         ("model_b", pa.string()),
         ("aspects", pa.list_(_ASPECT)),
+        ("adjudicated", _DECIDED),
         ("reason", pa.string()),
         ("seconds", pa.float64()),
         ("blind", pa.bool_()),
@@ -115,6 +125,7 @@ def raw_row(vote: Vote, options: Options = DEFAULTS) -> dict[str, Any]:
         "model_a": two[0],
         "model_b": two[1],
         "aspects": None if vote.hidden else _aspects(label),
+        "adjudicated": None if vote.hidden else _decided(vote),
         "reason": None if vote.hidden else label.reason,
         "seconds": label.seconds,
         "blind": label.blind,
@@ -151,6 +162,21 @@ def _aspects(vote: Label | LabelVersion) -> list[dict[str, str]]:
     """The aspects that were asked; the winner is a letter, `tie` or `not applicable`."""
     said = in_letters(vote.aspects, vote.shown)
     return [{"name": name, "winner": winner} for name, winner in said.items()]
+
+
+def _decided(vote: Vote) -> dict[str, str | None] | None:
+    """The adjudicated verdict on the vote's comparison, in the letters that this voter saw."""
+    found = vote.adjudicated
+    if found is None:
+        return None
+    letters = dict(zip(vote.label.shown, LETTERS, strict=False))
+    return {
+        "choice": found.choice.value,
+        "best": letters.get(found.best_id),
+        "worst": letters.get(found.worst_id),
+        "reason": found.reason,
+        "decided_at": found.created_at.isoformat(),
+    }
 
 
 def _verdict(vote: Vote) -> dict[str, Any]:

@@ -15,15 +15,24 @@ VOTES_A_BATCH = 200
 
 
 def verdicts(only: VoteFilter | None, _viewer: str | None) -> Iterator[Verdict]:
-    """Yield the verdicts of all votes, oldest first."""
+    """Yield the verdicts of all votes, oldest first, and then the adjudicated ones if they are wanted."""
     last = 0
     while True:
         with read_session() as session:
             found = label_batches.verdicts_after(last, session=session, only=only, limit=VERDICTS_A_BATCH)
         yield from found
         if not found:
-            return
+            break
         last = found[-1].label_id
+    yield from _adjudicated(only)
+
+
+def _adjudicated(only: VoteFilter | None) -> list[Verdict]:
+    """The adjudicated verdicts that take the place of the votes on their comparisons."""
+    if only is None or not only.adjudicated or only.campaign_id is None:
+        return []
+    with read_session() as session:
+        return label_batches.adjudicated(only.campaign_id, session=session)
 
 
 def votes(only: VoteFilter | None, viewer: str | None) -> Iterator[Vote]:
@@ -45,11 +54,12 @@ def nameless_votes(only: VoteFilter | None, _viewer: str | None) -> Iterator[Vot
 
 
 def verdicts_by_comparison(only: VoteFilter | None, _viewer: str | None) -> Iterator[list[Verdict]]:
-    """Yield the verdicts on each comparison, by ascending id of the comparison."""
+    """Yield the verdicts on each comparison, by ascending id, and then the adjudicated ones if wanted."""
     for ids in _comparisons(only, None):
         with read_session() as session:
             found = label_batches.verdicts_on(ids, session=session, only=only)
         yield from (list(group) for _, group in groupby(found, key=lambda verdict: verdict.comparison_id))
+    yield from ([verdict] for verdict in _adjudicated(only))
 
 
 def votes_by_comparison(only: VoteFilter | None, viewer: str | None) -> Iterator[list[Vote]]:

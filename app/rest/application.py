@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.rest import docs, errors
 from app.rest.caller import bearer, caller
 from app.rest.routers import (
+    adjudication,
     board,
     campaigns,
     comparisons,
@@ -22,7 +23,7 @@ from app.rest.routers import (
 from app.settings import Settings
 
 PREFIX: Final = errors.PREFIX
-_PARTS: Final = (datasets, runs, comparisons, votes, campaigns, judges, slots, board, system)
+_PARTS: Final = (datasets, runs, comparisons, votes, campaigns, judges, slots, adjudication, board, system)
 MOST_BODY_BYTES: Final = 1 << 20
 """Largest body of a call other than an upload."""
 

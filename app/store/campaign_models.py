@@ -30,7 +30,8 @@ class Campaign(Base):
 
     `repeat_share` and `check_share` are the controls of a person (see controls.py) per ordinary comparison;
     only slots with an id above `controls_from` count. `control_seed` is shown to nobody. `aspects` are the
-    names of what each vote is asked besides the better answer.
+    names of what each vote is asked besides the better answer. `adjudicators` lists the names of those who
+    may decide disagreements, besides the owner.
     """
 
     __tablename__ = "campaigns"
@@ -49,6 +50,7 @@ class Campaign(Base):
     ask_reason: Mapped[bool] = mapped_column(default=False)
     voters: Mapped[list[Any]]
     aspects: Mapped[list[Any]] = mapped_column(default=list)
+    adjudicators: Mapped[list[Any]] = mapped_column(default=list)
     repeat_share: Mapped[float] = mapped_column(default=0.0)
     check_share: Mapped[float] = mapped_column(default=0.0)
     control_seed: Mapped[int] = mapped_column(default=lambda: secrets.randbelow(2**31))

@@ -137,8 +137,8 @@ def checked_guidelines(guidelines: str) -> str:
     return guidelines
 
 
-def checked_voters(voters: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Validate the names of those who may vote. Empty means everybody.
+def checked_voters(voters: Sequence[str], known: Sequence[str], field: str = "voters") -> list[str]:
+    """Validate the names of those who may vote, or do something else that `field` names.
 
     Raises:
         InvalidInput: for a name that has no login.
@@ -147,7 +147,7 @@ def checked_voters(voters: Sequence[str], known: Sequence[str]) -> list[str]:
     unknown = [name for name in found if name not in known]
     if unknown:
         raise InvalidInput(
-            f"voters names {unknown[0]!r}, who has no login; choose among {', '.join(known)}.", field="voters"
+            f"{field} names {unknown[0]!r}, who has no login; choose among {', '.join(known)}.", field=field
         )
     return found
 

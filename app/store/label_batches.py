@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from app.store import vote_details
+from app.store import adjudications, vote_details
 from app.store.enums import Choice, GenerationStatus
 from app.store.label_queries import VoteFilter, matching
-from app.store.models import Generation, Label, Prompt
+from app.store.models import Adjudication, Comparison, Generation, Label, Prompt
 from app.store.vote_details import Vote
 from app.store.vote_rules import Answer
 
@@ -44,7 +44,7 @@ def verdicts_after(
     last: int, *, session: Session, only: VoteFilter | None = None, limit: int = 1000
 ) -> list[Verdict]:
     """Verdicts of the votes with ids above `last`, oldest first: one batch of training pairs."""
-    query = matching(_verdicts(), only).where(Label.id > last).order_by(Label.id).limit(limit)
+    query = matching(_verdicts(Label), only).where(Label.id > last).order_by(Label.id).limit(limit)
     return [_verdict(row) for row in session.execute(query)]
 
 
@@ -52,7 +52,7 @@ def verdicts_on(
     comparison_ids: Sequence[int], *, session: Session, only: VoteFilter | None = None
 ) -> list[Verdict]:
     """Verdicts of the votes on comparisons, ordered by comparison."""
-    query = matching(_verdicts(), only).where(Label.comparison_id.in_(comparison_ids))
+    query = matching(_verdicts(Label), only).where(Label.comparison_id.in_(comparison_ids))
     return [_verdict(row) for row in session.execute(query.order_by(Label.comparison_id, Label.id))]
 
 
@@ -82,14 +82,21 @@ def comparisons_after(
     return session.scalars(query.order_by(Label.comparison_id).limit(limit)).all()
 
 
-def _verdicts() -> Any:
+def adjudicated(campaign_id: int, *, session: Session) -> list[Verdict]:
+    """The adjudicated verdicts of a campaign; `label_id` is the verdict's own id."""
+    query = _verdicts(Adjudication).join(Comparison, Adjudication.comparison_id == Comparison.id)
+    query = query.where(adjudications.current(), Comparison.campaign_id == campaign_id)
+    return [_verdict(row) for row in session.execute(query.order_by(Adjudication.id))]
+
+
+def _verdicts(table: type[Label | Adjudication]) -> Any:
     best, worst = aliased(Generation), aliased(Generation)
     return (
         select(
-            Label.id, Label.comparison_id, Label.choice, *_counting(best), *_counting(worst), Prompt.content
+            table.id, table.comparison_id, table.choice, *_counting(best), *_counting(worst), Prompt.content
         )
-        .outerjoin(best, Label.best_id == best.id)
-        .outerjoin(worst, Label.worst_id == worst.id)
+        .outerjoin(best, table.best_id == best.id)
+        .outerjoin(worst, table.worst_id == worst.id)
         .outerjoin(Prompt, best.prompt_id == Prompt.id)
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from app.store import labels, names, vote_details
+from app.errors import InvalidInput
+from app.store import adjudications, labels, names, vote_details
 from app.store.enums import Choice, WhyLeftOut
 from app.store.models import Comparison, Contender, Label, User
 from app.store.vote_details import Vote
@@ -15,13 +16,30 @@ from app.store.vote_details import Vote
 
 @dataclass(frozen=True, slots=True)
 class VoteFilter:
-    """A filter for votes: by voter, by choice, by a run that took part, by campaign, or blind votes only."""
+    """A filter for votes: by voter, by choice, by a run that took part, by campaign, or blind votes only.
+
+    `adjudicated` leaves out the votes on comparisons with an adjudicated verdict, which takes their place.
+    """
 
     user: str | None = None
     choice: Choice | None = None
     run_id: int | None = None
     campaign_id: int | None = None
     blind: bool = False
+    adjudicated: bool = False
+
+    def check(self) -> None:
+        """Check that the filter makes sense.
+
+        Raises:
+            InvalidInput: when adjudicated verdicts are wanted without a campaign, or by voter, choice or run.
+        """
+        others = self.user is not None or self.choice is not None or self.run_id is not None
+        if self.adjudicated and (self.campaign_id is None or others):
+            raise InvalidInput(
+                "Adjudicated verdicts are those of a campaign: name it, and no voter, choice or run.",
+                field="adjudicated",
+            )
 
 
 def votes(
@@ -104,6 +122,8 @@ def matching(query: Any, only: VoteFilter | None, viewer: str | None = None) -> 
         conditions.append(Label.choice == only.choice)
     if only.blind:
         conditions.append(Label.blind.is_(True))
+    if only.adjudicated:
+        conditions.append(Label.comparison_id.not_in(adjudications.decided()))
     if only.campaign_id is not None:
         of_campaign = select(Comparison.id).where(Comparison.campaign_id == only.campaign_id)
         conditions.append(Label.comparison_id.in_(of_campaign))

@@ -1,6 +1,7 @@
 """All tables, one module per entity. Times are UTC; JSON columns hold only plain values."""
 
 from app.store.access_models import ApiToken, IdempotentCall, LoginSession
+from app.store.adjudication_models import Adjudication, AdjudicationPair
 from app.store.base import Base, UTCDateTime, utcnow
 from app.store.campaign_models import Campaign, ControlVote, Slot, Task
 from app.store.comparison_models import (
@@ -21,6 +22,8 @@ from app.store.vote_models import LabelVersion, NamesSeen
 from app.store.worker_models import Worker
 
 __all__ = [
+    "Adjudication",
+    "AdjudicationPair",
     "Answerer",
     "ApiToken",
     "AspectPair",

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session, aliased
 from app.store import clock
 from app.store.campaign_choice import Candidate
 from app.store.enums import SlotKind, SlotStatus, TaskStatus
-from app.store.models import Campaign, NamesSeen, Slot, Task
+from app.store.models import Adjudication, Campaign, NamesSeen, Slot, Task
 
 
 def counts_as_vote() -> ColumnElement[bool]:
@@ -27,13 +27,14 @@ def taken() -> ColumnElement[int]:
 
 
 def available(campaign: Campaign, user_id: int) -> list[ColumnElement[bool]]:
-    """The conditions for tasks that a person can get: a vote is wanted, and the names were not seen."""
+    """The conditions for tasks that a person can get: a vote is wanted, and no names or votes were seen."""
     own = aliased(Slot)
     return [
         Task.campaign_id == campaign.id,
         Task.status == TaskStatus.READY,
         taken() < campaign.votes_wanted,
         ~exists().where(own.comparison_id == Task.comparison_id, own.user_id == user_id),
+        ~exists().where(Adjudication.comparison_id == Task.comparison_id, Adjudication.user_id == user_id),
         ~exists().where(NamesSeen.comparison_id == Task.comparison_id, NamesSeen.user_id == user_id),
     ]
 

@@ -91,6 +91,14 @@ def keep_pairs(
         session.execute(AspectPair.__table__.insert(), of_aspects)  # type: ignore[attr-defined]
 
 
+def outcomes(cast: Cast, answers: Mapping[int, Answer], *, session: Session) -> list[dict[str, Any]]:
+    """The columns of a verdict's outcome for each pair of its answers."""
+    seats = _seats({cast.conversation_id}, session)[cast.conversation_id]
+    ids = _keep_answerers(list(seats.values()), session)
+    shown = [answers[answer_id] for answer_id in cast.shown if answer_id in answers]
+    return list(_pairs_of(cast, shown, seats, ids))
+
+
 def _answers(ids: set[int], session: Session) -> dict[int, Answer]:
     columns = (
         Generation.id,

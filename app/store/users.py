@@ -21,3 +21,8 @@ def ensure(name: str, *, session: Session) -> User:
         session.execute(kind.insert(User).values(name=name).on_conflict_do_nothing())
         user = session.scalars(query).one()
     return user
+
+
+def find(name: str, *, session: Session) -> int | None:
+    """The id of the user with a name, if there is one."""
+    return session.scalar(select(User.id).where(User.name == name))

@@ -7,9 +7,18 @@ from typing import Any
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session, defer, lazyload
 
-from app.store import label_history, names
+from app.store import adjudications, label_history, names
 from app.store.judging import LETTERS
-from app.store.models import Checkpoint, Comparison, Contender, Generation, Label, LabelVersion, User
+from app.store.models import (
+    Adjudication,
+    Checkpoint,
+    Comparison,
+    Contender,
+    Generation,
+    Label,
+    LabelVersion,
+    User,
+)
 
 _SHORT = (defer(Generation.token_logps), defer(Generation.parameters), lazyload(Generation.prompt))
 
@@ -33,7 +42,7 @@ class Vote:
     """A label with its context; `sides` are in display order.
 
     `hidden` means that the viewer may not see the names yet. `continues_from` is the side of the previous
-    question whose answer all contenders continued.
+    question whose answer all contenders continued. `adjudicated` is the verdict on the comparison, if any.
     """
 
     label: Label
@@ -43,6 +52,7 @@ class Vote:
     hidden: bool = False
     continues_from: int | None = None
     earlier: tuple[LabelVersion, ...] = ()
+    adjudicated: Adjudication | None = None
 
     @property
     def best(self) -> Side | None:
@@ -77,6 +87,7 @@ def of_labels(
     hidden = set() if viewer is None else names.hidden_among(comparisons.values(), viewer, session=session)
     origins = _origins(comparisons.values(), session)
     history = label_history.of_comparisons(comparisons.keys(), session=session)
+    decided = adjudications.of_comparisons(comparisons.keys(), session=session)
     found = []
     for label in labels:
         comparison = comparisons[label.comparison_id]
@@ -95,6 +106,7 @@ def of_labels(
                 comparison.id in hidden,
                 origins.get(comparison.id),
                 tuple(history.get((label.comparison_id, label.user_id), ())),
+                decided.get(comparison.id),
             )
         )
     return found

@@ -8,7 +8,19 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, String, func, select, type_coerce
 from sqlalchemy.orm import Session
 
-from app.store.models import Answerer, AspectPair, Comparison, Label, LabelPair, LabelVersion, NamesSeen, User
+from app.store import adjudications
+from app.store.models import (
+    Adjudication,
+    AdjudicationPair,
+    Answerer,
+    AspectPair,
+    Comparison,
+    Label,
+    LabelPair,
+    LabelVersion,
+    NamesSeen,
+    User,
+)
 from app.store.vote_rules import RULES
 from app.store.vote_totals import pairs_seen_by
 
@@ -40,6 +52,7 @@ class Version:
     newest_at: datetime | None
     earlier: int
     waiting: int
+    adjudications: tuple[int, datetime | None]
     viewer: str | None
     seen: int
 
@@ -67,7 +80,8 @@ def version(*, session: Session, viewer: str | None = None) -> Version:
     ).one()
     votes, last, last_at, earlier, waiting = row
     shown = 0 if viewer is None else session.scalar(seen) or 0
-    return Version(votes, last or 0, last_at, earlier or 0, waiting, viewer, shown)
+    decided = adjudications.version(session=session)
+    return Version(votes, last or 0, last_at, earlier or 0, waiting, decided, viewer, shown)
 
 
 def games(
@@ -76,12 +90,15 @@ def games(
     viewer: str | None = None,
     campaign_id: int | None = None,
     aspect: str | None = None,
+    adjudicated: bool = False,
 ) -> Sequence[Game]:
     """The games of all votes, or of a campaign's, ordered by model.
 
     Args:
         viewer: the person who reads them; only votes whose names this person may see are read.
         aspect: read what the votes say of this aspect, instead of which answer is better.
+        adjudicated: where a comparison has an adjudicated verdict, read that instead of its votes. Verdicts
+            say nothing of aspects.
     """
     pairs: type[LabelPair | AspectPair] = LabelPair if aspect is None else AspectPair
     outcome = type_coerce(pairs.outcome, String)  # as text, which is read faster
@@ -93,6 +110,34 @@ def games(
     )
     if aspect is not None:
         query = query.where(AspectPair.aspect == aspect)
+    if not adjudicated or aspect is not None:
+        return [Game(*row) for row in session.execute(query)]
+    decided = select(Label.id).where(Label.comparison_id.in_(adjudications.decided()))
+    by_votes = session.execute(query.where(pairs.label_id.not_in(decided)))
+    return [*(Game(*row) for row in by_votes), *_of_adjudications(viewer, campaign_id, session)]
+
+
+def _of_adjudications(viewer: str | None, campaign_id: int | None, session: Session) -> list[Game]:
+    """The games of the adjudicated verdicts whose names a person may see."""
+    pairs = AdjudicationPair
+    query = (
+        select(
+            func.coalesce(pairs.prompt_id, -pairs.adjudication_id),
+            pairs.first_id,
+            pairs.second_id,
+            type_coerce(pairs.outcome, String),
+            pairs.length_difference,
+        )
+        .join(Adjudication, pairs.adjudication_id == Adjudication.id)
+        .join(Comparison, Adjudication.comparison_id == Comparison.id)
+        .where(adjudications.current())
+        .order_by(pairs.first_id, pairs.second_id, pairs.outcome, pairs.adjudication_id)
+    )
+    if campaign_id is not None:
+        query = query.where(Comparison.campaign_id == campaign_id)
+    if viewer is not None:
+        seen = select(NamesSeen.comparison_id).join(User, NamesSeen.user_id == User.id)
+        query = query.where(Comparison.id.in_(seen.where(User.name == viewer)))
     return [Game(*row) for row in session.execute(query)]
 
 

@@ -126,3 +126,25 @@ def test_the_command_prints_controls() -> None:
     assert "0 of 2 (0 to 66%)" in said
     assert "2 of 2 (34 to 100%)" in said
     assert "local did not pass the attention check on comparison" in said
+
+
+def test_the_commands_decide_a_disagreement() -> None:
+    def said(*arguments: str) -> str:
+        return CliRunner().invoke(cli, ["campaigns", *arguments]).output
+
+    campaign_id = str(ready(votes_wanted=2))
+    assert "People differ on no comparison" in said("disagreements", campaign_id)
+    prefer(int(campaign_id), "ada", [0])
+    prefer(int(campaign_id), "bob", [1])
+    assert "0?" in said("disagreements", campaign_id)
+    shown = said("adjudicate", campaign_id, "1")
+    assert "Answer 0 to question 0." in shown
+    assert "Nobody has decided yet." in shown
+    assert "Decided by local: tie (Alike.)" in said(
+        "adjudicate", campaign_id, "1", "tie", "--reason", "Alike."
+    )
+    assert json.loads(said("adjudicate", campaign_id, "1", "--json"))["author"] == "local"
+    assert "Nobody has decided yet." in said("adjudicate", campaign_id, "1", "--undo")
+    assert "Give either a choice or --undo" in str(
+        CliRunner().invoke(cli, ["campaigns", "adjudicate", campaign_id, "1", "A", "--undo"]).exception
+    )

@@ -362,6 +362,29 @@ def test_every_state_is_accessible(app: App, browser: Browser, scheme: str) -> N
         assert accessible(page)
 
 
+def test_a_disagreement_is_decided(app: App, page: Page) -> None:
+    campaign = judged.ready(app, ["One?", "Two?"], votes_wanted=2)
+    for user, choice in (("ada", "A"), ("bob", "tie")):
+        with app.api() as api:
+            api.headers["Authorization"] = f"Bearer {judged.token(app, user)}"
+            for slot in api.post(f"campaigns/{campaign}/slots").json()["slots"]:
+                api.put(f"slots/{slot['id']}/vote", json={"choice": choice, "reason": "So it is."})
+    page.goto(f"campaigns?campaign={campaign}")
+    page.get_by_label("Comparison to decide").click()
+    page.get_by_role("option", name="1: One?").click()
+    expect(page.get_by_role("article")).to_have_count(2)
+    expect(page.get_by_text("So it is.")).to_have_count(2)
+    page.get_by_role("radio", name="Both bad").check()
+    assert accessible(page)
+    page.get_by_role("button", name="Decide", exact=True).click()
+    expect(page.get_by_text("Comparison 1 is decided.")).to_be_visible()
+    expect(page.get_by_text("Question of comparison 2")).to_be_visible()
+    expect(page.get_by_text("1 of them to decide")).to_be_visible()
+    query = "SELECT choice FROM adjudications a JOIN comparisons c ON c.id = a.comparison_id"
+    assert app.value(f"{query} WHERE c.campaign_id = ?", campaign) == "all_bad"
+    assert judged.NAME not in "".join(page.get_by_role("article").all_inner_texts())
+
+
 def test_what_is_not_there_is_told(app: App, browser: Browser) -> None:
     closed = judged.ready(app, ["One?"], status=CampaignStatus.CLOSED, voters=["ada"])
     with visitor(app, browser, watched=False) as page:

@@ -34,6 +34,11 @@ OfAspect = Annotated[
 ]
 
 
+Adjudicated = Annotated[
+    bool, Query(description="Count adjudicated verdicts in place of the votes on their comparisons.")
+]
+
+
 @router.get("/board", response_model=BoardShown)
 def get_board(user: Caller, reference: Reference = None) -> dict[str, Any]:
     """Rank all models by the votes whose names you may see."""
@@ -43,7 +48,11 @@ def get_board(user: Caller, reference: Reference = None) -> dict[str, Any]:
 
 @router.get("/campaigns/{campaign_id}/board", response_model=BoardShown)
 def get_campaign_board(
-    user: Caller, campaign_id: PathId, reference: Reference = None, aspect: OfAspect = None
+    user: Caller,
+    campaign_id: PathId,
+    reference: Reference = None,
+    aspect: OfAspect = None,
+    adjudicated: Adjudicated = False,
 ) -> dict[str, Any]:
     """Rank a campaign's contenders by its votes whose names you may see, or by an aspect of them."""
     with read_session() as session:
@@ -54,6 +63,7 @@ def get_campaign_board(
             reference=reference,
             campaign_id=campaign_id,
             aspect=campaigns.checked_aspect(campaign, aspect),
+            adjudicated=adjudicated,
         )
         return ranking_view(found)
 

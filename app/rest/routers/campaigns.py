@@ -105,6 +105,7 @@ def _wanted(given: CampaignWanted) -> NewCampaign:
         ask_reason=given.ask_reason,
         voters=given.voters,
         aspects=given.aspects,
+        adjudicators=given.adjudicators,
         repeat_share=given.repeat_share,
         check_share=given.check_share,
         seed=given.seed,

@@ -133,7 +133,9 @@ def add_dataset_from_hub(once: OnceOnly, given: FromHub) -> Response:
 @router.post("/from-votes", status_code=201, response_model=DatasetAdded)
 def add_dataset_from_votes(once: OnceOnly, given: FromVotes) -> Response:
     """Store the pairs that votes make as the next version of a dataset."""
-    only = VoteFilter(given.user, given.choice, given.run_id, given.campaign_id, given.blind)
+    only = VoteFilter(
+        given.user, given.choice, given.run_id, given.campaign_id, given.blind, given.adjudicated
+    )
 
     def act() -> DatasetAdded:
         return _added(exports.use_as_dataset(given.name, only=only, leave_out_cut=given.whole))

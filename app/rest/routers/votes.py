@@ -107,6 +107,10 @@ def export_votes(
     run_id: OfRun = None,
     campaign_id: OfCampaign = None,
     blind: BlindOnly = False,
+    adjudicated: Annotated[
+        bool,
+        Query(description="trl: adjudicated verdicts of the campaign in place of the votes there."),
+    ] = False,
     whole: Annotated[
         bool, Query(description="trl, kto: leave out answers that were cut at the length limit.")
     ] = False,
@@ -121,7 +125,7 @@ def export_votes(
     ] = "",
 ) -> Response:
     """Download votes as a file; names that you may not see yet are left out."""
-    only = VoteFilter(user, choice, run_id, campaign_id, blind)
+    only = VoteFilter(user, choice, run_id, campaign_id, blind, adjudicated)
     options = Options(leave_out_cut=whole, merge=merge, people=people)
     export = Export(format, file_type, only=only, viewer=caller, options=options, licence=licence)
     if archive:

@@ -115,6 +115,9 @@ class CampaignWanted(Given):
         default_factory=list,
         description="What voters are asked besides the better answer, such as helpful or harmless.",
     )
+    adjudicators: Voters = Field(
+        default_factory=list, description="Who may decide disagreements, besides the owner."
+    )
     repeat_share: Share = Field(
         0.0, description="Repeats: 0.1 shows a person one comparison again for every ten."
     )
@@ -136,6 +139,7 @@ class CampaignEdit(Given):
     aspects: Aspects | None = Field(
         None, description="What voters are asked besides; once there are votes, names can only be added."
     )
+    adjudicators: Voters | None = Field(None, description="Who may decide disagreements, besides you.")
     repeat_share: Share | None = Field(None, description="Repeats per comparison, from here on.")
     check_share: Share | None = Field(None, description="Attention checks per comparison, from here on.")
     status: CampaignStatus | None = Field(
@@ -229,6 +233,7 @@ class CampaignShown(Shown):
     ask_reason: bool
     voters: list[str]
     aspects: list[str] = Field(description="What voters are asked besides the better answer.")
+    adjudicators: list[str] = Field(description="Who may decide disagreements, besides the owner.")
     repeat_share: float = Field(description="Repeats per ordinary comparison of a person.")
     check_share: float = Field(description="Attention checks per ordinary comparison of a person.")
     created_at: datetime

@@ -118,4 +118,7 @@ class FromVotes(Given):
     run_id: Id | None = Field(None, description="Only votes on answers of this run.")
     campaign_id: Id | None = Field(None, description="Only votes of this campaign.")
     blind: bool = Field(False, description="Only votes that were cast blind.")
+    adjudicated: bool = Field(
+        False, description="Adjudicated verdicts of the campaign in place of the votes there."
+    )
     whole: bool = Field(False, description="Leave out pairs with an answer that was cut at the length limit.")

@@ -84,6 +84,11 @@ def open_edit(request: gr.Request) -> Updates:
         "edit_aspects": gr.update(
             choices=list(dict.fromkeys([*USUAL, *campaign.aspects])), value=list(campaign.aspects)
         ),
+        "edit_adjudicators": gr.update(
+            choices=logins,
+            value=[name for name in campaign.adjudicators if name in logins],
+            visible=bool(logins),
+        ),
         "edit_repeats": round(100 * campaign.repeat_share, 2),
         "edit_checks": round(100 * campaign.check_share, 2),
         "edit_message": gr.update(visible=False),
@@ -96,6 +101,7 @@ def save_edit(
     ask_reason: bool,
     voters: list[str] | None,
     aspects: list[str] | None,
+    adjudicators: list[str] | None,
     repeats: float | None,
     checks: float | None,
     request: gr.Request,
@@ -118,6 +124,7 @@ def save_edit(
             ask_reason=bool(ask_reason),
             voters=[str(voter) for voter in voters or []] if logins else None,
             aspects=[str(name) for name in aspects or []],
+            adjudicators=[str(name) for name in adjudicators or []] if logins else None,
             repeat_share=(repeats or 0) / 100,
             check_share=(checks or 0) / 100,
         )

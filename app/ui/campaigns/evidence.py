@@ -29,11 +29,19 @@ CAVEAT = (
 NOT_ASKED = widgets.notice("No vote says yet which answer is better in this aspect.")
 
 
-def ranking_section(campaign: Campaign, user: str, aspect: str | None = None) -> Html:
+def ranking_section(
+    campaign: Campaign, user: str, aspect: str | None = None, *, adjudicated: bool = False
+) -> Html:
     """The ranking by the campaign's votes or an aspect of them, for a person who has seen its names."""
     wanted = aspect if aspect in campaign.aspects else None
     with read_session() as session:
-        found = read_ranking(session=session, viewer=user, campaign_id=campaign.id, aspect=wanted)
+        found = read_ranking(
+            session=session,
+            viewer=user,
+            campaign_id=campaign.id,
+            aspect=wanted,
+            adjudicated=adjudicated,
+        )
     if len(found.models) < 2:
         return NOT_ASKED if wanted else widgets.NOTHING
     reference = found.board.reference

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.ui import confirmation, paging, widgets
-from app.ui.campaigns import form, judges, next_round, source
+from app.ui.campaigns import disagreements, form, judges, next_round, source
+from app.ui.campaigns.disagreements import Disagreements
 from app.ui.campaigns.form import Form
 from app.ui.campaigns.judges import Judges
 from app.ui.campaigns.next_round import NextRound
@@ -54,6 +55,7 @@ class Edit:
     edit_reason: gr.Checkbox
     edit_voters: gr.Dropdown
     edit_aspects: gr.Dropdown
+    edit_adjudicators: gr.Dropdown
     edit_repeats: gr.Number
     edit_checks: gr.Number
     edit_message: gr.HTML
@@ -86,6 +88,7 @@ class One:
     edit: Edit
     extend: Extend
     aspect: gr.Radio
+    deciding: Disagreements
     results: gr.HTML
     votes: gr.HTML
     quality: gr.HTML
@@ -124,6 +127,7 @@ def _one() -> One:
         edit, extend = _edit(), _extend()
         aspect = gr.Radio([], label="Rank by", visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
         results, votes, quality = gr.HTML(), gr.HTML(), gr.HTML()
+        deciding = disagreements.lay_out()
         judging, following, setup = judges.lay_out(), next_round.lay_out(), gr.HTML()
     return One(
         one,
@@ -134,6 +138,7 @@ def _one() -> One:
         edit,
         extend,
         aspect,
+        deciding,
         results,
         votes,
         quality,
@@ -178,6 +183,13 @@ def _edit() -> Edit:
             visible=False,
         )
         aspects = form.aspects_field("edit-aspects")
+        adjudicators = gr.Dropdown(
+            [],
+            multiselect=True,
+            label="Who decides disagreements",
+            info="Besides you, whose campaign it is.",
+            visible=False,
+        )
         with gr.Row(elem_classes="hy-grid hy-two"):
             repeats, checks = (
                 gr.Number(0, precision=0, label=form.TITLES[name], info=info, elem_id=f"edit-{name}")
@@ -187,7 +199,20 @@ def _edit() -> Edit:
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
             save = gr.Button("Save", variant="primary", size="md", scale=0, min_width=110)
             cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
-    return Edit(editing, name, guidelines, reason, voters, aspects, repeats, checks, message, save, cancel)
+    return Edit(
+        editing,
+        name,
+        guidelines,
+        reason,
+        voters,
+        aspects,
+        adjudicators,
+        repeats,
+        checks,
+        message,
+        save,
+        cancel,
+    )
 
 
 def _extend() -> Extend:

@@ -39,25 +39,28 @@ def lay_out() -> NextRound:
         return NextRound(section, pairs, name, button, gr.HTML())
 
 
-def show(campaign: int) -> Updates:
+def show(campaign: int, *, adjudicated: bool = False) -> Updates:
     """Updates of the section."""
-    counts = exports.count_trl(only=VoteFilter(campaign_id=campaign))
-    return {"next_round": gr.update(visible=counts.rows > 0), "pairs": _pairs(campaign, counts)}
+    counts = exports.count_trl(only=VoteFilter(campaign_id=campaign, adjudicated=adjudicated))
+    pairs = _pairs(campaign, counts, adjudicated=adjudicated)
+    return {"next_round": gr.update(visible=counts.rows > 0), "pairs": pairs}
 
 
-def use_as_dataset(name: str, request: gr.Request | None) -> Updates:
+def use_as_dataset(name: str, adjudicated: bool | None, request: gr.Request | None) -> Updates:
     """Store the votes as the next version of a dataset, and link to Launch."""
-    only = VoteFilter(campaign_id=campaign_id(request))
+    only = VoteFilter(campaign_id=campaign_id(request), adjudicated=bool(adjudicated))
     added = exports.use_as_dataset(name, only=only)
     return {"made": results_view.became_dataset(added.name, added.version, added.rows, added.id)}
 
 
-def _pairs(campaign: int, counts: TrlCounts) -> Html:
+def _pairs(campaign: int, counts: TrlCounts, *, adjudicated: bool) -> Html:
     left_out = sum(counts.left_out.values())
     sentence = f"The votes make {formatting.count(counts.rows, 'training pair')}"
     if left_out:
         sentence += f"; {formatting.count(left_out, 'vote')} prefer no answer"
-    given = {"format": "trl", "campaign_id": campaign}
+    given: dict[str, object] = {"format": "trl", "campaign_id": campaign}
+    if adjudicated:
+        given["adjudicated"] = True
     kinds = ("jsonl", "csv", "parquet")
     links = [widgets.link(kind, "api/v1/votes/export", file_type=kind, **given) for kind in kinds]
     body = Markup("<p>{}. Download: {}</p>").format(sentence, widgets.join(links, " · "))

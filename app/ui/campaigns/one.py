@@ -12,7 +12,7 @@ from app.store.campaigns import may_change
 from app.store.db import read_session
 from app.store.enums import CampaignStatus
 from app.ui import events, query, widgets
-from app.ui.campaigns import evidence, next_round, view
+from app.ui.campaigns import disagreements, evidence, next_round, view
 from app.ui.campaigns import judges as judges_view
 from app.ui.campaigns.address import campaign_id
 from app.ui.updates import Updates
@@ -20,11 +20,14 @@ from app.ui.updates import Updates
 BUTTONS = ("pause", "resume", "extend", "edit", "close", "names")
 
 
-def show(seen: str, request: gr.Request | None, aspect: str | None = None) -> Updates:
+def show(
+    seen: str, request: gr.Request | None, aspect: str | None = None, *, adjudicated: bool = False
+) -> Updates:
     """The campaign, if it differs from what is already shown.
 
     Args:
         aspect: the aspect by which the contenders are ranked; by default which answer is better.
+        adjudicated: whether adjudicated verdicts take the place of the votes on their comparisons.
     """
     try:
         overview = campaigns.overview(campaign_id(request))
@@ -36,7 +39,9 @@ def show(seen: str, request: gr.Request | None, aspect: str | None = None) -> Up
     pieces = {
         "header": view.header(overview, votable=_may_vote(overview, user) and not told),
         "progress": view.progress_section(overview, told=told),
-        "results": evidence.ranking_section(overview.campaign, user, aspect) if told else "",
+        "results": evidence.ranking_section(overview.campaign, user, aspect, adjudicated=adjudicated)
+        if told
+        else "",
         "votes": view.votes_section(overview),
         "quality": evidence.quality_section(overview.campaign.id, user),
         "setup": view.setup_section(overview),
@@ -44,14 +49,17 @@ def show(seen: str, request: gr.Request | None, aspect: str | None = None) -> Up
     own = may_change(overview.owner, user)
     reports = judges.reports(overview.campaign.id)
     judging = judges_view.show(reports, user, own=own, told=told)
-    following = next_round.show(overview.campaign.id)
-    now = "".join(map(str, [*pieces.values(), *judging.values(), *following.values(), told]))
+    following = next_round.show(overview.campaign.id, adjudicated=adjudicated)
+    deciding = disagreements.show(overview, user, told=told)
+    sections = [*pieces.values(), *judging.values(), *following.values(), *deciding.values()]
+    now = "".join(map(str, [*sections, told]))
     if now == seen:
         return {}
     return {
         **pieces,
         **judging,
         **following,
+        **deciding,
         "aspect": _ranked_by(overview, aspect, told=told),
         "one": gr.update(visible=True),
         "seen": now,

@@ -9,9 +9,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.errors import AppError
 from app.ui import confirmation, events, query
 from app.ui.campaigns import (
     changing,
+    disagreements,
     judge_actions,
     judges,
     listing,
@@ -21,10 +23,10 @@ from app.ui.campaigns import (
     source,
     view,
 )
+from app.ui.campaigns.disagreements import Disagreements
 from app.ui.campaigns.form import Form
 from app.ui.campaigns.judges import Judges
 from app.ui.campaigns.layout import Layout, lay_out
-from app.ui.campaigns.next_round import NextRound
 from app.ui.campaigns.source import PromptSource
 from app.ui.updates import Components, Updates, connect, named, pick
 
@@ -40,7 +42,7 @@ def build() -> None:
     _wire_actions(page, shown)
     _wire_panels(page, shown)
     _wire_judges(page.one.judging, shown)
-    _wire_next_round(page.one.following)
+    _wire_next_round(page)
 
 
 def _listed(page: Layout) -> Components:
@@ -61,6 +63,7 @@ def _shown_one(page: Layout) -> Components:
         **named(page.one.buttons),
         **pick(named(page.one.judging), *judges.SHOWN),
         **pick(named(page.one.following), "next_round", "pairs"),
+        **named(page.one.deciding),
     }
 
 
@@ -70,9 +73,12 @@ def _wire_opening(page: Layout, shown: Components) -> None:
     loaded = connect(events.on_load, open_page, form.draft, everything)
     connect(loaded.then, preview, form.in_order, form.outputs, **events.QUIET)
     looked = {**_listed(page), **shown}
-    ticking = [pager.page, page.frame.seen, page.one.aspect]
+    counted: list[Any] = [page.one.aspect, page.one.deciding.adjudicated]
+    ticking = [pager.page, page.frame.seen, *counted]
     connect(partial(events.tick, page.frame.timer), look_again, ticking, looked)
-    connect(page.one.aspect.input, rank_by, page.one.aspect, shown, **events.QUIET)
+    for choice in counted:
+        connect(choice.input, count_by, counted, shown, **events.QUIET)
+    _wire_disagreements(page.one.deciding, shown)
     connect(pager.back.click, listing.newer, pager.page, _listed(page), **events.QUIET)
     connect(pager.on.click, listing.older, pager.page, _listed(page), **events.QUIET)
 
@@ -126,6 +132,7 @@ def _wire_panels(page: Layout, shown: Components) -> None:
         edit.edit_reason,
         edit.edit_voters,
         edit.edit_aspects,
+        edit.edit_adjudicators,
         edit.edit_repeats,
         edit.edit_checks,
     ]
@@ -164,11 +171,19 @@ def _wire_judges(parts: Judges, shown: Components) -> None:
     connect(parts.judge_resume.click, judge_actions.resume, None, shown, **events.QUIET)
 
 
-def _wire_next_round(parts: NextRound) -> None:
+def _wire_disagreements(parts: Disagreements, shown: Components) -> None:
+    given = [parts.which, parts.adjudicated, parts.best, parts.worst, parts.verdict_reason]
+    connect(parts.which.input, disagreements.open_case, parts.which, named(parts), **events.QUIET)
+    connect(parts.decide.click, decide, given, shown, trigger_mode="once", **events.QUIET)
+    connect(parts.undo_verdict.click, undo_verdict, given[:2], shown, **events.QUIET)
+
+
+def _wire_next_round(page: Layout) -> None:
+    parts = page.one.following
     connect(
         parts.make_dataset.click,
         next_round.use_as_dataset,
-        parts.dataset_name,
+        [parts.dataset_name, page.one.deciding.adjudicated],
         pick(named(parts), "made"),
         trigger_mode="once",
         **events.QUIET,
@@ -196,13 +211,46 @@ def preview(request: gr.Request, *values: Any) -> Updates:
     return making.preview(*values) if _wants_form(request) else {}
 
 
-def rank_by(aspect: str | None, request: gr.Request) -> Updates:
-    """Rank the contenders by another aspect."""
-    return one.show("", request, aspect=aspect)
+def count_by(aspect: str | None, adjudicated: bool | None, request: gr.Request) -> Updates:
+    """Rank the contenders by another aspect, or with adjudicated verdicts."""
+    return one.show("", request, aspect=aspect, adjudicated=bool(adjudicated))
 
 
-def look_again(page: float, seen: str, aspect: str | None, request: gr.Request) -> Updates:
+def look_again(
+    page: float, seen: str, aspect: str | None, adjudicated: bool | None, request: gr.Request
+) -> Updates:
     """Poll the campaign or the list."""
     if query.value(request, "campaign"):
-        return one.show(seen or "", request, aspect=aspect)
+        return one.show(seen or "", request, aspect=aspect, adjudicated=bool(adjudicated))
     return {} if _wants_form(request) else listing.show(page, seen or "")
+
+
+def decide(
+    number: int | None,
+    adjudicated: bool | None,
+    best: str | None,
+    worst: str | None,
+    reason: str | None,
+    request: gr.Request,
+) -> Updates:
+    """Store a verdict on a disagreement, and open the next one."""
+    try:
+        said, following = disagreements.decide(number, best, worst, reason, request)
+    except AppError as error:
+        return disagreements.refused(error)
+    return _next_case(said, following, request, adjudicated=bool(adjudicated))
+
+
+def undo_verdict(number: int | None, adjudicated: bool | None, request: gr.Request) -> Updates:
+    """Take back the verdict on a disagreement."""
+    try:
+        said = disagreements.undo(number, request)
+    except AppError as error:
+        return disagreements.refused(error)
+    return _next_case(said, number, request, adjudicated=bool(adjudicated))
+
+
+def _next_case(said: str, number: int | None, request: gr.Request, *, adjudicated: bool) -> Updates:
+    shown = one.show("", request, adjudicated=adjudicated)
+    which = {**shown.get("which", gr.update()), "value": number}
+    return {**shown, **disagreements.open_case(number, request), "which": which, **disagreements.done(said)}

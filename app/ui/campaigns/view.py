@@ -274,6 +274,7 @@ def setup_section(overview: Overview) -> Html:
             ("Who may vote", ", ".join(map(str, campaign.voters)) or "everybody"),
             ("Reason", "asked for after each vote" if campaign.ask_reason else "not asked for"),
             ("Aspects", ", ".join(map(str, campaign.aspects)) or "none"),
+            ("Disagreements", ", ".join(["decided by the owner", *map(str, campaign.adjudicators)])),
             ("Repeats", _every(campaign.repeat_share)),
             ("Attention checks", _every(campaign.check_share)),
             ("Started", formatting.ago(campaign.created_at)),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app import labelling
 from app.store import comparisons, names
 from app.store.db import read_session, write_session
 from tests.app import arena, campaign_setup
@@ -160,3 +161,34 @@ def test_names_are_shown_to_one_person(api: TestClient, runs: list[int], as_user
     with read_session() as session:
         assert names.seen_in_campaign(made["id"], "bob", session=session)
         assert not names.seen_in_campaign(made["id"], "local", session=session)
+
+
+@SQLITE
+def test_a_disagreement_is_read_decided_and_undone(api: TestClient, as_user: AsUser) -> None:
+    campaign_id = campaign_setup.ready(prompts=["One?"], votes_wanted=2)
+    for user, choice in (("ada", "tie"), ("bob", "both bad")):
+        offer = labelling.take(campaign_id, user=user).offers[0]
+        labelling.vote(offer.slot_id, choice, user=user, reason="So.")
+    address = f"campaigns/{campaign_id}/disagreements"
+    assert ok(api.get(address)) == [{"number": 1, "question": "One?", "votes": 2, "author": ""}]
+    case = ok(api.get(f"{address}/1"))
+    assert {vote["choice"] for vote in case["votes"]} == {"tie", "both bad"}
+    assert [answer["letter"] for answer in case["answers"]] == ["A", "B"]
+    assert not {"ada", "bob", "dpo"} & set(str(case).replace("'", " ").split())
+    refused(api.put(f"{address}/1/verdict", json={"choice": "E"}), 422, field="choice")
+    decided = ok(api.put(f"{address}/1/verdict", json={"choice": "B", "reason": "Clear."}))
+    assert (decided["author"], decided["verdict"]["choice"], decided["verdict"]["reason"]) == (
+        "local", "B", "Clear.",
+    )  # fmt: skip
+    rows = api.get("votes/export", params={"campaign_id": campaign_id, "adjudicated": True}).text.splitlines()
+    assert len(rows) == 1
+    ok(api.post(f"campaigns/{campaign_id}/names", headers=as_user("ada")))
+    board = f"campaigns/{campaign_id}/board"
+    assert ok(api.get(board, headers=as_user("ada"), params={"adjudicated": True}))["games"] == 1
+    assert ok(api.get(board, headers=as_user("ada")))["games"] == 2
+    made = {"name": "decided", "campaign_id": campaign_id, "adjudicated": True}
+    assert ok(api.post("datasets/from-votes", json=made), 201)["rows"] == 1
+    refused(api.get("votes/export", params={"adjudicated": True}), 422, field="adjudicated")
+    ok(api.delete(f"{address}/1/verdict"), 204)
+    refused(api.delete(f"{address}/1/verdict"), 404)
+    refused(api.get(f"{address}/7"), 404)

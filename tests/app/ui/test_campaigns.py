@@ -16,7 +16,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import CampaignStatus
 from app.store.models import Base
 from app.ui import home
-from app.ui.campaigns import changing, listing, making, next_round, one, page
+from app.ui.campaigns import changing, disagreements, listing, making, next_round, one, page
 from app.ui.campaigns.form import DEFAULTS, FIELDS
 from app.ui.run import view as run_view
 from app.ui.updates import Updates
@@ -268,11 +268,11 @@ def test_one_campaign_shows_its_progress(runs: list[int]) -> None:
     assert "Nobody has voted yet" in shown["votes"]
     judging = {"judges", "judge_new"}
     assert visible(shown) == {"one", "pause", "extend", "edit", "close", "names"} | judging
-    assert page.look_again(0, shown["seen"], None, here) == {}
+    assert page.look_again(0, shown["seen"], None, None, here) == {}
     campaign_setup.write_answers(campaign_id, lambda number, position: "same", failed=[(0, 0)])
     offers = labelling.take(campaign_id, user="ada").offers
     assert offers == []
-    later = page.look_again(0, shown["seen"], None, here)
+    later = page.look_again(0, shown["seen"], None, None, here)
     assert "1 answer failed" in later["progress"]
     assert "It does not fit." in later["progress"]
     assert later["timer"].value == 10
@@ -295,7 +295,7 @@ def test_only_the_owner_changes_a_campaign(runs: list[int]) -> None:
     assert "only its owner" in changing.pause(bob)["message"]["value"]
     assert (
         "only its owner"
-        in changing.save_edit("New", "", False, None, None, 0, 0, bob)["edit_message"]["value"]
+        in changing.save_edit("New", "", False, None, None, None, 0, 0, bob)["edit_message"]["value"]
     )
     assert "only its owner" in changing.confirmed("close", bob)["message"]["value"]
 
@@ -331,11 +331,12 @@ def test_edit(runs: list[int]) -> None:
     opened = changing.open_edit(here)
     assert (opened["edit_name"], opened["edit_guidelines"]) == ("Old", "Old rules")
     assert (
-        "needs a name" in changing.save_edit("", "", False, None, None, 0, 0, here)["edit_message"]["value"]
+        "needs a name"
+        in changing.save_edit("", "", False, None, None, None, 0, 0, here)["edit_message"]["value"]
     )
-    refused = changing.save_edit("New", "", False, None, None, 0, 51, here)["edit_message"]["value"]
+    refused = changing.save_edit("New", "", False, None, None, None, 0, 51, here)["edit_message"]["value"]
     assert "Attention checks, % must be between 0 and 50." in refused
-    saved = changing.save_edit("New", "New rules", True, None, ["kind"], 10, None, here)
+    saved = changing.save_edit("New", "New rules", True, None, ["kind"], None, 10, None, here)
     again = changing.open_edit(here)
     assert (again["edit_repeats"], again["edit_aspects"]["value"]) == (10, ["kind"])
     assert "New" in saved["header"]
@@ -399,7 +400,7 @@ def test_votes_become_a_dataset_of_the_campaign_alone() -> None:
     assert shown["next_round"]["visible"]
     assert "The votes make 12 training pairs" in shown["pairs"]
     assert f"campaign_id={campaign_id}" in shown["pairs"]
-    made = next_round.use_as_dataset("round", at(campaign=campaign_id))["made"]
+    made = next_round.use_as_dataset("round", False, at(campaign=campaign_id))["made"]
     assert "holds 12 pairs" in made
     assert "launch?dataset=" in made
 
@@ -441,7 +442,45 @@ def test_the_ranking_by_an_aspect(runs: list[int]) -> None:
     shown = one.show("", here)
     assert shown["aspect"]["choices"] == [("Better answer", ""), ("helpful", "helpful")]
     assert (shown["aspect"]["visible"], shown["aspect"]["value"]) == (True, "")
-    asked = page.rank_by("helpful", here)
+    asked = page.count_by("helpful", False, here)
     assert asked["aspect"]["value"] == "helpful"
     assert "No vote says yet" in asked["results"]
-    assert page.look_again(0, asked["seen"], "helpful", here) == {}
+    assert page.look_again(0, asked["seen"], "helpful", False, here) == {}
+
+
+def test_the_owner_decides_a_disagreement(runs: list[int]) -> None:
+    campaign_id = campaign_setup.ready(votes_wanted=2)
+    here = at(campaign=campaign_id)
+    assert not one.show("", here)["disagreements"]["visible"]
+    for user, choice in (("ada", "A"), ("bob", "tie")):
+        for offer in labelling.take(campaign_id, user=user).offers:
+            labelling.vote(offer.slot_id, choice, user=user, reason="So.")
+    shown = one.show("", here)
+    assert shown["disagreements"]["visible"]
+    assert "People differ on 2 comparisons; 2 of them to decide." in shown["queue"]
+    assert [number for _, number in shown["which"]["choices"]] == [1, 2]
+    case = disagreements.open_case(1, here)
+    assert [value for _, value in case["best"]["choices"]] == ["A", "tie", "both bad", "B"]
+    assert "Voter 2" in case["case"]
+    assert "ada" not in case["case"]
+    assert "Choose a verdict first." in page.decide(1, False, None, None, "", here)["case_message"]["value"]
+    done = page.decide(1, False, "both bad", "A", "Neither.", here)
+    assert "Comparison 1 is decided." in done["case_message"]["value"]
+    assert (done["which"]["value"], done["adjudicated"]["visible"]) == (2, True)
+    again = disagreements.open_case(1, here)
+    assert (again["best"]["value"], again["verdict_reason"], again["undo_verdict"]["visible"]) == (
+        "both bad", "Neither.", True,
+    )  # fmt: skip
+    last = page.decide(2, False, "A", None, "", here)
+    assert "It was the last one." in last["case_message"]["value"]
+    assert not last["deciding"]["visible"]
+    assert "adjudicated=True" in page.count_by(None, True, here)["pairs"]
+    assert "is taken back" in page.undo_verdict(2, False, here)["case_message"]["value"]
+    campaigns.show_names(campaign_id)
+    assert "you can decide none of them" in one.show("", here)["queue"]
+    assert "would not be blind" in page.decide(2, False, "A", None, "", here)["case_message"]["value"]
+
+
+def test_others_do_not_see_the_disagreements(runs: list[int]) -> None:
+    campaign_id = campaign_setup.ready(user="ada")
+    assert one.show("", at("bob", campaign=campaign_id))["disagreements"] == gr.update(visible=False)
