@@ -148,7 +148,8 @@ def expect_no_names(app: App, page: Page, address: str, folder: Path) -> None:
     expect(row).to_contain_text("hidden until you vote")
     expect(page.get_by_role("table", name="Win rates")).to_have_count(0)
     assert NAME not in page.locator("body").inner_text()
-    page.get_by_role("radio", name=re.compile("^raw")).check()
+    page.get_by_label("Format").click()
+    page.get_by_role("option", name=re.compile("^raw")).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download", exact=True).click()
     download.value.save_as(folder / "raw.jsonl")
