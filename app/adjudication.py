@@ -6,7 +6,7 @@ Whoever decides sees the answers and the votes with their reasons, and no names 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.answers import parse_vote
@@ -210,13 +210,20 @@ def _open_to(campaign: Campaign, user: str, *, session: Session) -> dict[int, Di
 
 
 def _still_to_vote(campaign: Campaign, user: str, *, session: Session) -> set[int]:
-    """The comparisons on which a person may still vote; the votes of others must not be seen before."""
+    """The comparisons on which a person may still vote; the votes of others must not be seen before.
+
+    A skipped one is among them as long as the skip can be undone.
+    """
     if campaign.status is CampaignStatus.CLOSED or (campaign.voters and user not in campaign.voters):
         return set()
     user_id = users.find(user, session=session)
     if user_id is None:
         return set()
     free = {task.comparison_id for task in slot_conditions.candidates(campaign, user_id, session=session)}
+    skipped = (Slot.status == SlotStatus.SKIPPED) & (slot_conditions.taken() < campaign.votes_wanted)
+    decided = exists().where(
+        Adjudication.comparison_id == Slot.comparison_id, Adjudication.user_id == user_id
+    )
     held = (
         select(Slot.comparison_id)
         .join(Task, Slot.comparison_id == Task.comparison_id)
@@ -224,7 +231,8 @@ def _still_to_vote(campaign: Campaign, user: str, *, session: Session) -> set[in
             Task.campaign_id == campaign.id,
             Slot.user_id == user_id,
             Slot.kind == SlotKind.TASK,
-            Slot.status == SlotStatus.OPEN,
+            (Slot.status == SlotStatus.OPEN) | skipped,
+            ~decided,
         )
     )
     return free | set(session.scalars(held))
@@ -236,7 +244,10 @@ def _comparison(campaign: Campaign, number: int, user: str, *, session: Session)
     if names.seen_among([comparison_id], user, session=session):
         raise Refused("You have seen which model wrote which answer, so a verdict would not be blind.")
     if comparison_id in _still_to_vote(campaign, user, session=session):
-        raise Refused(f"You may still vote on comparison {number}; do that first, on the Label page.")
+        raise Refused(
+            f"You may still vote on comparison {number}; do that first, on the Label page. One that you "
+            "skipped can be decided once others have given its votes."
+        )
     if number not in [gap.number for gap in disagreements_of(campaign.id, session=session)]:
         raise Refused(f"People do not differ on comparison {number}; only disagreements are decided.")
     return comparison_id

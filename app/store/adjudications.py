@@ -88,6 +88,12 @@ def withdraw(comparison_id: int, *, session: Session) -> None:
     session.flush()
 
 
+def decided_by(comparison_id: int, user_id: int, *, session: Session) -> bool:
+    """Whether a person has ever given a verdict on a comparison, also one that was withdrawn."""
+    mine = (Adjudication.comparison_id == comparison_id, Adjudication.user_id == user_id)
+    return session.scalar(select(Adjudication.id).where(*mine).limit(1)) is not None
+
+
 def of_comparisons(comparison_ids: Collection[int], *, session: Session) -> dict[int, Adjudication]:
     """The verdicts that count, by comparison."""
     if not comparison_ids:

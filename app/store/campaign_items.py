@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.store import campaign_tasks, generations, prompts
+from app.store import campaign_tasks, generations, names, prompts
 from app.store.contenders import ENDPOINT
 from app.store.enums import CampaignForm, GenerationKind, GenerationStatus
 from app.store.generations import unfinished
@@ -75,6 +75,8 @@ def add(
 ) -> list[int]:
     """Add prompts to a campaign, and queue the contenders' answers.
 
+    Whoever has seen all names of the campaign has seen those of the new comparisons too.
+
     Args:
         contenders: in the order of their positions; stored rows or new ones, which are copied.
         sample: number of the sample, added to the campaign's seed.
@@ -84,6 +86,7 @@ def add(
         Ids of the comparisons that hold the answers.
     """
     number = _next_number(campaign.id, session=session)
+    knowing = names.who_has_seen(campaign.id, session=session)
     sources = []
     for prompt in asked:
         conversation = Conversation(
@@ -105,6 +108,8 @@ def add(
             number += 1
             session.add(task)
     session.flush()
+    for user_id in knowing:
+        names.record_of(user_id, sources, session=session)
     if len(given) == len(contenders):
         campaign_tasks.settle(sources, session=session)
     return sources

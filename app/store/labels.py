@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
-from app.store import clock, judging, label_history, names, own_slots, tallies, users, votable
+from app.store import adjudications, clock, judging, label_history, names, own_slots, tallies, users, votable
 from app.store.aspects import Said, checked
 from app.store.enums import Choice
 from app.store.models import Comparison, Generation, Label, NamesSeen, User
@@ -53,8 +53,8 @@ def vote(
     Raises:
         InvalidInput: for sides that do not match the choice.
         NotFound: for a comparison that does not exist.
-        Refused: when the answers cannot be judged (see `judging.why_not_votable`), or when the comparison
-            belongs to a campaign, whose order of sides is each person's own, and none is given.
+        Refused: when the answers cannot be judged (`judging.why_not_votable`), when no order is given for a
+            comparison of a campaign, or when the person has decided it as an adjudicator.
     """
     comparison = votable.lock(comparison_id, session=session)
     if comparison.campaign_id is not None and order is None:
@@ -70,19 +70,32 @@ def vote(
     user_id, present, seen = _standing(comparison_id, user, session=session)
     kept = {} if present is None else dict(present.aspects)
     values["aspects"] = kept if aspects is None else checked(aspects, asked, values["shown"])
+    if present is not None and _says(present, values):
+        return present
+    _check_has_not_decided(comparison, user_id, session=session)
     if present is None:
         values["blind"] = comparison.conversation.blind and not seen
         values["seconds"] = seconds
-    elif _says(present, values):
-        return present
     else:
         values["blind"] = present.blind and (not seen or _chooses(present, values))
         values["seconds"] = seconds if present.seconds is None else present.seconds
         label_history.keep(present, session=session)
     label = _store(comparison, user_id, values, answers, session=session, first=present is None)
     if reveals and not seen:
-        names.record([comparison_id], user, session=session, user_id=user_id)
+        names.record_of(user_id, [comparison_id], session=session)
     return label
+
+
+def _check_has_not_decided(comparison: Comparison, user_id: int, *, session: Session) -> None:
+    """Refuse a vote of a person who has seen the others' votes in order to decide the comparison."""
+    if comparison.campaign_id is None or not adjudications.decided_by(
+        comparison.id, user_id, session=session
+    ):
+        return
+    raise Refused(
+        "You have decided this comparison as an adjudicator, with the others' votes in view; you cannot vote "
+        "on it any more, nor change your vote."
+    )
 
 
 def order_of(label: Label, *, session: Session) -> list[int]:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -52,14 +52,28 @@ def seen_among(comparison_ids: Collection[int], user: str, *, session: Session) 
 
 
 def seen_in_campaign(campaign_id: int, user: str, *, session: Session) -> bool:
-    """Whether names of a campaign were shown to a person."""
-    query = (
-        select(NamesSeen.comparison_id)
-        .join(User, NamesSeen.user_id == User.id)
+    """Whether the names of all comparisons of a campaign were shown to a person, who can vote on none."""
+    user_id = users.find(user, session=session)
+    query = _whole_campaign(campaign_id).where(NamesSeen.user_id == user_id)
+    return user_id is not None and session.scalar(query) is not None
+
+
+def who_has_seen(campaign_id: int, *, session: Session) -> Sequence[int]:
+    """Ids of the people to whom the names of all comparisons of a campaign were shown."""
+    return session.scalars(_whole_campaign(campaign_id)).all()
+
+
+def _whole_campaign(campaign_id: int) -> Select[int]:
+    """Ids of the people who have seen as many comparisons of a campaign as it has."""
+    of_campaign = Comparison.campaign_id == campaign_id
+    everything = select(func.count()).select_from(Comparison).where(of_campaign).scalar_subquery()
+    return (
+        select(NamesSeen.user_id)
         .join(Comparison, NamesSeen.comparison_id == Comparison.id)
-        .where(User.name == user, Comparison.campaign_id == campaign_id)
+        .where(of_campaign)
+        .group_by(NamesSeen.user_id)
+        .having(func.count() == everything)
     )
-    return session.scalar(query.limit(1)) is not None
 
 
 def visible_to(user: str) -> ColumnElement[bool]:
@@ -79,17 +93,14 @@ def seen_by(user: str) -> ColumnElement[bool]:
     return Label.comparison_id.in_(seen)
 
 
-def record(
-    comparison_ids: Collection[int], user: str, *, session: Session, user_id: int | None = None
-) -> None:
-    """Record that a person saw the names of comparisons, and of others with the same order of sides.
+def record(comparison_ids: Collection[int], user: str, *, session: Session) -> None:
+    """Record that a person saw the names of comparisons, and of others with the same order of sides."""
+    if comparison_ids:
+        record_of(users.ensure(user, session=session).id, comparison_ids, session=session)
 
-    Args:
-        user_id: the person's id, if already known.
-    """
-    if not comparison_ids:
-        return
-    user_id = user_id or users.ensure(user, session=session).id
+
+def record_of(user_id: int, comparison_ids: Collection[int], *, session: Session) -> None:
+    """Record the same of a person whose id is known."""
     for batch in _batches(sorted(comparison_ids)):
         _insert([(user_id, comparison_id) for comparison_id in _told_together(batch, session)], session)
 

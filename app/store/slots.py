@@ -111,7 +111,8 @@ def vote(
         InvalidInput: as `labels.vote`.
         NotFound: for a slot that does not exist.
         Refused: when the slot is another person's, when it was skipped, when it expired and others have
-            judged the task, when the campaign is closed, or when the person has seen the names.
+            judged the task, when the campaign is closed, when the person has seen the names, or when they
+            have decided the comparison as an adjudicator.
     """
     slot, campaign = _own(slot_id, user, session=session)
     if slot.status is SlotStatus.SKIPPED:

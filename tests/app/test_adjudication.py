@@ -140,6 +140,26 @@ def test_who_has_decided_a_comparison_is_not_asked_to_vote_on_it() -> None:
     assert labelling.take(campaign_id, user="eve").mine.left == 2
 
 
+def test_who_has_seen_the_votes_of_others_votes_no_more() -> None:
+    campaign_id = disputed(votes_wanted=3, voters=[])
+    offers = labelling.take(campaign_id, user="eve", count=3).offers
+    first, second, third = (offer.slot_id for offer in offers)
+    labelling.vote(first, "A", user="eve")
+    labelling.vote(second, "A", user="eve")
+    labelling.skip(third, user="eve")
+    with pytest.raises(Refused, match="that you skipped can be decided once others"):
+        adjudication.case(campaign_id, 3, user="eve")  # the skip can still be undone
+    decide(campaign_id, 2, 0)
+    labelling.vote(second, "A", user="eve")  # the same vote sent again
+    with pytest.raises(Refused, match="You have decided this comparison as an adjudicator"):
+        labelling.vote(second, "B", user="eve")
+    labelling.undo(second, user="eve")
+    with pytest.raises(Refused, match="You have decided this comparison as an adjudicator"):
+        labelling.vote(second, "B", user="eve")
+    campaigns.edit(campaign_id, user="eve", votes_wanted=2)
+    decide(campaign_id, 3, 0)
+
+
 # --- where verdicts count ----------------------------------------------------------------------------
 
 

@@ -161,6 +161,12 @@ def test_names_are_shown_to_one_person(api: TestClient, runs: list[int], as_user
     with read_session() as session:
         assert names.seen_in_campaign(made["id"], "bob", session=session)
         assert not names.seen_in_campaign(made["id"], "local", session=session)
+    ok(api.post(f"campaigns/{made['id']}/prompts", json={"prompts": ["Three?"]}), 201)
+    campaign_setup.write_answers(made["id"])
+    left = {
+        user: ok(api.post(f"campaigns/{made['id']}/slots", headers=as_user(user))) for user in ("bob", "eve")
+    }
+    assert [found["mine"]["left"] for found in left.values()] == [0, 9]
 
 
 @SQLITE

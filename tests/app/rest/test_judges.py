@@ -41,6 +41,9 @@ def test_names_wait_for_those_who_asked_for_them(api: TestClient, campaign: int,
     decide(1)
     for address in ("judges/1/board", "judges/1/verdicts"):
         assert "still hidden" in refused(api.get(address), 409)
+    ok(api.post("comparisons/2/names", headers=as_user("bob")))  # the others may still be judged
+    for address in ("judges/1/board", "judges/1/verdicts"):
+        assert "still hidden" in refused(api.get(address, headers=as_user("bob")), 409)
     ok(api.post(f"campaigns/{campaign}/names", headers=as_user("bob")))
     board = ok(api.get("judges/1/board", headers=as_user("bob")))
     assert [model["name"] for model in board["models"]] == ["Reference", "dpo run"]
