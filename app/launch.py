@@ -1,6 +1,6 @@
 """Launching of runs, shared by the form, the command line and the API."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import uuid4
@@ -10,8 +10,8 @@ from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
-from app.reward_check import refuse_missing_reward
-from app.store import datasets, recovery, runs
+from app.reward_check import refuse_missing_reward, reward_run
+from app.store import datasets, recovery, run_dependencies, runs
 from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
 from app.store.models import Run
@@ -107,14 +107,14 @@ def launch(
                 dataset_id=dataset_id,
                 twin_group=group,
                 parent_id=parent_id,
+                depends_on_id=reward_run(config),
             )
             for config in configs
         ]
         for run in queued:
             label = Method(run.method).label
             run.name = f"{name} · {label}" if name and group else name or f"{label} on {run.dataset.name}"
-    for run in queued:
-        send_run(run.id)
+    _send_startable([run.id for run in queued])
     return queued
 
 
@@ -123,12 +123,21 @@ def resume(run_id: int) -> Run:
 
     Raises:
         NotFound: for a run that does not exist.
-        Refused: for a run that is waiting, running or finished.
+        Refused: for a run that is waiting, running or finished, and for one that depends on a failed or
+            cancelled run.
     """
     with write_session() as session:
         run = recovery.resume(run_id, session=session)
-    send_run(run_id)
+    _send_startable([run_id])
     return run
+
+
+def _send_startable(run_ids: Sequence[int]) -> None:
+    """Notify the train workers of runs that may start; the others are sent when they may."""
+    with read_session() as session:
+        found = run_dependencies.startable(run_ids, session=session)
+    for run_id in found:
+        send_run(run_id)
 
 
 def send_run(run_id: int) -> None:

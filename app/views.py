@@ -12,7 +12,7 @@ from app.answers import Answers
 from app.campaigns import Overview
 from app.imports import AddedDataset
 from app.ranking import Ranking
-from app.store import run_lists
+from app.store import run_dependencies, run_lists
 from app.store.aspects import in_letters
 from app.store.enums import TaskStatus
 from app.store.judging import LETTERS
@@ -65,10 +65,11 @@ def run_views(found: Sequence[Run], *, session: Session) -> list[dict[str, Any]]
     """Several runs, with a fixed number of queries."""
     places = run_lists.places_in_queue(found, session=session)
     reached = run_lists.final_metrics([run.id for run in found], session=session)
-    return [_run_view(run, places.get(run.id), reached.get(run.id, {})) for run in found]
+    awaited = run_dependencies.awaited(found, session=session)
+    return [_run_view(run, places.get(run.id), awaited.get(run.id), reached.get(run.id, {})) for run in found]
 
 
-def _run_view(run: Run, place: int | None, last: dict[str, float]) -> dict[str, Any]:
+def _run_view(run: Run, place: int | None, awaited: Run | None, last: dict[str, float]) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.name,
@@ -78,6 +79,7 @@ def _run_view(run: Run, place: int | None, last: dict[str, float]) -> dict[str, 
         "total_steps": run.total_steps,
         "phase": run.phase,
         "place_in_queue": place,
+        "waits_for": None if awaited is None else awaited.id,
         "dataset": {"id": run.dataset_id, "name": run.dataset.name, "version": run.dataset.version},
         "model": run.base_model,
         "seed": run.seed,

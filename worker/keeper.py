@@ -19,6 +19,7 @@ from app.store import (
     endpoint_answers,
     recovery,
     removal,
+    run_dependencies,
     tallies,
     verdicts,
     workers,
@@ -106,9 +107,13 @@ class Maintenance:
         """Read the state, and write only if there is something to do."""
         with read_session() as session:
             held = [leases.all_held(session=session) for leases, _, _ in self._watched]
+            stranded = run_dependencies.stranded(session=session)
             sweep(session=session)
         for (leases, reap, watch), now in zip(self._watched, held, strict=True):
             self._take_back(leases, reap, now, watch)
+        for run_id, ending in stranded:
+            with write_session() as session:
+                run_dependencies.fail_dependants(run_id, ending, session=session)
         send_waiting()
         with write_session() as session:
             workers.forget_silent(session=session)

@@ -10,9 +10,10 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
+from app import dispatch
 from app.errors import AppError, Refused
 from app.settings import get_settings
-from app.store import datasets, run_checkpoints, run_transitions, runs
+from app.store import datasets, run_checkpoints, run_dependencies, run_transitions, runs
 from app.store.claims import Claim
 from app.store.enums import Split
 from app.store.models import Run
@@ -61,6 +62,7 @@ def train_next(*, worker: str) -> bool:
         else:
             _write_finish(claim)
             reporter.finished()
+            _send_dependants(claim.id)
     _clean_up(claim)
     return True
 
@@ -168,6 +170,18 @@ def _write_failure(claim: Claim, error: Exception) -> None:
 
 def _write_finish(claim: Claim) -> None:
     retry_write(lambda session: run_transitions.finish(claim, session=session))
+
+
+def _send_dependants(run_id: int) -> None:
+    """Send the runs that waited for a finished run; a keeper sends those that the broker does not take."""
+    waited = retry_read(lambda session: run_dependencies.startable_after(run_id, session=session))
+    sent = [waiting for waiting in waited if dispatch.send_run(waiting)]
+
+    def write(session: Session) -> None:
+        for waiting in sent:
+            RUN_LEASES.mark_sent(waiting, session=session)
+
+    retry_write(write)
 
 
 def describe(error: Exception) -> str:

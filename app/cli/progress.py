@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from app import campaigns
 from app.cli.output import plain
-from app.store import runs
+from app.store import run_dependencies, run_lists, runs
 from app.store.db import read_session
 from app.store.models import Run
 from hypo_engine.measures import HEADLINES
@@ -25,9 +25,10 @@ def follow(run_ids: Sequence[int], *, stopped: Callable[[], bool] = lambda: Fals
         while not stopped():
             with read_session() as session:
                 found = [runs.get(run_id, session=session) for run_id in run_ids]
-                places = {run.id: runs.place_in_queue(run, session=session) for run in found}
+                places = run_lists.places_in_queue(found, session=session)
+                awaited = run_dependencies.awaited(found, session=session)
             for run in found:
-                _draw(progress, tasks[run.id], run, places[run.id])
+                _draw(progress, tasks[run.id], run, places.get(run.id), awaited.get(run.id))
             if all(run.status.is_over for run in found):
                 return
             time.sleep(0.5)
@@ -50,12 +51,14 @@ def _bars() -> Progress:
     )
 
 
-def _draw(progress: Progress, task: TaskID, run: Run, place: int | None) -> None:
+def _draw(progress: Progress, task: TaskID, run: Run, place: int | None, awaited: Run | None) -> None:
     if run.started_at is None:
         progress.reset(task, start=False)
     elif not progress.tasks[task].started:
         progress.start_task(task)
     phase = f"{run.status.value}, place {place}" if place else run.phase or run.status.value
+    if awaited is not None:
+        phase = f"{run.status.value}, waits for run {awaited.id}"
     left = runs.seconds_left(run)
     if left is not None:
         phase += f", {_left(left)}"

@@ -143,9 +143,7 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(view)
         return
-    say(
-        f"Run {run_id}: {view['name']}, {view['status']}, step {view['step']} of {view['total_steps'] or '?'}"
-    )
+    say(f"Run {run_id}: {view['name']}, {_stands(view)}, step {view['step']} of {view['total_steps'] or '?'}")
     if view["error"]:
         warn(view["error"])
     if view["pairs_left_out"]:
@@ -241,13 +239,20 @@ def _report(run_ids: list[int], *, wait: bool, as_json: bool) -> None:
         print_json(views)
     else:
         for view in views:
-            place = f", place {view['place_in_queue']} in the queue" if view["place_in_queue"] else ""
-            say(f"Run {view['id']}: {view['name']}, {view['status']}{place}")
+            say(f"Run {view['id']}: {view['name']}, {_stands(view)}")
     bad = [view for view in views if view["status"] in ("failed", "cancelled")]
     if wait and bad:
         raise Refused(
             "; ".join(f"run {view['id']} {view['status']}: {view['error'] or 'on request'}" for view in bad)
         )
+
+
+def _stands(view: dict[str, Any]) -> str:
+    """A run's state, with its place in the queue or the run that it waits for."""
+    if view["waits_for"]:
+        return f"{view['status']}, waits for run {view['waits_for']}"
+    place = f", place {view['place_in_queue']} in the queue" if view["place_in_queue"] else ""
+    return f"{view['status']}{place}"
 
 
 def _wait(run_ids: list[int], *, quiet: bool) -> None:

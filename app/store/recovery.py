@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
-from app.store import clock, run_checkpoints, run_events, runs
+from app.store import clock, run_checkpoints, run_dependencies, run_events, runs
 from app.store.enums import EventLevel, RunStatus, RunWish
 from app.store.models import Run
 from app.store.run_transitions import RUN_LEASES
@@ -29,15 +29,20 @@ def reap(leases: Collection[str], *, session: Session, max_attempts: int) -> lis
         The ids of the requeued runs.
     """
     queued: list[int] = []
+    ended: list[tuple[int, RunStatus]] = []
 
     def after(run: Run) -> Mapping[str, Any]:
         values, message, level = _outcome(run, max_attempts)
         run_events.add(session=session, run_id=run.id, level=level, message=message)
         if values["status"] is RunStatus.QUEUED:
             queued.append(run.id)
+        else:
+            ended.append((run.id, values["status"]))
         return values
 
     RUN_LEASES.reap(leases, session=session, after=after)
+    for run_id, status in ended:
+        run_dependencies.fail_dependants(run_id, status, session=session)
     return queued
 
 
@@ -62,9 +67,11 @@ def resume(run_id: int, *, session: Session) -> Run:
 
     Raises:
         NotFound: for a run that does not exist.
-        Refused: for a run that is waiting, running or finished.
+        Refused: for a run that is waiting, running or finished, and for one that depends on a failed or
+            cancelled run.
     """
     run = runs.get(run_id, session=session)
+    run_dependencies.refuse_without_awaited(run, session=session)
     resumed = session.execute(
         update(Run)
         .where(Run.id == run_id, Run.status.in_([RunStatus.FAILED, RunStatus.CANCELLED]))

@@ -9,6 +9,7 @@ from app.errors import Refused
 from app.store import answering, clock, runs
 from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric, Run, RunEvent
 from app.store.purging import Children, delete_some
+from app.store.run_dependencies import DELETED, fail_dependants
 
 ROWS = 500
 """Rows per transaction: few enough to hold a lock for only a few milliseconds."""
@@ -16,6 +17,8 @@ ROWS = 500
 
 def remove(run_id: int, *, session: Session, now: datetime | None = None) -> list[str]:
     """Remove a run from all lists permanently. Answers and votes stay, and keep only its name.
+
+    Runs that wait for it fail.
 
     `purge` deletes its other rows.
 
@@ -36,6 +39,8 @@ def remove(run_id: int, *, session: Session, now: datetime | None = None) -> lis
     session.execute(update(Contender).where(Contender.run_id == run_id).values(run_id=None))
     session.execute(update(Answerer).where(Answerer.run_id == run_id).values(run_id=None))
     session.execute(update(Run).where(Run.parent_id == run_id).values(parent_id=None))
+    fail_dependants(run_id, DELETED, session=session)
+    session.execute(update(Run).where(Run.depends_on_id == run_id).values(depends_on_id=None))
     session.execute(update(Run).where(Run.id == run_id).values(deleted_at=now or clock.now()))
     session.expire_all()
     return paths

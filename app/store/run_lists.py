@@ -9,23 +9,27 @@ from sqlalchemy.orm import Session, aliased
 
 from app.store.enums import RunStatus
 from app.store.models import Checkpoint, Metric, Run
+from app.store.run_dependencies import STARTABLE
 
 BATCH = 500
 """Runs per query."""
 
 
 def places_in_queue(found: Sequence[Run], *, session: Session) -> dict[int, int]:
-    """Queue places of the queued runs, by id: 1 for the run that starts next."""
+    """Queue places of the queued runs, by id: 1 for the run that starts next.
+
+    A run that waits for another one has no place and is not counted.
+    """
     waiting = {run.id for run in found if run.status is RunStatus.QUEUED}
     if not waiting:
         return {}
-    queued = select(Run.id).where(Run.status == RunStatus.QUEUED, Run.id <= max(waiting)).order_by(Run.id)
+    queued = select(Run.id).where(STARTABLE, Run.id <= max(waiting)).order_by(Run.id)
     places = {run_id: place for place, run_id in enumerate(session.scalars(queued), start=1)}
     return {run_id: places[run_id] for run_id in waiting if run_id in places}
 
 
-def next_in_queue(*, session: Session, limit: int) -> Sequence[Run]:
-    """The runs that start next, in order."""
+def queued_first(*, session: Session, limit: int) -> Sequence[Run]:
+    """The queued runs that were launched first, also those that wait for another run."""
     return session.scalars(
         select(Run).where(Run.status == RunStatus.QUEUED).order_by(Run.id).limit(limit)
     ).all()

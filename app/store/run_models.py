@@ -41,6 +41,7 @@ class Run(Leased, Base):
     seed: Mapped[int]
     twin_group: Mapped[str | None] = mapped_column(String(36), index=True)
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+    depends_on_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
 
     last_write: Mapped[int] = mapped_column(default=0, server_default="0")
     device: Mapped[str | None] = mapped_column(String(100))

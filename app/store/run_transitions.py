@@ -5,7 +5,9 @@
       │ └─release, reap─┘ └──mark_cancelled──▶ cancelled
       └──────request_cancel──────────────────▶ cancelled
 
-Every write by a worker is guarded by its claim (leases.py). recovery.py handles runs whose worker died.
+Every write by a worker is guarded by its claim (leases.py). recovery.py handles runs whose worker died. A run
+that depends on another one is claimed after that is finished, and fails if it does not finish
+(run_dependencies.py).
 """
 
 from collections.abc import Mapping
@@ -21,6 +23,7 @@ from app.store.claims import Claim
 from app.store.enums import EventLevel, RunStatus, RunWish
 from app.store.leases import CancelLeases
 from app.store.models import Run, Worker
+from app.store.run_dependencies import STARTABLE, fail_dependants
 
 
 def _values_of_claim(worker: str) -> Mapping[str, Any]:
@@ -44,7 +47,7 @@ def _log_claim(run: Run, session: Session) -> None:
 
 RUN_LEASES = CancelLeases(
     model=Run,
-    waiting=Run.status == RunStatus.QUEUED,
+    waiting=STARTABLE,
     held=Run.status == RunStatus.RUNNING,
     deadline=Run.cancel_by,
     on_claim=_values_of_claim,
@@ -105,11 +108,12 @@ def request_cancel(run_id: int, *, session: Session) -> Run:
     run = runs.get(run_id, session=session)
     waiting = session.execute(
         update(Run)
-        .where(Run.id == run_id, RUN_LEASES.waiting)
+        .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
         .values(status=RunStatus.CANCELLED, finished_at=clock.now(), wish=RunWish.CANCEL)
     )
     if waiting.rowcount:  # type: ignore[attr-defined]
         run_events.add(session=session, run_id=run_id, message="Cancelled before it started.")
+        fail_dependants(run_id, RunStatus.CANCELLED, session=session)
     else:
         wished = session.execute(
             update(Run)
@@ -137,4 +141,6 @@ def _end(
     done = RUN_LEASES.write(claim, session=session, status=status, finished_at=clock.now(), **values)
     if done:
         run_events.add(session=session, run_id=claim.id, message=message, level=level)
+        if status is not RunStatus.FINISHED:
+            fail_dependants(claim.id, status, session=session)
     return done

@@ -21,8 +21,9 @@ def create(
     dataset_id: int,
     twin_group: str | None = None,
     parent_id: int | None = None,
+    depends_on_id: int | None = None,
 ) -> Run:
-    """Queue a run; `config` is a dumped TrainConfig.
+    """Queue a run; `config` is a dumped TrainConfig. It waits until the run that it depends on is finished.
 
     Raises:
         NotFound: when the dataset does not exist or was deleted.
@@ -39,10 +40,12 @@ def create(
         seed=int(config["seed"]),
         twin_group=twin_group,
         parent_id=parent_id,
+        depends_on_id=depends_on_id,
     )
     session.add(run)
     session.flush()
-    run_events.add(session=session, run_id=run.id, message="Queued.")
+    waits = f" It waits for run {depends_on_id}." if depends_on_id is not None else ""
+    run_events.add(session=session, run_id=run.id, message=f"Queued.{waits}")
     session.refresh(run)
     return run
 
@@ -114,11 +117,8 @@ def count_by_status(*, session: Session) -> dict[RunStatus, int]:
 
 
 def place_in_queue(run: Run, *, session: Session) -> int | None:
-    """1 for the run that starts next; None for one that is not waiting."""
-    if run.status is not RunStatus.QUEUED:
-        return None
-    ahead = select(func.count()).select_from(Run).where(Run.status == RunStatus.QUEUED, Run.id < run.id)
-    return session.scalar(ahead) + 1  # type: ignore[operator]
+    """1 for the run that starts next; None for one that is not queued or waits for another run."""
+    return run_lists.places_in_queue([run], session=session).get(run.id)
 
 
 def seconds_left(run: Run, *, now: datetime | None = None) -> float | None:

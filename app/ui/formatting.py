@@ -1,6 +1,7 @@
 """Human-readable numbers, times and text excerpts."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from markupsafe import Markup
@@ -22,6 +23,12 @@ def capital(text: str) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 run`, `2 runs`, `1,000 votes`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def in_words(parts: Sequence[str]) -> str:
+    """Parts of a sentence joined as `a, b and c`."""
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def number(value: float | None, digits: int = 3) -> str:

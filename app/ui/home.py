@@ -105,11 +105,11 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
 def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     """Running and queued runs, and the workers."""
     running = runs.find(session=session, status=RunStatus.RUNNING)
-    queued = run_lists.next_in_queue(session=session, limit=RECENT)
+    queued = run_lists.queued_first(session=session, limit=RECENT)
     pieces = []
     if running or queued:
-        rows = [_row(run, None) for run in running]
-        rows += [_row(run, place) for place, run in enumerate(queued, start=1)]
+        stands = run_table.standings([*running, *queued], session=session)
+        rows = [_row(run, stands.get(run.id)) for run in (*running, *queued)]
         waiting = counts.get(RunStatus.QUEUED, 0)
         more = f"and {waiting - RECENT:,} more" if waiting > RECENT else ""
         table = widgets.table(
@@ -120,12 +120,12 @@ def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     return widgets.join(pieces)
 
 
-def _row(run: Run, place: int | None) -> tuple[object, ...]:
+def _row(run: Run, standing: Html | None) -> tuple[object, ...]:
     return (
         widgets.link(run.name, "run", id=run.id),
         widgets.method_badge(run.method),
         widgets.status_badge(run.status),
-        run_table.progress(run, place),
+        run_table.progress(run, standing),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app import artifacts
+from app import artifacts, dispatch
 from app.errors import Refused
 from app.settings import Settings
 from app.store import datasets, generations, metrics, run_checkpoints, run_events, run_transitions, runs
@@ -13,6 +13,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Run
 from tests.worker.conftest import Launcher
+from worker.keeper import Maintenance
 from worker.reporter import StoreReporter
 from worker.shutdown import shutting_down
 from worker.training import train_next
@@ -47,6 +48,35 @@ def test_twins_end_with_metrics_samples_and_checkpoints(launch_tiny: Launcher, h
         assert generations.of_run(dpo, session=session, kind=GenerationKind.PROBE)
     assert points[dpo, "eval_rewards/margins"][0] == (0, pytest.approx(0.0, abs=1e-6))
     assert points[dpo, "loss"][0][1] == pytest.approx(0.6931472, abs=1e-6)
+
+
+def test_a_run_starts_once_the_reward_model_that_it_waits_for_is_trained(
+    launch_tiny: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(dispatch, "send_run", lambda run_id: sent.append(run_id) or True)
+    [reward] = launch_tiny("reward", max_steps=1)
+    [rloo] = launch_tiny("rloo", reward=f"run:{reward}", max_steps=1, eval_prompts=0, probe_prompts=0)
+    assert sent == [reward]
+    assert run_of(rloo).depends_on_id == reward
+    assert train_next(worker="here:1:train")
+    assert sent == [reward, rloo]
+    assert run_of(rloo).sent_at is not None
+    assert train_next(worker="here:1:train")
+    assert not train_next(worker="here:1:train")
+    for run_id in (reward, rloo):
+        assert (run_of(run_id).status, run_of(run_id).error) == (RunStatus.FINISHED, None)
+    with read_session() as session:
+        assert "objective/scores" in runs.final_metrics(rloo, session=session)
+
+
+def test_a_keeper_fails_the_runs_that_wait_for_a_run_that_ended(launch_tiny: Launcher) -> None:
+    [reward] = launch_tiny("reward")
+    [rloo] = launch_tiny("rloo", reward=f"run:{reward}")
+    with write_session() as session:  # as if it had ended in the moment of the launch
+        runs.get(reward, session=session).status = RunStatus.FAILED
+    Maintenance().run()
+    assert run_of(rloo).status is RunStatus.FAILED
 
 
 def test_a_second_delivery_does_nothing(launch_tiny: Launcher) -> None:

@@ -49,7 +49,10 @@ class RunShown(Shown):
     step: int
     total_steps: int
     phase: str
-    place_in_queue: int | None = Field(description="1 for the run that starts next; null when not queued.")
+    place_in_queue: int | None = Field(
+        description="1 for the run that starts next; null when not queued, or while it waits for another run."
+    )
+    waits_for: int | None = Field(description="The run that must finish before this one starts.")
     dataset: DatasetNamed
     model: str
     seed: int

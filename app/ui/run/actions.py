@@ -1,5 +1,6 @@
 """The actions of the run page: cancel, resume, delete, export."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -10,10 +11,10 @@ from app.deletion import delete_run
 from app.errors import AppError
 from app.launch import resume
 from app.security import files
-from app.store import run_transitions, runs
+from app.store import run_dependencies, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
-from app.ui import confirmation, query, widgets
+from app.ui import confirmation, formatting, query, widgets
 from app.ui.run.address import run_id
 from app.ui.updates import Updates
 from app.ui.widgets import Html
@@ -23,20 +24,31 @@ def ask_cancel(request: gr.Request) -> Updates:
     """Ask for confirmation before cancelling the run."""
     with read_session() as session:
         run = runs.get(run_id(request), session=session)
-    keeps = (
-        " What it has learned up to its last checkpoint is kept." if run.status is RunStatus.RUNNING else ""
-    )
-    sentence = f"Cancel run {run.id}, “{run.name}”? Only this run stops.{keeps}"
+        waiting = run_dependencies.dependants(run.id, session=session)
+    keeps = "What it has learned up to its last checkpoint is kept."
+    sentence = (
+        f"Cancel run {run.id}, “{run.name}”? {_fails(waiting) or 'Only this run stops. '}"
+        f"{keeps if run.status is RunStatus.RUNNING else ''}"
+    ).rstrip()
     return confirmation.ask(sentence, yes=f"Yes, cancel run {run.id}", wanted="cancel")
+
+
+def _fails(waiting: Sequence[int]) -> str:
+    """The runs that fail because they wait for the run."""
+    if not waiting:
+        return ""
+    named = formatting.capital(formatting.in_words([f"run {one}" for one in waiting]))
+    return f"{named} {'wait' if len(waiting) > 1 else 'waits'} for it and will fail. "
 
 
 def ask_delete(request: gr.Request) -> Updates:
     """Ask for confirmation before deleting the run."""
     with read_session() as session:
         run = runs.get(run_id(request), session=session)
+        waiting = run_dependencies.dependants(run.id, session=session)
     sentence = (
         f"Delete run {run.id}, “{run.name}”, with its charts, samples and checkpoints? "
-        "Answers and votes on the compare page stay. This cannot be undone."
+        f"Answers and votes on the compare page stay. {_fails(waiting)}This cannot be undone."
     )
     return confirmation.ask(sentence, yes=f"Yes, delete run {run.id}", wanted="delete")
 

@@ -7,7 +7,7 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import metrics, retention, run_checkpoints, run_events, runs
+from app.store import metrics, retention, run_checkpoints, run_dependencies, run_events, runs
 from app.store.db import read_session
 from app.store.models import Run
 from app.ui import confirmation, events, training, widgets
@@ -133,10 +133,12 @@ def _missing(seen: Seen, reason: str) -> Updates:
 def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
     """A fingerprint of the upper part of the page."""
     queue = runs.place_in_queue(run, session=session)
+    awaited = run_dependencies.awaited([run], session=session).values()
     checkpoint = run_checkpoints.last(run.id, session=session)
     return (
         [(twin.id, twin.status.value, twin.wish.value) for twin in twins],
         (run.step, run.total_steps, run.phase, run.attempt, queue, run.name),
+        [(other.id, other.status.value, other.wish.value, other.step) for other in awaited],
         checkpoint.id if checkpoint else None,
         run_events.last_id([run.id], session=session),
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app import presence
 from app.held_out_share import nothing_held_out
 from app.run_yaml import DEFAULTS
-from app.store import run_checkpoints, runs, workers
+from app.store import run_checkpoints, run_dependencies, runs, workers
 from app.store.enums import RunStatus, RunWish
 from app.store.models import Run, RunEvent
 from app.store.retention import DiskUse
@@ -129,6 +129,8 @@ def _trained_for(run: Run, last: Mapping[str, float]) -> str:
 
 
 def _queued(run: Run, session: Session) -> Html:
+    if awaited := run_dependencies.awaited([run], session=session).get(run.id):
+        return _waiting_for(awaited)
     place = runs.place_in_queue(run, session=session)
     text = Markup("Place <b>{}</b> in the queue.").format(place)
     if run.sent_at is None:
@@ -137,6 +139,16 @@ def _queued(run: Run, session: Session) -> Html:
     if workers.consuming(session=session, queue="train"):
         return widgets.notice(Markup("{} It starts by itself when a train worker is free.").format(text))
     return widgets.notice(Markup("{} {}").format(text, no_worker(session=session)), "warning")
+
+
+def _waiting_for(other: Run) -> Html:
+    """Which run must finish first, and how far it is."""
+    link = widgets.link(f"run {other.id}, {other.name}", "run", id=other.id)
+    steps = f", step {other.step:,} of {other.total_steps:,}" if other.total_steps else ""
+    far = f"{_state_word(other)}{steps if other.status is RunStatus.RUNNING else ''}"
+    return widgets.notice(
+        Markup("It waits for {} ({}), and starts by itself when that has finished.").format(link, far)
+    )
 
 
 def no_worker(queue: str = "train", *, session: Session) -> Html:

@@ -73,7 +73,7 @@ def confirmed(wanted: str, chosen: str) -> tuple[Any, Html]:
     problems = []
     with read_session() as session:
         picked = _ticked(chosen, session)
-    for run in picked:
+    for run in sorted(picked, key=lambda run: run.id, reverse=True):  # runs before those that they wait for
         try:
             if wanted == "cancel" and not run.status.is_over:
                 with write_session() as session:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from app.store import run_lists, runs
+from app.store import run_dependencies, run_lists, runs
 from app.store.enums import RunStatus
 from app.store.models import Run
 from app.ui import formatting, widgets
@@ -18,7 +18,7 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
     if not found:
         return _nothing(filtered)
     rows = []
-    places = run_lists.places_in_queue(found, session=session)
+    stands = standings(found, session=session)
     over = [run.id for run in found if run.status.is_over]
     reached = run_lists.final_metrics(over, session=session)
     for run in found:
@@ -34,7 +34,7 @@ def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html
                 who,
                 widgets.method_badge(run.method),
                 widgets.status_badge(run.status),
-                progress(run, places.get(run.id)),
+                progress(run, stands.get(run.id)),
                 _reached(reached.get(run.id, {})),
                 Markup("{} <span class='hy-note'>v{}</span>").format(
                     formatting.clip(run.dataset.name, 40), run.dataset.version
@@ -57,10 +57,20 @@ def _reached(last: Mapping[str, float]) -> Html:
     return Markup('{}<br><span class="hy-note">KL {}</span>').format(ACCURACY.text(last), KL.text(last))
 
 
-def progress(run: Run, place: int | None) -> Html:
-    """A run's progress in a table cell: its place in the queue, a progress bar, or its outcome."""
+def standings(found: Sequence[Run], *, session: Session) -> dict[int, Html]:
+    """The place in the queue of each queued run, or the run that it waits for."""
+    places = run_lists.places_in_queue(found, session=session)
+    awaited = run_dependencies.awaited(found, session=session)
+    said = {run_id: Markup("place {} in the queue").format(place) for run_id, place in places.items()}
+    for run_id, other in awaited.items():
+        said[run_id] = Markup("waits for {}").format(widgets.link(f"run {other.id}", "run", id=other.id))
+    return said
+
+
+def progress(run: Run, standing: Html | None) -> Html:
+    """A run's progress in a table cell: where it stands in the queue, a progress bar, or its outcome."""
     if run.status is RunStatus.QUEUED:
-        return Markup("place {} in the queue").format(place) if place else Markup("in the queue")
+        return standing or Markup("in the queue")
     if run.status is RunStatus.FAILED:
         return Markup('<span class="hy-why" title="{}">{}</span>').format(
             run.error, formatting.clip(run.error or "", 90)

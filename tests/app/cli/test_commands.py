@@ -127,6 +127,17 @@ def test_launch_without_a_worker_says_how_to_start_one(
     assert capsys.readouterr().err == ""
 
 
+def test_a_launch_says_which_run_it_waits_for(
+    dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    [reward] = call(capsys, "runs", "launch", "--method", "reward", "--dataset", "mine")
+    given = ["runs", "launch", "--method", "rloo", "--dataset", "mine", "--set", f"reward=run:{reward['id']}"]
+    assert run(given) == 0
+    assert f"queued, waits for run {reward['id']}" in capsys.readouterr().out
+    assert run(["runs", "show", str(reward["id"] + 1)]) == 0
+    assert f"queued, waits for run {reward['id']}, step 0" in capsys.readouterr().out
+
+
 def test_cancel_clone_and_delete(dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     [queued] = call(capsys, "runs", "launch", "--method", "hypo", "--dataset", "mine")
     first = str(queued["id"])

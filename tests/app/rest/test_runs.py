@@ -51,6 +51,22 @@ def test_twins_are_queued_listed_and_cancelled(api: TestClient, dataset: str) ->
     assert api.post("runs/999/resume").status_code == 404
 
 
+def test_a_run_waits_for_the_reward_model_that_it_names(api: TestClient, dataset: str) -> None:
+    [reward] = launch(api, dataset, method="reward")
+    [rloo] = launch(api, dataset, method="rloo", config={"reward": f"run:{reward['id']}"})
+    assert (rloo["status"], rloo["waits_for"], rloo["place_in_queue"]) == ("queued", reward["id"], None)
+    assert (reward["waits_for"], reward["place_in_queue"]) == (None, 1)
+    assert ok(api.post(f"runs/{reward['id']}/cancel"))["status"] == "cancelled"
+    shown = ok(api.get(f"runs/{rloo['id']}"))
+    assert (shown["status"], shown["waits_for"]) == ("failed", None)
+    assert f"Run {reward['id']}, which this run waited for, was cancelled; resume" in shown["error"]
+    assert "resume it first" in refused(api.post(f"runs/{rloo['id']}/resume"), 409)
+    body = {"method": "rloo", "dataset": dataset, "config": {"reward": f"run:{reward['id']}"}}
+    assert "is cancelled; resume it, or name another" in refused(
+        api.post("runs", json=body), 422, field="reward"
+    )
+
+
 @SQLITE
 def test_the_answer_to_a_launch_says_when_no_worker_is_there(api: TestClient, dataset: str) -> None:
     body = {"method": "dpo", "dataset": dataset}

@@ -19,6 +19,7 @@ from app.store import (
     overdue_cancels,
     recovery,
     removal,
+    run_dependencies,
     run_events,
     run_lists,
     runs,
@@ -157,7 +158,9 @@ ASKED: dict[str, Asked] = {
     "last values of many": lambda s, r, q: run_lists.final_metrics([r.id, q.id], session=s),
     "thinned points": lambda s, r, q: metrics.thinned([r.id], ["loss"], session=s, most=2),
     "ended last": lambda s, r, q: run_lists.ended_last(session=s, limit=5),
-    "next in the queue": lambda s, r, q: run_lists.next_in_queue(session=s, limit=5),
+    "runs to start": lambda s, r, q: run_dependencies.startable_after(r.id, session=s),
+    "stranded runs": lambda s, r, q: run_dependencies.stranded(session=s),
+    "queued first": lambda s, r, q: run_lists.queued_first(session=s, limit=5),
 }
 
 

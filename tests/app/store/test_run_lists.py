@@ -20,7 +20,7 @@ def test_places_count_all_that_wait_before(session: Session) -> None:
     places = run_lists.places_in_queue([third, over, first], session=session)
     assert places == {first.id: 1, third.id: 3}
     assert run_lists.places_in_queue([over], session=session) == {}
-    assert [run.id for run in run_lists.next_in_queue(session=session, limit=2)] == [first.id, second.id]
+    assert [run.id for run in run_lists.queued_first(session=session, limit=2)] == [first.id, second.id]
 
 
 def test_the_last_values_of_many_runs(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

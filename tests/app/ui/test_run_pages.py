@@ -156,6 +156,30 @@ def test_a_cancelled_run_is_resumed_and_a_waiting_one_is_not(session: Session, t
     assert runs.get(twins[0].id, session=session).status is RunStatus.QUEUED
 
 
+def test_a_run_says_which_one_it_waits_for(session: Session, dataset: Dataset) -> None:
+    [reward] = launch("reward", dataset.id, {}, name="judge")
+    [rloo] = launch("rloo", dataset.id, {"reward": f"run:{reward.id}"})
+    request = request_for(id=rloo.id)
+    shown = run_page.refresh((), *ARGS, request=request)
+    link = f'<a href="run?id={reward.id}">run {reward.id}, judge</a>'
+    assert f"It waits for {link} (queued), and starts by itself" in shown["status"]
+    assert f'waits for <a href="run?id={reward.id}">' in home.refresh("")["now"]
+    table = run_table.run_table([rloo, reward], filtered=False, session=session)
+    assert table.count("waits for") == table.count("place 1 in the queue") == 1
+    asked = actions.ask_cancel(request_for(id=reward.id))
+    assert f"Run {rloo.id} waits for it and will fail." in str(asked["question"])
+    claimed = RUN_LEASES.claim(reward.id, session=session, worker="w", lease_seconds=60)
+    assert claimed is not None
+    run_transitions.set_progress(Claim.of(claimed), session=session, step=3, total_steps=20, phase="training")
+    session.commit()
+    following = run_page.refresh(shown["seen"], *ARGS, request=request)
+    assert "(running, step 3 of 20)" in following["status"]
+    chosen.confirmed("cancel", f"{rloo.id},{reward.id}")
+    session.expire_all()
+    rloo, reward = runs.of_ids([rloo.id, reward.id], session=session)
+    assert (rloo.status, reward.wish.value) == (RunStatus.CANCELLED, "cancel")
+
+
 def test_a_live_run_is_not_deleted_and_one_that_is_over_is(session: Session, twins: list[Run]) -> None:
     request = request_for(id=twins[0].id)
     _, said, _ = actions.confirmed("delete", request)
