@@ -6,7 +6,7 @@ Only the operator names addresses. A form that took a URL would let any user rea
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -17,6 +17,9 @@ from app.settings import get_settings
 
 MAX_BYTES: Final = 1 << 20
 MILLION: Final = 1_000_000
+
+
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class Endpoint(BaseModel):
@@ -34,8 +37,8 @@ class Endpoint(BaseModel):
     )
     max_concurrency: int = Field(4, ge=1, le=64, description="Requests of one worker at the same time.")
     timeout: float = Field(120.0, gt=0, le=3600, description="Longest time for one reply, in seconds.")
-    input_price: float | None = Field(None, ge=0, description="Price of a million input tokens.")
-    output_price: float | None = Field(None, ge=0, description="Price of a million output tokens.")
+    input_price: Price = Field(None, description="Price of a million input tokens.")
+    output_price: Price = Field(None, description="Price of a million output tokens.")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", description="How this address names the limit of a reply."
     )

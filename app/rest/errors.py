@@ -136,6 +136,8 @@ def _sentence(error: dict[str, Any], field: str) -> str:
         return f"{field} is missing."
     if error["type"] == "extra_forbidden":
         return f"{field} is not a field of this call; /api/v1/docs lists the fields."
+    if error["type"] == "too_long" and isinstance(error.get("input"), str):
+        return f"{field} has more than {error['ctx']['max_length']} characters; shorten it."
     return f"{field}: {said[:1].lower()}{said[1:]}."
 
 

@@ -255,5 +255,7 @@ def _board(report: JudgeReport, user: str) -> Html:
     if not report.counts[VerdictStatus.JUDGED]:
         return widgets.NOTHING
     found = judges.board(report.judge.id, user=user)
-    title = Markup('<h2 class="hy-h2">By the judge {}, #{}</h2>').format(report.judge.name, report.judge.id)
+    title = Markup('<h2 class="hy-h2" style="margin-top:18px">By the judge {}, #{}</h2>').format(
+        report.judge.name, report.judge.id
+    )
     return widgets.join([title, ranking_view.ranking(found)])

@@ -105,7 +105,7 @@ def _summary() -> Summary:
     with gr.Row(elem_classes="hy-buttons"):
         cancel = gr.Button("Cancel run", size="md", min_width=120, scale=0, visible=False)
         resume = gr.Button("Resume run", size="md", min_width=120, scale=0, visible=False)
-        export = gr.Button("Export adapter (zip)", size="md", min_width=190, scale=0, visible=False)
+        export = gr.Button("Export adapter (zip)", size="md", min_width=220, scale=0, visible=False)
         delete = gr.Button("Delete run", size="md", min_width=120, scale=0, visible=False)
     download = gr.DownloadButton(visible="hidden", elem_id="hy-download")
     return Summary(status, facts, cancel, resume, export, delete, download)

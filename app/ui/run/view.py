@@ -184,7 +184,7 @@ def run_facts(run: Run, stored: DiskUse) -> Html:
     pairs += [
         (_title(name), _value(run.config[name]))
         for name in _HEAD
-        if name in run.config and applies(name, Method(run.method))
+        if run.config.get(name) not in (None, "") and applies(name, Method(run.method))
     ]
     pairs.append(("Seed", run.seed))
     pairs.append(("Launched", formatting.ago(run.created_at)))
@@ -201,7 +201,7 @@ def run_facts(run: Run, stored: DiskUse) -> Html:
     return widgets.facts(pairs)
 
 
-_HEAD = ("beta", "learning_rate", "per_device_train_batch_size", "lora_r", "kl_coef")
+_HEAD = ("reward", "beta", "learning_rate", "per_device_train_batch_size", "lora_r", "kl_coef")
 
 
 def findings(found: Sequence[Finding]) -> Html:

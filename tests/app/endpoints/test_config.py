@@ -60,6 +60,7 @@ def test_yaml_and_json_are_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ([{**ENTRY, "api_key_env": "HYPO_KEY"}], "entry 1, api_key_env: a variable that starts with HYPO_"),
         ([{**ENTRY, "max_concurrency": 0}], "entry 1, max_concurrency"),
         ([{**ENTRY, "input_price": -1}], "entry 1, input_price"),
+        ([{**ENTRY, "output_price": float("inf")}], "entry 1, output_price: Input should be a finite number"),
         ([ENTRY, ENTRY], "two entries are named GPT"),
         (["GPT"], "entry 1, the entry: Input should be"),
         ({"endpoints": [ENTRY]}, "must hold a list of entries"),

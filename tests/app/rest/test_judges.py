@@ -59,6 +59,8 @@ def test_what_cannot_be_judged_is_told(api: TestClient, campaign: int) -> None:
     refused(api.post(address, json={"endpoint": "X"}), 422, field="endpoint")
     refused(api.post(address, json={"endpoint": "GPT", "template": "x"}), 422, field="template")
     refused(api.post(address, json={}), 422, field="endpoint")
+    long = refused(api.post(address, json={"scorer": "x" * 201}), 422, field="scorer")
+    assert long == "scorer has more than 200 characters; shorten it."
     refused(api.post("campaigns/99/judges", json={"endpoint": "GPT"}), 404)
     for call in (api.get("judges/99"), api.post("judges/99/stop"), api.get("judges/99/board")):
         refused(call, 404)

@@ -67,6 +67,13 @@ def html_of(shown: Updates) -> str:
     return "".join(piece for piece in shown.values() if isinstance(piece, str))
 
 
+def test_a_run_names_its_reward(session: Session, dataset: Dataset) -> None:
+    wanted = (("dpo", ""), ("dpo", "length"), ("reward", "length"))
+    made = [launch(method, dataset.id, {"reward": reward})[0].id for method, reward in wanted]
+    shown = [run_page.refresh((), *ARGS, request=request_for(id=run_id))["facts"] for run_id in made]
+    assert ["Reward<" in facts for facts in shown] == [False, True, False]
+
+
 def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> None:
     shown = run_page.refresh((), *ARGS, request=request_for(id=twins[1].id))
     page = html_of(shown)
