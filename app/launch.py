@@ -1,13 +1,15 @@
 """Launching of runs, shared by the form, the command line and the API."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 from uuid import uuid4
+
+from sqlalchemy.orm import Session
 
 from app import dispatch, endpoints
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
+from app.launch_methods import PENDING, each_run, launch_problems, read_methods
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
 from app.reward_check import refuse_missing_reward, reward_run
@@ -19,54 +21,39 @@ from app.store.run_names import TWIN, copy_name
 from app.store.run_transitions import RUN_LEASES
 from app.text import clean_name, clean_text
 from app.workload import refuse_what_keeps_no_pair
-from hypo_engine.config import Method, TrainConfig, field_errors
+from hypo_engine.config import Method, TrainConfig
+from hypo_engine.field_text import label
 
 
-class LaunchMethod(StrEnum):
-    """What can be launched: a method, or twins, a DPO and a HyPO run on the same data, seed and budget."""
-
-    DPO = "dpo"
-    HYPO = "hypo"
-    SFT = "sft"
-    REWARD = "reward"
-    RLOO = "rloo"
-    ONLINE_DPO = "online_dpo"
-    TWINS = "twins"
-
-    @property
-    def methods(self) -> list[Method]:
-        """The engine's methods, in the order in which they are queued."""
-        return [Method.DPO, Method.HYPO] if self is LaunchMethod.TWINS else [Method(self.value)]
-
-
-def unknown_method(given: object) -> str:
-    """The sentence for a method that cannot be launched."""
-    return f"method must be one of {', '.join(LaunchMethod)}, not {str(given)[:80]!r}."
-
-
-def check_config(values: Mapping[str, Any]) -> TrainConfig:
-    """Validate raw values as a configuration.
+def check_configs(methods: Sequence[Method], values: Mapping[str, Any]) -> list[TrainConfig]:
+    """Validate raw values as the configurations of a launch's runs, in the order in which they are queued.
 
     Raises:
         InvalidInput: names every invalid field; `field` is the first of them.
     """
-    errors = field_errors(values)
-    if errors:
-        raise InvalidInput(" ".join(errors.values()), field=next(iter(errors)))
-    return TrainConfig.model_validate(dict(values))
+    fields = TrainConfig.model_fields
+    if found := launch_problems(methods, values):
+        titles = [label(name, fields[name]) if name in fields else name for name in found]
+        said = [f"{title} {problem}." for title, problem in zip(titles, found.values(), strict=True)]
+        raise InvalidInput(" ".join(said), field=next(iter(found)))
+    return [TrainConfig.model_validate(run) for run in each_run(methods, values)]
 
 
 def launch(
-    method: LaunchMethod | str,
+    method: str | Sequence[str],
     dataset_id: int,
     values: Mapping[str, Any],
     *,
     name: str = "",
     parent_id: int | None = None,
 ) -> list[Run]:
-    """Queue one run, or two for twins, and notify the workers after the commit.
+    """Queue a run for each method, and notify the workers after the commit.
+
+    Several runs differ in the method alone. With the reward `train`, a reward model is trained first, on the
+    same pairs, and the other runs wait for it.
 
     Args:
+        method: a method, several with commas between, a list of them, or `twins`, short for `dpo,hypo`.
         values: raw TrainConfig values; a `method` among them is ignored.
         name: name of the runs; derived from method and dataset when empty.
 
@@ -77,44 +64,50 @@ def launch(
         Refused: for a dataset without training pairs, and for a run that needs more memory than this
             machine's workers have, unless `insist` is set.
     """
-    try:
-        chosen = LaunchMethod(method)
-    except ValueError as error:
-        raise InvalidInput(unknown_method(method), field="method") from error
+    chosen = read_methods(method)
     name = clean_name(name)
     values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
     if len(name) > 100:
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
     if isinstance(model := values.get("model_name_or_path"), str):
         values["model_name_or_path"] = wherever_read(model)
-    configs = [check_config({**values, "method": m.value}) for m in chosen.methods]
+    configs = check_configs(chosen, values)
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
     refuse_unusable_model(configs[-1])
     refuse_missing_reward(configs[-1])
     refuse_what_keeps_no_pair(configs[-1], dataset_id)
     refuse_what_cannot_fit(configs, dataset_id)
-    group = str(uuid4()) if len(configs) > 1 else None
     with write_session() as session:
-        if parent_id is not None and not name:
-            name = copy_name(runs.get(parent_id, session=session), session=session, longest=90)
-        name = TWIN.sub("", name) if group else name
-        queued = [
-            runs.create(
-                session=session,
-                name=name,
-                config=config.model_dump(mode="json"),
-                dataset_id=dataset_id,
-                twin_group=group,
-                parent_id=parent_id,
-                depends_on_id=reward_run(config),
-            )
-            for config in configs
-        ]
-        for run in queued:
-            label = Method(run.method).label
-            run.name = f"{name} · {label}" if name and group else name or f"{label} on {run.dataset.name}"
+        queued = _queue(configs, dataset_id, name, parent_id, session=session)
     _send_startable([run.id for run in queued])
+    return queued
+
+
+def _queue(
+    configs: Sequence[TrainConfig], dataset_id: int, name: str, parent_id: int | None, *, session: Session
+) -> list[Run]:
+    """Queue a run for each configuration; the first is that of the reward model for which others wait."""
+    group = str(uuid4()) if len(configs) > 1 else None
+    if parent_id is not None and not name:
+        name = copy_name(runs.get(parent_id, session=session), session=session, longest=90)
+    name = TWIN.sub("", name) if group else name
+    queued: list[Run] = []
+    for config in configs:
+        if config.reward == PENDING:
+            config = config.model_copy(update={"reward": f"run:{queued[0].id}"})
+        run = runs.create(
+            session=session,
+            name=name,
+            config=config.model_dump(mode="json"),
+            dataset_id=dataset_id,
+            twin_group=group,
+            parent_id=parent_id,
+            depends_on_id=reward_run(config),
+        )
+        title = config.method.label
+        run.name = f"{name} · {title}" if name and group else name or f"{title} on {run.dataset.name}"
+        queued.append(run)
     return queued
 
 

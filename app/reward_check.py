@@ -1,6 +1,7 @@
 """Whether the run that a reward names has a reward model, or trains one that a run can wait for."""
 
 from app.errors import InvalidInput, NotFound
+from app.launch_methods import PENDING
 from app.store import runs
 from app.store.contenders import REWARD
 from app.store.db import read_session
@@ -17,7 +18,7 @@ def reward_run(config: TrainConfig) -> int | None:
 def reward_problems(config: TrainConfig) -> dict[str, str]:
     """One sentence for the field `reward` if it names a run without a reward model; else empty."""
     number = reward_run(config)
-    if number is None:
+    if number is None or config.reward == PENDING:
         return {}
     problem = run_problem(number, may_wait=True)
     return {"reward": f"Reward: {problem}"} if problem else {}

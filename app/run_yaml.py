@@ -6,20 +6,20 @@ from typing import Any, Final
 import yaml
 
 from app.errors import InvalidInput
-from app.launch import LaunchMethod, unknown_method
+from app.launch_methods import read_methods
 from hypo_engine.assignments import as_number
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Method, TrainConfig
 
 DEFAULTS: Final = TrainConfig().model_dump(mode="json")
 LAUNCH_KEYS: Final = ("dataset", "method", "name")
-"""Keys of a launch besides the options of a TrainConfig. `method` may be twins here."""
+"""Keys of a launch besides the options of a TrainConfig. `method` may name several here."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunYaml:
     """The contents of a YAML text; None for each missing key."""
 
-    method: LaunchMethod | None = None
+    method: list[Method] | None = None
     dataset: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     """Raw options of a TrainConfig, including the base model and excluding `method`."""
@@ -52,20 +52,11 @@ def read_run_yaml(text: str) -> RunYaml:
     if unknown:
         raise InvalidInput(f"There is no setting named {', '.join(unknown[:5])}.", field="yaml")
     return RunYaml(
-        method=_method(given.get("method")),
+        method=None if given.get("method") is None else read_methods(given["method"]),
         dataset=_text("dataset", given.get("dataset")),
         values={name: _option(name, value) for name, value in given.items() if name not in LAUNCH_KEYS},
         name=_text("name", given.get("name")),
     )
-
-
-def _method(given: Any) -> LaunchMethod | None:
-    if given is None:
-        return None
-    try:
-        return LaunchMethod(given)
-    except ValueError as error:
-        raise InvalidInput(unknown_method(given), field="method") from error
 
 
 def _text(name: str, given: Any) -> str | None:

@@ -49,7 +49,7 @@ class Workload:
 
 
 def workload(config: TrainConfig, dataset_id: int) -> Workload:
-    """The work of one run; twins do it twice."""
+    """The work of one run; each of several twins does it once."""
     with read_session() as session:
         counts = datasets.split_counts(dataset_id, session=session)
     lengths = token_lengths(dataset_id, config.model_name_or_path)

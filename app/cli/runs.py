@@ -22,7 +22,7 @@ from app.cli.output import (
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
-from app.launch import LaunchMethod, launch, resume
+from app.launch import launch, resume
 from app.presence import worker_missing
 from app.presets import preset_values
 from app.run_yaml import RunYaml, read_run_yaml
@@ -44,7 +44,8 @@ RunId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The run's numb
 def launch_command(
     dataset: Annotated[str | None, typer.Option(help="Dataset: NAME, NAME@VERSION or id.")] = None,
     method: Annotated[
-        LaunchMethod | None, typer.Option(help="The method; twins: DPO and HyPO on the same data.")
+        str | None,
+        typer.Option(help="A method, or up to five on the same data: dpo,hypo,rloo; twins: dpo,hypo."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="demo (the default), a hub id or a local folder.")] = None,
     settings: Annotated[
@@ -59,7 +60,7 @@ def launch_command(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs are over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Queue a run, or two for twins. Options overrule the YAML file, which overrules the preset."""
+    """Queue a run for each method. Options overrule the YAML file, which overrules the preset."""
     given = RunYaml() if config is None else _read_yaml(config)
     values = {
         **({} if preset is None else preset_values(preset)),

@@ -7,7 +7,8 @@ from importlib.resources import as_file, files
 from sqlalchemy import select
 
 from app.imports import add_dataset
-from app.launch import LaunchMethod, launch
+from app.launch import launch
+from app.launch_methods import DEFAULT
 from app.presets import PRESETS
 from app.store import datasets
 from app.store.db import read_session
@@ -54,5 +55,5 @@ def ensure_experiment() -> list[int]:
         twins = [twin.id for twin in known if twin.twin_group == run.twin_group]
         if len(twins) == 2:
             return sorted(twins)
-    queued = launch(LaunchMethod.TWINS, dataset_id, PRESETS["demo"].values, name=EXPERIMENT)
+    queued = launch(DEFAULT, dataset_id, PRESETS["demo"].values, name=EXPERIMENT)
     return [run.id for run in queued]

@@ -70,7 +70,7 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
         ),
         (
             "Launch DPO and HyPO",
-            "Twins share data, order, seed and budget, so that only the method differs.",
+            "Twins share data, order, seed and steps, so that only the method differs.",
             f"{formatting.count(sum(counts.values()), 'run')}, {finished} finished"
             if counts
             else "No runs yet",

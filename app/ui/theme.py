@@ -5,14 +5,15 @@ The colours remain distinguishable under common colour blindness (after Okabe an
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import gradio as gr
 from gradio.themes.utils import sizes
 
-from app.launch import LaunchMethod
+from hypo_engine.config import Method, TrainConfig, applies
 
 STYLE_SHEET: Final = Path(__file__).with_name("style.css")
 SCRIPT: Final = Path(__file__).with_name("page.js")
@@ -234,7 +235,7 @@ def css() -> str:
     """The style sheet, preceded by the methods' colours as variables."""
     light = "".join(_variables(name, role.light) for name, role in ROLES.items())
     dark = "".join(_variables(name, role.dark) for name, role in ROLES.items())
-    look = "".join(_look(name) for name in ROLES) + "".join(_hidden(method) for method in LaunchMethod)
+    look = "".join(_look(name) for name in ROLES) + "".join(map(_hidden, _groups_of_readers()))
     return f":root {{ {light} }}\n.dark {{ {dark} }}\n{look}\n{STYLE_SHEET.read_text(encoding='utf-8')}"
 
 
@@ -245,10 +246,22 @@ def _look(name: str) -> str:
     return f"{badge} .hy-strength.hy-of-{name} {{ --tone: {colour}; }}\n"
 
 
-def _hidden(method: str) -> str:
-    """Hide what a method does not use while it is chosen on the launch form."""
-    chosen = f'body:has(#field-method input[value="{method}"]:checked)'
-    return f"{chosen} .hy-not-{method} {{ display: none !important; }}\n"
+def _hidden(methods: Sequence[Method]) -> str:
+    """Hide fields of the launch form while none of the methods that read them is chosen."""
+    chosen = ", ".join(f'[name="{method}"]' for method in methods)
+    none = f"body:not(:has(#field-method input:is({chosen}):checked))"
+    return f"{none} .hy-for-{'-'.join(methods)} {{ display: none !important; }}\n"
+
+
+def _groups_of_readers() -> list[list[Method]]:
+    """Every group of methods that reads fields, or a section, which the other methods do not read."""
+    sections: dict[str, list[str]] = {}
+    for name, field in TrainConfig.model_fields.items():
+        extra: Any = field.json_schema_extra
+        sections.setdefault(extra["group"] if extra else "other", []).append(name)
+    together = [*([name] for name in TrainConfig.model_fields), *sections.values()]
+    groups = [tuple(m for m in Method if any(applies(name, m) for name in names)) for names in together]
+    return [list(group) for group in dict.fromkeys(groups) if len(group) < len(Method)]
 
 
 def _variables(name: str, shades: tuple[str, ...]) -> str:

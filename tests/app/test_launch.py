@@ -12,13 +12,15 @@ from sqlalchemy.orm import Session
 from app import dispatch
 from app import launch as launching
 from app.errors import InvalidInput, NotFound, Refused
-from app.launch import LaunchMethod, check_config, launch
+from app.launch import check_configs, launch
+from app.launch_methods import read_methods, written
 from app.local.running import Running
 from app.settings import Settings
 from app.store import dataset_writing, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.store.models import Run
+from app.store.run_names import TWIN
 from hypo_engine.config import Method
 from hypo_engine.data.formats import Kept, Pair, prompt_fraction
 from tests.app import arena
@@ -57,10 +59,6 @@ def stored(run_id: int) -> Run:
         return runs.get(run_id, session=session)
 
 
-def test_every_method_can_be_launched() -> None:
-    assert [*LaunchMethod] == [*Method, "twins"]
-
-
 def test_one_run_is_queued_and_sent_after_the_commit(dataset_id: int, sent: list[int]) -> None:
     [run] = launch("dpo", dataset_id, {"beta": 0.2, "seed": 3}, name="  mine  ")
     row = stored(run.id)
@@ -71,7 +69,7 @@ def test_one_run_is_queued_and_sent_after_the_commit(dataset_id: int, sent: list
 
 
 def test_twins_differ_in_the_method_alone(dataset_id: int, sent: list[int]) -> None:
-    dpo, hypo = launch(LaunchMethod.TWINS, dataset_id, {"seed": 3, "method": "ignored"}, name="pair")
+    dpo, hypo = launch("twins", dataset_id, {"seed": 3, "method": "ignored"}, name="pair")
     assert (dpo.name, hypo.name) == ("pair · DPO", "pair · HyPO")
     assert dpo.twin_group == hypo.twin_group is not None
     assert {**dpo.config, "method": ""} == {**hypo.config, "method": ""}
@@ -183,7 +181,7 @@ def test_a_missing_folder_is_refused_where_this_machine_trains(
 
 def test_every_bad_field_is_named() -> None:
     with pytest.raises(InvalidInput) as caught:
-        check_config({"beta": -1, "lora_r": -1})
+        check_configs([Method.DPO], {"beta": -1, "lora_r": -1})
     assert "beta" in str(caught.value)
     assert "lora_r" in str(caught.value)
 
@@ -222,8 +220,81 @@ def test_a_question_is_remembered_as_sent(engine: Engine, monkeypatch: pytest.Mo
 
 
 def test_methods_of_a_launch() -> None:
-    assert LaunchMethod("hypo").methods == [Method.HYPO]
-    assert LaunchMethod.TWINS.methods == [Method.DPO, Method.HYPO]
+    assert read_methods("hypo") == [Method.HYPO]
+    assert read_methods("twins") == [Method.DPO, Method.HYPO]
+    for given in ("rloo, hypo,dpo", ["hypo", "rloo", "dpo"], [Method.DPO, Method.HYPO, Method.RLOO]):
+        assert written(read_methods(given)) == "dpo,hypo,rloo"
+    assert all(read_methods(method.value) == [method] for method in Method)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("", "none was given"),
+        ([], "none was given"),
+        ("ppo", "must be one of dpo, hypo, .*, not 'ppo'"),
+        ("dpo,twins", "not 'twins'"),
+        ("dpo,", "not ''"),
+        ("dpo,dpo", "names dpo more than once; name each method once"),
+        (",".join(Method), "names 6 methods, and a launch trains at most 5"),
+        ({"dpo": 1}, "must be one of"),
+        ([1], "must be one of"),
+        (7, "must be one of"),
+    ],
+)
+def test_a_bad_choice_of_methods_is_told_in_a_sentence(given: Any, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as caught:
+        read_methods(given)
+    assert caught.value.field == "method"
+
+
+def test_twins_of_five_methods_share_all_but_the_method(dataset_id: int, sent: list[int]) -> None:
+    given = {"reward": "length", "max_steps": 7, "seed": 3}
+    queued = launch("dpo,hypo,sft,rloo,online_dpo", dataset_id, given, name="five")
+    assert [run.method for run in queued] == ["dpo", "hypo", "sft", "rloo", "online_dpo"]
+    assert len({run.twin_group for run in queued}) == 1
+    assert [run.name for run in queued][2:4] == ["five · SFT", "five · RLOO"]
+    assert all({**run.config, "method": ""} == {**queued[0].config, "method": ""} for run in queued)
+    assert sent == [run.id for run in queued]
+
+
+@pytest.mark.parametrize("methods", ["hypo,rloo", "hypo,reward,rloo"])
+def test_a_reward_model_is_trained_first_and_the_others_wait(
+    dataset_id: int, sent: list[int], methods: str
+) -> None:
+    queued = launch(methods, dataset_id, {"reward": " train ", "max_steps": 7, "seed": 3}, name="set")
+    reward, hypo, rloo = (stored(run.id) for run in queued)
+    assert [run.name for run in (reward, hypo, rloo)] == ["set · Reward model", "set · HyPO", "set · RLOO"]
+    assert (reward.depends_on_id, hypo.depends_on_id, rloo.depends_on_id) == (None, reward.id, reward.id)
+    assert hypo.config["reward"] == rloo.config["reward"] == f"run:{reward.id}"
+    assert (reward.config["reward"], reward.config["max_steps"], reward.seed) == ("", 7, 3)
+    assert reward.dataset_id == rloo.dataset_id == dataset_id
+    assert reward.twin_group == rloo.twin_group is not None
+    assert sent == [reward.id]
+    assert [run.name for run in launch("hypo,rloo", dataset_id, {"reward": "length"}, parent_id=rloo.id)] == [
+        "set (2) · HyPO",
+        "set (2) · RLOO",
+    ]
+
+
+def test_a_copy_of_a_twin_of_any_method_keeps_one_suffix() -> None:
+    assert all(TWIN.sub("", f"set · {method.label}") == "set" for method in Method)
+
+
+def test_one_method_may_train_its_reward_model_too(dataset_id: int, sent: list[int]) -> None:
+    reward, rloo = launch("rloo", dataset_id, {"reward": "train"})
+    assert (reward.method, rloo.depends_on_id, sent) == ("reward", reward.id, [reward.id])
+    [alone] = launch("reward", dataset_id, {"reward": "train"})  # the method reads no reward
+    assert (alone.config["reward"], alone.depends_on_id) == ("", None)
+
+
+def test_what_one_of_several_methods_lacks_queues_nothing(dataset_id: int, sent: list[int]) -> None:
+    with pytest.raises(InvalidInput, match="or train, to train a reward model first") as caught:
+        launch("dpo,rloo", dataset_id, {})
+    assert caught.value.field == "reward"
+    with pytest.raises(InvalidInput, match="num_generations"):
+        launch("dpo,rloo", dataset_id, {"reward": "train", "num_generations": 1})
+    assert (count(), sent) == (0, [])
 
 
 def test_a_copy_gets_a_name_of_its_own(dataset_id: int, sent: list[int]) -> None:

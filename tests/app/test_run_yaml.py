@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import InvalidInput
-from app.launch import LaunchMethod
+from app.launch_methods import DEFAULT
 from app.run_yaml import DEFAULTS, RunYaml, read_run_yaml
 from app.ui.commands import to_yaml
 
@@ -12,7 +12,7 @@ def test_yaml_goes_there_and_back() -> None:
     config = {**DEFAULTS, "beta": 0.05, "learning_rate": 1.23456789e-05, "gradient_checkpointing": True}
     text = to_yaml(config, method="twins", dataset="pairs@1", name="Ünï: code #1")
     read = read_run_yaml(text)
-    assert (read.method, read.dataset, read.name) == (LaunchMethod.TWINS, "pairs@1", "Ünï: code #1")
+    assert (read.method, read.dataset, read.name) == (list(DEFAULT), "pairs@1", "Ünï: code #1")
     assert {**read.values, "method": DEFAULTS["method"]} == config
     assert read.model == "demo"
 
@@ -42,7 +42,9 @@ def test_numbers_are_read_where_numbers_belong() -> None:
         "bogus: 1",
         "1: 2",
         "method: ppo",
-        "method: [dpo]",
+        "method: [dpo, ppo]",
+        "method: {dpo: 1}",
+        "method: 3",
         "dataset: [a]",
         "name: true",
     ],

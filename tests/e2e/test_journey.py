@@ -89,7 +89,7 @@ def launch_twins(app: App, page: Page, model: Path) -> tuple[int, int]:
     page.get_by_role("button", name="Advanced").click()
     fill_form(page, FIELDS)
     page.locator("#field-name input").fill(f"Twins {EVIL}")
-    expect(page.get_by_text(f"A DPO and a HyPO run of {STEPS} steps")).to_be_visible()
+    expect(page.get_by_text(f"A DPO run and a HyPO run of {STEPS} steps")).to_be_visible()
     expect(page.get_by_text("--set lora_r=4")).to_be_visible()
     page.get_by_role("button", name="Launch both").click()
     page.wait_for_url("**/run?id=*")

@@ -33,10 +33,15 @@ def test_fractions_step_by_ratio_and_wrong_fields_are_marked(app: App, page: Pag
     beta.press("Backspace")
     expect(page.get_by_text("--set beta=0.2 ")).to_be_visible()
 
-    page.get_by_role("radio", name="SFT", exact=True).check()
+    methods = page.locator("#field-method")
+    methods.get_by_role("checkbox", name="SFT", exact=True).check()
+    expect(page.get_by_text("A DPO run, a HyPO run and an SFT run of 10 steps")).to_be_visible()
+    expect(beta).to_be_visible()
+    for other in ("DPO", "HyPO"):
+        methods.get_by_role("checkbox", name=other, exact=True).uncheck()
     expect(page.get_by_text("An SFT run of 10 steps")).to_be_visible()
     expect(beta).to_be_hidden()  # SFT does not read it, so it is not set either
     expect(page.get_by_text("--set beta")).to_be_hidden()
     expect(rate).to_be_visible()
-    page.get_by_role("radio", name="DPO", exact=True).check()
+    methods.get_by_role("checkbox", name="DPO", exact=True).check()
     expect(beta).to_have_value("0.2")

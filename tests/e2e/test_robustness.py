@@ -60,7 +60,7 @@ def test_two_tabs_launch_at_once(app: App, context: BrowserContext, dataset: str
     for tab in tabs:
         open_launch(tab)
         choose_model(tab, tiny_model)
-        tab.get_by_role("radio", name="DPO", exact=True).check()
+        tab.get_by_role("checkbox", name="HyPO", exact=True).uncheck()
         tab.get_by_role("button", name="Advanced").click()
         fill_form(tab, {**TINY_RUN, "max_steps": 2})
         expect(tab.get_by_text("A DPO run of 2 steps")).to_be_visible()

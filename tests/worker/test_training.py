@@ -55,8 +55,7 @@ def test_a_run_starts_once_the_reward_model_that_it_waits_for_is_trained(
 ) -> None:
     sent: list[int] = []
     monkeypatch.setattr(dispatch, "send_run", lambda run_id: sent.append(run_id) or True)
-    [reward] = launch_tiny("reward", max_steps=1)
-    [rloo] = launch_tiny("rloo", reward=f"run:{reward}", max_steps=1, eval_prompts=0, probe_prompts=0)
+    reward, rloo = launch_tiny("rloo", reward="train", max_steps=1, eval_prompts=0, probe_prompts=0)
     assert sent == [reward]
     assert run_of(rloo).depends_on_id == reward
     assert train_next(worker="here:1:train")
@@ -71,8 +70,7 @@ def test_a_run_starts_once_the_reward_model_that_it_waits_for_is_trained(
 
 
 def test_a_keeper_fails_the_runs_that_wait_for_a_run_that_ended(launch_tiny: Launcher) -> None:
-    [reward] = launch_tiny("reward")
-    [rloo] = launch_tiny("rloo", reward=f"run:{reward}")
+    reward, rloo = launch_tiny("rloo", reward="train")
     with write_session() as session:  # as if it had ended in the moment of the launch
         runs.get(reward, session=session).status = RunStatus.FAILED
     Maintenance().run()

@@ -41,7 +41,7 @@ DEMO_MODEL = "demo"
 
 @router.post("", status_code=201, response_model=RunsQueued)
 def launch_runs(once: OnceOnly, given: Launch) -> Response:
-    """Queue a training run, or a DPO and a HyPO run on the same data, order, seed and budget."""
+    """Queue a training run, or one for each of several methods on the same data, order, seed and steps."""
 
     def act() -> RunsQueued:
         with read_session() as session:

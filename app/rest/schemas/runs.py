@@ -5,15 +5,18 @@ from typing import Any
 
 from pydantic import Field
 
-from app.launch import LaunchMethod
 from app.rest.types import Given, Name, Shown
 from app.store.enums import EventLevel, GenerationKind, RunStatus
+from hypo_engine.config import Method
 
 
 class Launch(Given):
-    """A run to queue, or with `twins` a DPO and a HyPO run on the same data, order, seed and budget."""
+    """A run to queue, or several that differ in the method alone: same data, order, seed and steps."""
 
-    method: LaunchMethod
+    method: Name = Field(
+        description=f"One of {', '.join(Method)}; two to five with commas between, as dpo,hypo,rloo; or "
+        "twins, short for dpo,hypo."
+    )
     dataset: Name = Field(description="NAME (its newest version), NAME@VERSION or id.")
     model: Name = Field("", description="demo, a hub id or a folder of the machine that trains.")
     preset: Name | None = Field(None, description="Start from a preset of the launch page.")
@@ -56,7 +59,7 @@ class RunShown(Shown):
     dataset: DatasetNamed
     model: str
     seed: int
-    twin_group: str | None = Field(description="Equal for runs that were launched as twins.")
+    twin_group: str | None = Field(description="Equal for runs that were launched together.")
     attempt: int
     error: str | None
     created_at: datetime
@@ -71,7 +74,7 @@ class RunShown(Shown):
 
 
 class RunsQueued(Shown):
-    """The runs of a launch: one, or two for twins."""
+    """The runs of a launch, one for each method, and first that of a reward model if it trains one."""
 
     runs: list[RunShown]
     note: str = Field(description="How to start a worker if none is running; otherwise empty.")

@@ -5,22 +5,23 @@ from typing import Any, Final
 
 import gradio as gr
 
+from app.launch import check_configs
 from app.model_check import model_problems
 from app.reward_check import reward_problems
 from app.ui import widgets
 from app.ui.launch import form
 from app.ui.updates import Updates
-from hypo_engine.config import TrainConfig
 
 FIELDS: Final = ["model_name_or_path", *form.names(), "insist"]
 """The TrainConfig fields of the form, in the order in which handlers receive them."""
 
 
-def problems(raw: Mapping[str, Any], method: str) -> dict[str, str]:
+def problems(raw: Mapping[str, Any], method: object) -> dict[str, str]:
     """Validation errors by field; the base model is checked only if all fields are valid."""
-    if found := form.check(raw, method):
+    methods = form.chosen_methods(method)
+    if found := {**form.method_error(method), **form.check(raw, methods)}:
         return found
-    config = TrainConfig.model_validate({**raw, "method": form.engine_method(method)})
+    config = check_configs(methods, raw)[-1]
     return {**model_problems(config), **reward_problems(config)}
 
 
@@ -47,6 +48,6 @@ def messages(errors: Mapping[str, str]) -> Updates:
         f"{field}_message": gr.update(
             value=widgets.field_error(errors.get(field, "")), visible=field in errors
         )
-        for field in ("dataset", "name", *FIELDS)
+        for field in ("dataset", "method", "name", *FIELDS)
     }
     return {"advanced": gr.update(open=True), **said} if hidden else said

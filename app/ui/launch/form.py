@@ -1,6 +1,6 @@
 """The launch form, generated from the schema: each field has a component, help text and a message."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -10,10 +10,11 @@ import gradio as gr
 from markupsafe import Markup
 from pydantic.fields import FieldInfo
 
-from app.launch import LaunchMethod
+from app.errors import InvalidInput
+from app.launch_methods import TRAIN_FIRST, launch_problems, read_methods
 from app.run_yaml import DEFAULTS
 from hypo_engine.assignments import as_number
-from hypo_engine.config import TrainConfig, applies, field_problems
+from hypo_engine.config import Method, TrainConfig, applies
 from hypo_engine.field_text import bounds
 
 SECTIONS: Final = {
@@ -30,6 +31,15 @@ SECTIONS: Final = {
 BY_HAND: Final = ("method", "model_name_or_path", "insist")
 """Fields that the page lays out itself.
 """
+
+
+REWARDS: Final[list[tuple[str, str] | str]] = [
+    ("None", ""),
+    ("Train a reward model first", TRAIN_FIRST),
+    "length",
+    "vader",
+]
+"""Rewards that the form offers; others are typed."""
 
 
 def group_of(field: FieldInfo) -> str:
@@ -75,34 +85,51 @@ class Form:
     def advanced(self) -> None:
         """All other fields, by section."""
         for title, fields in sections():
-            useless = set.intersection(*(set(_hidden(name)) for name in fields))
-            gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(title), elem_classes=sorted(useless))
+            used = {method for name in fields for method in readers(name)}
+            gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(title), elem_classes=shown_for(used))
             _grid(self, fields)
             self.below[title] = gr.HTML()
+
+
+def shown_for(methods: Collection[Method]) -> list[str]:
+    """CSS classes that hide something unless one of the methods is chosen; none if every method uses it."""
+    used = [method for method in Method if method in methods]
+    return [] if len(used) == len(Method) else [f"hy-for-{'-'.join(used)}"]
 
 
 def _grid(form: Form, fields: Sequence[str]) -> None:
     with gr.Row(elem_classes="hy-grid"):
         for name in fields:
-            with gr.Column(min_width=220, elem_classes=["hy-field", *_hidden(name)]):
+            with gr.Column(min_width=220, elem_classes=["hy-field", *shown_for(readers(name))]):
                 form.add(name)
 
 
-def _hidden(name: str) -> list[str]:
-    """CSS classes that hide a field while a method is chosen that does not read it."""
-    return [f"hy-not-{method}" for method in LaunchMethod if not _read_by(name, method)]
+def readers(name: str) -> list[Method]:
+    """The methods that read a field."""
+    return [method for method in Method if applies(name, method)]
 
 
-def _read_by(name: str, method: LaunchMethod) -> bool:
-    return any(applies(name, each) for each in method.methods)
+def relevant(values: Mapping[str, Any], methods: Sequence[Method]) -> dict[str, Any]:
+    """The values with defaults for fields that no method reads, as the form hides them."""
+    read = {name for name in values if any(applies(name, method) for method in methods)}
+    return {name: value if name in read else DEFAULTS[name] for name, value in values.items()}
 
 
-def relevant(values: Mapping[str, Any], method: str) -> dict[str, Any]:
-    """The values with defaults for fields that the method does not read, as the form hides them."""
-    if method not in list(LaunchMethod):
-        return dict(values)
-    read = LaunchMethod(method)
-    return {name: value if _read_by(name, read) else DEFAULTS[name] for name, value in values.items()}
+def chosen_methods(given: object) -> list[Method]:
+    """The methods of the form; empty if the choice is not valid."""
+    try:
+        return read_methods(given)
+    except InvalidInput:
+        return []
+
+
+def method_error(given: object) -> dict[str, str]:
+    """The validation error of the choice of methods, if any."""
+    try:
+        read_methods(given)
+    except InvalidInput as error:
+        return {"method": str(error) if given else "Choose a method, or several to compare."}
+    return {}
 
 
 def make(name: str) -> Any:
@@ -110,6 +137,8 @@ def make(name: str) -> Any:
     field = TrainConfig.model_fields[name]
     kind, label = field.annotation, field.title or name
     common: dict[str, Any] = {"label": label, "info": help_text(name), "elem_id": f"field-{name}"}
+    if name == "reward":
+        return gr.Dropdown(REWARDS, value=field.default, allow_custom_value=True, **common)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return gr.Dropdown([member.value for member in kind], value=plain(field.default), **common)
     if kind is bool:
@@ -146,12 +175,14 @@ def titles(names: Iterable[str]) -> str:
 
 
 def read(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Raw values in schema types: fractions are entered as text."""
+    """Raw values in schema types: fractions are entered as text, and an emptied list gives None."""
     fields = TrainConfig.model_fields
-    return {
-        name: as_number(value) if fields[name].annotation is float else value
-        for name, value in values.items()
-    }
+    found = {}
+    for name, value in values.items():
+        kind = fields[name].annotation
+        empty = value is None and kind is str
+        found[name] = "" if empty else as_number(value) if kind is float else value
+    return found
 
 
 def plain(value: Any) -> Any:
@@ -159,12 +190,7 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def engine_method(method: str) -> str:
-    """The engine's method behind a choice of the form; the one that does more in the case of twins."""
-    return LaunchMethod(method).methods[-1].value if method in list(LaunchMethod) else method
-
-
-def check(values: Mapping[str, Any], method: str) -> dict[str, str]:
+def check(values: Mapping[str, Any], methods: Sequence[Method]) -> dict[str, str]:
     """One sentence per invalid field, starting with its label."""
-    found = field_problems({**values, "method": engine_method(method)})
+    found = launch_problems(methods, values)
     return {name: f"{title(name)} {problem}." for name, problem in found.items()}

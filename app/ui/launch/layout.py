@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.launch_methods import DEFAULT
 from app.presets import PRESETS
 from app.ui import widgets
 from app.ui.launch import form
@@ -13,10 +14,7 @@ from app.ui.launch.form import Form
 from app.ui.updates import named, pick
 from hypo_engine.config import Method, TrainConfig
 
-METHODS = [
-    *((method.label, method.value) for method in Method),
-    ("Twins: DPO and HyPO, to compare", "twins"),
-]
+METHODS = [(method.label, method.value) for method in Method]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,8 @@ class Choices:
 
     dataset: gr.Dropdown
     dataset_message: gr.HTML
-    method: gr.Radio
+    method: gr.CheckboxGroup
+    method_message: gr.HTML
     preset: gr.Radio
     about: gr.HTML
     advanced: gr.Accordion
@@ -91,7 +90,7 @@ class Layout:
     @property
     def message_outputs(self) -> dict[str, Any]:
         """The messages below the fields, and the Advanced accordion, which opens on an error inside it."""
-        own = pick(named(self.choices), "advanced", "dataset_message", "name_message")
+        own = pick(named(self.choices), "advanced", "dataset_message", "method_message", "name_message")
         return {**own, **{f"{field}_message": self.fields.messages[field] for field in FIELDS}}
 
 
@@ -131,13 +130,15 @@ def _choices(fields: Form) -> Choices:
                 dataset_message = gr.HTML(visible=False)
             with gr.Column(min_width=260, elem_classes="hy-field"):
                 fields.add("model_name_or_path", _model())
-        method = gr.Radio(
-            METHODS,
-            value="twins",
-            label="Method",
-            info="Twins are a DPO and a HyPO run on the same data, order, seed and budget.",
-            elem_id="field-method",
-        )
+        with gr.Column(elem_classes="hy-field"):
+            method = gr.CheckboxGroup(
+                METHODS,
+                value=list(DEFAULT),
+                label="Method",
+                info="One, or up to five to compare: twins on the same data, order, prompts, seed and steps.",
+                elem_id="field-method",
+            )
+            method_message = gr.HTML(visible=False)
     with gr.Group(elem_classes="hy-panel"):
         preset = gr.Radio(
             [(preset.title, name) for name, preset in PRESETS.items()],
@@ -155,7 +156,8 @@ def _choices(fields: Form) -> Choices:
             label="Name", info="Name of the run; generated if empty.", max_lines=1, elem_id="field-name"
         )
         name_message = gr.HTML(visible=False)
-    return Choices(dataset, dataset_message, method, preset, about, advanced, name, name_message)
+    chosen = dataset, dataset_message, method, method_message
+    return Choices(*chosen, preset, about, advanced, name, name_message)
 
 
 def _model() -> gr.Dropdown:

@@ -16,7 +16,7 @@ from hypo_engine.config import TrainConfig
 MAX_YAML_BYTES = 100_000
 
 
-def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
+def fill(text: str, dataset_id: int | None, method: Any, name: str, *values: Any) -> Updates:
     """Fill the form from YAML; fields that it does not mention keep their values."""
     try:
         loaded = read_run_yaml(text or "")
@@ -25,10 +25,10 @@ def fill(text: str, dataset_id: int | None, method: str, name: str, *values: Any
                 dataset_id = datasets.resolve(loaded.dataset, session=session).id
     except AppError as error:
         return _untouched(str(error))
-    method = method if loaded.method is None else loaded.method.value
+    method = method if loaded.method is None else loaded.method
     name = name if loaded.name is None else loaded.name
     merged = {**raw(values), **loaded.values}
-    errors = form.check(merged, method)
+    errors = form.check(merged, form.chosen_methods(method))
     said = widgets.notice(
         f"The form holds the YAML's {formatting.count(len(loaded.values), 'value')}.", "good"
     )

@@ -1,7 +1,7 @@
 """The launch page's memory estimate: total, breakdown, and ways to reduce it."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import gradio as gr
 from markupsafe import Markup
@@ -10,7 +10,6 @@ from app.estimates import MemoryForecast, forecast_memory
 from app.store.models import Dataset
 from app.templates import render
 from app.ui import widgets
-from app.ui.launch import form
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
@@ -30,12 +29,15 @@ PARTS: Final = {
 """Labels of an estimate's parts."""
 
 
-def show(values: Mapping[str, Any], method: str, dataset: Dataset) -> Updates:
-    """Updates of the estimate and the `insist` checkbox; twins need as much memory as their HyPO run."""
-    config = TrainConfig.model_validate({**values, "method": form.engine_method(method)})
-    forecast = forecast_memory(config, dataset.id)
+def show(configs: Sequence[TrainConfig], dataset: Dataset) -> Updates:
+    """Updates of the estimate and the `insist` checkbox; of several runs, the one that needs most counts."""
+    forecast = max((forecast_memory(config, dataset.id) for config in configs), key=_needed)
     insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)
     return {"memory": panel(forecast), "insist": insist}
+
+
+def _needed(forecast: MemoryForecast) -> int:
+    return forecast.estimate.total if forecast.estimate else 0
 
 
 def nothing() -> Updates:

@@ -7,7 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.errors import NotFound
-from app.launch import LaunchMethod
+from app.launch_methods import DEFAULT
 from app.presets import default_preset
 from app.run_yaml import DEFAULTS
 from app.store import datasets, runs, workers
@@ -15,6 +15,7 @@ from app.store.db import read_session
 from app.store.models import Dataset, Run
 from app.store.run_names import copy_name
 from app.ui import formatting, query, widgets
+from app.ui.launch import form
 from app.ui.launch.errors import FIELDS
 from app.ui.launch.presets import about, has_gpu, start
 from app.ui.run import view as run_view
@@ -48,7 +49,7 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
     first = default_preset(gpu=has_gpu()) if not chosen.get("values") else None
     values = start(first)
     values |= {k: v for k, v in (chosen.get("values") or {}).items() if k in DEFAULTS}
-    method, name, dataset_id = chosen.get("method", "twins"), chosen.get("name", ""), chosen.get("dataset")
+    method, name, dataset_id = chosen.get("method"), chosen.get("name", ""), chosen.get("dataset")
     parent, said = None, widgets.NOTHING
     source, problem = _cloned(request)
     if source is not None:
@@ -70,7 +71,7 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
     return {
         "notice": worker_notice(),
         "dataset": gr.update(choices=choices, value=dataset_id),
-        "method": method if method in list(LaunchMethod) else "twins",
+        "method": form.chosen_methods(method) or list(DEFAULT),
         "name": name,
         "parent": parent,
         "outcome": said,

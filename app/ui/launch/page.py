@@ -8,7 +8,8 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
-from app.launch import launch
+from app.launch import check_configs, launch
+from app.launch_methods import each_run, written
 from app.store import datasets
 from app.store.db import read_session
 from app.store.models import Dataset
@@ -23,7 +24,6 @@ from app.ui.launch.load import fill, fill_from_file
 from app.ui.launch.opening import open_page, worker_notice
 from app.ui.launch.presets import defaults, use_preset
 from app.ui.updates import Updates, connect, named, pick
-from hypo_engine.config import TrainConfig
 
 
 def build() -> None:
@@ -98,30 +98,34 @@ def _wire_launch(page: Layout) -> None:
 # --- handlers --------------------------------------------------------------------------------
 
 
-def preview(dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
+def preview(dataset_id: int | None, method: Any, name: str, *values: Any) -> Updates:
     """Update the summary, command, YAML, error messages and saved draft."""
-    given = form.relevant(raw(values), method)
+    methods = form.chosen_methods(method)
+    given = form.relevant(raw(values), methods)
     errors = problems(given, method)
-    tidy = given
-    if not errors:
-        real = form.engine_method(method)
-        tidy = TrainConfig.model_validate({**given, "method": real}).model_dump(mode="json")
+    configs = [] if errors else check_configs(methods, given)
+    tidy = {**configs[-1].model_dump(mode="json"), "reward": given["reward"]} if configs else given
+    named = written(methods) or "METHOD"
     dataset = _find_dataset(dataset_id)
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return {
-        **launch_summary.show(tidy, method, dataset, errors),
-        "command": launch_command(method, reference, tidy, name=name or ""),
-        "yaml": to_yaml(tidy, method=method, dataset=reference, name=name or ""),
+        **launch_summary.show(configs, dataset, errors),
+        "command": launch_command(named, reference, tidy, name=name or ""),
+        "yaml": to_yaml(tidy, method=named, dataset=reference, name=name or ""),
         "draft": {
             "dataset": dataset_id,
             "method": method,
             "name": name,
             "values": {**raw(values), "insist": False},
         },
-        "go": gr.update(interactive=True, value="Launch both" if method == "twins" else "Launch"),
-        **(launch_memory.nothing() if errors or not dataset else launch_memory.show(tidy, method, dataset)),
+        "go": gr.update(interactive=True, value=_launch_label(len(each_run(methods, given)))),
+        **(launch_memory.show(configs, dataset) if configs and dataset else launch_memory.nothing()),
         **messages({**errors, **name_error(name)}),
     }
+
+
+def _launch_label(runs: int) -> str:
+    return "Launch" if runs < 2 else "Launch both" if runs == 2 else f"Launch {runs} runs"
 
 
 def forget_refusal(refused: str | None) -> tuple[Any, Any]:
@@ -133,9 +137,9 @@ def forget_refusal(refused: str | None) -> tuple[Any, Any]:
     return (widgets.NOTHING, "") if refused else (gr.skip(), gr.skip())
 
 
-def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: str, *values: Any) -> Updates:
-    """Queue the run or twins; on invalid values show messages below the fields and queue nothing."""
-    given = form.relevant(raw(values), method)
+def launch_runs(parent: int | None, dataset_id: int | None, method: Any, name: str, *values: Any) -> Updates:
+    """Queue the runs; on invalid values show messages below the fields and queue nothing."""
+    given = form.relevant(raw(values), form.chosen_methods(method))
     errors = {**problems(given, method), **name_error(name)}
     if _find_dataset(dataset_id) is None:
         errors["dataset"] = "Choose a dataset; add one on the page Datasets."
@@ -150,7 +154,7 @@ def launch_runs(parent: int | None, dataset_id: int | None, method: str, name: s
         field = error.field if isinstance(error, InvalidInput) else None
         marked = {field: str(error)} if field else {}
         return {"outcome": widgets.error_banner(str(error)), "refused": "", **messages(marked)}
-    links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], " and ")
+    links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], ", ")
     said = Markup(
         '<div class="hy-notice hy-good" role="status" data-next="{}">Queued {}. Opening…</div>'
     ).format(widgets.url("run", id=queued[-1].id), links)

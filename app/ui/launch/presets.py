@@ -4,6 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.launch_methods import DEFAULT
 from app.presets import PRESETS, default_preset
 from app.run_yaml import DEFAULTS
 from app.store import workers
@@ -48,7 +49,7 @@ def defaults() -> Updates:
     return {
         "preset": first,
         "about": about(first),
-        "method": "twins",
+        "method": list(DEFAULT),
         "name": "",
         "parent": None,
         **start(first),

@@ -1,12 +1,11 @@
 """The launch page's summary of a run: steps, pairs, warnings and expected time."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from app.held_out_share import nothing_held_out
-from app.launch import LaunchMethod
+from app.launch_methods import PENDING
 from app.store.db import read_session
 from app.store.models import Dataset
 from app.templates import render
@@ -18,12 +17,8 @@ from app.ui.widgets import Html
 from app.workload import Workload, epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
 
-TWINS = "A DPO and a HyPO run"
 
-
-def show(
-    values: Mapping[str, Any], method: str, dataset: Dataset | None, errors: Mapping[str, str]
-) -> Updates:
+def show(configs: Sequence[TrainConfig], dataset: Dataset | None, errors: Mapping[str, str]) -> Updates:
     """Updates of the summary with its warnings, the expected time and the token lengths."""
     if dataset is None:
         empty = widgets.empty_state(
@@ -35,8 +30,6 @@ def show(
     if errors:
         wrong = widgets.notice(f"Correct first: {form.titles(errors)}.", "warning")
         return _shown(wrong)
-    methods = LaunchMethod(method).methods
-    configs = [TrainConfig.model_validate({**values, "method": one}) for one in methods]
     config = configs[-1]
     work = workload(config, dataset.id)
     if not work.counts.train:
@@ -46,7 +39,7 @@ def show(
         missing = nothing_held_out(dataset, session=session)
     if missing and (config.eval_pairs or config.eval_prompts or config.probe_prompts):
         said.append(widgets.notice(missing, "warning"))
-    summary = widgets.join([_sentence(work, config, method), *_minimised(configs), *said])
+    summary = widgets.join([_sentence(work, configs), *_minimised(configs), *said])
     time = _time([forecast(one, work) for one in configs]) if work.pairs else widgets.NOTHING
     return _shown(summary, time, _lengths(work, config))
 
@@ -60,13 +53,16 @@ def _no_training_pairs(work: Workload) -> Html:
     return widgets.notice(f"This dataset has no training pairs: {where}. Choose another.", "warning")
 
 
-def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
+def _sentence(work: Workload, configs: Sequence[TrainConfig]) -> Html:
     """The amount of work in one sentence."""
     about = "" if work.exact or work.lengths is None else "about "
-    title, sampled = config.method.label, work.seen * config.num_generations if config.samples_online else 0
-    own = f" {title} samples {sampled:,} responses." if sampled else ""
+    sampling = [config.method.label for config in configs if config.samples_online]
+    sampled = f"{work.seen * configs[-1].num_generations:,} responses"
+    own = f" {sampling[0]} samples {sampled}." if sampling else ""
+    if len(sampling) > 1:
+        own = f" {formatting.in_words(sampling)} sample {sampled} each."
     return Markup('<p class="hy-summary"><b>{}</b> of {} on {}{}, {} a step; {}.{}</p>').format(
-        TWINS if method == LaunchMethod.TWINS else formatting.capital(config.method.run),
+        formatting.capital(formatting.in_words([config.method.run for config in configs])),
         formatting.count(work.steps, "step"),
         about,
         formatting.count(work.pairs, "training pair"),
@@ -76,8 +72,11 @@ def _sentence(work: Workload, config: TrainConfig, method: str) -> Html:
     )
 
 
-def _minimised(configs: list[TrainConfig]) -> list[Html]:
-    """What a single run minimises, in words."""
+def _minimised(configs: Sequence[TrainConfig]) -> list[Html]:
+    """What a single run minimises, in words; of several runs, which waits for which."""
+    if any(config.reward == PENDING for config in configs):
+        waits = "The reward model is trained first, on the same pairs. The other runs wait for it."
+        return [Markup('<p class="hy-note">{}</p>').format(waits)]
     if len(configs) > 1:
         return []
     note = Markup('<p class="hy-note">It minimises {}.</p>')
@@ -104,7 +103,10 @@ def _time(forecasts: list[Forecast | None]) -> Html:
     sources = widgets.join(
         [widgets.link(f"run {found.run_id}", "run", id=found.run_id) for found in known], " and "
     )
-    head, detail = parts[0], "" if len(forecasts) == 1 else "; the other method is not measured yet"
+    others = len(forecasts) - len(known)
+    missing = ("the other method is" if others == 1 else f"the other {others} methods are") if others else ""
+    head, detail = parts[0], f"; {missing} not measured yet" if missing else ""
     if len(known) > 1:
-        head, detail = formatting.duration(sum(found.seconds for found in known)), f": {' and '.join(parts)}"
+        head = formatting.duration(sum(found.seconds for found in known))
+        detail = f": {formatting.in_words(parts)}{detail}"
     return render("launch/time.html", total=head, detail=detail, sources=sources, device=known[0].device)

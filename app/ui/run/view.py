@@ -60,7 +60,9 @@ def header(run: Run, twins: Sequence[Run]) -> Html:
         widgets.link_button("Clone", "launch", clone=run.id),
         widgets.link_button("Overlay", "runs", compare=compare),
     ]
-    if any(twin.status is RunStatus.FINISHED and Method(twin.method).writes for twin in twins):
+    writers = [twin for twin in twins if Method(twin.method).writes]
+    compare = ",".join(str(twin.id) for twin in writers)
+    if any(twin.status is RunStatus.FINISHED for twin in writers):
         buttons.append(widgets.link_button("Judge many prompts", "campaigns", runs=compare))
         buttons.append(widgets.link_button("Compare answers", "compare", primary=True, runs=compare))
     lead = render("run/badges.html", id=run.id, badges=badges, twins=others)

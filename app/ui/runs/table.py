@@ -93,6 +93,6 @@ def _nothing(filtered: bool) -> Html:
         )
     return widgets.empty_state(
         "No runs yet",
-        "A run trains a model on a dataset of preference pairs. Twins train DPO and HyPO side by side.",
+        "A run trains a model on a dataset of preference pairs. Twins train several methods side by side.",
         widgets.link_button("Launch a run", "launch", primary=True),
     )

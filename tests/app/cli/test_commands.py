@@ -130,12 +130,15 @@ def test_launch_without_a_worker_says_how_to_start_one(
 def test_a_launch_says_which_run_it_waits_for(
     dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [reward] = call(capsys, "runs", "launch", "--method", "reward", "--dataset", "mine")
-    given = ["runs", "launch", "--method", "rloo", "--dataset", "mine", "--set", f"reward=run:{reward['id']}"]
-    assert run(given) == 0
-    assert f"queued, waits for run {reward['id']}" in capsys.readouterr().out
-    assert run(["runs", "show", str(reward["id"] + 1)]) == 0
-    assert f"queued, waits for run {reward['id']}, step 0" in capsys.readouterr().out
+    assert run(["runs", "launch", "--method", "dpo,rloo", "--dataset", "mine", "--set", "reward=train"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(", ")[1:] for line in said] == [
+        ["queued", "place 1 in the queue"],
+        ["queued", "waits for run 1"],
+        ["queued", "waits for run 1"],
+    ]
+    assert run(["runs", "show", "3"]) == 0
+    assert "queued, waits for run 1, step 0" in capsys.readouterr().out
 
 
 def test_cancel_clone_and_delete(dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

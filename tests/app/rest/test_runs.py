@@ -52,8 +52,8 @@ def test_twins_are_queued_listed_and_cancelled(api: TestClient, dataset: str) ->
 
 
 def test_a_run_waits_for_the_reward_model_that_it_names(api: TestClient, dataset: str) -> None:
-    [reward] = launch(api, dataset, method="reward")
-    [rloo] = launch(api, dataset, method="rloo", config={"reward": f"run:{reward['id']}"})
+    reward, dpo, rloo = launch(api, dataset, method="dpo,rloo", config={"reward": "train"})
+    assert reward["twin_group"] == dpo["twin_group"] == rloo["twin_group"] is not None
     assert (rloo["status"], rloo["waits_for"], rloo["place_in_queue"]) == ("queued", reward["id"], None)
     assert (reward["waits_for"], reward["place_in_queue"]) == (None, 1)
     assert ok(api.post(f"runs/{reward['id']}/cancel"))["status"] == "cancelled"

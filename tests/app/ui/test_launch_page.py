@@ -20,7 +20,7 @@ from app.ui.launch.errors import FIELDS
 from app.ui.run import page as run_page
 from app.ui.updates import Updates
 from hypo_engine.assignments import parse_assignments
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Method, TrainConfig
 from hypo_engine.data.formats import Kept, Pair
 from tests.app.ui.conftest import request_for
 from tests.transactions import within
@@ -34,7 +34,7 @@ def values(**changes: Any) -> list[Any]:
 
 def marked(shown: Updates) -> list[str]:
     """Fields with a visible message."""
-    return [name for name in ("dataset", "name", *FIELDS) if shown[f"{name}_message"]["visible"]]
+    return [name for name in ("dataset", "method", "name", *FIELDS) if shown[f"{name}_message"]["visible"]]
 
 
 def test_the_form_covers_every_field_of_the_schema() -> None:
@@ -54,7 +54,7 @@ def test_help_tells_the_bounds() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_valid(name: str) -> None:
-    assert form.check({**DEFAULTS, **PRESETS[name].values}, "twins") == {}
+    assert form.check({**DEFAULTS, **PRESETS[name].values}, [Method.DPO, Method.HYPO]) == {}
 
 
 def test_a_preset_fills_the_form_and_leaves_the_model() -> None:
@@ -161,10 +161,44 @@ def test_fields_that_the_method_does_not_read_are_neither_checked_nor_set(
 
 
 def test_a_scored_method_asks_for_a_reward_beside_the_field(session: Session, dataset: Dataset) -> None:
-    for reward, problem in (("", "RLOO needs one"), ("run:7", "There is no run 7")):
+    for reward, problem in ((None, "RLOO needs one"), ("", "RLOO needs one"), ("run:7", "There is no run 7")):
         shown = launch_page.launch_runs(None, dataset.id, "rloo", "", *values(reward=reward))
         assert marked(shown) == ["reward"]
         assert problem in shown["reward_message"]["value"]
+    assert runs.find(session=session) == []
+
+
+def test_several_methods_train_their_reward_model_first(session: Session, dataset: Dataset) -> None:
+    chosen, given = ["rloo", "dpo", "hypo"], values(reward="train", num_generations=2, max_steps=3)
+    shown = launch_page.preview(dataset.id, chosen, "", *given)
+    assert "A reward model, a DPO run, a HyPO run and an RLOO run</b> of 3 steps" in shown["summary"]
+    assert "HyPO and RLOO sample 22 responses each." in shown["summary"]
+    assert "The reward model is trained first, on the same pairs." in shown["summary"]
+    assert "--method dpo,hypo,rloo" in shown["command"]
+    assert "--set reward=train" in shown["command"]
+    assert yaml.safe_load(shown["yaml"])["method"] == "dpo,hypo,rloo"
+    assert shown["go"]["value"] == "Launch 4 runs"
+    assert marked(shown) == []
+    launched = launch_page.launch_runs(None, dataset.id, chosen, "", *given)
+    reward, *others = sorted(runs.find(session=session), key=lambda run: run.id)
+    assert [run.method for run in (reward, *others)] == ["reward", "dpo", "hypo", "rloo"]
+    assert {run.depends_on_id for run in others} == {reward.id}
+    assert f'data-next="run?id={others[-1].id}"' in launched["outcome"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "why"),
+    [([], "Choose a method, or several to compare."), ([*Method], "a launch trains at most 5")],
+)
+def test_a_bad_choice_of_methods_is_told_beside_it(
+    session: Session, dataset: Dataset, chosen: list[str], why: str
+) -> None:
+    for shown in (
+        launch_page.preview(dataset.id, chosen, "", *START),
+        launch_page.launch_runs(None, dataset.id, chosen, "", *START),
+    ):
+        assert marked(shown) == ["method"]
+        assert why in shown["method_message"]["value"]
     assert runs.find(session=session) == []
 
 
@@ -189,7 +223,7 @@ def test_opening_a_clone_takes_over_everything(session: Session, dataset: Datase
     [run] = runs.find(session=session)
     opened = opening.open_page({}, request_for(clone=run.id))
     assert opened["dataset"]["value"] == dataset.id
-    assert (opened["method"], opened["name"], opened["parent"]) == ("dpo", "first (2)", run.id)
+    assert (opened["method"], opened["name"], opened["parent"]) == (["dpo"], "first (2)", run.id)
     assert (opened["beta"], opened["seed"]) == (0.7, 5)
 
 
@@ -252,7 +286,7 @@ def test_opening_a_draft_and_an_unknown_clone(session: Session, dataset: Dataset
 def test_yaml_fills_the_form(session: Session, dataset: Dataset) -> None:
     text = "dataset: pairs\nmethod: dpo\nbeta: 5e-2\n"
     filled = load.fill(text, None, "twins", "kept", *START)
-    assert (filled["dataset"], filled["method"], filled["name"]) == (dataset.id, "dpo", "kept")
+    assert (filled["dataset"], filled["method"], filled["name"]) == (dataset.id, ["dpo"], "kept")
     assert filled["beta"] == 0.05
 
 
