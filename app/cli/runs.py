@@ -203,8 +203,8 @@ def clone_command(
     with read_session() as session:
         run = runs.get(run_id, session=session)
     values = {**run.config, **_assignments(settings or [])}
-    [queued] = launch(str(values["method"]), run.dataset_id, values, parent_id=run.id)
-    _report([queued.id], wait=wait, as_json=as_json)
+    queued = launch(str(values["method"]), run.dataset_id, values, parent_id=run.id)
+    _report([one.id for one in queued], wait=wait, as_json=as_json)
 
 
 @cli.command("delete")

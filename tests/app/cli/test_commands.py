@@ -152,6 +152,8 @@ def test_cancel_clone_and_delete(dataset: dict[str, Any], capsys: pytest.Capture
     assert clone["method"] == "hypo"
     with write_session() as session:
         assert runs.get(clone["id"], session=session).parent_id == queued["id"]
+    reward, hypo = call(capsys, "runs", "clone", first, "--set", "reward=train")
+    assert (reward["method"], hypo["waits_for"]) == ("reward", reward["id"])
     assert call(capsys, "runs", "delete", first) == {"deleted": queued["id"]}
     assert "There is no run" in refuse(capsys, "runs", "show", first)
 
