@@ -23,6 +23,7 @@ TITLES: Final = {
     "votes": "Votes",
     "campaigns": "Campaigns",
     "slots": "Judging a campaign",
+    "judges": "Automatic judges",
     "system": "The app",
 }
 

@@ -201,6 +201,49 @@ class _Caller:
         _checked(self.client.put(f"/slots/{taken['slot_id']}/vote", json={"choice": "A"}))
         return taken
 
+    @cached_property
+    def read_disagreement(self) -> dict[str, Any]:
+        """A disagreement for the reading calls, which come before those that show names."""
+        return self.disagreement()
+
+    @cached_property
+    def blind_disagreement(self) -> dict[str, Any]:
+        """A disagreement for the calls after those that show names."""
+        return self.disagreement()
+
+    def disagreement(self) -> dict[str, Any]:
+        """A comparison on which the voters of a new campaign differ."""
+        campaign_id = campaign.disputed((1, self.filled.longest_run), USER)
+        found = _checked(self.client.get(f"/campaigns/{campaign_id}/disagreements")).json()
+        return {"campaign_id": campaign_id, "number": found[0]["number"]}
+
+    def decided(self) -> dict[str, Any]:
+        """Decide that comparison."""
+        found = self.blind_disagreement
+        address = f"/campaigns/{found['campaign_id']}/disagreements/{found['number']}/verdict"
+        _checked(self.client.put(address, json={"choice": "A"}))
+        return found
+
+    def written_campaign(self) -> int:
+        """A small campaign whose answers are written."""
+        return campaign.ready((1, self.filled.longest_run), USER, prompts=10)
+
+    def new_judge(self) -> dict[str, Any]:
+        """Let a scorer judge a new campaign whose names this user has seen."""
+        campaign_id = self.written_campaign()
+        _checked(self.client.post(f"/campaigns/{campaign_id}/names"))
+        answer = self.client.post(f"/campaigns/{campaign_id}/judges", json={"scorer": "length"})
+        return {"campaign_id": campaign_id, "judge_id": _checked(answer).json()["id"]}
+
+    @cached_property
+    def judge(self) -> dict[str, Any]:
+        return self.new_judge()
+
+    def stopped_judge(self) -> dict[str, Any]:
+        found = self.new_judge()
+        _checked(self.client.post(f"/judges/{found['judge_id']}/stop"))
+        return found
+
     def new_dataset(self) -> str:
         answer = self.client.post("/datasets", **self.upload())
         return str(_checked(answer).json()["id"])
@@ -243,6 +286,12 @@ _READS: dict[str, _Prepare] = {
     "get_campaign": lambda c: {"campaign_id": c.campaign_id},
     "get_campaign_board": lambda c: {"campaign_id": c.campaign_id},
     "get_campaign_quality": lambda c: {"campaign_id": c.campaign_id},
+    "list_disagreements": lambda c: c.read_disagreement,
+    "get_disagreement": lambda c: c.read_disagreement,
+    "list_judges": lambda c: c.judge,
+    "get_judge": lambda c: c.judge,
+    "get_judge_board": lambda c: c.judge,
+    "list_verdicts": lambda c: c.judge,
 }
 """Values of reading calls that differ from the usual ones. Lists use the largest page."""
 
@@ -278,6 +327,11 @@ _WRITES: dict[str, _Prepare] = {
     "vote_on_slot": lambda c: {**c.slot(), "json": {"choice": "A", "reason": "It is warmer."}},
     "undo_slot": lambda c: c.voted_slot(),
     "skip_slot": lambda c: c.slot(),
+    "decide_disagreement": lambda c: {**c.blind_disagreement, "json": {"choice": "A"}},
+    "undo_verdict": lambda c: c.decided(),
+    "start_judge": lambda c: {"campaign_id": c.written_campaign(), "json": {"scorer": "length"}},
+    "stop_judge": lambda c: c.new_judge(),
+    "resume_judge": lambda c: c.stopped_judge(),
     "delete_run": lambda c: {"run_id": c.cancelled_run()},
     "delete_dataset": lambda c: {"dataset": c.new_dataset()},
 }

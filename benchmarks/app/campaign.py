@@ -2,23 +2,35 @@
 
 from sqlalchemy import update
 
-from app import campaigns
+from app import campaigns, labelling
 from app.campaigns import NewCampaign
 from app.store import campaign_items, campaign_tasks
 from app.store.campaign_items import CampaignPrompt
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus
+from app.store.judging import LETTERS
 from app.store.models import Generation
+from app.store.slots import MOST_OPEN
 
 PROMPTS = 300
 
 
-def ready(run_ids: tuple[int, ...], user: str) -> int:
+def ready(run_ids: tuple[int, ...], user: str, *, prompts: int = PROMPTS, votes_wanted: int = 1) -> int:
     """Create a campaign of these runs whose answers are written; returns its id."""
     choices = [ContenderChoice(run_id=run_id) for run_id in run_ids]
-    campaign_id = campaigns.create(NewCampaign("Which is better?", choices, _prompts(PROMPTS)), user=user)
-    return _written(campaign_id, len(run_ids))
+    new = NewCampaign("Which is better?", choices, _prompts(prompts), votes_wanted=votes_wanted)
+    return _written(campaigns.create(new, user=user), len(run_ids))
+
+
+def disputed(run_ids: tuple[int, ...], user: str) -> int:
+    """Create a small campaign whose two voters differ everywhere; returns its id."""
+    campaign_id = ready(run_ids, user, prompts=MOST_OPEN, votes_wanted=2)
+    for position, voter in enumerate(("voter-1", "voter-2")):
+        for offer in labelling.take(campaign_id, user=voter, count=MOST_OPEN).offers:
+            place = [text.startswith(f"Answer {position}.") for text in offer.answers].index(True)
+            labelling.vote(offer.slot_id, LETTERS[place], user=voter)
+    return campaign_id
 
 
 def of_base_models(prompts: int, *, contenders: int, votes_wanted: int) -> int:

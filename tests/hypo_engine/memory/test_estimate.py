@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypo_engine.config import Method, Precision, TrainConfig
@@ -127,6 +127,7 @@ def test_activations_grow_linearly_with_lengths(field: str) -> None:
     assert at(150) > at(100)
 
 
+@settings(deadline=None)
 @given(
     batch=st.integers(1, 32),
     k=st.integers(2, 8),
