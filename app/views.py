@@ -109,7 +109,7 @@ def answers_view(present: Answers) -> dict[str, Any]:
     """A comparison's answers, in the order shown.
 
     While the names are hidden from the caller, every field that would reveal them is null: names, runs,
-    seconds and log-probabilities. The error of a failed answer is replaced by a neutral sentence.
+    tokens, seconds and log-probabilities. The error of a failed answer is replaced by a neutral sentence.
     """
     return {
         "conversation_id": present.conversation_id,
@@ -123,7 +123,6 @@ def answers_view(present: Answers) -> dict[str, Any]:
                 "status": answer.status.value,
                 "complete": answer.complete if answer.status.is_over else None,
                 "text": answer.text,
-                "tokens": answer.tokens,
                 "seed": answer.seed,
                 **_who(contender, answer, hidden=present.hidden),
             }
@@ -138,6 +137,7 @@ def _who(contender: Contender, answer: Generation, *, hidden: bool) -> dict[str,
         "name": contender.name,
         "method": contender.method,
         "run_id": contender.run_id,
+        "tokens": answer.tokens,
         "seconds": answer.seconds,
         "policy_logp": answer.policy_logp,
         "reference_logp": answer.reference_logp,

@@ -201,14 +201,13 @@ def _answer(side: Side, *, hidden: bool) -> dict[str, Any]:
         "complete": answer.complete,
         "messages": messages_of(answer.prompt.content),
         "text": answer.text,
-        "tokens": answer.tokens,
         **(dict.fromkeys(_TELLING) if hidden else _who(side)),
     }
 
 
 _TELLING = (
     "name", "method", "base_model", "run_id", "checkpoint_step",
-    "seconds", "policy_logp", "reference_logp", "token_logps",
+    "tokens", "seconds", "policy_logp", "reference_logp", "token_logps",
 )  # fmt: skip
 """Fields that reveal an answer's contender, directly or indirectly."""
 
@@ -221,6 +220,7 @@ def _who(side: Side) -> dict[str, Any]:
         "base_model": contender.base_model,
         "run_id": contender.run_id,
         "checkpoint_step": side.step,
+        "tokens": answer.tokens,
         "seconds": answer.seconds,
         "policy_logp": answer.policy_logp,
         "reference_logp": answer.reference_logp,

@@ -203,7 +203,16 @@ def test_raw_tells_no_names_to_who_may_still_vote_blind(engine: Engine, tmp_path
         assert str(hidden["names_hidden"]).lower() == "true"
         assert shown["model_a"] == "Reference"
     answer = hidden["answers"][0]
-    telling = ("name", "method", "run_id", "seconds", "policy_logp", "reference_logp", "token_logps")
+    telling = (
+        "name",
+        "method",
+        "run_id",
+        "tokens",
+        "seconds",
+        "policy_logp",
+        "reference_logp",
+        "token_logps",
+    )
     assert [answer[key] for key in telling] == [None] * len(telling)
     assert answer["text"] == "one"
     assert not any(hidden[key] for key in ("best", "worst", "winner", "reason", "choice", "shown"))

@@ -67,7 +67,7 @@ class AnswerShown(Shown):
     status: GenerationStatus
     complete: bool | None = Field(description="False if the length limit cut the answer; null until it ends.")
     text: str
-    tokens: int
+    tokens: int | None
     seconds: float | None
     policy_logp: float | None
     reference_logp: float | None

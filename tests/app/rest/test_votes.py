@@ -262,6 +262,8 @@ def test_names_are_hidden_from_who_may_still_vote_blind(api: TestClient, as_user
     number = asked["comparison_id"]
     assert asked["names_hidden"]
     write_answers(number, "because", "therefore")
+    hidden = ok(api.get(f"comparisons/{number}", headers=bob))["answers"]
+    assert [answer["tokens"] for answer in hidden] == [None, None]  # answers from files have none
 
     def walk(headers: dict[str, str]) -> str:
         addresses = (
