@@ -56,11 +56,12 @@ class WholeModel:
 
 @dataclass(frozen=True)
 class WholePolicy:
-    """The gathered policy, for a checkpoint."""
+    """The gathered policy, for a checkpoint. A reward model is never sharded."""
 
     model: WholeModel
     thinking: bool
     adapted: bool = False
+    head: None = None
 
 
 @dataclass(frozen=True)

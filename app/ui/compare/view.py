@@ -77,15 +77,15 @@ def _text(turn: Turn, side: int) -> Html:
 
 
 def _numbers(answer: Generation, *, hidden: bool) -> Html:
-    """Tokens, seconds and log-probabilities; those that could reveal the model stay hidden until the vote."""
+    """Tokens, seconds and log-probabilities; they could reveal the model, so they wait for the vote."""
     if answer.status in (GenerationStatus.QUEUED, GenerationStatus.FAILED):
         return widgets.NOTHING
-    facts: list[tuple[str, object]] = [("tokens", f"{answer.tokens:,}")]
+    facts: list[tuple[str, object]] = []
     if not hidden:
+        facts.append(("tokens", f"{answer.tokens:,}"))
         facts.append(("seconds", f"{answer.seconds:.1f}" if answer.seconds is not None else "–"))
     policy, reference = answer.policy_logp, answer.reference_logp
-    known = answer.status.is_over and policy is not None and reference is not None
-    if known and not hidden:
+    if not hidden and answer.status.is_over and policy is not None and reference is not None:
         facts += [
             ("log p, policy", _minus(formatting.number(policy, 1))),
             ("log p, reference", _minus(formatting.number(reference, 1))),
@@ -93,7 +93,7 @@ def _numbers(answer: Generation, *, hidden: bool) -> Html:
         ]
     below = [
         _ending(answer),
-        "seconds and log-probabilities appear after the vote" if known and hidden else "",
+        "numbers appear after the vote" if hidden and answer.status.is_over else "",
     ]
     note = " · ".join(filter(None, [*below, f"seed {answer.seed}" if answer.take else ""]))
     return render("compare/numbers.html", facts=facts, note=note)
