@@ -39,7 +39,7 @@ def test_the_demo_model_trains_and_answers(app: App, page: Page, tmp_path: Path)
     page.get_by_role("link", name="Launch a run on it").click()
 
     open_launch(page)
-    page.get_by_role("radio", name="HyPO", exact=True).check()
+    page.get_by_role("checkbox", name="DPO", exact=True).uncheck()
     page.get_by_role("button", name="Advanced").click()
     fill_form(page, FIELDS)
     expect(page.get_by_text("A HyPO run of 2 steps")).to_be_visible()
