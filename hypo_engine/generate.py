@@ -98,7 +98,7 @@ class Served:
     _peft: Any = None
     _routed: RoutedLora | None = None
     _adapters: dict[str, str] = field(default_factory=dict)
-    _models: dict[str, Any] = field(default_factory=dict)
+    full_models: dict[str, Any] = field(default_factory=dict)
     _count: int = 0
     _thinking: set[str | None] = field(default_factory=set)
 
@@ -112,7 +112,7 @@ class Served:
         return vocabulary_size(self.base)
 
     @cached_property
-    def _context(self) -> int | None:
+    def context(self) -> int | None:
         return context_limit(self.base)
 
     @property
@@ -123,7 +123,7 @@ class Served:
     @property
     def names(self) -> list[str]:
         """Names of all added adapters and models."""
-        return [*self._adapters, *self._models]
+        return [*self._adapters, *self.full_models]
 
     def add_adapter(self, name: str, path: str | Path) -> None:
         """Load the folder of a LoRA adapter or of a fully fine-tuned model under a name.
@@ -141,7 +141,7 @@ class Served:
         elif (folder / "config.json").is_file():
             dtype = next(self.base.parameters()).dtype
             model = load_model(str(folder), dtype=dtype, device=self.base.device).requires_grad_(False)
-            self._models[name] = model
+            self.full_models[name] = model
             self._encoders[id(model)] = PromptEncoder(model, pad_id=self.tokenizer.eos_token_id)
         else:
             raise ModelError(
@@ -151,7 +151,7 @@ class Served:
     def remove_adapter(self, name: str) -> None:
         """Remove what was added under a name; a no-op for an unknown name."""
         self._thinking.discard(name)
-        if (model := self._models.pop(name, None)) is not None:
+        if (model := self.full_models.pop(name, None)) is not None:
             self._encoders.pop(id(model))
         inner = self._adapters.pop(name, None)
         if inner is None:
@@ -181,11 +181,11 @@ class Served:
             ConfigError: a number of a request is out of bounds.
         """
         for request in requests:
-            self._check(request)
+            self.check(request)
         answers: dict[int, Answer] = {}
-        rows = [row for row, request in enumerate(requests) if request.adapter not in self._models]
+        rows = [row for row, request in enumerate(requests) if request.adapter not in self.full_models]
         groups = [(self.base, rows)] if rows else []
-        for name, model in self._models.items():
+        for name, model in self.full_models.items():
             groups.append((model, [row for row, request in enumerate(requests) if request.adapter == name]))
         for model, rows in groups:
             if rows:
@@ -196,7 +196,7 @@ class Served:
     def refusal(self, request: GenerationRequest) -> EngineError | None:
         """Why a request cannot be answered, as far as is known in advance; None if it can."""
         try:
-            self._check(request)
+            self.check(request)
             self.prompt_ids(request)
         except EngineError as error:
             return error
@@ -219,7 +219,7 @@ class Served:
         ids = (self.thinking if open_ended else self.tokenization).prompt_ids(request.prompt)
         if max(ids, default=0) >= self._vocabulary:
             check_vocabulary(self.base, self.tokenizer, "the base model", ids)
-        limit = self._context
+        limit = self.context
         if limit is None:
             return ids, request.max_new_tokens
         new_tokens = min(request.max_new_tokens, max(1, limit // 2), limit - 1)
@@ -271,7 +271,7 @@ class Served:
         self._adapters[name] = inner
         self._peft.requires_grad_(False)
 
-    def _check(self, request: GenerationRequest) -> None:
+    def check(self, request: GenerationRequest) -> None:
         if request.adapter is not None and request.adapter not in self.names:
             raise ModelError(f"There is no adapter {request.adapter!r} here; add it first.")
         if request.max_new_tokens < 1 or request.temperature < 0 or not 0 < request.top_p <= 1:

@@ -6,7 +6,7 @@ waits until the character is complete. Each call decodes only the last few token
 
 from typing import Any
 
-_REPLACEMENT = "\ufffd"
+REPLACEMENT = "\ufffd"
 _LONGEST_CHARACTER = 4
 """Bytes of the longest UTF-8 character; a replacement character that persists for longer is genuine."""
 
@@ -36,7 +36,7 @@ class TextStream:
         before = self._decode(self._start, self._settled)
         now = self._decode(self._start, len(self._ids))
         waiting = len(self._ids) - self._settled
-        if now.endswith(_REPLACEMENT) and waiting < _LONGEST_CHARACTER:
+        if now.endswith(REPLACEMENT) and waiting < _LONGEST_CHARACTER:
             self.pieces.append("")
             return
         piece = now[len(before) :]

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from hypo_engine.cpu.elementwise import BlockwiseSoftmax
 from hypo_engine.cpu.gemm import add_linear, linear
 from hypo_engine.cpu.skinny_gemm import product
+from hypo_engine.forward.logprobs import TopLogps, top_logps
 
 _CHUNK_ELEMENTS = 1 << 23
 _BLOCK_ELEMENTS = 1 << 20
@@ -75,6 +76,18 @@ class Head:
         """
         picked: Tensor = _HeadLogps.apply(hidden, self.weight, self.bias, targets, scale, self)  # type: ignore[no-untyped-call]
         return picked
+
+    @torch.no_grad()
+    def top_logps(self, hidden: Tensor, targets: Tensor, k: int) -> TopLogps:
+        """Log-probabilities of the targets and of the k likeliest tokens, without autograd.
+
+        Args:
+            hidden: [tokens, hidden], at least one token.
+            targets: [tokens] token ids.
+        """
+        matrix = self._weight()
+        chunks = (self._chunk(hidden[rows], matrix)[0] for rows in _chunks(hidden, matrix))
+        return top_logps(chunks, targets, k)
 
     def _weight(self) -> Tensor:
         return self.weight.detach() if self.dtype is None else self.weight.detach().to(self.dtype)

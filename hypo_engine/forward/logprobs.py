@@ -5,7 +5,7 @@ Here the forward pass keeps one number per row, and the backward pass computes t
 rows: d log p(y) / d z = onehot(y) - softmax(z).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,51 @@ class TokenLogps:
         return TokenLogps(self.values[part], self.mask[part])
 
 
+@dataclass(frozen=True, slots=True)
+class TopLogps:
+    """The log-probability of each token of a completion, and of the likeliest tokens in its place, in nats.
+
+    Attributes:
+        values: [tokens] float32.
+        top: [tokens, k] float32, the highest first.
+        top_ids: [tokens, k] token ids.
+    """
+
+    values: Tensor
+    top: Tensor
+    top_ids: Tensor
+
+    def split(self, lengths: Sequence[int]) -> "list[TopLogps]":
+        """Those of several completions that stand one after another."""
+        parts = zip(
+            *(torch.split(part, list(lengths)) for part in (self.values, self.top, self.top_ids)),
+            strict=True,
+        )
+        return [TopLogps(*part) for part in parts]
+
+
+def top_logps(logits: Iterable[Tensor], targets: Tensor, k: int) -> TopLogps:
+    """The log-probabilities of the targets and of the k likeliest tokens.
+
+    Args:
+        logits: those of consecutive tokens, [rows, vocab] each, any floating dtype. Only one of them is in
+            memory in float32.
+        targets: [tokens] token ids.
+    """
+    values, top, top_ids = list[Tensor](), list[Tensor](), list[Tensor]()
+    begin = 0
+    for chunk in logits:
+        rows = chunk.float()
+        normalizers = rows.logsumexp(dim=-1)
+        wanted = targets[begin : begin + len(rows)]
+        highest = rows.topk(min(k, rows.shape[-1]), dim=-1)
+        values.append(rows.gather(1, wanted[:, None])[:, 0] - normalizers)
+        top.append(highest.values - normalizers[:, None])
+        top_ids.append(highest.indices)
+        begin += len(rows)
+    return TopLogps(torch.cat(values), torch.cat(top), torch.cat(top_ids))
+
+
 def selected_logps(logits: Tensor, targets: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
     """log softmax(logits / temperature)[targets].
 
@@ -63,7 +108,7 @@ class _SelectedLogps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
         normalizers = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
-        for chunk in _chunks(logits):
+        for chunk in chunks(logits):
             normalizers[chunk] = (logits[chunk].float() * scale[chunk, None]).logsumexp(dim=-1)
         ctx.save_for_backward(logits, targets, scale, normalizers)
         return logits.gather(1, targets[:, None])[:, 0].float() * scale - normalizers
@@ -74,14 +119,15 @@ class _SelectedLogps(torch.autograd.Function):
         logits, targets, scale, normalizers = ctx.saved_tensors
         weights = gradient * scale
         result = torch.empty_like(logits)
-        for chunk in _chunks(logits):
+        for chunk in chunks(logits):
             z = logits[chunk].float() * scale[chunk, None]
             z = z.sub_(normalizers[chunk, None]).exp_().mul_(-weights[chunk, None])
             result[chunk] = z.scatter_add_(1, targets[chunk, None], weights[chunk, None])
         return result, None, None
 
 
-def _chunks(logits: Tensor) -> list[slice]:
+def chunks(logits: Tensor) -> list[slice]:
+    """Slices of rows, so that a slice of the logits has a limited number of elements."""
     rows = max(1, _CHUNK_ELEMENTS // logits.shape[-1])
     return [slice(start, start + rows) for start in range(0, len(logits), rows)]
 

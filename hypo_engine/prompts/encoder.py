@@ -9,7 +9,7 @@ from torch import Tensor
 from hypo_engine.decoding.caching import Caching
 from hypo_engine.decoding.protocol import Decoding
 from hypo_engine.forward.checkpointing import CheckpointedModel
-from hypo_engine.forward.logprobs import Ids, TokenLogps
+from hypo_engine.forward.logprobs import Ids, TokenLogps, TopLogps
 from hypo_engine.forward.packed import Route, everywhere_the_same
 from hypo_engine.prompts.packing import try_packing
 from hypo_engine.prompts.separate import SeparateSequences
@@ -23,6 +23,9 @@ class Encoded(Protocol):
         self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
     ) -> TokenLogps:
         """Score ``completions[i]`` after prompt ``rows[i]``; temperature is a number or [len(rows), 1]."""
+
+    def top_logps(self, rows: Sequence[int], completions: Sequence[Ids], k: int) -> list[TopLogps]:
+        """As ``score`` at temperature 1, with the k likeliest tokens; no autograd, no empty completion."""
 
     def last_hidden(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
         """The last layer's hidden state at the last token of each completion: [len(rows), hidden]."""

@@ -15,7 +15,7 @@ from hypo_engine.decoding.caching import Caching, choose_caching, start_decoding
 from hypo_engine.decoding.modules import rows_by_length
 from hypo_engine.decoding.protocol import Decoding
 from hypo_engine.forward.checkpointing import unwrapped
-from hypo_engine.forward.logprobs import Ids, TokenLogps, pad, selected_logps
+from hypo_engine.forward.logprobs import Ids, TokenLogps, TopLogps, chunks, pad, selected_logps, top_logps
 from hypo_engine.forward.packed import Route, everywhere_the_same, takes_argument
 from hypo_engine.forward.structure import positions_by_length
 
@@ -54,6 +54,21 @@ class SeparateSequences:
         ]
         order = torch.tensor([i for group in groups for i in group], device=self._device).argsort()
         return TokenLogps(torch.cat(scored)[order], mask)
+
+    @torch.no_grad()
+    def top_logps(self, rows: Sequence[int], completions: Sequence[Ids], k: int) -> list[TopLogps]:
+        """Score completions one by one; see :meth:`.encoder.Encoded.top_logps`.
+
+        The model returns the logits of one completion in its own dtype; only chunks of them are in float32.
+        """
+        return [self._top_logps(row, ids, k) for row, ids in zip(rows, completions, strict=True)]
+
+    def _top_logps(self, row: int, completion: Ids, k: int) -> TopLogps:
+        prompt = self._prompts[row]
+        ids = torch.tensor([[*prompt, *completion]], device=self._device)
+        self._route([row] * ids.shape[1])
+        logits = self._logits(ids, len(prompt) - 1)[0, :-1]
+        return top_logps((logits[chunk] for chunk in chunks(logits)), ids[0, len(prompt) :], k)
 
     def last_hidden(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
         """Hidden states at the ends of the sequences; see :meth:`.encoder.Encoded.last_hidden`."""

@@ -23,7 +23,7 @@ from hypo_engine.forward.attention_mask import (
     starts,
 )
 from hypo_engine.forward.interface import Pass
-from hypo_engine.forward.logprobs import Ids, TokenLogps
+from hypo_engine.forward.logprobs import Ids, TokenLogps, TopLogps
 from hypo_engine.forward.packed import Route, everywhere_the_same
 from hypo_engine.forward.phases import phase
 
@@ -59,6 +59,13 @@ class SharedPrefix:
         mask = torch.arange(max(lengths), device=device) < count[:, None]
         values = torch.zeros(mask.shape, dtype=torch.float32, device=device)
         return TokenLogps(values.masked_scatter(mask, logps), mask)
+
+    @torch.no_grad()
+    def top_logps(self, rows: Sequence[int], completions: Sequence[Ids], k: int) -> list[TopLogps]:
+        """Score completions with the likeliest tokens; see :meth:`.encoder.Encoded.top_logps`."""
+        targets = self._index([token for completion in completions for token in completion])
+        found = self._packed.head.top_logps(self._before_each_token(rows, completions), targets, k)
+        return found.split([len(completion) for completion in completions])
 
     def last_hidden(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
         """Hidden states at the ends of the completions; see :meth:`.encoder.Encoded.last_hidden`."""
