@@ -19,15 +19,16 @@ from hypo_engine.generate import GenerationRequest, Served
 from worker.answer_stream import AnswerStream, CampaignStream, ChatStream
 from worker.lease import LeaseRenewer
 from worker.retry import SHUTDOWN_SECONDS, retry, retry_write
-from worker.serving import ServedModel, Serving
+from worker.serving import SERVING, ServedModel
 from worker.shutdown import released_on_exit, shutting_down
+from worker.token_scoring import score_tokens_next
 from worker.training import describe
 
 TOKENS_A_ROW = 256
 """Tokens of a prompt and its answer that a batch has room for, per row of HYPO_ANSWER_BATCH_ROWS."""
 
 log = logging.getLogger(__name__)
-_serving = Serving()
+_serving = SERVING
 
 
 def answer_next(*, worker: str, chats_only: bool = False) -> bool:
@@ -83,12 +84,15 @@ def answer_next(*, worker: str, chats_only: bool = False) -> bool:
 
 
 def _answer_chats(worker: str) -> None:
-    """Answer the chats that wait while a campaign's answers are decoded."""
+    """Answer the chats and score the texts that wait while a campaign's answers are decoded."""
     try:
-        while not shutting_down.is_set() and answer_next(worker=worker, chats_only=True):
-            continue
+        while not shutting_down.is_set():
+            answered = answer_next(worker=worker, chats_only=True)
+            scored = not shutting_down.is_set() and score_tokens_next(worker=worker)
+            if not (answered or scored):
+                return
     except Exception:
-        log.exception("A chat could not be answered; its question waits for the next worker")
+        log.exception("A chat could not be answered, or a text not scored; the next worker does it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from app.store import (
     recovery,
     removal,
     run_dependencies,
+    scorings,
     tallies,
     verdicts,
     workers,
@@ -30,6 +31,7 @@ from app.store.endpoint_answers import ENDPOINT_LEASES, ENDPOINT_WAKE_UPS
 from app.store.enums import JudgeKind
 from app.store.leases import Leases
 from app.store.run_transitions import RUN_LEASES
+from app.store.scorings import SCORING_LEASES
 from app.store.verdicts import VERDICT_LEASES, VERDICT_WAKE_UPS
 from worker.consuming import consumption
 from worker.device import Device
@@ -158,11 +160,17 @@ def _reap_verdicts(leases: set[str]) -> None:
         verdicts.reap(leases, session=session)
 
 
+def _reap_scorings(leases: set[str]) -> None:
+    with write_session() as session:
+        scorings.reap(leases, session=session)
+
+
 _REAPED: Final[tuple[tuple[Leases[Any], Callable[[set[str]], None]], ...]] = (
     (RUN_LEASES, _reap_runs),
     (ANSWER_LEASES, _reap_comparisons),
     (ENDPOINT_LEASES, _reap_endpoint_answers),
     (VERDICT_LEASES, _reap_verdicts),
+    (SCORING_LEASES, _reap_scorings),
 )
 """What is taken back from dead workers, and how."""
 
@@ -176,6 +184,7 @@ def send_waiting() -> None:
         runs_wait = RUN_LEASES.is_undelivered(session=session, resend_seconds=for_runs)
         answers_wait = WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
         requests_wait = ENDPOINT_WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
+        texts_wait = SCORING_LEASES.is_undelivered(session=session, resend_seconds=seconds)
         kinds = [
             kind
             for kind, wake_ups in VERDICT_WAKE_UPS.items()
@@ -187,6 +196,8 @@ def send_waiting() -> None:
         _resend(WAKE_UPS, seconds, dispatch.send_comparison)
     if requests_wait:
         _resend(ENDPOINT_WAKE_UPS, seconds, dispatch.send_request)
+    if texts_wait:
+        _resend(SCORING_LEASES, seconds, dispatch.send_comparison)
     for kind in kinds:
         of_endpoint = kind is JudgeKind.ENDPOINT
         send = dispatch.send_request if of_endpoint else dispatch.send_comparison

@@ -110,3 +110,7 @@ class Serving:
             self._used[name] = OrderedDict()
         self._bases.move_to_end(name)
         return self._bases[name]
+
+
+SERVING = Serving()
+"""The models of this process; answers and scorings share them."""

@@ -10,6 +10,7 @@ from worker.celery_app import app, name, queues
 from worker.consuming import consumption
 from worker.scoring import score_next
 from worker.shutdown import shutting_down
+from worker.token_scoring import score_tokens_next
 from worker.training import train_next
 
 
@@ -31,7 +32,10 @@ def work() -> None:
     with consumption.working() as may_work:
         while may_work and not shutting_down.is_set():
             answered = GENERATE_QUEUE in mine and answer_next(worker=name)
+            explained = (
+                GENERATE_QUEUE in mine and not shutting_down.is_set() and score_tokens_next(worker=name)
+            )
             scored = GENERATE_QUEUE in mine and not shutting_down.is_set() and score_next(worker=name)
             trained = TRAIN_QUEUE in mine and not shutting_down.is_set() and train_next(worker=name)
-            if not (answered or scored or trained):
+            if not (answered or explained or scored or trained):
                 return

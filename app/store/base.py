@@ -19,6 +19,7 @@ from app.store.enums import (
     Outcome,
     RunStatus,
     RunWish,
+    ScoringStatus,
     SlotKind,
     SlotStatus,
     Split,
@@ -88,4 +89,5 @@ class Base(DeclarativeBase):
         TaskStatus: _enum(TaskStatus),
         JudgeKind: _enum(JudgeKind),
         VerdictStatus: _enum(VerdictStatus),
+        ScoringStatus: _enum(ScoringStatus),
     }

@@ -156,6 +156,14 @@ class VerdictStatus(StrEnum):
     STOPPED = "stopped"
 
 
+class ScoringStatus(StrEnum):
+    """States of a text's scoring, token by token."""
+
+    QUEUED = "queued"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
 class EventLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"

@@ -16,6 +16,7 @@ from app.store.endpoint_models import EndpointAnswer
 from app.store.judge_models import Judge, JudgeReply, JudgeVerdict
 from app.store.label_models import Label
 from app.store.run_models import Checkpoint, Metric, Run, RunEvent
+from app.store.score_models import ScoredText, Scoring
 from app.store.tally_models import Answerer, AspectPair, LabelPair
 from app.store.user_models import User
 from app.store.vote_models import LabelVersion, NamesSeen
@@ -52,6 +53,8 @@ __all__ = [
     "Prompt",
     "Run",
     "RunEvent",
+    "ScoredText",
+    "Scoring",
     "Slot",
     "Task",
     "UTCDateTime",

@@ -45,3 +45,8 @@ def get(checkpoint_id: int, *, session: Session) -> Checkpoint:
     if checkpoint is None:
         raise NotFound(f"There is no checkpoint {checkpoint_id}; the run may have been deleted.")
     return checkpoint
+
+
+def is_kept(path: str, *, session: Session) -> bool:
+    """Whether a checkpoint with this path exists. Paths name the run, whose id is never used again."""
+    return session.scalar(select(Checkpoint.id).where(Checkpoint.path == path).limit(1)) is not None
