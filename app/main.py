@@ -39,6 +39,7 @@ from app.security.stack import secure
 from app.settings import Settings, get_settings
 from app.streams import drop_what_cannot_be_written
 from app.ui import home, modules, plotly_js, theme
+from app.ui.answer import page as answer_page
 from app.ui.campaigns import page as campaigns_page
 from app.ui.compare import page as compare_page
 from app.ui.datasets import page as datasets_page
@@ -48,6 +49,7 @@ from app.ui.launch import page as launch_page
 from app.ui.results import page as results_page
 from app.ui.run import page as run_page
 from app.ui.runs import page as runs_page
+from app.ui.score import page as score_page
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
@@ -75,6 +77,8 @@ def pages() -> list[Page]:
         Page("Runs", "runs", runs_page.build),
         Page("Run", "run", run_page.build, in_navbar=False),
         Page("Compare", "compare", compare_page.build),
+        Page("Answer", "answer", answer_page.build, in_navbar=False),
+        Page("Score a text", "score", score_page.build, in_navbar=False),
         Page("Campaigns", "campaigns", campaigns_page.build),
         Page("Label", "label", label_page.build, in_navbar=False),
         Page("Results", "results", results_page.build),

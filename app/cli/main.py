@@ -14,6 +14,7 @@ from app.cli.board import board
 from app.cli.chat import chat
 from app.cli.endpoints import endpoints
 from app.cli.output import JsonFlag, plain, print_json, say, stderr
+from app.cli.score import score
 from app.cli.train import train
 from app.cli.workers import workers
 from app.dispatch import ENDPOINTS_QUEUE, QUEUES
@@ -41,6 +42,7 @@ cli.add_typer(cache.cli, name="cache")
 cli.add_typer(tokens.cli, name="tokens")
 cli.command()(chat)
 cli.command()(board)
+cli.command()(score)
 cli.command()(train)
 cli.command()(workers)
 cli.command()(endpoints)

@@ -18,12 +18,25 @@ from app.rest.routers import (
     runs,
     slots,
     system,
+    token_scores,
     votes,
 )
 from app.settings import Settings
 
 PREFIX: Final = errors.PREFIX
-_PARTS: Final = (datasets, runs, comparisons, votes, campaigns, judges, slots, adjudication, board, system)
+_PARTS: Final = (
+    datasets,
+    runs,
+    comparisons,
+    votes,
+    campaigns,
+    judges,
+    slots,
+    adjudication,
+    board,
+    token_scores,
+    system,
+)
 MOST_BODY_BYTES: Final = 1 << 20
 """Largest body of a call other than an upload."""
 

@@ -24,7 +24,7 @@ def _scripts(page: str) -> dict[str, Path]:
     return {path.name: path for path in sorted((_UI / page).glob("*.js"))} if page in _PAGES else {}
 
 
-_PAGES: Final = frozenset({"label"})
+_PAGES: Final = frozenset({"answer", "label"})
 """Folders of `app/ui` whose scripts are modules."""
 
 

@@ -21,6 +21,26 @@ new MutationObserver((changes) => {
   window.location.href = next.dataset.next;
 }).observe(document.documentElement, { childList: true, subtree: true });
 
+// A button marks the place where answers part. The choice is kept for all pages of this browser.
+const PARTING = 'hy-parting';
+const partingIsShown = () => {
+  try { return localStorage.getItem(PARTING) === '1'; } catch { return false; } // storage may be forbidden
+};
+const showParting = (shown) => {
+  document.documentElement.classList.toggle('hy-parting-shown', shown);
+  for (const button of document.querySelectorAll('[data-hy-parting]'))
+    if (button.getAttribute('aria-pressed') !== String(shown)) button.setAttribute('aria-pressed', shown);
+};
+document.addEventListener('click', (event) => {
+  if (!event.target.closest?.('[data-hy-parting]')) return;
+  const shown = !document.documentElement.classList.contains('hy-parting-shown');
+  try { localStorage.setItem(PARTING, shown ? '1' : '0'); } catch { /* shown on this page only */ }
+  showParting(shown);
+});
+new MutationObserver(() => document.querySelector('[data-hy-parting][aria-pressed="false"]') && showParting(document.documentElement.classList.contains('hy-parting-shown')))
+  .observe(document.documentElement, { childList: true, subtree: true });
+showParting(partingIsShown());
+
 // The user's name and a logout button, at the end of the navigation.
 (function showUser() {
   const user = window.gradio_config?.username;

@@ -213,7 +213,8 @@ def prompt_line(prompt: Any, length: int = 100) -> str:
     return formatting.clip(said[-1] if said else "", length)
 
 
-def answer(text: str, *, note: object = "") -> Markup:
+def answer(text: str | Markup, *, note: object = "") -> Markup:
     """A model's answer, verbatim."""
-    body = escape(text) if text else Markup('<em class="hy-note">(empty)</em>')
+    shown = text if isinstance(text, Markup) else escape(text)
+    body = shown or Markup('<em class="hy-note">(empty)</em>')
     return render("widgets/answer.html", text=body, note=note)

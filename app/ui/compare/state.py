@@ -221,12 +221,12 @@ def setup_like(
             return [], conversation
     known = {key for _, key in offered}
     found = [
-        next((key for key in _keys(contender) if key in known), "") for contender in conversation.contenders
+        next((key for key in keys_of(contender) if key in known), "") for contender in conversation.contenders
     ]
     return sorted(filter(None, found)), conversation
 
 
-def _keys(contender: Contender) -> list[str]:
+def keys_of(contender: Contender) -> list[str]:
     """The possible keys of a contender; the last checkpoint of a run is offered under the run's key only."""
     if contender.method == REFERENCE:
         return [f"{REFERENCE}:{contender.base_model}"]

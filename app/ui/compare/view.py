@@ -13,7 +13,8 @@ from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
 from app.templates import render
-from app.ui import formatting, widgets
+from app.ui import formatting, parting, widgets
+from app.ui.answer.address import answer_link
 from app.ui.compare.state import RecentConversation, Turn, View
 from app.ui.widgets import Html
 
@@ -42,7 +43,7 @@ def panel(view: View, side: int) -> Html:
     """One current answer, with its numbers."""
     turn = view.current
     numbers = _numbers(turn.answers[side], hidden=turn.hidden)
-    return _reply(turn, side, below=numbers + _departures(turn, side))
+    return _reply(turn, side, below=numbers + _departures(turn, side) + _opener(turn, side))
 
 
 def _reply(turn: Turn, side: int, *, below: Html = widgets.NOTHING) -> Html:
@@ -72,8 +73,23 @@ def _text(turn: Turn, side: int) -> Html:
     return Markup('<div class="hy-text{}" {}>{}</div>').format(
         " hy-live" if live else "",
         Markup('aria-busy="true"') if live else "",
-        widgets.escape(answer.text),
+        parting.marked(answer.text, _shared(turn)),
     )
+
+
+def _shared(turn: Turn) -> int | None:
+    """The number of characters with which all answers begin, once they are over."""
+    texts = [answer.text for answer in turn.answers if answer.text]
+    return parting.shared_beginning(texts) if turn.over else None
+
+
+def _opener(turn: Turn, side: int) -> Html:
+    """A link to the answer's tokens, which tell the model and wait for the vote."""
+    answer = turn.answers[side]
+    written = answer.status.is_over and answer.status is not GenerationStatus.FAILED
+    if turn.hidden or not written:
+        return widgets.NOTHING
+    return Markup('<p class="hy-note">{}</p>').format(answer_link(answer.id))
 
 
 def _numbers(answer: Generation, *, hidden: bool) -> Html:
@@ -171,7 +187,7 @@ def earlier_turns(view: View) -> Html:
         render(
             "compare/earlier_turn.html",
             question=question(view, turn),
-            cards=[_reply(turn, side) for side in range(len(turn.answers))],
+            cards=[_reply(turn, side, below=_opener(turn, side)) for side in range(len(turn.answers))],
             note=" ".join(filter(None, (vote_sentence(turn), continues(view, turn)))),
         )
         for turn in view.turns[:-1]
@@ -256,7 +272,10 @@ def summary(view: View) -> Html:
         "blind: names appear after the vote on each question" if view.conversation.blind else "",
     ]
     here = view.conversation.id
+    several = len(view.conversation.contenders) > 1
     actions = [
+        parting.TOGGLE if several else widgets.NOTHING,
+        widgets.link_button("Score a text", "score", conversation=here),
         widgets.link_button("New conversation", "compare", like=here),
         widgets.link_button("New held-out prompt", "compare", like=here, prompt="random"),
     ]

@@ -14,6 +14,7 @@ from app.store.models import Comparison, LabelVersion
 from app.store.vote_details import Side, Vote
 from app.templates import render
 from app.ui import formatting, widgets
+from app.ui.answer.address import answer_link
 from app.ui.widgets import Html
 
 
@@ -222,7 +223,9 @@ def verdict(vote: Vote) -> Html:
         return Markup("{}<br>{}").format("tie" if two else "all alike", _sides(vote.sides))
     if vote.label.choice is Choice.ALL_BAD or vote.best is None or vote.worst is None:
         return Markup("{}<br>{}").format("both bad" if two else "all bad", _sides(vote.sides))
-    preferred = Markup('{} <span class="hy-note">over</span> {}').format(_side(vote.best), _side(vote.worst))
+    preferred = Markup('{} <span class="hy-note">over</span> {}').format(
+        _opener(vote.best), _opener(vote.worst)
+    )
     return preferred + _remarks(vote)
 
 
@@ -251,10 +254,15 @@ def _side(side: Side) -> Html:
     return widgets.method_badge(side.contender.method, side.contender.name)
 
 
+def _opener(side: Side) -> Html:
+    """The model's badge, as a link to its answer token by token."""
+    return answer_link(side.answer.id, _side(side))
+
+
 def changing(vote: Vote) -> Html:
     """The question, the answers and the earlier versions of a vote that is being changed."""
     answers = [
-        {"letter": side.letter, "badge": _side(side), "text": widgets.escape(side.answer.text)}
+        {"letter": side.letter, "badge": _opener(side), "text": widgets.escape(side.answer.text)}
         for side in vote.sides
     ]
     return render(

@@ -13,7 +13,8 @@ from app.store.models import Generation, Run
 from app.store.prompts import canonical
 from app.store.retention import sample_stride
 from app.templates import render
-from app.ui import formatting, widgets
+from app.ui import formatting, parting, widgets
+from app.ui.answer.address import answer_link
 from app.ui.widgets import Html
 
 PAGE = 20
@@ -46,18 +47,17 @@ def probes(runs: Sequence[Run], before: int, after: int, *, session: Session) ->
     earlier = any(step != before for _, step, _ in columns)
     blocks = []
     for key, prompt in _prompts([first, *(answers for _, _, answers in columns)]).items():
-        cells = []
+        heads, rows = list[Html](), list[Generation | None]()
         if earlier:
-            cells.append((Markup("<b>{}</b>").format(_step_name(before)), _answer(first.get(key))))
-        cells += [
-            (
-                Markup("{} <span>step {}</span>").format(widgets.method_badge(run.method), step),
-                _answer(answers.get(key)),
-            )
-            for run, step, answers in columns
-        ]
+            heads.append(Markup("<b>{}</b>").format(_step_name(before)))
+            rows.append(first.get(key))
+        for run, step, answers in columns:
+            heads.append(Markup("{} <span>step {}</span>").format(widgets.method_badge(run.method), step))
+            rows.append(answers.get(key))
+        cells = list(zip(heads, _cells(rows), strict=True))
         blocks.append(render("run/probe.html", prompt=widgets.messages(prompt), cells=cells))
-    return widgets.join(blocks)
+    toggle = Markup('<div class="hy-actions">{}</div>').format(parting.TOGGLE)
+    return widgets.join([toggle, *blocks] if earlier or len(columns) > 1 else blocks)
 
 
 Answers = dict[str, Generation]
@@ -90,8 +90,15 @@ def _step_name(step: int) -> str:
     return "Before training" if step == 0 else f"Step {step}"
 
 
-def _answer(row: Generation | None) -> Html:
-    return widgets.NOTHING if row is None else widgets.answer(row.text, note=facts(row))
+def _cells(rows: Sequence[Generation | None]) -> list[Html]:
+    """Answers to one prompt, with the place where they part."""
+    shared = parting.shared_beginning([row.text for row in rows if row is not None and row.text])
+    return [widgets.NOTHING if row is None else _answer(row, shared) for row in rows]
+
+
+def _answer(row: Generation, shared: int | None) -> Html:
+    note = widgets.join([facts(row), answer_link(row.id)], glue=" · ")
+    return widgets.answer(parting.marked(row.text, shared) if row.text else "", note=note)
 
 
 def facts(row: Generation) -> str:
@@ -122,7 +129,7 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
         '<p class="hy-note">{} Log-ratio: log π − log π_ref in nats; the KL is its mean over responses.</p>'
     ).format(words)
     rows_table = widgets.table(
-        ["Step", "Prompt and response", "Tokens", "log π", "log π_ref", "Log-ratio"],
+        ["Step", "Prompt and response", "Tokens", "log π", "log π_ref", "Log-ratio", ""],
         [
             (
                 row.step,
@@ -131,6 +138,7 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
                 formatting.number(row.policy_logp, 1),
                 formatting.number(row.reference_logp, 1),
                 _difference(row),
+                answer_link(row.id),
             )
             for row in rows
         ],

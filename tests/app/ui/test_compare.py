@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from markupsafe import Markup
 from sqlalchemy import Engine, event
 
 from app import campaigns as campaigns_service
@@ -161,7 +162,7 @@ def test_the_next_question_continues_from_a_side(engine: Engine, continues: str,
     with read_session() as session:
         turn = comparisons.turns(first.conversation_id, session=session)[-1]
     assert (turn.turn, turn.continues_from) == (1, origin)
-    assert "first answer" in updates["earlier"]["value"]
+    assert "first answer" in updates["earlier"]["value"].striptags()
     assert "continued" in updates["question"]["value"]
 
 
@@ -209,7 +210,7 @@ def test_without_held_out_pairs_the_demo_gives_a_prompt(engine: Engine) -> None:
 def test_a_reloaded_page_goes_on_where_it_was(engine: Engine) -> None:
     comparison = asked()
     updates = compare_actions.open_page(at(conversation=comparison.conversation_id))
-    assert "first answer" in updates["panel0"]
+    assert "first answer" in Markup(updates["panel0"]).striptags()
     assert updates["column1"]["visible"] is True
     assert updates["column2"]["visible"] is False
     assert updates["vote_a"]["interactive"] is True
@@ -441,7 +442,7 @@ def test_a_tab_that_missed_a_question_acts_on_nothing(
     before = _votes()
     updates = ACTIONS[act](here, stale)
     assert said == [f"The conversation changed in another tab; look again, then {act}."]
-    assert "third answer" in updates["panel0"]
+    assert "third answer" in Markup(updates["panel0"]).striptags()
     assert updates["seen"]["comparison"] == second.id
     assert _votes() == before
     with read_session() as session:
@@ -626,3 +627,13 @@ def test_the_form_of_a_change_shows_no_names_of_a_blind_campaign(engine: Engine)
     campaigns_service.show_names(campaign_id)
     assert changing.open_change(request)["label_id"] == label.id
     assert f"vote={label.id}" in str(overview.overview(request)["table"])
+
+
+def test_tokens_of_a_blind_answer_are_linked_after_the_vote(engine: Engine) -> None:
+    comparison = asked(blind=True)
+    here = comparison.conversation_id
+    panel = compare_actions.open_page(at(conversation=here))["panel0"]
+    assert "answer?id=" not in panel
+    assert "hy-parts" in panel, "the place where answers part tells no names"
+    voted = compare_actions.vote("A", here, shown(here), "", "", at())
+    assert "answer?id=" in voted["panel0"]

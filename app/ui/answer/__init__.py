@@ -1,0 +1,1 @@
+"""The answer page: one answer token by token, alone or beside another one."""

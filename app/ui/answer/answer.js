@@ -1,0 +1,202 @@
+// The answer page: one answer, or two beside each other. The server says what this person may see.
+
+import { badge, button, element, link, notice, sentence, turns } from "./dom.js";
+import { call, pause } from "./rest.js";
+import { TokenView, sharedBeginning } from "./tokens.js";
+
+const WAIT_SECONDS = 20;
+
+export function start(root) {
+  root.closest(".prose")?.classList.remove("prose"); // Gradio's styles of texts
+  const query = new URLSearchParams(location.search);
+  new Page(root).open(query.get("id"), query.get("beside"));
+}
+
+class Page {
+  constructor(root) {
+    this.part = (name) => root.querySelector(`[data-part=${name}]`);
+    this.badges = JSON.parse(root.dataset.badges);
+    this.answers = [null, null]; // the answer of the address, and the one beside it
+    this.views = [null, null];
+    this.part("beside").addEventListener("change", (event) => this.putBeside(event.target.value));
+    this.part("parting").addEventListener("click", () => this.togglePartings());
+  }
+
+  async open(id, beside) {
+    if (!/^[1-9]\d{0,9}$/.test(id ?? "")) {
+      this.refuse("The address names no answer; open one on Compare, on a run's page or in a list of generations.");
+      return;
+    }
+    const first = await this.read(0, id);
+    if (!first) return;
+    if (beside && !/^[1-9]\d{0,9}$/.test(beside)) this.complain("The address names no answer to put beside this one.");
+    else if (beside && beside !== id) await this.read(1, beside);
+  }
+
+  // Read an answer, ask for its scoring if nobody has, and follow it. Returns whether it may be seen.
+  async read(place, id) {
+    const reply = await call("GET", `generations/${id}/tokens`);
+    if (!reply.ok) {
+      if (place === 0) this.refuse(reply.sentence);
+      else this.complain(reply.sentence);
+      return false;
+    }
+    this.show(place, reply.data);
+    if (!reply.data.scoring) this.score(place, id);
+    else this.follow(place, id);
+    return true;
+  }
+
+  async score(place, id) {
+    const reply = await call("POST", `generations/${id}/tokens`);
+    if (!reply.ok) {
+      this.complain(reply.sentence, link("Score its text", `score?answer=${id}`, "hy-button"));
+      return;
+    }
+    this.show(place, reply.data);
+    this.follow(place, id);
+  }
+
+  // Look again until the answer is scored.
+  async follow(place, id) {
+    while (this.answers[place]?.id === Number(id) && this.answers[place].scoring.status === "queued") {
+      const asked = performance.now();
+      const reply = await call("GET", `generations/${id}/tokens?wait=${WAIT_SECONDS}`);
+      if (this.answers[place]?.id !== Number(id)) return;
+      if (reply.ok) this.show(place, reply.data);
+      else this.complain(reply.sentence);
+      if (reply.status >= 400 && reply.status < 500) return;
+      await pause(performance.now() - asked < 1000 ? 3 : 0.2);
+    }
+  }
+
+  // --- what is shown ---
+
+  show(place, answer) {
+    const before = this.answers[place];
+    this.answers[place] = answer;
+    if (place === 0) this.showFrame(answer);
+    this.complain("");
+    const scoring = answer.scoring;
+    if (scoring?.status === "failed")
+      this.complain(scoring.error, button("Try again", () => this.score(place, answer.id)), "error");
+    else if (scoring?.status === "queued")
+      this.complain(answer.note || "A worker computes the likeliest tokens in each place.", null, answer.note ? "warning" : "info");
+    const same = before?.id === answer.id && before.scoring?.status === scoring?.status;
+    if (!same || !this.views[place]) this.draw(place, answer);
+  }
+
+  showFrame(answer) {
+    const { author } = answer;
+    this.part("body").hidden = false;
+    this.part("title").textContent = `Answer ${answer.id}`;
+    document.title = `Answer ${answer.id} · HyPO Studio`;
+    this.part("lead").replaceChildren(
+      "Each token is coloured by how much likelier the model makes it than its reference. ",
+      "Point at one, tap it, or use the arrow keys.",
+    );
+    const links = [];
+    if (answer.campaign_id) links.push(link("Campaign", `campaigns?campaign=${answer.campaign_id}`, "hy-button"));
+    else if (answer.conversation_id)
+      links.push(link("Conversation", `compare?conversation=${answer.conversation_id}`, "hy-button"));
+    if (author.run_id) links.push(link(`Run ${author.run_id}`, `run?id=${author.run_id}`, "hy-button"));
+    links.push(link("Score another text", `score?answer=${answer.id}`, "hy-button"));
+    this.part("actions").replaceChildren(...links);
+    this.part("turns").replaceChildren(...turns(answer.prompt));
+    this.part("choose").hidden = !answer.beside.length;
+    const options = answer.beside.map((other) => new Option(nameOf(other), other.id));
+    this.part("beside").replaceChildren(new Option("no other answer", ""), ...options);
+    this.part("beside").value = this.answers[1]?.id ?? "";
+  }
+
+  draw(place, answer) {
+    const { author, scoring } = answer;
+    const finished = scoring?.status === "finished";
+    const tokens = finished ? scoring.tokens : answer.stored;
+    if (!tokens.length && !finished) {
+      const text = element("div", "hy-text hy-tokens-plain", answer.text || "(empty)");
+      const plain = element("article", "hy-tokens-view", this.heading(author), text);
+      this.views[place] = { root: plain, tokens: [], markParting() {} };
+    } else {
+      this.views[place] = new TokenView(this.heading(author), tokens, {
+        sums: finished ? { ...scoring, tokens: tokens.length } : null,
+        notes: finished ? notesOn(answer) : [],
+        isReference: author.method === "reference",
+      });
+    }
+    this.arrange();
+  }
+
+  heading(author) {
+    const at = author.step === null ? null : element("span", "hy-note", ` step ${author.step}`);
+    return element("h2", "", badge(this.badges, author.method, author.name), at);
+  }
+
+  arrange() {
+    const shown = this.views.filter(Boolean);
+    this.part("views").replaceChildren(...shown.map((view) => view.root));
+    this.part("views").dataset.count = shown.length;
+    this.part("parting").hidden = shown.length < 2;
+    this.markPartings();
+  }
+
+  // --- the other answer ---
+
+  async putBeside(id) {
+    window.hySetQuery({ beside: id });
+    this.answers[1] = this.views[1] = null;
+    this.complain("");
+    this.arrange();
+    if (id) await this.read(1, id);
+  }
+
+  togglePartings() {
+    const toggle = this.part("parting");
+    toggle.setAttribute("aria-pressed", toggle.getAttribute("aria-pressed") !== "true");
+    this.markPartings();
+  }
+
+  markPartings() {
+    const [one, other] = this.views;
+    const wanted = one && other && this.part("parting").getAttribute("aria-pressed") === "true";
+    const known = wanted && one.tokens.length && other.tokens.length;
+    const count = known ? sharedBeginning(one.tokens, other.tokens) : null;
+    for (const view of this.views) view?.markParting(count);
+    this.part("parted").textContent = known ? this.partedWords(count) : "";
+  }
+
+  partedWords(count) {
+    const [one, other] = this.views;
+    if (this.answers[0].prompt_id !== this.answers[1].prompt_id) return "These answers belong to different prompts.";
+    if (count === one.tokens.length && count === other.tokens.length) return "The answers are the same, token by token.";
+    if (count === 0) return "The answers part at their first token.";
+    const tokens = count === 1 ? "first token is" : `first ${count.toLocaleString("en")} tokens are`;
+    return `The ${tokens} the same; the place where they part is framed.`;
+  }
+
+  // --- sentences ---
+
+  refuse(text) {
+    this.part("lead").textContent = "";
+    this.part("body").hidden = true;
+    this.complain(text);
+  }
+
+  complain(text, extra = null, kind = "warning") {
+    const row = extra ? element("div", "hy-actions", extra) : null;
+    this.part("message").replaceChildren(...(text ? [notice(kind, element("p", "", ...sentence(text)), row)] : []));
+  }
+}
+
+function nameOf({ name, step }) {
+  return step === null ? name : `${name}, step ${step}`;
+}
+
+function notesOn({ author, scoring }) {
+  const notes = [];
+  if (!scoring.as_sampled)
+    notes.push("The sampled tokens are not known, so the text is split as its tokenizer splits it.");
+  if (author.step !== null && scoring.step !== author.step)
+    notes.push(`Scored with the weights of step ${scoring.step}, the nearest that are kept; written at step ${author.step}.`);
+  return notes;
+}
