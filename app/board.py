@@ -85,8 +85,12 @@ class Board:
     agreement_of: int = 0
 
 
-def wilson(wins: int, votes: int, z: float = Z) -> tuple[float, float]:
-    """Wilson's score interval of a share. It is valid for few votes and for shares near 0 and 1."""
+def wilson(wins: float, votes: int, z: float = Z) -> tuple[float, float]:
+    """Wilson's score interval of a share. It is valid for few votes and for shares near 0 and 1.
+
+    Args:
+        wins: a tie may count one half.
+    """
     share = wins / votes
     middle = share + z * z / (2 * votes)
     half = z * math.sqrt(share * (1 - share) / votes + z * z / (4 * votes * votes))

@@ -46,6 +46,7 @@ from app.ui.datasets import page as datasets_page
 from app.ui.guard import guard
 from app.ui.label import page as label_page
 from app.ui.launch import page as launch_page
+from app.ui.report import page as report_page
 from app.ui.results import page as results_page
 from app.ui.run import page as run_page
 from app.ui.runs import page as runs_page
@@ -82,6 +83,7 @@ def pages() -> list[Page]:
         Page("Campaigns", "campaigns", campaigns_page.build),
         Page("Label", "label", label_page.build, in_navbar=False),
         Page("Results", "results", results_page.build),
+        Page("Reports", "report", report_page.build),
     ]
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
-from app.cli import cache, campaigns, datasets, judge, labels, runs, tokens
+from app.cli import cache, campaigns, datasets, judge, labels, reports, runs, tokens
 from app.cli.board import board
 from app.cli.chat import chat
 from app.cli.endpoints import endpoints
@@ -38,6 +38,7 @@ cli.add_typer(runs.cli, name="runs")
 cli.add_typer(campaigns.cli, name="campaigns")
 cli.add_typer(judge.cli, name="judge")
 cli.add_typer(labels.cli, name="labels")
+cli.add_typer(reports.cli, name="reports")
 cli.add_typer(cache.cli, name="cache")
 cli.add_typer(tokens.cli, name="tokens")
 cli.command()(chat)

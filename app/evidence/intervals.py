@@ -31,6 +31,21 @@ def t_interval(estimate: float, samples: Floats, prompts: int) -> Bounds | None:
     return estimate - half, estimate + half
 
 
+def mean_interval(mean: float, stderr: float, count: int) -> Bounds | None:
+    """mean -+ t se, for the mean of independent values with their standard error.
+
+    Args:
+        count: number of values; t has count - 1 degrees of freedom.
+
+    Returns:
+        The bounds, or None with fewer than two values.
+    """
+    if count < 2:
+        return None
+    half = _t(count) * stderr
+    return mean - half, mean + half
+
+
 def reach(prompts: int) -> float:
     """Half the width of a t interval, in standard deviations of the replicates: t sqrt(n / (n - 1))."""
     return _t(prompts) * float(np.sqrt(prompts / (prompts - 1)))

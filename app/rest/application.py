@@ -15,6 +15,7 @@ from app.rest.routers import (
     comparisons,
     datasets,
     judges,
+    reports,
     runs,
     slots,
     system,
@@ -35,6 +36,7 @@ _PARTS: Final = (
     adjudication,
     board,
     token_scores,
+    reports,
     system,
 )
 MOST_BODY_BYTES: Final = 1 << 20
@@ -65,7 +67,7 @@ def build(settings: Settings) -> FastAPI:
     app = Api(
         title="HyPO Studio",
         version="1",
-        summary="Datasets, runs, comparisons, votes and campaigns, for programs.",
+        summary="Datasets, runs, comparisons, votes, campaigns and reports, for programs.",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -91,3 +91,15 @@ def revision(run_ids: Sequence[int], *, session: Session) -> tuple[int, int]:
     query = select(func.count(), func.max(Metric.step)).where(Metric.run_id.in_(run_ids))
     points, last = session.execute(query).one()
     return points, last or 0
+
+
+def last_steps(
+    run_ids: Sequence[int], names: Sequence[str], *, session: Session
+) -> dict[tuple[int, str], int]:
+    """The last step at which each metric was measured, keyed by run and name."""
+    query = (
+        select(Metric.run_id, Metric.name, func.max(Metric.step))
+        .where(Metric.run_id.in_(run_ids), Metric.name.in_(names))
+        .group_by(Metric.run_id, Metric.name)
+    )
+    return {(run_id, name): step for run_id, name, step in session.execute(query)}

@@ -150,14 +150,14 @@ def legend(entries: Iterable[tuple[str, str, int]], *, held_out: bool = True) ->
         {
             "label": label,
             "colour": colour(method, shade)[1:],
-            "dashes": _STROKES[role(method).dashes[shade % len(role(method).dashes)]],
+            "dashes": STROKES[role(method).dashes[shade % len(role(method).dashes)]],
         }
         for label, method, shade in entries
     ]
     return render("widgets/legend.html", lines=lines, held_out=held_out)
 
 
-_STROKES: Final = {
+STROKES: Final = {
     "solid": "",
     "dash": "7 5",
     "dot": "2 4",
@@ -165,6 +165,7 @@ _STROKES: Final = {
     "longdash": "11 5",
     "longdashdot": "11 4 2 4",
 }
+"""The dashes of a line as SVG writes them, by plotly's names."""
 
 
 def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTML:

@@ -13,6 +13,7 @@ from app.ui import confirmation, query, widgets
 from app.ui.campaigns import form, one, source
 from app.ui.campaigns.address import campaign_id
 from app.ui.campaigns.source import GivenPrompts
+from app.ui.report import opening
 from app.ui.updates import Updates
 
 
@@ -64,6 +65,12 @@ def confirmed(wanted: str, request: gr.Request) -> Updates:
     except AppError as error:
         return {**one.failed(error), "confirm": gr.update(visible=False), "wanted": ""}
     return {**_done("", request), "confirm": gr.update(visible=False), "wanted": ""}
+
+
+def report(request: gr.Request) -> Updates:
+    """Create a report of the campaign and its runs, and go to it."""
+    said = opening.create((), [campaign_id(request)], query.username(request))
+    return {"message": gr.update(value=said, visible=True)}
 
 
 def open_edit(request: gr.Request) -> Updates:

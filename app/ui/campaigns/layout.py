@@ -35,7 +35,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Buttons:
-    """The actions on a campaign; all but the last are its owner's."""
+    """The actions on a campaign; all but the last two are its owner's."""
 
     pause: gr.Button
     resume: gr.Button
@@ -43,6 +43,7 @@ class Buttons:
     edit: gr.Button
     close: gr.Button
     names: gr.Button
+    report: gr.Button
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ def _buttons() -> Buttons:
             button("Edit", 80),
             button("Close", 90),
             button("Show names and results", 200),
+            button("Report", 100),
         )
 
 

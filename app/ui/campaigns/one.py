@@ -17,7 +17,7 @@ from app.ui.campaigns import judges as judges_view
 from app.ui.campaigns.address import campaign_id
 from app.ui.updates import Updates
 
-BUTTONS = ("pause", "resume", "extend", "edit", "close", "names")
+BUTTONS = ("pause", "resume", "extend", "edit", "close", "names", "report")
 
 
 def show(
@@ -91,6 +91,7 @@ def _actions(overview: Overview, *, own: bool, told: bool) -> Updates:
         "edit": own,
         "close": open_ones,
         "names": not told,
+        "report": True,
     }
     return {name: gr.update(visible=visible[name]) for name in BUTTONS}
 

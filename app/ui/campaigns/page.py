@@ -116,6 +116,7 @@ def _wire_actions(page: Layout, shown: Components) -> None:
     connect(buttons.resume.click, changing.resume, None, shown, **events.QUIET)
     connect(buttons.close.click, changing.ask_close, None, asked, **events.QUIET)
     connect(buttons.names.click, changing.ask_names, None, asked, **events.QUIET)
+    connect(buttons.report.click, changing.report, None, shown, trigger_mode="once", **events.QUIET)
     question.no.click(confirmation.closed, None, [question.confirm, question.wanted], **events.QUIET)
     answered = {**shown, **pick(asked, "confirm", "wanted")}
     connect(question.yes.click, changing.confirmed, question.wanted, answered, **events.QUIET)

@@ -15,6 +15,7 @@ from app.store import run_dependencies, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus
 from app.ui import confirmation, formatting, query, widgets
+from app.ui.report import opening
 from app.ui.run.address import run_id
 from app.ui.updates import Updates
 from app.ui.widgets import Html
@@ -79,6 +80,13 @@ def resume_run(request: gr.Request) -> Html:
     except AppError as error:
         return widgets.notice(str(error), "error")
     return widgets.NOTHING
+
+
+def report(request: gr.Request) -> Html:
+    """Create a report of the run and its twins, and go to it."""
+    with read_session() as session:
+        twins = runs.twins_of(runs.get(run_id(request), session=session), session=session)
+    return opening.create([twin.id for twin in twins], (), query.username(request))
 
 
 def export_zip(request: gr.Request) -> str:

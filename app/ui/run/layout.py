@@ -21,6 +21,7 @@ class Summary:
     cancel: gr.Button
     resume: gr.Button
     export: gr.Button
+    report: gr.Button
     delete: gr.Button
     download: gr.DownloadButton
 
@@ -106,9 +107,10 @@ def _summary() -> Summary:
         cancel = gr.Button("Cancel run", size="md", min_width=120, scale=0, visible=False)
         resume = gr.Button("Resume run", size="md", min_width=120, scale=0, visible=False)
         export = gr.Button("Export adapter (zip)", size="md", min_width=220, scale=0, visible=False)
+        report = gr.Button("Report", size="md", min_width=100, scale=0)
         delete = gr.Button("Delete run", size="md", min_width=120, scale=0, visible=False)
     download = gr.DownloadButton(visible="hidden", elem_id="hy-download")
-    return Summary(status, facts, cancel, resume, export, delete, download)
+    return Summary(status, facts, cancel, resume, export, report, delete, download)
 
 
 def _charts() -> Charts:

@@ -65,6 +65,7 @@ def _wire_actions(page: Layout) -> None:
     asked = pick(named(question), "confirm", "question", "yes", "wanted")
     connect(summary.cancel.click, actions.ask_cancel, None, asked, **events.QUIET)
     connect(summary.delete.click, actions.ask_delete, None, asked, **events.QUIET)
+    summary.report.click(actions.report, None, message, trigger_mode="once", **events.QUIET)
     resume = summary.resume
     resume.click(actions.resume_run, None, message, show_progress_on=resume, api_visibility="private")
     question.no.click(confirmation.closed, None, [question.confirm, question.wanted], **events.QUIET)

@@ -12,6 +12,7 @@ from app.store import run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.ui import confirmation, formatting, query, widgets
+from app.ui.report import opening
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 
@@ -40,7 +41,13 @@ def enable(chosen: str) -> Updates:
         "cancel": gr.update(interactive=live > 0, value=f"Cancel {live}" if live else "Cancel"),
         "delete": gr.update(interactive=over > 0, value=f"Delete {over}" if over else "Delete"),
         "clone": gr.update(interactive=len(picked) == 1),
+        "report": gr.update(interactive=bool(picked)),
     }
+
+
+def report(chosen: str, request: gr.Request) -> Html:
+    """Create a report of the selected runs and go to it."""
+    return opening.create(query.to_ids(chosen or ""), (), query.username(request))
 
 
 def _named(picked: Sequence[Run]) -> str:

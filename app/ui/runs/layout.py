@@ -45,6 +45,7 @@ class Buttons:
     cancel: gr.Button
     delete: gr.Button
     clone: gr.Button
+    report: gr.Button
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def _buttons() -> Buttons:
             gr.Button("Cancel", size="md", scale=0, min_width=100, interactive=False),
             gr.Button("Delete", size="md", scale=0, min_width=100, interactive=False),
             gr.Button("Clone", size="md", scale=0, min_width=100, interactive=False),
+            gr.Button("Report", size="md", scale=0, min_width=100, interactive=False),
         )
 
 

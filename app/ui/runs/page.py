@@ -76,6 +76,7 @@ def _wire_actions(page: Layout, listed: Components, buttons: Components) -> None
     asked = pick(named(question), "confirm", "question", "yes", "wanted")
     connect(page.buttons.cancel.click, chosen.ask_cancel, ticked, asked, **events.QUIET)
     connect(page.buttons.delete.click, chosen.ask_delete, ticked, asked, **events.QUIET)
+    page.buttons.report.click(chosen.report, ticked, page.message, trigger_mode="once", **events.QUIET)
     question.no.click(confirmation.closed, None, [question.confirm, question.wanted], **events.QUIET)
     answered = question.yes.click(
         chosen.confirmed, [question.wanted, ticked], [question.confirm, page.message], **events.QUIET

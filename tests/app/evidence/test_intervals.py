@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.evidence import Rating, WinRate, make_board
+from app.evidence import Rating, WinRate, make_board, mean_interval
 from app.evidence.intervals import share_interval, t_interval
 from tests.app.evidence.votes import Row, games
 
@@ -142,3 +142,9 @@ def test_a_longer_answer_that_always_wins_has_a_finite_rate() -> None:
     assert found.controlled == pytest.approx(0.5, abs=1e-6)
     assert found.controlled_low is not None
     assert 0 < found.controlled_low < 0.5 < found.controlled_high < 1
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    low, high = mean_interval(3.0, 0.5, 8) or (0.0, 0.0)
+    assert (low, high) == pytest.approx((3 - 2.364624 * 0.5, 3 + 2.364624 * 0.5))
+    assert mean_interval(3.0, 0.5, 1) is None

@@ -1,0 +1,1 @@
+"""Reports of experiments: what is stored of them, and the numbers that are read when one is shown."""
