@@ -107,13 +107,13 @@ BY_VOTES: Final = (
     "another opponent, on other prompts or with other voters."
 )
 BY_JUDGE: Final = (
-    "The share of verdicts won against the reference by an automatic judge, ties half. It shows what the judge "
+    "The share of verdicts won against the reference by an automatic judge, ties half. It shows what a judge "
     "prefers, not what people prefer."
 )
 OF_ALL: Final = (
     "Intervals cover the choice of held-out pairs, samples or prompts. They do not cover another seed of "
     "training: one run of each setting does not show how much the result varies between runs. "
-    "Runs with equal data and seed are measured on the same pairs, so their difference may be more certain than "
+    "Runs with equal data and seed are measured on the same pairs, so a difference may be more certain than "
     "overlapping intervals suggest."
 )
 

@@ -1,4 +1,4 @@
-"""A fixed random sample of answers: prompts chosen by a hash, so that reading a report again shows the same."""
+"""A fixed random sample of answers: a hash chooses the prompts, so reading a report again shows the same."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -57,9 +57,7 @@ def draw(found: Experiment) -> list[Sample]:
     with read_session() as session:
         probes = _probes(found.report.id, found.runs, session)
         asked = [
-            _of_campaign(found.report.id, part, session)
-            for part in found.campaigns
-            if part.board is not None
+            _of_campaign(found.report.id, part, session) for part in found.campaigns if part.board is not None
         ]
     return [sample for sample in [probes, *asked] if sample.exchanges]
 

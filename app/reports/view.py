@@ -87,7 +87,14 @@ def _run(line: RunLine, found: Experiment, spent: dict[str, Any] | None) -> dict
     head = {"id": stored.run_id, "name": stored.name, "method": stored.method, "deleted": run is None}
     if run is None:
         gone = ("status", "step", "total_steps", "dataset_id", "model", "seed", "config")
-        return {**head, **dict.fromkeys(gone), "figures": {}, "metrics": {}, "pairs_left_out": "", "cost": None}
+        return {
+            **head,
+            **dict.fromkeys(gone),
+            "figures": {},
+            "metrics": {},
+            "pairs_left_out": "",
+            "cost": None,
+        }
     return {
         **head,
         "name": run.name,

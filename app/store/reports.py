@@ -26,9 +26,7 @@ def add(
     session.flush()
     for position, run in enumerate(runs):
         session.add(
-            ReportRun(
-                report_id=report.id, run_id=run.id, position=position, name=run.name, method=run.method
-            )
+            ReportRun(report_id=report.id, run_id=run.id, position=position, name=run.name, method=run.method)
         )
     for position, campaign in enumerate(campaigns):
         session.add(ReportCampaign(report_id=report.id, campaign_id=campaign.id, position=position))

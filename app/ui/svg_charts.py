@@ -65,7 +65,9 @@ def round_step(least: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _range(values: Sequence[float], given: Sequence[float] | None, *, zero: bool = False) -> tuple[float, float]:
+def _range(
+    values: Sequence[float], given: Sequence[float] | None, *, zero: bool = False
+) -> tuple[float, float]:
     """The range of an axis: as given, or that of the values with a margin."""
     if given:
         return float(given[0]), float(given[1])

@@ -37,14 +37,18 @@ def trained(method: str = "dpo", *, name: str = "", probes: int = 0, **values: f
     """A finished run that has measured these values at its last step, 10."""
     measured = {"eval_num_pairs": 12.0, "eval_num_prompts": 8.0, "num_tokens": 480.0}
     for key, value in values.items():
-        measured[{"accuracy": "eval_rewards/accuracies", "kl": "eval_objective/kl", "loss": "eval_loss"}[key]] = value
+        measured[
+            {"accuracy": "eval_rewards/accuracies", "kl": "eval_objective/kl", "loss": "eval_loss"}[key]
+        ] = value
     measured |= {"eval_objective/kl_stderr": 0.5, "eval_loss_stderr": 0.25}
     with write_session() as session:
         run = arena.add_run(session, method, name=name)
         run.device = "cpu"
         metrics.record(run.id, session=session, step=0, values={"eval_objective/kl": 0.0, "loss": 0.69})
         metrics.record(run.id, session=session, step=10, values={**measured, "loss": 0.5})
-        generations.record_samples(run.id, [probe(number, run.id) for number in range(probes)], session=session)
+        generations.record_samples(
+            run.id, [probe(number, run.id) for number in range(probes)], session=session
+        )
         return run.id
 
 
@@ -144,7 +148,9 @@ def test_who_may_still_vote_gets_neither_board_nor_answers(engine: Engine, tmp_p
     assert samples.draw(blind) == []
     assert not [column for column in blind.table.columns if "Win rate" in column.title]
     assert "Answer 1 to question" not in document(blind)
-    assert [row["names_hidden"] for row in votes_in(files.write(report_id, ReportFile.ZIP, tmp_path))] == [True] * 6
+    assert [row["names_hidden"] for row in votes_in(files.write(report_id, ReportFile.ZIP, tmp_path))] == [
+        True
+    ] * 6
     assert read(report_id).campaigns[0].board is None  # the files told no names
     campaigns.show_names(campaign_id)
     told = read(report_id)
@@ -175,7 +181,9 @@ def test_the_sample_of_answers_stays_the_same(engine: Engine) -> None:
 
 def test_the_file_stands_alone_and_runs_nothing(engine: Engine) -> None:
     runs = [trained(name=EVIL, probes=2, accuracy=0.75), trained("hypo", probes=2, kl=1.0)]
-    report_id = changing.create(runs, question=EVIL, notes=f"{EVIL} [out](https://example.org) ![i](http://x/i.png)")
+    report_id = changing.create(
+        runs, question=EVIL, notes=f"{EVIL} [out](https://example.org) ![i](http://x/i.png)"
+    )
     text = str(document(read(report_id)))
     assert f'content="{POLICY.replace(chr(39), "&#39;")}"' in text
     assert "<script" not in text
@@ -239,4 +247,6 @@ def test_reading_takes_a_fixed_number_of_queries(engine: Engine) -> None:
         return len(seen)
 
     runs = [trained(accuracy=0.5) for _ in range(5)]
-    assert queries(changing.create(runs)) <= queries(changing.create(runs[:1])) + 4  # the counts of each dataset
+    first, all_of_them = changing.create(runs[:1]), changing.create(runs)
+    read(first)  # computes the board, which is kept
+    assert queries(all_of_them) <= queries(first) + 4  # the counts of each dataset

@@ -51,7 +51,7 @@ def create_report(once: OnceOnly, user: Caller, given: ReportWanted) -> Response
 
 @router.get("/{report_id}", response_model=ReportShown)
 def get_report(user: Caller, report_id: PathId) -> ReportShown:
-    """Read a report with the numbers of this moment; boards and answers wait until you have seen the names."""
+    """Read a report with the numbers of this moment; boards and answers wait until you have seen names."""
     return _shown(report_id, user)
 
 

@@ -20,7 +20,9 @@ POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 )
 STYLE: Final = Path(__file__).with_name("document.css")
-_LINK: Final = re.compile(r'<a (?:class="[^"]*" )?href="(?!https?://|mailto:)[^"]*"[^>]*>(.*?)</a>', re.DOTALL)
+_LINK: Final = re.compile(
+    r'<a (?:class="[^"]*" )?href="(?!https?://|mailto:)[^"]*"[^>]*>(.*?)</a>', re.DOTALL
+)
 _RULE: Final = re.compile(r"(?:^|\})\s*(\.dark\b[^{}]*)\{([^{}]*)(?=\})")
 
 
@@ -43,7 +45,7 @@ def document(found: Experiment) -> Html:
 
 
 def _without_links(html: Html) -> Html:
-    """Replace links to pages of the app by their texts; every `<a` is markup of ours, since texts are escaped."""
+    """Replace links to pages of the app by their texts. Texts are escaped: every `<a` is markup of ours."""
     return Markup(_LINK.sub(r"\1", str(html)))
 
 

@@ -1,4 +1,4 @@
-"""The files of a report: one HTML file with everything in it, its numbers as JSON, and a zip with the votes."""
+"""The files of a report: one HTML file with everything in it, the numbers as JSON, and a zip with votes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -65,7 +65,9 @@ def _write_zip(found: Experiment, path: Path) -> None:
             text = to_yaml(run.config, method=run.method, dataset=dataset, name=run.name)
             archive.writestr(f"configs/run-{run.id}.yaml", text)
         for place, only in _votes(found):
-            _add_votes(archive, place, Export(LabelFormat.RAW, FileType.JSONL, only=only, viewer=found.reader))
+            _add_votes(
+                archive, place, Export(LabelFormat.RAW, FileType.JSONL, only=only, viewer=found.reader)
+            )
 
 
 def _votes(found: Experiment) -> Iterator[tuple[str, VoteFilter]]:

@@ -89,7 +89,11 @@ def look_again(seen: str, request: gr.Request) -> Updates:
     try:
         found = reading.read(report_id(request), user=user)
     except NotFound as error:
-        return {"header": _missing(str(error)), "one": gr.update(visible=False), "timer": gr.Timer(active=False)}
+        return {
+            "header": _missing(str(error)),
+            "one": gr.update(visible=False),
+            "timer": gr.Timer(active=False),
+        }
     top, bottom = view.top(found), view.bottom(found)
     key, figures = view.curves(found)
     now = hashlib.sha256(f"{found.report.question}{top}{figures}{bottom}".encode()).hexdigest()
@@ -205,7 +209,7 @@ def save(question: str | None, notes: str | None, request: gr.Request) -> Update
 def ask_delete(request: gr.Request) -> Updates:
     """Ask for confirmation before deleting the report."""
     return confirmation.ask(
-        f"Delete report {report_id(request)}? Its runs, campaigns and votes stay. Question and notes are lost.",
+        f"Delete report {report_id(request)} with its question and notes? Runs, campaigns and votes stay.",
         yes="Yes, delete it",
         wanted="delete",
     )

@@ -131,7 +131,9 @@ def _figures(found: Experiment) -> Html:
         return widgets.section("Figures", _nothing_measured())
     rows = [
         (
-            Markup("{} {}").format(widgets.method_badge(line.stored.method, name(line)), f"#{line.stored.run_id}"),
+            Markup("{} {}").format(
+                widgets.method_badge(line.stored.method, name(line)), f"#{line.stored.run_id}"
+            ),
             *(_figure(found.table.figures.get((line.stored.run_id, one.key)), one) for one in columns),
         )
         for line in found.lines
@@ -158,7 +160,9 @@ def _figure(figure: Figure | None, column: Column) -> Html:
     if figure is None:
         return Markup('<span class="hy-note">–</span>')
     low, high = figure.low, figure.high
-    span = "no interval" if low is None or high is None else f"{_number(low, column)} to {_number(high, column)}"
+    span = (
+        "no interval" if low is None or high is None else f"{_number(low, column)} to {_number(high, column)}"
+    )
     notes = [span, *(["n unknown"] if figure.count is None else [f"n = {figure.count:,}"])]
     if figure.step is not None:
         notes.append(f"step {figure.step:,}")
@@ -292,7 +296,10 @@ def _run_costs(costs: Sequence[RunCost]) -> Html:
         for one in costs
     ]
     return widgets.table(
-        ["Run", "Wall time", "Device", "Attempts", "Tokens read"], rows, caption="Cost of runs", numeric=(3, 4)
+        ["Run", "Wall time", "Device", "Attempts", "Tokens read"],
+        rows,
+        caption="Cost of runs",
+        numeric=(3, 4),
     )
 
 
@@ -306,7 +313,9 @@ def _campaign_costs(costs: Sequence[CampaignCost]) -> Html:
         for one in costs
     ]
     headers = ["Campaign", "Answers of endpoints", "Replies of judges"]
-    return widgets.table(headers, rows, caption="Cost of campaigns, in the currency of the prices", numeric=(1, 2))
+    return widgets.table(
+        headers, rows, caption="Cost of campaigns, in the currency of the prices", numeric=(1, 2)
+    )
 
 
 # --- the list --------------------------------------------------------------------------------
