@@ -27,7 +27,7 @@ def charts(figures: Iterable[Figure]) -> Html:
 
 
 def _has_bars(figure: Figure) -> bool:
-    return figure["data"][0]["type"] == "bar"
+    return bool(figure["data"][0]["type"] == "bar")
 
 
 def colour(value: object) -> str:

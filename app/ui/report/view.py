@@ -7,6 +7,7 @@ from typing import Final
 from markupsafe import Markup
 
 from app.markdown import to_html
+from app.ranking import Ranking
 from app.reports import cost, samples
 from app.reports.cost import CampaignCost, RunCost
 from app.reports.figures import OF_ALL, Column, Figure
@@ -160,20 +161,22 @@ def _figure(figure: Figure | None, column: Column) -> Html:
     if figure is None:
         return Markup('<span class="hy-note">–</span>')
     low, high = figure.low, figure.high
+    unit = " nats" if column.unit == "nats" else ""
     span = (
         "no interval" if low is None or high is None else f"{_number(low, column)} to {_number(high, column)}"
     )
-    notes = [span, *(["n unknown"] if figure.count is None else [f"n = {figure.count:,}"])]
+    notes = ["n unknown" if figure.count is None else f"n = {figure.count:,}"]
     if figure.step is not None:
         notes.append(f"step {figure.step:,}")
-    return Markup('<b class="hy-figure">{}</b><br><span class="hy-note">{}</span>').format(
-        _number(figure.value, column), " · ".join(notes)
+    return Markup('<b class="hy-figure">{}{}</b><br><span class="hy-note">{}<br>{}</span>').format(
+        _number(figure.value, column), unit, span, " · ".join(notes)
     )
 
 
 def _number(value: float, column: Column) -> str:
-    text = f"{100 * value:.0f}%" if column.unit == "share" else formatting.number(value)
-    return text.replace("-", "\N{MINUS SIGN}") + (" nats" if column.unit == "nats" else "")
+    if column.unit == "share":
+        return f"{100 * value:.0f}%"
+    return formatting.number(value, 3 if abs(value) < 1 else 2).replace("-", "\N{MINUS SIGN}")
 
 
 # --- campaigns and answers -------------------------------------------------------------------
@@ -203,7 +206,7 @@ def _hidden(part: CampaignPart) -> Html:
     )
 
 
-def _board(board: ranking_view.Ranking, nothing: str) -> Html:
+def _board(board: Ranking, nothing: str) -> Html:
     if len(board.models) < 2:
         return widgets.notice(nothing)
     against = ranking_view.against(board) if board.board.reference is not None else widgets.NOTHING
