@@ -14,6 +14,7 @@ def judge_view(report: JudgeReport) -> dict[str, Any]:
     return {
         "id": judge.id,
         "campaign_id": judge.campaign_id,
+        "run_id": judge.run_id,
         "kind": judge.kind.value,
         "name": judge.name,
         "model": judge.model,
@@ -39,17 +40,26 @@ def _share(share: Share) -> dict[str, Any]:
 
 def verdict_view(one: WholeVerdict, contenders: list[str]) -> dict[str, Any]:
     """A verdict with the raw replies, which tell the contenders."""
+    sides = {"first": contenders[one.verdict.first], "second": contenders[one.verdict.second]}
+    return {**_said(one), **sides}
+
+
+def sample_verdict_view(step: int, one: WholeVerdict) -> dict[str, Any]:
+    """A verdict on a sample of a run."""
+    return {**_said(one), "step": step, "answer_id": one.verdict.answer_id}
+
+
+def _said(one: WholeVerdict) -> dict[str, Any]:
+    verdict = one.verdict
     return {
-        "id": one.verdict.id,
+        "id": verdict.id,
         "question": one.question,
-        "first": contenders[one.verdict.first],
-        "second": contenders[one.verdict.second],
-        "status": one.verdict.status.value,
-        "outcome": None if one.verdict.outcome is None else one.verdict.outcome.value,
-        "flipped": one.verdict.flipped,
-        "first_score": one.verdict.first_score,
-        "second_score": one.verdict.second_score,
+        "status": verdict.status.value,
+        "outcome": None if verdict.outcome is None else verdict.outcome.value,
+        "flipped": verdict.flipped,
+        "first_score": verdict.first_score,
+        "second_score": verdict.second_score,
         "forward": one.forward,
         "backward": one.backward,
-        "error": one.verdict.error,
+        "error": verdict.error,
     }

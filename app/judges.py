@@ -1,35 +1,29 @@
-"""Automatic judges of a campaign: the operations shared by the page, the command line and the API."""
+"""Automatic judges of campaigns and runs: the operations shared by the pages, the command line and the API.
+
+A run's judges are started by `app.run_judges`.
+"""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app import dispatch, endpoints
 from app.board import Model
-from app.endpoints import judging
-from app.errors import InvalidInput, NotFound, Refused
+from app.errors import Refused
 from app.evidence import AgreementRate, Board, Games, agreement_rate, make_board
+from app.judge_kinds import DEFAULT_TOKENS, make_judge, notify, queue_of
 from app.quality import Share
 from app.ranking import KEPT_BOARDS, Ranking
-from app.reward_check import run_problem
-from app.store import campaign_progress, campaigns, judges, names, people_verdicts, users
-from app.store.campaigns import checked_number
+from app.store import campaign_progress, campaigns, judges, names, people_verdicts, run_judges, runs, users
 from app.store.contenders import REFERENCE
-from app.store.conversations import check_seed
 from app.store.db import read_session, write_session
 from app.store.enums import JudgeKind, Outcome, VerdictStatus
 from app.store.judges import Cost, Decided, Pair, WholeVerdict
 from app.store.models import Checkpoint, Contender, Judge
-from app.text import clean_text
-from hypo_engine.reward_spec import parse_reward
-
-MAX_TOKENS = 4096
-DEFAULT_TOKENS = 512
-MAX_SPEC_CHARS = 200
+from app.store.people_verdicts import PersonVerdict
 
 _SCORES = {Outcome.FIRST: 1.0, Outcome.SECOND: 0.0, Outcome.TIE: 0.5}
 
@@ -101,9 +95,7 @@ def start(
         Refused: when the campaign is another person's, when no answers can be judged yet, or when the same
             judge was started before.
     """
-    if bool(endpoint) == bool(scorer):
-        raise InvalidInput("Give either an endpoint or a scorer as the judge.", field="endpoint")
-    new = _scorer(scorer) if scorer else _endpoint(endpoint, template, seed, max_tokens)
+    new = make_judge(endpoint, scorer, template, seed, max_tokens)
     new.campaign_id = campaign_id
     with write_session() as session:
         campaigns.own(campaign_id, user, session=session)
@@ -118,54 +110,8 @@ def start(
                 "No two different answers are written yet; wait for the answers, then start the judge."
             )
         judge_id, kind = new.id, new.kind
-    _notify(judge_id, kind)
+    notify(judge_id, kind)
     return judge_id
-
-
-def _endpoint(name: str, template: str, seed: int, max_tokens: int) -> Judge:
-    try:
-        found = endpoints.get(name)
-    except NotFound as error:
-        raise InvalidInput(str(error), field="endpoint") from error
-    check_seed(seed)
-    return Judge(
-        kind=JudgeKind.ENDPOINT,
-        name=found.name,
-        model=found.model,
-        template=judging.checked_template(template),
-        seed=seed,
-        max_tokens=checked_number(max_tokens, MAX_TOKENS, "max_tokens"),
-    )
-
-
-def _scorer(spec: str) -> Judge:
-    spec = clean_text(spec).strip()
-    try:
-        found = parse_reward(spec)
-    except ValueError as error:
-        raise InvalidInput(f"scorer {error}.", field="scorer") from error
-    if found.scorer == "regex":
-        raise InvalidInput(
-            "scorer regex cannot judge: a slow pattern would keep the generate worker from answering; choose "
-            "another scorer.",
-            field="scorer",
-        )
-    problem = "" if found.run is None else run_problem(found.run)
-    if problem or len(spec) > MAX_SPEC_CHARS:
-        why = f": {problem}" if problem else f" has more than {MAX_SPEC_CHARS} characters."
-        raise InvalidInput(f"scorer{why}", field="scorer")
-    return Judge(kind=JudgeKind.SCORER, name=spec[:100], model=spec, template="", seed=0, max_tokens=0)
-
-
-def queue_of(kind: JudgeKind) -> str:
-    """The queue whose workers write the verdicts of a kind of judges."""
-    return dispatch.ENDPOINTS_QUEUE if kind is JudgeKind.ENDPOINT else dispatch.GENERATE_QUEUE
-
-
-def _notify(judge_id: int, kind: JudgeKind) -> None:
-    """Notify the workers that verdicts wait; the id is a hint."""
-    send = dispatch.send_request if kind is JudgeKind.ENDPOINT else dispatch.send_comparison
-    send(judge_id)
 
 
 def resume(judge_id: int, *, user: str = users.LOCAL) -> int:
@@ -177,9 +123,10 @@ def resume(judge_id: int, *, user: str = users.LOCAL) -> int:
     """
     with write_session() as session:
         judge = _own(judge_id, user, session)
-        queued, kind = judges.queue(judge, session=session), judge.kind
+        queue = judges.queue if judge.run_id is None else run_judges.queue
+        queued, kind = queue(judge, session=session), judge.kind
     if queued:
-        _notify(judge_id, kind)
+        notify(judge_id, kind)
     return queued
 
 
@@ -197,7 +144,8 @@ def stop(judge_id: int, *, user: str = users.LOCAL) -> None:
 
 def _own(judge_id: int, user: str, session: Session) -> Judge:
     judge = judges.get(judge_id, session=session)
-    campaigns.own(judge.campaign_id, user, session=session)
+    if judge.campaign_id is not None:  # runs are everybody's
+        campaigns.own(judge.campaign_id, user, session=session)
     return judge
 
 
@@ -212,7 +160,7 @@ def report(judge_id: int) -> JudgeReport:
     """
     with read_session() as session:
         judge = judges.get(judge_id, session=session)
-        return _reports([judge], judge.campaign_id, session)[0]
+        return _reports([judge], session)[0]
 
 
 def reports(campaign_id: int) -> list[JudgeReport]:
@@ -223,19 +171,31 @@ def reports(campaign_id: int) -> list[JudgeReport]:
     """
     with read_session() as session:
         campaigns.get(campaign_id, session=session)
-        return _reports(judges.of_campaign(campaign_id, session=session), campaign_id, session)
+        return _reports(judges.of_campaign(campaign_id, session=session), session)
 
 
-def _reports(found: Sequence[Judge], campaign_id: int, session: Session) -> list[JudgeReport]:
+def reports_of_run(run_id: int) -> list[JudgeReport]:
+    """The reports of a run's judges, oldest first.
+
+    Raises:
+        NotFound: when the id does not exist.
+    """
+    with read_session() as session:
+        runs.get(run_id, session=session)
+        return _reports(run_judges.of_run(run_id, session=session), session)
+
+
+def _reports(found: Sequence[Judge], session: Session) -> list[JudgeReport]:
+    """The reports of the judges of one campaign or run."""
     if not found:
         return []
     counts = judges.counts([judge.id for judge in found], session=session)
     people: dict[Pair, list[Outcome]] = defaultdict(list)
-    for vote in people_verdicts.of_campaign(campaign_id, session=session):
+    for vote in _votes(found[0].campaign_id, session):
         people[vote.pair].append(vote.outcome)
     shown = []
     for judge in found:
-        decided = judges.decided(judge.id, session=session)
+        decided = (run_judges if judge.campaign_id is None else judges).decided(judge.id, session=session)
         with_people, among_people = agreements(decided, people)
         shown.append(
             JudgeReport(
@@ -250,6 +210,10 @@ def _reports(found: Sequence[Judge], campaign_id: int, session: Session) -> list
             )
         )
     return shown
+
+
+def _votes(campaign_id: int | None, session: Session) -> Iterable[PersonVerdict]:
+    return [] if campaign_id is None else people_verdicts.of_campaign(campaign_id, session=session)
 
 
 def _flips(judge: Judge, decided: Sequence[Decided]) -> Share:
@@ -296,8 +260,8 @@ def board(judge_id: int, *, user: str = users.LOCAL) -> Ranking:
         Refused: when the names of the campaign are still hidden from this user, as for the board by people.
     """
     with read_session() as session:
-        judge = _with_names(judge_id, user, session)
-        contenders = campaign_progress.contenders(judge.campaign_id, session=session)
+        campaign_id = _with_names(judge_id, user, session)
+        contenders = campaign_progress.contenders(campaign_id, session=session)
         models = [_model(contender, session) for contender in contenders]
         judged = judges.counts([judge_id], session=session)[judge_id][VerdictStatus.JUDGED]
         database = str(session.get_bind().engine.url)
@@ -311,28 +275,30 @@ def board(judge_id: int, *, user: str = users.LOCAL) -> Ranking:
 def whole_verdicts(
     judge_id: int, *, limit: int, after: int = 0, user: str = users.LOCAL
 ) -> tuple[list[WholeVerdict], list[str]]:
-    """Verdicts with the raw replies, and the contenders' names by position.
+    """Verdicts on a campaign's answers with the raw replies, and the contenders' names by position.
 
     Raises:
         NotFound: when the id does not exist.
         Refused: as `board`.
     """
     with read_session() as session:
-        judge = _with_names(judge_id, user, session)
-        contenders = campaign_progress.contenders(judge.campaign_id, session=session)
+        campaign_id = _with_names(judge_id, user, session)
+        contenders = campaign_progress.contenders(campaign_id, session=session)
         found = judges.page(judge_id, session=session, limit=limit, after=after)
     return found, [contender.name for contender in contenders]
 
 
-def _with_names(judge_id: int, user: str, session: Session) -> Judge:
-    """A judge whose campaign's names a person has seen."""
+def _with_names(judge_id: int, user: str, session: Session) -> int:
+    """The campaign of a judge; its names must have been seen by the person."""
     judge = judges.get(judge_id, session=session)
+    if judge.campaign_id is None:
+        raise Refused(f"Judge {judge_id} judges run {judge.run_id}; its win rates are on the run's charts.")
     if not names.seen_in_campaign(judge.campaign_id, user, session=session):
         raise Refused(
             f"The names of campaign {judge.campaign_id} are still hidden from you; show them first. You "
             "cannot vote in this campaign afterwards."
         )
-    return judge
+    return judge.campaign_id
 
 
 @lru_cache(maxsize=KEPT_BOARDS)

@@ -6,14 +6,14 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from app import dispatch, endpoints
+from app import dispatch, endpoints, run_judges
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
 from app.launch_methods import PENDING, each_run, launch_problems, read_methods
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
 from app.reward_check import refuse_missing_reward, reward_run
-from app.store import datasets, recovery, run_dependencies, runs
+from app.store import datasets, recovery, run_dependencies, runs, users
 from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
 from app.store.models import Run
@@ -46,6 +46,8 @@ def launch(
     *,
     name: str = "",
     parent_id: int | None = None,
+    judge: str = "",
+    user: str = users.LOCAL,
 ) -> list[Run]:
     """Queue a run for each method, and notify the workers after the commit.
 
@@ -56,10 +58,11 @@ def launch(
         method: a method, several with commas between, a list of them, or `twins`, short for `dpo,hypo`.
         values: raw TrainConfig values; a `method` among them is ignored.
         name: name of the runs; derived from method and dataset when empty.
+        judge: judges every evaluation against the reference: `endpoint:NAME` or a scorer; empty: nobody.
 
     Raises:
-        InvalidInput: for an invalid method, name or configuration, for a base model that cannot be trained,
-            and for length limits that leave no pair. Nothing is queued in these cases.
+        InvalidInput: for an invalid method, name, judge or configuration, for a base model that cannot be
+            trained, and for length limits that leave no pair. Nothing is queued in these cases.
         NotFound: for a dataset that does not exist.
         Refused: for a dataset without training pairs, and for a run that needs more memory than this
             machine's workers have, unless `insist` is set.
@@ -72,6 +75,8 @@ def launch(
     if isinstance(model := values.get("model_name_or_path"), str):
         values["model_name_or_path"] = wherever_read(model)
     configs = check_configs(chosen, values)
+    if judge:
+        run_judges.read_judge(judge)
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
     refuse_unusable_model(configs[-1])
@@ -80,6 +85,8 @@ def launch(
     refuse_what_cannot_fit(configs, dataset_id)
     with write_session() as session:
         queued = _queue(configs, dataset_id, name, parent_id, session=session)
+        if judge:
+            run_judges.add(judge, queued, user=user, session=session)
     _send_startable([run.id for run in queued])
     return queued
 

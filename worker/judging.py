@@ -12,7 +12,7 @@ from app.endpoints import Asked, Client, Endpoint, Stopped, judging
 from app.endpoints.judging import Said
 from app.errors import AppError
 from app.settings import get_settings
-from app.store import verdicts
+from app.store import run_judges, verdicts
 from app.store.claims import Claim
 from app.store.enums import JudgeKind, Outcome, VerdictStatus
 from app.store.models import Judge, JudgeReply
@@ -74,6 +74,7 @@ class _Sitting:
         except AppError as error:
             for one in self._waiting:
                 self._fail(one, str(error))
+            self._count()
             return
         client = Client(endpoint)
         try:
@@ -81,10 +82,16 @@ class _Sitting:
             side_by_side(calls, at_once=endpoint.max_concurrency, look=self._look)
         finally:
             client.close()
+            self._count()
 
     def _endpoint(self) -> Endpoint:
         """The judge's endpoint, with the model that it had when the judge was started."""
         return endpoints.get(self._judge.name).model_copy(update={"model": self._judge.model})
+
+    def _count(self) -> None:
+        """Store the win rates of steps that are judged now."""
+        ids = [one.verdict.id for one in self._waiting]
+        retry_write(lambda session: run_judges.verdicts_written(self._judge, ids, session=session))
 
     def _look(self) -> None:
         ids = [one.verdict.id for one in self._waiting]

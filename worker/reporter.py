@@ -22,6 +22,7 @@ from app.store import (
     retention,
     run_checkpoints,
     run_events,
+    run_judges,
     run_transitions,
 )
 from app.store.claims import Claim
@@ -89,6 +90,8 @@ class StoreReporter:
             for kind, step in sorted(new):
                 generations.forget_samples(self._claim.id, session=session, kind=kind, step=step)
             generations.record_samples(self._claim.id, map(_to_store, rows), session=session)
+            for step in {row.step for row in rows if row.kind == GenerationKind.EVAL}:
+                run_judges.queue_step(self._claim.id, step, session=session)
 
         new = {(GenerationKind(row.kind), row.step) for row in rows} - self._sampled
         self._write(write)

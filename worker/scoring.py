@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.errors import Refused
 from app.settings import get_settings
-from app.store import run_checkpoints, verdicts
+from app.store import run_checkpoints, run_judges, verdicts
 from app.store.claims import Claim
 from app.store.enums import JudgeKind, Outcome, VerdictStatus
+from app.store.models import Judge
+from app.store.prompts import canonical
 from app.store.verdicts import VERDICT_LEASES, Waiting
 from hypo_engine.models.load import default_device
 from hypo_engine.reward_spec import parse_reward
@@ -60,10 +62,10 @@ def score_next(*, worker: str) -> bool:
         except Exception as error:
             log.error("Verdicts of judge %s failed", judge.id, exc_info=error)
             sentence = describe(error).replace("resume the run", "continue judging")
-            retry_write(lambda session: _fail(session, waiting, sentence))
+            retry_write(lambda session: _fail(session, judge, waiting, sentence))
         else:
             if not renewer.lost.is_set():
-                retry_write(lambda session: _write(session, waiting, scores))
+                retry_write(lambda session: _write(session, judge, waiting, scores))
     release()
     return True
 
@@ -94,20 +96,22 @@ def _load(spec: str) -> Scorer:
         return load_scorer(spec, device=default_device(), run_folder=folder)
 
 
-def _scores(scorer: Scorer, waiting: Sequence[Waiting]) -> dict[tuple[int, int], float]:
-    """The score of each answer, by comparison and position. An answer in several pairs is scored once."""
+def _scores(scorer: Scorer, waiting: Sequence[Waiting]) -> dict[tuple[str, str], float]:
+    """The score of each answer, by prompt and text. An answer in several pairs is scored once."""
     answers = {}
     for one in waiting:
-        answers[one.verdict.source_id, one.verdict.first] = one.prompt, one.first
-        answers[one.verdict.source_id, one.verdict.second] = one.prompt, one.second
-    prompts, texts = zip(*answers.values(), strict=True)
-    return dict(zip(answers, checked_scores(scorer, prompts, texts), strict=True))
+        for text in (one.first, one.second):
+            answers[canonical(one.prompt), text] = one.prompt
+    scores = checked_scores(scorer, list(answers.values()), [text for _, text in answers])
+    return dict(zip(answers, scores, strict=True))
 
 
-def _write(session: Session, waiting: Sequence[Waiting], scores: dict[tuple[int, int], float]) -> None:
+def _write(
+    session: Session, judge: Judge, waiting: Sequence[Waiting], scores: dict[tuple[str, str], float]
+) -> None:
     for one in waiting:
-        first = scores[one.verdict.source_id, one.verdict.first]
-        second = scores[one.verdict.source_id, one.verdict.second]
+        prompt = canonical(one.prompt)
+        first, second = scores[prompt, one.first], scores[prompt, one.second]
         outcome = Outcome.TIE if first == second else Outcome.FIRST if first > second else Outcome.SECOND
         verdicts.write(
             one.verdict.id,
@@ -117,8 +121,10 @@ def _write(session: Session, waiting: Sequence[Waiting], scores: dict[tuple[int,
             flipped=False,
             scores=(first, second),
         )
+    run_judges.verdicts_written(judge, [one.verdict.id for one in waiting], session=session)
 
 
-def _fail(session: Session, waiting: Sequence[Waiting], error: str) -> None:
+def _fail(session: Session, judge: Judge, waiting: Sequence[Waiting], error: str) -> None:
     for one in waiting:
         verdicts.write(one.verdict.id, session=session, status=VerdictStatus.FAILED, error=error)
+    run_judges.verdicts_written(judge, [one.verdict.id for one in waiting], session=session)

@@ -1,16 +1,17 @@
-"""`hypo judge`: automatic judges of a campaign."""
+"""`hypo judge`: automatic judges of a campaign, or of a run's evaluations."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app import judges
+from app import judges, run_judges
 from app.cli.board import print_board
 from app.cli.output import JsonFlag, print_json, print_table, say, warn
 from app.endpoints.judging import TEMPLATE
 from app.errors import InvalidInput
 from app.evidence import AgreementRate
+from app.judge_kinds import DEFAULT_TOKENS
 from app.judge_view import judge_view
 from app.judges import JudgeReport
 from app.presence import worker_missing
@@ -18,15 +19,23 @@ from app.quality import Share
 from app.store.enums import VerdictStatus
 from app.views import ranking_view
 
-cli = typer.Typer(help="Automatic judges of a campaign, apart from people's votes.", no_args_is_help=True)
+cli = typer.Typer(
+    help="Automatic judges of campaigns and of runs' evaluations, apart from people's votes.",
+    no_args_is_help=True,
+)
 
 JudgeId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The judge's number.")]
-CampaignId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The campaign's number.")]
+CampaignId = Annotated[int | None, typer.Argument(min=1, max=2**31 - 1, help="The campaign's number.")]
+RunId = Annotated[
+    int | None,
+    typer.Option("--run", min=1, max=2**31 - 1, help="Instead of a campaign, the number of a run."),
+]
 
 
 @cli.command("start")
 def start_command(
-    campaign: CampaignId,
+    campaign: CampaignId = None,
+    run: RunId = None,
     endpoint: Annotated[
         str, typer.Option(help="The endpoint that judges. `hypo endpoints` lists them.")
     ] = "",
@@ -42,21 +51,32 @@ def start_command(
         typer.Option(help="A file with the question and its placeholders. `hypo judge template` prints one."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the requests.")] = 0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = judges.DEFAULT_TOKENS,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = DEFAULT_TOKENS,
     as_json: JsonFlag = False,
 ) -> None:
-    """Let a model judge all pairs of a campaign's answers, each in both orders; or let a scorer do it."""
+    """Let a model judge all pairs of a campaign's answers, each in both orders; or let a scorer do it.
+
+    With --run, the samples of every evaluation are judged against the reference's, and the win rates become
+    metrics of the run.
+    """
     text = "" if template is None else _read(template)
-    judge_id = judges.start(
-        campaign, endpoint, scorer=scorer, template=text, seed=seed, max_tokens=max_tokens
+    start, number = (judges.start, campaign) if run is None else (run_judges.start, run)
+    judge_id = start(
+        _one_of(campaign, run, number),
+        endpoint,
+        scorer=scorer,
+        template=text,
+        seed=seed,
+        max_tokens=max_tokens,
     )
     _show(judge_id, as_json=as_json)
 
 
 @cli.command("list")
-def list_command(campaign: CampaignId, as_json: JsonFlag = False) -> None:
-    """List the judges of a campaign."""
-    found = judges.reports(campaign)
+def list_command(campaign: CampaignId = None, run: RunId = None, as_json: JsonFlag = False) -> None:
+    """List the judges of a campaign, or with --run those of a run."""
+    reports, number = (judges.reports, campaign) if run is None else (judges.reports_of_run, run)
+    found = reports(_one_of(campaign, run, number))
     if as_json:
         print_json([judge_view(report) for report in found])
         return
@@ -98,6 +118,16 @@ def resume_command(judge: JudgeId, as_json: JsonFlag = False) -> None:
     _show(judge, as_json=as_json)
 
 
+@cli.command("delete")
+def delete_command(judge: JudgeId, as_json: JsonFlag = False) -> None:
+    """Delete a judge of a run, with its verdicts and win rates."""
+    run_judges.delete(judge)
+    if as_json:
+        print_json({"deleted": judge})
+    else:
+        say(f"Judge {judge} is deleted.")
+
+
 @cli.command("board")
 def board_command(judge: JudgeId, as_json: JsonFlag = False) -> None:
     """Rank the contenders by a judge's verdicts, once you have seen the campaign's names."""
@@ -117,6 +147,13 @@ def template_command(as_json: JsonFlag = False) -> None:
         say(TEMPLATE)
 
 
+def _one_of(campaign: int | None, run: int | None, number: int | None) -> int:
+    """The number of the campaign or of the run, of which one must be given."""
+    if number is None or (campaign is not None and run is not None):
+        raise InvalidInput("Give either the number of a campaign or --run with the number of a run.")
+    return number
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -133,7 +170,8 @@ def _show(judge_id: int, *, as_json: bool) -> None:
         print_json(judge_view(report))
         return
     judge = report.judge
-    say(f"Judge {judge.id} of campaign {judge.campaign_id}: {judge.name}, model {judge.model}")
+    whose = f"campaign {judge.campaign_id}" if judge.run_id is None else f"run {judge.run_id}"
+    say(f"Judge {judge.id} of {whose}: {judge.name}, model {judge.model}")
     for sentence in _sentences(report):
         say(sentence)
     for failure in report.failures:

@@ -56,6 +56,13 @@ def launch_command(
         Path | None, typer.Option(help="Start from a YAML file, as shown by the launch page.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    judge: Annotated[
+        str,
+        typer.Option(
+            help="Judges the samples of every evaluation against the reference's: endpoint:NAME, or a scorer "
+            "as for `hypo judge start`."
+        ),
+    ] = "",
     insist: Annotated[bool, typer.Option("--insist", help="Launch even if memory seems too small.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs are over.")] = False,
     as_json: JsonFlag = False,
@@ -79,7 +86,7 @@ def launch_command(
         require_worker(TRAIN_QUEUE)
     with read_session() as session:
         dataset_id = dataset_store.resolve(wanted, session=session).id
-    queued = launch(chosen, dataset_id, values, name=name or given.name or "")
+    queued = launch(chosen, dataset_id, values, name=name or given.name or "", judge=judge)
     if not wait:
         missing = worker_missing(TRAIN_QUEUE)
         if missing:

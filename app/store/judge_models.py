@@ -1,4 +1,4 @@
-"""Tables of automatic judges: programs that compare a campaign's answers, apart from people's votes."""
+"""Tables of automatic judges: programs that compare answers, apart from people's votes."""
 
 from datetime import datetime
 from typing import Any
@@ -13,8 +13,9 @@ from app.store.enums import JudgeKind, Outcome, VerdictStatus
 
 
 class Judge(Base):
-    """An automatic judge of a campaign, and how it is asked.
+    """An automatic judge of a campaign or of a run's evaluations, and how it is asked.
 
+    Either `campaign_id` or `run_id` is set.
     `name` is that of the endpoint, and `model` the model behind it. `template` is the owner's text with
     placeholders for the question and the answers. Of a scorer, `model` is its notation, `name` its start, and
     the other fields are empty.
@@ -23,7 +24,10 @@ class Judge(Base):
     __tablename__ = "judges"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"), index=True)
+    campaign_id: Mapped[int | None] = mapped_column(
+        ForeignKey("campaigns.id", ondelete="CASCADE"), index=True
+    )
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     kind: Mapped[JudgeKind]
     name: Mapped[str] = mapped_column(String(100))
@@ -57,21 +61,33 @@ class JudgeReply(Base):
 class JudgeVerdict(Leased, Base):
     """A judge's verdict on two answers to one prompt, asked in both orders or from their scores.
 
-    `source_id` is the comparison that holds the answers. `first` and `second` are the contenders' positions,
-    and `outcome` is seen from `first`. `flipped` tells that the two orders disagree, which is a tie.
-    `forward_id` is the reply to `first` shown as answer A, and `backward_id` that to `second` shown as A. The
-    scores are those that a scorer gave.
+    In a campaign, `source_id` is the comparison that holds the answers, and `first` and `second` are the
+    contenders' positions. For a run, `answer_id` is a sample of an evaluation, and `against_id` the
+    reference's sample for the same prompt; they are first and second, 0 and 1.
+
+    `outcome` is seen from the first answer. `flipped` tells that the two orders disagree, which is a tie.
+    `forward_id` is the reply to the first shown as answer A, and `backward_id` that to the second shown as A.
+    The scores are those that a scorer gave.
     """
 
     __tablename__ = "judge_verdicts"
     __table_args__ = (
         UniqueConstraint("judge_id", "source_id", "first", "second"),
+        UniqueConstraint("judge_id", "answer_id"),
         Index(None, "status", "id"),
         Index(None, "lease_until"),
     )
 
     judge_id: Mapped[int] = mapped_column(ForeignKey("judges.id", ondelete="CASCADE"))
-    source_id: Mapped[int] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"), index=True)
+    source_id: Mapped[int | None] = mapped_column(
+        ForeignKey("comparisons.id", ondelete="CASCADE"), index=True
+    )
+    answer_id: Mapped[int | None] = mapped_column(
+        ForeignKey("generations.id", ondelete="CASCADE"), index=True
+    )
+    against_id: Mapped[int | None] = mapped_column(
+        ForeignKey("generations.id", ondelete="CASCADE"), index=True
+    )
     first: Mapped[int]
     second: Mapped[int]
     status: Mapped[VerdictStatus] = mapped_column(default=VerdictStatus.QUEUED)

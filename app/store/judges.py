@@ -1,4 +1,4 @@
-"""Automatic judges of a campaign: their verdicts are rows of their own, never votes."""
+"""Automatic judges: their verdicts are rows of their own, never votes."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -23,7 +23,7 @@ def get(judge_id: int, *, session: Session) -> Judge:
     """
     judge = session.get(Judge, judge_id)
     if judge is None:
-        raise NotFound(f"There is no judge {judge_id}; the campaign's page lists its judges.")
+        raise NotFound(f"There is no judge {judge_id}; the pages of campaigns and runs list their judges.")
     return judge
 
 
@@ -33,9 +33,10 @@ def of_campaign(campaign_id: int, *, session: Session) -> Sequence[Judge]:
 
 
 def like(judge: Judge, *, session: Session) -> Judge | None:
-    """A stored judge of the same campaign that is asked in the same way."""
+    """A stored judge of the same campaign or run that is asked in the same way."""
     same = (
         Judge.campaign_id,
+        Judge.run_id,
         Judge.kind,
         Judge.name,
         Judge.model,
@@ -43,7 +44,7 @@ def like(judge: Judge, *, session: Session) -> Judge | None:
         Judge.seed,
         Judge.max_tokens,
     )
-    query = select(Judge).where(*(column == getattr(judge, column.key) for column in same))
+    query = select(Judge).where(*(column.is_not_distinct_from(getattr(judge, column.key)) for column in same))
     return session.scalars(query.limit(1)).first()
 
 
@@ -59,12 +60,16 @@ class Pair(NamedTuple):
 
 
 def queue(judge: Judge, *, session: Session) -> int:
-    """Queue the pairs that have no verdict yet, and those that were stopped or failed; return their number.
+    """Queue the pairs of a campaign that have no verdict yet, and those that were stopped or failed.
 
     Only pairs of finished answers that differ are judged.
+
+    Returns:
+        Their number.
     """
+    assert judge.campaign_id is not None
     query = select(JudgeVerdict.source_id, JudgeVerdict.first, JudgeVerdict.second)
-    known = {Pair(*row) for row in session.execute(query.where(JudgeVerdict.judge_id == judge.id))}
+    known = {tuple(row) for row in session.execute(query.where(JudgeVerdict.judge_id == judge.id))}
     fresh = [
         {"judge_id": judge.id, "attempt": 0, "status": VerdictStatus.QUEUED, **pair._asdict()}
         for pair in _judgeable(judge.campaign_id, session=session)
@@ -72,6 +77,11 @@ def queue(judge: Judge, *, session: Session) -> int:
     ]
     for start in range(0, len(fresh), ROWS):
         session.execute(insert(JudgeVerdict), fresh[start : start + ROWS])
+    return len(fresh) + queue_again(judge, session=session)
+
+
+def queue_again(judge: Judge, *, session: Session) -> int:
+    """stopped or failed -> queued, for all verdicts of a judge; return their number."""
     again = session.execute(
         update(JudgeVerdict)
         .where(
@@ -80,7 +90,7 @@ def queue(judge: Judge, *, session: Session) -> int:
         )
         .values(status=VerdictStatus.QUEUED, error=None, attempt=0, sent_at=None)
     )
-    return len(fresh) + int(again.rowcount)  # type: ignore[attr-defined]
+    return int(again.rowcount)  # type: ignore[attr-defined]
 
 
 def _judgeable(campaign_id: int, *, session: Session) -> Iterator[Pair]:

@@ -79,6 +79,8 @@ def claim_next(
 
 
 def _with_answers(claimed: Sequence[JudgeVerdict], session: Session) -> list[Waiting]:
+    if claimed[0].source_id is None:
+        return _with_samples(claimed, session)
     sources = {verdict.source_id for verdict in claimed}
     query = select(Generation).where(Generation.comparison_id.in_(sources)).order_by(Generation.take)
     answers = {(row.comparison_id, row.position): row for row in session.scalars(query)}
@@ -87,6 +89,17 @@ def _with_answers(claimed: Sequence[JudgeVerdict], session: Session) -> list[Wai
         first = answers[verdict.source_id, verdict.first]
         second = answers[verdict.source_id, verdict.second]
         found.append(Waiting(verdict, first.prompt.content, first.text, second.text))
+    return found
+
+
+def _with_samples(claimed: Sequence[JudgeVerdict], session: Session) -> list[Waiting]:
+    ids = {answer for verdict in claimed for answer in (verdict.answer_id, verdict.against_id)}
+    query = select(Generation).where(Generation.id.in_(ids))
+    samples = {row.id: row for row in session.scalars(query)}
+    found = []
+    for verdict in claimed:
+        answer, against = samples[verdict.answer_id or 0], samples[verdict.against_id or 0]
+        found.append(Waiting(verdict, answer.prompt.content, answer.text, against.text))
     return found
 
 

@@ -7,8 +7,9 @@ from typing import Final, Literal
 
 from sqlalchemy.orm import Session
 
-from app.store import metrics
+from app.store import metrics, run_judges
 from app.store.models import Run
+from app.store.run_judges import WIN_RATE
 from app.ui import charts
 from app.ui.charts import Figure, Point, Series, colour
 from app.ui.theme import role
@@ -21,7 +22,7 @@ Points = Mapping[tuple[int, str], Sequence[Point]]
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart: a training metric and its counterpart on held-out data."""
+    """One chart: a training metric and its counterpart on held-out data; one of them may be missing."""
 
     key: str
     title: str
@@ -132,7 +133,9 @@ def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, 
     Lines have fewer points when more than two runs share a chart.
     """
     most = max(MIN_POINTS, 2 * charts.MAX_POINTS // max(2, len(run_ids)))
-    found = metrics.thinned(run_ids, NAMES, session=session, most=most)
+    win_rates = run_judges.metrics_of(run_ids, session=session)
+    names = [*NAMES, *win_rates, *(f"{name}_stderr" for name in win_rates)]
+    found = metrics.thinned(run_ids, names, session=session, most=most)
     return {key: [(float(step), value) for step, value in points] for key, points in found.items()}
 
 
@@ -155,7 +158,7 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
     if x_axis == "seconds":
         last = max((max(clock.values()) for clock in clocks.values()), default=1.0)
     made = []
-    for chart in CHARTS:
+    for chart in (*CHARTS, *_win_rates(points)):
         if not any(_may_fill(chart, run, points) for run in runs):
             continue
         lines: list[Series] = []
@@ -179,6 +182,24 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
     if times["data"] or not all(run.status.is_over for run in runs):
         made.append(times)
     return made
+
+
+def _win_rates(points: Points) -> list[Chart]:
+    """A chart for each judge of the runs."""
+    found = {name for _, name in points if name.startswith(WIN_RATE) and not name.endswith("_stderr")}
+    return [
+        Chart(
+            name,
+            f"Win rate, judged by {name.removeprefix(f'{WIN_RATE}/')}",
+            "Share of held-out samples that the judge prefers to the reference's; a tie counts half. Bars: "
+            "standard error.",
+            train="",
+            held_out=name,
+            stderr=f"{name}_stderr",
+            percent=True,
+        )
+        for name in sorted(found)
+    ]
 
 
 def _may_fill(chart: Chart, run: Run, points: Points) -> bool:

@@ -79,9 +79,9 @@ class Launcher:
         self.dataset_id = dataset_id
         self.model = model
 
-    def __call__(self, method: str = "dpo", **values: object) -> list[int]:
+    def __call__(self, method: str = "dpo", *, judge: str = "", **values: object) -> list[int]:
         given = {"model_name_or_path": str(self.model), **TINY_RUN, **values}
-        return [run.id for run in launch(method, self.dataset_id, given)]
+        return [run.id for run in launch(method, self.dataset_id, given, judge=judge)]
 
 
 @pytest.fixture

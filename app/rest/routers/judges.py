@@ -1,18 +1,18 @@
-"""Automatic judges of campaigns: start, follow, stop, resume, read."""
+"""Automatic judges of campaigns and runs: start, follow, stop, resume, read, delete."""
 
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app import judges
-from app.judge_view import judge_view, verdict_view
+from app import judges, run_judges
+from app.judge_view import judge_view, sample_verdict_view, verdict_view
 from app.presence import worker_missing
 from app.rest.caller import Caller
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.board import BoardShown
-from app.rest.schemas.judges import JudgeShown, JudgeWanted, VerdictShown
+from app.rest.schemas.judges import JudgeShown, JudgeWanted, SampleVerdictShown, VerdictShown
 from app.rest.types import PathId
 from app.views import ranking_view
 
@@ -33,6 +33,36 @@ def start_judge(once: OnceOnly, user: Caller, campaign_id: PathId, given: JudgeW
 def list_judges(campaign_id: PathId) -> list[dict[str, Any]]:
     """List the judges of a campaign, oldest first."""
     return [judge_view(report) for report in judges.reports(campaign_id)]
+
+
+@router.post("/runs/{run_id}/judges", status_code=201, response_model=JudgeShown)
+def start_run_judge(once: OnceOnly, user: Caller, run_id: PathId, given: JudgeWanted) -> Response:
+    """Let a model or a scorer judge the samples of every evaluation of a run against the reference's."""
+
+    def act() -> JudgeShown:
+        return _shown(run_judges.start(run_id, **given.model_dump(), user=user))
+
+    return once.run([run_id, given.model_dump()], act)
+
+
+@router.get("/runs/{run_id}/judges", response_model=list[JudgeShown])
+def list_run_judges(run_id: PathId) -> list[dict[str, Any]]:
+    """List the judges of a run, oldest first. Their win rates are its metrics `eval_win_rate/...`."""
+    return [judge_view(report) for report in judges.reports_of_run(run_id)]
+
+
+@router.delete("/judges/{judge_id}", status_code=204)
+def delete_run_judge(judge_id: PathId) -> None:
+    """Delete a judge of a run, with its verdicts and win rates."""
+    run_judges.delete(judge_id)
+
+
+@router.get("/judges/{judge_id}/samples", response_model=Page[SampleVerdictShown])
+def list_sample_verdicts(judge_id: PathId, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """List the verdicts of a run's judge with its raw replies."""
+    found = run_judges.page_of_verdicts(judge_id, limit=limit + 1, after=place_of(cursor) or 0)
+    shown, following = cut(found, limit, lambda one: one[1].verdict.id)
+    return {"items": [sample_verdict_view(step, one) for step, one in shown], "next": following}
 
 
 @router.get("/judges/{judge_id}", response_model=JudgeShown)

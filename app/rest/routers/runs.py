@@ -40,13 +40,16 @@ DEMO_MODEL = "demo"
 
 
 @router.post("", status_code=201, response_model=RunsQueued)
-def launch_runs(once: OnceOnly, given: Launch) -> Response:
+def launch_runs(once: OnceOnly, user: Caller, given: Launch) -> Response:
     """Queue a training run, or one for each of several methods on the same data, order, seed and steps."""
 
     def act() -> RunsQueued:
         with read_session() as session:
             dataset_id = datasets.resolve(given.dataset, session=session).id
-        return _queued(launch.launch(given.method, dataset_id, _values(given), name=given.name))
+        values = _values(given)
+        return _queued(
+            launch.launch(given.method, dataset_id, values, name=given.name, judge=given.judge, user=user)
+        )
 
     return once.run(given, act)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.judges import DEFAULT_TOKENS, MAX_TOKENS
+from app.judge_kinds import DEFAULT_TOKENS, MAX_TOKENS
 from app.rest.types import Given, Name, Shown, Text
 from app.store.enums import JudgeKind, Outcome, VerdictStatus
 
@@ -52,7 +52,8 @@ class JudgeShown(Shown):
     """A judge and what it has done. Nothing tells which contender wrote which answer."""
 
     id: int
-    campaign_id: int
+    campaign_id: int | None = Field(description="The campaign whose answers are judged; null for a run.")
+    run_id: int | None = Field(description="The run whose evaluations are judged; null for a campaign.")
     kind: JudgeKind
     name: str
     model: str
@@ -71,18 +72,30 @@ class JudgeShown(Shown):
     note: str = Field("", description="How to start a worker if none is running; otherwise empty.")
 
 
-class VerdictShown(Shown):
-    """A verdict on two answers, with the replies to both orders."""
+class VerdictBase(Shown):
+    """A verdict with the replies to both orders."""
 
     id: int
     question: str
-    first: str
-    second: str
     status: VerdictStatus
-    outcome: Outcome | None = Field(description="Seen from `first`; null without a verdict.")
+    outcome: Outcome | None = Field(description="Seen from the first answer; null without a verdict.")
     flipped: bool | None = Field(description="Whether the two orders disagree.")
     first_score: float | None = Field(description="A scorer's number for the first answer; null for others.")
     second_score: float | None
-    forward: str | None = Field(description="The reply with `first` shown as answer A.")
-    backward: str | None = Field(description="The reply with `second` shown as answer A.")
+    forward: str | None = Field(description="The reply with the first shown as answer A.")
+    backward: str | None = Field(description="The reply with the second shown as answer A.")
     error: str | None
+
+
+class VerdictShown(VerdictBase):
+    """A verdict on two answers of a campaign."""
+
+    first: str
+    second: str
+
+
+class SampleVerdictShown(VerdictBase):
+    """A verdict on a sample of a run, which is first, and the reference's."""
+
+    step: int
+    answer_id: int

@@ -25,6 +25,11 @@ class Launch(Given):
         description="Other options by name (docs/configuration.md lists them); the rest keep their defaults.",
     )
     name: Name = Field("", description="Name of the run; generated if empty.")
+    judge: Name = Field(
+        "",
+        description="Judges the samples of every evaluation against the reference's: endpoint:NAME, or a "
+        "scorer. Empty: nobody.",
+    )
 
 
 class Clone(Given):

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.ui import confirmation, paging, widgets
-from app.ui.campaigns import disagreements, form, judges, next_round, source
+from app.ui.campaigns import disagreements, form, next_round, source
 from app.ui.campaigns.disagreements import Disagreements
 from app.ui.campaigns.form import Form
-from app.ui.campaigns.judges import Judges
 from app.ui.campaigns.next_round import NextRound
 from app.ui.campaigns.source import PromptSource
 from app.ui.confirmation import Confirmation
+from app.ui.judging import layout as judging_layout
+from app.ui.judging.layout import Judges
 from app.ui.paging import Pager
 
 
@@ -94,6 +95,7 @@ class One:
     votes: gr.HTML
     quality: gr.HTML
     judging: Judges
+    judge_boards: gr.HTML
     following: NextRound
     setup: gr.HTML
 
@@ -129,7 +131,8 @@ def _one() -> One:
         aspect = gr.Radio([], label="Rank by", visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
         results, votes, quality = gr.HTML(), gr.HTML(), gr.HTML()
         deciding = disagreements.lay_out()
-        judging, following, setup = judges.lay_out(), next_round.lay_out(), gr.HTML()
+        judging, judge_boards = judging_layout.lay_out(), gr.HTML()
+        following, setup = next_round.lay_out(), gr.HTML()
     return One(
         one,
         progress,
@@ -144,6 +147,7 @@ def _one() -> One:
         votes,
         quality,
         judging,
+        judge_boards,
         following,
         setup,
     )

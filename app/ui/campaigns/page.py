@@ -15,7 +15,6 @@ from app.ui.campaigns import (
     changing,
     disagreements,
     judge_actions,
-    judges,
     listing,
     making,
     next_round,
@@ -25,9 +24,9 @@ from app.ui.campaigns import (
 )
 from app.ui.campaigns.disagreements import Disagreements
 from app.ui.campaigns.form import Form
-from app.ui.campaigns.judges import Judges
 from app.ui.campaigns.layout import Layout, lay_out
 from app.ui.campaigns.source import PromptSource
+from app.ui.judging import layout as judging_layout
 from app.ui.updates import Components, Updates, connect, named, pick
 
 _LAST: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
@@ -41,7 +40,13 @@ def build() -> None:
     _wire_form(page.form)
     _wire_actions(page, shown)
     _wire_panels(page, shown)
-    _wire_judges(page.one.judging, shown)
+    judging_layout.wire(
+        page.one.judging,
+        shown,
+        start=judge_actions.start,
+        stop=judge_actions.stop,
+        resume=judge_actions.resume,
+    )
     _wire_next_round(page)
 
 
@@ -58,10 +63,19 @@ def _shown_one(page: Layout) -> Components:
     return {
         **named(page.frame),
         **pick(
-            named(page.one), "one", "progress", "message", "aspect", "results", "votes", "quality", "setup"
+            named(page.one),
+            "one",
+            "progress",
+            "message",
+            "aspect",
+            "results",
+            "votes",
+            "quality",
+            "judge_boards",
+            "setup",
         ),
         **named(page.one.buttons),
-        **pick(named(page.one.judging), *judges.SHOWN),
+        **pick(named(page.one.judging), *judging_layout.SHOWN),
         **pick(named(page.one.following), "next_round", "pairs"),
         **named(page.one.deciding),
     }
@@ -155,21 +169,6 @@ def _wire_panels(page: Layout, shown: Components) -> None:
     )
     for cancel in (edit.edit_cancel, extend.extend_cancel):
         cancel.click(changing.closed, None, list(panels.values()), **events.QUIET)
-
-
-def _wire_judges(parts: Judges, shown: Components) -> None:
-    fields = pick(named(parts), "judge_scorer", "judge_template", "judge_seed")
-    form = {**pick(named(parts), "judge_form", "judge_endpoint", "judge_message"), **fields}
-    given = [parts.judge_endpoint, *fields.values()]
-    connect(
-        parts.judge_endpoint.input, judge_actions.show_fields, parts.judge_endpoint, fields, **events.QUIET
-    )
-    connect(parts.judge_new.click, judge_actions.open_form, None, form, **events.QUIET)
-    parts.judge_cancel.click(judge_actions.close_form, None, parts.judge_form, **events.QUIET)
-    started = {**shown, **pick(form, "judge_form", "judge_message")}
-    connect(parts.judge_start.click, judge_actions.start, given, started, trigger_mode="once", **events.QUIET)
-    connect(parts.judge_stop.click, judge_actions.stop, None, shown, **events.QUIET)
-    connect(parts.judge_resume.click, judge_actions.resume, None, shown, **events.QUIET)
 
 
 def _wire_disagreements(parts: Disagreements, shown: Components) -> None:

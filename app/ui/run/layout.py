@@ -6,6 +6,8 @@ import gradio as gr
 
 from app.ui import charts, confirmation, widgets
 from app.ui.confirmation import Confirmation
+from app.ui.judging import layout as judging_layout
+from app.ui.judging.layout import Judges
 from app.ui.run.samples import LATEST
 
 FIRST = 0
@@ -79,6 +81,7 @@ class Layout:
     charts: Charts
     samples: Samples
     settings: Settings
+    judging: Judges
 
 
 def lay_out() -> Layout:
@@ -91,13 +94,14 @@ def lay_out() -> Layout:
         with gr.Tabs():
             with gr.Tab("Charts", id="charts"):
                 curves = _charts()
+                judging = judging_layout.lay_out()
             samples = _samples()
             with gr.Tab("Log", id="log"):
                 log = gr.HTML()
             with gr.Tab("Configuration", id="config"):
                 settings = _settings()
     frame = Frame(header, body, message, log, gr.State(()))
-    return Layout(frame, summary, confirm, curves, samples, settings)
+    return Layout(frame, summary, confirm, curves, samples, settings, judging)
 
 
 def _summary() -> Summary:

@@ -12,7 +12,8 @@ from app.store.db import read_session
 from app.store.models import Run
 from app.ui import confirmation, events, training, widgets
 from app.ui.commands import launch_command, to_yaml
-from app.ui.run import actions, findings, samples
+from app.ui.judging import layout as judging_layout
+from app.ui.run import actions, findings, judges, samples
 from app.ui.run import view as run_view
 from app.ui.run.address import run_id
 from app.ui.run.layout import FIRST, Layout, lay_out
@@ -30,11 +31,13 @@ MISSING: Seen = ("missing",)
 def build() -> None:
     """Lay out the page, then wire its events."""
     page = lay_out()
-    _wire_refresh(page)
+    timer = _wire_refresh(page)
     _wire_actions(page)
+    changed = {**pick(named(page.frame), "seen", "message"), "timer": timer}
+    judging_layout.wire(page.judging, changed, start=judges.start, stop=judges.stop, resume=judges.resume)
 
 
-def _wire_refresh(page: Layout) -> None:
+def _wire_refresh(page: Layout) -> gr.Timer:
     shown, sampled = page.charts, page.samples
     timer = gr.Timer(SECONDS)
     outputs = {
@@ -42,6 +45,7 @@ def _wire_refresh(page: Layout) -> None:
         **pick(named(page.summary), "status", "facts", "cancel", "resume", "export", "delete"),
         **pick(named(shown), "advice", "key", "panel"),
         **pick(named(sampled), "before", "after", "probes", "online"),
+        **pick(named(page.judging), *judging_layout.SHOWN),
         "timer": timer,
     }
     chosen = [shown.x_axis, sampled.before, sampled.after, sampled.page]
@@ -58,6 +62,7 @@ def _wire_refresh(page: Layout) -> None:
     sampled.older.click(lambda p: p + 1, number, number, **events.QUIET).then(
         turn, number, turned, **events.QUIET
     )
+    return timer
 
 
 def _wire_actions(page: Layout) -> None:
@@ -99,8 +104,9 @@ def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request
         old = seen if len(seen) == 3 else ((), (), 0)
         updates: Updates = {} if now == tuple(seen) else {"seen": now}
         if state != old[0]:
-            # stop the timer once the run and its twin are over
+            # stop the timer once the run and its twins are over, and judged
             going_on = any(not twin.status.is_over for twin in twins)
+            going_on |= judges.waiting(run, session=session)
             updates |= {**_shown(run, twins, session), "timer": gr.Timer(active=going_on)}
         if points != old[1]:
             updates |= _drawn(run, twins, x_axis, session)
@@ -142,6 +148,7 @@ def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
         [(other.id, other.status.value, other.wish.value, other.step) for other in awaited],
         checkpoint.id if checkpoint else None,
         run_events.last_id([run.id], session=session),
+        judges.counts(run, session=session),
     )
 
 
@@ -164,6 +171,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
         "export": gr.update(visible=can.export, value=f"Export {what} (zip)"),
         "delete": gr.update(visible=can.delete),
         "log": run_view.log(run_events.of_run(run.id, session=session)),
+        **judges.show(run),
     }
 
 

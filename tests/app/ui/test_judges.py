@@ -11,6 +11,7 @@ from app.settings import Settings, get_settings
 from app.store import db
 from app.store.models import Base
 from app.ui.campaigns import judge_actions, one
+from app.ui.judging import actions as form_actions
 from tests.app import campaign_setup
 from tests.app.test_judges import decide
 from tests.app.ui.test_campaigns import at, visible
@@ -40,7 +41,7 @@ def five_prompts(user: str = "local") -> None:
 def test_without_endpoints_a_scorer_judges(engine: Engine) -> None:
     five_prompts()
     assert {"judges", "judge_new"} <= visible(one.show("", at(campaign=1)))
-    opened = judge_actions.open_form()
+    opened = form_actions.open_form()
     assert opened["judge_endpoint"]["choices"] == [("A scorer", "")]
     assert "judge_scorer" in visible(opened)
     assert "judge_template" not in visible(opened)
@@ -59,7 +60,7 @@ def test_without_endpoints_a_scorer_judges(engine: Engine) -> None:
 def test_a_judge_is_started_stopped_and_continued(endpoint: None) -> None:
     five_prompts()
     assert "judge_stop" not in visible(one.show("", at(campaign=1)))
-    opened = judge_actions.open_form()
+    opened = form_actions.open_form()
     assert opened["judge_endpoint"]["value"] == "GPT"
     assert "judge_template" in visible(opened)
     refused = judge_actions.start("GPT", "", "{question}", 0, at(campaign=1))

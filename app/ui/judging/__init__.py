@@ -1,0 +1,1 @@
+"""The section of automatic judges, on the pages of campaigns and runs."""
