@@ -13,11 +13,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from app.errors import Refused
 from app.store import silence, tallies
 from app.store.db import get_engine, write_session
+from app.store.models import Base
 
 _ROOT = Path(__file__).resolve().parent.parent
 _LOCK = 0x4879504F
@@ -32,11 +33,22 @@ def alembic_config() -> Config:
 
 
 def upgrade(revision: str = "head") -> None:
-    """Migrate the database of the process's settings in one transaction, all or nothing."""
+    """Migrate the database of the process's settings in one transaction, all or nothing.
+
+    A database without tables gets the newest schema at once.
+    """
     with migrating() as connection:
-        command.upgrade(_config_for(connection), revision)
+        if revision == "head" and not _has_tables(connection):
+            Base.metadata.create_all(connection)
+            command.stamp(_config_for(connection), revision)
+        else:
+            command.upgrade(_config_for(connection), revision)
     if revision == "head":
         count_votes()
+
+
+def _has_tables(connection: Connection) -> bool:
+    return bool(set(inspect(connection).get_table_names()) - {"alembic_version"})
 
 
 def count_votes() -> None:

@@ -102,7 +102,7 @@ def _check_name(new: Judge, session: Session) -> None:
     for judge in run_judges.of_run(new.run_id, session=session):
         if run_judges.metric_of(judge) == run_judges.metric_of(new):
             raise Refused(
-                f"Judge {judge.id} of run {new.run_id} has the name {judge.name} already; delete it first, or "
+                f"Judge {judge.id} of run {new.run_id} has the name {judge.name} already; delete it first or "
                 "take another judge."
             )
 
