@@ -25,6 +25,7 @@ from app.store.enums import RunStatus
 ADAPTER_FOLDER = "adapter"
 MODEL_FOLDER = "model"
 CLASSIFIER_FOLDER = "classifier"
+HEAD_FILE = "head.safetensors"
 
 
 _S3_OPTIONS: dict[str, Any] = {
@@ -168,6 +169,23 @@ def fetch_weights(checkpoint: str, folder: Path) -> Path:
     folders = (CLASSIFIER_FOLDER, ADAPTER_FOLDER, MODEL_FOLDER)
     found = [name for name in folders if filesystem.exists(f"{place}/{name}")]
     return fetch_folder(f"{checkpoint}/{found[0] if found else MODEL_FOLDER}", folder)
+
+
+@_store()
+def fetch_policy(checkpoint: str, folder: Path) -> Path:
+    """Copy what a checkpoint trained to a new local folder: adapter or model, and a reward model's head.
+
+    Raises:
+        StoreUnavailable: when the store cannot be reached.
+        Refused: when the checkpoint's files are gone.
+    """
+    filesystem, place = _place(checkpoint, get_settings())
+    adapted = filesystem.exists(f"{place}/{ADAPTER_FOLDER}")
+    name = ADAPTER_FOLDER if adapted else MODEL_FOLDER
+    fetch_folder(f"{checkpoint}/{name}", folder / name)
+    if filesystem.exists(f"{place}/{HEAD_FILE}"):
+        filesystem.get_file(f"{place}/{HEAD_FILE}", str(folder / HEAD_FILE))
+    return folder
 
 
 def check_store() -> None:

@@ -46,6 +46,7 @@ from app.ui.datasets import page as datasets_page
 from app.ui.guard import guard
 from app.ui.label import page as label_page
 from app.ui.launch import page as launch_page
+from app.ui.pairs import page as pairs_page
 from app.ui.report import page as report_page
 from app.ui.results import page as results_page
 from app.ui.run import page as run_page
@@ -74,6 +75,7 @@ def pages() -> list[Page]:
     return [
         Page("Home", "", home.build),
         Page("Datasets", "datasets", datasets_page.build),
+        Page("Pairs", "pairs", pairs_page.build, in_navbar=False),
         Page("Launch", "launch", launch_page.build),
         Page("Runs", "runs", runs_page.build),
         Page("Run", "run", run_page.build, in_navbar=False),

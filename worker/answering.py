@@ -72,7 +72,7 @@ def answer_next(*, worker: str, chats_only: bool = False) -> bool:
                 rows,
                 renewer.lost,
                 campaign_id=campaign_id,
-                answer_chats=lambda: _answer_chats(worker),
+                answer_chats=lambda: answer_chats(worker),
             )
 
         bases = list(dict.fromkeys(map(_base_of, pending)))  # in display order, which reveals no model names
@@ -83,8 +83,8 @@ def answer_next(*, worker: str, chats_only: bool = False) -> bool:
     return True
 
 
-def _answer_chats(worker: str) -> None:
-    """Answer the chats and score the texts that wait while a campaign's answers are decoded."""
+def answer_chats(worker: str) -> None:
+    """Answer the chats and score the texts that wait while other work goes on."""
     try:
         while not shutting_down.is_set():
             answered = answer_next(worker=worker, chats_only=True)

@@ -17,6 +17,7 @@ from app.store import (
     answering,
     dataset_writing,
     endpoint_answers,
+    pair_scorings,
     recovery,
     removal,
     run_dependencies,
@@ -30,6 +31,7 @@ from app.store.db import read_session, write_session
 from app.store.endpoint_answers import ENDPOINT_LEASES, ENDPOINT_WAKE_UPS
 from app.store.enums import JudgeKind
 from app.store.leases import Leases
+from app.store.pair_scorings import PAIR_LEASES
 from app.store.run_transitions import RUN_LEASES
 from app.store.scorings import SCORING_LEASES
 from app.store.verdicts import VERDICT_LEASES, VERDICT_WAKE_UPS
@@ -165,11 +167,17 @@ def _reap_scorings(leases: set[str]) -> None:
         scorings.reap(leases, session=session)
 
 
+def _reap_pair_scorings(leases: set[str]) -> None:
+    with write_session() as session:
+        pair_scorings.reap(leases, session=session)
+
+
 _REAPED: Final[tuple[tuple[Leases[Any], Callable[[set[str]], None]], ...]] = (
     (RUN_LEASES, _reap_runs),
     (ANSWER_LEASES, _reap_comparisons),
     (ENDPOINT_LEASES, _reap_endpoint_answers),
     (VERDICT_LEASES, _reap_verdicts),
+    (PAIR_LEASES, _reap_pair_scorings),
     (SCORING_LEASES, _reap_scorings),
 )
 """What is taken back from dead workers, and how."""
@@ -185,6 +193,7 @@ def send_waiting() -> None:
         answers_wait = WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
         requests_wait = ENDPOINT_WAKE_UPS.is_undelivered(session=session, resend_seconds=seconds)
         texts_wait = SCORING_LEASES.is_undelivered(session=session, resend_seconds=seconds)
+        pairs_wait = PAIR_LEASES.is_undelivered(session=session, resend_seconds=seconds)
         kinds = [
             kind
             for kind, wake_ups in VERDICT_WAKE_UPS.items()
@@ -198,6 +207,8 @@ def send_waiting() -> None:
         _resend(ENDPOINT_WAKE_UPS, seconds, dispatch.send_request)
     if texts_wait:
         _resend(SCORING_LEASES, seconds, dispatch.send_comparison)
+    if pairs_wait:
+        _resend(PAIR_LEASES, seconds, dispatch.send_comparison)
     for kind in kinds:
         of_endpoint = kind is JudgeKind.ENDPOINT
         send = dispatch.send_request if of_endpoint else dispatch.send_comparison

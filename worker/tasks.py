@@ -8,6 +8,7 @@ from app.dispatch import ANSWER_TASK, GENERATE_QUEUE, TRAIN_QUEUE, TRAIN_TASK
 from worker.answering import answer_next
 from worker.celery_app import app, name, queues
 from worker.consuming import consumption
+from worker.pair_scoring import score_pairs_next
 from worker.scoring import score_next
 from worker.shutdown import shutting_down
 from worker.token_scoring import score_tokens_next
@@ -36,6 +37,7 @@ def work() -> None:
                 GENERATE_QUEUE in mine and not shutting_down.is_set() and score_tokens_next(worker=name)
             )
             scored = GENERATE_QUEUE in mine and not shutting_down.is_set() and score_next(worker=name)
+            scored |= GENERATE_QUEUE in mine and not shutting_down.is_set() and score_pairs_next(worker=name)
             trained = TRAIN_QUEUE in mine and not shutting_down.is_set() and train_next(worker=name)
             if not (answered or explained or scored or trained):
                 return

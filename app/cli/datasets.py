@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say_more, warn
+from app.cli.pairs import add_commands
 from app.errors import InvalidInput
 from app.imports import add_dataset
 from app.imports.hub import add_from_hub
@@ -20,6 +21,7 @@ from hypo_engine.data.formats import Account
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 cli = typer.Typer(help="Datasets of preference pairs.", no_args_is_help=True)
+add_commands(cli)
 
 
 @cli.command("add")

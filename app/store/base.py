@@ -16,7 +16,9 @@ from app.store.enums import (
     GenerationKind,
     GenerationStatus,
     JudgeKind,
+    MarginKind,
     Outcome,
+    PairScoringStatus,
     RunStatus,
     RunWish,
     ScoringStatus,
@@ -90,4 +92,6 @@ class Base(DeclarativeBase):
         JudgeKind: _enum(JudgeKind),
         VerdictStatus: _enum(VerdictStatus),
         ScoringStatus: _enum(ScoringStatus),
+        PairScoringStatus: _enum(PairScoringStatus),
+        MarginKind: _enum(MarginKind),
     }

@@ -6,6 +6,7 @@ process dies in between, the dataset keeps a row count of 0 and is purged a day 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -27,6 +28,15 @@ ROWS: Final = 500
 ABANDONED_AFTER: Final = timedelta(days=1)
 VERSION_TRIES: Final = 20
 
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A pair of another version, with its split there."""
+
+    kept: Kept
+    split: Split
+
+
 Writing = Callable[[], AbstractContextManager[Session]]
 """Opens a transaction for the duration of a block, like `write_session`."""
 
@@ -41,7 +51,7 @@ def create(
     format: str,
     source: str,
     held_out: float,
-    pairs: Iterable[Kept],
+    pairs: Iterable[Kept | Placed],
     left_out: Sequence[LeftOut] = (),
     left_out_count: int | None = None,
     account: Account | None = None,
@@ -50,7 +60,7 @@ def create(
 
     Args:
         pairs: at least one; read once, in batches. The split of a pair depends only on its prompt, and
-            voted prompts are never held out.
+            voted prompts are never held out. A placed pair has its split already.
         left_out: the left-out rows to store; `left_out_count` also counts those that are not stored.
         account: counts of what the source contains beyond the pairs.
     """
@@ -100,7 +110,8 @@ def _next_version(*, session: Session, name: str, **values: Any) -> Dataset:
     raise Refused(f"{name} is being added by too many imports at once. Try again.")
 
 
-def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:
+def _pair_values(dataset: Dataset, position: int, given: Kept | Placed) -> dict[str, Any]:
+    kept = given.kept if isinstance(given, Placed) else given
     pair = kept.pair
     prompt = pair.prompt if isinstance(pair.prompt, str) else [dict(turn) for turn in pair.prompt]
     held = prompt_fraction(pair.prompt) < dataset.held_out
@@ -108,7 +119,7 @@ def _pair_values(dataset: Dataset, position: int, kept: Kept) -> dict[str, Any]:
         "dataset_id": dataset.id,
         "position": position,
         "row": kept.row,
-        "split": Split.HELD_OUT if held else Split.TRAIN,
+        "split": given.split if isinstance(given, Placed) else Split.HELD_OUT if held else Split.TRAIN,
         "prompt": prompt,
         "chosen": pair.chosen,
         "rejected": pair.rejected,

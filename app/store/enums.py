@@ -164,6 +164,27 @@ class ScoringStatus(StrEnum):
     FAILED = "failed"
 
 
+class PairScoringStatus(StrEnum):
+    """States of the scoring of a dataset's pairs. QUEUED: it waits for a worker, or one is at it."""
+
+    QUEUED = "queued"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class MarginKind(StrEnum):
+    """What a margin is the difference of.
+
+    RELATIVE: log-ratios to the reference, times beta, as DPO's implicit reward. PER_TOKEN: mean
+    log-probabilities per token, times beta for SimPO. REWARD: rewards of a reward model.
+    """
+
+    RELATIVE = "relative"
+    PER_TOKEN = "per_token"
+    REWARD = "reward"
+
+
 class EventLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"

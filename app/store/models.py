@@ -15,6 +15,7 @@ from app.store.dataset_models import Dataset, DatasetLeftOut, DatasetPair, Voted
 from app.store.endpoint_models import EndpointAnswer
 from app.store.judge_models import Judge, JudgeReply, JudgeVerdict
 from app.store.label_models import Label
+from app.store.pair_score_models import PairScore, PairScoring
 from app.store.report_models import Report, ReportCampaign, ReportRun
 from app.store.run_models import Checkpoint, Metric, Run, RunEvent
 from app.store.score_models import ScoredText, Scoring
@@ -51,6 +52,8 @@ __all__ = [
     "LoginSession",
     "Metric",
     "NamesSeen",
+    "PairScore",
+    "PairScoring",
     "Prompt",
     "Report",
     "ReportCampaign",

@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
-from app.store import answering, clock, runs
+from app.store import answering, clock, pair_scorings, runs
 from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric, Run, RunEvent
 from app.store.purging import Children, delete_some
 from app.store.run_dependencies import DELETED, fail_dependants
@@ -35,6 +35,7 @@ def remove(run_id: int, *, session: Session, now: datetime | None = None) -> lis
     if answering.answering_with(run_id, session=session):
         raise Refused(f"Run {run_id} is answering on the compare page; delete it when it is done.")
     paths = list(session.scalars(select(Checkpoint.path).where(Checkpoint.run_id == run_id)))
+    pair_scorings.forget_run(run_id, session=session)
     session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id))
     session.execute(update(Contender).where(Contender.run_id == run_id).values(run_id=None))
     session.execute(update(Answerer).where(Answerer.run_id == run_id).values(run_id=None))

@@ -244,6 +244,12 @@ class _Caller:
         _checked(self.client.post(f"/judges/{found['judge_id']}/stop"))
         return found
 
+    def queued_scoring(self) -> dict[str, Any]:
+        """Queue the scoring of a new dataset."""
+        address = f"/datasets/{self.new_dataset()}/scorings"
+        made = _checked(self.client.post(address, json={"run_id": self.filled.usual_run}))
+        return {"scoring_id": made.json()["id"]}
+
     def new_dataset(self) -> str:
         answer = self.client.post("/datasets", **self.upload())
         return str(_checked(answer).json()["id"])
@@ -275,6 +281,7 @@ def _checked(answer: httpx.Response) -> httpx.Response:
 _Prepare = Callable[[_Caller], dict[str, Any]]
 
 _READS: dict[str, _Prepare] = {
+    "list_scored_pairs": lambda c: {"params": {"limit": 200, "sort": "near"}},
     "get_own_vote": lambda c: c.voted(),
     "list_votes": lambda c: {"params": {"limit": 200}},
     "list_runs": lambda c: {"params": {"limit": 200}},
@@ -296,6 +303,9 @@ _READS: dict[str, _Prepare] = {
 """Values of reading calls that differ from the usual ones. Lists use the largest page."""
 
 _WRITES: dict[str, _Prepare] = {
+    "score_pairs": lambda c: {"json": {"run_id": c.filled.usual_run}},
+    "cancel_pair_scoring": lambda c: c.queued_scoring(),
+    "leave_out_pairs": lambda c: {"dataset": c.new_dataset(), "json": {"rows": [1, 2]}},
     "add_dataset": lambda c: c.upload(),
     "add_dataset_from_votes": lambda c: {"json": {"name": "votes", "user": "voter-7"}},
     "launch_runs": lambda c: {"json": {"method": "twins", "dataset": str(c.filled.dataset)}},

@@ -12,7 +12,15 @@ from typing import Any
 
 from sqlalchemy import Engine, Table
 
-from app.store.enums import Choice, GenerationKind, GenerationStatus, RunStatus, Split
+from app.store.enums import (
+    Choice,
+    GenerationKind,
+    GenerationStatus,
+    MarginKind,
+    PairScoringStatus,
+    RunStatus,
+    Split,
+)
 from app.store.models import Base
 from app.store.prompts import sha256_of
 from benchmarks.app.bulk import Row, finish, insert_rows
@@ -112,6 +120,8 @@ class Filler:
         yield "run_events", self._make_events()
         yield "metrics", self._make_metrics()
         yield "checkpoints", self._make_checkpoints()
+        yield "pair_scorings", self._make_scorings()
+        yield "pair_scores", self._make_scores()
         yield "prompts", self._make_prompts()
         yield "conversations", self._make_conversations()
         yield "contenders", self._make_contenders()
@@ -153,6 +163,25 @@ class Filler:
                     "dataset_id": dataset, "position": n, "row": n + 1,
                     "split": Split.HELD_OUT if n % 10 == 0 else Split.TRAIN,
                     "prompt": self._pick(), "chosen": self._pick(), "rejected": self._pick(),
+                }  # fmt: skip
+
+    def _make_scorings(self) -> Iterator[Row]:
+        pairs = self._pairs_of(1)
+        for n in (1, 2):
+            yield {
+                "id": n, "dataset_id": 1, "run_id": n, "user_id": 1, "run_name": f"model {n}",
+                "method": "dpo", "step": 1, "margin_kind": MarginKind.RELATIVE, "beta": 0.1,
+                "status": PairScoringStatus.FINISHED, "total": pairs, "done": pairs, "seconds": 9.0,
+            }  # fmt: skip
+
+    def _make_scores(self) -> Iterator[Row]:
+        for n in (1, 2):
+            margins = random.Random(n)
+            for position in range(self._pairs_of(1)):
+                yield {
+                    "scoring_id": n, "position": position, "margin": margins.gauss(1.0, 2.0),
+                    "chosen": -50.0, "rejected": -60.0, "reference_chosen": -52.0,
+                    "reference_rejected": -55.0, "chosen_tokens": 20, "rejected_tokens": 22,
                 }  # fmt: skip
 
     def _pick(self) -> str:

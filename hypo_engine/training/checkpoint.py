@@ -46,7 +46,7 @@ FORMAT = 2
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE, _OPTIMIZER, _REFERENCE = "state.json", "optimizer.pt", "reference.safetensors"
-_HEAD = "head.safetensors"
+HEAD_FILE = "head.safetensors"
 ADAPTER_FOLDER, MODEL_FOLDER, CLASSIFIER_FOLDER = "adapter", "model", "classifier"
 RESUME_FILES = (_OPTIMIZER, _REFERENCE)
 """Files that are needed only to resume from a checkpoint."""
@@ -89,10 +89,10 @@ def checkpoint_path(output_dir: Path, step: int) -> Path:
 def weights_folder(checkpoint: Path) -> Path:
     """The folder to use within a checkpoint: a whole reward model, else an adapter, else a full model."""
     classifier = checkpoint / CLASSIFIER_FOLDER
-    return classifier if classifier.is_dir() else _trained_folder(checkpoint)
+    return classifier if classifier.is_dir() else trained_folder(checkpoint)
 
 
-def _trained_folder(checkpoint: Path) -> Path:
+def trained_folder(checkpoint: Path) -> Path:
     """The folder of the trained weights within a checkpoint."""
     adapter = checkpoint / ADAPTER_FOLDER
     return adapter if adapter.is_dir() else checkpoint / MODEL_FOLDER
@@ -189,7 +189,7 @@ def load_checkpoint(
         # with another number of processes the batches change, and so do the last bits of the reference
         if reference is not None and reference.key == state["reference"]:
             _load_reference(checkpoint, reference)
-        _load_weights(policy, checkpoint)
+        load_weights(policy, checkpoint)
         stored = torch.load(checkpoint / _OPTIMIZER, map_location="cpu", weights_only=True)
         optimizer.load_state_dict(stored)
         counters = state["counters"]
@@ -268,9 +268,9 @@ def _sweep(output_dir: Path) -> None:
 
 def _save_weights(policy: Policy, tokenizer: Any, folder: Path) -> None:
     _save_parameters(policy, tokenizer, folder)
-    note_thinking(_trained_folder(folder), thinking=policy.thinking)
+    note_thinking(trained_folder(folder), thinking=policy.thinking)
     if policy.head is not None:
-        save_file({"weight": policy.head.weight.detach().cpu()}, folder / _HEAD)
+        save_file({"weight": policy.head.weight.detach().cpu()}, folder / HEAD_FILE)
 
 
 def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
@@ -292,11 +292,12 @@ def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
     config.save_pretrained(adapter)
 
 
-def _load_weights(policy: Policy, checkpoint: Path) -> None:
+def load_weights(policy: Policy, checkpoint: Path) -> None:
+    """Load the trained weights of a checkpoint, and the head of a reward model."""
     if policy.head is not None:
         with torch.no_grad():
-            policy.head.weight.copy_(load_file(checkpoint / _HEAD)["weight"])
-    folder = _trained_folder(checkpoint)
+            policy.head.weight.copy_(load_file(checkpoint / HEAD_FILE)["weight"])
+    folder = trained_folder(checkpoint)
     if policy.adapted:
         from peft import set_peft_model_state_dict
 

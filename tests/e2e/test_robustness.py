@@ -17,7 +17,18 @@ from tests.e2e.test_journey import choose_model, fieldset, fill_form, shorten_an
 pytestmark = pytest.mark.browser
 
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> _em_'
-PAGES = ("", "datasets", "launch", "runs", "compare", "campaigns", "campaigns?new=1", "results", "report")
+PAGES = (
+    "",
+    "datasets",
+    "pairs?dataset=1",
+    "launch",
+    "runs",
+    "compare",
+    "campaigns",
+    "campaigns?new=1",
+    "results",
+    "report",
+)
 
 
 def test_a_run_goes_on_without_the_browser(

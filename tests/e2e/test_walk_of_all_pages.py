@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.e2e.conftest import App
+from tests.e2e.conftest import App, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -40,11 +40,16 @@ def test_every_page_is_accessible_and_stands_still(
     with app.api() as api:
         wanted = {"run_ids": twins, "prompts": ["Say 5."], "max_new_tokens": 12}
         campaign = api.post("campaigns", json=wanted).json()["id"]
-    dataset = app.value("SELECT max(id) FROM datasets")
+        dataset = app.value("SELECT max(dataset_id) FROM runs")
+        scored = api.post(f"datasets/{dataset}/scorings", json={"run_id": twins[0]})
+    assert scored.status_code == 201, scored.text
+    finished = "SELECT id FROM pair_scorings WHERE status = 'finished'"
+    wait_for(lambda: app.rows(finished), "the scored pairs")
     paths = [
         "",
         "datasets",
         f"datasets?id={dataset}",
+        f"pairs?dataset={dataset}&pair=0",
         "launch",
         "runs",
         f"run?id={twins[-1]}",

@@ -187,10 +187,10 @@ def test_the_scale_is_measured_on_training_prompts_or_not_at_all(
 
 
 def restored(config: TrainConfig, result: TrainResult) -> Policy:
-    from hypo_engine.training.checkpoint import _load_weights
+    from hypo_engine.training.checkpoint import load_weights
 
     policy = load(config)
-    _load_weights(policy, result.checkpoint_dir)
+    load_weights(policy, result.checkpoint_dir)
     return policy
 
 

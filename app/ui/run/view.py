@@ -60,6 +60,8 @@ def header(run: Run, twins: Sequence[Run]) -> Html:
         widgets.link_button("Clone", "launch", clone=run.id),
         widgets.link_button("Overlay", "runs", compare=compare),
     ]
+    if run.status.is_over:
+        buttons.append(widgets.link_button("Pairs", "pairs", dataset=run.dataset_id, run=run.id))
     writers = [twin for twin in twins if Method(twin.method).writes]
     compare = ",".join(str(twin.id) for twin in writers)
     if any(twin.status is RunStatus.FINISHED for twin in writers):

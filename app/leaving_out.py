@@ -1,0 +1,191 @@
+"""A new version of a dataset without some of its pairs. The old version stays, so nothing is lost."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.errors import InvalidInput, Refused
+from app.imports.spool import KEPT_LEFT_OUT
+from app.store import dataset_writing, datasets, pair_scorings, scored_pairs
+from app.store.dataset_writing import Placed
+from app.store.db import read_session, write_session
+from app.store.enums import Split
+from app.store.models import Dataset, DatasetPair, PairScoring
+from app.store.scored_pairs import STRONGLY, Filter, Show
+from app.text import clean_text
+from hypo_engine.data.formats import Account, Kept, LeftOut, Pair
+
+ROWS: Final = 500
+MAX_REASON_CHARS: Final = 200
+MAX_POSITIONS: Final = 100_000
+DEFAULT_REASON: Final = "Left out by hand."
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """What `leave_out` made."""
+
+    id: int
+    name: str
+    version: int
+    rows: int
+    left_out: int
+
+
+def leave_out(dataset_id: int, positions: Collection[int], *, reason: str = "") -> NewVersion:
+    """Make the next version of a dataset without the pairs at some positions.
+
+    The other pairs keep their rows, their order and their side of the split.
+
+    Args:
+        reason: why, for the account of the new version.
+
+    Raises:
+        NotFound: when the dataset does not exist.
+        InvalidInput: for no position, a position beyond the dataset, or a reason that is too long.
+        Refused: when the dataset was deleted, or when no pair or no training pair would remain.
+    """
+    reason = clean_text(reason).strip() or DEFAULT_REASON
+    if len(reason) > MAX_REASON_CHARS:
+        raise InvalidInput(f"reason: write at most {MAX_REASON_CHARS} characters.", field="reason")
+    gone = frozenset(positions)
+    with read_session() as session:
+        old = datasets.get(dataset_id, session=session)
+    _check(old, gone)
+    left_out, digest, train = _survey(old, gone, reason)
+    if not train:
+        raise Refused(
+            f"No training pair would remain of {old.name} version {old.version}; leave out fewer pairs."
+        )
+    made = dataset_writing.create(
+        write=write_session,
+        name=old.name,
+        sha256=digest,
+        format=old.format,
+        source=_source(old, len(gone)),
+        held_out=old.held_out,
+        pairs=_remaining(old.id, gone),
+        left_out=left_out,
+        left_out_count=len(gone),
+        account=_account(old, len(gone), reason),
+    )
+    return NewVersion(made.id, made.name, made.version, made.rows, len(gone))
+
+
+def leave_out_filtered(dataset_id: int, wanted: Filter, *, expected: int | None = None) -> NewVersion:
+    """Make a new version without all pairs that a filter selects.
+
+    Args:
+        expected: the number of pairs that the person was shown; another number is refused.
+
+    Raises:
+        InvalidInput: when the filter selects no pair.
+        NotFound, Refused: as `leave_out`.
+        Refused: when the filter selects another number of pairs than expected.
+    """
+    with read_session() as session:
+        found = scored_pairs.positions(dataset_id, wanted, session=session)
+        scorings = [pair_scorings.get(one, session=session) for one in wanted.scorings]
+    if not found:
+        raise InvalidInput("No pair matches; choose another order, side or search.", field="sort")
+    if expected is not None and expected != len(found):
+        raise Refused(f"By now {len(found):,} pairs match instead of {expected:,}; look again, then repeat.")
+    return leave_out(dataset_id, found, reason=why(wanted, scorings))
+
+
+def positions_of_rows(dataset_id: int, rows: Sequence[int]) -> list[int]:
+    """The positions of the pairs that source rows became.
+
+    Raises:
+        InvalidInput: a row became no pair of this dataset; it is named.
+    """
+    with read_session() as session:
+        datasets.get(dataset_id, session=session)
+        found = scored_pairs.positions_of_rows(dataset_id, rows, session=session)
+    missing = [row for row, places in found.items() if not places]
+    if missing:
+        raise InvalidInput(f"rows: row {missing[0]} is no pair of dataset {dataset_id}.", field="rows")
+    return [place for places in found.values() for place in places]
+
+
+def why(wanted: Filter, scorings: Sequence[PairScoring]) -> str:
+    """The reason of pairs that a filter selected, in words."""
+    names = " and ".join(f"{one.run_name[:40]} (step {one.step})" for one in scorings)
+    words = {
+        Show.ALL: "Scored under",
+        Show.WRONG: "Margin below 0 under",
+        Show.SURE: "Margin above 0 under",
+        Show.NEAR: "Scored under",
+        Show.MISLABELLED: "Margin below 0 under both"
+        if len(scorings) > 1
+        else f"Training pair with a margin below -{STRONGLY:g} under",
+        Show.UNSCORED: "Not scored under",
+    }[wanted.show]
+    first = names if wanted.show is Show.MISLABELLED else names.split(" and ")[0]
+    side = f", {_SIDES[wanted.split]}" if wanted.split else ""
+    search = f", contains {wanted.search[:40]!r}" if wanted.search else ""
+    return f"{words} {first}{side}{search}."[:MAX_REASON_CHARS]
+
+
+_SIDES = {Split.TRAIN: "training side", Split.HELD_OUT: "held out", Split.VOTED: "voted on"}
+
+
+def _check(old: Dataset, gone: Collection[int]) -> None:
+    if old.deleted_at is not None:
+        raise Refused(f"{old.name} version {old.version} was deleted; use another version.")
+    if not gone:
+        raise InvalidInput("rows: choose at least one pair to leave out.", field="rows")
+    if min(gone) < 0 or max(gone) >= old.rows:
+        raise InvalidInput(f"positions: a pair has a position from 0 to {old.rows - 1}.", field="positions")
+    if len(gone) == old.rows:
+        raise Refused(f"No pair would remain of {old.name} version {old.version}; leave out fewer pairs.")
+
+
+def _survey(old: Dataset, gone: Collection[int], reason: str) -> tuple[list[LeftOut], str, int]:
+    """The rows left out, as far as they are kept; a digest of the others; how many of these train."""
+    left_out: list[LeftOut] = []
+    digest, train = hashlib.sha256(), 0
+    for pair in _pairs(old.id):
+        if pair.position in gone:
+            if len(left_out) < KEPT_LEFT_OUT:
+                left_out.append(LeftOut(pair.row, reason))
+            continue
+        train += pair.split is Split.TRAIN
+        line = json.dumps([pair.row, pair.prompt, pair.chosen, pair.rejected])
+        digest.update(line.encode() + b"\n")
+    return left_out, digest.hexdigest(), train
+
+
+def _remaining(dataset_id: int, gone: Collection[int]) -> Iterator[Placed]:
+    for pair in _pairs(dataset_id):
+        if pair.position not in gone:
+            yield Placed(Kept(pair.row, Pair(pair.prompt, pair.chosen, pair.rejected)), pair.split)
+
+
+def _pairs(dataset_id: int) -> Iterator[DatasetPair]:
+    """All pairs in source order, a transaction for each batch, since writes go on in between."""
+    place = 0
+    while True:
+        with read_session() as session:
+            found = datasets.page_of_pairs(dataset_id, session=session, limit=ROWS, from_position=place)
+        if not found:
+            return
+        yield from found
+        place = found[-1].position + 1
+
+
+def _source(old: Dataset, number: int) -> str:
+    pairs = "1 pair" if number == 1 else f"{number:,} pairs"
+    return f"{old.name} version {old.version} without {pairs}"
+
+
+def _account(old: Dataset, number: int, reason: str) -> Account:
+    account = Account.of(old.account)
+    lineage = (
+        f"Made from {_source(old, number)}, which is from {old.source}. Row numbers are those of that source."
+    )
+    made = Account(remarks=(lineage, *account.remarks))
+    made.left_out[reason] = number
+    return made
