@@ -15,7 +15,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -29,6 +29,9 @@ from app import endpoints, health
 from app.delivery import FOR_GOOD, add_delivery
 from app.environment import keep_private
 from app.errors import Refused
+from app.mcp.address import ADDRESS as MCP_ADDRESS
+from app.mcp.address import METHODS as MCP_METHODS
+from app.mcp.address import Endpoint
 from app.rest import application as rest
 from app.rest.errors import outside
 from app.rest.moved import OldNames
@@ -122,14 +125,17 @@ def build(settings: Settings | None = None) -> FastAPI:
     """Build the whole web app."""
     settings = settings or get_settings()
     os.environ["GRADIO_TEMP_DIR"] = str(files.root())
-    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    api = rest.build(settings)
+    mcp = Endpoint(api)
+    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(mcp))
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.add_api_route(f"/{plotly_js.ADDRESS}", plotly_js.serve, methods=["GET"])
     app.add_api_route("/page.js", page_js, methods=["GET"])
     app.add_api_route(f"/{modules.ADDRESS}/{{page}}/{{version}}/{{name}}", modules.serve, methods=["GET"])
     app.include_router(login.router)
     app.include_router(file_routes.router)
-    app.mount(rest.PREFIX, rest.build(settings))
+    app.mount(rest.PREFIX, api)
+    app.router.add_route(MCP_ADDRESS, mcp, methods=MCP_METHODS)
     app.add_exception_handler(HTTPException, outside)
     blocks = build_blocks()
     with warnings.catch_warnings():
@@ -142,10 +148,13 @@ def build(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-@asynccontextmanager
-async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    async with file_routes.sweeping():
-        yield
+def _lifespan(mcp: Endpoint) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def running(_app: FastAPI) -> AsyncIterator[None]:
+        async with file_routes.sweeping(), mcp.serving():
+            yield
+
+    return running
 
 
 def page_paths() -> frozenset[str]:

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         "and judge in campaigns ([endpoints](endpoints.md)). Their keys are in other variables, which the "
         "file names.",
     )
+    mcp_confirm: bool = Field(
+        True,
+        description="Whether MCP tools that change something ask a person for consent first. "
+        "With no they act at once ([MCP](mcp.md)).",
+    )
     port: int = Field(7860, ge=0, le=65535, description="Port of the web app; 0 picks a free one.")
     max_upload_mb: int = Field(
         1024,

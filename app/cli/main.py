@@ -13,6 +13,7 @@ from app.cli import cache, campaigns, datasets, judge, labels, reports, runs, to
 from app.cli.board import board
 from app.cli.chat import chat
 from app.cli.endpoints import endpoints
+from app.cli.mcp import mcp
 from app.cli.output import JsonFlag, plain, print_json, say, stderr
 from app.cli.score import score
 from app.cli.train import train
@@ -47,6 +48,7 @@ cli.command()(score)
 cli.command()(train)
 cli.command()(workers)
 cli.command()(endpoints)
+cli.command()(mcp)
 
 
 @cli.command()

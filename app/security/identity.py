@@ -1,7 +1,7 @@
 """Require a login for everything except the login page, its resources and the health check.
 
-Requests for the REST API pass without a user too: the API checks bearer tokens and refuses unauthenticated
-requests itself.
+Requests for the REST API and for MCP pass without a user too: both check bearer tokens and refuse
+unauthenticated requests themselves.
 """
 
 from collections.abc import Container
@@ -18,11 +18,12 @@ from app.security.replies import refuse
 from app.security.sessions import identify
 
 API: Final = "/api/v1/"
+MCP: Final = "/mcp"
 PUBLIC: Final = frozenset({"/login", "/healthz", "/favicon.ico", "/robots.txt"})
 
 
 class Identity:
-    """Sets `request.state.user` to the user. Without a user, only PUBLIC paths and the API pass."""
+    """Sets `request.state.user` to the user. Without a user, only PUBLIC paths, the API and MCP pass."""
 
     def __init__(self, app: ASGIApp, pages: Container[str]) -> None:
         self.app = app
@@ -51,12 +52,12 @@ class Identity:
 
 
 def for_programs(scope: Scope) -> bool:
-    """Whether a request is for the REST API."""
-    return str(scope["path"]).startswith(API)
+    """Whether a request is for the REST API or for MCP."""
+    return scope["path"] == MCP or str(scope["path"]).startswith(API)
 
 
 def with_token(scope: Scope) -> bool:
-    """Whether a request for the REST API has an Authorization header, which the API itself checks."""
+    """Whether a request for programs has an Authorization header, which its receiver checks."""
     return for_programs(scope) and "authorization" in Headers(scope=scope)
 
 
