@@ -24,6 +24,7 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from app import endpoints, health
 from app.delivery import FOR_GOOD, add_delivery
@@ -135,7 +136,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     app.include_router(login.router)
     app.include_router(file_routes.router)
     app.mount(rest.PREFIX, api)
-    app.router.add_route(MCP_ADDRESS, mcp, methods=MCP_METHODS)
+    app.router.routes.append(Route(MCP_ADDRESS, mcp, methods=MCP_METHODS))
     app.add_exception_handler(HTTPException, outside)
     blocks = build_blocks()
     with warnings.catch_warnings():

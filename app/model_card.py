@@ -1,6 +1,7 @@
 """The model card that goes with an exported run."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import yaml
@@ -30,7 +31,7 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         "library_name": "peft" if is_adapter else "transformers",
         "tags": ["preference-tuning", run.method, "hypo-studio"],
     }
-    if run.base_model != "demo":
+    if run.base_model != "demo" and not Path(run.base_model).is_absolute():  # the hub wants an id
         header["base_model"] = run.base_model
     base = "SmolLM2-135M-Instruct (the demo model)" if run.base_model == "demo" else f"`{run.base_model}`"
     lines = [

@@ -1,4 +1,4 @@
-"""`hypo labels`: list and export votes."""
+"""`hypo labels`: list, export and push votes."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,11 +8,13 @@ import typer
 
 from app import answers
 from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say_more
+from app.cli.pushing import PublicFlag, RepoArgument, UpdateFlag, YesFlag, agree, report
 from app.errors import InvalidInput
 from app.exports.labels import Exported, export_labels, manifest_text
 from app.exports.layouts import LabelFormat
 from app.exports.options import Options
 from app.exports.writers import FileType
+from app.pushing.labels import push_labels
 from app.store import label_queries, users
 from app.store.db import read_session
 from app.store.judging import LETTERS
@@ -186,6 +188,41 @@ def export_command(
         print_json({"output": str(output), "manifest": str(beside), **_counts(exported)})
     else:
         _say(exported, output)
+
+
+@cli.command("push")
+def push_command(
+    repo: RepoArgument,
+    format: FormatOption = LabelFormat.TRL,
+    file_type: Annotated[FileType, typer.Option(help="jsonl or parquet.")] = FileType.JSONL,
+    whole: WholeFlag = False,
+    merge: MergeFlag = False,
+    licence: Annotated[str, typer.Option(help="The licence, such as cc-by-4.0.")] = "",
+    campaign: CampaignOption = None,
+    blind: BlindFlag = False,
+    adjudicated: AdjudicatedFlag = False,
+    public: PublicFlag = False,
+    update: UpdateFlag = False,
+    yes: YesFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Push votes to the hub as a dataset, with a card and a manifest; voters are pseudonyms.
+
+    The token comes from HF_TOKEN or the hub's own login, the hub's address from HF_ENDPOINT.
+    """
+    agree(repo, public=public, yes=yes)
+    pushed = push_labels(
+        repo,
+        format=format,
+        file_type=file_type,
+        only=VoteFilter(campaign_id=campaign, blind=blind, adjudicated=adjudicated),
+        leave_out_cut=whole,
+        merge=merge,
+        licence=licence,
+        public=public,
+        update=update,
+    )
+    report(pushed, as_json=as_json)
 
 
 def _counts(exported: Exported) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`hypo runs`: launch, list, show, cancel, clone, delete, export."""
+"""`hypo runs`: launch, list, show, cancel, clone, delete, export, push."""
 
 import sys
 import time
@@ -19,12 +19,14 @@ from app.cli.output import (
     say_more,
     warn,
 )
+from app.cli.pushing import PublicFlag, RepoArgument, UpdateFlag, YesFlag, agree, report
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
 from app.launch import launch, resume
 from app.presence import worker_missing
 from app.presets import preset_values
+from app.pushing.runs import push_run
 from app.run_yaml import RunYaml, read_run_yaml
 from app.store import datasets as dataset_store
 from app.store import run_events, run_transitions, runs
@@ -236,6 +238,23 @@ def export_command(
     """Write a run's weights as a PEFT adapter (or full model) with a model card."""
     folder = artifacts.export_run(run_id, output)
     print_json({"run": run_id, "output": str(folder)}) if as_json else say(f"Written to {folder}.")
+
+
+@cli.command("push")
+def push_command(
+    run_id: RunId,
+    repo: RepoArgument,
+    public: PublicFlag = False,
+    update: UpdateFlag = False,
+    yes: YesFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Push a run's last weights to the hub as a model, with a model card.
+
+    The token comes from HF_TOKEN or the hub's own login, the hub's address from HF_ENDPOINT.
+    """
+    agree(repo, public=public, yes=yes)
+    report(push_run(run_id, repo, public=public, update=update), as_json=as_json)
 
 
 def _report(run_ids: list[int], *, wait: bool, as_json: bool) -> None:

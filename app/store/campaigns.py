@@ -9,7 +9,7 @@ from app.errors import InvalidInput, NotFound, Refused
 from app.store import users
 from app.store.aspects import checked_names
 from app.store.enums import CampaignStatus, SlotStatus
-from app.store.models import Campaign, Conversation, Slot, Task, User
+from app.store.models import Campaign, Comparison, Conversation, Label, Slot, Task, User
 from app.text import clean_name, clean_text
 
 MAX_VOTES_WANTED = 50
@@ -77,6 +77,13 @@ def recent(
     if before is not None:
         query = query.where(Campaign.id < before)
     return session.scalars(query).all()
+
+
+def voted_in_and_not_closed(*, session: Session) -> Sequence[Campaign]:
+    """The campaigns with votes in which people may still vote, oldest first."""
+    voted = select(Comparison.campaign_id).join(Label, Label.comparison_id == Comparison.id)
+    query = select(Campaign).where(Campaign.status != CampaignStatus.CLOSED, Campaign.id.in_(voted))
+    return session.scalars(query.order_by(Campaign.id)).all()
 
 
 def first_conversation(campaign_id: int, *, session: Session) -> Conversation | None:
