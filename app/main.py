@@ -47,6 +47,7 @@ from app.ui.answer import page as answer_page
 from app.ui.campaigns import page as campaigns_page
 from app.ui.compare import page as compare_page
 from app.ui.datasets import page as datasets_page
+from app.ui.generations import page as generations_page
 from app.ui.guard import guard
 from app.ui.label import page as label_page
 from app.ui.launch import page as launch_page
@@ -83,6 +84,7 @@ def pages() -> list[Page]:
         Page("Launch", "launch", launch_page.build),
         Page("Runs", "runs", runs_page.build),
         Page("Run", "run", run_page.build, in_navbar=False),
+        Page("Generations", "generations", generations_page.build),
         Page("Compare", "compare", compare_page.build),
         Page("Answer", "answer", answer_page.build, in_navbar=False),
         Page("Score a text", "score", score_page.build, in_navbar=False),

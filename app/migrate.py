@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from app.errors import Refused
-from app.store import silence, tallies
+from app.store import search_backfill, silence, tallies
 from app.store.db import get_engine, write_session
 from app.store.models import Base
 
@@ -45,6 +45,7 @@ def upgrade(revision: str = "head") -> None:
             command.upgrade(_config_for(connection), revision)
     if revision == "head":
         count_votes()
+        index_texts()
 
 
 def _has_tables(connection: Connection) -> bool:
@@ -57,6 +58,14 @@ def count_votes() -> None:
     while waiting:
         with write_session() as session:
             waiting = tallies.count_waiting(session=session) > 0
+
+
+def index_texts() -> None:
+    """Index the generations and prompts that are older than the search, in small batches."""
+    waiting = True
+    while waiting:
+        with write_session() as session:
+            waiting = search_backfill.fill_some(session=session)
 
 
 def downgrade(revision: str) -> None:

@@ -38,7 +38,8 @@ class Sample:
 
     ``policy_logp`` and ``reference_logp`` are sums over the response's tokens, in nats; their difference
     is the response's contribution to the sampled reverse KL. ``finished`` is False for a response that was
-    cut by the length limit and so has no end-of-sequence token.
+    cut by the length limit and so has no end-of-sequence token. ``score`` is what the run's reward gives: of
+    an online sample as the method maximises it, of an evaluation as the scorer returned it.
     """
 
     kind: SampleKind
@@ -50,6 +51,7 @@ class Sample:
     finished: bool
     policy_logp: float
     reference_logp: float
+    score: float | None = None
 
 
 class Reporter(Protocol):

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Connection, Enum
 
+from app.store import search_schema
 from app.store.db import get_engine
 from app.store.models import Base, UTCDateTime
 
@@ -25,6 +26,7 @@ def run(connection: Connection) -> None:
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
         render_item=render,
+        include_name=lambda name, kind, _parents: kind != "table" or not search_schema.holds(name),
     )
     with context.begin_transaction():
         context.run_migrations()

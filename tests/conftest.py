@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from app import settings as settings_module
 from app.settings import Settings
-from app.store import db
+from app.store import db, search_schema
 from app.store.models import Base
 
 SLOWEST_FIRST = (
@@ -89,9 +89,10 @@ def postgres_url() -> Iterator[str]:
 def emptied(connection: Connection) -> bool:
     """Delete all rows if PostgreSQL has exactly the models' tables: they are slow to create again."""
     tables = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
-    if set(tables) != set(Base.metadata.tables):
+    known = {*Base.metadata.tables, *search_schema.TABLES}
+    if set(tables) != known:
         return False
-    deletes = [f'DELETE FROM "{name}"' for name in Base.metadata.tables]
+    deletes = [f'DELETE FROM "{name}"' for name in sorted(known)]
     connection.exec_driver_sql("; ".join(["SET LOCAL session_replication_role = replica", *deletes]))
     connection.exec_driver_sql(
         "SELECT setval(format('public.%%I', sequencename)::regclass, 1, false) "

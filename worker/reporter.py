@@ -315,4 +315,5 @@ def _to_store(sample: Sample) -> generations.TrainingSample:
         complete=sample.finished,
         policy_logp=sample.policy_logp,
         reference_logp=sample.reference_logp,
+        score=sample.score,
     )

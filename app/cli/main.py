@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
-from app.cli import cache, campaigns, datasets, judge, labels, reports, runs, tokens
+from app.cli import cache, campaigns, datasets, generations, judge, labels, reports, runs, tokens
 from app.cli.board import board
 from app.cli.chat import chat
 from app.cli.endpoints import endpoints
@@ -36,6 +36,7 @@ db = typer.Typer(help="The database.", no_args_is_help=True)
 cli.add_typer(db, name="db")
 cli.add_typer(datasets.cli, name="datasets")
 cli.add_typer(runs.cli, name="runs")
+cli.add_typer(generations.cli, name="generations")
 cli.add_typer(campaigns.cli, name="campaigns")
 cli.add_typer(judge.cli, name="judge")
 cli.add_typer(labels.cli, name="labels")

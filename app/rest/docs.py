@@ -20,6 +20,7 @@ TITLES: Final = {
     "datasets": "Datasets",
     "runs": "Runs",
     "comparisons": "Comparisons",
+    "generations": "Generations",
     "votes": "Votes",
     "campaigns": "Campaigns",
     "slots": "Judging a campaign",

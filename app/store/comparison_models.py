@@ -107,17 +107,30 @@ class Comparison(Leased, Base):
         return self.id if self.source_id is None else self.source_id
 
 
+def _sorted_by(column: str) -> Index:
+    """An index to sort by a number that not every generation has."""
+    known = sql(f"{column} IS NOT NULL")
+    return Index(f"ix_generations_{column}", column, "id", sqlite_where=known, postgresql_where=known)
+
+
 class Generation(Base):
     """A generated text and its origin: a training sample (run, step) or an answer (comparison).
 
-    Log-probabilities are sums over the text's tokens, in nats. `token_logps` holds
-    [token text, policy, reference] triples if they were stored. A regenerated answer is a new row with
-    a higher `take`; the page shows the last take.
+    Log-probabilities are sums over the text's tokens, in nats. `log_ratio` is the policy's minus the
+    reference's, `token_log_ratio` the same per token; both are stored to be sorted by. `score` is what the
+    run's reward gave. `token_logps` holds [token text, policy, reference] triples if they were stored. A
+    regenerated answer is a new row with a higher `take`; the page shows the last take.
+
+    Triggers keep the words of finished texts (search_schema.py).
     """
 
     __tablename__ = "generations"
     __table_args__ = (
         Index(None, "run_id", "kind", "step"),
+        Index(None, "run_id", "id"),
+        Index(None, "kind", "id"),
+        Index(None, "tokens", "id"),
+        *(_sorted_by(name) for name in ("log_ratio", "token_log_ratio", "score")),
         UniqueConstraint("comparison_id", "position", "take"),
         Index(
             "ix_generations_unfinished",
@@ -144,6 +157,9 @@ class Generation(Base):
     seconds: Mapped[float | None]
     policy_logp: Mapped[float | None] = mapped_column(Float(53))
     reference_logp: Mapped[float | None] = mapped_column(Float(53))
+    log_ratio: Mapped[float | None] = mapped_column(Float(53))
+    token_log_ratio: Mapped[float | None] = mapped_column(Float(53))
+    score: Mapped[float | None] = mapped_column(Float(53))
     token_logps: Mapped[list[Any] | None]
     stop_wished: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import conversations, names, prompts
-from app.store.contenders import ENDPOINT, check_contenders_exist
+from app.store.contenders import ENDPOINT, GIVEN, check_contenders_exist
 from app.store.enums import GenerationKind, GenerationStatus
 from app.store.models import Comparison, Conversation, EndpointAnswer, Generation
 from app.text import clean_text
@@ -73,7 +73,7 @@ def ask(
 
     Raises:
         InvalidInput: for an empty or too long question, or a side that does not exist.
-        Refused: while an earlier turn is still being answered, when a contender's run was deleted, when an
+        Refused: while an earlier turn is still being answered, when a contender has no weights, when an
             answer that the question continues is empty, or when the conversation belongs to a campaign.
     """
     question = clean_text(question).strip()
@@ -87,7 +87,7 @@ def ask(
     conversation = conversations.get(conversation_id, session=session)
     _check_is_chat(conversation)
     lock(conversation_id, session=session)
-    check_contenders_exist(conversation.contenders, blind=conversation.blind)
+    _check_can_answer(conversation)
     earlier = turns(conversation_id, session=session)
     sides = range(len(conversation.contenders))
     if continues_from is not None and continues_from not in sides:
@@ -121,6 +121,19 @@ def _check_is_chat(conversation: Conversation) -> None:
         )
 
 
+def _check_can_answer(conversation: Conversation) -> None:
+    """Check that all contenders can write another answer.
+
+    Raises:
+        Refused: when the weights of one are gone, or when its answers come from a file.
+    """
+    check_contenders_exist(conversation.contenders, blind=conversation.blind)
+    if any(contender.method == GIVEN for contender in conversation.contenders):
+        raise Refused(
+            "The answers of a contender come from a file, which has no others; start a new conversation."
+        )
+
+
 def _check_continues(replies: Sequence[Generation], continues_from: int | None) -> None:
     if any(not reply.status.is_over for reply in replies):
         raise Refused("The last question is still being answered; stop the answers or wait for them.")
@@ -141,14 +154,14 @@ def regenerate(comparison_id: int, side: int, *, session: Session, seed: int | N
     Raises:
         NotFound: when there is no answer on this side.
         Refused: while the current take is being written, when a later turn exists, after a vote, when a
-            contender's run was deleted, or when the question belongs to a campaign.
+            contender has no weights, or when the question belongs to a campaign.
     """
     from app.store.labels import has_votes
 
     comparison = get(comparison_id, session=session)
     _check_is_chat(comparison.conversation)
     lock(comparison.conversation_id, session=session)
-    check_contenders_exist(comparison.conversation.contenders, blind=comparison.conversation.blind)
+    _check_can_answer(comparison.conversation)
     if comparison.turn + 1 != len(turns(comparison.conversation_id, session=session)):
         raise Refused("Later questions build on this answer; only the last turn can be regenerated.")
     shown = answers(comparison_id, session=session)

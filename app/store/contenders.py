@@ -49,26 +49,38 @@ def read_contender(
     checkpoint = session.scalars(query.limit(1)).first()
     if checkpoint is None:
         raise Refused(f"Run {run.id} has no such checkpoint; choose another run or checkpoint.")
-    final = run.status is RunStatus.FINISHED and checkpoint.step == run.total_steps
-    name = run.name if final else f"{run.name} @ {checkpoint.step}"
     return Contender(
-        base_model=run.base_model, run_id=run.id, checkpoint_id=checkpoint.id, name=name, method=run.method
+        base_model=run.base_model,
+        run_id=run.id,
+        checkpoint_id=checkpoint.id,
+        name=checkpoint_name(run, checkpoint.step),
+        method=run.method,
     )
 
 
+def checkpoint_name(run: Run, step: int) -> str:
+    """The name of a run's weights after a step: that of the run if they are its last."""
+    final = run.status is RunStatus.FINISHED and step == run.total_steps
+    return run.name if final else f"{run.name} @ {step}"
+
+
 def check_contenders_exist(contenders: Sequence[Contender], *, blind: bool = False) -> None:
-    """Check that no contender's run was deleted: its name would remain, but its weights are gone.
+    """Check that all contenders have their weights: a deleted run and a step without a checkpoint have none.
 
     Args:
         blind: whether the sentence may not tell the name.
 
     Raises:
-        Refused: when one was deleted.
+        Refused: when one has none.
     """
     for contender in contenders:
+        name = "A contender" if blind else contender.name
         if was_deleted(contender.method, contender.run_id):
-            name = "A contender" if blind else contender.name
             raise Refused(f"{name} was deleted and cannot answer; start anew with other contenders.")
+        if contender.run_id is not None and contender.checkpoint_id is None:
+            raise Refused(
+                f"{name} has no checkpoint at that step and cannot answer; start anew with other contenders."
+            )
 
 
 def check_contenders_write(contenders: Sequence[Contender]) -> None:

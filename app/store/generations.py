@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.settings import get_settings
 from app.store import clock, prompts
 from app.store.enums import GenerationKind, GenerationStatus
-from app.store.models import Comparison, EndpointAnswer, Generation
+from app.store.models import Comparison, EndpointAnswer, Generation, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class TrainingSample:
     complete: bool
     policy_logp: float
     reference_logp: float
+    score: float | None = None
 
 
 def record_samples(run_id: int, samples: Iterable[TrainingSample], *, session: Session) -> None:
@@ -43,8 +44,20 @@ def record_samples(run_id: int, samples: Iterable[TrainingSample], *, session: S
                 complete=sample.complete,
                 policy_logp=sample.policy_logp,
                 reference_logp=sample.reference_logp,
+                score=sample.score,
+                **log_ratios(sample.policy_logp, sample.reference_logp, sample.tokens),
             )
         )
+
+
+def log_ratios(
+    policy_logp: float | None, reference_logp: float | None, tokens: int
+) -> dict[str, float | None]:
+    """The columns of the log-ratio of a text and of its mean per token, in nats; None where unknown."""
+    if policy_logp is None or reference_logp is None:
+        return {"log_ratio": None, "token_log_ratio": None}
+    ratio = policy_logp - reference_logp
+    return {"log_ratio": ratio, "token_log_ratio": ratio / tokens if tokens else None}
 
 
 def forget_samples(run_id: int, *, session: Session, kind: GenerationKind, step: int) -> None:
@@ -117,6 +130,36 @@ def steps_of_run(run_id: int, *, session: Session, kind: GenerationKind) -> Sequ
     return [step for step in session.scalars(query.distinct().order_by(Generation.step)) if step is not None]
 
 
+def probe_prompts(run_id: int, *, session: Session) -> Sequence[Prompt]:
+    """The prompts that a run answers at each evaluation, in the order of its first answers."""
+    of_run = Generation.run_id == run_id, Generation.kind == GenerationKind.PROBE
+    first = select(func.min(Generation.step)).where(*of_run).scalar_subquery()
+    query = select(Prompt).join(Generation, Generation.prompt_id == Prompt.id)
+    return (
+        session.scalars(query.where(*of_run, Generation.step == first).order_by(Generation.id)).unique().all()
+    )
+
+
+def probe_answers(run_id: int, prompt_id: int, *, session: Session) -> Sequence[Generation]:
+    """A run's answers to one of these prompts, by step."""
+    query = select(Generation).where(
+        Generation.run_id == run_id,
+        Generation.kind == GenerationKind.PROBE,
+        Generation.prompt_id == prompt_id,
+    )
+    return session.scalars(query.order_by(Generation.step, Generation.id)).all()
+
+
+def has_probes(run_id: int, prompt_id: int, *, session: Session) -> bool:
+    """Whether a prompt is one that the run answers at each evaluation."""
+    query = select(Generation.id).where(
+        Generation.run_id == run_id,
+        Generation.kind == GenerationKind.PROBE,
+        Generation.prompt_id == prompt_id,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 # --- answers: queued -> running -> finished | stopped | failed --------------------------------
 
 
@@ -175,6 +218,7 @@ def finish_answer(
             complete=complete,
             policy_logp=policy_logp,
             reference_logp=reference_logp,
+            **log_ratios(policy_logp, reference_logp, tokens),
             token_logps=token_logps,
             error=None,
         )

@@ -1,5 +1,6 @@
 """All tables, one module per entity. Times are UTC; JSON columns hold only plain values."""
 
+from app.store import search_schema
 from app.store.access_models import ApiToken, IdempotentCall, LoginSession
 from app.store.adjudication_models import Adjudication, AdjudicationPair
 from app.store.base import Base, UTCDateTime, utcnow
@@ -19,6 +20,7 @@ from app.store.pair_score_models import PairScore, PairScoring
 from app.store.report_models import Report, ReportCampaign, ReportRun
 from app.store.run_models import Checkpoint, Metric, Run, RunEvent
 from app.store.score_models import ScoredText, Scoring
+from app.store.search_models import SearchBackfill
 from app.store.tally_models import Answerer, AspectPair, LabelPair
 from app.store.user_models import User
 from app.store.vote_models import LabelVersion, NamesSeen
@@ -62,11 +64,13 @@ __all__ = [
     "RunEvent",
     "ScoredText",
     "Scoring",
+    "SearchBackfill",
     "Slot",
     "Task",
     "UTCDateTime",
     "User",
     "VotedPrompt",
     "Worker",
+    "search_schema",
     "utcnow",
 ]

@@ -50,18 +50,18 @@ def join(pieces: Iterable[object], glue: str = "") -> Markup:
 # --- links and badges ------------------------------------------------------------------------
 
 
-def url(page: str, **query: object) -> str:
+def url(page: str, /, **query: object) -> str:
     """A page's address, relative so that it works under any root path; `home` is the front page."""
     path = "./" if page in ("", "home") else page
     given = {name: value for name, value in query.items() if value not in (None, "", False)}
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def link(text: object, page: str, **query: object) -> Markup:
+def link(text: object, page: str, /, **query: object) -> Markup:
     return Markup('<a href="{}">{}</a>').format(url(page, **query), text)
 
 
-def link_button(text: str, page: str, *, primary: bool = False, **query: object) -> Markup:
+def link_button(text: str, page: str, /, *, primary: bool = False, **query: object) -> Markup:
     """A link that looks like a button."""
     kind = "hy-button hy-primary" if primary else "hy-button"
     return Markup('<a class="{}" href="{}">{}</a>').format(kind, url(page, **query), text)

@@ -21,8 +21,10 @@ import uvicorn
 from app import main
 from app.rest import application
 from app.settings import get_settings
-from app.store import run_transitions, runs, tokens
+from app.store import generations, run_transitions, runs, tokens
 from app.store.db import write_session
+from app.store.enums import GenerationKind
+from app.store.generations import TrainingSample
 from benchmarks.app import campaign
 from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
@@ -151,6 +153,15 @@ class _Caller:
                 raise RuntimeError(f"{operation.title} began with nothing.")
 
     # preconditions of calls
+
+    def two_samples(self) -> list[int]:
+        """Two samples of a run with the same prompt."""
+        kind, run = GenerationKind.EVAL, self.filled.longest_run
+        made = [TrainingSample(kind, 1, "Which?", text, 1, 1, True, -1.0, -2.0) for text in ("one", "two")]
+        with write_session() as session:
+            generations.record_samples(run, made, session=session)
+            found = generations.newest_of_run(run, session=session, kind=kind, limit=2)
+        return [sample.id for sample in found]
 
     def new_run(self) -> int:
         """Create a queued run."""
@@ -288,6 +299,8 @@ _READS: dict[str, _Prepare] = {
     "list_datasets": lambda c: {"params": {"limit": 200}},
     "list_conversations": lambda c: {"params": {"limit": 200}},
     "list_samples": lambda c: {"params": {"limit": 200}},
+    "list_generations": lambda c: {"params": {"limit": 200, "text": "could could -zyzzyva"}},
+    "get_generation": lambda c: {"generation_id": c.two_samples()[0]},
     "list_pairs": lambda c: {"params": {"limit": 200}},
     "list_campaigns": lambda c: {"params": {"limit": 200}},
     "get_campaign": lambda c: {"campaign_id": c.campaign_id},
@@ -317,6 +330,7 @@ _WRITES: dict[str, _Prepare] = {
         "conversation_id": (c.comparison() + 1) // 2,
         "json": {"prompt": "And then?"},
     },
+    "compare_generations": lambda c: {"json": {"generations": c.two_samples()}},
     "stop": lambda c: {},
     "stop_answer": lambda c: {},
     "regenerate": lambda c: {"comparison_id": c.unvoted()},

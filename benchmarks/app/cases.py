@@ -39,6 +39,7 @@ from app.ui.results import page as results_page
 from app.ui.run import page as run_page
 from app.ui.runs import overlay
 from app.ui.runs import page as runs_page
+from benchmarks.app import searches
 from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
 
@@ -57,6 +58,7 @@ def cases(filled: Filled, folder: Path) -> Iterator[Case]:
     yield from _pages(filled)
     yield from _run_page(filled)
     yield from _lists(filled)
+    yield from searches.cases(filled)
     yield from _votes(filled)
     yield from _keeper()
     yield from _exports(folder)

@@ -21,6 +21,7 @@ from app.store.enums import (
     RunStatus,
     Split,
 )
+from app.store.generations import log_ratios
 from app.store.models import Base
 from app.store.prompts import sha256_of
 from benchmarks.app.bulk import Row, finish, insert_rows
@@ -332,9 +333,12 @@ class Filler:
 
 
 def _sampled(number: int, said: str, prompt: int) -> dict[str, Any]:
+    tokens, policy, reference = len(said) // 4, -31.5 - number % 997 / 50, -33.25
     return {
-        "id": number, "prompt_id": prompt, "text": said, "seed": number, "tokens": len(said) // 4,
-        "policy_logp": -31.5, "reference_logp": -33.25, "created_at": _at(number % 10**7),
+        "id": number, "prompt_id": prompt, "text": f"{said} Item {number % 50_000}.", "seed": number,
+        "tokens": tokens, "policy_logp": policy, "reference_logp": reference,
+        "score": number % 1009 / 100 if number % 4 == 0 else None,
+        "created_at": _at(number % 10**7), **log_ratios(policy, reference, tokens),
     }  # fmt: skip
 
 

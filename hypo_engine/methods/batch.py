@@ -43,13 +43,14 @@ class PairRewards:
 
 @dataclass(frozen=True, slots=True)
 class ScoredResponse:
-    """A sampled response with its summed log-probabilities (nats)."""
+    """A sampled response with its summed log-probabilities (nats), and its score if the method needs one."""
 
     pair: TokenPair
     seed: int
     response: Response
     policy_logp: float
     reference_logp: float
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,16 @@ def score_samples(
     values, reference_values = logps.values[:, :width], reference.values[:, :width]
     policy_sums, reference_sums = values.detach().sum(dim=1).tolist(), reference_values.sum(dim=1).tolist()
     k = len(drawn.responses) // len(batch)
+    each_score = [None] * len(drawn.responses) if scores is None else scores.flatten().tolist()
     responses = [
-        ScoredResponse(batch[row // k], drawn.seeds[row], response, policy_sums[row], reference_sums[row])
+        ScoredResponse(
+            batch[row // k],
+            drawn.seeds[row],
+            response,
+            policy_sums[row],
+            reference_sums[row],
+            each_score[row],
+        )
         for row, response in enumerate(drawn.responses)
     ]
     shape = (len(batch), k, -1)

@@ -7,7 +7,7 @@ batches, so margins and KL are exactly 0.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean as mean
 from statistics import stdev
 
@@ -77,16 +77,17 @@ class Evaluation:
         if Need.REWARDS in self.needs:  # the model writes no answers
             return
         samples = self._sample(policy, step, "eval", self.prompts, self.temperature)
-        yield _kl_metrics(samples) | self._scores(samples), samples
+        samples = self._scored(samples)
+        yield _kl_metrics(samples) | _score_metrics(samples), samples
         yield {}, self._sample(policy, step, "probe", self.probes, 0.0)
 
-    def _scores(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """The mean score of the samples, if they are scored."""
+    def _scored(self, samples: list[Sample]) -> list[Sample]:
+        """The samples with their scores, if they are scored."""
         if self.score is None or not samples:
-            return {}
+            return samples
         self.between("scoring samples")
         scores = self.score([sample.prompt for sample in samples], [sample.text for sample in samples])
-        return _mean_and_error("eval_objective/scores", scores)
+        return [replace(sample, score=score) for sample, score in zip(samples, scores, strict=True)]
 
     def _score_pairs(self, policy: Policy) -> dict[str, float]:
         batches = length_batches(range(len(self.pairs)), self.pairs, self.batch_size)
@@ -176,6 +177,12 @@ def _pair_metrics(columns: Mapping[str, Sequence[float]]) -> dict[str, float]:
         logps = name.startswith("logps/")
         found |= {f"eval_{name}": mean(values)} if logps else _mean_and_error(f"eval_{name}", values)
     return found
+
+
+def _score_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """The mean score of the samples, if they are scored."""
+    scores = [sample.score for sample in samples if sample.score is not None]
+    return _mean_and_error("eval_objective/scores", scores) if scores else {}
 
 
 def _kl_metrics(samples: Sequence[Sample]) -> dict[str, float]:

@@ -48,6 +48,7 @@ def report_responses(run: Run, responses: Sequence[ScoredResponse]) -> None:
             finished=scored.response.finished,
             policy_logp=scored.policy_logp,
             reference_logp=scored.reference_logp,
+            score=scored.score,
         )
         for scored in responses
     ]

@@ -23,6 +23,7 @@ PAGES = (
     "pairs?dataset=1",
     "launch",
     "runs",
+    "generations",
     "compare",
     "campaigns",
     "campaigns?new=1",

@@ -53,6 +53,8 @@ def test_every_page_is_accessible_and_stands_still(
         "launch",
         "runs",
         f"run?id={twins[-1]}",
+        "generations",
+        "generations?id=1",
         "compare",
         f"compare?conversation={conversation}",
         "campaigns",

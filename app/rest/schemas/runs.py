@@ -121,6 +121,7 @@ class SampleShown(Shown):
     complete: bool = Field(description="Whether it ended by itself, before the length limit.")
     policy_logp: float | None
     reference_logp: float | None
+    score: float | None = Field(description="What the run's reward gave; null without one.")
     seed: int
 
 

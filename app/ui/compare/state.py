@@ -232,6 +232,8 @@ def keys_of(contender: Contender) -> list[str]:
         return [f"{REFERENCE}:{contender.base_model}"]
     if contender.method == ENDPOINT:
         return [f"{ENDPOINT}:{contender.name}"]
+    if contender.checkpoint_id is None:
+        return []
     return [f"run:{contender.run_id}:{contender.checkpoint_id}", f"run:{contender.run_id}"]
 
 

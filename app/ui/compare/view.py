@@ -12,6 +12,7 @@ from app.store.contenders import REFERENCE, origin
 from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
+from app.store.promotion import PROMOTED
 from app.templates import render
 from app.ui import formatting, parting, widgets
 from app.ui.answer.address import answer_link
@@ -265,6 +266,7 @@ def summary(view: View) -> Html:
     """The shared decoding parameters, and links to a new conversation with the same contenders."""
     given = view.conversation.parameters
     parts = [
+        "two stored answers; a question asked now has these settings" if PROMOTED in given else "",
         f"seed {view.conversation.seed}",
         f"up to {given.get('max_new_tokens')} tokens",
         f"temperature {given.get('temperature'):g}",

@@ -10,6 +10,9 @@ from app.ui.judging import layout as judging_layout
 from app.ui.judging.layout import Judges
 from app.ui.run.samples import LATEST
 
+PREVIOUS, START = "previous", "start"
+"""What an answer is compared with: that of the evaluation before, or the one before training."""
+
 FIRST = 0
 """The step before training."""
 
@@ -52,6 +55,19 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """One probe prompt through training: a slider over the evaluations, and what an answer changed."""
+
+    section: gr.Column
+    prompt: gr.Dropdown
+    against: gr.Radio
+    place: gr.Slider
+    changed: gr.HTML
+    compare: gr.Button
+    compared: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The configuration as command, table and YAML."""
 
@@ -69,6 +85,7 @@ class Frame:
     message: gr.HTML
     log: gr.HTML
     seen: gr.State
+    tabs: gr.Tabs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,7 @@ class Layout:
     confirmation: Confirmation
     charts: Charts
     samples: Samples
+    probe: Probe
     settings: Settings
     judging: Judges
 
@@ -91,17 +109,17 @@ def lay_out() -> Layout:
         summary = _summary()
         confirm = confirmation.lay_out("No, keep it")
         message = gr.HTML()
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Charts", id="charts"):
                 curves = _charts()
                 judging = judging_layout.lay_out()
-            samples = _samples()
+            samples, probe = _samples()
             with gr.Tab("Log", id="log"):
                 log = gr.HTML()
             with gr.Tab("Configuration", id="config"):
                 settings = _settings()
-    frame = Frame(header, body, message, log, gr.State(()))
-    return Layout(frame, summary, confirm, curves, samples, settings, judging)
+    frame = Frame(header, body, message, log, gr.State(()), tabs)
+    return Layout(frame, summary, confirm, curves, samples, probe, settings, judging)
 
 
 def _summary() -> Summary:
@@ -125,8 +143,9 @@ def _charts() -> Charts:
     return Charts(advice, key, x_axis, charts.panel(elem_id="run-charts"))
 
 
-def _samples() -> Samples:
+def _samples() -> tuple[Samples, Probe]:
     with gr.Tab("Samples", id="samples"):
+        probe = _probe()
         with gr.Row(elem_classes="hy-filters"):
             before = gr.Dropdown([("before training", FIRST)], value=FIRST, label="Earlier", scale=0)
             after = gr.Dropdown([("latest", LATEST)], value=LATEST, label="Later", scale=0)
@@ -137,7 +156,26 @@ def _samples() -> Samples:
             newer = gr.Button("Newer", size="sm", scale=0, min_width=90)
             older = gr.Button("Older", size="sm", scale=0, min_width=90)
         page = gr.State(1)
-    return Samples(before, after, probes, online, newer, older, page)
+    return Samples(before, after, probes, online, newer, older, page), probe
+
+
+def _probe() -> Probe:
+    with gr.Column(visible=False) as section:
+        gr.HTML('<h2 class="hy-h2">One prompt through training</h2>')
+        with gr.Row(elem_classes="hy-filters"):
+            prompt = gr.Dropdown([], label="Prompt", scale=0, min_width=280)
+            against = gr.Radio(
+                [("the evaluation before", PREVIOUS), ("before training", START)],
+                value=PREVIOUS,
+                label="Differences to",
+                scale=0,
+            )
+        place = gr.Slider(1, 2, value=1, step=1, label="Evaluation", elem_id="probe-place")
+        changed = gr.HTML()
+        compare = gr.Button("Compare these two", size="md", scale=0, min_width=170, visible=False)
+        compared = gr.HTML()
+        gr.HTML('<h2 class="hy-h2" style="margin-top:18px">All prompts at two steps</h2>')
+    return Probe(section, prompt, against, place, changed, compare, compared)
 
 
 def _settings() -> Settings:

@@ -13,7 +13,7 @@ from app.store.models import Run
 from app.ui import confirmation, events, training, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.judging import layout as judging_layout
-from app.ui.run import actions, findings, judges, samples
+from app.ui.run import actions, findings, judges, probe, samples
 from app.ui.run import view as run_view
 from app.ui.run.address import run_id
 from app.ui.run.layout import FIRST, Layout, lay_out
@@ -32,6 +32,7 @@ def build() -> None:
     """Lay out the page, then wire its events."""
     page = lay_out()
     timer = _wire_refresh(page)
+    _wire_probe(page)
     _wire_actions(page)
     changed = {**pick(named(page.frame), "seen", "message"), "timer": timer}
     judging_layout.wire(page.judging, changed, start=judges.start, stop=judges.stop, resume=judges.resume)
@@ -63,6 +64,21 @@ def _wire_refresh(page: Layout) -> gr.Timer:
         turn, number, turned, **events.QUIET
     )
     return timer
+
+
+def _wire_probe(page: Layout) -> None:
+    """The slider follows the evaluations: it is renewed when the probe answers below it change."""
+    parts = named(page.probe)
+    looked = [page.probe.prompt, page.probe.against, page.probe.place]
+    shown = pick(parts, "section", "prompt", "against", "place", "changed", "compare")
+    connect(events.on_load, probe.open_page, None, {**shown, "tabs": page.frame.tabs})
+    connect(page.samples.probes.change, probe.renew, looked, shown, **events.QUIET)
+    moved = [page.probe.prompt.input, page.probe.against.input, page.probe.place.change]
+    told = connect(
+        partial(gr.on, moved), probe.move, looked, shown, trigger_mode="always_last", **events.QUIET
+    )
+    told.then(None, looked, None, js=probe.ADDRESS)
+    page.probe.compare.click(probe.compare, looked, page.probe.compared, trigger_mode="once", **events.QUIET)
 
 
 def _wire_actions(page: Layout) -> None:

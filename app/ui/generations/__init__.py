@@ -1,0 +1,1 @@
+"""The page of all generated texts: search, one text, two of them compared."""
