@@ -90,7 +90,7 @@ class StoreReporter:
             for kind, step in sorted(new):
                 generations.forget_samples(self._claim.id, session=session, kind=kind, step=step)
             generations.record_samples(self._claim.id, map(_to_store, rows), session=session)
-            for step in {row.step for row in rows if row.kind == GenerationKind.EVAL}:
+            for step in {row.step for row in rows if row.kind == GenerationKind.EVAL.value}:
                 run_judges.queue_step(self._claim.id, step, session=session)
 
         new = {(GenerationKind(row.kind), row.step) for row in rows} - self._sampled

@@ -107,7 +107,7 @@ def _matches(judge: Judge, steps: Collection[int] | None, *, session: Session) -
     if steps is not None:
         query = query.where(own.step.in_(steps))
     for step, answer_id, against_id, alike in session.execute(query):
-        yield _Match(step, answer_id, against_id, bool(alike))
+        yield _Match(int(step or 0), answer_id, against_id, bool(alike))
 
 
 def verdicts_written(judge: Judge, verdict_ids: Collection[int], *, session: Session) -> None:

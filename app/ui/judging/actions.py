@@ -1,6 +1,6 @@
 """Handlers of the judges' form: open it, show its fields, and read what was given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -67,7 +67,7 @@ def _below(sentence: str) -> Updates:
     return {"judge_message": gr.update(value=widgets.field_error(sentence), visible=True)}
 
 
-def buttons(found: list[JudgeReport], *, own: bool) -> Updates:
+def buttons(found: Sequence[JudgeReport], *, own: bool) -> Updates:
     """Updates of the section's buttons.
 
     Args:
