@@ -8,7 +8,8 @@ from app import campaigns, migrate
 from app.cli.main import run
 from app.endpoints.judging import TEMPLATE
 from app.settings import Settings, get_settings
-from tests.app import campaign_setup
+from app.store.db import write_session
+from tests.app import arena, campaign_setup
 from tests.app.cli.test_commands import call, refuse
 from tests.app.test_judges import decide
 from tests.endpoint_server import write_config
@@ -56,3 +57,18 @@ def test_a_judge_in_words(campaign: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "The two orders disagree: 0% of 6 (0 to 39%)." in said.out
     assert "6 replies, cost: unknown." in said.out
     assert "{answer_b}" in said.out
+
+
+def test_a_judge_of_a_run(campaign: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with write_session() as session:
+        run_id = str(arena.add_run(session).id)
+    made = call(capsys, "judge", "start", "--run", run_id, "--scorer", "vader")
+    assert (made["run_id"], made["campaign_id"]) == (int(run_id), None)
+    assert [one["name"] for one in call(capsys, "judge", "list", "--run", run_id)] == ["vader"]
+    assert "Give either the number of a campaign or --run" in refuse(capsys, "judge", "list")
+    assert "Give either" in refuse(capsys, "judge", "start", campaign, "--run", run_id, "--scorer", "vader")
+    assert "stop it instead" in refuse(
+        capsys, "judge", "delete", str(call(capsys, "judge", "start", campaign, "--scorer", "length")["id"])
+    )
+    assert call(capsys, "judge", "delete", str(made["id"])) == {"deleted": made["id"]}
+    assert call(capsys, "judge", "list", "--run", run_id) == []

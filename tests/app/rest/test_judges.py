@@ -7,7 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.settings import get_settings
-from tests.app import campaign_setup
+from app.store import generations
+from app.store.db import write_session
+from app.store.enums import GenerationKind
+from app.store.generations import TrainingSample
+from tests.app import arena, campaign_setup
 from tests.app.rest.conftest import ok, refused
 from tests.app.test_judges import decide
 from tests.endpoint_server import write_config
@@ -64,3 +68,29 @@ def test_what_cannot_be_judged_is_told(api: TestClient, campaign: int) -> None:
     refused(api.post("campaigns/99/judges", json={"endpoint": "GPT"}), 404)
     for call in (api.get("judges/99"), api.post("judges/99/stop"), api.get("judges/99/board")):
         refused(call, 404)
+
+
+def test_a_run_has_judges_of_its_evaluations(api: TestClient) -> None:
+    with write_session() as session:
+        arena.add_dataset(session, "posts")
+    body = {"method": "dpo,reward", "dataset": "posts", "config": {"max_steps": 3}, "judge": "length"}
+    dpo, reward = (run["id"] for run in ok(api.post("runs", json=body), 201)["runs"])
+    assert [(one["name"], one["run_id"]) for one in ok(api.get(f"runs/{dpo}/judges"))] == [("length", dpo)]
+    assert ok(api.get(f"runs/{reward}/judges")) == []
+    with write_session() as session:
+        for step, text in ((0, "one"), (2, "one two")):
+            sample = TrainingSample(GenerationKind.EVAL, step, "Q?", text, 1, 2, True, -1.0, -1.0)
+            generations.record_samples(dpo, [sample], session=session)
+    address = f"runs/{dpo}/judges"
+    for _ in range(2):
+        made = ok(api.post(address, json={"scorer": "vader"}, headers={"Idempotency-Key": "k"}), 201)
+    assert (made["campaign_id"], made["verdicts"]["queued"]) == (None, 1)
+    assert "has the name vader already" in refused(api.post(address, json={"scorer": "vader"}), 409)
+    (item,) = ok(api.get(f"judges/{made['id']}/samples"))["items"]
+    assert (item["step"], item["question"], item["status"], item["outcome"]) == (2, "Q?", "queued", None)
+    assert "on the run's charts" in refused(api.get(f"judges/{made['id']}/verdicts"), 409)
+    assert "writes no answers" in refused(api.post(f"runs/{reward}/judges", json={"scorer": "vader"}), 409)
+    ok(api.delete(f"judges/{made['id']}"), 204)
+    refused(api.get(f"judges/{made['id']}"), 404)
+    body["judge"] = "endpoint:X"
+    assert "There is no endpoint X" in refused(api.post("runs", json=body), 422, field="judge")

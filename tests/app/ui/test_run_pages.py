@@ -18,6 +18,7 @@ from app.store.models import Dataset, Run
 from app.store.run_transitions import RUN_LEASES
 from app.ui import events, home
 from app.ui.run import actions
+from app.ui.run import judges as run_judges
 from app.ui.run import page as run_page
 from app.ui.runs import chosen, overlay
 from app.ui.runs import page as runs_page
@@ -86,6 +87,23 @@ def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> Non
     kl = next(figure for figure in shown["panel"] if figure["key"] == "kl")
     assert [trace["error_y"]["array"] for trace in kl["data"]] == [[0.05], [0.05]]
     assert {trace["line"]["color"] for trace in kl["data"]} == {"@dpo", "@hypo"}
+
+
+def test_judges_are_started_and_their_win_rates_drawn(session: Session, twins: list[Run]) -> None:
+    run, request = twins[0], request_for(id=twins[0].id)
+    shown = run_page.refresh((), *ARGS, request=request)
+    assert "can judge the samples of every evaluation" in shown["judged"]
+    assert "scorer must be length" in run_judges.start("", "x", None, None, request)["judge_message"]["value"]
+    for step, text in ((0, "one"), (4, "one")):
+        sample = generations.TrainingSample(GenerationKind.EVAL, step, "Q?", text, 1, 2, True, -1.0, -1.0)
+        generations.record_samples(run.id, [sample], session=session)
+    session.commit()
+    assert run_judges.start("", "length", None, None, request)["seen"] == ()
+    later = run_page.refresh(shown["seen"], *ARGS, request=request)
+    assert "length, #1" in later["judged"]
+    (chart,) = [one for one in later["panel"] if one["title"] == "Win rate, judged by length"]
+    assert [trace["y"] for trace in chart["data"]] == [[0.5]], "equal texts are a tie"
+    assert run_judges.stop(request)["message"] == run_judges.resume(request)["message"] == ""
 
 
 def test_nothing_is_sent_while_nothing_changes(session: Session, twins: list[Run]) -> None:
