@@ -6,5 +6,5 @@ and error messages are the API's. `shortening` limits the size of results. `conf
 wait for a person's consent, and `consent` asks for it. `server` puts them together; `address` serves it over
 HTTP, and `hypo mcp` over stdio.
 
-Importing the MCP library takes seconds, so only `server` and `consent` import it, on the first request.
+Only `server` and `consent` import the MCP library, on the first request.
 """
