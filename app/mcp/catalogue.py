@@ -50,6 +50,10 @@ OFFERS: Final[dict[str, Offer]] = {
     "get_judge": Offer(),
     "get_judge_board": Offer(),
     "list_verdicts": Offer(),
+    "list_run_judges": Offer(),
+    "list_sample_verdicts": Offer(),
+    "list_reports": Offer(),
+    "get_report": Offer(),
     "list_conversations": Offer(),
     "get_conversation": Offer(),
     "get_comparison": Offer(),
@@ -62,6 +66,7 @@ OFFERS: Final[dict[str, Offer]] = {
     "ask": Offer(changes=True, called="ask_models"),
     "create_campaign": Offer(changes=True),
     "start_judge": Offer(changes=True, about="get_campaign"),
+    "start_run_judge": Offer(changes=True, about="get_run"),
     "stop_judge": Offer(changes=True, about="get_judge", repeatable=True),
     "resume_judge": Offer(changes=True, about="get_judge"),
 }

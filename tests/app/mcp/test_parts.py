@@ -1,5 +1,6 @@
 """The parts of MCP without a server: the tools, their arguments, short results, and waiting calls."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,11 @@ def test_nothing_deletes_votes_or_shows_names(tools: dict[str, Tool]) -> None:
         assert tool.method in ("GET", "POST")
         assert "/names" not in tool.path
         assert "vote" not in tool.path or tool.method == "GET"
+
+
+def test_the_page_lists_every_tool(tools: dict[str, Tool]) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    assert [name for name in tools if f"`{name}`" not in page] == []
 
 
 def test_a_tool_takes_what_its_operation_takes(tools: dict[str, Tool]) -> None:
