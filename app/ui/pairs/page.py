@@ -279,7 +279,7 @@ def _listing(address: Address, session: Session) -> Updates:
 
 def _cannot(address: Address, error: AppError) -> Html:
     again = widgets.link("Show all pairs", "pairs", dataset=address.dataset)
-    return widgets.error_banner(Html("{} {}").format(str(error), again))
+    return widgets.error_banner(Html("{} {}").format(widgets.with_commands(str(error)), again))
 
 
 def _all_button(address: Address, counts: Mapping[Show, int]) -> Any:
