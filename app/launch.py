@@ -10,6 +10,7 @@ from app import dispatch, endpoints, run_judges
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
 from app.launch_methods import PENDING, each_run, launch_problems, read_methods
+from app.leaks import refuse_leaks
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
 from app.reward_check import refuse_missing_reward, reward_run
@@ -64,8 +65,9 @@ def launch(
         InvalidInput: for an invalid method, name, judge or configuration, for a base model that cannot be
             trained, and for length limits that leave no pair. Nothing is queued in these cases.
         NotFound: for a dataset that does not exist.
-        Refused: for a dataset without training pairs, and for a run that needs more memory than this
-            machine's workers have, unless `insist` is set.
+        Refused: for a dataset without training pairs, for a run whose evaluation uses prompts that it or its
+            reward model is trained on, and for a run that needs more memory than this machine's workers
+            have, unless `insist` is set.
     """
     chosen = read_methods(method)
     name = clean_name(name)
@@ -81,6 +83,7 @@ def launch(
         datasets.require_training_pairs(dataset_id, session=reading)
     refuse_unusable_model(configs[-1])
     refuse_missing_reward(configs[-1])
+    refuse_leaks(configs[-1], dataset_id)
     refuse_what_keeps_no_pair(configs[-1], dataset_id)
     refuse_what_cannot_fit(configs, dataset_id)
     with write_session() as session:

@@ -1,0 +1,33 @@
+"""Training pairs whose prompts an evaluation uses."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.store.enums import Split
+from app.store.models import DatasetPair
+from hypo_engine.data.formats import prompt_key
+
+ROWS_AT_ONCE = 500
+
+
+def held_out_keys(dataset_id: int, *, session: Session) -> set[str]:
+    """Keys of the prompts that a dataset holds out for evaluation."""
+    query = select(DatasetPair.prompt).where(
+        DatasetPair.dataset_id == dataset_id, DatasetPair.split == Split.HELD_OUT
+    )
+    found = session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE))
+    return {prompt_key(prompt) for prompt in found}
+
+
+def training_pairs_of(dataset_id: int, keys: Collection[str], *, session: Session) -> list[tuple[int, Any]]:
+    """Source row and prompt of the training pairs of a dataset with one of the prompts, in order."""
+    query = (
+        select(DatasetPair.row, DatasetPair.prompt)
+        .where(DatasetPair.dataset_id == dataset_id, DatasetPair.split == Split.TRAIN)
+        .order_by(DatasetPair.position)
+        .execution_options(yield_per=ROWS_AT_ONCE)
+    )
+    return [(row, prompt) for row, prompt in session.execute(query) if prompt_key(prompt) in keys]

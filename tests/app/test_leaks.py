@@ -1,0 +1,103 @@
+"""Leaks from training into evaluation: refused with their rows, on every way to a launch."""
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, update
+
+from app.cli.main import run as hypo
+from app.errors import Refused
+from app.launch import launch
+from app.store import dataset_writing
+from app.store.db import write_session
+from app.store.enums import Split
+from app.store.models import DatasetPair
+from app.ui.launch import page as launch_page
+from hypo_engine.data.formats import Kept, Pair
+from tests.app import arena
+from tests.app.rest.conftest import api as api
+from tests.app.ui.test_launch_page import values
+from tests.transactions import within
+
+QUICK = {"max_steps": 2}
+RLOO = {**QUICK, "reward": "run:1"}
+
+
+def add(name: str, *prompts: str, held_out: float) -> int:
+    with write_session() as session:
+        return dataset_writing.create(
+            write=within(session),
+            name=name,
+            sha256="0" * 64,
+            format="trl",
+            source="test",
+            held_out=held_out,
+            pairs=[Kept(10 + row, Pair(prompt, "a", "b")) for row, prompt in enumerate(prompts)],
+        ).id
+
+
+def hold_out(dataset_id: int, *rows: int) -> None:
+    """Hold out rows of a dataset, as if their prompts' hashes said so."""
+    with write_session() as session:
+        session.execute(
+            update(DatasetPair)
+            .where(DatasetPair.dataset_id == dataset_id, DatasetPair.row.in_(rows))
+            .values(split=Split.HELD_OUT)
+        )
+
+
+@pytest.fixture
+def posts(engine: Engine) -> int:
+    """A dataset that holds out row 11, and a finished reward model of run 1 that has learned its prompt."""
+    questions = [f"Why {number}?" for number in range(8)]
+    learned = add("feedback", *questions, held_out=0.0)
+    with write_session() as session:
+        assert arena.add_run(session, "reward", dataset_id=learned).id == 1
+    posts = add("posts", "Other?", " Why 1? ", held_out=0.0)
+    hold_out(posts, 11)
+    return posts
+
+
+def test_a_reward_model_that_knows_the_evaluation_is_refused_with_its_rows(posts: int) -> None:
+    with pytest.raises(Refused) as caught:
+        launch("rloo", posts, RLOO)
+    said = str(caught.value)
+    assert "1 training pair of feedback version 1 has a prompt that posts version 1 holds out" in said
+    assert "(row 11: “Why 1?”)" in said
+    assert "Set reward to train" in said
+
+
+def test_what_evaluates_nothing_by_the_reward_is_no_leak(posts: int) -> None:
+    assert launch("rloo", posts, {**RLOO, "eval_prompts": 0})
+    assert launch("dpo", posts, QUICK)
+    assert launch("rloo", posts, {**QUICK, "reward": "train"})
+    free = add("free", "Nobody asked this?", held_out=0.0)
+    assert launch("rloo", free, RLOO)
+
+
+def test_a_prompt_on_both_sides_of_a_dataset_is_refused(engine: Engine) -> None:
+    twice = add("twice", *["Same?"] * 9, "Other?", held_out=0.0)
+    hold_out(twice, 10)
+    with pytest.raises(
+        Refused, match=r"8 training pairs of twice version 1 have prompts.*rows 11, 12, 13, 14, 15"
+    ):
+        launch("dpo", twice, QUICK)
+    with pytest.raises(Refused, match=r"and 3 more: “Same.”.*Leave these rows out"):
+        launch("dpo", twice, QUICK)
+    silent = {**QUICK, "eval_pairs": 0, "eval_prompts": 0, "probe_prompts": 0}
+    assert launch("dpo", twice, silent)
+
+
+def test_the_command_and_the_api_refuse_it_too(
+    posts: int, api: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = {"method": "rloo", "dataset": "posts", "config": RLOO}
+    answer = api.post("runs", json=wanted)
+    assert answer.status_code == 409
+    assert "row 11" in answer.json()["message"]
+    assert hypo(["runs", "launch", "--method", "rloo", "--dataset", "posts", "--set", "reward=run:1"]) == 1
+    assert "row 11" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_page_shows_the_refusal(posts: int) -> None:
+    shown = launch_page.launch_runs(None, posts, "rloo", "", *values(reward="run:1"))
+    assert "row 11" in shown["outcome"]
