@@ -267,7 +267,7 @@ def test_one_campaign_shows_its_progress(runs: list[int]) -> None:
     assert "&lt;b&gt;fair" in shown["setup"]
     assert "Nobody has voted yet" in shown["votes"]
     judging = {"judges", "judge_new"}
-    assert visible(shown) == {"one", "pause", "extend", "edit", "close", "names"} | judging
+    assert visible(shown) == {"one", "pause", "extend", "edit", "close", "names", "report"} | judging
     assert page.look_again(0, shown["seen"], None, None, here) == {}
     campaign_setup.write_answers(campaign_id, lambda number, position: "same", failed=[(0, 0)])
     offers = labelling.take(campaign_id, user="ada").offers
@@ -291,7 +291,7 @@ def test_votes_by_person_and_by_pair(runs: list[int]) -> None:
 def test_only_the_owner_changes_a_campaign(runs: list[int]) -> None:
     campaign_id = campaign_setup.ready(user="ada")
     bob = at("bob", campaign=campaign_id)
-    assert visible(page.open_page(None, bob)) == {"one", "names"}
+    assert visible(page.open_page(None, bob)) == {"one", "names", "report"}
     assert "only its owner" in changing.pause(bob)["message"]["value"]
     assert (
         "only its owner"
@@ -311,7 +311,7 @@ def test_pause_resume_and_close(runs: list[int]) -> None:
     assert "4 answers that are not written are stopped" in asked["question"]
     closed = changing.confirmed("close", here)
     assert "closed" in closed["header"]
-    assert visible(closed) == {"one", "edit", "names", "judges", "judge_new"}
+    assert visible(closed) == {"one", "edit", "names", "report", "judges", "judge_new"}
     assert not closed["timer"].active
 
 
