@@ -64,8 +64,8 @@ def refuse_leaks(config: TrainConfig, dataset_id: int) -> None:
             leak = find_leak(dataset_id, dataset_id, session=session)
             if leak is not None:
                 raise Refused(
-                    f"{leak.sentence}. Leave these "
-                    "rows out, on the dataset's page or with `hypo datasets leave-out`, and launch on the new version."
+                    f"{leak.sentence}. Leave these rows out, on the dataset's page or with "
+                    "`hypo datasets leave-out`, and launch on the new version."
                 )
         number = None if config.reward == PENDING else reward_run(config)
         if number is not None and config.eval_prompts:
