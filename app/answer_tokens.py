@@ -103,7 +103,7 @@ def _visible(generation_id: int, user: str, *, session: Session) -> tuple[Genera
     """A finished generation that a person may see with its names, and the question that it answers."""
     generation = session.get(Generation, generation_id)
     if generation is None:
-        raise NotFound(f"There is no answer {generation_id}.")
+        raise NotFound(f"No answer has the id {generation_id}; it may have been deleted with its run.")
     if generation.comparison_id is None:
         runs.get(generation.run_id or 0, session=session)
         return generation, None

@@ -5,6 +5,7 @@ import { call, pause } from "./rest.js";
 import { TokenView, sharedBeginning } from "./tokens.js";
 
 const WAIT_SECONDS = 20;
+const TITLES = { 404: "There is no such answer", 409: "This answer cannot be opened yet" };
 
 export function start(root) {
   root.closest(".prose")?.classList.remove("prose"); // Gradio's styles of texts
@@ -24,7 +25,7 @@ class Page {
 
   async open(id, beside) {
     if (!/^[1-9]\d{0,9}$/.test(id ?? "")) {
-      this.refuse("The address names no answer; open one on Compare, on a run's page or in a list of generations.");
+      this.refuse("No answer is named", "Open one on Compare, or among a run's samples.");
       return;
     }
     const first = await this.read(0, id);
@@ -37,7 +38,7 @@ class Page {
   async read(place, id) {
     const reply = await call("GET", `generations/${id}/tokens`);
     if (!reply.ok) {
-      if (place === 0) this.refuse(reply.sentence);
+      if (place === 0) this.refuse(TITLES[reply.status] ?? "The answer cannot be opened", reply.sentence);
       else this.complain(reply.sentence);
       return false;
     }
@@ -176,10 +177,13 @@ class Page {
 
   // --- sentences ---
 
-  refuse(text) {
+  // The answer is not there, or not for this person yet.
+  refuse(title, text) {
     this.part("lead").textContent = "";
     this.part("body").hidden = true;
-    this.complain(text);
+    const ways = element("div", "hy-actions", link("Compare", "compare", "hy-button"), link("Runs", "runs", "hy-button"));
+    const empty = element("div", "hy-empty", element("h2", "", title), element("p", "", ...sentence(text)), ways);
+    this.part("message").replaceChildren(empty);
   }
 
   complain(text, extra = null, kind = "warning") {

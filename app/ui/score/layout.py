@@ -48,6 +48,6 @@ def lay_out() -> Form:
     question = gr.Textbox(label="Prompt", lines=2, max_lines=12)
     text = gr.Textbox(label="Text to score as its answer", lines=5, max_lines=24)
     message = gr.HTML()
-    score = gr.Button("Score", variant="primary", elem_classes="hy-narrow")
+    score = gr.Button("Score", variant="primary", elem_classes="hy-tokens-score")
     recent = gr.HTML(widgets.LOADING)
     return Form(contenders, before, opening, question, text, score, message, recent)
