@@ -21,6 +21,7 @@ TITLES: Final = {
     "runs": "Runs",
     "comparisons": "Comparisons",
     "generations": "Generations",
+    "scores": "Texts token by token",
     "votes": "Votes",
     "campaigns": "Campaigns",
     "slots": "Judging a campaign",

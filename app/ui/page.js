@@ -37,8 +37,10 @@ document.addEventListener('click', (event) => {
   try { localStorage.setItem(PARTING, shown ? '1' : '0'); } catch { /* shown on this page only */ }
   showParting(shown);
 });
-new MutationObserver(() => document.querySelector('[data-hy-parting][aria-pressed="false"]') && showParting(document.documentElement.classList.contains('hy-parting-shown')))
-  .observe(document.documentElement, { childList: true, subtree: true });
+new MutationObserver(() => {
+  const shown = document.documentElement.classList.contains('hy-parting-shown');
+  if (shown && document.querySelector('[data-hy-parting][aria-pressed="false"]')) showParting(shown); // a new button
+}).observe(document.documentElement, { childList: true, subtree: true });
 showParting(partingIsShown());
 
 // The user's name and a logout button, at the end of the navigation.

@@ -44,6 +44,6 @@ def marked(text: str, shared: int | None) -> Html:
         return widgets.escape(text)
     found = re.compile(r"\s*\S+|\s+").match(text, shared)
     end = found.end() if found else shared
-    return Markup('<span class="hy-common">{}</span><mark class="hy-parts">{}</mark>{}').format(
+    return Markup('<span class="hy-common">{}</span><mark class="hy-parted">{}</mark>{}').format(
         widgets.escape(text[:shared]), widgets.escape(text[shared:end]), widgets.escape(text[end:])
     )

@@ -18,7 +18,7 @@ class TokenTexts:
         self._alone: dict[int, str] = {}
 
     def alone(self, token: int) -> str:
-        """The text of a token by itself; its bytes in hexadecimal, as in ‹E2 82›, if they are no text."""
+        """The text of a token by itself; its bytes in hexadecimal, as in ‹E2 82›, if they are no text."""
         if token not in self._alone:
             self._alone[token] = self._read(token)
         return self._alone[token]
@@ -68,7 +68,7 @@ class TokenTexts:
         """The bytes of a byte-level token, or the name of another kind of token."""
         if not all(character in self._bytes for character in name):
             return name
-        return "‹" + " ".join(f"{self._bytes[character]:02X}" for character in name) + "›"
+        return "‹" + "\u202f".join(f"{self._bytes[character]:02X}" for character in name) + "›"
 
     @cached_property
     def _bytes(self) -> dict[str, int]:

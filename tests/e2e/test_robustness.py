@@ -28,6 +28,8 @@ PAGES = (
     "campaigns",
     "campaigns?new=1",
     "results",
+    "score",
+    "answer",
     "report",
 )
 
@@ -140,6 +142,7 @@ def open_launch(page: Page) -> None:
         ("datasets?id=999", "No dataset has the id 999"),
         ("compare?conversation=999", "There is no conversation 999"),
         ("launch?clone=999", "There is no run 999"),
+        ("answer?id=9999999", "No answer has the id 9999999"),
     ],
 )
 def test_what_is_not_there_is_said(app: App, page: Page, address: str, sentence: str) -> None:
@@ -239,6 +242,7 @@ def test_votes_change_and_go(app: App, page: Page, twins: list[int]) -> None:
     assert votes() == ["tie None"]
     page.reload()
     expect(page.get_by_text("You voted: tie")).to_be_visible()
+    open_tokens(page)
     page.goto("results")
     strengths = page.get_by_role("table", name="Ranking")
     expect(strengths.get_by_role("row").filter(has_text="HyPO")).to_be_visible()
@@ -267,6 +271,21 @@ def test_a_program_does_what_the_pages_do(app: App, dataset: str, tiny_model: Pa
     stored = app.rows("SELECT id, choice FROM labels ORDER BY id")
     assert [row["label_id"] for row in exported] == [row["id"] for row in stored]
     assert exported[-1]["comparison_id"] == asked["comparison_id"]
+
+
+def open_tokens(page: Page) -> None:
+    """An answer token by token, with the keyboard, and beside the other answer."""
+    page.get_by_role("link", name="Token by token").last.click()
+    tokens = page.get_by_role("listbox")
+    expect(page.get_by_text("Reference's likeliest").or_(page.get_by_text("Likeliest here"))).to_be_visible()
+    tokens.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("Token 2 of")).to_be_visible()
+    page.get_by_role("combobox", name="Beside").select_option(index=1)
+    expect(tokens).to_have_count(2)
+    expect(page.get_by_role("button", name="Mark where they part")).to_have_attribute("aria-pressed", "true")
+    page.reload()
+    expect(tokens).to_have_count(2)
 
 
 @pytest.mark.parametrize("address", PAGES)

@@ -34,6 +34,7 @@ def test_every_page_is_accessible_and_stands_still(
     with app.api() as api:  # so that the results show a ranking
         vote = api.put(f"comparisons/{judged}/vote", json={"choice": "A", "worst": "B"})
     assert vote.status_code == 200, vote.text
+    answer = app.value("SELECT max(id) FROM generations WHERE comparison_id = ?", judged)
     asked = app.ask("Say 3.", twins, max_new_tokens=12)
     number = asked["comparison_id"]
     conversation = app.value("SELECT conversation_id FROM comparisons WHERE id = ?", number)
@@ -57,6 +58,8 @@ def test_every_page_is_accessible_and_stands_still(
         "generations?id=1",
         "compare",
         f"compare?conversation={conversation}",
+        f"answer?id={answer}",
+        "score",
         "campaigns",
         "campaigns?new=1",
         f"campaigns?campaign={campaign}",

@@ -22,7 +22,7 @@ from app.store.db import read_session
 from app.store.enums import ScoringStatus
 from app.token_views import opened_view, scores_view
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(tags=["scores"])
 
 LOOK_EVERY_SECONDS = 0.3
 LONGEST_WAIT_SECONDS = 60

@@ -5,6 +5,7 @@ import { call, pause } from "./rest.js";
 import { TokenView, sharedBeginning } from "./tokens.js";
 
 const WAIT_SECONDS = 20;
+const COMPUTING = "A worker computes the likeliest tokens in each place.";
 const TITLES = { 404: "There is no such answer", 409: "This answer cannot be opened yet" };
 
 export function start(root) {
@@ -77,12 +78,13 @@ class Page {
     const before = this.answers[place];
     this.answers[place] = answer;
     if (place === 0) this.showFrame(answer);
+    else this.choose(answer);
     this.complain("");
     const scoring = answer.scoring;
     if (scoring?.status === "failed")
       this.complain(scoring.error, button("Try again", () => this.score(place, answer.id)), "error");
     else if (scoring?.status === "queued")
-      this.complain(answer.note || "A worker computes the likeliest tokens in each place.", null, answer.note ? "warning" : "info");
+      this.complain(answer.note || COMPUTING, null, answer.note ? "warning" : "info");
     const same = before?.id === answer.id && before.scoring?.status === scoring?.status;
     if (!same || !this.views[place]) this.draw(place, answer);
   }
@@ -110,6 +112,15 @@ class Page {
     this.part("beside").value = this.answers[1]?.id ?? "";
   }
 
+  // Name the answer beside in the list, even if it belongs to another prompt.
+  choose(answer) {
+    const list = this.part("beside");
+    if (![...list.options].some(({ value }) => Number(value) === answer.id))
+      list.append(new Option(`${nameOf(answer.author)} (answer ${answer.id})`, answer.id));
+    list.value = answer.id;
+    this.part("choose").hidden = false;
+  }
+
   draw(place, answer) {
     const { author, scoring } = answer;
     const finished = scoring?.status === "finished";
@@ -119,10 +130,10 @@ class Page {
       const plain = element("article", "hy-tokens-view", this.heading(author), text);
       this.views[place] = { root: plain, tokens: [], markParting() {} };
     } else {
-      this.views[place] = new TokenView(this.heading(author), tokens, {
+      this.views[place] = new TokenView(this.heading(author), `answer ${answer.id}`, tokens, {
         sums: finished ? { ...scoring, tokens: tokens.length } : null,
         notes: finished ? notesOn(answer) : [],
-        isReference: author.method === "reference",
+        isReference: author.method === "reference" || scoring?.step === 0,
       });
     }
     this.arrange();
@@ -163,6 +174,7 @@ class Page {
     const known = wanted && one.tokens.length && other.tokens.length;
     const count = known ? sharedBeginning(one.tokens, other.tokens) : null;
     for (const view of this.views) view?.markParting(count);
+    if (known) for (const view of this.views) view.choose(Math.min(count, view.tokens.length - 1));
     this.part("parted").textContent = known ? this.partedWords(count) : "";
   }
 

@@ -50,11 +50,18 @@ export function turns(prompt) {
 }
 
 const MINUS = "\u2212";
+const formats = new Map(); // making a format takes longer than using it a hundred times
+
+function format(digits) {
+  const exactly = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  if (!formats.has(digits)) formats.set(digits, new Intl.NumberFormat("en", exactly));
+  return formats.get(digits);
+}
 
 // A number with a true minus sign; a dash if it is not known.
 export function number(value, digits = 2, { sign = false } = {}) {
   if (value === null || value === undefined) return "–";
-  const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  const zero = Number(text.replaceAll(",", "")) === 0;
+  const text = format(digits).format(Math.abs(value));
+  const zero = !/[1-9]/.test(text);
   return (value < 0 && !zero ? MINUS : sign && !zero ? "+" : "") + text;
 }

@@ -54,9 +54,10 @@ class Scores {
     );
     const failed = data.contenders.filter(({ scoring }) => scoring.status === "failed");
     if (!data.over) this.say(data.note ? "warning" : "info", data.note || "A worker scores the text.");
-    else if (failed.length)
-      this.say("error", failed.map(({ name, scoring }) => `${name}: ${scoring.error}`).join(" "), button("Try again", () => this.retry()));
-    else this.say("info", "");
+    else if (failed.length) {
+      const reasons = failed.map(({ name, scoring }) => `${name}: ${scoring.error}`);
+      this.say("error", reasons.join(" "), button("Try again", () => this.retry()));
+    } else this.say("info", "");
     const state = data.contenders.map(({ scoring }) => scoring.status).join();
     if (state === this.drawn) return;
     this.drawn = state;
@@ -89,7 +90,8 @@ class Scores {
         return made;
       })),
     );
-    const table = element("table", "hy-table hy-stack", element("thead", "", element("tr", "", ...headers)), element("tbody", "", ...rows));
+    const body = [element("thead", "", element("tr", "", ...headers)), element("tbody", "", ...rows)];
+    const table = element("table", "hy-table hy-stack", ...body);
     table.setAttribute("aria-label", "Scores by model");
     const words = "In nats, the end token included. The log-ratio is log π − log π_ref of the whole text.";
     this.part("table").replaceChildren(element("div", "hy-table-wrap", table), element("p", "hy-note", words));
@@ -130,7 +132,7 @@ class Scores {
     const one = this.data.contenders[this.chosen];
     if (!one) return this.part("views").replaceChildren();
     const { scoring, method } = one;
-    const view = new TokenView(element("h2", "", badge(this.badges, method, one.name)), scoring.tokens, {
+    const view = new TokenView(element("h2", "", badge(this.badges, method, one.name)), one.name, scoring.tokens, {
       sums: { ...scoring, tokens: scoring.tokens.length },
       isReference: method === "reference",
     });

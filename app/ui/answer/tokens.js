@@ -6,27 +6,28 @@ import { Scale, ratio } from "./scale.js";
 let views = 0;
 
 export class TokenView {
-  // heading: an element with the name of the model; scoring: as the API shows it.
-  constructor(heading, tokens, { sums = null, notes = [], isReference = false } = {}) {
+  // heading: an element with the name of the model; label: its name in words; tokens: as the API shows them.
+  constructor(heading, label, tokens, { sums = null, notes = [], isReference = false } = {}) {
+    this.label = label;
     this.tokens = tokens;
     this.isReference = isReference;
     this.id = `hy-tokens-${++views}`;
     this.chosen = 0;
     this.scale = new Scale(tokens);
-    this.panel = element("aside", "hy-token-panel");
-    this.panel.setAttribute("aria-live", "polite");
-    this.panel.setAttribute("aria-label", "The chosen token");
+    this.panel = element("div", "hy-token-panel");
+    this.panel.setAttribute("role", "group");
+    this.panel.setAttribute("aria-label", `The chosen token of ${label}`);
     this.list = this.makeList();
     const said = [...notes];
-    if (isReference) said.push("This is the reference itself, so every log-ratio is 0.");
+    if (isReference) said.push("These are the reference's own weights, so every log-ratio is 0.");
     else if (this.scale.largest < 0.1 && tokens.length)
       said.push(`No token differs from the reference by more than ${number(this.scale.largest, 3)} nats.`);
     this.root = element(
       "article",
       "hy-tokens-view",
-      element("header", "", heading, sums ? facts(sums) : null),
+      element("header", "", heading, sums ? facts(sums, isReference) : null),
       ...said.map((words) => element("p", "hy-note", words)),
-      tokens.length ? this.scale.legend() : null,
+      tokens.length && !isReference ? this.scale.legend() : null,
       element("div", "hy-tokens-grid", this.list, this.panel),
       this.makeTable(),
     );
@@ -38,7 +39,7 @@ export class TokenView {
     const list = element("div", "hy-token-list");
     list.tabIndex = 0;
     list.setAttribute("role", "listbox");
-    list.setAttribute("aria-label", "Tokens: arrow keys move from one to the next");
+    list.setAttribute("aria-label", `Tokens of ${this.label}: arrow keys move from one to the next`);
     list.append(...this.tokens.map((token, at) => this.makeToken(token, at)));
     if (!this.tokens.length) {
       list.removeAttribute("role");
@@ -65,9 +66,17 @@ export class TokenView {
     span.dataset.at = at;
     span.setAttribute("role", "option");
     span.setAttribute("aria-selected", "false");
-    span.setAttribute("aria-label", `${visible(token.text)}, ${number(ratio(token), 2, { sign: true })}`);
+    span.setAttribute("aria-label", this.words(token));
     this.scale.paint(span, ratio(token));
     return span;
+  }
+
+  // A token with its numbers, for screen readers.
+  words(token) {
+    const policy = `log p ${number(token.policy)}`;
+    if (this.isReference) return `${visible(token.text)}, ${policy}`;
+    const ratios = `log-ratio ${number(ratio(token), 2, { sign: true })}`;
+    return `${visible(token.text)}, ${ratios}, ${policy}, reference ${number(token.reference)}`;
   }
 
   press(event) {
@@ -119,7 +128,7 @@ export class TokenView {
     if (this.shown === at) return;
     this.shown = at;
     const token = this.tokens[at];
-    const rows = [["log p, policy", number(token.policy)]];
+    const rows = [[this.isReference ? "log p" : "log p, policy", number(token.policy)]];
     if (!this.isReference) {
       rows.push(["log p, reference", number(token.reference)]);
       rows.push(["log-ratio", number(ratio(token), 2, { sign: true })]);
@@ -128,7 +137,7 @@ export class TokenView {
       element("h3", "", element("code", "", visible(token.text))),
       element("p", "hy-note", `Token ${at + 1} of ${this.tokens.length}`),
       element("dl", "hy-token-numbers", ...rows.flatMap(pair)),
-      ...this.likeliest(token),
+      element("div", "hy-token-tops", ...this.likeliest(token)),
     );
   }
 
@@ -144,7 +153,7 @@ export class TokenView {
   makeTable() {
     const details = element("details", "hy-fold hy-tokens-table", element("summary", "", "The same as a table"));
     details.addEventListener("toggle", () => {
-      if (details.open && details.children.length === 1) details.append(table(this.tokens));
+      if (details.open && details.children.length === 1) details.append(table(this.tokens, this.label));
     });
     return details;
   }
@@ -177,14 +186,16 @@ function drawn(text) {
   return parts.flatMap((part, at) => (at ? [element("i", "", "↵"), "\n", part] : [part]));
 }
 
-function facts({ tokens, policy, reference, log_ratio }) {
+function facts({ tokens, policy, reference, log_ratio }, isReference) {
   const shown = [
     ["tokens", tokens.toLocaleString("en")],
-    ["log p, policy", number(policy.logp, 1)],
+    [isReference ? "log p" : "log p, policy", number(policy.logp, 1)],
     ["perplexity", number(policy.perplexity)],
-    ["log p, reference", number(reference.logp, 1)],
-    ["log-ratio", number(log_ratio, 2, { sign: true })],
   ];
+  if (!isReference) {
+    shown.push(["log p, reference", number(reference.logp, 1)]);
+    shown.push(["log-ratio", number(log_ratio, 2, { sign: true })]);
+  }
   const list = element("dl", "hy-facts");
   for (const row of shown) list.append(element("div", "", ...pair(row)));
   return list;
@@ -207,7 +218,7 @@ function top(title, likely, text) {
   return element("section", "", element("h4", "", title), list);
 }
 
-function table(tokens) {
+function table(tokens, label) {
   const head = ["", "Token", "log p, policy", "log p, reference", "log-ratio"];
   const headers = head.map((title, at) => {
     const cell = element("th", at > 1 ? "hy-num" : "", title || "#");
@@ -225,10 +236,10 @@ function table(tokens) {
     return element("tr", "", ...cells.map((cell, column) => element("td", column > 1 ? "hy-num" : "", cell)));
   });
   const whole = element("table", "hy-table", element("thead", "", element("tr", "", ...headers)), element("tbody", "", ...rows));
-  whole.setAttribute("aria-label", "Tokens with their log-probabilities in nats");
+  whole.setAttribute("aria-label", `Tokens of ${label} with their log-probabilities in nats`);
   const wrap = element("div", "hy-table-wrap", whole);
   wrap.tabIndex = 0;
   wrap.setAttribute("role", "region");
-  wrap.setAttribute("aria-label", "Table of tokens");
+  wrap.setAttribute("aria-label", `Table of the tokens of ${label}`);
   return wrap;
 }

@@ -634,6 +634,6 @@ def test_tokens_of_a_blind_answer_are_linked_after_the_vote(engine: Engine) -> N
     here = comparison.conversation_id
     panel = compare_actions.open_page(at(conversation=here))["panel0"]
     assert "answer?id=" not in panel
-    assert "hy-parts" in panel, "the place where answers part tells no names"
+    assert "hy-parted" in panel, "the place where answers part tells no names"
     voted = compare_actions.vote("A", here, shown(here), "", "", at())
     assert "answer?id=" in voted["panel0"]

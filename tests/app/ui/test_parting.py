@@ -25,6 +25,6 @@ def test_the_shared_beginning(texts: list[str], shared: int | None) -> None:
 
 def test_the_word_where_they_part_is_marked_and_escaped() -> None:
     shown = str(parting.marked("a <b> big\nend", 6))
-    assert shown == ('<span class="hy-common">a &lt;b&gt; </span><mark class="hy-parts">big</mark><br>end')
-    assert str(parting.marked("so", 2)).endswith('<mark class="hy-parts"></mark>')
+    assert shown == ('<span class="hy-common">a &lt;b&gt; </span><mark class="hy-parted">big</mark><br>end')
+    assert str(parting.marked("so", 2)).endswith('<mark class="hy-parted"></mark>')
     assert str(parting.marked("<so>", None)) == "&lt;so&gt;"
