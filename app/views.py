@@ -12,7 +12,7 @@ from app.answers import Answers
 from app.campaigns import Overview
 from app.imports import AddedDataset
 from app.ranking import Ranking
-from app.store import run_dependencies, run_lists
+from app.store import run_dependencies, run_lists, run_tags
 from app.store.aspects import in_letters
 from app.store.enums import TaskStatus
 from app.store.judging import LETTERS
@@ -66,10 +66,16 @@ def run_views(found: Sequence[Run], *, session: Session) -> list[dict[str, Any]]
     places = run_lists.places_in_queue(found, session=session)
     reached = run_lists.final_metrics([run.id for run in found], session=session)
     awaited = run_dependencies.awaited(found, session=session)
-    return [_run_view(run, places.get(run.id), awaited.get(run.id), reached.get(run.id, {})) for run in found]
+    tags = run_tags.of_runs([run.id for run in found], session=session)
+    return [
+        _run_view(run, places.get(run.id), awaited.get(run.id), reached.get(run.id, {}), tags[run.id])
+        for run in found
+    ]
 
 
-def _run_view(run: Run, place: int | None, awaited: Run | None, last: dict[str, float]) -> dict[str, Any]:
+def _run_view(
+    run: Run, place: int | None, awaited: Run | None, last: dict[str, float], tags: Sequence[str]
+) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.name,
@@ -84,6 +90,9 @@ def _run_view(run: Run, place: int | None, awaited: Run | None, last: dict[str, 
         "model": run.base_model,
         "seed": run.seed,
         "twin_group": run.twin_group,
+        "notes": run.notes,
+        "tags": list(tags),
+        "archived_at": _time(run.archived_at),
         "attempt": run.attempt,
         "error": run.error,
         "created_at": _time(run.created_at),

@@ -1,4 +1,4 @@
-"""`hypo runs`: launch, list, show, cancel, clone, delete, export, push."""
+"""`hypo runs`: launch, list, show, edit, cancel, clone, delete, export, push."""
 
 import sys
 import time
@@ -27,11 +27,13 @@ from app.launch import launch, resume
 from app.presence import worker_missing
 from app.presets import preset_values
 from app.pushing.runs import push_run
+from app.run_columns import NEWEST, SORTABLE, order_of
+from app.run_edits import Edit, edit
 from app.run_yaml import RunYaml, read_run_yaml
 from app.store import datasets as dataset_store
 from app.store import run_events, run_transitions, runs
 from app.store.db import read_session, write_session
-from app.store.enums import RunStatus
+from app.store.enums import RunStatus, Shelf
 from app.views import run_view, run_views
 from hypo_engine.assignments import parse_assignments
 from hypo_engine.errors import ConfigError
@@ -102,11 +104,21 @@ def list_command(
     status: Annotated[RunStatus | None, typer.Option(help="State of the run.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     name: Annotated[str | None, typer.Option(help="Part of the run's name.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    show: Annotated[Shelf, typer.Option(help="Runs that are not archived, archived ones, or all.")] = (
+        Shelf.CURRENT
+    ),
+    sort: Annotated[
+        str, typer.Option(help=f"One of {', '.join(SORTABLE)}; with a minus, the largest first.")
+    ] = NEWEST,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Maximum number of runs to list.")] = 1000,
     before: BeforeId = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List runs, newest first; --before continues where a list ended."""
+    order = order_of(sort)
+    if before is not None and not order.is_newest_first:
+        raise InvalidInput("--before continues a list of the newest first; leave --sort out.", field="before")
     with read_session() as session:
         found = runs.find(
             session=session,
@@ -114,6 +126,9 @@ def list_command(
             status=status,
             dataset_name=dataset,
             name=name,
+            tag=tag,
+            shelf=show,
+            order=order,
             limit=limit + 1,
             before=before,
         )
@@ -137,7 +152,8 @@ def list_command(
         ),
         empty="No runs yet; `hypo runs launch --help` says how to launch one.",
     )
-    say_more(views, more=len(found) > limit)
+    if order.is_newest_first:
+        say_more(views, more=len(found) > limit)
 
 
 @cli.command("show")
@@ -154,6 +170,10 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
         print_json(view)
         return
     say(f"Run {run_id}: {view['name']}, {_stands(view)}, step {view['step']} of {view['total_steps'] or '?'}")
+    if view["tags"]:
+        say(f"Tags: {', '.join(view['tags'])}")
+    if view["notes"]:
+        say(view["notes"])
     if view["error"]:
         warn(view["error"])
     if view["pairs_left_out"]:
@@ -168,6 +188,34 @@ def _metric_rows(metrics: dict[str, float]) -> list[tuple[str, str]]:
     """The headline numbers with their standard errors, then every metric as measured."""
     headlines = [(measure.label, measure.text(metrics)) for measure in MEASURES if measure.metric in metrics]
     return headlines + [(name, f"{value:.6g}") for name, value in sorted(metrics.items())]
+
+
+@cli.command("edit")
+def edit_command(
+    run_ids: Annotated[list[int], typer.Argument(min=1, max=2**31 - 1, help="The runs' numbers.")],
+    name: Annotated[str | None, typer.Option(help="Another name, for one run.")] = None,
+    notes: Annotated[str | None, typer.Option(help="Notes in Markdown; empty to remove them.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag to add; may be repeated.")] = None,
+    untag: Annotated[list[str] | None, typer.Option(help="A tag to remove; may be repeated.")] = None,
+    archive: Annotated[
+        bool | None,
+        typer.Option("--archive/--unarchive", help="Hide the runs from lists, or show them again."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Rename runs, write notes about them, tag them, or archive them."""
+    change = Edit(name=name, notes=notes, tag=tag or (), untag=untag or (), archived=archive)
+    if change == Edit(tag=(), untag=()):
+        raise InvalidInput("Say what to change: --name, --notes, --tag, --untag, --archive or --unarchive.")
+    edit(run_ids, change)
+    with read_session() as session:
+        views = run_views(runs.of_ids(run_ids, session=session), session=session)
+    if as_json:
+        print_json(views)
+        return
+    for view in views:
+        tags = f", tagged {', '.join(view['tags'])}" if view["tags"] else ""
+        say(f"Run {view['id']}: {view['name']}{tags}{', archived' if view['archived_at'] else ''}")
 
 
 @cli.command("cancel")

@@ -36,6 +36,14 @@ class after(FunctionElement[datetime]):
         super().__init__(literal(float(seconds), Float))
 
 
+class seconds_between(FunctionElement[float]):
+    """The seconds from one column of times to another; null where either is."""
+
+    name = "database_seconds_between"
+    type = Float()
+    inherit_cache = True
+
+
 @compiles(now, "sqlite")
 def _sqlite_now(_element: now, _compiler: Any, **_: Any) -> str:
     return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
@@ -56,6 +64,18 @@ def _postgresql_now(_element: now, _compiler: Any, **_: Any) -> str:
 def _postgresql_after(element: after, compiler: Any, **given: Any) -> str:
     seconds = compiler.process(element.clauses, **given)
     return f"(statement_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
+
+
+@compiles(seconds_between, "sqlite")
+def _sqlite_seconds_between(element: seconds_between, compiler: Any, **given: Any) -> str:
+    start, end = (compiler.process(clause, **given) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({start})) * 86400.0)"
+
+
+@compiles(seconds_between, "postgresql")
+def _postgresql_seconds_between(element: seconds_between, compiler: Any, **given: Any) -> str:
+    start, end = (compiler.process(clause, **given) for clause in element.clauses)
+    return f"CAST(EXTRACT(EPOCH FROM ({end} - {start})) AS double precision)"
 
 
 _read: tuple[datetime, float] | None = None

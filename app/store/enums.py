@@ -17,6 +17,14 @@ class RunStatus(StrEnum):
         return self in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
+class Shelf(StrEnum):
+    """Which runs a list shows: those that are not archived, those that are, or both."""
+
+    CURRENT = "current"
+    ARCHIVED = "archived"
+    ALL = "all"
+
+
 class RunWish(StrEnum):
     """A user's request to a run. The worker polls it between steps."""
 

@@ -18,7 +18,7 @@ from app.store.judge_models import Judge, JudgeReply, JudgeVerdict
 from app.store.label_models import Label
 from app.store.pair_score_models import PairScore, PairScoring
 from app.store.report_models import Report, ReportCampaign, ReportRun
-from app.store.run_models import Checkpoint, Metric, Run, RunEvent
+from app.store.run_models import Checkpoint, Metric, Run, RunEvent, RunTag
 from app.store.score_models import ScoredText, Scoring
 from app.store.search_models import SearchBackfill
 from app.store.tally_models import Answerer, AspectPair, LabelPair
@@ -62,6 +62,7 @@ __all__ = [
     "ReportRun",
     "Run",
     "RunEvent",
+    "RunTag",
     "ScoredText",
     "Scoring",
     "SearchBackfill",

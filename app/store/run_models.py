@@ -1,4 +1,4 @@
-"""Tables of runs and of their log lines, metrics and checkpoints."""
+"""Tables of runs and of their tags, log lines, metrics and checkpoints."""
 
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,8 @@ class Run(Leased, Base):
     seed: Mapped[int]
     twin_group: Mapped[str | None] = mapped_column(String(36), index=True)
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
+    notes: Mapped[str] = mapped_column(Text, default="", server_default="")
+    archived_at: Mapped[datetime | None]
     depends_on_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), index=True)
 
     last_write: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -60,6 +62,16 @@ class Run(Leased, Base):
     deleted_at: Mapped[datetime | None]
 
     dataset: Mapped[Dataset] = relationship(lazy="joined", innerjoin=True)
+
+
+class RunTag(Base):
+    """A tag that a person gave a run."""
+
+    __tablename__ = "run_tags"
+    __table_args__ = (Index(None, "tag", "run_id"),)
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(40), primary_key=True)
 
 
 class RunEvent(Base):

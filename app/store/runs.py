@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, contains_eager
 
 from app.errors import NotFound
 from app.store import clock, run_events, run_lists
-from app.store.enums import RunStatus
-from app.store.models import Dataset, Run
+from app.store.enums import RunStatus, Shelf
+from app.store.models import Dataset, Run, RunTag
+from app.store.run_order import Order, ordered
 
 
 def create(
@@ -70,12 +71,20 @@ def find(
     status: RunStatus | None = None,
     dataset_name: str | None = None,
     name: str | None = None,
+    tag: str | None = None,
+    shelf: Shelf = Shelf.ALL,
+    order: Order | None = None,
     limit: int = 200,
     offset: int = 0,
     before: int | None = None,
 ) -> Sequence[Run]:
-    """Runs, newest first, with ids below `before`. `name` is a case-insensitive substring of the name."""
-    query = select(Run).where(Run.deleted_at.is_(None)).order_by(Run.id.desc()).limit(limit).offset(offset)
+    """Runs, newest first unless an `order` is given. `name` is a case-insensitive substring of the name.
+
+    Args:
+        before: only runs with a lower id.
+    """
+    query = select(Run).join(Run.dataset).options(contains_eager(Run.dataset))
+    query = query.where(Run.deleted_at.is_(None)).limit(limit).offset(offset)
     if before is not None:
         query = query.where(Run.id < before)
     if method:
@@ -85,10 +94,15 @@ def find(
     if status:
         query = query.where(Run.status == status)
     if dataset_name:
-        query = query.join(Dataset, Run.dataset_id == Dataset.id).where(Dataset.name == dataset_name)
+        query = query.where(Dataset.name == dataset_name)
     if name:
         query = query.where(Run.name.icontains(name, autoescape=True))
-    return session.scalars(query).all()
+    if tag:
+        query = query.where(Run.id.in_(select(RunTag.run_id).where(RunTag.tag == tag)))
+    if shelf is not Shelf.ALL:
+        archived = Run.archived_at.is_not(None) if shelf is Shelf.ARCHIVED else Run.archived_at.is_(None)
+        query = query.where(archived)
+    return session.scalars(ordered(query, order or Order())).all()
 
 
 def twins_of(run: Run, *, session: Session) -> Sequence[Run]:
@@ -104,6 +118,12 @@ def of_ids(run_ids: Sequence[int], *, session: Session) -> list[Run]:
     query = select(Run).where(Run.id.in_(run_ids), Run.deleted_at.is_(None))
     found = {run.id: run for run in session.scalars(query)}
     return [found[run_id] for run_id in run_ids if run_id in found]
+
+
+def locked(run_ids: Sequence[int], *, session: Session) -> Sequence[Run]:
+    """The existing runs with these ids, locked until the end of the transaction."""
+    query = select(Run).where(Run.id.in_(run_ids), Run.deleted_at.is_(None)).order_by(Run.id)
+    return session.scalars(query.with_for_update(of=Run)).all()
 
 
 def count_by_status(*, session: Session) -> dict[RunStatus, int]:

@@ -145,6 +145,12 @@ def _keep_answerers(seats: Sequence[dict[str, Any]], session: Session) -> dict[s
     return known
 
 
+def digest_of(answerer: Answerer) -> str:
+    """The digest by which the votes on a model find its row."""
+    columns = ("name", "method", "base_model", "run_id", "step")
+    return _digest({column: getattr(answerer, column) for column in columns})
+
+
 def _digest(seat: dict[str, Any]) -> str:
     written = json.dumps(seat, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()

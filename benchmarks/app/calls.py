@@ -323,6 +323,10 @@ _WRITES: dict[str, _Prepare] = {
     "add_dataset_from_votes": lambda c: {"json": {"name": "votes", "user": "voter-7"}},
     "launch_runs": lambda c: {"json": {"method": "twins", "dataset": str(c.filled.dataset)}},
     "clone_run": lambda c: {"run_id": c.filled.usual_run, "json": {}},
+    "edit_run": lambda c: {
+        "run_id": c.filled.usual_run,
+        "json": {"name": "baseline", "notes": "The **first** one.", "tags": ["baseline", "small"]},
+    },
     "cancel_run": lambda c: {"run_id": c.new_run()},
     "resume_run": lambda c: {"run_id": c.cancelled_run()},
     "ask": lambda c: {"json": c.question()},

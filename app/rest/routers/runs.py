@@ -1,4 +1,4 @@
-"""Runs: launch, list, watch, cancel, resume, clone, delete, export."""
+"""Runs: launch, list, watch, edit, cancel, resume, clone, delete, export."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
-from app import artifacts, launch
+from app import artifacts, launch, run_edits
 from app.deletion import delete_run as delete_run_and_files
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput
@@ -19,6 +19,7 @@ from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.runs import (
     CheckpointShown,
     Clone,
+    Edit,
     EventShown,
     Launch,
     MetricsShown,
@@ -29,7 +30,7 @@ from app.rest.schemas.runs import (
 from app.rest.types import Name, PathId
 from app.store import datasets, generations, metrics, run_checkpoints, run_log, run_transitions, runs
 from app.store.db import read_session, write_session
-from app.store.enums import GenerationKind, RunStatus
+from app.store.enums import GenerationKind, RunStatus, Shelf
 from app.store.models import Run
 from app.views import run_view, run_views
 from hypo_engine.config import Method
@@ -86,6 +87,10 @@ def list_runs(
     status: Annotated[RunStatus | None, Query(description="Only runs in this state.")] = None,
     dataset: Annotated[Name, Query(description="Only runs on a dataset of this name, any version.")] = "",
     name: Annotated[Name, Query(description="Only runs whose name contains this.")] = "",
+    tag: Annotated[Name, Query(description="Only runs with this tag.")] = "",
+    show: Annotated[Shelf, Query(description="Runs that are not archived, archived ones, or all.")] = (
+        Shelf.CURRENT
+    ),
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
@@ -97,6 +102,8 @@ def list_runs(
             status=status,
             dataset_name=dataset or None,
             name=name or None,
+            tag=tag or None,
+            shelf=show,
             limit=limit + 1,
             before=place_of(cursor),
         )
@@ -107,6 +114,13 @@ def list_runs(
 @router.get("/{run_id}", response_model=RunShown)
 def get_run(run_id: PathId) -> dict[str, Any]:
     """Say where a run stands."""
+    return _shown(run_id)
+
+
+@router.patch("/{run_id}", response_model=RunShown)
+def edit_run(run_id: PathId, given: Edit) -> dict[str, Any]:
+    """Rename a run, write notes about it, tag it, or archive it."""
+    run_edits.edit([run_id], run_edits.Edit(**given.model_dump()))
     return _shown(run_id)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from app.rest.types import Given, Name, Shown
+from app import run_edits
+from app.rest.types import Given, Name, Shown, Text
 from app.store.enums import EventLevel, GenerationKind, RunStatus
 from hypo_engine.config import Method
 
@@ -39,6 +40,23 @@ class Clone(Given):
     name: Name = Field("", description="Name of the run; generated if empty.")
 
 
+class Edit(Given):
+    """What to change about a run; what is left out stays as it is."""
+
+    name: Text | None = Field(None, description=f"At most {run_edits.MAX_NAME} characters on one line.")
+    notes: Text | None = Field(
+        None, description=f"Markdown, at most {run_edits.MAX_NOTES:,} characters; empty to remove them."
+    )
+    tags: list[Text] | None = Field(
+        None,
+        max_length=100,
+        description=f"All tags, at most {run_edits.MAX_TAGS} of {run_edits.MAX_TAG} characters, none with a comma.",
+    )
+    archived: bool | None = Field(
+        None, description="true hides the run from lists, false shows it again; it works as before."
+    )
+
+
 class DatasetNamed(Shown):
     """The dataset of a run."""
 
@@ -65,6 +83,9 @@ class RunShown(Shown):
     model: str
     seed: int
     twin_group: str | None = Field(description="Equal for runs that were launched together.")
+    notes: str = Field(description="What people wrote about the run, in Markdown.")
+    tags: list[str]
+    archived_at: datetime | None = Field(description="Since when the run is hidden from lists.")
     attempt: int
     error: str | None
     created_at: datetime
