@@ -127,7 +127,7 @@ def checked_tag(tag: str) -> str:
 
 
 def _one_line(text: str, what: str, field: str, longest: int) -> str:
-    line = " ".join(text.split(" ")).strip(" ")
+    line = " ".join(part for part in text.split(" ") if part)
     if found := unseen(line):
         raise InvalidInput(f"{what} has the character {found}, which cannot be seen; remove it.", field=field)
     if not any(one.isprintable() and not one.isspace() for one in line):

@@ -32,7 +32,11 @@ def unseen(text: str) -> str | None:
     """
     for one in text:
         kind = unicodedata.category(one)
-        if one in _BLANKS or kind in ("Cc", "Cs", "Cn", "Co", "Zl", "Zp") or (kind == "Cf" and one not in _JOINERS):
+        if (
+            one in _BLANKS
+            or kind in ("Cc", "Cs", "Cn", "Co", "Zl", "Zp")
+            or (kind == "Cf" and one not in _JOINERS)
+        ):
             return f"U+{ord(one):04X}"
     return None
 

@@ -7,6 +7,7 @@ templates.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -74,6 +75,12 @@ def method_badge(method: str, label: str | None = None) -> Markup:
     return Markup('<span class="hy-method hy-{}"><b aria-hidden="true">{}</b>{}</span>').format(
         css, look.letter, label or look.label
     )
+
+
+def tag_chips(tags: Sequence[str]) -> Markup:
+    """Tags as chips that lead to the runs with the same tag."""
+    chips = [Markup('<a class="hy-tag" href="{}">{}</a>').format(url("runs", tag=tag), tag) for tag in tags]
+    return Markup('<span class="hy-tags">{}</span>').format(join(chips)) if chips else NOTHING
 
 
 _STATUS_MARKS = {
@@ -154,6 +161,15 @@ def bar(share: float, words: str, extra: str = "", *, live: bool = True) -> Mark
 _ACTIONS = Markup('<span class="hy-sr">Actions</span>')
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The title of a column by which a table can be sorted, and how the table is sorted by it now."""
+
+    title: str
+    button: Markup
+    sorted: Literal["ascending", "descending", "none"] = "none"
+
+
 def table(
     headers: Sequence[object],
     rows: Sequence[Sequence[object]],
@@ -171,13 +187,21 @@ def table(
     columns = [
         {
             "css": "hy-num" if index in right else "",
-            "title": header or _ACTIONS,
-            "label": "" if isinstance(header, Markup) else header,
+            "title": header.button if isinstance(header, Head) else header or _ACTIONS,
+            "label": _label(header),
+            "sort": header.sorted if isinstance(header, Head) else "",
         }
         for index, header in enumerate(headers)
     ]
     cells = [list(zip(columns, row, strict=True)) for row in rows]
     return render("widgets/table.html", stack=stack, caption=caption, columns=columns, rows=cells)
+
+
+def _label(header: object) -> object:
+    """The title of a cell on a narrow screen."""
+    if isinstance(header, Head):
+        return header.title
+    return "" if isinstance(header, Markup) else header
 
 
 def facts(pairs: Mapping[str, object] | Sequence[tuple[str, object]]) -> Markup:

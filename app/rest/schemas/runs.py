@@ -50,7 +50,7 @@ class Edit(Given):
     tags: list[Text] | None = Field(
         None,
         max_length=100,
-        description=f"All tags, at most {run_edits.MAX_TAGS} of {run_edits.MAX_TAG} characters, none with a comma.",
+        description=f"All tags: at most {run_edits.MAX_TAGS}, of {run_edits.MAX_TAG} characters, no commas.",
     )
     archived: bool | None = Field(
         None, description="true hides the run from lists, false shows it again; it works as before."

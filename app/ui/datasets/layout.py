@@ -50,6 +50,8 @@ class Detail:
     delete: gr.Button
     yes: gr.Button
     no: gr.Button
+    tabs: gr.Tabs
+    of: dict[str, gr.Tab]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +112,16 @@ def _adding() -> Adding:
 def _detail() -> Detail:
     with gr.Column(visible=False) as detail:
         facts = gr.HTML()
-        with gr.Tabs():
-            with gr.Tab("Pairs", id="pairs"):
+        each = dict[str, gr.Tab]()
+        with gr.Tabs() as tabs:
+            with gr.Tab("Pairs", id="pairs") as each["pairs"]:
                 pairs = _pairs()
-            with gr.Tab("Left out", id="left-out"):
+            with gr.Tab("Left out", id="left-out") as each["left-out"]:
                 line_page = gr.Number(1, label="Page", precision=0, minimum=1, scale=0, min_width=110)
                 left_out = gr.HTML()
-            with gr.Tab("Check", id="check"):
+            with gr.Tab("Check", id="check") as each["check"]:
                 check = gr.HTML()
-            with gr.Tab("Lengths", id="lengths"):
+            with gr.Tab("Lengths", id="lengths") as each["lengths"]:
                 lengths = gr.HTML()
         with gr.Row(elem_classes="hy-buttons"):
             delete = gr.Button("Delete this version", size="md", min_width=170, scale=0)
@@ -126,7 +129,7 @@ def _detail() -> Detail:
                 "Yes, delete it", variant="stop", size="md", min_width=150, scale=0, visible=False
             )
             no = gr.Button("No, keep it", size="md", min_width=120, scale=0, visible=False)
-    return Detail(detail, facts, pairs, line_page, left_out, check, lengths, delete, yes, no)
+    return Detail(detail, facts, pairs, line_page, left_out, check, lengths, delete, yes, no, tabs, each)
 
 
 def _pairs() -> Pairs:

@@ -11,7 +11,7 @@ from app.held_out_share import one_sided
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.models import Dataset
-from app.ui import events, formatting, widgets
+from app.ui import events, formatting, tabs, widgets
 from app.ui.datasets import view as dataset_view
 from app.ui.datasets.adding import add_from_page, dataset_list, look_at, look_through
 from app.ui.datasets.detail import dataset_id, show_check, show_left_out, show_lengths, show_pairs
@@ -26,6 +26,7 @@ def build() -> None:
     _wire_opening(page)
     _wire_adding(page.adding, page.message)
     _wire_detail(page.detail, page.message)
+    tabs.remember(page.detail.tabs, page.detail.of)
 
 
 def _wire_opening(page: Layout) -> None:

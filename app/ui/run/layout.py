@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.run_edits import MAX_NAME, MAX_NOTES
 from app.ui import charts, confirmation, widgets
 from app.ui.confirmation import Confirmation
 from app.ui.judging import layout as judging_layout
@@ -28,7 +29,21 @@ class Summary:
     export: gr.Button
     report: gr.Button
     delete: gr.Button
+    edit: gr.Button
+    archive: gr.Button
     download: gr.DownloadButton
+
+
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """The form for what people say about the run."""
+
+    editing: gr.Group
+    name: gr.Textbox
+    tags: gr.Textbox
+    notes: gr.Textbox
+    save: gr.Button
+    close: gr.Button
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,7 @@ class Frame:
     log: gr.HTML
     seen: gr.State
     tabs: gr.Tabs
+    of: dict[str, gr.Tab]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,7 @@ class Layout:
 
     frame: Frame
     summary: Summary
+    editing: Editing
     confirmation: Confirmation
     charts: Charts
     samples: Samples
@@ -107,19 +124,21 @@ def lay_out() -> Layout:
     header = gr.HTML(widgets.LOADING)
     with gr.Column(visible=False, elem_classes="hy-page") as body:
         summary = _summary()
+        editing = _editing()
         confirm = confirmation.lay_out("No, keep it")
         message = gr.HTML()
+        each = dict[str, gr.Tab]()
         with gr.Tabs() as tabs:
-            with gr.Tab("Charts", id="charts"):
+            with gr.Tab("Charts", id="charts") as each["charts"]:
                 curves = _charts()
                 judging = judging_layout.lay_out()
-            samples, probe = _samples()
-            with gr.Tab("Log", id="log"):
+            samples, probe = _samples(each)
+            with gr.Tab("Log", id="log") as each["log"]:
                 log = gr.HTML()
-            with gr.Tab("Configuration", id="config"):
+            with gr.Tab("Configuration", id="config") as each["config"]:
                 settings = _settings()
-    frame = Frame(header, body, message, log, gr.State(()), tabs)
-    return Layout(frame, summary, confirm, curves, samples, probe, settings, judging)
+    frame = Frame(header, body, message, log, gr.State(()), tabs, each)
+    return Layout(frame, summary, editing, confirm, curves, samples, probe, settings, judging)
 
 
 def _summary() -> Summary:
@@ -131,8 +150,23 @@ def _summary() -> Summary:
         export = gr.Button("Export adapter (zip)", size="md", min_width=220, scale=0, visible=False)
         report = gr.Button("Report", size="md", min_width=100, scale=0)
         delete = gr.Button("Delete run", size="md", min_width=120, scale=0, visible=False)
+        edit = gr.Button("Edit", size="md", min_width=80, scale=0)
+        archive = gr.Button("Archive", size="md", min_width=100, scale=0)
     download = gr.DownloadButton(visible="hidden", elem_id="hy-download")
-    return Summary(status, facts, cancel, resume, export, report, delete, download)
+    return Summary(status, facts, cancel, resume, export, report, delete, edit, archive, download)
+
+
+def _editing() -> Editing:
+    with gr.Group(visible=False, elem_classes="hy-panel") as editing:
+        name = gr.Textbox(label="Name", max_lines=1, max_length=MAX_NAME)
+        tags = gr.Textbox(
+            label="Tags", info="With commas between them.", placeholder="baseline, paper", max_lines=1
+        )
+        notes = gr.Textbox(label="Notes", info="Markdown.", lines=5, max_lines=20, max_length=MAX_NOTES)
+        with gr.Row(elem_classes="hy-buttons"):
+            save = gr.Button("Save", variant="primary", size="md", min_width=100, scale=0)
+            close = gr.Button("Close", size="md", min_width=100, scale=0)
+    return Editing(editing, name, tags, notes, save, close)
 
 
 def _charts() -> Charts:
@@ -143,14 +177,14 @@ def _charts() -> Charts:
     return Charts(advice, key, x_axis, charts.panel(elem_id="run-charts"))
 
 
-def _samples() -> tuple[Samples, Probe]:
-    with gr.Tab("Samples", id="samples"):
+def _samples(each: dict[str, gr.Tab]) -> tuple[Samples, Probe]:
+    with gr.Tab("Samples", id="samples") as each["samples"]:
         probe = _probe()
         with gr.Row(elem_classes="hy-filters"):
             before = gr.Dropdown([("before training", FIRST)], value=FIRST, label="Earlier", scale=0)
             after = gr.Dropdown([("latest", LATEST)], value=LATEST, label="Later", scale=0)
         probes = gr.HTML()
-    with gr.Tab("Online samples", id="online"):
+    with gr.Tab("Online samples", id="online") as each["online"]:
         online = gr.HTML()
         with gr.Row(elem_classes="hy-buttons"):
             newer = gr.Button("Newer", size="sm", scale=0, min_width=90)

@@ -7,19 +7,19 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import metrics, retention, run_checkpoints, run_dependencies, run_events, runs
+from app.store import metrics, retention, run_checkpoints, run_dependencies, run_events, run_tags, runs
 from app.store.db import read_session
 from app.store.models import Run
-from app.ui import confirmation, events, training, widgets
+from app.ui import confirmation, events, tabs, training, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.judging import layout as judging_layout
-from app.ui.run import actions, findings, judges, probe, samples
+from app.ui.run import actions, editing, findings, judges, probe, samples
 from app.ui.run import view as run_view
 from app.ui.run.address import run_id
 from app.ui.run.layout import FIRST, Layout, lay_out
 from app.ui.run.samples import LATEST
 from app.ui.training import XAxis
-from app.ui.updates import Updates, connect, named, pick
+from app.ui.updates import Components, Updates, connect, named, pick
 from app.ui.widgets import Html
 from hypo_engine.config import LossType, Method, Need
 
@@ -36,6 +36,7 @@ def build() -> None:
     _wire_actions(page)
     changed = {**pick(named(page.frame), "seen", "message"), "timer": timer}
     judging_layout.wire(page.judging, changed, start=judges.start, stop=judges.stop, resume=judges.resume)
+    tabs.remember(page.frame.tabs, page.frame.of)
 
 
 def _wire_refresh(page: Layout) -> gr.Timer:
@@ -43,7 +44,7 @@ def _wire_refresh(page: Layout) -> gr.Timer:
     timer = gr.Timer(SECONDS)
     outputs = {
         **pick(named(page.frame), "seen", "header", "body", "log"),
-        **pick(named(page.summary), "status", "facts", "cancel", "resume", "export", "delete"),
+        **pick(named(page.summary), "status", "facts", "cancel", "resume", "export", "delete", "archive"),
         **pick(named(shown), "advice", "key", "panel"),
         **pick(named(sampled), "before", "after", "probes", "online"),
         **pick(named(page.judging), *judging_layout.SHOWN),
@@ -51,6 +52,7 @@ def _wire_refresh(page: Layout) -> gr.Timer:
     }
     chosen = [shown.x_axis, sampled.before, sampled.after, sampled.page]
     watched = [page.frame.seen, *chosen]
+    _wire_editing(page, watched, outputs)
     settled = [page.settings.config, page.settings.yaml, page.settings.command]
     connect(events.on_load, refresh, watched, outputs).then(settings, None, settled, **events.QUIET)
     connect(partial(events.tick, timer), refresh, watched, outputs)
@@ -79,6 +81,20 @@ def _wire_probe(page: Layout) -> None:
     )
     told.then(None, looked, None, js=probe.ADDRESS)
     page.probe.compare.click(probe.compare, looked, page.probe.compared, trigger_mode="once", **events.QUIET)
+
+
+def _wire_editing(page: Layout, watched: list[Any], outputs: Components) -> None:
+    form, message = page.editing, {"message": page.frame.message}
+    fields = pick(named(form), "editing", "name", "tags", "notes")
+    connect(page.summary.edit.click, editing.open_form, None, fields, **events.QUIET)
+    connect(form.close.click, editing.close_form, None, pick(fields, "editing"), **events.QUIET)
+    given = [form.name, form.tags, form.notes]
+    saved = connect(
+        form.save.click, editing.save, given, {**message, **pick(fields, "editing")}, **events.QUIET
+    )
+    archived = connect(page.summary.archive.click, editing.archive, None, message, **events.QUIET)
+    for event in (saved, archived):
+        connect(event.then, refresh, watched, outputs, **events.QUIET)
 
 
 def _wire_actions(page: Layout) -> None:
@@ -161,6 +177,7 @@ def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
     return (
         [(twin.id, twin.status.value, twin.wish.value) for twin in twins],
         (run.step, run.total_steps, run.phase, run.attempt, queue, run.name),
+        (run.notes, run.archived_at is not None, *run_tags.of_runs([run.id], session=session)[run.id]),
         [(other.id, other.status.value, other.wish.value, other.step) for other in awaited],
         checkpoint.id if checkpoint else None,
         run_events.last_id([run.id], session=session),
@@ -178,7 +195,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
     what = "adapter" if run.config.get("lora_r") else "model"
     what = what if Method(run.method).writes else "reward model"
     return {
-        "header": run_view.header(run, twins),
+        "header": run_view.header(run, twins, run_tags.of_runs([run.id], session=session)[run.id]),
         "body": gr.update(visible=True),
         "status": widgets.join(status),
         "facts": run_view.run_facts(run, retention.disk_use(run.id, session=session)),
@@ -186,6 +203,7 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
         "resume": gr.update(visible=can.resume, value=f"Resume run {run.id}"),
         "export": gr.update(visible=can.export, value=f"Export {what} (zip)"),
         "delete": gr.update(visible=can.delete),
+        "archive": "Unarchive" if run.archived_at else "Archive",
         "log": run_view.log(run_events.of_run(run.id, session=session)),
         **judges.show(run),
     }

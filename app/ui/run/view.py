@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app import presence
 from app.held_out_share import nothing_held_out
+from app.markdown import to_html
 from app.run_yaml import DEFAULTS
 from app.store import run_checkpoints, run_dependencies, runs, workers
 from app.store.enums import RunStatus, RunWish
@@ -43,8 +44,8 @@ def actions(run: Run, *, session: Session) -> Actions:
     )
 
 
-def header(run: Run, twins: Sequence[Run]) -> Html:
-    """The page header: name, badges and links."""
+def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
+    """The page header: name, badges, tags, links and notes."""
     badges = [widgets.method_badge(run.method), widgets.status_badge(run.status, _state_word(run))]
     others = [
         {
@@ -67,8 +68,15 @@ def header(run: Run, twins: Sequence[Run]) -> Html:
     if any(twin.status is RunStatus.FINISHED for twin in writers):
         buttons.append(widgets.link_button("Judge many prompts", "campaigns", runs=compare))
         buttons.append(widgets.link_button("Compare answers", "compare", primary=True, runs=compare))
+    if run.archived_at:
+        badges.append(widgets.status_badge("archived"))
+    if tags:
+        badges.append(widgets.tag_chips(tags))
     lead = render("run/badges.html", id=run.id, badges=badges, twins=others)
-    return widgets.page_header(run.name, lead, *buttons)
+    top = widgets.page_header(run.name, lead, *buttons)
+    if not run.notes:
+        return top
+    return widgets.join([top, Markup('<div class="hy-notes">{}</div>').format(to_html(run.notes))])
 
 
 def _state_word(run: Run) -> str:

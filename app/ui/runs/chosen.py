@@ -7,7 +7,8 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.deletion import delete_run
-from app.errors import AppError
+from app.errors import AppError, InvalidInput
+from app.run_edits import Edit, edit, split_tags
 from app.store import run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.models import Run
@@ -34,6 +35,8 @@ def enable(chosen: str) -> Updates:
         picked = _ticked(chosen, session)
     live = sum(not run.status.is_over for run in picked)
     over = len(picked) - live
+    shelved = sum(run.archived_at is not None for run in picked)
+    here = len(picked) - shelved
     return {
         "overlay": gr.update(
             interactive=bool(picked), value=f"Overlay {len(picked)}" if picked else "Overlay"
@@ -42,6 +45,9 @@ def enable(chosen: str) -> Updates:
         "delete": gr.update(interactive=over > 0, value=f"Delete {over}" if over else "Delete"),
         "clone": gr.update(interactive=len(picked) == 1),
         "report": gr.update(interactive=bool(picked)),
+        "archive": gr.update(interactive=here > 0, value=f"Archive {here}" if here else "Archive"),
+        "unarchive": gr.update(visible=shelved > 0, value=f"Unarchive {shelved}"),
+        "tagging": gr.update(visible=bool(picked)),
     }
 
 
@@ -91,3 +97,40 @@ def confirmed(wanted: str, chosen: str) -> tuple[Any, Html]:
             problems.append(str(error))
     said = widgets.error_banner(" ".join(problems)) if problems else widgets.NOTHING
     return gr.update(visible=False), said
+
+
+def archive(chosen: str) -> Html:
+    """Hide the selected runs from lists."""
+    return _edited(chosen, Edit(archived=True))
+
+
+def unarchive(chosen: str) -> Html:
+    """Show the selected runs in lists again."""
+    return _edited(chosen, Edit(archived=False))
+
+
+def add_tags(chosen: str, words: str) -> Html:
+    """Tag the selected runs."""
+    return _edited(chosen, Edit(tag=_tags_of(words)))
+
+
+def remove_tags(chosen: str, words: str) -> Html:
+    """Remove tags from the selected runs."""
+    return _edited(chosen, Edit(untag=_tags_of(words)))
+
+
+def _tags_of(words: str) -> list[str]:
+    tags = split_tags(words or "")
+    if not tags:
+        raise InvalidInput("Tags is empty; write one or more tags, with commas between them.", field="tags")
+    return tags
+
+
+def _edited(chosen: str, change: Edit) -> Html:
+    with read_session() as session:
+        ids = [run.id for run in _ticked(chosen, session)]
+    try:
+        edit(ids, change)
+    except AppError as error:
+        return widgets.error_banner(str(error))
+    return widgets.NOTHING

@@ -1,12 +1,13 @@
 """The components of the runs page, by section."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.store.enums import RunStatus
+from app import run_columns
+from app.store.enums import RunStatus, Shelf
 from app.ui import charts, confirmation, paging, widgets
 from app.ui.confirmation import Confirmation
 from app.ui.paging import Pager
@@ -26,14 +27,18 @@ class Filters:
     method: gr.Dropdown
     status: gr.Dropdown
     dataset: gr.Dropdown
+    tag: gr.Dropdown
+    show: gr.Dropdown
+    columns: gr.Dropdown
+    sort: gr.Textbox
 
     @property
     def inputs(self) -> list[Any]:
-        return [self.name, self.method, self.status, self.dataset]
+        return [getattr(self, field.name) for field in fields(self)]
 
     @property
     def edited(self) -> list[Any]:
-        """The events that fire when the user edits a filter."""
+        """The events that fire when the user edits a filter, the columns or the order."""
         return [field.input for field in self.inputs]
 
 
@@ -46,6 +51,18 @@ class Buttons:
     delete: gr.Button
     clone: gr.Button
     report: gr.Button
+    archive: gr.Button
+    unarchive: gr.Button
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """Tags added to the selected runs, or removed from them."""
+
+    tagging: gr.Row
+    words: gr.Textbox
+    add: gr.Button
+    remove: gr.Button
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +76,29 @@ class Overlay:
     only: gr.Checkbox
     config: gr.HTML
     drawn: gr.State
+    tabs: gr.Tabs
+    of: dict[str, gr.Tab]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All sections; `chosen` holds the selected ids, `seen` the state of the list that the page shows."""
+    """All sections.
+
+    `chosen` holds the selected ids, `seen` the state of the list that the page shows, `kept` the columns and
+    the order that this browser showed last.
+    """
 
     filters: Filters
     table: gr.HTML
     pager: Pager
     buttons: Buttons
+    tagging: Tagging
     confirmation: Confirmation
     message: gr.HTML
     overlay: Overlay
     chosen: gr.Textbox
     seen: gr.State
+    kept: gr.BrowserState
 
 
 def lay_out() -> Layout:
@@ -88,13 +113,15 @@ def lay_out() -> Layout:
     return Layout(
         filters=_filters(),
         table=gr.HTML(widgets.LOADING, js_on_load=_TICK, elem_id="runs-table"),
-        pager=paging.controls(),
+        pager=paging.controls(back="Back", on="More"),
         buttons=_buttons(),
+        tagging=_tagging(),
         confirmation=confirmation.lay_out("No"),
         message=gr.HTML(),
         overlay=_overlay(),
         chosen=gr.Textbox(visible="hidden", elem_id="runs-chosen"),
         seen=gr.State(()),
+        kept=gr.BrowserState({}, storage_key="hypo-runs", secret="hypo-runs"),
     )
 
 
@@ -107,6 +134,41 @@ def _filters() -> Filters:
             gr.Dropdown(methods, label="Method", value=ALL, scale=0),
             gr.Dropdown(states, label="State", value=ALL, scale=0),
             gr.Dropdown([("any", ALL)], label="Dataset", value=ALL, scale=0, min_width=220),
+            gr.Dropdown([("any", ALL)], label="Tag", value=ALL, scale=0),
+            gr.Dropdown(_SHELVES, label="Show", value=Shelf.CURRENT.value, scale=0),
+            gr.Dropdown(
+                [(column.title, column.key) for column in run_columns.CHOICES],
+                value=list(run_columns.SHOWN),
+                label="Columns",
+                multiselect=True,
+                elem_classes="hy-columns",
+            ),
+            gr.Textbox(run_columns.NEWEST, visible="hidden", elem_id="runs-sort"),
+        )
+
+
+_SHELVES = [
+    ("not archived", Shelf.CURRENT.value),
+    ("archived", Shelf.ARCHIVED.value),
+    ("all", Shelf.ALL.value),
+]
+
+
+def _tagging() -> Tagging:
+    with gr.Row(elem_classes="hy-buttons hy-tagging", visible=False) as tagging:
+        return Tagging(
+            tagging,
+            gr.Textbox(
+                label="Tags",
+                placeholder="baseline, paper",
+                info="With commas between them.",
+                scale=0,
+                min_width=260,
+                max_length=900,
+                max_lines=1,
+            ),
+            gr.Button("Add tags", size="md", scale=0, min_width=110),
+            gr.Button("Remove tags", size="md", scale=0, min_width=120),
         )
 
 
@@ -118,6 +180,8 @@ def _buttons() -> Buttons:
             gr.Button("Delete", size="md", scale=0, min_width=100, interactive=False),
             gr.Button("Clone", size="md", scale=0, min_width=100, interactive=False),
             gr.Button("Report", size="md", scale=0, min_width=100, interactive=False),
+            gr.Button("Archive", size="md", scale=0, min_width=100, interactive=False),
+            gr.Button("Unarchive", size="md", scale=0, min_width=100, visible=False),
         )
 
 
@@ -126,10 +190,11 @@ def _overlay() -> Overlay:
         with gr.Row(elem_classes="hy-split"):
             key = gr.HTML()
             x_axis = charts.axis_choice()
-        with gr.Tabs():
-            with gr.Tab("Charts"):
+        with gr.Tabs() as tabs:
+            with gr.Tab("Charts", id="charts") as of_charts:
                 panel = charts.panel(elem_id="runs-charts")
-            with gr.Tab("Configuration"):
+            with gr.Tab("Configuration", id="config") as of_config:
                 only = gr.Checkbox(True, label="Show differences only", container=False)
                 config = gr.HTML()
-    return Overlay(overlaid, key, x_axis, panel, only, config, gr.State(()))
+    each = {"charts": of_charts, "config": of_config}
+    return Overlay(overlaid, key, x_axis, panel, only, config, gr.State(()), tabs, each)

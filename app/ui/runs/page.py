@@ -1,16 +1,18 @@
-"""The runs page: list and overlay. The address stores filters and selection, as in `runs?compare=3,4`."""
+"""The runs page: list and overlay. The address stores filters, order and selection: `runs?compare=3,4`."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from app.store import datasets, runs
+from app import run_columns
+from app.store import datasets, run_tags, runs
 from app.store.db import read_session
-from app.store.enums import RunStatus
+from app.store.enums import RunStatus, Shelf
 from app.store.models import Run
-from app.text import clean_text
-from app.ui import confirmation, events, paging, query
+from app.text import clean_text, read_id
+from app.ui import confirmation, events, paging, query, tabs
 from app.ui.runs import chosen
 from app.ui.runs.layout import ALL, Layout, lay_out
 from app.ui.runs.overlay import draw, redraw
@@ -20,8 +22,15 @@ from hypo_engine.config import Method
 
 PAGE_ROWS = 50
 Seen = tuple[Any, ...]
+_USUAL = ",".join(run_columns.SHOWN)
 
-_ADDRESS = "(name, method, status, dataset) => hySetQuery({ name, method, status, dataset })"
+_ADDRESS = f"""(name, method, status, dataset, tag, show, columns, sort) => hySetQuery({{
+  name, method, status, dataset, tag, page: '',
+  show: show === '{Shelf.CURRENT}' ? '' : show,
+  columns: columns.join(',') === '{_USUAL}' ? '' : columns.join(',') || 'none',
+  sort: sort === '{run_columns.NEWEST}' ? '' : sort,
+}})"""
+_PLACE = "(page) => hySetQuery({ page: page > 0 ? String(page + 1) : '' })"
 _COMPARE = """(ids) => {
   hySetQuery({ compare: ids }, true);
   setTimeout(() => document.querySelector('#overlay')?.scrollIntoView({ behavior: 'smooth' }), 700);
@@ -38,23 +47,26 @@ def build() -> None:
     page = lay_out()
     timer = gr.Timer(events.BUSY_SECONDS)
     listed = {"table": page.table, "seen": page.seen, "timer": timer, **page.pager.outputs}
-    buttons = named(page.buttons)
+    buttons = {**named(page.buttons), "tagging": page.tagging.tagging}
     _wire_list(page, listed, buttons)
     _wire_overlay(page, listed, timer)
     _wire_actions(page, listed, buttons)
 
 
 def _wire_list(page: Layout, listed: Components, buttons: Components) -> None:
-    filters = page.filters.inputs
-    asked = [*filters, page.pager.page]
-    restored = {**named(page.filters), "chosen": page.chosen}
-    loaded = connect(events.on_load, restore, None, restored)
-    connect(loaded.then, refresh, [*asked, page.seen], listed, **events.QUIET)
-    connect(page.pager.back.click, newer, asked, listed, js=_TO_TOP, **events.QUIET)
-    connect(page.pager.on.click, older, asked, listed, js=_TO_TOP, **events.QUIET)
+    filters, pager = page.filters.inputs, page.pager
+    asked = [pager.page, page.seen, *filters]
+    restored = {**named(page.filters), "chosen": page.chosen, "list_page": pager.page}
+    loaded = connect(events.on_load, restore, page.kept, restored)
+    connect(loaded.then, refresh, asked, listed, **events.QUIET)
+    for button, turn in ((pager.back, newer), (pager.on, older)):
+        turned = connect(button.click, turn, [pager.page, *filters], listed, js=_TO_TOP, **events.QUIET)
+        turned.then(None, pager.page, None, js=_PLACE)
     typed = partial(gr.on, page.filters.edited)
     changed = connect(typed, relist, filters, listed, trigger_mode="always_last", **events.QUIET)
     changed.then(None, filters, None, js=_ADDRESS)
+    choice = [page.filters.columns.input, page.filters.sort.input]
+    gr.on(choice, keep, [page.filters.columns, page.filters.sort], page.kept, **events.QUIET)
     connect(page.chosen.change, chosen.enable, page.chosen, buttons, **events.QUIET)
 
 
@@ -63,12 +75,13 @@ def _wire_overlay(page: Layout, listed: Components, timer: gr.Timer) -> None:
     curves = pick(named(overlay), "overlaid", "key", "panel", "config", "drawn")
     how: list[Any] = [overlay.x_axis, overlay.only]
     connect(events.on_load, draw, how, curves)
-    looked_at = [*filters, page.pager.page, page.seen, *how, overlay.drawn]
+    looked_at = [page.pager.page, page.seen, *how, overlay.drawn, *filters]
     connect(partial(events.tick, timer), look_again, looked_at, {**listed, **curves})
     connect(partial(gr.on, [field.input for field in how]), draw, how, curves, **events.QUIET)
     compared = page.buttons.overlay.click(None, page.chosen, None, js=_COMPARE)
     connect(compared.then, draw, how, curves, **events.QUIET)
     page.buttons.clone.click(None, page.chosen, None, js=_CLONE)
+    tabs.remember(overlay.tabs, overlay.of)
 
 
 def _wire_actions(page: Layout, listed: Components, buttons: Components) -> None:
@@ -81,50 +94,111 @@ def _wire_actions(page: Layout, listed: Components, buttons: Components) -> None
     answered = question.yes.click(
         chosen.confirmed, [question.wanted, ticked], [question.confirm, page.message], **events.QUIET
     )
-    again = [*page.filters.inputs, page.pager.page, page.seen]
-    listed_again = connect(answered.then, refresh, again, listed, **events.QUIET)
-    connect(listed_again.then, chosen.enable, ticked, buttons, **events.QUIET)
+    again = [page.pager.page, page.seen, *page.filters.inputs]
+    words, said = page.tagging.words, page.message
+    done = [
+        answered,
+        page.buttons.archive.click(chosen.archive, ticked, said, **events.QUIET),
+        page.buttons.unarchive.click(chosen.unarchive, ticked, said, **events.QUIET),
+        page.tagging.add.click(chosen.add_tags, [ticked, words], said, **events.QUIET),
+        page.tagging.remove.click(chosen.remove_tags, [ticked, words], said, **events.QUIET),
+    ]
+    for event in done:
+        listed_again = connect(event.then, refresh, again, listed, **events.QUIET)
+        connect(listed_again.then, chosen.enable, ticked, buttons, **events.QUIET)
 
 
 # --- handlers --------------------------------------------------------------------------------
 
 
-def restore(request: gr.Request) -> Updates:
-    """Restore the filters and the selection from the address."""
+class Asked(NamedTuple):
+    """What the list shows: its filters, columns and order."""
+
+    name: str = ""
+    method: str = ALL
+    status: str = ALL
+    dataset: str = ALL
+    tag: str = ALL
+    show: str = Shelf.CURRENT.value
+    columns: Sequence[str] = run_columns.SHOWN
+    sort: str = run_columns.NEWEST
+
+    @property
+    def filtered(self) -> bool:
+        return self[:6] != Asked()[:6]
+
+
+def restore(kept: Mapping[str, Any] | None, request: gr.Request) -> Updates:
+    """Restore the list and the selection from the address; columns and order also from the last visit."""
     with read_session() as session:
         names = list(dict.fromkeys(found.name for found in datasets.find(session=session)))
+        tags = run_tags.known(session=session)
     method, status = query.value(request, "method"), query.value(request, "status")
-    dataset = query.value(request, "dataset")
+    dataset, tag, show = (query.value(request, key) for key in ("dataset", "tag", "show"))
+    columns, sort = _arranged(kept, request)
+    page = read_id(query.value(request, "page")) or 1
     return {
         "name": query.value(request, "name"),
         "method": method if method in list(Method) else ALL,
         "status": status if status in list(RunStatus) else ALL,
-        "dataset": gr.update(
-            choices=[("any", ALL), *((n, n) for n in names)], value=dataset if dataset in names else ALL
-        ),
+        "dataset": _choices(names, dataset),
+        "tag": _choices(tags, tag),
+        "show": show if show in list(Shelf) else Shelf.CURRENT.value,
+        "columns": columns,
+        "sort": sort,
         "chosen": ",".join(str(i) for i in query.ids(request, "compare")),
+        "list_page": paging.number_of(page - 1),
     }
 
 
-def refresh(name: str, method: str, status: str, dataset: str, page: float, seen: Seen) -> Updates:
+def _choices(values: Sequence[str], chosen_one: str) -> Any:
+    return gr.update(
+        choices=[("any", ALL), *((value, value) for value in values)],
+        value=chosen_one if chosen_one in values else ALL,
+    )
+
+
+def _arranged(kept: Mapping[str, Any] | None, request: gr.Request) -> tuple[list[str], str]:
+    """The columns and the order: of the address, else those that this browser showed last."""
+    kept = kept if isinstance(kept, Mapping) else {}
+    asked = query.value(request, "columns")
+    keys = asked.split(",") if asked else kept.get("columns", run_columns.SHOWN)
+    if not isinstance(keys, list | tuple):
+        keys = run_columns.SHOWN
+    sort = query.value(request, "sort") or str(kept.get("sort", ""))
+    known = [column.key for column in run_columns.CHOICES if column.key in keys]
+    return known, sort if run_columns.is_order(sort) else run_columns.NEWEST
+
+
+def keep(columns: Sequence[str], sort: str) -> dict[str, Any]:
+    """Keep the columns and the order for later visits of this browser."""
+    return {"columns": list(columns), "sort": sort}
+
+
+def refresh(page: float, seen: Seen, *filters: Any) -> Updates:
     """Update the list if it differs from the one already shown."""
-    number = paging.number_of(page)
+    asked, number = Asked(*filters), paging.number_of(page)
+    sort = asked.sort if run_columns.is_order(asked.sort or "") else run_columns.NEWEST
     with read_session() as session:
         found = runs.find(
             session=session,
-            method=method or None,
-            status=RunStatus(status) if status else None,
-            dataset_name=dataset or None,
-            name=clean_text(name or "").strip() or None,
+            method=asked.method or None,
+            status=RunStatus(asked.status) if asked.status else None,
+            dataset_name=asked.dataset or None,
+            name=clean_text(asked.name or "").strip() or None,
+            tag=asked.tag or None,
+            shelf=Shelf(asked.show),
+            order=run_columns.order_of(sort),
             limit=PAGE_ROWS + 1,
             offset=number * PAGE_ROWS,
         )
-        filtered = bool(name or method or status or dataset)
-        now = tuple(_fingerprint(run) for run in found), filtered, number
+        tags = run_tags.of_runs([run.id for run in found], session=session)
+        now = tuple((*_fingerprint(run), *tags[run.id]) for run in found), asked, number
         if now == seen:
             return {}
         shown = found[:PAGE_ROWS]
-        listed = run_table(shown, filtered=filtered or number > 0, session=session)
+        filtered = asked.filtered or number > 0
+        listed = run_table(shown, filtered=filtered, session=session, columns=asked.columns, order=sort)
     more = len(found) > PAGE_ROWS
     return {
         "table": listed,
@@ -134,38 +208,33 @@ def refresh(name: str, method: str, status: str, dataset: str, page: float, seen
     }
 
 
-def newer(name: str, method: str, status: str, dataset: str, page: float) -> Updates:
-    return refresh(name, method, status, dataset, page - 1, ())
+def newer(page: float, *filters: Any) -> Updates:
+    return refresh(page - 1, (), *filters)
 
 
-def older(name: str, method: str, status: str, dataset: str, page: float) -> Updates:
-    return refresh(name, method, status, dataset, page + 1, ())
+def older(page: float, *filters: Any) -> Updates:
+    return refresh(page + 1, (), *filters)
 
 
 def look_again(
-    name: str,
-    method: str,
-    status: str,
-    dataset: str,
     page: float,
     seen: Seen,
     x_axis: str,
     only_differences: bool,
     drawn: Seen,
     request: gr.Request,
+    *filters: Any,
 ) -> Updates:
     """Poll the list and the overlay in one call."""
-    return {
-        **refresh(name, method, status, dataset, page, seen),
-        **redraw(x_axis, only_differences, drawn, request),
-    }
+    return {**refresh(page, seen, *filters), **redraw(x_axis, only_differences, drawn, request)}
 
 
-def relist(name: str, method: str, status: str, dataset: str) -> Updates:
-    """Show the first page of the list after a filter changed."""
-    return refresh(name, method, status, dataset, 0, ())
+def relist(*filters: Any) -> Updates:
+    """Show the first page of the list after a filter, the columns or the order changed."""
+    return refresh(0, (), *filters)
 
 
 def _fingerprint(run: Run) -> tuple[Any, ...]:
     """A fingerprint of a run's row in the list."""
-    return run.id, run.status.value, run.step, run.phase, run.wish.value, run.name
+    kept = run.name, run.archived_at is not None
+    return run.id, run.status.value, run.step, run.phase, run.wish.value, *kept

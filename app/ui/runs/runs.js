@@ -19,5 +19,26 @@ element.addEventListener('change', (event) => {
   event.target.checked ? picked.add(run) : picked.delete(run);
   tell();
 });
-watch('value', show);
+
+// A column's head sorts the table by it. The new table has new buttons: the same one keeps the focus.
+let focused = '';
+const sort = (order) => {
+  const field = document.querySelector('#runs-sort textarea, #runs-sort input');
+  field.value = order;
+  field.dispatchEvent(new Event('input', { bubbles: true }));
+};
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-sort]');
+  if (!button) return;
+  focused = button.dataset.sort.replace('-', '');
+  sort(button.dataset.sort);
+});
+element.addEventListener('change', (event) => {
+  if ('sortList' in event.target.dataset) sort(event.target.value);
+});
+const refocus = () => {
+  const lost = !document.activeElement || document.activeElement === document.body;
+  if (focused && lost) element.querySelector(`[data-sort="${focused}"], [data-sort="-${focused}"]`)?.focus();
+};
+watch('value', () => { show(); refocus(); });
 show();

@@ -1,60 +1,157 @@
 """Runs as a table."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from app.store import run_dependencies, run_lists, runs
+from app import run_columns
+from app.run_columns import Column
+from app.store import run_dependencies, run_lists, run_tags, runs
 from app.store.enums import RunStatus
 from app.store.models import Run
+from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.widgets import Html
-from hypo_engine.measures import ACCURACY, KL
 
 
-def run_table(found: Sequence[Run], *, filtered: bool, session: Session) -> Html:
-    """A table of runs with a checkbox for each."""
+def run_table(
+    found: Sequence[Run],
+    *,
+    filtered: bool,
+    session: Session,
+    columns: Sequence[str] = run_columns.SHOWN,
+    order: str = run_columns.NEWEST,
+) -> Html:
+    """A table of runs with a checkbox for each, sorted by `order`; its heads sort it by another column."""
     if not found:
         return _nothing(filtered)
-    rows = []
+    ids = [run.id for run in found]
     stands = standings(found, session=session)
-    over = [run.id for run in found if run.status.is_over]
-    reached = run_lists.final_metrics(over, session=session)
+    reached = run_lists.final_metrics(ids, session=session)
+    tags = run_tags.of_runs(ids, session=session)
+    shown = run_columns.chosen(columns)
+    rows = []
     for run in found:
-        box = Markup(
-            '<input type="checkbox" class="hy-tick" data-run="{}" aria-label="Choose run {}">'
-        ).format(run.id, run.id)
-        who = Markup('{}<br><span class="hy-note">#{}{}</span>').format(
-            widgets.link(run.name, "run", id=run.id), run.id, " · twin" if run.twin_group else ""
-        )
-        rows.append(
-            (
-                box,
-                who,
-                widgets.method_badge(run.method),
-                widgets.status_badge(run.status),
-                progress(run, stands.get(run.id)),
-                _reached(reached.get(run.id, {})),
-                Markup("{} <span class='hy-note'>v{}</span>").format(
-                    formatting.clip(run.dataset.name, 40), run.dataset.version
-                ),
-                formatting.ago(run.created_at),
-            )
-        )
+        cells = _Cells(run, stands.get(run.id), reached.get(run.id, {}), tags[run.id])
+        rows.append([_box(run), *(cells.of(column) for column in shown)])
     choose = Markup('<span class="hy-sr">Choose</span>')
-    return widgets.table(
-        [choose, "Run", "Method", "State", "Progress", ACCURACY.label, "Dataset", "Launched"],
+    table = widgets.table(
+        [choose, *(_head(column, order) for column in shown)],
         rows,
-        caption="Runs, newest first",
+        caption=f"Runs, {_said(order)}",
+        numeric=[at for at, column in enumerate(shown, start=1) if column.key in _NUMERIC],
+    )
+    return widgets.join([_sorting(order), table])
+
+
+_NUMERIC = frozenset({"steps", "seconds", "seed"})
+
+
+def _box(run: Run) -> Html:
+    return Markup('<input type="checkbox" class="hy-tick" data-run="{}" aria-label="Choose run {}">').format(
+        run.id, run.id
     )
 
 
-def _reached(last: Mapping[str, float]) -> Html:
-    """Held-out accuracy and KL, each with its count or standard error."""
-    if ACCURACY.metric not in last and KL.metric not in last:
-        return Markup("–")
-    return Markup('{}<br><span class="hy-note">KL {}</span>').format(ACCURACY.text(last), KL.text(last))
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The cells of a run's row."""
+
+    run: Run
+    standing: Html | None
+    last: Mapping[str, float]
+    tags: Sequence[str]
+
+    def of(self, column: Column) -> object:
+        if column.measure is not None:
+            return column.measure.text(self.last)
+        return getattr(self, f"_{column.key}")()
+
+    def _name(self) -> Html:
+        run = self.run
+        more = " · twin" if run.twin_group else ""
+        more += " · archived" if run.archived_at else ""
+        return Markup('{}<br><span class="hy-note">#{}{}</span>').format(
+            widgets.link(run.name, "run", id=run.id), run.id, more
+        )
+
+    def _method(self) -> Html:
+        return widgets.method_badge(self.run.method)
+
+    def _state(self) -> Html:
+        return widgets.status_badge(self.run.status)
+
+    def _progress(self) -> Html:
+        return progress(self.run, self.standing)
+
+    def _steps(self) -> str:
+        return f"{self.run.step:,}"
+
+    def _seconds(self) -> str:
+        return formatting.duration(seconds(self.run))
+
+    def _dataset(self) -> Html:
+        dataset = self.run.dataset
+        return Markup("{} <span class='hy-note'>v{}</span>").format(
+            formatting.clip(dataset.name, 40), dataset.version
+        )
+
+    def _model(self) -> str:
+        return formatting.clip(self.run.base_model, 40)
+
+    def _seed(self) -> str:
+        return str(self.run.seed)
+
+    def _tags(self) -> Html:
+        return widgets.tag_chips(self.tags)
+
+    def _launched(self) -> Html:
+        return formatting.ago(self.run.created_at)
+
+
+def seconds(run: Run) -> float | None:
+    """How long a run took, from its first start to its end."""
+    if run.started_at is None or run.finished_at is None:
+        return None
+    return (run.finished_at - run.started_at).total_seconds()
+
+
+def _head(column: Column, order: str) -> object:
+    """A column's title: a button that sorts by it, and then the other way."""
+    if not column.sortable:
+        return column.title
+    present = order.removeprefix("-") == column.key
+    descends = order.startswith("-")
+    following = ("" if descends else "-") if present else "-" if column.descends else ""
+    mark = ("▼" if descends else "▲") if present else ""
+    button = Markup(
+        '<button type="button" class="hy-sort" data-sort="{}">{}<i aria-hidden="true">{}</i></button>'
+    ).format(following + column.key, column.title, mark)
+    if not present:
+        return widgets.Head(column.title, button)
+    return widgets.Head(column.title, button, "descending" if descends else "ascending")
+
+
+def _said(order: str) -> str:
+    """How the table is sorted, in words."""
+    if order == run_columns.NEWEST:
+        return "newest first"
+    title = run_columns.BY_KEY[order.removeprefix("-")].title
+    return f"sorted by {title}, {'largest' if order.startswith('-') else 'smallest'} first"
+
+
+def _sorting(order: str) -> Html:
+    """The order as a list, for a narrow window, where the table has no heads."""
+    keys = [("-" if run_columns.BY_KEY[key].descends else "") + key for key in run_columns.SORTABLE]
+    others = [] if order in keys else [order]
+    choices = [(key, run_columns.BY_KEY[key.removeprefix("-")].title + _way(key)) for key in (*others, *keys)]
+    return render("runs/sorting.html", choices=choices, order=order)
+
+
+def _way(key: str) -> str:
+    return " ↓" if key.startswith("-") else " ↑"
 
 
 def standings(found: Sequence[Run], *, session: Session) -> dict[int, Html]:
@@ -76,10 +173,8 @@ def progress(run: Run, standing: Html | None) -> Html:
             run.error, formatting.clip(run.error or "", 90)
         )
     if run.status is RunStatus.FINISHED:
-        took = (
-            (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
-        )
-        return Markup("{} in {}").format(formatting.count(run.step, "step"), formatting.duration(took))
+        took = formatting.duration(seconds(run))
+        return Markup("{} in {}").format(formatting.count(run.step, "step"), took)
     if run.status is RunStatus.CANCELLED and run.started_at is None:
         return Markup("not started")
     live = run.status is RunStatus.RUNNING

@@ -292,3 +292,20 @@ def test_winners_are_read_by_columns_and_values(
     assert added["account"]["left_out"] == {"a tie: neither answer is preferred": 1}
     assert added["remarks"] == ["best prefers data.one where it is 0, data.two where it is 1."]
     assert call(capsys, "datasets", "show", "votes")["account"] == added["account"]
+
+
+def test_runs_are_edited_and_sorted(dataset: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        call(capsys, "runs", "launch", "--method", "dpo", "--dataset", "mine", "--name", name)
+    (edited,) = call(
+        capsys, "runs", "edit", "1", "--name", "zz", "--tag", "a", "--tag", "b", "--notes", "Good."
+    )
+    assert (edited["name"], edited["tags"], edited["notes"]) == ("zz", ["a", "b"], "Good.")
+    assert [run["name"] for run in call(capsys, "runs", "list", "--sort", "-name")] == ["zz", "two"]
+    both = call(capsys, "runs", "edit", "1", "2", "--untag", "a", "--archive")
+    assert [(run["tags"], bool(run["archived_at"])) for run in both] == [(["b"], True), ([], True)]
+    assert call(capsys, "runs", "list") == []
+    assert len(call(capsys, "runs", "list", "--show", "archived", "--tag", "b")) == 1
+    assert "Say what to change" in refuse(capsys, "runs", "edit", "1")
+    assert "cannot be sorted by 'tags'" in refuse(capsys, "runs", "list", "--sort", "tags")
+    assert "leave --sort out" in refuse(capsys, "runs", "list", "--sort", "name", "--before", "3")

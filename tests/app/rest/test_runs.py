@@ -51,6 +51,20 @@ def test_twins_are_queued_listed_and_cancelled(api: TestClient, dataset: str) ->
     assert api.post("runs/999/resume").status_code == 404
 
 
+def test_a_run_is_edited_and_archived(api: TestClient, dataset: str) -> None:
+    (run,) = launch(api, dataset)
+    address = f"runs/{run['id']}"
+    edited = ok(api.patch(address, json={"name": "best", "notes": "*Good*", "tags": ["b", "a"]}))
+    assert [edited[key] for key in ("name", "notes", "tags")] == ["best", "*Good*", ["a", "b"]]
+    assert [one["id"] for one in ok(api.get("runs?tag=a"))["items"]] == [run["id"]]
+    assert ok(api.patch(address, json={"archived": True}))["archived_at"]
+    assert ok(api.get("runs"))["items"] == []
+    assert [one["id"] for one in ok(api.get("runs?show=archived"))["items"]] == [run["id"]]
+    assert ok(api.post(f"{address}/cancel"))["tags"] == ["a", "b"], "an archived run works as before"
+    assert "U+202E" in refused(api.patch(address, json={"name": "\u202ex"}), 422, field="name")
+    assert api.patch("runs/999", json={"archived": True}).status_code == 404
+
+
 def test_a_run_waits_for_the_reward_model_that_it_names(api: TestClient, dataset: str) -> None:
     reward, dpo, rloo = launch(api, dataset, method="dpo,rloo", config={"reward": "train"})
     assert reward["twin_group"] == dpo["twin_group"] == rloo["twin_group"] is not None

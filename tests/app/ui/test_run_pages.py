@@ -17,7 +17,7 @@ from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
 from app.store.run_transitions import RUN_LEASES
 from app.ui import events, home
-from app.ui.run import actions
+from app.ui.run import actions, editing
 from app.ui.run import judges as run_judges
 from app.ui.run import page as run_page
 from app.ui.runs import chosen, overlay
@@ -249,37 +249,84 @@ def test_online_samples_are_paged(session: Session, twins: list[Run]) -> None:
 
 
 def test_the_list_filters_and_stays_still(session: Session, twins: list[Run]) -> None:
-    shown = runs_page.refresh("", "hypo", "", "", 0, ())
+    shown = runs_page.refresh(0, (), "", "hypo")
     html = shown["table"]
     assert f'data-run="{twins[1].id}"' in html
     assert f'data-run="{twins[0].id}"' not in html
     assert "<script" not in html
-    assert runs_page.refresh("", "hypo", "", "", 0, shown["seen"]) == {}
-    assert "No run matches" in runs_page.refresh("zzz", "", "", "", 0, ())["table"]
+    assert runs_page.refresh(0, shown["seen"], "", "hypo") == {}
+    assert "No run matches" in runs_page.refresh(0, (), "zzz")["table"]
 
 
 def test_the_list_is_paged(session: Session, twins: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs_page, "PAGE_ROWS", 1)
-    first = runs_page.relist("", "", "", "")
+    first = runs_page.relist()
     pager = ("list_back", "list_place", "list_on")
     assert f'data-run="{twins[1].id}"' in first["table"]
     assert f'data-run="{twins[0].id}"' not in first["table"]
     assert [first[name]["visible"] for name in pager] == [False, True, True]
     assert "1–1" in first["list_place"]["value"]
-    second = runs_page.older("", "", "", "", first["list_page"])
+    second = runs_page.older(first["list_page"])
     assert f'data-run="{twins[0].id}"' in second["table"]
     assert (second["list_page"], "2–2" in second["list_place"]["value"]) == (1, True)
     assert [second[name]["visible"] for name in pager] == [True, True, False]
-    assert runs_page.newer("", "", "", "", second["list_page"])["table"] == first["table"]
-    still = runs_page.look_again("", "", "", "", 1, second["seen"], "steps", True, (), request_for())
+    assert runs_page.newer(second["list_page"])["table"] == first["table"]
+    still = runs_page.look_again(1, second["seen"], "steps", True, (), request_for())
     assert "table" not in still
     for sent in (-7, None, 1e12):
-        assert isinstance(runs_page.refresh("", "", "", "", sent, ())["table"], str)
+        assert isinstance(runs_page.refresh(sent, ())["table"], str)
+
+
+def test_the_list_is_sorted_and_runs_are_tagged_and_archived(session: Session, twins: list[Run]) -> None:
+    first, second = twins
+    session.commit()
+    listed = runs_page.relist("", "", "", "", "", "current", ("steps", "seed"), "name")["table"]
+    assert 'aria-sort="ascending"' in listed
+    assert 'data-sort="-name"' in listed
+    assert "Progress" not in listed
+    assert chosen.add_tags(str(first.id), "best, <i>small") == ""
+    assert chosen.archive(str(second.id)) == ""
+    table = runs_page.relist()["table"]
+    assert "&lt;i&gt;small" in table
+    assert f'data-run="{second.id}"' not in table
+    assert "archived" in runs_page.relist("", "", "", "", "", "archived")["table"]
+    assert "No run matches" in runs_page.relist("", "", "", "", "best", "archived")["table"]
+    assert chosen.enable(f"{first.id},{second.id}")["unarchive"]["visible"]
+    assert "U+202E" in chosen.add_tags(str(first.id), "\u202eevil")
+    assert chosen.unarchive(str(second.id)) == chosen.remove_tags(str(first.id), "best") == ""
+    assert f'data-run="{second.id}"' in runs_page.relist()["table"]
+
+
+def test_a_run_is_edited_on_its_page(session: Session, twins: list[Run]) -> None:
+    session.commit()
+    request = request_for(id=twins[0].id)
+    assert editing.open_form(request)["name"] == twins[0].name
+    saved = editing.save("mine", "b, a", "**Good** <script>", request)
+    assert (saved["message"], saved["editing"]["visible"]) == ("", False)
+    assert editing.archive(request) == {"message": ""}
+    header = run_page.refresh((), *ARGS, request=request)["header"]
+    assert all(part in header for part in ("<h1>mine", "<strong>Good</strong>", "runs?tag=a", "archived"))
+    assert "<script" not in header
+    refused = editing.save("\u202e", "", "", request)
+    assert "U+202E" in refused["message"]
+    assert "editing" not in refused
+    assert editing.open_form(request)["tags"] == "a, b"
 
 
 def test_the_address_restores_filters_and_choice(session: Session, twins: list[Run]) -> None:
     request = request_for(method="dpo", status="bogus", dataset="pairs", name="x", compare="3, 4,y")
-    restored = runs_page.restore(request)
+    kept = {"columns": ["kl", "nonsense"], "sort": "-kl"}
+    restored = runs_page.restore(kept, request)
+    assert (restored.pop("columns"), restored.pop("sort")) == (["kl"], "-kl")
+    assert (restored.pop("tag")["value"], restored.pop("show"), restored.pop("list_page")) == (
+        "",
+        "current",
+        0,
+    )
+    shared = runs_page.restore(kept, request_for(columns="none", sort="steps", page="3", show="archived"))
+    assert (shared["columns"], shared["sort"], shared["list_page"]) == ([], "steps", 2)
+    assert shared["show"] == "archived"
+    assert runs_page.restore({"columns": 7, "sort": ["x"]}, request_for())["sort"] == "-launched"
     restored["dataset"] = restored["dataset"]["value"]
     expected = {"name": "x", "method": "dpo", "status": "", "dataset": "pairs", "chosen": "3,4"}
     assert restored == expected
@@ -323,7 +370,7 @@ def test_home_tells_a_newcomer_what_to_do(session: Session) -> None:
 
 def test_home_shows_an_old_hand_what_goes_on(session: Session, twins: list[Run]) -> None:
     shown = home.refresh("")
-    listed = runs_page.relist("", "", "", "")
+    listed = runs_page.relist()
     assert shown["timer"].value == listed["timer"].value == events.BUSY_SECONDS
     assert "place 1 in the queue" in shown["now"]
     assert "<script" not in shown["now"]
@@ -354,7 +401,7 @@ def test_headline_numbers_carry_their_count_or_error_on_every_page(
         metrics.record(run.id, session=session, step=4, values=values)
         run_transitions.finish(Claim.of(claimed), session=session)
     session.commit()
-    listed = runs_page.refresh("", "", "", "", 0, ())["table"]
+    listed = runs_page.refresh(0, ())["table"]
     page = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[0].id)))
     for shown in (home.refresh("")["recent"], listed, page):
         assert "92% (11/12)" in shown
