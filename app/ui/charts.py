@@ -15,7 +15,7 @@ import gradio as gr
 
 from app.templates import render
 from app.ui import plotly_js
-from app.ui.theme import ROLES, role
+from app.ui.looks import LOOKS, colour, dash_of, look_of, stroke_of, symbol_of
 from app.ui.widgets import Html
 
 MAX_POINTS: Final = 600
@@ -34,7 +34,9 @@ class Series:
         points: (x, y) pairs, sorted by x.
         errors: half-lengths of the error bars, one per point.
         held_out: measured on held-out data; drawn with markers.
-        shade: index of the method's shade, to distinguish several runs of one method.
+        look: index of the run's look among those of its method, as `look_of` has it.
+        run: number of the run; its curves are switched off together.
+        smooth: smoothed in the browser, as its reader chooses.
     """
 
     label: str
@@ -42,15 +44,9 @@ class Series:
     points: Sequence[Point]
     errors: Sequence[float] | None = None
     held_out: bool = False
-    shade: int = 0
+    look: int = 0
+    run: int = 0
     smooth: bool = False
-
-
-def colour(method: str, shade: int = 0) -> str:
-    """The name of a method's colour, which the page's script resolves."""
-    shade %= len(role(method).light)
-    known = method if method in ROLES else "reference"
-    return f"@{known}-{shade}" if shade else f"@{known}"
 
 
 def figure(
@@ -65,6 +61,9 @@ def figure(
     y_range: tuple[float, float] | None = None,
     zero: bool = False,
     percent: bool = False,
+    unit: str = "",
+    csv: str = "",
+    file: str = "",
 ) -> Figure:
     """One chart; without points it shows a message instead of empty axes.
 
@@ -72,6 +71,9 @@ def figure(
         x_end: end of the x axis, shared by charts shown side by side.
         key: identifies the chart; a chart with the same key is updated in place.
         zero: draw the zero line, for signed values.
+        unit: shown after the values under the pointer.
+        csv: address of the chart's values.
+        file: name of the files that the chart is downloaded as, without an ending.
     """
     data = [trace for one in series if one.points for trace in _traces(one)]
     layout: dict[str, Any] = {
@@ -87,42 +89,35 @@ def figure(
         layout["yaxis"]["range"] = list(y_range)
     if percent:
         layout["yaxis"]["tickformat"] = ".0%"
-    return {"key": key, "title": title, "note": note, "data": data, "layout": layout}
+    own = {"unit": "" if percent else unit, "percent": percent, "csv": csv, "file": file or key}
+    return {"key": key, "title": title, "note": note, "data": data, "layout": layout, **own}
 
 
 def _traces(one: Series) -> list[dict[str, Any]]:
-    look = role(one.method)
-    tint = colour(one.method, one.shade)
+    tint, dash, symbol = (kind(one.method, one.look) for kind in (colour, dash_of, symbol_of))
     points = thin(one.points, MAX_POINTS)
     x = [p[0] for p in points]
     y = [p[1] if math.isfinite(p[1]) else None for p in points]
-    dash = look.dashes[one.shade % len(look.dashes)]
-    base: dict[str, Any] = {"type": "scatter", "x": x, "name": one.label}
+    base: dict[str, Any] = {"type": "scatter", "x": x, "y": y, "name": one.label}
     if one.held_out:
-        marker = {"symbol": f"{look.symbol}-open", "size": 7, "color": tint, "line": {"width": 2}}
-        trace = {**base, "y": y, "mode": "lines+markers", "marker": marker}
+        marker = {"symbol": f"{symbol}-open", "size": 7, "color": tint, "line": {"width": 2}}
+        trace = {**base, "mode": "lines+markers", "marker": marker, "meta": {"run": one.run}}
         trace["line"] = {"color": tint, "width": 1.2, "dash": dash}
         if one.errors is not None and len(one.errors) == len(points):
             bars = [e if math.isfinite(e) else 0 for e in one.errors]
             trace["error_y"] = {"type": "data", "array": bars, "color": tint, "thickness": 1.2, "width": 3}
         return [trace]
     line = {"color": tint, "width": 2, "dash": dash}
-    marker = {"symbol": look.symbol, "size": 6, "color": tint}
+    marker = {"symbol": symbol, "size": 6, "color": tint}
     mode = "lines+markers" if len(points) < 12 else "lines"
-    if not one.smooth or len(points) < SMOOTH_FROM:
-        return [{**base, "y": y, "mode": mode, "line": line, "marker": marker}]
-    faint = {**base, "y": y, "mode": "lines", "line": {"color": tint, "width": 1}, "opacity": 0.28}
+    smooth = one.smooth and len(points) >= SMOOTH_FROM
     return [
-        {**faint, "hoverinfo": "skip"},
-        {**base, "y": smoothed(y), "mode": "lines", "line": line, "customdata": y, "hovertemplate": _HOVER},
+        {**base, "mode": mode, "line": line, "marker": marker, "meta": {"run": one.run, "smooth": smooth}}
     ]
 
 
-_HOVER = "%{y:.4g} (measured %{customdata:.4g})"
-
-
 def smoothed(values: Sequence[float | None], weight: float = 0.85) -> list[float | None]:
-    """Exponential moving average, corrected for its bias towards zero at the start."""
+    """Exponential moving average, corrected for its bias towards zero at the start, as charts.js has it."""
     result: list[float | None] = []
     mean = mass = 0.0
     for value in values:
@@ -144,35 +139,33 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def legend(entries: Iterable[tuple[str, str, int]], *, held_out: bool = True) -> Html:
-    """One legend for all charts of a panel; entries are (label, method, shade)."""
+def legend(entries: Iterable[tuple[str, str, int]], *, held_out: bool = True, switches: bool = True) -> Html:
+    """One legend for all charts of a panel; entries are (label, method, run).
+
+    Args:
+        switches: each entry hides and shows its run's curves.
+    """
     lines = [
         {
             "label": label,
-            "colour": colour(method, shade)[1:],
-            "dashes": STROKES[role(method).dashes[shade % len(role(method).dashes)]],
+            "run": run,
+            "colour": colour(method, look_of(run))[1:],
+            "dashes": stroke_of(method, look_of(run)),
         }
-        for label, method, shade in entries
+        for label, method, run in entries
     ]
-    return render("widgets/legend.html", lines=lines, held_out=held_out)
-
-
-STROKES: Final = {
-    "solid": "",
-    "dash": "7 5",
-    "dot": "2 4",
-    "dashdot": "7 4 2 4",
-    "longdash": "11 5",
-    "longdashdot": "11 4 2 4",
-}
-"""The dashes of a line as SVG writes them, by plotly's names."""
+    looks = [(line["colour"], line["dashes"]) for line in lines]
+    alike = len(set(looks)) < len(looks)
+    return render(
+        "widgets/legend.html", lines=lines, held_out=held_out, alike=alike, looks=LOOKS, switches=switches
+    )
 
 
 def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTML:
     """A grid of charts; its value is a list of figures."""
     return gr.HTML(
         list(value),
-        html_template=f'<div class="hy-charts" data-plotly="{plotly_js.address()}"></div>',
+        html_template=str(render("widgets/charts.html", plotly=plotly_js.address())),
         js_on_load=_DRAW,
         elem_id=elem_id,
         apply_default_css=False,

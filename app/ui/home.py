@@ -123,7 +123,7 @@ def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
 def _row(run: Run, standing: Html | None) -> tuple[object, ...]:
     return (
         widgets.link(run.name, "run", id=run.id),
-        widgets.method_badge(run.method),
+        widgets.run_badge(run),
         widgets.status_badge(run.status),
         run_table.progress(run, standing),
     )
@@ -167,7 +167,7 @@ def results(*, session: Session) -> Html:
         rows.append(
             (
                 widgets.link(run.name, "run", id=run.id),
-                widgets.method_badge(run.method),
+                widgets.run_badge(run),
                 widgets.status_badge(run.status),
                 *(measure.text(last) for measure in HEADLINES),
                 formatting.ago(run.finished_at),

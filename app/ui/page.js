@@ -43,6 +43,15 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 showParting(partingIsShown());
 
+// The title of the browser's tab: that of the page, or a shorter one that the page's header gives.
+const showTitle = () => {
+  const heading = document.querySelector('h1');
+  const said = heading && (heading.dataset.tab || heading.textContent).trim();
+  const title = said ? said + ' · HyPO Studio' : 'HyPO Studio';
+  if (document.title !== title) document.title = title;
+};
+new MutationObserver(showTitle).observe(document.documentElement, { childList: true, subtree: true });
+
 // The user's name and a logout button, at the end of the navigation.
 (function showUser() {
   const user = window.gradio_config?.username;

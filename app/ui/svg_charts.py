@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.templates import render
-from app.ui.charts import STROKES, Figure
+from app.ui.charts import Figure, smoothed
+from app.ui.looks import STROKES
 from app.ui.widgets import Html
 
 WIDTH, HEIGHT = 400, 240
@@ -104,15 +105,14 @@ def _axes(x: Scale, y: Scale, layout: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(figure: Figure) -> dict[str, Any]:
-    layout, traces = figure["layout"], [_finite(trace) for trace in figure["data"]]
+    data = [still for trace in figure["data"] for still in _still(trace)]
+    layout, traces = figure["layout"], [_finite(trace) for trace in data]
     xs = [x for trace in traces for x, _, _ in trace]
     ends = [end for trace in traces for _, y, error in trace for end in (y - error, y + error)]
     x_range = _range(xs or [0.0], layout["xaxis"].get("range"))
     y_range = _range(ends or [0.0], layout["yaxis"].get("range"), zero=bool(layout["yaxis"].get("zeroline")))
     x, y = Scale(*x_range, LEFT, WIDTH - RIGHT), Scale(*y_range, HEIGHT - BOTTOM, TOP)
-    drawn = [
-        _trace(trace, points, x, y) for trace, points in zip(figure["data"], traces, strict=True) if points
-    ]
+    drawn = [_trace(trace, points, x, y) for trace, points in zip(data, traces, strict=True) if points]
     return {**_card(figure, HEIGHT), "axes": _axes(x, y, layout), "traces": drawn, "bars": []}
 
 
@@ -129,6 +129,14 @@ def _finite(trace: Mapping[str, Any]) -> list[Point]:
     ys = trace["y"]
     errors = trace.get("error_y", {}).get("array") or [0.0] * len(ys)
     return [(x, y, error) for x, y, error in zip(trace["x"], ys, errors, strict=True) if y is not None]
+
+
+def _still(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A trace as the page draws it first: a smoothed curve over a faint copy of what was measured."""
+    if not trace.get("meta", {}).get("smooth"):
+        return [dict(trace)]
+    faint = {**trace, "mode": "lines", "opacity": 0.28, "line": {**trace["line"], "width": 1}}
+    return [faint, {**trace, "mode": "lines", "y": smoothed(trace["y"])}]
 
 
 def _trace(trace: Mapping[str, Any], points: Sequence[Point], x: Scale, y: Scale) -> dict[str, Any]:

@@ -4,15 +4,16 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+from urllib.parse import urlencode
 
 from sqlalchemy.orm import Session
 
 from app.store import metrics, run_judges
 from app.store.models import Run
 from app.store.run_judges import WIN_RATE
-from app.ui import charts
-from app.ui.charts import Figure, Point, Series, colour
-from app.ui.theme import role
+from app.ui import charts, formatting
+from app.ui.charts import Figure, Point, Series
+from app.ui.looks import colour, look_of
 from app.ui.widgets import Html
 from hypo_engine.config import Method, Need
 
@@ -32,6 +33,7 @@ class Chart:
     stderr: str = ""
     zero: bool = False
     percent: bool = False
+    unit: str = ""
     needs: frozenset[Need] = frozenset(Need)
     """Parts of a batch; only methods that read one of them record the metric."""
 
@@ -45,6 +47,7 @@ CHARTS = (
         "The loss that is minimised. DPO's starts at 0.69, a coin toss between the answers.",
         "loss",
         "eval_loss",
+        unit="nats",
     ),
     Chart(
         "margins",
@@ -73,6 +76,7 @@ CHARTS = (
         "logps/chosen",
         "eval_logps/chosen",
         needs=frozenset({Need.CHOSEN}),
+        unit="nats",
     ),
     Chart(
         "rejected",
@@ -81,6 +85,7 @@ CHARTS = (
         "logps/rejected",
         "eval_logps/rejected",
         needs=frozenset({Need.REJECTED}),
+        unit="nats",
     ),
     Chart(
         "kl",
@@ -91,6 +96,7 @@ CHARTS = (
         "eval_objective/kl_stderr",
         zero=True,
         needs=frozenset({Need.SAMPLES}),
+        unit="nats",
     ),
     Chart(
         "scores",
@@ -109,6 +115,7 @@ CHARTS = (
         "eval_completions/mean_length",
         "eval_completions/mean_length_stderr",
         needs=frozenset({Need.SAMPLES}),
+        unit="tokens",
     ),
     Chart(
         "mean_reward",
@@ -139,19 +146,20 @@ def load_points(run_ids: Sequence[int], *, session: Session) -> dict[tuple[int, 
     return {key: [(float(step), value) for step, value in points] for key, points in found.items()}
 
 
-def shades(runs: Sequence[Run]) -> dict[int, int]:
-    """The shade of its method's colour for each run; the first run of a method gets shade 0."""
-    seen: dict[str, int] = {}
-    chosen = {}
-    for run in runs:
-        chosen[run.id] = seen.get(run.method, 0)
-        seen[run.method] = chosen[run.id] + 1
-    return chosen
+def label_of(run: Run) -> str:
+    """What charts and legends call a run."""
+    return f"{formatting.clip(run.name, 60)} #{run.id}"
+
+
+def csv_address(runs: Sequence[Run], names: Sequence[str]) -> str:
+    """The address of exact values of metrics, relative to a page."""
+    asked = [*(("run", run.id) for run in runs), *(("name", name) for name in names)]
+    return f"api/v1/runs/metrics.csv?{urlencode(asked)}"
 
 
 def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> list[Figure]:
     """All charts, with one line per run."""
-    shade = shades(runs)
+    of_runs = f"run-{'-'.join(str(run.id) for run in runs)}"
     clocks = {run.id: _clock(points.get((run.id, "step_time"), ())) for run in runs}
     ends = [p[-1][0] for p in points.values() if p]
     last = max(ends, default=1.0)
@@ -164,7 +172,7 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
         lines: list[Series] = []
         for run in runs:
             clock = clocks[run.id] if x_axis == "seconds" else None
-            lines.extend(_lines(chart, run, points, shade[run.id], clock))
+            lines.extend(_lines(chart, run, points, clock))
         made.append(
             charts.figure(
                 chart.key,
@@ -176,9 +184,13 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
                 percent=chart.percent,
                 x_end=max(last, 1.0),
                 y_range=(-0.03, 1.03) if chart.percent else None,
+                unit=chart.unit,
+                csv=csv_address(runs, [n for n in (chart.train, chart.held_out, chart.stderr) if n]),
+                file=f"{of_runs}-{chart.key}",
             )
         )
-    times = _step_time(runs, points, shade)
+    times = _step_time(runs, points)
+    times |= {"csv": csv_address(runs, STEP_TIME), "file": f"{of_runs}-time"}
     if times["data"] or not all(run.status.is_over for run in runs):
         made.append(times)
     return made
@@ -209,30 +221,22 @@ def _may_fill(chart: Chart, run: Run, points: Points) -> bool:
     return not run.status.is_over and bool(chart.needs & Method(run.method).needs)
 
 
-def legend(runs: Sequence[Run]) -> Html:
-    """The legend: by method, or by run name when several runs share a method."""
-    shade = shades(runs)
-    by_method = len({run.method for run in runs}) == len(runs)
-    entries = [
-        (role(run.method).label if by_method else f"{run.name} (#{run.id})", run.method, shade[run.id])
-        for run in runs
-    ]
-    return charts.legend(entries)
+def legend(runs: Sequence[Run], *, switches: bool = True) -> Html:
+    """The legend: each run by its name."""
+    return charts.legend([(label_of(run), run.method, run.id) for run in runs], switches=switches)
 
 
-def _lines(
-    chart: Chart, run: Run, points: Points, shade: int, clock: Mapping[float, float] | None
-) -> list[Series]:
-    label = role(run.method).label if not shade else run.name
+def _lines(chart: Chart, run: Run, points: Points, clock: Mapping[float, float] | None) -> list[Series]:
+    label, look = label_of(run), look_of(run.id)
     train = points.get((run.id, chart.train), ())
-    lines = [Series(label, run.method, _on(train, clock), shade=shade, smooth=True)]
+    lines = [Series(label, run.method, _on(train, clock), look=look, run=run.id, smooth=True)]
     held_out = points.get((run.id, chart.held_out), ())
     if held_out:
         errors = dict(points.get((run.id, chart.stderr), ()))
         bars = [errors.get(step, 0.0) for step, _ in held_out] if errors else None
-        lines.append(
-            Series(f"{label}, held out", run.method, _on(held_out, clock), bars, held_out=True, shade=shade)
-        )
+        there = _on(held_out, clock)
+        said = f"{label}, held out"
+        lines.append(Series(said, run.method, there, bars, held_out=True, look=look, run=run.id))
     return lines
 
 
@@ -254,7 +258,7 @@ def _on(points: Sequence[Point], clock: Mapping[float, float] | None) -> list[Po
     return [(clock[known[bisect_right(known, step) - 1]], value) for step, value in points]
 
 
-def _step_time(runs: Sequence[Run], points: Points, shade: Mapping[int, int]) -> Figure:
+def _step_time(runs: Sequence[Run], points: Points) -> Figure:
     """The breakdown of a step's seconds, one bar per run."""
     rows = []
     for run in runs:
@@ -265,9 +269,8 @@ def _step_time(runs: Sequence[Run], points: Points, shade: Mapping[int, int]) ->
         if training is not None or sampling is not None:
             rows.append((run, training or 0.0, sampling or 0.0))
     rows.reverse()
-    by_method = len({run.method for run in runs}) == len(runs)
-    labels = [role(run.method).label if by_method else f"run {run.id}" for run, _, _ in rows]
-    tints = [colour(run.method, shade[run.id]) for run, _, _ in rows]
+    labels = [f"run {run.id}" for run, _, _ in rows]
+    tints = [colour(run.method, look_of(run.id)) for run, _, _ in rows]
     figure = charts.figure(
         "time",
         "Time of a step",

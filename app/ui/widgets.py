@@ -14,8 +14,10 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from app.store.enums import RunStatus
+from app.store.models import Run
 from app.templates import render
 from app.ui import formatting
+from app.ui.looks import colour, look_of, stroke_of
 from app.ui.theme import role
 
 Html = Markup
@@ -83,6 +85,13 @@ def tag_chips(tags: Sequence[str]) -> Markup:
     return Markup('<span class="hy-tags">{}</span>').format(join(chips)) if chips else NOTHING
 
 
+def run_badge(run: Run) -> Markup:
+    """The badge of a run's method, after the line that the run has in charts."""
+    look = look_of(run.id)
+    key = render("widgets/key.html", colour=colour(run.method, look)[1:], dashes=stroke_of(run.method, look))
+    return Markup('<span class="hy-run">{}{}</span>').format(key, method_badge(run.method))
+
+
 _STATUS_MARKS = {
     "queued": "○", "running": "◐", "finished": "●", "failed": "✕", "cancelled": "–",
     "open": "○", "paused": "Ⅱ", "closed": "–",
@@ -101,9 +110,9 @@ def status_badge(status: RunStatus | str, label: str | None = None) -> Markup:
 # --- pieces ----------------------------------------------------------------------------------
 
 
-def page_header(title: object, lead: object = "", *actions: Markup) -> Markup:
-    """The top of a page: title, lead sentence and actions."""
-    return render("widgets/page_header.html", title=title, lead=lead, actions=actions)
+def page_header(title: object, lead: object = "", *actions: Markup, tab: str = "") -> Markup:
+    """The top of a page: title, lead sentence and actions. `tab` is the browser tab's title, if another."""
+    return render("widgets/page_header.html", title=title, lead=lead, actions=actions, tab=tab)
 
 
 def section(title: object, body: Markup, note: object = "") -> Markup:

@@ -37,7 +37,7 @@ _LIMITS = {"vote": VOTE, "vote_on_slot": VOTE, "show_all_names": ANY}
 """Limits that differ from a page's. All names are shown only once per user."""
 
 _PAIRS = b'{"prompt": "Say yes.", "chosen": "Yes.", "rejected": "No."}\n' * 50
-_FIRST_PIECE = {"export_votes"}
+_FIRST_PIECE = {"export_votes", "export_metrics"}
 """Operations that stream a generated file, for which the time to the first piece is measured."""
 
 
@@ -295,6 +295,7 @@ _READS: dict[str, _Prepare] = {
     "list_scored_pairs": lambda c: {"params": {"limit": 200, "sort": "near"}},
     "get_own_vote": lambda c: c.voted(),
     "list_votes": lambda c: {"params": {"limit": 200}},
+    "export_metrics": lambda c: {"params": {"run": c.filled.longest_run, "name": "loss"}},
     "list_runs": lambda c: {"params": {"limit": 200}},
     "list_datasets": lambda c: {"params": {"limit": 200}},
     "list_conversations": lambda c: {"params": {"limit": 200}},

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
-from app import artifacts, launch, run_edits
+from app import artifacts, launch, metrics_csv, run_edits
 from app.deletion import delete_run as delete_run_and_files
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput
 from app.presence import worker_missing
 from app.presets import preset_values
 from app.rest.caller import Caller
-from app.rest.files import sent_file
+from app.rest.files import sent_file, streamed
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.runs import (
@@ -27,7 +27,7 @@ from app.rest.schemas.runs import (
     RunsQueued,
     SampleShown,
 )
-from app.rest.types import Name, PathId
+from app.rest.types import Id, Name, PathId
 from app.store import datasets, generations, metrics, run_checkpoints, run_log, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus, Shelf
@@ -109,6 +109,18 @@ def list_runs(
         )
         shown, following = cut(found, limit, lambda run: run.id)
         return {"items": run_views(shown, session=session), "next": following}
+
+
+@router.get("/metrics.csv", response_class=StreamingResponse)
+def export_metrics(
+    run: Annotated[list[Id], Query(min_length=1, max_length=metrics_csv.MAX_RUNS, description="The runs.")],
+    name: Annotated[list[Name] | None, Query(max_length=100, description="Only these metrics.")] = None,
+) -> StreamingResponse:
+    """Download metrics of several runs as CSV: exact values, one row for each run, metric and step."""
+    names = name or []
+    return streamed(
+        metrics_csv.pieces(run, names), metrics_csv.file_name(run, names), "text/csv; charset=utf-8"
+    )
 
 
 @router.get("/{run_id}", response_model=RunShown)

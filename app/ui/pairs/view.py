@@ -10,8 +10,9 @@ from app.store.enums import MarginKind, PairScoringStatus, Split
 from app.store.models import PairScore, PairScoring
 from app.store.scored_pairs import STRONGLY, ScoredPair, Show
 from app.templates import render
-from app.ui import charts, formatting, widgets
+from app.ui import formatting, widgets
 from app.ui.charts import Figure
+from app.ui.looks import colour, look_of
 from app.ui.pairs.address import Address
 from app.ui.widgets import Html
 
@@ -204,10 +205,8 @@ def histogram(found: Histogram, models: Sequence[PairScoring]) -> list[Figure]:
         return []
     middles = [(low + high) / 2 for low, high in zip(found.edges, found.edges[1:], strict=False)]
     data = []
-    shades: dict[str, int] = {}
     for model, counts in zip(models, found.counts, strict=True):
-        shade = shades[model.method] = shades.get(model.method, -1) + 1
-        tint = charts.colour(model.method, shade)
+        tint = colour(model.method, look_of(model.run_id or 1))
         data.append(
             {
                 "type": "bar",

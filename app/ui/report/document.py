@@ -28,7 +28,7 @@ _RULE: Final = re.compile(r"(?:^|\})\s*(\.dark\b[^{}]*)\{([^{}]*)(?=\})")
 
 def document(found: Experiment) -> Html:
     """The whole file."""
-    legend, figures = view.curves(found)
+    legend, figures = view.curves(found, switches=False)
     charts = widgets.NOTHING
     if figures:
         drawn = [legend, svg_charts.charts(figures), view.caveat(view.CURVES_CAVEAT)]

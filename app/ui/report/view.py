@@ -76,14 +76,14 @@ def bottom(found: Experiment) -> Html:
     )
 
 
-def curves(found: Experiment) -> tuple[Html, list[Chart]]:
-    """The legend, and the overlaid charts of the runs."""
+def curves(found: Experiment, *, switches: bool = True) -> tuple[Html, list[Chart]]:
+    """The legend, and the overlaid charts of the runs; `switches` as in `charts.legend`."""
     runs = found.runs
     with read_session() as session:
         points = training.load_points([run.id for run in runs], session=session) if runs else {}
     if not points:
         return widgets.NOTHING, []
-    return training.legend(runs), training.figures(runs, points)
+    return training.legend(runs, switches=switches), training.figures(runs, points)
 
 
 def caveat(sentence: str) -> Html:

@@ -46,11 +46,11 @@ def actions(run: Run, *, session: Session) -> Actions:
 
 def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
     """The page header: name, badges, tags, links and notes."""
-    badges = [widgets.method_badge(run.method), widgets.status_badge(run.status, _state_word(run))]
+    badges = [widgets.run_badge(run), widgets.status_badge(run.status, _state_word(run))]
     others = [
         {
             "url": widgets.url("run", id=twin.id),
-            "method": widgets.method_badge(twin.method),
+            "method": widgets.run_badge(twin),
             "status": widgets.status_badge(twin.status),
         }
         for twin in twins
@@ -73,7 +73,7 @@ def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
     if tags:
         badges.append(widgets.tag_chips(tags))
     lead = render("run/badges.html", id=run.id, badges=badges, twins=others)
-    top = widgets.page_header(run.name, lead, *buttons)
+    top = widgets.page_header(run.name, lead, *buttons, tab=f"Run {run.id}")
     if not run.notes:
         return top
     return widgets.join([top, Markup('<div class="hy-notes">{}</div>').format(to_html(run.notes))])

@@ -60,7 +60,6 @@ def config_table(picked: Sequence[Run], *, only_differences: bool) -> Html:
     if not rows:
         return widgets.notice("The runs have the same settings.")
     heads = [
-        Markup("{}<br>{}").format(widgets.method_badge(run.method), formatting.clip(run.name, 40))
-        for run in picked
+        Markup("{}<br>{}").format(widgets.run_badge(run), formatting.clip(run.name, 40)) for run in picked
     ]
     return widgets.table(["Setting", *heads], rows, caption="Configurations", stack=False)

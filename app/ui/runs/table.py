@@ -78,7 +78,7 @@ class _Cells:
         )
 
     def _method(self) -> Html:
-        return widgets.method_badge(self.run.method)
+        return widgets.run_badge(self.run)
 
     def _state(self) -> Html:
         return widgets.status_badge(self.run.status)

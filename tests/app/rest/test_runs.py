@@ -65,6 +65,20 @@ def test_a_run_is_edited_and_archived(api: TestClient, dataset: str) -> None:
     assert api.patch("runs/999", json={"archived": True}).status_code == 404
 
 
+def test_metrics_are_downloaded_as_csv(api: TestClient, dataset: str) -> None:
+    (run,) = launch(api, dataset, name="=1+1")
+    with write_session() as session:
+        metrics.record(run["id"], session=session, step=3, values={"loss": 0.1 + 0.2, "x": 1.0})
+    found = api.get(f"runs/metrics.csv?run={run['id']}&name=loss")
+    assert f'filename="run-{run["id"]}-loss.csv"' in found.headers["content-disposition"]
+    head, line = found.text.split()
+    assert head == "run,name,method,metric,step,value"
+    assert line == f"{run['id']},'=1+1,dpo,loss,3,0.30000000000000004"
+    assert api.get(f"runs/metrics.csv?run={run['id']}").text.count("\n") == 3
+    assert api.get("runs/metrics.csv?run=999").status_code == 404
+    assert api.get("runs/metrics.csv").status_code == 422
+
+
 def test_a_run_waits_for_the_reward_model_that_it_names(api: TestClient, dataset: str) -> None:
     reward, dpo, rloo = launch(api, dataset, method="dpo,rloo", config={"reward": "train"})
     assert reward["twin_group"] == dpo["twin_group"] == rloo["twin_group"] is not None

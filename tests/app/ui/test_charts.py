@@ -6,7 +6,7 @@ import pytest
 
 from app.store.enums import RunStatus
 from app.store.models import Run
-from app.ui import charts, theme, training
+from app.ui import charts, looks, theme, training
 from app.ui.charts import Series
 from app.ui.run import findings
 
@@ -26,9 +26,9 @@ def test_a_value_that_is_no_number_is_a_gap_and_valid_json() -> None:
 
 
 def test_methods_differ_by_more_than_colour() -> None:
-    looks = [theme.role(method) for method in ("reference", "dpo", "hypo")]
+    roles = [theme.role(method) for method in ("reference", "dpo", "hypo")]
     for trait in ("letter", "symbol", "dashes", "light", "dark"):
-        assert len({getattr(look, trait) for look in looks}) == 3
+        assert len({getattr(one, trait) for one in roles}) == 3
 
 
 def test_long_curves_are_thinned_and_keep_their_ends() -> None:
@@ -38,8 +38,34 @@ def test_long_curves_are_thinned_and_keep_their_ends() -> None:
     assert (thin[0], thin[-1]) == (points[0], points[-1])
 
 
-def test_smoothing_starts_at_the_first_value() -> None:
-    assert charts.smoothed([2.0, 2.0, None, 2.0]) == pytest.approx([2.0, 2.0, None, 2.0])
+def test_a_run_has_one_look_wherever_it_appears() -> None:
+    """It depends on the run's number alone, and runs launched in turn with other methods differ."""
+    for stride in range(1, looks.LOOKS):
+        seen = {looks.look_of(1 + stride * n) for n in range(looks.LOOKS)}
+        assert len(seen) == looks.LOOKS
+    assert looks.look_of(3) == looks.look_of(3 + looks.LOOKS)
+    for method in theme.ROLES:
+        every = range(looks.LOOKS)
+        assert len({looks.dash_of(method, look) for look in every}) == looks.LOOKS
+        assert len({looks.symbol_of(method, look) for look in every}) == looks.LOOKS
+        assert all(looks.stroke_of(method, look) is not None for look in every)
+    for trait in (looks.dash_of, looks.symbol_of):
+        assert trait("dpo", looks.look_of(1)) != trait("hypo", looks.look_of(2)), "twins"
+    alone = training.figures([run_of("dpo", RunStatus.FINISHED)], {(1, "loss"): [(1.0, 0.7)]})[0]
+    beside = training.figures(
+        [Run(id=9, name="b", method="dpo", status=RunStatus.FINISHED), run_of("dpo", RunStatus.FINISHED)],
+        {(1, "loss"): [(1.0, 0.7)], (9, "loss"): [(1.0, 0.7)]},
+    )[0]
+    assert alone["data"][0] == next(trace for trace in beside["data"] if trace["meta"]["run"] == 1)
+    assert beside["file"] == "run-9-1-loss"
+    assert "run=9&run=1&name=loss" in beside["csv"]
+
+
+def test_a_legend_says_which_runs_look_alike() -> None:
+    apart = charts.legend([("a", "dpo", 1), ("b", "dpo", 2)])
+    assert 'data-curve="2"' in apart
+    assert "look alike" not in apart
+    assert "look alike" in charts.legend([("a", "dpo", 1), ("b", "dpo", 1 + looks.LOOKS)])
 
 
 def run_of(method: str, status: RunStatus) -> Run:

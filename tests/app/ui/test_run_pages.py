@@ -86,7 +86,7 @@ def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> Non
     assert "log-ratio +1.5 nats" in page
     kl = next(figure for figure in shown["panel"] if figure["key"] == "kl")
     assert [trace["error_y"]["array"] for trace in kl["data"]] == [[0.05], [0.05]]
-    assert {trace["line"]["color"] for trace in kl["data"]} == {"@dpo", "@hypo"}
+    assert {trace["line"]["color"] for trace in kl["data"]} == {"@dpo", "@hypo-1"}
 
 
 def test_judges_are_started_and_their_win_rates_drawn(session: Session, twins: list[Run]) -> None:
@@ -305,7 +305,7 @@ def test_a_run_is_edited_on_its_page(session: Session, twins: list[Run]) -> None
     assert (saved["message"], saved["editing"]["visible"]) == ("", False)
     assert editing.archive(request) == {"message": ""}
     header = run_page.refresh((), *ARGS, request=request)["header"]
-    assert all(part in header for part in ("<h1>mine", "<strong>Good</strong>", "runs?tag=a", "archived"))
+    assert all(part in header for part in (">mine</h1>", "<strong>Good</strong>", "runs?tag=a", "archived"))
     assert "<script" not in header
     refused = editing.save("\u202e", "", "", request)
     assert "U+202E" in refused["message"]
