@@ -1,6 +1,6 @@
 """Cases for every operation in the REST API's schema, over HTTP, with a bearer token, on the whole web app.
 
-A new address that only reads needs no entry. The requests of writing addresses are defined in `_WRITES`; a
+A new address that only reads needs no entry. The requests of writing addresses are defined in `WRITES`; a
 missing entry stops the benchmark.
 """
 
@@ -8,7 +8,7 @@ import gc
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ from app.store.generations import TrainingSample
 from benchmarks.app import campaign
 from benchmarks.app.case import ANY, USER, VOTE, Case
 from benchmarks.app.fill import Filled
+from benchmarks.app.requests import READS, WRITES
 
 SKIPPED = {
     "add_dataset_from_hub": "asks another server",
@@ -113,7 +114,7 @@ class _Caller:
         self._unvoted = iter(self.filled.unvoted)
 
     def case(self, operation: Operation) -> Case:
-        prepare = _WRITES.get(operation.name) if operation.method != "GET" else _READS.get(operation.name)
+        prepare = WRITES.get(operation.name) if operation.method != "GET" else READS.get(operation.name)
         if prepare is None and operation.method != "GET":
             raise LookupError(f"No call for {operation.title}: say in {__name__} what is sent to it.")
 
@@ -255,6 +256,34 @@ class _Caller:
         _checked(self.client.post(f"/judges/{found['judge_id']}/stop"))
         return found
 
+    @cached_property
+    def run_judge(self) -> dict[str, Any]:
+        return self.new_run_judge()
+
+    def new_run_judge(self) -> dict[str, Any]:
+        """Let a scorer judge the evaluations of a new run."""
+        answer = self.client.post(f"/runs/{self.new_run()}/judges", json={"scorer": "length"})
+        return {"judge_id": _checked(answer).json()["id"]}
+
+    def text_to_score(self) -> dict[str, Any]:
+        return {"prompt": self.question()["prompt"], "text": "Yes.", "run_ids": [self.filled.longest_run]}
+
+    def scored_text(self) -> dict[str, Any]:
+        """Queue the scoring of a text."""
+        made = _checked(self.client.post("/scored-texts", json=self.text_to_score()))
+        return {"scored_text_id": made.json()["id"]}
+
+    def report_body(self) -> dict[str, Any]:
+        return {"run_ids": [self.filled.usual_run, self.filled.longest_run], "question": "Which?"}
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        return self.new_report()
+
+    def new_report(self) -> dict[str, Any]:
+        """Create a report of two runs."""
+        return {"report_id": _checked(self.client.post("/reports", json=self.report_body())).json()["id"]}
+
     def queued_scoring(self) -> dict[str, Any]:
         """Queue the scoring of a new dataset."""
         address = f"/datasets/{self.new_dataset()}/scorings"
@@ -287,80 +316,3 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         answer.read()
         raise RuntimeError(f"{answer.request.method} {answer.request.url}: {answer.text}")
     return answer
-
-
-_Prepare = Callable[[_Caller], dict[str, Any]]
-
-_READS: dict[str, _Prepare] = {
-    "list_scored_pairs": lambda c: {"params": {"limit": 200, "sort": "near"}},
-    "get_own_vote": lambda c: c.voted(),
-    "list_votes": lambda c: {"params": {"limit": 200}},
-    "export_metrics": lambda c: {"params": {"run": c.filled.longest_run, "name": "loss"}},
-    "list_runs": lambda c: {"params": {"limit": 200}},
-    "list_datasets": lambda c: {"params": {"limit": 200}},
-    "list_conversations": lambda c: {"params": {"limit": 200}},
-    "list_samples": lambda c: {"params": {"limit": 200}},
-    "list_generations": lambda c: {"params": {"limit": 200, "text": "could could -zyzzyva"}},
-    "get_generation": lambda c: {"generation_id": c.two_samples()[0]},
-    "list_pairs": lambda c: {"params": {"limit": 200}},
-    "list_campaigns": lambda c: {"params": {"limit": 200}},
-    "get_campaign": lambda c: {"campaign_id": c.campaign_id},
-    "get_campaign_board": lambda c: {"campaign_id": c.campaign_id},
-    "get_campaign_quality": lambda c: {"campaign_id": c.campaign_id},
-    "list_disagreements": lambda c: c.read_disagreement,
-    "get_disagreement": lambda c: c.read_disagreement,
-    "list_judges": lambda c: c.judge,
-    "get_judge": lambda c: c.judge,
-    "get_judge_board": lambda c: c.judge,
-    "list_verdicts": lambda c: c.judge,
-}
-"""Values of reading calls that differ from the usual ones. Lists use the largest page."""
-
-_WRITES: dict[str, _Prepare] = {
-    "score_pairs": lambda c: {"json": {"run_id": c.filled.usual_run}},
-    "cancel_pair_scoring": lambda c: c.queued_scoring(),
-    "leave_out_pairs": lambda c: {"dataset": c.new_dataset(), "json": {"rows": [1, 2]}},
-    "add_dataset": lambda c: c.upload(),
-    "add_dataset_from_votes": lambda c: {"json": {"name": "votes", "user": "voter-7"}},
-    "launch_runs": lambda c: {"json": {"method": "twins", "dataset": str(c.filled.dataset)}},
-    "clone_run": lambda c: {"run_id": c.filled.usual_run, "json": {}},
-    "edit_run": lambda c: {
-        "run_id": c.filled.usual_run,
-        "json": {"name": "baseline", "notes": "The **first** one.", "tags": ["baseline", "small"]},
-    },
-    "cancel_run": lambda c: {"run_id": c.new_run()},
-    "resume_run": lambda c: {"run_id": c.cancelled_run()},
-    "ask": lambda c: {"json": c.question()},
-    "follow_up": lambda c: {
-        "conversation_id": (c.comparison() + 1) // 2,
-        "json": {"prompt": "And then?"},
-    },
-    "compare_generations": lambda c: {"json": {"generations": c.two_samples()}},
-    "stop": lambda c: {},
-    "stop_answer": lambda c: {},
-    "regenerate": lambda c: {"comparison_id": c.unvoted()},
-    "show_names": lambda c: {"comparison_id": c.comparison()},
-    "show_all_names": lambda c: {},
-    "vote": lambda c: {"comparison_id": c.comparison(), "json": {"choice": "A", "reason": "It is warmer."}},
-    "withdraw_own_vote": lambda c: c.voted(),
-    "withdraw_vote": lambda c: c.voted(),
-    "create_campaign": lambda c: {"json": c.campaign_body()},
-    "edit_campaign": lambda c: {"campaign_id": c.campaign_id, "json": {"guidelines": "Be fair."}},
-    "add_campaign_prompts": lambda c: {
-        "campaign_id": c.campaign_id,
-        "json": {"prompts": [f"{c.question()['prompt']} {n}" for n in range(10)]},
-    },
-    "show_campaign_names": lambda c: {"campaign_id": c.new_campaign()},
-    "take_slots": lambda c: c.released(),
-    "release_slots": lambda c: c.slot(),
-    "vote_on_slot": lambda c: {**c.slot(), "json": {"choice": "A", "reason": "It is warmer."}},
-    "undo_slot": lambda c: c.voted_slot(),
-    "skip_slot": lambda c: c.slot(),
-    "decide_disagreement": lambda c: {**c.blind_disagreement, "json": {"choice": "A"}},
-    "undo_verdict": lambda c: c.decided(),
-    "start_judge": lambda c: {"campaign_id": c.written_campaign(), "json": {"scorer": "length"}},
-    "stop_judge": lambda c: c.new_judge(),
-    "resume_judge": lambda c: c.stopped_judge(),
-    "delete_run": lambda c: {"run_id": c.cancelled_run()},
-    "delete_dataset": lambda c: {"dataset": c.new_dataset()},
-}

@@ -54,10 +54,10 @@ class Layout:
 
 
 def lay_out() -> Layout:
-    """Lay out the whole page."""
+    """Lay out the whole page, hidden until it is known what the address asks for."""
     gr.HTML(STYLE, padding=False, visible="hidden")
-    header = gr.HTML(list_header())
-    with gr.Column() as browse:
+    header = gr.HTML(widgets.LOADING)
+    with gr.Column(visible=False) as browse:
         search, (text, prompt, run, kind, steps, sort) = _fields()
     filters = Filters(text, prompt, run, kind, steps, sort, gr.Textbox(visible="hidden"))
     return Layout(
@@ -65,9 +65,9 @@ def lay_out() -> Layout:
         browse=browse,
         filters=filters,
         search=search,
-        found=gr.HTML(widgets.LOADING, js_on_load=_TICK, elem_id="generations-found"),
+        found=gr.HTML(js_on_load=_TICK, elem_id="generations-found"),
         compare=gr.Button(
-            "Compare these two", variant="primary", scale=0, min_width=170, interactive=False,
+            "Compare these two", variant="primary", scale=0, min_width=170, interactive=False, visible=False,
             elem_classes="hy-narrow", elem_id="generations-compare",
         ),
         message=gr.HTML(),
