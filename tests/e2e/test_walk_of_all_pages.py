@@ -35,8 +35,7 @@ def test_every_page_is_accessible_and_stands_still(
         vote = api.put(f"comparisons/{judged}/vote", json={"choice": "A", "worst": "B"})
     assert vote.status_code == 200, vote.text
     answer = app.value("SELECT max(id) FROM generations WHERE comparison_id = ?", judged)
-    asked = app.ask("Say 3.", twins, max_new_tokens=12)
-    number = asked["comparison_id"]
+    number = app.ask("Say 3.", twins, max_new_tokens=12)["comparison_id"]
     conversation = app.value("SELECT conversation_id FROM comparisons WHERE id = ?", number)
     with app.api() as api:
         wanted = {"run_ids": twins, "prompts": ["Say 5."], "max_new_tokens": 12}
