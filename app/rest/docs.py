@@ -22,6 +22,7 @@ TITLES: Final = {
     "comparisons": "Comparisons",
     "generations": "Generations",
     "scores": "Texts token by token",
+    "reports": "Reports",
     "votes": "Votes",
     "campaigns": "Campaigns",
     "slots": "Judging a campaign",
