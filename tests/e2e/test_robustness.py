@@ -142,7 +142,6 @@ def open_launch(page: Page) -> None:
         ("datasets?id=999", "No dataset has the id 999"),
         ("compare?conversation=999", "There is no conversation 999"),
         ("launch?clone=999", "There is no run 999"),
-        ("answer?id=9999999", "No answer has the id 9999999"),
     ],
 )
 def test_what_is_not_there_is_said(app: App, page: Page, address: str, sentence: str) -> None:

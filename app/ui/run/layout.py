@@ -131,8 +131,9 @@ def lay_out() -> Layout:
         with gr.Tabs() as tabs:
             with gr.Tab("Charts", id="charts") as each["charts"]:
                 curves = _charts()
-                judging = judging_layout.lay_out()
             samples, probe = _samples(each)
+            with gr.Tab("Judges", id="judges") as each["judges"]:
+                judging = judging_layout.lay_out()
             with gr.Tab("Log", id="log") as each["log"]:
                 log = gr.HTML()
             with gr.Tab("Configuration", id="config") as each["config"]:

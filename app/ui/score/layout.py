@@ -36,6 +36,10 @@ def lay_out() -> Form:
     )
     shell = render("score/shell.html", script=modules.address("answer", "score.js"), badges=badges())
     gr.HTML(shell, js_on_load=START, padding=False)
+    before = gr.State({"opening": [], "as_text": False})
+    opening = gr.HTML(visible=False)
+    question = gr.Textbox(label="Prompt", lines=2, max_lines=12)
+    text = gr.Textbox(label="Text to score as its answer", lines=5, max_lines=24)
     contenders = gr.Dropdown(
         [],
         multiselect=True,
@@ -43,10 +47,6 @@ def lay_out() -> Form:
         label="Contenders",
         info="Up to four. Each is compared with the base model that it started from.",
     )
-    before = gr.State({"opening": [], "as_text": False})
-    opening = gr.HTML(visible=False)
-    question = gr.Textbox(label="Prompt", lines=2, max_lines=12)
-    text = gr.Textbox(label="Text to score as its answer", lines=5, max_lines=24)
     message = gr.HTML()
     score = gr.Button("Score", variant="primary", elem_classes="hy-tokens-score")
     recent = gr.HTML(widgets.LOADING)
