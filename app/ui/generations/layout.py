@@ -44,6 +44,7 @@ class Layout:
     """All components; `chosen` holds the ids of the ticked texts."""
 
     header: gr.HTML
+    body: gr.Column
     browse: gr.Column
     filters: Filters
     search: gr.Button
@@ -57,15 +58,18 @@ def lay_out() -> Layout:
     """Lay out the whole page, hidden until it is known what the address asks for."""
     gr.HTML(STYLE, padding=False, visible="hidden")
     header = gr.HTML(widgets.LOADING)
-    with gr.Column(visible=False) as browse:
-        search, (text, prompt, run, kind, steps, sort) = _fields()
+    with gr.Column(visible=False, elem_classes="hy-page") as body:
+        with gr.Column() as browse:
+            search, (text, prompt, run, kind, steps, sort) = _fields()
+        found = gr.HTML(js_on_load=_TICK, elem_id="generations-found")
     filters = Filters(text, prompt, run, kind, steps, sort, gr.Textbox(visible="hidden"))
     return Layout(
         header=header,
+        body=body,
         browse=browse,
         filters=filters,
         search=search,
-        found=gr.HTML(js_on_load=_TICK, elem_id="generations-found"),
+        found=found,
         compare=gr.Button(
             "Compare these two", variant="primary", scale=0, min_width=170, interactive=False, visible=False,
             elem_classes="hy-narrow", elem_id="generations-compare",

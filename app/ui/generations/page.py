@@ -35,7 +35,7 @@ def build() -> None:
     """Lay out the page, then wire its events."""
     page = lay_out()
     filters = page.filters
-    shown = pick(named(page), "header", "browse", "found", "compare")
+    shown = pick(named(page), "header", "body", "browse", "found", "compare")
     connect(events.on_load, open_page, None, {**shown, **named(filters)})
     asked = [filters.text.submit, filters.prompt.submit, filters.steps.submit, page.search.click]
     chosen = [field.input for field in (filters.run, filters.kind, filters.sort)]
@@ -61,6 +61,7 @@ def open_page(request: gr.Request | None = None) -> Updates:
     fields = {name: getattr(asked, name) for name in ("text", "prompt", "kind", "steps", "sort", "campaign")}
     return {
         "header": list_header(),
+        "body": gr.update(visible=True),
         "browse": gr.update(visible=True),
         "found": _found(asked, user, place),
         "compare": gr.update(visible=True, interactive=False),
@@ -85,6 +86,7 @@ def _one(wanted: str, asked: Asked, user: str) -> Updates:
         header, comparable = one_header(ids[0]), True
     return {
         "header": header,
+        "body": gr.update(visible=True),
         "browse": gr.update(visible=False),
         "found": found,
         "compare": gr.update(visible=comparable),

@@ -61,8 +61,6 @@ def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
         widgets.link_button("Clone", "launch", clone=run.id),
         widgets.link_button("Overlay", "runs", compare=compare),
     ]
-    if run.status.is_over:
-        buttons.append(widgets.link_button("Pairs", "pairs", dataset=run.dataset_id, run=run.id))
     writers = [twin for twin in twins if Method(twin.method).writes]
     compare = ",".join(str(twin.id) for twin in writers)
     if any(twin.status is RunStatus.FINISHED for twin in writers):
@@ -193,6 +191,9 @@ def run_facts(run: Run, stored: DiskUse) -> Html:
     """The run's facts: dataset, model, main settings, worker, storage."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
     pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", run.base_model)]
+    if run.status.is_over:
+        under = widgets.link("under this model", "pairs", dataset=run.dataset_id, run=run.id)
+        pairs.append(("Pairs", under))
     pairs += [
         (_title(name), _value(run.config[name]))
         for name in _HEAD
