@@ -15,8 +15,8 @@ pytestmark = pytest.mark.browser
 
 SETTLED_MS = 2500
 MOST_SHIFT = 0.25
-"""Upper bound on cumulative layout shift: more counts as poor. Up to 0.1 is good; on a slow machine the run page
-and Launch are above that at 390 px."""
+"""Upper bound on cumulative layout shift; more counts as poor. Up to 0.1 is good, which Launch and the run
+page miss at 390 px on a slow machine."""
 
 SHIFT = """() => new Promise(done => {
   let sum = 0;
