@@ -27,6 +27,14 @@ SHIFT = """() => new Promise(done => {
 })"""
 
 
+def score(app: App, answer: object) -> None:
+    """Have an answer scored token by token."""
+    with app.api() as api:
+        api.post(f"generations/{answer}/tokens")
+        opened = api.get(f"generations/{answer}/tokens", params={"wait": 60}, timeout=90)
+    assert opened.status_code == 200, opened.text
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_every_page_is_accessible_and_stands_still(
     app: App, twins: list[int], browser: Browser, scheme: Literal["light", "dark"], width: int
@@ -43,10 +51,8 @@ def test_every_page_is_accessible_and_stands_still(
         campaign = api.post("campaigns", json=wanted).json()["id"]
         dataset = app.value("SELECT max(dataset_id) FROM runs")
         scored = api.post(f"datasets/{dataset}/scorings", json={"run_id": twins[0]})
-        api.post(f"generations/{answer}/tokens")
-        opened = api.get(f"generations/{answer}/tokens", params={"wait": 60}, timeout=90)
     assert scored.status_code == 201, scored.text
-    assert opened.status_code == 200, opened.text
+    score(app, answer)
     finished = "SELECT id FROM pair_scorings WHERE status = 'finished'"
     wait_for(lambda: app.rows(finished), "the scored pairs")
     paths = [
