@@ -27,6 +27,9 @@ SHIFT = """() => new Promise(done => {
 })"""
 
 
+SCORED_PAIRS = "SELECT id FROM pair_scorings WHERE status = 'finished'"
+
+
 def score(app: App, answer: object) -> None:
     """Have an answer scored token by token."""
     with app.api() as api:
@@ -53,8 +56,7 @@ def test_every_page_is_accessible_and_stands_still(
         scored = api.post(f"datasets/{dataset}/scorings", json={"run_id": twins[0]})
     assert scored.status_code == 201, scored.text
     score(app, answer)
-    finished = "SELECT id FROM pair_scorings WHERE status = 'finished'"
-    wait_for(lambda: app.rows(finished), "the scored pairs")
+    wait_for(lambda: app.rows(SCORED_PAIRS), "the scored pairs")
     paths = [
         "",
         "datasets",
