@@ -58,8 +58,6 @@ def queue_fresh(judge: Judge, *, session: Session, step: int | None = None) -> i
         step: only the samples of one step; None for all.
     """
     steps = None if step is None else {step}
-    known = select(JudgeVerdict.answer_id).where(JudgeVerdict.judge_id == judge.id)
-    judged = set(session.scalars(known))
     fresh = [
         {
             "judge_id": judge.id,
@@ -71,7 +69,7 @@ def queue_fresh(judge: Judge, *, session: Session, step: int | None = None) -> i
             "status": VerdictStatus.QUEUED,
         }
         for match in _matches(judge, steps, session=session)
-        if not match.alike and match.answer_id not in judged
+        if not match.alike and match.status is None
     ]
     for start in range(0, len(fresh), ROWS):
         session.execute(insert(JudgeVerdict), fresh[start : start + ROWS])
@@ -86,12 +84,17 @@ def queue_step(run_id: int, step: int, *, session: Session) -> None:
 
 
 class _Match(NamedTuple):
-    """A sample and the reference's; `alike` tells that their texts are equal, which is a tie."""
+    """A sample and the reference's, with the state and the outcome of the verdict on them, if there is one.
+
+    `alike` tells that their texts are equal, which is a tie without a verdict.
+    """
 
     step: int
     answer_id: int
     against_id: int
     alike: bool
+    status: VerdictStatus | None
+    outcome: Outcome | None
 
 
 def _matches(judge: Judge, steps: Collection[int] | None, *, session: Session) -> Iterator[_Match]:
@@ -99,15 +102,16 @@ def _matches(judge: Judge, steps: Collection[int] | None, *, session: Session) -
     sampled = (own.run_id == judge.run_id) & (own.kind == GenerationKind.EVAL)
     same = (base.run_id == own.run_id) & (base.kind == own.kind) & (base.step == 0)
     query = (
-        select(own.step, own.id, base.id, own.text == base.text)
+        select(own.step, own.id, base.id, own.text == base.text, JudgeVerdict.status, JudgeVerdict.outcome)
         .join(base, same & (base.prompt_id == own.prompt_id) & (base.seed == own.seed))
+        .outerjoin(JudgeVerdict, (JudgeVerdict.judge_id == judge.id) & (JudgeVerdict.answer_id == own.id))
         .where(sampled, own.step > 0)
         .order_by(own.step, own.id)
     )
     if steps is not None:
         query = query.where(own.step.in_(steps))
-    for step, answer_id, against_id, alike in session.execute(query):
-        yield _Match(int(step or 0), answer_id, against_id, bool(alike))
+    for step, answer_id, against_id, alike, status, outcome in session.execute(query):
+        yield _Match(int(step or 0), answer_id, against_id, bool(alike), status, outcome)
 
 
 def verdicts_written(judge: Judge, verdict_ids: Collection[int], *, session: Session) -> None:
@@ -126,19 +130,15 @@ def _record_win_rates(judge: Judge, steps: Collection[int] | None, *, session: S
     prompts. Samples without a verdict (failed, unparsable) are left out; `_num` counts the others.
     """
     assert judge.run_id is not None
-    query = select(JudgeVerdict.answer_id, JudgeVerdict.status, JudgeVerdict.outcome)
-    found = session.execute(query.where(JudgeVerdict.judge_id == judge.id))
-    verdicts = {answer: (status, outcome) for answer, status, outcome in found}
     wins: dict[int, list[float]] = defaultdict(list)
     unfinished = set[int]()
     for match in _matches(judge, steps, session=session):
-        status, outcome = verdicts.get(match.answer_id, (VerdictStatus.QUEUED, None))
         if match.alike:
             wins[match.step].append(0.5)
-        elif status in (VerdictStatus.QUEUED, VerdictStatus.STOPPED):
+        elif match.status in (None, VerdictStatus.QUEUED, VerdictStatus.STOPPED):
             unfinished.add(match.step)
-        elif outcome is not None:
-            wins[match.step].append(_WINS[outcome])
+        elif match.outcome is not None:
+            wins[match.step].append(_WINS[match.outcome])
     for step, values in wins.items():
         if step not in unfinished:
             metrics.record(judge.run_id, session=session, step=step, values=_rate(metric_of(judge), values))
