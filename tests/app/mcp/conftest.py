@@ -1,25 +1,22 @@
 """The whole web app with two logins on a port, and the MCP library's client."""
 
 import json
-import socket
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.types import CallToolResult, TextContent
 
-from app import main, migrate
+from app import migrate
 from app.settings import get_settings
 from app.store import tokens
 from app.store.db import write_session
 from tests.app import arena
+from tests.web_server import served_app
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
@@ -34,17 +31,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         migrate.upgrade()
         with write_session() as session:
             arena.add_dataset(session, "posts")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(main.build(), port=port, log_level="error"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join()
+        with served_app() as found:
+            yield found
         get_settings.cache_clear()
 
 

@@ -1,23 +1,19 @@
 """API clients on a real database of each backend."""
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from app import main
 from app.rest import application
 from app.settings import get_settings
 from app.store import tokens
 from app.store.db import write_session
+from tests.web_server import served_app
 
 
 def served() -> FastAPI:
@@ -63,14 +59,5 @@ def refused(response: httpx.Response, status: int, *, field: str | None = None) 
 @pytest.fixture
 def address(engine: Engine) -> Iterator[str]:
     """The address of the whole web app, served on its own port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(main.build(), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with served_app() as found:
+        yield found
