@@ -5,7 +5,7 @@ so no writer can forget one. A text counts as finished when its generation is ov
 not indexed at every token.
 
 The tables are not models. SQLAlchemy cannot describe an FTS5 table, and nothing but a search reads them. They
-are created after the models' tables, by the migration and by `create_all`.
+are created after the models' tables, by the migration and by `create_all`, and `drop_all` drops them first.
 
 Rows up to `search_backfill.next_id` are older than the index and wait for search_backfill.py; SQLite's
 triggers leave them alone. A table that SQLite makes anew (Alembic's batch mode) loses its triggers: call
@@ -56,6 +56,11 @@ def _statements(connection: Connection) -> tuple[str, ...]:
 def _after_create(_metadata: MetaData, connection: Connection, **given: Any) -> None:
     if given["tables"]:  # those that did not exist
         create(connection)
+
+
+@event.listens_for(Base.metadata, "before_drop")
+def _before_drop(_metadata: MetaData, connection: Connection, **_given: Any) -> None:
+    drop(connection)
 
 
 # --- SQLite ----------------------------------------------------------------------------------
