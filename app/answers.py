@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import endpoints
+from app import answer_waits, endpoints
 from app.errors import InvalidInput, NotFound
 from app.launch import send_comparison
 from app.settings import get_settings
@@ -40,14 +40,16 @@ log = logging.getLogger(__name__)
 class Answers:
     """The current answers of one comparison, in the order shown, each with its contender.
 
-    With `hidden`, the reader may not see the names yet, nor anything that would reveal them.
+    With `hidden`, the reader may not see the names yet, nor anything that would reveal them. `waits` has what
+    each queued answer waits for, in words.
     """
 
     conversation_id: int
     comparison_id: int
     contenders: list[Contender]
     answers: list[Generation]
-    hidden: bool = False
+    hidden: bool
+    waits: list[str]
 
     @property
     def problem(self) -> str:
@@ -173,15 +175,11 @@ def look(comparison_id: int, *, user: str = users.LOCAL) -> Answers:
         hidden = names.hidden(comparison, user, session=session)
         known = hidden or names.seen_among([comparison_id], user, session=session)
         shown = comparisons.answers(comparison_id, session=session)
+        models = [contenders[int(answer.position or 0)] for answer in shown]
+        waits = answer_waits.waits(comparison, models, shown, hidden=hidden, session=session)
     if not known:
         remember_shown([comparison_id], user=user)
-    return Answers(
-        comparison.conversation_id,
-        comparison_id,
-        [contenders[int(answer.position or 0)] for answer in shown],
-        shown,
-        hidden,
-    )
+    return Answers(comparison.conversation_id, comparison_id, models, shown, hidden, waits)
 
 
 def show_names(comparison_id: int, *, user: str = users.LOCAL) -> None:

@@ -130,12 +130,15 @@ def answers_view(present: Answers) -> dict[str, Any]:
             {
                 "letter": letter,
                 "status": answer.status.value,
+                "waiting": waiting or None,
                 "complete": answer.complete if answer.status.is_over else None,
                 "text": answer.text,
                 "seed": answer.seed,
                 **_who(contender, answer, hidden=present.hidden),
             }
-            for letter, contender, answer in zip(LETTERS, present.contenders, present.answers, strict=False)
+            for letter, contender, answer, waiting in zip(
+                LETTERS, present.contenders, present.answers, present.waits, strict=False
+            )
         ],
     }
 
@@ -259,12 +262,13 @@ def campaign_view(overview: Overview) -> dict[str, Any]:
 
 
 def worker_view(worker: Worker) -> dict[str, Any]:
-    """A worker; `trouble` is the reason it consumes no messages, empty while it does."""
+    """A worker; `trouble` is the reason it consumes no messages, `loading` the base model that it loads."""
     return {
         "id": worker.id,
         "queues": worker.queues.split(","),
         "device": worker.device,
         "trouble": worker.trouble,
+        "loading": worker.loading,
         "started_at": _time(worker.started_at),
         "seen_at": _time(worker.seen_at),
     }

@@ -78,7 +78,7 @@ def answer_next(*, worker: str, chats_only: bool = False) -> bool:
         bases = list(dict.fromkeys(map(_base_of, pending)))  # in display order, which reveals no model names
         for _, group in groupby(sorted(pending, key=lambda p: bases.index(_base_of(p))), key=_base_of):
             if not renewer.lost.is_set() and not shutting_down.is_set():
-                _answer_together(list(group), stream)
+                _answer_together(list(group), stream, worker)
     release()
     return True
 
@@ -141,7 +141,7 @@ def _pending(claimed: Sequence[Comparison], session: Session) -> list[Pending]:
     return [pending for _, pending in sorted(found, key=lambda item: item[0])]
 
 
-def _answer_together(pending: Sequence[Pending], stream: StreamOf) -> None:
+def _answer_together(pending: Sequence[Pending], stream: StreamOf, worker: str) -> None:
     """Decode the answers of contenders that share a base model in as few batches as possible.
 
     If one model fails, its answers record the reason, and the other answers are still written.
@@ -149,7 +149,8 @@ def _answer_together(pending: Sequence[Pending], stream: StreamOf) -> None:
     with _serving.in_use([p.model for p in pending]):
         try:
             served, failed = retry(
-                lambda: _serving.load([p.model for p in pending]), on_pause=stream(pending).check_wanted
+                lambda: _serving.load([p.model for p in pending], worker=worker),
+                on_pause=stream(pending).check_wanted,
             )
         except Exception as error:
             _fail(stream(pending), error)

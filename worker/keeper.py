@@ -38,6 +38,7 @@ from app.store.verdicts import VERDICT_LEASES, VERDICT_WAKE_UPS
 from worker.consuming import consumption
 from worker.device import Device
 from worker.identity import hold_life, is_dead, sweep_lives
+from worker.loading import LOADING
 from worker.scratch import sweep
 from worker.watch import LeaseWatch
 
@@ -86,6 +87,7 @@ class Keeper(threading.Thread):
                 device=self._device.name,
                 has_gpu=self._device.is_gpu,
                 trouble=consumption.trouble(),
+                loading=LOADING.model,
             )
 
     def _leave(self) -> None:

@@ -14,6 +14,7 @@ from app.errors import Refused
 from app.settings import get_settings
 from app.store.models import Checkpoint, Contender
 from hypo_engine.generate import Served, load_served
+from worker.loading import LOADING
 
 CHECKPOINTS_KEPT = 8
 """Checkpoints kept per base model; the least recently used one is dropped first."""
@@ -65,8 +66,12 @@ class Serving:
             for path in paths:
                 self._answering.remove(path)
 
-    def load(self, models: Sequence[ServedModel]) -> tuple[Served, dict[ServedModel, Exception]]:
+    def load(
+        self, models: Sequence[ServedModel], *, worker: str
+    ) -> tuple[Served, dict[ServedModel, Exception]]:
         """Load the base model that some models share, and add every checkpoint that can be loaded.
+
+        While anything is loaded, the worker's row says so.
 
         Returns:
             The base model, and for each model that failed to load the reason: its files are missing, or it
@@ -75,6 +80,17 @@ class Serving:
         Raises:
             ModelError: the base model cannot be loaded.
         """
+        if self._is_loaded(models):
+            return self._load(models)
+        with LOADING.of(models[0].base_model, worker=worker):
+            return self._load(models)
+
+    def _is_loaded(self, models: Sequence[ServedModel]) -> bool:
+        served = self._bases.get(models[0].base_model)
+        paths = {model.checkpoint_path for model in models} - {None}
+        return served is not None and paths <= set(served.names)
+
+    def _load(self, models: Sequence[ServedModel]) -> tuple[Served, dict[ServedModel, Exception]]:
         served = self._base(models[0].base_model)
         used = self._used[models[0].base_model]
         failed: dict[ServedModel, Exception] = {}

@@ -60,17 +60,17 @@ def score_tokens_next(*, worker: str) -> bool:
         jobs.sort(key=lambda job: job.model.base_model)
         for _, group in groupby(jobs, key=lambda job: job.model.base_model):
             if not renewer.lost.is_set():
-                _score_together(list(group))
+                _score_together(list(group), worker)
     release()
     return True
 
 
-def _score_together(jobs: Sequence[Job]) -> None:
+def _score_together(jobs: Sequence[Job], worker: str) -> None:
     """Score texts of contenders that share a base model. A model that fails does not affect the others."""
     models = list(dict.fromkeys(model for job in jobs for model in (job.model, *job.beside)))
     with SERVING.in_use(models):
         try:
-            served, failed = retry(lambda: SERVING.load(models))
+            served, failed = retry(lambda: SERVING.load(models, worker=worker))
         except Exception as error:
             _fail_with((job.claim for job in jobs), error)
             return

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.orm import Session, aliased
 
+from app.store.contenders import REWARD
 from app.store.enums import RunStatus
 from app.store.models import Checkpoint, Metric, Run
 from app.store.run_dependencies import STARTABLE
@@ -90,3 +91,23 @@ def of_twin_group(group: str, *, session: Session) -> list[int]:
     """Ids of the runs of a twin group."""
     query = select(Run.id).where(Run.twin_group == group, Run.deleted_at.is_(None)).order_by(Run.id)
     return list(session.scalars(query))
+
+
+def last_complete_twins(*, session: Session) -> Sequence[Run]:
+    """The newest twins of which all are finished, oldest first.
+
+    Reward models, which write no answers, and archived runs are left out.
+    """
+    kept: list[ColumnElement[bool]] = [
+        Run.twin_group.is_not(None),
+        Run.deleted_at.is_(None),
+        Run.archived_at.is_(None),
+        Run.method != REWARD,
+    ]
+    unfinished = func.sum(case((Run.status == RunStatus.FINISHED, 0), else_=1))
+    groups = select(Run.twin_group).where(*kept).group_by(Run.twin_group)
+    whole = groups.having(func.count() > 1, unfinished == 0).order_by(func.max(Run.id).desc()).limit(1)
+    group = session.scalar(whole)
+    if group is None:
+        return []
+    return session.scalars(select(Run).where(*kept, Run.twin_group == group).order_by(Run.id)).all()

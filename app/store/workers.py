@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.store import clock
@@ -23,16 +23,30 @@ def beat(
     device: str,
     has_gpu: bool = False,
     trouble: str = "",
+    loading: str = "",
 ) -> None:
-    """Record a worker's heartbeat, and why it consumes no messages, if so."""
+    """Record a worker's heartbeat, why it consumes no messages, if so, and the base model that it loads."""
     worker = session.get(Worker, worker_id)
     if worker is None:
         session.add(
-            Worker(id=worker_id, queues=queues, device=device, has_gpu=has_gpu, trouble=trouble[:300])
+            Worker(
+                id=worker_id,
+                queues=queues,
+                device=device,
+                has_gpu=has_gpu,
+                trouble=trouble[:300],
+                loading=loading[:500],
+            )
         )
     else:
         worker.seen_at = clock.now()
         worker.trouble = trouble[:300]
+        worker.loading = loading[:500]
+
+
+def say_loading(worker_id: str, model: str, *, session: Session) -> None:
+    """Record the base model that a worker starts to load; an empty name once it is loaded."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(loading=model[:500]))
 
 
 def leave(worker_id: str, *, session: Session) -> None:

@@ -147,11 +147,12 @@ def _workers(*, waiting: bool, session: Session) -> Html:
 
 
 def _worker(worker: Worker) -> dict[str, str]:
-    """A worker's queues and device, and the reason if it takes no messages."""
+    """A worker's queues and device, the model that it loads, and the reason if it takes no messages."""
     return {
         "queues": " and ".join(worker.queues.split(",")),
         "device": " · ".join(filter(None, [worker.device, worker.id])),
         "trouble": worker.trouble,
+        "loading": worker.loading,
     }
 
 

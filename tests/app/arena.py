@@ -42,14 +42,16 @@ def add_run(
     steps: Sequence[int] = (10,),
     status: RunStatus = RunStatus.FINISHED,
     dataset_id: int | None = None,
+    twins: str | None = None,
 ) -> Run:
-    """A run with checkpoints at the given steps."""
+    """A run with checkpoints at the given steps; `twins` names the group that it is of."""
     config = TrainConfig.model_validate({"method": method, "model_name_or_path": base_model})
     run = runs.create(
         session=session,
         name=name or f"{method} run",
         config=config.model_dump(mode="json"),
         dataset_id=dataset_id or add_dataset(session, f"posts {next(_numbers)}").id,
+        twin_group=twins,
     )
     run.status = status
     run.total_steps = run.step = max(steps, default=0)

@@ -7,13 +7,14 @@ import pytest
 
 from app import answers, artifacts
 from app.settings import Settings
-from app.store import generations, run_checkpoints, runs
+from app.store import generations, run_checkpoints, runs, workers
 from app.store.conversations import ContenderChoice, Decoding
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationStatus
 from app.store.models import Checkpoint, Comparison, Generation
 from hypo_engine.generate import Served
 from tests.worker.conftest import Launcher, answer_all
+from worker import serving
 from worker.answer_stream import ChatStream
 from worker.serving import Serving
 from worker.training import train_next
@@ -54,6 +55,27 @@ def test_all_contenders_answer_with_log_probabilities(contenders: list[Contender
         assert answer.token_logps is not None
         assert len(answer.token_logps) == answer.tokens
         assert sum(triple[1] for triple in answer.token_logps) == pytest.approx(answer.policy_logp, abs=1e-3)
+
+
+def test_the_worker_says_that_it_loads_the_model(
+    contenders: list[ContenderChoice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.answering._serving", Serving())
+    load, seen = serving.load_served, list[list[str]]()
+
+    def watched(*given: Any) -> Served:
+        seen.append(answers.look(comparison.id).waits)
+        return load(*given)
+
+    monkeypatch.setattr(serving, "load_served", watched)
+    with write_session() as session:
+        workers.beat("here:1:generate:aaaa", session=session, queues="generate", device="CPU")
+    comparison = ask(contenders)
+    answer_all()
+    assert seen == [["loading the model"] * 3]
+    with read_session() as session:
+        assert [worker.loading for worker in workers.present(session=session)] == [""]
+    assert answers.look(comparison.id).waits == [""] * 3
 
 
 def test_the_same_seed_gives_the_same_answers(contenders: list[ContenderChoice]) -> None:

@@ -65,6 +65,7 @@ class AnswerShown(Shown):
     method: str | None
     run_id: int | None
     status: GenerationStatus
+    waiting: str | None = Field(description="What a queued answer waits for; null for others.")
     complete: bool | None = Field(description="False if the length limit cut the answer; null until it ends.")
     text: str
     tokens: int | None

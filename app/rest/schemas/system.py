@@ -20,6 +20,7 @@ class WorkerShown(Shown):
     queues: list[str]
     device: str
     trouble: str = Field(description="Why it receives no messages; empty if it does.")
+    loading: str = Field(description="The base model that it loads at the moment; empty if none.")
     started_at: datetime
     seen_at: datetime
 

@@ -25,6 +25,8 @@ class Setup:
 
     setup: gr.Group
     contenders: gr.Dropdown
+    twins: gr.Button
+    untrained: gr.HTML
     blind: gr.Checkbox
     seed: gr.Number
     max_new_tokens: gr.Slider
@@ -87,6 +89,7 @@ class Question:
     ask_row: gr.Row
     ask_box: gr.Textbox
     ask: gr.Button
+    ask_note: gr.HTML
     prompts: gr.Column
     random: gr.Button
 
@@ -163,6 +166,8 @@ def _setup() -> Setup:
                 min_width=200,
                 scale=1,
             )
+        twins = gr.Button("", size="sm", visible=False, elem_id="compare-twins", elem_classes="hy-narrow hy-offer")
+        untrained = gr.HTML(visible=False, elem_classes="hy-offer")
         with gr.Accordion("Decoding", open=False), gr.Row():
             seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed", min_width=120)
             longest = gr.Slider(1, 1024, 128, step=1, label="Longest answer, tokens", min_width=160)
@@ -176,7 +181,7 @@ def _setup() -> Setup:
                 min_width=160,
             )
             top_p = gr.Slider(0.05, 1, 1.0, step=0.05, label="Top-p", min_width=160)
-    return Setup(setup, contenders, blind, seed, longest, temperature, top_p)
+    return Setup(setup, contenders, twins, untrained, blind, seed, longest, temperature, top_p)
 
 
 def _conversation() -> Conversation:
@@ -261,12 +266,13 @@ def _question() -> Question:
             elem_id="hy-question",
         )
         with gr.Column(scale=1, min_width=170):
-            ask = gr.Button("Ask", variant="primary", elem_id="hy-ask")
+            ask = gr.Button("Ask", variant="primary", elem_id="hy-ask", interactive=False)
+    ask_note = gr.HTML(elem_id="hy-ask-note")
     with gr.Column(visible=False) as prompts:
         random = gr.Button("Random held-out prompt", size="sm", elem_classes="hy-narrow")
         _examples(ask_box)
     of_opening = (opening, opening_box, opening_shown, drop_opening)
-    return Question(continues, *of_opening, ask_row, ask_box, ask, prompts, random)
+    return Question(continues, *of_opening, ask_row, ask_box, ask, ask_note, prompts, random)
 
 
 def _examples(ask_box: gr.Textbox) -> None:

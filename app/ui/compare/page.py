@@ -44,17 +44,21 @@ def _here(page: Layout) -> list[Any]:
 
 def _wire_opening(page: Layout, outputs: Components) -> None:
     parts, frame, question = page.components, page.frame, page.question
-    begun = ("contenders", "seed", "blind", "max_new_tokens", "temperature", "top_p")
+    begun = ("contenders", "seed", "blind", "max_new_tokens", "temperature", "top_p", "untrained")
+    chosen = pick(parts, "twins", "ask", "ask_note")
     prompt = pick(parts, "ask_box", "opening", "opening_shown", "opening_box")
     # From top to bottom, so that nothing that is shown is pushed down by what loads above it.
-    offered = connect(events.on_load, setup.offer, None, {**pick(parts, *begun), **prompt})
+    offered = connect(events.on_load, setup.offer, None, {**pick(parts, *begun), **chosen, **prompt})
     opened = connect(offered.then, actions.open_page, None, outputs, **{**_QUIET, "queue": True})
     opened.then(actions.show_question, frame.conversation, [question.ask_row, question.prompts], **_QUIET)
+    contenders = page.setup.contenders
+    connect(contenders.input, setup.choose, contenders, chosen, **{**_QUIET, "trigger_mode": "always_last"})
+    connect(page.setup.twins.click, setup.choose_twins, None, {**chosen, "contenders": contenders}, **_QUIET)
     once: dict[str, Any] = {**_QUIET, "trigger_mode": "once"}
     connect(frame.timer.tick, actions.refresh, _here(page), outputs, **once)
     frame.conversation.change(None, frame.conversation, None, js=KEEP_ADDRESS)
     connect(frame.look.click, actions.watch, _here(page), outputs, **once)
-    connect(question.random.click, setup.random_prompt, page.setup.contenders, prompt, **_QUIET)
+    connect(question.random.click, setup.random_prompt, contenders, prompt, **_QUIET)
     without = [question.opening, question.opening_shown, question.opening_box]
     question.drop_opening.click(setup.drop_opening, None, without, **_QUIET)
 

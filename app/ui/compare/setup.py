@@ -24,7 +24,9 @@ def offer(request: gr.Request | None = None) -> Updates:
     updates = {
         "contenders": gr.update(choices=offered, value=chosen),
         "seed": compare_state.random_seed(),
+        "untrained": _untrained(offered),
         **decoding,
+        **choose(chosen),
     }
     if query.value(request, "prompt") == "random":
         updates |= random_prompt(chosen)
@@ -60,3 +62,30 @@ def random_prompt(keys: list[str]) -> Updates:
 def drop_opening() -> tuple[Any, ...]:
     """Remove the messages that precede the question."""
     return [], "", gr.update(visible=False)
+
+
+def choose(keys: list[str]) -> Updates:
+    """Whether these contenders can be asked, and the button for the last twins if they are others."""
+    twins = compare_state.last_twins()
+    other = twins is not None and set(keys) != set(twins.keys)
+    return {
+        "twins": gr.update(visible=other, value=f"Compare the last twins: {twins.said}" if twins else ""),
+        **compare_view.asking(ready=bool(keys), why="Choose a contender above, then ask."),
+    }
+
+
+def choose_twins() -> Updates:
+    """Choose the reference and the last twins."""
+    twins = compare_state.last_twins()
+    if twins is None:
+        raise NotFound("The last twins are no longer there; choose the contenders from the list.")
+    return {"contenders": gr.update(value=twins.keys), **choose(twins.keys)}
+
+
+def _untrained(offered: list[tuple[str, str]]) -> Any:
+    """What to do while no run can answer."""
+    trained = any(key.startswith("run:") for _, key in offered)
+    return gr.update(
+        visible=not trained,
+        value="" if trained else compare_view.untrained(compare_state.unfinished_runs()),
+    )

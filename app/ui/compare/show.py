@@ -48,9 +48,14 @@ UPDATED = (
     "withdraw",
     "show_names",
     "continues",
+    "ask",
+    "ask_note",
     "recent",
 )
 """Names of the components that an action updates."""
+
+
+_UNANSWERED = "You can write the next question now, and ask it when the answers are complete."
 
 
 class Seen(TypedDict, total=False):
@@ -93,6 +98,7 @@ def show(view: View, seen: Seen) -> Updates:
         "timer": gr.Timer(active=not turn.over),
         **_sides(view, panels, before),
         **_voting(view),
+        **compare_view.asking(ready=turn.over, why=_UNANSWERED),
     }
     if fresh:
         updates |= _frame(view)

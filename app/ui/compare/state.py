@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app import answers, endpoints
+from app import answer_waits, answers, endpoints
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, NotFound
 from app.store import comparisons, conversations, judging, labels, names, run_lists, runs, stamps, workers
@@ -15,8 +15,10 @@ from app.store.conversations import ContenderChoice
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.judging import LETTERS
-from app.store.models import Comparison, Contender, Conversation, Generation, Label, User
+from app.store.models import Comparison, Contender, Conversation, Generation, Label, Run, User
 from app.text import read_id
+from app.ui import formatting
+from app.ui.theme import role
 
 OFFERED_RUNS = 100
 RECENT = 12
@@ -27,7 +29,7 @@ class Turn:
     """A question, its answers in display order with their contenders, and the reader's vote.
 
     `hidden` means that the reader may not see the names yet. `origin` is the side of the previous question
-    whose answer all contenders continued.
+    whose answer all contenders continued. `waits` has what each queued answer waits for.
     """
 
     comparison: Comparison
@@ -36,6 +38,7 @@ class Turn:
     label: Label | None
     hidden: bool
     origin: int | None
+    waits: list[str]
 
     @property
     def over(self) -> bool:
@@ -127,13 +130,15 @@ def _turn(
     contenders = {contender.position: contender for contender in comparison.conversation.contenders}
     replies = comparisons.answers(comparison.id, session=session)
     origin = comparison.continues_from
+    models = [contenders[int(reply.position or 0)] for reply in replies]
     return Turn(
         comparison,
-        [contenders[int(reply.position or 0)] for reply in replies],
+        models,
         replies,
         labels.of_user(comparison.id, user, session=session),
         hidden,
         earlier[-1].comparison.shown_order.index(origin) if earlier and origin is not None else None,
+        answer_waits.waits(comparison, models, replies, hidden=hidden, session=session),
     )
 
 
@@ -188,18 +193,54 @@ def offered_contenders() -> list[tuple[str, str]]:
 
 
 def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> list[str]:
-    """Keys of the reference and the given runs; of the newest twins if no given run is offered."""
+    """Keys of the reference and the given runs.
+
+    If no given run is offered, those of the last twins that are all finished, or else of the newest finished
+    run and its twins.
+    """
     keys = {key for _, key in offered}
     wanted = [f"run:{run_id}" for run_id in run_ids if f"run:{run_id}" in keys]
     with read_session() as session:
         if not wanted:
-            newest = runs.find(session=session, status=RunStatus.FINISHED, without_method=REWARD, limit=1)
-            twins = runs.twins_of(newest[0], session=session) if newest else []
+            twins = run_lists.last_complete_twins(session=session) or _newest(session)
             wanted = [f"run:{run.id}" for run in twins if f"run:{run.id}" in keys]
         wanted = wanted[: conversations.MAX_CONTENDERS - 1]
         bases = [runs.get(int(key.split(":")[1]), session=session).base_model for key in wanted]
     reference = f"{REFERENCE}:{bases[0]}" if bases else next((key for _, key in offered), "")
     return [key for key in (reference, *wanted) if key in keys]
+
+
+def _newest(session: Session) -> Sequence[Run]:
+    """The newest finished run and its twins."""
+    found = runs.find(session=session, status=RunStatus.FINISHED, without_method=REWARD, limit=1)
+    return runs.twins_of(found[0], session=session) if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """The keys of the last twins that are all finished, with their reference, and what they are called."""
+
+    keys: list[str]
+    said: str
+
+
+def last_twins() -> Twins | None:
+    """The last twins that are all finished, with as many of them as a comparison has room for."""
+    with read_session() as session:
+        found = run_lists.last_complete_twins(session=session)[: conversations.MAX_CONTENDERS - 1]
+    if not found:
+        return None
+    keys = [f"{REFERENCE}:{found[0].base_model}", *(f"run:{run.id}" for run in found)]
+    names = ["reference", *(f"{role(run.method).label} #{run.id}" for run in found)]
+    return Twins(keys, formatting.in_words(names))
+
+
+def unfinished_runs() -> list[int]:
+    """Ids of runs that are queued or running, oldest first."""
+    with read_session() as session:
+        running = runs.find(session=session, status=RunStatus.RUNNING)
+        queued = run_lists.queued_first(session=session, limit=conversations.MAX_CONTENDERS)
+    return sorted(run.id for run in (*running, *queued))
 
 
 def setup_like(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import gradio as gr
 from markupsafe import Markup
 
 from app import presence
@@ -17,12 +18,11 @@ from app.templates import render
 from app.ui import formatting, parting, widgets
 from app.ui.answer.address import answer_link
 from app.ui.compare.state import RecentConversation, Turn, View
+from app.ui.updates import Updates
 from app.ui.widgets import Html
 
 MAX_LOG_RATIO = 3.0
 """The log-ratio, in nats, at which a token's colour saturates."""
-
-WAITING = {GenerationStatus.QUEUED: "waiting for a worker", GenerationStatus.RUNNING: "writing"}
 
 
 def who(turn: Turn, side: int) -> Html:
@@ -66,7 +66,7 @@ def _text(turn: Turn, side: int) -> Html:
     live = not answer.status.is_over
     if live and not answer.text:
         return Markup('<div class="hy-text hy-wait" aria-busy="true">{}<i></i></div>').format(
-            WAITING[answer.status]
+            turn.waits[side] or "writing"
         )
     if not answer.text:
         why = "empty: stopped" if answer.status is GenerationStatus.STOPPED else "empty: it ended at once"
@@ -306,3 +306,20 @@ def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
 def no_worker() -> Html:
     missing = widgets.with_commands(presence.no_worker(GENERATE_QUEUE))
     return widgets.notice(Markup("{} Questions asked now wait in the queue.").format(missing), "warning")
+
+
+def asking(*, ready: bool, why: str = "") -> Updates:
+    """Enable the button that sends a question, or say why it is disabled."""
+    note = Markup('<p class="hy-note" role="status">{}</p>').format("" if ready else why)
+    return {"ask": gr.update(interactive=ready), "ask_note": note}
+
+
+def untrained(unfinished: Sequence[int]) -> Html:
+    """What to do while only the reference can answer."""
+    if not unfinished:
+        said = "No run is finished, so only the reference can answer. {} to compare with it."
+        links = widgets.link("Launch DPO and HyPO", "launch")
+    else:
+        said = "No run is finished, so only the reference can answer. The others are still to be trained: {}."
+        links = widgets.join([widgets.link(f"run {run_id}", "run", id=run_id) for run_id in unfinished], ", ")
+    return Markup('<p class="hy-note">{}</p>').format(Markup(said).format(links))

@@ -15,7 +15,7 @@ from app.errors import NotFound
 from app.settings import Settings
 from app.store import campaigns, comparisons, conversations, db, generations, label_queries, labels, workers
 from app.store.db import read_session, write_session
-from app.store.enums import Choice, GenerationStatus
+from app.store.enums import Choice, GenerationStatus, RunStatus
 from app.store.label_queries import VoteFilter
 from app.store.models import Base, Comparison
 from app.ui.compare import actions as compare_actions
@@ -104,7 +104,32 @@ def test_without_runs_the_reference_is_there_to_try(engine: Engine) -> None:
     begun = offered()
     assert begun["contenders"]["value"] == ["reference:demo"]
     assert 0 <= begun["seed"] < 10_000
-    assert begun.keys() == {"contenders", "seed"}
+    assert begun["ask"]["interactive"] is True
+    assert begun["twins"]["visible"] is False
+    assert "Launch DPO and HyPO" in begun["untrained"]["value"]
+    with write_session() as session:
+        waiting = arena.add_run(session, status=RunStatus.QUEUED, steps=())
+    assert f"run {waiting.id}</a>" in offered()["untrained"]["value"]
+
+
+def test_the_last_twins_that_are_finished_are_one_click_away(engine: Engine) -> None:
+    with write_session() as session:
+        whole = [arena.add_run(session, method, twins="one") for method in ("reward", "dpo", "hypo")]
+        arena.add_run(session, "dpo", twins="two")
+        arena.add_run(session, "hypo", twins="two", status=RunStatus.RUNNING)
+        single = arena.add_run(session, "sft")
+    keys = ["reference:demo", *(f"run:{run.id}" for run in whole[1:])]
+    begun = offered()
+    assert begun["contenders"]["value"] == keys
+    assert (begun["twins"]["visible"], begun["untrained"]["visible"]) == (False, False)
+    begun = offered(runs=single.id)
+    assert begun["contenders"]["value"] == ["reference:demo", f"run:{single.id}"]
+    assert begun["twins"]["visible"] is True
+    assert begun["twins"]["value"].endswith(f"reference, DPO #{whole[1].id} and HyPO #{whole[2].id}")
+    assert setup.choose_twins()["contenders"]["value"] == keys
+    nobody = setup.choose([])
+    assert nobody["ask"]["interactive"] is False
+    assert "Choose a contender" in nobody["ask_note"]
 
 
 def test_a_new_conversation_takes_contenders_and_decoding_over(engine: Engine) -> None:
@@ -133,7 +158,9 @@ def test_a_first_question_starts_a_conversation(engine: Engine) -> None:
     assert updates["conversation"] == 1
     assert updates["setup"]["visible"] is False
     assert updates["no_worker"]["visible"] is True
-    assert "waiting for a worker" in updates["panel0"]
+    assert "waiting for a worker: none is running" in updates["panel0"]
+    assert updates["ask"]["interactive"] is False
+    assert "ask it when the answers are complete" in updates["ask_note"]
     assert updates["vote_a"]["interactive"] is False
     assert updates["stop_all"]["visible"] is True
     with read_session() as session:
