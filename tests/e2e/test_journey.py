@@ -138,6 +138,7 @@ def ask_blind(page: Page, runs: tuple[int, int]) -> None:
     page.wait_for_url("**/compare?conversation=*")
     page.reload()
     expect(page.get_by_text("Your vote?")).to_be_visible()
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_enabled()
 
 
 def shorten_answers(page: Page) -> None:
