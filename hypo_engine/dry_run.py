@@ -22,7 +22,8 @@ from hypo_engine.data.token_pairs import TokenPairs
 from hypo_engine.data.tokenize import tokenize_pairs
 from hypo_engine.errors import DataError, Interrupted
 from hypo_engine.memory.estimate import Estimate, format_bytes
-from hypo_engine.models.load import default_device, load_tokenizer, resolve_model
+from hypo_engine.models.load import default_device, load_tokenizer
+from hypo_engine.models.source import resolve_source
 from hypo_engine.reporting import LogLevel, SilentReporter, Wish
 from hypo_engine.training.loop import train
 from hypo_engine.training.memory_check import available_memory, check_fits, estimate_run
@@ -87,7 +88,7 @@ def dry_run(
     Raises:
         EngineError: as :func:`hypo_engine.training.loop.train`; a run that cannot fit is refused too.
     """
-    resolved = resolve_model(config.model_name_or_path, models_dir)
+    resolved = resolve_source(config.model_name_or_path, models_dir).place
     tokens = _tokens(config, pairs, resolved)
     device = default_device()
     check_fits(config, resolved, tokens, device=device)

@@ -15,75 +15,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hypo_engine.answers import Answer as Answer
+from hypo_engine.answers import GenerationRequest as GenerationRequest
 from hypo_engine.chat.thinking import leaves_room_for_thoughts
 from hypo_engine.config import Precision, PromptStyle
 from hypo_engine.data.tokenize import Tokenization, decode_text
 from hypo_engine.decoding.detokenize import TextStream
 from hypo_engine.decoding.sampling import Choice, Response, sample_responses
 from hypo_engine.errors import ConfigError, EngineError, ModelError
+from hypo_engine.files.adapter import ADAPTER_CONFIG
 from hypo_engine.forward.logprobs import Ids
 from hypo_engine.forward.routed_lora import RoutedLora
 from hypo_engine.forward.trial import vocabulary_size
-from hypo_engine.models.adapters import ADAPTER_CONFIG, check_adapter, quiet_peft
+from hypo_engine.models.adapters import check_adapter, quiet_peft
 from hypo_engine.models.load import (
     check_vocabulary,
     context_limit,
     default_device,
     load_model,
     load_tokenizer,
-    resolve_model,
     stop_token_ids,
     weights_dtype,
 )
+from hypo_engine.models.source import ModelSource, resolve_source
 from hypo_engine.prompts.encoder import Encoded, PromptEncoder
-from hypo_engine.reporting import Prompt
 
 OnText = Callable[[int, str, int], None]
 ShouldStop = Callable[[int], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """A request for one answer.
-
-    Attributes:
-        prompt: The conversation so far, or plain text to continue.
-        adapter: A name that was passed to :meth:`Served.add_adapter`; None is the base model.
-        max_new_tokens: Length limit of the answer in tokens, at least 1.
-        temperature: 0 is greedy.
-        top_p: Nucleus sampling threshold, in (0, 1].
-        seed: Rows with equal seeds draw equal random numbers.
-    """
-
-    prompt: Prompt
-    adapter: str | None
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer; log-probabilities are in nats, at temperature 1.
-
-    Attributes:
-        tokens: Number of tokens, including the end token.
-        finished: Whether it ended with an end token.
-        stopped: Whether it was stopped on request.
-        policy_logp: Sum over tokens under the row's own model; ``reference_logp`` under the base.
-        token_texts: The text that each token adds; the name of the end token.
-    """
-
-    text: str
-    tokens: int
-    finished: bool
-    stopped: bool
-    policy_logp: float
-    reference_logp: float
-    token_texts: list[str]
-    policy_token_logps: list[float]
-    reference_token_logps: list[float]
 
 
 @dataclass
@@ -238,7 +196,7 @@ class Served:
     def thinks(self, request: GenerationRequest, beside: Sequence[GenerationRequest]) -> bool:
         """Whether prompts leave thinking to the model, as in training; the base follows the others."""
         if request.adapter is None:
-            return any(other.adapter in self._thinking for other in beside)
+            return None in self._thinking or any(other.adapter in self._thinking for other in beside)
         return request.adapter in self._thinking
 
     def encode(self, model: Any, prompts: Sequence[Ids], adapters: Sequence[str | None]) -> Encoded:
@@ -378,16 +336,26 @@ class _Batch:
         )
 
 
-def load_served(model_name: str, models_dir: Path, precision: Precision = Precision.AUTO) -> Served:
+def load_served(
+    model_name: str,
+    models_dir: Path,
+    precision: Precision = Precision.AUTO,
+    run_model: ModelSource | None = None,
+) -> Served:
     """Load a base model for answering.
+
+    Args:
+        run_model: The files of the run that ``model_name`` refers to, if it is one.
 
     Raises:
         ModelError: as :func:`hypo_engine.models.load.load_model`.
     """
-    resolved = resolve_model(model_name, models_dir)
-    tokenizer = load_tokenizer(resolved)
+    source = resolve_source(model_name, models_dir, run_model)
+    tokenizer = load_tokenizer(source.place)
     device = default_device()
-    model = load_model(resolved, dtype=weights_dtype(precision, device), device=device).requires_grad_(False)
+    dtype = weights_dtype(precision, device)
+    model = load_model(source.place, dtype=dtype, device=device, adapters=source.adapters)
+    model.requires_grad_(False)
     check_vocabulary(model, tokenizer, model_name)
     tokenization = Tokenization(tokenizer, PromptStyle.AUTO)
     served = Served(
@@ -397,4 +365,6 @@ def load_served(model_name: str, models_dir: Path, precision: Precision = Precis
         stop_ids=stop_token_ids(model, tokenizer) | {tokenization.turn_end_id},
     )
     served._encoders[id(model)] = PromptEncoder(model, pad_id=tokenizer.eos_token_id)
+    if leaves_room_for_thoughts(source.trained_folder):
+        served._thinking.add(None)
     return served

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from hypo_engine.choices import KLEstimator, LossType, Method, Need
+from hypo_engine.model_spec import parse_run_model
 from hypo_engine.reward_spec import known, parse_reward
 
 COMPARING = tuple(method for method in Method if Need.REFERENCE in method.needs)
@@ -31,7 +32,9 @@ class MethodFields(BaseModel):
         min_length=1,
         max_length=500,
         title="Base model",
-        description="`demo` (SmolLM2-135M-Instruct), a hub id, or a local folder with safetensors weights.",
+        description="`demo` (SmolLM2-135M-Instruct), a hub id, a local folder with safetensors weights or a "
+        "LoRA adapter, or run:NUMBER, the model that a finished run trained. An adapter is merged into its "
+        "base, and the merged model is the new reference.",
         json_schema_extra=group("front"),
     )
     method: Method = Field(
@@ -153,6 +156,15 @@ class MethodFields(BaseModel):
         description="Temperature of the samples. Policy and reference are scaled alike.",
         json_schema_extra=group("sampling"),
     )
+
+    @field_validator("model_name_or_path")
+    @classmethod
+    def _names_a_model(cls, value: str) -> str:
+        try:
+            parse_run_model(value)
+        except ValueError as error:
+            raise PydanticCustomError("model", "{problem}", {"problem": str(error)}) from error
+        return value
 
     @field_validator("reward")
     @classmethod

@@ -21,8 +21,9 @@ from hypo_engine.distributed.out_of_memory import is_out_of_memory, release_cach
 from hypo_engine.errors import ModelError
 from hypo_engine.methods.batch import Batch, BatchLoss
 from hypo_engine.methods.objective import METHODS, pair_logps, pair_rewards
-from hypo_engine.models.load import check_vocabulary, default_device, load_tokenizer, resolve_model
+from hypo_engine.models.load import check_vocabulary, default_device, load_tokenizer
 from hypo_engine.models.policy import Policy, load_policy
+from hypo_engine.models.source import ModelSource, resolve_source
 from hypo_engine.reference.scores import length_batches, score_pairs
 from hypo_engine.training.checkpoint import load_weights, trained_folder
 
@@ -153,21 +154,25 @@ def _per_token(pairs: Sequence[TokenPair], chosen: Tensor, rejected: Tensor) -> 
     return chosen / lengths[:, 0] - rejected / lengths[:, 1]
 
 
-def load_pair_scorer(config: TrainConfig, checkpoint: Path, models_dir: Path) -> PairScorer:
+def load_pair_scorer(
+    config: TrainConfig, checkpoint: Path, models_dir: Path, run_model: ModelSource | None = None
+) -> PairScorer:
     """Load a checkpoint to score pairs.
 
     Args:
         config: Of the run that made the checkpoint.
         checkpoint: A folder with its adapter or model, and with the head of a reward model.
+        run_model: The files of the run that the run's base model is, if it is one.
 
     Raises:
         ModelError: the base model cannot be loaded, or the checkpoint does not fit it.
     """
-    resolved = resolve_model(config.model_name_or_path, models_dir)
-    tokenizer = load_tokenizer(resolved)
+    source = resolve_source(config.model_name_or_path, models_dir, run_model)
+    tokenizer = load_tokenizer(source.place)
     thinking = leaves_room_for_thoughts(trained_folder(checkpoint))
     tokenization = Tokenization(tokenizer, config.prompt_style, thinking=thinking)
-    policy = load_policy(config, resolved, pad_id=tokenizer.eos_token_id, device=default_device())
+    pad_id, device = tokenizer.eos_token_id, default_device()
+    policy = load_policy(config, source.place, pad_id=pad_id, device=device, adapters=source.adapters)
     try:
         load_weights(policy, checkpoint)
     except (SafetensorError, RuntimeError, ValueError, KeyError, OSError) as error:

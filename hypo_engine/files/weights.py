@@ -1,5 +1,6 @@
 """Names and shapes of a model's weights, from the headers of its safetensors files. No torch here."""
 
+import hashlib
 import json
 import struct
 from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ def stored_tensors(find: Find, name: str, *, whole: bool) -> dict[str, tuple[int
     """
     single = find(SINGLE)
     if single is not None:
-        return _read_header(single, name)
+        return read_shapes(single, name)
     index = find(INDEX)
     if index is None:
         return None
@@ -52,7 +53,7 @@ def stored_tensors(find: Find, name: str, *, whole: bool) -> dict[str, tuple[int
         raise ModelError(f"{name!r} lacks {some(missing)}, named in {INDEX}; {_FETCH}.")
     if missing:
         return None
-    tensors = {file: _read_header(path, name) for file, path in files.items() if path is not None}
+    tensors = {file: read_shapes(path, name) for file, path in files.items() if path is not None}
     lost = sorted(tensor for tensor, file in places.items() if tensor not in tensors[file])
     if lost:
         raise ModelError(
@@ -77,7 +78,7 @@ def _read_index(path: Path, name: str) -> Mapping[str, str]:
     return dict(places)
 
 
-def _read_header(path: Path, name: str) -> dict[str, tuple[int, ...]]:
+def read_shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
     """The shapes in one file, whose length has to match its header."""
     try:
         size = path.stat().st_size
@@ -110,3 +111,9 @@ def _read_header(path: Path, name: str) -> dict[str, tuple[int, ...]]:
             f"truncated; {_FETCH}."
         )
     return shapes
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

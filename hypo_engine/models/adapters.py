@@ -1,22 +1,23 @@
-"""LoRA adapters: attach a fresh one to a base model, and check a stored one before loading."""
+"""LoRA adapters: attach a fresh one to a base model, check a stored one before loading, and merge it."""
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.files.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from hypo_engine.files.weights import sha256
 from hypo_engine.forward.trial import MODEL_ERRORS, plain_logits, try_tokens
 from hypo_engine.models.untrusted import read_lora_config
 
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 _ROUTER = re.compile(r"router|topk|moegate|gating", re.IGNORECASE)
@@ -163,9 +164,7 @@ def check_adapter(base: Any, folder: Path) -> Any:
         ) from error
     fits = all(_tensor_fits(base, name, shape) for name, shape in shapes.items())
     if not shapes or not fits:
-        raise ModelError(
-            f"The adapter {folder.name!r} does not fit this base model; use the one it was trained on."
-        )
+        raise _unfitting(folder)
     return config
 
 
@@ -178,3 +177,67 @@ def _tensor_fits(base: Any, name: str, shape: tuple[int, ...]) -> bool:
     # GPT-2's Conv1D stores [in, out] where Linear stores [out, in]
     side = {"lora_A": shape[-1], "lora_B": shape[0]}.get(matrix)
     return side in weight.shape
+
+
+def merge_adapters(model: Any, folders: Sequence[Path]) -> None:
+    """Add stored LoRA adapters to a model's weights, in float32, and round each weight once.
+
+    Raises:
+        ModelError: an adapter cannot be read, does not fit, or adapts a table that embeddings and output head
+            share.
+    """
+    layers: dict[str, list[tuple[Tensor, Tensor, float]]] = {}
+    for folder in folders:
+        config = check_adapter(model, folder)
+        scale = config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)
+        tensors = load_file(folder / ADAPTER_WEIGHTS)
+        for name in sorted(
+            tensor.removesuffix(".lora_A.weight") for tensor in tensors if ".lora_A." in tensor
+        ):
+            try:
+                both = tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"]
+            except KeyError as error:
+                raise _unfitting(folder) from error
+            layers.setdefault(name.removeprefix(_PREFIX), []).append((*both, scale))
+        _refuse_shared(model, layers, folder)
+    with torch.no_grad():
+        for name, parts in layers.items():
+            try:
+                _merge(model.get_submodule(name), parts)
+            except (RuntimeError, AttributeError) as error:  # sizes that only look right
+                raise _unfitting(folders[-1]) from error
+
+
+def _merge(layer: Any, parts: Sequence[tuple[Tensor, Tensor, float]]) -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    merged = layer.weight.to(torch.float32, copy=True)
+    for a, b, scale in parts:
+        product = scale * (b.float() @ a.float()).to(merged.device)
+        merged += product.T if isinstance(layer, Conv1D) else product
+    layer.weight.copy_(merged)
+
+
+def _refuse_shared(model: Any, names: Iterable[str], folder: Path) -> None:
+    """Refuse an adapter of a table that the embeddings and the output head share: both would change."""
+    head, table = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or head.weight is not table.weight:
+        return
+    shared = next((name for name in names if model.get_submodule(name) in (head, table)), None)
+    if shared is not None:
+        raise ModelError(
+            f"The adapter {folder.name!r} adapts {shared}, whose weights the embeddings and the output head "
+            "share, so it cannot be merged; train an adapter without it."
+        )
+
+
+def adapter_identity(folder: Path) -> list[Any]:
+    """What determines the weights that an adapter adds: its tensors and its scale."""
+    config = read_lora_config(folder / ADAPTER_CONFIG)
+    return [sha256(folder / ADAPTER_WEIGHTS), config.r, config.lora_alpha, bool(config.use_rslora)]
+
+
+def _unfitting(folder: Path) -> ModelError:
+    return ModelError(
+        f"The adapter {folder.name!r} does not fit this base model; use the one it was trained on."
+    )

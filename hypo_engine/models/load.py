@@ -3,9 +3,8 @@
 Every failure becomes a ModelError whose message is one sentence with a remedy.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from hypo_engine.errors import ModelError
 from hypo_engine.files.check import CONTEXT, HARMLESS, check_model_files, folder_finder, other_weights
 from hypo_engine.files.demo import DEMO_NAME, DEMO_UPSTREAM, demo_folder
 from hypo_engine.files.tokenizer import refuse_larger
+from hypo_engine.files.weights import sha256
 from hypo_engine.forward.trial import check_sound, vocabulary_size
+from hypo_engine.models.adapters import adapter_identity, merge_adapters
 from hypo_engine.models.untrusted import read_config, refuse_adapter_repository
 
 _WRITTEN_BY = frozenset({"transformers_version", "_name_or_path"})
@@ -81,16 +82,19 @@ def weights_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32
 
 
-def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> Any:
+def load_model(
+    resolved: str, *, dtype: torch.dtype, device: torch.device, adapters: Sequence[Path] = ()
+) -> Any:
     """Load a causal language model in evaluation mode with every dropout off.
 
     Args:
         resolved: A folder or a hub id, from :func:`resolve_model`.
+        adapters: Folders of LoRA adapters that are merged into the weights, in this order.
 
     Raises:
         ModelError: it does not exist, is not a causal language model, has no safetensors weights, has
             missing or unexpected weights, needs remote code, has an adapter, or computes non-finite
-            numbers.
+            numbers; or an adapter does not fit it.
     """
     from transformers import AutoModelForCausalLM
 
@@ -112,6 +116,7 @@ def load_model(resolved: str, *, dtype: torch.dtype, device: torch.device) -> An
     )
     check_whole(told, resolved)
     disable_dropout(model)
+    merge_adapters(model, adapters)
     model = model.to(device).eval()
     check_sound(model, resolved)
     return model
@@ -230,12 +235,21 @@ def stop_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-def model_identity(resolved: str, model: Any) -> str:
+def model_identity(resolved: str, model: Any, adapters: Sequence[Path] = ()) -> str:
     """A text that identifies the base model's weights and configuration.
 
     A folder is identified by the content of its files, not by its path; reading them takes about two
     seconds per gigabyte. A hub model is identified by its commit.
+
+    Args:
+        adapters: Folders of adapters that were merged into it.
     """
+    whole = _whole_identity(resolved, model)
+    merged = [adapter_identity(folder) for folder in adapters]
+    return json.dumps([whole, *merged]) if merged else whole
+
+
+def _whole_identity(resolved: str, model: Any) -> str:
     folder = Path(resolved)
     if not folder.is_dir():
         commit = getattr(model.config, "_commit_hash", None)
@@ -243,10 +257,5 @@ def model_identity(resolved: str, model: Any) -> str:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = {name: value for name, value in config.items() if name not in _WRITTEN_BY}
     return json.dumps(
-        [config, [_sha256(file) for file in sorted(folder.glob("*.safetensors"))]], sort_keys=True
+        [config, [sha256(file) for file in sorted(folder.glob("*.safetensors"))]], sort_keys=True
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -7,6 +7,8 @@ computed.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,11 +80,18 @@ class Policy:
 
 
 def load_policy(
-    config: TrainConfig, resolved: str, *, pad_id: int, device: torch.device, separate: bool = False
+    config: TrainConfig,
+    resolved: str,
+    *,
+    pad_id: int,
+    device: torch.device,
+    separate: bool = False,
+    adapters: Sequence[Path] = (),
 ) -> Policy:
     """Load a base model and make it trainable according to the configuration.
 
     Args:
+        adapters: Merged into the base model's weights; the reference has them too.
         separate: Run every completion as a whole sequence, as sharded models require.
 
     Raises:
@@ -90,7 +99,8 @@ def load_policy(
         ConfigError: ``lora_target_modules`` names no module, or the output head.
     """
     load = _load_adapted if config.lora_r > 0 else _load_full
-    policy = load(config, resolved, pad_id, device, separate)
+    read = partial(load_model, resolved, device=device, adapters=adapters)
+    policy = load(config, read, pad_id, device, separate)
     if not config.method.writes:
         hidden = policy.model.get_input_embeddings().weight.shape[1]
         policy.head = RewardHead(hidden, seed=derive_seed("head", config.seed), device=device)
@@ -98,9 +108,9 @@ def load_policy(
 
 
 def _load_adapted(
-    config: TrainConfig, resolved: str, pad_id: int, device: torch.device, separate: bool
+    config: TrainConfig, read: Callable[..., Any], pad_id: int, device: torch.device, separate: bool
 ) -> Policy:
-    base = load_model(resolved, dtype=weights_dtype(config.precision, device), device=device)
+    base = read(dtype=weights_dtype(config.precision, device))
     model = attach_lora(
         base,
         rank=config.lora_r,
@@ -124,15 +134,12 @@ def _load_adapted(
 
 
 def _load_full(
-    config: TrainConfig, resolved: str, pad_id: int, device: torch.device, separate: bool
+    config: TrainConfig, read: Callable[..., Any], pad_id: int, device: torch.device, separate: bool
 ) -> Policy:
     # trained weights are always float32: updates of 1e-6 vanish in bfloat16
     half = weights_dtype(config.precision, device) is torch.bfloat16
 
-    def load() -> Any:
-        return load_model(resolved, dtype=torch.float32, device=device)
-
-    model = load()
+    model = read(dtype=torch.float32)
     encoder = PromptEncoder(
         model, pad_id=pad_id, half=half, checkpointing=config.gradient_checkpointing, separate=separate
     )
@@ -141,7 +148,7 @@ def _load_full(
     @contextmanager
     def reference() -> Iterator[Encode]:
         if not frozen:
-            second = load().requires_grad_(False)
+            second = read(dtype=torch.float32).requires_grad_(False)
             policy.place(second)
             separately = not encoder.shares_prompts
             frozen.append(PromptEncoder(second, pad_id=pad_id, half=half, separate=separately))

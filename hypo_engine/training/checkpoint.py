@@ -34,7 +34,7 @@ from safetensors.torch import load_file, save_file
 from hypo_engine.chat.thinking import note_thinking
 from hypo_engine.disk import writing
 from hypo_engine.errors import CheckpointError
-from hypo_engine.models.adapters import ADAPTER_WEIGHTS
+from hypo_engine.files.adapter import ADAPTER_WEIGHTS
 from hypo_engine.models.classifier import RewardNote, save_classifier
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache

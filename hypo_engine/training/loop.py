@@ -17,6 +17,7 @@ from hypo_engine.distributed.out_of_memory import release_cached_memory
 from hypo_engine.distributed.world import MutedReporter, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.forward.phases import phase
+from hypo_engine.models.source import ModelSource
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
 from hypo_engine.training.checkpoint import ADAPTER_FOLDER, weights_folder
 from hypo_engine.training.explain import plain_errors
@@ -69,6 +70,7 @@ def train(
     models_dir: Path,
     cache_dir: Path | None = None,
     reward_folder: Path | None = None,
+    run_model: ModelSource | None = None,
     resume: bool = True,
 ) -> TrainResult:
     """Train a policy on preference pairs.
@@ -83,6 +85,7 @@ def train(
         models_dir: Folder in which the demo model is unpacked.
         cache_dir: Folder of the reference cache, which runs share; None disables it.
         reward_folder: The reward model of the run that ``config.reward`` names as ``run:12``.
+        run_model: The files of the run that ``config.model_name_or_path`` names as ``run:12``.
         resume: Resume from the latest checkpoint in ``output_dir``; False starts over.
 
     Raises:
@@ -106,6 +109,7 @@ def train(
                 models_dir=models_dir,
                 cache_dir=cache_dir,
                 reward_folder=reward_folder,
+                run_model=run_model,
                 resume=resume,
                 world=world,
             )

@@ -29,10 +29,10 @@ from hypo_engine.models.load import (
     default_device,
     load_tokenizer,
     model_identity,
-    resolve_model,
     stop_token_ids,
 )
 from hypo_engine.models.policy import Policy, load_policy
+from hypo_engine.models.source import ModelSource, resolve_source
 from hypo_engine.reference.scores import ReferenceCache, reference_key
 from hypo_engine.reporting import Prompt, Reporter
 from hypo_engine.scorers.scorer import Scorer, checked_scores, load_scorer, std_of
@@ -82,14 +82,15 @@ def prepare_run(
     models_dir: Path,
     cache_dir: Path | None,
     reward_folder: Path | None,
+    run_model: ModelSource | None,
     resume: bool,
     world: World,
 ) -> Run:
     """Do everything before the first step; arguments and errors as in :func:`.loop.train`."""
     announce = partial(_announce, reporter)
     announce("loading model")
-    resolved = resolve_model(config.model_name_or_path, models_dir)
-    tokenizer = load_tokenizer(resolved)
+    source = resolve_source(config.model_name_or_path, models_dir, run_model)
+    tokenizer = load_tokenizer(source.place)
     tokenization = make_tokenization(config, tokenizer, pairs)
     tokens, counted = _tokenize(config, pairs, tokenization, reporter, "training")
     candidates = eval_pairs[: _CANDIDATES * config.eval_pairs]
@@ -97,8 +98,8 @@ def prepare_run(
     held_out = TokenPairs(islice(held_out, config.eval_pairs))
     plan = _plan(config, len(tokens), world)
     announce("loading model")
-    policy = _load_policy(config, resolved, tokenization, tokens, held_out, reporter, world)
-    identity = model_identity(resolved, policy.model)
+    policy = _load_policy(config, source, tokenization, tokens, held_out, reporter, world)
+    identity = model_identity(source.place, policy.model, source.adapters)
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
     scorer = _load_scorer(config, policy, reward_folder)
     objective = _make_objective(config, scorer, tokenizer, pairs, stop_ids)
@@ -135,7 +136,7 @@ def prepare_run(
 
 def _load_policy(
     config: TrainConfig,
-    resolved: str,
+    source: ModelSource,
     tokenization: Tokenization,
     tokens: TokenPairs,
     held_out: TokenPairs,
@@ -145,10 +146,15 @@ def _load_policy(
     """Check that the run fits, load the policy, and check that its vocabulary covers the pairs."""
     # a model to be sharded may not fit on one device
     device = torch.device("cpu") if world.lockstep else default_device()
-    check_fits(config, resolved, tokens, device=device)
+    check_fits(config, source.place, tokens, device=device)
     tokenizer = tokenization.tokenizer
     policy = load_policy(
-        config, resolved, pad_id=tokenizer.eos_token_id, device=device, separate=world.lockstep
+        config,
+        source.place,
+        pad_id=tokenizer.eos_token_id,
+        device=device,
+        separate=world.lockstep,
+        adapters=source.adapters,
     )
     policy.thinking = tokenization.thinking
     if not config.method.writes:
