@@ -10,7 +10,7 @@ from app.given_answers import covered
 from app.launch import send_comparison
 from app.settings import get_settings
 from app.store import aspects as aspect_rules
-from app.store import campaign_items, campaign_progress, campaigns, names, users
+from app.store import campaign_items, campaign_progress, campaigns, names, starts, users
 from app.store.campaign_items import BATCH, NOT_GIVEN, CampaignPrompt, GivenAnswers
 from app.store.campaign_progress import Progress
 from app.store.contenders import (
@@ -22,7 +22,7 @@ from app.store.contenders import (
 from app.store.conversations import ContenderChoice, Decoding, check_seed, read_contenders
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus
-from app.store.models import Campaign, Contender
+from app.store.models import Campaign, Checkpoint, Contender
 
 MAX_ITEMS = 1_000
 WAKE_UPS = 8
@@ -211,6 +211,23 @@ def overview(campaign_id: int) -> Overview:
             campaign_progress.contenders(campaign_id, session=session),
             campaign_progress.read(campaign, session=session),
         )
+
+
+def policies(campaign_id: int, user: str) -> list[tuple[str, str]]:
+    """The models of a campaign's runs as base models of a next run, with their names.
+
+    Nobody gets them who may still judge the campaign blind.
+
+    Returns:
+        Names as in `model_name_or_path` (`run:7`, `run:7@40`), and names for people.
+    """
+    with read_session() as session:
+        if not names.seen_in_campaign(campaign_id, user, session=session):
+            return []
+        contenders = campaign_progress.contenders(campaign_id, session=session)
+        points = [session.get(Checkpoint, one.checkpoint_id) for one in contenders if one.checkpoint_id]
+        found = starts.startable([point for point in points if point is not None], session=session)
+    return [(name, run.name) for name, run in found]
 
 
 def overviews(*, limit: int = 50, before: int | None = None, offset: int = 0) -> list[Overview]:

@@ -14,7 +14,7 @@ from app.leaks import refuse_leaks
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
 from app.reward_check import refuse_missing_reward, reward_run
-from app.store import datasets, recovery, run_dependencies, runs, users
+from app.store import datasets, recovery, run_dependencies, runs, starts, users
 from app.store.answering import ANSWER_LEASES
 from app.store.db import read_session, write_session
 from app.store.models import Run
@@ -102,6 +102,7 @@ def _queue(
     if parent_id is not None and not name:
         name = copy_name(runs.get(parent_id, session=session), session=session, longest=90)
     name = TWIN.sub("", name) if group else name
+    starts.hold(configs[0].model_name_or_path, session=session)
     queued: list[Run] = []
     for config in configs:
         if config.reward == PENDING:

@@ -1,12 +1,13 @@
 """Leaks from training into the evaluation of a run: refused before the run is queued.
 
 A leak is a training pair whose prompt the run's evaluation uses. Prompts are compared as the split compares
-them (`prompt_key`). It can happen in two ways:
+them (`prompt_key`). It can happen in three ways:
 
 - The dataset holds a prompt out and trains on it too. An import puts all pairs of a prompt on one side, so
   this takes an import during which the prompt was voted on.
 - The reward model was trained, on another dataset, on pairs of a prompt that the run's dataset holds out. The
   score of held-out samples then rates answers to prompts that the reward model has learned.
+- The run starts from the model of a run that was trained, on another dataset, on pairs of such a prompt.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from app.errors import Refused
 from app.launch_methods import PENDING
 from app.reward_check import reward_run
-from app.store import datasets, leaking_pairs, runs
+from app.store import datasets, leaking_pairs, runs, starts
 from app.store.db import read_session
 from app.store.models import Dataset
 from hypo_engine.config import TrainConfig
@@ -67,6 +68,7 @@ def refuse_leaks(config: TrainConfig, dataset_id: int) -> None:
                     f"{leak.sentence}. Leave these rows out, on the dataset's page or with "
                     "`hypo datasets leave-out`, and launch on the new version."
                 )
+            _refuse_learned_before(config, dataset_id, session=session)
         number = None if config.reward == PENDING else reward_run(config)
         if number is not None and config.eval_prompts:
             learned = runs.get(number, session=session).dataset_id
@@ -77,6 +79,20 @@ def refuse_leaks(config: TrainConfig, dataset_id: int) -> None:
                     f"{leak.sentence}. Set reward to train, which trains a reward model on the run's own "
                     "training pairs; name one that has not seen these prompts; or set eval_prompts to 0."
                 )
+
+
+def _refuse_learned_before(config: TrainConfig, dataset_id: int, *, session: Session) -> None:
+    """Refuse a run that starts from runs that were trained on prompts of its evaluation."""
+    for run in starts.chain(config.model_name_or_path, session=session).runs:
+        leak = (
+            None if run.dataset_id == dataset_id else find_leak(run.dataset_id, dataset_id, session=session)
+        )
+        if leak is not None:
+            raise Refused(
+                f"Run {run.id}, from which this run starts, has learned from prompts of the evaluation: "
+                f"{leak.sentence}. Start from another model, or set eval_pairs, eval_prompts and "
+                "probe_prompts to 0."
+            )
 
 
 def find_leak(trained_on: int, evaluated_on: int, *, session: Session) -> Leak | None:

@@ -3,15 +3,22 @@
 from pathlib import Path
 
 from app.settings import Settings
+from app.store import starts
+from app.store.db import read_session
+from hypo_engine.errors import ModelError
+from hypo_engine.files.adapter import unstack
 from hypo_engine.files.demo import DEMO_FOLDER, DEMO_NAME
+from hypo_engine.model_spec import PREFIX
 
 
 def find_file(model: str, file: str, settings: Settings) -> Path | None:
     """Find a file of a base model, such as its config.json; None if it is not on this machine.
 
     Args:
-        model: `demo`, a local folder, or a hub id in the hub client's cache.
+        model: `demo`, a local folder, a hub id in the hub client's cache, or a run. A run's model and an
+            adapter's have the files of the model that they were trained from.
     """
+    model = whole_model(model)
     if model == DEMO_NAME:
         path = settings.models_dir / DEMO_FOLDER / file
         return path if path.is_file() else None
@@ -22,6 +29,17 @@ def find_file(model: str, file: str, settings: Settings) -> Path | None:
         return _in_hub_cache(model, file)
     except (OSError, ValueError):  # the name is neither a valid path nor a valid hub id
         return None
+
+
+def whole_model(name: str) -> str:
+    """The whole model from which a run or an adapter was trained; any other name as it is."""
+    if name.startswith(PREFIX):
+        with read_session() as session:
+            name = starts.bottom(name, session=session)
+    try:
+        return unstack(name)[0]
+    except ModelError:
+        return name
 
 
 def local_folder(model: str) -> Path | None:
@@ -35,7 +53,7 @@ def local_folder(model: str) -> Path | None:
 
 def wherever_read(model: str) -> str:
     """Make a base model's name independent of the working directory: a local folder becomes absolute."""
-    folder = None if model == DEMO_NAME else local_folder(model)
+    folder = None if model == DEMO_NAME or model.startswith(PREFIX) else local_folder(model)
     return model if folder is None else str(folder.absolute())
 
 

@@ -9,6 +9,7 @@ import yaml
 from app.store.models import Run
 from hypo_engine.config import Method
 from hypo_engine.measures import MEASURES, Measure, pairs_left_out
+from hypo_engine.model_spec import is_run_model, parse_run_model
 
 REWARD_USAGE: Final = (
     "Load it with `AutoModelForSequenceClassification.from_pretrained(FOLDER)`. Its one output is the\n"
@@ -31,9 +32,12 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         "library_name": "peft" if is_adapter else "transformers",
         "tags": ["preference-tuning", run.method, "hypo-studio"],
     }
-    if run.base_model != "demo" and not Path(run.base_model).is_absolute():  # the hub wants an id
-        header["base_model"] = run.base_model
+    of_run = parse_run_model(run.base_model) if is_run_model(run.base_model) else None
+    if run.base_model != "demo" and of_run is None and not Path(run.base_model).is_absolute():
+        header["base_model"] = run.base_model  # the hub wants an id
     base = "SmolLM2-135M-Instruct (the demo model)" if run.base_model == "demo" else f"`{run.base_model}`"
+    if of_run is not None:
+        base = f"the merged model of run {of_run.run}"
     lines = [
         "---",
         yaml.safe_dump(header, sort_keys=False).strip(),
@@ -109,6 +113,8 @@ def _usage(is_adapter: bool, base_model: str) -> str:
     if not is_adapter:
         return "Load it with `AutoModelForCausalLM.from_pretrained(FOLDER)`."
     base = "the folder of the base model" if base_model == "demo" else f'"{base_model}"'
+    if is_run_model(base_model):
+        base = f"the folder that `hypo runs export {base_model[4:].partition('@')[0]} --merged` writes"
     return (
         "Load it with `PeftModel.from_pretrained(base, FOLDER)`, where `base` is\n"
         f"`AutoModelForCausalLM.from_pretrained(...)` of {base}."

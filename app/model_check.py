@@ -3,16 +3,19 @@
 Problems that the files do not show appear when the run loads the model.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
-from app.errors import InvalidInput
+from app.errors import AppError, InvalidInput
 from app.local.running import read_running
 from app.local_models import find_file, local_folder
 from app.settings import Settings, get_settings
+from app.store import starts
+from app.store.db import read_session
 from hypo_engine.config import PromptStyle, TrainConfig
 from hypo_engine.errors import ModelError
+from hypo_engine.files.adapter import check_adapter_files, unstack
 from hypo_engine.files.check import check_model_files, configured_context, read_model_config
 from hypo_engine.files.tokenizer import ANY_OF
 from hypo_engine.files.weights import INDEX, SINGLE
@@ -34,7 +37,15 @@ def refuse_unusable_model(config: TrainConfig) -> None:
 
 def model_problems(config: TrainConfig) -> dict[str, str]:
     """Problems of a run's base model, by the field to change; empty if its files are not on this machine."""
-    settings, name = get_settings(), config.model_name_or_path
+    settings = get_settings()
+    try:
+        with read_session() as session:
+            first = starts.chain(config.model_name_or_path, session=session).base
+        name, adapters = unstack(first)
+        for adapter in adapters:
+            check_adapter_files(adapter, partial(find_file, name, settings=settings), name)
+    except (AppError, ModelError) as error:
+        return {FIELD: str(error)}
     problem = _missing_folder(name, settings)
     if problem:
         return {FIELD: problem}

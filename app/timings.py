@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import timings, workers
+from app.store import starts, timings, workers
 from app.store.db import read_session
 from app.store.timings import Measured
 from app.workload import Workload
@@ -57,9 +57,10 @@ def _like(config: TrainConfig, *, session: Session) -> Measured | None:
     present = workers.present(session=session, queue="train")
     device = present[0].device if present else None
     wanted = config.model_dump(mode="json")
+    name = config.model_name_or_path
     for run in timings.latest(
         session=session,
-        model=config.model_name_or_path,
+        models=(name, starts.bottom(name, session=session)),  # a run's model costs what its base model costs
         method=config.method.value,
         device=device,
     ):

@@ -21,6 +21,11 @@ class RunModel:
     step: int | None = None
 
 
+def is_run_model(name: str) -> bool:
+    """Whether a base model's name refers to a run."""
+    return _RUN.fullmatch(name) is not None
+
+
 def parse_run_model(name: str) -> RunModel | None:
     """The run that a base model's name refers to; None for every other name.
 

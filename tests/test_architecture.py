@@ -75,6 +75,7 @@ ALLOWED = {
         "app.text",
         "hypo_engine.data.formats",
         "hypo_engine.errors",
+        "hypo_engine.model_spec",
     ),
     "app/evidence": ("app.evidence",),
     "app/ui": (
@@ -87,6 +88,7 @@ ALLOWED = {
         "hypo_engine.data.formats",
         "hypo_engine.memory.knobs",
         "hypo_engine.measures",
+        "hypo_engine.model_spec",
         "hypo_engine.reporting",
     ),
     "app/cli": (

@@ -21,6 +21,7 @@ from hypo_engine.pair_scores import PairScore, PairScorer, Unscored, load_pair_s
 from worker.answering import answer_chats
 from worker.lease import LeaseRenewer
 from worker.retry import SHUTDOWN_SECONDS, retry, retry_read, retry_write
+from worker.run_models import fetch_run_model
 from worker.shutdown import released_on_exit, shutting_down
 from worker.training import describe
 
@@ -141,4 +142,6 @@ def _scorer(work: Work) -> PairScorer:
 def _load(config: Mapping[str, Any], checkpoint_path: str) -> PairScorer:
     with TemporaryDirectory(prefix="hypo-pairs-") as scratch:
         folder = retry(lambda: artifacts.fetch_policy(checkpoint_path, Path(scratch) / "checkpoint"))
-        return load_pair_scorer(parse_config(config), folder, get_settings().models_dir)
+        parsed = parse_config(config)
+        run_model = retry(lambda: fetch_run_model(parsed.model_name_or_path, Path(scratch) / "base"))
+        return load_pair_scorer(parsed, folder, get_settings().models_dir, run_model)

@@ -190,6 +190,18 @@ class StoreReporter:
         except _NotNow as reason:
             raise Interrupted(reason.wish) from reason
 
+    def fetch_weights(self, checkpoint: str, folder: Path) -> Path:
+        """Copy a checkpoint's weights to this machine, waiting while the store is unavailable.
+
+        Raises:
+            Interrupted: the run should end.
+            Refused: they do not exist.
+        """
+        try:
+            return self._with_store(lambda: artifacts.fetch_weights(checkpoint, folder))
+        except _NotNow as reason:
+            raise Interrupted(reason.wish) from reason
+
     def _with_store(self, act: Callable[[], T]) -> T:
         """Call `act`, waiting while the artifacts' store is unavailable, and log how long that took."""
         self._store_away_since = None

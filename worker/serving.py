@@ -15,6 +15,7 @@ from app.settings import get_settings
 from app.store.models import Checkpoint, Contender
 from hypo_engine.generate import Served, load_served
 from worker.loading import LOADING
+from worker.run_models import fetch_run_model
 
 CHECKPOINTS_KEPT = 8
 """Checkpoints kept per base model; the least recently used one is dropped first."""
@@ -122,7 +123,9 @@ class Serving:
             while len(self._bases) >= settings.keep_served_models:
                 dropped, _ = self._bases.popitem(last=False)
                 del self._used[dropped]
-            self._bases[name] = load_served(name, settings.models_dir)
+            with TemporaryDirectory(prefix="hypo-serving-") as scratch:
+                run_model = fetch_run_model(name, Path(scratch))
+                self._bases[name] = load_served(name, settings.models_dir, run_model=run_model)
             self._used[name] = OrderedDict()
         self._bases.move_to_end(name)
         return self._bases[name]

@@ -29,6 +29,7 @@ from hypo_engine.training.loop import train
 from worker.lease import LeaseRenewer
 from worker.reporter import StoreReporter
 from worker.retry import SHUTDOWN_SECONDS, StillUnavailable, retry_read, retry_write
+from worker.run_models import fetch_for_training
 from worker.scratch import scratch_folder
 from worker.shutdown import released_on_exit
 
@@ -85,6 +86,7 @@ def _train(run: Run, claim: Claim, reporter: StoreReporter) -> None:
         models_dir=settings.models_dir,
         cache_dir=settings.cache_dir,
         reward_folder=_fetch_reward(config, _reward_folder(claim), reporter),
+        run_model=fetch_for_training(config.model_name_or_path, _base_folder(claim), reporter),
     )
 
 
@@ -116,9 +118,14 @@ def _reward_folder(claim: Claim) -> Path:
     return scratch_folder(claim.id) / f"{claim.lease}-reward"
 
 
+def _base_folder(claim: Claim) -> Path:
+    """The folder of the run's model that this attempt starts from."""
+    return scratch_folder(claim.id) / f"{claim.lease}-base"
+
+
 def _clean_up(claim: Claim) -> None:
     """Delete the scratch folder of this attempt, or those of all attempts once the run is over."""
-    for used in (_scratch(claim), _reward_folder(claim)):
+    for used in (_scratch(claim), _reward_folder(claim), _base_folder(claim)):
         shutil.rmtree(used, ignore_errors=True)
     if retry_read(lambda session: runs.get(claim.id, session=session).status.is_over):
         shutil.rmtree(scratch_folder(claim.id), ignore_errors=True)

@@ -51,7 +51,9 @@ def launch_command(
         str | None,
         typer.Option(help="A method, or up to five on the same data: dpo,hypo,rloo; twins: dpo,hypo."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="demo (the default), a hub id or a local folder.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="demo (the default), a hub id, a folder, or run:NUMBER.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE for any TrainConfig field; may be repeated.")
     ] = None,

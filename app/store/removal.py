@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
-from app.store import answering, clock, pair_scorings, runs
+from app.store import answering, clock, pair_scorings, runs, starts
 from app.store.models import Answerer, Checkpoint, Contender, Generation, Metric, Run, RunEvent
 from app.store.purging import Children, delete_some
 from app.store.run_dependencies import DELETED, fail_dependants
@@ -27,13 +27,16 @@ def remove(run_id: int, *, session: Session, now: datetime | None = None) -> lis
 
     Raises:
         NotFound: for a run that does not exist.
-        Refused: while the run is queued or running, or while an answer is being written with it.
+        Refused: while the run is queued or running, while an answer is being written with it, or while it is
+            the base model of other runs.
     """
+    runs.locked([run_id], session=session)  # against a launch that starts from it at this moment
     run = runs.get(run_id, session=session)
     if not run.status.is_over:
         raise Refused(f"Run {run_id} is {run.status.value}; cancel it first, then delete it.")
     if answering.answering_with(run_id, session=session):
         raise Refused(f"Run {run_id} is answering on the compare page; delete it when it is done.")
+    starts.refuse_while_others_start_from(run_id, session=session)
     paths = list(session.scalars(select(Checkpoint.path).where(Checkpoint.run_id == run_id)))
     pair_scorings.forget_run(run_id, session=session)
     session.execute(delete(Checkpoint).where(Checkpoint.run_id == run_id))

@@ -32,12 +32,12 @@ class Measured:
 
 
 def latest(
-    *, session: Session, model: str, method: str, device: str | None, limit: int = 20
+    *, session: Session, models: Sequence[str], method: str, device: str | None, limit: int = 20
 ) -> Sequence[Run]:
-    """Runs of a base model and a method that have completed steps, newest first."""
+    """Runs of some base models and a method that have completed steps, newest first."""
     query = (
         select(Run)
-        .where(Run.base_model == model, Run.method == method, Run.step > 0)
+        .where(Run.base_model.in_(models), Run.method == method, Run.step > 0)
         .order_by(Run.id.desc())
         .limit(limit)
     )

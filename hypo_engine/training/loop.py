@@ -77,21 +77,18 @@ def train(
 
     Args:
         pairs: Training pairs.
-        eval_pairs: Held-out pairs, of which the first ``config.eval_pairs`` that are not too long are
-            used.
-        eval_prompts: Held-out prompts, of which the first ``config.eval_prompts`` are used for the sampled
-            KL and the first ``config.probe_prompts`` as probes.
+        eval_pairs: Held-out pairs; the first ``config.eval_pairs`` that are not too long are used.
+        eval_prompts: Held-out prompts; the first ``config.eval_prompts`` are used for the sampled KL and the
+            first ``config.probe_prompts`` as probes.
         output_dir: Folder of the checkpoints.
         models_dir: Folder in which the demo model is unpacked.
         cache_dir: Folder of the reference cache, which runs share; None disables it.
-        reward_folder: The reward model of the run that ``config.reward`` names as ``run:12``.
-        run_model: The files of the run that ``config.model_name_or_path`` names as ``run:12``.
+        reward_folder, run_model: Files of the runs that ``config`` names as ``run:12``, for reward and model.
         resume: Resume from the latest checkpoint in ``output_dir``; False starts over.
 
     Raises:
         EngineError: the message says what to do (ConfigError, DataError, ModelError, CheckpointError).
-        Interrupted: the reporter wished to stop. A checkpoint was written if any step was done, except for
-            ``Wish.ABANDON``.
+        Interrupted: the reporter wished to stop. After any step a checkpoint was written, but for ABANDON.
     """
     if not pairs:
         raise DataError("There are no pairs to train on; give at least one.")

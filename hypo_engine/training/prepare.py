@@ -87,8 +87,7 @@ def prepare_run(
     world: World,
 ) -> Run:
     """Do everything before the first step; arguments and errors as in :func:`.loop.train`."""
-    announce = partial(_announce, reporter)
-    announce("loading model")
+    _announce(reporter, "loading model")
     source = resolve_source(config.model_name_or_path, models_dir, run_model)
     tokenizer = load_tokenizer(source.place)
     tokenization = make_tokenization(config, tokenizer, pairs)
@@ -97,7 +96,7 @@ def prepare_run(
     held_out, _ = _tokenize(config, candidates, tokenization, reporter, "evaluation")
     held_out = TokenPairs(islice(held_out, config.eval_pairs))
     plan = _plan(config, len(tokens), world)
-    announce("loading model")
+    _announce(reporter, "loading model")
     policy = _load_policy(config, source, tokenization, tokens, held_out, reporter, world)
     identity = model_identity(source.place, policy.model, source.adapters)
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}

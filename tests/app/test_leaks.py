@@ -66,6 +66,16 @@ def test_a_reward_model_that_knows_the_evaluation_is_refused_with_its_rows(posts
     assert "Set reward to train" in said
 
 
+def test_a_run_from_a_model_that_knows_the_evaluation_is_refused(posts: int) -> None:
+    learned = add("more", "Why 1?", held_out=0.0)
+    with write_session() as session:
+        first = arena.add_run(session, dataset_id=learned).id
+    with pytest.raises(Refused, match=f"Run {first}, from which this run starts, has learned from prompts"):
+        launch("dpo", posts, {**QUICK, "model_name_or_path": f"run:{first}"})
+    unwatched = {"eval_pairs": 0, "eval_prompts": 0, "probe_prompts": 0}
+    launch("dpo", posts, {**QUICK, **unwatched, "model_name_or_path": f"run:{first}"})
+
+
 def test_what_evaluates_nothing_by_the_reward_is_no_leak(posts: int) -> None:
     assert launch("rloo", posts, {**RLOO, "eval_prompts": 0})
     assert launch("dpo", posts, QUICK)

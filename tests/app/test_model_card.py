@@ -63,6 +63,13 @@ def test_the_demo_model_is_not_a_hub_id(session: Session) -> None:
     assert "SmolLM2-135M-Instruct" in body
 
 
+def test_an_adapter_of_another_runs_model_says_how_to_get_that(session: Session) -> None:
+    header, body = card_of(arena.add_run(session, "dpo", base_model="run:7"))
+    assert "base_model" not in header
+    assert "A LoRA adapter of the merged model of run 7, trained by DPO" in body
+    assert "`hypo runs export 7 --merged` writes" in body
+
+
 @pytest.mark.parametrize("rank", [0])
 def test_full_weights_are_not_called_an_adapter(session: Session, rank: int) -> None:
     run = arena.add_run(session, "dpo", base_model="org/model")

@@ -19,7 +19,7 @@ class Launch(Given):
         "twins, short for dpo,hypo."
     )
     dataset: Name = Field(description="NAME (its newest version), NAME@VERSION or id.")
-    model: Name = Field("", description="demo, a hub id or a folder of the machine that trains.")
+    model: Name = Field("", description="demo, a hub id, a folder of the machine that trains, or run:NUMBER.")
     preset: Name | None = Field(None, description="Start from a preset of the launch page.")
     config: dict[str, Any] = Field(
         default_factory=dict,

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import gradio as gr
 from markupsafe import Markup
 
+from app import campaigns
 from app.exports import labels as exports
 from app.exports.labels import TrlCounts
 from app.store.label_queries import VoteFilter
-from app.ui import formatting, widgets
+from app.ui import formatting, query, widgets
 from app.ui.campaigns.address import campaign_id
 from app.ui.results import view as results_view
 from app.ui.updates import Updates
@@ -48,9 +49,11 @@ def show(campaign: int, *, adjudicated: bool = False) -> Updates:
 
 def use_as_dataset(name: str, adjudicated: bool | None, request: gr.Request | None) -> Updates:
     """Store the votes as the next version of a dataset, and link to Launch."""
-    only = VoteFilter(campaign_id=campaign_id(request), adjudicated=bool(adjudicated))
+    campaign, user = campaign_id(request), query.username(request)
+    only = VoteFilter(campaign_id=campaign, adjudicated=bool(adjudicated))
     added = exports.use_as_dataset(name, only=only)
-    return {"made": results_view.became_dataset(added.name, added.version, added.rows, added.id)}
+    policies = campaigns.policies(campaign, user)
+    return {"made": results_view.became_dataset(added.name, added.version, added.rows, added.id, policies)}
 
 
 def _pairs(campaign: int, counts: TrlCounts, *, adjudicated: bool) -> Html:

@@ -12,6 +12,7 @@ from app.presets import default_preset
 from app.run_yaml import DEFAULTS
 from app.store import datasets, runs, workers
 from app.store.db import read_session
+from app.store.enums import RunStatus
 from app.store.models import Dataset, Run
 from app.store.run_names import copy_name
 from app.ui import formatting, query, widgets
@@ -21,6 +22,8 @@ from app.ui.launch.presets import about, has_gpu, start
 from app.ui.run import view as run_view
 from app.ui.updates import Updates
 from app.ui.widgets import Html
+from hypo_engine.config import Method
+from hypo_engine.model_spec import is_run_model
 
 
 def dataset_choices() -> list[tuple[str, int]]:
@@ -43,7 +46,7 @@ def worker_notice() -> Html:
 
 
 def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
-    """Restore the draft, or fill the form from the address: `?clone=RUN` or `?dataset=ID`."""
+    """Restore the draft, or fill the form from the address: `?clone=RUN`, `?start=RUN` or `?dataset=ID`."""
     choices = dataset_choices()
     chosen = dict(draft or {})
     first = default_preset(gpu=has_gpu()) if not chosen.get("values") else None
@@ -64,6 +67,9 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
         )
     elif problem:
         said = widgets.notice(problem, "warning")
+    if is_run_model(start_from := query.value(request, "start")):
+        values["model_name_or_path"] = start_from
+        said = widgets.notice(f"The run starts from {start_from}, which is then its reference.")
     asked = query.ids(request, "dataset")
     dataset_id = asked[0] if asked else dataset_id
     known = [identity for _, identity in choices]
@@ -82,10 +88,17 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
     }
 
 
-def _model_choices() -> list[str]:
+def _model_choices() -> list[tuple[str, str]]:
+    """Labels and names: the demo model, base models of earlier runs, and the models that runs trained."""
     with read_session() as session:
-        used = [run.base_model for run in runs.find(session=session, limit=50)]
-    return list(dict.fromkeys(["demo", *used]))
+        found = runs.find(session=session, limit=50)
+    used = dict.fromkeys(["demo", *(run.base_model for run in found)])
+    trained = {
+        f"run:{run.id}": f"Run {run.id}: {run.name}"
+        for run in found
+        if run.status is RunStatus.FINISHED and Method(run.method).writes
+    }
+    return [(trained.get(name, name), name) for name in dict.fromkeys([*used, *trained])]
 
 
 def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:

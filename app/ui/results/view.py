@@ -163,14 +163,25 @@ def export_counts(found: TrlCounts) -> Html:
     return render("results/export_counts.html", pairs=pairs, lines=lines)
 
 
-def became_dataset(name: str, version: int, rows: int, dataset_id: int) -> Html:
+def became_dataset(
+    name: str, version: int, rows: int, dataset_id: int, policies: Sequence[tuple[str, str]] = ()
+) -> Html:
+    """A notice with links to the dataset and to Launch.
+
+    Args:
+        policies: models of runs that the next run may start from, as base models and by name.
+    """
+    links = [widgets.link(shown, "launch", dataset=dataset_id, start=base) for base, shown in policies]
     return widgets.notice(
-        Markup("Version {} of the dataset {} holds {}. {} {}").format(
+        Markup("Version {} of the dataset {} holds {}. {} {}{}").format(
             version,
             Markup("<strong>{}</strong>").format(name),
             formatting.count(rows, "pair"),
             widgets.link("Look at it", "datasets", id=dataset_id),
             widgets.link("or launch a run on it", "launch", dataset=dataset_id),
+            Markup(" from the original reference, or from a policy: {}.").format(widgets.join(links, ", "))
+            if links
+            else ".",
         ),
         "good",
     )

@@ -22,6 +22,7 @@ from app.ui.widgets import Html
 from hypo_engine import measures
 from hypo_engine.config import Method, TrainConfig, applies
 from hypo_engine.measures import HEADLINES, SCORE
+from hypo_engine.model_spec import is_run_model, parse_run_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
         widgets.link_button("Clone", "launch", clone=run.id),
         widgets.link_button("Overlay", "runs", compare=compare),
     ]
+    if run.status is RunStatus.FINISHED and Method(run.method).writes:
+        buttons.insert(1, widgets.link_button("Train further", "launch", start=f"run:{run.id}"))
     writers = [twin for twin in twins if Method(twin.method).writes]
     compare = ",".join(str(twin.id) for twin in writers)
     if any(twin.status is RunStatus.FINISHED for twin in writers):
@@ -187,10 +190,16 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
+def _base_model(name: str) -> Html | str:
+    """A base model's name; a link to its run if it is one's."""
+    named = parse_run_model(name) if is_run_model(name) else None
+    return name if named is None else widgets.link(name, "run", id=named.run)
+
+
 def run_facts(run: Run, stored: DiskUse) -> Html:
     """The run's facts: dataset, model, main settings, worker, storage."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
-    pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", run.base_model)]
+    pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", _base_model(run.base_model))]
     if run.status.is_over:
         under = widgets.link("under this model", "pairs", dataset=run.dataset_id, run=run.id)
         pairs.append(("Pairs", under))

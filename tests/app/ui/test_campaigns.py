@@ -403,6 +403,9 @@ def test_votes_become_a_dataset_of_the_campaign_alone() -> None:
     made = next_round.use_as_dataset("round", False, at(campaign=campaign_id))["made"]
     assert "holds 12 pairs" in made
     assert "launch?dataset=" in made
+    assert "start=run" in made
+    hidden = judged(told=False)
+    assert "start=run" not in next_round.use_as_dataset("round", False, at(campaign=hidden))["made"]
 
 
 @pytest.mark.usefixtures("engine")

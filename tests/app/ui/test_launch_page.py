@@ -22,6 +22,7 @@ from app.ui.updates import Updates
 from hypo_engine.assignments import parse_assignments
 from hypo_engine.config import Method, TrainConfig
 from hypo_engine.data.formats import Kept, Pair
+from tests.app import arena
 from tests.app.ui.conftest import request_for
 from tests.transactions import within
 
@@ -273,6 +274,21 @@ def test_a_dataset_that_holds_nothing_out_says_so_on_every_page(session: Session
     [run] = runs.find(session=session)
     shown = run_page.refresh((), "steps", 0, run_page.LATEST, 1, request_for(id=run.id))
     assert "Added again with a held-out share of" in shown["status"]
+
+
+def test_opening_from_a_runs_model(session: Session, dataset: Dataset) -> None:
+    run = arena.add_run(session, name="taught")
+    arena.add_run(session, "reward", name="judge")
+    session.commit()
+    shown = opening.open_page(None, request_for(start=f"run:{run.id}", dataset=str(dataset.id)))
+    assert shown["model_name_or_path"]["value"] == f"run:{run.id}"
+    assert shown["model_name_or_path"]["choices"] == [
+        ("demo", "demo"),
+        (f"Run {run.id}: taught", f"run:{run.id}"),
+    ]
+    assert "which is then its reference" in str(shown["outcome"])
+    shown = opening.open_page(None, request_for(start="run:x"))
+    assert shown["model_name_or_path"]["value"] == "demo"
 
 
 def test_opening_a_draft_and_an_unknown_clone(session: Session, dataset: Dataset) -> None:
