@@ -63,9 +63,9 @@ def test_the_worker_says_that_it_loads_the_model(
     monkeypatch.setattr("worker.answering._serving", Serving())
     load, seen = serving.load_served, list[list[str]]()
 
-    def watched(*given: Any) -> Served:
+    def watched(*given: Any, **named: Any) -> Served:
         seen.append(answers.look(comparison.id).waits)
-        return load(*given)
+        return load(*given, **named)
 
     monkeypatch.setattr(serving, "load_served", watched)
     with write_session() as session:
