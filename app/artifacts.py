@@ -7,7 +7,7 @@ uploaded folder is never read.
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from app.store import run_checkpoints, runs
 from app.store.contenders import REWARD
 from app.store.db import read_session
 from app.store.enums import RunStatus
+from app.store.starts import Chain
+from hypo_engine.files.adapter import adapter_folder
 
 ADAPTER_FOLDER = "adapter"
 MODEL_FOLDER = "model"
@@ -188,6 +190,31 @@ def fetch_policy(checkpoint: str, folder: Path) -> Path:
     return folder
 
 
+def fetch_chain(
+    found: Chain, folder: Path, fetch: Callable[[str, Path], Path] = fetch_weights
+) -> tuple[str, list[Path]]:
+    """Copy the weights behind a base model that is a run's model to a local folder.
+
+    A run that trained every weight has a whole model, so what it started from is not needed.
+
+    Args:
+        fetch: Copies the weights of a checkpoint to a new folder.
+
+    Returns:
+        The name or folder of a whole model, and the folders of the adapters to merge into it, in order.
+
+    Raises:
+        Refused: the files of a checkpoint are missing.
+    """
+    adapters: list[Path] = []
+    for checkpoint in reversed(found.checkpoints):
+        weights = fetch(checkpoint.path, folder / f"run-{checkpoint.run_id}")
+        if adapter_folder(str(weights)) is None:
+            return str(weights), adapters
+        adapters.insert(0, weights.resolve())
+    return found.base, adapters
+
+
 def check_store() -> None:
     """Check that the artifact store's filesystem is usable before a run relies on it.
 
@@ -229,6 +256,16 @@ def delete_folder(key: str) -> None:
         filesystem.rm(place, recursive=True)
 
 
+def refuse_used_folder(output: Path) -> None:
+    """Refuse a folder for an export that exists and is not empty.
+
+    Raises:
+        Refused: names it.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise Refused(f"{output} exists and is not empty; give a new folder.")
+
+
 def export_run(run_id: int, output: Path) -> Path:
     """Write a run's last weights and a model card to a folder, as a PEFT adapter or a full model.
 
@@ -236,8 +273,7 @@ def export_run(run_id: int, output: Path) -> Path:
         NotFound: for a run that does not exist.
         Refused: when the run has no checkpoint, or the folder exists and is not empty.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise Refused(f"{output} exists and is not empty; give a new folder.")
+    refuse_used_folder(output)
     with read_session() as session:
         run = runs.get(run_id, session=session)
         checkpoint = run_checkpoints.last(run_id, session=session)

@@ -1,6 +1,7 @@
 """The model card that goes with an exported run."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,15 @@ REWARD_USAGE: Final = (
 )
 
 
-def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
+class Form(StrEnum):
+    """What an export holds: the trained weights alone, or the whole model in one of two formats."""
+
+    TRAINED = "trained"
+    MERGED = "merged"
+    GGUF = "gguf"
+
+
+def model_card(run: Run, metrics: Mapping[str, float], step: int, form: Form = Form.TRAINED) -> str:
     """The model card in Markdown, with the hub's YAML header: model, data, configuration and measurements.
 
     Args:
@@ -27,9 +36,10 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         step: optimiser steps behind the exported weights.
     """
     method = Method(run.method)
-    is_adapter = int(run.config.get("lora_r", 0)) > 0 and method.writes
+    is_adapter = int(run.config.get("lora_r", 0)) > 0 and method.writes and form is Form.TRAINED
+    library = "gguf" if form is Form.GGUF else "peft" if is_adapter else "transformers"
     header: dict[str, object] = {
-        "library_name": "peft" if is_adapter else "transformers",
+        "library_name": library,
         "tags": ["preference-tuning", run.method, "hypo-studio"],
     }
     of_run = parse_run_model(run.base_model) if is_run_model(run.base_model) else None
@@ -45,8 +55,8 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         "",
         f"# {run.name}",
         "",
-        f"{_kind(method, is_adapter=is_adapter)} of {base}, trained{_by(method)} for {step} steps on "
-        f"{_pairs(metrics)} of the dataset `{run.dataset.name}` "
+        f"{_kind(method, is_adapter=is_adapter, form=form)} of {base}, trained{_by(method)} for {step} steps "
+        f"on {_pairs(metrics)} of the dataset `{run.dataset.name}` "
         f"version {run.dataset.version} (sha256 `{run.dataset.sha256[:12]}`).",
         *_left_out(metrics),
         "",
@@ -60,14 +70,16 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int) -> str:
         yaml.safe_dump(dict(run.config), sort_keys=False).strip(),
         "```",
         "",
-        _usage(is_adapter, run.base_model) if method.writes else REWARD_USAGE,
+        _usage(is_adapter, run.base_model, form) if method.writes else REWARD_USAGE,
     ]
     return "\n".join(lines) + "\n"
 
 
-def _kind(method: Method, *, is_adapter: bool) -> str:
+def _kind(method: Method, *, is_adapter: bool, form: Form) -> str:
     if not method.writes:
         return "A reward model made"
+    if form is Form.GGUF:
+        return "A GGUF file"
     return "A LoRA adapter" if is_adapter else "A full set of weights"
 
 
@@ -109,7 +121,9 @@ def _of(measure: Measure, metrics: Mapping[str, float]) -> str:
     return f"{count:,.0f} {measure.counted}" if count else measure.counted
 
 
-def _usage(is_adapter: bool, base_model: str) -> str:
+def _usage(is_adapter: bool, base_model: str, form: Form) -> str:
+    if form is Form.GGUF:
+        return "Load it with llama.cpp: `llama-cli -m FOLDER/model.gguf`."
     if not is_adapter:
         return "Load it with `AutoModelForCausalLM.from_pretrained(FOLDER)`."
     base = "the folder of the base model" if base_model == "demo" else f'"{base_model}"'

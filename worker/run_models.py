@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.store import starts
 from app.store.db import read_session
-from hypo_engine.files.adapter import adapter_folder
 from hypo_engine.model_spec import PREFIX
 from hypo_engine.models.source import ModelSource
 from worker.reporter import StoreReporter
@@ -47,8 +46,6 @@ def fetch_run_model(
 ) -> ModelSource | None:
     """Fetch the checkpoints behind a base model's name; None for a name that is no run's.
 
-    A run that trained every weight has a whole model, so what it started from is not needed.
-
     Args:
         folder: A folder for them, which may not exist yet. What it already holds is not fetched again.
         fetch: Copies the weights of a checkpoint to a new folder.
@@ -60,10 +57,5 @@ def fetch_run_model(
     if not name.startswith(PREFIX):
         return None
     found = read(lambda session: starts.chain(name, session=session))
-    adapters: list[Path] = []
-    for checkpoint in reversed(found.checkpoints):
-        weights = fetch(checkpoint.path, folder / f"run-{checkpoint.run_id}")
-        if adapter_folder(str(weights)) is None:
-            return ModelSource(str(weights), tuple(adapters))
-        adapters.insert(0, weights.resolve())
-    return ModelSource(found.base, tuple(adapters))
+    place, adapters = artifacts.fetch_chain(found, folder, fetch)
+    return ModelSource(place, tuple(adapters))

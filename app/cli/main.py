@@ -15,6 +15,7 @@ from app.cli.chat import chat
 from app.cli.endpoints import endpoints
 from app.cli.mcp import mcp
 from app.cli.output import JsonFlag, plain, print_json, say, stderr
+from app.cli.run_exports import export_run
 from app.cli.score import score
 from app.cli.train import train
 from app.cli.workers import workers
@@ -43,6 +44,7 @@ cli.add_typer(labels.cli, name="labels")
 cli.add_typer(reports.cli, name="reports")
 cli.add_typer(cache.cli, name="cache")
 cli.add_typer(tokens.cli, name="tokens")
+runs.cli.command("export")(export_run)
 cli.command()(chat)
 cli.command()(board)
 cli.command()(score)

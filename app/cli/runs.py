@@ -1,4 +1,4 @@
-"""`hypo runs`: launch, list, show, edit, cancel, clone, delete, export, push."""
+"""`hypo runs`: launch, list, show, edit, cancel, clone, delete, push."""
 
 import sys
 import time
@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from app import artifacts
 from app.cli.output import (
     BeforeId,
     JsonFlag,
@@ -277,17 +276,6 @@ def delete_command(
         typer.confirm(f"Delete run {run_id} and its checkpoints?", abort=True, err=True)
     delete_run(run_id)
     print_json({"deleted": run_id}) if as_json else say(f"Run {run_id} is deleted.")
-
-
-@cli.command("export")
-def export_command(
-    run_id: RunId,
-    output: Annotated[Path, typer.Option(help="A new folder.")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Write a run's weights as a PEFT adapter (or full model) with a model card."""
-    folder = artifacts.export_run(run_id, output)
-    print_json({"run": run_id, "output": str(folder)}) if as_json else say(f"Written to {folder}.")
 
 
 @cli.command("push")
