@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.errors import InvalidInput, NotFound, Refused
 from app.store.enums import RunStatus
 from app.store.models import Checkpoint, Contender, Run
+from hypo_engine.model_spec import is_run_model
 
 REFERENCE: Final = "reference"
 REWARD: Final = "reward"
@@ -33,7 +34,7 @@ def read_contender(
     if run_id is None:
         if not base_model:
             raise InvalidInput("A contender is a run, or the base model of one.", field="contenders")
-        return Contender(base_model=base_model, name="Reference", method=REFERENCE)
+        return Contender(base_model=base_model, name=reference_name(base_model), method=REFERENCE)
     run = session.get(Run, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id}; choose one from the list of runs.")
@@ -56,6 +57,11 @@ def read_contender(
         name=checkpoint_name(run, checkpoint.step),
         method=run.method,
     )
+
+
+def reference_name(base_model: str) -> str:
+    """The name of a base model among contenders; that of a run's model says of which run."""
+    return f"Reference ({base_model})" if is_run_model(base_model) else "Reference"
 
 
 def checkpoint_name(run: Run, step: int) -> str:

@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound
-from app.store import prompts, users
-from app.store.contenders import ENDPOINT, GIVEN, read_contender
+from app.store import prompts, starts, users
+from app.store.contenders import ENDPOINT, GIVEN, REFERENCE, read_contender
 from app.store.models import Contender, Conversation, User
 
 MAX_CONTENDERS = 4
@@ -114,6 +114,9 @@ def read_contenders(
         else Contender(base_model=choice.base_model or "", name=choice.endpoint, method=ENDPOINT)
         for choice in choices
     ]
+    for contender in contenders:
+        if contender.method == REFERENCE:
+            starts.chain(contender.base_model, session=session)  # a run's model has to be there
     seats = {(c.method == ENDPOINT and c.name, c.base_model, c.run_id, c.checkpoint_id) for c in contenders}
     if len(seats) < len(contenders):
         raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import generation_origins, names, prompts, users
-from app.store.contenders import REFERENCE, checkpoint_name
+from app.store.contenders import REFERENCE, checkpoint_name, reference_name
 from app.store.conversations import Decoding
 from app.store.enums import GenerationKind, GenerationStatus
 from app.store.generation_origins import Origin
@@ -139,7 +139,12 @@ def _contender(one: Origin, position: int, session: Session) -> Contender:
         raise NotFound(f"The run of generation {one.generation.id} was deleted.")
     step = weights_step(one.generation)
     if step == 0:
-        return Contender(position=position, base_model=one.run.base_model, name="Reference", method=REFERENCE)
+        return Contender(
+            position=position,
+            base_model=one.run.base_model,
+            name=reference_name(one.run.base_model),
+            method=REFERENCE,
+        )
     stored = select(Checkpoint).where(Checkpoint.run_id == one.run.id, Checkpoint.step == step)
     checkpoint = session.scalars(stored).one_or_none()
     return Contender(

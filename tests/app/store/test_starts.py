@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import removal, starts
+from app.store.conversations import ContenderChoice, read_contenders
 from app.store.enums import RunStatus
 from tests.app import arena
 
@@ -72,3 +73,12 @@ def test_the_models_of_a_campaigns_runs(session: Session) -> None:
     )
     found = starts.startable([*early.checkpoints, *last.checkpoints], session=session)
     assert [name for name, _ in found] == [f"run:{run.id}@5", f"run:{run.id}"]
+
+
+def test_the_reference_of_a_started_run_is_a_contender_with_its_own_name(session: Session) -> None:
+    first = arena.add_run(session)
+    choices = [ContenderChoice(base_model="demo"), ContenderChoice(base_model=f"run:{first.id}")]
+    found = read_contenders(choices, session=session)
+    assert [one.name for one in found] == ["Reference", f"Reference (run:{first.id})"]
+    with pytest.raises(NotFound):
+        read_contenders([ContenderChoice(base_model="run:99999")], session=session)
