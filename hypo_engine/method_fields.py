@@ -33,8 +33,7 @@ class MethodFields(BaseModel):
         max_length=500,
         title="Base model",
         description="`demo` (SmolLM2-135M-Instruct), a hub id, a local folder with safetensors weights or a "
-        "LoRA adapter, or run:NUMBER, the model that a finished run trained. An adapter is merged into its "
-        "base, and the merged model is the new reference.",
+        "LoRA adapter, or `run:NUMBER`, a finished run's model.",
         json_schema_extra=group("front"),
     )
     method: Method = Field(

@@ -44,6 +44,8 @@ def save_merged(model: Any, tokenizer: Any, place: str, folder: Path) -> None:
     before = read_config(place).to_dict()
     values |= {name: before[name] for name in values if _is_dropout(name) and name in before}
     file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    for weights in folder.glob("*.safetensors"):  # safetensors lets nobody else read them
+        weights.chmod(file.stat().st_mode & 0o777)
 
 
 def _is_dropout(name: str) -> bool:
