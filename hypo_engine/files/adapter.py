@@ -17,6 +17,9 @@ ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
 MOST: Final = 8
 """The largest number of adapters that are merged one after the other."""
 
+_CHANGE_THE_BASE: Final = frozenset({"pissa", "olora", "corda", "loftq", "lora"})
+"""Ways to initialise an adapter that leave another base model; the last one is lora_ga."""
+
 _TENSOR: Final = re.compile(r"(?:base_model\.model\.)?(.+)\.(lora_[AB])\.weight")
 
 
@@ -75,6 +78,12 @@ def _settings(folder: Path) -> Mapping[str, Any]:
         ) from error
     if not isinstance(values, dict) or values.get("peft_type") != "LORA":
         raise ModelError(f"{str(folder)!r} holds no LoRA adapter; give the folder of one, or merge it first.")
+    start = values.get("init_lora_weights")
+    if str(start).partition("_")[0].lower() in _CHANGE_THE_BASE:
+        raise ModelError(
+            f"The adapter {str(folder)!r} was initialised by {start}, which changed the weights of its base "
+            "model, so it does not belong to those on disk; convert it to a plain LoRA adapter with PEFT."
+        )
     return values
 
 

@@ -95,7 +95,7 @@ def refuse_adapter_repository(resolved: str) -> None:
     if found is not None:
         raise ModelError(
             f"{resolved!r} carries a LoRA adapter, so switching the adapter off would not give "
-            "the reference; merge the adapter into its base model first."
+            "the reference; download it and give its folder, which is merged into its base model."
         )
 
 

@@ -221,6 +221,11 @@ def test_what_cannot_be_a_start(
         resolve_source(str(changed(adapter, tmp_path / "c", base_model_name_or_path="run:3")), tmp_path)
     with pytest.raises(ModelError, match="holds no LoRA adapter"):
         resolve_source(str(changed(adapter, tmp_path / "d", peft_type="IA3")), tmp_path)
+    for start in ("pissa_niter_4", "lora_ga"):
+        folder = changed(adapter, tmp_path / start, init_lora_weights=start)
+        with pytest.raises(ModelError, match=f"initialised by {start}, which changed the weights"):
+            resolve_source(str(folder), tmp_path)
+    assert resolve_source(str(changed(adapter, tmp_path / "e", init_lora_weights="gaussian")), tmp_path)
     other = str(tiny("gpt2"))
     with pytest.raises(ModelError, match="does not fit this base model"):
         load_model(other, dtype=torch.float32, device=CPU, adapters=[adapter])
