@@ -48,7 +48,7 @@ def of_dataset(
         for prompt in random.sample(list(distinct.values()), len(distinct)):
             parts = split_off_question(prompt)
             if parts is not None and not datasets.trains_on(prompt, used, session=session):
-                found.append(CampaignPrompt(*parts))
+                found.append(CampaignPrompt(*parts, dataset_id=dataset.id))
             if len(found) == count:
                 break
     if not found:

@@ -70,6 +70,7 @@ def leave_out(dataset_id: int, positions: Collection[int], *, reason: str = "") 
         left_out=left_out,
         left_out_count=len(gone),
         account=_account(old, len(gone), reason),
+        parent_id=old.id,
     )
     return NewVersion(made.id, made.name, made.version, made.rows, len(gone))
 

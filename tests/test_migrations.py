@@ -11,17 +11,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from app import migrate
+from app import leaving_out, migrate
 from app.errors import Refused
 from app.settings import Settings, get_settings
 from app.store import db, labels, search_schema, vote_games
 from app.store.db import read_session, write_session
 from app.store.enums import Choice
-from app.store.models import Base, Metric, Worker
+from app.store.models import Base, Dataset, Metric, Worker
 from tests.app import arena
+from tests.app.scored import add_pairs
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -195,6 +196,19 @@ def test_votes_of_an_older_version_get_their_prompts_and_lengths(empty: Engine) 
     with read_session() as session:
         assert vote_games.games(session=session) == before
     assert before[0].length == 10
+
+
+def test_versions_without_some_pairs_get_the_version_that_they_are_made_of(empty: Engine) -> None:
+    migrate.upgrade()
+    old = add_pairs(10, held_out=0)
+    with write_session() as session:  # a file with such a name is no version
+        session.get_one(Dataset, add_pairs(4, name="other")).source = "scored version 1 without 2 pairs"
+    made = leaving_out.leave_out(old, {1, 2}).id
+    migrate.downgrade("0028")
+    migrate.upgrade()
+    with read_session() as session:
+        found = session.execute(select(Dataset.id, Dataset.parent_id).where(Dataset.parent_id.is_not(None)))
+        assert [tuple(row) for row in found] == [(made, old)]
 
 
 _NOW = "'2026-01-01 00:00:00+00'"

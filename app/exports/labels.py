@@ -198,8 +198,8 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
     checked_name(name)
     if only is not None:
         only.check()
-    counts = Counts()
-    rows = trl_rows(reading.verdicts(only, None), counts, Options(leave_out_cut=leave_out_cut))
+    counts, voted_on = Counts(), Counter[int]()
+    rows = _rows(only, counts, voted_on, Options(leave_out_cut=leave_out_cut))
     first = next(rows, None)
     if first is None and counts.left_out[WhyLeftOut.CUT]:
         raise Refused(
@@ -211,7 +211,17 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
     pairs = (
         Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in chain([first], rows)
     )
-    return add_pairs(pairs=pairs, name=name, source="votes", format="votes", held_out=0.0)
+    return add_pairs(pairs=pairs, name=name, source="votes", format="votes", held_out=0.0, voted_on=voted_on)
+
+
+def _rows(
+    only: VoteFilter | None, counts: Counts, voted_on: Counter[int], options: Options
+) -> Iterator[dict[str, Any]]:
+    """The rows of a `trl` export; counts those of each comparison."""
+    for verdict in reading.verdicts(only, None):
+        for row in trl_rows([verdict], counts, options):
+            voted_on[verdict.comparison_id] += 1
+            yield row
 
 
 def _said(messages: list[Message]) -> str:

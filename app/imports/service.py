@@ -6,7 +6,7 @@ SQLite's write lock, and a file that fails halfway leaves no changes.
 
 import hashlib
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -23,6 +23,7 @@ from app.imports.spool import Spool, spooled
 from app.imports.unpacked import Budget, bad_file
 from app.settings import get_settings
 from app.store import dataset_writing, voted_prompts
+from app.store.dataset_writing import NOT_VOTED
 from app.store.db import read_session, write_session
 from app.text import clean_text
 from hypo_engine.data.formats import (
@@ -199,10 +200,14 @@ def add_pairs(
     source: str,
     format: str = "pairs",
     held_out: float = DEFAULT_HELD_OUT,
+    voted_on: Mapping[int, int] = NOT_VOTED,
 ) -> AddedDataset:
     """Add existing pairs, such as votes, as the next version of a name.
 
     The dataset's sha256 is computed from the pairs as lines of JSON.
+
+    Args:
+        voted_on: the comparisons whose votes became pairs, and how many; read once all pairs are.
 
     Raises:
         InvalidInput: an invalid name or share, or no usable pair.
@@ -216,6 +221,7 @@ def add_pairs(
             format=format,
             source=_storable(source),
             held_out=held_out,
+            voted_on=voted_on,
         )
 
 
@@ -313,7 +319,14 @@ def _storable(source: str) -> str:
 
 
 def _store(
-    *, spool: Spool, name: str, sha256: str, format: str, source: str, held_out: float
+    *,
+    spool: Spool,
+    name: str,
+    sha256: str,
+    format: str,
+    source: str,
+    held_out: float,
+    voted_on: Mapping[int, int] = NOT_VOTED,
 ) -> AddedDataset:
     if spool.kept == 0:
         raise bad_file(spool.why_nothing_was_kept())
@@ -331,6 +344,7 @@ def _store(
         left_out=spool.left_out,
         left_out_count=spool.left_out_count,
         account=spool.account,
+        voted_on=voted_on,
     )
     with read_session() as session:
         missing = one_sided(dataset, session=session)

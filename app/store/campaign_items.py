@@ -1,6 +1,7 @@
 """Items of a campaign: each prompt with its answers, written or given, and the tasks that people judge."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,6 +17,7 @@ from app.store.enums import CampaignForm, GenerationKind, GenerationStatus
 from app.store.generations import unfinished
 from app.store.models import (
     Campaign,
+    CampaignDataset,
     Comparison,
     Contender,
     Conversation,
@@ -30,10 +32,14 @@ BATCH = 20
 
 @dataclass(frozen=True, slots=True)
 class CampaignPrompt:
-    """A prompt: the messages before the question, and the question."""
+    """A prompt: the messages before the question, and the question.
+
+    `dataset_id` is the dataset that holds the prompt out, if it was drawn from one.
+    """
 
     opening: list[dict[str, str]]
     question: str
+    dataset_id: int | None = None
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -108,11 +114,24 @@ def add(
             number += 1
             session.add(task)
     session.flush()
+    if sample == 0:
+        _keep_datasets(campaign.id, asked, session=session)
     for user_id in knowing:
         names.record_of(user_id, sources, session=session)
     if len(given) == len(contenders):
         campaign_tasks.settle(sources, session=session)
     return sources
+
+
+def _keep_datasets(campaign_id: int, asked: Sequence[CampaignPrompt], *, session: Session) -> None:
+    """Count the prompts of each dataset; the campaign is locked."""
+    drawn = Counter(prompt.dataset_id for prompt in asked if prompt.dataset_id is not None)
+    for dataset_id, count in drawn.items():
+        row = session.get(CampaignDataset, (campaign_id, dataset_id))
+        if row is None:
+            session.add(CampaignDataset(campaign_id=campaign_id, dataset_id=dataset_id, prompts=count))
+        else:
+            row.prompts += count
 
 
 def _next_number(campaign_id: int, *, session: Session) -> int:

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store import clock
@@ -31,7 +31,8 @@ class Campaign(Base):
     `repeat_share` and `check_share` are the controls of a person (see controls.py) per ordinary comparison;
     only slots with an id above `controls_from` count. `control_seed` is shown to nobody. `aspects` are the
     names of what each vote is asked besides the better answer. `adjudicators` lists the names of those who
-    may decide disagreements, besides the owner.
+    may decide disagreements, besides the owner. `prompts_traced` tells that the datasets of its prompts are
+    recorded (`CampaignDataset`).
     """
 
     __tablename__ = "campaigns"
@@ -57,6 +58,7 @@ class Campaign(Base):
     controls_from: Mapped[int] = mapped_column(default=0)
     answered: Mapped[int] = mapped_column(default=0)
     answering_seconds: Mapped[float] = mapped_column(default=0.0)
+    prompts_traced: Mapped[bool] = mapped_column(default=True, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
 

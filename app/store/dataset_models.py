@@ -15,7 +15,7 @@ class Dataset(Base):
     """One immutable version of a named set of pairs.
 
     `account` counts what the source contains beyond the pairs (`hypo_engine.data.account`). It is empty if
-    the source was not counted.
+    the source was not counted. `parent_id` is the version of which this one was made by leaving out pairs.
     """
 
     __tablename__ = "datasets"
@@ -30,6 +30,7 @@ class Dataset(Base):
     held_out: Mapped[float] = mapped_column(default=0.1)
     format: Mapped[str] = mapped_column(String(60))
     source: Mapped[str] = mapped_column(String(500))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("datasets.id", ondelete="SET NULL"), index=True)
     account: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
     deleted_at: Mapped[datetime | None]

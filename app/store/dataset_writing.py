@@ -4,11 +4,13 @@ A dataset is marked as deleted until its last pair is stored, so a partial datas
 process dies in between, the dataset keeps a row count of 0 and is purged a day later.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import delete, func, insert, select
@@ -18,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.errors import Refused
 from app.store import clock, voted_prompts
 from app.store.enums import Split
-from app.store.models import Dataset, DatasetLeftOut, DatasetPair
+from app.store.models import Comparison, Dataset, DatasetLeftOut, DatasetPair, DatasetVotes
 from app.store.purging import Children, delete_some
 from hypo_engine.data.formats import Account, Kept, LeftOut, prompt_fraction, prompt_key
 
@@ -27,6 +29,7 @@ ROWS: Final = 500
 
 ABANDONED_AFTER: Final = timedelta(days=1)
 VERSION_TRIES: Final = 20
+NOT_VOTED: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ def create(
     left_out: Sequence[LeftOut] = (),
     left_out_count: int | None = None,
     account: Account | None = None,
+    parent_id: int | None = None,
+    voted_on: Mapping[int, int] = NOT_VOTED,
 ) -> Dataset:
     """Store the next version of a named dataset.
 
@@ -63,6 +68,8 @@ def create(
             voted prompts are never held out. A placed pair has its split already.
         left_out: the left-out rows to store; `left_out_count` also counts those that are not stored.
         account: counts of what the source contains beyond the pairs.
+        parent_id: the version of which this one is made by leaving out pairs.
+        voted_on: the comparisons whose votes became pairs, and how many.
     """
     with write() as session:
         dataset = _next_version(
@@ -74,6 +81,7 @@ def create(
             held_out=held_out,
             left_out_count=len(left_out) if left_out_count is None else left_out_count,
             account=account.as_dict() if account else {},
+            parent_id=parent_id,
         )
     rows = 0
     for batch in _batches(pairs):
@@ -86,10 +94,25 @@ def create(
         told = [{"dataset_id": dataset.id, "row": line.row, "reason": line.reason} for line in lines]
         with write() as session:
             session.execute(insert(DatasetLeftOut), told)
+    _keep_votes(dataset.id, voted_on, write)
     with write() as session:
         dataset = session.get_one(Dataset, dataset.id)
         dataset.rows, dataset.deleted_at = rows, None
     return dataset
+
+
+def _keep_votes(dataset_id: int, voted_on: Mapping[int, int], write: Writing) -> None:
+    """Store the conversations of the comparisons whose votes became pairs."""
+    pairs: Counter[int] = Counter()
+    for batch in _batches(sorted(voted_on)):
+        with write() as session:
+            query = select(Comparison.id, Comparison.conversation_id).where(Comparison.id.in_(batch))
+            for comparison_id, conversation_id in session.execute(query):
+                pairs[conversation_id] += voted_on[comparison_id]
+    for some in _batches(pairs.items()):
+        told = [{"dataset_id": dataset_id, "conversation_id": one, "pairs": count} for one, count in some]
+        with write() as session:
+            session.execute(insert(DatasetVotes), told)
 
 
 def _next_version(*, session: Session, name: str, **values: Any) -> Dataset:
@@ -172,6 +195,7 @@ def purge_abandoned(*, session: Session, rows: int = ROWS) -> bool:
 _CHILDREN: Children = (
     (DatasetPair, (DatasetPair.dataset_id, DatasetPair.position), DatasetPair.dataset_id),
     (DatasetLeftOut, (DatasetLeftOut.id,), DatasetLeftOut.dataset_id),
+    (DatasetVotes, (DatasetVotes.dataset_id, DatasetVotes.conversation_id), DatasetVotes.dataset_id),
 )
 
 

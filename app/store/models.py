@@ -16,6 +16,7 @@ from app.store.dataset_models import Dataset, DatasetLeftOut, DatasetPair, Voted
 from app.store.endpoint_models import EndpointAnswer
 from app.store.judge_models import Judge, JudgeReply, JudgeVerdict
 from app.store.label_models import Label
+from app.store.lineage_models import CampaignDataset, DatasetVotes
 from app.store.pair_score_models import PairScore, PairScoring
 from app.store.report_models import Report, ReportCampaign, ReportRun
 from app.store.run_models import Checkpoint, Metric, Run, RunEvent, RunTag
@@ -34,6 +35,7 @@ __all__ = [
     "AspectPair",
     "Base",
     "Campaign",
+    "CampaignDataset",
     "Checkpoint",
     "Comparison",
     "Contender",
@@ -42,6 +44,7 @@ __all__ = [
     "Dataset",
     "DatasetLeftOut",
     "DatasetPair",
+    "DatasetVotes",
     "EndpointAnswer",
     "Generation",
     "IdempotentCall",
