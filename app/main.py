@@ -51,6 +51,7 @@ from app.ui.generations import page as generations_page
 from app.ui.guard import guard
 from app.ui.label import page as label_page
 from app.ui.launch import page as launch_page
+from app.ui.lineage import page as lineage_page
 from app.ui.pairs import page as pairs_page
 from app.ui.report import page as report_page
 from app.ui.results import page as results_page
@@ -92,6 +93,7 @@ def pages() -> list[Page]:
         Page("Label", "label", label_page.build, in_navbar=False),
         Page("Results", "results", results_page.build),
         Page("Reports", "report", report_page.build),
+        Page("Lineage", "lineage", lineage_page.build, in_navbar=False),
     ]
 
 

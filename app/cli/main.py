@@ -13,6 +13,7 @@ from app.cli import cache, campaigns, datasets, generations, judge, labels, repo
 from app.cli.board import board
 from app.cli.chat import chat
 from app.cli.endpoints import endpoints
+from app.cli.lineage import lineage
 from app.cli.mcp import mcp
 from app.cli.output import JsonFlag, plain, print_json, say, stderr
 from app.cli.run_exports import export_run
@@ -48,6 +49,7 @@ runs.cli.command("export")(export_run)
 cli.command()(chat)
 cli.command()(board)
 cli.command()(score)
+cli.command()(lineage)
 cli.command()(train)
 cli.command()(workers)
 cli.command()(endpoints)

@@ -54,6 +54,7 @@ OFFERS: Final[dict[str, Offer]] = {
     "list_sample_verdicts": Offer(),
     "list_reports": Offer(),
     "get_report": Offer(),
+    "get_lineage": Offer(),
     "list_conversations": Offer(),
     "get_conversation": Offer(),
     "get_comparison": Offer(),

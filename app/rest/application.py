@@ -16,6 +16,7 @@ from app.rest.routers import (
     datasets,
     generations,
     judges,
+    lineage,
     pair_scorings,
     reports,
     runs,
@@ -41,6 +42,7 @@ _PARTS: Final = (
     board,
     token_scores,
     reports,
+    lineage,
     system,
 )
 MOST_BODY_BYTES: Final = 1 << 20

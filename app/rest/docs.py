@@ -23,6 +23,7 @@ TITLES: Final = {
     "generations": "Generations",
     "scores": "Texts token by token",
     "reports": "Reports",
+    "lineage": "Lineage",
     "votes": "Votes",
     "campaigns": "Campaigns",
     "slots": "Judging a campaign",

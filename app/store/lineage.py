@@ -44,15 +44,15 @@ class Kind(StrEnum):
 class Relation(StrEnum):
     """What a link means, read from a thing to what was made with it."""
 
-    IMPORTED = "imported as"
-    LEFT_OUT = "some pairs left out"
+    IMPORTED = "imported"
+    LEFT_OUT = "left_out"
     TRAINED = "trained"
-    REWARDED = "reward model of"
+    REWARDED = "rewarded"
     SAVED = "saved"
-    ANSWERED = "answered in"
-    ASKED = "prompts asked in"
+    ANSWERED = "answered"
+    ASKED = "asked"
     JUDGED = "judged"
-    BECAME = "became pairs of"
+    BECAME = "became_pairs"
 
 
 class Thing(NamedTuple):

@@ -43,6 +43,19 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 showParting(partingIsShown());
 
+// A drawing that scrolls opens at the thing that it is about.
+const opened = new WeakSet();
+new MutationObserver(() => {
+  for (const mark of document.querySelectorAll('[data-hy-here]')) {
+    const box = mark.closest('.hy-graph');
+    if (!box || opened.has(mark) || !box.clientWidth) continue;
+    opened.add(mark);
+    const [at, around] = [mark.getBoundingClientRect(), box.getBoundingClientRect()];
+    box.scrollLeft += at.left + at.width / 2 - around.left - around.width / 2;
+    box.scrollTop += at.top + at.height / 2 - around.top - around.height / 2;
+  }
+}).observe(document.documentElement, { childList: true, subtree: true });
+
 // The title of the browser's tab: that of the page, or a shorter one that the page's header gives.
 const showTitle = () => {
   const heading = document.querySelector('h1');

@@ -71,16 +71,16 @@ def test_a_whole_round_is_one_chain_from_either_end(engine: Engine) -> None:
     found = lineage.of(Thing(RUN, following))
     checkpoint = next(node.thing.key for node in found.nodes if node.thing.kind is Kind.CHECKPOINT)
     chain = {
-        (f"source:{posts}", "imported as", f"dataset:{posts}"),
-        (f"dataset:{posts}", "some pairs left out", f"dataset:{fewer}"),
+        (f"source:{posts}", "imported", f"dataset:{posts}"),
+        (f"dataset:{posts}", "left_out", f"dataset:{fewer}"),
         (f"dataset:{posts}", "trained", f"run:{reward}"),
         (f"dataset:{fewer}", "trained", f"run:{run}"),
-        (f"run:{reward}", "reward model of", f"run:{run}"),
+        (f"run:{reward}", "rewarded", f"run:{run}"),
         (f"run:{run}", "saved", checkpoint),
-        (checkpoint, "answered in", f"campaign:{campaign}"),
-        (f"dataset:{posts}", "prompts asked in", f"campaign:{campaign}"),
+        (checkpoint, "answered", f"campaign:{campaign}"),
+        (f"dataset:{posts}", "asked", f"campaign:{campaign}"),
         (f"campaign:{campaign}", "judged", f"votes:{campaign}"),
-        (f"votes:{campaign}", "became pairs of", f"dataset:{voted}"),
+        (f"votes:{campaign}", "became_pairs", f"dataset:{voted}"),
         (f"dataset:{voted}", "trained", f"run:{following}"),
     }
     assert relations(found) == chain

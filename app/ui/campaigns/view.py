@@ -129,7 +129,10 @@ def header(overview: Overview, *, votable: bool) -> Html:
             ]
         ),
     )
-    buttons = [widgets.link_button("All campaigns", "campaigns")]
+    buttons = [
+        widgets.link_button("Lineage", "lineage", campaign=campaign.id),
+        widgets.link_button("All campaigns", "campaigns"),
+    ]
     if votable:
         buttons.insert(0, widgets.link_button("Label", "label", primary=True, campaign=campaign.id))
     return widgets.page_header(campaign.name, lead, *buttons)

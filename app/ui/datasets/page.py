@@ -139,6 +139,7 @@ def _facts(dataset: Dataset, session: Session) -> Html:
 
 def _header(dataset: Dataset) -> Html:
     actions = [widgets.link_button("All datasets", "datasets")]
+    actions.append(widgets.link_button("Lineage", "lineage", dataset=dataset.id))
     actions.append(widgets.link_button("Pairs under models", "pairs", dataset=dataset.id))
     if dataset.deleted_at is None:
         actions.append(widgets.link_button("Launch a run on it", "launch", primary=True, dataset=dataset.id))

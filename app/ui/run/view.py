@@ -61,6 +61,7 @@ def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
     buttons = [
         widgets.link_button("Clone", "launch", clone=run.id),
         widgets.link_button("Overlay", "runs", compare=compare),
+        widgets.link_button("Lineage", "lineage", run=run.id),
     ]
     if run.status is RunStatus.FINISHED and Method(run.method).writes:
         buttons.insert(1, widgets.link_button("Train further", "launch", start=f"run:{run.id}"))

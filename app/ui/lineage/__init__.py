@@ -1,0 +1,1 @@
+"""Lineage: `lineage?dataset=3`, `?run=12` or `?campaign=5`."""
