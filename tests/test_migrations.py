@@ -204,7 +204,7 @@ def test_versions_without_some_pairs_get_the_version_that_they_are_made_of(empty
     with write_session() as session:  # a file with such a name is no version
         session.get_one(Dataset, add_pairs(4, name="other")).source = "scored version 1 without 2 pairs"
     made = leaving_out.leave_out(old, {1, 2}).id
-    migrate.downgrade("0028")
+    migrate.downgrade("0029")
     migrate.upgrade()
     with read_session() as session:
         found = session.execute(select(Dataset.id, Dataset.parent_id).where(Dataset.parent_id.is_not(None)))

@@ -3,7 +3,7 @@
 What earlier rows tell is kept: the source of a version without some pairs names the version of which it was
 made. Which votes made a dataset, and where a campaign's prompts came from, was not recorded.
 
-Revision: 0029, after 0028
+Revision: 0030, after 0029
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0029"
-down_revision = "0028"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 
