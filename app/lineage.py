@@ -46,9 +46,15 @@ def of(thing: Thing, *, viewer: str = users.LOCAL) -> Lineage:
         _check(thing, session)
         up, cut_up = _walk(thing, lineage.above, viewer, session)
         down, cut_down = _walk(thing, lineage.below, viewer, session)
-        links = tuple(dict.fromkeys([*up, *down]))
+        links = tuple(sorted({*up, *down}, key=_order))
         things = {thing, *(link.source for link in links), *(link.target for link in links)}
         return Lineage(thing, nodes_of(things, viewer, session), links, cut_up or cut_down)
+
+
+def _order(link: Link) -> tuple[int, ...]:
+    kinds = list(Kind)
+    source, target = link.source, link.target
+    return kinds.index(source.kind), source.id, kinds.index(target.kind), target.id
 
 
 def read_thing(*, dataset: str | None = None, run: int | None = None, campaign: int | None = None) -> Thing:

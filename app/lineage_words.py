@@ -11,6 +11,7 @@ _PHRASES: Final = {
     Relation.LEFT_OUT: "some pairs left out of",
     Relation.TRAINED: "trained on",
     Relation.REWARDED: "rewarded by",
+    Relation.STARTED: "started from",
     Relation.SAVED: "saved by",
     Relation.ANSWERED: "answered by",
     Relation.ASKED: "prompts of",

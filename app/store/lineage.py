@@ -27,6 +27,7 @@ from app.store.models import (
     Run,
     User,
 )
+from hypo_engine.model_spec import PREFIX, is_run_model, parse_run_model
 
 
 class Kind(StrEnum):
@@ -48,6 +49,7 @@ class Relation(StrEnum):
     LEFT_OUT = "left_out"
     TRAINED = "trained"
     REWARDED = "rewarded"
+    STARTED = "started"
     SAVED = "saved"
     ANSWERED = "answered"
     ASKED = "asked"
@@ -98,7 +100,7 @@ def below(found: Collection[Thing], viewer: str, *, session: Session) -> list[Li
     return [
         *_from_datasets(ids[Kind.DATASET], session),
         *_from_runs(ids[Kind.RUN], viewer, session),
-        *_from_contenders(Contender.checkpoint_id.in_(ids[Kind.CHECKPOINT]), viewer, session),
+        *_from_checkpoints(ids[Kind.CHECKPOINT], viewer, session),
         *_from_campaigns(ids[Kind.CAMPAIGN], session),
         *_votes_to_datasets(Conversation.campaign_id.in_(ids[Kind.VOTES]), session),
         *(Link(Thing(Kind.CHATS, one), Thing(Kind.DATASET, one), Relation.BECAME) for one in ids[Kind.CHATS]),
@@ -139,12 +141,34 @@ def _votes_to_datasets(condition: ColumnElement[bool], session: Session) -> Iter
 
 
 def _of_runs(ids: Sequence[int], session: Session) -> Iterator[Link]:
+    if not ids:
+        return
     query = select(Run.id, Run.dataset_id, Run.depends_on_id).where(Run.id.in_(ids))
-    for run_id, dataset_id, other in session.execute(query) if ids else ():
+    for run_id, dataset_id, other in session.execute(query):
         run = Thing(Kind.RUN, run_id)
         yield Link(Thing(Kind.DATASET, dataset_id), run, Relation.TRAINED)
         if other is not None:
             yield Link(Thing(Kind.RUN, other), run, Relation.REWARDED)
+    yield from (link for _, link in _starts(Run.id.in_(ids), session))
+
+
+def _starts(condition: ColumnElement[bool], session: Session) -> Iterator[tuple[int, Link]]:
+    """The links of runs that start from other runs' models (`starts.py`), with the other run."""
+    query = select(Run.id, Run.base_model).where(condition, Run.base_model.startswith(PREFIX))
+    named = {run_id: parse_run_model(name) for run_id, name in session.execute(query) if is_run_model(name)}
+    others = {model.run for model in named.values() if model is not None}
+    rows: Any = session.execute(
+        select(Checkpoint.run_id, Checkpoint.step, Checkpoint.id)
+        .where(Checkpoint.run_id.in_(others))
+        .order_by(Checkpoint.step)
+    )
+    kept: dict[tuple[int, int | None], int] = {}
+    for other, step, checkpoint_id in rows:
+        kept[other, step] = kept[other, None] = checkpoint_id  # None is the last
+    for run_id, model in named.items():
+        if model is not None and (checkpoint := kept.get((model.run, model.step))) is not None:
+            link = Link(Thing(Kind.CHECKPOINT, checkpoint), Thing(Kind.RUN, run_id), Relation.STARTED)
+            yield model.run, link
 
 
 def _of_checkpoints(ids: Sequence[int], session: Session) -> Iterator[Link]:
@@ -210,7 +234,20 @@ def _from_runs(ids: Sequence[int], viewer: str, session: Session) -> Iterator[Li
     rows: Any = session.execute(waiting)
     for run_id, other in rows:
         yield Link(Thing(Kind.RUN, run_id), Thing(Kind.RUN, other), Relation.REWARDED)
+    for other, link in _starts(Run.deleted_at.is_(None), session):
+        if other in ids:
+            yield link
+            yield Link(Thing(Kind.RUN, other), link.source, Relation.SAVED)
     yield from _from_contenders(Contender.run_id.in_(ids), viewer, session, by_run=True)
+
+
+def _from_checkpoints(ids: Sequence[int], viewer: str, session: Session) -> Iterator[Link]:
+    if not ids:
+        return
+    for _, link in _starts(Run.deleted_at.is_(None), session):
+        if link.source.id in ids:
+            yield link
+    yield from _from_contenders(Contender.checkpoint_id.in_(ids), viewer, session)
 
 
 def _from_contenders(

@@ -1,10 +1,14 @@
 """The lineage: what is stored on the way, what is read, and what stays hidden, on both databases."""
 
+import json
+
 import pytest
 from sqlalchemy import Engine, delete, update
+from typer.testing import CliRunner
 
 from app import campaign_prompts, campaigns, labelling, leaving_out, lineage
 from app.campaigns import NewCampaign
+from app.cli.main import cli
 from app.deletion import delete_run
 from app.errors import InvalidInput, NotFound
 from app.exports import labels as exports
@@ -15,7 +19,7 @@ from app.store.db import read_session, write_session
 from app.store.enums import Choice
 from app.store.label_queries import VoteFilter
 from app.store.lineage import Kind, Relation, Thing
-from app.store.models import Campaign, CampaignDataset, Dataset, DatasetVotes
+from app.store.models import Campaign, CampaignDataset, Dataset, DatasetVotes, Run
 from hypo_engine.data.formats import Pair
 from tests.app import arena
 from tests.app.campaign_setup import write_answers
@@ -67,6 +71,8 @@ def test_a_whole_round_is_one_chain_from_either_end(engine: Engine) -> None:
     run = add_run(fewer, "rloo", depends_on=reward)
     campaign, voted = a_round(run, of_dataset=posts)
     following = add_run(voted)
+    with write_session() as session:  # it starts from the first run's model
+        session.get_one(Run, following).base_model = f"run:{run}@10"
     other = add_run(add_pairs("others"))
     found = lineage.of(Thing(RUN, following))
     checkpoint = next(node.thing.key for node in found.nodes if node.thing.kind is Kind.CHECKPOINT)
@@ -82,6 +88,7 @@ def test_a_whole_round_is_one_chain_from_either_end(engine: Engine) -> None:
         (f"campaign:{campaign}", "judged", f"votes:{campaign}"),
         (f"votes:{campaign}", "became_pairs", f"dataset:{voted}"),
         (f"dataset:{voted}", "trained", f"run:{following}"),
+        (checkpoint, "started", f"run:{following}"),
     }
     assert relations(found) == chain
     assert relations(lineage.of(Thing(DATASET, posts))) == chain
@@ -168,3 +175,15 @@ def test_exactly_one_thing_is_named(engine: Engine) -> None:
             lineage.read_thing(**given)
     with pytest.raises(NotFound):
         lineage.of(Thing(CAMPAIGN, 99))
+
+
+def test_the_command_lists_what_comes_before_and_after(engine: Engine) -> None:
+    posts = add_pairs("posts")
+    run = add_run(posts)
+    shown = CliRunner().invoke(cli, ["lineage", "--dataset", "posts", "--json"])
+    found = json.loads(shown.stdout)
+    assert found["of"] == f"dataset:{posts}"
+    assert {"source": f"dataset:{posts}", "target": f"run:{run}", "relation": "trained"} in found["links"]
+    table = CliRunner().invoke(cli, ["lineage", "--run", str(run)]).stdout
+    assert "before" in table
+    assert "trained on posts v1" in table

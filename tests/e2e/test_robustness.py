@@ -31,6 +31,7 @@ PAGES = (
     "score",
     "answer",
     "report",
+    "lineage?dataset=1",
 )
 
 

@@ -33,7 +33,8 @@ class LineageLink(Shown):
     target: str
     relation: Relation = Field(
         description="imported: as a dataset; left_out: some pairs; trained: a run; rewarded: as the reward "
-        "model of a run; saved: a checkpoint; answered: in a campaign or chat; asked: its prompts were; "
+        "model of a run; started: a run, as its base model; saved: a checkpoint; answered: in a campaign or "
+        "chat; asked: its prompts were; "
         "judged: in votes; became_pairs: of a dataset."
     )
 
