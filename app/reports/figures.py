@@ -110,12 +110,24 @@ BY_JUDGE: Final = (
     "The share of verdicts won against the reference by an automatic judge, ties half. It shows what a judge "
     "prefers, not what people prefer."
 )
+BY_RUN_JUDGE: Final = (
+    "The share of the last evaluation's samples that an automatic judge prefers to the reference's for the "
+    "same prompts, ties half. It shows what this judge prefers on these prompts, not what people prefer. "
+    "With ties the interval is wider than it needs to be."
+)
 OF_ALL: Final = (
     "Intervals cover the choice of held-out pairs, samples or prompts. They do not cover another seed of "
     "training: one run of each setting does not show how much the result varies between runs. "
     "Runs with equal data and seed are measured on the same pairs, so a difference may be more certain than "
     "overlapping intervals suggest."
 )
+
+
+def win_rate_of_samples(metric: str, judge: str) -> Measured:
+    """The column of a run judge's win rates, which are metrics of the run."""
+    title = f"Automatic judge {judge}: win rate of samples"
+    column = Column(f"samples-{judge}", title, "share", "samples", BY_RUN_JUDGE)
+    return Measured(column, Measure(metric, title, "share", f"{metric}_num", "samples"))
 
 
 def measured(measure: Measure, metrics: Mapping[str, float], step: int | None) -> Figure | None:

@@ -16,8 +16,18 @@ from app import judges
 from app.campaigns import Overview
 from app.judges import JudgeReport
 from app.ranking import Ranking, read_ranking
-from app.reports.figures import BY_JUDGE, BY_VOTES, MEASURED, Column, Figure, measured, won
-from app.store import clock, datasets, metrics, names, reports, run_lists, runs, users
+from app.reports.figures import (
+    BY_JUDGE,
+    BY_VOTES,
+    MEASURED,
+    Column,
+    Figure,
+    Measured,
+    measured,
+    win_rate_of_samples,
+    won,
+)
+from app.store import clock, datasets, metrics, names, reports, run_judges, run_lists, runs, users
 from app.store.datasets import SplitCounts
 from app.store.db import read_session
 from app.store.enums import VerdictStatus
@@ -148,24 +158,38 @@ def _data(lines: Sequence[RunLine], session: Session) -> list[DataUsed]:
 def _table(
     lines: Sequence[RunLine], parts: Sequence[CampaignPart], overall: Ranking | None, session: Session
 ) -> Table:
-    """The figures of each run; a column without a figure is left out."""
-    figures = _measured(lines, session)
+    """The figures of each run; a column without a figure is left out.
+
+    What automatic judges say of samples comes last, apart from what people say.
+    """
+    by_judges = _judged_samples(lines, session)
+    figures = _measured(lines, [*MEASURED, *by_judges], session)
     columns = [one.column for one in MEASURED]
     for column, ranking in _boards(parts, overall):
         columns.append(column)
         for line in lines:
             if line.run is not None and (figure := _win_rate(ranking, line.run.id)) is not None:
                 figures[line.run.id, column.key] = figure
+    columns += [one.column for one in by_judges]
     filled = {key for _, key in figures}
     return Table([column for column in columns if column.key in filled], figures)
 
 
-def _measured(lines: Sequence[RunLine], session: Session) -> dict[tuple[int, str], Figure]:
+def _judged_samples(lines: Sequence[RunLine], session: Session) -> list[Measured]:
+    """A column for each automatic judge of the runs' evaluations."""
     ids = [line.run.id for line in lines if line.run is not None]
-    at = metrics.last_steps(ids, [one.measure.metric for one in MEASURED], session=session)
+    found = run_judges.metrics_of(ids, session=session)
+    return [win_rate_of_samples(metric, metric.removeprefix(f"{run_judges.WIN_RATE}/")) for metric in found]
+
+
+def _measured(
+    lines: Sequence[RunLine], wanted: Sequence[Measured], session: Session
+) -> dict[tuple[int, str], Figure]:
+    ids = [line.run.id for line in lines if line.run is not None]
+    at = metrics.last_steps(ids, [one.measure.metric for one in wanted], session=session)
     found: dict[tuple[int, str], Figure] = {}
     for line in lines:
-        for one in MEASURED:
+        for one in wanted:
             run_id = line.stored.run_id
             figure = measured(one.measure, line.metrics, at.get((run_id, one.measure.metric)))
             if figure is not None:

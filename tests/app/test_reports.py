@@ -11,7 +11,7 @@ from scipy.stats import t
 from sqlalchemy import Engine, event
 from typer.testing import CliRunner
 
-from app import campaigns
+from app import campaigns, run_judges
 from app.board import wilson
 from app.cli.main import cli
 from app.deletion import delete_run
@@ -19,7 +19,7 @@ from app.errors import InvalidInput, NotFound, Refused
 from app.reports import changing, reading, samples
 from app.reports.reading import Experiment
 from app.reports.view import report_view
-from app.store import generations, metrics
+from app.store import generations, metrics, users
 from app.store.db import write_session
 from app.store.enums import GenerationKind
 from app.store.generations import TrainingSample
@@ -76,6 +76,24 @@ def test_figures_have_their_count_and_interval(engine: Engine) -> None:
     assert kl.low == pytest.approx(8.0 - half)
     assert kl.high == pytest.approx(8.0 + half)
     assert (runs[1], "loss") not in found.table.figures
+
+
+def test_win_rates_by_judges_of_runs_stand_apart_with_count_and_interval(engine: Engine) -> None:
+    judged, other = trained("dpo", accuracy=0.5), trained("hypo", accuracy=0.5)
+    with write_session() as session:
+        of_run = run_judges.read_judge("vader")
+        of_run.run_id, of_run.user_id = judged, users.ensure("local", session=session).id
+        session.add(of_run)
+        rates = {"eval_win_rate/vader": 0.625, "eval_win_rate/vader_num": 8.0}
+        metrics.record(judged, session=session, step=10, values=rates)
+    found = read(changing.create([judged, other]))
+    last = found.table.columns[-1]
+    assert (last.key, last.title) == ("samples-vader", "Automatic judge vader: win rate of samples")
+    figure = found.table.figures[judged, "samples-vader"]
+    assert (figure.value, figure.count, figure.step) == (0.625, 8, 10)
+    assert (figure.low, figure.high) == wilson(5, 8)
+    assert (other, "samples-vader") not in found.table.figures
+    assert "not what people prefer" in document(found)
 
 
 @pytest.mark.parametrize(
