@@ -136,6 +136,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.add_api_route(f"/{plotly_js.ADDRESS}", plotly_js.serve, methods=["GET"])
     app.add_api_route("/page.js", page_js, methods=["GET"])
+    app.add_api_route("/theme.js", theme_js, methods=["GET"])
     app.add_api_route(f"/{modules.ADDRESS}/{{page}}/{{version}}/{{name}}", modules.serve, methods=["GET"])
     app.include_router(login.router)
     app.include_router(file_routes.router)
@@ -148,7 +149,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         _mount(app, blocks, settings)
     blocks.config["connect_heartbeat"] = False  # a connection per tab; a browser has six for all of them
     app.add_middleware(OldNames)
-    secure(app, settings, page_paths())
+    secure(app, settings, page_paths(), in_head=theme.first_script())
     add_delivery(app)
     return app
 
@@ -202,6 +203,12 @@ def healthz() -> JSONResponse:
 def page_js() -> FileResponse:
     """Serve the script that all pages share. Its address changes with its content."""
     return FileResponse(theme.SCRIPT, media_type="text/javascript", headers={"Cache-Control": FOR_GOOD})
+
+
+def theme_js() -> FileResponse:
+    """Serve the script that sets the chosen theme before the first paint."""
+    headers = {"Cache-Control": FOR_GOOD}
+    return FileResponse(theme.FIRST_SCRIPT, media_type="text/javascript", headers=headers)
 
 
 def run_server(settings: Settings) -> None:

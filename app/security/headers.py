@@ -24,21 +24,28 @@ FIXED: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 _CORS: Final = re.compile(rb"access-control-", re.IGNORECASE)
+_GRADIO: Final = b"<gradio-app"
+_END_OF_HEAD: Final = b"</head>"
 _SCRIPT: Final = re.compile(rb"<script(?=[\s>])")
 
 
 class ResponseHeaders:
-    """Sets the headers above, removes CORS headers, and adds the nonce to the scripts of HTML pages."""
+    """Sets the headers above, removes CORS headers, and adds the nonce to the scripts of HTML pages.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Args:
+        in_head: HTML for the head of Gradio's pages as they are served; Gradio itself adds it after the first
+            paint.
+    """
+
+    def __init__(self, app: ASGIApp, in_head: str = "") -> None:
+        self.app, self.in_head = app, in_head.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         nonce = secrets.token_urlsafe(16)
-        page = _Page(send, nonce)
+        page = _Page(send, nonce, self.in_head)
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -57,8 +64,9 @@ class ResponseHeaders:
 class _Page:
     """An HTML response, buffered until it is complete, since nonces change its length."""
 
-    def __init__(self, send: Send, nonce: str) -> None:
+    def __init__(self, send: Send, nonce: str, in_head: bytes) -> None:
         self.send, self.mark = send, f'<script nonce="{nonce}"'.encode()
+        self.in_head = in_head
         self.start: Message | None = None
         self.body = bytearray()
 
@@ -66,7 +74,10 @@ class _Page:
         self.body += message.get("body", b"")
         if message.get("more_body") or self.start is None:
             return
-        body = _SCRIPT.sub(self.mark, bytes(self.body))
+        body = bytes(self.body)
+        if _GRADIO in body:
+            body = body.replace(_END_OF_HEAD, self.in_head + _END_OF_HEAD, 1)
+        body = _SCRIPT.sub(self.mark, body)
         headers = MutableHeaders(scope=self.start)
         if body:  # the response to a HEAD request has a length and no body
             headers["Content-Length"] = str(len(body))

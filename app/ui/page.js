@@ -66,11 +66,9 @@ const showTitle = () => {
 new MutationObserver(showTitle).observe(document.documentElement, { childList: true, subtree: true });
 
 // The user's name and a logout button, at the end of the navigation.
-(function showUser() {
+(async () => {
   const user = window.gradio_config?.username;
   if (!user || user === 'local') return;
-  const nav = document.querySelector('.nav-holder nav');
-  if (!nav) return setTimeout(showUser, 100);
   const form = document.createElement('form');
   form.method = 'post';
   form.action = 'logout';
@@ -80,7 +78,7 @@ new MutationObserver(showTitle).observe(document.documentElement, { childList: t
   const leave = document.createElement('button');
   leave.textContent = 'Log out';
   form.append(name, leave);
-  nav.append(form);
+  (await window.hyTools).append(form);
 })();
 
 // A 401 means that the session expired: reload the page, which redirects to the login.

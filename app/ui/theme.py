@@ -17,6 +17,7 @@ from hypo_engine.config import Method, TrainConfig, applies
 
 STYLE_SHEET: Final = Path(__file__).with_name("style.css")
 SCRIPT: Final = Path(__file__).with_name("page.js")
+FIRST_SCRIPT: Final = Path(__file__).with_name("theme.js")
 FRAME: Final = Path(__file__).with_name("frame.css")
 
 
@@ -273,5 +274,17 @@ def _variables(name: str, shades: tuple[str, ...]) -> str:
 def head() -> str:
     """Raw HTML for the page's head, because Gradio rewrites the selectors of its `css` option."""
     frame = FRAME.read_text(encoding="utf-8")
-    version = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
-    return f'<style>{frame}</style><script src="page.js?v={version}" defer></script>'
+    return f'<style>{frame}</style><script src="{_address(SCRIPT)}" defer></script>'
+
+
+def first_script() -> str:
+    """The script that sets the chosen theme, as HTML for the head of the page as it is served.
+
+    What `head` returns is inserted when Gradio has loaded, after the first paint.
+    """
+    return f'<script src="{_address(FIRST_SCRIPT)}"></script>'
+
+
+def _address(script: Path) -> str:
+    """A script's address, relative to a page; it changes with its content."""
+    return f"{script.name}?v={hashlib.sha256(script.read_bytes()).hexdigest()[:12]}"

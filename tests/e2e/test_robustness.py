@@ -177,6 +177,14 @@ def test_the_overlay_has_an_address(app: App, page: Page, twins: list[int]) -> N
     expect(page.get_by_role("button", name="Overlay 2")).to_be_enabled()
     page.get_by_role("tab", name="Configuration").click()
     expect(page.get_by_role("table", name="Configurations")).to_be_visible()
+    theme = page.locator(".hy-theme")
+    expect(theme).to_have_accessible_name("Theme: system. Change to light")
+    for chosen in ("light", "dark"):
+        theme.press("Enter")
+        expect(theme).to_have_accessible_name(re.compile(f"^Theme: {chosen}"))
+    page.goto("launch")
+    expect(theme).to_have_accessible_name(re.compile("^Theme: dark"))
+    assert page.evaluate("document.body.classList.contains('dark')")
 
 
 def test_markup_is_text_everywhere(app: App, page: Page, tmp_path: Path, tiny_model: Path) -> None:

@@ -1,6 +1,6 @@
 """The launch page: the form, its YAML and command, and validation before a run is queued."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,9 @@ from markupsafe import Markup
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.launch import check_configs, launch
 from app.launch_methods import each_run, written
-from app.store import datasets
+from app.store import datasets, run_dependencies
 from app.store.db import read_session
-from app.store.models import Dataset
+from app.store.models import Dataset, Run
 from app.ui import events, formatting, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.launch import form
@@ -157,9 +157,16 @@ def launch_runs(parent: int | None, dataset_id: int | None, method: Any, name: s
     links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], ", ")
     said = Markup(
         '<div class="hy-notice hy-good" role="status" data-next="{}">Queued {}. Opening…</div>'
-    ).format(widgets.url("run", id=queued[-1].id), links)
+    ).format(widgets.url("run", id=_first(queued)), links)
     button = gr.update(interactive=False, value="Queued")
     return {"outcome": said, "refused": "", "go": button, **messages({})}
+
+
+def _first(queued: Sequence[Run]) -> int:
+    """Id of the run that starts first."""
+    with read_session() as session:
+        startable = run_dependencies.startable([run.id for run in queued], session=session)
+    return next(iter(startable), queued[0].id)
 
 
 def _refused(why: str, errors: Mapping[str, str]) -> Updates:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.errors import NotFound
 from app.store import metrics, retention, run_checkpoints, run_dependencies, run_events, run_tags, runs
 from app.store.db import read_session
+from app.store.enums import RunStatus
 from app.store.models import Run
 from app.ui import confirmation, events, tabs, training, widgets
 from app.ui.commands import launch_command, to_yaml
@@ -174,8 +175,9 @@ def _state(run: Run, twins: list[Run], session: Session) -> tuple[Any, ...]:
     queue = runs.place_in_queue(run, session=session)
     awaited = run_dependencies.awaited([run], session=session).values()
     checkpoint = run_checkpoints.last(run.id, session=session)
+    waits = run.status is RunStatus.QUEUED  # its page then shows how far its twin is
     return (
-        [(twin.id, twin.status.value, twin.wish.value) for twin in twins],
+        [(twin.id, twin.status.value, twin.wish.value, waits and twin.step) for twin in twins],
         (run.step, run.total_steps, run.phase, run.attempt, queue, run.name),
         (run.notes, run.archived_at is not None, *run_tags.of_runs([run.id], session=session)[run.id]),
         [(other.id, other.status.value, other.wish.value, other.step) for other in awaited],

@@ -147,6 +147,10 @@ def _queued(run: Run, session: Session) -> Html:
         return _waiting_for(awaited)
     place = runs.place_in_queue(run, session=session)
     text = Markup("Place <b>{}</b> in the queue.").format(place)
+    if first := _twin_before(run, session):
+        text = Markup("{} Its twin {} comes first: {}.").format(
+            text, widgets.link(f"run {first.id}, {first.name}", "run", id=first.id), _how_far(first)
+        )
     if run.sent_at is None:
         wait = "It waits for the broker, which has not taken its message; a worker sends it again by itself."
         text = Markup("{} {}").format(text, wait)
@@ -158,11 +162,21 @@ def _queued(run: Run, session: Session) -> Html:
 def _waiting_for(other: Run) -> Html:
     """Which run must finish first, and how far it is."""
     link = widgets.link(f"run {other.id}, {other.name}", "run", id=other.id)
+    said = Markup("It waits for {} ({}), and starts by itself when that has finished.")
+    return widgets.notice(said.format(link, _how_far(other)))
+
+
+def _how_far(other: Run) -> str:
+    """The state of another run, with its steps while it trains."""
     steps = f", step {other.step:,} of {other.total_steps:,}" if other.total_steps else ""
-    far = f"{_state_word(other)}{steps if other.status is RunStatus.RUNNING else ''}"
-    return widgets.notice(
-        Markup("It waits for {} ({}), and starts by itself when that has finished.").format(link, far)
-    )
+    return f"{_state_word(other)}{steps if other.status is RunStatus.RUNNING else ''}"
+
+
+def _twin_before(run: Run, session: Session) -> Run | None:
+    """The twin that trains, or that starts before this queued run."""
+    twins = [twin for twin in runs.twins_of(run, session=session) if not twin.status.is_over]
+    training = [twin for twin in twins if twin.status is RunStatus.RUNNING]
+    return next((twin for twin in (*training, *twins) if twin.id != run.id and twin.id < run.id), None)
 
 
 def no_worker(queue: str = "train", *, session: Session) -> Html:

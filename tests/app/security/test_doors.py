@@ -132,7 +132,16 @@ def test_a_proxy_that_is_no_address_is_named() -> None:
 
 def test_every_response_says_what_browsers_may_do(web: Web) -> None:
     ann = web("ann")
-    for path in ("/", "/launch", "/login", "/healthz", "/page.js", "/gradio_api/token", "/theme.css"):
+    for path in (
+        "/",
+        "/launch",
+        "/login",
+        "/healthz",
+        "/page.js",
+        "/theme.js",
+        "/gradio_api/token",
+        "/theme.css",
+    ):
         headers = ann.get(path).headers
         assert "frame-ancestors 'none'" in headers["content-security-policy"], path
         assert headers["x-content-type-options"] == "nosniff"
@@ -151,6 +160,7 @@ def test_the_scripts_of_a_page_have_the_nonce_of_its_policy(web: Web) -> None:
         assert found is not None
         scripts = re.findall(r"<script[^>]*>", page.text)
         assert len(scripts) >= 3
+        assert "theme.js?v=" in page.text[: page.text.index("</head>")].rpartition("<script")[2]
         assert all(f'nonce="{found[1]}"' in script for script in scripts)
         assert page.headers["cache-control"] == "no-store"
         nonces.add(found[1])

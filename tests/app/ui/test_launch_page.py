@@ -86,7 +86,7 @@ def test_a_good_form_queues_twins_and_goes_there(session: Session, dataset: Data
     queued = runs.find(session=session)
     assert sorted(run.method for run in queued) == ["dpo", "hypo"]
     assert {run.config["max_steps"] for run in queued} == {3}
-    assert f'data-next="run?id={max(run.id for run in queued)}"' in shown["outcome"]
+    assert f'data-next="run?id={min(run.id for run in queued)}"' in shown["outcome"]
     assert (shown["go"]["interactive"], shown["refused"]) == (False, "")
     assert marked(shown) == []
 
@@ -184,7 +184,7 @@ def test_several_methods_train_their_reward_model_first(session: Session, datase
     reward, *others = sorted(runs.find(session=session), key=lambda run: run.id)
     assert [run.method for run in (reward, *others)] == ["reward", "dpo", "hypo", "rloo"]
     assert {run.depends_on_id for run in others} == {reward.id}
-    assert f'data-next="run?id={others[-1].id}"' in launched["outcome"]
+    assert f'data-next="run?id={reward.id}"' in launched["outcome"]
 
 
 @pytest.mark.parametrize(

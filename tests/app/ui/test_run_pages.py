@@ -81,6 +81,9 @@ def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> Non
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "Place <b>2</b> in the queue" in page
+    assert "comes first: queued." in page
+    first = html_of(run_page.refresh((), *ARGS, request=request_for(id=twins[0].id)))
+    assert "comes first" not in first
     assert "waits for the broker" in page, "no message was sent"
     assert f"run?id={twins[0].id}" in page
     assert "log-ratio +1.5 nats" in page
