@@ -16,7 +16,9 @@ def changed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in DEFAULTS if name in values and values[name] != DEFAULTS[name]}
 
 
-def launch_command(method: str, dataset: str, values: Mapping[str, Any], *, name: str = "") -> str:
+def launch_command(
+    method: str, dataset: str, values: Mapping[str, Any], *, name: str = "", judge: str = ""
+) -> str:
     """The command that launches a run with these values; defaults are omitted."""
     words = ["hypo", "runs", "launch", "--method", method, "--dataset", dataset or "NAME"]
     words += ["--model", str(values.get("model_name_or_path") or DEFAULTS["model_name_or_path"])]
@@ -25,6 +27,8 @@ def launch_command(method: str, dataset: str, values: Mapping[str, Any], *, name
             words += ["--set", f"{field}={_plain(value)}"]
     if name.strip():
         words += ["--name", name.strip()]
+    if judge:
+        words += ["--judge", judge]
     return _wrapped([shlex.quote(word) for word in words])
 
 

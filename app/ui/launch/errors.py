@@ -48,6 +48,8 @@ def messages(errors: Mapping[str, str]) -> Updates:
         f"{field}_message": gr.update(
             value=widgets.field_error(errors.get(field, "")), visible=field in errors
         )
-        for field in ("dataset", "method", "name", *FIELDS)
+        for field in ("dataset", "method", "name", "judge", *FIELDS)
     }
+    if "judge" in errors:
+        said["judging"] = gr.update(open=True)
     return {"advanced": gr.update(open=True), **said} if hidden else said

@@ -11,6 +11,8 @@ from app.ui import widgets
 from app.ui.launch import form
 from app.ui.launch.errors import FIELDS
 from app.ui.launch.form import Form
+from app.ui.launch.judge import JudgeChoice
+from app.ui.launch.judge import lay_out as lay_out_judge
 from app.ui.updates import named, pick
 from hypo_engine.config import Method, TrainConfig
 
@@ -73,6 +75,7 @@ class Layout:
     notice: gr.HTML
     fields: Form
     choices: Choices
+    judge: JudgeChoice
     forecast: Forecast
     load: LoadYaml
     state: PageState
@@ -91,6 +94,7 @@ class Layout:
     def message_outputs(self) -> dict[str, Any]:
         """The messages below the fields, and the Advanced accordion, which opens on an error inside it."""
         own = pick(named(self.choices), "advanced", "dataset_message", "method_message", "name_message")
+        own |= pick(named(self.judge), "judging", "judge_message")
         return {**own, **{f"{field}_message": self.fields.messages[field] for field in FIELDS}}
 
 
@@ -109,6 +113,7 @@ def lay_out() -> Layout:
     with gr.Row(elem_classes="hy-launch"):
         with gr.Column(scale=3, min_width=340):
             choices = _choices(fields)
+            judge = lay_out_judge()
         with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
             forecast = _forecast(fields)
             load = _load_yaml()
@@ -117,7 +122,7 @@ def lay_out() -> Layout:
         refused=gr.Textbox(visible=False),
         draft=gr.BrowserState({}, storage_key="hypo-launch", secret="hypo-launch"),
     )
-    return Layout(notice, fields, choices, forecast, load, state)
+    return Layout(notice, fields, choices, judge, forecast, load, state)
 
 
 def _choices(fields: Form) -> Choices:

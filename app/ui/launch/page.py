@@ -10,12 +10,13 @@ from markupsafe import Markup
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.launch import check_configs, launch
 from app.launch_methods import each_run, written
-from app.store import datasets, run_dependencies
+from app.store import datasets, run_dependencies, users
 from app.store.db import read_session
 from app.store.models import Dataset, Run
-from app.ui import events, formatting, widgets
+from app.ui import events, formatting, query, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.launch import form
+from app.ui.launch import judge as judges
 from app.ui.launch import memory as launch_memory
 from app.ui.launch import summary as launch_summary
 from app.ui.launch.errors import messages, name_error, problems, raw
@@ -38,14 +39,19 @@ def build() -> None:
 def _wire_opening(page: Layout) -> None:
     parts = named(page.choices, page.forecast, page.state)
     opened = pick(parts, "dataset", "method", "name", "parent", "outcome", "preset", "about")
-    outputs = {"notice": page.notice, **opened, **page.config_inputs}
+    outputs = {"notice": page.notice, "judge": page.judge.judge, **opened, **page.config_inputs}
     _then_preview(page, connect(events.on_load, open_page, page.state.draft, outputs))
     events.poll(5, worker_notice, None, page.notice)
 
 
 def _then_preview(page: Layout, event: Any) -> None:
     """Update the preview after an event that changed the form."""
-    connect(event.then, preview, page.form_inputs, _previewed(page), **events.QUIET)
+    connect(event.then, preview_judged, _judged(page), _previewed(page), **events.QUIET)
+
+
+def _judged(page: Layout) -> list[Any]:
+    """The judge and the inputs of the whole form."""
+    return [page.judge.judge, *page.form_inputs]
 
 
 def _previewed(page: Layout) -> dict[str, Any]:
@@ -56,9 +62,9 @@ def _previewed(page: Layout) -> dict[str, Any]:
 
 
 def _wire_editing(page: Layout) -> None:
-    edited = partial(gr.on, [component.input for component in page.form_inputs])
+    edited = partial(gr.on, [component.input for component in _judged(page)])
     last: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
-    connect(edited, preview, page.form_inputs, _previewed(page), **last)
+    connect(edited, preview_judged, _judged(page), _previewed(page), **last)
     refused = page.state.refused
     edited(forget_refusal, refused, [page.forecast.outcome, refused], **last)
 
@@ -87,8 +93,8 @@ def _wire_launch(page: Layout) -> None:
     answered = pick(named(page.forecast, page.state), "outcome", "refused", "go")
     connect(
         page.forecast.go.click,
-        launch_runs,
-        [page.state.parent, *page.form_inputs],
+        launch_judged,
+        [page.judge.judge, page.state.parent, *page.form_inputs],
         {**answered, **page.message_outputs},
         trigger_mode="once",
         api_visibility="private",
@@ -98,11 +104,16 @@ def _wire_launch(page: Layout) -> None:
 # --- handlers --------------------------------------------------------------------------------
 
 
-def preview(dataset_id: int | None, method: Any, name: str, *values: Any) -> Updates:
+def preview_judged(judge: str | None, *values: Any) -> Updates:
+    """`preview`, with the value of the judge's field first."""
+    return preview(*values, judge=judge)
+
+
+def preview(dataset_id: int | None, method: Any, name: str, *values: Any, judge: str | None = "") -> Updates:
     """Update the summary, command, YAML, error messages and saved draft."""
     methods = form.chosen_methods(method)
     given = form.relevant(raw(values), methods)
-    errors = problems(given, method)
+    errors = {**problems(given, method), **judges.error(judge)}
     configs = [] if errors else check_configs(methods, given)
     tidy = {**configs[-1].model_dump(mode="json"), "reward": given["reward"]} if configs else given
     named = written(methods) or "METHOD"
@@ -110,12 +121,13 @@ def preview(dataset_id: int | None, method: Any, name: str, *values: Any) -> Upd
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return {
         **launch_summary.show(configs, dataset, errors),
-        "command": launch_command(named, reference, tidy, name=name or ""),
+        "command": launch_command(named, reference, tidy, name=name or "", judge=judges.given(judge)),
         "yaml": to_yaml(tidy, method=named, dataset=reference, name=name or ""),
         "draft": {
             "dataset": dataset_id,
             "method": method,
             "name": name,
+            "judge": judges.given(judge),
             "values": {**raw(values), "insist": False},
         },
         "go": gr.update(interactive=True, value=_launch_label(len(each_run(methods, given)))),
@@ -137,17 +149,38 @@ def forget_refusal(refused: str | None) -> tuple[Any, Any]:
     return (widgets.NOTHING, "") if refused else (gr.skip(), gr.skip())
 
 
-def launch_runs(parent: int | None, dataset_id: int | None, method: Any, name: str, *values: Any) -> Updates:
+def launch_judged(request: gr.Request, judge: str | None, *values: Any) -> Updates:
+    """`launch_runs`, with the value of the judge's field first, by the person at the page."""
+    return launch_runs(*values, judge=judge, user=query.username(request))
+
+
+def launch_runs(
+    parent: int | None,
+    dataset_id: int | None,
+    method: Any,
+    name: str,
+    *values: Any,
+    judge: str | None = "",
+    user: str = users.LOCAL,
+) -> Updates:
     """Queue the runs; on invalid values show messages below the fields and queue nothing."""
     given = form.relevant(raw(values), form.chosen_methods(method))
-    errors = {**problems(given, method), **name_error(name)}
+    errors = {**problems(given, method), **name_error(name), **judges.error(judge)}
     if _find_dataset(dataset_id) is None:
         errors["dataset"] = "Choose a dataset; add one on the page Datasets."
     if errors:
         count = formatting.count(len(errors), "value")
         return _refused(f"{count} to correct ({form.titles(errors)}).", errors)
     try:
-        queued = launch(method, int(dataset_id or 0), given, name=name or "", parent_id=parent)
+        queued = launch(
+            method,
+            int(dataset_id or 0),
+            given,
+            name=name or "",
+            parent_id=parent,
+            judge=judges.given(judge),
+            user=user,
+        )
     except Refused as error:
         return _refused(str(error), {})
     except AppError as error:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.presets import PRESETS
 from app.run_yaml import DEFAULTS
-from app.store import dataset_writing, datasets, runs, workers
+from app.store import dataset_writing, datasets, run_judges, runs, workers
 from app.store.models import Dataset
 from app.ui.commands import launch_command
 from app.ui.launch import form, load, opening, presets
@@ -114,6 +114,20 @@ def test_a_bad_value_is_told_beside_its_field_and_queues_nothing(
     assert form.title(field) in shown[f"{field}_message"]["value"]
     assert form.title(field) in shown["outcome"]
     assert runs.find(session=session) == []
+
+
+def test_a_judge_is_given_to_each_run_or_told_beside_its_field(session: Session, dataset: Dataset) -> None:
+    given = values(eval_prompts=4)
+    shown = launch_page.launch_runs(None, dataset.id, "twins", "", *given, judge="no such")
+    assert "Judge: scorer must be" in shown["judge_message"]["value"]
+    assert shown["judging"]["open"] is True
+    assert "--judge vader" in launch_page.preview(dataset.id, "dpo", "", *given, judge="vader")["command"]
+    launch_page.launch_runs(None, dataset.id, "twins", "", *given, judge=" vader ", user="ann")
+    found = [run_judges.of_run(run.id, session=session) for run in runs.find(session=session)]
+    assert [[judge.name for judge in each] for each in found] == [["vader"], ["vader"]]
+    kept = opening.open_page({"judge": "vader"}, request_for())["judge"]
+    assert (kept["value"], "No endpoint is configured" in kept["info"]) == ("vader", True)
+    assert opening.open_page({"judge": "gone"}, request_for())["judge"]["value"] == ""
 
 
 def test_a_model_that_cannot_be_trained_is_told_beside_it(
