@@ -102,8 +102,8 @@ def launch_twins(app: App, page: Page, model: Path) -> tuple[int, int]:
 def watch_them_end(app: App, page: Page, runs: tuple[int, int]) -> None:
     app.wait_for_step(runs[0], 2)
     page.reload()
-    page.get_by_role("link", name=re.compile("twin:")).click()
-    page.wait_for_url(f"**/run?id={runs[1]}")
+    expect(page.get_by_role("link", name=re.compile("twin:"))).to_be_visible()
+    page.goto(f"run?id={runs[1]}")
     app.wait_for_step(runs[1], 2)
     page.reload()
     expect(page.get_by_text(re.compile(f"step \\d+ of {STEPS}|{STEPS} steps")).first).to_be_visible()
