@@ -35,15 +35,8 @@ def run_job(job: Job) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
-        with (folder / "log").open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.child", str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=_environment(job, folder),
-            )
-            ended_for_memory = _watch(child)
+        child = start_child(folder, _environment(job, folder))
+        ended_for_memory = _watch(child)
         result = folder / "result.json"
         if ended_for_memory or child.returncode == _KILLED:
             return dict(OUT_OF_MEMORY)
@@ -52,6 +45,18 @@ def run_job(job: Job) -> dict[str, Any]:
             raise ChildFailed(f"The child that measured {job.measure!r} failed:\n{tail}")
         values: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return values
+
+
+def start_child(folder: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a fresh process for the job in ``folder``; it writes its output to ``folder/log``."""
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.child", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
 
 
 def _environment(job: Job, folder: Path) -> dict[str, str]:

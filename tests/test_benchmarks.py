@@ -36,6 +36,7 @@ from hypo_engine.cpu.elementwise import BlockwiseSoftmax
 from hypo_engine.cpu.pool import POOL
 from hypo_engine.decoding import cpu_step
 from hypo_engine.models.adapters import attach_lora
+from tests.forked_child import ForkedChild
 from tests.tiny_model import write_tiny_model
 
 
@@ -53,7 +54,8 @@ def job(model: Path) -> Job:
 def quick(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, str]:
     """What the whole command stored with ``--quick``, and what it printed."""
     file = tmp_path_factory.mktemp("quick") / "all.json"
-    with redirect_stdout(StringIO()) as printed:
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+        patch.setattr(children, "start_child", ForkedChild)
         assert main(["--quick", "--model", str(model), "--json", str(file)]) == 0
     with redirect_stdout(StringIO()) as again:
         assert main(["--read", str(file)]) == 0
@@ -91,7 +93,8 @@ def test_a_part_is_switched_off(part: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert parts_at_work() == before | {part: False}
 
 
-def test_a_child_knows_the_parts(job: Job) -> None:
+def test_a_child_knows_the_parts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "start_child", ForkedChild)
     with pytest.raises(ChildFailed, match="KeyError: 'nothing'"):
         run_job(replace(job, without="nothing"))
 
@@ -211,7 +214,8 @@ def test_a_child_that_eats_the_memory_is_ended(job: Job, monkeypatch: pytest.Mon
     assert run_job(job) == {"out_of_memory": True}
 
 
-def test_a_child_that_cannot_allocate_is_out_of_memory(job: Job) -> None:
+def test_a_child_that_cannot_allocate_is_out_of_memory(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "start_child", ForkedChild)
     settings = {"megabytes": 2**40}
     assert run_job(replace(job, measure="rates", settings=settings)) == {"out_of_memory": True}
 

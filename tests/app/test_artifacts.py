@@ -15,6 +15,7 @@ from app.settings import Settings, get_settings
 from app.store import metrics
 from app.store.enums import RunStatus
 from tests.app import arena
+from tests.s3_server import artifacts_on_s3, s3_server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|aiobotocore).*")
 
@@ -22,40 +23,21 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|mo
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
     """A real HTTP server that speaks S3."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as (host, port):
+        yield f"http://{host}:{port}"
 
 
 @pytest.fixture(params=["folder", "s3"])
 def root(
-    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """An empty artifacts root of each kind."""
     if request.param == "folder":
         yield settings.artifacts
         return
-    import s3fs
-
-    endpoint = request.getfixturevalue("s3_endpoint")
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "HYPO_ARTIFACTS_URL": f"s3://bucket-{tmp_path.name.lower().replace('_', '-')[-40:]}/prefix",
-    }.items():
-        monkeypatch.setenv(name, value)
-    get_settings.cache_clear()
-    s3fs.S3FileSystem.clear_instance_cache()
-    url = get_settings().artifacts
-    s3fs.S3FileSystem().mkdir(url.removeprefix("s3://").partition("/")[0])
-    yield url
-    s3fs.S3FileSystem.clear_instance_cache()
+    with artifacts_on_s3(request.getfixturevalue("s3_endpoint"), monkeypatch):
+        get_settings.cache_clear()
+        yield get_settings().artifacts
 
 
 def make_folder(at: Path, **files: str) -> Path:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import s3fs
-from moto.server import ThreadedMotoServer
 from sqlalchemy import make_url
 
 from app.store import metrics, run_checkpoints
@@ -15,6 +13,7 @@ from app.store.db import read_session
 from app.store.enums import RunStatus
 from tests.integration.cluster import Cluster, log_of, run_of, wait_for, wait_for_step, wait_until_over
 from tests.relay import Relay
+from tests.s3_server import artifacts_on_s3, s3_server
 
 pytestmark = [
     pytest.mark.servers,
@@ -48,25 +47,11 @@ def database_relay(cluster: Cluster, postgres_url: str) -> Iterator[tuple[Relay,
 @pytest.fixture
 def s3_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Relay, dict[str, str]]]:
     """A relay to an S3 server with a bucket, and the environment variables of its clients."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    relay = Relay(lambda: socket.create_connection((host, port)))
-    environment = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{relay.port}",
-        "HYPO_ARTIFACTS_URL": "s3://outage/prefix",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("outage")
-    yield relay, environment
-    relay.cut()
-    server.stop()
-    s3fs.S3FileSystem.clear_instance_cache()
+    with s3_server() as address:
+        relay = Relay(lambda: socket.create_connection(address))
+        with artifacts_on_s3(f"http://127.0.0.1:{relay.port}", monkeypatch) as environment:
+            yield relay, environment
+        relay.cut()
 
 
 def waited_for(run_id: int, what: str) -> bool:

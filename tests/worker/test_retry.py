@@ -21,6 +21,7 @@ from app.store.db import read_session, write_session
 from app.store.models import User
 from app.store.run_transitions import RUN_LEASES
 from tests.relay import Relay
+from tests.s3_server import artifacts_on_s3, s3_server
 from tests.tiny_dataset import add_tiny_dataset
 from tests.worker.conftest import TINY_RUN
 from worker.reporter import TOLD_SECONDS, StoreReporter
@@ -121,41 +122,25 @@ def test_an_error_of_our_own_is_not_waited_for(relay: Relay) -> None:
 def test_an_artifacts_store_that_comes_back_is_waited_for(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    relay = Relay(lambda: socket.create_connection((host, port)))
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{relay.port}",
-        "HYPO_ARTIFACTS_URL": "s3://outage/prefix",
-    }.items():
-        monkeypatch.setenv(name, value)
-    settings_module.get_settings.cache_clear()
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("outage")
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     (folder / "state.json").write_text("{}")
     told: Told = []
-    opening = _back_soon(relay)
-    stored = retry(
-        lambda: artifacts.save_folder(folder, "runs/1/checkpoint"),
-        on_pause=lambda what, seconds: told.append((what, seconds)),
-    )
-    opening.join()
+    with s3_server() as address:
+        relay = Relay(lambda: socket.create_connection(address))
+        with artifacts_on_s3(f"http://127.0.0.1:{relay.port}", monkeypatch):
+            settings_module.get_settings.cache_clear()
+            opening = _back_soon(relay)
+            stored = retry(
+                lambda: artifacts.save_folder(folder, "runs/1/checkpoint"),
+                on_pause=lambda what, seconds: told.append((what, seconds)),
+            )
+            opening.join()
+            fetched = artifacts.fetch_folder("runs/1/checkpoint", tmp_path / "fetched")
+            relay.cut()
     assert stored == 2
     assert {what for what, _ in told} <= {"artifacts' store"}
-    fetched = artifacts.fetch_folder("runs/1/checkpoint", tmp_path / "fetched")
     assert (fetched / "state.json").read_text() == "{}"
-    relay.cut()
-    server.stop()
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_the_log_tells_how_long_the_database_was_away(relay: Relay, tiny_model: Path, tmp_path: Path) -> None:
