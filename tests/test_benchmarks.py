@@ -36,7 +36,7 @@ from hypo_engine.cpu.elementwise import BlockwiseSoftmax
 from hypo_engine.cpu.pool import POOL
 from hypo_engine.decoding import cpu_step
 from hypo_engine.models.adapters import attach_lora
-from tests.forked_child import ForkedChild
+from tests.forked import ForkedPython
 from tests.tiny_model import write_tiny_model
 
 
@@ -50,12 +50,17 @@ def job(model: Path) -> Job:
     return Job("ours", str(model), prompt=12, completion=5, pairs=2, threads=1)
 
 
+def forked_child(folder: Path, environment: dict[str, str]) -> ForkedPython:
+    """A child that starts sooner than those whose memory is to be measured."""
+    return ForkedPython("benchmarks.child", [str(folder)], environment=environment, log=folder / "log")
+
+
 @pytest.fixture(scope="module")
 def quick(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, str]:
     """What the whole command stored with ``--quick``, and what it printed."""
     file = tmp_path_factory.mktemp("quick") / "all.json"
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
-        patch.setattr(children, "start_child", ForkedChild)
+        patch.setattr(children, "start_child", forked_child)
         assert main(["--quick", "--model", str(model), "--json", str(file)]) == 0
     with redirect_stdout(StringIO()) as again:
         assert main(["--read", str(file)]) == 0
@@ -94,7 +99,7 @@ def test_a_part_is_switched_off(part: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_child_knows_the_parts(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "start_child", ForkedChild)
+    monkeypatch.setattr(children, "start_child", forked_child)
     with pytest.raises(ChildFailed, match="KeyError: 'nothing'"):
         run_job(replace(job, without="nothing"))
 
@@ -215,7 +220,7 @@ def test_a_child_that_eats_the_memory_is_ended(job: Job, monkeypatch: pytest.Mon
 
 
 def test_a_child_that_cannot_allocate_is_out_of_memory(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "start_child", ForkedChild)
+    monkeypatch.setattr(children, "start_child", forked_child)
     settings = {"megabytes": 2**40}
     assert run_job(replace(job, measure="rates", settings=settings)) == {"out_of_memory": True}
 

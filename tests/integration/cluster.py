@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +17,7 @@ from app.store import run_events, runs, workers
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run, Worker
+from tests.forked import ForkedPython, start_python
 
 _T = TypeVar("_T")
 
@@ -76,21 +75,18 @@ class Broker:
 
 
 class WorkerProcess:
-    """`python -m worker` for some queues."""
+    """`python -m worker` for some queues.
+
+    A worker with an environment of its own is a fresh process, since the dynamic linker reads some variables.
+    """
 
     def __init__(
         self, queues: str, log: Path, module: str, environment: Mapping[str, str] | None = None
     ) -> None:
         self.log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, "--queues", queues],
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        arguments, variables = ["--queues", queues], {**os.environ, **(environment or {})}
+        start = ForkedPython if environment is None else start_python
+        self._process = start(module, arguments, environment=variables, log=log)
         self.pid = self._process.pid
 
     @property
