@@ -1,7 +1,8 @@
 """Take the pictures of the documentation from a running app: `python scripts/screenshots.py --url URL`.
 
-Without `--run`, `--runs`, `--conversation` or `--dataset` it takes the newest that fit: finished twins, a
-conversation with votes, the dataset of the run. Pictures are PNG, 1440 by 900.
+Without `--run`, `--runs`, `--conversation`, `--dataset`, `--campaign`, `--answer` or `--report` it takes the
+newest that fit: finished twins, a conversation with votes, the dataset of the run. Pictures are PNG, 1440 by
+900. Label opens the first campaign that asks for votes.
 """
 
 import argparse
@@ -31,6 +32,9 @@ class Subjects:
     runs: list[int]
     conversation: int | None
     dataset: int | None
+    campaign: int | None
+    answer: int | None
+    report: int | None
 
 
 def main() -> None:
@@ -52,6 +56,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=id_list, help="runs laid over each other, as in 1,2")
     parser.add_argument("--conversation", type=int, help="conversation of the compare page")
     parser.add_argument("--dataset", type=int, help="dataset version of the dataset page")
+    parser.add_argument("--campaign", type=int, help="campaign of its page and of the lineage")
+    parser.add_argument("--answer", type=int, help="scored answer whose tokens are shown")
+    parser.add_argument("--report", type=int, help="report of the report page")
     return parser.parse_args()
 
 
@@ -76,9 +83,7 @@ def opened_page(url: str) -> Iterator[Page]:
 
 def find_subjects(given: argparse.Namespace, page: Page) -> Subjects:
     """The subjects given on the command line; for each missing one, the newest that fits."""
-    answer = httpx.get(f"{given.url.rstrip('/')}/api/v1/runs", params={"status": "finished"})
-    answer.raise_for_status()
-    finished: list[dict[str, Any]] = answer.json()["items"]
+    finished = listed(given, "runs", status="finished")
     if not finished:
         sys.exit("There is no finished run to take pictures of; start the app with `hypo up --demo` first.")
     twins = [run for run in finished if run["twin_group"]] or finished
@@ -86,7 +91,21 @@ def find_subjects(given: argparse.Namespace, page: Page) -> Subjects:
     run_id = given.run or runs[-1]
     dataset_id = given.dataset or linked_id(page, f"run?id={run_id}", "datasets?id=")
     conversation = given.conversation or linked_id(page, "compare", "compare?conversation=")
-    return Subjects(run_id, runs, conversation, dataset_id)
+    campaign = given.campaign or newest(given, "campaigns")
+    report = given.report or newest(given, "reports")
+    return Subjects(run_id, runs, conversation, dataset_id, campaign, given.answer, report)
+
+
+def listed(given: argparse.Namespace, collection: str, **filters: str) -> list[dict[str, Any]]:
+    """The first page of a collection of the REST API, newest first."""
+    answer = httpx.get(f"{given.url.rstrip('/')}/api/v1/{collection}", params=filters)
+    answer.raise_for_status()
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def newest(given: argparse.Namespace, collection: str) -> int | None:
+    return next((item["id"] for item in listed(given, collection)), None)
 
 
 def linked_id(page: Page, address: str, link: str) -> int | None:
@@ -116,9 +135,19 @@ def pictures(subjects: Subjects) -> list[Picture]:
         ("run-samples", f"run?id={subjects.run}", samples),
         ("campaigns", "campaigns", settle),
         ("results", "results", settle),
+        ("generations", f"generations?run={subjects.run}", settle),
+        ("label", "label", settle),
     ]
     if subjects.dataset:
         wanted.append(("dataset", f"datasets?id={subjects.dataset}", settle))
+        wanted.append(("pairs", f"pairs?dataset={subjects.dataset}", settle))
+    if subjects.campaign:
+        wanted.append(("campaign", f"campaigns?campaign={subjects.campaign}", settle))
+        wanted.append(("lineage", f"lineage?campaign={subjects.campaign}", settle))
+    if subjects.answer:
+        wanted.append(("tokens", f"answer?id={subjects.answer}", settle))
+    if subjects.report:
+        wanted.append(("report", f"report?id={subjects.report}", charts))
     if subjects.conversation:
         wanted.append(("compare", f"compare?conversation={subjects.conversation}", answers))
     return wanted

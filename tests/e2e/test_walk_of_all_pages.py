@@ -53,6 +53,7 @@ def test_every_page_is_accessible_and_stands_still(
         campaign = api.post("campaigns", json=wanted).json()["id"]
         dataset = app.value("SELECT max(dataset_id) FROM runs")
         scored = api.post(f"datasets/{dataset}/scorings", json={"run_id": twins[0]})
+        report = api.post("reports", json={"run_ids": twins, "campaign_ids": [campaign]}).json()["id"]
     assert scored.status_code == 201, scored.text
     score(app, answer)
     wait_for(lambda: app.rows(SCORED_PAIRS), "the scored pairs")
@@ -73,6 +74,8 @@ def test_every_page_is_accessible_and_stands_still(
         "campaigns",
         "campaigns?new=1",
         f"campaigns?campaign={campaign}",
+        f"lineage?campaign={campaign}",
+        f"report?id={report}",
         "label",
         "results",
         "api/v1/docs",
