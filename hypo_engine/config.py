@@ -23,7 +23,7 @@ from hypo_engine.choices import Sharding as Sharding
 from hypo_engine.choices import Thinking as Thinking
 from hypo_engine.errors import ConfigError
 from hypo_engine.field_text import complaint, label
-from hypo_engine.method_fields import COMPARING, MethodFields, group
+from hypo_engine.method_fields import COMPARING, WRITING, MethodFields, group
 
 
 class TrainConfig(MethodFields):
@@ -224,6 +224,15 @@ class TrainConfig(MethodFields):
         description="Held-out prompts for the KL estimate of each evaluation; 0 uses none.",
         json_schema_extra=group("watching"),
     )
+    stop_at_kl: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        title="Stop at KL",
+        description="End the run once an evaluation's sampled KL is above this number of nats a response; 0 "
+        "trains all steps.",
+        json_schema_extra=group("watching", *WRITING),
+    )
     probe_prompts: int = Field(
         2,
         ge=0,
@@ -254,6 +263,14 @@ class TrainConfig(MethodFields):
     def _no_truth_value_is_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
             raise PydanticCustomError("int_type", "must be a number")
+        return value
+
+    @field_validator("stop_at_kl")
+    @classmethod
+    def _measures_what_stops_it(cls, value: float, info: ValidationInfo) -> float:
+        for name in ("eval_steps", "eval_prompts"):
+            if value and not info.data.get(name, 1):
+                raise PydanticCustomError("stop_at_kl", f"needs {name} of 1 or more, to measure the KL")
         return value
 
     @field_validator("sharding")

@@ -12,11 +12,13 @@ from hypo_engine.reward_spec import known, parse_reward
 COMPARING = tuple(method for method in Method if Need.REFERENCE in method.needs)
 """Methods that compare the stored answers with the reference."""
 
+WRITING = tuple(method for method in Method if method.writes)
+"""Methods whose model writes answers."""
+
 _ON_PAIRS = (Method.DPO, Method.HYPO)
 _SCORED = tuple(method for method in Method if Need.SCORES in method.needs)
 _SAMPLING = tuple(method for method in Method if Need.SAMPLES in method.needs)
 _PREFERRING = (*_ON_PAIRS, Method.ONLINE_DPO)
-_WRITING = tuple(method for method in Method if method.writes)
 
 
 def group(name: str, *methods: Method) -> dict[str, Any]:
@@ -65,7 +67,7 @@ class MethodFields(BaseModel):
         title="Reward",
         description="Scores sampled answers, also held-out ones: length, regex:PATTERN, vader (English "
         "sentiment), run:NUMBER of a reward model, or the folder or hub id of one. Empty: no scores.",
-        json_schema_extra=group("front", *_WRITING),
+        json_schema_extra=group("front", *WRITING),
         validate_default=True,
     )
     loss_type: LossType = Field(

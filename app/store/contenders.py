@@ -66,7 +66,7 @@ def reference_name(base_model: str) -> str:
 
 def checkpoint_name(run: Run, step: int) -> str:
     """The name of a run's weights after a step: that of the run if they are its last."""
-    final = run.status is RunStatus.FINISHED and step == run.total_steps
+    final = run.status is RunStatus.FINISHED and step == run.step
     return run.name if final else f"{run.name} @ {step}"
 
 

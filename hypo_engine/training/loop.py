@@ -33,6 +33,7 @@ from hypo_engine.training.reports import (
     report_metrics,
     report_responses,
     step_values,
+    stops_at_kl,
 )
 from hypo_engine.training.reward_scale import measure_scale
 from hypo_engine.training.run import Run
@@ -126,6 +127,8 @@ def _train(run: Run) -> TrainResult:
     while run.counters.step < run.plan.total_steps:
         if evaluation_is_due(run):
             evaluate(run)
+            if stops_at_kl(run):
+                return _end(run)
         score_reference_ahead(run)
         run.counters.window.add(_optimizer_step(run))
         if report_is_due(run):
@@ -137,6 +140,14 @@ def _train(run: Run) -> TrainResult:
     measure_scale(run)
     save(run, "saving")
     evaluate(run)
+    return _end(run)
+
+
+def _end(run: Run) -> TrainResult:
+    """End an evaluated run: report the steps since the last report, and keep its last checkpoint."""
+    if run.counters.window.sums:
+        report_metrics(run, run.counters.window.means())
+    save(run, "saving")
     run.progress("finished")
     return _result(run)
 

@@ -59,6 +59,7 @@ _WATCHING = {
     "eval_prompts",
     "probe_prompts",
     "save_steps",
+    "stop_at_kl",
     "insist",
     "sharding",
 }
