@@ -21,6 +21,7 @@ class Run(Leased, Base):
     __table_args__ = (
         Index(None, "status", "id"),
         Index(None, "finished_at"),
+        Index(None, "base_model"),
         Index(
             "ix_runs_deleted",
             "id",

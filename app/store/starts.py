@@ -7,7 +7,7 @@ the first run, and a checkpoint of each run up to the named one.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, Refused
@@ -113,8 +113,10 @@ def startable(checkpoints: Collection[Checkpoint], *, session: Session) -> list[
 
 def started_from(run_id: int, *, session: Session) -> Sequence[int]:
     """The runs whose base model is the model of a run, oldest first."""
-    named = or_(Run.base_model == f"run:{run_id}", Run.base_model.startswith(f"run:{run_id}@"))
-    return session.scalars(select(Run.id).where(named, Run.deleted_at.is_(None)).order_by(Run.id)).all()
+    steps = [checkpoint.step for checkpoint in run_checkpoints.of_run(run_id, session=session)]
+    names = [f"run:{run_id}", *(f"run:{run_id}@{step}" for step in steps)]
+    named = Run.base_model.in_(names), Run.deleted_at.is_(None)
+    return session.scalars(select(Run.id).where(*named).order_by(Run.id)).all()
 
 
 def hold(name: str, *, session: Session) -> None:

@@ -34,6 +34,7 @@ READS: dict[str, _Prepare] = {
     "get_answer_tokens": lambda c: {"generation_id": c.two_samples()[0]},
     "list_scored_texts": lambda c: {"params": {"limit": 200}},
     "get_scored_text": lambda c: c.scored_text(),
+    "get_lineage": lambda c: {"params": {"run": c.filled.usual_run}},
     "list_reports": lambda c: {"params": {"limit": 200}},
     "get_report": lambda c: c.report,
     "export_report": lambda c: c.report,
