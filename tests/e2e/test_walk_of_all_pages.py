@@ -37,6 +37,18 @@ def score(app: App, answer: object) -> None:
     assert opened.status_code == 200, opened.text
 
 
+def scored_and_reported(app: App, twins: list[int]) -> tuple[object, int, int]:
+    """Ids of a dataset whose pairs are being scored, and of a campaign and a report of the twins."""
+    dataset = app.value("SELECT max(dataset_id) FROM runs")
+    with app.api() as api:
+        wanted = {"run_ids": twins, "prompts": ["Say 5."], "max_new_tokens": 12}
+        campaign = api.post("campaigns", json=wanted).json()["id"]
+        scored = api.post(f"datasets/{dataset}/scorings", json={"run_id": twins[0]})
+        report = api.post("reports", json={"run_ids": twins, "campaign_ids": [campaign]}).json()["id"]
+    assert scored.status_code == 201, scored.text
+    return dataset, campaign, report
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_every_page_is_accessible_and_stands_still(
     app: App, twins: list[int], browser: Browser, scheme: Literal["light", "dark"], width: int
@@ -48,13 +60,7 @@ def test_every_page_is_accessible_and_stands_still(
     answer = app.value("SELECT max(id) FROM generations WHERE comparison_id = ?", judged)
     number = app.ask("Say 3.", twins, max_new_tokens=12)["comparison_id"]
     conversation = app.value("SELECT conversation_id FROM comparisons WHERE id = ?", number)
-    with app.api() as api:
-        wanted = {"run_ids": twins, "prompts": ["Say 5."], "max_new_tokens": 12}
-        campaign = api.post("campaigns", json=wanted).json()["id"]
-        dataset = app.value("SELECT max(dataset_id) FROM runs")
-        scored = api.post(f"datasets/{dataset}/scorings", json={"run_id": twins[0]})
-        report = api.post("reports", json={"run_ids": twins, "campaign_ids": [campaign]}).json()["id"]
-    assert scored.status_code == 201, scored.text
+    dataset, campaign, report = scored_and_reported(app, twins)
     score(app, answer)
     wait_for(lambda: app.rows(SCORED_PAIRS), "the scored pairs")
     paths = [

@@ -58,4 +58,6 @@ def test_going_on_with_a_higher_limit_trains_further(start: Start) -> None:
 @pytest.mark.parametrize("missing", ["eval_steps", "eval_prompts"])
 def test_a_limit_without_a_measurement_is_refused(missing: str) -> None:
     errors = field_errors({"stop_at_kl": 5, "eval_steps": 10} | {missing: 0})
-    assert errors == {"stop_at_kl": f"Stop at KL (stop_at_kl) needs {missing} of 1 or more, to measure the KL."}
+    assert errors == {
+        "stop_at_kl": f"Stop at KL (stop_at_kl) needs {missing} of 1 or more, to measure the KL."
+    }
