@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
+from app.store import starts
 from app.store.models import (
     Campaign,
     CampaignDataset,
@@ -234,20 +235,26 @@ def _from_runs(ids: Sequence[int], viewer: str, session: Session) -> Iterator[Li
     rows: Any = session.execute(waiting)
     for run_id, other in rows:
         yield Link(Thing(Kind.RUN, run_id), Thing(Kind.RUN, other), Relation.REWARDED)
-    for other, link in _starts(Run.deleted_at.is_(None), session):
-        if other in ids:
-            yield link
-            yield Link(Thing(Kind.RUN, other), link.source, Relation.SAVED)
+    for other, link in _started(ids, session):
+        yield link
+        yield Link(Thing(Kind.RUN, other), link.source, Relation.SAVED)
     yield from _from_contenders(Contender.run_id.in_(ids), viewer, session, by_run=True)
 
 
 def _from_checkpoints(ids: Sequence[int], viewer: str, session: Session) -> Iterator[Link]:
     if not ids:
         return
-    for _, link in _starts(Run.deleted_at.is_(None), session):
+    saved = session.scalars(select(Checkpoint.run_id).where(Checkpoint.id.in_(ids)).distinct())
+    for _, link in _started(saved.all(), session):
         if link.source.id in ids:
             yield link
     yield from _from_contenders(Contender.checkpoint_id.in_(ids), viewer, session)
+
+
+def _started(run_ids: Sequence[int], session: Session) -> Iterator[tuple[int, Link]]:
+    """The links of runs that start from one of these runs, with that run."""
+    named = starts.starts_from(run_ids, session=session)
+    return _starts(and_(named, Run.deleted_at.is_(None)), session)
 
 
 def _from_contenders(

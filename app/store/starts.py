@@ -7,7 +7,7 @@ the first run, and a checkpoint of each run up to the named one.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, Refused
@@ -113,10 +113,15 @@ def startable(checkpoints: Collection[Checkpoint], *, session: Session) -> list[
 
 def started_from(run_id: int, *, session: Session) -> Sequence[int]:
     """The runs whose base model is the model of a run, oldest first."""
-    steps = [checkpoint.step for checkpoint in run_checkpoints.of_run(run_id, session=session)]
-    names = [f"run:{run_id}", *(f"run:{run_id}@{step}" for step in steps)]
-    named = Run.base_model.in_(names), Run.deleted_at.is_(None)
-    return session.scalars(select(Run.id).where(*named).order_by(Run.id)).all()
+    query = select(Run.id).where(starts_from([run_id], session=session), Run.deleted_at.is_(None))
+    return session.scalars(query.order_by(Run.id)).all()
+
+
+def starts_from(run_ids: Collection[int], *, session: Session) -> ColumnElement[bool]:
+    """The condition that a run's base model is the last or a kept checkpoint of one of these runs."""
+    kept = select(Checkpoint.run_id, Checkpoint.step).where(Checkpoint.run_id.in_(run_ids))
+    steps = [f"run:{run_id}@{step}" for run_id, step in session.execute(kept)]
+    return Run.base_model.in_([*(f"run:{run_id}" for run_id in run_ids), *steps])
 
 
 def hold(name: str, *, session: Session) -> None:
