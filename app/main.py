@@ -30,6 +30,9 @@ from app import endpoints, health
 from app.delivery import FOR_GOOD, add_delivery
 from app.environment import keep_private
 from app.errors import Refused
+from app.i18n import N_, _
+from app.i18n import scripts as texts
+from app.i18n.language import LATER, speaking
 from app.mcp.address import ADDRESS as MCP_ADDRESS
 from app.mcp.address import METHODS as MCP_METHODS
 from app.mcp.address import Endpoint
@@ -79,21 +82,21 @@ class Page(NamedTuple):
 def pages() -> list[Page]:
     """All pages, in the order of the navigation; the first is the front page."""
     return [
-        Page("Home", "", home.build),
-        Page("Datasets", "datasets", datasets_page.build),
-        Page("Pairs", "pairs", pairs_page.build, in_navbar=False),
-        Page("Launch", "launch", launch_page.build),
-        Page("Runs", "runs", runs_page.build),
-        Page("Run", "run", run_page.build, in_navbar=False),
-        Page("Generations", "generations", generations_page.build),
-        Page("Compare", "compare", compare_page.build),
-        Page("Answer", "answer", answer_page.build, in_navbar=False),
-        Page("Score a text", "score", score_page.build, in_navbar=False),
-        Page("Campaigns", "campaigns", campaigns_page.build),
-        Page("Label", "label", label_page.build, in_navbar=False),
-        Page("Results", "results", results_page.build),
-        Page("Reports", "report", report_page.build),
-        Page("Lineage", "lineage", lineage_page.build, in_navbar=False),
+        Page(N_("Home"), "", home.build),
+        Page(N_("Datasets"), "datasets", datasets_page.build),
+        Page(N_("Pairs"), "pairs", pairs_page.build, in_navbar=False),
+        Page(N_("Launch"), "launch", launch_page.build),
+        Page(N_("Runs"), "runs", runs_page.build),
+        Page(N_("Run"), "run", run_page.build, in_navbar=False),
+        Page(N_("Generations"), "generations", generations_page.build),
+        Page(N_("Compare"), "compare", compare_page.build),
+        Page(N_("Answer"), "answer", answer_page.build, in_navbar=False),
+        Page(N_("Score a text"), "score", score_page.build, in_navbar=False),
+        Page(N_("Campaigns"), "campaigns", campaigns_page.build),
+        Page(N_("Label"), "label", label_page.build, in_navbar=False),
+        Page(N_("Results"), "results", results_page.build),
+        Page(N_("Reports"), "report", report_page.build),
+        Page(N_("Lineage"), "lineage", lineage_page.build, in_navbar=False),
     ]
 
 
@@ -115,11 +118,13 @@ def build_blocks() -> gr.Blocks:
     """All pages as one Gradio app."""
     first, *others = pages()
     blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
-    with blocks:
-        first.build()
-    for page in others:
-        with blocks.route(page.name, f"/{page.path}", show_in_navbar=page.in_navbar):
-            page.build()
+    with speaking(LATER):
+        blocks.pages[0] = (first.path, _(first.name), first.in_navbar)  # Gradio calls it Home
+        with blocks:
+            first.build()
+        for page in others:
+            with blocks.route(_(page.name), f"/{page.path}", show_in_navbar=page.in_navbar):
+                page.build()
     guard(blocks)
     blocks.state_session_capacity = MOST_TABS
     blocks.queue(default_concurrency_limit=None)  # the default runs one call of each handler at a time
@@ -137,6 +142,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     app.add_api_route(f"/{plotly_js.ADDRESS}", plotly_js.serve, methods=["GET"])
     app.add_api_route("/page.js", page_js, methods=["GET"])
     app.add_api_route("/theme.js", theme_js, methods=["GET"])
+    app.add_api_route(f"/{texts.ADDRESS}/{{name}}", texts.serve, methods=["GET"])
     app.add_api_route(f"/{modules.ADDRESS}/{{page}}/{{version}}/{{name}}", modules.serve, methods=["GET"])
     app.include_router(login.router)
     app.include_router(file_routes.router)
@@ -149,7 +155,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         _mount(app, blocks, settings)
     blocks.config["connect_heartbeat"] = False  # a connection per tab; a browser has six for all of them
     app.add_middleware(OldNames)
-    secure(app, settings, page_paths(), in_head=theme.first_script())
+    secure(app, settings, page_paths(), in_head=first_scripts)
     add_delivery(app)
     return app
 
@@ -190,6 +196,11 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings) -> None:
         favicon_path=str(Path(__file__).with_name("ui") / "favicon.svg"),
     )
     blocks.has_launched = True  # else Gradio skips its checks of file paths; mounting does not set it
+
+
+def first_scripts() -> str:
+    """HTML for the head of each page: the scripts that run before the first paint."""
+    return texts.texts_script() + theme.first_script() + texts.button_script()
 
 
 def healthz() -> JSONResponse:

@@ -12,6 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 from markupsafe import Markup
 
+from app.i18n import _, _html, _n
+
 _APP = Path(__file__).parent
 _BETWEEN_TAGS = re.compile(r"(?<=[>}])\s*\n\s*(?=[<{])")
 
@@ -30,6 +32,7 @@ _environment = Environment(
     auto_reload=False,
     extensions=[_DropLayout],
 )
+_environment.globals.update({"_": _, "_n": _n, "_html": _html})
 
 
 def render(template: str, /, **values: Any) -> Markup:

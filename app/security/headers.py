@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -33,12 +34,12 @@ class ResponseHeaders:
     """Sets the headers above, removes CORS headers, and adds the nonce to the scripts of HTML pages.
 
     Args:
-        in_head: HTML for the head of Gradio's pages as they are served; Gradio itself adds it after the first
-            paint.
+        in_head: makes HTML for the head of Gradio's pages as they are served; Gradio itself adds it after the
+            first paint.
     """
 
-    def __init__(self, app: ASGIApp, in_head: str = "") -> None:
-        self.app, self.in_head = app, in_head.encode()
+    def __init__(self, app: ASGIApp, in_head: Callable[[], str] = str) -> None:
+        self.app, self.in_head = app, in_head
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,7 +65,7 @@ class ResponseHeaders:
 class _Page:
     """An HTML response, buffered until it is complete, since nonces change its length."""
 
-    def __init__(self, send: Send, nonce: str, in_head: bytes) -> None:
+    def __init__(self, send: Send, nonce: str, in_head: Callable[[], str]) -> None:
         self.send, self.mark = send, f'<script nonce="{nonce}"'.encode()
         self.in_head = in_head
         self.start: Message | None = None
@@ -76,7 +77,7 @@ class _Page:
             return
         body = bytes(self.body)
         if _GRADIO in body:
-            body = body.replace(_END_OF_HEAD, self.in_head + _END_OF_HEAD, 1)
+            body = body.replace(_END_OF_HEAD, self.in_head().encode() + _END_OF_HEAD, 1)
         body = _SCRIPT.sub(self.mark, body)
         headers = MutableHeaders(scope=self.start)
         if body:  # the response to a HEAD request has a length and no body

@@ -131,13 +131,13 @@ const fill = (figure, box) => {
   const log = chosen.log && figure.data.some((trace) => trace.type === 'scatter');
   const [data, leftOut] = traces(figure, log);
   const empty = !figure.data.length;
-  none.textContent = empty ? (figure.none || 'No points yet.') : '';
+  none.textContent = empty ? (figure.none || hyText('No points yet.')) : '';
   plot.hidden = files.hidden = empty;
   none.hidden = !empty;
   const [png, csv] = files.children;
   box.dataset.file = figure.file || figure.key;
-  png.setAttribute('aria-label', `Download ${title} as PNG`);
-  csv.setAttribute('aria-label', `Download ${title} as CSV`);
+  png.setAttribute('aria-label', hyText('Download {title} as PNG', { title }));
+  csv.setAttribute('aria-label', hyText('Download {title} as CSV', { title }));
   csv.href = figure.csv || '';
   csv.hidden = !figure.csv;
   csv.download = box.dataset.file + '.csv';

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
+from app.i18n import _, _n
 from app.store import clock
 
 
@@ -22,13 +23,13 @@ def capital(text: str) -> str:
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 run`, `2 runs`, `1,000 votes`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    return _n(f"{{n}} {noun}", f"{{n}} {plural or noun + 's'}", number)
 
 
 def in_words(parts: Sequence[str]) -> str:
     """Parts of a sentence joined as `a, b and c`."""
     *others, last = parts
-    return f"{', '.join(others)} and {last}" if others else last
+    return _("{others} and {last}", others=", ".join(others), last=last) if others else last
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -45,15 +46,15 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
+        return _("{n} s", n=f"{max(seconds, 0):.1f}")
     total = round(seconds)
     if total < 60:
-        return f"{total} s"
+        return _("{n} s", n=total)
     if total < 3600:
-        return f"{total // 60} min {total % 60:02d} s"
+        return _("{minutes} min {seconds} s", minutes=total // 60, seconds=f"{total % 60:02d}")
     if total < 86_400:
-        return f"{total // 3600} h {total % 3600 // 60:02d} min"
-    return f"{total // 86_400} d {total % 86_400 // 3600} h"
+        return _("{hours} h {minutes} min", hours=total // 3600, minutes=f"{total % 3600 // 60:02d}")
+    return _("{days} d {hours} h", days=total // 86_400, hours=total % 86_400 // 3600)
 
 
 def ago(then: datetime | None, *, now: datetime | None = None) -> Markup:
@@ -62,15 +63,15 @@ def ago(then: datetime | None, *, now: datetime | None = None) -> Markup:
         return Markup("–")
     seconds = ((now or clock.present()) - then).total_seconds()
     if seconds < 10:
-        words = "just now"
+        words = _("just now")
     elif seconds < 60:
-        words = f"{int(seconds)} s ago"
+        words = _("{n} s ago", n=int(seconds))
     elif seconds < 3600:
-        words = f"{int(seconds // 60)} min ago"
+        words = _("{n} min ago", n=int(seconds // 60))
     elif seconds < 86_400:
-        words = f"{int(seconds // 3600)} h ago"
+        words = _("{n} h ago", n=int(seconds // 3600))
     elif seconds < 30 * 86_400:
-        words = f"{int(seconds // 86_400)} d ago"
+        words = _("{n} d ago", n=int(seconds // 86_400))
     else:
         words = then.strftime("%Y-%m-%d")
     stamp = then.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -7,6 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.i18n import _, in_language
 from app.presence import no_worker
 from app.store import comparisons, datasets, label_queries, run_lists, runs, workers
 from app.store.db import read_session
@@ -28,10 +29,10 @@ def build() -> None:
     gr.HTML(
         widgets.page_header(
             "HyPO Studio",
-            "Train a model on preferences with DPO and HyPO, then judge blind which one answers better.",
+            _("Train a model on preferences with DPO and HyPO, then judge blind which one answers better."),
         )
     )
-    steps, now, recent, seen = gr.HTML(widgets.LOADING), gr.HTML(), gr.HTML(), gr.State("")
+    steps, now, recent, seen = gr.HTML(widgets.loading()), gr.HTML(), gr.HTML(), gr.State("")
     timer = gr.Timer(events.BUSY_SECONDS)
     shown = {"steps": steps, "now": now, "recent": recent, "seen": seen, "timer": timer}
     connect(events.on_load, refresh, seen, shown)
@@ -63,26 +64,26 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
     following = done.index(False) if False in done else None
     steps = [
         (
-            "Add preference pairs",
-            "A prompt with a better and a worse answer: a file, a dataset of the hub, or the demo.",
-            formatting.count(known, "dataset version") if known else "Nothing here yet",
-            ("Datasets", "datasets"),
+            _("Add preference pairs"),
+            _("A prompt with a better and a worse answer: a file, a dataset of the hub, or the demo."),
+            formatting.count(known, "dataset version") if known else _("Nothing here yet"),
+            (_("Datasets"), "datasets"),
         ),
         (
-            "Launch DPO and HyPO",
-            "Twins share data, order, seed and steps, so that only the method differs.",
-            f"{formatting.count(sum(counts.values()), 'run')}, {finished} finished"
+            _("Launch DPO and HyPO"),
+            _("Twins share data, order, seed and steps, so that only the method differs."),
+            _("{runs}, {n} finished", runs=formatting.count(sum(counts.values()), "run"), n=finished)
             if counts
-            else "No runs yet",
-            ("Launch", "launch"),
+            else _("No runs yet"),
+            (_("Launch"), "launch"),
         ),
         (
-            "Compare and vote",
-            "Ask all of them the same question, blind, and say which answer is best.",
+            _("Compare and vote"),
+            _("Ask all of them the same question, blind, and say which answer is best."),
             f"{formatting.count(asked, 'question')}, {formatting.count(votes, 'vote')}"
             if asked
-            else "No votes yet",
-            ("Compare", "compare"),
+            else _("No votes yet"),
+            (_("Compare"), "compare"),
         ),
     ]
     cards = [
@@ -97,7 +98,7 @@ def three_steps(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
         for number, (title, text, state, (label, page)) in enumerate(steps)
     ]
     if finished:
-        many = widgets.link_button("Judge many prompts", "campaigns", new=1)
+        many = widgets.link_button(_("Judge many prompts"), "campaigns", new=1)
         cards[-1]["button"] = Markup('<span class="hy-actions">{}{}</span>').format(many, cards[-1]["button"])
     return render("home/steps.html", steps=cards)
 
@@ -111,12 +112,14 @@ def activity(counts: Mapping[RunStatus, int], *, session: Session) -> Html:
         stands = run_table.standings([*running, *queued], session=session)
         rows = [_row(run, stands.get(run.id)) for run in (*running, *queued)]
         waiting = counts.get(RunStatus.QUEUED, 0)
-        more = f"and {waiting - RECENT:,} more" if waiting > RECENT else ""
+        more = _("and {n} more", n=f"{waiting - RECENT:,}") if waiting > RECENT else ""
         table = widgets.table(
-            ["Run", "Method", "State", "Progress"], rows, caption="Runs in progress and waiting"
+            [_("Run"), _("Method"), _("State"), _("Progress")],
+            rows,
+            caption=_("Runs in progress and waiting"),
         )
-        pieces.append(widgets.section("In progress", table, more))
-    pieces.append(widgets.section("Workers", _workers(waiting=bool(queued), session=session)))
+        pieces.append(widgets.section(_("In progress"), table, more))
+    pieces.append(widgets.section(_("Workers"), _workers(waiting=bool(queued), session=session)))
     return widgets.join(pieces)
 
 
@@ -135,7 +138,7 @@ def _workers(*, waiting: bool, session: Session) -> Html:
     served = {queue for worker in present for queue in worker.queues.split(",")}
     missing = [queue for queue in ("train", "generate") if queue not in served]
     if not present:
-        text = widgets.with_commands(no_worker())
+        text = widgets.with_commands(in_language(no_worker()))
         pieces.append(widgets.notice(text, "warning" if waiting else "info"))
     elif missing:
         urgent = waiting and missing == ["train"]
@@ -149,9 +152,9 @@ def _workers(*, waiting: bool, session: Session) -> Html:
 def _worker(worker: Worker) -> dict[str, str]:
     """A worker's queues and device, the model that it loads, and the reason if it takes no messages."""
     return {
-        "queues": " and ".join(worker.queues.split(",")),
+        "queues": formatting.in_words(worker.queues.split(",")),
         "device": " · ".join(filter(None, [worker.device, worker.id])),
-        "trouble": worker.trouble,
+        "trouble": in_language(worker.trouble),
         "loading": worker.loading,
     }
 
@@ -174,6 +177,6 @@ def results(*, session: Session) -> Html:
                 formatting.ago(run.finished_at),
             )
         )
-    headers = ["Run", "Method", "State", *(measure.label for measure in HEADLINES), "Ended"]
-    table = widgets.table(headers, rows, caption="Latest results", numeric=(3, 4, 5))
-    return widgets.section("Latest results", table, widgets.link("all runs", "runs"))
+    headers = [_("Run"), _("Method"), _("State"), *(_(measure.label) for measure in HEADLINES), _("Ended")]
+    table = widgets.table(headers, rows, caption=_("Latest results"), numeric=(3, 4, 5))
+    return widgets.section(_("Latest results"), table, widgets.link(_("all runs"), "runs"))

@@ -76,7 +76,7 @@ new MutationObserver(showTitle).observe(document.documentElement, { childList: t
   const name = document.createElement('span');
   name.textContent = user;
   const leave = document.createElement('button');
-  leave.textContent = 'Log out';
+  leave.textContent = hyText('Log out');
   form.append(name, leave);
   (await window.hyTools).append(form);
 })();

@@ -3,6 +3,7 @@
 (() => {
   const KEY = 'hypo-theme';
   const NEXT = { system: 'light', light: 'dark', dark: 'system' };
+  const NAMES = { system: hyText('system'), light: hyText('light'), dark: hyText('dark') };
   const DRAWN = {
     system: '<circle cx="12" cy="12" r="8"/><path d="M12 4a8 8 0 0 1 0 16z" fill="currentColor"/>',
     light: '<circle cx="12" cy="12" r="4"/><path d="M12 3v2M12 19v2M3 12h2M19 12h2M5.6 5.6l1.5 1.5M16.9 16.9l1.5 1.5M5.6 18.4l1.5-1.5M16.9 7.1l1.5-1.5"/>',
@@ -46,16 +47,17 @@
   const said = document.createElement('span');
   said.className = 'hy-sr';
   said.setAttribute('role', 'status');
+  const nameOf = () => hyText('Theme: {name}', { name: NAMES[chosen] });
   const show = () => {
     button.innerHTML = `<svg viewBox="0 0 24 24" width="20" height="20" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" aria-hidden="true">${DRAWN[chosen]}</svg>`;
-    button.setAttribute('aria-label', `Theme: ${chosen}. Change to ${NEXT[chosen]}`);
-    button.title = `Theme: ${chosen}`;
+    button.setAttribute('aria-label', hyText('{theme}. Change to {next}', { theme: nameOf(), next: NAMES[NEXT[chosen]] }));
+    button.title = nameOf();
   };
   button.addEventListener('click', () => {
     chosen = NEXT[chosen];
     try { localStorage.setItem(KEY, chosen); } catch { /* chosen for this page only */ }
     apply();
-    said.textContent = `Theme: ${chosen}`;
+    said.textContent = nameOf();
   });
 
   window.addEventListener('storage', (event) => {

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from app.i18n import _, in_language
 from app.store.enums import RunStatus
 from app.store.models import Run
 from app.templates import render
@@ -24,8 +25,11 @@ Html = Markup
 """HTML that is safe to show."""
 
 NOTHING = Markup("")
-LOADING = Markup('<p class="hy-note hy-loading">Loading…</p>')
-"""Placeholder until the first value arrives."""
+
+
+def loading() -> Markup:
+    """Placeholder until the first value arrives."""
+    return Markup('<p class="hy-note hy-loading">{}</p>').format(_("Loading…"))
 
 
 # --- text ------------------------------------------------------------------------------------
@@ -103,7 +107,7 @@ def status_badge(status: RunStatus | str, label: str | None = None) -> Markup:
     name = str(getattr(status, "value", status))
     mark = _STATUS_MARKS.get(name, "•")
     return Markup('<span class="hy-status hy-is-{}"><i aria-hidden="true">{}</i>{}</span>').format(
-        name, mark, label or name
+        name, mark, _(label or name)
     )
 
 
@@ -138,13 +142,13 @@ def error_banner(sentence: object, traceback: str | None = None) -> Markup:
 
 
 def _sentence(text: object) -> Markup:
-    return text if isinstance(text, Markup) else with_commands(str(text))
+    return text if isinstance(text, Markup) else with_commands(in_language(str(text)))
 
 
 def field_error(sentence: str) -> Markup:
     """A message below a field; empty when the field is valid."""
     return (
-        Markup('<p class="hy-field-error" role="alert">{}</p>').format(with_commands(sentence))
+        Markup('<p class="hy-field-error" role="alert">{}</p>').format(with_commands(in_language(sentence)))
         if sentence
         else NOTHING
     )
@@ -154,10 +158,11 @@ def progress_bar(
     step: int, total: int, *, seconds_left: float | None = None, phase: str = "", live: bool = True
 ) -> Markup:
     """A run's progress, phase and remaining time."""
-    words = f"step {step:,} of {total:,}" if total > 0 else phase or "starting"
+    at = _("step {step} of {total}", step=f"{step:,}", total=f"{total:,}")
+    words = at if total > 0 else phase or _("starting")
     extra = [phase] if phase and total > 0 else []
     if seconds_left is not None:
-        extra.append(f"about {formatting.duration(seconds_left)} left")
+        extra.append(_("about {time} left", time=formatting.duration(seconds_left)))
     return bar(step / total if total > 0 else 0.0, words, " · ".join(extra), live=live)
 
 
@@ -165,9 +170,6 @@ def bar(share: float, words: str, extra: str = "", *, live: bool = True) -> Mark
     """A progress bar filled to a share, with words below it; a live one has the accent's colour."""
     percent = 100 * min(1.0, share)
     return render("widgets/progress_bar.html", live=live, percent=percent, words=words, extra=extra)
-
-
-_ACTIONS = Markup('<span class="hy-sr">Actions</span>')
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +195,11 @@ def table(
     screen each row becomes a small card unless `stack` is False.
     """
     right = set(numeric)
+    actions = Markup('<span class="hy-sr">{}</span>').format(_("Actions"))
     columns = [
         {
             "css": "hy-num" if index in right else "",
-            "title": header.button if isinstance(header, Head) else header or _ACTIONS,
+            "title": header.button if isinstance(header, Head) else header or actions,
             "label": _label(header),
             "sort": header.sorted if isinstance(header, Head) else "",
         }
@@ -249,5 +252,5 @@ def prompt_line(prompt: Any, length: int = 100) -> str:
 def answer(text: str | Markup, *, note: object = "") -> Markup:
     """A model's answer, verbatim."""
     shown = text if isinstance(text, Markup) else escape(text)
-    body = shown or Markup('<em class="hy-note">(empty)</em>')
+    body = shown or Markup('<em class="hy-note">{}</em>').format(_("(empty)"))
     return render("widgets/answer.html", text=body, note=note)

@@ -112,7 +112,7 @@ class Layout:
 
 def lay_out() -> Layout:
     """Lay out the whole page."""
-    frame = Frame(gr.HTML(widgets.LOADING), gr.State(""), gr.Timer(2.0, active=False))
+    frame = Frame(gr.HTML(widgets.loading()), gr.State(""), gr.Timer(2.0, active=False))
     return Layout(frame, _listing(), form.lay_out(), _one())
 
 

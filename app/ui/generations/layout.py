@@ -57,7 +57,7 @@ class Layout:
 def lay_out() -> Layout:
     """Lay out the whole page, hidden until it is known what the address asks for."""
     gr.HTML(STYLE, padding=False, visible="hidden")
-    header = gr.HTML(widgets.LOADING)
+    header = gr.HTML(widgets.loading())
     with gr.Column(visible=False, elem_classes="hy-page") as body:
         with gr.Column() as browse:
             search, (text, prompt, run, kind, steps, sort) = _fields()

@@ -17,4 +17,4 @@ class Layout:
 
 def lay_out() -> Layout:
     """Lay out the page."""
-    return Layout(gr.HTML(widgets.LOADING), gr.HTML())
+    return Layout(gr.HTML(widgets.loading()), gr.HTML())

@@ -65,7 +65,7 @@ class Layout:
 
 def lay_out() -> Layout:
     """Lay out the whole page."""
-    header = gr.HTML(widgets.LOADING)
+    header = gr.HTML(widgets.loading())
     with gr.Column(visible=False, elem_classes="hy-page") as body:
         models = _models()
         with gr.Column(visible=False, elem_classes="hy-page") as listing:

@@ -68,7 +68,7 @@ class Layout:
 
 def lay_out() -> Layout:
     """Lay out the whole page."""
-    frame = Frame(gr.HTML(widgets.LOADING), gr.State(""), gr.Timer(10.0, active=False))
+    frame = Frame(gr.HTML(widgets.loading()), gr.State(""), gr.Timer(10.0, active=False))
     with gr.Column(visible=False) as listing:
         listed = Listing(listing, gr.HTML(), paging.controls())
     return Layout(frame, listed, _one())

@@ -121,7 +121,7 @@ class Layout:
 
 def lay_out() -> Layout:
     """Lay out the whole page; everything below the header is hidden until the run is loaded."""
-    header = gr.HTML(widgets.LOADING)
+    header = gr.HTML(widgets.loading())
     with gr.Column(visible=False, elem_classes="hy-page") as body:
         summary = _summary()
         editing = _editing()

@@ -112,7 +112,7 @@ def lay_out() -> Layout:
     )
     return Layout(
         filters=_filters(),
-        table=gr.HTML(widgets.LOADING, js_on_load=_TICK, elem_id="runs-table"),
+        table=gr.HTML(widgets.loading(), js_on_load=_TICK, elem_id="runs-table"),
         pager=paging.controls(back="Back", on="More"),
         buttons=_buttons(),
         tagging=_tagging(),

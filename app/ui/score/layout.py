@@ -49,5 +49,5 @@ def lay_out() -> Form:
     )
     message = gr.HTML()
     score = gr.Button("Score", variant="primary", elem_classes="hy-tokens-score")
-    recent = gr.HTML(widgets.LOADING)
+    recent = gr.HTML(widgets.loading())
     return Form(contenders, before, opening, question, text, score, message, recent)
