@@ -178,9 +178,9 @@ def places(text: str) -> set[str]:
 
 
 def write(name: str, messages: set[Message], language: str) -> None:
-    path = FOLDER / language / f"{name}.po"
-    with path.open("wb") as file:
-        write_po(file, updated(name, messages, language), width=110, no_location=True, omit_header=True)
+    catalogue = updated(name, messages, language)  # before the file is emptied
+    with (FOLDER / language / f"{name}.po").open("wb") as file:
+        write_po(file, catalogue, width=110, no_location=True, omit_header=True)
 
 
 def main() -> None:

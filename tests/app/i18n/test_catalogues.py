@@ -44,6 +44,17 @@ def test_a_catalogue_has_exactly_the_texts_of_the_code(
     assert not wrong, "\n".join([*wrong, "Run `python -m scripts.texts`, then translate what is new."])
 
 
+def test_an_update_keeps_what_is_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ru").mkdir()
+    before = (FOLDER / "ru" / "ui.po").read_bytes()
+    (tmp_path / "ru" / "ui.po").write_bytes(before)
+    monkeypatch.setattr(texts, "FOLDER", tmp_path)
+    texts.write(
+        "ui", {message.id for message in texts.read(tmp_path / "ru" / "ui.po", "ru") if message.id}, "ru"
+    )
+    assert (tmp_path / "ru" / "ui.po").read_bytes() == before
+
+
 @pytest.mark.parametrize("language", OTHERS)
 def test_one_text_has_one_translation(language: str) -> None:
     known: dict[object, object] = {}
