@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import AppError
+from app.i18n import _
 from app.imports import AddedDataset, FileLook, UnknownFormat, add_dataset, look_into
 from app.imports.hub import add_from_hub
 from app.security import files
@@ -92,7 +93,7 @@ def _add(
     file: str | None, hub: str, name: str, held_out: float, split: str, mapping: dict[str, Any] | None
 ) -> AddedDataset:
     if not file and not hub.strip():
-        raise DataError("Choose a file, or enter a hub id.")
+        raise DataError(_("Choose a file, or enter a hub id."))
     if not file:
         return add_from_hub(repo_id=hub, name=name, mapping=mapping, held_out=held_out, split=split)
     added = add_dataset(path=Path(file), name=name, mapping=mapping, held_out=held_out, split=split)

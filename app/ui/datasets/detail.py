@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from app.i18n import _
 from app.lengths import token_lengths
 from app.preflight import check_pairs
 from app.settings import get_settings
@@ -50,7 +51,7 @@ def show_left_out(page: float | None, request: gr.Request) -> Html:
     with read_session() as session:
         lines = datasets.page_of_left_out(wanted_id, session=session, offset=offset, limit=LINES_PER_PAGE)
     if not lines and offset:
-        return widgets.notice("There are no more.")
+        return widgets.notice(_("There are no more."))
     return dataset_view.left_out_list(lines)
 
 
@@ -71,8 +72,10 @@ def show_lengths(request: gr.Request) -> Html:
         return widgets.NOTHING
     found = token_lengths(wanted_id, "demo")
     if found is None:
-        return widgets.notice("Token lengths appear after the first use of the demo model, which unpacks it.")
-    return length_charts.distribution(found, "the demo model")
+        return widgets.notice(
+            _("Token lengths appear after the first use of the demo model, which unpacks it.")
+        )
+    return length_charts.distribution(found, _("the demo model"))
 
 
 def _page(value: float | None) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.i18n import _
 from app.imports.service import DEFAULT_HELD_OUT, MOST_HELD_OUT
 from app.store.enums import Split
 from app.ui.datasets.mapping import MappingFields
@@ -74,37 +75,39 @@ def _adding() -> Adding:
         with gr.Row():
             with gr.Column(scale=3):
                 file = gr.File(
-                    label="JSON, CSV, Excel, Parquet, Arrow, or a zip",
+                    label=_("JSON, CSV, Excel, Parquet, Arrow, or a zip"),
                     type="filepath",
                     height=150,
                 )
                 with gr.Row():
                     hub = gr.Textbox(
-                        label="Or a Hugging Face id",
+                        label=_("Or a Hugging Face id"),
                         placeholder="trl-lib/ultrafeedback_binarized",
-                        info="Fetched from the hub when you add it. Needs a network.",
+                        info=_("Fetched from the hub when you add it. Needs a network."),
                         scale=2,
                         min_width=280,
                     )
                     split_name = gr.Textbox(
-                        label="Split",
+                        label=_("Split"),
                         placeholder="train",
-                        info="For a zip or hub dataset with several splits.",
+                        info=_("For a zip or hub dataset with several splits."),
                         max_length=100,
                         scale=1,
                         min_width=200,
                     )
             with gr.Column(scale=2):
-                name = gr.Textbox(label="Name", info="An existing name gets a new version.", max_length=100)
+                name = gr.Textbox(
+                    label=_("Name"), info=_("An existing name gets a new version."), max_length=100
+                )
                 held_out = gr.Slider(
                     0,
                     MOST_HELD_OUT,
                     value=DEFAULT_HELD_OUT,
                     step=0.01,
-                    label="Held-out share",
-                    info="Kept for evaluation, split by prompt: no prompt is on both sides.",
+                    label=_("Held-out share"),
+                    info=_("Kept for evaluation, split by prompt: no prompt is on both sides."),
                 )
-                add = gr.Button("Add dataset", variant="primary")
+                add = gr.Button(_("Add dataset"), variant="primary")
         mapping, look, found = MappingFields(), gr.HTML(), gr.HTML()
     return Adding(overview, file, hub, split_name, name, held_out, add, mapping, look, found)
 
@@ -114,33 +117,33 @@ def _detail() -> Detail:
         facts = gr.HTML()
         each = dict[str, gr.Tab]()
         with gr.Tabs() as tabs:
-            with gr.Tab("Pairs", id="pairs") as each["pairs"]:
+            with gr.Tab(_("Pairs"), id="pairs") as each["pairs"]:
                 pairs = _pairs()
-            with gr.Tab("Left out", id="left-out") as each["left-out"]:
-                line_page = gr.Number(1, label="Page", precision=0, minimum=1, scale=0, min_width=110)
+            with gr.Tab(_("Left out"), id="left-out") as each["left-out"]:
+                line_page = gr.Number(1, label=_("Page"), precision=0, minimum=1, scale=0, min_width=110)
                 left_out = gr.HTML()
-            with gr.Tab("Check", id="check") as each["check"]:
+            with gr.Tab(_("Check"), id="check") as each["check"]:
                 check = gr.HTML()
-            with gr.Tab("Lengths", id="lengths") as each["lengths"]:
+            with gr.Tab(_("Lengths"), id="lengths") as each["lengths"]:
                 lengths = gr.HTML()
         with gr.Row(elem_classes="hy-buttons"):
-            delete = gr.Button("Delete this version", size="md", min_width=170, scale=0)
+            delete = gr.Button(_("Delete this version"), size="md", min_width=170, scale=0)
             yes = gr.Button(
-                "Yes, delete it", variant="stop", size="md", min_width=150, scale=0, visible=False
+                _("Yes, delete it"), variant="stop", size="md", min_width=150, scale=0, visible=False
             )
-            no = gr.Button("No, keep it", size="md", min_width=120, scale=0, visible=False)
+            no = gr.Button(_("No, keep it"), size="md", min_width=120, scale=0, visible=False)
     return Detail(detail, facts, pairs, line_page, left_out, check, lengths, delete, yes, no, tabs, each)
 
 
 def _pairs() -> Pairs:
     splits = [
-        ("all", ""),
-        ("training", Split.TRAIN.value),
-        ("held out", Split.HELD_OUT.value),
-        ("voted on", Split.VOTED.value),
+        (_("all"), ""),
+        (_("training"), Split.TRAIN.value),
+        (_("held out"), Split.HELD_OUT.value),
+        (_("voted on"), Split.VOTED.value),
     ]
     with gr.Row(elem_classes="hy-filters"):
-        split = gr.Dropdown(splits, value="", label="Side", scale=0)
-        search = gr.Textbox(label="Search", placeholder="words in prompt or answers", scale=1)
-        page = gr.Number(1, label="Page", precision=0, minimum=1, scale=0, min_width=110)
+        split = gr.Dropdown(splits, value="", label=_("Side"), scale=0)
+        search = gr.Textbox(label=_("Search"), placeholder=_("words in prompt or answers"), scale=1)
+        page = gr.Number(1, label=_("Page"), precision=0, minimum=1, scale=0, min_width=110)
     return Pairs(split, search, page, gr.HTML(), gr.HTML())

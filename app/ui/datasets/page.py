@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import AppError, NotFound
 from app.held_out_share import one_sided
+from app.i18n import _
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.models import Dataset
@@ -87,7 +88,7 @@ def show(request: gr.Request) -> Updates:
     wanted = dataset_id(request)
     if wanted is None:
         header = widgets.page_header(
-            "Datasets", "Pairs of answers to the same prompt, one preferred. A dataset never changes."
+            _("Datasets"), _("Pairs of answers to the same prompt, one preferred. A dataset never changes.")
         )
         return {
             **_EMPTY,
@@ -119,11 +120,11 @@ _EMPTY: Updates = {
 
 def _no_such(dataset_id: int) -> Html:
     gone = widgets.empty_state(
-        "There is no such dataset",
-        f"No dataset has the id {dataset_id}.",
-        widgets.link_button("All datasets", "datasets", primary=True),
+        _("There is no such dataset"),
+        _("No dataset has the id {id}.", id=dataset_id),
+        widgets.link_button(_("All datasets"), "datasets", primary=True),
     )
-    return widgets.page_header("Dataset not found") + gone
+    return widgets.page_header(_("Dataset not found")) + gone
 
 
 def _facts(dataset: Dataset, session: Session) -> Html:
@@ -138,13 +139,18 @@ def _facts(dataset: Dataset, session: Session) -> Html:
 
 
 def _header(dataset: Dataset) -> Html:
-    actions = [widgets.link_button("All datasets", "datasets")]
-    actions.append(widgets.link_button("Lineage", "lineage", dataset=dataset.id))
-    actions.append(widgets.link_button("Pairs under models", "pairs", dataset=dataset.id))
+    actions = [
+        widgets.link_button(_("All datasets"), "datasets"),
+        widgets.link_button(_("Lineage"), "lineage", dataset=dataset.id),
+        widgets.link_button(_("Pairs under models"), "pairs", dataset=dataset.id),
+    ]
     if dataset.deleted_at is None:
-        actions.append(widgets.link_button("Launch a run on it", "launch", primary=True, dataset=dataset.id))
-    state = " It was deleted; runs that used it still show it." if dataset.deleted_at else ""
-    lead = f"Version {dataset.version}, {formatting.count(dataset.rows, 'pair')}.{state}"
+        launch = widgets.link_button(_("Launch a run on it"), "launch", primary=True, dataset=dataset.id)
+        actions.append(launch)
+    pairs = formatting.count(dataset.rows, "pair")
+    lead = _("Version {version}, {pairs}.", version=dataset.version, pairs=pairs)
+    if dataset.deleted_at:
+        lead += " " + _("It was deleted; runs that used it still show it.")
     return widgets.page_header(dataset.name, lead, *actions)
 
 
@@ -158,7 +164,7 @@ def delete_version(request: gr.Request) -> Html:
     try:
         with write_session() as session:
             dataset = datasets.delete(dataset_id(request) or 0, session=session)
-            words = f"Deleted {dataset.name} version {dataset.version}."
+            words = _("Deleted {name} version {version}.", name=dataset.name, version=dataset.version)
     except AppError as error:
         return widgets.error_banner(str(error))
     return widgets.notice(Html('<span data-next="datasets">{}</span>').format(words), "good")

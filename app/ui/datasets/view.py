@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 
 from markupsafe import Markup
 
+from app.i18n import N_, _, _html, _n, in_language
 from app.imports import AddedDataset, FileLook
 from app.preflight import Preflight
 from app.store.datasets import Lengths, SplitCounts
@@ -21,12 +22,13 @@ from hypo_engine.reporting import Prompt
 MAX_CHARACTERS = 4000
 MAX_WORDS = 500
 MIN_SIMILARITY = 0.3
+SHOWN_REASONS = 3
 _TITLES = {known.name: known.title for known in FORMATS} | {
-    "mapped": "Mapped columns",
-    "winner": "Two answers and the better one",
-    "votes": "Votes",
+    "mapped": N_("Mapped columns"),
+    "winner": N_("Two answers and the better one"),
+    "votes": N_("Votes"),
 }
-_SPLITS = {Split.TRAIN: "training", Split.HELD_OUT: "held out", Split.VOTED: "voted on"}
+_SPLITS = {Split.TRAIN: N_("training"), Split.HELD_OUT: N_("held out"), Split.VOTED: N_("voted on")}
 _COLUMNS = (
     "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(260px,100%),1fr));gap:8px 20px;"
     "padding:14px 0;border-top:1px solid var(--hy-line)"
@@ -37,15 +39,27 @@ _MARKS = {
 }
 
 
+_LONGER = N_(
+    "Always taking the longer answer is right in {share} of the pairs, so a model may learn to write longer "
+    "answers and little else."
+)
+_SHORTER = N_(
+    "Always taking the shorter answer is right in {share} of the pairs, so a model may learn to write "
+    "shorter answers and little else."
+)
+
+
 def format_title(name: str) -> str:
     """A format's display name."""
-    return _TITLES.get(name, name)
+    return _(_TITLES[name]) if name in _TITLES else name
 
 
 def dataset_list(found: Sequence[Dataset]) -> Html:
     """All versions, newest first."""
     if not found:
-        return widgets.empty_state("No datasets yet", "Add a file above; common formats are recognised.")
+        return widgets.empty_state(
+            _("No datasets yet"), _("Add a file above; common formats are recognised.")
+        )
     rows = [
         [
             widgets.link(dataset.name, "datasets", id=dataset.id),
@@ -55,12 +69,15 @@ def dataset_list(found: Sequence[Dataset]) -> Html:
             format_title(dataset.format),
             formatting.clip(dataset.source, 60),
             formatting.ago(dataset.created_at),
-            widgets.link("Launch", "launch", dataset=dataset.id),
+            widgets.link(_("Launch"), "launch", dataset=dataset.id),
         ]
         for dataset in found
     ]
-    headers = ["Name", "Version", "Pairs", "Left out", "Format", "From", "Added", ""]
-    return widgets.table(headers, rows, caption="Datasets", numeric=(1, 2, 3))
+    headers = [
+        *(_("Name"), _("Version"), _("Pairs"), _("Left out")),
+        *(_("Format"), _("From"), _("Added"), ""),
+    ]
+    return widgets.table(headers, rows, caption=_("Datasets"), numeric=(1, 2, 3))
 
 
 def dataset_facts(
@@ -78,39 +95,45 @@ def dataset_facts(
     )
     held = f"{counts.held_out:,}"
     if counts.voted:
-        held += f" ({counts.voted:,} more left the evaluation: their prompts were voted on)"
+        held = _(
+            "{held} ({voted} more left the evaluation: their prompts were voted on)",
+            held=held,
+            voted=f"{counts.voted:,}",
+        )
     return widgets.facts(
         {
-            "Training pairs": f"{counts.train:,}",
-            "Held-out pairs": held,
-            "Rows left out": f"{dataset.left_out_count:,}",
-            "Chosen answers": _lengths(lengths.chosen_mean, lengths.chosen_longest),
-            "Rejected answers": _lengths(lengths.rejected_mean, lengths.rejected_longest),
-            "Format": format_title(dataset.format),
-            "From": dataset.source,
-            "Added": formatting.ago(dataset.created_at),
+            _("Training pairs"): f"{counts.train:,}",
+            _("Held-out pairs"): held,
+            _("Rows left out"): f"{dataset.left_out_count:,}",
+            _("Chosen answers"): _lengths(lengths.chosen_mean, lengths.chosen_longest),
+            _("Rejected answers"): _lengths(lengths.rejected_mean, lengths.rejected_longest),
+            _("Format"): format_title(dataset.format),
+            _("From"): dataset.source,
+            _("Added"): formatting.ago(dataset.created_at),
             "SHA-256": Markup('<code title="{}">{}…</code>').format(dataset.sha256, dataset.sha256[:12]),
-            "Versions": others,
+            _("Versions"): others,
         }
     )
 
 
 def _lengths(mean: float, longest: int) -> str:
-    return f"on average {mean:,.0f} characters, at most {longest:,}"
+    return _("on average {mean} characters, at most {longest}", mean=f"{mean:,.0f}", longest=f"{longest:,}")
 
 
 def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Html:
     """Prompt, chosen and rejected in three columns; stacked on a narrow screen."""
     if not pairs:
-        return widgets.notice("No pair matches.")
+        return widgets.notice(_("No pair matches."))
     note = Markup("")
     if counter is None:
         note = Markup('<p class="hy-note">{}</p>').format(
-            "Token counts appear after the first use of the demo model, which unpacks it."
+            _("Token counts appear after the first use of the demo model, which unpacks it.")
         )
     blocks = (
         _pair(
-            Pair(pair.prompt, pair.chosen, pair.rejected), f"row {pair.row} · {_SPLITS[pair.split]}", counter
+            Pair(pair.prompt, pair.chosen, pair.rejected),
+            f"{_('row {n}', n=pair.row)} · {_(_SPLITS[pair.split])}",
+            counter,
         )
         for pair in pairs
     )
@@ -121,9 +144,9 @@ def _pair(pair: Pair, label: str, counter: TokenCounter | None) -> Html:
     chosen, rejected = differing(pair.chosen[:MAX_CHARACTERS], pair.rejected[:MAX_CHARACTERS])
     prompt = widgets.messages(_cut(pair.prompt))
     cells = [
-        {"title": "Prompt", "body": prompt, "note": _size(pair.prompt, counter, label)},
-        {"title": "Chosen", "body": chosen, "note": _size(pair.chosen, counter)},
-        {"title": "Rejected", "body": rejected, "note": _size(pair.rejected, counter)},
+        {"title": _("Prompt"), "body": prompt, "note": _size(pair.prompt, counter, label)},
+        {"title": _("Chosen"), "body": chosen, "note": _size(pair.chosen, counter)},
+        {"title": _("Rejected"), "body": rejected, "note": _size(pair.rejected, counter)},
     ]
     return render("datasets/pair.html", style=_COLUMNS, cells=cells)
 
@@ -135,7 +158,7 @@ def _size(whole: Prompt, counter: TokenCounter | None, label: str = "") -> str:
     if counter is not None:
         notes.append(formatting.count(counter.count(whole), "token"))
     if size > MAX_CHARACTERS:
-        notes.append(f"{MAX_CHARACTERS:,} of {size:,} characters shown")
+        notes.append(_("{n} of {total} characters shown", n=f"{MAX_CHARACTERS:,}", total=f"{size:,}"))
     return " · ".join(notes)
 
 
@@ -169,40 +192,48 @@ def _span(text: str, side: str) -> Html:
 
 def left_out_list(lines: Iterable[DatasetLeftOut | LeftOut]) -> Html:
     """A table of row numbers and reasons."""
-    rows = [[f"{line.row:,}", line.reason] for line in lines]
+    rows = [[f"{line.row:,}", in_language(line.reason)] for line in lines]
     if not rows:
-        return widgets.notice("Every row became a pair.", "good")
-    return widgets.table(["Row", "Why it was left out"], rows, caption="Rows left out", stack=False)
+        return widgets.notice(_("Every row became a pair."), "good")
+    headers = [_("Row"), _("Why it was left out")]
+    return widgets.table(headers, rows, caption=_("Rows left out"), stack=False)
 
 
 def look(found: FileLook) -> Html:
     """The preview of a chosen file."""
     if found.format is None:
-        words = "The format is not recognised. Choose the columns of the prompt and the answers above."
+        words = _("The format is not recognised. Choose the columns of the prompt and the answers above.")
         return notes(found.account) + widgets.notice(words, "warning")
     kept = [row for row in found.preview if isinstance(row, Kept)]
     left_out = [row for row in found.preview if isinstance(row, LeftOut)]
     words = f"{format_title(found.format.name)}. {_became(len(kept), len(found.preview))}"
-    shown = widgets.join(_pair(row.pair, f"row {row.row}", None) for row in kept[:2])
+    shown = widgets.join(_pair(row.pair, _("row {n}", n=row.row), None) for row in kept[:2])
     problems = left_out_list(left_out[:5]) if left_out else Markup("")
     return widgets.notice(words, "good" if kept else "warning") + notes(found.account) + problems + shown
 
 
 def _became(pairs: int, rows: int) -> str:
     if rows == 1:
-        return "Its only row became a pair." if pairs else "Its only row did not become a pair."
-    return f"Of the first {rows:,} rows, {pairs:,} became {'a pair' if pairs == 1 else 'pairs'}."
+        return _("Its only row became a pair.") if pairs else _("Its only row did not become a pair.")
+    return _n(
+        "Of the first {rows} rows, {n} became a pair.",
+        "Of the first {rows} rows, {n} became pairs.",
+        pairs,
+        rows=f"{rows:,}",
+    )
 
 
 def guessed(found: FileLook) -> Html:
     """The preview of a file of unknown format, read with guessed columns."""
-    words = "The format is not recognised. Check the columns above; they were guessed from the column names."
+    words = _(
+        "The format is not recognised. Check the columns above; they were guessed from the column names."
+    )
     return widgets.notice(words, "warning") + look(found)
 
 
 def notes(account: Account) -> Html:
     """Notices: how a file was read, unused columns, and scores that contradict the pairs."""
-    said = [*account.remarks, *account.about_unused()]
+    said = [*account.remarks, *_unused(account)]
     return widgets.join(
         [
             *(widgets.notice(sentence) for sentence in said),
@@ -211,17 +242,33 @@ def notes(account: Account) -> Html:
     )
 
 
+def _unused(account: Account) -> list[str]:
+    """A sentence on the columns that the pairs do not use."""
+    named = [f"{name} ({formatting.count(rows, 'row')})" for name, rows in account.unused.most_common()]
+    return [_("Not used: {columns}.", columns=", ".join(named))] if named else []
+
+
+def _why_left_out(account: Account) -> str:
+    reasons = account.left_out.most_common(SHOWN_REASONS)
+    return "; ".join(f"{in_language(reason)} ({formatting.count(rows, 'row')})" for reason, rows in reasons)
+
+
 def added(dataset: AddedDataset) -> Html:
     """The result of an import."""
-    words = Markup("Added {} version {}: {}. ").format(
-        widgets.link(dataset.name, "datasets", id=dataset.id),
-        dataset.version,
-        formatting.count(dataset.rows, "pair"),
+    words = _html(
+        "Added {name} version {version}: {pairs}.",
+        name=widgets.link(dataset.name, "datasets", id=dataset.id),
+        version=dataset.version,
+        pairs=formatting.count(dataset.rows, "pair"),
     )
     if dataset.left_out_count:
-        reasons = dataset.account.why_left_out(most=3)
-        words += f"{formatting.count(dataset.left_out_count, 'row')} left out: {reasons}. "
-    words += widgets.link("Launch a run on it", "launch", dataset=dataset.id)
+        words += " " + _n(
+            "{n} row left out: {reasons}.",
+            "{n} rows left out: {reasons}.",
+            dataset.left_out_count,
+            reasons=_why_left_out(dataset.account),
+        )
+    words += " " + widgets.link(_("Launch a run on it"), "launch", dataset=dataset.id)
     missing = dataset.one_sided
     warning = widgets.notice(missing, "warning") if missing else Markup("")
     return widgets.notice(words, "good") + warning + notes(dataset.account)
@@ -229,44 +276,50 @@ def added(dataset: AddedDataset) -> Html:
 
 def preflight(found: Preflight, account: Account) -> Html:
     """The preflight check as facts and notices."""
-    scope = "" if found.complete else f" (the first {found.pairs:,} pairs were checked)"
+    prompts = f"{found.prompts:,}"
+    if not found.complete:
+        checked = f"{found.pairs:,}"
+        prompts = _("{n} (the first {pairs} pairs were checked)", n=prompts, pairs=checked)
     rule = "–" if found.longer_wins is None else f"{found.longer_wins:.0%}"
     scored = account.compared
     scores = {
-        "Rejected answer has the higher score": f"{account.contradicting:,} of {scored:,}",
-        "Both answers have the same score": f"{account.equal:,} of {scored:,}",
+        _("Rejected answer has the higher score"): _of(account.contradicting, scored),
+        _("Both answers have the same score"): _of(account.equal, scored),
     }
     facts = widgets.facts(
         {
-            "Distinct prompts": f"{found.prompts:,}{scope}",
-            "Repeated pairs": f"{found.duplicates:,}",
-            "Contradictory pairs": f"{found.contradictions:,}",
-            "Longer answer is chosen": rule,
+            _("Distinct prompts"): prompts,
+            _("Repeated pairs"): f"{found.duplicates:,}",
+            _("Contradictory pairs"): f"{found.contradictions:,}",
+            _("Longer answer is chosen"): rule,
         }
         | (scores if scored else {})
     )
     worries = [*account.about_scores(), *_worries(found)]
     notices = [widgets.notice(words, "warning") for words in worries]
-    said = [widgets.notice(words) for words in (*account.remarks, *account.about_unused())]
-    return facts + widgets.join([*(notices or [widgets.notice("Nothing odd was found.", "good")]), *said])
+    said = [widgets.notice(words) for words in (*account.remarks, *_unused(account))]
+    return facts + widgets.join([*(notices or [widgets.notice(_("Nothing odd was found."), "good")]), *said])
+
+
+def _of(some: int, all_of_them: int) -> str:
+    return _("{n} of {total}", n=f"{some:,}", total=f"{all_of_them:,}")
 
 
 def _worries(found: Preflight) -> list[str]:
     worries = []
     if found.contradictions:
         worries.append(
-            f"{formatting.count(found.contradictions, 'pair')} prefer what another pair rejects; "
-            "such pairs cancel each other out in training."
+            _n(
+                "{n} pair prefers what another pair rejects; such pairs cancel each other out in training.",
+                "{n} pairs prefer what another pair rejects; such pairs cancel each other out in training.",
+                found.contradictions,
+            )
         )
     if found.duplicates > found.pairs // 20:
         worries.append(
-            "More than one pair in twenty repeats another one, so those pairs count several times."
+            _("More than one pair in twenty repeats another one, so those pairs count several times.")
         )
     if found.longer_wins is not None and abs(found.longer_wins - 0.5) > 0.15:
-        which = "longer" if found.longer_wins > 0.5 else "shorter"
-        share = max(found.longer_wins, 1 - found.longer_wins)
-        worries.append(
-            f"Always taking the {which} answer is right in {share:.0%} of the pairs, so a model "
-            f"may learn to write {which} answers and little else."
-        )
+        share = f"{max(found.longer_wins, 1 - found.longer_wins):.0%}"
+        worries.append(_(_LONGER if found.longer_wins > 0.5 else _SHORTER, share=share))
     return worries

@@ -12,7 +12,7 @@ from app.i18n.language import DEFAULT, LANGUAGES
 from scripts import texts
 
 OTHERS = sorted(LANGUAGES.keys() - {DEFAULT})
-WRAPPED: tuple[str, ...] = ()
+WRAPPED: tuple[str, ...] = ("datasets",)
 """Areas of the pages whose texts all go through `_()`."""
 NO_TEXTS = ("theme.py", "plotly_js.py")
 """Files of pages that show no text: style sheets and addresses."""
