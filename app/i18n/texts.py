@@ -21,6 +21,8 @@ _later: list[Callable[[], str]] = []
 
 def _(message: str, /, **values: object) -> str:
     """A text in the present language. `{name}` stands for a value, which is inserted as it is."""
+    if isinstance(message, _Mark):
+        return message
     if current() == LATER:
         return _Mark(_deferred(lambda: _(message, **values)))
     text = translations(current()).gettext(message) if message else ""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import gradio as gr
 
+from app.i18n import _
 from app.templates import render
 from app.ui import plotly_js
 from app.ui.looks import LOOKS, colour, dash_of, look_of, stroke_of, symbol_of
@@ -178,7 +179,7 @@ _DRAW = (Path(__file__).with_name("charts.js")).read_text(encoding="utf-8")
 def axis_choice() -> gr.Radio:
     """The choice of the x axis: optimiser steps or seconds."""
     return gr.Radio(
-        [("by step", "steps"), ("by seconds", "seconds")],
+        [(_("by step"), "steps"), (_("by seconds"), "seconds")],
         value="steps",
         show_label=False,
         container=False,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.i18n import _
 from app.ui import widgets
 from app.ui.updates import Updates
 
@@ -33,7 +34,7 @@ def lay_out(no: str) -> Confirmation:
                 confirm,
                 question,
                 wanted,
-                gr.Button("Yes", variant="stop", size="md", min_width=160, scale=0),
+                gr.Button(_("Yes"), variant="stop", size="md", min_width=160, scale=0),
                 gr.Button(no, size="md", min_width=120, scale=0),
             )
 

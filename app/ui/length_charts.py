@@ -3,24 +3,30 @@
 from collections.abc import Sequence
 from typing import Final
 
+from app.i18n import N_, _, _n
 from app.lengths import TokenLengths, quantile
 from app.templates import render
-from app.ui import formatting, widgets
+from app.ui import widgets
 from app.ui.widgets import Html
 
 BARS: Final = 32
-SHARES: Final = ((0.5, "median"), (0.9, "90%"), (1.0, "longest"))
+SHARES: Final = ((0.5, N_("median")), (0.9, "90%"), (1.0, N_("longest")))
 
 
 def under_limits(lengths: TokenLengths, max_prompt: int, max_completion: int) -> Html:
     """For the launch form: the effect of the length limits, and the distribution of lengths."""
     kept = lengths.kept(max_completion)
-    about = "" if lengths.complete else "about "
-    trimmed = lengths.trimmed(max_prompt)
-    words = (
-        f"{max_completion:,} completion tokens keep {kept / lengths.pairs:.0%}: {about}{kept:,} of "
-        f"{formatting.count(lengths.pairs, 'training pair')}. "
-        f"{max_prompt:,} prompt tokens trim {trimmed:.0%} of the prompts."
+    words = _n(
+        "{limit} completion tokens keep {share}: {kept} of {n} training pair. "
+        "{prompt_limit} prompt tokens trim {trimmed} of the prompts.",
+        "{limit} completion tokens keep {share}: {kept} of {n} training pairs. "
+        "{prompt_limit} prompt tokens trim {trimmed} of the prompts.",
+        lengths.pairs,
+        limit=f"{max_completion:,}",
+        share=f"{kept / lengths.pairs:.0%}",
+        kept=f"{kept:,}" if lengths.complete else _("about {n}", n=f"{kept:,}"),
+        prompt_limit=f"{max_prompt:,}",
+        trimmed=f"{lengths.trimmed(max_prompt):.0%}",
     )
     return _section(lengths, _charts(lengths, max_prompt, max_completion), lead=words)
 
@@ -31,16 +37,19 @@ def distribution(lengths: TokenLengths, model: str) -> Html:
     longest = max(lengths.completions)
     shown = [limit for limit in limits if limit < longest] + [longest]
     kept = widgets.table(
-        ["Completion tokens", "Pairs kept", "Share"],
+        [_("Completion tokens"), _("Pairs kept"), _("Share")],
         [
             (f"{limit:,}", f"{lengths.kept(limit):,}", f"{lengths.kept(limit) / lengths.pairs:.0%}")
             for limit in shown
         ],
-        caption="What a limit of completion tokens keeps",
+        caption=_("What a limit of completion tokens keeps"),
         numeric=(0, 1, 2),
         stack=False,
     )
-    note = f"Counted with the tokenizer of {model}; the longer answer of a pair decides whether it is kept."
+    note = _(
+        "Counted with the tokenizer of {model}; the longer answer of a pair decides whether it is kept.",
+        model=model,
+    )
     return _section(lengths, _charts(lengths), note=note, table=kept)
 
 
@@ -52,9 +61,10 @@ def _section(
     note: str = "",
     table: Html = widgets.NOTHING,
 ) -> Html:
-    sample = "Prompts are counted without the tokens of a chat template."
+    sample = _("Prompts are counted without the tokens of a chat template.")
     if not lengths.complete:
-        sample = f"Measured on a sample of {len(lengths.prompts):,} pairs. {sample}"
+        measured = _("Measured on a sample of {n} pairs.", n=f"{len(lengths.prompts):,}")
+        sample = f"{measured} {sample}"
     return render("widgets/lengths.html", lead=lead, charts=charts, note=note, table=table, sample=sample)
 
 
@@ -62,8 +72,8 @@ def _charts(
     lengths: TokenLengths, max_prompt: int | None = None, max_completion: int | None = None
 ) -> list[Html]:
     return [
-        _chart("Prompts", lengths.prompts, max_prompt),
-        _chart("Longer answers", lengths.completions, max_completion),
+        _chart(_("Prompts"), lengths.prompts, max_prompt),
+        _chart(_("Longer answers"), lengths.completions, max_completion),
     ]
 
 
@@ -82,12 +92,12 @@ def _chart(title: str, values: Sequence[int], limit: int | None) -> Html:
         }
         for bar, count in enumerate(counts)
     ]
-    quantiles = ", ".join(f"{name} {quantile(values, share):,}" for share, name in SHARES)
+    quantiles = ", ".join(f"{_(name)} {quantile(values, share):,}" for share, name in SHARES)
     return render(
         "widgets/length_chart.html",
         title=title,
         quantiles=quantiles,
-        label=f"Lengths of {title.lower()}: {quantiles} tokens",
+        label=_("Lengths of {what}: {quantiles} tokens", what=title.lower(), quantiles=quantiles),
         bars=bars,
         end=f"{BARS * width:,}",
     )

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from app.i18n import _
 from app.ui.updates import Updates
 
 
@@ -30,16 +31,16 @@ class Pager:
         return {f"{self.name}_{part}": component for part, component in parts.items()}
 
 
-def controls(name: str = "list", *, back: str = "Newer", on: str = "Older") -> Pager:
+def controls(name: str = "list", *, back: str = "", on: str = "") -> Pager:
     """Lay out the controls, hidden until the list has more than one page."""
     page = gr.Number(0, visible="hidden", precision=0)
     with gr.Row(elem_classes="hy-buttons hy-pager"):
         return Pager(
             name,
             page,
-            gr.Button(back, size="sm", scale=0, min_width=100, visible=False),
+            gr.Button(back or _("Newer"), size="sm", scale=0, min_width=100, visible=False),
             gr.HTML(visible=False, padding=False),
-            gr.Button(on, size="sm", scale=0, min_width=100, visible=False),
+            gr.Button(on or _("Older"), size="sm", scale=0, min_width=100, visible=False),
         )
 
 

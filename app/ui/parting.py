@@ -7,16 +7,18 @@ from typing import Final
 
 from markupsafe import Markup
 
+from app.i18n import _
 from app.ui import widgets
 from app.ui.widgets import Html
 
-TOGGLE: Final = Markup(
-    '<button type="button" class="hy-button" data-hy-parting aria-pressed="false">'
-    "Mark where the answers part</button>"
-)
-
 _JOINERS: Final = {"\u200d", "\ufe0e", "\ufe0f"}
 """Characters that belong to the one before them, beside combining marks."""
+
+
+def toggle() -> Html:
+    """The button that shows and hides the marks."""
+    button = '<button type="button" class="hy-button" data-hy-parting aria-pressed="false">{}</button>'
+    return Markup(button).format(_("Mark where the answers part"))
 
 
 def shared_beginning(texts: Sequence[str]) -> int | None:

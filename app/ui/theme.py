@@ -13,6 +13,7 @@ from typing import Any, Final
 import gradio as gr
 from gradio.themes.utils import sizes
 
+from app.i18n import N_
 from hypo_engine.config import Method, TrainConfig, applies
 
 STYLE_SHEET: Final = Path(__file__).with_name("style.css")
@@ -38,7 +39,7 @@ class Role:
 
 ROLES: Final = {
     "reference": Role(
-        "Reference",
+        N_("Reference"),
         "R",
         ("#5f6772", "#8b939e", "#3a4049"),
         ("#a9b1bc", "#7e8691", "#d3d9e1"),
@@ -62,7 +63,7 @@ ROLES: Final = {
         "circle",
     ),
     "reward": Role(
-        "Reward model",
+        N_("Reward model"),
         "M",
         ("#6b46a8", "#9c80cf", "#43276f"),
         ("#b496ee", "#d8c8f8", "#8f6fd0"),
@@ -98,8 +99,8 @@ ROLES: Final = {
 
 def role(method: str) -> Role:
     """The role of a method; an unknown method gets the reference's look and keeps its own name."""
-    known = ROLES.get(method)
-    return known or replace(ROLES["reference"], label=method or "Unknown", letter=(method[:1] or "?").upper())
+    other = replace(ROLES["reference"], label=method or N_("Unknown"), letter=(method[:1] or "?").upper())
+    return ROLES.get(method, other)
 
 
 INK = gr.themes.Color(

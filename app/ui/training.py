@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from sqlalchemy.orm import Session
 
+from app.i18n import N_, _
 from app.store import metrics, run_judges
 from app.store.models import Run
 from app.store.run_judges import WIN_RATE
@@ -43,16 +44,16 @@ _PAIRED: Final = frozenset({Need.REJECTED, Need.REWARDS})
 CHARTS = (
     Chart(
         "loss",
-        "Loss",
-        "The loss that is minimised. DPO's starts at 0.69, a coin toss between the answers.",
+        N_("Loss"),
+        N_("The loss that is minimised. DPO's starts at 0.69, a coin toss between the answers."),
         "loss",
         "eval_loss",
-        unit="nats",
+        unit=N_("nats"),
     ),
     Chart(
         "margins",
-        "Reward margin",
-        "How far the chosen answer's reward is above the rejected one's; bars: standard error.",
+        N_("Reward margin"),
+        N_("How far the chosen answer's reward is above the rejected one's; bars: standard error."),
         "rewards/margins",
         "eval_rewards/margins",
         "eval_rewards/margins_stderr",
@@ -61,8 +62,8 @@ CHARTS = (
     ),
     Chart(
         "accuracies",
-        "Reward accuracy",
-        "Share of pairs in which the chosen answer has the higher reward; a tie counts half.",
+        N_("Reward accuracy"),
+        N_("Share of pairs in which the chosen answer has the higher reward; a tie counts half."),
         "rewards/accuracies",
         "eval_rewards/accuracies",
         "eval_rewards/accuracies_stderr",
@@ -71,37 +72,37 @@ CHARTS = (
     ),
     Chart(
         "chosen",
-        "Log-probability of chosen",
-        "Of the preferred answers, in nats. It may fall a little.",
+        N_("Log-probability of chosen"),
+        N_("Of the preferred answers, in nats. It may fall a little."),
         "logps/chosen",
         "eval_logps/chosen",
         needs=frozenset({Need.CHOSEN}),
-        unit="nats",
+        unit=N_("nats"),
     ),
     Chart(
         "rejected",
-        "Log-probability of rejected",
-        "Of the other answers, in nats. It should fall faster.",
+        N_("Log-probability of rejected"),
+        N_("Of the other answers, in nats. It should fall faster."),
         "logps/rejected",
         "eval_logps/rejected",
         needs=frozenset({Need.REJECTED}),
-        unit="nats",
+        unit=N_("nats"),
     ),
     Chart(
         "kl",
-        "KL to the reference",
-        "Sampled from the policy, nats a response; bars are the standard error.",
+        N_("KL to the reference"),
+        N_("Sampled from the policy, nats a response; bars are the standard error."),
         "objective/kl",
         "eval_objective/kl",
         "eval_objective/kl_stderr",
         zero=True,
         needs=frozenset({Need.SAMPLES}),
-        unit="nats",
+        unit=N_("nats"),
     ),
     Chart(
         "scores",
-        "Score of samples",
-        "By the run's reward; bars are the standard error.",
+        N_("Score of samples"),
+        N_("By the run's reward; bars are the standard error."),
         "objective/scores",
         "eval_objective/scores",
         "eval_objective/scores_stderr",
@@ -109,22 +110,22 @@ CHARTS = (
     ),
     Chart(
         "length",
-        "Length of samples",
-        "Mean tokens of the responses that are sampled.",
+        N_("Length of samples"),
+        N_("Mean tokens of the responses that are sampled."),
         "completions/mean_length",
         "eval_completions/mean_length",
         "eval_completions/mean_length_stderr",
         needs=frozenset({Need.SAMPLES}),
-        unit="tokens",
+        unit=N_("tokens"),
     ),
     Chart(
         "mean_reward",
-        "Mean reward",
-        "Of chosen and rejected answers together. Only differences are trained, so it may drift.",
+        N_("Mean reward"),
+        N_("Of chosen and rejected answers together. Only differences are trained, so it may drift."),
         "mean_reward",
         needs=frozenset({Need.REWARDS}),
     ),
-    Chart("grad", "Gradient norm", "Before clipping.", "grad_norm"),
+    Chart("grad", N_("Gradient norm"), N_("Before clipping."), "grad_norm"),
 )
 STEP_TIME = ("step_time", "time/sampling", "time/training")
 NAMES = sorted({n for c in CHARTS for n in (c.train, c.held_out, c.stderr) if n} | set(STEP_TIME))
@@ -176,15 +177,15 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
         made.append(
             charts.figure(
                 chart.key,
-                chart.title,
+                _(chart.title),
                 lines,
-                note=chart.note,
-                x_title="seconds of training" if x_axis == "seconds" else "step",
+                note=_(chart.note),
+                x_title=_("seconds of training") if x_axis == "seconds" else _("step"),
                 zero=chart.zero,
                 percent=chart.percent,
                 x_end=max(last, 1.0),
                 y_range=(-0.03, 1.03) if chart.percent else None,
-                unit=chart.unit,
+                unit=_(chart.unit),
                 csv=csv_address(runs, [n for n in (chart.train, chart.held_out, chart.stderr) if n]),
                 file=f"{of_runs}-{chart.key}",
             )
@@ -198,13 +199,15 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> 
 
 def _win_rates(points: Points) -> list[Chart]:
     """A chart for each judge of the runs."""
-    found = {name for _, name in points if name.startswith(WIN_RATE) and not name.endswith("_stderr")}
+    found = {name for _run, name in points if name.startswith(WIN_RATE) and not name.endswith("_stderr")}
     return [
         Chart(
             name,
-            f"Win rate, judged by {name.removeprefix(f'{WIN_RATE}/')}",
-            "Share of held-out samples that the judge prefers to the reference's; a tie counts half. Bars: "
-            "standard error.",
+            _("Win rate, judged by {judge}", judge=name.removeprefix(f"{WIN_RATE}/")),
+            N_(
+                "Share of held-out samples that the judge prefers to the reference's; a tie counts half. "
+                "Bars: standard error."
+            ),
             train="",
             held_out=name,
             stderr=f"{name}_stderr",
@@ -233,9 +236,9 @@ def _lines(chart: Chart, run: Run, points: Points, clock: Mapping[float, float] 
     held_out = points.get((run.id, chart.held_out), ())
     if held_out:
         errors = dict(points.get((run.id, chart.stderr), ()))
-        bars = [errors.get(step, 0.0) for step, _ in held_out] if errors else None
+        bars = [errors.get(step, 0.0) for step, _value in held_out] if errors else None
         there = _on(held_out, clock)
-        said = f"{label}, held out"
+        said = _("{run}, held out", run=label)
         lines.append(Series(said, run.method, there, bars, held_out=True, look=look, run=run.id))
     return lines
 
@@ -269,23 +272,34 @@ def _step_time(runs: Sequence[Run], points: Points) -> Figure:
         if training is not None or sampling is not None:
             rows.append((run, training or 0.0, sampling or 0.0))
     rows.reverse()
-    labels = [f"run {run.id}" for run, _, _ in rows]
-    tints = [colour(run.method, look_of(run.id)) for run, _, _ in rows]
+    labels = [_("run {id}", id=run.id) for run, _training, _sampling in rows]
+    tints = [colour(run.method, look_of(run.id)) for run, _training, _sampling in rows]
     figure = charts.figure(
         "time",
-        "Time of a step",
+        _("Time of a step"),
         (),
-        note="Mean seconds: training plain, sampling hatched.",
-        x_title="seconds",
+        note=_("Mean seconds: training plain, sampling hatched."),
+        x_title=_("seconds"),
     )
     if rows:
-        bar = {"type": "bar", "orientation": "h", "y": labels, "hovertemplate": "%{x:.2f} s", "width": 0.5}
+        bar = {
+            "type": "bar",
+            "orientation": "h",
+            "y": labels,
+            "hovertemplate": f"%{{x:.2f}} {_('s')}",
+            "width": 0.5,
+        }
         figure["data"] = [
-            {**bar, "name": "training", "x": [t for _, t, _ in rows], "marker": {"color": tints}},
             {
                 **bar,
-                "name": "sampling",
-                "x": [s for _, _, s in rows],
+                "name": _("training"),
+                "x": [t for _run, t, _sampling in rows],
+                "marker": {"color": tints},
+            },
+            {
+                **bar,
+                "name": _("sampling"),
+                "x": [s for _run, _training, s in rows],
                 "marker": {
                     "color": tints,
                     "opacity": 0.75,

@@ -8,12 +8,12 @@ templates.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from app.i18n import _, in_language
+from app.i18n import N_, _, in_language
 from app.store.enums import RunStatus
 from app.store.models import Run
 from app.templates import render
@@ -79,7 +79,7 @@ def method_badge(method: str, label: str | None = None) -> Markup:
     look = role(method)
     css = method if re.fullmatch(r"[a-z_]+", method) else "reference"
     return Markup('<span class="hy-method hy-{}"><b aria-hidden="true">{}</b>{}</span>').format(
-        css, look.letter, label or look.label
+        css, look.letter, label or _(look.label)
     )
 
 
@@ -96,10 +96,18 @@ def run_badge(run: Run) -> Markup:
     return Markup('<span class="hy-run">{}{}</span>').format(key, method_badge(run.method))
 
 
-_STATUS_MARKS = {
-    "queued": "○", "running": "◐", "finished": "●", "failed": "✕", "cancelled": "–",
-    "open": "○", "paused": "Ⅱ", "closed": "–",
-}  # fmt: skip
+_STATUS_MARKS: Final = {
+    N_("queued"): "○",
+    N_("running"): "◐",
+    N_("finished"): "●",
+    N_("failed"): "✕",
+    N_("cancelled"): "–",
+    N_("open"): "○",
+    N_("paused"): "Ⅱ",
+    N_("closed"): "–",
+    N_("archived"): "•",
+    N_("deleted"): "•",
+}
 
 
 def status_badge(status: RunStatus | str, label: str | None = None) -> Markup:

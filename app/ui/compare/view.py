@@ -276,7 +276,7 @@ def summary(view: View) -> Html:
     here = view.conversation.id
     several = len(view.conversation.contenders) > 1
     actions = [
-        parting.TOGGLE if several else widgets.NOTHING,
+        parting.toggle() if several else widgets.NOTHING,
         widgets.link_button("Score a text", "score", conversation=here),
         widgets.link_button("New conversation", "compare", like=here),
         widgets.link_button("New held-out prompt", "compare", like=here, prompt="random"),

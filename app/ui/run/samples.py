@@ -56,7 +56,7 @@ def probes(runs: Sequence[Run], before: int, after: int, *, session: Session) ->
             rows.append(answers.get(key))
         cells = list(zip(heads, _cells(rows), strict=True))
         blocks.append(render("run/probe.html", prompt=widgets.messages(prompt), cells=cells))
-    toggle = Markup('<div class="hy-actions">{}</div>').format(parting.TOGGLE)
+    toggle = Markup('<div class="hy-actions">{}</div>').format(parting.toggle())
     return widgets.join([toggle, *blocks] if earlier or len(columns) > 1 else blocks)
 
 

@@ -12,8 +12,6 @@ from app.i18n.language import DEFAULT, LANGUAGES
 from scripts import texts
 
 OTHERS = sorted(LANGUAGES.keys() - {DEFAULT})
-WRAPPED: tuple[str, ...] = ("datasets",)
-"""Areas of the pages whose texts all go through `_()`."""
 NO_TEXTS = ("theme.py", "plotly_js.py")
 """Files of pages that show no text: style sheets and addresses."""
 NAMES = ("HyPO Studio",)
@@ -65,11 +63,17 @@ def test_one_text_has_one_translation(language: str) -> None:
 
 
 def sources(kind: str) -> list[Path]:
+    """The pages' files of a kind whose area has a catalogue."""
+    areas = {area for _language, area in languages_and_areas()}
     return [
         path
         for path in texts.sources()
-        if path.suffix == kind and texts.area(path) in WRAPPED and path.name not in NO_TEXTS
+        if path.suffix == kind and in_pages(path) and texts.area(path) in areas
     ]
+
+
+def in_pages(path: Path) -> bool:
+    return name(path).startswith("app/ui/") and path.name not in NO_TEXTS
 
 
 def name(path: Path) -> str:
