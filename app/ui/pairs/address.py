@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from app.errors import NotFound
+from app.i18n import _
 from app.store.scored_pairs import Show
 from app.text import read_id
 from app.ui import query, widgets
@@ -38,7 +39,7 @@ class Address:
         """
         datasets = query.ids(request, "dataset")
         if not datasets:
-            raise NotFound("The address names no dataset.")
+            raise NotFound(_("The address names no dataset."))
         position = query.value(request, "pair")
         return cls(
             dataset=datasets[0],

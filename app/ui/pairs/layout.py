@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from app.i18n import _
 from app.store.enums import Split
 from app.ui import charts, confirmation, widgets
 from app.ui.confirmation import Confirmation
@@ -77,23 +78,28 @@ def lay_out() -> Layout:
 def _models() -> Models:
     models = gr.HTML()
     with gr.Row(elem_classes="hy-filters"):
-        run = gr.Dropdown([], label="Run", scale=0, min_width=320, interactive=True, elem_id="pairs-run")
-        act = gr.Button("Score the pairs", size="md", scale=0, min_width=160, interactive=False)
+        run = gr.Dropdown([], label=_("Run"), scale=0, min_width=320, interactive=True, elem_id="pairs-run")
+        act = gr.Button(_("Score the pairs"), size="md", scale=0, min_width=160, interactive=False)
     return Models(models, run, act, gr.HTML())
 
 
 def _listing(column: gr.Column) -> Listing:
-    sides = [("all", ""), ("training", Split.TRAIN), ("held out", Split.HELD_OUT), ("voted on", Split.VOTED)]
+    sides = [
+        (_("all"), ""),
+        (_("training"), Split.TRAIN.value),
+        (_("held out"), Split.HELD_OUT.value),
+        (_("voted on"), Split.VOTED.value),
+    ]
     with gr.Row(elem_classes="hy-filters"):
-        first = gr.Dropdown([], label="Model", scale=0, min_width=280, interactive=True)
-        second = gr.Dropdown([], label="Second model", scale=0, min_width=280, interactive=True)
+        first = gr.Dropdown([], label=_("Model"), scale=0, min_width=280, interactive=True)
+        second = gr.Dropdown([], label=_("Second model"), scale=0, min_width=280, interactive=True)
     meaning, chart, orders = gr.HTML(), charts.panel(elem_id="margins"), gr.HTML()
     with gr.Row(elem_classes="hy-filters"):
-        split = gr.Dropdown([(label, str(value)) for label, value in sides], value="", label="Side", scale=0)
+        split = gr.Dropdown(sides, value="", label=_("Side"), scale=0)
         search = gr.Textbox(
-            label="Search",
-            placeholder="words in prompt or answers",
-            info="Press Enter.",
+            label=_("Search"),
+            placeholder=_("words in prompt or answers"),
+            info=_("Press Enter."),
             max_lines=1,
             max_length=500,
             scale=1,
@@ -116,6 +122,8 @@ def _listing(column: gr.Column) -> Listing:
 
 def _leaving() -> Leaving:
     with gr.Row(elem_classes="hy-buttons"):
-        ticked = gr.Button("Leave out the ticked", size="md", scale=0, min_width=200, interactive=False)
-        everything = gr.Button("Leave out all of these", size="md", scale=0, min_width=200)
-    return Leaving(ticked, everything, confirmation.lay_out("No"), gr.State(0), gr.HTML(elem_id="pairs-left"))
+        ticked = gr.Button(_("Leave out the ticked"), size="md", scale=0, min_width=200, interactive=False)
+        everything = gr.Button(_("Leave out all of these"), size="md", scale=0, min_width=200)
+    return Leaving(
+        ticked, everything, confirmation.lay_out(_("No")), gr.State(0), gr.HTML(elem_id="pairs-left")
+    )

@@ -4,6 +4,7 @@ import gradio as gr
 
 from app import leaving_out, pair_scoring
 from app.errors import AppError
+from app.i18n import _, _html, _n
 from app.leaving_out import NewVersion
 from app.store import datasets, scored_pairs
 from app.store.db import read_session
@@ -14,7 +15,6 @@ from app.ui.updates import Updates
 from app.ui.widgets import Html
 
 TICKED, ALL = "ticked", "all"
-_AFTER = "The old version stays, so deleting the new one undoes it."
 
 
 def positions(chosen: str | None) -> list[int]:
@@ -27,7 +27,7 @@ def positions(chosen: str | None) -> list[int]:
 def enable(chosen: str | None) -> Updates:
     """Enable the button of the ticked pairs, labelled with their number."""
     number = len(positions(chosen))
-    label = f"Leave out the {number:,} ticked" if number else "Leave out the ticked"
+    label = _("Leave out the {n} ticked", n=f"{number:,}") if number else _("Leave out the ticked")
     return {"ticked": gr.update(interactive=number > 0, value=label)}
 
 
@@ -50,15 +50,20 @@ def ask_all(request: gr.Request) -> Updates:
 
 def _ask(number: int, wanted: str, address: Address) -> Updates:
     if not number:
-        return {"message": widgets.notice("No pair matches, so there is nothing to leave out.")}
+        return {"message": widgets.notice(_("No pair matches, so there is nothing to leave out."))}
     with read_session() as session:
         dataset = datasets.get(address.dataset, session=session)
-    pairs = formatting.count(number, "pair")
-    sentence = (
-        f"Make a new version of {dataset.name} without {pairs}? It keeps the other "
-        f"{dataset.rows - number:,}, each on its side of the split. {_AFTER}"
+    sentence = _n(
+        "Make a new version of {name} without {n} pair? It keeps the other {others}, each on its side of the "
+        "split. The old version stays, so deleting the new one undoes it.",
+        "Make a new version of {name} without {n} pairs? It keeps the other {others}, each on its side of "
+        "the split. The old version stays, so deleting the new one undoes it.",
+        number,
+        name=dataset.name,
+        others=f"{dataset.rows - number:,}",
     )
-    asked = confirmation.ask(sentence, yes=f"Yes, leave out {pairs}", wanted=wanted)
+    yes = _n("Yes, leave out {n} pair", "Yes, leave out {n} pairs", number)
+    asked = confirmation.ask(sentence, yes=yes, wanted=wanted)
     return {**asked, "told": number, "message": ""}
 
 
@@ -89,11 +94,14 @@ def _filter(address: Address) -> Filter:
 
 
 def _made(made: NewVersion) -> Html:
-    words = Html("{} version {} has {}. {} · {}").format(
-        made.name,
-        made.version,
-        formatting.count(made.rows, "pair"),
-        widgets.link("Launch a run on it", "launch", dataset=made.id),
-        widgets.link("Look at it", "datasets", id=made.id),
+    words = _html(
+        "{name} version {version} has {pairs}.",
+        name=made.name,
+        version=made.version,
+        pairs=formatting.count(made.rows, "pair"),
     )
-    return widgets.notice(words, "good")
+    links = Html(" {} · {}").format(
+        widgets.link(_("Launch a run on it"), "launch", dataset=made.id),
+        widgets.link(_("Look at it"), "datasets", id=made.id),
+    )
+    return widgets.notice(words + links, "good")

@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from app import pair_scoring
 from app.errors import AppError, NotFound
+from app.i18n import N_, _, in_language
 from app.presence import worker_missing
 from app.store import datasets, pair_scorings, run_checkpoints, runs, scored_pairs
 from app.store.db import read_session
 from app.store.enums import PairScoringStatus
-from app.store.models import PairScoring, Run
+from app.store.models import Dataset, PairScoring, Run
 from app.store.scored_pairs import Show
 from app.ui import confirmation, events, formatting, query, widgets
 from app.ui.pairs import leaving, view
@@ -25,6 +26,13 @@ from app.ui.widgets import Html
 PAIRS_PER_PAGE: Final = 25
 MOST_RUNS: Final = 200
 Seen = tuple[Any, ...]
+_SCORE: Final = N_("Score the pairs")
+_BUTTONS: Final = {
+    PairScoringStatus.QUEUED: N_("Cancel"),
+    PairScoringStatus.FAILED: N_("Continue"),
+    PairScoringStatus.CANCELLED: N_("Continue"),
+    PairScoringStatus.FINISHED: _SCORE,
+}
 
 _MODELS = """(first, second) => {
   hySetQuery({ scorings: [first, second].filter(Boolean).join(','), after: '', pair: '' }, true);
@@ -102,25 +110,30 @@ def show(request: gr.Request) -> Updates:
         address = Address.of(request)
         with read_session() as session:
             dataset = datasets.get(address.dataset, session=session)
-            title = f"{dataset.name}: pairs under models"
-            lead = (
-                f"Version {dataset.version}, {formatting.count(dataset.rows, 'pair')}. "
-                "What trained models say about each pair."
-            )
-            back = widgets.link_button("The dataset", "datasets", id=dataset.id)
             return {
-                "header": widgets.page_header(title, lead, back),
+                "header": _header(dataset),
                 "body": gr.update(visible=True),
                 **_models(address, session, chosen=address.run),
                 **_listing(address, session),
             }
     except NotFound as error:
         gone = widgets.empty_state(
-            "There is no such dataset",
-            str(error).split(";")[0],
-            widgets.link_button("All datasets", "datasets", primary=True),
+            _("There is no such dataset"),
+            in_language(str(error)).split(";")[0],
+            widgets.link_button(_("All datasets"), "datasets", primary=True),
         )
-        return {"header": widgets.page_header("Dataset not found") + gone, "body": gr.update(visible=False)}
+        header = widgets.page_header(_("Dataset not found")) + gone
+        return {"header": header, "body": gr.update(visible=False)}
+
+
+def _header(dataset: Dataset) -> Html:
+    lead = _(
+        "Version {version}, {pairs}. What trained models say about each pair.",
+        version=dataset.version,
+        pairs=formatting.count(dataset.rows, "pair"),
+    )
+    back = widgets.link_button(_("The dataset"), "datasets", id=dataset.id)
+    return widgets.page_header(_("{name}: pairs under models", name=dataset.name), lead, back)
 
 
 def look_again(seen: Seen, run: int | None, request: gr.Request) -> Updates:
@@ -137,7 +150,7 @@ def look_again(seen: Seen, run: int | None, request: gr.Request) -> Updates:
             updates |= _models(address, session, chosen=run or 0)
     except NotFound:
         return {"timer": gr.Timer(active=False)}
-    ready = widgets.link("Show the scored pairs", "pairs", dataset=address.dataset)
+    ready = widgets.link(_("Show the scored pairs"), "pairs", dataset=address.dataset)
     if not address.scorings and any(one.done for one in found):
         updates["said"] = widgets.notice(ready, "good")
     return updates
@@ -173,20 +186,20 @@ def _runs(session: Session) -> list[Run]:
 
 
 def _run_title(run: Run, scoring: PairScoring | None) -> str:
-    state = f" ({scoring.status.value})" if scoring is not None else ""
+    state = f" ({_(scoring.status.value)})" if scoring is not None else ""
     return f"{run.id}: {formatting.clip(run.name, 60)}{state}"
 
 
 def _none_yet(any_run: bool) -> Html:
     if any_run:
         return widgets.empty_state(
-            "No model has scored these pairs yet",
-            "Choose a run below. A worker computes the log-probabilities of both answers of each pair.",
+            _("No model has scored these pairs yet"),
+            _("Choose a run below. A worker computes the log-probabilities of both answers of each pair."),
         )
     return widgets.empty_state(
-        "There is no trained model yet",
-        "Pairs are scored by the checkpoint of a run that is over.",
-        widgets.link_button("Launch a run", "launch", primary=True),
+        _("There is no trained model yet"),
+        _("Pairs are scored by the checkpoint of a run that is over."),
+        widgets.link_button(_("Launch a run"), "launch", primary=True),
     )
 
 
@@ -197,13 +210,7 @@ def _worker_note(found: Sequence[PairScoring]) -> Html:
 
 
 def _button(scoring: PairScoring | None, run: int | None) -> Any:
-    labels = {
-        PairScoringStatus.QUEUED: "Cancel",
-        PairScoringStatus.FAILED: "Continue",
-        PairScoringStatus.CANCELLED: "Continue",
-        PairScoringStatus.FINISHED: "Score the pairs",
-    }
-    label = labels[scoring.status] if scoring is not None else "Score the pairs"
+    label = _(_BUTTONS[scoring.status] if scoring is not None else _SCORE)
     finished = scoring is not None and scoring.status is PairScoringStatus.FINISHED
     return gr.update(value=label, interactive=run is not None and not finished, visible=run is not None)
 
@@ -218,7 +225,7 @@ def act(run: int | None, request: gr.Request) -> Updates:
     """Score the pairs under the chosen run, continue, or cancel."""
     dataset_id = Address.of(request).dataset
     if run is None:
-        return {"said": widgets.error_banner("Choose a run first.")}
+        return {"said": widgets.error_banner(_("Choose a run first."))}
     with read_session() as session:
         present = _scoring_of(dataset_id, run, session)
     try:
@@ -264,7 +271,7 @@ def _listing(address: Address, session: Session) -> Updates:
     return {
         "listing": gr.update(visible=True),
         "first": gr.update(choices=choices, value=str(models[0].id)),
-        "second": gr.update(choices=[("none", ""), *choices], value=second, visible=len(usable) > 1),
+        "second": gr.update(choices=[(_("none"), ""), *choices], value=second, visible=len(usable) > 1),
         "meaning": view.margins(models),
         "chart": view.histogram(pair_scoring.histogram(wanted, session=session), models),
         "orders": view.orders(address, counts, models),
@@ -278,17 +285,20 @@ def _listing(address: Address, session: Session) -> Updates:
 
 
 def _cannot(address: Address, error: AppError) -> Html:
-    again = widgets.link("Show all pairs", "pairs", dataset=address.dataset)
-    return widgets.error_banner(Html("{} {}").format(widgets.with_commands(str(error)), again))
+    again = widgets.link(_("Show all pairs"), "pairs", dataset=address.dataset)
+    sentence = widgets.with_commands(in_language(str(error)))
+    return widgets.error_banner(Html("{} {}").format(sentence, again))
 
 
 def _all_button(address: Address, counts: Mapping[Show, int]) -> Any:
     """The button that leaves out all pairs; without a side or a search their number is known."""
     if address.split or address.search:
-        return gr.update(value="Leave out all of these", interactive=True)
+        return gr.update(value=_("Leave out all of these"), interactive=True)
     number = counts[Show(address.show)]
     some = 0 < number < counts[Show.ALL]
-    label = f"Leave out all {number:,} of these" if some else "Leave out all of these"
+    label = _("Leave out all of these")
+    if some:
+        label = _("Leave out all {n} of these", n=f"{number:,}")
     return gr.update(value=label, interactive=some)
 
 
@@ -298,5 +308,5 @@ def _whole(address: Address, models: Sequence[PairScoring], session: Session) ->
     ids = [model.id for model in models]
     found = scored_pairs.of_position(address.dataset, ids, address.pair, session=session)
     if found is None:
-        return widgets.notice(f"The dataset has no pair {address.pair}.")
+        return widgets.notice(_("The dataset has no pair {number}.", number=address.pair))
     return view.whole(found, models, address)

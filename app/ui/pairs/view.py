@@ -5,6 +5,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from app.i18n import N_, _, in_language
 from app.pair_scoring import Histogram, PairPage, seconds_left
 from app.store.enums import MarginKind, PairScoringStatus, Split
 from app.store.models import PairScore, PairScoring
@@ -17,31 +18,50 @@ from app.ui.pairs.address import Address
 from app.ui.widgets import Html
 
 EXCERPT: Final = 120
-RIGHT: Final = "A pair is right if its margin is above zero."
-CAUTION: Final = (
+RIGHT: Final = N_("A pair is right if its margin is above zero.")
+CAUTION: Final = N_(
     "A model that was trained on a pair fits it, so a positive margin on a training pair says little, and a "
     "negative one is a hint, no proof, that the label is wrong."
 )
 _LABELS: Final = {
-    Show.ALL: "All",
-    Show.WRONG: "Still wrong",
-    Show.SURE: "Most sure",
-    Show.NEAR: "Closest to zero",
-    Show.MISLABELLED: "Probably mislabelled",
-    Show.UNSCORED: "Not scored",
+    Show.ALL: N_("All"),
+    Show.WRONG: N_("Still wrong"),
+    Show.SURE: N_("Most sure"),
+    Show.NEAR: N_("Closest to zero"),
+    Show.MISLABELLED: N_("Probably mislabelled"),
+    Show.UNSCORED: N_("Not scored"),
+}
+_MEANINGS: Final = {
+    Show.ALL: N_("In the order of the source."),
+    Show.WRONG: N_("Margin below zero, the most negative first."),
+    Show.SURE: N_("Margin above zero, the largest first."),
+    Show.NEAR: N_("The smallest distance from zero first."),
+    Show.MISLABELLED: N_(
+        "Training pairs with a margin below -{least}, the most negative first. A second model makes this "
+        "surer."
+    ),
+    Show.UNSCORED: N_("The run leaves these pairs out; each says why."),
+}
+_OF_TWO: Final = _MEANINGS | {
+    Show.WRONG: N_("Margin below zero under the first model, the most negative first."),
+    Show.SURE: N_("Margin above zero under the first model, the largest first."),
+    Show.NEAR: N_("The smallest distance from zero under the first model first."),
+    Show.MISLABELLED: N_("Both models prefer the rejected answer. The first model decides the order."),
 }
 _KINDS: Final = {
-    MarginKind.RELATIVE: "β times the difference of the answers' log-ratios to the reference",
-    MarginKind.PER_TOKEN: "the difference of the answers' mean log-probabilities per token",
-    MarginKind.REWARD: "the difference of the answers' rewards",
+    MarginKind.RELATIVE: N_("β times the difference of the answers' log-ratios to the reference"),
+    MarginKind.PER_TOKEN: N_("the difference of the answers' mean log-probabilities per token"),
+    MarginKind.REWARD: N_("the difference of the answers' rewards"),
 }
-_SIDES: Final = {Split.TRAIN: "training", Split.HELD_OUT: "held out", Split.VOTED: "voted on"}
+_SIDES: Final = {Split.TRAIN: N_("training"), Split.HELD_OUT: N_("held out"), Split.VOTED: N_("voted on")}
 
 
 def name(scoring: PairScoring) -> str:
     """A scoring's model in words."""
-    number = f"run {scoring.run_id}" if scoring.run_id else "a deleted run"
-    return f"{formatting.clip(scoring.run_name, 60)} ({number}, step {scoring.step})"
+    shown = {"name": formatting.clip(scoring.run_name, 60), "step": scoring.step}
+    if scoring.run_id is None:
+        return _("{name} (a deleted run, step {step})", **shown)
+    return _("{name} (run {id}, step {step})", id=scoring.run_id, **shown)
 
 
 def scorings(found: Sequence[PairScoring]) -> Html:
@@ -56,20 +76,24 @@ def scorings(found: Sequence[PairScoring]) -> Html:
         )
         for one in found
     ]
-    return widgets.table(["Model", "Method", "Pairs scored"], rows, caption="Models that score these pairs")
+    headers = [_("Model"), _("Method"), _("Pairs scored")]
+    return widgets.table(headers, rows, caption=_("Models that score these pairs"))
 
 
 def _progress(one: PairScoring) -> Html:
-    words = f"{one.done:,} of {one.total:,}"
+    words = _("{n} of {total}", n=f"{one.done:,}", total=f"{one.total:,}")
     if one.status is PairScoringStatus.FINISHED:
-        unscored = f", {one.unscored:,} left out by the run" if one.unscored else ""
-        return Markup("{}{}").format(words, unscored)
+        if one.unscored:
+            words = _("{scored}, {n} left out by the run", scored=words, n=f"{one.unscored:,}")
+        return widgets.escape(words)
     if one.status is PairScoringStatus.FAILED:
-        return Markup("{}<br>{}").format(widgets.status_badge("failed"), one.error or "")
+        return Markup("{}<br>{}").format(widgets.status_badge("failed"), in_language(one.error or ""))
     if one.status is PairScoringStatus.CANCELLED:
         return Markup("{} {}").format(widgets.status_badge("cancelled"), words)
     left = seconds_left(one)
-    extra = f"about {formatting.duration(left)} left" if left is not None else "waits for a worker"
+    extra = _("waits for a worker")
+    if left is not None:
+        extra = _("about {time} left", time=formatting.duration(left))
     return widgets.bar(one.done / max(1, one.total), words, extra)
 
 
@@ -81,7 +105,7 @@ def orders(address: Address, counts: Mapping[Show, int], models: Sequence[PairSc
     links = [
         {
             "url": address.at(show=show),
-            "label": _LABELS[show],
+            "label": _(_LABELS[show]),
             "title": _meaning(show, len(models)),
             "count": f"{counts[show]:,}",
             "current": show == address.show,
@@ -93,70 +117,64 @@ def orders(address: Address, counts: Mapping[Show, int], models: Sequence[PairSc
 
 
 def _meaning(show: Show, models: int) -> str:
-    of = "under the first model" if models > 1 else ""
-    return (
-        {
-            Show.ALL: "In the order of the source.",
-            Show.WRONG: f"Margin below zero {of}, the most negative first.",
-            Show.SURE: f"Margin above zero {of}, the largest first.",
-            Show.NEAR: f"The smallest distance from zero {of} first.",
-            Show.MISLABELLED: "Both models prefer the rejected answer. The first model decides the order."
-            if models > 1
-            else f"Training pairs with a margin below -{STRONGLY:g}, the most negative first. "
-            "A second model makes this surer.",
-            Show.UNSCORED: "The run leaves these pairs out; each says why.",
-        }[show]
-        .replace(" ,", ",")
-        .replace(" .", ".")
-    )
+    meaning = (_OF_TWO if models > 1 else _MEANINGS)[show]
+    return _(meaning, least=f"{STRONGLY:g}")
 
 
 def margins(models: Sequence[PairScoring]) -> Html:
     """What the margins are, in a sentence for each kind."""
-    kinds = list(dict.fromkeys(_KINDS[model.margin_kind] for model in models))
-    scales = "" if len({(m.margin_kind, m.beta) for m in models}) == 1 else " Their scales differ."
-    said = f"A margin is {'; of the second model, '.join(kinds)}.{scales} {RIGHT} {CAUTION}"
-    return Markup('<p class="hy-note">{}</p>').format(said)
+    first, *other = dict.fromkeys(_(_KINDS[model.margin_kind]) for model in models)
+    if other:
+        said = [_("A margin is {first}; of the second model, {second}.", first=first, second=other[0])]
+    else:
+        said = [_("A margin is {meaning}.", meaning=first)]
+    if len({(model.margin_kind, model.beta) for model in models}) > 1:
+        said.append(_("Their scales differ."))
+    return Markup('<p class="hy-note">{}</p>').format(" ".join([*said, _(RIGHT), _(CAUTION)]))
 
 
 def table(page: PairPage, address: Address) -> Html:
     """A page of pairs with a checkbox for each."""
     if not page.pairs:
-        return widgets.notice("No pair matches. Choose another order, side or search.")
-    heads = [f"Margin, {formatting.clip(model.run_name, 24)}" for model in page.scorings]
+        return widgets.notice(_("No pair matches. Choose another order, side or search."))
+    heads = [_("Margin, {name}", name=formatting.clip(model.run_name, 24)) for model in page.scorings]
     rows = [_row(found, page.scorings, address) for found in page.pairs]
-    choose = Markup('<span class="hy-sr">Choose</span>')
-    columns = [choose, "Row", "Prompt", "Chosen", "Rejected", *heads]
-    return widgets.table(columns, rows, caption="Pairs", numeric=range(5, 5 + len(heads)))
+    choose = Markup('<span class="hy-sr">{}</span>').format(_("Choose"))
+    columns = [choose, _("Row"), _("Prompt"), _("Chosen"), _("Rejected"), *heads]
+    return widgets.table(columns, rows, caption=_("Pairs"), numeric=range(5, 5 + len(heads)))
 
 
 def _row(found: ScoredPair, models: Sequence[PairScoring], address: Address) -> list[object]:
     pair = found.pair
-    box = Markup(
-        '<input type="checkbox" class="hy-tick" data-pair="{}" aria-label="Choose the pair of row {}">'
-    ).format(pair.position, pair.row)
-    words = widgets.prompt_line(pair.prompt, EXCERPT) or "(empty)"
+    box = Markup('<input type="checkbox" class="hy-tick" data-pair="{}" aria-label="{}">').format(
+        pair.position, _("Choose the pair of row {n}", n=pair.row)
+    )
+    words = widgets.prompt_line(pair.prompt, EXCERPT) or _("(empty)")
     opened = Markup('<a href="{}">{}</a>').format(address.at(after=address.after, pair=pair.position), words)
     return [
         box,
-        Markup('{:,}<br><span class="hy-note">{}</span>').format(pair.row, _SIDES[pair.split]),
+        Markup('{:,}<br><span class="hy-note">{}</span>').format(pair.row, _(_SIDES[pair.split])),
         opened,
         formatting.clip(pair.chosen, EXCERPT),
         formatting.clip(pair.rejected, EXCERPT),
-        *(_margin(score) for _, score in zip(models, found.scores, strict=True)),
+        *(_margin(score) for score in found.scores[: len(models)]),
     ]
 
 
 def _margin(score: PairScore | None) -> Html:
     if score is None or score.margin is None:
-        reason = "It is not scored yet." if score is None else score.reason
-        return render("pairs/margin.html", reason=reason, margin="", kind="", word="")
-    kind, word = ("finished", "right") if score.margin > 0 else ("failed", "wrong")
+        return render("pairs/margin.html", reason=_reason(score), margin="", kind="", word="")
+    kind, word = ("finished", _("right")) if score.margin > 0 else ("failed", _("wrong"))
     if score.margin == 0:
-        kind, word = "queued", "even"
+        kind, word = "queued", _("even")
     return render(
         "pairs/margin.html", reason="", margin=formatting.number(score.margin), kind=kind, word=word
     )
+
+
+def _reason(score: PairScore | None) -> str:
+    """Why a pair has no margin."""
+    return _("It is not scored yet.") if score is None else in_language(score.reason or "")
 
 
 def pages(page: PairPage, address: Address) -> Html:
@@ -173,7 +191,7 @@ def whole(found: ScoredPair, models: Sequence[PairScoring], address: Address) ->
     pair = found.pair
     return render(
         "pairs/whole.html",
-        title=f"Row {pair.row:,}, {_SIDES[pair.split]}",
+        title=_("Row {n}, {side}", n=f"{pair.row:,}", side=_(_SIDES[pair.split])),
         close=address.at(after=address.after),
         prompt=widgets.messages(pair.prompt),
         chosen=widgets.escape(pair.chosen),
@@ -186,14 +204,16 @@ def _scores(found: ScoredPair, models: Sequence[PairScoring]) -> Html:
     rows = []
     for model, score in zip(models, found.scores, strict=True):
         if score is None or score.margin is None:
-            reason = "It is not scored yet." if score is None else score.reason
-            rows.append([name(model), reason, "", "", "", "", ""])
+            rows.append([name(model), _reason(score), "", "", "", "", ""])
             continue
         numbers = (score.chosen, score.rejected, score.reference_chosen, score.reference_rejected)
         lengths = f"{score.chosen_tokens} / {score.rejected_tokens}"
         rows.append([name(model), _margin(score), *map(formatting.number, numbers), lengths])
-    heads = ["Model", "Margin", "Chosen", "Rejected", "Reference, chosen", "Reference, rejected", "Tokens"]
-    return widgets.table(heads, rows, caption="Log-probabilities or rewards", numeric=range(1, 7))
+    heads = [
+        *(_("Model"), _("Margin"), _("Chosen"), _("Rejected")),
+        *(_("Reference, chosen"), _("Reference, rejected"), _("Tokens")),
+    ]
+    return widgets.table(heads, rows, caption=_("Log-probabilities or rewards"), numeric=range(1, 7))
 
 
 # --- the histogram ------------------------------------------------------------------------------
@@ -215,18 +235,20 @@ def histogram(found: Histogram, models: Sequence[PairScoring]) -> list[Figure]:
                 "name": formatting.clip(model.run_name, 40),
                 "opacity": 0.6 if len(models) > 1 else 0.85,
                 "marker": {"color": tint, "line": {"width": 1, "color": tint}},
-                "hovertemplate": "%{y:,} pairs near %{x:.3g}",
+                "hovertemplate": _("{n} pairs near {margin}", n="%{y:,}", margin="%{x:.3g}"),
             }
         )
     layout = {
         "uirevision": "margins",
-        "xaxis": {"title": {"text": "margin", "standoff": 4}, "zeroline": True},
-        "yaxis": {"title": {"text": "pairs"}, "automargin": True},
+        "xaxis": {"title": {"text": _("margin"), "standoff": 4}, "zeroline": True},
+        "yaxis": {"title": {"text": _("pairs")}, "automargin": True},
         "barmode": "overlay",
         "bargap": 0,
         "hovermode": "x",
         "showlegend": len(models) > 1,
         "legend": {"orientation": "h", "y": 1.12},
     }
-    note = "Left of zero the model prefers the rejected answer. The outer bars hold everything beyond them."
-    return [{"key": "margins", "title": "Margins", "note": note, "data": data, "layout": layout}]
+    note = _(
+        "Left of zero the model prefers the rejected answer. The outer bars hold everything beyond them."
+    )
+    return [{"key": "margins", "title": _("Margins"), "note": note, "data": data, "layout": layout}]
