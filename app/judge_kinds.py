@@ -57,9 +57,10 @@ def _scorer(spec: str) -> Judge:
             field="scorer",
         )
     problem = "" if found.run is None else run_problem(found.run)
-    if problem or len(spec) > MAX_SPEC_CHARS:
-        why = f": {problem}" if problem else f" has more than {MAX_SPEC_CHARS} characters."
-        raise InvalidInput(f"scorer{why}", field="scorer")
+    if problem:
+        raise InvalidInput(f"scorer: {problem}", field="scorer")
+    if len(spec) > MAX_SPEC_CHARS:
+        raise InvalidInput(f"scorer has more than {MAX_SPEC_CHARS} characters.", field="scorer")
     return Judge(kind=JudgeKind.SCORER, name=spec[:100], model=spec, template="", seed=0, max_tokens=0)
 
 

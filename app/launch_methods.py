@@ -30,15 +30,15 @@ def read_methods(given: object) -> list[Method]:
     """
     names = given.split(",") if isinstance(given, str) else given
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise InvalidInput(f"{_choices()}, not {str(given)[:80]!r}.", field="method")
+        raise InvalidInput(_choices(f", not {str(given)[:80]!r}."), field="method")
     names = [name.strip() for name in names]
     if names == [TWINS]:
         return list(DEFAULT)
     if not any(names):
-        raise InvalidInput(f"{_choices()}; none was given.", field="method")
+        raise InvalidInput(_choices("; none was given."), field="method")
     for name in names:
         if name not in list(Method):
-            raise InvalidInput(f"{_choices()}, not {name[:80]!r}.", field="method")
+            raise InvalidInput(_choices(f", not {name[:80]!r}."), field="method")
         if names.count(name) > 1:
             raise InvalidInput(f"method names {name} more than once; name each method once.", field="method")
     if len(names) > MOST:
@@ -49,9 +49,9 @@ def read_methods(given: object) -> list[Method]:
     return [method for method in Method if method in names]
 
 
-def _choices() -> str:
+def _choices(given: str) -> str:
     known = ", ".join(Method)
-    return f"method must be one of {known}, several of them as dpo,hypo,rloo, or {TWINS} (dpo,hypo)"
+    return f"method must be one of {known}, several of them as dpo,hypo,rloo, or {TWINS} (dpo,hypo){given}"
 
 
 def written(methods: Sequence[Method]) -> str:

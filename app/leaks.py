@@ -45,11 +45,15 @@ class Leak:
         rows += f" and {more:,} more" if more > 0 else ""
         prompts = list(dict.fromkeys(_line(prompt) for _, prompt in self.pairs))[:PROMPTS_NAMED]
         named = ", ".join(f"“{prompt}”" for prompt in prompts)
-        one = len(self.pairs) == 1
+        of, held = _name(self.trained_on), _name(self.evaluated_on)
+        if len(self.pairs) == 1:
+            return (
+                f"1 training pair of {of} has a prompt that {held} holds out for "
+                f"evaluation (row {rows}: {named})"
+            )
         return (
-            f"{len(self.pairs):,} training {'pair' if one else 'pairs'} of {_name(self.trained_on)} "
-            f"{'has a prompt' if one else 'have prompts'} that {_name(self.evaluated_on)} holds out for "
-            f"evaluation ({'row' if one else 'rows'} {rows}: {named})"
+            f"{len(self.pairs):,} training pairs of {of} have prompts that {held} holds out for "
+            f"evaluation (rows {rows}: {named})"
         )
 
 

@@ -114,23 +114,26 @@ def positions_of_rows(dataset_id: int, rows: Sequence[int]) -> list[int]:
 def why(wanted: Filter, scorings: Sequence[PairScoring]) -> str:
     """The reason of pairs that a filter selected, in words."""
     names = " and ".join(f"{one.run_name[:40]} (step {one.step})" for one in scorings)
-    words = {
-        Show.ALL: "Scored under",
-        Show.WRONG: "Margin below 0 under",
-        Show.SURE: "Margin above 0 under",
-        Show.NEAR: "Scored under",
-        Show.MISLABELLED: "Margin below 0 under both"
+    under = names if wanted.show is Show.MISLABELLED else names.split(" and ")[0]
+    if wanted.split:
+        under = {
+            Split.TRAIN: f"{under}, training side",
+            Split.HELD_OUT: f"{under}, held out",
+            Split.VOTED: f"{under}, voted on",
+        }[Split(wanted.split)]
+    if wanted.search:
+        under = f"{under}, contains {wanted.search[:40]!r}"
+    said = {
+        Show.ALL: f"Scored under {under}.",
+        Show.WRONG: f"Margin below 0 under {under}.",
+        Show.SURE: f"Margin above 0 under {under}.",
+        Show.NEAR: f"Scored under {under}.",
+        Show.MISLABELLED: f"Margin below 0 under both {under}."
         if len(scorings) > 1
-        else f"Training pair with a margin below -{STRONGLY:g} under",
-        Show.UNSCORED: "Not scored under",
+        else f"Training pair with a margin below -{STRONGLY:g} under {under}.",
+        Show.UNSCORED: f"Not scored under {under}.",
     }[wanted.show]
-    first = names if wanted.show is Show.MISLABELLED else names.split(" and ")[0]
-    side = f", {_SIDES[wanted.split]}" if wanted.split else ""
-    search = f", contains {wanted.search[:40]!r}" if wanted.search else ""
-    return f"{words} {first}{side}{search}."[:MAX_REASON_CHARS]
-
-
-_SIDES = {Split.TRAIN: "training side", Split.HELD_OUT: "held out", Split.VOTED: "voted on"}
+    return said[:MAX_REASON_CHARS]
 
 
 def _check(old: Dataset, gone: Collection[int]) -> None:

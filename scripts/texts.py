@@ -7,7 +7,7 @@ what is missing, and exits with 1 if anything is.
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,11 +27,33 @@ TEMPLATE_KEYWORDS: Final = {"_": None, "_html": None, "_n": (1, 2)}
 SCRIPT_KEYWORDS: Final = {"hyText": None, "hyCount": (1, 2)}
 NAMED: Final = ("label", "title", "counted", "help", "note", "unit", "description")
 """Arguments of the engine's constants that pages show."""
-NOT_SHOWN: Final = ("app/cli", "app/mcp", "app/rest/schemas", "app/i18n", "app/ui")
-"""Folders whose sentences are not patterns: for programs and the command line, or with texts of their own."""
+NOT_SHOWN: Final = (
+    "app/cli",
+    "app/i18n",
+    "app/main.py",
+    "app/mcp",
+    "app/migrate.py",
+    "app/model_card.py",
+    "app/rest/application.py",
+    "app/rest/docs.py",
+    "app/rest/moved.py",
+    "app/rest/schemas",
+    "app/settings.py",
+    "app/ui",
+)
+"""Code whose sentences are not patterns: for programs and the command line, or with texts of their own."""
 LOGS: Final = ("debug", "info", "warning", "error", "exception")
+FAULTS: Final = ("AssertionError", "KeyError", "OperationalError", "RuntimeError")
+"""Errors whose messages are for programmers."""
+PARAMETERS: Final = ("Query", "Path", "Form", "File", "Header", "HTTPBearer")
+"""What describes the API to programs, as fields of classes do, except the engine's options."""
+FRAGMENTS: Final = frozenset((ROOT / "scripts" / "fragments.txt").read_text(encoding="utf-8").splitlines())
+"""Short parts of sentences, patterns as all others, that do not read like prose."""
 _PROSE: Final = re.compile(r"[A-Z`{\"'].*[.?!:;]|.*\w+ \w+ \w+ \w+.*", re.DOTALL)
 _WORDS: Final = re.compile(r"[A-Za-z]{2,}")
+_SQL: Final = re.compile(
+    r"(CREATE|DROP|INSERT|SELECT|UPDATE|DELETE) |.*\b(IS NOT NULL|SELECT \w+ FROM)\b.*", re.DOTALL
+)
 
 
 def area(path: Path) -> str:
@@ -69,7 +91,8 @@ def in_file(path: Path) -> Iterator[Message]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         yield from in_calls(tree)
         if not path.relative_to(ROOT).as_posix().startswith(NOT_SHOWN):
-            yield from sentences(tree)
+            for_programs = PARAMETERS if area(path) == "engine" else (*PARAMETERS, "Field")
+            yield from sentences(tree, for_programs)
         return
     method = "javascript" if path.suffix == ".js" else "jinja2.ext:babel_extract"
     keywords = SCRIPT_KEYWORDS if path.suffix == ".js" else TEMPLATE_KEYWORDS
@@ -91,13 +114,13 @@ def in_calls(tree: ast.AST) -> Iterator[Message]:
             yield given[0]
         elif name == "_n" and len(given) >= 2:
             yield given[0], given[1]
-        elif name == "count" and given:
+        elif name in ("count", "_count") and given:
             yield f"{{n}} {given[0]}", f"{{n}} {given[1] if len(given) > 1 else given[0] + 's'}"
 
 
-def sentences(tree: ast.AST) -> Iterator[str]:
+def sentences(tree: ast.AST, for_programs: Collection[str] = PARAMETERS) -> Iterator[str]:
     """Literals that read like prose, as patterns: an f-string's values become `{0}`, `{1}` and so on."""
-    passed = set(not_prose(tree))
+    passed = set(not_prose(tree, for_programs))
     for node in ast.walk(tree):
         if node in passed:
             continue
@@ -109,9 +132,12 @@ def sentences(tree: ast.AST) -> Iterator[str]:
         else:
             continue
         literal = re.sub(r"\{[0-9]+\}", "", text)
-        if len(_WORDS.findall(literal)) >= 2 and _PROSE.fullmatch(text) and "\n" not in text.strip():
+        prose = _PROSE.fullmatch(text) and len(_WORDS.findall(literal)) >= 2
+        if text in FRAGMENTS or (prose and "\n" not in text.strip() and _SQL.match(text) is None):
             yield text
     for node in ast.walk(tree):
+        if node in passed:
+            continue
         if isinstance(node, ast.keyword) and node.arg in NAMED and isinstance(node.value, ast.Constant):
             named = node.value.value
             if isinstance(named, str) and _WORDS.search(named):
@@ -130,15 +156,17 @@ def pattern(node: ast.JoinedStr) -> str:
     return "".join(pieces)
 
 
-def not_prose(tree: ast.AST) -> Iterator[ast.AST]:
-    """Docstrings and other bare strings, arguments of `_()` and of log calls."""
+def not_prose(tree: ast.AST, for_programs: Collection[str] = ()) -> Iterator[ast.AST]:
+    """Docstrings and other bare strings, arguments of `_()`, of log calls and of what is for programmers."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield node.value
         elif isinstance(node, ast.Call):
             name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
-            if name in (*TEXTS, *LOGS, "_n", "count", "text", "compile", "warn"):
+            if name in (*TEXTS, *LOGS, "_n", "count", "_count", "text", "compile", "warn"):
                 yield from (inner for arg in node.args for inner in ast.walk(arg))
+            elif name in FAULTS or name in for_programs:
+                yield from ast.walk(node)
         elif isinstance(node, ast.FormattedValue) and node.format_spec is not None:
             yield from ast.walk(node.format_spec)
 

@@ -25,6 +25,7 @@ from app.rest.routers import (
     token_scores,
     votes,
 )
+from app.rest.schemas.problem import DOCUMENTED
 from app.settings import Settings
 
 PREFIX: Final = errors.PREFIX
@@ -78,7 +79,7 @@ def build(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(bearer), Depends(caller)],
-        responses=errors.DOCUMENTED,
+        responses=DOCUMENTED,
         generate_unique_id_function=_operation_id,
         max_body_size=MOST_BODY_BYTES,
         form_limits={"max_files": 1, "max_fields": 16, "max_part_size": 1 << 16},

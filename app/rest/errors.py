@@ -13,11 +13,11 @@ from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
+from app.rest.schemas.problem import Problem
 from app.store.full_disk import SENTENCE as DISK_IS_FULL
 from app.store.full_disk import DiskFull
 from app.text import clean_text
@@ -33,17 +33,6 @@ class Unauthorized(AppError):
     """The call has no valid authentication."""
 
 
-class Problem(BaseModel):
-    """An error of any kind."""
-
-    status: int = Field(description="The HTTP status.")
-    error: str = Field(
-        description="The kind of error, for programs: not_found, refused, invalid_input and so on."
-    )
-    field: str | None = Field(None, description="The field with the invalid value, if there is one.")
-    message: str = Field(description="What is wrong and what to do, as a sentence.")
-
-
 KINDS = {
     400: "bad_request",
     401: "unauthorized",
@@ -57,20 +46,6 @@ KINDS = {
     503: "unavailable",
     507: "disk_full",
 }
-
-DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": said}
-    for status, said in {
-        400: "The body cannot be read.",
-        401: "The token is missing or not valid.",
-        404: "The object does not exist.",
-        409: "The current state does not allow it.",
-        413: "The body is too large.",
-        422: "A value is invalid; `field` names it.",
-        503: "The database cannot be reached.",
-    }.items()
-}
-"""The errors that any route may return, for the schema."""
 
 
 def problem(status: int, message: str, field: str | None = None) -> JSONResponse:

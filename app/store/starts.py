@@ -142,12 +142,12 @@ def refuse_while_others_start_from(run_id: int, *, session: Session) -> None:
         Refused: names these runs.
     """
     if found := started_from(run_id, session=session):
-        raise Refused(
-            f"Run {run_id} is the base model of {_named(found)}, which cannot train or answer without it; "
-            f"delete {'those' if len(found) > 1 else 'that'} first, or archive this run."
-        )
+        which = f"Run {run_id} is the base model of {_named(found)}, which cannot train or answer without it"
+        if len(found) > 1:
+            raise Refused(f"{which}; delete those first, or archive this run.")
+        raise Refused(f"{which}; delete that first, or archive this run.")
 
 
 def _named(run_ids: Collection[int]) -> str:
     first = ", ".join(map(str, list(run_ids)[:5]))
-    return f"{'runs' if len(run_ids) > 1 else 'run'} {first}{' and others' if len(run_ids) > 5 else ''}"
+    return f"runs {first}{' and others' if len(run_ids) > 5 else ''}" if len(run_ids) > 1 else f"run {first}"

@@ -16,6 +16,7 @@ from app.rest.files import kept_upload
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.datasets import (
+    KINDS,
     Columns,
     DatasetAdded,
     DatasetDetails,
@@ -38,11 +39,6 @@ FORM_BYTES = 1 << 20
 """Room for the fields of the form, beside the file."""
 
 LEFT_OUT_SHOWN = 100
-
-KINDS = (
-    "JSON, JSONL, CSV, Excel, Parquet or Arrow, plain or gzipped; or a zip archive of a folder of them, "
-    "such as save_to_disk writes."
-)
 
 
 def add_upload_route(api: APIRouter, most_bytes: int) -> None:

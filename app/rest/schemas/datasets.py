@@ -9,6 +9,12 @@ from app.imports.service import DEFAULT_HELD_OUT
 from app.rest.types import Given, Id, Name, Shown
 from app.store.enums import Choice, Split
 
+KINDS = (
+    "JSON, JSONL, CSV, Excel, Parquet or Arrow, plain or gzipped; or a zip archive of a folder of them, "
+    "such as save_to_disk writes."
+)
+"""The files that can be uploaded."""
+
 
 class ScoresShown(Shown):
     """Scores of both answers in the source, held against the pairs."""
