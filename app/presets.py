@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from app.errors import InvalidInput
+from app.i18n import N_
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ def _preset(title: str, description: str, **values: Any) -> Preset:
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "quick": _preset(
-            "Quick look",
+            N_("Quick look"),
             (
                 "Ten short steps to check that everything works; minutes on a CPU. The model learns "
                 "very little."
@@ -40,7 +41,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             probe_prompts=2,
         ),
         "demo": _preset(
-            "Demo",
+            N_("Demo"),
             "Enough for the demo pairs to show a difference between DPO and HyPO on a laptop's CPU.",
             max_steps=10,
             per_device_train_batch_size=4,
@@ -54,7 +55,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             probe_prompts=2,
         ),
         "summaries": _preset(
-            "Short summaries",
+            N_("Short summaries"),
             "Posts with one good and one poor summary, as in TL;DR; long prompts, short answers.",
             num_train_epochs=1.0,
             per_device_train_batch_size=8,
@@ -69,7 +70,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             save_steps=100,
         ),
         "chat": _preset(
-            "Chat",
+            N_("Chat"),
             "Conversations with a better and a worse reply; long answers, several turns.",
             num_train_epochs=1.0,
             per_device_train_batch_size=4,
@@ -86,7 +87,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             save_steps=100,
         ),
         "votes": _preset(
-            "From votes",
+            N_("From votes"),
             "A few hundred labelled pairs from the compare page: several passes, gentle steps.",
             num_train_epochs=3.0,
             per_device_train_batch_size=4,

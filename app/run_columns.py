@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.errors import InvalidInput
+from app.i18n import N_
 from app.store.run_order import COLUMNS as ROW_COLUMNS
 from app.store.run_order import Order
 from hypo_engine.measures import ACCURACY, KL, LENGTH, LOSS, MARGIN, SCORE, Measure
@@ -26,23 +27,23 @@ class Column:
 
 
 COLUMNS: Final = (
-    Column("name", "Run"),
-    Column("method", "Method"),
-    Column("state", "State"),
-    Column("progress", "Progress"),
-    Column("accuracy", "Held-out accuracy", ACCURACY, descends=True),
-    Column("margin", "Held-out margin", MARGIN, descends=True),
-    Column("loss", "Held-out loss", LOSS),
-    Column("kl", "KL to the reference", KL),
-    Column("score", "Score of samples", SCORE, descends=True),
-    Column("length", "Length of samples", LENGTH),
-    Column("steps", "Steps", descends=True),
-    Column("seconds", "Time", descends=True),
-    Column("dataset", "Dataset"),
-    Column("model", "Base model"),
-    Column("seed", "Seed"),
-    Column("tags", "Tags"),
-    Column("launched", "Launched", descends=True),
+    Column("name", N_("Run")),
+    Column("method", N_("Method")),
+    Column("state", N_("State")),
+    Column("progress", N_("Progress")),
+    Column("accuracy", N_("Held-out accuracy"), ACCURACY, descends=True),
+    Column("margin", N_("Held-out margin"), MARGIN, descends=True),
+    Column("loss", N_("Held-out loss"), LOSS),
+    Column("kl", N_("KL to the reference"), KL),
+    Column("score", N_("Score of samples"), SCORE, descends=True),
+    Column("length", N_("Length of samples"), LENGTH),
+    Column("steps", N_("Steps"), descends=True),
+    Column("seconds", N_("Time"), descends=True),
+    Column("dataset", N_("Dataset")),
+    Column("model", N_("Base model")),
+    Column("seed", N_("Seed")),
+    Column("tags", N_("Tags")),
+    Column("launched", N_("Launched"), descends=True),
 )
 BY_KEY: Final = {column.key: column for column in COLUMNS}
 SHOWN: Final = ("method", "state", "progress", "accuracy", "kl", "dataset", "tags", "launched")

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.i18n import N_
 from app.store import starts, timings, workers
 from app.store.db import read_session
 from app.store.timings import Measured
@@ -48,7 +49,7 @@ def forecast(config: TrainConfig, work: Workload) -> Forecast | None:
                 / _evaluations(int(old.get("eval_steps", 0)), found.run.step)
             )
         return Forecast(
-            Method(found.run.method).label, seconds, found.run.id, found.run.device or "this machine"
+            Method(found.run.method).label, seconds, found.run.id, found.run.device or N_("this machine")
         )
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from app.errors import InvalidInput
+from app.i18n import N_, _, _n
 from app.lengths import TokenLengths, token_lengths
 from app.store import datasets
 from app.store.datasets import SplitCounts
@@ -82,21 +83,33 @@ def remarks(work: Workload, config: TrainConfig) -> list[str]:
     found = []
     if work.pairs == 0 and work.counts.train:
         found.append(
-            f"No pair is left to train on: each has an answer of more than "
-            f"{config.max_completion_length:,} tokens. Raise Completion tokens."
+            _(
+                "No pair is left to train on: each has an answer of more than {n} tokens. "
+                "Raise Completion tokens.",
+                n=f"{config.max_completion_length:,}",
+            )
         )
     elif work.pairs < work.counts.train:
-        about = "" if work.exact else "about "
-        share = work.pairs / work.counts.train
+        pairs = f"{work.pairs:,}"
         found.append(
-            f"The limit of {config.max_completion_length:,} completion tokens keeps {share:.0%}: "
-            f"{about}{work.pairs:,} of {work.counts.train:,} training pairs."
+            _(
+                "The limit of {n} completion tokens keeps {share}: {kept} of {all} training pairs.",
+                n=f"{config.max_completion_length:,}",
+                share=f"{work.pairs / work.counts.train:.0%}",
+                kept=pairs if work.exact else _("about {number}", number=pairs),
+                all=f"{work.counts.train:,}",
+            )
         )
     if work.pairs and work.a_step > work.pairs:
         found.append(
-            f"A step asks for {work.a_step:,} pairs, more than the {work.pairs:,} there "
-            f"{'is' if work.pairs == 1 else 'are'}: every step sees all of them. "
-            "Lower Batch size or Accumulation."
+            _n(
+                "A step asks for {step} pairs, more than the {n} there is: every step sees all of them. "
+                "Lower Batch size or Accumulation.",
+                "A step asks for {step} pairs, more than the {n} there are: every step sees all of them. "
+                "Lower Batch size or Accumulation.",
+                work.pairs,
+                step=f"{work.a_step:,}",
+            )
         )
     return found
 
@@ -104,29 +117,33 @@ def remarks(work: Workload, config: TrainConfig) -> list[str]:
 def epochs_in_words(work: Workload) -> str:
     """Passes over the pairs in words, such as `two epochs: every pair is seen twice`."""
     epochs = work.epochs
+    if epochs < 0.5:
+        return _("{share} of an epoch: most pairs are never seen", share=f"{epochs:.0%}")
     if epochs < 0.995:
-        return (
-            f"{epochs:.0%} of an epoch: most pairs are never seen"
-            if epochs < 0.5
-            else (f"{epochs:.0%} of an epoch: some pairs are never seen")
-        )
+        return _("{share} of an epoch: some pairs are never seen", share=f"{epochs:.0%}")
     if abs(epochs - 1) < 0.005:
-        return "one epoch: every pair is seen once"
+        return _("one epoch: every pair is seen once")
     whole = round(epochs)
-    if abs(epochs - whole) < 0.005:
-        words = _NUMBERS.get(whole, f"{whole:,}")
-        return f"{words} epochs: every pair is seen {'twice' if whole == 2 else f'{words} times'}"
-    return f"{epochs:,.1f} epochs: every pair is seen {math.floor(epochs):,} or {math.ceil(epochs):,} times"
+    if abs(epochs - whole) >= 0.005:
+        return _(
+            "{epochs} epochs: every pair is seen {fewest} or {most} times",
+            epochs=f"{epochs:,.1f}",
+            fewest=f"{math.floor(epochs):,}",
+            most=f"{math.ceil(epochs):,}",
+        )
+    if whole in _NUMBERS:
+        return _(_NUMBERS[whole])
+    return _n("{n} epoch: every pair is seen {n} times", "{n} epochs: every pair is seen {n} times", whole)
 
 
 _NUMBERS = {
-    2: "two",
-    3: "three",
-    4: "four",
-    5: "five",
-    6: "six",
-    7: "seven",
-    8: "eight",
-    9: "nine",
-    10: "ten",
+    2: N_("two epochs: every pair is seen twice"),
+    3: N_("three epochs: every pair is seen three times"),
+    4: N_("four epochs: every pair is seen four times"),
+    5: N_("five epochs: every pair is seen five times"),
+    6: N_("six epochs: every pair is seen six times"),
+    7: N_("seven epochs: every pair is seen seven times"),
+    8: N_("eight epochs: every pair is seen eight times"),
+    9: N_("nine epochs: every pair is seen nine times"),
+    10: N_("ten epochs: every pair is seen ten times"),
 }

@@ -72,30 +72,38 @@ class Method(StrEnum):
 
 
 _TRAITS: Final = {
-    Method.DPO: _Traits("DPO", "a DPO run", "the preference loss on the stored pairs", _PAIRS),
+    Method.DPO: _Traits(
+        label="DPO", run="a DPO run", loss="the preference loss on the stored pairs", needs=_PAIRS
+    ),
     Method.HYPO: _Traits(
-        "HyPO", "a HyPO run", "DPO's loss plus a KL penalty on sampled responses", _PAIRS | {Need.SAMPLES}
+        label="HyPO",
+        run="a HyPO run",
+        loss="DPO's loss plus a KL penalty on sampled responses",
+        needs=_PAIRS | {Need.SAMPLES},
     ),
     Method.REWARD: _Traits(
-        "Reward model",
-        "a reward model",
-        "the Bradley-Terry loss of a reward for each answer; the model scores answers and writes none",
-        frozenset({Need.REWARDS}),
+        label="Reward model",
+        run="a reward model",
+        loss="the Bradley-Terry loss of a reward for each answer; the model scores answers and writes none",
+        needs=frozenset({Need.REWARDS}),
     ),
     Method.RLOO: _Traits(
-        "RLOO",
-        "an RLOO run",
-        "minus the score of sampled responses, less beta times their KL, by policy gradient",
-        _SCORED,
+        label="RLOO",
+        run="an RLOO run",
+        loss="minus the score of sampled responses, less beta times their KL, by policy gradient",
+        needs=_SCORED,
     ),
     Method.ONLINE_DPO: _Traits(
-        "Online DPO",
-        "an online DPO run",
-        "DPO's loss on the best and the worst of the sampled responses by score",
-        _SCORED,
+        label="Online DPO",
+        run="an online DPO run",
+        loss="DPO's loss on the best and the worst of the sampled responses by score",
+        needs=_SCORED,
     ),
     Method.SFT: _Traits(
-        "SFT", "an SFT run", "the negative log-likelihood of the chosen answers", frozenset({Need.CHOSEN})
+        label="SFT",
+        run="an SFT run",
+        loss="the negative log-likelihood of the chosen answers",
+        needs=frozenset({Need.CHOSEN}),
     ),
 }
 

@@ -1,6 +1,7 @@
 """Configuration fields in words: their bounds, and what is wrong with a value. No torch here."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -14,23 +15,41 @@ def label(name: str, field: FieldInfo) -> str:
     return title if title.lower() == name else f"{title} ({name})"
 
 
-def bounds(field: FieldInfo) -> str:
-    """The bounds of a number in words: `0 to 10`, `above 0, at most 1`; empty if there are none."""
-    low = high = ""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a number as texts, empty where it has none, and whether they are excluded."""
+
+    low: str = ""
+    above: bool = False
+    high: str = ""
+    below: bool = False
+
+
+def limits(field: FieldInfo) -> Limits:
+    """The bounds of a number."""
+    found = Limits()
     for rule in field.metadata:
         if isinstance(rule, annotated_types.Ge):
-            low = _number(rule.ge)
+            found = replace(found, low=_number(rule.ge))
         elif isinstance(rule, annotated_types.Gt):
-            low = f"above {_number(rule.gt)}"
+            found = replace(found, low=_number(rule.gt), above=True)
         elif isinstance(rule, annotated_types.Le):
-            high = _number(rule.le)
+            found = replace(found, high=_number(rule.le))
         elif isinstance(rule, annotated_types.Lt):
-            high = f"below {_number(rule.lt)}"
+            found = replace(found, high=_number(rule.lt), below=True)
+    return found
+
+
+def bounds(field: FieldInfo) -> str:
+    """The bounds of a number in words: `0 to 10`, `above 0, at most 1`; empty if there are none."""
+    found = limits(field)
+    low = f"above {found.low}" if found.above else found.low
+    high = f"below {found.high}" if found.below else found.high
     if not low or not high:
         return low or high
-    if high.startswith("below"):
-        return f"{low} and {high}" if low.startswith("above") else f"from {low} to {high}"
-    return f"{low}, at most {high}" if low.startswith("above") else f"{low} to {high}"
+    if found.below:
+        return f"{low} and {high}" if found.above else f"from {low} to {high}"
+    return f"{low}, at most {high}" if found.above else f"{low} to {high}"
 
 
 def _number(value: Any) -> str:
@@ -69,12 +88,20 @@ def _wanted(field: FieldInfo) -> str:
     if kind is bool:
         return "true or false"
     if kind in (int, float):
-        words = "a whole number" if kind is int else "a number"
-        limits = bounds(field).replace(", at most", " and at most")
-        ranged = " to " in limits and not limits.startswith("from")
-        return f"{words}{' from' if ranged else ''} {limits}".rstrip()
+        words = _range(field)
+        return f"a whole number {words}".rstrip() if kind is int else f"a number {words}".rstrip()
     longest = [rule.max_length for rule in field.metadata if isinstance(rule, annotated_types.MaxLen)]
     return f"text of 1 to {longest[0]:,} characters" if longest else "a text"
+
+
+def _range(field: FieldInfo) -> str:
+    """The bounds of a number, to follow a noun: `from 0 to 10`, `above 0 and at most 1`."""
+    found = limits(field)
+    if not found.low or not found.high:
+        return bounds(field)
+    if found.above:
+        return f"above {found.low} and {'below' if found.below else 'at most'} {found.high}"
+    return f"from {found.low} to {'below ' if found.below else ''}{found.high}"
 
 
 def _one_of(values: list[str]) -> str:

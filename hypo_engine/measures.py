@@ -45,41 +45,58 @@ class Measure:
 
 
 ACCURACY: Final = Measure(
-    "eval_rewards/accuracies", "Held-out accuracy", "share", "eval_num_pairs", "held-out pairs"
+    "eval_rewards/accuracies",
+    label="Held-out accuracy",
+    kind="share",
+    count="eval_num_pairs",
+    counted="held-out pairs",
 )
-MARGIN: Final = Measure("eval_rewards/margins", "Held-out margin", "mean", "eval_num_pairs", "held-out pairs")
+MARGIN: Final = Measure(
+    "eval_rewards/margins",
+    label="Held-out margin",
+    kind="mean",
+    count="eval_num_pairs",
+    counted="held-out pairs",
+)
 KL: Final = Measure(
     "eval_objective/kl",
-    "KL to the reference",
-    "mean",
-    "eval_num_prompts",
-    "sampled responses",
-    "nats",
+    label="KL to the reference",
+    kind="mean",
+    count="eval_num_prompts",
+    counted="sampled responses",
+    unit="nats",
     least=2,
 )
 SCORE: Final = Measure(
     "eval_objective/scores",
-    "Score of held-out samples",
-    "mean",
-    "eval_num_prompts",
-    "sampled responses",
+    label="Score of held-out samples",
+    kind="mean",
+    count="eval_num_prompts",
+    counted="sampled responses",
     least=2,
 )
-LOSS: Final = Measure("eval_loss", "Held-out loss", "mean", "eval_num_pairs", "held-out pairs", "nats")
+LOSS: Final = Measure(
+    "eval_loss",
+    label="Held-out loss",
+    kind="mean",
+    count="eval_num_pairs",
+    counted="held-out pairs",
+    unit="nats",
+)
 LENGTH: Final = Measure(
     "eval_completions/mean_length",
-    "Length of held-out samples",
-    "mean",
-    "eval_num_prompts",
-    "sampled responses",
-    "tokens",
+    label="Length of held-out samples",
+    kind="mean",
+    count="eval_num_prompts",
+    counted="sampled responses",
+    unit="tokens",
 )
 CUT: Final = Measure(
     "eval_completions/clipped_ratio",
-    "Held-out samples cut at the length limit",
-    "share",
-    "eval_num_prompts",
-    "sampled responses",
+    label="Held-out samples cut at the length limit",
+    kind="share",
+    count="eval_num_prompts",
+    counted="sampled responses",
 )
 HEADLINES: Final = (ACCURACY, MARGIN, KL)
 """The numbers that lists and tables show for a run."""

@@ -25,7 +25,7 @@ Message = str | tuple[str, str]
 TEXTS: Final = ("_", "_html", "N_")
 TEMPLATE_KEYWORDS: Final = {"_": None, "_html": None, "_n": (1, 2)}
 SCRIPT_KEYWORDS: Final = {"hyText": None, "hyCount": (1, 2)}
-NAMED: Final = ("label", "title", "counted", "help", "note", "unit", "description")
+NAMED: Final = ("label", "title", "counted", "help", "note", "unit", "description", "run", "loss")
 """Arguments of the engine's constants that pages show."""
 NOT_SHOWN: Final = (
     "app/cli",
@@ -114,7 +114,7 @@ def in_calls(tree: ast.AST) -> Iterator[Message]:
             yield given[0]
         elif name == "_n" and len(given) >= 2:
             yield given[0], given[1]
-        elif name in ("count", "_count") and given:
+        elif name in ("count", "_count") and given and _WORDS.match(given[0]):
             yield f"{{n}} {given[0]}", f"{{n}} {given[1] if len(given) > 1 else given[0] + 's'}"
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import gradio as gr
 
+from app.i18n import _
 from app.launch import check_configs
 from app.model_check import model_problems
 from app.reward_check import reward_problems
@@ -29,7 +30,7 @@ def name_error(name: str | None) -> dict[str, str]:
     """The validation error of the run's name, if any."""
     if len((name or "").strip()) <= 100:
         return {}
-    return {"name": "The name has more than 100 characters; shorten it."}
+    return {"name": _("The name has more than 100 characters; shorten it.")}
 
 
 def raw(values: Sequence[Any]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def raw(values: Sequence[Any]) -> dict[str, Any]:
 
 def messages(errors: Mapping[str, str]) -> Updates:
     """Updates of the messages below fields; Advanced opens if it contains an invalid field."""
-    hidden = any(name in errors for _, names in form.sections() for name in names)
+    hidden = any(name in errors for _title, names in form.sections() for name in names)
     said = {
         f"{field}_message": gr.update(
             value=widgets.field_error(errors.get(field, "")), visible=field in errors

@@ -11,20 +11,21 @@ from markupsafe import Markup
 from pydantic.fields import FieldInfo
 
 from app.errors import InvalidInput
+from app.i18n import N_, _, in_language
 from app.launch_methods import TRAIN_FIRST, launch_problems, read_methods
 from app.run_yaml import DEFAULTS
 from hypo_engine.assignments import as_number
 from hypo_engine.config import Method, TrainConfig, applies
-from hypo_engine.field_text import bounds
+from hypo_engine.field_text import limits
 
 SECTIONS: Final = {
-    "loss": "Loss",
-    "sampling": "Sampling",
-    "lengths": "Lengths and prompts",
-    "optimiser": "Optimiser",
-    "adapter": "Adapter",
-    "memory": "Memory and speed",
-    "watching": "Watching and saving",
+    "loss": N_("Loss"),
+    "sampling": N_("Sampling"),
+    "lengths": N_("Lengths and prompts"),
+    "optimiser": N_("Optimiser"),
+    "adapter": N_("Adapter"),
+    "memory": N_("Memory and speed"),
+    "watching": N_("Watching and saving"),
 }
 """Sections of Advanced, in order; unlisted groups come last, under their own name."""
 
@@ -32,10 +33,25 @@ BY_HAND: Final = ("method", "model_name_or_path", "insist")
 """Fields that the page lays out itself.
 """
 
+OTHER_TITLES: Final = {
+    "dataset": N_("Dataset"),
+    "name": N_("Name"),
+    "method": N_("Method"),
+    "judge": N_("Judge"),
+}
+"""Labels of fields that are not in the schema."""
+
+BOUNDS: Final = {
+    (True, False, False): N_("{low} to {high}"),
+    (True, True, False): N_("above {low}, at most {high}"),
+    (True, False, True): N_("from {low} to below {high}"),
+    (True, True, True): N_("above {low} and below {high}"),
+}
+"""A number's bounds in words: whether there are two, and whether the lower and the upper one are excluded."""
 
 REWARDS: Final[list[tuple[str, str] | str]] = [
-    ("None", ""),
-    ("Train a reward model first", TRAIN_FIRST),
+    (N_("None"), ""),
+    (N_("Train a reward model first"), TRAIN_FIRST),
     "length",
     "vader",
 ]
@@ -86,7 +102,7 @@ class Form:
         """All other fields, by section."""
         for title, fields in sections():
             used = {method for name in fields for method in readers(name)}
-            gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(title), elem_classes=shown_for(used))
+            gr.HTML(Markup('<h2 class="hy-h3">{}</h2>').format(_(title)), elem_classes=shown_for(used))
             _grid(self, fields)
             self.below[title] = gr.HTML()
 
@@ -128,7 +144,7 @@ def method_error(given: object) -> dict[str, str]:
     try:
         read_methods(given)
     except InvalidInput as error:
-        return {"method": str(error) if given else "Choose a method, or several to compare."}
+        return {"method": str(error) if given else _("Choose a method, or several to compare.")}
     return {}
 
 
@@ -136,9 +152,9 @@ def make(name: str) -> Any:
     """A component that matches a field's type."""
     field = TrainConfig.model_fields[name]
     kind, label = field.annotation, field.title or name
-    common: dict[str, Any] = {"label": label, "info": help_text(name), "elem_id": f"field-{name}"}
+    common: dict[str, Any] = {"label": _(label), "info": help_text(name), "elem_id": f"field-{name}"}
     if name == "reward":
-        return gr.Dropdown(REWARDS, value=field.default, allow_custom_value=True, **common)
+        return gr.Dropdown(rewards(), value=field.default, allow_custom_value=True, **common)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return gr.Dropdown([member.value for member in kind], value=plain(field.default), **common)
     if kind is bool:
@@ -153,8 +169,17 @@ def make(name: str) -> Any:
 def help_text(name: str) -> str:
     """A field's description and, for numbers, its bounds."""
     field = TrainConfig.model_fields[name]
-    limits = bounds(field) if field.annotation in (int, float) else ""
-    return f"{field.description} ({limits})" if limits else str(field.description)
+    described = _(str(field.description))
+    found = limits(field)
+    words = BOUNDS.get((bool(found.low and found.high), found.above, found.below))
+    if field.annotation not in (int, float) or words is None:
+        return described
+    return f"{described} ({_(words, low=found.low, high=found.high)})"
+
+
+def rewards() -> list[tuple[str, str] | str]:
+    """The choices of the reward's field."""
+    return [(_(one[0]), one[1]) if isinstance(one, tuple) else one for one in REWARDS]
 
 
 def ratio_classes(name: str) -> list[str]:
@@ -164,9 +189,9 @@ def ratio_classes(name: str) -> list[str]:
 
 
 def title(name: str) -> str:
-    """A field's label; `dataset` and `name` are not in the schema."""
+    """A field's label."""
     field = TrainConfig.model_fields.get(name)
-    return (field.title if field else None) or name.capitalize()
+    return _(OTHER_TITLES.get(name) or (field.title if field else None) or name)
 
 
 def titles(names: Iterable[str]) -> str:
@@ -193,4 +218,7 @@ def plain(value: Any) -> Any:
 def check(values: Mapping[str, Any], methods: Sequence[Method]) -> dict[str, str]:
     """One sentence per invalid field, starting with its label."""
     found = launch_problems(methods, values)
-    return {name: f"{title(name)} {problem}." for name, problem in found.items()}
+    return {
+        name: _("{field} {problem}.", field=title(name), problem=in_language(problem))
+        for name, problem in found.items()
+    }

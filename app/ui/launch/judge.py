@@ -7,11 +7,19 @@ import gradio as gr
 
 from app import endpoints
 from app.errors import InvalidInput
+from app.i18n import N_, _, in_language
 from app.judge_kinds import MAX_SPEC_CHARS
 from app.run_judges import ENDPOINT, read_judge
 
-NOBODY: Final = ("Nobody", "")
-SCORERS: Final = [("vader: the more positive text wins", "vader"), ("length: the longer text wins", "length")]
+NOBODY: Final = (N_("Nobody"), "")
+SCORERS: Final = [
+    (N_("vader: the more positive text wins"), "vader"),
+    (N_("length: the longer text wins"), "length"),
+]
+ABOUT: Final = N_(
+    "Compares each held-out sample with the reference's; the win rate becomes a chart. Also run:NUMBER of a "
+    "reward model, its folder or hub id."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +33,12 @@ class JudgeChoice:
 
 def lay_out() -> JudgeChoice:
     """Lay out the section."""
-    with gr.Accordion("Judge of the evaluations", open=False, elem_id="launch-judge") as judging:
+    with gr.Accordion(_("Judge of the evaluations"), open=False, elem_id="launch-judge") as judging:
         judge = gr.Dropdown(
-            [NOBODY, *SCORERS],
+            _spoken([NOBODY, *SCORERS]),
             value="",
-            label="Judge",
-            info="Compares each held-out sample with the reference's; the win rate becomes a chart. Also "
-            "run:NUMBER of a reward model, its folder or hub id.",
+            label=_("Judge"),
+            info=_(ABOUT),
             allow_custom_value=True,
             elem_id="field-judge",
         )
@@ -42,17 +49,18 @@ def lay_out() -> JudgeChoice:
 def choices() -> list[tuple[str, str]]:
     """Nobody, the configured endpoints, and scorers that need no argument."""
     found = [(f"{one.name}: {one.model}", f"{ENDPOINT}{one.name}") for one in endpoints.configured()]
-    return [NOBODY, *found, *SCORERS]
+    return [*_spoken([NOBODY]), *found, *_spoken(SCORERS)]
+
+
+def _spoken(choices: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(_(label), value) for label, value in choices]
 
 
 def opened(kept: object) -> dict[str, object]:
     """The field with the judges that there are, and the one of the draft if it still fits."""
     value = kept if isinstance(kept, str) and not error(kept) else ""
-    endpoint = "" if endpoints.configured() else " No endpoint is configured, so scorers judge alone."
-    info = (
-        "Compares each held-out sample with the reference's; the win rate becomes a chart. Also run:NUMBER "
-        f"of a reward model, its folder or hub id.{endpoint}"
-    )
+    alone = "" if endpoints.configured() else _("No endpoint is configured, so scorers judge alone.")
+    info = f"{_(ABOUT)} {alone}".rstrip()
     return {"judge": gr.update(choices=choices(), value=value, info=info)}
 
 
@@ -69,5 +77,6 @@ def error(value: object) -> dict[str, str]:
     try:
         read_judge(name)
     except InvalidInput as problem:
-        return {"judge": f"Judge: {str(problem).removeprefix('judge: ')}"}
+        why = in_language(str(problem).removeprefix("judge: "))
+        return {"judge": _("Judge: {problem}", problem=why)}
     return {}

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.i18n import _, _n
 from app.launch_methods import DEFAULT
 from app.presets import PRESETS
 from app.ui import widgets
@@ -14,9 +15,7 @@ from app.ui.launch.form import Form
 from app.ui.launch.judge import JudgeChoice
 from app.ui.launch.judge import lay_out as lay_out_judge
 from app.ui.updates import named, pick
-from hypo_engine.config import Method, TrainConfig
-
-METHODS = [(method.label, method.value) for method in Method]
+from hypo_engine.config import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +101,11 @@ def lay_out() -> Layout:
     """Lay out the whole page."""
     gr.HTML(
         widgets.page_header(
-            "Launch a run",
-            "DPO learns from the pairs alone, HyPO also samples from the model and penalises drift. RLOO and "
-            "online DPO learn from a reward.",
+            _("Launch a run"),
+            _(
+                "DPO learns from the pairs alone, HyPO also samples from the model and penalises drift. RLOO "
+                "and online DPO learn from a reward."
+            ),
         ),
         js_on_load=form.SCRIPT,
     )
@@ -130,35 +131,40 @@ def _choices(fields: Form) -> Choices:
         with gr.Row(elem_classes="hy-grid hy-two"):
             with gr.Column(min_width=260, elem_classes="hy-field"):
                 dataset = gr.Dropdown(
-                    [], label="Dataset", info="The pairs to train on.", elem_id="field-dataset"
+                    [], label=_("Dataset"), info=_("The pairs to train on."), elem_id="field-dataset"
                 )
                 dataset_message = gr.HTML(visible=False)
             with gr.Column(min_width=260, elem_classes="hy-field"):
                 fields.add("model_name_or_path", _model())
         with gr.Column(elem_classes="hy-field"):
             method = gr.CheckboxGroup(
-                METHODS,
+                [(_(method.label), method.value) for method in Method],
                 value=list(DEFAULT),
-                label="Method",
-                info="One, or up to five to compare: twins on the same data, order, prompts, seed and steps.",
+                label=_("Method"),
+                info=_(
+                    "One, or up to five to compare: twins on the same data, order, prompts, seed and steps."
+                ),
                 elem_id="field-method",
             )
             method_message = gr.HTML(visible=False)
     with gr.Group(elem_classes="hy-panel"):
         preset = gr.Radio(
-            [(preset.title, name) for name, preset in PRESETS.items()],
+            [(_(preset.title), name) for name, preset in PRESETS.items()],
             value=None,
-            label="Start from a preset",
-            info="Starting points by task, this project's own choice; every value can be changed.",
+            label=_("Start from a preset"),
+            info=_("Starting points by task, this project's own choice; every value can be changed."),
             elem_id="field-preset",
         )
         about = gr.HTML(elem_classes="hy-about")
         fields.front()
-    with gr.Accordion("Advanced", open=False, elem_id="advanced") as advanced:
+    with gr.Accordion(_("Advanced"), open=False, elem_id="advanced") as advanced:
         fields.advanced()
     with gr.Group(elem_classes="hy-panel"), gr.Column(elem_classes="hy-field"):
         name = gr.Textbox(
-            label="Name", info="Name of the run; generated if empty.", max_lines=1, elem_id="field-name"
+            label=_("Name"),
+            info=_("Name of the run; generated if empty."),
+            max_lines=1,
+            elem_id="field-name",
         )
         name_message = gr.HTML(visible=False)
     chosen = dataset, dataset_message, method, method_message
@@ -169,7 +175,7 @@ def _model() -> gr.Dropdown:
     return gr.Dropdown(
         ["demo"],
         value="demo",
-        label=TrainConfig.model_fields["model_name_or_path"].title,
+        label=form.title("model_name_or_path"),
         info=form.help_text("model_name_or_path"),
         allow_custom_value=True,
         elem_id="field-model_name_or_path",
@@ -179,26 +185,33 @@ def _model() -> gr.Dropdown:
 def _forecast(fields: Form) -> Forecast:
     summary, time, memory = gr.HTML(), gr.HTML(), gr.HTML()
     insist = gr.Checkbox(
-        label=TrainConfig.model_fields["insist"].title,
-        info="The run may stop when the memory is full.",
+        label=form.title("insist"),
+        info=_("The run may stop when the memory is full."),
         visible=False,
         elem_id="field-insist",
     )
     fields.add("insist", insist)
-    go = gr.Button("Launch", variant="primary", size="lg", elem_id="launch", interactive=False)
+    go = gr.Button(launch_label(1), variant="primary", size="lg", elem_id="launch", interactive=False)
     outcome = gr.HTML()
-    command = gr.Code(label="The same as a command", interactive=False)
-    with gr.Accordion("The same as YAML", open=False):
+    command = gr.Code(label=_("The same as a command"), interactive=False)
+    with gr.Accordion(_("The same as YAML"), open=False):
         yaml = gr.Code(interactive=False, show_label=False, max_lines=24)
     return Forecast(summary, time, memory, insist, go, outcome, command, yaml)
 
 
+def launch_label(runs: int) -> str:
+    """The label of the button that launches this many runs."""
+    if runs < 2:
+        return _n("Launch", "Launch", 1)  # as a plural, since the page's name is the same word in English
+    return _("Launch both") if runs == 2 else _n("Launch {n} run", "Launch {n} runs", runs)
+
+
 def _load_yaml() -> LoadYaml:
-    with gr.Accordion("Load YAML", open=False, elem_id="load-yaml"):
-        pasted = gr.Textbox(label="Paste", lines=5, max_lines=12, placeholder="beta: 0.05\nmax_steps: 200")
+    with gr.Accordion(_("Load YAML"), open=False, elem_id="load-yaml"):
+        pasted = gr.Textbox(label=_("Paste"), lines=5, max_lines=12, placeholder="beta: 0.05\nmax_steps: 200")
         with gr.Row(elem_classes="hy-buttons"):
-            take = gr.Button("Fill the form", size="md", scale=0, min_width=130)
-            upload = gr.UploadButton("Open a file", file_types=[".yaml", ".yml"], size="md", scale=0)
+            take = gr.Button(_("Fill the form"), size="md", scale=0, min_width=130)
+            upload = gr.UploadButton(_("Open a file"), file_types=[".yaml", ".yml"], size="md", scale=0)
         message = gr.HTML()
-    reset = gr.Button("Reset to defaults", size="sm", scale=0, min_width=150)
+    reset = gr.Button(_("Reset to defaults"), size="sm", scale=0, min_width=150)
     return LoadYaml(pasted, take, upload, message, reset)

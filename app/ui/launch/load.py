@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import AppError, InvalidInput
+from app.i18n import _, _n
 from app.run_yaml import read_run_yaml
 from app.store import datasets
 from app.store.db import read_session
-from app.ui import formatting, widgets
+from app.ui import widgets
 from app.ui.launch import form
 from app.ui.launch.errors import FIELDS, raw
 from app.ui.updates import Updates
@@ -29,8 +30,9 @@ def fill(text: str, dataset_id: int | None, method: Any, name: str, *values: Any
     name = name if loaded.name is None else loaded.name
     merged = {**raw(values), **loaded.values}
     errors = form.check(merged, form.chosen_methods(method))
+    number = len(loaded.values)
     said = widgets.notice(
-        f"The form holds the YAML's {formatting.count(len(loaded.values), 'value')}.", "good"
+        _n("The form holds the YAML's {n} value.", "The form holds the YAML's {n} values.", number), "good"
     )
     if errors:
         said = widgets.error_banner(next(iter(errors.values())))
@@ -51,10 +53,10 @@ def fill_from_file(path: str | None, *rest: Any) -> Updates:
     try:
         file = Path(path or "")
         if file.stat().st_size > MAX_YAML_BYTES:
-            raise InvalidInput("This file is too large for a configuration.", field="yaml")
+            raise InvalidInput(_("This file is too large for a configuration."), field="yaml")
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, AppError) as error:
-        said = str(error) if isinstance(error, AppError) else "This file cannot be read as text."
+        said = str(error) if isinstance(error, AppError) else _("This file cannot be read as text.")
         return _untouched(said)
     return fill(text, *rest)
 

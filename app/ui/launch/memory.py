@@ -7,9 +7,11 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.estimates import MemoryForecast, forecast_memory
+from app.i18n import N_, _, _html, in_language
 from app.store.models import Dataset
 from app.templates import render
 from app.ui import widgets
+from app.ui.launch import form
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
@@ -17,16 +19,18 @@ from hypo_engine.memory.estimate import Estimate, format_bytes
 from hypo_engine.memory.knobs import Knob
 
 PARTS: Final = {
-    "weights": "Weights",
-    "adapter": "Adapter",
-    "optimiser": "Optimiser",
-    "gradients": "Gradients",
-    "activations": "Activations",
-    "kv_cache": "Sampling",
-    "head": "Chunks of logits",
+    "weights": N_("Weights"),
+    "adapter": N_("Adapter"),
+    "optimiser": N_("Optimiser"),
+    "gradients": N_("Gradients"),
+    "activations": N_("Activations"),
+    "kv_cache": N_("Sampling"),
+    "head": N_("Chunks of logits"),
     "process": "Python",
 }
 """Labels of an estimate's parts."""
+
+UNITS: Final = (N_("GiB"), N_("MiB"), N_("KiB"))
 
 
 def show(configs: Sequence[TrainConfig], dataset: Dataset) -> Updates:
@@ -48,14 +52,14 @@ def nothing() -> Updates:
 def panel(forecast: MemoryForecast) -> Html:
     """The estimate as a sentence, a bar and a list, with suggestions for a run that does not fit."""
     if forecast.estimate is None:
-        return Markup('<p class="hy-note">{}</p>').format(forecast.missing)
+        return Markup('<p class="hy-note">{}</p>').format(in_language(forecast.missing))
     total, at_once = forecast.estimate.total, _at_once(forecast.estimate)
     scale = max(total, forecast.available or 0)
     parts = [
         {
             "name": part,
-            "title": PARTS[part],
-            "size": format_bytes(size),
+            "title": _(PARTS[part]),
+            "size": _bytes(size),
             "percent": 100 * size / scale,
             "at_peak": part in at_once,
         }
@@ -64,8 +68,7 @@ def panel(forecast: MemoryForecast) -> Html:
     ]
     return render(
         "launch/memory.html",
-        total=format_bytes(total),
-        of_what=_of_what(forecast),
+        total=_total(forecast, _bytes(total)),
         parts=parts,
         limit=_limit(forecast, scale),
         help=_help(forecast),
@@ -87,27 +90,41 @@ def _at_once(estimate: Estimate) -> dict[str, int]:
     return parts
 
 
-def _of_what(forecast: MemoryForecast) -> str:
-    if forecast.available is not None:
-        size = format_bytes(forecast.available)
-        return f"; this machine has {size}." if forecast.waits else f"; {size} are free here."
-    return ", on the worker's GPU." if forecast.gpu else ", where the worker runs."
+def _total(forecast: MemoryForecast, total: str) -> Html:
+    """The estimate in a sentence."""
+    if forecast.available is None:
+        if forecast.gpu:
+            return _html("<b>About {total}</b> of memory at the peak, on the worker's GPU.", total=total)
+        return _html("<b>About {total}</b> of memory at the peak, where the worker runs.", total=total)
+    size = _bytes(forecast.available)
+    if forecast.waits:
+        return _html(
+            "<b>About {total}</b> of memory at the peak; this machine has {size}.", total=total, size=size
+        )
+    return _html("<b>About {total}</b> of memory at the peak; {size} are free here.", total=total, size=size)
+
+
+def _bytes(count: float) -> str:
+    """`512 MiB`, with the unit in the reader's language."""
+    number, _space, unit = format_bytes(count).partition(" ")
+    return f"{number} {_(unit)}" if unit else number
 
 
 def _help(forecast: MemoryForecast) -> Html:
     if forecast.fits:
         return widgets.NOTHING
     if not forecast.knobs:
-        return widgets.notice("It will not fit.", "warning")
-    knobs = [(_words(knob), format_bytes(knob.estimate.total)) for knob in forecast.knobs]
+        return widgets.notice(_("It will not fit."), "warning")
+    knobs = [(_words(knob), _bytes(knob.estimate.total)) for knob in forecast.knobs]
     return widgets.notice(render("launch/help.html", knobs=knobs), "warning")
 
 
 def _words(knob: Knob) -> str:
     """A knob in the form's labels: `Batch size 2 with Accumulation 8`."""
-    fields = TrainConfig.model_fields
     said = []
     for name, value in knob.changes.items():
-        title = fields[name].title or name
-        said.append(f"{title} on" if value is True else f"{title} {getattr(value, 'value', value)}")
-    return " with ".join(said)
+        title = form.title(name)
+        value = getattr(value, "value", value)
+        said.append(_("{field} on", field=title) if value is True else f"{title} {value}")
+    first, *others = said
+    return _("{change} with {other}", change=first, other=others[0]) if others else first

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from app.errors import NotFound
+from app.i18n import _, _html
 from app.launch_methods import DEFAULT
 from app.presets import default_preset
 from app.run_yaml import DEFAULTS
@@ -42,7 +42,7 @@ def worker_notice() -> Html:
         if workers.consuming(session=session, queue="train"):
             return widgets.NOTHING
         missing = run_view.no_worker(session=session)
-    return widgets.notice(Markup("{} Runs launched now wait in the queue.").format(missing), "warning")
+    return widgets.notice(_html("{why} Runs launched now wait in the queue.", why=missing), "warning")
 
 
 def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
@@ -61,18 +61,21 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
         with read_session() as session:
             name = copy_name(source, session=session)
         said = widgets.notice(
-            Markup("A copy of {}; change what you like.").format(
-                widgets.link(f"run {source.id}, {source.name}", "run", id=source.id)
+            _html(
+                "A copy of {run}; change what you like.",
+                run=widgets.link(run_view.named(source), "run", id=source.id),
             )
         )
     elif problem:
         said = widgets.notice(problem, "warning")
     if is_run_model(start_from := query.value(request, "start")):
         values["model_name_or_path"] = start_from
-        said = widgets.notice(f"The run starts from {start_from}, which is then its reference.")
+        said = widgets.notice(
+            _("The run starts from {model}, which is then its reference.", model=start_from)
+        )
     asked = query.ids(request, "dataset")
     dataset_id = asked[0] if asked else dataset_id
-    known = [identity for _, identity in choices]
+    known = [identity for _label, identity in choices]
     dataset_id = dataset_id if dataset_id in known else (known[0] if known else None)
     return {
         "notice": worker_notice(),
@@ -95,7 +98,7 @@ def _model_choices() -> list[tuple[str, str]]:
         found = runs.find(session=session, limit=50)
     used = dict.fromkeys(["demo", *(run.base_model for run in found)])
     trained = {
-        f"run:{run.id}": f"Run {run.id}: {run.name}"
+        f"run:{run.id}": _("Run {id}: {name}", id=run.id, name=run.name)
         for run in found
         if run.status is RunStatus.FINISHED and Method(run.method).writes
     }
@@ -110,4 +113,4 @@ def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:
         with read_session() as session:
             return runs.get(wanted[0], session=session), ""
     except NotFound:
-        return None, f"There is no run {wanted[0]} to clone; the form shows the defaults."
+        return None, _("There is no run {id} to clone; the form shows the defaults.", id=wanted[0])

@@ -8,19 +8,20 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
+from app.i18n import _, _html, _n, in_language
 from app.launch import check_configs, launch
 from app.launch_methods import each_run, written
 from app.store import datasets, run_dependencies, users
 from app.store.db import read_session
 from app.store.models import Dataset, Run
-from app.ui import events, formatting, query, widgets
+from app.ui import events, query, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.launch import form
 from app.ui.launch import judge as judges
 from app.ui.launch import memory as launch_memory
 from app.ui.launch import summary as launch_summary
 from app.ui.launch.errors import messages, name_error, problems, raw
-from app.ui.launch.layout import Layout, lay_out
+from app.ui.launch.layout import Layout, launch_label, lay_out
 from app.ui.launch.load import fill, fill_from_file
 from app.ui.launch.opening import open_page, worker_notice
 from app.ui.launch.presets import defaults, use_preset
@@ -130,14 +131,10 @@ def preview(dataset_id: int | None, method: Any, name: str, *values: Any, judge:
             "judge": judges.given(judge),
             "values": {**raw(values), "insist": False},
         },
-        "go": gr.update(interactive=True, value=_launch_label(len(each_run(methods, given)))),
+        "go": gr.update(interactive=True, value=launch_label(len(each_run(methods, given)))),
         **(launch_memory.show(configs, dataset) if configs and dataset else launch_memory.nothing()),
         **messages({**errors, **name_error(name)}),
     }
-
-
-def _launch_label(runs: int) -> str:
-    return "Launch" if runs < 2 else "Launch both" if runs == 2 else f"Launch {runs} runs"
 
 
 def forget_refusal(refused: str | None) -> tuple[Any, Any]:
@@ -167,10 +164,9 @@ def launch_runs(
     given = form.relevant(raw(values), form.chosen_methods(method))
     errors = {**problems(given, method), **name_error(name), **judges.error(judge)}
     if _find_dataset(dataset_id) is None:
-        errors["dataset"] = "Choose a dataset; add one on the page Datasets."
+        errors["dataset"] = _("Choose a dataset; add one on the page Datasets.")
     if errors:
-        count = formatting.count(len(errors), "value")
-        return _refused(f"{count} to correct ({form.titles(errors)}).", errors)
+        return _refused(_to_correct(errors), errors)
     try:
         queued = launch(
             method,
@@ -182,17 +178,27 @@ def launch_runs(
             user=user,
         )
     except Refused as error:
-        return _refused(str(error), {})
+        return _refused(in_language(str(error)), {})
     except AppError as error:
         field = error.field if isinstance(error, InvalidInput) else None
         marked = {field: str(error)} if field else {}
         return {"outcome": widgets.error_banner(str(error)), "refused": "", **messages(marked)}
-    links = widgets.join([widgets.link(f"run {run.id}", "run", id=run.id) for run in queued], ", ")
-    said = Markup(
-        '<div class="hy-notice hy-good" role="status" data-next="{}">Queued {}. Opening…</div>'
-    ).format(widgets.url("run", id=_first(queued)), links)
-    button = gr.update(interactive=False, value="Queued")
+    links = [widgets.link(_("run {id}", id=run.id), "run", id=run.id) for run in queued]
+    words = _html("Queued {runs}. Opening…", runs=widgets.join(links, ", "))
+    said = Markup('<div class="hy-notice hy-good" role="status" data-next="{}">{}</div>').format(
+        widgets.url("run", id=_first(queued)), words
+    )
+    button = gr.update(interactive=False, value=_("Queued"))
     return {"outcome": said, "refused": "", "go": button, **messages({})}
+
+
+def _to_correct(errors: Mapping[str, str]) -> str:
+    return _n(
+        "{n} value to correct ({fields}).",
+        "{n} values to correct ({fields}).",
+        len(errors),
+        fields=form.titles(errors),
+    )
 
 
 def _first(queued: Sequence[Run]) -> int:
@@ -204,7 +210,7 @@ def _first(queued: Sequence[Run]) -> int:
 
 def _refused(why: str, errors: Mapping[str, str]) -> Updates:
     """The message of a refused launch; it stays until the form changes."""
-    said = widgets.error_banner(f"Nothing was queued: {why}")
+    said = widgets.error_banner(_("Nothing was queued: {why}", why=why))
     return {"outcome": said, "refused": "yes", **messages(errors)}
 
 

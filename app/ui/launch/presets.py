@@ -4,6 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.i18n import _
 from app.launch_methods import DEFAULT
 from app.presets import PRESETS, default_preset
 from app.run_yaml import DEFAULTS
@@ -24,7 +25,7 @@ def start(preset: str | None) -> dict[str, Any]:
 def about(preset: str | None) -> Html:
     if preset is None:
         return widgets.NOTHING
-    return Markup('<p class="hy-note">{}</p>').format(PRESETS[preset].description)
+    return Markup('<p class="hy-note">{}</p>').format(_(PRESETS[preset].description))
 
 
 def has_gpu() -> bool:

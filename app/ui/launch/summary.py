@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from app.held_out_share import nothing_held_out
+from app.i18n import _, _html, _n
 from app.launch_methods import PENDING
 from app.store.db import read_session
 from app.store.models import Dataset
@@ -22,13 +23,13 @@ def show(configs: Sequence[TrainConfig], dataset: Dataset | None, errors: Mappin
     """Updates of the summary with its warnings, the expected time and the token lengths."""
     if dataset is None:
         empty = widgets.empty_state(
-            "No dataset yet",
-            "A run learns from pairs: a prompt with a chosen and a rejected answer.",
-            widgets.link_button("Add a dataset", "datasets", primary=True),
+            _("No dataset yet"),
+            _("A run learns from pairs: a prompt with a chosen and a rejected answer."),
+            widgets.link_button(_("Add a dataset"), "datasets", primary=True),
         )
         return _shown(empty)
     if errors:
-        wrong = widgets.notice(f"Correct first: {form.titles(errors)}.", "warning")
+        wrong = widgets.notice(_("Correct first: {fields}.", fields=form.titles(errors)), "warning")
         return _shown(wrong)
     config = configs[-1]
     work = workload(config, dataset.id)
@@ -49,44 +50,60 @@ def _shown(summary: Html, time: Html = widgets.NOTHING, lengths: Html = widgets.
 
 
 def _no_training_pairs(work: Workload) -> Html:
-    where = "all its pairs are held out" if work.counts.held_out else "it is empty"
-    return widgets.notice(f"This dataset has no training pairs: {where}. Choose another.", "warning")
+    if work.counts.held_out:
+        words = _("This dataset has no training pairs: all its pairs are held out. Choose another.")
+    else:
+        words = _("This dataset has no training pairs: it is empty. Choose another.")
+    return widgets.notice(words, "warning")
 
 
 def _sentence(work: Workload, configs: Sequence[TrainConfig]) -> Html:
     """The amount of work in one sentence."""
-    about = "" if work.exact or work.lengths is None else "about "
-    sampling = [config.method.label for config in configs if config.samples_online]
-    sampled = f"{work.seen * configs[-1].num_generations:,} responses"
-    own = f" {sampling[0]} samples {sampled}." if sampling else ""
-    if len(sampling) > 1:
-        own = f" {formatting.in_words(sampling)} sample {sampled} each."
-    return Markup('<p class="hy-summary"><b>{}</b> of {} on {}{}, {} a step; {}.{}</p>').format(
-        formatting.capital(formatting.in_words([config.method.run for config in configs])),
-        formatting.count(work.steps, "step"),
-        about,
-        formatting.count(work.pairs, "training pair"),
-        f"{work.a_step:,}",
-        epochs_in_words(work),
-        own,
+    pairs = formatting.count(work.pairs, "training pair")
+    work_in_words = _html(
+        "<b>{runs}</b> of {steps} on {pairs}, {n} a step; {epochs}.",
+        runs=formatting.capital(formatting.in_words([_(config.method.run) for config in configs])),
+        steps=formatting.count(work.steps, "step"),
+        pairs=pairs if work.exact or work.lengths is None else _("about {number}", number=pairs),
+        n=f"{work.a_step:,}",
+        epochs=epochs_in_words(work),
+    )
+    return Markup('<p class="hy-summary">{} {}</p>').format(work_in_words, _sampling(work, configs))
+
+
+def _sampling(work: Workload, configs: Sequence[TrainConfig]) -> str:
+    """How many responses the runs sample."""
+    methods = [config.method.label for config in configs if config.samples_online]
+    if not methods:
+        return ""
+    sampled = work.seen * configs[-1].num_generations
+    if len(methods) == 1:
+        return _n(
+            "{method} samples {n} response.", "{method} samples {n} responses.", sampled, method=methods[0]
+        )
+    return _n(
+        "{methods} sample {n} response each.",
+        "{methods} sample {n} responses each.",
+        sampled,
+        methods=formatting.in_words(methods),
     )
 
 
 def _minimised(configs: Sequence[TrainConfig]) -> list[Html]:
     """What a single run minimises, in words; of several runs, which waits for which."""
     if any(config.reward == PENDING for config in configs):
-        waits = "The reward model is trained first, on the same pairs. The other runs wait for it."
+        waits = _("The reward model is trained first, on the same pairs. The other runs wait for it.")
         return [Markup('<p class="hy-note">{}</p>').format(waits)]
     if len(configs) > 1:
         return []
-    note = Markup('<p class="hy-note">It minimises {}.</p>')
-    return [note.format(configs[0].method.loss)]
+    said = _("It minimises {loss}.", loss=_(configs[0].method.loss))
+    return [Markup('<p class="hy-note">{}</p>').format(said)]
 
 
 def _lengths(work: Workload, config: TrainConfig) -> Html:
     if work.lengths is None:
         return Markup('<p class="hy-note">{}</p>').format(
-            "Token lengths appear once the model is on this machine; the first run downloads it."
+            _("Token lengths appear once the model is on this machine; the first run downloads it.")
         )
     return length_charts.under_limits(work.lengths, config.max_prompt_length, config.max_completion_length)
 
@@ -96,17 +113,35 @@ def _time(forecasts: list[Forecast | None]) -> Html:
     known = [found for found in forecasts if found is not None]
     if not known:
         return Markup('<p class="hy-note hy-time">{}</p>').format(
-            "Time: not measured yet for this model on this machine. A Quick look takes a few minutes and "
-            "measures it."
+            _(
+                "Time: not measured yet for this model on this machine. A Quick look takes a few minutes and "
+                "measures it."
+            )
         )
-    parts = [f"{formatting.duration(found.seconds)} for {found.title}" for found in known]
-    sources = widgets.join(
-        [widgets.link(f"run {found.run_id}", "run", id=found.run_id) for found in known], " and "
+    total = formatting.duration(sum(found.seconds for found in known))
+    parts = [
+        _("{time} for {method}", time=formatting.duration(found.seconds), method=_(found.title))
+        for found in known
+    ]
+    said: list[str] = [
+        _html("<b>About {time}</b>: {parts}", time=total, parts=formatting.in_words(parts))
+        if len(known) > 1
+        else _html("<b>About {time}</b>", time=parts[0])
+    ]
+    if others := len(forecasts) - len(known):
+        said.append(
+            _("the other method is not measured yet")
+            if others == 1
+            else _n(
+                "the other {n} method is not measured yet",
+                "the other {n} methods are not measured yet",
+                others,
+            )
+        )
+    sources = [widgets.link(_("run {id}", id=found.run_id), "run", id=found.run_id) for found in known]
+    source = _html(
+        "From the steps of {runs} on {device}.",
+        runs=widgets.join(sources, _(" and ")),
+        device=_(known[0].device),
     )
-    others = len(forecasts) - len(known)
-    missing = ("the other method is" if others == 1 else f"the other {others} methods are") if others else ""
-    head, detail = parts[0], f"; {missing} not measured yet" if missing else ""
-    if len(known) > 1:
-        head = formatting.duration(sum(found.seconds for found in known))
-        detail = f": {formatting.in_words(parts)}{detail}"
-    return render("launch/time.html", total=head, detail=detail, sources=sources, device=known[0].device)
+    return render("launch/time.html", words=Markup("{}.").format(widgets.join(said, "; ")), source=source)

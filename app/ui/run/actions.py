@@ -9,6 +9,7 @@ from markupsafe import Markup
 from app import artifacts
 from app.deletion import delete_run
 from app.errors import AppError
+from app.i18n import _, _n, in_language
 from app.launch import resume
 from app.security import files
 from app.store import run_dependencies, run_transitions, runs
@@ -26,20 +27,25 @@ def ask_cancel(request: gr.Request) -> Updates:
     with read_session() as session:
         run = runs.get(run_id(request), session=session)
         waiting = run_dependencies.dependants(run.id, session=session)
-    keeps = "What it has learned up to its last checkpoint is kept."
-    sentence = (
-        f"Cancel run {run.id}, “{run.name}”? {_fails(waiting) or 'Only this run stops. '}"
-        f"{keeps if run.status is RunStatus.RUNNING else ''}"
-    ).rstrip()
-    return confirmation.ask(sentence, yes=f"Yes, cancel run {run.id}", wanted="cancel")
+    said = [
+        _("Cancel run {id}, “{name}”?", id=run.id, name=run.name),
+        _fails(waiting) or _("Only this run stops."),
+        _("What it has learned up to its last checkpoint is kept.")
+        if run.status is RunStatus.RUNNING
+        else "",
+    ]
+    yes = _("Yes, cancel run {id}", id=run.id)
+    return confirmation.ask(" ".join(filter(None, said)), yes=yes, wanted="cancel")
 
 
 def _fails(waiting: Sequence[int]) -> str:
     """The runs that fail because they wait for the run."""
     if not waiting:
         return ""
-    named = formatting.capital(formatting.in_words([f"run {one}" for one in waiting]))
-    return f"{named} {'wait' if len(waiting) > 1 else 'waits'} for it and will fail. "
+    named = formatting.capital(formatting.in_words([_("run {id}", id=one) for one in waiting]))
+    return _n(
+        "{runs} waits for it and will fail.", "{runs} wait for it and will fail.", len(waiting), runs=named
+    )
 
 
 def ask_delete(request: gr.Request) -> Updates:
@@ -47,11 +53,18 @@ def ask_delete(request: gr.Request) -> Updates:
     with read_session() as session:
         run = runs.get(run_id(request), session=session)
         waiting = run_dependencies.dependants(run.id, session=session)
-    sentence = (
-        f"Delete run {run.id}, “{run.name}”, with its charts, samples and checkpoints? "
-        f"Answers and votes on the compare page stay. {_fails(waiting)}This cannot be undone."
-    )
-    return confirmation.ask(sentence, yes=f"Yes, delete run {run.id}", wanted="delete")
+    said = [
+        _(
+            "Delete run {id}, “{name}”, with its charts, samples and checkpoints?",
+            id=run.id,
+            name=run.name,
+        ),
+        _("Answers and votes on the compare page stay."),
+        _fails(waiting),
+        _("This cannot be undone."),
+    ]
+    yes = _("Yes, delete run {id}", id=run.id)
+    return confirmation.ask(" ".join(filter(None, said)), yes=yes, wanted="delete")
 
 
 def confirmed(wanted: str, request: gr.Request) -> tuple[Any, Html, str]:
@@ -67,7 +80,7 @@ def _done(wanted: str, request: gr.Request) -> Html:
                 run_transitions.request_cancel(run_id(request), session=session)
         elif wanted == "delete":
             delete_run(run_id(request))
-            return Markup('<p data-next="runs">Run {} is deleted.</p>').format(run_id(request))
+            return Markup('<p data-next="runs">{}</p>').format(_("Run {id} is deleted.", id=run_id(request)))
     except AppError as error:
         return widgets.notice(str(error), "error")
     return widgets.NOTHING
@@ -94,4 +107,4 @@ def export_zip(request: gr.Request) -> str:
     try:
         return str(artifacts.export_zip(run_id(request), files.new_folder(query.username(request))))
     except (AppError, OSError) as error:
-        raise gr.Error(str(error), duration=8, print_exception=False) from error
+        raise gr.Error(in_language(str(error)), duration=8, print_exception=False) from error

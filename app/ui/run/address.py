@@ -3,6 +3,7 @@
 import gradio as gr
 
 from app.errors import NotFound
+from app.i18n import _
 from app.ui import query
 
 
@@ -14,5 +15,5 @@ def run_id(request: gr.Request | None) -> int:
     """
     ids = query.ids(request, "id")
     if not ids:
-        raise NotFound("The address names no run.")
+        raise NotFound(_("The address names no run."))
     return ids[0]

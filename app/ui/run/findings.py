@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from app.i18n import _
 from hypo_engine.measures import ACCURACY, CUT, KL, LENGTH, LOSS, difference_stderr, mean, share
 
 Point = tuple[float, float]
@@ -83,23 +84,32 @@ def _log_ratios(curves: Curves, beta: float) -> Finding | None:
     margin = _last(curves, "eval_rewards/margins")
     if chosen is None or rejected is None or margin is None:
         return None
-    of = f"on {margin.count:,.0f} held-out pairs at step {margin.step:,}"
-    moved = f"chosen answers {_nats(chosen, beta)}, rejected ones {_nats(rejected, beta)} nats"
-    if margin.mean < -STANDARD_ERRORS * margin.stderr:
-        return Finding(
-            "warning",
-            f"Against the reference, {of}: {moved}. Chosen answers lost more: the model learns the opposite "
-            "of the labels. Check which column is which.",
+    of = {"n": f"{margin.count:,.0f}", "step": f"{margin.step:,}"}
+    if abs(margin.mean) <= STANDARD_ERRORS * margin.stderr:
+        words = _(
+            "The margin between chosen and rejected answers is {margin} nats on {n} held-out pairs at step "
+            "{step}, which is within its error of zero.",
+            margin=_nats(margin, beta),
+            **of,
         )
-    if margin.mean <= STANDARD_ERRORS * margin.stderr:
-        return Finding(
-            "info",
-            f"The margin between chosen and rejected answers is {_nats(margin, beta)} nats {of}, which is "
-            "within its error of zero.",
+        return Finding("info", words)
+    moved = _(
+        "Against the reference, on {n} held-out pairs at step {step}: chosen answers {chosen}, rejected ones "
+        "{rejected} nats.",
+        chosen=_nats(chosen, beta),
+        rejected=_nats(rejected, beta),
+        **of,
+    )
+    if margin.mean < 0:
+        advice = _(
+            "Chosen answers lost more: the model learns the opposite of the labels. Check which column is "
+            "which."
         )
-    fell = chosen.mean < -STANDARD_ERRORS * chosen.stderr
-    normal = " Both may fall: the loss only asks for the gap between them." if fell else ""
-    return Finding("info" if fell else "good", f"Against the reference, {of}: {moved}.{normal}")
+        return Finding("warning", f"{moved} {advice}")
+    if chosen.mean < -STANDARD_ERRORS * chosen.stderr:
+        normal = _("Both may fall: the loss only asks for the gap between them.")
+        return Finding("info", f"{moved} {normal}")
+    return Finding("good", moved)
 
 
 def _last(curves: Curves, metric: str) -> Value | None:
@@ -119,13 +129,17 @@ def _accuracy(curves: Curves) -> Finding | None:
         return None
     step, value = points[-1]
     count = counts[step]
-    reached = f"Held-out accuracy is {share(value, count)} at step {step:,.0f}"
+    reached = {"share": share(value, count), "step": f"{step:,.0f}"}
     chance = 0.5 / math.sqrt(count)
     if abs(value - 0.5) <= STANDARD_ERRORS * chance:
-        return Finding("info", f"{reached}; with this many pairs that cannot be told from a coin toss.")
-    if value < 0.5:
-        return Finding("warning", f"{reached}; a coin toss gives 50%.")
-    return Finding("good", f"{reached}; a coin toss gives 50%.")
+        words = _(
+            "Held-out accuracy is {share} at step {step}; with this many pairs that cannot be told from a "
+            "coin toss.",
+            **reached,
+        )
+        return Finding("info", words)
+    words = _("Held-out accuracy is {share} at step {step}; a coin toss gives 50%.", **reached)
+    return Finding("warning" if value < 0.5 else "good", words)
 
 
 def _loss(curves: Curves, kept: Collection[int]) -> Finding | None:
@@ -136,16 +150,19 @@ def _loss(curves: Curves, kept: Collection[int]) -> Finding | None:
     last, best = values[-1], min(values, key=lambda value: value.mean)
     if not last.exceeds(best):
         return None
+    rose = _(
+        "The held-out loss rose from {least} at step {least_step} to {last} at step {last_step}.",
+        least=mean(best.mean, best.stderr),
+        least_step=f"{best.step:,}",
+        last=mean(last.mean, last.stderr),
+        last_step=f"{last.step:,}",
+    )
     advice = (
-        f"The checkpoint of step {best.step:,} was kept and is the better model."
+        _("The checkpoint of step {step} was kept and is the better model.", step=f"{best.step:,}")
         if best.step in kept
-        else "Fewer steps or a lower learning rate help."
+        else _("Fewer steps or a lower learning rate help.")
     )
-    return Finding(
-        "warning",
-        f"The held-out loss rose from {mean(best.mean, best.stderr)} at step {best.step:,} to "
-        f"{mean(last.mean, last.stderr)} at step {last.step:,}. {advice}",
-    )
+    return Finding("warning", f"{rose} {advice}")
 
 
 def _kl(curves: Curves) -> Finding | None:
@@ -153,18 +170,28 @@ def _kl(curves: Curves) -> Finding | None:
     if not values:
         return None
     last, first = values[-1], values[0]
-    said = (
-        f"The KL to the reference is {mean(last.mean, last.stderr)} nats a response "
-        f"({last.count:,.0f} responses at step {last.step:,})"
-    )
+    at = {"kl": mean(last.mean, last.stderr), "n": f"{last.count:,.0f}", "step": f"{last.step:,}"}
     if last.mean - STANDARD_ERRORS * last.stderr <= FAR_KL:
-        return Finding("info", f"{said}.")
-    growing = f", up from {mean(first.mean, first.stderr)} at step {first.step:,}"
-    return Finding(
-        "warning",
-        f"{said}{growing if last.exceeds(first) else ''}: what the model says is far from the reference. "
-        "Read the samples; raise beta or kl_coef if they got worse.",
-    )
+        return Finding(
+            "info",
+            _("The KL to the reference is {kl} nats a response ({n} responses at step {step}).", **at),
+        )
+    if not last.exceeds(first):
+        words = _(
+            "The KL to the reference is {kl} nats a response ({n} responses at step {step}): what the model "
+            "says is far from the reference.",
+            **at,
+        )
+    else:
+        words = _(
+            "The KL to the reference is {kl} nats a response ({n} responses at step {step}), up from {first} "
+            "at step {first_step}: what the model says is far from the reference.",
+            first=mean(first.mean, first.stderr),
+            first_step=f"{first.step:,}",
+            **at,
+        )
+    advice = _("Read the samples; raise beta or kl_coef if they got worse.")
+    return Finding("warning", f"{words} {advice}")
 
 
 def _length(curves: Curves) -> Finding | None:
@@ -176,17 +203,27 @@ def _length(curves: Curves) -> Finding | None:
     drift = last.mean / first.mean - 1
     if abs(drift) < 0.4 or not (last.exceeds(first) or first.exceeds(last)):
         return None
-    word = "longer" if drift > 0 else "shorter"
-    return Finding(
-        "warning",
-        f"Responses to held-out prompts became {abs(drift):.0%} {word}: {mean(first.mean, first.stderr)} "
-        f"tokens {_at(first.step)}, {mean(last.mean, last.stderr)} at step {last.step:,}. "
-        "The pairs may prefer length rather than quality.",
-    )
-
-
-def _at(step: int) -> str:
-    return f"at step {step:,}" if step else "before training"
+    told = {
+        "share": f"{abs(drift):.0%}",
+        "first": mean(first.mean, first.stderr),
+        "when": _("at step {n}", n=f"{first.step:,}") if first.step else _("before training"),
+        "last": mean(last.mean, last.stderr),
+        "step": f"{last.step:,}",
+    }
+    if drift > 0:
+        words = _(
+            "Responses to held-out prompts became {share} longer: {first} tokens {when}, {last} "
+            "at step {step}.",
+            **told,
+        )
+    else:
+        words = _(
+            "Responses to held-out prompts became {share} shorter: {first} tokens {when}, {last} "
+            "at step {step}.",
+            **told,
+        )
+    advice = _("The pairs may prefer length rather than quality.")
+    return Finding("warning", f"{words} {advice}")
 
 
 def _cut(curves: Curves) -> Finding | None:
@@ -195,22 +232,36 @@ def _cut(curves: Curves) -> Finding | None:
     held_out = [(step, v) for step, v in curves.get(CUT.metric, ()) if step > 0 and counts.get(step)]
     if held_out:
         step, value = held_out[-1]
-        what = f"{share(value, counts[step])} of the responses to held-out prompts at step {step:,.0f}"
+        words = _(
+            "{share} of the responses to held-out prompts at step {step} were cut at the length limit.",
+            share=share(value, counts[step]),
+            step=f"{step:,.0f}",
+        )
     else:
         online = list(curves.get("completions/clipped_ratio", ()))
         online = online[-max(1, len(online) // 5) :]
         if not online:
             return None
-        value = sum(v for _, v in online) / len(online)
-        what = f"{value:.0%} of the responses sampled {_steps(online)}"
+        value = sum(v for _step, v in online) / len(online)
+        words = _cut_online(value, online[0][0], online[-1][0])
     if value < 0.5:
         return None
-    return Finding("warning", f"{what} were cut at the length limit. Raise Completion tokens.")
+    return Finding("warning", f"{words} {_('Raise Completion tokens.')}")
 
 
-def _steps(points: Sequence[Point]) -> str:
-    first, last = points[0][0], points[-1][0]
-    return f"at step {last:,.0f}" if first == last else f"in steps {first:,.0f} to {last:,.0f}"
+def _cut_online(value: float, first: float, last: float) -> str:
+    if first == last:
+        return _(
+            "{share} of the responses sampled at step {step} were cut at the length limit.",
+            share=f"{value:.0%}",
+            step=f"{last:,.0f}",
+        )
+    return _(
+        "{share} of the responses sampled in steps {first} to {last} were cut at the length limit.",
+        share=f"{value:.0%}",
+        first=f"{first:,.0f}",
+        last=f"{last:,.0f}",
+    )
 
 
 _MEANS = (

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app import judges, run_judges
 from app.errors import AppError
+from app.i18n import N_, _
 from app.store import judges as stored
 from app.store import run_judges as judges_of_runs
 from app.store.enums import VerdictStatus
@@ -18,11 +19,11 @@ from app.ui.run.address import run_id
 from app.ui.updates import Updates
 from hypo_engine.config import Method
 
-LEAD = (
+LEAD = N_(
     "A model or a scorer can judge the samples of every evaluation against the reference's answers to the "
     "same prompts. The win rates appear among the charts."
 )
-CAVEAT = (
+CAVEAT = N_(
     "A win rate shows how often this judge prefers the run's sample to the reference's, on the run's "
     "held-out prompts. It does not show what people prefer. A tie counts half, and so do equal texts."
 )
@@ -34,7 +35,7 @@ def show(run: Run) -> Updates:
     able = Method(run.method).writes and bool(run.config.get("eval_prompts"))
     return {
         "judges": gr.update(visible=able),
-        "judged": view.section(found, lead=LEAD, caveat=CAVEAT) if able else "",
+        "judged": view.section(found, lead=_(LEAD), caveat=_(CAVEAT)) if able else "",
         **actions.buttons(found, own=able),
     }
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import gradio as gr
+from markupsafe import Markup
 
+from app.i18n import _
 from app.run_edits import MAX_NAME, MAX_NOTES
 from app.ui import charts, confirmation, widgets
 from app.ui.confirmation import Confirmation
@@ -125,18 +127,18 @@ def lay_out() -> Layout:
     with gr.Column(visible=False, elem_classes="hy-page") as body:
         summary = _summary()
         editing = _editing()
-        confirm = confirmation.lay_out("No, keep it")
+        confirm = confirmation.lay_out(_("No, keep it"))
         message = gr.HTML()
         each = dict[str, gr.Tab]()
         with gr.Tabs() as tabs:
-            with gr.Tab("Charts", id="charts") as each["charts"]:
+            with gr.Tab(_("Charts"), id="charts") as each["charts"]:
                 curves = _charts()
             samples, probe = _samples(each)
-            with gr.Tab("Judges", id="judges") as each["judges"]:
+            with gr.Tab(_("Judges"), id="judges") as each["judges"]:
                 judging = judging_layout.lay_out()
-            with gr.Tab("Log", id="log") as each["log"]:
+            with gr.Tab(_("Log"), id="log") as each["log"]:
                 log = gr.HTML()
-            with gr.Tab("Configuration", id="config") as each["config"]:
+            with gr.Tab(_("Configuration"), id="config") as each["config"]:
                 settings = _settings()
     frame = Frame(header, body, message, log, gr.State(()), tabs, each)
     return Layout(frame, summary, editing, confirm, curves, samples, probe, settings, judging)
@@ -146,27 +148,30 @@ def _summary() -> Summary:
     status = gr.HTML()
     facts = gr.HTML()
     with gr.Row(elem_classes="hy-buttons"):
-        cancel = gr.Button("Cancel run", size="md", min_width=120, scale=0, visible=False)
-        resume = gr.Button("Resume run", size="md", min_width=120, scale=0, visible=False)
-        export = gr.Button("Export adapter (zip)", size="md", min_width=220, scale=0, visible=False)
-        report = gr.Button("Report", size="md", min_width=100, scale=0)
-        delete = gr.Button("Delete run", size="md", min_width=120, scale=0, visible=False)
-        edit = gr.Button("Edit", size="md", min_width=80, scale=0)
-        archive = gr.Button("Archive", size="md", min_width=100, scale=0)
+        cancel = gr.Button(_("Cancel run"), size="md", min_width=120, scale=0, visible=False)
+        resume = gr.Button(_("Resume run"), size="md", min_width=120, scale=0, visible=False)
+        export = gr.Button(_("Export adapter (zip)"), size="md", min_width=220, scale=0, visible=False)
+        report = gr.Button(_("Report"), size="md", min_width=100, scale=0)
+        delete = gr.Button(_("Delete run"), size="md", min_width=120, scale=0, visible=False)
+        edit = gr.Button(_("Edit"), size="md", min_width=80, scale=0)
+        archive = gr.Button(_("Archive"), size="md", min_width=100, scale=0)
     download = gr.DownloadButton(visible="hidden", elem_id="hy-download")
     return Summary(status, facts, cancel, resume, export, report, delete, edit, archive, download)
 
 
 def _editing() -> Editing:
     with gr.Group(visible=False, elem_classes="hy-panel") as editing:
-        name = gr.Textbox(label="Name", max_lines=1, max_length=MAX_NAME)
+        name = gr.Textbox(label=_("Name"), max_lines=1, max_length=MAX_NAME)
         tags = gr.Textbox(
-            label="Tags", info="With commas between them.", placeholder="baseline, paper", max_lines=1
+            label=_("Tags"),
+            info=_("With commas between them."),
+            placeholder=_("baseline, paper"),
+            max_lines=1,
         )
-        notes = gr.Textbox(label="Notes", info="Markdown.", lines=5, max_lines=20, max_length=MAX_NOTES)
+        notes = gr.Textbox(label=_("Notes"), info=_("Markdown."), lines=5, max_lines=20, max_length=MAX_NOTES)
         with gr.Row(elem_classes="hy-buttons"):
-            save = gr.Button("Save", variant="primary", size="md", min_width=100, scale=0)
-            close = gr.Button("Close", size="md", min_width=100, scale=0)
+            save = gr.Button(_("Save"), variant="primary", size="md", min_width=100, scale=0)
+            close = gr.Button(_("Close"), size="md", min_width=100, scale=0)
     return Editing(editing, name, tags, notes, save, close)
 
 
@@ -179,43 +184,45 @@ def _charts() -> Charts:
 
 
 def _samples(each: dict[str, gr.Tab]) -> tuple[Samples, Probe]:
-    with gr.Tab("Samples", id="samples") as each["samples"]:
+    with gr.Tab(_("Samples"), id="samples") as each["samples"]:
         probe = _probe()
         with gr.Row(elem_classes="hy-filters"):
-            before = gr.Dropdown([("before training", FIRST)], value=FIRST, label="Earlier", scale=0)
-            after = gr.Dropdown([("latest", LATEST)], value=LATEST, label="Later", scale=0)
+            before = gr.Dropdown([(_("before training"), FIRST)], value=FIRST, label=_("Earlier"), scale=0)
+            after = gr.Dropdown([(_("latest"), LATEST)], value=LATEST, label=_("Later"), scale=0)
         probes = gr.HTML()
-    with gr.Tab("Online samples", id="online") as each["online"]:
+    with gr.Tab(_("Online samples"), id="online") as each["online"]:
         online = gr.HTML()
         with gr.Row(elem_classes="hy-buttons"):
-            newer = gr.Button("Newer", size="sm", scale=0, min_width=90)
-            older = gr.Button("Older", size="sm", scale=0, min_width=90)
+            newer = gr.Button(_("Newer"), size="sm", scale=0, min_width=90)
+            older = gr.Button(_("Older"), size="sm", scale=0, min_width=90)
         page = gr.State(1)
     return Samples(before, after, probes, online, newer, older, page), probe
 
 
 def _probe() -> Probe:
     with gr.Column(visible=False) as section:
-        gr.HTML('<h2 class="hy-h2">One prompt through training</h2>')
+        gr.HTML(Markup('<h2 class="hy-h2">{}</h2>').format(_("One prompt through training")))
         with gr.Row(elem_classes="hy-filters"):
-            prompt = gr.Dropdown([], label="Prompt", scale=0, min_width=280)
+            prompt = gr.Dropdown([], label=_("Prompt"), scale=0, min_width=280)
             against = gr.Radio(
-                [("the evaluation before", PREVIOUS), ("before training", START)],
+                [(_("the evaluation before"), PREVIOUS), (_("before training"), START)],
                 value=PREVIOUS,
-                label="Differences to",
+                label=_("Differences to"),
                 scale=0,
             )
-        place = gr.Slider(1, 2, value=1, step=1, label="Evaluation", elem_id="probe-place")
+        place = gr.Slider(1, 2, value=1, step=1, label=_("Evaluation"), elem_id="probe-place")
         changed = gr.HTML()
-        compare = gr.Button("Compare these two", size="md", scale=0, min_width=170, visible=False)
+        compare = gr.Button(_("Compare these two"), size="md", scale=0, min_width=170, visible=False)
         compared = gr.HTML()
-        gr.HTML('<h2 class="hy-h2" style="margin-top:18px">All prompts at two steps</h2>')
+        gr.HTML(
+            Markup('<h2 class="hy-h2" style="margin-top:18px">{}</h2>').format(_("All prompts at two steps"))
+        )
     return Probe(section, prompt, against, place, changed, compare, compared)
 
 
 def _settings() -> Settings:
     return Settings(
-        command=gr.Code(label="Command", interactive=False),
+        command=gr.Code(label=_("Command"), interactive=False),
         config=gr.HTML(),
         yaml=gr.Code(label="YAML", interactive=False),
     )

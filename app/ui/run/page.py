@@ -7,6 +7,7 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
+from app.i18n import _, in_language
 from app.store import metrics, retention, run_checkpoints, run_dependencies, run_events, run_tags, runs
 from app.store.db import read_session
 from app.store.enums import RunStatus
@@ -128,7 +129,7 @@ def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request
         try:
             run = runs.get(run_id(request), session=session)
         except NotFound as error:
-            return _missing(seen, str(error))
+            return _missing(seen, in_language(str(error)))
         twins = list(runs.twins_of(run, session=session))
         state = _state(run, twins, session)
         revision = metrics.revision([twin.id for twin in twins], session=session)
@@ -157,14 +158,14 @@ def _missing(seen: Seen, reason: str) -> Updates:
     if seen == MISSING:
         return {}
     page = widgets.empty_state(
-        "There is no such run",
-        f"{reason.split(';')[0].rstrip('.')}. It may have been deleted.",
-        widgets.link_button("All runs", "runs", primary=True),
-        widgets.link_button("Launch a run", "launch"),
+        _("There is no such run"),
+        _("{why}. It may have been deleted.", why=reason.split(";")[0].rstrip(".")),
+        widgets.link_button(_("All runs"), "runs", primary=True),
+        widgets.link_button(_("Launch a run"), "launch"),
     )
     return {
         "seen": MISSING,
-        "header": widgets.join([widgets.page_header("Run not found"), page]),
+        "header": widgets.join([widgets.page_header(_("Run not found")), page]),
         "body": gr.update(visible=False),
         "timer": gr.Timer(active=False),
     }
@@ -194,21 +195,25 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
         run_view.nothing_measured(run, session=session),
         run_view.pairs_left_out(run, session=session),
     ]
-    what = "adapter" if run.config.get("lora_r") else "model"
-    what = what if Method(run.method).writes else "reward model"
     return {
         "header": run_view.header(run, twins, run_tags.of_runs([run.id], session=session)[run.id]),
         "body": gr.update(visible=True),
         "status": widgets.join(status),
         "facts": run_view.run_facts(run, retention.disk_use(run.id, session=session)),
-        "cancel": gr.update(visible=can.cancel, value=f"Cancel run {run.id}"),
-        "resume": gr.update(visible=can.resume, value=f"Resume run {run.id}"),
-        "export": gr.update(visible=can.export, value=f"Export {what} (zip)"),
+        "cancel": gr.update(visible=can.cancel, value=_("Cancel run {id}", id=run.id)),
+        "resume": gr.update(visible=can.resume, value=_("Resume run {id}", id=run.id)),
+        "export": gr.update(visible=can.export, value=_export_label(run)),
         "delete": gr.update(visible=can.delete),
-        "archive": "Unarchive" if run.archived_at else "Archive",
+        "archive": _("Unarchive") if run.archived_at else _("Archive"),
         "log": run_view.log(run_events.of_run(run.id, session=session)),
         **judges.show(run),
     }
+
+
+def _export_label(run: Run) -> str:
+    if not Method(run.method).writes:
+        return _("Export reward model (zip)")
+    return _("Export adapter (zip)") if run.config.get("lora_r") else _("Export model (zip)")
 
 
 def _relative(run: Run) -> bool:
@@ -223,7 +228,7 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates
         return {"advice": _no_curves(run), "key": widgets.NOTHING, "panel": []}
     curves = metrics.series([run.id], findings.EXAMINED, session=session)
     found = findings.examine(
-        {name: values for (_, name), values in curves.items()},
+        {name: values for (_run, name), values in curves.items()},
         beta=float(run.config["beta"]) if _relative(run) else None,
         kept={checkpoint.step for checkpoint in run_checkpoints.of_run(run.id, session=session)},
     )
@@ -236,10 +241,10 @@ def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates
 
 def _no_curves(run: Run) -> Html:
     if run.status.is_over:
-        return widgets.empty_state("No curves", "The run ended before its first evaluation.")
+        return widgets.empty_state(_("No curves"), _("The run ended before its first evaluation."))
     return widgets.empty_state(
-        "No curves yet",
-        "They begin with the first evaluation, before the first step; this page updates by itself.",
+        _("No curves yet"),
+        _("They begin with the first evaluation, before the first step; this page updates by itself."),
     )
 
 
@@ -249,11 +254,11 @@ def _sampled(run: Run, twins: list[Run], before: int, after: int, page: int, ses
     first = steps[0] if steps else FIRST
     before = before if before in steps else first
     after = after if after in steps else LATEST
-    names = [("before training" if step == 0 else f"step {step}", step) for step in steps]
-    online, _ = samples.online(run.id, page, session=session)
+    names = [(_("step {n}", n=step) if step else _("before training"), step) for step in steps]
+    online, _pages = samples.online(run.id, page, session=session)
     return {
-        "before": gr.update(choices=names or [("before training", FIRST)], value=before),
-        "after": gr.update(choices=[("latest", LATEST), *names], value=after),
+        "before": gr.update(choices=names or [(_("before training"), FIRST)], value=before),
+        "after": gr.update(choices=[(_("latest"), LATEST), *names], value=after),
         "probes": samples.probes(ordered, before, after, session=session),
         "online": online,
     }

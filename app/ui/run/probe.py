@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 
 from app import generations as service
 from app.errors import NotFound
+from app.i18n import _, _n
 from app.store import generations
 from app.store.db import read_session
 from app.store.models import Generation
 from app.templates import render
 from app.text import read_id
-from app.ui import differences, formatting, query, widgets
+from app.ui import differences, query, widgets
 from app.ui.compare.actions import showing_errors
 from app.ui.generations.opening import opening
 from app.ui.run import samples
@@ -80,7 +81,7 @@ def compare(prompt: int | None, against: str, place: float | None, request: gr.R
     view = _read(request, prompt, against, place)
     if view is None or view.earlier is None:
         return widgets.notice(
-            "Move the slider to a later evaluation; this one has nothing before it.", "warning"
+            _("Move the slider to a later evaluation; this one has nothing before it."), "warning"
         )
     ids = [view.earlier.id, view.present.id]
     made = showing_errors(lambda: service.compare(ids, user=query.username(request)))
@@ -97,8 +98,8 @@ def _shown(request: gr.Request | None, prompt: int | None, against: str, place: 
         except NotFound:
             prompts = []
         names = [(f"{n}. {widgets.prompt_line(one.content, 70)}", one.id) for n, one in enumerate(prompts, 1)]
-        known = {key for _, key in names}
-        chosen = prompt if prompt in known else next(iter(key for _, key in names), None)
+        known = {key for _name, key in names}
+        chosen = prompt if prompt in known else next(iter(key for _name, key in names), None)
         view = None if chosen is None else _view(run_id(request), chosen, against, place, session)
     if view is None:
         return {"section": gr.update(visible=False)}
@@ -135,7 +136,7 @@ def _slider(view: View) -> Any:
         maximum=max(2, count),
         value=view.at + 1,
         visible=count > 1,
-        label=f"Evaluation, 1 to {count}",
+        label=_("Evaluation, 1 to {n}", n=count),
     )
 
 
@@ -146,22 +147,32 @@ def _answer(view: View) -> Updates:
 def changed(view: View) -> Html:
     """The present answer with its differences to the earlier one marked."""
     row, earlier = view.present, view.earlier
-    head = [f"Step {row.step:,}" if row.step else "Before training", f"{view.at + 1} of {len(view.answers)}"]
+    head = [
+        samples.step_name(row.step or 0),
+        _("{n} of {total}", n=view.at + 1, total=len(view.answers)),
+    ]
     text = None if earlier is None else differences.marked(earlier.text, row.text)
     if earlier is not None:
-        then = f"step {earlier.step:,}" if earlier.step else "before training"
-        head.append(_difference(differences.count(earlier.text, row.text), then))
+        head.append(_difference(differences.count(earlier.text, row.text), earlier.step or 0))
     return render(
         "run/changed.html",
         prompt=widgets.messages(row.prompt.content),
         head=" · ".join(head),
         text=widgets.escape(row.text) if text is None else text,
         note=samples.facts(row),
-        link=widgets.link("every answer to this prompt", "generations", prompt=f"#{row.prompt_id}"),
+        link=widgets.link(_("every answer to this prompt"), "generations", prompt=f"#{row.prompt_id}"),
     )
 
 
-def _difference(count: int | None, then: str) -> str:
+def _difference(count: int | None, step: int) -> str:
+    """How much an answer differs from the one at an earlier step."""
     if count is None:
-        return "too long to mark the differences"
-    return f"{formatting.count(count, 'word')} changed since {then}" if count else f"the same words as {then}"
+        return _("too long to mark the differences")
+    then = f"{step:,}"
+    if not count:
+        return (
+            _("the same words as step {step}", step=then) if step else _("the same words as before training")
+        )
+    if not step:
+        return _n("{n} word changed since before training", "{n} words changed since before training", count)
+    return _n("{n} word changed since step {step}", "{n} words changed since step {step}", count, step=then)

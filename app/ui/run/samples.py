@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.i18n import _
 from app.settings import get_settings
 from app.store import generations
 from app.store.enums import GenerationKind
@@ -39,20 +40,22 @@ def probes(runs: Sequence[Run], before: int, after: int, *, session: Session) ->
         after: a step, or LATEST for each run's last step.
     """
     first, columns = _columns(runs, before, after, session)
-    if not first and not any(answers for _, _, answers in columns):
+    if not first and not any(answers for _run, _step, answers in columns):
         return widgets.empty_state(
-            "No probe answers yet",
-            "At every evaluation the run answers a few fixed held-out prompts; they appear here.",
+            _("No probe answers yet"),
+            _("At every evaluation the run answers a few fixed held-out prompts; they appear here."),
         )
-    earlier = any(step != before for _, step, _ in columns)
+    earlier = any(step != before for _run, step, _answers in columns)
     blocks = []
-    for key, prompt in _prompts([first, *(answers for _, _, answers in columns)]).items():
+    for key, prompt in _prompts([first, *(answers for _run, _step, answers in columns)]).items():
         heads, rows = list[Html](), list[Generation | None]()
         if earlier:
-            heads.append(Markup("<b>{}</b>").format(_step_name(before)))
+            heads.append(Markup("<b>{}</b>").format(step_name(before)))
             rows.append(first.get(key))
         for run, step, answers in columns:
-            heads.append(Markup("{} <span>step {}</span>").format(widgets.method_badge(run.method), step))
+            heads.append(
+                Markup("{} <span>{}</span>").format(widgets.method_badge(run.method), _("step {n}", n=step))
+            )
             rows.append(answers.get(key))
         cells = list(zip(heads, _cells(rows), strict=True))
         blocks.append(render("run/probe.html", prompt=widgets.messages(prompt), cells=cells))
@@ -86,8 +89,9 @@ def _prompts(columns: Sequence[Answers]) -> dict[str, Any]:
     return {key: row.prompt.content for answers in columns for key, row in answers.items()}
 
 
-def _step_name(step: int) -> str:
-    return "Before training" if step == 0 else f"Step {step}"
+def step_name(step: int) -> str:
+    """A step, or the time before the first one, at the beginning of a line."""
+    return _("Step {n}", n=f"{step:,}") if step else _("Before training")
 
 
 def _cells(rows: Sequence[Generation | None]) -> list[Html]:
@@ -105,9 +109,10 @@ def facts(row: Generation) -> str:
     """Length and log-ratio of a sampled text, on one line."""
     words = [formatting.count(row.tokens, "token")]
     if not row.complete:
-        words.append("cut at the limit")
+        words.append(_("cut at the limit"))
     if row.policy_logp is not None and row.reference_logp is not None:
-        words.append(f"log-ratio {row.policy_logp - row.reference_logp:+.1f} nats")
+        ratio = f"{row.policy_logp - row.reference_logp:+.1f}"
+        words.append(_("log-ratio {ratio} nats", ratio=ratio))
     return " · ".join(words)
 
 
@@ -121,15 +126,17 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
     )
     if not rows:
         return widgets.empty_state(
-            "No online samples",
-            "Methods that sample, such as HyPO, keep the responses; the others sample none.",
+            _("No online samples"),
+            _("Methods that sample, such as HyPO, keep the responses; the others sample none."),
         ), 1
-    words = f"Page {page} of {pages}, the latest first. {kept_samples(run_id, session=session)}"
-    where = Markup(
-        '<p class="hy-note">{} Log-ratio: log π − log π_ref in nats; the KL is its mean over responses.</p>'
-    ).format(words)
+    words = (
+        _("Page {n} of {total}, the latest first.", n=page, total=pages),
+        kept_samples(run_id, session=session),
+        _("Log-ratio: log π − log π_ref in nats; the KL is its mean over responses."),
+    )
+    where = Markup('<p class="hy-note">{}</p>').format(" ".join(words))
     rows_table = widgets.table(
-        ["Step", "Prompt and response", "Tokens", "log π", "log π_ref", "Log-ratio", ""],
+        [_("Step"), _("Prompt and response"), _("Tokens"), "log π", "log π_ref", _("Log-ratio"), ""],
         [
             (
                 row.step,
@@ -142,7 +149,7 @@ def online(run_id: int, page: int, *, session: Session) -> tuple[Html, int]:
             )
             for row in rows
         ],
-        caption=f"Online samples, page {page} of {pages}",
+        caption=_("Online samples, page {n} of {total}", n=page, total=pages),
         numeric=(0, 2, 3, 4, 5),
     )
     return widgets.join([where, rows_table]), pages
@@ -154,8 +161,14 @@ def kept_samples(run_id: int, *, session: Session) -> str:
     newest = generations.newest_of_run(run_id, session=session, kind=GenerationKind.ONLINE, limit=1)
     stride = sample_stride((newest[0].step or 0) if newest else 0, kept)
     if stride == 1:
-        return "All samples are kept." if not kept else f"All samples are kept up to {kept:,} steps."
-    return f"Samples of the last {kept // 2:,} steps are kept, and of every {stride:,}th step before them."
+        if not kept:
+            return _("All samples are kept.")
+        return _("All samples are kept up to {n} steps.", n=f"{kept:,}")
+    return _(
+        "Samples of the last {n} steps are kept, and of every {stride}th step before them.",
+        n=f"{kept // 2:,}",
+        stride=f"{stride:,}",
+    )
 
 
 def _exchange(row: Generation) -> Html:

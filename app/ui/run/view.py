@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app import presence
 from app.held_out_share import nothing_held_out
+from app.i18n import N_, _, _html, _n, in_language
 from app.markdown import to_html
 from app.run_yaml import DEFAULTS
 from app.store import run_checkpoints, run_dependencies, runs, workers
@@ -59,23 +60,23 @@ def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
     ]
     compare = ",".join(str(twin.id) for twin in twins)
     buttons = [
-        widgets.link_button("Clone", "launch", clone=run.id),
-        widgets.link_button("Overlay", "runs", compare=compare),
-        widgets.link_button("Lineage", "lineage", run=run.id),
+        widgets.link_button(_("Clone"), "launch", clone=run.id),
+        widgets.link_button(_("Overlay"), "runs", compare=compare),
+        widgets.link_button(_("Lineage"), "lineage", run=run.id),
     ]
     if run.status is RunStatus.FINISHED and Method(run.method).writes:
-        buttons.insert(1, widgets.link_button("Train further", "launch", start=f"run:{run.id}"))
+        buttons.insert(1, widgets.link_button(_("Train further"), "launch", start=f"run:{run.id}"))
     writers = [twin for twin in twins if Method(twin.method).writes]
     compare = ",".join(str(twin.id) for twin in writers)
     if any(twin.status is RunStatus.FINISHED for twin in writers):
-        buttons.append(widgets.link_button("Judge many prompts", "campaigns", runs=compare))
-        buttons.append(widgets.link_button("Compare answers", "compare", primary=True, runs=compare))
+        buttons.append(widgets.link_button(_("Judge many prompts"), "campaigns", runs=compare))
+        buttons.append(widgets.link_button(_("Compare answers"), "compare", primary=True, runs=compare))
     if run.archived_at:
         badges.append(widgets.status_badge("archived"))
     if tags:
         badges.append(widgets.tag_chips(tags))
     lead = render("run/badges.html", id=run.id, badges=badges, twins=others)
-    top = widgets.page_header(run.name, lead, *buttons, tab=f"Run {run.id}")
+    top = widgets.page_header(run.name, lead, *buttons, tab=_("Run {id}", id=run.id))
     if not run.notes:
         return top
     return widgets.join([top, Markup('<div class="hy-notes">{}</div>').format(to_html(run.notes))])
@@ -83,7 +84,7 @@ def header(run: Run, twins: Sequence[Run], tags: Sequence[str] = ()) -> Html:
 
 def _state_word(run: Run) -> str:
     if run.status is RunStatus.RUNNING and run.wish is RunWish.CANCEL:
-        return "stopping"
+        return N_("stopping")
     return run.status.value
 
 
@@ -93,11 +94,14 @@ def status(run: Run, *, session: Session) -> Html:
         return _queued(run, session)
     if run.status is RunStatus.FAILED:
         return widgets.join(
-            [widgets.error_banner(run.error or "The run failed without a message.", run.traceback), _bar(run)]
+            [
+                widgets.error_banner(run.error or _("The run failed without a message."), run.traceback),
+                _bar(run),
+            ]
         )
     if run.status is RunStatus.RUNNING and run.wish is RunWish.CANCEL:
         stopping = widgets.notice(
-            "Cancel requested; the run stops after its current step, or its process is killed.", "warning"
+            _("Cancel requested; the run stops after its current step, or its process is killed."), "warning"
         )
         return widgets.join([stopping, _bar(run)])
     if run.status is RunStatus.FINISHED:
@@ -111,8 +115,8 @@ def _reached(run: Run, session: Session) -> Html:
     shown = [measure for measure in (*HEADLINES, SCORE) if measure.metric in last] or HEADLINES
     reached = widgets.facts(
         [
-            *((measure.label, measure.text(last)) for measure in shown),
-            ("Trained for", _trained_for(run, last)),
+            *((_(measure.label), measure.text(last)) for measure in shown),
+            (_("Trained for"), _trained_for(run, last)),
         ]
     )
     return Markup('<div class="hy-results">{}</div>').format(reached)
@@ -138,38 +142,55 @@ def _trained_for(run: Run, last: Mapping[str, float]) -> str:
         return steps
     of = formatting.count(int(pairs), "pair")
     if epochs < 1:
-        return f"{steps}, {epochs:.0%} of {of}"
-    return f"{steps}, {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'} of {of}"
+        return _("{steps}, {share} of {pairs}", steps=steps, share=f"{epochs:.0%}", pairs=of)
+    if epochs == 1:
+        return _("{steps}, {n} epoch of {pairs}", steps=steps, n=1, pairs=of)
+    return _("{steps}, {n} epochs of {pairs}", steps=steps, n=f"{epochs:.3g}", pairs=of)
 
 
 def _queued(run: Run, session: Session) -> Html:
     if awaited := run_dependencies.awaited([run], session=session).get(run.id):
         return _waiting_for(awaited)
     place = runs.place_in_queue(run, session=session)
-    text = Markup("Place <b>{}</b> in the queue.").format(place)
+    said = [_html("Place <b>{n}</b> in the queue.", n=place)]
     if first := _twin_before(run, session):
-        text = Markup("{} Its twin {} comes first: {}.").format(
-            text, widgets.link(f"run {first.id}, {first.name}", "run", id=first.id), _how_far(first)
-        )
+        link = widgets.link(named(first), "run", id=first.id)
+        said.append(_html("Its twin {run} comes first: {state}.", run=link, state=_how_far(first)))
     if run.sent_at is None:
-        wait = "It waits for the broker, which has not taken its message; a worker sends it again by itself."
-        text = Markup("{} {}").format(text, wait)
+        said.append(
+            _html(
+                "It waits for the broker, which has not taken its message; a worker sends it again by itself."
+            )
+        )
     if workers.consuming(session=session, queue="train"):
-        return widgets.notice(Markup("{} It starts by itself when a train worker is free.").format(text))
-    return widgets.notice(Markup("{} {}").format(text, no_worker(session=session)), "warning")
+        said.append(_html("It starts by itself when a train worker is free."))
+        return widgets.notice(widgets.join(said, " "))
+    return widgets.notice(widgets.join([*said, no_worker(session=session)], " "), "warning")
 
 
 def _waiting_for(other: Run) -> Html:
     """Which run must finish first, and how far it is."""
-    link = widgets.link(f"run {other.id}, {other.name}", "run", id=other.id)
-    said = Markup("It waits for {} ({}), and starts by itself when that has finished.")
-    return widgets.notice(said.format(link, _how_far(other)))
+    link = widgets.link(named(other), "run", id=other.id)
+    said = _html(
+        "It waits for {run} ({state}), and starts by itself when that has finished.",
+        run=link,
+        state=_how_far(other),
+    )
+    return widgets.notice(said)
+
+
+def named(run: Run) -> str:
+    """A run's number and name, as a link to it says."""
+    return _("run {id}, {name}", id=run.id, name=run.name)
 
 
 def _how_far(other: Run) -> str:
     """The state of another run, with its steps while it trains."""
-    steps = f", step {other.step:,} of {other.total_steps:,}" if other.total_steps else ""
-    return f"{_state_word(other)}{steps if other.status is RunStatus.RUNNING else ''}"
+    state = _(_state_word(other))
+    if other.status is not RunStatus.RUNNING or not other.total_steps:
+        return state
+    at = _("step {step} of {total}", step=f"{other.step:,}", total=f"{other.total_steps:,}")
+    return f"{state}, {at}"
 
 
 def _twin_before(run: Run, session: Session) -> Run | None:
@@ -182,7 +203,9 @@ def _twin_before(run: Run, session: Session) -> Run | None:
 def no_worker(queue: str = "train", *, session: Session) -> Html:
     """What to do when no worker is consuming a queue."""
     trouble = presence.worker_trouble(queue, session=session)
-    return widgets.escape(trouble) if trouble else widgets.with_commands(presence.no_worker(queue))
+    if trouble:
+        return widgets.escape(in_language(trouble))
+    return widgets.with_commands(in_language(presence.no_worker(queue)))
 
 
 def _bar(run: Run) -> Html:
@@ -190,19 +213,23 @@ def _bar(run: Run) -> Html:
     if not live and not run.total_steps:
         return widgets.NOTHING
     left = runs.seconds_left(run)
-    phase = run.phase if live else ""
+    phase = in_language(run.phase) if live else ""
     return widgets.progress_bar(run.step, run.total_steps, seconds_left=left, phase=phase, live=live)
 
 
 def _stored(stored: DiskUse) -> str:
-    size = "" if stored.size_bytes is None else f", {_size(stored.size_bytes)}"
-    some = stored.resumable < stored.checkpoints
-    rest = f"; {stored.resumable} with the optimiser's state" if some else ""
-    return f"{formatting.count(stored.checkpoints, 'checkpoint')}{size}{rest}"
+    said = formatting.count(stored.checkpoints, "checkpoint")
+    if stored.size_bytes is not None:
+        said = f"{said}, {_size(stored.size_bytes)}"
+    if stored.resumable < stored.checkpoints:
+        said = _("{checkpoints}; {n} with the optimiser's state", checkpoints=said, n=stored.resumable)
+    return said
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    if count >= 1e9:
+        return _("{n} GB", n=f"{count / 1e9:.1f}")
+    return _("{n} MB", n=f"{count / 1e6:.1f}")
 
 
 def _base_model(name: str) -> Html | str:
@@ -214,27 +241,32 @@ def _base_model(name: str) -> Html | str:
 def run_facts(run: Run, stored: DiskUse) -> Html:
     """The run's facts: dataset, model, main settings, worker, storage."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
-    pairs: list[tuple[str, object]] = [("Dataset", dataset), ("Base model", _base_model(run.base_model))]
+    pairs: list[tuple[str, object]] = [
+        (_("Dataset"), dataset),
+        (_("Base model"), _base_model(run.base_model)),
+    ]
     if run.status.is_over:
-        under = widgets.link("under this model", "pairs", dataset=run.dataset_id, run=run.id)
-        pairs.append(("Pairs", under))
+        under = widgets.link(_("under this model"), "pairs", dataset=run.dataset_id, run=run.id)
+        pairs.append((_("Pairs"), under))
     pairs += [
         (_title(name), _value(run.config[name]))
         for name in _HEAD
         if run.config.get(name) not in (None, "") and applies(name, Method(run.method))
     ]
-    pairs.append(("Seed", run.seed))
-    pairs.append(("Launched", formatting.ago(run.created_at)))
+    pairs.append((_("Seed"), run.seed))
+    pairs.append((_("Launched"), formatting.ago(run.created_at)))
     if run.started_at and run.finished_at:
-        pairs.append(("Took", formatting.duration((run.finished_at - run.started_at).total_seconds())))
+        pairs.append((_("Took"), formatting.duration((run.finished_at - run.started_at).total_seconds())))
     if run.worker:
-        pairs.append(("Worker", run.worker))
+        pairs.append((_("Worker"), run.worker))
     if run.attempt > 1:
-        pairs.append(("Attempt", run.attempt))
+        pairs.append((_("Attempt"), run.attempt))
     if stored.checkpoints:
-        pairs.append(("On disk", _stored(stored)))
+        pairs.append((_("On disk"), _stored(stored)))
     if run.parent_id:
-        pairs.append(("Cloned from", widgets.link(f"run {run.parent_id}", "run", id=run.parent_id)))
+        pairs.append(
+            (_("Cloned from"), widgets.link(_("run {id}", id=run.parent_id), "run", id=run.parent_id))
+        )
     return widgets.facts(pairs)
 
 
@@ -249,9 +281,9 @@ def findings(found: Sequence[Finding]) -> Html:
 def log(events: Sequence[RunEvent]) -> Html:
     """The run's log, newest first."""
     if not events:
-        return widgets.empty_state("The log is empty", "The log shows what the run does.")
+        return widgets.empty_state(_("The log is empty"), _("The log shows what the run does."))
     lines = [
-        {"level": event.level.value, "at": event.at, "message": widgets.escape(event.message)}
+        {"level": event.level.value, "at": event.at, "message": widgets.escape(in_language(event.message))}
         for event in reversed(events)
     ]
     return render("run/log.html", lines=lines)
@@ -263,15 +295,15 @@ def config_table(config: Mapping[str, Any]) -> Html:
     own = [name for name in names if config[name] != DEFAULTS[name]]
     rest = [name for name in names if config[name] == DEFAULTS[name]]
     changed = (
-        _fields(own, config, ["Setting", "Value", "Default"])
+        _fields(own, config, [_("Setting"), _("Value"), _("Default")])
         if own
-        else widgets.notice("All settings have their defaults.")
+        else widgets.notice(_("All settings have their defaults."))
     )
     return render(
         "run/config.html",
-        changed=widgets.section("Changed from the defaults", changed),
-        count=formatting.count(len(rest), "setting"),
-        rest=_fields(rest, config, ["Setting", "Value"]),
+        changed=widgets.section(_("Changed from the defaults"), changed),
+        summary=_n("{n} setting at its default", "{n} settings at their default", len(rest)),
+        rest=_fields(rest, config, [_("Setting"), _("Value")]),
     )
 
 
@@ -290,10 +322,10 @@ def _fields(names: Sequence[str], config: Mapping[str, Any], headers: list[str])
 
 
 def _title(name: str) -> str:
-    return TrainConfig.model_fields[name].title or name
+    return _(TrainConfig.model_fields[name].title or name)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     return f"{value:g}" if isinstance(value, float) else str(value)

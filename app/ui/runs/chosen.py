@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.deletion import delete_run
 from app.errors import AppError, InvalidInput
+from app.i18n import _, in_language
 from app.run_edits import Edit, edit, split_tags
 from app.store import run_transitions, runs
 from app.store.db import read_session, write_session
@@ -38,17 +39,20 @@ def enable(chosen: str) -> Updates:
     shelved = sum(run.archived_at is not None for run in picked)
     here = len(picked) - shelved
     return {
-        "overlay": gr.update(
-            interactive=bool(picked), value=f"Overlay {len(picked)}" if picked else "Overlay"
-        ),
-        "cancel": gr.update(interactive=live > 0, value=f"Cancel {live}" if live else "Cancel"),
-        "delete": gr.update(interactive=over > 0, value=f"Delete {over}" if over else "Delete"),
+        "overlay": gr.update(interactive=bool(picked), value=_numbered(_("Overlay"), len(picked))),
+        "cancel": gr.update(interactive=live > 0, value=_numbered(_("Cancel"), live)),
+        "delete": gr.update(interactive=over > 0, value=_numbered(_("Delete"), over)),
         "clone": gr.update(interactive=len(picked) == 1),
         "report": gr.update(interactive=bool(picked)),
-        "archive": gr.update(interactive=here > 0, value=f"Archive {here}" if here else "Archive"),
-        "unarchive": gr.update(visible=shelved > 0, value=f"Unarchive {shelved}"),
+        "archive": gr.update(interactive=here > 0, value=_numbered(_("Archive"), here)),
+        "unarchive": gr.update(visible=shelved > 0, value=_numbered(_("Unarchive"), shelved)),
         "tagging": gr.update(visible=bool(picked)),
     }
+
+
+def _numbered(label: str, number: int) -> str:
+    """A button's label with the number of runs to which it applies."""
+    return f"{label} {number}" if number else label
 
 
 def report(chosen: str, request: gr.Request) -> Html:
@@ -57,15 +61,15 @@ def report(chosen: str, request: gr.Request) -> Html:
 
 
 def _named(picked: Sequence[Run]) -> str:
-    return ", ".join(f"run {run.id} “{formatting.clip(run.name, 60)}”" for run in picked)
+    return ", ".join(_("run {id} “{name}”", id=run.id, name=formatting.clip(run.name, 60)) for run in picked)
 
 
 def ask_cancel(chosen: str) -> Updates:
     """Ask for confirmation before cancelling the selected runs."""
     with read_session() as session:
         picked = [run for run in _ticked(chosen, session) if not run.status.is_over]
-    sentence = f"Cancel {_named(picked)}?"
-    yes = f"Yes, cancel {len(picked)}"
+    sentence = _("Cancel {runs}?", runs=_named(picked))
+    yes = _("Yes, cancel {n}", n=len(picked))
     return confirmation.ask(sentence, yes=yes, wanted="cancel", visible=bool(picked))
 
 
@@ -73,11 +77,11 @@ def ask_delete(chosen: str) -> Updates:
     """Ask for confirmation before deleting the selected runs."""
     with read_session() as session:
         picked = [run for run in _ticked(chosen, session) if run.status.is_over]
-    sentence = (
-        f"Delete {_named(picked)} with charts, samples and checkpoints? Answers and votes stay. "
-        "This cannot be undone."
+    sentence = _(
+        "Delete {runs} with charts, samples and checkpoints? Answers and votes stay. This cannot be undone.",
+        runs=_named(picked),
     )
-    yes = f"Yes, delete {len(picked)}"
+    yes = _("Yes, delete {n}", n=len(picked))
     return confirmation.ask(sentence, yes=yes, wanted="delete", visible=bool(picked))
 
 
@@ -94,7 +98,7 @@ def confirmed(wanted: str, chosen: str) -> tuple[Any, Html]:
             elif wanted == "delete" and run.status.is_over:
                 delete_run(run.id)
         except AppError as error:
-            problems.append(str(error))
+            problems.append(in_language(str(error)))
     said = widgets.error_banner(" ".join(problems)) if problems else widgets.NOTHING
     return gr.update(visible=False), said
 
@@ -122,7 +126,9 @@ def remove_tags(chosen: str, words: str) -> Html:
 def _tags_of(words: str) -> list[str]:
     tags = split_tags(words or "")
     if not tags:
-        raise InvalidInput("Tags is empty; write one or more tags, with commas between them.", field="tags")
+        raise InvalidInput(
+            _("Tags is empty; write one or more tags, with commas between them."), field="tags"
+        )
     return tags
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app import run_columns
+from app.i18n import N_, _
 from app.store.enums import RunStatus, Shelf
 from app.ui import charts, confirmation, paging, widgets
 from app.ui.confirmation import Confirmation
@@ -105,18 +106,18 @@ def lay_out() -> Layout:
     """Lay out the whole page."""
     gr.HTML(
         widgets.page_header(
-            "Runs",
-            "Tick runs to overlay their curves. The address can be shared.",
-            widgets.link_button("Launch a run", "launch", primary=True),
+            _("Runs"),
+            _("Tick runs to overlay their curves. The address can be shared."),
+            widgets.link_button(_("Launch a run"), "launch", primary=True),
         )
     )
     return Layout(
         filters=_filters(),
         table=gr.HTML(widgets.loading(), js_on_load=_TICK, elem_id="runs-table"),
-        pager=paging.controls(back="Back", on="More"),
+        pager=paging.controls(back=_("Back"), on=_("More")),
         buttons=_buttons(),
         tagging=_tagging(),
-        confirmation=confirmation.lay_out("No"),
+        confirmation=confirmation.lay_out(_("No")),
         message=gr.HTML(),
         overlay=_overlay(),
         chosen=gr.Textbox(visible="hidden", elem_id="runs-chosen"),
@@ -126,20 +127,27 @@ def lay_out() -> Layout:
 
 
 def _filters() -> Filters:
-    states = [("any", ALL), *((status.value, status.value) for status in RunStatus)]
-    methods = [("any", ALL), *((method.label, method.value) for method in Method)]
+    states = [(_("any"), ALL), *((_(status.value), status.value) for status in RunStatus)]
+    methods = [(_("any"), ALL), *((_(method.label), method.value) for method in Method)]
     with gr.Row(elem_classes="hy-filters"):
         return Filters(
-            gr.Textbox(label="Name", placeholder="part of the name", max_lines=1, scale=0, min_width=220),
-            gr.Dropdown(methods, label="Method", value=ALL, scale=0),
-            gr.Dropdown(states, label="State", value=ALL, scale=0),
-            gr.Dropdown([("any", ALL)], label="Dataset", value=ALL, scale=0, min_width=220),
-            gr.Dropdown([("any", ALL)], label="Tag", value=ALL, scale=0),
-            gr.Dropdown(_SHELVES, label="Show", value=Shelf.CURRENT.value, scale=0),
+            gr.Textbox(
+                label=_("Name"), placeholder=_("part of the name"), max_lines=1, scale=0, min_width=220
+            ),
+            gr.Dropdown(methods, label=_("Method"), value=ALL, scale=0),
+            gr.Dropdown(states, label=_("State"), value=ALL, scale=0),
+            gr.Dropdown([(_("any"), ALL)], label=_("Dataset"), value=ALL, scale=0, min_width=220),
+            gr.Dropdown([(_("any"), ALL)], label=_("Tag"), value=ALL, scale=0),
             gr.Dropdown(
-                [(column.title, column.key) for column in run_columns.CHOICES],
+                [(_(label), value) for label, value in _SHELVES],
+                label=_("Show"),
+                value=Shelf.CURRENT.value,
+                scale=0,
+            ),
+            gr.Dropdown(
+                [(_(column.title), column.key) for column in run_columns.CHOICES],
                 value=list(run_columns.SHOWN),
-                label="Columns",
+                label=_("Columns"),
                 multiselect=True,
                 elem_classes="hy-columns",
             ),
@@ -148,9 +156,9 @@ def _filters() -> Filters:
 
 
 _SHELVES = [
-    ("not archived", Shelf.CURRENT.value),
-    ("archived", Shelf.ARCHIVED.value),
-    ("all", Shelf.ALL.value),
+    (N_("not archived"), Shelf.CURRENT.value),
+    (N_("archived"), Shelf.ARCHIVED.value),
+    (N_("all"), Shelf.ALL.value),
 ]
 
 
@@ -159,29 +167,29 @@ def _tagging() -> Tagging:
         return Tagging(
             tagging,
             gr.Textbox(
-                label="Tags",
-                placeholder="baseline, paper",
-                info="With commas between them.",
+                label=_("Tags"),
+                placeholder=_("baseline, paper"),
+                info=_("With commas between them."),
                 scale=0,
                 min_width=260,
                 max_length=900,
                 max_lines=1,
             ),
-            gr.Button("Add tags", size="md", scale=0, min_width=110),
-            gr.Button("Remove tags", size="md", scale=0, min_width=120),
+            gr.Button(_("Add tags"), size="md", scale=0, min_width=110),
+            gr.Button(_("Remove tags"), size="md", scale=0, min_width=120),
         )
 
 
 def _buttons() -> Buttons:
     with gr.Row(elem_classes="hy-buttons"):
         return Buttons(
-            gr.Button("Overlay", size="md", variant="primary", scale=0, min_width=110, interactive=False),
-            gr.Button("Cancel", size="md", scale=0, min_width=100, interactive=False),
-            gr.Button("Delete", size="md", scale=0, min_width=100, interactive=False),
-            gr.Button("Clone", size="md", scale=0, min_width=100, interactive=False),
-            gr.Button("Report", size="md", scale=0, min_width=100, interactive=False),
-            gr.Button("Archive", size="md", scale=0, min_width=100, interactive=False),
-            gr.Button("Unarchive", size="md", scale=0, min_width=100, visible=False),
+            gr.Button(_("Overlay"), size="md", variant="primary", scale=0, min_width=110, interactive=False),
+            gr.Button(_("Cancel"), size="md", scale=0, min_width=100, interactive=False),
+            gr.Button(_("Delete"), size="md", scale=0, min_width=100, interactive=False),
+            gr.Button(_("Clone"), size="md", scale=0, min_width=100, interactive=False),
+            gr.Button(_("Report"), size="md", scale=0, min_width=100, interactive=False),
+            gr.Button(_("Archive"), size="md", scale=0, min_width=100, interactive=False),
+            gr.Button(_("Unarchive"), size="md", scale=0, min_width=100, visible=False),
         )
 
 
@@ -191,10 +199,10 @@ def _overlay() -> Overlay:
             key = gr.HTML()
             x_axis = charts.axis_choice()
         with gr.Tabs() as tabs:
-            with gr.Tab("Charts", id="charts") as of_charts:
+            with gr.Tab(_("Charts"), id="charts") as of_charts:
                 panel = charts.panel(elem_id="runs-charts")
-            with gr.Tab("Configuration", id="config") as of_config:
-                only = gr.Checkbox(True, label="Show differences only", container=False)
+            with gr.Tab(_("Configuration"), id="config") as of_config:
+                only = gr.Checkbox(True, label=_("Show differences only"), container=False)
                 config = gr.HTML()
     each = {"charts": of_charts, "config": of_config}
     return Overlay(overlaid, key, x_axis, panel, only, config, gr.State(()), tabs, each)

@@ -6,6 +6,7 @@ from typing import Any, cast
 import gradio as gr
 from markupsafe import Markup
 
+from app.i18n import _
 from app.store import metrics
 from app.store.db import read_session
 from app.store.models import Run
@@ -52,14 +53,14 @@ def config_table(picked: Sequence[Run], *, only_differences: bool) -> Html:
         values = [run.config.get(field) for run in picked]
         differ = len({str(value) for value in values}) > 1
         if differ or not only_differences:
-            label = schema.title or field
+            label = _(schema.title or field)
             rows.append([label, *(Markup("<b>{}</b>").format(v) if differ else v for v in values)])
     versions = [f"{run.dataset.name} v{run.dataset.version}" for run in picked]
     if len(set(versions)) > 1 or not only_differences:
-        rows.insert(0, ["Dataset", *versions])
+        rows.insert(0, [_("Dataset"), *versions])
     if not rows:
-        return widgets.notice("The runs have the same settings.")
+        return widgets.notice(_("The runs have the same settings."))
     heads = [
         Markup("{}<br>{}").format(widgets.run_badge(run), formatting.clip(run.name, 40)) for run in picked
     ]
-    return widgets.table(["Setting", *heads], rows, caption="Configurations", stack=False)
+    return widgets.table([_("Setting"), *heads], rows, caption=_("Configurations"), stack=False)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from app import run_columns
+from app.i18n import _
 from app.store import datasets, run_tags, runs
 from app.store.db import read_session
 from app.store.enums import RunStatus, Shelf
@@ -153,7 +154,7 @@ def restore(kept: Mapping[str, Any] | None, request: gr.Request) -> Updates:
 
 def _choices(values: Sequence[str], chosen_one: str) -> Any:
     return gr.update(
-        choices=[("any", ALL), *((value, value) for value in values)],
+        choices=[(_("any"), ALL), *((value, value) for value in values)],
         value=chosen_one if chosen_one in values else ALL,
     )
 

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app import run_columns
+from app.i18n import _, _html, in_language
 from app.run_columns import Column
 from app.store import run_dependencies, run_lists, run_tags, runs
 from app.store.enums import RunStatus
@@ -36,11 +37,11 @@ def run_table(
     for run in found:
         cells = _Cells(run, stands.get(run.id), reached.get(run.id, {}), tags[run.id])
         rows.append([_box(run), *(cells.of(column) for column in shown)])
-    choose = Markup('<span class="hy-sr">Choose</span>')
+    choose = Markup('<span class="hy-sr">{}</span>').format(_("Choose"))
     table = widgets.table(
         [choose, *(_head(column, order) for column in shown)],
         rows,
-        caption=f"Runs, {_said(order)}",
+        caption=_caption(order),
         numeric=[at for at, column in enumerate(shown, start=1) if column.key in _NUMERIC],
     )
     return widgets.join([_sorting(order), table])
@@ -50,8 +51,8 @@ _NUMERIC = frozenset({"steps", "seconds", "seed"})
 
 
 def _box(run: Run) -> Html:
-    return Markup('<input type="checkbox" class="hy-tick" data-run="{}" aria-label="Choose run {}">').format(
-        run.id, run.id
+    return Markup('<input type="checkbox" class="hy-tick" data-run="{}" aria-label="{}">').format(
+        run.id, _("Choose run {id}", id=run.id)
     )
 
 
@@ -71,8 +72,8 @@ class _Cells:
 
     def _name(self) -> Html:
         run = self.run
-        more = " · twin" if run.twin_group else ""
-        more += " · archived" if run.archived_at else ""
+        more = f" · {_('twin')}" if run.twin_group else ""
+        more += f" · {_('archived')}" if run.archived_at else ""
         return Markup('{}<br><span class="hy-note">#{}{}</span>').format(
             widgets.link(run.name, "run", id=run.id), run.id, more
         )
@@ -120,33 +121,38 @@ def seconds(run: Run) -> float | None:
 
 def _head(column: Column, order: str) -> object:
     """A column's title: a button that sorts by it, and then the other way."""
+    title = _(column.title)
     if not column.sortable:
-        return column.title
+        return title
     present = order.removeprefix("-") == column.key
     descends = order.startswith("-")
     following = ("" if descends else "-") if present else "-" if column.descends else ""
     mark = ("▼" if descends else "▲") if present else ""
     button = Markup(
         '<button type="button" class="hy-sort" data-sort="{}">{}<i aria-hidden="true">{}</i></button>'
-    ).format(following + column.key, column.title, mark)
+    ).format(following + column.key, title, mark)
     if not present:
-        return widgets.Head(column.title, button)
-    return widgets.Head(column.title, button, "descending" if descends else "ascending")
+        return widgets.Head(title, button)
+    return widgets.Head(title, button, "descending" if descends else "ascending")
 
 
-def _said(order: str) -> str:
-    """How the table is sorted, in words."""
+def _caption(order: str) -> str:
+    """What the table shows and how it is sorted, in words."""
     if order == run_columns.NEWEST:
-        return "newest first"
-    title = run_columns.BY_KEY[order.removeprefix("-")].title
-    return f"sorted by {title}, {'largest' if order.startswith('-') else 'smallest'} first"
+        return _("Runs, newest first")
+    title = _(run_columns.BY_KEY[order.removeprefix("-")].title)
+    if order.startswith("-"):
+        return _("Runs, sorted by {column}, largest first", column=title)
+    return _("Runs, sorted by {column}, smallest first", column=title)
 
 
 def _sorting(order: str) -> Html:
     """The order as a list, for a narrow window, where the table has no heads."""
     keys = [("-" if run_columns.BY_KEY[key].descends else "") + key for key in run_columns.SORTABLE]
     others = [] if order in keys else [order]
-    choices = [(key, run_columns.BY_KEY[key.removeprefix("-")].title + _way(key)) for key in (*others, *keys)]
+    choices = [
+        (key, _(run_columns.BY_KEY[key.removeprefix("-")].title) + _way(key)) for key in (*others, *keys)
+    ]
     return render("runs/sorting.html", choices=choices, order=order)
 
 
@@ -158,25 +164,25 @@ def standings(found: Sequence[Run], *, session: Session) -> dict[int, Html]:
     """The place in the queue of each queued run, or the run that it waits for."""
     places = run_lists.places_in_queue(found, session=session)
     awaited = run_dependencies.awaited(found, session=session)
-    said = {run_id: Markup("place {} in the queue").format(place) for run_id, place in places.items()}
+    said = {run_id: _html("place {n} in the queue", n=place) for run_id, place in places.items()}
     for run_id, other in awaited.items():
-        said[run_id] = Markup("waits for {}").format(widgets.link(f"run {other.id}", "run", id=other.id))
+        link = widgets.link(_("run {id}", id=other.id), "run", id=other.id)
+        said[run_id] = _html("waits for {run}", run=link)
     return said
 
 
 def progress(run: Run, standing: Html | None) -> Html:
     """A run's progress in a table cell: where it stands in the queue, a progress bar, or its outcome."""
     if run.status is RunStatus.QUEUED:
-        return standing or Markup("in the queue")
+        return standing or _html("in the queue")
     if run.status is RunStatus.FAILED:
-        return Markup('<span class="hy-why" title="{}">{}</span>').format(
-            run.error, formatting.clip(run.error or "", 90)
-        )
+        why = in_language(run.error or "")
+        return Markup('<span class="hy-why" title="{}">{}</span>').format(why, formatting.clip(why, 90))
     if run.status is RunStatus.FINISHED:
         took = formatting.duration(seconds(run))
-        return Markup("{} in {}").format(formatting.count(run.step, "step"), took)
+        return _html("{steps} in {time}", steps=formatting.count(run.step, "step"), time=took)
     if run.status is RunStatus.CANCELLED and run.started_at is None:
-        return Markup("not started")
+        return _html("not started")
     live = run.status is RunStatus.RUNNING
     return widgets.progress_bar(run.step, run.total_steps, seconds_left=runs.seconds_left(run), live=live)
 
@@ -184,10 +190,12 @@ def progress(run: Run, standing: Html | None) -> Html:
 def _nothing(filtered: bool) -> Html:
     if filtered:
         return widgets.empty_state(
-            "No run matches", "Loosen the filters above.", widgets.link_button("Show all runs", "runs")
+            _("No run matches"),
+            _("Loosen the filters above."),
+            widgets.link_button(_("Show all runs"), "runs"),
         )
     return widgets.empty_state(
-        "No runs yet",
-        "A run trains a model on a dataset of preference pairs. Twins train several methods side by side.",
-        widgets.link_button("Launch a run", "launch", primary=True),
+        _("No runs yet"),
+        _("A run trains a model on a dataset of preference pairs. Twins train several methods side by side."),
+        widgets.link_button(_("Launch a run"), "launch", primary=True),
     )

@@ -88,7 +88,7 @@ def test_what_would_help_is_said_in_the_forms_words() -> None:
     ("forecast", "words"),
     [
         (MemoryForecast(ESTIMATE), "at the peak, where the worker runs."),
-        (MemoryForecast(ESTIMATE, gpu=True), "at the peak, on the worker&#39;s GPU."),
+        (MemoryForecast(ESTIMATE, gpu=True), "at the peak, on the worker's GPU."),
         (MemoryForecast(ESTIMATE, available=16 * GIB, waits=True), "at the peak; this machine has 16.0 GiB."),
         (MemoryForecast(None, "It comes <later>."), '<p class="hy-note">It comes &lt;later&gt;.</p>'),
     ],
