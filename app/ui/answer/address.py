@@ -1,5 +1,6 @@
 """Addresses of the answer page."""
 
+from app.i18n import _
 from app.ui import widgets
 from app.ui.widgets import Html
 
@@ -9,6 +10,6 @@ def answer_url(generation_id: int, *, beside: int | None = None) -> str:
     return widgets.url("answer", id=generation_id, beside=beside)
 
 
-def answer_link(generation_id: int, text: object = "Token by token") -> Html:
+def answer_link(generation_id: int, text: object = "") -> Html:
     """A link to an answer's view."""
-    return widgets.link(text, "answer", id=generation_id)
+    return widgets.link(text or _("Token by token"), "answer", id=generation_id)

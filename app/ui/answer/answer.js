@@ -5,8 +5,9 @@ import { call, pause } from "./rest.js";
 import { TokenView, sharedBeginning } from "./tokens.js";
 
 const WAIT_SECONDS = 20;
-const COMPUTING = "A worker computes the likeliest tokens in each place.";
-const TITLES = { 404: "There is no such answer", 409: "This answer cannot be opened yet" };
+const titleOf = (status) =>
+  ({ 404: hyText("There is no such answer"), 409: hyText("This answer cannot be opened yet") })[status] ??
+  hyText("The answer cannot be opened");
 
 export function start(root) {
   root.closest(".prose")?.classList.remove("prose"); // Gradio's styles of texts
@@ -26,12 +27,13 @@ class Page {
 
   async open(id, beside) {
     if (!/^[1-9]\d{0,9}$/.test(id ?? "")) {
-      this.refuse("No answer is named", "Open one on Compare, or among a run's samples.");
+      this.refuse(hyText("No answer is named"), hyText("Open one on Compare, or among a run's samples."));
       return;
     }
     const first = await this.read(0, id);
     if (!first) return;
-    if (beside && !/^[1-9]\d{0,9}$/.test(beside)) this.complain("The address names no answer to put beside this one.");
+    if (beside && !/^[1-9]\d{0,9}$/.test(beside))
+      this.complain(hyText("The address names no answer to put beside this one."));
     else if (beside && beside !== id) await this.read(1, beside);
   }
 
@@ -39,7 +41,7 @@ class Page {
   async read(place, id) {
     const reply = await call("GET", `generations/${id}/tokens`);
     if (!reply.ok) {
-      if (place === 0) this.refuse(TITLES[reply.status] ?? "The answer cannot be opened", reply.sentence);
+      if (place === 0) this.refuse(titleOf(reply.status), reply.sentence);
       else this.complain(reply.sentence);
       return false;
     }
@@ -52,7 +54,7 @@ class Page {
   async score(place, id) {
     const reply = await call("POST", `generations/${id}/tokens`);
     if (!reply.ok) {
-      this.complain(reply.sentence, link("Score its text", `score?answer=${id}`, "hy-button"));
+      this.complain(reply.sentence, link(hyText("Score its text"), `score?answer=${id}`, "hy-button"));
       return;
     }
     this.show(place, reply.data);
@@ -82,9 +84,13 @@ class Page {
     this.complain("");
     const scoring = answer.scoring;
     if (scoring?.status === "failed")
-      this.complain(scoring.error, button("Try again", () => this.score(place, answer.id)), "error");
+      this.complain(scoring.error, button(hyText("Try again"), () => this.score(place, answer.id)), "error");
     else if (scoring?.status === "queued")
-      this.complain(answer.note || COMPUTING, null, answer.note ? "warning" : "info");
+      this.complain(
+        answer.note || hyText("A worker computes the likeliest tokens in each place."),
+        null,
+        answer.note ? "warning" : "info",
+      );
     const same = before?.id === answer.id && before.scoring?.status === scoring?.status;
     if (!same || !this.views[place]) this.draw(place, answer);
   }
@@ -92,23 +98,24 @@ class Page {
   showFrame(answer) {
     const { author } = answer;
     this.part("body").hidden = false;
-    this.part("title").textContent = `Answer ${answer.id}`;
-    document.title = `Answer ${answer.id} · HyPO Studio`;
-    this.part("lead").replaceChildren(
-      "Each token is coloured by how much likelier the model makes it than its reference. ",
-      "Point at one, tap it, or use the arrow keys.",
+    const title = hyText("Answer {id}", { id: answer.id });
+    this.part("title").textContent = title;
+    document.title = `${title} · HyPO Studio`;
+    this.part("lead").textContent = hyText(
+      "Each token is coloured by how much likelier the model makes it than its reference. Point at one, tap it, or use the arrow keys.",
     );
     const links = [];
-    if (answer.campaign_id) links.push(link("Campaign", `campaigns?campaign=${answer.campaign_id}`, "hy-button"));
+    if (answer.campaign_id) links.push(link(hyText("Campaign"), `campaigns?campaign=${answer.campaign_id}`, "hy-button"));
     else if (answer.conversation_id)
-      links.push(link("Conversation", `compare?conversation=${answer.conversation_id}`, "hy-button"));
-    if (author.run_id) links.push(link(`Run ${author.run_id}`, `run?id=${author.run_id}`, "hy-button"));
-    links.push(link("Score another text", `score?answer=${answer.id}`, "hy-button"));
+      links.push(link(hyText("Conversation"), `compare?conversation=${answer.conversation_id}`, "hy-button"));
+    if (author.run_id)
+      links.push(link(hyText("Run {id}", { id: author.run_id }), `run?id=${author.run_id}`, "hy-button"));
+    links.push(link(hyText("Score another text"), `score?answer=${answer.id}`, "hy-button"));
     this.part("actions").replaceChildren(...links);
     this.part("turns").replaceChildren(...turns(answer.prompt));
     this.part("choose").hidden = !answer.beside.length;
     const options = answer.beside.map((other) => new Option(nameOf(other), other.id));
-    this.part("beside").replaceChildren(new Option("no other answer", ""), ...options);
+    this.part("beside").replaceChildren(new Option(hyText("no other answer"), ""), ...options);
     this.part("beside").value = this.answers[1]?.id ?? "";
   }
 
@@ -116,7 +123,7 @@ class Page {
   choose(answer) {
     const list = this.part("beside");
     if (![...list.options].some(({ value }) => Number(value) === answer.id))
-      list.append(new Option(`${nameOf(answer.author)} (answer ${answer.id})`, answer.id));
+      list.append(new Option(hyText("{name} (answer {id})", { name: nameOf(answer.author), id: answer.id }), answer.id));
     list.value = answer.id;
     this.part("choose").hidden = false;
   }
@@ -126,11 +133,11 @@ class Page {
     const finished = scoring?.status === "finished";
     const tokens = finished ? scoring.tokens : answer.stored;
     if (!tokens.length && !finished) {
-      const text = element("div", "hy-text hy-tokens-plain", answer.text || "(empty)");
+      const text = element("div", "hy-text hy-tokens-plain", answer.text || hyText("(empty)"));
       const plain = element("article", "hy-tokens-view", this.heading(author), text);
       this.views[place] = { root: plain, tokens: [], markParting() {} };
     } else {
-      this.views[place] = new TokenView(this.heading(author), `answer ${answer.id}`, tokens, {
+      this.views[place] = new TokenView(this.heading(author), hyText("answer {id}", { id: answer.id }), tokens, {
         sums: finished ? { ...scoring, tokens: tokens.length } : null,
         notes: finished ? notesOn(answer) : [],
         isReference: author.method === "reference" || scoring?.step === 0,
@@ -140,7 +147,8 @@ class Page {
   }
 
   heading(author) {
-    const at = author.step === null ? null : element("span", "hy-note", ` step ${author.step}`);
+    const step = author.step === null ? "" : hyText("step {step}", { step: author.step });
+    const at = step ? element("span", "hy-note", ` ${step}`) : null;
     return element("h2", "", badge(this.badges, author.method, author.name), at);
   }
 
@@ -180,11 +188,16 @@ class Page {
 
   partedWords(count) {
     const [one, other] = this.views;
-    if (this.answers[0].prompt_id !== this.answers[1].prompt_id) return "These answers belong to different prompts.";
-    if (count === one.tokens.length && count === other.tokens.length) return "The answers are the same, token by token.";
-    if (count === 0) return "The answers part at their first token.";
-    const tokens = count === 1 ? "first token is" : `first ${count.toLocaleString("en")} tokens are`;
-    return `The ${tokens} the same; the place where they part is framed.`;
+    if (this.answers[0].prompt_id !== this.answers[1].prompt_id) return hyText("These answers belong to different prompts.");
+    if (count === one.tokens.length && count === other.tokens.length)
+      return hyText("The answers are the same, token by token.");
+    if (count === 0) return hyText("The answers part at their first token.");
+    if (count === 1) return hyText("The first token is the same; the place where they part is framed.");
+    return hyCount(
+      "The first {n} token is the same; the place where they part is framed.",
+      "The first {n} tokens are the same; the place where they part is framed.",
+      count,
+    );
   }
 
   // --- sentences ---
@@ -193,7 +206,8 @@ class Page {
   refuse(title, text) {
     this.part("lead").textContent = "";
     this.part("body").hidden = true;
-    const ways = element("div", "hy-actions", link("Compare", "compare", "hy-button"), link("Runs", "runs", "hy-button"));
+    const compare = link(hyText("Compare"), "compare", "hy-button");
+    const ways = element("div", "hy-actions", compare, link(hyText("Runs"), "runs", "hy-button"));
     const empty = element("div", "hy-empty", element("h2", "", title), element("p", "", ...sentence(text)), ways);
     this.part("message").replaceChildren(empty);
   }
@@ -205,14 +219,19 @@ class Page {
 }
 
 function nameOf({ name, step }) {
-  return step === null ? name : `${name}, step ${step}`;
+  return step === null ? name : hyText("{name}, step {step}", { name, step });
 }
 
 function notesOn({ author, scoring }) {
   const notes = [];
   if (!scoring.as_sampled)
-    notes.push("The sampled tokens are not known, so the text is split as its tokenizer splits it.");
+    notes.push(hyText("The sampled tokens are not known, so the text is split as its tokenizer splits it."));
   if (author.step !== null && scoring.step !== author.step)
-    notes.push(`Scored with the weights of step ${scoring.step}, the nearest that are kept; written at step ${author.step}.`);
+    notes.push(
+      hyText("Scored with the weights of step {step}, the nearest that are kept; written at step {written}.", {
+        step: scoring.step,
+        written: author.step,
+      }),
+    );
   return notes;
 }

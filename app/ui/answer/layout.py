@@ -5,6 +5,7 @@ from typing import Final
 
 import gradio as gr
 
+from app.i18n import _
 from app.templates import render
 from app.ui import modules
 from app.ui.theme import ROLES
@@ -20,7 +21,7 @@ import(new URL(root.dataset.script, document.baseURI)).then((page) => page.start
 
 def badges() -> dict[str, tuple[str, str]]:
     """The letter and the name of each method, for the page's script."""
-    return {method: (role.letter, role.label) for method, role in ROLES.items()}
+    return {method: (role.letter, _(role.label)) for method, role in ROLES.items()}
 
 
 def lay_out() -> None:

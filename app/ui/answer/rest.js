@@ -14,7 +14,7 @@ export async function call(method, path, body) {
     const data = await answer.json();
     return { ok: answer.ok, status: answer.status, data, sentence: answer.ok ? "" : data.message };
   } catch {
-    return { ok: false, status: 0, data: null, sentence: "The app does not answer. The page tries again." };
+    return { ok: false, status: 0, data: null, sentence: hyText("The app does not answer. The page tries again.") };
   }
 }
 

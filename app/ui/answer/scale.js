@@ -28,7 +28,7 @@ export class Scale {
       this.paint(swatch, share * this.limit);
       list.append(element("li", "", swatch));
     }
-    const words = "log π/π_ref in nats: dotted is less likely, solid is likelier than under the reference";
+    const words = hyText("log π/π_ref in nats: dotted is less likely, solid is likelier than under the reference");
     return element("div", "hy-tokens-key", element("p", "hy-note", words), list);
   }
 }

@@ -50,13 +50,13 @@ class Scores {
     this.part("body").hidden = false;
     this.part("turns").replaceChildren(
       ...turns(data.prompt),
-      element("div", "hy-turn", element("span", "hy-role", "text"), element("div", "hy-text hy-tokens-plain", data.text)),
+      element("div", "hy-turn", element("span", "hy-role", hyText("text")), element("div", "hy-text hy-tokens-plain", data.text)),
     );
     const failed = data.contenders.filter(({ scoring }) => scoring.status === "failed");
-    if (!data.over) this.say(data.note ? "warning" : "info", data.note || "A worker scores the text.");
+    if (!data.over) this.say(data.note ? "warning" : "info", data.note || hyText("A worker scores the text."));
     else if (failed.length) {
       const reasons = failed.map(({ name, scoring }) => `${name}: ${scoring.error}`);
-      this.say("error", reasons.join(" "), button("Try again", () => this.retry()));
+      this.say("error", reasons.join(" "), button(hyText("Try again"), () => this.retry()));
     } else this.say("info", "");
     const state = data.contenders.map(({ scoring }) => scoring.status).join();
     if (state === this.drawn) return;
@@ -77,9 +77,12 @@ class Scores {
   }
 
   showTable() {
-    const head = ["Model", "Tokens", "log p", "per token", "Perplexity", "Log-ratio", ""];
+    const head = [
+      ...[hyText("Model"), hyText("Tokens"), "log p", hyText("per token"), hyText("Perplexity")],
+      ...[hyText("Log-ratio"), ""],
+    ];
     const headers = head.map((title, at) => {
-      const cell = element("th", at > 0 && at < 6 ? "hy-num" : "", title || element("span", "hy-sr", "Actions"));
+      const cell = element("th", at > 0 && at < 6 ? "hy-num" : "", title || element("span", "hy-sr", hyText("Actions")));
       cell.scope = "col";
       return cell;
     });
@@ -92,8 +95,8 @@ class Scores {
     );
     const body = [element("thead", "", element("tr", "", ...headers)), element("tbody", "", ...rows)];
     const table = element("table", "hy-table hy-stack", ...body);
-    table.setAttribute("aria-label", "Scores by model");
-    const words = "In nats, the end token included. The log-ratio is log π − log π_ref of the whole text.";
+    table.setAttribute("aria-label", hyText("Scores by model"));
+    const words = hyText("In nats, the end token included. The log-ratio is log π − log π_ref of the whole text.");
     this.part("table").replaceChildren(element("div", "hy-table-wrap", table), element("p", "hy-note", words));
   }
 
@@ -104,27 +107,27 @@ class Scores {
     this.data.contenders.forEach(({ name, method, base_model, scoring }, at) => {
       const count = scoring.tokens.length.toLocaleString("en");
       const open = this.done(at) && this.data.contenders.length > 1 ? this.opener(at) : "";
-      const waits = scoring.status === "queued" ? "waiting" : "failed";
+      const waits = scoring.status === "queued" ? hyText("waiting") : hyText("failed");
       const numbers = this.done(at)
         ? [count, ...sums(scoring.policy), number(scoring.log_ratio, 2, { sign: true })]
         : [waits, "–", "–", "–", "–"];
       rows.push([badge(this.badges, method, name), ...numbers, open]);
       if (method === "reference") references.set(base_model, null);
       else if (this.done(at) && !references.has(base_model))
-        references.set(base_model, [badge(this.badges, "reference", "Reference"), count, ...sums(scoring.reference), "–", ""]);
+        references.set(base_model, [badge(this.badges, "reference"), count, ...sums(scoring.reference), "–", ""]);
     });
     return [...rows, ...[...references.values()].filter(Boolean)];
   }
 
   opener(at) {
-    const made = button("Tokens", () => {
+    const made = button(hyText("Tokens"), () => {
       this.chosen = at;
       window.hySetQuery({ show: String(at) });
       this.showTable();
       this.showTokens();
     });
     made.setAttribute("aria-pressed", at === this.chosen);
-    made.setAttribute("aria-label", `Tokens of ${this.data.contenders[at].name}`);
+    made.setAttribute("aria-label", hyText("Tokens of {name}", { name: this.data.contenders[at].name }));
     return made;
   }
 

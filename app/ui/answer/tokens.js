@@ -16,12 +16,14 @@ export class TokenView {
     this.scale = new Scale(tokens);
     this.panel = element("div", "hy-token-panel");
     this.panel.setAttribute("role", "group");
-    this.panel.setAttribute("aria-label", `The chosen token of ${label}`);
+    this.panel.setAttribute("aria-label", hyText("The chosen token of {label}", { label }));
     this.list = this.makeList();
     const said = [...notes];
-    if (isReference) said.push("These are the reference's own weights, so every log-ratio is 0.");
+    if (isReference) said.push(hyText("These are the reference's own weights, so every log-ratio is 0."));
     else if (this.scale.largest < 0.1 && tokens.length)
-      said.push(`No token differs from the reference by more than ${number(this.scale.largest, 3)} nats.`);
+      said.push(
+        hyText("No token differs from the reference by more than {most} nats.", { most: number(this.scale.largest, 3) }),
+      );
     this.root = element(
       "article",
       "hy-tokens-view",
@@ -39,13 +41,14 @@ export class TokenView {
     const list = element("div", "hy-token-list");
     list.tabIndex = 0;
     list.setAttribute("role", "listbox");
-    list.setAttribute("aria-label", `Tokens of ${this.label}: arrow keys move from one to the next`);
+    const label = hyText("Tokens of {label}: arrow keys move from one to the next", { label: this.label });
+    list.setAttribute("aria-label", label);
     list.append(...this.tokens.map((token, at) => this.makeToken(token, at)));
     if (!this.tokens.length) {
       list.removeAttribute("role");
       list.removeAttribute("tabindex");
       list.removeAttribute("aria-label");
-      list.append(element("em", "hy-note", "(no tokens)"));
+      list.append(element("em", "hy-note", hyText("(no tokens)")));
       return list;
     }
     const place = (event) => event.target.closest?.("[data-at]")?.dataset.at;
@@ -75,8 +78,12 @@ export class TokenView {
   words(token) {
     const policy = `log p ${number(token.policy)}`;
     if (this.isReference) return `${visible(token.text)}, ${policy}`;
-    const ratios = `log-ratio ${number(ratio(token), 2, { sign: true })}`;
-    return `${visible(token.text)}, ${ratios}, ${policy}, reference ${number(token.reference)}`;
+    return hyText("{token}, log-ratio {ratio}, {policy}, reference {reference}", {
+      token: visible(token.text),
+      ratio: number(ratio(token), 2, { sign: true }),
+      policy,
+      reference: number(token.reference),
+    });
   }
 
   press(event) {
@@ -128,14 +135,14 @@ export class TokenView {
     if (this.shown === at) return;
     this.shown = at;
     const token = this.tokens[at];
-    const rows = [[this.isReference ? "log p" : "log p, policy", number(token.policy)]];
+    const rows = [[this.isReference ? "log p" : hyText("log p, policy"), number(token.policy)]];
     if (!this.isReference) {
-      rows.push(["log p, reference", number(token.reference)]);
-      rows.push(["log-ratio", number(ratio(token), 2, { sign: true })]);
+      rows.push([hyText("log p, reference"), number(token.reference)]);
+      rows.push([hyText("log-ratio"), number(ratio(token), 2, { sign: true })]);
     }
     this.panel.replaceChildren(
       element("h3", "", element("code", "", visible(token.text))),
-      element("p", "hy-note", `Token ${at + 1} of ${this.tokens.length}`),
+      element("p", "hy-note", hyText("Token {n} of {total}", { n: at + 1, total: this.tokens.length })),
       element("dl", "hy-token-numbers", ...rows.flatMap(pair)),
       element("div", "hy-token-tops", ...this.likeliest(token)),
     );
@@ -143,15 +150,17 @@ export class TokenView {
 
   likeliest(token) {
     if (!token.policy_top.length)
-      return [element("p", "hy-note", "The likeliest tokens here appear once a worker has computed them.")];
-    const tops = [top(this.isReference ? "Likeliest here" : "Policy's likeliest", token.policy_top, token.text)];
-    if (!this.isReference) tops.push(top("Reference's likeliest", token.reference_top, token.text));
+      return [element("p", "hy-note", hyText("The likeliest tokens here appear once a worker has computed them."))];
+    const title = this.isReference ? hyText("Likeliest here") : hyText("Policy's likeliest");
+    const tops = [top(title, token.policy_top, token.text)];
+    if (!this.isReference) tops.push(top(hyText("Reference's likeliest"), token.reference_top, token.text));
     return tops;
   }
 
   // The same as a table, made when it is opened.
   makeTable() {
-    const details = element("details", "hy-fold hy-tokens-table", element("summary", "", "The same as a table"));
+    const summary = element("summary", "", hyText("The same as a table"));
+    const details = element("details", "hy-fold hy-tokens-table", summary);
     details.addEventListener("toggle", () => {
       if (details.open && details.children.length === 1) details.append(table(this.tokens, this.label));
     });
@@ -188,13 +197,13 @@ function drawn(text) {
 
 function facts({ tokens, policy, reference, log_ratio }, isReference) {
   const shown = [
-    ["tokens", tokens.toLocaleString("en")],
-    [isReference ? "log p" : "log p, policy", number(policy.logp, 1)],
-    ["perplexity", number(policy.perplexity)],
+    [hyText("tokens"), tokens.toLocaleString("en")],
+    [isReference ? "log p" : hyText("log p, policy"), number(policy.logp, 1)],
+    [hyText("perplexity"), number(policy.perplexity)],
   ];
   if (!isReference) {
-    shown.push(["log p, reference", number(reference.logp, 1)]);
-    shown.push(["log-ratio", number(log_ratio, 2, { sign: true })]);
+    shown.push([hyText("log p, reference"), number(reference.logp, 1)]);
+    shown.push([hyText("log-ratio"), number(log_ratio, 2, { sign: true })]);
   }
   const list = element("dl", "hy-facts");
   for (const row of shown) list.append(element("div", "", ...pair(row)));
@@ -219,7 +228,7 @@ function top(title, likely, text) {
 }
 
 function table(tokens, label) {
-  const head = ["", "Token", "log p, policy", "log p, reference", "log-ratio"];
+  const head = ["", hyText("Token"), hyText("log p, policy"), hyText("log p, reference"), hyText("log-ratio")];
   const headers = head.map((title, at) => {
     const cell = element("th", at > 1 ? "hy-num" : "", title || "#");
     cell.scope = "col";
@@ -236,10 +245,10 @@ function table(tokens, label) {
     return element("tr", "", ...cells.map((cell, column) => element("td", column > 1 ? "hy-num" : "", cell)));
   });
   const whole = element("table", "hy-table", element("thead", "", element("tr", "", ...headers)), element("tbody", "", ...rows));
-  whole.setAttribute("aria-label", `Tokens of ${label} with their log-probabilities in nats`);
+  whole.setAttribute("aria-label", hyText("Tokens of {label} with their log-probabilities in nats", { label }));
   const wrap = element("div", "hy-table-wrap", whole);
   wrap.tabIndex = 0;
   wrap.setAttribute("role", "region");
-  wrap.setAttribute("aria-label", `Table of the tokens of ${label}`);
+  wrap.setAttribute("aria-label", hyText("Table of the tokens of {label}", { label }));
   return wrap;
 }

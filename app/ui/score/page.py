@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from app import answer_tokens, scored_texts
 from app.errors import AppError, InvalidInput
+from app.i18n import _
 from app.store import comparisons, prompts, scorings
 from app.store.contenders import ENDPOINT
 from app.store.db import read_session
@@ -89,10 +90,11 @@ def _asked(content: Any) -> dict[str, Any]:
     """
     parts = prompts.split_off_question(content)
     if parts is None:
-        raise InvalidInput("This prompt does not end in a question; write one below.", field="question")
+        raise InvalidInput(_("This prompt does not end in a question; write one below."), field="question")
     opening, question = parts
     as_text = isinstance(content, str)
-    note = Markup('<p class="hy-note">The prompt is plain text that the models continue.</p>')
+    plain = _("The prompt is plain text that the models continue.")
+    note = Markup('<p class="hy-note">{}</p>').format(plain)
     shown = widgets.messages(opening) if opening else note
     return {
         "before": {"opening": opening, "as_text": as_text},
@@ -132,8 +134,8 @@ def score(
         )
     except AppError as error:
         return widgets.field_error(str(error))
-    return Markup('<p class="hy-note" data-next="{}">The text is queued.</p>').format(
-        widgets.url("score", id=number)
+    return Markup('<p class="hy-note" data-next="{}">{}</p>').format(
+        widgets.url("score", id=number), _("The text is queued.")
     )
 
 
@@ -144,8 +146,9 @@ def _recent(user: str) -> Html:
     if not found:
         return widgets.NOTHING
     rows = [_line(text) for text in found]
-    headers = ["Text", "Contenders", "Scored"]
-    return widgets.section("Your scored texts", widgets.table(headers, rows, caption="Your scored texts"))
+    title = _("Your scored texts")
+    table = widgets.table([_("Text"), _("Contenders"), _("Scored")], rows, caption=title)
+    return widgets.section(title, table)
 
 
 def _line(scored: ScoredText) -> tuple[object, ...]:
