@@ -281,9 +281,13 @@ def head() -> str:
 def first_script() -> str:
     """The script that sets the chosen theme, as HTML for the head of the page as it is served.
 
-    What `head` returns is inserted when Gradio has loaded, after the first paint.
+    What `head` returns is inserted when Gradio has loaded, after the first paint. A style hides the
+    spinner until Gradio has added the navigation, which would push it down.
     """
-    return f'<script src="{_address(FIRST_SCRIPT)}"></script>'
+    return f'<script src="{_address(FIRST_SCRIPT)}"></script><style>{_UNTIL_NAVIGATION}</style>'
+
+
+_UNTIL_NAVIGATION: Final = "gradio-app:not(:has(.nav-holder)) :is(.main, .wrap) { visibility: hidden; }"
 
 
 def _address(script: Path) -> str:

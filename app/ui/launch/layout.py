@@ -183,7 +183,8 @@ def _model() -> gr.Dropdown:
 
 
 def _forecast(fields: Form) -> Forecast:
-    summary, time, memory = gr.HTML(), gr.HTML(), gr.HTML()
+    summary = gr.HTML(widgets.loading(), elem_id="launch-summary")
+    time, memory = gr.HTML(), gr.HTML()
     insist = gr.Checkbox(
         label=form.title("insist"),
         info=_("The run may stop when the memory is full."),
