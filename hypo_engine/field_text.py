@@ -100,8 +100,9 @@ def _range(field: FieldInfo) -> str:
     if not found.low or not found.high:
         return bounds(field)
     if found.above:
-        return f"above {found.low} and {'below' if found.below else 'at most'} {found.high}"
-    return f"from {found.low} to {'below ' if found.below else ''}{found.high}"
+        below = f"above {found.low} and below {found.high}"
+        return below if found.below else f"above {found.low} and at most {found.high}"
+    return f"from {found.low} to below {found.high}" if found.below else f"from {found.low} to {found.high}"
 
 
 def _one_of(values: list[str]) -> str:

@@ -115,11 +115,9 @@ def pairs_left_out(metrics: Metrics) -> str:
     met = {reason: number for reason, number in reasons.items() if number}
     counted = [reason if len(met) == 1 else f"{reason} ({number:,})" for reason, number in met.items()]
     said = " or ".join(counted)
-    return f"{refused + long:,} of {given:,} training pairs {_were(refused + long)} left out: {said}."
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
+    if refused + long == 1:
+        return f"1 of {given:,} training pairs was left out: {said}."
+    return f"{refused + long:,} of {given:,} training pairs were left out: {said}."
 
 
 def share(value: float, count: float | None) -> str:

@@ -40,6 +40,11 @@ NOT_SHOWN: Final = (
     "app/rest/schemas",
     "app/settings.py",
     "app/ui",
+    "hypo_engine/__main__.py",
+    "hypo_engine/chat/standing.py",
+    "hypo_engine/cpu",
+    "hypo_engine/decoding",
+    "hypo_engine/dry_run.py",
 )
 """Code whose sentences are not patterns: for programs and the command line, or with texts of their own."""
 LOGS: Final = ("debug", "info", "warning", "error", "exception")
@@ -125,7 +130,7 @@ def sentences(tree: ast.AST, for_programs: Collection[str] = PARAMETERS) -> Iter
         if node in passed:
             continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = node.value
+            text = numbered(node.value)
         elif isinstance(node, ast.JoinedStr):
             passed.update(part for part in node.values if isinstance(part, ast.Constant))
             text = pattern(node)
@@ -154,6 +159,14 @@ def pattern(node: ast.JoinedStr) -> str:
             pieces.append(f"{{{number}}}")
             number += 1
     return "".join(pieces)
+
+
+def numbered(template: str) -> str:
+    """A template that somebody else fills in, `{kind} failed`, with numbers for the names."""
+    names = dict.fromkeys(re.findall(r"\{([a-z_]+)\}", template))
+    for number, name in enumerate(names):
+        template = template.replace(f"{{{name}}}", f"{{{number}}}")
+    return template
 
 
 def not_prose(tree: ast.AST, for_programs: Collection[str] = ()) -> Iterator[ast.AST]:

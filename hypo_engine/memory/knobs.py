@@ -64,13 +64,13 @@ def refusal(estimate: Estimate, available: int, knobs: Sequence[Knob], *, insist
     Args:
         insist: How to start it anyway, as in ``set insist: true``.
     """
-    text = (
+    said = [
         f"This run needs about {format_bytes(estimate.total)} of memory and "
-        f"{format_bytes(available)} can be had. "
-    )
+        f"{format_bytes(available)} can be had."
+    ]
     if knobs:
-        text += f"What would help most: {'; '.join(map(str, knobs))}. "
-    return f"{text}To start it anyway, {insist}."
+        said.append(f"What would help most: {'; '.join(map(str, knobs))}.")
+    return " ".join([*said, f"To start it anyway, {insist}."])
 
 
 def _candidates(config: TrainConfig, *, gpu: bool) -> Iterator[list[dict[str, Any]]]:
