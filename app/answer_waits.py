@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from app.dispatch import GENERATE_QUEUE
+from app.i18n import N_
 from app.store import answer_waits
 from app.store.answer_waits import AnswerWait, Cause
 from app.store.contenders import ENDPOINT
@@ -15,7 +16,7 @@ NEUTRAL = "waiting for a worker"
 OF_ENDPOINT = "waiting for the endpoint"
 
 _SAID = {
-    Cause.LOADING: "loading the model",
+    Cause.LOADING: N_("loading the model"),
     Cause.CLAIMED: "a worker has the question",
     Cause.LOADING_OTHER: "next in the queue: the worker loads a model for something else first",
     Cause.BUSY: "next in the queue: the worker does something else first",
@@ -58,7 +59,9 @@ def waits(
 def sentence(wait: AnswerWait) -> str:
     """A wait in words, as the beginning of a sentence without its capital."""
     if wait.cause is Cause.QUEUE:
-        return f"{wait.before} {'question is' if wait.before == 1 else 'questions are'} before yours"
+        if wait.before == 1:
+            return f"{wait.before} question is before yours"
+        return f"{wait.before} questions are before yours"
     if wait.cause is Cause.TRAINING:
         return f"next in the queue: the worker trains run {wait.run_id} first"
     return _SAID[wait.cause]

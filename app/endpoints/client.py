@@ -152,8 +152,9 @@ class Client:
     def _refusal(self, response: httpx.Response, content: bytes, key: str) -> EndpointError:
         name, status = self._endpoint.name, response.status_code
         if status in BUSY:
-            what = "is busy" if status in (429, 503, 529) else "has a problem"
-            return _Away(f"Endpoint {name} {what} (status {status}).", _retry_after(response))
+            busy = f"Endpoint {name} is busy (status {status})."
+            broken = f"Endpoint {name} has a problem (status {status})."
+            return _Away(busy if status in (429, 503, 529) else broken, _retry_after(response))
         if status in (401, 403):
             where = self._endpoint.api_key_env or "api_key_env, which names no variable"
             return EndpointError(f"Endpoint {name} refused the key (status {status}); check {where}.")

@@ -113,8 +113,9 @@ def get(name: str) -> Endpoint:
     """
     found = {endpoint.name: endpoint for endpoint in configured()}
     if name not in found:
-        known = f"there are {', '.join(found)}" if found else "HYPO_ENDPOINTS names none"
-        raise NotFound(f"There is no endpoint {name}; {known}.")
+        if not found:
+            raise NotFound(f"There is no endpoint {name}; HYPO_ENDPOINTS names none.")
+        raise NotFound(f"There is no endpoint {name}; there are {', '.join(found)}.")
     return found[name]
 
 

@@ -3,6 +3,7 @@
 import gradio as gr
 
 from app.errors import NotFound
+from app.i18n import _
 from app.ui import query
 
 
@@ -14,5 +15,5 @@ def campaign_id(request: gr.Request | None) -> int:
     """
     ids = query.ids(request, "campaign")
     if not ids:
-        raise NotFound("The address names no campaign.")
+        raise NotFound(_("The address names no campaign."))
     return ids[0]

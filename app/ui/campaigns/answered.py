@@ -10,6 +10,7 @@ from typing import Any, Final
 import gradio as gr
 
 from app import given_answers
+from app.i18n import _
 from app.store.campaign_items import CampaignPrompt, GivenAnswers
 from app.store.conversations import MAX_CONTENDERS
 
@@ -18,24 +19,24 @@ FIELDS: Final = ("answer_files", "answer_names", "only_answered")
 
 def lay_out() -> tuple[gr.Accordion, dict[str, Any], gr.HTML]:
     """Lay out the fields; return the section, the fields by name, and the place of their message."""
-    with gr.Accordion("Answers from files", open=False, elem_id="campaign-answers") as section:
+    with gr.Accordion(_("Answers from files"), open=False, elem_id="campaign-answers") as section:
         files = gr.File(
-            label="JSONL, JSON, CSV, Parquet or Excel with columns prompt and answer; a contender each",
+            label=_("JSONL, JSON, CSV, Parquet or Excel with columns prompt and answer; a contender each"),
             type="filepath",
             file_count="multiple",
             height=130,
             elem_id="campaign-answer-files",
         )
         names = gr.Textbox(
-            label="Names of these contenders",
-            info="One a line, in the order of the files. Empty: the files' names.",
+            label=_("Names of these contenders"),
+            info=_("One a line, in the order of the files. Empty: the files' names."),
             lines=1,
             max_lines=MAX_CONTENDERS,
             max_length=1000,
             elem_id="campaign-answer-names",
         )
         only = gr.Checkbox(
-            label="Ask only the prompts that the files answer", elem_id="campaign-only-answered"
+            label=_("Ask only the prompts that the files answer"), elem_id="campaign-only-answered"
         )
         message = gr.HTML(visible=False, elem_classes="hy-panel-message")
     return section, dict(zip(FIELDS, (files, names, only), strict=True)), message

@@ -6,6 +6,7 @@ import gradio as gr
 
 from app import campaigns
 from app.errors import AppError
+from app.i18n import _, _n, in_language
 from app.settings import get_settings
 from app.store.aspects import USUAL
 from app.store.enums import CampaignStatus
@@ -37,21 +38,30 @@ def ask_close(request: gr.Request) -> Updates:
     """Ask for confirmation before closing the campaign."""
     overview = campaigns.overview(campaign_id(request))
     unwritten = overview.progress.unwritten
-    stops = f" {unwritten:,} answers that are not written are stopped." if unwritten else ""
-    sentence = (
-        f"Close “{overview.campaign.name}” for good? Nobody can vote in it any more.{stops} "
-        "Answers and votes stay."
-    )
-    return confirmation.ask(sentence, yes="Yes, close it", wanted="close")
+    name = overview.campaign.name
+    if unwritten:
+        sentence = _n(
+            "Close “{name}” for good? Nobody can vote in it any more. {n} answer that is not written is "
+            "stopped. Answers and votes stay.",
+            "Close “{name}” for good? Nobody can vote in it any more. {n} answers that are not written are "
+            "stopped. Answers and votes stay.",
+            unwritten,
+            name=name,
+        )
+    else:
+        sentence = _(
+            "Close “{name}” for good? Nobody can vote in it any more. Answers and votes stay.", name=name
+        )
+    return confirmation.ask(sentence, yes=_("Yes, close it"), wanted="close")
 
 
 def ask_names(request: gr.Request) -> Updates:
     """Say what it costs to see the names, before they are shown."""
-    sentence = (
+    sentence = _(
         "Show who wrote which answer, and the votes? You cannot vote in this campaign afterwards. "
         "Your votes so far stay blind, and others go on voting blind."
     )
-    return confirmation.ask(sentence, yes="Yes, show them", wanted="names")
+    return confirmation.ask(sentence, yes=_("Yes, show them"), wanted="names")
 
 
 def confirmed(wanted: str, request: gr.Request) -> Updates:
@@ -76,7 +86,7 @@ def report(request: gr.Request) -> Updates:
 def open_edit(request: gr.Request) -> Updates:
     """Show the panel that edits the campaign, and close the other one."""
     campaign = campaigns.overview(campaign_id(request)).campaign
-    logins = [name for name, _ in get_settings().logins()]
+    logins = [name for name, _hash in get_settings().logins()]
     return {
         "editing": gr.update(visible=True),
         "extending": gr.update(visible=False),
@@ -89,7 +99,7 @@ def open_edit(request: gr.Request) -> Updates:
             visible=bool(logins),
         ),
         "edit_aspects": gr.update(
-            choices=list(dict.fromkeys([*USUAL, *campaign.aspects])), value=list(campaign.aspects)
+            choices=form.aspect_choices([*USUAL, *campaign.aspects]), value=list(campaign.aspects)
         ),
         "edit_adjudicators": gr.update(
             choices=logins,
@@ -137,7 +147,7 @@ def save_edit(
         )
     except AppError as error:
         return {"edit_message": _below(error)}
-    return {**_done("Saved.", request), "editing": gr.update(visible=False)}
+    return {**_done(_("Saved."), request), "editing": gr.update(visible=False)}
 
 
 def open_extend(request: gr.Request) -> Updates:
@@ -148,7 +158,7 @@ def open_extend(request: gr.Request) -> Updates:
         "extending": gr.update(visible=True),
         "editing": gr.update(visible=False),
         "more_votes": campaign.votes_wanted,
-        "dataset": gr.update(choices=offered, value=next((identity for _, identity in offered), None)),
+        "dataset": gr.update(choices=offered, value=next((identity for _name, identity in offered), None)),
         "pasted": "",
         "file": None,
         "votes_message": gr.update(visible=False),
@@ -161,9 +171,9 @@ def save_votes(votes: float | None, request: gr.Request) -> Updates:
     try:
         campaigns.edit(campaign_id(request), user=query.username(request), votes_wanted=int(votes or 0))
     except AppError as error:
-        message = str(error).replace("votes_wanted", "Votes on each comparison", 1)
+        message = in_language(str(error)).replace("votes_wanted", _("Votes on each comparison"), 1)
         return {"votes_message": gr.update(value=widgets.field_error(message), visible=True)}
-    return {**_done("Saved.", request), "extending": gr.update(visible=False)}
+    return {**_done(_("Saved."), request), "extending": gr.update(visible=False)}
 
 
 def add_prompts(request: gr.Request, *values: Any) -> Updates:
@@ -174,7 +184,7 @@ def add_prompts(request: gr.Request, *values: Any) -> Updates:
         campaigns.add_prompts(campaign_id(request), more, user=query.username(request))
     except AppError as error:
         return {"prompts_message": _below(error)}
-    said = "1 prompt is added." if len(more) == 1 else f"{len(more):,} prompts are added."
+    said = _n("{n} prompt is added.", "{n} prompts are added.", len(more))
     return {**_done(said, request), "extending": gr.update(visible=False)}
 
 

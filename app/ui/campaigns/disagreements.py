@@ -10,6 +10,7 @@ from app import adjudication
 from app.adjudication import Case, Listed, Said, may_adjudicate
 from app.campaigns import Overview
 from app.errors import AppError, InvalidInput
+from app.i18n import N_, _, _n
 from app.markdown import to_html
 from app.store.judging import LETTERS, MAX_REASON_CHARS
 from app.templates import render
@@ -19,7 +20,7 @@ from app.ui.updates import Updates
 from app.ui.widgets import Html
 
 TIE, BAD = "tie", "both bad"
-LEAD: Final = (
+LEAD: Final = N_(
     "You see the votes and their reasons, and no names of voters or models. A verdict is no vote: it changes "
     "no agreement, and counts only where adjudicated verdicts are asked for."
 )
@@ -48,25 +49,25 @@ def lay_out() -> Disagreements:
     with gr.Column(visible=False, elem_classes="hy-page") as section:
         queue = gr.HTML()
         adjudicated = gr.Checkbox(
-            label="In the ranking and the training pairs, use verdicts in place of the votes",
+            label=_("In the ranking and the training pairs, use verdicts in place of the votes"),
             visible=False,
             elem_id="adjudicated",
         )
-        which = gr.Dropdown([], label="Comparison to decide", elem_id="disagreement", visible=False)
+        which = gr.Dropdown([], label=_("Comparison to decide"), elem_id="disagreement", visible=False)
         with gr.Group(visible=False, elem_classes="hy-panel") as deciding:
             case = gr.HTML(elem_classes="hy-deciding")
-            best = gr.Radio([], label="Verdict", elem_id="verdict-best")
-            worst = gr.Radio([], label="Worst", visible=False, elem_id="verdict-worst")
+            best = gr.Radio([], label=_("Verdict"), elem_id="verdict-best")
+            worst = gr.Radio([], label=_("Worst"), visible=False, elem_id="verdict-worst")
             reason = gr.Textbox(
-                label="Reason",
-                info="Optional.",
+                label=_("Reason"),
+                info=_("Optional."),
                 max_lines=4,
                 max_length=MAX_REASON_CHARS,
                 elem_id="verdict-reason",
             )
             with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
-                decide = gr.Button("Decide", variant="primary", size="md", scale=0, min_width=120)
-                undo = gr.Button("Take back", size="md", scale=0, min_width=120, visible=False)
+                decide = gr.Button(_("Decide"), variant="primary", size="md", scale=0, min_width=120)
+                undo = gr.Button(_("Take back"), size="md", scale=0, min_width=120, visible=False)
         message = gr.HTML(visible=False)
     return Disagreements(
         section, queue, adjudicated, which, deciding, case, best, worst, reason, decide, undo, message
@@ -95,14 +96,19 @@ def show(overview: Overview, user: str, *, told: bool) -> Updates:
 
 def _queue(listed: list[Listed], *, told: bool) -> Html:
     left = sum(not one.author for one in listed)
-    sentence = f"People differ on {formatting.count(len(listed), 'comparison')}; {left:,} of them to decide. "
-    sentence += "You have seen the names, so you can decide none of them." if told else LEAD
-    return widgets.section("Disagreements", Markup("<p>{}</p>").format(sentence))
+    differ = _n(
+        "People differ on {n} comparison; {left} of them to decide.",
+        "People differ on {n} comparisons; {left} of them to decide.",
+        len(listed),
+        left=f"{left:,}",
+    )
+    more = _("You have seen the names, so you can decide none of them.") if told else _(LEAD)
+    return widgets.section(_("Disagreements"), Markup("<p>{} {}</p>").format(differ, more))
 
 
 def _title(one: Listed) -> str:
-    done = f" (decided by {one.author})" if one.author else ""
-    return f"{one.number}: {formatting.clip(' '.join(one.question.split()), 60)}{done}"
+    title = f"{one.number}: {formatting.clip(' '.join(one.question.split()), 60)}"
+    return _("{title} (decided by {name})", title=title, name=one.author) if one.author else title
 
 
 def open_case(number: int | None, request: gr.Request) -> Updates:
@@ -116,16 +122,17 @@ def open_case(number: int | None, request: gr.Request) -> Updates:
     many = len(found.answers) > 2
     present = found.verdict
     sides = [
-        (f"{at}" if many else f"{at} is better", LETTERS[at - 1]) for at in range(1, len(found.answers) + 1)
+        (f"{at}" if many else _("{answer} is better", answer=at), LETTERS[at - 1])
+        for at in range(1, len(found.answers) + 1)
     ]
-    both = [("Tie", TIE), ("All bad" if many else "Both bad", BAD)]
+    both = [(_("Tie"), TIE), (_("All bad") if many else _("Both bad"), BAD)]
     return {
         "deciding": gr.update(visible=True),
         "case": _case(found),
         "best": gr.update(
             choices=[*sides, *both] if many else [sides[0], *both, sides[1]],
             value=None if present is None else present.choice,
-            label="Best" if many else "Verdict",
+            label=_("Best") if many else _("Verdict"),
         ),
         "worst": gr.update(choices=sides, value=(present.worst or None) if present else None, visible=many),
         "verdict_reason": "" if present is None else present.reason,
@@ -146,13 +153,14 @@ def decide(
         AppError: as `adjudication.decide`.
     """
     if number is None or not best:
-        raise InvalidInput("Choose a verdict first.", field="best")
+        raise InvalidInput(_("Choose a verdict first."), field="best")
     named = (worst or "") if best not in (TIE, BAD) else ""
     campaign, user = campaign_id(request), query.username(request)
     adjudication.decide(campaign, int(number), best, user=user, worst=named, reason=reason or "")
     left = [one.number for one in adjudication.queue(campaign, user=user) if not one.author]
-    said = f"Comparison {number} is decided."
-    return (said, left[0]) if left else (f"{said} It was the last one.", None)
+    if left:
+        return _("Comparison {number} is decided.", number=number), left[0]
+    return _("Comparison {number} is decided. It was the last one.", number=number), None
 
 
 def undo(number: int | None, request: gr.Request) -> str:
@@ -162,7 +170,7 @@ def undo(number: int | None, request: gr.Request) -> str:
         AppError: as `adjudication.undo`.
     """
     adjudication.undo(campaign_id(request), int(number or 0), user=query.username(request))
-    return f"The verdict on comparison {number} is taken back."
+    return _("The verdict on comparison {number} is taken back.", number=number)
 
 
 def refused(error: Exception) -> Updates:
@@ -182,10 +190,10 @@ def _message(html: Html | str = "") -> dict[str, Any]:
 def _case(found: Case) -> Html:
     rows = [
         (
-            f"Voter {at}",
+            _("Voter {number}", number=at),
             _words(vote, len(found.answers)),
             vote.reason or "–",
-            "–" if vote.seconds is None else f"{vote.seconds:.1f} s",
+            "–" if vote.seconds is None else _("{n} s", n=f"{vote.seconds:.1f}"),
         )
         for at, vote in enumerate(found.votes, start=1)
     ]
@@ -195,7 +203,9 @@ def _case(found: Case) -> Html:
         opening=found.opening,
         question=found.question,
         answers=[to_html(text) for text in found.answers],
-        votes=widgets.table(["Voter", "Vote", "Reason", "Time"], rows, caption="Votes", numeric=(3,)),
+        votes=widgets.table(
+            [_("Voter"), _("Vote"), _("Reason"), _("Time")], rows, caption=_("Votes"), numeric=(3,)
+        ),
         verdict="" if found.verdict is None else _words(found.verdict, len(found.answers)),
         author=found.author,
     )
@@ -204,8 +214,10 @@ def _case(found: Case) -> Html:
 def _words(said: Said, answers: int) -> str:
     """A verdict with the answers' numbers."""
     if said.choice == TIE:
-        return "a tie"
+        return _("a tie")
     if said.choice == BAD:
-        return "all bad" if answers > 2 else "both bad"
+        return _("all bad") if answers > 2 else _("both bad")
     best = 1 + LETTERS.index(said.choice)
-    return f"{best} is best, {1 + LETTERS.index(said.worst)} is worst" if said.worst else f"{best} is better"
+    if not said.worst:
+        return _("{answer} is better", answer=best)
+    return _("{best} is best, {worst} is worst", best=best, worst=1 + LETTERS.index(said.worst))

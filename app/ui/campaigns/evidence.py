@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from app.evidence import Agreement
+from app.i18n import N_, _
 from app.quality import AspectQuality, Controls, Disagreement, PersonQuality, Quality, Share, read_quality
 from app.ranking import read_ranking
 from app.store.control_votes import Result
@@ -12,6 +13,7 @@ from app.store.db import read_session
 from app.store.enums import SlotKind
 from app.store.models import Campaign
 from app.ui import formatting, widgets
+from app.ui.campaigns import form
 from app.ui.results import ranking_view
 from app.ui.widgets import Html
 
@@ -20,13 +22,10 @@ FEWEST_VOTES = 10
 
 NUMBERS_SHOWN = 20
 
-CAVEAT = (
+CAVEAT = N_(
     "Agreement does not show who is right. Careless votes and answers of equal quality both lower it. "
     "Preferring the longer answer is a bias only if length is no merit."
 )
-
-
-NOT_ASKED = widgets.notice("No vote says yet which answer is better in this aspect.")
 
 
 def ranking_section(
@@ -43,15 +42,20 @@ def ranking_section(
             adjudicated=adjudicated,
         )
     if len(found.models) < 2:
-        return NOT_ASKED if wanted else widgets.NOTHING
+        return _not_asked() if wanted else widgets.NOTHING
     reference = found.board.reference
     against = widgets.NOTHING
     if reference is not None:
-        against = widgets.section(f"Win rates against {found.names[reference]}", ranking_view.against(found))
+        title = _("Win rates against {name}", name=ranking_view.names_of(found)[reference])
+        against = widgets.section(title, ranking_view.against(found))
     return widgets.join([ranking_view.ranking(found), against])
 
 
-CONTROLS_CAVEAT = (
+def _not_asked() -> Html:
+    return widgets.notice(_("No vote says yet which answer is better in this aspect."))
+
+
+CONTROLS_CAVEAT = N_(
     "An attention check shows whether somebody read the question, not whether they judge well. A contender "
     "that answers two prompts alike makes it hard. Verdicts on answers of equal quality change by chance."
 )
@@ -63,10 +67,10 @@ def quality_section(campaign_id: int, user: str) -> Html:
         found = read_quality(campaign_id, session=session, reader=user)
     if not found.people:
         return widgets.NOTHING
-    pieces = [_agreement(found), _people(found.people), _caveat(CAVEAT)]
-    sections = [widgets.section("Quality of the votes", widgets.join(pieces))]
+    pieces = [_agreement(found), _people(found.people), _caveat(_(CAVEAT))]
+    sections = [widgets.section(_("Quality of the votes"), widgets.join(pieces))]
     if found.controls is not None and found.controls.people:
-        sections.append(widgets.section("Repeats and attention checks", _controls(found.controls)))
+        sections.append(widgets.section(_("Repeats and attention checks"), _controls(found.controls)))
     return widgets.join(sections)
 
 
@@ -78,20 +82,26 @@ def _controls(controls: Controls) -> Html:
     """What repeats and attention checks say of each person, for the campaign's owner."""
     rows = [(person.name, _of(person.passed), _of(person.consistent)) for person in controls.people]
     people = widgets.table(
-        ["Person", "Attention checks passed", "Repeats judged alike"],
+        [_("Person"), _("Attention checks passed"), _("Repeats judged alike")],
         rows,
-        caption="Repeats and attention checks",
+        caption=_("Repeats and attention checks"),
         numeric=(1, 2),
     )
     above = Markup('<div class="hy-agreement">{}</div>').format(people)
-    return widgets.join([above, _failed(controls.failed), _caveat(CONTROLS_CAVEAT)])
+    return widgets.join([above, _failed(controls.failed), _caveat(_(CONTROLS_CAVEAT))])
 
 
 def _of(share: Share) -> str:
     if share.interval is None:
-        return "none yet"
+        return _("none yet")
     low, high = share.interval
-    return f"{share.count} of {share.of} ({100 * low:.0f} to {100 * high:.0f}%)"
+    return _(
+        "{n} of {total} ({low} to {high}%)",
+        n=share.count,
+        total=share.of,
+        low=f"{100 * low:.0f}",
+        high=f"{100 * high:.0f}",
+    )
 
 
 def _failed(failed: Sequence[Result]) -> Html:
@@ -101,34 +111,34 @@ def _failed(failed: Sequence[Result]) -> Html:
     rows = [
         (
             result.person,
-            FAILURES[result.kind],
+            _(FAILURES[result.kind]),
             f"{result.number}",
             formatting.clip(result.question, 80),
-            "–" if result.seconds is None else f"{result.seconds:.1f} s",
+            "–" if result.seconds is None else _("{n} s", n=f"{result.seconds:.1f}"),
         )
         for result in reversed(failed[-NUMBERS_SHOWN:])
     ]
     return widgets.table(
-        ["Person", "What", "Comparison", "Question", "Time"],
+        [_("Person"), _("What"), _("Comparison"), _("Question"), _("Time")],
         rows,
-        caption="Checks not passed and changed verdicts, newest first",
+        caption=_("Checks not passed and changed verdicts, newest first"),
         numeric=(2, 4),
     )
 
 
-FAILURES = {SlotKind.CHECK: "check not passed", SlotKind.REPEAT: "another verdict the second time"}
+FAILURES = {SlotKind.CHECK: N_("check not passed"), SlotKind.REPEAT: N_("another verdict the second time")}
 
 
 def _agreement(quality: Quality) -> Html:
     found = quality.agreement
     if not found.pairs:
         return Markup('<p class="hy-note">{}</p>').format(
-            "No two people have judged the same answers yet, so their agreement is unknown."
+            _("No two people have judged the same answers yet, so their agreement is unknown.")
         )
     facts = [
-        ("Krippendorff's alpha", _alpha(found)),
-        ("Pairs of votes that agree", f"{100 * (found.rate or 0):.0f}% of {found.pairs:,}"),
-        ("Comparisons on which people differ", _numbers(quality.disagreements)),
+        (_("Krippendorff's alpha"), _alpha(found)),
+        (_("Pairs of votes that agree"), _percent_of(found)),
+        (_("Comparisons on which people differ"), _numbers(quality.disagreements)),
     ]
     told = Markup('<div class="hy-agreement">{}</div>').format(widgets.facts(facts))
     return widgets.join([told, _aspects(quality.aspects)])
@@ -140,36 +150,44 @@ def _aspects(aspects: Sequence[AspectQuality]) -> Html:
         return widgets.NOTHING
     rows = [
         (
-            found.name,
-            "none yet" if not found.agreement.pairs else _alpha(found.agreement),
-            f"{100 * (found.agreement.rate or 0):.0f}% of {found.agreement.pairs:,}"
-            if found.agreement.pairs
-            else "–",
+            form.aspect_name(found.name),
+            _("none yet") if not found.agreement.pairs else _alpha(found.agreement),
+            _percent_of(found.agreement) if found.agreement.pairs else "–",
         )
         for found in aspects
     ]
     table = widgets.table(
-        ["Aspect", "Krippendorff's alpha", "Pairs of votes that agree"],
+        [_("Aspect"), _("Krippendorff's alpha"), _("Pairs of votes that agree")],
         rows,
-        caption="Agreement on the aspects",
+        caption=_("Agreement on the aspects"),
         numeric=(1, 2),
     )
     return Markup('<div class="hy-agreement">{}</div>').format(table)
 
 
+def _percent_of(found: Agreement) -> str:
+    return _("{percent}% of {total}", percent=f"{100 * (found.rate or 0):.0f}", total=f"{found.pairs:,}")
+
+
 def _alpha(found: Agreement) -> str:
     if found.alpha is None:
-        return "unknown: all votes are equal"
-    bounds = "" if found.low is None or found.high is None else f" ({found.low:.2f} to {found.high:.2f})"
-    return f"{found.alpha:.2f}{bounds}".replace("-", "\N{MINUS SIGN}")
+        return _("unknown: all votes are equal")
+    if found.low is None or found.high is None:
+        return _signed(found.alpha)
+    low, high = _signed(found.low), _signed(found.high)
+    return _("{value} ({low} to {high})", value=_signed(found.alpha), low=low, high=high)
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _numbers(disagreements: Sequence[Disagreement]) -> str:
     if not disagreements:
-        return "none"
+        return _("none")
     shown = ", ".join(f"{gap.number}" for gap in disagreements[:NUMBERS_SHOWN])
     more = len(disagreements) - NUMBERS_SHOWN
-    listed = f"{shown} and {more:,} more" if more > 0 else shown
+    listed = _("{numbers} and {n} more", numbers=shown, n=f"{more:,}") if more > 0 else shown
     return f"{len(disagreements):,}: {listed}"
 
 
@@ -184,9 +202,9 @@ def _people(people: Sequence[PersonQuality]) -> Html:
         for person in people
     ]
     return widgets.table(
-        ["Person", "Others agree", "Prefers the first side", "Prefers the longer answer"],
+        [_("Person"), _("Others agree"), _("Prefers the first side"), _("Prefers the longer answer")],
         rows,
-        caption="Habits of the voters",
+        caption=_("Habits of the voters"),
         numeric=(1, 2, 3),
     )
 
@@ -194,6 +212,11 @@ def _people(people: Sequence[PersonQuality]) -> Html:
 def _share(share: Share, *, fewest: int = FEWEST_VOTES) -> str:
     """A share with its interval, or that it counts too few votes."""
     if share.interval is None or share.rate is None or share.of < fewest:
-        return f"too few ({formatting.count(share.of, 'vote')})"
+        return _("too few ({votes})", votes=formatting.count(share.of, "vote"))
     low, high = share.interval
-    return f"{100 * share.rate:.0f}% ({100 * low:.0f} to {100 * high:.0f}%)"
+    return _(
+        "{percent}% ({low} to {high}%)",
+        percent=f"{100 * share.rate:.0f}",
+        low=f"{100 * low:.0f}",
+        high=f"{100 * high:.0f}",
+    )

@@ -8,6 +8,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app import given_answers
+from app.i18n import N_, _
 from app.store.aspects import MAX_ASPECTS, USUAL
 from app.store.campaigns import MAX_SHARE
 from app.store.conversations import MAX_CONTENDERS, Decoding
@@ -19,17 +20,17 @@ from app.ui.campaigns.source import GivenPrompts, PromptSource
 from app.ui.updates import Updates, named
 
 FORMS: Final = [
-    ("Two answers at a time", CampaignForm.PAIRS.value),
-    ("All answers: the best and the worst", CampaignForm.BEST_WORST.value),
+    (N_("Two answers at a time"), CampaignForm.PAIRS.value),
+    (N_("All answers: the best and the worst"), CampaignForm.BEST_WORST.value),
 ]
 ORDERS: Final = [
-    ("The pair that a vote tells most about", CampaignOrder.INFORMATIVE.value),
-    ("In order", CampaignOrder.IN_ORDER.value),
+    (N_("The pair that a vote tells most about"), CampaignOrder.INFORMATIVE.value),
+    (N_("In order"), CampaignOrder.IN_ORDER.value),
 ]
 
-ASPECTS: Final = "Asked after each vote, one key each. Choose, or type your own; up to five."
-REPEATS: Final = "Comparisons shown a second time: 10 adds one for every ten. They are no votes."
-CHECKS: Final = "An answer beside one to another prompt, to find careless votes. They are no votes."
+ASPECTS: Final = N_("Asked after each vote, one key each. Choose, or type your own; up to five.")
+REPEATS: Final = N_("Comparisons shown a second time: 10 adds one for every ten. They are no votes.")
+CHECKS: Final = N_("An answer beside one to another prompt, to find careless votes. They are no votes.")
 
 FIELDS: Final = (
     "contenders",
@@ -58,21 +59,21 @@ FIELDS: Final = (
 """The form's fields, in the order in which handlers receive their values."""
 
 TITLES: Final = {
-    "contenders": "Contenders",
-    "answers": "Answers from files",
-    "prompts": "Prompts",
-    "samples": "Answers to each prompt",
-    "max_new_tokens": "Longest answer",
-    "temperature": "Temperature",
-    "top_p": "Top-p",
-    "seed": "Seed",
-    "votes_wanted": "Votes on each comparison",
-    "voters": "Who may vote",
-    "guidelines": "Guidelines",
-    "aspects": "Aspects",
-    "repeat_share": "Repeats, %",
-    "check_share": "Attention checks, %",
-    "name": "Name",
+    "contenders": N_("Contenders"),
+    "answers": N_("Answers from files"),
+    "prompts": N_("Prompts"),
+    "samples": N_("Answers to each prompt"),
+    "max_new_tokens": N_("Longest answer"),
+    "temperature": N_("Temperature"),
+    "top_p": N_("Top-p"),
+    "seed": N_("Seed"),
+    "votes_wanted": N_("Votes on each comparison"),
+    "voters": N_("Who may vote"),
+    "guidelines": N_("Guidelines"),
+    "aspects": N_("Aspects"),
+    "repeat_share": N_("Repeats, %"),
+    "check_share": N_("Attention checks, %"),
+    "name": N_("Name"),
 }
 """Titles of the fields that have a message below them."""
 
@@ -148,15 +149,15 @@ def lay_out() -> Form:
             decoding = _decoding(inputs, messages)
             with gr.Group(elem_classes="hy-panel"):
                 inputs["name"] = gr.Textbox(
-                    label=TITLES["name"],
-                    info="Name of the campaign; generated if empty.",
+                    label=_(TITLES["name"]),
+                    info=_("Name of the campaign; generated if empty."),
                     max_lines=1,
                     elem_id="campaign-name",
                 )
                 messages["name"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Column(scale=2, min_width=300, elem_classes="hy-aside"):
             summary = gr.HTML()
-            start = gr.Button("Start", variant="primary", size="lg", elem_id="campaign-start")
+            start = gr.Button(_("Start"), variant="primary", size="lg", elem_id="campaign-start")
             outcome = gr.HTML()
     draft = gr.BrowserState({}, storage_key="hypo-campaign", secret="hypo-campaign")
     return Form(new, inputs, messages, prompts, answers, decoding, summary, start, outcome, draft)
@@ -169,8 +170,10 @@ def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> tuple[Prompt
             [],
             multiselect=True,
             max_choices=MAX_CONTENDERS,
-            label=TITLES["contenders"],
-            info="Two to four: the reference, checkpoints of finished runs, endpoints, answers from files.",
+            label=_(TITLES["contenders"]),
+            info=_(
+                "Two to four: the reference, checkpoints of finished runs, endpoints, answers from files."
+            ),
             elem_id="campaign-contenders",
         )
         messages["contenders"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
@@ -181,7 +184,7 @@ def _asked(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> tuple[Prompt
         for name in source.FIELDS:
             inputs[name] = getattr(prompts, name)
         messages["prompts"] = prompts.prompts_message
-        _number(inputs, messages, "samples", "Each with another seed. One is usual.")
+        _number(inputs, messages, "samples", _("Each with another seed. One is usual."))
     return prompts, answers
 
 
@@ -189,31 +192,34 @@ def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
     """How people judge."""
     with gr.Group(elem_classes="hy-panel"):
         inputs["form"] = gr.Radio(
-            FORMS,
+            [(_(title), value) for title, value in FORMS],
             value=CampaignForm.PAIRS.value,
-            label="Judge",
-            info="With two contenders both are the same.",
+            label=_("People judge"),
+            info=_("With two contenders both are the same."),
             elem_id="campaign-form",
         )
-        _number(inputs, messages, "votes_wanted", "Each from another person.")
+        _number(inputs, messages, "votes_wanted", _("Each from another person."))
         inputs["order"] = gr.Radio(
-            ORDERS, value=CampaignOrder.INFORMATIVE.value, label="What comes next", elem_id="campaign-order"
+            [(_(title), value) for title, value in ORDERS],
+            value=CampaignOrder.INFORMATIVE.value,
+            label=_("What comes next"),
+            elem_id="campaign-order",
         )
         inputs["voters"] = gr.Dropdown(
             [],
             multiselect=True,
-            label=TITLES["voters"],
-            info="Nobody named: everybody with a login.",
+            label=_(TITLES["voters"]),
+            info=_("Nobody named: everybody with a login."),
             visible=False,
             elem_id="campaign-voters",
         )
         messages["voters"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
         inputs["ask_reason"] = gr.Checkbox(
-            label="Ask for a reason after each vote", elem_id="campaign-reason"
+            label=_("Ask for a reason after each vote"), elem_id="campaign-reason"
         )
         inputs["guidelines"] = gr.Textbox(
-            label=TITLES["guidelines"],
-            info="What voters should look for, in Markdown. Optional.",
+            label=_(TITLES["guidelines"]),
+            info=_("What voters should look for, in Markdown. Optional."),
             lines=3,
             max_lines=14,
             max_length=20_000,
@@ -222,37 +228,47 @@ def _judged(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> None:
         messages["guidelines"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
         inputs["aspects"] = aspects_field("campaign-aspects")
         messages["aspects"] = gr.HTML(visible=False, elem_classes="hy-panel-message")
-        _number(inputs, messages, "repeat_share", REPEATS)
-        _number(inputs, messages, "check_share", CHECKS)
+        _number(inputs, messages, "repeat_share", _(REPEATS))
+        _number(inputs, messages, "check_share", _(CHECKS))
 
 
 def aspects_field(elem_id: str) -> gr.Dropdown:
     """The names of the aspects: usual ones, or typed."""
     return gr.Dropdown(
-        list(USUAL),
+        aspect_choices(USUAL),
         multiselect=True,
         max_choices=MAX_ASPECTS,
         allow_custom_value=True,
-        label=TITLES["aspects"],
-        info=ASPECTS,
+        label=_(TITLES["aspects"]),
+        info=_(ASPECTS),
         elem_id=elem_id,
     )
 
 
+def aspect_choices(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The names of aspects as choices, each once."""
+    return [(aspect_name(name), name) for name in dict.fromkeys(names)]
+
+
+def aspect_name(name: str) -> str:
+    """The name of an aspect; a usual one in the present language."""
+    return _(name) if name in USUAL else name
+
+
 def _decoding(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> gr.Accordion:
-    decoding = gr.Accordion("Decoding", open=False, elem_id="campaign-decoding")
+    decoding = gr.Accordion(_("Decoding"), open=False, elem_id="campaign-decoding")
     with decoding:
         with gr.Row():
             inputs["max_new_tokens"] = gr.Slider(
-                1, 1024, 128, step=1, label="Longest answer, tokens", min_width=240
+                1, 1024, 128, step=1, label=_("Longest answer, tokens"), min_width=240
             )
             inputs["temperature"] = gr.Slider(
-                0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the most likely token.",
+                0, 2, 0.7, step=0.05, label=_("Temperature"), info=_("0 always takes the most likely token."),
                 min_width=240,
             )  # fmt: skip
-            inputs["top_p"] = gr.Slider(0.05, 1, 1.0, step=0.05, label="Top-p", min_width=240)
+            inputs["top_p"] = gr.Slider(0.05, 1, 1.0, step=0.05, label=_("Top-p"), min_width=240)
             inputs["seed"] = gr.Number(
-                None, precision=0, label="Seed", info="A new one if empty.", min_width=240
+                None, precision=0, label=_("Seed"), info=_("A new one if empty."), min_width=240
             )
         for name in ("max_new_tokens", "temperature", "top_p", "seed"):
             messages[name] = gr.HTML(visible=False, elem_classes="hy-panel-message")
@@ -262,7 +278,7 @@ def _decoding(inputs: dict[str, Any], messages: dict[str, gr.HTML]) -> gr.Accord
 def _number(inputs: dict[str, Any], messages: dict[str, gr.HTML], name: str, info: str) -> None:
     with gr.Row(elem_classes="hy-grid hy-two"), gr.Column(min_width=220, elem_classes="hy-field"):
         inputs[name] = gr.Number(
-            DEFAULTS[name], precision=0, label=TITLES[name], info=info, elem_id=f"campaign-{name}"
+            DEFAULTS[name], precision=0, label=_(TITLES[name]), info=info, elem_id=f"campaign-{name}"
         )
         messages[name] = gr.HTML(visible=False)
 
@@ -335,7 +351,9 @@ def share_error(name: str, percent: float | None) -> str:
     """Why a share, given in percent, cannot be used; empty if it can."""
     if 0 <= (percent or 0) <= 100 * MAX_SHARE:
         return ""
-    return f"{TITLES[name]} must be between 0 and {100 * MAX_SHARE:g}."
+    return _(
+        "{field} must be between {low} and {high}.", field=_(TITLES[name]), low=0, high=f"{100 * MAX_SHARE:g}"
+    )
 
 
 def messages(errors: Mapping[str, str]) -> Updates:
@@ -353,4 +371,4 @@ def messages(errors: Mapping[str, str]) -> Updates:
 
 def titles(errors: Mapping[str, str]) -> Markup:
     """The titles of the fields with errors."""
-    return widgets.join([TITLES.get(name, name) for name in errors], ", ")
+    return widgets.join([_(TITLES[name]) if name in TITLES else name for name in errors], ", ")

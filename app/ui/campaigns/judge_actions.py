@@ -6,6 +6,7 @@ import gradio as gr
 
 from app import judges
 from app.errors import AppError
+from app.i18n import _
 from app.ui import query, widgets
 from app.ui.campaigns import one
 from app.ui.campaigns.address import campaign_id
@@ -43,7 +44,7 @@ def resume(request: gr.Request) -> Updates:
         queued = sum(judges.resume(judge_id, user=user) for judge_id in _of_campaign(request))
     except AppError as error:
         return one.failed(error)
-    said = "Nothing is left to judge: all pairs of different answers have a verdict."
+    said = _("Nothing is left to judge: all pairs of different answers have a verdict.")
     message = gr.update(value="" if queued else widgets.notice(said), visible=not queued)
     return {"message": message, **one.show("", request)}
 

@@ -6,6 +6,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app import judges
+from app.i18n import N_, _
 from app.judges import JudgeReport
 from app.store.enums import VerdictStatus
 from app.ui import widgets
@@ -14,8 +15,8 @@ from app.ui.results import ranking_view
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 
-LEAD = "A model or a scorer can judge the answers as well. Its verdicts stay apart from votes."
-CAVEAT = (
+LEAD = N_("A model or a scorer can judge the answers as well. Its verdicts stay apart from votes.")
+CAVEAT = N_(
     "Verdicts of judges are no votes: the ranking by people, the exports and the voters' agreement leave "
     "them out. A verdict counts only if both orders of the answers agree; otherwise it is a tie. Agreement "
     "with people does not show that a judge is right where people disagree with each other."
@@ -31,7 +32,7 @@ def show(found: Sequence[JudgeReport], user: str, *, own: bool, told: bool) -> U
     """
     return {
         "judges": gr.update(visible=bool(found) or own),
-        "judged": view.section(found, lead=LEAD, caveat=CAVEAT),
+        "judged": view.section(found, lead=_(LEAD), caveat=_(CAVEAT)),
         **actions.buttons(found, own=own),
         "judge_boards": widgets.join([_board(report, user) for report in found]) if told else "",
     }
@@ -42,7 +43,7 @@ def _board(report: JudgeReport, user: str) -> Html:
     if not report.counts[VerdictStatus.JUDGED]:
         return widgets.NOTHING
     found = judges.board(report.judge.id, user=user)
-    title = Markup('<h2 class="hy-h2" style="margin-top:18px">By the judge {}, #{}</h2>').format(
-        report.judge.name, report.judge.id
+    title = Markup('<h2 class="hy-h2" style="margin-top:18px">{}</h2>').format(
+        _("By the judge {name}, #{id}", name=report.judge.name, id=report.judge.id)
     )
     return widgets.join([title, ranking_view.ranking(found)])

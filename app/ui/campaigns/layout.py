@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.i18n import _
 from app.ui import confirmation, paging, widgets
 from app.ui.campaigns import disagreements, form, next_round, source
 from app.ui.campaigns.disagreements import Disagreements
@@ -125,10 +126,10 @@ def _one() -> One:
     with gr.Column(visible=False, elem_classes="hy-page") as one:
         progress = gr.HTML()
         buttons = _buttons()
-        confirm = confirmation.lay_out("No")
+        confirm = confirmation.lay_out(_("No"))
         message = gr.HTML(visible=False)
         edit, extend = _edit(), _extend()
-        aspect = gr.Radio([], label="Rank by", visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
+        aspect = gr.Radio([], label=_("Rank by"), visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
         results, votes, quality = gr.HTML(), gr.HTML(), gr.HTML()
         deciding = disagreements.lay_out()
         judging, judge_boards = judging_layout.lay_out(), gr.HTML()
@@ -159,52 +160,52 @@ def _buttons() -> Buttons:
 
     with gr.Row(elem_classes="hy-buttons"):
         return Buttons(
-            button("Pause", 90),
-            button("Resume", 100),
-            button("Extend", 90),
-            button("Edit", 80),
-            button("Close", 90),
-            button("Show names and results", 200),
-            button("Report", 100),
+            button(_("Pause"), 90),
+            button(_("Resume"), 100),
+            button(_("Extend"), 90),
+            button(_("Edit"), 80),
+            button(_("Close"), 90),
+            button(_("Show names and results"), 200),
+            button(_("Report"), 100),
         )
 
 
 def _edit() -> Edit:
     with gr.Group(visible=False, elem_classes="hy-panel") as editing:
-        name = gr.Textbox(label="Name", max_lines=1, elem_id="edit-name")
+        name = gr.Textbox(label=_("Name"), max_lines=1, elem_id="edit-name")
         guidelines = gr.Textbox(
-            label="Guidelines",
-            info="What voters should look for, in Markdown.",
+            label=_("Guidelines"),
+            info=_("What voters should look for, in Markdown."),
             lines=4,
             max_lines=16,
             max_length=20_000,
             elem_id="edit-guidelines",
         )
-        reason = gr.Checkbox(label="Ask for a reason after each vote")
+        reason = gr.Checkbox(label=_("Ask for a reason after each vote"))
         voters = gr.Dropdown(
             [],
             multiselect=True,
-            label="Who may vote",
-            info="Nobody named: everybody with a login.",
+            label=_("Who may vote"),
+            info=_("Nobody named: everybody with a login."),
             visible=False,
         )
         aspects = form.aspects_field("edit-aspects")
         adjudicators = gr.Dropdown(
             [],
             multiselect=True,
-            label="Who decides disagreements",
-            info="Besides you, whose campaign it is.",
+            label=_("Who decides disagreements"),
+            info=_("Besides you, whose campaign it is."),
             visible=False,
         )
         with gr.Row(elem_classes="hy-grid hy-two"):
             repeats, checks = (
-                gr.Number(0, precision=0, label=form.TITLES[name], info=info, elem_id=f"edit-{name}")
+                gr.Number(0, precision=0, label=_(form.TITLES[name]), info=_(info), elem_id=f"edit-{name}")
                 for name, info in (("repeat_share", form.REPEATS), ("check_share", form.CHECKS))
             )
         message = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
-            save = gr.Button("Save", variant="primary", size="md", scale=0, min_width=110)
-            cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
+            save = gr.Button(_("Save"), variant="primary", size="md", scale=0, min_width=110)
+            cancel = gr.Button(_("Cancel"), size="md", scale=0, min_width=110)
     return Edit(
         editing,
         name,
@@ -227,15 +228,15 @@ def _extend() -> Extend:
             votes = gr.Number(
                 1,
                 precision=0,
-                label="Votes on each comparison",
-                info="Each from another person. Fewer delete no votes.",
+                label=_("Votes on each comparison"),
+                info=_("Each from another person. Fewer delete no votes."),
                 elem_id="more-votes",
             )
         votes_message = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
-            votes_save = gr.Button("Set votes", variant="primary", size="md", scale=0, min_width=140)
-        prompts = source.lay_out("more", "More prompts")
+            votes_save = gr.Button(_("Set votes"), variant="primary", size="md", scale=0, min_width=140)
+        prompts = source.lay_out("more", _("More prompts"))
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
-            prompts_save = gr.Button("Add prompts", variant="primary", size="md", scale=0, min_width=140)
-            cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
+            prompts_save = gr.Button(_("Add prompts"), variant="primary", size="md", scale=0, min_width=140)
+            cancel = gr.Button(_("Cancel"), size="md", scale=0, min_width=110)
     return Extend(extending, votes, votes_save, votes_message, prompts, prompts_save, cancel)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from app import campaigns
 from app.campaigns import MAX_ITEMS, NewCampaign
 from app.errors import AppError, InvalidInput
+from app.i18n import _, _html, in_language
 from app.settings import get_settings
 from app.store import run_lists
 from app.store.campaigns import MAX_SAMPLES, MAX_VOTES_WANTED
@@ -36,9 +37,9 @@ def opened(draft: Mapping[str, Any] | None, request: gr.Request | None) -> Updat
     values = {**DEFAULTS, **{name: value for name, value in (draft or {}).items() if name in DEFAULTS}}
     offered = contenders.offered_contenders()
     datasets = source.offered_datasets()
-    logins = [name for name, _ in get_settings().logins()]
-    known = [identity for _, identity in datasets]
-    kinds = [kind for _, kind in (*source.KINDS, source.OF_ANSWERS)]
+    logins = [name for name, _hash in get_settings().logins()]
+    known = [identity for _name, identity in datasets]
+    kinds = [kind for _name, kind in (*source.KINDS, source.OF_ANSWERS)]
     kind = values["source"] if values["source"] in kinds else source.DATASET
     return {
         "new": gr.update(visible=True),
@@ -69,7 +70,7 @@ def _chosen(
     if group and not asked:
         with read_session() as session:
             asked = run_lists.of_twin_group(group, session=session)
-    keys = {key for _, key in offered}
+    keys = {key for _name, key in offered}
     kept = [key for key in remembered or [] if key in keys]
     if asked or len(kept) < 2:
         return contenders.preselected(asked, offered)
@@ -96,19 +97,24 @@ def problems(given: Given) -> dict[str, str]:
     errors: dict[str, str] = {}
     count = len(given.contenders) + given.answers.count
     if not 2 <= count <= MAX_CONTENDERS:
-        errors["contenders"] = f"Choose two to four contenders, not {count}."
+        errors["contenders"] = _("Choose two to four contenders, not {count}.", count=count)
     for name, most in (("samples", MAX_SAMPLES), ("votes_wanted", MAX_VOTES_WANTED)):
         if not 1 <= given.whole(name) <= most:
-            errors[name] = f"{TITLES[name]} must be between 1 and {most}."
+            errors[name] = _(
+                "{field} must be between {low} and {high}.", field=_(TITLES[name]), low=1, high=most
+            )
     for name in ("repeat_share", "check_share"):
         if error := form.share_error(name, given.values[name]):
             errors[name] = error
     try:
         prompts = given.how_many()
         if prompts * max(1, given.whole("samples")) > MAX_ITEMS:
-            errors["prompts"] = (
-                f"{prompts:,} prompts with {given.whole('samples')} answers each are too many; "
-                f"a campaign has at most {MAX_ITEMS:,} of them."
+            errors["prompts"] = _(
+                "{prompts} prompts with {samples} answers each are too many; a campaign has at most {most} "
+                "of them.",
+                prompts=f"{prompts:,}",
+                samples=given.whole("samples"),
+                most=f"{MAX_ITEMS:,}",
             )
     except AppError as error:
         errors[_field_of(error) or "prompts"] = str(error)
@@ -125,7 +131,7 @@ def _field_of(error: AppError) -> str:
 def _summary(given: Given, errors: Mapping[str, str]) -> Html:
     """How many answers and votes the campaign makes."""
     if errors:
-        return widgets.notice(Markup("To fill in: {}.").format(form.titles(errors)), "info")
+        return widgets.notice(_html("To fill in: {fields}.", fields=form.titles(errors)), "info")
     count = len(given.contenders) + given.answers.count
     samples, votes = given.whole("samples"), given.whole("votes_wanted")
     prompts = given.how_many()
@@ -139,7 +145,7 @@ def _summary(given: Given, errors: Mapping[str, str]) -> Html:
         answers=formatting.count(prompts * samples * count, "answer"),
         given=prompts * samples * given.answers.count,
         tasks=formatting.count(tasks, "comparison"),
-        what="all answers at once" if together else "two answers at a time",
+        what=_("all answers at once") if together else _("two answers at a time"),
         people=formatting.count(votes, "person", "different people"),
         votes=formatting.count(tasks * votes, "vote"),
         time=_about(tasks * votes * SECONDS_A_VOTE),
@@ -149,7 +155,9 @@ def _summary(given: Given, errors: Mapping[str, str]) -> Html:
 
 def _about(seconds: float) -> str:
     """A duration, rounded to minutes from two minutes on."""
-    return f"{round(seconds / 60)} min" if 120 <= seconds < 3600 else formatting.duration(seconds)
+    if 120 <= seconds < 3600:
+        return _("{n} min", n=round(seconds / 60))
+    return formatting.duration(seconds)
 
 
 def start(request: gr.Request | None, *values: Any) -> Updates:
@@ -157,7 +165,9 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
     given = Given.of(values)
     errors = problems(given)
     if errors:
-        return _refused(f"correct {form.titles(errors)}.", errors)
+        return _refused(
+            _("Nothing was started: correct {fields}.", fields=form.titles(errors).unescape()), errors
+        )
     try:
         choices = [contenders.to_choice(key) for key in given.contenders]
         campaign_id = campaigns.create(
@@ -184,12 +194,13 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
         )
     except AppError as error:
         field = _field_of(error)
-        return _refused(str(error), {field: _titled(str(error), field)} if field else {})
+        why = _("Nothing was started: {why}", why=in_language(str(error)))
+        return _refused(why, {field: _titled(str(error), field)} if field else {})
     address = widgets.url("campaigns", campaign=campaign_id)
-    said = Markup(
-        '<div class="hy-notice hy-good" role="status" data-next="{}">Started. Opening…</div>'
-    ).format(address)
-    button = gr.update(interactive=False, value="Started")
+    said = Markup('<div class="hy-notice hy-good" role="status" data-next="{}">{}</div>').format(
+        address, _("Started. Opening…")
+    )
+    button = gr.update(interactive=False, value=_("Started"))
     return {
         "outcome": said,
         "start": button,
@@ -201,12 +212,11 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
 def _titled(sentence: str, field: str) -> str:
     """A sentence that begins with a field's name, with its title instead."""
     rest = sentence.removeprefix(f"{field} ")
-    return sentence if rest == sentence else f"{TITLES[field]} {rest}"
+    return in_language(sentence) if rest == sentence else f"{_(TITLES[field])} {in_language(rest)}"
 
 
 def _refused(why: str, errors: Mapping[str, str]) -> Updates:
-    said = widgets.error_banner(f"Nothing was started: {why}")
-    return {"outcome": said, **form.messages(errors)}
+    return {"outcome": widgets.error_banner(why), **form.messages(errors)}
 
 
 def forget_refusal() -> Html:

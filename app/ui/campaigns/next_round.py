@@ -8,6 +8,7 @@ from markupsafe import Markup
 from app import campaigns
 from app.exports import labels as exports
 from app.exports.labels import TrlCounts
+from app.i18n import _, _html
 from app.store.label_queries import VoteFilter
 from app.ui import formatting, query, widgets
 from app.ui.campaigns.address import campaign_id
@@ -33,10 +34,10 @@ def lay_out() -> NextRound:
         pairs = gr.HTML()
         with gr.Row(elem_classes="hy-grid hy-two"), gr.Column(min_width=220, elem_classes="hy-field"):
             name = gr.Textbox(
-                "votes", label="Dataset", info="An existing name gets a new version.", max_length=100
+                "votes", label=_("Dataset"), info=_("An existing name gets a new version."), max_length=100
             )
         with gr.Row(elem_classes="hy-buttons"):
-            button = gr.Button("Use as dataset", variant="primary", size="md", scale=0, min_width=160)
+            button = gr.Button(_("Use as dataset"), variant="primary", size="md", scale=0, min_width=160)
         return NextRound(section, pairs, name, button, gr.HTML())
 
 
@@ -58,13 +59,20 @@ def use_as_dataset(name: str, adjudicated: bool | None, request: gr.Request | No
 
 def _pairs(campaign: int, counts: TrlCounts, *, adjudicated: bool) -> Html:
     left_out = sum(counts.left_out.values())
-    sentence = f"The votes make {formatting.count(counts.rows, 'training pair')}"
+    pairs = formatting.count(counts.rows, "training pair")
     if left_out:
-        sentence += f"; {formatting.count(left_out, 'vote')} prefer no answer"
+        sentence = _(
+            "The votes make {pairs}; {votes} prefer no answer.",
+            pairs=pairs,
+            votes=formatting.count(left_out, "vote"),
+        )
+    else:
+        sentence = _("The votes make {pairs}.", pairs=pairs)
     given: dict[str, object] = {"format": "trl", "campaign_id": campaign}
     if adjudicated:
         given["adjudicated"] = True
     kinds = ("jsonl", "csv", "parquet")
     links = [widgets.link(kind, "api/v1/votes/export", file_type=kind, **given) for kind in kinds]
-    body = Markup("<p>{}. Download: {}</p>").format(sentence, widgets.join(links, " · "))
-    return widgets.section("Next round", body)
+    download = _html("Download: {links}", links=widgets.join(links, " · "))
+    body = Markup("<p>{} {}</p>").format(sentence, download)
+    return widgets.section(_("Next round"), body)

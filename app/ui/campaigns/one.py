@@ -7,12 +7,13 @@ import gradio as gr
 from app import campaigns, judges
 from app.campaigns import Overview
 from app.errors import NotFound
+from app.i18n import _
 from app.store import names
 from app.store.campaigns import may_change
 from app.store.db import read_session
 from app.store.enums import CampaignStatus
 from app.ui import events, query, widgets
-from app.ui.campaigns import disagreements, evidence, next_round, view
+from app.ui.campaigns import disagreements, evidence, form, next_round, view
 from app.ui.campaigns import judges as judges_view
 from app.ui.campaigns.address import campaign_id
 from app.ui.updates import Updates
@@ -71,7 +72,7 @@ def show(
 def _ranked_by(overview: Overview, aspect: str | None, *, told: bool) -> Any:
     """The choice of what the contenders are ranked by, for a campaign with aspects."""
     names = overview.campaign.aspects
-    choices = [("Better answer", ""), *((name, name) for name in names)]
+    choices = [(_("Better answer"), ""), *form.aspect_choices(names)]
     value = aspect if aspect in names else ""
     return gr.update(choices=choices, value=value, visible=told and bool(names))
 

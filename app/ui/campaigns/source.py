@@ -9,6 +9,7 @@ import gradio as gr
 
 from app import campaign_prompts
 from app.errors import InvalidInput
+from app.i18n import N_, _
 from app.store import datasets
 from app.store.campaign_items import CampaignPrompt
 from app.store.conversations import ContenderChoice
@@ -18,8 +19,12 @@ from app.ui.campaigns.answered import NO_FILES, GivenFiles
 from app.ui.updates import Updates
 
 DATASET, FILE, PASTED, ANSWERED = "dataset", "file", "pasted", "answered"
-KINDS: Final = [("Held-out prompts of a dataset", DATASET), ("A file", FILE), ("Pasted lines", PASTED)]
-OF_ANSWERS: Final = ("Those of the answers' file", ANSWERED)
+KINDS: Final = [
+    (N_("Held-out prompts of a dataset"), DATASET),
+    (N_("A file"), FILE),
+    (N_("Pasted lines"), PASTED),
+]
+OF_ANSWERS: Final = (N_("Those of the answers' file"), ANSWERED)
 """The kind that a new campaign offers in addition."""
 
 FIELDS: Final = ("source", "dataset", "count", "file", "pasted")
@@ -43,32 +48,40 @@ class PromptSource:
         return [getattr(self, name) for name in FIELDS]
 
 
-def lay_out(prefix: str, label: str = "Prompts", kinds: Sequence[tuple[str, str]] = KINDS) -> PromptSource:
+def lay_out(prefix: str, label: str = "", kinds: Sequence[tuple[str, str]] = KINDS) -> PromptSource:
     """Lay out the fields.
 
     Args:
         prefix: start of the fields' element ids.
+        label: the title above them, by default Prompts.
     """
-    source = gr.Radio(list(kinds), value=DATASET, label=label, elem_id=f"{prefix}-source")
+    source = gr.Radio(
+        [(_(title), kind) for title, kind in kinds],
+        value=DATASET,
+        label=label or _("Prompts"),
+        elem_id=f"{prefix}-source",
+    )
     with gr.Row(elem_classes="hy-grid hy-two") as of_dataset:
         with gr.Column(min_width=260, elem_classes="hy-field"):
             dataset = gr.Dropdown(
                 [],
-                label="Dataset",
-                info="No contender was trained on these prompts.",
+                label=_("Dataset"),
+                info=_("No contender was trained on these prompts."),
                 elem_id=f"{prefix}-dataset",
             )
         with gr.Column(min_width=160, elem_classes="hy-field"):
-            count = gr.Number(50, precision=0, label="How many prompts", elem_id=f"{prefix}-count")
+            count = gr.Number(50, precision=0, label=_("How many prompts"), elem_id=f"{prefix}-count")
     file = gr.File(
-        label="Text with one prompt a line, or JSON, JSONL or CSV with a column prompt, question or messages",
+        label=_(
+            "Text with one prompt a line, or JSON, JSONL or CSV with a column prompt, question or messages"
+        ),
         type="filepath",
         height=130,
         visible=False,
         elem_id=f"{prefix}-file",
     )
     pasted = gr.Textbox(
-        label="One prompt a line",
+        label=_("One prompt a line"),
         lines=6,
         max_lines=16,
         max_length=1_000_000,
@@ -130,28 +143,29 @@ class GivenPrompts:
             InvalidInput: as `read`.
         """
         if self.source == ANSWERED and not self.answered.count:
-            raise InvalidInput("Add a file of answers below the contenders.", field="prompts")
+            raise InvalidInput(_("Add a file of answers below the contenders."), field="prompts")
         if self.source != DATASET:
             return len(self.read(()))
         wanted = int(self.count or 0)
         if wanted < 1:
-            raise InvalidInput("How many prompts? Give at least 1.", field="prompts")
+            raise InvalidInput(_("How many prompts? Give at least 1."), field="prompts")
         with read_session() as session:
             held_out = datasets.split_counts(self._dataset_id(), session=session).held_out
         if not held_out:
             raise InvalidInput(
-                "This dataset has no held-out prompts; choose another one, or paste prompts.", field="prompts"
+                _("This dataset has no held-out prompts; choose another one, or paste prompts."),
+                field="prompts",
             )
         return min(wanted, held_out)
 
     def _dataset_id(self) -> int:
         if self.dataset is None:
-            raise InvalidInput("Choose a dataset, or paste prompts.", field="prompts")
+            raise InvalidInput(_("Choose a dataset, or paste prompts."), field="prompts")
         return int(self.dataset)
 
     def _of_file(self) -> list[CampaignPrompt]:
         if not self.file:
-            raise InvalidInput("Choose a file.", field="prompts")
+            raise InvalidInput(_("Choose a file."), field="prompts")
         path = Path(self.file)
         return campaign_prompts.of_file(path, path.name)
 

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from app import presence
 from app.campaigns import Overview
+from app.i18n import N_, _, _html, _n, in_language
 from app.markdown import to_html
 from app.store import workers
 from app.store.campaign_progress import PairProgress, PersonProgress, Progress
@@ -14,18 +15,19 @@ from app.store.db import read_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, TaskStatus
 from app.templates import render
 from app.ui import formatting, widgets
+from app.ui.campaigns.form import aspect_name
 from app.ui.widgets import Html
 
-LEAD: Final = (
+LEAD: Final = N_(
     "Models answer many prompts ahead of time, and people judge the answers blind, one after the other."
 )
 _FORMS: Final = {
-    CampaignForm.PAIRS: "two answers at a time",
-    CampaignForm.BEST_WORST: "best and worst of all",
+    CampaignForm.PAIRS: N_("two answers at a time"),
+    CampaignForm.BEST_WORST: N_("best and worst of all"),
 }
 _ORDERS: Final = {
-    CampaignOrder.INFORMATIVE: "next comes the pair that a vote tells most about",
-    CampaignOrder.IN_ORDER: "one prompt after the other",
+    CampaignOrder.INFORMATIVE: N_("next comes the pair that a vote tells most about"),
+    CampaignOrder.IN_ORDER: N_("one prompt after the other"),
 }
 
 
@@ -33,31 +35,33 @@ _ORDERS: Final = {
 
 
 def list_header() -> Html:
-    new = widgets.link_button("New campaign", "campaigns", primary=True, new=1)
-    return widgets.page_header("Campaigns", LEAD, new)
+    new = widgets.link_button(_("New campaign"), "campaigns", primary=True, new=1)
+    return widgets.page_header(_("Campaigns"), _(LEAD), new)
 
 
 def form_header() -> Html:
-    lead = "Choose who answers which prompts, and how people judge. You see how much work that makes."
-    return widgets.page_header("New campaign", lead, widgets.link_button("All campaigns", "campaigns"))
+    lead = _("Choose who answers which prompts, and how people judge. You see how much work that makes.")
+    return widgets.page_header(_("New campaign"), lead, widgets.link_button(_("All campaigns"), "campaigns"))
 
 
 def nothing_yet() -> Html:
     """What a campaign is for, with a button that opens the form."""
     return widgets.empty_state(
-        "Judge fifty prompts at the speed of reading",
-        "In a campaign several models answer the same prompts ahead of time. Then people judge the answers "
-        "blind, one comparison after the other, with one key for each vote.",
-        widgets.link_button("New campaign", "campaigns", primary=True, new=1),
+        _("Judge fifty prompts at the speed of reading"),
+        _(
+            "In a campaign several models answer the same prompts ahead of time. Then people judge the "
+            "answers blind, one comparison after the other, with one key for each vote."
+        ),
+        widgets.link_button(_("New campaign"), "campaigns", primary=True, new=1),
     )
 
 
 def campaign_table(found: Sequence[Overview]) -> Html:
     rows = [_row(overview) for overview in found]
     return widgets.table(
-        ["Campaign", "Contenders", "State", "Answers", "Votes", "Started", ""],
+        [_("Campaign"), _("Contenders"), _("State"), _("Answers"), _("Votes"), _("Started"), ""],
         rows,
-        caption="Campaigns, newest first",
+        caption=_("Campaigns, newest first"),
     )
 
 
@@ -84,13 +88,13 @@ def _row(overview: Overview) -> tuple[object, ...]:
         _small_bar(progress.answered, progress.answers, live=progress.unwritten > 0),
         _small_bar(progress.votes, progress.votes_wanted),
         formatting.ago(campaign.created_at),
-        widgets.link_button("Label", "label", campaign=campaign.id) if votable else widgets.NOTHING,
+        widgets.link_button(_("Label"), "label", campaign=campaign.id) if votable else widgets.NOTHING,
     )
 
 
 def _small_bar(done: int, total: int, *, live: bool = False) -> Html:
     share = min(1.0, done / total) if total else 0.0
-    return widgets.bar(share, f"{done:,} of {total:,}", live=live)
+    return widgets.bar(share, _("{n} of {total}", n=f"{done:,}", total=f"{total:,}"), live=live)
 
 
 def state_badge(overview: Overview) -> Html:
@@ -101,11 +105,11 @@ def state_badge(overview: Overview) -> Html:
     if campaign.status is CampaignStatus.PAUSED:
         return widgets.status_badge("paused")
     if progress.unwritten:
-        return widgets.status_badge("running", "writing answers")
+        return widgets.status_badge("running", N_("writing answers"))
     if progress.tasks[TaskStatus.FAILED] and not progress.votes_wanted:
         return widgets.status_badge("failed")
     if progress.votes >= progress.votes_wanted:
-        return widgets.status_badge("finished", "judged")
+        return widgets.status_badge("finished", N_("judged"))
     return widgets.status_badge("open")
 
 
@@ -121,31 +125,38 @@ def header(overview: Overview, *, votable: bool) -> Html:
         contenders=[widgets.method_badge(found.method, found.name) for found in overview.contenders],
         facts=" · ".join(
             [
-                formatting.count(progress.prompts, "prompt")
-                + (f", {campaign.samples} answers each" if campaign.samples > 1 else ""),
-                _FORMS[campaign.form],
-                f"{formatting.count(campaign.votes_wanted, 'vote')} on each comparison",
-                f"by {overview.owner}",
+                _prompts(progress.prompts, campaign.samples),
+                _(_FORMS[campaign.form]),
+                _n("{n} vote on each comparison", "{n} votes on each comparison", campaign.votes_wanted),
+                _("by {name}", name=overview.owner),
             ]
         ),
     )
     buttons = [
-        widgets.link_button("Lineage", "lineage", campaign=campaign.id),
-        widgets.link_button("All campaigns", "campaigns"),
+        widgets.link_button(_("Lineage"), "lineage", campaign=campaign.id),
+        widgets.link_button(_("All campaigns"), "campaigns"),
     ]
     if votable:
-        buttons.insert(0, widgets.link_button("Label", "label", primary=True, campaign=campaign.id))
+        buttons.insert(0, widgets.link_button(_("Label"), "label", primary=True, campaign=campaign.id))
     return widgets.page_header(campaign.name, lead, *buttons)
+
+
+def _prompts(prompts: int, samples: int) -> str:
+    if samples == 1:
+        return formatting.count(prompts, "prompt")
+    return _n(
+        "{n} prompt, {samples} answers each", "{n} prompts, {samples} answers each", prompts, samples=samples
+    )
 
 
 def missing(reason: str) -> Html:
     page = widgets.empty_state(
-        "There is no such campaign",
-        reason,
-        widgets.link_button("All campaigns", "campaigns", primary=True),
-        widgets.link_button("New campaign", "campaigns", new=1),
+        _("There is no such campaign"),
+        in_language(reason),
+        widgets.link_button(_("All campaigns"), "campaigns", primary=True),
+        widgets.link_button(_("New campaign"), "campaigns", new=1),
     )
-    return widgets.join([widgets.page_header("Campaign not found"), page])
+    return widgets.join([widgets.page_header(_("Campaign not found")), page])
 
 
 def progress_section(overview: Overview, *, told: bool) -> Html:
@@ -166,17 +177,21 @@ def progress_section(overview: Overview, *, told: bool) -> Html:
 
 
 def _names_seen() -> Html:
-    results = widgets.link("Results", "results")
-    sentence = Markup("You have seen who wrote which answer, so you cannot vote here. {} lists the votes.")
-    return widgets.notice(sentence.format(results))
+    results = widgets.link(_("Results"), "results")
+    return widgets.notice(
+        _html(
+            "You have seen who wrote which answer, so you cannot vote here. {results} lists the votes.",
+            results=results,
+        )
+    )
 
 
 def _no_worker(queue: str) -> Html:
     with read_session() as session:
         if workers.consuming(session=session, queue=queue):
             return widgets.NOTHING
-    missing = widgets.with_commands(presence.no_worker(queue))
-    return widgets.notice(Markup("{} The answers wait in the queue.").format(missing), "warning")
+    missing = widgets.with_commands(in_language(presence.no_worker(queue)))
+    return widgets.notice(_html("{reason} The answers wait in the queue.", reason=missing), "warning")
 
 
 def _failures(progress: Progress) -> Html:
@@ -185,39 +200,45 @@ def _failures(progress: Progress) -> Html:
         "campaigns/failures.html",
         answers=formatting.count(progress.failed_answers, "answer"),
         tasks=formatting.count(tasks, "comparison"),
-        cannot="it" if tasks == 1 else "they",
-        reasons=[widgets.with_commands(reason) for reason in progress.failures],
+        reasons=[widgets.with_commands(in_language(reason)) for reason in progress.failures],
     )
 
 
 def _bars(overview: Overview) -> Html:
     progress, tasks = overview.progress, overview.progress.tasks
     left = progress.seconds_left
-    written = f"{progress.answered:,} of {formatting.count(progress.answers, 'answer')} written"
-    votes = f"{progress.votes:,} of {formatting.count(progress.votes_wanted, 'vote')}"
+    written = _n(
+        "{written} of {n} answer written",
+        "{written} of {n} answers written",
+        progress.answers,
+        written=f"{progress.answered:,}",
+    )
+    votes = _n(
+        "{given} of {n} vote", "{given} of {n} votes", progress.votes_wanted, given=f"{progress.votes:,}"
+    )
     identical = tasks[TaskStatus.IDENTICAL]
     return render(
         "campaigns/bars.html",
         answers=widgets.bar(
             progress.answered / progress.answers if progress.answers else 0.0,
             written,
-            f"about {formatting.duration(left)} left" if left is not None else "",
+            _("about {time} left", time=formatting.duration(left)) if left is not None else "",
             live=progress.unwritten > 0,
         ),
         votes=widgets.bar(
             progress.votes / progress.votes_wanted if progress.votes_wanted else 0.0,
             votes,
-            f"{max(0, progress.votes_wanted - progress.votes):,} to go",
+            _("{n} to go", n=f"{max(0, progress.votes_wanted - progress.votes):,}"),
             live=overview.campaign.status is CampaignStatus.OPEN,
         ),
         facts=widgets.facts(
             [
-                ("Comparisons", f"{sum(tasks.values()):,}"),
-                ("To judge", f"{tasks[TaskStatus.READY]:,}"),
-                ("Waiting for answers", f"{tasks[TaskStatus.WAITING]:,}"),
-                ("Identical answers, no vote needed", f"{identical:,}"),
-                ("Failed", f"{tasks[TaskStatus.FAILED]:,}"),
-                *([("Cost of the endpoints' answers", f"{progress.cost:,.4f}")] if progress.cost else []),
+                (_("Comparisons"), f"{sum(tasks.values()):,}"),
+                (_("To judge"), f"{tasks[TaskStatus.READY]:,}"),
+                (_("Waiting for answers"), f"{tasks[TaskStatus.WAITING]:,}"),
+                (_("Identical answers, no vote needed"), f"{identical:,}"),
+                (_("Failed"), f"{tasks[TaskStatus.FAILED]:,}"),
+                *([(_("Cost of the endpoints' answers"), f"{progress.cost:,.4f}")] if progress.cost else []),
             ]
         ),
     )
@@ -228,15 +249,18 @@ def votes_section(overview: Overview) -> Html:
     progress = overview.progress
     pieces = []
     if len(progress.pairs) > 1:
-        pieces.append(widgets.section("Votes by pair", _pairs(progress.pairs)))
+        pieces.append(widgets.section(_("Votes by pair"), _pairs(progress.pairs)))
     people = _people(progress.people) if progress.people else _nobody()
-    pieces.append(widgets.section("Votes by person", people))
+    pieces.append(widgets.section(_("Votes by person"), people))
     return widgets.join(pieces)
 
 
 def _pairs(pairs: Sequence[PairProgress]) -> Html:
-    rows = [(f"{pair.first} and {pair.second}", _small_bar(pair.votes, pair.wanted)) for pair in pairs]
-    return widgets.table(["Pair", "Votes"], rows, caption="Votes by pair", stack=False)
+    rows = [
+        (formatting.in_words([pair.first, pair.second]), _small_bar(pair.votes, pair.wanted))
+        for pair in pairs
+    ]
+    return widgets.table([_("Pair"), _("Votes")], rows, caption=_("Votes by pair"), stack=False)
 
 
 def _people(people: Sequence[PersonProgress]) -> Html:
@@ -245,47 +269,50 @@ def _people(people: Sequence[PersonProgress]) -> Html:
             person.name,
             f"{person.votes:,}",
             f"{person.skipped:,}",
-            "–" if person.median_seconds is None else f"{person.median_seconds:.1f} s",
+            "–" if person.median_seconds is None else _("{n} s", n=f"{person.median_seconds:.1f}"),
         )
         for person in people
     ]
     return widgets.table(
-        ["Person", "Votes", "Skipped", "Median time"],
+        [_("Person"), _("Votes"), _("Skipped"), _("Median time")],
         rows,
-        caption="Votes by person",
+        caption=_("Votes by person"),
         numeric=(1, 2, 3),
         stack=False,
     )
 
 
 def _nobody() -> Html:
-    return Markup('<p class="hy-note">Nobody has voted yet.</p>')
+    return Markup('<p class="hy-note">{}</p>').format(_("Nobody has voted yet."))
 
 
 def setup_section(overview: Overview) -> Html:
     """How the campaign was set up: decoding, order, voters, guidelines."""
     campaign = overview.campaign
     given = campaign.parameters
-    decoding = (
-        f"up to {given['max_new_tokens']:g} tokens, temperature {given['temperature']:g}, "
-        f"top-p {given['top_p']:g}, seed {campaign.seed}"
+    decoding = _(
+        "up to {tokens} tokens, temperature {temperature}, top-p {top_p}, seed {seed}",
+        tokens=f"{given['max_new_tokens']:g}",
+        temperature=f"{given['temperature']:g}",
+        top_p=f"{given['top_p']:g}",
+        seed=campaign.seed,
     )
     facts = widgets.facts(
         [
-            ("Decoding", decoding),
-            ("Order", _ORDERS[campaign.order]),
-            ("Who may vote", ", ".join(map(str, campaign.voters)) or "everybody"),
-            ("Reason", "asked for after each vote" if campaign.ask_reason else "not asked for"),
-            ("Aspects", ", ".join(map(str, campaign.aspects)) or "none"),
-            ("Disagreements", ", ".join(["decided by the owner", *map(str, campaign.adjudicators)])),
-            ("Repeats", _every(campaign.repeat_share)),
-            ("Attention checks", _every(campaign.check_share)),
-            ("Started", formatting.ago(campaign.created_at)),
+            (_("Decoding"), decoding),
+            (_("Order"), _(_ORDERS[campaign.order])),
+            (_("Who may vote"), ", ".join(map(str, campaign.voters)) or _("everybody")),
+            (_("Reason"), _("asked for after each vote") if campaign.ask_reason else _("not asked for")),
+            (_("Aspects"), ", ".join(map(aspect_name, campaign.aspects)) or _("none")),
+            (_("Disagreements"), ", ".join([_("decided by the owner"), *map(str, campaign.adjudicators)])),
+            (_("Repeats"), _every(campaign.repeat_share)),
+            (_("Attention checks"), _every(campaign.check_share)),
+            (_("Started"), formatting.ago(campaign.created_at)),
         ]
     )
     guidelines = to_html(campaign.guidelines) if campaign.guidelines else widgets.NOTHING
-    return widgets.section("Set-up", render("campaigns/setup.html", facts=facts, guidelines=guidelines))
+    return widgets.section(_("Set-up"), render("campaigns/setup.html", facts=facts, guidelines=guidelines))
 
 
 def _every(share: float) -> str:
-    return f"{100 * share:g} for every 100 comparisons" if share else "none"
+    return _("{n} for every 100 comparisons", n=f"{100 * share:g}") if share else _("none")

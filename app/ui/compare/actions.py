@@ -8,6 +8,7 @@ import gradio as gr
 
 from app import answers
 from app.errors import AppError, NotFound
+from app.i18n import N_, _, in_language
 from app.store.conversations import Decoding
 from app.store.enums import Choice
 from app.store.judging import LETTERS
@@ -18,24 +19,35 @@ from app.ui.compare.show import EACH_ITS_OWN, Seen, ids, recent, show
 from app.ui.compare.state import Turn, View
 from app.ui.updates import Updates
 
+_ASK = N_("The conversation changed in another tab; look again, then ask.")
+_VOTE = N_("The conversation changed in another tab; look again, then vote.")
+_SAY_WHY = N_("The conversation changed in another tab; look again, then say why.")
+_WITHDRAW = N_("The conversation changed in another tab; look again, then withdraw.")
+_SHOW = N_("The conversation changed in another tab; look again, then show the names.")
+_STOP = N_("The conversation changed in another tab; look again, then stop.")
+_REGENERATE = N_("The conversation changed in another tab; look again, then regenerate.")
+
 
 def showing_errors(act: Callable[[], Any]) -> Any:
     """Call a function and raise an `AppError` as a message on the page."""
     try:
         return act()
     except AppError as error:
-        raise gr.Error(str(error), duration=8, print_exception=False) from error
+        raise gr.Error(in_language(str(error)), duration=8, print_exception=False) from error
 
 
-def _overtaken(view: View, seen: Seen, user: str, *, then: str) -> Updates | None:
+def _overtaken(view: View, seen: Seen, user: str, *, said: str) -> Updates | None:
     """Updates to the current view if this page is stale, else None.
 
     Another tab may have asked a question or regenerated an answer. A click must not act on content that
     this page never showed.
+
+    Args:
+        said: what to tell the reader then.
     """
     if seen.get("comparison") == view.current.comparison.id and seen.get("answers") == ids(view):
         return None
-    gr.Warning(f"The conversation changed in another tab; look again, then {then}.", duration=8)
+    gr.Warning(_(said), duration=8)
     return {**show(view, {}), **recent(view.conversation.id, user)}
 
 
@@ -52,10 +64,10 @@ def open_page(request: gr.Request | None = None) -> Updates:
         return start
     try:
         if not ids:
-            raise NotFound("There is no such conversation; start a new one below.")
+            raise NotFound(_("There is no such conversation; start a new one below."))
         view = compare_state.read_view(ids[0], user)
     except NotFound as error:
-        sorry = widgets.notice(str(error), "warning")
+        sorry = widgets.notice(in_language(str(error)), "warning")
         return {"summary": gr.update(value=sorry, visible=True), **start}
     return {**show(view, {}), **recent(view.conversation.id, user)}
 
@@ -101,7 +113,7 @@ def ask(
     user = query.username(request)
     if conversation_id:
         here = compare_state.read_view(int(conversation_id), user)
-        overtaken = _overtaken(here, seen, user, then="ask")
+        overtaken = _overtaken(here, seen, user, said=_ASK)
         if overtaken is not None:
             return overtaken
 
@@ -129,7 +141,7 @@ def vote(
     """Cast or change the vote on the last question. A reason given for a different choice is dropped."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
-    overtaken = _overtaken(view, seen, user, then="vote")
+    overtaken = _overtaken(view, seen, user, said=_VOTE)
     if overtaken is not None:
         return overtaken
     turn = view.current
@@ -147,7 +159,7 @@ def vote(
         )
     )
     if anew:
-        gr.Info("The vote is changed. Its reason was for the earlier vote; give a new one.", duration=8)
+        gr.Info(_("The vote is changed. Its reason was for the earlier vote; give a new one."), duration=8)
     return _voted(int(conversation_id), user)
 
 
@@ -174,11 +186,11 @@ def save_reason(
     label = next((turn.label for turn in view.turns if turn.comparison.id == seen.get("comparison")), None)
     if label is None or label.reason == (reason or "").strip():
         return {}
-    overtaken = _overtaken(view, seen, user, then="say why")
+    overtaken = _overtaken(view, seen, user, said=_SAY_WHY)
     if overtaken is not None:
         return overtaken
     showing_errors(lambda: answers.explain(label.id, reason or "", user=user))
-    gr.Info("The reason is saved with your vote.", duration=3)
+    gr.Info(_("The reason is saved with your vote."), duration=3)
     return _voted(int(conversation_id), user)
 
 
@@ -186,7 +198,7 @@ def withdraw(conversation_id: float, seen: Seen, request: gr.Request | None = No
     """Withdraw the vote on the last question."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
-    overtaken = _overtaken(view, seen, user, then="withdraw")
+    overtaken = _overtaken(view, seen, user, said=_WITHDRAW)
     if overtaken is not None:
         return overtaken
     label = view.current.label
@@ -199,7 +211,7 @@ def show_names(conversation_id: float, seen: Seen, request: gr.Request | None = 
     """Reveal the names before a vote; a later vote does not count as blind."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
-    overtaken = _overtaken(view, seen, user, then="show the names")
+    overtaken = _overtaken(view, seen, user, said=_SHOW)
     if overtaken is not None:
         return overtaken
     showing_errors(lambda: answers.show_names(view.current.comparison.id, user=user))
@@ -210,7 +222,7 @@ def stop(side: int | None, conversation_id: float, seen: Seen, request: gr.Reque
     """Stop the answer of one side, or all answers."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
-    overtaken = _overtaken(view, seen, user, then="stop")
+    overtaken = _overtaken(view, seen, user, said=_STOP)
     if overtaken is not None:
         return overtaken
     showing_errors(lambda: answers.stop(view.current.comparison.id, side))
@@ -221,7 +233,7 @@ def regenerate(side: int, conversation_id: float, seen: Seen, request: gr.Reques
     """Regenerate one answer with the next seed."""
     user = query.username(request)
     view = compare_state.read_view(int(conversation_id), user)
-    overtaken = _overtaken(view, seen, user, then="regenerate")
+    overtaken = _overtaken(view, seen, user, said=_REGENERATE)
     if overtaken is not None:
         return overtaken
     showing_errors(lambda: answers.regenerate(view.current.comparison.id, side))

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app import demo
+from app.i18n import _
 from app.store.conversations import MAX_CONTENDERS
 from app.ui import formatting, widgets
 from app.ui.compare import view as compare_view
@@ -132,8 +133,8 @@ def lay_out() -> Layout:
     gr.HTML(STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(
-            "Compare",
-            ("Ask once. All models answer with the same seed and decoding. Vote for the better answer."),
+            _("Compare"),
+            (_("Ask once. All models answer with the same seed and decoding. Vote for the better answer.")),
         ),
         js_on_load=VOTE_KEYS,
     )
@@ -154,15 +155,15 @@ def _setup() -> Setup:
                 [],
                 multiselect=True,
                 max_choices=MAX_CONTENDERS,
-                label="Contenders",
-                info="Up to four: the reference, and checkpoints of finished runs.",
+                label=_("Contenders"),
+                info=_("Up to four: the reference, and checkpoints of finished runs."),
                 scale=4,
                 min_width=280,
             )
             blind = gr.Checkbox(
                 True,
-                label="Blind",
-                info="Each question hides the names and shuffles the sides until you vote.",
+                label=_("Blind"),
+                info=_("Each question hides the names and shuffles the sides until you vote."),
                 min_width=200,
                 scale=1,
             )
@@ -170,19 +171,19 @@ def _setup() -> Setup:
             "", size="sm", visible=False, elem_id="compare-twins", elem_classes="hy-narrow hy-offer"
         )
         untrained = gr.HTML(visible=False, elem_classes="hy-offer")
-        with gr.Accordion("Decoding", open=False), gr.Row():
-            seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed", min_width=120)
-            longest = gr.Slider(1, 1024, 128, step=1, label="Longest answer, tokens", min_width=160)
+        with gr.Accordion(_("Decoding"), open=False), gr.Row():
+            seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label=_("Seed"), min_width=120)
+            longest = gr.Slider(1, 1024, 128, step=1, label=_("Longest answer, tokens"), min_width=160)
             temperature = gr.Slider(
                 0,
                 2,
                 0.7,
                 step=0.05,
-                label="Temperature",
-                info="0 always takes the most likely token.",
+                label=_("Temperature"),
+                info=_("0 always takes the most likely token."),
                 min_width=160,
             )
-            top_p = gr.Slider(0.05, 1, 1.0, step=0.05, label="Top-p", min_width=160)
+            top_p = gr.Slider(0.05, 1, 1.0, step=0.05, label=_("Top-p"), min_width=160)
     return Setup(setup, contenders, twins, untrained, blind, seed, longest, temperature, top_p)
 
 
@@ -191,8 +192,8 @@ def _conversation() -> Conversation:
     earlier = gr.HTML(visible=False)
     question = gr.HTML(visible=False)
     with gr.Row(elem_classes="hy-panels", equal_height=True):
-        sides = tuple(_side() for _ in SIDES)
-    stop_all = gr.Button("Stop all", size="sm", visible=False, elem_classes="hy-narrow")
+        sides = tuple(_side() for _number in SIDES)
+    stop_all = gr.Button(_("Stop all"), size="sm", visible=False, elem_classes="hy-narrow")
     return Conversation(summary, earlier, question, sides, stop_all)
 
 
@@ -200,34 +201,34 @@ def _side() -> Side:
     with gr.Column(visible=False, min_width=240) as column:
         panel = gr.HTML()
         with gr.Row(elem_classes="hy-answer-actions"):
-            stop = gr.Button("Stop", size="sm", scale=0, min_width=80, visible=False)
-            again = gr.Button("Regenerate", size="sm", scale=0, min_width=110, visible=False)
+            stop = gr.Button(_("Stop"), size="sm", scale=0, min_width=80, visible=False)
+            again = gr.Button(_("Regenerate"), size="sm", scale=0, min_width=110, visible=False)
     return Side(column, panel, stop, again)
 
 
 def _voting() -> Voting:
     with gr.Column(visible=False, elem_classes="hy-voting") as voting:
         with gr.Row(visible=False, elem_classes="hy-votes") as votes_two:
-            vote_a = gr.Button("A is better", elem_id="hy-vote-a", min_width=150)
-            vote_tie = gr.Button("Tie", elem_id="hy-vote-tie", min_width=150)
-            vote_bad = gr.Button("Both bad", elem_id="hy-vote-bad", min_width=150)
-            vote_b = gr.Button("B is better", elem_id="hy-vote-b", min_width=150)
+            vote_a = gr.Button(_("A is better"), elem_id="hy-vote-a", min_width=150)
+            vote_tie = gr.Button(_("Tie"), elem_id="hy-vote-tie", min_width=150)
+            vote_bad = gr.Button(_("Both bad"), elem_id="hy-vote-bad", min_width=150)
+            vote_b = gr.Button(_("B is better"), elem_id="hy-vote-b", min_width=150)
         with gr.Row(visible=False, elem_classes="hy-votes") as votes_many:
-            best = gr.Radio([], label="Best", min_width=200, scale=3)
-            worst = gr.Radio([], label="Worst", min_width=200, scale=3)
+            best = gr.Radio([], label=_("Best"), min_width=200, scale=3)
+            worst = gr.Radio([], label=_("Worst"), min_width=200, scale=3)
             with gr.Column(scale=2, min_width=180):
-                many = gr.Button("Vote best and worst")
+                many = gr.Button(_("Vote best and worst"))
                 with gr.Row():
-                    all_alike = gr.Button("All alike", min_width=80, size="md")
-                    all_bad = gr.Button("All bad", min_width=80, size="md")
+                    all_alike = gr.Button(_("All alike"), min_width=80, size="md")
+                    all_bad = gr.Button(_("All bad"), min_width=80, size="md")
         note = gr.HTML()
         with gr.Row(elem_classes="hy-reason"):
             reason = gr.Textbox(
-                label="Reason (optional)", max_lines=3, max_length=4000, scale=5, min_width=240
+                label=_("Reason (optional)"), max_lines=3, max_length=4000, scale=5, min_width=240
             )
-            withdraw = gr.Button("Withdraw vote", size="sm", scale=0, min_width=140, visible=False)
+            withdraw = gr.Button(_("Withdraw vote"), size="sm", scale=0, min_width=140, visible=False)
             show_names = gr.Button(
-                "Show names without a vote", size="sm", scale=0, min_width=210, visible=False
+                _("Show names without a vote"), size="sm", scale=0, min_width=210, visible=False
             )
     return Voting(
         voting=voting,
@@ -251,16 +252,16 @@ def _voting() -> Voting:
 
 def _question() -> Question:
     continues = gr.Radio(
-        [], label="The next question continues from answer", visible=False, elem_classes="hy-continues"
+        [], label=_("The next question continues from answer"), visible=False, elem_classes="hy-continues"
     )
     opening = gr.State([])
     with gr.Column(visible=False) as opening_box:
         opening_shown = gr.HTML()
-        drop_opening = gr.Button("Ask without these messages", size="sm", elem_classes="hy-narrow")
+        drop_opening = gr.Button(_("Ask without these messages"), size="sm", elem_classes="hy-narrow")
     with gr.Row(visible=False, elem_classes="hy-ask", equal_height=False) as ask_row:
         ask_box = gr.Textbox(
-            label="Question",
-            placeholder="Enter sends, Shift+Enter starts a new line.",
+            label=_("Question"),
+            placeholder=_("Enter sends, Shift+Enter starts a new line."),
             lines=1,
             max_lines=12,
             scale=6,
@@ -268,10 +269,10 @@ def _question() -> Question:
             elem_id="hy-question",
         )
         with gr.Column(scale=1, min_width=170):
-            ask = gr.Button("Ask", variant="primary", elem_id="hy-ask", interactive=False)
+            ask = gr.Button(_("Ask"), variant="primary", elem_id="hy-ask", interactive=False)
     ask_note = gr.HTML(elem_id="hy-ask-note")
     with gr.Column(visible=False) as prompts:
-        random = gr.Button("Random held-out prompt", size="sm", elem_classes="hy-narrow")
+        random = gr.Button(_("Random held-out prompt"), size="sm", elem_classes="hy-narrow")
         _examples(ask_box)
     of_opening = (opening, opening_box, opening_shown, drop_opening)
     return Question(continues, *of_opening, ask_row, ask_box, ask, ask_note, prompts, random)
@@ -283,7 +284,7 @@ def _examples(ask_box: gr.Textbox) -> None:
     gr.Examples(
         [[text] for text in examples],
         [ask_box],
-        label="Held-out prompts of the demo",
+        label=_("Held-out prompts of the demo"),
         example_labels=[formatting.clip(text.split("\n")[0], 60) for text in examples],
         api_visibility="private",
     )

@@ -6,6 +6,7 @@ import gradio as gr
 
 from app import held_out
 from app.errors import NotFound
+from app.i18n import _
 from app.ui import query
 from app.ui.compare import actions
 from app.ui.compare import state as compare_state
@@ -68,9 +69,10 @@ def choose(keys: list[str]) -> Updates:
     """Whether these contenders can be asked, and the button for the last twins if they are others."""
     twins = compare_state.last_twins()
     other = twins is not None and set(keys) != set(twins.keys)
+    offer = _("Compare the last twins: {names}", names=twins.said) if twins else ""
     return {
-        "twins": gr.update(visible=other, value=f"Compare the last twins: {twins.said}" if twins else ""),
-        **compare_view.asking(ready=bool(keys), why="Choose a contender above, then ask."),
+        "twins": gr.update(visible=other, value=offer),
+        **compare_view.asking(ready=bool(keys), why=_("Choose a contender above, then ask.")),
     }
 
 
@@ -78,13 +80,13 @@ def choose_twins() -> Updates:
     """Choose the reference and the last twins."""
     twins = compare_state.last_twins()
     if twins is None:
-        raise NotFound("The last twins are no longer there; choose the contenders from the list.")
+        raise NotFound(_("The last twins are no longer there; choose the contenders from the list."))
     return {"contenders": gr.update(value=twins.keys), **choose(twins.keys)}
 
 
 def _untrained(offered: list[tuple[str, str]]) -> Any:
     """What to do while no run can answer."""
-    trained = any(key.startswith("run:") for _, key in offered)
+    trained = any(key.startswith("run:") for _name, key in offered)
     return gr.update(
         visible=not trained,
         value="" if trained else compare_view.untrained(compare_state.unfinished_runs()),

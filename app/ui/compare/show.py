@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import gradio as gr
 
+from app.i18n import N_, _
 from app.store.conversations import MAX_CONTENDERS
 from app.store.enums import Choice
 from app.store.judging import LETTERS
@@ -55,7 +56,7 @@ UPDATED = (
 """Names of the components that an action updates."""
 
 
-_UNANSWERED = "You can write the next question now, and ask it when the answers are complete."
+_UNANSWERED = N_("You can write the next question now, and ask it when the answers are complete.")
 
 
 class Seen(TypedDict, total=False):
@@ -98,7 +99,7 @@ def show(view: View, seen: Seen) -> Updates:
         "timer": gr.Timer(active=not turn.over),
         **_sides(view, panels, before),
         **_voting(view),
-        **compare_view.asking(ready=turn.over, why=_UNANSWERED),
+        **compare_view.asking(ready=turn.over, why=_(_UNANSWERED)),
     }
     if fresh:
         updates |= _frame(view)
@@ -181,7 +182,7 @@ def _fields(view: View) -> Updates:
     """Fields that the user fills in; set once per comparison or vote, never while the user may be typing."""
     turn = view.current
     titles = [(turn.title(side), LETTERS[side]) for side in range(len(turn.answers))]
-    own = ("Each its own answer", EACH_ITS_OWN)
+    own = (_("Each its own answer"), EACH_ITS_OWN)
     best, worst = (LETTERS[p] if p is not None else None for p in (turn.best, turn.worst))
     return {
         "best": gr.update(choices=titles, value=best, interactive=turn.votable),

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app import answer_waits, answers, endpoints
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, NotFound
+from app.i18n import _
 from app.store import comparisons, conversations, judging, labels, names, run_lists, runs, stamps, workers
 from app.store.contenders import ENDPOINT, REFERENCE, REWARD
 from app.store.conversations import ContenderChoice
@@ -18,6 +19,7 @@ from app.store.judging import LETTERS
 from app.store.models import Comparison, Contender, Conversation, Generation, Label, Run, User
 from app.text import read_id
 from app.ui import formatting
+from app.ui.compare.names import contender_name
 from app.ui.theme import role
 
 OFFERED_RUNS = 100
@@ -65,7 +67,7 @@ class Turn:
 
     def title(self, side: int) -> str:
         """`A`, or `A · Reference` once the names are visible."""
-        return LETTERS[side] if self.hidden else f"{LETTERS[side]} · {self.contenders[side].name}"
+        return LETTERS[side] if self.hidden else f"{LETTERS[side]} · {contender_name(self.contenders[side])}"
 
     def _side(self, answer_id: int | None) -> int | None:
         found = (side for side, answer in enumerate(self.answers) if answer.id == answer_id)
@@ -106,8 +108,12 @@ def read_view(conversation_id: int, user: str) -> View:
         conversation = conversations.get(conversation_id, session=session)
         if conversation.campaign_id is not None:
             raise NotFound(
-                f"Conversation {conversation_id} is a prompt of campaign {conversation.campaign_id}; "
-                "judge it on the Label page."
+                _(
+                    "Conversation {conversation} is a prompt of campaign {campaign}; judge it on the Label "
+                    "page.",
+                    conversation=conversation_id,
+                    campaign=conversation.campaign_id,
+                )
             )
         asked = comparisons.turns(conversation_id, session=session)
         hidden = names.hidden_among(asked, user, session=session)
@@ -159,7 +165,7 @@ def recent_conversations(user: str) -> list[RecentConversation]:
         for conversation in newest:
             asked = turns[conversation.id]
             hidden = all_hidden.intersection(comparison.id for comparison in asked)
-            shown = [] if hidden else [contender.name for contender in conversation.contenders]
+            shown = [] if hidden else [contender_name(one) for one in conversation.contenders]
             question = asked[0].question if asked else ""
             found.append(RecentConversation(conversation.id, question, shown, len(asked), conversation))
         return found
@@ -181,15 +187,19 @@ def offered_contenders() -> list[tuple[str, str]]:
             session=session, status=RunStatus.FINISHED, without_method=REWARD, limit=OFFERED_RUNS
         )
         bases = list(dict.fromkeys(run.base_model for run in finished)) or ["demo"]
-        offered = [(f"Reference · {_short(base)}", f"{REFERENCE}:{base}") for base in bases]
+        offered = [(_("Reference · {model}", model=_short(base)), f"{REFERENCE}:{base}") for base in bases]
         kept = run_lists.checkpoints([run.id for run in finished], session=session)
         for run in finished:
             points = kept[run.id][::-1]
             for place, point in enumerate(points):
-                at = "" if place == 0 else f" @ step {point.step}"
-                key = f"run:{run.id}" if place == 0 else f"run:{run.id}:{point.id}"
-                offered.append((f"#{run.id} {run.name}{at}", key))
-    return offered + [(f"{one.name} · endpoint", f"{ENDPOINT}:{one.name}") for one in endpoints.configured()]
+                shown = f"#{run.id} {run.name}"
+                if place == 0:
+                    offered.append((shown, f"run:{run.id}"))
+                else:
+                    said = _("{run} @ step {step}", run=shown, step=point.step)
+                    offered.append((said, f"run:{run.id}:{point.id}"))
+    remote = [one.name for one in endpoints.configured()]
+    return offered + [(_("{name} · endpoint", name=name), f"{ENDPOINT}:{name}") for name in remote]
 
 
 def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> list[str]:
@@ -198,7 +208,7 @@ def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> l
     If no given run is offered, those of the last twins that are all finished, or else of the newest finished
     run and its twins.
     """
-    keys = {key for _, key in offered}
+    keys = {key for _name, key in offered}
     wanted = [f"run:{run_id}" for run_id in run_ids if f"run:{run_id}" in keys]
     with read_session() as session:
         if not wanted:
@@ -206,7 +216,7 @@ def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> l
             wanted = [f"run:{run.id}" for run in twins if f"run:{run.id}" in keys]
         wanted = wanted[: conversations.MAX_CONTENDERS - 1]
         bases = [runs.get(int(key.split(":")[1]), session=session).base_model for key in wanted]
-    reference = f"{REFERENCE}:{bases[0]}" if bases else next((key for _, key in offered), "")
+    reference = f"{REFERENCE}:{bases[0]}" if bases else next((key for _name, key in offered), "")
     return [key for key in (reference, *wanted) if key in keys]
 
 
@@ -231,7 +241,7 @@ def last_twins() -> Twins | None:
     if not found:
         return None
     keys = [f"{REFERENCE}:{found[0].base_model}", *(f"run:{run.id}" for run in found)]
-    names = ["reference", *(f"{role(run.method).label} #{run.id}" for run in found)]
+    names = [_("reference"), *(f"{role(run.method).label} #{run.id}" for run in found)]
     return Twins(keys, formatting.in_words(names))
 
 
@@ -260,7 +270,7 @@ def setup_like(
         own = owner is not None and owner.name == user
         if not own and names.hidden_among(asked, user, session=session):
             return [], conversation
-    known = {key for _, key in offered}
+    known = {key for _name, key in offered}
     found = [
         next((key for key in keys_of(contender) if key in known), "") for contender in conversation.contenders
     ]
@@ -284,7 +294,7 @@ def to_choice(key: str) -> ContenderChoice:
     Raises:
         InvalidInput: if the key is malformed, or names no configured endpoint.
     """
-    kind, _, rest = key.partition(":")
+    kind, _colon, rest = key.partition(":")
     if kind == ENDPOINT:
         return answers.contenders_of_endpoints([rest])[0]
     if kind == REFERENCE and rest:
@@ -293,7 +303,7 @@ def to_choice(key: str) -> ContenderChoice:
     run_id, checkpoint_id = read_id(of_run), read_id(of_checkpoint)
     if kind == "run" and run_id is not None and (checkpoint_id is not None or not colon):
         return ContenderChoice(run_id=run_id, checkpoint_id=checkpoint_id)
-    raise InvalidInput("Choose the contenders from the list.", field="contenders")
+    raise InvalidInput(_("Choose the contenders from the list."), field="contenders")
 
 
 def _short(base_model: str) -> str:

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from app import presence
 from app.dispatch import GENERATE_QUEUE
-from app.store.contenders import REFERENCE, origin
+from app.i18n import _, _html, in_language
+from app.store.contenders import REFERENCE
 from app.store.enums import Choice, GenerationStatus
 from app.store.judging import LETTERS
 from app.store.models import Contender, Generation, Label
@@ -17,6 +18,7 @@ from app.store.promotion import PROMOTED
 from app.templates import render
 from app.ui import formatting, parting, widgets
 from app.ui.answer.address import answer_link
+from app.ui.compare.names import contender_name, origin_words
 from app.ui.compare.state import RecentConversation, Turn, View
 from app.ui.updates import Updates
 from app.ui.widgets import Html
@@ -30,14 +32,14 @@ def who(turn: Turn, side: int) -> Html:
     if turn.hidden:
         return render("compare/who.html", letter=LETTERS[side], badge="", origin="")
     contender = turn.contenders[side]
-    badge = widgets.method_badge(contender.method, contender.name)
+    badge = widgets.method_badge(contender.method, contender_name(contender))
     return render("compare/who.html", letter=LETTERS[side], badge=badge, origin=_origin(contender))
 
 
 def _origin(contender: Contender) -> str:
     if contender.run_id is not None:
-        return widgets.link(f"run #{contender.run_id}", "run", id=contender.run_id)
-    return origin(contender.method, contender.base_model, contender.run_id)
+        return widgets.link(_("run #{id}", id=contender.run_id), "run", id=contender.run_id)
+    return origin_words(contender.method, contender.base_model, contender.run_id)
 
 
 def panel(view: View, side: int) -> Html:
@@ -61,17 +63,18 @@ def _reply(turn: Turn, side: int, *, below: Html = widgets.NOTHING) -> Html:
 def _text(turn: Turn, side: int) -> Html:
     answer = turn.answers[side]
     if answer.status is GenerationStatus.FAILED:
-        untold = "This answer failed; regenerate it. The error is shown with the names."
-        return widgets.error_banner(untold if turn.hidden else answer.error or "The answer failed.")
+        untold = _("This answer failed; regenerate it. The error is shown with the names.")
+        return widgets.error_banner(untold if turn.hidden else answer.error or _("The answer failed."))
     live = not answer.status.is_over
     if live and not answer.text:
         return Markup('<div class="hy-text hy-wait" aria-busy="true">{}<i></i></div>').format(
-            turn.waits[side] or "writing"
+            in_language(turn.waits[side]) or _("writing")
         )
     if not answer.text:
-        why = "empty: stopped" if answer.status is GenerationStatus.STOPPED else "empty: it ended at once"
-        return Markup('<div class="hy-text"><em class="hy-note">({})</em></div>').format(why)
-    return Markup('<div class="hy-text{}" {}>{}</div>').format(
+        stopped = answer.status is GenerationStatus.STOPPED
+        why = _("(empty: stopped)") if stopped else _("(empty: it ended at once)")
+        return Markup('<div class="hy-text"><em class="hy-note">{}</em></div>').format(why)
+    return Markup('<div class="hy-text{}" translate="no" {}>{}</div>').format(
         " hy-live" if live else "",
         Markup('aria-busy="true"') if live else "",
         parting.marked(answer.text, _shared(turn)),
@@ -99,28 +102,28 @@ def _numbers(answer: Generation, *, hidden: bool) -> Html:
         return widgets.NOTHING
     facts: list[tuple[str, object]] = []
     if not hidden:
-        facts.append(("tokens", f"{answer.tokens:,}"))
-        facts.append(("seconds", f"{answer.seconds:.1f}" if answer.seconds is not None else "–"))
+        facts.append((_("tokens"), f"{answer.tokens:,}"))
+        facts.append((_("seconds"), f"{answer.seconds:.1f}" if answer.seconds is not None else "–"))
     policy, reference = answer.policy_logp, answer.reference_logp
     if not hidden and answer.status.is_over and policy is not None and reference is not None:
         facts += [
-            ("log p, policy", _minus(formatting.number(policy, 1))),
-            ("log p, reference", _minus(formatting.number(reference, 1))),
-            ("difference", _signed((policy or 0.0) - (reference or 0.0))),
+            (_("log p, policy"), _minus(formatting.number(policy, 1))),
+            (_("log p, reference"), _minus(formatting.number(reference, 1))),
+            (_("difference"), _signed((policy or 0.0) - (reference or 0.0))),
         ]
     below = [
         _ending(answer),
-        "numbers appear after the vote" if hidden and answer.status.is_over else "",
+        _("numbers appear after the vote") if hidden and answer.status.is_over else "",
     ]
-    note = " · ".join(filter(None, [*below, f"seed {answer.seed}" if answer.take else ""]))
+    note = " · ".join(filter(None, [*below, _("seed {seed}", seed=answer.seed) if answer.take else ""]))
     return render("compare/numbers.html", facts=facts, note=note)
 
 
 def _ending(answer: Generation) -> str:
     if answer.status is GenerationStatus.STOPPED:
-        return "stopped"
+        return _("stopped")
     if answer.status is GenerationStatus.FINISHED and not answer.complete:
-        return "cut at the length limit"
+        return _("cut at the length limit")
     return ""
 
 
@@ -153,7 +156,12 @@ def _token(text: str, policy: float, reference: float) -> dict[str, Any]:
     if not math.isfinite(ratio):
         return {"text": text, "ratio": None}
     share = min(abs(ratio) / MAX_LOG_RATIO, 1.0)
-    numbers = f"log-ratio {ratio:+.2f}: policy {policy:.2f}, reference {reference:.2f}"
+    numbers = _(
+        "log-ratio {ratio}: policy {policy}, reference {reference}",
+        ratio=f"{ratio:+.2f}",
+        policy=f"{policy:.2f}",
+        reference=f"{reference:.2f}",
+    )
     return {
         "text": text,
         "ratio": ratio,
@@ -178,8 +186,7 @@ def question(view: View, turn: Turn) -> Html:
 
 def history(opening: Sequence[Any]) -> Html:
     """The messages before the first question, which all contenders receive."""
-    count = formatting.count(len(opening), "message")
-    return render("compare/history.html", count=count, messages=widgets.messages(opening))
+    return render("compare/history.html", count=len(opening), messages=widgets.messages(opening))
 
 
 def earlier_turns(view: View) -> Html:
@@ -200,8 +207,9 @@ def continues(view: View, turn: Turn) -> str:
     if turn.comparison.turn == 0:
         return ""
     if turn.origin is None:
-        return "Each continued its own answer; a vote on it makes no training pair."
-    return f"All continued from answer {view.turns[turn.comparison.turn - 1].title(turn.origin)}."
+        return _("Each continued its own answer; a vote on it makes no training pair.")
+    origin = view.turns[turn.comparison.turn - 1].title(turn.origin)
+    return _("All continued from answer {answer}.", answer=origin)
 
 
 def _verdict(turn: Turn, position: int) -> Html:
@@ -211,43 +219,45 @@ def _verdict(turn: Turn, position: int) -> Html:
     word = words[position]
     if word == "worst" and len(turn.answers) == 2:
         return widgets.NOTHING
-    return Markup('<span class="hy-verdict hy-{}">{}</span>').format(
-        word, "better" if len(turn.answers) == 2 else word
-    )
+    shown = _("better") if len(turn.answers) == 2 else _("best") if word == "best" else _("worst")
+    return Markup('<span class="hy-verdict hy-{}">{}</span>').format(word, shown)
 
 
 def vote_sentence(turn: Turn) -> str:
     """The reader's vote in words; empty without a vote."""
-    return "" if turn.label is None else f"You voted: {_choice_words(turn, turn.label)}."
+    return "" if turn.label is None else _("You voted: {choice}.", choice=_choice_words(turn, turn.label))
 
 
 def _choice_words(turn: Turn, label: Label) -> str:
     two = len(turn.answers) == 2
     if label.choice is Choice.TIE:
-        return "tie" if two else "all alike"
+        return _("tie") if two else _("all alike")
     if label.choice is Choice.ALL_BAD or turn.best is None or turn.worst is None:
-        return "both bad" if two else "all bad"
+        return _("both bad") if two else _("all bad")
     if two:
-        return f"{turn.title(turn.best)} is better"
-    return f"{turn.title(turn.best)} is best, {turn.title(turn.worst)} worst"
+        return _("{answer} is better", answer=turn.title(turn.best))
+    return _("{best} is best, {worst} worst", best=turn.title(turn.best), worst=turn.title(turn.worst))
 
 
 def vote_note(view: View) -> Html:
     """The state of the vote: locked (with the reason), open, or cast."""
     turn = view.current
     if not turn.over:
-        return Markup('<p class="hy-note">You can vote when all answers are complete.</p>')
+        return Markup('<p class="hy-note">{}</p>').format(_("You can vote when all answers are complete."))
     if turn.label is not None:
-        change = "Choose again to change it." if len(turn.answers) == 2 else "Vote again to change it."
+        change = _("Choose again to change it.") if len(turn.answers) == 2 else _("Vote again to change it.")
         return Markup('<p class="hy-note" data-hy-voted><strong>{}</strong> {}</p>').format(
-            vote_sentence(turn), turn.problem or change
+            vote_sentence(turn), in_language(turn.problem) or change
         )
     if turn.problem:
-        return Markup('<p class="hy-note" role="status">{}</p>').format(turn.problem)
-    keys = " Arrow keys: ← A, → B, ↑ tie, ↓ both bad." if len(turn.answers) == 2 else ""
-    after = " The names appear after the vote." if turn.hidden else ""
-    seen = " You have seen the names, so it will not count as blind." if _seen_before(view) else ""
-    return Markup('<p class="hy-note">Your vote?{}{}{}</p>').format(after, seen, keys)
+        return Markup('<p class="hy-note" role="status">{}</p>').format(in_language(turn.problem))
+    said = [
+        _("Your vote?"),
+        _("The names appear after the vote.") if turn.hidden else "",
+        _("You have seen the names, so it will not count as blind.") if _seen_before(view) else "",
+        _("Arrow keys: ← A, → B, ↑ tie, ↓ both bad.") if len(turn.answers) == 2 else "",
+    ]
+    return Markup('<p class="hy-note">{}</p>').format(" ".join(filter(None, said)))
 
 
 def _seen_before(view: View) -> bool:
@@ -266,20 +276,20 @@ def summary(view: View) -> Html:
     """The shared decoding parameters, and links to a new conversation with the same contenders."""
     given = view.conversation.parameters
     parts = [
-        "two stored answers; a question asked now has these settings" if PROMOTED in given else "",
-        f"seed {view.conversation.seed}",
-        f"up to {given.get('max_new_tokens')} tokens",
-        f"temperature {given.get('temperature'):g}",
-        f"top-p {given.get('top_p'):g}",
-        "blind: names appear after the vote on each question" if view.conversation.blind else "",
+        _("two stored answers; a question asked now has these settings") if PROMOTED in given else "",
+        _("seed {seed}", seed=view.conversation.seed),
+        _("up to {n} tokens", n=given.get("max_new_tokens")),
+        _("temperature {value}", value=f"{given.get('temperature'):g}"),
+        _("top-p {value}", value=f"{given.get('top_p'):g}"),
+        _("blind: names appear after the vote on each question") if view.conversation.blind else "",
     ]
     here = view.conversation.id
     several = len(view.conversation.contenders) > 1
     actions = [
         parting.toggle() if several else widgets.NOTHING,
-        widgets.link_button("Score a text", "score", conversation=here),
-        widgets.link_button("New conversation", "compare", like=here),
-        widgets.link_button("New held-out prompt", "compare", like=here, prompt="random"),
+        widgets.link_button(_("Score a text"), "score", conversation=here),
+        widgets.link_button(_("New conversation"), "compare", like=here),
+        widgets.link_button(_("New held-out prompt"), "compare", like=here, prompt="random"),
     ]
     return render("compare/summary.html", decoding=" · ".join(filter(None, parts)), actions=actions)
 
@@ -292,20 +302,20 @@ def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
         {
             "present": line.id == present,
             "link": widgets.link(
-                formatting.clip(line.question, 80) or "(no question)", "compare", conversation=line.id
+                formatting.clip(line.question, 80) or _("(no question)"), "compare", conversation=line.id
             ),
-            "names": " / ".join(line.names) or "names hidden",
+            "names": " / ".join(line.names) or _("names hidden"),
             "turns": formatting.count(line.turns, "turn"),
             "ago": formatting.ago(line.conversation.created_at),
         }
         for line in found
     ]
-    return widgets.section("Your conversations", render("compare/recent.html", lines=lines))
+    return widgets.section(_("Your conversations"), render("compare/recent.html", lines=lines))
 
 
 def no_worker() -> Html:
-    missing = widgets.with_commands(presence.no_worker(GENERATE_QUEUE))
-    return widgets.notice(Markup("{} Questions asked now wait in the queue.").format(missing), "warning")
+    missing = widgets.with_commands(in_language(presence.no_worker(GENERATE_QUEUE)))
+    return widgets.notice(_html("{reason} Questions asked now wait in the queue.", reason=missing), "warning")
 
 
 def asking(*, ready: bool, why: str = "") -> Updates:
@@ -317,9 +327,15 @@ def asking(*, ready: bool, why: str = "") -> Updates:
 def untrained(unfinished: Sequence[int]) -> Html:
     """What to do while only the reference can answer."""
     if not unfinished:
-        said = "No run is finished, so only the reference can answer. {} to compare with it."
-        links = widgets.link("Launch DPO and HyPO", "launch")
+        said = _html(
+            "No run is finished, so only the reference can answer. {launch} to compare with it.",
+            launch=widgets.link(_("Launch DPO and HyPO"), "launch"),
+        )
     else:
-        said = "No run is finished, so only the reference can answer. The others are still to be trained: {}."
-        links = widgets.join([widgets.link(f"run {run_id}", "run", id=run_id) for run_id in unfinished], ", ")
-    return Markup('<p class="hy-note">{}</p>').format(Markup(said).format(links))
+        links = [widgets.link(_("run {id}", id=run_id), "run", id=run_id) for run_id in unfinished]
+        said = _html(
+            "No run is finished, so only the reference can answer. The others are still to be trained: "
+            "{runs}.",
+            runs=widgets.join(links, ", "),
+        )
+    return Markup('<p class="hy-note">{}</p>').format(said)

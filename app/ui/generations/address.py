@@ -8,6 +8,7 @@ from typing import Any, Final
 import gradio as gr
 
 from app.errors import InvalidInput
+from app.i18n import N_, _
 from app.store.enums import GenerationKind
 from app.store.generation_filter import GenerationFilter, GenerationOrigin, GenerationSort
 from app.store.search_words import MOST_CHARS
@@ -27,16 +28,16 @@ UP: Final = "-up"
 """The end of the name of an ascending order."""
 NEWEST: Final = GenerationSort.NEWEST.value
 SORTS: Final = [
-    ("Newest first", NEWEST),
-    ("Oldest first", NEWEST + UP),
-    ("Most tokens", "tokens"),
-    ("Fewest tokens", "tokens" + UP),
-    ("Log-ratio, highest", "log_ratio"),
-    ("Log-ratio, lowest", "log_ratio" + UP),
-    ("Log-ratio per token, highest", "token_log_ratio"),
-    ("Log-ratio per token, lowest", "token_log_ratio" + UP),
-    ("Score, highest", "score"),
-    ("Score, lowest", "score" + UP),
+    (N_("Newest first"), NEWEST),
+    (N_("Oldest first"), NEWEST + UP),
+    (N_("Most tokens"), "tokens"),
+    (N_("Fewest tokens"), "tokens" + UP),
+    (N_("Log-ratio, highest"), "log_ratio"),
+    (N_("Log-ratio, lowest"), "log_ratio" + UP),
+    (N_("Log-ratio per token, highest"), "token_log_ratio"),
+    (N_("Log-ratio per token, lowest"), "token_log_ratio" + UP),
+    (N_("Score, highest"), "score"),
+    (N_("Score, lowest"), "score" + UP),
 ]
 _STEPS: Final = re.compile(r"(\d{0,10})\s*(?:([-–])\s*(\d{0,10}))?")
 
@@ -72,7 +73,7 @@ class Asked:
         """The same with known names of a kind and an order."""
         values = asdict(self)
         values["kind"] = self.kind if self.kind in KINDS else ALL
-        values["sort"] = self.sort if self.sort in {value for _, value in SORTS} else NEWEST
+        values["sort"] = self.sort if self.sort in {value for _title, value in SORTS} else NEWEST
         return Asked(**values)
 
     @property
@@ -118,7 +119,7 @@ def _read_steps(text: str) -> tuple[int | None, int | None]:
     found = _STEPS.fullmatch(text.strip())
     numbers = [] if found is None else [int(n) for n in (found[1], found[3] or "") if n]
     if found is None or (found[2] and not numbers) or any(number > MAX_ID for number in numbers):
-        raise InvalidInput("Steps are a number or a range, such as 20 or 20-50.", field="steps")
+        raise InvalidInput(_("Steps are a number or a range, such as 20 or 20-50."), field="steps")
     if not numbers:
         return None, None
     first = int(found[1]) if found[1] else None

@@ -5,6 +5,7 @@ from typing import Final
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.i18n import _
 from app.store import generation_origins, generation_search, generations, search_words
 from app.store.enums import GenerationKind
 from app.store.generation_filter import GenerationFilter
@@ -38,7 +39,7 @@ def _one(one: Origin, asked: Asked, session: Session) -> Html:
         "generations/one.html",
         links=_links(one, asked, session),
         prompt=widgets.messages(row.prompt.content),
-        text=text if row.text else Markup('<em class="hy-note">(empty)</em>'),
+        text=text if row.text else listing.empty(),
         note=_note(one),
         facts=widgets.facts(_facts(one)),
     )
@@ -47,43 +48,47 @@ def _one(one: Origin, asked: Asked, session: Session) -> Html:
 def _links(one: Origin, asked: Asked, session: Session) -> list[Html]:
     """Links back to the list, and to where the text was generated."""
     row = one.generation
-    links = [widgets.link_button("All texts", "generations", **asked.query())]
+    links = [widgets.link_button(_("All texts"), "generations", **asked.query())]
     if one.comparison is not None and one.comparison.campaign_id is None:
-        links.append(widgets.link_button("Its chat", "compare", conversation=one.comparison.conversation_id))
+        links.append(
+            widgets.link_button(_("Its chat"), "compare", conversation=one.comparison.conversation_id)
+        )
     if one.run is not None and generations.has_probes(one.run.id, row.prompt_id, session=session):
         step = row.step if row.kind is GenerationKind.PROBE else None
         links.append(
-            widgets.link_button("Through training", "run", id=one.run.id, prompt=row.prompt_id, at=step)
+            widgets.link_button(_("Through training"), "run", id=one.run.id, prompt=row.prompt_id, at=step)
         )
     if not one.hidden and row.text:
-        links.append(Markup('<a class="hy-button" href="{}">Token by token</a>').format(answer_url(row.id)))
+        links.append(
+            Markup('<a class="hy-button" href="{}">{}</a>').format(answer_url(row.id), _("Token by token"))
+        )
     return links
 
 
 def _note(one: Origin) -> str:
     if one.generation.status.value == "stopped":
-        return "Stopped before its end."
-    return "" if one.generation.complete else "Cut at the length limit."
+        return _("Stopped before its end.")
+    return "" if one.generation.complete else _("Cut at the length limit.")
 
 
 def _facts(one: Origin) -> list[tuple[str, object]]:
     row = one.generation
-    found: list[tuple[str, object]] = [("From", listing.origin(one))]
+    found: list[tuple[str, object]] = [(_("From"), listing.origin(one))]
     if not one.hidden:
         tokens, ratio, per_token = listing.numbers(one)
         found += [
-            ("Tokens", tokens or "–"),
-            ("log π", formatting.number(row.policy_logp, 1).replace("-", "−")),
-            ("log π_ref", formatting.number(row.reference_logp, 1).replace("-", "−")),
-            ("Log-ratio, nats", ratio or "–"),
-            ("Per token", per_token or "–"),
+            (_("Tokens"), tokens or "–"),
+            (_("log π"), formatting.number(row.policy_logp, 1).replace("-", "−")),
+            (_("log π_ref"), formatting.number(row.reference_logp, 1).replace("-", "−")),
+            (_("Log-ratio, nats"), ratio or "–"),
+            (_("Per token"), per_token or "–"),
         ]
         if row.score is not None:
-            found.append(("Score", formatting.number(row.score, 2)))
+            found.append((_("Score"), formatting.number(row.score, 2)))
         if row.seconds is not None:
-            found.append(("Seconds", f"{row.seconds:.1f}"))
-        found += [("Decoding", words) for words in [_decoding(one)] if words]
-    found += [("Seed", row.seed), ("Made", formatting.ago(row.created_at)), ("Number", f"#{row.id}")]
+            found.append((_("Seconds"), f"{row.seconds:.1f}"))
+        found += [(_("Decoding"), words) for words in [_decoding(one)] if words]
+    found += [(_("Seed"), row.seed), (_("Made"), formatting.ago(row.created_at)), (_("Number"), f"#{row.id}")]
     return found
 
 
@@ -92,9 +97,11 @@ def _decoding(one: Origin) -> str:
     known = decoding(one)
     if not known:
         return ""
-    return (
-        f"up to {known['max_new_tokens']:,} tokens, temperature {known['temperature']:g}, "
-        f"top-p {known['top_p']:g}"
+    return _(
+        "up to {tokens} tokens, temperature {temperature}, top-p {top_p}",
+        tokens=f"{known['max_new_tokens']:,}",
+        temperature=f"{known['temperature']:g}",
+        top_p=f"{known['top_p']:g}",
     )
 
 
@@ -112,9 +119,9 @@ def _others(one: Origin, user: str, session: Session) -> Html:
     if not ids:
         return widgets.NOTHING
     rows = [one, *generation_origins.of_ids(ids, session=session, viewer=user)]
-    more = widgets.link("all of them", "generations", prompt=prompt) if found.next is not None else ""
+    more = widgets.link(_("all of them"), "generations", prompt=prompt) if found.next is not None else ""
     return widgets.section(
-        "Answers to this prompt",
+        _("Answers to this prompt"),
         listing.table(rows, Asked(), chosen=one.generation.id, of_one_prompt=True),
-        widgets.join(["Tick one more to compare the two. ", more]),
+        widgets.join([_("Tick one more to compare the two."), " ", more]),
     )

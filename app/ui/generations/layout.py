@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.i18n import N_, _
 from app.store.search_words import MOST_CHARS
 from app.ui import widgets
 from app.ui.compare.layout import STYLE
@@ -13,12 +14,12 @@ from app.ui.generations.address import ALL, NEWEST, SORTS
 
 _TICK = Path(__file__).with_name("generations.js").read_text(encoding="utf-8")
 KINDS = [
-    ("any", ALL),
-    ("online samples", "online"),
-    ("evaluation samples", "eval"),
-    ("probe answers", "probe"),
-    ("chat answers", "chat"),
-    ("campaign answers", "campaign"),
+    (N_("any"), ALL),
+    (N_("online samples"), "online"),
+    (N_("evaluation samples"), "eval"),
+    (N_("probe answers"), "probe"),
+    (N_("chat answers"), "chat"),
+    (N_("campaign answers"), "campaign"),
 ]
 
 
@@ -71,8 +72,8 @@ def lay_out() -> Layout:
         search=search,
         found=found,
         compare=gr.Button(
-            "Compare these two", variant="primary", scale=0, min_width=170, interactive=False, visible=False,
-            elem_classes="hy-narrow", elem_id="generations-compare",
+            _("Compare these two"), variant="primary", scale=0, min_width=170, interactive=False,
+            visible=False, elem_classes="hy-narrow", elem_id="generations-compare",
         ),
         message=gr.HTML(),
         chosen=gr.Textbox(visible="hidden", elem_id="generations-chosen"),
@@ -81,28 +82,38 @@ def lay_out() -> Layout:
 
 def list_header() -> widgets.Html:
     return widgets.page_header(
-        "Generations",
-        "Every text that was generated: in training, evaluation, probes, chats and campaigns. "
-        "Tick two answers to the same prompt to compare them.",
+        _("Generations"),
+        _(
+            "Every text that was generated: in training, evaluation, probes, chats and campaigns. "
+            "Tick two answers to the same prompt to compare them."
+        ),
     )
 
 
 def one_header(number: int) -> widgets.Html:
-    return widgets.page_header(f"Generation {number}")
+    return widgets.page_header(_("Generation {number}", number=number))
 
 
 def _fields() -> tuple[gr.Button, tuple[Any, ...]]:
     """The button, and the fields that are shown."""
     with gr.Row(elem_classes="hy-filters hy-search"):
         text = gr.Textbox(
-            label="Text", placeholder='words, "a phrase", -word', max_lines=1, max_length=MOST_CHARS, scale=0
+            label=_("Text"),
+            placeholder=_('words, "a phrase", -word'),
+            max_lines=1,
+            max_length=MOST_CHARS,
+            scale=0,
         )
         prompt = gr.Textbox(
-            label="Prompt", placeholder="words, or #12", max_lines=1, max_length=MOST_CHARS, scale=0
+            label=_("Prompt"), placeholder=_("words, or #12"), max_lines=1, max_length=MOST_CHARS, scale=0
         )
-        run = gr.Dropdown([], label="Runs", multiselect=True, value=[], scale=0)
-        kind = gr.Dropdown(KINDS, label="Kind", value=ALL, scale=0)
-        steps = gr.Textbox(label="Steps", placeholder="20 or 20-50", max_lines=1, max_length=24, scale=0)
-        sort = gr.Dropdown(SORTS, label="Order", value=NEWEST, scale=0)
-        search = gr.Button("Search", size="md", scale=0, min_width=100)
+        run = gr.Dropdown([], label=_("Runs"), multiselect=True, value=[], scale=0)
+        kinds = [(_(title), value) for title, value in KINDS]
+        kind = gr.Dropdown(kinds, label=_("Kind"), value=ALL, scale=0)
+        steps = gr.Textbox(
+            label=_("Steps"), placeholder=_("20 or 20-50"), max_lines=1, max_length=24, scale=0
+        )
+        sorts = [(_(title), value) for title, value in SORTS]
+        sort = gr.Dropdown(sorts, label=_("Order"), value=NEWEST, scale=0)
+        search = gr.Button(_("Search"), size="md", scale=0, min_width=100)
     return search, (text, prompt, run, kind, steps, sort)

@@ -7,22 +7,25 @@ from typing import Any, Final
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.i18n import N_, _, _html, _n, in_language
 from app.store import generation_origins, generation_search, search_backfill, search_words
 from app.store.enums import GenerationKind
 from app.store.generation_filter import GenerationFilter, GenerationSort, Place
 from app.store.generation_origins import Origin
 from app.templates import render
 from app.ui import formatting, widgets
+from app.ui.compare.names import contender_name
 from app.ui.generations.address import Asked
 from app.ui.widgets import Html
 
 PAGE: Final = 50
 EXCERPT_CHARS: Final = 280
 KIND_WORDS: Final = {
-    GenerationKind.ONLINE: "online sample",
-    GenerationKind.EVAL: "evaluation sample",
-    GenerationKind.PROBE: "probe answer",
+    GenerationKind.ONLINE: N_("online sample"),
+    GenerationKind.EVAL: N_("evaluation sample"),
+    GenerationKind.PROBE: N_("probe answer"),
 }
+SAMPLE: Final = N_("sample")
 
 
 def listed(asked: Asked, user: str, *, session: Session, after: Place | None = None) -> Html:
@@ -40,9 +43,9 @@ def listed(asked: Asked, user: str, *, session: Session, after: Place | None = N
         return _nothing(asked, only, sort)
     pages = []
     if after is not None:
-        pages.append(widgets.link_button("First page", "generations", **asked.query()))
+        pages.append(widgets.link_button(_("First page"), "generations", **asked.query()))
     if found.next is not None:
-        pages.append(widgets.link_button("Next page", "generations", **asked.query(after=found.next)))
+        pages.append(widgets.link_button(_("Next page"), "generations", **asked.query(after=found.next)))
     return render(
         "generations/list.html",
         count=_count(only, user, session),
@@ -65,15 +68,15 @@ def table(
     pattern = None if search is None else search.pattern
     scored = any(one.generation.score is not None and not one.hidden for one in shown)
     heads = [
-        Markup('<span class="hy-sr">Choose</span>'),
-        "Text" if of_one_prompt else "Prompt and text",
-        "From",
-        "Tokens",
-        "Log-ratio",
-        "Per token",
+        Markup('<span class="hy-sr">{}</span>').format(_("Choose")),
+        _("Text") if of_one_prompt else _("Prompt and text"),
+        _("From"),
+        _("Tokens"),
+        _("Log-ratio"),
+        _("Per token"),
     ]
     return widgets.table(
-        [*heads, *(["Score"] if scored else []), "Made"],
+        [*heads, *([_("Score")] if scored else []), _("Made")],
         [
             (
                 _tick(one, ticked=one.generation.id == chosen),
@@ -85,21 +88,21 @@ def table(
             )
             for one in shown
         ],
-        caption="Generated texts",
+        caption=_("Generated texts"),
         numeric=range(3, 7 if scored else 6),
     )
 
 
 def _tick(one: Origin, *, ticked: bool) -> Html:
     key = one.generation.id
-    return Markup(
-        '<input type="checkbox" class="hy-tick" data-generation="{}" aria-label="Choose text {}"{}>'
-    ).format(key, key, Markup(" checked") if ticked else "")
+    return Markup('<input type="checkbox" class="hy-tick" data-generation="{}" aria-label="{}"{}>').format(
+        key, _("Choose text {number}", number=key), Markup(" checked") if ticked else ""
+    )
 
 
 def _text(one: Origin, asked: Asked, pattern: re.Pattern[str] | None, *, title: str) -> Html:
     row = one.generation
-    title = title or widgets.prompt_line(row.prompt.content, 90) or "(no prompt)"
+    title = title or widgets.prompt_line(row.prompt.content, 90) or _("(no prompt)")
     return render(
         "generations/text.html",
         link=widgets.link(title, "generations", **asked.query(id=row.id)),
@@ -110,8 +113,8 @@ def _text(one: Origin, asked: Asked, pattern: re.Pattern[str] | None, *, title: 
 
 def _ending(one: Origin) -> str:
     if one.generation.status.value == "stopped":
-        return "stopped"
-    return "" if one.generation.complete else "cut at the length limit"
+        return _("stopped")
+    return "" if one.generation.complete else _("cut at the length limit")
 
 
 def origin(one: Origin) -> Html:
@@ -122,9 +125,9 @@ def origin(one: Origin) -> Html:
 def who(one: Origin) -> Html:
     """The run or the contender, with a link; a sentence while the names are hidden."""
     if one.hidden:
-        return Markup('<span class="hy-note">hidden until you vote</span>')
+        return Markup('<span class="hy-note">{}</span>').format(_("hidden until you vote"))
     if one.contender is not None:
-        badge = widgets.method_badge(one.contender.method, formatting.clip(one.contender.name, 60))
+        badge = widgets.method_badge(one.contender.method, formatting.clip(contender_name(one.contender), 60))
     elif one.run is not None:
         badge = widgets.method_badge(one.run.method, formatting.clip(one.run.name, 60))
     else:
@@ -135,13 +138,13 @@ def who(one: Origin) -> Html:
 def where(one: Origin) -> Html:
     """The step and kind of a sample, or a link to the chat or the campaign."""
     if one.comparison is None:
-        words = f"step {one.generation.step or 0:,} · {KIND_WORDS.get(one.generation.kind, 'sample')}"
-        return widgets.join([words])
+        step = _("step {step}", step=f"{one.generation.step or 0:,}")
+        return widgets.join([step, _(KIND_WORDS.get(one.generation.kind, SAMPLE))], " · ")
     if one.comparison.campaign_id is not None:
         number = one.comparison.campaign_id
-        return widgets.link(f"campaign {number}", "campaigns", id=number)
+        return widgets.link(_("campaign {number}", number=number), "campaigns", id=number)
     number = one.comparison.conversation_id
-    return widgets.link(f"chat {number}", "compare", conversation=number)
+    return widgets.link(_("chat {number}", number=number), "compare", conversation=number)
 
 
 def numbers(one: Origin) -> tuple[str, str, str]:
@@ -160,12 +163,17 @@ def excerpt(text: str, pattern: re.Pattern[str] | None, length: int = EXCERPT_CH
     """The part of a text around its first hit, on one line, with the hits marked."""
     line = re.sub(r"\s+", " ", text).strip()
     if not line:
-        return Markup('<em class="hy-note">(empty)</em>')
+        return empty()
     hit = None if pattern is None else pattern.search(line)
     start = 0 if hit is None else max(0, min(hit.start() - length // 3, len(line) - length))
     shown = line[start : start + length]
     before, after = "…" if start else "", "…" if start + length < len(line) else ""
     return widgets.join([before, marked(shown, pattern), after])
+
+
+def empty() -> Html:
+    """In place of an empty text."""
+    return Markup('<em class="hy-note">{}</em>').format(_("(empty)"))
 
 
 def marked(text: str, pattern: re.Pattern[str] | None) -> Html:
@@ -185,45 +193,51 @@ def marked(text: str, pattern: re.Pattern[str] | None) -> Html:
 
 def _count(only: GenerationFilter, user: str, session: Session) -> str:
     found = generation_search.count(only, session=session, viewer=user)
-    words = formatting.count(found.number, "text")
-    return f"More than {words}" if found.more else words
+    if found.more:
+        return _n("More than {n} text", "More than {n} texts", found.number)
+    return formatting.count(found.number, "text")
 
 
 def _notes(asked: Asked, only: GenerationFilter, session: Session) -> list[Html]:
     notes = [
-        Markup("Log-ratio: log π − log π_ref in nats, the text's own estimate of its KL"),
-        Markup("Not listed: answers that you may still judge blind, and chats of others"),
+        _html("Log-ratio: log π − log π_ref in nats, the text's own estimate of its KL"),
+        _html("Not listed: answers that you may still judge blind, and chats of others"),
     ]
     if only.campaign_id is not None:
-        all_ = widgets.link("all generations", "generations", **asked.query(campaign=""))
-        notes.append(Markup("Only campaign {}; {}").format(only.campaign_id, all_))
+        all_ = widgets.link(_("all generations"), "generations", **asked.query(campaign=""))
+        notes.append(_html("Only campaign {number}; {all}", number=only.campaign_id, all=all_))
     if asked.text or asked.prompt:
         share = search_backfill.share_filled(session=session)
         if share is not None:
-            notes.append(Markup("Older texts are still being indexed ({:.0%} done)").format(share))
+            notes.append(_html("Older texts are still being indexed ({share} done)", share=f"{share:.0%}"))
     return notes
 
 
 def _nothing(asked: Asked, only: GenerationFilter, sort: GenerationSort) -> Html:
     if only.is_empty and sort is GenerationSort.NEWEST:
         return widgets.empty_state(
-            "Nothing was generated yet",
-            "Runs keep what they sample in training and evaluation, and chats and campaigns their answers.",
-            widgets.link_button("Launch a run", "launch", primary=True),
-            widgets.link_button("Ask a model", "compare"),
+            _("Nothing was generated yet"),
+            _(
+                "Runs keep what they sample in training and evaluation, and chats and campaigns their "
+                "answers."
+            ),
+            widgets.link_button(_("Launch a run"), "launch", primary=True),
+            widgets.link_button(_("Ask a model"), "compare"),
         )
-    words = "Loosen the filters."
+    words = _("Loosen the filters.")
     search = search_words.parse(asked.text, field="text")
     if search is not None and any(phrase.prefix for phrase in search.wanted):
-        words = (
+        words = _(
             "A text without spaces between its words is found by the beginning of a passage: what follows "
             "a space or a punctuation mark."
         )
     elif search is not None:
-        words = "Whole words are searched; end one with * to find longer words too."
-    return widgets.empty_state("No text matches", words, widgets.link_button("Show all texts", "generations"))
+        words = _("Whole words are searched; end one with * to find longer words too.")
+    return widgets.empty_state(
+        _("No text matches"), words, widgets.link_button(_("Show all texts"), "generations")
+    )
 
 
 def problem(sentence: str) -> Html:
     """A filter that cannot be searched for."""
-    return widgets.notice(formatting.capital(sentence), "warning")
+    return widgets.notice(formatting.capital(in_language(sentence)), "warning")

@@ -11,6 +11,7 @@ import gradio as gr
 
 from app import generations
 from app.errors import AppError, InvalidInput, NotFound
+from app.i18n import _, in_language
 from app.store import runs
 from app.store.db import read_session
 from app.store.generation_filter import Place
@@ -25,9 +26,9 @@ from app.ui.widgets import Html
 
 OFFERED_RUNS = 100
 
-_ADDRESS = f"""(text, prompt, run, kind, steps, sort, campaign) => hySetQuery({{
-  text, prompt, run: run.join(','), kind, steps, sort: sort === '{NEWEST}' ? '' : sort, campaign, after: ''
-}}, true)"""
+_ADDRESS = """(text, prompt, run, kind, steps, sort, campaign) => hySetQuery({
+  text, prompt, run: run.join(','), kind, steps, sort: sort === 'NEWEST' ? '' : sort, campaign, after: ''
+}, true)""".replace("NEWEST", NEWEST)
 _QUIET: dict[str, Any] = {**events.QUIET, "concurrency_limit": None}
 
 
@@ -74,12 +75,14 @@ def _one(wanted: str, asked: Asked, user: str) -> Updates:
     ids = query.to_ids(wanted)
     try:
         if not ids:
-            raise NotFound("The address names no generation.")
+            raise NotFound(_("The address names no generation."))
         with read_session() as session:
             found = detail.shown(ids[0], asked, user, session=session)
     except AppError as error:
         found = widgets.empty_state(
-            "No such text", str(error), widgets.link_button("All texts", "generations", primary=True)
+            _("No such text"),
+            in_language(str(error)),
+            widgets.link_button(_("All texts"), "generations", primary=True),
         )
         header, comparable = list_header(), False
     else:

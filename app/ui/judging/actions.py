@@ -8,6 +8,7 @@ import gradio as gr
 from app import endpoints
 from app.endpoints.judging import TEMPLATE
 from app.errors import AppError
+from app.i18n import _
 from app.judges import JudgeReport
 from app.ui import widgets
 from app.ui.updates import Updates
@@ -15,7 +16,7 @@ from app.ui.updates import Updates
 
 def open_form() -> Updates:
     """Show the form with the default question."""
-    keys = [*((found.name, found.name) for found in endpoints.configured()), ("A scorer", "")]
+    keys = [*((found.name, found.name) for found in endpoints.configured()), (_("A scorer"), "")]
     first = keys[0][1]
     return {
         "judge_form": gr.update(visible=True),
@@ -54,7 +55,7 @@ def started(
         start: takes the endpoint, and scorer, template and seed by name.
     """
     if not endpoint and not (scorer or "").strip():
-        return _below("Name a scorer, or choose an endpoint.")
+        return _below(_("Name a scorer, or choose an endpoint."))
     chosen = "" if endpoint else scorer or ""
     try:
         start(endpoint or "", scorer=chosen, template=template or "", seed=int(seed or 0))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.endpoints.judging import MAX_TEMPLATE_CHARS, TEMPLATE
+from app.i18n import _
 from app.judge_kinds import MAX_SPEC_CHARS
 from app.ui import events
 from app.ui.judging import actions
@@ -42,15 +43,17 @@ def lay_out() -> Judges:
         with gr.Row(elem_classes="hy-buttons"):
             new, stop, resume = (
                 gr.Button(text, size="md", scale=0, min_width=160, visible=False)
-                for text in ("New judge", "Stop judging", "Continue judging")
+                for text in (_("New judge"), _("Stop judging"), _("Continue judging"))
             )
         with gr.Group(visible=False, elem_classes="hy-panel") as form:
             endpoint = gr.Dropdown(
-                [], label="Judge", info="A configured endpoint, or a scorer.", elem_id="judge-endpoint"
+                [], label=_("Judge"), info=_("A configured endpoint, or a scorer."), elem_id="judge-endpoint"
             )
             scorer = gr.Textbox(
-                label="Scorer",
-                info="length, vader, run:NUMBER of a reward model, its folder or hub id, or another scorer.",
+                label=_("Scorer"),
+                info=_(
+                    "length, vader, run:NUMBER of a reward model, its folder or hub id, or another scorer."
+                ),
                 max_lines=1,
                 max_length=MAX_SPEC_CHARS,
                 visible=False,
@@ -58,18 +61,18 @@ def lay_out() -> Judges:
             )
             template = gr.Textbox(
                 TEMPLATE,
-                label="Question to the judge",
-                info="Must hold {question}, {answer_a} and {answer_b}. The form of the verdict is added.",
+                label=_("Question to the judge"),
+                info=_("Must hold {question}, {answer_a} and {answer_b}. The form of the verdict is added."),
                 lines=8,
                 max_lines=20,
                 max_length=MAX_TEMPLATE_CHARS,
                 elem_id="judge-template",
             )
-            seed = gr.Number(0, precision=0, label="Seed", elem_id="judge-seed")
+            seed = gr.Number(0, precision=0, label=_("Seed"), elem_id="judge-seed")
             message = gr.HTML(visible=False, elem_classes="hy-panel-message")
             with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
-                start = gr.Button("Start judging", variant="primary", size="md", scale=0, min_width=140)
-                cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
+                start = gr.Button(_("Start judging"), variant="primary", size="md", scale=0, min_width=140)
+                cancel = gr.Button(_("Cancel"), size="md", scale=0, min_width=110)
     head = section, judged, new, stop, resume
     return Judges(*head, form, endpoint, scorer, template, seed, message, start, cancel)
 

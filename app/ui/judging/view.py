@@ -7,6 +7,7 @@ from markupsafe import Markup
 from app import presence
 from app.endpoints.judging import TEMPLATE
 from app.evidence import AgreementRate
+from app.i18n import N_, _, _html, _n, in_language
 from app.judges import JudgeReport
 from app.quality import Share
 from app.store.enums import JudgeKind, VerdictStatus
@@ -14,6 +15,9 @@ from app.store.models import Judge
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.widgets import Html
+
+ENDED = {VerdictStatus.STOPPED: N_("{n} stopped"), VerdictStatus.FAILED: N_("{n} failed")}
+"""Verdicts that were not given, by why."""
 
 
 def section(found: Sequence[JudgeReport], *, lead: str, caveat: str) -> Html:
@@ -24,7 +28,7 @@ def section(found: Sequence[JudgeReport], *, lead: str, caveat: str) -> Html:
         caveat: what the verdicts do not show.
     """
     if not found:
-        return widgets.section("Automatic judges", Markup('<p class="hy-note">{}</p>').format(lead))
+        return widgets.section(_("Automatic judges"), Markup('<p class="hy-note">{}</p>').format(lead))
     pieces = [
         _no_worker(found),
         *map(_failures, found),
@@ -34,7 +38,7 @@ def section(found: Sequence[JudgeReport], *, lead: str, caveat: str) -> Html:
     ]
     pieces.append(Markup('<p class="hy-note hy-caveat">{}</p>').format(caveat))
     body = Markup('<div class="hy-judges">{}</div>').format(widgets.join(pieces))
-    return widgets.section("Automatic judges", body)
+    return widgets.section(_("Automatic judges"), body)
 
 
 def _no_worker(found: Sequence[JudgeReport]) -> Html:
@@ -42,7 +46,10 @@ def _no_worker(found: Sequence[JudgeReport]) -> Html:
     missing = [said for said in map(presence.worker_missing, queues) if said]
     return widgets.join(
         [
-            widgets.notice(Markup("{} The verdicts wait.").format(widgets.with_commands(said)), "warning")
+            widgets.notice(
+                _html("{reason} The verdicts wait.", reason=widgets.with_commands(in_language(said))),
+                "warning",
+            )
             for said in missing
         ]
     )
@@ -52,7 +59,7 @@ def _failures(report: JudgeReport) -> Html:
     failed = report.counts[VerdictStatus.FAILED]
     if not failed:
         return widgets.NOTHING
-    reasons = [widgets.with_commands(reason) for reason in report.failures]
+    reasons = [widgets.with_commands(in_language(reason)) for reason in report.failures]
     return render(
         "judging/failures.html",
         judge=report.judge.name,
@@ -65,24 +72,27 @@ def _table(found: Sequence[JudgeReport]) -> Html:
     """What each judge has done, and what it costs."""
     return widgets.table(
         [
-            "Judge",
-            "Verdicts",
-            "Orders disagree",
-            "No verdict in a reply",
-            "Prefers the longer answer",
-            "Cost",
+            _("Judge"),
+            _("Verdicts"),
+            _("Orders disagree"),
+            _("No verdict in a reply"),
+            _("Prefers the longer answer"),
+            _("Cost"),
         ],
         [_row(report) for report in found],
-        caption="Automatic judges",
+        caption=_("Automatic judges"),
         numeric=(2, 3, 4, 5),
     )
 
 
 def _row(report: JudgeReport) -> tuple[object, ...]:
     over = report.verdicts - report.waiting
-    ended = {what: report.counts[what] for what in (VerdictStatus.STOPPED, VerdictStatus.FAILED)}
+    ended = {what: report.counts[what] for what in ENDED}
     words = ", ".join(
-        [f"{over:,} of {report.verdicts:,}", *(f"{n:,} {what.value}" for what, n in ended.items() if n)]
+        [
+            _("{n} of {total}", n=f"{over:,}", total=f"{report.verdicts:,}"),
+            *(_(ENDED[what], n=f"{n:,}") for what, n in ended.items() if n),
+        ]
     )
     return (
         Markup('{}<br><span class="hy-note">{}</span>').format(_name(report), _facts(report.judge)),
@@ -100,8 +110,9 @@ def _row(report: JudgeReport) -> tuple[object, ...]:
 
 def _facts(judge: Judge) -> str:
     if judge.kind is JudgeKind.SCORER:
-        return "scorer"
-    return f"{judge.model} · seed {judge.seed}" + ("" if judge.template == TEMPLATE else " · own question")
+        return _("scorer")
+    own = [] if judge.template == TEMPLATE else [_("own question")]
+    return " · ".join([judge.model, _("seed {seed}", seed=judge.seed), *own])
 
 
 def _name(report: JudgeReport) -> str:
@@ -111,7 +122,7 @@ def _name(report: JudgeReport) -> str:
 def _cost(report: JudgeReport) -> str:
     if not report.cost.replies:
         return "–"
-    return "unknown" if report.cost.cost is None else f"{report.cost.cost:,.4f}"
+    return _("unknown") if report.cost.cost is None else f"{report.cost.cost:,.4f}"
 
 
 def _agreements(found: Sequence[JudgeReport]) -> Html:
@@ -122,9 +133,9 @@ def _agreements(found: Sequence[JudgeReport]) -> Html:
         (_name(report), _agreement(report.with_people), _agreement(report.among_people)) for report in found
     ]
     return widgets.table(
-        ["Agreement on the same answers", "Judge with people", "People with each other"],
+        [_("Agreement on the same answers"), _("Judge with people"), _("People with each other")],
         rows,
-        caption="Agreement of judges and people",
+        caption=_("Agreement of judges and people"),
         numeric=(1, 2),
     )
 
@@ -133,15 +144,29 @@ def _share(share: Share) -> str:
     if share.rate is None or share.interval is None:
         return "–"
     low, high = share.interval
-    return f"{100 * share.rate:.0f}% ({100 * low:.0f} to {100 * high:.0f}%) of {share.of:,}"
+    return _(
+        "{percent}% ({low} to {high}%) of {total}",
+        percent=f"{100 * share.rate:.0f}",
+        low=f"{100 * low:.0f}",
+        high=f"{100 * high:.0f}",
+        total=f"{share.of:,}",
+    )
 
 
 def _agreement(found: AgreementRate) -> str:
     if found.rate is None:
-        return "no pairs of votes yet"
-    known = found.low is not None and found.high is not None
-    bounds = f" ({100 * (found.low or 0):.0f} to {100 * (found.high or 0):.0f}%)" if known else ""
-    return f"{100 * found.rate:.0f}%{bounds} of {formatting.count(found.pairs, 'pair')}"
+        return _("no pairs of votes yet")
+    percent = f"{100 * found.rate:.0f}"
+    if found.low is None or found.high is None:
+        return _n("{percent}% of {n} pair", "{percent}% of {n} pairs", found.pairs, percent=percent)
+    return _n(
+        "{percent}% ({low} to {high}%) of {n} pair",
+        "{percent}% ({low} to {high}%) of {n} pairs",
+        found.pairs,
+        percent=percent,
+        low=f"{100 * found.low:.0f}",
+        high=f"{100 * found.high:.0f}",
+    )
 
 
 def _template(report: JudgeReport) -> Html:

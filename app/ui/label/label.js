@@ -3,7 +3,7 @@
 
 import { Outbox } from "./outbox.js";
 import { Stopwatch, Timings } from "./times.js";
-import { Screen } from "./screen.js";
+import { Screen, aspectName } from "./screen.js";
 import { Unreachable, call } from "./rest.js";
 import { listen } from "./keys.js";
 import * as memory from "./memory.js";
@@ -42,7 +42,12 @@ class Label {
     this.outbox = new Outbox(memory.key("unsent", campaign), {
       changed: () => this.screen.showUnsent(this.outbox.waiting),
       refused: ({ kind }, sentence) =>
-        this.screen.say(`${kind === "undo" ? "Not taken back" : "Not counted"}: ${sentence}`, "warning"),
+        this.screen.say(
+          kind === "undo"
+            ? hyText("Not taken back: {reason}", { reason: sentence })
+            : hyText("Not counted: {reason}", { reason: sentence }),
+          "warning",
+        ),
       emptied: () => this.refill(),
     });
   }
@@ -80,7 +85,7 @@ class Label {
       else this.shut(answer);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
-      if (!this.current) this.screen.showNote("The app does not answer; the next comparison comes when it does.");
+      if (!this.current) this.screen.showNote(hyText("The app does not answer; the next comparison comes when it does."));
       this.later = setTimeout(() => this.refill(), 3000);
     } finally {
       this.asking = false;
@@ -110,7 +115,7 @@ class Label {
   // The lease of the current comparison ran out, and others have judged it.
   lose() {
     this.current = null;
-    this.screen.say("The comparison before went to somebody else meanwhile.", "warning");
+    this.screen.say(hyText("The comparison before went to somebody else meanwhile."), "warning");
   }
 
   isJudged(slot) {
@@ -120,7 +125,7 @@ class Label {
   // Say why there is nothing to judge, and look again later.
   rest(taken) {
     const held = taken.slots.length > 0; // all of them judged, and the votes on their way
-    this.screen.showNote(held ? "Your votes are on their way." : taken.note, { waiting: taken.waiting });
+    this.screen.showNote(held ? hyText("Your votes are on their way.") : taken.note, { waiting: taken.waiting });
     this.pressed = null;
     const pace = taken.status === "open" && taken.waiting ? "waiting" : taken.status;
     const seconds = held ? 1 : POLL_SECONDS[pace];
@@ -139,7 +144,7 @@ class Label {
 
   next() {
     this.show(this.ahead.shift() ?? null);
-    if (!this.current) this.screen.showNote("The next comparison is on its way.");
+    if (!this.current) this.screen.showNote(hyText("The next comparison is on its way."));
   }
 
   show(slot) {
@@ -227,7 +232,7 @@ class Label {
 
   skip(event) {
     if (this.current && !this.chosen?.complete)
-      this.leave({ kind: "skip", slot: this.current.id }, "Skipped.", event);
+      this.leave({ kind: "skip", slot: this.current.id }, hyText("Skipped."), event);
   }
 
   // Put a vote or a skip on its way, and go on.
@@ -265,7 +270,7 @@ class Label {
     if (this.current) this.ahead.unshift(this.current);
     this.mine = counted(this.mine, { kind: "undo", of: last.kind });
     this.show(last.slot);
-    this.screen.say(`Taken back: ${last.words}`);
+    this.screen.say(hyText("Taken back: {what}", { what: last.words }));
     this.screen.showProgress(this.mine);
     this.screen.canUndo(this.past.length > 0);
   }
@@ -274,12 +279,13 @@ class Label {
 // A vote in words, with its aspects.
 function said(slot, { choice, worst, aspects = [] }) {
   const name = (letter) => 1 + slot.answers.findIndex((answer) => answer.letter === letter);
-  const words = { tie: "equal", "not applicable": "does not apply" };
-  const of = ([aspect, word]) => `${aspect}: ${words[word] ?? name(word)}`;
+  const words = { tie: hyText("equal"), "not applicable": hyText("does not apply") };
+  const of = ([aspect, word]) => `${aspectName(aspect)}: ${words[word] ?? name(word)}`;
   const rest = aspects.length ? ` ${aspects.map(of).join(", ")}.` : "";
-  if (choice === "tie") return `A tie.${rest}`;
-  if (choice === "both bad") return (slot.answers.length > 2 ? "All bad." : "Both bad.") + rest;
-  return (worst ? `${name(choice)} is best, ${name(worst)} is worst.` : `${name(choice)} is better.`) + rest;
+  if (choice === "tie") return hyText("A tie.") + rest;
+  if (choice === "both bad") return (slot.answers.length > 2 ? hyText("All bad.") : hyText("Both bad.")) + rest;
+  if (!worst) return hyText("{answer} is better.", { answer: name(choice) }) + rest;
+  return hyText("{best} is best, {worst} is worst.", { best: name(choice), worst: name(worst) }) + rest;
 }
 
 // A person's numbers after a vote, a skip, or the undo of one.

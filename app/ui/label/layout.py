@@ -5,6 +5,7 @@ from typing import Final
 
 import gradio as gr
 
+from app.i18n import N_, _
 from app.store.judging import MAX_REASON_CHARS
 from app.templates import render
 from app.ui import modules
@@ -18,15 +19,15 @@ import(new URL(root.dataset.script, document.baseURI)).then((page) => page.start
 """Starts the page's script; see gr.HTML's js_on_load."""
 
 KEYS: Final = (
-    ("1 2 3 4", "that answer is better; among three or four, the best and then the worst"),
-    ("0", "a tie; equal in an aspect"),
-    ("x", "both bad, or all bad; an aspect does not apply"),
-    ("s", "skip: somebody else judges it"),
-    ("u", "undo the last vote or skip, and the one before it; the last aspect"),
-    ("Esc", "choose the best answer again; the aspect before"),
-    ("r", "texts as they are, or formatted"),
-    ("g", "the guidelines"),
-    ("↑ ↓ Space", "scroll the answers together"),
+    ("1 2 3 4", N_("that answer is better; among three or four, the best and then the worst")),
+    ("0", N_("a tie; equal in an aspect")),
+    ("x", N_("both bad, or all bad; an aspect does not apply")),
+    ("s", N_("skip: somebody else judges it")),
+    ("u", N_("undo the last vote or skip, and the one before it; the last aspect")),
+    ("Esc", N_("choose the best answer again; the aspect before")),
+    ("r", N_("texts as they are, or formatted")),
+    ("g", N_("the guidelines")),
+    ("↑ ↓ Space", N_("scroll the answers together")),
 )
 
 
@@ -36,7 +37,7 @@ def lay_out() -> gr.HTML:
     shell = render(
         "label/shell.html",
         script=modules.address("label", "label.js"),
-        keys=KEYS,
+        keys=[(keys, _(what)) for keys, what in KEYS],
         most_chars=MAX_REASON_CHARS,
     )
     gr.HTML(shell, js_on_load=START, padding=False)

@@ -3,6 +3,7 @@
 import gradio as gr
 
 from app import labelling
+from app.i18n import _
 from app.ui import events, formatting, query, widgets
 from app.ui.label.layout import lay_out
 from app.ui.widgets import Html
@@ -18,7 +19,7 @@ def show_list(request: gr.Request) -> Html:
     if query.ids(request, "campaign"):
         return widgets.NOTHING
     header = widgets.page_header(
-        "Label", "Judge a campaign's answers blind, with one key for each comparison."
+        _("Label"), _("Judge a campaign's answers blind, with one key for each comparison.")
     )
     return widgets.join([header, _campaigns(query.username(request))])
 
@@ -27,18 +28,21 @@ def _campaigns(user: str) -> Html:
     found = labelling.open_to(user)
     if not found:
         return widgets.empty_state(
-            "Nothing to judge",
-            "No open campaign asks for your votes. A campaign puts prompts to several models; people judge.",
-            widgets.link_button("Campaigns", "campaigns", primary=True),
+            _("Nothing to judge"),
+            _(
+                "No open campaign asks for your votes. A campaign puts prompts to several models; people "
+                "judge."
+            ),
+            widgets.link_button(_("Campaigns"), "campaigns", primary=True),
         )
     rows = [
         (
             widgets.link(campaign.name, "label", campaign=campaign.id),
             formatting.count(mine.voted, "vote"),
             f"{mine.left:,}",
-            widgets.link_button("Label", "label", campaign=campaign.id, primary=mine.left > 0),
+            widgets.link_button(_("Label"), "label", campaign=campaign.id, primary=mine.left > 0),
         )
         for campaign, mine in found
     ]
-    headers = ["Campaign", "Yours", "To go for you", ""]
-    return widgets.table(headers, rows, caption="Open campaigns", numeric=(2,))
+    headers = [_("Campaign"), _("Yours"), _("To go for you"), ""]
+    return widgets.table(headers, rows, caption=_("Open campaigns"), numeric=(2,))

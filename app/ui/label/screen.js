@@ -36,7 +36,7 @@ export class Screen {
 
   showCampaign({ name, guidelines, guidelines_html }) {
     this.root.querySelector("h1").textContent = name;
-    document.title = `${name} · Label`;
+    document.title = [name, hyText("Label")].join(" · ");
     if (guidelines === this.guidelines) return;
     this.guidelines = guidelines;
     this.part("guidelines").innerHTML = guidelines_html;
@@ -53,8 +53,9 @@ export class Screen {
 
   showProgress({ voted, skipped, left }) {
     const share = Math.round((100 * (voted + skipped)) / Math.max(1, voted + skipped + left));
-    const go = left ? `${left} to go for you` : "none to go for you";
-    this.part("progress").textContent = `${voted} judged, ${go}`;
+    this.part("progress").textContent = left
+      ? hyText("{voted} judged, {left} to go for you", { voted, left })
+      : hyText("{voted} judged, none to go for you", { voted });
     const track = this.root.querySelector(".hy-label-track");
     track.setAttribute("aria-valuenow", share);
     track.firstElementChild.style.width = `${share}%`;
@@ -82,8 +83,11 @@ export class Screen {
     if (!opening.length) return;
     const length = opening.reduce((sum, message) => sum + message.content.length, 0);
     details.open = length <= SHORT_OPENING;
-    details.firstElementChild.textContent =
-      opening.length === 1 ? "1 message before the question" : `${opening.length} messages before the question`;
+    details.firstElementChild.textContent = hyCount(
+      "{n} message before the question",
+      "{n} messages before the question",
+      opening.length,
+    );
     details.lastElementChild.replaceChildren(
       ...opening.map(({ role, content }) =>
         element("div", "hy-turn", element("span", "hy-role", role), element("div", "hy-text hy-raw", content)),
@@ -95,10 +99,11 @@ export class Screen {
     const body = element("div", "hy-md");
     body.dir = "auto";
     fill(body, text, html, this.raw);
-    const head = element("h2", "", element("span", "hy-sr", "Answer "), element("b", "", String(side + 1)));
+    body.translate = false;
+    const head = element("h2", "", element("span", "hy-sr", hyText("Answer"), " "), element("b", "", String(side + 1)));
     const whole = element("article", "hy-label-answer", head, body);
     whole.tabIndex = 0;
-    whole.setAttribute("aria-label", `Answer ${side + 1}`);
+    whole.setAttribute("aria-label", hyText("Answer {number}", { number: side + 1 }));
     return whole;
   }
 
@@ -106,7 +111,7 @@ export class Screen {
     this.raw = !this.raw;
     memory.write(memory.key("raw"), this.raw);
     this.button("raw").setAttribute("aria-pressed", this.raw);
-    this.say(this.raw ? "The texts are shown as they are." : "The texts are formatted.");
+    this.say(this.raw ? hyText("The texts are shown as they are.") : hyText("The texts are formatted."));
     if (!this.slot) return;
     fill(this.part("question"), this.slot.question, this.slot.question_html, this.raw);
     this.slot.answers.forEach(({ text, html }, side) => {
@@ -121,10 +126,11 @@ export class Screen {
     if (Number(votes.dataset.count) !== count) {
       votes.dataset.count = count;
       const sides = Array.from({ length: count }, (_, side) => vote(side + 1, sideWords(side + 1, count), side + 1));
-      const both = [vote("tie", ["Tie"], 0), vote("bad", [count > 2 ? "All bad" : "Both bad"], "x")];
+      const bad = count > 2 ? hyText("All bad") : hyText("Both bad");
+      const both = [vote("tie", [hyText("Tie")], 0), vote("bad", [bad], "x")];
       const ask = element("p", "hy-label-ask");
       ask.role = "status";
-      const back = vote("cancel", ["Back"], "Esc");
+      const back = vote("cancel", [hyText("Back")], "Esc");
       votes.replaceChildren(...(count > 2 ? [ask, ...sides, ...both, back] : [sides[0], ...both, sides[1]]));
       delete votes.dataset.aspect;
     }
@@ -137,7 +143,8 @@ export class Screen {
     votes.hidden = false;
     this.part("reason").hidden = true;
     const many = Number(votes.dataset.count) > 2;
-    const asked = side === null ? "Which is best?" : `${side + 1} is best. Which is worst?`;
+    const asked =
+      side === null ? hyText("Which is best?") : hyText("{best} is best. Which is worst?", { best: side + 1 });
     if (many) votes.querySelector(".hy-label-ask").textContent = asked;
     for (const button of votes.querySelectorAll("button")) {
       const act = button.dataset.act;
@@ -154,15 +161,16 @@ export class Screen {
   askAspect(name, at, of, count) {
     this.showChosen(null);
     const votes = this.part("votes");
-    const ask = element("p", "hy-label-ask", element("b", "", name), count > 2 ? ": which is best?" : ": which is better?");
-    if (of > 1) ask.append(element("small", "", ` ${at} of ${of}`));
+    const which = count > 2 ? hyText("which is best?") : hyText("which is better?");
+    const ask = element("p", "hy-label-ask", element("b", "", aspectName(name)), `: ${which}`);
+    if (of > 1) ask.append(element("small", "", " ", hyText("{n} of {total}", { n: at, total: of })));
     ask.role = "status";
     const sides = Array.from({ length: count }, (_, side) => vote(side + 1, aspectWords(side + 1), side + 1));
-    const neither = [vote("tie", ["Equal"], 0), vote("bad", ["Does not apply"], "x")];
+    const neither = [vote("tie", [hyText("Equal")], 0), vote("bad", [hyText("Does not apply")], "x")];
     votes.dataset.count = ""; // the buttons of a vote are made anew
     votes.dataset.aspect = name;
     const within = count > 2 ? [...sides, ...neither] : [sides[0], ...neither, sides[1]];
-    votes.replaceChildren(ask, ...within, vote("cancel", ["Back"], "Esc"));
+    votes.replaceChildren(ask, ...within, vote("cancel", [hyText("Back")], "Esc"));
   }
 
   askReason(words) {
@@ -195,7 +203,7 @@ export class Screen {
 
   showUnsent(count) {
     this.part("unsent").textContent =
-      count === 0 ? "" : count === 1 ? "1 vote waits for the connection." : `${count} votes wait for the connection.`;
+      count === 0 ? "" : hyCount("{n} vote waits for the connection.", "{n} votes wait for the connection.", count);
   }
 
   // Instead of a comparison.
@@ -203,16 +211,22 @@ export class Screen {
     this.slot = null;
     const back = this.part("back");
     back.href = exists ? `campaigns?campaign=${this.campaign}` : "campaigns";
-    back.textContent = exists ? "Back to the campaign" : "All campaigns";
+    back.textContent = exists ? hyText("Back to the campaign") : hyText("All campaigns");
     this.root.dataset.state = waiting ? "waiting" : "empty";
     this.part("note").textContent = sentence;
   }
 }
 
-const sideWords = (number, count) =>
-  count > 2 ? [element("span", "hy-wide", "Answer "), String(number)] : [`${number} is better`];
+// An aspect's name; a usual one in the page's language.
+export function aspectName(name) {
+  const usual = { helpful: hyText("helpful"), faithful: hyText("faithful"), harmless: hyText("harmless") };
+  return Object.hasOwn(usual, name) ? usual[name] : name;
+}
 
-const aspectWords = (number) => [element("span", "hy-wide", "Answer "), String(number)];
+const sideWords = (number, count) =>
+  count > 2 ? aspectWords(number) : [hyText("{answer} is better", { answer: number })];
+
+const aspectWords = (number) => [element("span", "hy-wide", hyText("Answer"), " "), String(number)];
 
 function vote(act, words, key) {
   const button = element("button", "hy-label-vote", element("span", "", ...words), element("kbd", "", String(key)));

@@ -6,6 +6,7 @@ import gradio as gr
 
 from app import answers
 from app.errors import NotFound, Refused
+from app.i18n import _
 from app.store import label_queries
 from app.store.db import read_session
 from app.store.enums import Choice
@@ -13,6 +14,7 @@ from app.store.judging import LETTERS
 from app.store.vote_details import Vote
 from app.ui import query
 from app.ui.compare.actions import has_old_reason, showing_errors
+from app.ui.compare.names import contender_name
 from app.ui.results import view as results_view
 from app.ui.results.overview import overview
 from app.ui.updates import Updates
@@ -29,10 +31,18 @@ def open_change(request: gr.Request | None = None) -> Updates:
 
 def _opened(vote: Vote) -> Updates:
     two = len(vote.sides) == 2
-    best = "is better" if two else "is best"
-    titles = [(f"{side.letter} · {side.contender.name}", side.letter) for side in vote.sides]
-    verdicts = [(f"{title} {best}", letter) for title, letter in titles]
-    verdicts += [("Tie" if two else "All alike", "tie"), ("Both bad" if two else "All bad", "both bad")]
+    titles = [(f"{side.letter} · {contender_name(side.contender)}", side.letter) for side in vote.sides]
+    verdicts = [
+        (
+            _("{answer} is better", answer=title) if two else _("{answer} is best", answer=title),
+            letter,
+        )
+        for title, letter in titles
+    ]
+    verdicts += [
+        (_("Tie") if two else _("All alike"), "tie"),
+        (_("Both bad") if two else _("All bad"), "both bad"),
+    ]
     return {
         "label_id": vote.label.id,
         "change": gr.update(visible=True),
@@ -50,7 +60,7 @@ def clear_old_reason(
     vote = _own_vote(int(label_id or 0), query.username(request))
     if vote is None or not has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst)):
         return gr.skip()
-    return gr.update(value="", placeholder="The verdict changed; give a new reason.")
+    return gr.update(value="", placeholder=_("The verdict changed; give a new reason."))
 
 
 def _own_vote(label_id: int, user: str) -> Vote | None:
@@ -90,10 +100,10 @@ def save(
         with read_session() as session:
             vote = label_queries.details(int(label_id), session=session, viewer=user)
         if vote.user != user:
-            raise Refused(f"This vote is {vote.user}'s; you can change only your own votes.")
+            raise Refused(_("This vote is {name}'s; you can change only your own votes.", name=vote.user))
         if vote.hidden:
             raise Refused(
-                "You may still judge these answers blind; undo your vote on the Label page instead."
+                _("You may still judge these answers blind; undo your vote on the Label page instead.")
             )
         names_worst = len(vote.sides) > 2 and choice in LETTERS
         anew = has_old_reason(vote.label, reason, changed=_changed(vote, choice, worst))
@@ -106,7 +116,7 @@ def save(
             answers.explain(vote.label.id, reason, user=user)
 
     showing_errors(act)
-    gr.Info("The vote is changed.", duration=3)
+    gr.Info(_("The vote is changed."), duration=3)
     return {**overview(request), **closed()}
 
 
@@ -117,5 +127,5 @@ def withdraw(label_id: float, request: gr.Request | None = None) -> Updates:
         answers.withdraw(int(label_id), user=query.username(request))
 
     showing_errors(act)
-    gr.Info("The vote is withdrawn.", duration=3)
+    gr.Info(_("The vote is withdrawn."), duration=3)
     return {**overview(request), **closed()}

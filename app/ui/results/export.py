@@ -5,9 +5,10 @@ import gradio as gr
 from app.exports import labels as exports
 from app.exports.layouts import LabelFormat
 from app.exports.writers import FileType
+from app.i18n import _, _n
 from app.store import label_queries
 from app.store.db import read_session
-from app.ui import formatting, query, widgets
+from app.ui import query, widgets
 from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
 
@@ -24,18 +25,30 @@ def export(
     """The address of the export; warns about an empty file or hidden names."""
     kind, ending = LabelFormat(format), FileType(file_type)
     if kind is LabelFormat.TRL and exports.count_trl(leave_out_cut=whole).rows == 0:
-        gr.Warning("The file has no rows: no vote prefers one answer to another yet.")
+        gr.Warning(_("The file has no rows: no vote prefers one answer to another yet."))
     if kind in (LabelFormat.RAW, LabelFormat.ARENA, LabelFormat.ARGILLA):
         with read_session() as session:
             hidden = label_queries.count_hidden(query.username(request), session=session)
         if hidden:
-            rows = formatting.count(hidden, "vote")
-            what = f"out the names of {rows}" if kind is LabelFormat.RAW else f"out {rows}"
-            gr.Info(f"The file leaves {what} that you may still judge blind.", duration=8)
+            gr.Info(_hidden(hidden, only_names=kind is LabelFormat.RAW), duration=8)
     given = {"format": kind.value, "file_type": ending.value}
     wanted = {"whole": whole, "merge": merge, "people": people, "archive": archive}
     return widgets.url(
         "api/v1/votes/export", **given, **{name: "true" if on else "" for name, on in wanted.items()}
+    )
+
+
+def _hidden(votes: int, *, only_names: bool) -> str:
+    if only_names:
+        return _n(
+            "The file leaves out the names of {n} vote that you may still judge blind.",
+            "The file leaves out the names of {n} votes that you may still judge blind.",
+            votes,
+        )
+    return _n(
+        "The file leaves out {n} vote that you may still judge blind.",
+        "The file leaves out {n} votes that you may still judge blind.",
+        votes,
     )
 
 

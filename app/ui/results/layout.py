@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
+from app.i18n import N_, _
 from app.ui import paging, widgets
 from app.ui.compare.layout import STYLE
 from app.ui.paging import Pager
@@ -12,7 +14,12 @@ from app.ui.paging import Pager
 ALL = ""
 """The value of an inactive filter."""
 
-VERDICTS = [("any verdict", ALL), ("one preferred", "best"), ("tie", "tie"), ("both or all bad", "all_bad")]
+VERDICTS = [
+    (N_("any verdict"), ALL),
+    (N_("one preferred"), "best"),
+    (N_("tie"), "tie"),
+    (N_("both or all bad"), "all_bad"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +108,9 @@ def lay_out() -> Layout:
     gr.HTML(STYLE, padding=False, visible="hidden")
     gr.HTML(
         widgets.page_header(
-            "Results",
-            "What the votes say, and the votes themselves.",
-            widgets.link_button("Compare models", "compare"),
+            _("Results"),
+            _("What the votes say, and the votes themselves."),
+            widgets.link_button(_("Compare models"), "compare"),
         )
     )
     empty = gr.HTML(visible=False)
@@ -115,82 +122,86 @@ def _change() -> Change:
     label_id = gr.Number(0, visible="hidden", precision=0)
     with gr.Column(visible=False) as change:
         changing = gr.HTML()
-        choice = gr.Radio([], label="Verdict")
-        worst = gr.Radio([], label="Worst", visible=False)
-        reason = gr.Textbox(label="Reason (optional)", max_lines=3, max_length=4000)
+        choice = gr.Radio([], label=_("Verdict"))
+        worst = gr.Radio([], label=_("Worst"), visible=False)
+        reason = gr.Textbox(label=_("Reason (optional)"), max_lines=3, max_length=4000)
         with gr.Row():
-            save = gr.Button("Save the vote", variant="primary", scale=0, min_width=150)
-            withdraw = gr.Button("Withdraw it", variant="stop", scale=0, min_width=150)
-            close = gr.Button("Leave it", scale=0, min_width=110)
+            save = gr.Button(_("Save the vote"), variant="primary", scale=0, min_width=150)
+            withdraw = gr.Button(_("Withdraw it"), variant="stop", scale=0, min_width=150)
+            close = gr.Button(_("Leave it"), scale=0, min_width=110)
     return Change(label_id, change, changing, choice, worst, reason, save, withdraw, close)
 
 
 def _boards() -> tuple[Ranking, Board]:
     hidden = gr.HTML(visible=False)
     show_names = gr.Button(
-        "Show all names", size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
+        _("Show all names"), size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
     )
     ranking = Ranking(
         gr.HTML(),
-        gr.Dropdown([], label="Win rates against", visible=False, elem_classes="hy-against"),
+        gr.Dropdown([], label=_("Win rates against"), visible=False, elem_classes="hy-against"),
         gr.HTML(),
     )
     return ranking, Board(
         hidden=hidden,
         show_names=show_names,
         board=gr.HTML(),
-        records=paging.controls("records", back="Back", on="More"),
+        records=paging.controls("records", back=_("Back"), on=_("More")),
         habits=gr.HTML(),
     )
 
 
 LAYOUTS = [
-    ("trl: prompt, chosen, rejected", "trl"),
-    ("kto: prompt, completion, label", "kto"),
-    ("arena: LMArena's columns", "arena"),
-    ("argilla: a record for each comparison", "argilla"),
-    ("raw: one row for each vote, with everything", "raw"),
+    (N_("trl: prompt, chosen, rejected"), "trl"),
+    (N_("kto: prompt, completion, label"), "kto"),
+    (N_("arena: LMArena's columns"), "arena"),
+    (N_("argilla: a record for each comparison"), "argilla"),
+    (N_("raw: one row for each vote, with everything"), "raw"),
 ]
 
 
 def _export() -> Export:
-    gr.HTML('<h2 class="hy-h2" style="margin-top:18px">Export</h2>')
+    gr.HTML(Markup('<h2 class="hy-h2" style="margin-top:18px">{}</h2>').format(_("Export")))
     counts = gr.HTML()
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            format = gr.Dropdown(LAYOUTS, value="trl", label="Format")
+            layouts = [(_(title), value) for title, value in LAYOUTS]
+            format = gr.Dropdown(layouts, value="trl", label=_("Format"))
             file_type = gr.Radio(
-                [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")], value="jsonl", label="File"
+                [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")],
+                value="jsonl",
+                label=_("File"),
             )
             whole = gr.Checkbox(
-                label="Whole answers only",
-                info="trl, kto: leave out answers that were cut at the length limit.",
+                label=_("Whole answers only"),
+                info=_("trl, kto: leave out answers that were cut at the length limit."),
             )
             merge = gr.Checkbox(
-                label="One row for each comparison",
-                info="trl: several votes become one pair with votes, weight, margin and soft_label.",
+                label=_("One row for each comparison"),
+                info=_("trl: several votes become one pair with votes, weight, margin and soft_label."),
             )
-            people = gr.Checkbox(label="Voters' names", info="Otherwise voters have pseudonyms.")
+            people = gr.Checkbox(label=_("Voters' names"), info=_("Otherwise voters have pseudonyms."))
             archive = gr.Checkbox(
-                label="With a manifest",
-                info="A zip with the file, its filters, counts, columns and hash.",
+                label=_("With a manifest"),
+                info=_("A zip with the file, its filters, counts, columns and hash."),
             )
-            export = gr.Button("Download")
+            export = gr.Button(_("Download"))
             file = gr.Textbox(visible="hidden")
         with gr.Column(min_width=320):
             name = gr.Textbox(
-                "votes", label="Dataset", info="An existing name gets a new version.", max_length=100
+                "votes", label=_("Dataset"), info=_("An existing name gets a new version."), max_length=100
             )
-            use = gr.Button("Use as dataset", variant="primary")
+            use = gr.Button(_("Use as dataset"), variant="primary")
             used = gr.HTML()
     boxes = whole, merge, people, archive
     return Export(counts, format, file_type, export, *boxes, file, name, use, used)
 
 
 def _votes() -> Votes:
-    gr.HTML('<h2 class="hy-h2" style="margin-top:18px">Votes</h2>')
+    gr.HTML(Markup('<h2 class="hy-h2" style="margin-top:18px">{}</h2>').format(_("Votes")))
     with gr.Row():
-        who = gr.Dropdown([("everybody", ALL)], value=ALL, label="Who", min_width=150)
-        verdict = gr.Dropdown(VERDICTS, value=ALL, label="Verdict", min_width=150)
-        run = gr.Dropdown([("any run", ALL)], value=ALL, label="Run", min_width=150)
+        who = gr.Dropdown([(_("everybody"), ALL)], value=ALL, label=_("Who"), min_width=150)
+        verdicts = [(_(title), value) for title, value in VERDICTS]
+        verdict = gr.Dropdown(verdicts, value=ALL, label=_("Verdict"), min_width=150)
+        run = gr.Dropdown([(_("any run"), ALL)], value=ALL, label=_("Run"), min_width=150)
     return Votes(who, verdict, run, gr.HTML(), paging.controls())

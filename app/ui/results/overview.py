@@ -5,6 +5,7 @@ import gradio as gr
 from app import answers
 from app.board import read_board
 from app.exports import labels as exports
+from app.i18n import _
 from app.store import label_queries, runs
 from app.store.db import read_session
 from app.store.enums import Choice
@@ -39,8 +40,8 @@ def overview(request: gr.Request | None = None) -> Updates:
         **win_rates.of(board.records, 0, board.record_count),
         "habits": results_view.habits(board) if board.votes else "",
         "counts": counts(False),
-        "who": gr.update(choices=[("everybody", ALL), *((name, name) for name in people)], value=ALL),
-        "run": gr.update(choices=[("any run", ALL), *of_runs], value=ALL),
+        "who": gr.update(choices=[(_("everybody"), ALL), *((name, name) for name in people)], value=ALL),
+        "run": gr.update(choices=[(_("any run"), ALL), *of_runs], value=ALL),
         **list_votes(ALL, ALL, ALL, 0, request),
     }
 
@@ -74,7 +75,7 @@ def list_votes(who: str, verdict: str, run: str, page: float, request: gr.Reques
     table = (
         results_view.vote_list(shown, user=user)
         if shown
-        else widgets.notice("No vote matches. Widen the filters.")
+        else widgets.notice(_("No vote matches. Widen the filters."))
     )
     return {"table": table, **paging.state(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)}
 

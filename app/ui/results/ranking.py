@@ -34,7 +34,7 @@ def show(reference: str | None = None, request: gr.Request | None = None) -> Upd
 
 def _references(found: Ranking) -> dict[str, object]:
     """An update of the choice of the reference: every model, the strongest first."""
-    order, names = [*found.order, *found.unrated], found.names
+    order, names = [*found.order, *found.unrated], ranking_view.names_of(found)
     choices = [(names[at], str(found.ids[at])) for at in order]
     reference = found.board.reference
     update: dict[str, object] = gr.update(

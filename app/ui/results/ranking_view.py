@@ -7,9 +7,11 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from app.evidence import FEWEST_PROMPTS, WinRate
+from app.i18n import N_, _, _n
 from app.ranking import Neighbours, Ranking
 from app.templates import render
 from app.ui import formatting, widgets
+from app.ui.compare.names import model_name
 from app.ui.results import view as results_view
 from app.ui.theme import ROLES, role
 from app.ui.widgets import Html
@@ -25,40 +27,61 @@ DARKEST: Final = 42
 
 CAVEATS: Final = {
     "strengths": (
-        "A strength is the log-odds of winning against the average model: 0.7 stands for two wins of three. "
-        "Models that the votes do not separate may share a rank. A strength does not show how much better an "
-        "answer is, and its interval does not cover other kinds of questions or other voters."
+        N_(
+            "A strength is the log-odds of winning against the average model: 0.7 stands for two wins of "
+            "three. Models that the votes do not separate may share a rank. A strength does not show how "
+            "much better an answer is, and its interval does not cover other kinds of questions or other "
+            "voters."
+        )
     ),
     "separation": (
-        "The number supposes that further votes go like the present ones. It does not show whether the "
-        "difference matters."
+        N_(
+            "The number supposes that further votes go like the present ones. It does not show whether the "
+            "difference matters."
+        )
     ),
     "matrix": (
-        "A cell is the row's share of the direct votes against the column, above their number; ties and both "
-        "bad count one half. It does not show chance: a rate of few votes may be far from the true one."
+        N_(
+            "A cell is the row's share of the direct votes against the column, above their number; ties "
+            "and both bad count one half. It does not show chance: a rate of few votes may be far from the "
+            "true one."
+        )
     ),
     "against": (
-        "The first rate does not show what it owes to the length of the answers. The second is the rate at "
-        "equal length; it does not correct for other habits, such as lists or tone."
+        N_(
+            "The first rate does not show what it owes to the length of the answers. The second is the "
+            "rate at equal length; it does not correct for other habits, such as lists or tone."
+        )
     ),
 }
+
+
+def names_of(found: Ranking) -> list[str]:
+    """The names of the models in the present language."""
+    return [model_name(model.method, name) for model, name in zip(found.models, found.names, strict=True)]
 
 
 def nothing_yet(ranking: Ranking) -> Html:
     """The place of the ranking while it has no models."""
     if ranking.hidden:
-        what = "All votes are on answers whose names are still hidden from you. Show all names to count them."
+        what = _(
+            "All votes are on answers whose names are still hidden from you. Show all names to count them."
+        )
     else:
-        what = "The votes compare no two models yet. Ask two or more models the same question and vote."
+        what = _("The votes compare no two models yet. Ask two or more models the same question and vote.")
     return widgets.empty_state(
-        "No ranking yet", what, widgets.link_button("Compare models", "compare", primary=True)
+        _("No ranking yet"), what, widgets.link_button(_("Compare models"), "compare", primary=True)
     )
 
 
 def ranking(found: Ranking) -> Html:
     """Strengths, the votes that would separate neighbours, and the win-rate matrix."""
-    votes = formatting.count(found.games, "decision")
-    note = f"{votes} between two answers to {formatting.count(found.prompts, 'prompt')}"
+    note = _n(
+        "{decisions} between two answers to {n} prompt",
+        "{decisions} between two answers to {n} prompts",
+        found.prompts,
+        decisions=formatting.count(found.games, "decision"),
+    )
     return render(
         "results/ranking.html",
         note=note,
@@ -66,23 +89,32 @@ def ranking(found: Ranking) -> Html:
         strengths=_strengths(found),
         separation=_separation(found),
         matrix=_matrix(found),
-        caveats=CAVEATS,
+        caveats={name: _(sentence) for name, sentence in CAVEATS.items()},
         many=len(found.models) > MANY_MODELS,
     )
 
 
 def _notices(found: Ranking) -> list[Html]:
-    names, said = found.names, []
+    names, said = names_of(found), []
     if not found.has_intervals:
         said.append(
-            f"No intervals yet: the votes cover {formatting.count(found.prompts, 'prompt')}. An interval and "
-            f"a rank need votes on at least {FEWEST_PROMPTS} prompts; ask other questions and vote."
+            _n(
+                "No intervals yet: the votes cover {n} prompt. An interval and a rank need votes on at least "
+                "{fewest} prompts; ask other questions and vote.",
+                "No intervals yet: the votes cover {n} prompts. An interval and a rank need votes on at "
+                "least {fewest} prompts; ask other questions and vote.",
+                found.prompts,
+                fewest=FEWEST_PROMPTS,
+            )
         )
     if found.unrated:
         left_out = ", ".join(names[at] for at in found.unrated)
         said.append(
-            f"Not ranked: {left_out}. No votes connect them with the models below, so their strengths cannot "
-            "be compared. Compare one of them with a ranked model and vote."
+            _(
+                "Not ranked: {models}. No votes connect them with the models below, so their strengths "
+                "cannot be compared. Compare one of them with a ranked model and vote.",
+                models=left_out,
+            )
         )
     return [widgets.notice(sentence) for sentence in said]
 
@@ -132,7 +164,7 @@ def _strengths(found: Ranking) -> Html:
         if value is not None
     ]
     axis = _Axis.of(shown)
-    names = found.names
+    names = names_of(found)
     rows = [_strength(found, at, names[at], axis) for at in found.order]
     return render("results/strengths.html", axis=axis.view, rows=rows)
 
@@ -143,19 +175,22 @@ def _strength(found: Ranking, at: int, name: str, axis: _Axis) -> dict[str, Any]
     value = _signed(strength)
     known = rating.low is not None and rating.high is not None
     low, high = rating.low or 0.0, rating.high or 0.0
-    span = f"{_signed(low)} to {_signed(high)}" if known else "none yet"
+    span = _("{low} to {high}", low=_signed(low), high=_signed(high)) if known else _("none yet")
     return {
         "rank": "–" if rank is None else rank,
         "model": results_view.model_badge(model),
         "method": model.method if model.method in ROLES else "reference",
         "letter": role(model.method).letter,
-        "label": f"{name}: {value}" + (f", interval {span}" if known else ", no interval"),
+        "label": _("{model}: {value}, interval {interval}", model=name, value=value, interval=span)
+        if known
+        else _("{model}: {value}, no interval", model=name, value=value),
         "at": axis.left(strength),
         "left": axis.left(low),
         "width": axis.left(high) - axis.left(low) if known else None,
         "strength": value,
         "range": span,
         "votes": f"{rating.games:,}",
+        "counted": formatting.count(rating.games, "vote"),
     }
 
 
@@ -182,22 +217,24 @@ def _separation(found: Ranking) -> Html:
         for pair in found.neighbours
     ]
     return widgets.table(
-        ["Model", "and the next", "so far"], rows, caption="Votes that would separate neighbours"
+        [_("Model"), _("and the next"), _("so far")], rows, caption=_("Votes that would separate neighbours")
     )
 
 
 def _needed(pair: Neighbours) -> str:
     if pair.more_votes is None:
-        return "nearly equal: no estimate"
+        return _("nearly equal: no estimate")
     if pair.more_votes == 0:
-        return "told apart"
+        return _("told apart")
     if pair.more_votes > MOST_VOTES:
-        return f"nearly equal: more than {MOST_VOTES:,} more votes to tell them apart"
-    return f"about {formatting.count(pair.more_votes, 'more vote')} to tell them apart"
+        return _("nearly equal: more than {n} more votes to tell them apart", n=f"{MOST_VOTES:,}")
+    return _n(
+        "about {n} more vote to tell them apart", "about {n} more votes to tell them apart", pair.more_votes
+    )
 
 
 def _matrix(found: Ranking) -> Html:
-    order, names = [*found.order, *found.unrated], found.names
+    order, names = [*found.order, *found.unrated], names_of(found)
     rows = [
         {
             "name": names[at],
@@ -213,15 +250,20 @@ def _cell(found: Ranking, names: Sequence[str], row: int, column: int) -> dict[s
     if row == column:
         return None
     rate, votes = float(found.board.rates[row, column]), int(found.board.counts[row, column])
-    between = f"{names[row]} against {names[column]}"
+    between = _("{first} against {second}", first=names[row], second=names[column])
     if votes == 0:
-        return {"votes": 0, "title": f"{between}: never met"}
+        return {
+            "votes": 0,
+            "title": _("{first} against {second}: never met", first=names[row], second=names[column]),
+        }
+    spoken = _n("{percent}% of {n} vote", "{percent}% of {n} votes", votes, percent=f"{100 * rate:.0f}")
     return {
         "rate": f"{100 * rate:.0f}%",
         "votes": f"{votes:,}",
         "tint": round(DARKEST * abs(2 * rate - 1)),
         "css": "hy-won" if rate > 0.5 else "hy-lost",
-        "title": f"{between}: {100 * rate:.0f}% of {formatting.count(votes, 'vote')}",
+        "title": f"{between}: {spoken}",
+        "spoken": spoken,
     }
 
 
@@ -230,26 +272,26 @@ def _cell(found: Ranking, names: Sequence[str], row: int, column: int) -> dict[s
 
 def against(found: Ranking) -> Html:
     """Win rates against the reference, as they are and at equal length."""
-    board, names = found.board, found.names
+    board, names = found.board, names_of(found)
     if board.reference is None:
         return Markup('<p class="hy-note">{}</p>').format(
-            "Choose a model to see the win rates against it; several base models have votes."
+            _("Choose a model to see the win rates against it; several base models have votes.")
         )
     rates = [(at, board.against[at]) for at in [*found.order, *found.unrated]]
     rows = [_against(found, at, rate) for at, rate in rates if rate is not None]
     if not rows:
-        return Markup('<p class="hy-note">No votes compare {} with a model.</p>').format(
-            names[board.reference]
+        return Markup('<p class="hy-note">{}</p>').format(
+            _("No votes compare {name} with a model.", name=names[board.reference])
         )
     never = [names[at] for at, rate in rates if rate is None and at != board.reference]
-    unmet = f" Never met it: {', '.join(never)}." if never else ""
+    unmet = " " + _("Never met it: {models}.", models=", ".join(never)) if never else ""
     table = widgets.table(
-        ["Model", "win rate, with 95% interval", "at equal length", "votes"],
+        [_("Model"), _("win rate, with 95% interval"), _("at equal length"), _("votes")],
         rows,
-        caption=f"Win rates against {names[board.reference]}",
+        caption=_("Win rates against {name}", name=names[board.reference]),
         numeric=(3,),
     )
-    return table + Markup('<p class="hy-note hy-caveat">{}{}</p>').format(CAVEATS["against"], unmet)
+    return table + Markup('<p class="hy-note hy-caveat">{}{}</p>').format(_(CAVEATS["against"]), unmet)
 
 
 def _against(found: Ranking, at: int, rate: WinRate) -> tuple[object, ...]:
@@ -261,7 +303,9 @@ def _against(found: Ranking, at: int, rate: WinRate) -> tuple[object, ...]:
 
 def _rate(rate: float | None, low: float | None, high: float | None) -> Html:
     if rate is None:
-        return Markup('<span class="hy-note">lengths do not differ</span>')
+        return Markup('<span class="hy-note">{}</span>').format(_("lengths do not differ"))
     if low is None or high is None:
-        return Markup('<b>{}%</b> <span class="hy-note">no interval yet</span>').format(f"{100 * rate:.0f}")
+        return Markup('<b>{}%</b> <span class="hy-note">{}</span>').format(
+            f"{100 * rate:.0f}", _("no interval yet")
+        )
     return results_view.rate(rate, low, high)

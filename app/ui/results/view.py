@@ -7,7 +7,7 @@ from markupsafe import Markup
 from app.board import Board, Model, Record, wilson
 from app.exports.counts import MEANINGS
 from app.exports.labels import TrlCounts
-from app.store.contenders import origin
+from app.i18n import _, _html, _n
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.judging import LETTERS
 from app.store.models import Comparison, LabelVersion
@@ -15,25 +15,33 @@ from app.store.vote_details import Side, Vote
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.answer.address import answer_link
+from app.ui.compare.names import contender_name, model_name, origin_words
 from app.ui.widgets import Html
 
 
 def nothing_yet() -> Html:
     return widgets.empty_state(
-        "No votes yet",
-        "Ask two or more models the same question, vote for the better answer, and see here "
-        "which model wins.",
-        widgets.link_button("Compare models", "compare", primary=True),
+        _("No votes yet"),
+        _(
+            "Ask two or more models the same question, vote for the better answer, and see here "
+            "which model wins."
+        ),
+        widgets.link_button(_("Compare models"), "compare", primary=True),
     )
 
 
 def names_hidden(votes: int) -> Html:
     """A notice that explains why some votes are hidden from the reader."""
-    are = "is" if votes == 1 else "are"
     return widgets.notice(
-        f"{formatting.count(votes, 'vote')} {are} not counted here: the answers' names are still hidden from "
-        "you. Vote on them in Compare, or show the names. Once you show them, your later votes there do "
-        "not count as blind, and in a campaign you can no longer vote."
+        _n(
+            "{n} vote is not counted here: the answers' names are still hidden from you. Vote on them in "
+            "Compare, or show the names. Once you show them, your later votes there do not count as blind, "
+            "and in a campaign you can no longer vote.",
+            "{n} votes are not counted here: the answers' names are still hidden from you. Vote on them in "
+            "Compare, or show the names. Once you show them, your later votes there do not count as blind, "
+            "and in a campaign you can no longer vote.",
+            votes,
+        )
     )
 
 
@@ -59,29 +67,41 @@ def win_rates(records: Sequence[Record], of: int) -> Html:
         for record in records
     ]
     table = widgets.table(
-        ["Model", "against", "preferred, with 95% interval", "votes", "ties", "all bad", "so far"],
+        [
+            _("Model"),
+            _("against"),
+            _("preferred, with 95% interval"),
+            _("votes"),
+            _("ties"),
+            _("all bad"),
+            _("so far"),
+        ],
         rows,
-        caption="Win rates",
+        caption=_("Win rates"),
         numeric=(3, 4, 5),
     )
-    note = "ties and all bad are not in the share; the interval is Wilson's"
+    note = _("ties and all bad are not in the share; the interval is Wilson's")
     if of > len(records):
-        note = f"{of:,} pairs of models, most votes first; {note}"
-    return widgets.section("Win rates", table, note)
+        note = _(
+            "{n} pairs of models, most votes first; ties and all bad are not in the share; the interval is "
+            "Wilson's",
+            n=f"{of:,}",
+        )
+    return widgets.section(_("Win rates"), table, note)
 
 
 def model_badge(model: Model) -> Html:
     """A model's badge with a link to its run; a base model and a deleted run say so."""
-    badge = widgets.method_badge(model.method, model.name)
+    badge = widgets.method_badge(model.method, model_name(model.method, model.name))
     if model.run_id is None:
-        where = origin(model.method, model.base_model, model.run_id)
+        where = origin_words(model.method, model.base_model, model.run_id)
         return Markup('{} <small class="hy-note">{}</small>').format(badge, where)
     return Markup("{} {}").format(badge, widgets.link(f"#{model.run_id}", "run", id=model.run_id))
 
 
 def _rate(record: Record) -> Html:
     if record.win_rate is None or record.interval is None:
-        return Markup('<span class="hy-note">no vote prefers one</span>')
+        return Markup('<span class="hy-note">{}</span>').format(_("no vote prefers one"))
     return rate(record.win_rate, *record.interval)
 
 
@@ -103,10 +123,15 @@ def _range(low: float, high: float) -> str:
 def _verdict(record: Record) -> str:
     more = record.more_votes
     if more == 0 and record.win_rate is not None:
-        return f"{record.first.name if record.win_rate > 0.5 else record.second.name} is ahead"
+        ahead = record.first if record.win_rate > 0.5 else record.second
+        return _("{model} is ahead", model=model_name(ahead.method, ahead.name))
     if more is None:
-        return "even" if record.decided else "unknown"
-    return f"undecided; about {formatting.count(more, 'more vote')} at this share would decide"
+        return _("even") if record.decided else _("unknown")
+    return _n(
+        "undecided; about {n} more vote at this share would decide",
+        "undecided; about {n} more votes at this share would decide",
+        more,
+    )
 
 
 # --- habits ----------------------------------------------------------------------------------
@@ -115,19 +140,19 @@ def _verdict(record: Record) -> str:
 def habits(board: Board) -> Html:
     """The influence of side, length and voter on the votes."""
     facts = {
-        "votes": f"{board.votes:,}",
-        "cast blind": _share(board.blind, board.votes, interval=False),
-        "for the left side": _share(board.first_side, board.two_sided),
-        "for the longer answer": _share(board.longer, board.longer_of),
-        "same vote by two people": _share(board.agreements, board.agreement_of, interval=False),
+        _("votes"): f"{board.votes:,}",
+        _("cast blind"): _share(board.blind, board.votes, interval=False),
+        _("for the left side"): _share(board.first_side, board.two_sided),
+        _("for the longer answer"): _share(board.longer, board.longer_of),
+        _("same vote by two people"): _share(board.agreements, board.agreement_of, interval=False),
     }
-    return widgets.section("What sways the votes", widgets.facts(facts), _bias_note(board))
+    return widgets.section(_("What sways the votes"), widgets.facts(facts), _bias_note(board))
 
 
 def _share(part: int, whole: int, *, interval: bool = True) -> str:
     if whole == 0:
         return "–"
-    words = f"{100 * part / whole:.0f}% of {whole}"
+    words = _("{percent}% of {total}", percent=f"{100 * part / whole:.0f}", total=whole)
     return f"{words} ({_range(*wilson(part, whole))})" if interval else words
 
 
@@ -136,14 +161,14 @@ def _bias_note(board: Board) -> str:
     found = [
         name
         for name, part, whole in (
-            ("the side", board.first_side, board.two_sided),
-            ("the length", board.longer, board.longer_of),
+            (_("the side"), board.first_side, board.two_sided),
+            (_("the length"), board.longer, board.longer_of),
         )
         if whole and not wilson(part, whole)[0] <= 0.5 <= wilson(part, whole)[1]
     ]
     if not found:
         return ""
-    return f"{' and '.join(found)} may sway the votes"
+    return _("{causes} may sway the votes", causes=formatting.in_words(found))
 
 
 # --- export ----------------------------------------------------------------------------------
@@ -152,13 +177,22 @@ def _bias_note(board: Board) -> str:
 def export_counts(found: TrlCounts) -> Html:
     """The number of training pairs from the votes, and the reasons for votes left out."""
     lines = [
-        f"{formatting.count(found.left_out[reason.value], 'vote')} left out: {MEANINGS[reason]}"
+        _n(
+            "{n} vote left out: {reason}",
+            "{n} votes left out: {reason}",
+            found.left_out[reason.value],
+            reason=_(MEANINGS[reason]),
+        )
         for reason in WhyLeftOut
         if found.left_out.get(reason.value)
     ]
     if found.cut:
-        with_cut = formatting.count(found.cut, "pair has", "pairs have")
-        lines.insert(0, f"{with_cut} an answer that was cut at the length limit; the file marks it")
+        with_cut = _n(
+            "{n} pair has an answer that was cut at the length limit; the file marks it",
+            "{n} pairs have an answer that was cut at the length limit; the file marks it",
+            found.cut,
+        )
+        lines.insert(0, with_cut)
     pairs = formatting.count(found.rows, "training pair")
     return render("results/export_counts.html", pairs=pairs, lines=lines)
 
@@ -172,19 +206,24 @@ def became_dataset(
         policies: models of runs that the next run may start from, as base models and by name.
     """
     links = [widgets.link(shown, "launch", dataset=dataset_id, start=base) for base, shown in policies]
-    return widgets.notice(
-        Markup("Version {} of the dataset {} holds {}. {} {}{}").format(
-            version,
-            Markup("<strong>{}</strong>").format(name),
-            formatting.count(rows, "pair"),
-            widgets.link("Look at it", "datasets", id=dataset_id),
-            widgets.link("or launch a run on it", "launch", dataset=dataset_id),
-            Markup(" from the original reference, or from a policy: {}.").format(widgets.join(links, ", "))
-            if links
-            else ".",
-        ),
-        "good",
+    holds = _html(
+        "Version {version} of the dataset <strong>{name}</strong> holds {pairs}.",
+        version=version,
+        name=name,
+        pairs=formatting.count(rows, "pair"),
     )
+    look = widgets.link(_("Look at it"), "datasets", id=dataset_id)
+    launch = widgets.link(_("or launch a run on it"), "launch", dataset=dataset_id)
+    if links:
+        then = _html(
+            "{look} {launch} from the original reference, or from a policy: {policies}.",
+            look=look,
+            launch=launch,
+            policies=widgets.join(links, ", "),
+        )
+    else:
+        then = _html("{look} {launch}.", look=look, launch=launch)
+    return widgets.notice(widgets.join([holds, then], " "), "good")
 
 
 # --- the list --------------------------------------------------------------------------------
@@ -199,14 +238,18 @@ def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
             vote.user,
             _question(vote.comparison),
             verdict(vote),
-            "blind" if vote.label.blind else "open",
+            _blind(vote.label.blind),
             "" if vote.hidden else formatting.clip(vote.label.reason, 90),
             _change(vote, user),
         )
         for vote in votes
     ]
-    headers = ["vote", "when", "who", "question", "verdict", "names", "reason", ""]
-    return widgets.table(headers, rows, caption="Votes")
+    headers = [_("vote"), _("when"), _("who"), _("question"), _("verdict"), _("names"), _("reason"), ""]
+    return widgets.table(headers, rows, caption=_("Votes"))
+
+
+def _blind(blind: bool) -> str:
+    return _("blind") if blind else _("not blind")
 
 
 def _question(comparison: Comparison) -> Html:
@@ -220,22 +263,24 @@ def _question(comparison: Comparison) -> Html:
 def _change(vote: Vote, user: str) -> Html:
     if vote.user != user or vote.hidden:
         return widgets.NOTHING
-    return widgets.link("change", "results", vote=vote.label.id)
+    return widgets.link(_("change"), "results", vote=vote.label.id)
 
 
 def verdict(vote: Vote) -> Html:
     """The verdict in display order; hidden from a reader who may still vote blind."""
     if vote.hidden:
         of_campaign = vote.comparison.campaign_id is not None
-        until = "the campaign's names are shown" if of_campaign else "you vote"
-        return Markup('<span class="hy-note">hidden until {}</span>').format(until)
+        hidden = (
+            _("hidden until the campaign's names are shown") if of_campaign else _("hidden until you vote")
+        )
+        return Markup('<span class="hy-note">{}</span>').format(hidden)
     two = len(vote.sides) == 2
     if vote.label.choice is Choice.TIE:
-        return Markup("{}<br>{}").format("tie" if two else "all alike", _sides(vote.sides))
+        return Markup("{}<br>{}").format(_("tie") if two else _("all alike"), _sides(vote.sides))
     if vote.label.choice is Choice.ALL_BAD or vote.best is None or vote.worst is None:
-        return Markup("{}<br>{}").format("both bad" if two else "all bad", _sides(vote.sides))
-    preferred = Markup('{} <span class="hy-note">over</span> {}').format(
-        _opener(vote.best), _opener(vote.worst)
+        return Markup("{}<br>{}").format(_("both bad") if two else _("all bad"), _sides(vote.sides))
+    preferred = _html(
+        '{best} <span class="hy-note">over</span> {worst}', best=_opener(vote.best), worst=_opener(vote.worst)
     )
     return preferred + _remarks(vote)
 
@@ -245,11 +290,11 @@ def _remarks(vote: Vote) -> Html:
     answers = (vote.best.answer, vote.worst.answer) if vote.best and vote.worst else ()
     said = []
     if any(answer.status is not GenerationStatus.FINISHED for answer in answers):
-        said.append("an answer was stopped or failed: no training pair")
+        said.append(_("an answer was stopped or failed: no training pair"))
     elif not all(answer.complete for answer in answers):
-        said.append("an answer was cut at the length limit")
+        said.append(_("an answer was cut at the length limit"))
     if vote.earlier:
-        said.append(f"changed {formatting.count(len(vote.earlier), 'time')}")
+        said.append(_n("changed {n} time", "changed {n} times", len(vote.earlier)))
     if not said:
         return widgets.NOTHING
     return Markup('<br><small class="hy-note">{}</small>').format(" · ".join(said))
@@ -257,12 +302,12 @@ def _remarks(vote: Vote) -> Html:
 
 def _sides(sides: Sequence[Side]) -> Html:
     return Markup('<small class="hy-note">{}</small>').format(
-        " / ".join(side.contender.name for side in sides)
+        " / ".join(contender_name(side.contender) for side in sides)
     )
 
 
 def _side(side: Side) -> Html:
-    return widgets.method_badge(side.contender.method, side.contender.name)
+    return widgets.method_badge(side.contender.method, contender_name(side.contender))
 
 
 def _opener(side: Side) -> Html:
@@ -293,20 +338,21 @@ def _history(vote: Vote) -> Html:
         (
             formatting.ago(version.given_at),
             _words(version, len(vote.sides)),
-            "blind" if version.blind else "open",
+            _blind(version.blind),
             version.reason,
-            "withdrawn" if version.withdrawn else "changed",
+            _("withdrawn") if version.withdrawn else _("changed"),
         )
         for version in vote.earlier
     ]
-    headers = ["given", "verdict", "names", "reason", "then"]
-    return widgets.table(headers, rows, caption="Earlier versions of this vote")
+    headers = [_("given"), _("verdict"), _("names"), _("reason"), _("then")]
+    return widgets.table(headers, rows, caption=_("Earlier versions of this vote"))
 
 
 def _words(version: LabelVersion, count: int) -> str:
     letters = dict(zip(version.shown, LETTERS, strict=False))
     if version.choice is Choice.TIE:
-        return "tie" if count == 2 else "all alike"
+        return _("tie") if count == 2 else _("all alike")
     if version.choice is Choice.ALL_BAD or version.best_id is None or version.worst_id is None:
-        return "both bad" if count == 2 else "all bad"
-    return f"{letters.get(version.best_id, '?')} over {letters.get(version.worst_id, '?')}"
+        return _("both bad") if count == 2 else _("all bad")
+    best, worst = letters.get(version.best_id, "?"), letters.get(version.worst_id, "?")
+    return _("{best} over {worst}", best=best, worst=worst)

@@ -15,8 +15,10 @@ OTHERS = sorted(LANGUAGES.keys() - {DEFAULT})
 NO_TEXTS = ("theme.py", "plotly_js.py")
 """Files of pages that show no text: style sheets and addresses."""
 NAMES = ("HyPO Studio",)
+VALUES = ("both bad", "each its own")
+"""Words of the API and of fields; what is shown for them has another literal."""
 
-_TAGS = re.compile(r"<[^>]*>|\{[^{}]*\}|&\w+;", re.DOTALL)
+_TAGS = re.compile(r"<kbd>[^<]*</kbd>|<[^>]*>|\{[^{}]*\}|&\w+;", re.DOTALL)
 _JINJA = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 _SPOKEN = re.compile(r"(?:title|aria-label|placeholder|alt|data-label)=\"([^\"]*)\"")
 _TWO_WORDS = re.compile(r"[A-Za-z]{2,},? [A-Za-z]{2,}")
@@ -101,7 +103,7 @@ def untranslated(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in passed:
             if (
-                node.value not in NAMES
+                node.value not in (*NAMES, *VALUES)
                 and not _CODE.search(node.value)
                 and _TWO_WORDS.search(_TAGS.sub("|", node.value))
             ):
