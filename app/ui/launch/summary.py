@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from app.held_out_share import nothing_held_out
-from app.i18n import _, _html, _n
+from app.i18n import _, _html, _n, in_language
 from app.launch_methods import PENDING
 from app.store.db import read_session
 from app.store.models import Dataset
@@ -142,6 +142,6 @@ def _time(forecasts: list[Forecast | None]) -> Html:
     source = _html(
         "From the steps of {runs} on {device}.",
         runs=widgets.join(sources, _(" and ")),
-        device=_(known[0].device),
+        device=in_language(known[0].device),
     )
     return render("launch/time.html", words=Markup("{}.").format(widgets.join(said, "; ")), source=source)

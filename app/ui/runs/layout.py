@@ -175,18 +175,18 @@ def _tagging() -> Tagging:
                 max_length=900,
                 max_lines=1,
             ),
-            gr.Button(_("Add tags"), size="md", scale=0, min_width=110),
-            gr.Button(_("Remove tags"), size="md", scale=0, min_width=120),
+            gr.Button(_("Add tags"), size="md", scale=0, min_width=140),
+            gr.Button(_("Remove tags"), size="md", scale=0, min_width=140),
         )
 
 
 def _buttons() -> Buttons:
     with gr.Row(elem_classes="hy-buttons"):
         return Buttons(
-            gr.Button(_("Overlay"), size="md", variant="primary", scale=0, min_width=110, interactive=False),
+            gr.Button(_("Overlay"), size="md", variant="primary", scale=0, min_width=120, interactive=False),
             gr.Button(_("Cancel"), size="md", scale=0, min_width=100, interactive=False),
             gr.Button(_("Delete"), size="md", scale=0, min_width=100, interactive=False),
-            gr.Button(_("Clone"), size="md", scale=0, min_width=100, interactive=False),
+            gr.Button(_("Clone"), size="md", scale=0, min_width=130, interactive=False),
             gr.Button(_("Report"), size="md", scale=0, min_width=100, interactive=False),
             gr.Button(_("Archive"), size="md", scale=0, min_width=100, interactive=False),
             gr.Button(_("Unarchive"), size="md", scale=0, min_width=100, visible=False),
