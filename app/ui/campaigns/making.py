@@ -211,8 +211,8 @@ def start(request: gr.Request | None, *values: Any) -> Updates:
 
 def _titled(sentence: str, field: str) -> str:
     """A sentence that begins with a field's name, with its title instead."""
-    rest = sentence.removeprefix(f"{field} ")
-    return in_language(sentence) if rest == sentence else f"{_(TITLES[field])} {in_language(rest)}"
+    said = in_language(sentence)
+    return said.replace(field, _(TITLES[field]), 1) if sentence.startswith(f"{field} ") else said
 
 
 def _refused(why: str, errors: Mapping[str, str]) -> Updates:
