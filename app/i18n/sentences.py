@@ -1,23 +1,20 @@
 """Sentences that were written in English below the pages: errors, and what workers store about a run.
 
 Their code does not know for whom it writes. A catalogue holds each as a pattern, `No run has id {0}.`; a
-sentence that fits a pattern is shown in the reader's language, with its values in their places.
+sentence that fits a pattern is shown in the reader's language, with its values in their places. A value may
+itself be a part of a sentence. What fits no pattern stays as it is.
 """
 
 import re
-from collections import defaultdict
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from app.i18n.catalogue import catalogues
 from app.i18n.language import DEFAULT, LATER, current
+from app.i18n.patterns import Pattern, Patterns, patterns
 
-_PLACE: Final = re.compile(r"\{([0-9]+)\}")
-_CHOICE: Final = re.compile(r"\{([0-9]+)\|([^}]*)\}")
-"""In a translation: the word that fits the number in this place, `{0|запуск|запуска|запусков}`."""
-_NEXT_SENTENCE: Final = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
-_INDEXED: Final = 4
+_NEXT_SENTENCE: Final = re.compile(r"(?<=[.!?]) (?=[A-Z0-9`“])")
+_MOST_PARTS: Final = 12
+"""A text of more sentences is none of ours."""
 _DEEPEST: Final = 3
 
 
@@ -26,65 +23,48 @@ def in_language(sentence: str) -> str:
     language = current()
     if language in (DEFAULT, LATER) or not sentence:
         return sentence
-    return _told(sentence, language, _DEEPEST)
+    return _told(sentence, language)
 
 
-def _told(sentence: str, language: str, deeper: int) -> str:
-    found = _patterns(language).match(sentence)
-    if found is not None:
-        text, values = found
-        return _filled(text, [_told(value, language, deeper - 1) if deeper else value for value in values])
-    parts = _NEXT_SENTENCE.split(sentence)
-    return " ".join(_told(part, language, deeper) for part in parts) if len(parts) > 1 else sentence
+@lru_cache(maxsize=2048)
+def _told(sentence: str, language: str) -> str:
+    known = patterns(language)
+    if "\n" in sentence and not known.match(sentence):
+        return "\n".join(_line(line, known, _DEEPEST) for line in sentence.split("\n"))
+    return _line(sentence, known, _DEEPEST)
 
 
-def _filled(text: str, values: list[str]) -> str:
-    chosen = _CHOICE.sub(lambda found: _form(values[int(found[1])], found[2].split("|")), text)
-    return _PLACE.sub(lambda found: values[int(found[1])], chosen)
+def _line(text: str, known: Patterns, deeper: int) -> str:
+    """Sentences one after the other. A value seldom holds the end of a sentence, so such a fit comes last."""
+    found = known.match(text, nested=deeper < _DEEPEST)
+    if found and not any(map(_NEXT_SENTENCE.search, found[1])):
+        return _with_values(*found, known, deeper)
+    cut = None if found else known.end_of(text)
+    if cut:
+        head, end, values = cut
+        return head + _with_values(end, values, known, deeper)
+    parts = _NEXT_SENTENCE.split(text)
+    if not 1 < len(parts) <= _MOST_PARTS:
+        return _with_values(*found, known, deeper) if found else text
+    told, complete = _in_parts(parts, known, deeper)
+    return _with_values(*found, known, deeper) if found and not complete else told
 
 
-def _form(number: str, forms: list[str]) -> str:
-    """The form of a Russian noun after a number: one of `запуск`, `запуска`, `запусков`."""
-    digits = re.sub(r"\D", "", number) or "0"
-    tens, ones = int(digits) % 100, int(digits) % 10
-    if ones == 1 and tens != 11:
-        return forms[0]
-    return forms[1] if 2 <= ones <= 4 and not 12 <= tens <= 14 else forms[-1]
+def _in_parts(parts: list[str], known: Patterns, deeper: int) -> tuple[str, bool]:
+    """The sentences in turn, those that fit one pattern together; and whether all of them are ours."""
+    told, complete, place = [], True, 0
+    while place < len(parts):
+        for end in range(len(parts), place, -1):
+            found = known.match(" ".join(parts[place:end]), nested=deeper < _DEEPEST)
+            if found and not any(map(_NEXT_SENTENCE.search, found[1])):
+                told.append(_with_values(*found, known, deeper))
+                break
+        else:
+            end, complete = place + 1, False
+            told.append(parts[place])
+        place = end
+    return " ".join(told), complete
 
 
-@dataclass(frozen=True, slots=True)
-class _Patterns:
-    """Translations by exact text, and by pattern under the first letters of the pattern."""
-
-    exact: dict[str, str] = field(default_factory=dict)
-    starting: dict[str, list[tuple[re.Pattern[str], str]]] = field(default_factory=lambda: defaultdict(list))
-
-    def match(self, sentence: str) -> tuple[str, list[str]] | None:
-        """The translation and the values of a sentence, None for one that is not ours."""
-        if sentence in self.exact:
-            return self.exact[sentence], []
-        starts = [sentence[:length] for length in range(min(_INDEXED, len(sentence)), -1, -1)]
-        for start in starts:
-            for pattern, text in self.starting.get(start, ()):
-                found = pattern.fullmatch(sentence)
-                if found is not None:
-                    return text, list(found.groups())
-        return None
-
-
-@lru_cache
-def _patterns(language: str) -> _Patterns:
-    known = _Patterns()
-    for catalogue in catalogues(language).values():
-        for message in catalogue:
-            if not message.id or not isinstance(message.id, str) or not message.string:
-                continue
-            if _PLACE.search(message.id) is None:
-                known.exact[message.id] = str(message.string)
-                continue
-            literal = _PLACE.split(message.id)[::2]
-            pattern = re.compile("(.*?)".join(re.escape(part) for part in literal), re.DOTALL)
-            known.starting[literal[0][:_INDEXED]].append((pattern, str(message.string)))
-    for patterns in known.starting.values():
-        patterns.sort(key=lambda one: -len(one[0].pattern))
-    return known
+def _with_values(pattern: Pattern, values: list[str], known: Patterns, deeper: int) -> str:
+    return pattern.filled([_line(value, known, deeper - 1) if deeper else value for value in values])

@@ -1,5 +1,7 @@
 """Errors as JSON: every response other than 2xx has a status, a kind, a message and any invalid field.
 
+The message is in the language of the request; without Accept-Language and cookie it is English.
+
 NotFound -> 404, Refused -> 409, InvalidInput -> 422, Unauthorized -> 401. Failures of the database and a full
 disk -> 503 and 507.
 """
@@ -17,6 +19,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
+from app.i18n import in_language
 from app.rest.schemas.problem import Problem
 from app.store.full_disk import SENTENCE as DISK_IS_FULL
 from app.store.full_disk import DiskFull
@@ -54,7 +57,7 @@ def problem(status: int, message: str, field: str | None = None) -> JSONResponse
         status=status,
         error=KINDS.get(status, "error"),
         field=None if field is None else clean_text(field)[:200],
-        message=clean_text(message),
+        message=in_language(clean_text(message)),
     )
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return JSONResponse(said.model_dump(), status_code=status, headers=headers)
@@ -95,9 +98,11 @@ def _bad_request(_request: Request, error: Exception) -> JSONResponse:
     first: dict[str, Any] = found[0] if found else {"loc": (), "msg": "it cannot be read", "type": ""}
     place = [str(part) for part in first["loc"]]
     field = ".".join(place[1:]) or (place[0] if place else "body")
-    more = f" {len(found) - 1} more values are invalid." if len(found) > 2 else ""
-    more = " One more value is invalid." if len(found) == 2 else more
-    return problem(422, _sentence(first, field) + more, field if first["type"] != "json_invalid" else "body")
+    more = f"{len(found) - 1} more values are invalid." if len(found) > 2 else ""
+    more = "One more value is invalid." if len(found) == 2 else more
+    return problem(
+        422, f"{_sentence(first, field)} {more}".strip(), field if first["type"] != "json_invalid" else "body"
+    )
 
 
 def _sentence(error: dict[str, Any], field: str) -> str:
