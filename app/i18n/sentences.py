@@ -46,13 +46,13 @@ def _line(text: str, known: Patterns, deeper: int) -> str:
     parts = _NEXT_SENTENCE.split(text)
     if not 1 < len(parts) <= _MOST_PARTS:
         return _with_values(*found, known, deeper) if found else text
-    told, complete = _in_parts(parts, known, deeper)
-    return _with_values(*found, known, deeper) if found and not complete else told
+    told = _in_parts(parts, known, deeper)
+    return _with_values(*found, known, deeper) if found and told == text else told
 
 
-def _in_parts(parts: list[str], known: Patterns, deeper: int) -> tuple[str, bool]:
-    """The sentences in turn, those that fit one pattern together; and whether all of them are ours."""
-    told, complete, place = [], True, 0
+def _in_parts(parts: list[str], known: Patterns, deeper: int) -> str:
+    """The sentences in turn, or several that fit one pattern together."""
+    told, place = list[str](), 0
     while place < len(parts):
         for end in range(len(parts), place, -1):
             found = known.match(" ".join(parts[place:end]), nested=deeper < _DEEPEST)
@@ -60,10 +60,10 @@ def _in_parts(parts: list[str], known: Patterns, deeper: int) -> tuple[str, bool
                 told.append(_with_values(*found, known, deeper))
                 break
         else:
-            end, complete = place + 1, False
+            end = place + 1
             told.append(parts[place])
         place = end
-    return " ".join(told), complete
+    return " ".join(told)
 
 
 def _with_values(pattern: Pattern, values: list[str], known: Patterns, deeper: int) -> str:
