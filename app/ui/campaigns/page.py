@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.errors import AppError
+from app.i18n import N_
 from app.ui import confirmation, events, query
 from app.ui.campaigns import (
     changing,
@@ -27,6 +28,7 @@ from app.ui.campaigns.form import Form
 from app.ui.campaigns.layout import Layout, lay_out
 from app.ui.campaigns.source import PromptSource
 from app.ui.judging import layout as judging_layout
+from app.ui.opening import on_open
 from app.ui.updates import Components, Updates, connect, named, pick
 
 _LAST: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
@@ -84,7 +86,7 @@ def _shown_one(page: Layout) -> Components:
 def _wire_opening(page: Layout, shown: Components) -> None:
     form, pager = page.form, page.listing.pager
     everything = {**_listed(page), **shown, "listing": page.listing.listing, **form.filled}
-    loaded = connect(events.on_load, open_page, form.draft, everything)
+    loaded = on_open(N_("Campaigns"), open_page, form.draft, everything)
     connect(loaded.then, preview, form.in_order, form.outputs, **events.QUIET)
     looked = {**_listed(page), **shown}
     counted: list[Any] = [page.one.aspect, page.one.deciding.adjudicated]

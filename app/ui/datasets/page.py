@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import AppError, NotFound
 from app.held_out_share import one_sided
-from app.i18n import _
+from app.i18n import N_, _
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.models import Dataset
@@ -17,6 +17,7 @@ from app.ui.datasets import view as dataset_view
 from app.ui.datasets.adding import add_from_page, dataset_list, look_at, look_through
 from app.ui.datasets.detail import dataset_id, show_check, show_left_out, show_lengths, show_pairs
 from app.ui.datasets.layout import Adding, Detail, Layout, lay_out
+from app.ui.opening import on_open
 from app.ui.updates import Updates, connect, named, pick
 from app.ui.widgets import Html
 
@@ -33,7 +34,7 @@ def build() -> None:
 def _wire_opening(page: Layout) -> None:
     detail, pairs = page.detail, page.detail.pairs
     of_list, of_one = pick(named(page.adding), "overview", "found"), pick(named(detail), "detail", "facts")
-    loaded = connect(events.on_load, show, None, {"header": page.header, **of_list, **of_one})
+    loaded = on_open(N_("Datasets"), show, None, {"header": page.header, **of_list, **of_one})
     loaded.then(
         show_pairs, [pairs.split, pairs.search, pairs.page], [pairs.pairs, pairs.pages], **events.QUIET
     ).then(show_left_out, detail.line_page, detail.left_out, **events.QUIET).then(

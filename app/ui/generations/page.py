@@ -11,7 +11,7 @@ import gradio as gr
 
 from app import generations
 from app.errors import AppError, InvalidInput, NotFound
-from app.i18n import _, in_language
+from app.i18n import N_, _, in_language
 from app.store import runs
 from app.store.db import read_session
 from app.store.generation_filter import Place
@@ -21,6 +21,7 @@ from app.ui.generations import detail, listing
 from app.ui.generations.address import NEWEST, Asked
 from app.ui.generations.layout import lay_out, list_header, one_header
 from app.ui.generations.opening import opening
+from app.ui.opening import on_open
 from app.ui.updates import Updates, connect, named, pick
 from app.ui.widgets import Html
 
@@ -37,7 +38,7 @@ def build() -> None:
     page = lay_out()
     filters = page.filters
     shown = pick(named(page), "header", "body", "browse", "found", "compare")
-    connect(events.on_load, open_page, None, {**shown, **named(filters)})
+    on_open(N_("Generations"), open_page, None, {**shown, **named(filters)})
     asked = [filters.text.submit, filters.prompt.submit, filters.steps.submit, page.search.click]
     chosen = [field.input for field in (filters.run, filters.kind, filters.sort)]
     searched = partial(gr.on, [*asked, *chosen])

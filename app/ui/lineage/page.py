@@ -4,16 +4,18 @@ import gradio as gr
 
 from app import lineage
 from app.errors import NotFound
-from app.ui import events, query
+from app.i18n import N_
+from app.ui import query
 from app.ui.lineage import view
 from app.ui.lineage.address import thing_of
 from app.ui.lineage.layout import lay_out
-from app.ui.updates import Updates, connect, named
+from app.ui.opening import on_open
+from app.ui.updates import Updates, named
 
 
 def build() -> None:
     """Lay out the page, then wire its events."""
-    connect(events.on_load, show, None, named(lay_out()))
+    on_open(N_("Lineage"), show, None, named(lay_out()))
 
 
 def show(request: gr.Request | None = None) -> Updates:

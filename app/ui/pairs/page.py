@@ -17,6 +17,7 @@ from app.store.enums import PairScoringStatus
 from app.store.models import Dataset, PairScoring, Run
 from app.store.scored_pairs import Show
 from app.ui import confirmation, events, formatting, query, widgets
+from app.ui.opening import on_open
 from app.ui.pairs import leaving, view
 from app.ui.pairs.address import Address
 from app.ui.pairs.layout import Layout, lay_out
@@ -61,7 +62,7 @@ def _wire_list(page: Layout) -> None:
         **pick(named(listing), "whole", "table", "pages"),
         **pick(named(page.leaving), "all"),
     }
-    connect(events.on_load, show, None, shown)
+    on_open(N_("Pairs under models"), show, None, shown)
     polled = pick(shown, "models", "run", "act", "said", "seen", "listing")
     timer = gr.Timer(events.BUSY_SECONDS)
     connect(partial(events.tick, timer), look_again, [page.seen, models.run], {**polled, "timer": timer})

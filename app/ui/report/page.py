@@ -7,6 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.errors import AppError, NotFound
+from app.i18n import N_
 from app.reports import changing, reading
 from app.reports.reading import Experiment
 from app.store import reports
@@ -14,6 +15,7 @@ from app.store.campaigns import may_change
 from app.store.db import read_session
 from app.store.models import Report
 from app.ui import confirmation, events, formatting, paging, query, widgets
+from app.ui.opening import on_open
 from app.ui.report import view
 from app.ui.report.layout import Layout, lay_out
 from app.ui.updates import Components, Updates, connect, named, pick
@@ -29,7 +31,7 @@ def build() -> None:
     page = lay_out()
     shown = _shown(page)
     listed = {"table": page.listing.table, **page.listing.pager.outputs}
-    connect(events.on_load, open_page, None, {**listed, **shown, "listing": page.listing.listing})
+    on_open(N_("Reports"), open_page, None, {**listed, **shown, "listing": page.listing.listing})
     connect(partial(events.tick, page.frame.timer), look_again, page.frame.seen, shown)
     pager = page.listing.pager
     connect(pager.back.click, newer, pager.page, listed, **events.QUIET)

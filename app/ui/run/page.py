@@ -7,7 +7,7 @@ import gradio as gr
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.i18n import _, in_language
+from app.i18n import N_, _, in_language
 from app.store import metrics, retention, run_checkpoints, run_dependencies, run_events, run_tags, runs
 from app.store.db import read_session
 from app.store.enums import RunStatus
@@ -15,6 +15,7 @@ from app.store.models import Run
 from app.ui import confirmation, events, tabs, training, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.judging import layout as judging_layout
+from app.ui.opening import on_open
 from app.ui.run import actions, editing, findings, judges, probe, samples
 from app.ui.run import view as run_view
 from app.ui.run.address import run_id
@@ -56,7 +57,7 @@ def _wire_refresh(page: Layout) -> gr.Timer:
     watched = [page.frame.seen, *chosen]
     _wire_editing(page, watched, outputs)
     settled = [page.settings.config, page.settings.yaml, page.settings.command]
-    connect(events.on_load, refresh, watched, outputs).then(settings, None, settled, **events.QUIET)
+    on_open(N_("Run"), refresh, watched, outputs).then(settings, None, settled, **events.QUIET)
     connect(partial(events.tick, timer), refresh, watched, outputs)
     picked = [shown.x_axis.input, sampled.before.input, sampled.after.input]
     connect(partial(gr.on, picked), refresh_all, chosen, outputs, **events.QUIET)

@@ -16,11 +16,14 @@ from sqlalchemy.exc import OperationalError
 
 from app import main
 from app.errors import Refused
+from app.store.models import Base
 from app.ui import guard
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 MARKUP = "<img src=x onerror=alert(1)>"
+AS_OPENED = 1
+"""In place of a value: each component has the one that the page opens with."""
 HOSTILE: list[Any] = [MARKUP, 10**30, None]
 
 
@@ -30,7 +33,11 @@ def blocks(engine: Engine) -> gr.Blocks:
 
 
 async def _call(blocks: gr.Blocks, event: Any, value: Any, state: SessionState) -> list[Any]:
-    inputs = [None if getattr(part, "stateful", False) else value for part in event.inputs]
+    given = [getattr(part, "value", None) if value is AS_OPENED else value for part in event.inputs]
+    inputs = [
+        None if getattr(part, "stateful", False) else one
+        for part, one in zip(event.inputs, given, strict=True)
+    ]
     names = ("id", "conversation", "clone", "compare", "vote", "dataset", "campaign", "runs")
     request = gr.Request(username="local", query_params=dict.fromkeys(names, str(value)), session_hash="x")
     LocalContext.blocks.set(blocks)
@@ -97,3 +104,31 @@ def test_a_guarded_handler_keeps_its_signature() -> None:
 
     assert inspect.signature(guard.guarded(handler)) == inspect.signature(handler)
     assert guard.guarded(handler)("x", None) == "x"
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_page_that_cannot_be_opened_still_has_its_heading(
+    engine: Engine, blocks: gr.Blocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    headed = {part.page for part in blocks.blocks.values() if "<h1" in str(getattr(part, "value", ""))}
+    Base.metadata.drop_all(engine)
+
+    async def walk() -> set[str]:
+        failed, state = set(), SessionState(blocks)
+        for event in blocks.fns.values():
+            if event.fn is None or "load" not in {name for _, name in event.targets}:
+                continue
+            try:
+                shown = "".join(map(str, await _call(blocks, event, AS_OPENED, state)))
+            except gr.Error as error:
+                shown = error.message
+            if guard.NO_DATABASE in shown:
+                failed.add(event.page)
+            if "<h1" in shown:
+                headed.add(event.page)
+        return failed
+
+    failed = asyncio.run(walk())
+    assert {"lineage", "datasets", "report", "campaigns"} <= failed
+    assert failed - headed == set()
