@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from app.i18n import _
 from app.security.plain_page import plain_page
 from app.security.sessions import COOKIE, read_user
 from app.settings import get_settings
@@ -43,13 +44,13 @@ def log_in(
         return RedirectResponse("/", status_code=303)
     client = request.client.host if request.client else ""
     if _waits(client):
-        return _page("Too many attempts. Wait a minute and try again.", next, status=429)
+        return _page(_("Too many attempts. Wait a minute and try again."), next, status=429)
     name = username.strip()
     right = logins.get(name)
     matches = secrets.compare_digest((right or secrets.token_hex()).encode(), password.encode())
     if right is None or not matches:
         _failures[client].append(time.monotonic())
-        return _page("This name and password do not match.", next, status=401)
+        return _page(_("This name and password do not match."), next, status=401)
     with write_session() as session:
         token = sessions.begin(name, session=session)
     response = RedirectResponse(_local(next), status_code=303)
@@ -99,4 +100,4 @@ def _local(address: str) -> str:
 
 def _page(problem: str, next: str, *, status: int = 200) -> Response:
     form = render("security/login.html", problem=problem, next=_local(next))
-    return plain_page("Log in", form, status=status)
+    return plain_page(_("Log in"), form, status=status)

@@ -183,6 +183,16 @@ def patient() -> None:
     login._failures.clear()
 
 
+def test_the_login_page_and_refusals_speak_the_readers_language(web: Web, patient: None) -> None:
+    russian = {"Accept-Language": "ru-RU,ru;q=0.9", "Accept": "text/html"}
+    client = web()
+    page = client.get("/login", headers=russian).text
+    assert '<html lang="ru">' in page
+    assert "Пароль" in page
+    assert '<html lang="en">' in client.get("/login").text
+    assert "Сначала войдите." in client.get("/nothing", headers=russian).text
+
+
 def test_a_login_leads_to_the_page_that_was_asked_for(web: Web, patient: None) -> None:
     client = web()
     asked = client.get("/run?id=3", headers=PAGE_LOAD)
