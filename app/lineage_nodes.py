@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from app.i18n import N_, _, _n
 from app.store import lineage_facts as facts
 from app.store.lineage import Kind, Thing
 from app.store.models import Campaign, Dataset, Run
@@ -62,9 +63,9 @@ def nodes_of(things: Collection[Thing], viewer: str, session: Session) -> tuple[
 def _source(dataset: Dataset) -> Node:
     thing = Thing(Kind.SOURCE, dataset.id)
     if dataset.format == VOTES:
-        note = f"Which votes became {_name(dataset)} was not recorded when it was made."
-        return Node(thing, "Votes", "not recorded which", (note,))
-    return Node(thing, dataset.source, "imported source")
+        note = _("Which votes became {name} was not recorded when it was made.", name=_name(dataset))
+        return Node(thing, _("Votes"), _("not recorded which"), (note,))
+    return Node(thing, dataset.source, _("imported source"))
 
 
 def _datasets(found: Sequence[Dataset], session: Session) -> list[Node]:
@@ -74,13 +75,13 @@ def _datasets(found: Sequence[Dataset], session: Session) -> list[Node]:
 
 def _dataset(dataset: Dataset, *, traced: bool) -> Node:
     untraced = dataset.format == VOTES and dataset.parent_id is None and not traced
-    notes = ["Which votes became its pairs was not recorded."] if untraced else []
+    notes = [_("Which votes became its pairs was not recorded.")] if untraced else []
     if dataset.deleted_at is not None:
-        notes.append("It was deleted; its pairs stay for the runs that used them.")
+        notes.append(_("It was deleted; its pairs stay for the runs that used them."))
     return Node(
         Thing(Kind.DATASET, dataset.id),
         _name(dataset),
-        _count(dataset.rows, "pair"),
+        _n("{n} pair", "{n} pairs", dataset.rows),
         tuple(notes),
         DELETED if dataset.deleted_at is not None else "",
         created_at=dataset.created_at,
@@ -92,8 +93,10 @@ def _run(run: Run) -> Node:
     return Node(
         Thing(Kind.RUN, run.id),
         run.name,
-        f"run {run.id} · {run.status.value}",
-        (f"Its reward model was that of run {gone}, which was deleted.",) if gone is not None else (),
+        _("run {id} · {status}", id=run.id, status=_(run.status.value)),
+        (_("Its reward model was that of run {id}, which was deleted.", id=gone),)
+        if gone is not None
+        else (),
         run.status.value,
         run.method,
         created_at=run.created_at,
@@ -116,7 +119,7 @@ def _checkpoints(ids: Collection[int], session: Session) -> list[Node]:
         Node(
             Thing(Kind.CHECKPOINT, checkpoint.id),
             run.name,
-            f"checkpoint of step {checkpoint.step:,}",
+            _("checkpoint of step {step}", step=f"{checkpoint.step:,}"),
             method=run.method,
             run_id=run.id,
             created_at=checkpoint.created_at,
@@ -134,18 +137,28 @@ def _campaigns(ids: Collection[int], session: Session) -> list[Node]:
 def _campaign(campaign: Campaign, asked: facts.Asked) -> Node:
     notes = []
     if asked.others:
-        notes.append(f"{_in_words(asked.others)} answered too.")
+        notes.append(_("{names} answered too.", names=_in_words(asked.others)))
     if asked.deleted:
-        were = "whose run was deleted" if len(asked.deleted) == 1 else "whose runs were deleted"
-        notes.append(f"{_in_words(asked.deleted)} answered too, {were}.")
+        one, many = (
+            N_("{names} answered too, whose run was deleted."),
+            N_("{names} answered too, whose runs were deleted."),
+        )
+        notes.append(_(one if len(asked.deleted) == 1 else many, names=_in_words(asked.deleted)))
     if asked.of_datasets:
-        notes.append(f"{asked.of_datasets:,} of {_count(asked.prompts, 'prompt')} come from datasets.")
+        notes.append(
+            _n(
+                "{some} of {n} prompt come from datasets.",
+                "{some} of {n} prompts come from datasets.",
+                asked.prompts,
+                some=f"{asked.of_datasets:,}",
+            )
+        )
     if not campaign.prompts_traced:
-        notes.append("Where its first prompts come from was not recorded.")
+        notes.append(_("Where its first prompts come from was not recorded."))
     return Node(
         Thing(Kind.CAMPAIGN, campaign.id),
         campaign.name,
-        f"campaign {campaign.id} · {_count(asked.prompts, 'prompt')}",
+        f"{_('campaign {id}', id=campaign.id)} · {_n('{n} prompt', '{n} prompts', asked.prompts)}",
         tuple(notes),
         campaign.status.value,
         created_at=campaign.created_at,
@@ -155,7 +168,7 @@ def _campaign(campaign: Campaign, asked: facts.Asked) -> Node:
 def _votes(campaign_ids: Collection[int], session: Session) -> list[Node]:
     counts = facts.votes(campaign_ids, session=session)
     return [
-        Node(Thing(Kind.VOTES, one), _count(counts[one], "vote"), f"in campaign {one}")
+        Node(Thing(Kind.VOTES, one), _n("{n} vote", "{n} votes", counts[one]), _("in campaign {id}", id=one))
         for one in campaign_ids
     ]
 
@@ -168,12 +181,21 @@ def _chats(dataset_ids: Collection[int], viewer: str, session: Session) -> list[
 def _chat(dataset_id: int, chats: facts.Chats) -> Node:
     untold: tuple[str, ...] = ()
     if chats.untold:
-        blind = _count(chats.untold, "blind conversation")
-        untold = (f"The contenders of {blind} are hidden from you until you vote there.",)
+        blind = _n(
+            "The contenders of {n} blind conversation are hidden from you until you vote there.",
+            "The contenders of {n} blind conversations are hidden from you until you vote there.",
+            chats.untold,
+        )
+        untold = (blind,)
     return Node(
         Thing(Kind.CHATS, dataset_id),
-        "Votes in Compare",
-        f"{_count(chats.conversations, 'conversation')}, {_count(chats.pairs, 'pair')}",
+        _("Votes in Compare"),
+        ", ".join(
+            (
+                _n("{n} conversation", "{n} conversations", chats.conversations),
+                _n("{n} pair", "{n} pairs", chats.pairs),
+            )
+        ),
         untold,
     )
 
@@ -182,9 +204,6 @@ def _name(dataset: Dataset) -> str:
     return f"{dataset.name} v{dataset.version}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _in_words(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    *others, last = names
+    return _("{others} and {last}", others=", ".join(others), last=last) if others else last

@@ -2,21 +2,22 @@
 
 from typing import Final
 
+from app.i18n import N_, _
 from app.lineage import Lineage
 from app.lineage_nodes import Node
 from app.store.lineage import Kind, Relation, Thing
 
 _PHRASES: Final = {
-    Relation.IMPORTED: "imported from",
-    Relation.LEFT_OUT: "some pairs left out of",
-    Relation.TRAINED: "trained on",
-    Relation.REWARDED: "rewarded by",
-    Relation.STARTED: "started from",
-    Relation.SAVED: "saved by",
-    Relation.ANSWERED: "answered by",
-    Relation.ASKED: "prompts of",
-    Relation.JUDGED: "votes in",
-    Relation.BECAME: "pairs from",
+    Relation.IMPORTED: N_("imported from"),
+    Relation.LEFT_OUT: N_("some pairs left out of"),
+    Relation.TRAINED: N_("trained on"),
+    Relation.REWARDED: N_("rewarded by"),
+    Relation.STARTED: N_("started from"),
+    Relation.SAVED: N_("saved by"),
+    Relation.ANSWERED: N_("answered by"),
+    Relation.ASKED: N_("prompts of"),
+    Relation.JUDGED: N_("votes in"),
+    Relation.BECAME: N_("pairs from"),
 }
 """How a thing was made, before the names of what it was made from."""
 
@@ -29,7 +30,7 @@ def made_from(thing: Thing, found: Lineage) -> list[tuple[str, list[str]]]:
     said: dict[str, list[str]] = {}
     for link in found.links:
         if link.target == thing:
-            said.setdefault(_PHRASES[link.relation], []).append(titles[link.source])
+            said.setdefault(_(_PHRASES[link.relation]), []).append(titles[link.source])
     return [(phrase, sorted(names)) for phrase, names in said.items()]
 
 
@@ -38,7 +39,7 @@ def name_of(node: Node) -> str:
     if node.thing.kind is Kind.VOTES:
         return f"{node.title} {node.detail}"
     if node.thing.kind is Kind.CAMPAIGN:
-        return f"campaign {node.thing.id}"
+        return _("campaign {id}", id=node.thing.id)
     return node.title
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from app import lineage
+from app.i18n.language import DEFAULT, speaking
 from app.lineage_view import lineage_view
 from app.rest.caller import Caller
 from app.rest.schemas.lineage import LineageShown
@@ -23,4 +24,5 @@ def get_lineage(
 ) -> dict[str, Any]:
     """Say what a dataset, a run or a campaign comes from, and what was made with it."""
     thing = lineage.read_thing(dataset=dataset, run=run, campaign=campaign)
-    return lineage_view(lineage.of(thing, viewer=user))
+    with speaking(DEFAULT):
+        return lineage_view(lineage.of(thing, viewer=user))

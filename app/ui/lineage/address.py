@@ -3,6 +3,7 @@
 import gradio as gr
 
 from app.errors import NotFound
+from app.i18n import _
 from app.lineage_nodes import Node
 from app.store.lineage import Kind, Thing
 from app.ui import query, widgets
@@ -21,7 +22,13 @@ def thing_of(request: gr.Request | None) -> Thing | None:
         if text := query.value(request, kind.value):
             ids = query.to_ids(text)
             if not ids:
-                raise NotFound(f"{kind.value} {text[:60]!r} is no number; follow a link from its page.")
+                raise NotFound(
+                    _(
+                        "{kind} {text!r} is no number; follow a link from its page.",
+                        kind=kind.value,
+                        text=text[:60],
+                    )
+                )
             return Thing(kind, ids[0])
     return None
 

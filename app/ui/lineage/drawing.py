@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from app.i18n import N_, _
 from app.lineage import Lineage
 from app.lineage_nodes import DELETED, Node
 from app.lineage_words import made_from
@@ -18,13 +19,23 @@ TITLE_CHARS: Final = 23
 DETAIL_CHARS: Final = 29
 
 KINDS: Final = {
-    Kind.SOURCE: "Source",
-    Kind.DATASET: "Dataset",
-    Kind.RUN: "Run",
-    Kind.CHECKPOINT: "Checkpoint",
-    Kind.CAMPAIGN: "Campaign",
-    Kind.VOTES: "Votes",
-    Kind.CHATS: "Votes",
+    Kind.SOURCE: N_("Source"),
+    Kind.DATASET: N_("Dataset"),
+    Kind.RUN: N_("Run"),
+    Kind.CHECKPOINT: N_("Checkpoint"),
+    Kind.CAMPAIGN: N_("Campaign"),
+    Kind.VOTES: N_("Votes"),
+    Kind.CHATS: N_("Votes"),
+}
+
+_LISTED: Final = {
+    Kind.SOURCE: N_("sources, listed below"),
+    Kind.DATASET: N_("datasets, listed below"),
+    Kind.RUN: N_("runs, listed below"),
+    Kind.CHECKPOINT: N_("checkpoints, listed below"),
+    Kind.CAMPAIGN: N_("campaigns, listed below"),
+    Kind.VOTES: N_("votes, listed below"),
+    Kind.CHATS: N_("votes, listed below"),
 }
 
 
@@ -54,7 +65,7 @@ def _box(box: Box, found: Lineage, place: tuple[float, float]) -> dict[str, Any]
     node, kind = box.node, box.node.thing.kind
     title, detail = node.title, node.detail
     if box.more:
-        title, detail = f"{box.more:,} more", f"{KINDS[kind].lower()}s, listed below"
+        title, detail = _("{n} more", n=f"{box.more:,}"), _(_LISTED[kind])
     look = role(node.method) if node.method else None
     return {
         "x": place[0],
@@ -63,7 +74,7 @@ def _box(box: Box, found: Lineage, place: tuple[float, float]) -> dict[str, Any]
         "kind": kind.value,
         "title": formatting.clip(title, TITLE_CHARS),
         "detail": formatting.clip(_detail(node, detail, more=bool(box.more)), DETAIL_CHARS),
-        "said": f"{KINDS[kind]}: {title}, {detail}. {sentence(node, found)}".strip(),
+        "said": f"{_(KINDS[kind])}: {title}, {detail}. {sentence(node, found)}".strip(),
         "letter": look.letter if look and not box.more else "",
         "method": node.method if look and not box.more else "",
         "here": node.thing == found.of,
@@ -76,7 +87,8 @@ def _detail(node: Node, detail: str, *, more: bool) -> str:
     """The second line of a box; of a dataset it begins with the kind."""
     if more or node.thing.kind is not Kind.DATASET:
         return detail
-    return f"dataset · {detail}{' · deleted' if node.state == DELETED else ''}"
+    deleted = f" · {_('deleted')}" if node.state == DELETED else ""
+    return f"{_('dataset')} · {detail}{deleted}"
 
 
 def sentence(node: Node, found: Lineage) -> str:
