@@ -287,4 +287,5 @@ def _examples(ask_box: gr.Textbox) -> None:
         label=_("Held-out prompts of the demo"),
         example_labels=[formatting.clip(text.split("\n")[0], 60) for text in examples],
         api_visibility="private",
+        elem_id="hy-compare-examples",
     )
