@@ -17,7 +17,7 @@ from app.imports.csv_lines import (
     has_spaces_before_quotes,
     lf_lines,
 )
-from app.imports.unpacked import KINDS, bad_file
+from app.imports.unpacked import bad_file
 from hypo_engine.data.formats import BadCell, RowError
 from hypo_engine.data.jsonl import LONGEST_ROW_BYTES
 
@@ -159,8 +159,8 @@ def _header(lines: RecordLines) -> tuple[Header, str]:
         raise bad_file("The CSV's header cannot be read: its quotes do not match.")
     if sum(1 for cell in cells if cell.strip()) < 2:
         raise bad_file(
-            f"The file is neither {KINDS}. A CSV begins with a line of column names; "
-            f"this file begins with {first.strip()[:60]!r}."
+            "The file is neither JSON, JSONL, CSV, Excel, Parquet nor Arrow. A CSV begins with a line of "
+            f"column names; this file begins with {first.strip()[:60]!r}."
         )
     return Header(cells), delimiter
 

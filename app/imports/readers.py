@@ -12,7 +12,7 @@ from app.imports.json_rows import json_rows
 from app.imports.json_shape import Layout, shape_of
 from app.imports.table_rows import table_kind, table_rows
 from app.imports.text_encoding import Encoding, encoding_of, open_text
-from app.imports.unpacked import GZIP_MAGIC, KINDS, PEEK_BYTES, Budget, bad_file, open_unpacked
+from app.imports.unpacked import GZIP_MAGIC, PEEK_BYTES, Budget, bad_file, open_unpacked
 from app.settings import Settings
 from hypo_engine.data.formats import RowError
 from hypo_engine.data.jsonl import LONGEST_ROW_BYTES, jsonl_rows
@@ -121,7 +121,7 @@ def _text_rows(
     elif lines and not _LINE_OF_JSON.search(head):  # despite its name
         lines = not (_COLUMNS.match(begun) or _is_binary(head))
     if not lines and _is_binary(head):
-        raise bad_file(f"The file is binary and neither {KINDS}.")
+        raise bad_file("The file is binary and neither JSON, JSONL, CSV, Excel, Parquet nor Arrow.")
     with opened(budget) as text:
         if lines:
             yield jsonl_rows(text, limits.longest_row)

@@ -379,5 +379,9 @@ def _keep_from_evaluation(spool: Spool, *, are_votes: bool) -> int:
 
 
 def _about_voted(prompts: int) -> str:
-    were = "1 prompt was" if prompts == 1 else f"{prompts:,} prompts were"
-    return f"{were} voted on here: their pairs are for training, and evaluations no longer use them."
+    if prompts == 1:
+        return "1 prompt was voted on here: its pairs are for training, and evaluations no longer use them."
+    return (
+        f"{prompts:,} prompts were voted on here: their pairs are for training, and evaluations no longer "
+        "use them."
+    )

@@ -78,7 +78,7 @@ def _of_folder(folder: Path, split: str) -> Source:
         with (folder / name).open("rb") as file:
             return file.read(MOST_STATE_BYTES)
 
-    wanted, splits, remarks = _chosen(names, split, content, "folder")
+    wanted, splits, remarks = _chosen(names, split, content, "The folder")
     return Source([folder / name for name in wanted], splits, remarks)
 
 
@@ -104,13 +104,13 @@ def _chosen(
     stale = _stale(names, content)
     below = without_common_folder([name for name in readable if name not in stale])
     if not below:
-        raise bad_file(f"The {what} holds no JSON, JSONL, CSV, Excel, Parquet or Arrow file.")
+        raise bad_file(f"{what} holds no JSON, JSONL, CSV, Excel, Parquet or Arrow file.")
     wanted = training_files(below, split.strip())
     saved = _saved_splits(names, below)
     splits = sorted({*splits_of(below), *saved.values()})
     if len({saved.get(below[name], "") for name in wanted}) > 1:
         raise InvalidInput(
-            f"The {what} holds the splits {', '.join(splits)} and no training split. Name one of them.",
+            f"{what} holds the splits {', '.join(splits)} and no training split. Name one of them.",
             field="split",
         )
     read = split_of(wanted[0])
@@ -217,7 +217,7 @@ def _of_archive(path: Path, split: str, limit: int, folder: Path) -> Source:
             with archive.open(entries[name]) as file:
                 return file.read(MOST_STATE_BYTES)
 
-        wanted, splits, remarks = _chosen(list(entries), split, content, "zip archive")
+        wanted, splits, remarks = _chosen(list(entries), split, content, "The zip archive")
         Budget(limit).spend(sum(entries[name].file_size for name in wanted))
         budget = Budget(limit)
         paths = [

@@ -12,7 +12,6 @@ from app.errors import InvalidInput, NotFound
 
 GZIP_MAGIC = b"\x1f\x8b"
 PEEK_BYTES = 1024 * 1024
-KINDS = "JSON, JSONL, CSV, Excel, Parquet nor Arrow"
 
 
 def bad_file(message: str) -> InvalidInput:

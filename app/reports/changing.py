@@ -42,8 +42,7 @@ def create(
         NotFound: for a run or campaign that does not exist.
     """
     question, notes = _question(question), _notes(notes)
-    _check_number(run_ids, MOST_RUNS, "run_ids", "runs")
-    _check_number(campaign_ids, MOST_CAMPAIGNS, "campaign_ids", "campaigns")
+    _check_number(run_ids, campaign_ids)
     with write_session() as session:
         asked = [campaigns.get(one, session=session) for one in dict.fromkeys(campaign_ids)]
         shown = [runs.get(one, session=session) for one in dict.fromkeys(run_ids)]
@@ -92,10 +91,18 @@ def delete(report_id: int, *, user: str = users.LOCAL) -> None:
         reports.remove(reports.own(report_id, user, session=session), session=session)
 
 
-def _check_number(ids: Sequence[int], most: int, field: str, noun: str) -> None:
-    if len(set(ids)) > most:
+def _check_number(run_ids: Sequence[int], campaign_ids: Sequence[int]) -> None:
+    runs_given, campaigns_given = len(set(run_ids)), len(set(campaign_ids))
+    if runs_given > MOST_RUNS:
         raise InvalidInput(
-            f"A report has at most {most} {noun}, and {len(set(ids))} are chosen; choose fewer.", field=field
+            f"A report has at most {MOST_RUNS} runs, and {runs_given} are chosen; choose fewer.",
+            field="run_ids",
+        )
+    if campaigns_given > MOST_CAMPAIGNS:
+        raise InvalidInput(
+            f"A report has at most {MOST_CAMPAIGNS} campaigns, and {campaigns_given} are chosen; choose "
+            "fewer.",
+            field="campaign_ids",
         )
 
 
@@ -138,10 +145,19 @@ def _generated_question(shown: Sequence[Run], asked: Sequence[Campaign]) -> str:
     if not shown:
         return asked[0].name
     names = list(dict.fromkeys(run.dataset.name for run in shown))
-    data = f" on {names[0]}" if len(names) == 1 else ""
-    labels = list(dict.fromkeys(Method(run.method).label for run in shown))
+    data = names[0] if len(names) == 1 else ""
+    *before, last = dict.fromkeys(Method(run.method).label for run in shown)
     if len(shown) == 1:
-        return f"What does {labels[0]} do{data}?"
-    if len(labels) == 1:
-        return f"Which of {len(shown)} {labels[0]} runs is best{data}?"
-    return f"Which is better{data}: {', '.join(labels[:-1])} or {labels[-1]}?"
+        return f"What does {last} do on {data}?" if data else f"What does {last} do?"
+    if not before:
+        return (
+            f"Which of {len(shown)} {last} runs is best on {data}?"
+            if data
+            else f"Which of {len(shown)} {last} runs is best?"
+        )
+    methods = ", ".join(before)
+    return (
+        f"Which is better on {data}: {methods} or {last}?"
+        if data
+        else f"Which is better: {methods} or {last}?"
+    )
