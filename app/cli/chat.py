@@ -7,7 +7,7 @@ import typer
 
 from app import answers
 from app.answers import Answers
-from app.cli.output import JsonFlag, plain, print_json, require_worker, say, stdout
+from app.cli.output import JsonFlag, plain, print_json, require_worker, say, stderr, stdout
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, Refused
 from app.held_out import HeldOutPrompt, random_prompt
@@ -55,7 +55,7 @@ def chat(
         decoding=Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p),
         opening=asked.opening,
     )
-    present = answers.wait(comparison.id, seconds=timeout)
+    present = _followed(comparison.id, timeout, tell=not as_json)
     if as_json:
         print_json({"opening": asked.opening, "question": asked.question, **answers_view(present)})
     else:
@@ -76,6 +76,18 @@ def _prompt(prompt: str | None, held_out: bool, choices: list[ContenderChoice]) 
     if prompt is None:
         raise InvalidInput("Give a question, or --held-out.", field="prompt")
     return HeldOutPrompt([], sys.stdin.read() if prompt == "-" else prompt)
+
+
+def _followed(comparison_id: int, timeout: float, *, tell: bool) -> Answers:
+    """The answers once all are written or the time is up; what they wait for is told when it lasts."""
+    before = told = ""
+    for present in answers.follow(comparison_id, seconds=timeout):
+        waiting = next(filter(None, present.waits), "")
+        if tell and waiting and waiting == before != told:
+            stderr.print(plain(f"{waiting[0].upper()}{waiting[1:]}."), style="dim")
+            told = waiting
+        before = waiting
+    return present
 
 
 def _print_opening(asked: HeldOutPrompt) -> None:

@@ -90,6 +90,20 @@ def test_chat_in_words_says_how_to_vote(run_id: int, capsys: pytest.CaptureFixtu
     assert "not blind" in capsys.readouterr().out
 
 
+def test_chat_says_what_it_waits_for(run_id: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with write_session() as session:
+        workers.beat("w", session=session, queues="generate", device="cpu", loading="demo")
+    brief = ("--timeout", "1", "--run", str(run_id))
+    assert run(["chat", "Why?", *brief]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("loads a model for something else first.") == 1
+    assert "loads a model" not in said.out
+    assert run(["chat", "Why not?", *brief, "--json"]) == 1
+    said = capsys.readouterr()
+    assert "1 question is before yours" in said.out
+    assert "before yours" not in said.err
+
+
 def test_names_may_be_shown_at_once(run_id: int, capsys: pytest.CaptureFixture[str]) -> None:
     asked = chat(capsys, "Why?", "--run", str(run_id), "--names")
     assert [answer["name"] for answer in asked["answers"]] == ["Reference", NAME]
