@@ -1,7 +1,8 @@
 """Leaks from training into the evaluation of a run: refused before the run is queued.
 
-A leak is a training pair whose prompt the run's evaluation uses. Prompts are compared as the split compares
-them (`prompt_key`). It can happen in three ways:
+A leak is a training pair whose prompt the run's evaluation uses. Within a dataset, prompts are compared as
+the split compares them (`prompt_key`); between two datasets, without regard to case and white space. It can
+happen in three ways:
 
 - The dataset holds a prompt out and trains on it too. An import puts all pairs of a prompt on one side, so
   this takes an import during which the prompt was voted on.
@@ -23,6 +24,7 @@ from app.store import datasets, leaking_pairs, runs, starts
 from app.store.db import read_session
 from app.store.models import Dataset
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import prompt_key
 
 ROWS_NAMED: Final = 5
 PROMPTS_NAMED: Final = 2
@@ -101,8 +103,9 @@ def _refuse_learned_before(config: TrainConfig, dataset_id: int, *, session: Ses
 
 def find_leak(trained_on: int, evaluated_on: int, *, session: Session) -> Leak | None:
     """The training pairs of one dataset whose prompts another one, or the same, holds out."""
-    keys = leaking_pairs.held_out_keys(evaluated_on, session=session)
-    pairs = leaking_pairs.training_pairs_of(trained_on, keys, session=session) if keys else []
+    key = prompt_key if trained_on == evaluated_on else leaking_pairs.folded_key
+    keys = leaking_pairs.held_out_keys(evaluated_on, key, session=session)
+    pairs = leaking_pairs.training_pairs_of(trained_on, keys, key, session=session) if keys else []
     if not pairs:
         return None
     return Leak(datasets.get(trained_on, session=session), datasets.get(evaluated_on, session=session), pairs)

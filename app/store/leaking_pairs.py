@@ -1,6 +1,6 @@
 """Training pairs whose prompts an evaluation uses."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import select
@@ -12,17 +12,32 @@ from hypo_engine.data.formats import prompt_key
 
 ROWS_AT_ONCE = 500
 
+Key = Callable[[Any], str]
 
-def held_out_keys(dataset_id: int, *, session: Session) -> set[str]:
+
+def folded_key(prompt: Any) -> str:
+    """As `prompt_key`; prompts that differ only in case and white space have equal keys too."""
+    if isinstance(prompt, str):
+        return prompt_key(_folded(prompt))
+    return prompt_key([{**turn, "content": _folded(turn["content"])} for turn in prompt])
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def held_out_keys(dataset_id: int, key: Key = prompt_key, *, session: Session) -> set[str]:
     """Keys of the prompts that a dataset holds out for evaluation."""
     query = select(DatasetPair.prompt).where(
         DatasetPair.dataset_id == dataset_id, DatasetPair.split == Split.HELD_OUT
     )
     found = session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE))
-    return {prompt_key(prompt) for prompt in found}
+    return {key(prompt) for prompt in found}
 
 
-def training_pairs_of(dataset_id: int, keys: Collection[str], *, session: Session) -> list[tuple[int, Any]]:
+def training_pairs_of(
+    dataset_id: int, keys: Collection[str], key: Key = prompt_key, *, session: Session
+) -> list[tuple[int, Any]]:
     """Source row and prompt of the training pairs of a dataset with one of the prompts, in order."""
     query = (
         select(DatasetPair.row, DatasetPair.prompt)
@@ -30,4 +45,4 @@ def training_pairs_of(dataset_id: int, keys: Collection[str], *, session: Sessio
         .order_by(DatasetPair.position)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
-    return [(row, prompt) for row, prompt in session.execute(query) if prompt_key(prompt) in keys]
+    return [(row, prompt) for row, prompt in session.execute(query) if key(prompt) in keys]

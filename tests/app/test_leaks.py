@@ -13,6 +13,7 @@ from app.store.enums import Split
 from app.store.models import DatasetPair
 from app.ui.launch import page as launch_page
 from hypo_engine.data.formats import Kept, Pair
+from hypo_engine.reporting import Prompt
 from tests.app import arena
 from tests.app.rest.conftest import api as api
 from tests.app.ui.test_launch_page import values
@@ -22,7 +23,7 @@ QUICK = {"max_steps": 2}
 RLOO = {**QUICK, "reward": "run:1"}
 
 
-def add(name: str, *prompts: str, held_out: float) -> int:
+def add(name: str, *prompts: Prompt, held_out: float) -> int:
     with write_session() as session:
         return dataset_writing.create(
             write=within(session),
@@ -74,6 +75,17 @@ def test_a_run_from_a_model_that_knows_the_evaluation_is_refused(posts: int) -> 
         launch("dpo", posts, {**QUICK, "model_name_or_path": f"run:{first}"})
     unwatched = {"eval_pairs": 0, "eval_prompts": 0, "probe_prompts": 0}
     launch("dpo", posts, {**QUICK, **unwatched, "model_name_or_path": f"run:{first}"})
+
+
+@pytest.mark.parametrize("prompt", ["WHY  the\nSky?", [{"role": "user", "content": " why The sky? "}]])
+def test_case_and_white_space_hide_no_leak(engine: Engine, prompt: Prompt) -> None:
+    learned = add("feedback", "Why the sky?", "Why the sea?", held_out=0.0)
+    with write_session() as session:
+        first = arena.add_run(session, dataset_id=learned).id
+    posts = add("posts", "Other?", prompt, held_out=0.0)
+    hold_out(posts, 11)
+    with pytest.raises(Refused, match=r"\(row 10: “Why the sky\?”\)"):
+        launch("dpo", posts, {**QUICK, "model_name_or_path": f"run:{first}"})
 
 
 def test_what_evaluates_nothing_by_the_reward_is_no_leak(posts: int) -> None:
