@@ -28,6 +28,9 @@ from app.views import campaign_view
 
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
 
+MOST_ANSWER_BYTES = 32 << 20
+"""Largest body of a call that may give answers or prompts."""
+
 
 @router.get("", response_model=Page[CampaignShown])
 def list_campaigns(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def list_campaigns(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     return {"items": [campaign_view(overview) for overview in shown], "next": following}
 
 
-@router.post("", status_code=201, response_model=CampaignShown)
+@router.post("", status_code=201, response_model=CampaignShown, max_body_size=MOST_ANSWER_BYTES)
 def create_campaign(once: OnceOnly, user: Caller, given: CampaignWanted) -> Response:
     """Start a campaign: the models answer all prompts, and people judge the answers as they are written."""
 
@@ -64,7 +67,9 @@ def edit_campaign(user: Caller, campaign_id: PathId, given: CampaignEdit) -> Cam
     return _shown(campaign_id)
 
 
-@router.post("/{campaign_id}/prompts", status_code=201, response_model=CampaignShown)
+@router.post(
+    "/{campaign_id}/prompts", status_code=201, response_model=CampaignShown, max_body_size=MOST_ANSWER_BYTES
+)
 def add_campaign_prompts(once: OnceOnly, user: Caller, campaign_id: PathId, given: MorePrompts) -> Response:
     """Add prompts to a campaign of yours."""
 

@@ -74,6 +74,14 @@ def test_held_out_prompts_of_a_dataset(api: TestClient, runs: list[int]) -> None
         assert comparisons.get(1, session=session).question == "Why?"
 
 
+@SQLITE
+def test_a_file_of_answers_may_be_large(api: TestClient, runs: list[int]) -> None:
+    rows = [{"prompt": "Why?", "answer": f"{number}" * 50_000} for number in range(10, 35)]
+    made = started(api, runs[:1], prompts=[], answers=[{"name": "GPT-4", "rows": rows}])
+    assert made["progress"]["prompts"] == 1
+    refused(api.post("campaigns", content=b"x" * (33 << 20)), 413)
+
+
 def test_answers_from_elsewhere_are_contenders(api: TestClient, runs: list[int]) -> None:
     rows = [{"prompt": "One?", "answer": "1"}, {"prompt": MESSAGES, "answer": "2"}]
     answers = [{"name": "GPT-4", "rows": rows}]

@@ -61,7 +61,8 @@ def test_an_answer_is_opened_once_and_kept(api: TestClient, as_user: AsUser) -> 
     }
     assert scored["scoring"]["tokens"][0]["reference_top"] == [["no", -0.5]]
     assert ok(api.post(f"generations/{one}/tokens"))["scoring"]["status"] == "finished"
-    refused(api.get("generations/999/tokens"), 404)
+    said = refused(api.get("generations/9999999/tokens"), 404)
+    assert said == "No answer has the id 9999999; it may have been deleted with its run."
     assert answer_url(one, beside=other) == f"answer?id={one}&beside={other}"
 
 
