@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from app.board import wilson
 from app.evidence import WinRate, mean_interval
+from app.i18n import N_
 from hypo_engine.measures import ACCURACY, KL, LOSS, SCORE, Measure
 
 Unit = Literal["share", "nats", ""]
@@ -58,7 +59,7 @@ MEASURED: Final = (
     Measured(
         Column(
             "accuracy",
-            "Held-out accuracy",
+            N_("Held-out accuracy"),
             "share",
             ACCURACY.counted,
             "The share of held-out pairs in which the chosen answer has the higher reward. It does not show "
@@ -69,7 +70,7 @@ MEASURED: Final = (
     Measured(
         Column(
             "loss",
-            "Held-out loss",
+            N_("Held-out loss"),
             "",
             LOSS.counted,
             "The mean loss of held-out pairs. Losses of different methods are on different scales, so they "
@@ -80,7 +81,7 @@ MEASURED: Final = (
     Measured(
         Column(
             "kl",
-            "Sampled KL",
+            N_("Sampled KL"),
             "nats",
             KL.counted,
             "The mean log-ratio of sampled answers to the reference, per answer. It does not show whether "
@@ -91,7 +92,7 @@ MEASURED: Final = (
     Measured(
         Column(
             "score",
-            "Score of samples",
+            N_("Score of samples"),
             "",
             SCORE.counted,
             "The mean score of sampled answers by the run's own reward. Runs with different rewards cannot "
@@ -126,7 +127,7 @@ OF_ALL: Final = (
 def win_rate_of_samples(metric: str, judge: str) -> Measured:
     """The column of a run judge's win rates, which are metrics of the run."""
     title = f"Automatic judge {judge}: win rate of samples"
-    column = Column(f"samples-{judge}", title, "share", "samples", BY_RUN_JUDGE)
+    column = Column(f"samples-{judge}", title, "share", N_("samples"), BY_RUN_JUDGE)
     return Measured(column, Measure(metric, title, "share", f"{metric}_num", "samples"))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app import campaigns as campaign_service
 from app import judges
 from app.campaigns import Overview
+from app.i18n import N_
 from app.judges import JudgeReport
 from app.ranking import Ranking, read_ranking
 from app.reports.figures import (
@@ -200,17 +201,19 @@ def _measured(
 def _boards(parts: Sequence[CampaignPart], overall: Ranking | None) -> list[tuple[Column, Ranking]]:
     """A column for each board whose win rates the reader may see."""
     if overall is not None:
-        return [(_win_column(VOTES, "Win rate, all votes", "votes", BY_VOTES), overall)]
+        return [(_win_column(VOTES, N_("Win rate, all votes"), N_("votes"), BY_VOTES), overall)]
     found = []
     for part in parts:
         if part.board is not None:
-            title = "Win rate" if len(parts) == 1 else f"Win rate, campaign {part.id}"
-            found.append((_win_column(f"campaign-{part.id}", title, "votes", BY_VOTES), part.board))
+            title = N_("Win rate") if len(parts) == 1 else f"Win rate, campaign {part.id}"
+            found.append((_win_column(f"campaign-{part.id}", title, N_("votes"), BY_VOTES), part.board))
         for judged in part.judges:
             if judged.board is not None:
                 judge = judged.report.judge
                 title = f"Win rate by {judge.name}, #{judge.id}"
-                found.append((_win_column(f"judge-{judge.id}", title, "verdicts", BY_JUDGE), judged.board))
+                found.append(
+                    (_win_column(f"judge-{judge.id}", title, N_("verdicts"), BY_JUDGE), judged.board)
+                )
     return found
 
 

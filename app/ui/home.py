@@ -153,7 +153,7 @@ def _worker(worker: Worker) -> dict[str, str]:
     """A worker's queues and device, the model that it loads, and the reason if it takes no messages."""
     return {
         "queues": formatting.in_words(worker.queues.split(",")),
-        "device": " · ".join(filter(None, [worker.device, worker.id])),
+        "device": " · ".join(filter(None, [in_language(worker.device), worker.id])),
         "trouble": in_language(worker.trouble),
         "loading": worker.loading,
     }

@@ -10,6 +10,8 @@ from typing import Final
 
 from markupsafe import Markup
 
+from app.i18n import _, in_language
+from app.i18n.language import DEFAULT, current
 from app.reports.reading import Experiment
 from app.templates import render
 from app.ui import svg_charts, theme, widgets
@@ -31,13 +33,14 @@ def document(found: Experiment) -> Html:
     legend, figures = view.curves(found, switches=False)
     charts = widgets.NOTHING
     if figures:
-        drawn = [legend, svg_charts.charts(figures), view.caveat(view.CURVES_CAVEAT)]
-        charts = widgets.section("Curves", widgets.join(drawn))
+        drawn = [legend, svg_charts.charts(figures), view.caveat(_(view.CURVES_CAVEAT))]
+        charts = widgets.section(_("Curves"), widgets.join(drawn))
     return render(
         "report/document.html",
         policy=POLICY,
         css=Markup(css()),
-        title=found.report.question,
+        language=current() or DEFAULT,
+        title=in_language(found.report.question),
         lead=view.lead(found),
         body=_without_links(widgets.join([view.top(found), charts, view.bottom(found)])),
         reader=found.reader,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.i18n import _
 from app.reports.changing import MAX_NOTES_CHARS, MAX_QUESTION_CHARS
 from app.ui import charts, confirmation, paging, widgets
 from app.ui.confirmation import Confirmation
@@ -77,9 +78,9 @@ def lay_out() -> Layout:
 def _one() -> One:
     with gr.Column(visible=False, elem_classes="hy-page") as one:
         with gr.Row(elem_classes="hy-buttons"):
-            change = gr.Button("Edit", size="md", scale=0, min_width=90, visible=False)
-            delete = gr.Button("Delete", size="md", scale=0, min_width=90, visible=False)
-        confirm, message, edit = confirmation.lay_out("No, keep it"), gr.HTML(), _edit()
+            change = gr.Button(_("Edit"), size="md", scale=0, min_width=90, visible=False)
+            delete = gr.Button(_("Delete"), size="md", scale=0, min_width=90, visible=False)
+        confirm, message, edit = confirmation.lay_out(_("No, keep it")), gr.HTML(), _edit()
         top = gr.HTML()
         with gr.Column(visible=False, elem_classes="hy-page") as curves:
             key = gr.HTML()
@@ -91,11 +92,11 @@ def _one() -> One:
 def _edit() -> Edit:
     with gr.Group(visible=False, elem_classes="hy-panel") as editing:
         question = gr.Textbox(
-            label="Question", max_lines=1, max_length=MAX_QUESTION_CHARS, elem_id="report-question"
+            label=_("Question"), max_lines=1, max_length=MAX_QUESTION_CHARS, elem_id="report-question"
         )
         notes = gr.Textbox(
-            label="Notes",
-            info="What was tried and found, in Markdown.",
+            label=_("Notes"),
+            info=_("What was tried and found, in Markdown."),
             lines=6,
             max_lines=24,
             max_length=MAX_NOTES_CHARS,
@@ -103,6 +104,6 @@ def _edit() -> Edit:
         )
         problem = gr.HTML(visible=False, elem_classes="hy-panel-message")
         with gr.Row(elem_classes="hy-buttons hy-panel-buttons"):
-            save = gr.Button("Save", variant="primary", size="md", scale=0, min_width=110)
-            cancel = gr.Button("Cancel", size="md", scale=0, min_width=110)
+            save = gr.Button(_("Save"), variant="primary", size="md", scale=0, min_width=110)
+            cancel = gr.Button(_("Cancel"), size="md", scale=0, min_width=110)
     return Edit(editing, question, notes, problem, save, cancel)

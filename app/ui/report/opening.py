@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from app.errors import AppError
+from app.i18n import _
 from app.reports import changing
 from app.ui import widgets
 from app.ui.widgets import Html
@@ -17,4 +18,4 @@ def create(run_ids: Sequence[int], campaign_ids: Sequence[int], user: str) -> Ht
     except AppError as error:
         return widgets.error_banner(str(error))
     address = widgets.url("report", id=report_id)
-    return Markup('<p data-next="{}">Report {} is created.</p>').format(address, report_id)
+    return Markup('<p data-next="{}">{}</p>').format(address, _("Report {id} is created.", id=report_id))

@@ -7,7 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.errors import AppError, NotFound
-from app.i18n import N_
+from app.i18n import N_, _, in_language
 from app.reports import changing, reading
 from app.reports.reading import Experiment
 from app.store import reports
@@ -69,7 +69,7 @@ def report_id(request: gr.Request | None) -> int:
     """
     ids = query.ids(request, "id")
     if not ids:
-        raise NotFound("The address names no report.")
+        raise NotFound(_("The address names no report."))
     return ids[0]
 
 
@@ -78,9 +78,9 @@ def open_page(request: gr.Request) -> Updates:
     if query.value(request, "id"):
         return look_again("", request)
     header = widgets.page_header(
-        "Reports",
-        "A question, and what the runs and votes say about it.",
-        widgets.link_button("Choose runs", "runs"),
+        _("Reports"),
+        _("A question, and what the runs and votes say about it."),
+        widgets.link_button(_("Choose runs"), "runs"),
     )
     return {"header": header, "listing": gr.update(visible=True), **_list(0)}
 
@@ -111,7 +111,7 @@ def look_again(seen: str, request: gr.Request) -> Updates:
         "delete": gr.update(visible=own),
         "top": top,
         "curves": gr.update(visible=bool(figures)),
-        "key": widgets.section("Curves", key) + view.caveat(view.CURVES_CAVEAT),
+        "key": widgets.section(_("Curves"), key) + view.caveat(_(view.CURVES_CAVEAT)),
         "panel": figures,
         "bottom": bottom,
     }
@@ -120,21 +120,21 @@ def look_again(seen: str, request: gr.Request) -> Updates:
 def _header(found: Experiment) -> Html:
     place = f"api/v1/reports/{found.report.id}/export"
     return widgets.page_header(
-        found.report.question,
+        in_language(found.report.question),
         view.lead(found),
-        widgets.link_button("All reports", "report"),
-        widgets.link_button("Zip with votes", place, format="zip"),
-        widgets.link_button("HTML file", place, primary=True, format="html"),
+        widgets.link_button(_("All reports"), "report"),
+        widgets.link_button(_("Zip with votes"), place, format="zip"),
+        widgets.link_button(_("HTML file"), place, primary=True, format="html"),
     )
 
 
 def _missing(reason: str) -> Html:
     gone = widgets.empty_state(
-        "There is no such report",
-        f"{reason.split(';')[0].rstrip('.')}. It may have been deleted.",
-        widgets.link_button("All reports", "report", primary=True),
+        _("There is no such report"),
+        _("{reason}. It may have been deleted.", reason=in_language(reason).split(";")[0].rstrip(".")),
+        widgets.link_button(_("All reports"), "report", primary=True),
     )
-    return widgets.page_header("Report not found") + gone
+    return widgets.page_header(_("Report not found")) + gone
 
 
 # --- the list ----------------------------------------------------------------------------------
@@ -158,13 +158,13 @@ def _list(page: float) -> Updates:
         )
         for report in shown
     ]
-    headers = ["Question", "Runs", "Campaigns", "By", "Changed"]
-    table = widgets.table(headers, rows, caption="Reports, newest first") if rows else view.nothing_yet()
+    headers = [_("Question"), _("Runs"), _("Campaigns"), _("By"), _("Changed")]
+    table = widgets.table(headers, rows, caption=_("Reports, newest first")) if rows else view.nothing_yet()
     return {"table": table, **paging.state(number, PAGE_ROWS, len(shown), more=len(found) > PAGE_ROWS)}
 
 
 def _link(report: Report) -> Html:
-    return widgets.link(formatting.clip(report.question, 120), "report", id=report.id)
+    return widgets.link(formatting.clip(in_language(report.question), 120), "report", id=report.id)
 
 
 def newer(page: float) -> Updates:
@@ -211,8 +211,11 @@ def save(question: str | None, notes: str | None, request: gr.Request) -> Update
 def ask_delete(request: gr.Request) -> Updates:
     """Ask for confirmation before deleting the report."""
     return confirmation.ask(
-        f"Delete report {report_id(request)} with its question and notes? Runs, campaigns and votes stay.",
-        yes="Yes, delete it",
+        _(
+            "Delete report {id} with its question and notes? Runs, campaigns and votes stay.",
+            id=report_id(request),
+        ),
+        yes=_("Yes, delete it"),
         wanted="delete",
     )
 
@@ -223,4 +226,4 @@ def delete(request: gr.Request) -> Html:
         changing.delete(report_id(request), user=query.username(request))
     except AppError as error:
         return widgets.notice(str(error), "error")
-    return Markup('<p data-next="report">The report is deleted.</p>')
+    return Markup('<p data-next="report">{}</p>').format(_("The report is deleted."))

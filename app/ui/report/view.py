@@ -6,6 +6,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from app.i18n import N_, _, _html, _n, in_language
 from app.markdown import to_html
 from app.ranking import Ranking
 from app.reports import cost, samples
@@ -24,19 +25,19 @@ from app.ui.runs.overlay import config_table
 from app.ui.widgets import Html
 from hypo_engine.measures import pairs_left_out
 
-CURVES_CAVEAT: Final = (
+CURVES_CAVEAT: Final = N_(
     "Curves on training data are smoothed; faint lines are the measured values. One curve does not show how "
     "much another seed would differ."
 )
-ANSWERS_CAVEAT: Final = (
+ANSWERS_CAVEAT: Final = N_(
     "The prompts are chosen by a hash, not by anyone. A few answers show how a model writes, not which model "
     "is better."
 )
-DATA_CAVEAT: Final = (
+DATA_CAVEAT: Final = N_(
     "A SHA-256 shows that a file is the same. It does not show where its pairs come from or whether they are "
     "right."
 )
-COST_CAVEAT: Final = (
+COST_CAVEAT: Final = N_(
     "Seconds run from a run's first start to its end, with evaluations, checkpoints and pauses; on different "
     "devices they cannot be compared. Tokens are those of the pairs that were read, without sampled ones."
 )
@@ -51,9 +52,9 @@ def lead(found: Experiment) -> Html:
     """The facts below the question."""
     report = found.report
     said = [
-        f"Report {report.id} by {found.owner}",
-        f"created {stamp(report.created_at)}",
-        f"numbers as of {stamp(found.as_of)}",
+        _("Report {id} by {owner}", id=report.id, owner=found.owner),
+        _("created {time}", time=stamp(report.created_at)),
+        _("numbers as of {time}", time=stamp(found.as_of)),
     ]
     return Markup('<span class="hy-facts-line">{}</span>').format(" · ".join(said))
 
@@ -103,12 +104,12 @@ def _runs(lines: Sequence[RunLine]) -> Html:
     if not lines:
         return widgets.NOTHING
     table = widgets.table(
-        ["Run", "Method", "State", "Dataset", "Steps", "Seed"],
+        [_("Run"), _("Method"), _("State"), _("Dataset"), _("Steps"), _("Seed")],
         [_run(line) for line in lines],
-        caption="Runs of the report",
+        caption=_("Runs of the report"),
         numeric=(4, 5),
     )
-    return widgets.section("Runs", table)
+    return widgets.section(_("Runs"), table)
 
 
 def _run(line: RunLine) -> tuple[object, ...]:
@@ -122,14 +123,14 @@ def _run(line: RunLine) -> tuple[object, ...]:
     )
     version = f"{run.dataset.name} v{run.dataset.version}"
     dataset = widgets.link(version, "datasets", id=run.dataset_id)
-    steps = f"{run.step:,} of {run.total_steps:,}" if run.total_steps else "–"
+    steps = _("{n} of {total}", n=f"{run.step:,}", total=f"{run.total_steps:,}") if run.total_steps else "–"
     return name, badge, widgets.status_badge(run.status), dataset, steps, run.seed
 
 
 def _figures(found: Experiment) -> Html:
     columns = found.table.columns
     if not columns:
-        return widgets.section("Figures", _nothing_measured())
+        return widgets.section(_("Figures"), _nothing_measured())
     rows = [
         (
             Markup("{} {}").format(
@@ -139,16 +140,29 @@ def _figures(found: Experiment) -> Html:
         )
         for line in found.lines
     ]
-    table = widgets.table(["Run", *(column.title for column in columns)], rows, caption="Figures of the runs")
-    limits = render("report/limits.html", columns=columns, about=OF_ALL)
-    return widgets.section(
-        "Figures", widgets.join([table, limits]), "with 95% interval, and what n counts below"
+    table = widgets.table(
+        [_("Run"), *(in_language(_(column.title)) for column in columns)],
+        rows,
+        caption=_("Figures of the runs"),
     )
+    limits = render("report/limits.html", columns=list(map(_limits, columns)), about=in_language(OF_ALL))
+    return widgets.section(
+        _("Figures"), widgets.join([table, limits]), _("with 95% interval, and what n counts below")
+    )
+
+
+def _limits(column: Column) -> dict[str, str]:
+    return {
+        "title": in_language(_(column.title)),
+        "does_not_show": in_language(column.does_not_show),
+        "counts": _("n counts {things}.", things=_(column.counted)),
+    }
 
 
 def _nothing_measured() -> Html:
     return widgets.empty_state(
-        "No figures yet", "They appear with the first evaluation of a run, or the first votes on its answers."
+        _("No figures yet"),
+        _("They appear with the first evaluation of a run, or the first votes on its answers."),
     )
 
 
@@ -161,15 +175,19 @@ def _figure(figure: Figure | None, column: Column) -> Html:
     if figure is None:
         return Markup('<span class="hy-note">–</span>')
     low, high = figure.low, figure.high
-    unit = " nats" if column.unit == "nats" else ""
+    value = _number(figure.value, column)
+    if column.unit == "nats":
+        value = _("{number} nats", number=value)
     span = (
-        "no interval" if low is None or high is None else f"{_number(low, column)} to {_number(high, column)}"
+        _("no interval")
+        if low is None or high is None
+        else _("{low} to {high}", low=_number(low, column), high=_number(high, column))
     )
-    notes = ["n unknown" if figure.count is None else f"n = {figure.count:,}"]
+    notes = [_("n unknown") if figure.count is None else f"n = {figure.count:,}"]
     if figure.step is not None:
-        notes.append(f"step {figure.step:,}")
-    return Markup('<b class="hy-figure">{}{}</b><br><span class="hy-note">{}<br>{}</span>').format(
-        _number(figure.value, column), unit, span, " · ".join(notes)
+        notes.append(_("step {n}", n=f"{figure.step:,}"))
+    return Markup('<b class="hy-figure">{}</b><br><span class="hy-note">{}<br>{}</span>').format(
+        value, span, " · ".join(notes)
     )
 
 
@@ -185,24 +203,36 @@ def _number(value: float, column: Column) -> str:
 def _campaign(part: CampaignPart) -> Html:
     campaign = part.overview.campaign
     link = widgets.link(campaign.name, "campaigns", campaign=campaign.id)
-    title = Markup("Campaign {}: {}").format(campaign.id, link)
+    title = _html("Campaign {id}: {name}", id=campaign.id, name=link)
     progress = part.overview.progress
-    note = f"{progress.votes:,} of {progress.votes_wanted:,} votes, {campaign.status.value}"
+    note = _(
+        "{n} of {total} votes, {state}",
+        n=f"{progress.votes:,}",
+        total=f"{progress.votes_wanted:,}",
+        state=_(campaign.status.value),
+    )
     if part.board is None:
         return widgets.section(title, _hidden(part), note)
-    pieces = [_board(part.board, "No vote says yet which answer is better.")]
+    pieces = [_board(part.board, _("No vote says yet which answer is better."))]
     for judged in part.judges:
         if judged.board is not None:
             judge = judged.report.judge
-            pieces.append(Markup('<h3 class="hy-h3">By the judge {}, #{}</h3>').format(judge.name, judge.id))
-            pieces.append(_board(judged.board, "The judge has no verdict yet."))
+            pieces.append(
+                Markup('<h3 class="hy-h3">{}</h3>').format(
+                    _("By the judge {name}, #{id}", name=judge.name, id=judge.id)
+                )
+            )
+            pieces.append(_board(judged.board, _("The judge has no verdict yet.")))
     return widgets.section(title, widgets.join(pieces), note)
 
 
 def _hidden(part: CampaignPart) -> Html:
     return widgets.notice(
-        f"The names of campaign {part.id} are still hidden from you, so its board and its answers are left "
-        "out. Its page shows the names; you cannot vote in it afterwards."
+        _(
+            "The names of campaign {id} are still hidden from you, so its board and its answers are left "
+            "out. Its page shows the names; you cannot vote in it afterwards.",
+            id=part.id,
+        )
     )
 
 
@@ -219,10 +249,14 @@ def _samples(found: Experiment) -> Html:
 
 
 def _sample(sample: Sample) -> Html:
-    where = "held-out probe prompts" if sample.campaign_id is None else f"campaign {sample.campaign_id}"
-    note = f"{len(sample.exchanges)} of {formatting.count(sample.of, 'prompt')}"
+    title = (
+        _("Answers: held-out probe prompts")
+        if sample.campaign_id is None
+        else _("Answers: campaign {id}", id=sample.campaign_id)
+    )
+    note = _n("{some} of {n} prompt", "{some} of {n} prompts", sample.of, some=len(sample.exchanges))
     blocks = widgets.join(map(_exchange, sample.exchanges))
-    return widgets.section(f"Answers: {where}", widgets.join([blocks, caveat(ANSWERS_CAVEAT)]), note)
+    return widgets.section(title, widgets.join([blocks, caveat(_(ANSWERS_CAVEAT))]), note)
 
 
 def _exchange(exchange: Exchange) -> Html:
@@ -230,7 +264,7 @@ def _exchange(exchange: Exchange) -> Html:
         (
             Markup("{} <span>{}</span>").format(
                 widgets.method_badge(reply.method, formatting.clip(reply.name, 40)),
-                "" if reply.step is None else f"step {reply.step}",
+                "" if reply.step is None else _("step {n}", n=reply.step),
             ),
             widgets.answer(reply.answer.text, note=answer_facts(reply.answer)),
         )
@@ -250,7 +284,7 @@ def _configurations(runs: Sequence[Run]) -> Html:
         differences=config_table(runs, only_differences=True) if len(runs) > 1 else "",
         whole=config_table(runs, only_differences=False),
     )
-    return widgets.section("Configurations", body, "differences first" if len(runs) > 1 else "")
+    return widgets.section(_("Configurations"), body, _("differences first") if len(runs) > 1 else "")
 
 
 def _data(data: Sequence[DataUsed], lines: Sequence[RunLine]) -> Html:
@@ -267,14 +301,25 @@ def _data(data: Sequence[DataUsed], lines: Sequence[RunLine]) -> Html:
         )
         for used in data
     ]
-    headers = ["Dataset", "Training pairs", "Held out", "Voted on", "Rows left out", "SHA-256"]
-    table = widgets.table(headers, rows, caption="Datasets of the runs", numeric=(1, 2, 3, 4))
-    return widgets.section("Datasets", widgets.join([table, *_left_out(lines), caveat(DATA_CAVEAT)]))
+    headers = [
+        _("Dataset"),
+        _("Training pairs"),
+        _("Held out"),
+        _("Voted on"),
+        _("Rows left out"),
+        "SHA-256",
+    ]
+    table = widgets.table(headers, rows, caption=_("Datasets of the runs"), numeric=(1, 2, 3, 4))
+    return widgets.section(_("Datasets"), widgets.join([table, *_left_out(lines), caveat(_(DATA_CAVEAT))]))
 
 
 def _left_out(lines: Iterable[RunLine]) -> list[Html]:
     said = {line.stored.run_id: pairs_left_out(line.metrics) for line in lines}
-    return [widgets.notice(f"Run {run_id}: {sentence}") for run_id, sentence in said.items() if sentence]
+    return [
+        widgets.notice(_("Run {id}: {sentence}", id=run_id, sentence=in_language(sentence)))
+        for run_id, sentence in said.items()
+        if sentence
+    ]
 
 
 def _cost(found: Experiment) -> Html:
@@ -284,7 +329,7 @@ def _cost(found: Experiment) -> Html:
         pieces.append(_campaign_costs(of_campaigns))
     if not pieces:
         return widgets.NOTHING
-    return widgets.section("Cost", widgets.join([*pieces, caveat(COST_CAVEAT)]))
+    return widgets.section(_("Cost"), widgets.join([*pieces, caveat(_(COST_CAVEAT))]))
 
 
 def _run_costs(costs: Sequence[RunCost]) -> Html:
@@ -292,16 +337,16 @@ def _run_costs(costs: Sequence[RunCost]) -> Html:
         (
             f"#{one.run_id}",
             formatting.duration(one.seconds),
-            one.device or "–",
+            in_language(one.device or "–"),
             one.attempts,
             "–" if one.tokens is None else f"{one.tokens:,}",
         )
         for one in costs
     ]
     return widgets.table(
-        ["Run", "Wall time", "Device", "Attempts", "Tokens read"],
+        [_("Run"), _("Wall time"), _("Device"), _("Attempts"), _("Tokens read")],
         rows,
-        caption="Cost of runs",
+        caption=_("Cost of runs"),
         numeric=(3, 4),
     )
 
@@ -311,13 +356,13 @@ def _campaign_costs(costs: Sequence[CampaignCost]) -> Html:
         (
             one.campaign_id,
             "–" if one.answers is None else f"{one.answers:,.4f}",
-            "–" if not one.replies else "unknown" if one.judges is None else f"{one.judges:,.4f}",
+            "–" if not one.replies else _("unknown") if one.judges is None else f"{one.judges:,.4f}",
         )
         for one in costs
     ]
-    headers = ["Campaign", "Answers of endpoints", "Replies of judges"]
+    headers = [_("Campaign"), _("Answers of endpoints"), _("Replies of judges")]
     return widgets.table(
-        headers, rows, caption="Cost of campaigns, in the currency of the prices", numeric=(1, 2)
+        headers, rows, caption=_("Cost of campaigns, in the currency of the prices"), numeric=(1, 2)
     )
 
 
@@ -326,8 +371,10 @@ def _campaign_costs(costs: Sequence[CampaignCost]) -> Html:
 
 def nothing_yet() -> Html:
     return widgets.empty_state(
-        "No reports yet",
-        "A report holds a question and the runs that answer it. Tick runs on Runs and press Report, or press "
-        "Report on the page of a run or of a campaign.",
-        widgets.link_button("Choose runs", "runs", primary=True),
+        _("No reports yet"),
+        _(
+            "A report holds a question and the runs that answer it. Tick runs on Runs and press Report, or "
+            "press Report on the page of a run or of a campaign."
+        ),
+        widgets.link_button(_("Choose runs"), "runs", primary=True),
     )
