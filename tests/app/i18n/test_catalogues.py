@@ -22,7 +22,9 @@ _TAGS = re.compile(r"<kbd>[^<]*</kbd>|<[^>]*>|\{[^{}]*\}|&\w+;", re.DOTALL)
 _JINJA = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 _SPOKEN = re.compile(r"(?:title|aria-label|placeholder|alt|data-label)=\"([^\"]*)\"")
 _TWO_WORDS = re.compile(r"[A-Za-z]{2,},? [A-Za-z]{2,}")
-_CODE = re.compile(r"=>|hy-|\(\)|;\s*$|^[a-z-]+: |^[a-z_]+( [a-z_]+=|\.|$)|var\(--|^SELECT|px\b|rgba?\(")
+_CODE = re.compile(
+    r"=>|hy-|\(\)|;\s*$|^[a-z-]+: |^[a-z_]+( [a-z_]+=|\.|$)|var\(--|^SELECT|^default-src|px\b|rgba?\("
+)
 _SHOWN_ARGUMENTS = ("label", "info", "placeholder", "title", "caption", "note", "lead")
 _SHOWN_WORD = re.compile(r"[A-Z][a-z]+")
 
