@@ -5,7 +5,7 @@
   const buttons = others.map((code) => {
     const button = document.createElement('button');
     button.type = 'button';
-    button.className = 'hy-theme hy-language';
+    button.className = 'hy-language';
     button.lang = code;
     button.textContent = code.toUpperCase();
     button.title = names[code];

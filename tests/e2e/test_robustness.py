@@ -288,7 +288,7 @@ def open_tokens(page: Page) -> None:
     expect(page.get_by_text("Reference's likeliest").or_(page.get_by_text("Likeliest here"))).to_be_visible()
     tokens.focus()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_text("Token 2 of")).to_be_visible()
+    expect(page.get_by_text(re.compile("Token (2 of|1 of 1)"))).to_be_visible()  # an answer may end at once
     page.get_by_role("combobox", name="Beside").select_option(index=1)
     expect(tokens).to_have_count(2)
     expect(page.get_by_role("button", name="Mark where they part")).to_have_attribute("aria-pressed", "true")

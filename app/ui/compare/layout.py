@@ -167,9 +167,7 @@ def _setup() -> Setup:
                 min_width=200,
                 scale=1,
             )
-        twins = gr.Button(
-            "", size="sm", visible=False, elem_id="compare-twins", elem_classes="hy-narrow hy-offer"
-        )
+        twins = gr.Button("", size="sm", visible=False, elem_id="compare-twins", elem_classes="hy-offer")
         untrained = gr.HTML(visible=False, elem_classes="hy-offer")
         with gr.Accordion(_("Decoding"), open=False), gr.Row():
             seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label=_("Seed"), min_width=120)
