@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response
 
-CUT_OFF = ("Connection errored out", "AbortError: signal is aborted")
+CUT_OFF = ("Connection errored out", "AbortError: ")
 """Logged by Gradio's client when a page is left with a request in flight."""
 
 LEAVING_SECONDS = 5.0
