@@ -114,7 +114,9 @@ def _chosen(
             field="split",
         )
     read = split_of(wanted[0])
-    words = f"Of the {what}, {_listed(wanted)} {'was' if len(wanted) == 1 else 'were'} read"
+    words = (
+        f"Of {what.replace('The', 'the', 1)}, {_listed(wanted)} {'was' if len(wanted) == 1 else 'were'} read"
+    )
     left = sorted(set(below) - set(wanted))
     remarks = [
         words + (f" (split {read})" if read else "") + (f", not {_listed(left)}." if left else "."),
