@@ -1,5 +1,6 @@
 """Rows as plain values, ready for JSON, for the command line and the API."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -202,6 +203,8 @@ def ranking_view(ranking: Ranking) -> dict[str, Any]:
                 "first": ranking.ids[one],
                 "second": ranking.ids[other],
                 "rate": float(board.rates[one, other]),
+                "low": _known(board.rates_low[one, other]),
+                "high": _known(board.rates_high[one, other]),
                 "games": int(board.counts[one, other]),
                 "more_votes": ranking.more_votes(one, other),
             }
@@ -209,6 +212,10 @@ def ranking_view(ranking: Ranking) -> dict[str, Any]:
             if board.counts[one, other]
         ],
     }
+
+
+def _known(bound: float) -> float | None:
+    return None if math.isnan(bound) else float(bound)
 
 
 def _rated(ranking: Ranking, at: int) -> dict[str, Any]:

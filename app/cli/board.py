@@ -1,9 +1,12 @@
 """`hypo board`: the ranking of all models."""
 
+import sys
 from typing import Annotated
 
 import typer
 
+from app import board_csv
+from app.board_csv import BoardTable
 from app.cli.output import JsonFlag, print_json, print_table, say
 from app.errors import InvalidInput
 from app.evidence import FEWEST_PROMPTS, WinRate
@@ -29,9 +32,19 @@ def board(
     adjudicated: Annotated[
         bool, typer.Option("--adjudicated", help="Count adjudicated verdicts in place of the votes there.")
     ] = False,
+    as_csv: Annotated[
+        BoardTable | None,
+        typer.Option(
+            "--csv",
+            help="Print a table as CSV with exact values: the ranking, each cell of the win-rate matrix, or "
+            "the win rates against a model.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Rank all models by the votes, with 95% intervals; votes that you may still judge blind are left out."""
+    if as_csv and as_json:
+        raise InvalidInput("Give either --csv or --json.", field="csv")
     if aspect and campaign is None:
         raise InvalidInput("An aspect belongs to a campaign; name it with --campaign.", field="aspect")
     with read_session() as session:
@@ -47,6 +60,9 @@ def board(
         )
     if as_json:
         print_json(ranking_view(ranking))
+    elif as_csv:
+        for piece in board_csv.pieces(ranking, as_csv):
+            sys.stdout.write(piece.decode())
     else:
         print_board(ranking)
 

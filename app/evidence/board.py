@@ -10,6 +10,7 @@ from app.evidence.bootstrap import FEWEST_PROMPTS, Statistic, bootstrap, estimat
 from app.evidence.bradley_terry import Strengths, largest_component
 from app.evidence.games import Floats, Games, Ints, totals
 from app.evidence.intervals import share_interval, t_interval
+from app.evidence.pair_rates import PairRates
 from app.evidence.separation import more_votes
 from app.evidence.win_rates import Versus, versus_reference
 
@@ -62,6 +63,9 @@ class Board:
     ratings: list[Rating]
     rates: Floats
     """Share of games won by the row's model against the column's, ties half; NaN where they never met."""
+    rates_low: Floats
+    rates_high: Floats
+    """Bounds of the rates' 95% intervals; NaN where the two met on fewer than 5 prompts."""
     counts: Ints
     """Number of games, shape [models, models], symmetric."""
     against: list[WinRate | None]
@@ -94,18 +98,20 @@ def make_board(
     prompts, prompt = np.unique(games.prompt, return_inverse=True)
     strengths = Strengths(games, prompt, rated)
     versus = {} if reference is None else versus_reference(games, prompt, models, reference)
-    statistics: list[Statistic] = [strengths, *versus.values()]
+    pair_rates = PairRates(games, prompt, models)
+    statistics: list[Statistic] = [strengths, pair_rates, *versus.values()]
     samples = bootstrap(statistics, len(prompts), replicates=replicates, seed=seed)
     fitted = estimate(strengths, len(prompts))
     against: list[WinRate | None] = [None] * models
-    for (model, statistic), drawn in zip(versus.items(), samples[1:], strict=True):
+    for (model, statistic), drawn in zip(versus.items(), samples[2:], strict=True):
         against[model] = _win_rate(statistic, estimate(statistic, len(prompts)), drawn)
     separation = np.full((models, models), np.nan)
     if len(prompts) >= FEWEST_PROMPTS:
         among = np.ix_(rated, rated)
         separation[among] = more_votes(counts[among], fitted, samples[0], len(prompts))
+    ratings = _ratings(games, counts, rated, fitted, samples[0])
     return Board(
-        _ratings(games, counts, rated, fitted, samples[0]), rates, counts, against, reference, separation
+        ratings, rates, *pair_rates.bounds(rates, samples[1]), counts, against, reference, separation
     )
 
 
@@ -113,7 +119,8 @@ def _empty(models: int, reference: int | None) -> Board:
     unknown = np.full((models, models), np.nan)
     unrated = Rating(None, None, None, 0, Missing.NO_GAMES)
     counts = np.zeros((models, models), dtype=np.int64)
-    return Board([unrated] * models, unknown, counts, [None] * models, reference, unknown)
+    none: list[WinRate | None] = [None] * models
+    return Board([unrated] * models, unknown, unknown, unknown, counts, none, reference, unknown)
 
 
 def _ratings(games: Games, counts: Ints, rated: Ints, fitted: Floats, samples: Floats) -> list[Rating]:

@@ -1,31 +1,6 @@
-// Draws the figures of a chart panel. In scope: element, props, watch (see gr.HTML's js_on_load).
+// Draws the figures of a chart panel. In scope: element, props, watch (see gr.HTML's js_on_load), pictures.js.
 const grid = element.querySelector('.hy-charts');
 const shown = new Map();
-
-const token = (name) => getComputedStyle(document.body).getPropertyValue('--hy-' + name).trim() || '#888';
-const tinted = (value) => {
-  if (typeof value === 'string') return value.startsWith('@') ? token(value.slice(1)) : value;
-  if (Array.isArray(value)) return typeof value[0] === 'number' ? value : value.map(tinted);
-  if (value && typeof value === 'object')
-    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, tinted(v)]));
-  return value;
-};
-
-const house = (layout) => {
-  const text = token('chart-text'), rule = token('chart-grid'), strong = token('chart-zero');
-  const axis = (own) => ({
-    gridcolor: rule, zerolinecolor: strong, linecolor: rule, tickcolor: rule, ticklen: 4, nticks: 6,
-    tickfont: { size: 12, color: text }, ...own,
-    title: { ...(own?.title || {}), font: { size: 12, color: text } },
-  });
-  return {
-    height: 230, margin: { l: 46, r: 14, t: 8, b: 38 },
-    paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', dragmode: 'zoom',
-    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: text },
-    hoverlabel: { bgcolor: token('chart-hover'), bordercolor: rule, font: { size: 12, color: token('chart-ink') } },
-    ...layout, xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
-  };
-};
 
 // What the reader chose: smoothing and axis for all charts of this browser, hidden runs for this page.
 const HIDDEN = 'hy-hidden ' + location.pathname;
@@ -51,9 +26,6 @@ const smoothed = (values, weight) => {
     return mean / mass;
   });
 };
-
-// Plotly reads names as markup.
-const plain = (text) => String(text).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
 // The traces that are drawn: without hidden runs, smoothed over a faint copy, above zero on a log axis.
 const traces = (figure, log) => {
@@ -105,23 +77,10 @@ const card = (figure) => {
 };
 
 const picture = (box) => {
-  const plot = box.querySelector('.hy-plot'), title = plain(box.querySelector('b').textContent);
-  const layout = {
-    ...plot.layout, title: { text: title, font: { size: 18 } }, width: 1000, height: 560, autosize: false,
-    margin: { l: 70, r: 30, t: 60, b: 60 }, paper_bgcolor: token('card'), plot_bgcolor: token('card'), showlegend: true,
-  };
+  const plot = box.querySelector('.hy-plot');
   const data = plot.data.map((trace) => ({ ...trace, showlegend: trace.hoverinfo !== 'skip' }));
-  Plotly.downloadImage({ data, layout }, { format: 'png', width: 1000, height: 560, scale: 2, filename: box.dataset.file });
+  downloadPicture({ data, layout: plot.layout, title: box.querySelector('b').textContent, file: box.dataset.file });
 };
-
-// Plotly is loaded once per page, when there is something to draw.
-const plotly = () => window.hyPlotly ||= new Promise((ready) => {
-  const script = document.createElement('script');
-  script.src = grid.dataset.plotly;
-  script.onload = ready;
-  script.onerror = () => { script.remove(); window.hyPlotly = null; };
-  document.head.append(script);
-});
 
 const fill = (figure, box) => {
   const title = figure.title;
@@ -144,7 +103,7 @@ const fill = (figure, box) => {
   const points = leftOut === 1 ? '1 value is' : `${leftOut} values are`;
   box.querySelector('.hy-left-out').textContent = leftOut ? `${points} not above zero and left out of the logarithmic axis.` : '';
   if (empty) return;
-  if (!window.Plotly) { plotly().then(draw); return; }
+  if (!window.Plotly) { plotly(grid.dataset.plotly).then(draw); return; }
   plot.setAttribute('role', 'group'); // role=img must not contain buttons
   plot.setAttribute('aria-label', 'Chart: ' + title);
   const layout = axes(figure, log);

@@ -173,7 +173,14 @@ def panel(value: Sequence[Figure] = (), *, elem_id: str | None = None) -> gr.HTM
     )
 
 
-_DRAW = (Path(__file__).with_name("charts.js")).read_text(encoding="utf-8")
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+PICTURES: Final = _script("pictures.js")
+"""Downloads the figures of buttons in a `gr.HTML`; see its js_on_load."""
+
+_DRAW: Final = PICTURES + _script("charts.js")
 
 
 def axis_choice() -> gr.Radio:

@@ -38,7 +38,7 @@ _LIMITS = {"vote": VOTE, "vote_on_slot": VOTE, "show_all_names": ANY}
 """Limits that differ from a page's. All names are shown only once per user."""
 
 _PAIRS = b'{"prompt": "Say yes.", "chosen": "Yes.", "rejected": "No."}\n' * 50
-_FIRST_PIECE = {"export_votes", "export_metrics"}
+_FIRST_PIECE = {"export_votes", "export_metrics", "export_board", "export_campaign_board"}
 """Operations that stream a generated file, for which the time to the first piece is measured."""
 
 

@@ -23,6 +23,7 @@ READS: dict[str, _Prepare] = {
     "list_campaigns": lambda c: {"params": {"limit": 200}},
     "get_campaign": lambda c: {"campaign_id": c.campaign_id},
     "get_campaign_board": lambda c: {"campaign_id": c.campaign_id},
+    "export_campaign_board": lambda c: {"campaign_id": c.campaign_id},
     "get_campaign_quality": lambda c: {"campaign_id": c.campaign_id},
     "list_disagreements": lambda c: c.read_disagreement,
     "get_disagreement": lambda c: c.read_disagreement,

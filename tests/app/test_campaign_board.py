@@ -64,6 +64,10 @@ def test_the_command_prints_a_campaigns_board() -> None:
     found = CliRunner().invoke(cli, ["board", "--campaign", str(campaign_id)])
     assert found.exit_code == 0
     assert "Reference" in found.output
+    table = CliRunner().invoke(cli, ["board", "--campaign", str(campaign_id), "--csv", "against"])
+    assert [line.split(",")[7] for line in table.output.splitlines()] == ["against", "Reference"]
+    both = CliRunner().invoke(cli, ["board", "--csv", "matrix", "--json"])
+    assert both.exit_code != 0
     missing = CliRunner().invoke(cli, ["board", "--campaign", "99"])
     assert missing.exit_code != 0
 

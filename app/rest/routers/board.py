@@ -1,13 +1,17 @@
-"""The board: the ranking of all models, or of a campaign's contenders; and the quality of its votes."""
+"""The ranking of all models or of a campaign's contenders, also as CSV; and the quality of its votes."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 
+from app import board_csv
+from app.board_csv import BoardTable
 from app.quality import read_quality
 from app.quality_view import quality_view
-from app.ranking import read_ranking
+from app.ranking import Ranking, read_ranking
 from app.rest.caller import Caller
+from app.rest.files import streamed
 from app.rest.schemas.board import BoardShown
 from app.rest.schemas.quality import QualityShown
 from app.rest.types import Name, PathId
@@ -39,11 +43,30 @@ Adjudicated = Annotated[
 ]
 
 
+Table = Annotated[
+    BoardTable,
+    Query(
+        description="ranking: a row for each model; matrix: for each cell of the win-rate matrix; against: "
+        "win rates against the reference."
+    ),
+]
+
+
 @router.get("/board", response_model=BoardShown)
 def get_board(user: Caller, reference: Reference = None) -> dict[str, Any]:
     """Rank all models by the votes whose names you may see."""
     with read_session() as session:
         return ranking_view(read_ranking(session=session, viewer=user, reference=reference))
+
+
+@router.get("/board.csv", response_class=StreamingResponse)
+def export_board(
+    user: Caller, table: Table = BoardTable.RANKING, reference: Reference = None
+) -> StreamingResponse:
+    """Download a table of the ranking of all models as CSV: exact values, counts of votes, 95% intervals."""
+    with read_session() as session:
+        found = read_ranking(session=session, viewer=user, reference=reference)
+    return _sent(found, table)
 
 
 @router.get("/campaigns/{campaign_id}/board", response_model=BoardShown)
@@ -55,9 +78,29 @@ def get_campaign_board(
     adjudicated: Adjudicated = False,
 ) -> dict[str, Any]:
     """Rank a campaign's contenders by its votes whose names you may see, or by an aspect of them."""
+    return ranking_view(_of_campaign(user, campaign_id, reference, aspect, adjudicated=adjudicated))
+
+
+@router.get("/campaigns/{campaign_id}/board.csv", response_class=StreamingResponse)
+def export_campaign_board(
+    user: Caller,
+    campaign_id: PathId,
+    table: Table = BoardTable.RANKING,
+    reference: Reference = None,
+    aspect: OfAspect = None,
+    adjudicated: Adjudicated = False,
+) -> StreamingResponse:
+    """Download a table of a campaign's ranking as CSV: exact values, counts of votes, 95% intervals."""
+    found = _of_campaign(user, campaign_id, reference, aspect, adjudicated=adjudicated)
+    return _sent(found, table, campaign_id)
+
+
+def _of_campaign(
+    user: str, campaign_id: int, reference: int | None, aspect: str | None, *, adjudicated: bool
+) -> Ranking:
     with read_session() as session:
         campaign = campaigns.get(campaign_id, session=session)
-        found = read_ranking(
+        return read_ranking(
             session=session,
             viewer=user,
             reference=reference,
@@ -65,7 +108,11 @@ def get_campaign_board(
             aspect=campaigns.checked_aspect(campaign, aspect),
             adjudicated=adjudicated,
         )
-        return ranking_view(found)
+
+
+def _sent(found: Ranking, table: BoardTable, campaign_id: int | None = None) -> StreamingResponse:
+    name = board_csv.file_name(table, campaign_id)
+    return streamed(board_csv.pieces(found, table), name, "text/csv; charset=utf-8")
 
 
 @router.get("/campaigns/{campaign_id}/quality", response_model=QualityShown)

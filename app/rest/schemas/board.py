@@ -54,6 +54,10 @@ class PairMet(Shown):
     first: int = Field(description="Number of the first model.")
     second: int
     rate: float = Field(description="Share of the votes won by the first; ties and both bad count one half.")
+    low: float | None = Field(
+        description="Lower bound of the rate's 95% interval; null with fewer than 5 prompts."
+    )
+    high: float | None = Field(description="Upper bound of the rate's 95% interval.")
     games: int
     more_votes: int | None = Field(
         description="About how many more votes would separate the two; 0 if they are separated."

@@ -15,6 +15,7 @@ from app.store.models import Campaign
 from app.ui import formatting, widgets
 from app.ui.campaigns import form
 from app.ui.results import ranking_view
+from app.ui.results.ranking_files import RankingFiles
 from app.ui.widgets import Html
 
 FEWEST_VOTES = 10
@@ -43,12 +44,14 @@ def ranking_section(
         )
     if len(found.models) < 2:
         return _not_asked() if wanted else widgets.NOTHING
+    about = f"{campaign.name}, {form.aspect_name(wanted)}" if wanted else campaign.name
+    files = RankingFiles(found, campaign.id, about, wanted, adjudicated=adjudicated)
     reference = found.board.reference
     against = widgets.NOTHING
     if reference is not None:
         title = _("Win rates against {name}", name=ranking_view.names_of(found)[reference])
-        against = widgets.section(title, ranking_view.against(found))
-    return widgets.join([ranking_view.ranking(found), against])
+        against = widgets.section(title, ranking_view.against(found, files))
+    return widgets.join([ranking_view.ranking(found, files), against])
 
 
 def _not_asked() -> Html:

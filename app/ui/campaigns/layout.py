@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.i18n import _
-from app.ui import confirmation, paging, widgets
+from app.ui import charts, confirmation, paging, widgets
 from app.ui.campaigns import disagreements, form, next_round, source
 from app.ui.campaigns.disagreements import Disagreements
 from app.ui.campaigns.form import Form
@@ -130,7 +130,7 @@ def _one() -> One:
         message = gr.HTML(visible=False)
         edit, extend = _edit(), _extend()
         aspect = gr.Radio([], label=_("Rank by"), visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
-        results, votes, quality = gr.HTML(), gr.HTML(), gr.HTML()
+        results, votes, quality = gr.HTML(js_on_load=charts.PICTURES), gr.HTML(), gr.HTML()
         deciding = disagreements.lay_out()
         judging, judge_boards = judging_layout.lay_out(), gr.HTML()
         following, setup = next_round.lay_out(), gr.HTML()

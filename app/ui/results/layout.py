@@ -7,7 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.i18n import N_, _
-from app.ui import paging, widgets
+from app.ui import charts, paging, widgets
 from app.ui.compare.layout import STYLE
 from app.ui.paging import Pager
 
@@ -138,7 +138,7 @@ def _boards() -> tuple[Ranking, Board]:
         _("Show all names"), size="sm", visible=False, elem_classes="hy-narrow", elem_id="hy-show-names"
     )
     ranking = Ranking(
-        gr.HTML(),
+        gr.HTML(js_on_load=charts.PICTURES),
         gr.Dropdown([], label=_("Win rates against"), visible=False, elem_classes="hy-against"),
         gr.HTML(),
     )

@@ -6,6 +6,7 @@ from app.ranking import Ranking, read_ranking
 from app.store.db import read_session
 from app.ui import query
 from app.ui.results import ranking_view
+from app.ui.results.ranking_files import RankingFiles
 from app.ui.updates import Updates
 
 
@@ -25,10 +26,11 @@ def show(reference: str | None = None, request: gr.Request | None = None) -> Upd
             "reference": gr.update(visible=False),
             "against": "",
         }
+    files = RankingFiles(found)
     return {
-        "ranking": ranking_view.ranking(found),
+        "ranking": ranking_view.ranking(found, files),
         "reference": _references(found),
-        "against": ranking_view.against(found),
+        "against": ranking_view.against(found, files),
     }
 
 

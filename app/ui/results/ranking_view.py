@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from app.board_csv import BoardTable
 from app.evidence import FEWEST_PROMPTS, WinRate
 from app.i18n import N_, _, _n
 from app.ranking import Neighbours, Ranking
@@ -13,6 +14,7 @@ from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.compare.names import model_name
 from app.ui.results import view as results_view
+from app.ui.results.ranking_files import RankingFiles
 from app.ui.theme import ROLES, role
 from app.ui.widgets import Html
 
@@ -74,8 +76,14 @@ def nothing_yet(ranking: Ranking) -> Html:
     )
 
 
-def ranking(found: Ranking) -> Html:
-    """Strengths, the votes that would separate neighbours, and the win-rate matrix."""
+def ranking(found: Ranking, files: RankingFiles | None = None) -> Html:
+    """Strengths, the votes that would separate neighbours, and the win-rate matrix.
+
+    Args:
+        files: what can be taken away; nothing by default.
+    """
+    shown = BoardTable.RANKING, BoardTable.MATRIX
+    taken = {table.value: widgets.NOTHING if files is None else files.of(table) for table in shown}
     note = _n(
         "{decisions} between two answers to {n} prompt",
         "{decisions} between two answers to {n} prompts",
@@ -89,6 +97,7 @@ def ranking(found: Ranking) -> Html:
         strengths=_strengths(found),
         separation=_separation(found),
         matrix=_matrix(found),
+        files=taken,
         caveats={name: _(sentence) for name, sentence in CAVEATS.items()},
         many=len(found.models) > MANY_MODELS,
     )
@@ -270,7 +279,7 @@ def _cell(found: Ranking, names: Sequence[str], row: int, column: int) -> dict[s
 # --- against one model -----------------------------------------------------------------------
 
 
-def against(found: Ranking) -> Html:
+def against(found: Ranking, files: RankingFiles | None = None) -> Html:
     """Win rates against the reference, as they are and at equal length."""
     board, names = found.board, names_of(found)
     if board.reference is None:
@@ -291,7 +300,9 @@ def against(found: Ranking) -> Html:
         caption=_("Win rates against {name}", name=names[board.reference]),
         numeric=(3,),
     )
-    return table + Markup('<p class="hy-note hy-caveat">{}{}</p>').format(_(CAVEATS["against"]), unmet)
+    taken = widgets.NOTHING if files is None else files.of(BoardTable.AGAINST)
+    caveat = Markup('<p class="hy-note hy-caveat">{}{}</p>').format(_(CAVEATS["against"]), unmet)
+    return widgets.join([table, taken, caveat])
 
 
 def _against(found: Ranking, at: int, rate: WinRate) -> tuple[object, ...]:

@@ -115,3 +115,17 @@ def test_newtons_method_and_evalica_agree() -> None:
     expected = np.tile(statistic.fitted, (2, 1))
     statistic.fitted = generator.normal(size=6)
     assert statistic(Resample(np.ones((2, 90)))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_pair_has_the_interval_of_its_win_rate_against_the_reference() -> None:
+    """Both count the same games over the same resamples; from the other side the bounds change places."""
+    rows = [
+        (prompt, *pair, float(prompt % 3 > 0)) for prompt in range(12) for pair in [(0, 1), (1, 2), (0, 2)]
+    ]
+    found = board(*rows, *[(prompt, 2, 3, 1.0) for prompt in range(3)], models=4, reference=1)
+    versus = found.against[0]
+    assert versus is not None
+    assert (found.rates_low[0, 1], found.rates_high[0, 1]) == pytest.approx((versus.low, versus.high))
+    assert found.rates_low[1, 0] == pytest.approx(1 - found.rates_high[0, 1])
+    assert 0 < found.rates_low[0, 1] < found.rates[0, 1] < found.rates_high[0, 1] < 1
+    assert np.isnan([found.rates_low[2, 3], found.rates_low[0, 3], found.rates_high[0, 0]]).all()

@@ -44,6 +44,8 @@ def test_the_board_has_models_and_pairs(api: TestClient) -> None:
         "first": first["id"],
         "second": second["id"],
         "rate": 1.0,
+        "low": None,
+        "high": None,
         "games": 1,
         "more_votes": None,
     }
@@ -80,6 +82,30 @@ def test_a_campaigns_board_is_found_by_its_campaign(api: TestClient) -> None:
     voted()
     assert ok(api.get(f"campaigns/{campaign_id}/board"))["games"] == 0
     assert refused(api.get("campaigns/99/board"), 404)
+
+
+@SQLITE
+def test_the_tables_are_files_with_what_the_caller_may_see(api: TestClient, as_user: AsUser) -> None:
+    voted(blind=True)
+    found = api.get("board.csv?table=matrix")
+    assert found.headers["content-type"] == "text/csv; charset=utf-8"
+    assert found.headers["content-disposition"] == 'attachment; filename="board-matrix.csv"'
+    assert found.text.count("\n") == 1, "names are hidden from this caller"
+    seen = api.get("board.csv", headers=as_user("ada")).text.splitlines()
+    assert seen[0].startswith("rank,model_id,model,method")
+    assert len(seen) == 3
+    assert refused(api.get("board.csv?table=all"), 422, field="table")
+
+
+@SQLITE
+def test_the_tables_of_a_campaign_are_files(api: TestClient) -> None:
+    campaign_id = campaign_setup.ready()
+    voted()
+    found = api.get(f"campaigns/{campaign_id}/board.csv?table=against")
+    assert f"campaign-{campaign_id}-against.csv" in found.headers["content-disposition"]
+    assert found.text.count("\n") == 1, "the vote is none of the campaign's"
+    assert refused(api.get(f"campaigns/{campaign_id}/board.csv?aspect=kind"), 422, field="aspect")
+    assert refused(api.get("campaigns/99/board.csv"), 404)
 
 
 def test_the_quality_of_a_campaigns_votes(api: TestClient) -> None:

@@ -16,7 +16,8 @@ from app.store import db, labels
 from app.store.db import write_session
 from app.store.enums import Choice
 from app.store.models import Base
-from app.ui.results import overview, ranking, ranking_view
+from app.ui.results import overview, ranking, ranking_files, ranking_view
+from app.ui.results.ranking_files import RankingFiles
 from tests.app import arena
 
 
@@ -121,3 +122,32 @@ def test_the_axis_covers_all_values_and_zero(values: list[float], low: float, hi
     axis = ranking_view._Axis.of(values)
     assert (axis.low, axis.high) == (low, high)
     assert len(axis.view["ticks"]) <= 12
+
+
+def test_the_tables_are_linked_as_shown() -> None:
+    found = found_among(4, reference=2)
+    files = RankingFiles(found, campaign_id=7, about="<i>soups", aspect="helpful", adjudicated=True)
+    html = ranking_view.ranking(found, files) + ranking_view.against(found, files)
+    for table in ("ranking", "matrix", "against"):
+        query = f"table={table}&amp;reference=3&amp;aspect=helpful&amp;adjudicated=true"
+        assert f'href="api/v1/campaigns/7/board.csv?{query}"' in html
+        assert f'download="campaign-7-{table}.csv"' in html
+    assert html.count("data-picture=") == 1
+    assert "<i>soups" not in html
+    assert "board.csv" not in ranking_view.ranking(found) + ranking_view.against(found)
+
+
+def test_the_picture_has_every_strength_with_its_interval() -> None:
+    found = found_among(5)
+    drawn = ranking_files.figure(found, "Ranking", "board")
+    points = {
+        place: (x, x - less, x + more)
+        for trace in drawn["data"]
+        for place, x, less, more in zip(
+            trace["y"], trace["x"], trace["error_x"]["arrayminus"], trace["error_x"]["array"], strict=True
+        )
+    }
+    for place, at in enumerate(reversed(found.order)):
+        rating = found.board.ratings[at]
+        assert points[place] == pytest.approx((rating.strength, rating.low, rating.high))
+    assert drawn["layout"]["yaxis"]["ticktext"][-1].startswith("1 · ")
