@@ -1,13 +1,11 @@
 """The tables of a ranking as CSV: exact values, with the number of votes and 95% intervals."""
 
-import csv
-import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
-from app.csv_text import escaped
+from app.csv_text import escaped, lines
 from app.ranking import Ranking
 
 
@@ -33,14 +31,14 @@ COLUMNS: Final = {
 
 def pieces(ranking: Ranking, table: BoardTable) -> Iterator[bytes]:
     """The file in pieces. An interval that is not known yet is empty."""
-    yield _lines([COLUMNS[table]])
+    yield lines([COLUMNS[table]])
     order = [*ranking.order, *ranking.unrated]
     if table is BoardTable.MATRIX:
         for at in order:
-            yield _lines([_cell(ranking, at, other) for other in order if ranking.board.counts[at, other]])
+            yield lines([_cell(ranking, at, other) for other in order if ranking.board.counts[at, other]])
         return
     row = _rated if table is BoardTable.RANKING else _against
-    yield _lines([cells for at in order if (cells := row(ranking, at)) is not None])
+    yield lines([cells for at in order if (cells := row(ranking, at)) is not None])
 
 
 def file_name(table: BoardTable, campaign_id: int | None = None) -> str:
@@ -85,9 +83,3 @@ def _against(ranking: Ranking, at: int) -> list[object] | None:
 def _exact(value: float | None) -> str:
     """All digits of a number; nothing for one that is not known."""
     return "" if value is None or math.isnan(value) else repr(float(value))
-
-
-def _lines(rows: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()

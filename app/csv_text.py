@@ -5,6 +5,9 @@ original text can be restored. Only a file that begins with `ESCAPED_COLUMNS` is
 an apostrophe is part of the text.
 """
 
+import csv
+import io
+from collections.abc import Sequence
 from typing import Final
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -24,3 +27,10 @@ def original(text: str) -> str:
     return (
         text[1:] if text.startswith(tuple(_APOSTROPHE + s for s in (*FORMULA_STARTS, _APOSTROPHE))) else text
     )
+
+
+def lines(rows: Sequence[Sequence[object]]) -> bytes:
+    """Rows of a CSV file. Texts that people wrote are escaped before."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app import leaks
 from app.errors import InvalidInput, Refused
 from app.imports.spool import KEPT_LEFT_OUT
+from app.leaks import find_leak
 from app.store import dataset_writing, datasets, pair_scorings, scored_pairs
 from app.store.dataset_writing import Placed
 from app.store.db import read_session, write_session
@@ -94,6 +96,26 @@ def leave_out_filtered(dataset_id: int, wanted: Filter, *, expected: int | None 
     if expected is not None and expected != len(found):
         raise Refused(f"By now {len(found):,} pairs match instead of {expected:,}; look again, then repeat.")
     return leave_out(dataset_id, found, reason=why(wanted, scorings))
+
+
+def leave_out_leaks(dataset_id: int, evaluated_on: int | None = None) -> NewVersion:
+    """Make a new version without the training pairs whose prompts an evaluation uses.
+
+    Args:
+        evaluated_on: the dataset that holds the prompts out; by default the same.
+
+    Raises:
+        InvalidInput: when there is no such pair.
+        NotFound, Refused: as `leave_out`.
+    """
+    into = dataset_id if evaluated_on is None else evaluated_on
+    with read_session() as session:
+        leak = find_leak(dataset_id, into, session=session)
+        name = leaks.name_of(datasets.get(into, session=session))
+    if leak is None:
+        raise InvalidInput(f"No training pair has a prompt that {name} holds out.", field="leaks")
+    reason = "Its prompt is held out too." if into == dataset_id else f"Its prompt is held out by {name}."
+    return leave_out(dataset_id, [pair.position for pair in leak.pairs], reason=reason)
 
 
 def positions_of_rows(dataset_id: int, rows: Sequence[int]) -> list[int]:

@@ -1,11 +1,9 @@
 """Metrics of runs as CSV: exact values, one row for each run, metric and step."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from app.csv_text import escaped
+from app.csv_text import escaped, lines
 from app.errors import InvalidInput
 from app.store import metrics, runs
 from app.store.db import read_session
@@ -27,7 +25,7 @@ def pieces(run_ids: Sequence[int], names: Sequence[str]) -> Iterator[bytes]:
         raise InvalidInput(f"At most {MAX_RUNS} runs fit in one file; choose fewer.", field="run")
     with read_session() as session:
         found = [runs.get(run_id, session=session) for run_id in dict.fromkeys(run_ids)]
-        yield _rows([COLUMNS])
+        yield lines([COLUMNS])
         for run in found:
             wanted = names or metrics.names_of([run.id], session=session)
             for name in wanted:
@@ -35,7 +33,7 @@ def pieces(run_ids: Sequence[int], names: Sequence[str]) -> Iterator[bytes]:
                 head = (run.id, escaped(run.name), run.method, escaped(name))
                 for start in range(0, len(points), ROWS):
                     part = points[start : start + ROWS]
-                    yield _rows([(*head, step, repr(value)) for step, value in part])
+                    yield lines([(*head, step, repr(value)) for step, value in part])
 
 
 def file_name(run_ids: Sequence[int], names: Sequence[str]) -> str:
@@ -44,9 +42,3 @@ def file_name(run_ids: Sequence[int], names: Sequence[str]) -> str:
         "".join(one if one.isascii() and one.isalnum() else "-" for one in names[0]) if names else "metrics"
     )
     return f"run-{'-'.join(map(str, run_ids[:8]))}-{metric[:60]}.csv"
-
-
-def _rows(rows: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()

@@ -1,11 +1,13 @@
-"""`hypo datasets score`, `scorings`, `pairs`, `leave-out`: a dataset's pairs under models."""
+"""`hypo datasets score`, `scorings`, `pairs`, `leaks`, `leave-out`: a dataset's pairs, under models too."""
 
 import re
+import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from app import leaving_out, pair_scoring
+from app import leaks, leaving_out, pair_scoring
 from app.cli.output import JsonFlag, print_json, print_table, say, warn
 from app.errors import InvalidInput
 from app.leaving_out import NewVersion
@@ -35,6 +37,7 @@ def add_commands(cli: typer.Typer) -> None:
     cli.command("score")(score_command)
     cli.command("scorings")(scorings_command)
     cli.command("pairs")(pairs_command)
+    cli.command("leaks")(leaks_command)
     cli.command("leave-out")(leave_out_command)
 
 
@@ -138,6 +141,31 @@ def _clip(text: object) -> str:
     return line if len(line) <= 40 else line[:39] + "…"
 
 
+Into = Annotated[str, typer.Option(help="The dataset that holds the prompts out; by default the same one.")]
+
+
+def leaks_command(
+    dataset: DatasetName,
+    into: Into = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with whole prompts.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the training pairs whose prompts an evaluation uses."""
+    with read_session() as session:
+        dataset_id = datasets.resolve(dataset, session=session).id
+        evaluated_on = datasets.resolve(into, session=session).id if into else dataset_id
+        leak = leaks.find_leak(dataset_id, evaluated_on, session=session)
+    found = () if leak is None else leak.pairs
+    if as_json:
+        print_json([asdict(pair) for pair in found])
+    elif as_csv:
+        for piece in leaks.pieces(leak):
+            sys.stdout.write(piece.decode())
+    else:
+        rows = ([pair.row, leaks.one_line(pair.prompt)] for pair in found)
+        print_table(["row", "prompt"], rows, empty="No training pair leaks into the evaluation.")
+
+
 def leave_out_command(
     dataset: DatasetName,
     rows: Annotated[str, typer.Option(help="Rows of the source, as in 3,7,10-20.")] = "",
@@ -147,20 +175,28 @@ def leave_out_command(
     scorings: Scorings = None,
     split: Side = None,
     search: Search = "",
+    leaking: Annotated[
+        bool,
+        typer.Option("--leaks", help="Instead of rows: all pairs that `hypo datasets leaks` lists."),
+    ] = False,
+    into: Into = "",
     reason: Annotated[str, typer.Option(help="Why, for the account of the new version.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Make the next version of a dataset without some pairs; the old version stays."""
-    if bool(rows) == (sort is not None):
-        raise InvalidInput("Give either --rows or --sort.", field="rows")
+    if bool(rows) + (sort is not None) + leaking != 1:
+        raise InvalidInput("Give one of --rows, --sort and --leaks.", field="rows")
     with read_session() as session:
         dataset_id = datasets.resolve(dataset, session=session).id
+        evaluated_on = datasets.resolve(into, session=session).id if into else None
         wanted: Filter | None = None
         if sort is not None:
             wanted = pair_scoring.checked_filter(
                 dataset_id, scorings or [], session=session, show=sort, split=split or "", search=search
             )
-    if wanted is not None:
+    if leaking:
+        made = leaving_out.leave_out_leaks(dataset_id, evaluated_on)
+    elif wanted is not None:
         made = leaving_out.leave_out_filtered(dataset_id, wanted)
     else:
         places = leaving_out.positions_of_rows(dataset_id, read_rows(rows))

@@ -16,6 +16,7 @@ from typing import Any
 from app.errors import InvalidInput
 from app.held_out_share import MOST_HELD_OUT as MOST_HELD_OUT
 from app.held_out_share import one_sided
+from app.imports import voted_remarks
 from app.imports.mappings import GivenMapping, UnknownFormat, how_to_read, rows_of, what_is_meant
 from app.imports.readers import Limits, NumberedRow, open_rows
 from app.imports.sources import source_files
@@ -331,8 +332,8 @@ def _store(
     if spool.kept == 0:
         raise bad_file(spool.why_nothing_was_kept())
     voted = _keep_from_evaluation(spool, are_votes=format == "votes")
-    if voted and format != "votes":
-        spool.account.remarks = (*spool.account.remarks, _about_voted(voted))
+    if format != "votes":
+        spool.account.remarks = (*spool.account.remarks, *voted_remarks.of(spool, voted, held_out))
     dataset = dataset_writing.create(
         write=write_session,
         name=name,
@@ -361,11 +362,11 @@ def _store(
     )
 
 
-def _keep_from_evaluation(spool: Spool, *, are_votes: bool) -> int:
+def _keep_from_evaluation(spool: Spool, *, are_votes: bool) -> set[str]:
     """Exclude the prompts that were voted on from the evaluations of all present and future datasets.
 
     Returns:
-        The number of these prompts.
+        The keys of these prompts.
     """
     pairs = (kept.pair for kept in spool.pairs())
     with read_session() as session:
@@ -375,13 +376,4 @@ def _keep_from_evaluation(spool: Spool, *, are_votes: bool) -> int:
             voted = voted_prompts.voted_on(pairs, session=session)
         held_out = voted_prompts.held_out_pairs_of(voted, session=session) if voted else []
     dataset_writing.keep_from_evaluation(voted, held_out, write=write_session)
-    return len(voted)
-
-
-def _about_voted(prompts: int) -> str:
-    if prompts == 1:
-        return "1 prompt was voted on here: its pairs are for training, and evaluations no longer use them."
-    return (
-        f"{prompts:,} prompts were voted on here: their pairs are for training, and evaluations no longer "
-        "use them."
-    )
+    return voted

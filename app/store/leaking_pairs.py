@@ -1,6 +1,7 @@
 """Training pairs whose prompts an evaluation uses."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -13,6 +14,15 @@ from hypo_engine.data.formats import prompt_key
 ROWS_AT_ONCE = 500
 
 Key = Callable[[Any], str]
+
+
+@dataclass(frozen=True, slots=True)
+class LeakingPair:
+    """Where a training pair is, in its source and in its dataset, and its prompt."""
+
+    row: int
+    position: int
+    prompt: Any
 
 
 def folded_key(prompt: Any) -> str:
@@ -37,12 +47,13 @@ def held_out_keys(dataset_id: int, key: Key = prompt_key, *, session: Session) -
 
 def training_pairs_of(
     dataset_id: int, keys: Collection[str], key: Key = prompt_key, *, session: Session
-) -> list[tuple[int, Any]]:
-    """Source row and prompt of the training pairs of a dataset with one of the prompts, in order."""
+) -> list[LeakingPair]:
+    """The training pairs of a dataset with one of the prompts, in order."""
     query = (
-        select(DatasetPair.row, DatasetPair.prompt)
+        select(DatasetPair.row, DatasetPair.position, DatasetPair.prompt)
         .where(DatasetPair.dataset_id == dataset_id, DatasetPair.split == Split.TRAIN)
         .order_by(DatasetPair.position)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
-    return [(row, prompt) for row, prompt in session.execute(query) if key(prompt) in keys]
+    found = session.execute(query)
+    return [LeakingPair(row, place, prompt) for row, place, prompt in found if key(prompt) in keys]

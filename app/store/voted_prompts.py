@@ -34,6 +34,11 @@ def known(keys: Collection[str], *, session: Session) -> set[str]:
     return set(session.scalars(select(VotedPrompt.sha256).where(VotedPrompt.sha256.in_(sorted(keys)))))
 
 
+def count_known(keys: Iterable[str], *, session: Session) -> int:
+    """The number of recorded keys among any number of distinct keys."""
+    return sum(len(known(batch, session=session)) for batch in _batches(keys))
+
+
 def voted_on(pairs: Iterable[Pair], *, session: Session) -> set[str]:
     """Keys of the pairs' prompts that have votes here, whether or not the votes became training pairs."""
     found: set[str] = set()
@@ -42,6 +47,12 @@ def voted_on(pairs: Iterable[Pair], *, session: Session) -> set[str]:
         query = select(StoredPrompt.sha256).where(StoredPrompt.sha256.in_(sorted(keys)), _has_votes())
         found.update(keys[digest] for digest in session.scalars(query))
     return found
+
+
+def texts(*, session: Session) -> Iterator[Any]:
+    """The prompts with votes here, whether or not the votes became training pairs."""
+    query = select(StoredPrompt.content).where(_has_votes())
+    yield from session.scalars(query.execution_options(yield_per=BATCH))
 
 
 def _has_votes() -> ColumnElement[bool]:

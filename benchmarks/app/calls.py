@@ -34,8 +34,8 @@ SKIPPED = {
     "add_dataset_from_hub": "asks another server",
     "export_run": "takes as long as the weights are large",
 }
-_LIMITS = {"vote": VOTE, "vote_on_slot": VOTE, "show_all_names": ANY}
-"""Limits that differ from a page's. All names are shown only once per user."""
+_LIMITS = {"vote": VOTE, "vote_on_slot": VOTE, "show_all_names": ANY, "list_leaks": ANY, "export_leaks": ANY}
+"""Limits that differ from a page's. All names are shown once per user; leaks are searched in all pairs."""
 
 _PAIRS = b'{"prompt": "Say yes.", "chosen": "Yes.", "rejected": "No."}\n' * 50
 _FIRST_PIECE = {"export_votes", "export_metrics", "export_board", "export_campaign_board"}

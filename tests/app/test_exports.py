@@ -339,6 +339,23 @@ def test_an_export_that_is_added_as_a_file_counts_as_votes(engine: Engine, tmp_p
     assert again == datasets.SplitCounts(12 - held_out + 5, held_out - 5, voted=0)
 
 
+def test_an_import_says_which_held_out_prompts_nearly_have_votes(engine: Engine) -> None:
+    """Another case or other white space make another prompt, which stays in the evaluation."""
+    with write_session() as session:
+        cast(session, ("one", "two"), Choice.TIE, question=HELD_OUT_PROMPTS[0])
+        for prompt in HELD_OUT_PROMPTS[1:3]:
+            cast(session, ("one", "two"), Choice.TIE, question=prompt.upper().replace(" ", "  "))
+    pairs = [Pair(prompt, "good", "bad") for prompt in [*HELD_OUT_PROMPTS, "Other 1", "Other 2"]]
+    made = service.add_pairs(pairs=pairs, name="near", source="test", held_out=0.1)
+    voted, nearly = made.remarks
+    assert voted.startswith("1 prompt was voted on here")
+    assert nearly.startswith("2 held-out prompts differ only in case or white space from prompts")
+    with read_session() as session:
+        assert datasets.split_counts(made.id, session=session).held_out == len(HELD_OUT_PROMPTS) - 1
+    alone = service.add_pairs(pairs=pairs, name="alone", source="test", held_out=0)
+    assert "case or white space" not in " ".join(alone.remarks)
+
+
 def test_without_a_preference_there_is_no_dataset(engine: Engine) -> None:
     with write_session() as session:
         cast(session, ("one", "two"), Choice.TIE)

@@ -1,16 +1,23 @@
 """Leaks from training into evaluation: refused with their rows, on every way to a launch."""
 
+import json
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
+from app import leaving_out
 from app.cli.main import run as hypo
 from app.errors import Refused
 from app.launch import launch
-from app.store import dataset_writing
-from app.store.db import write_session
+from app.leaks import find_leak
+from app.store import dataset_writing, datasets
+from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.store.models import DatasetPair
+from app.ui.datasets import leaking
 from app.ui.launch import page as launch_page
 from hypo_engine.data.formats import Kept, Pair
 from hypo_engine.reporting import Prompt
@@ -103,7 +110,7 @@ def test_a_prompt_on_both_sides_of_a_dataset_is_refused(engine: Engine) -> None:
         Refused, match=r"8 training pairs of twice version 1 have prompts.*rows 11, 12, 13, 14, 15"
     ):
         launch("dpo", twice, QUICK)
-    with pytest.raises(Refused, match=r"and 3 more: “Same.”.*Leave these rows out"):
+    with pytest.raises(Refused, match=r"and 3 more: “Same.”.*Leave these pairs out"):
         launch("dpo", twice, QUICK)
     silent = {**QUICK, "eval_pairs": 0, "eval_prompts": 0, "probe_prompts": 0}
     assert launch("dpo", twice, silent)
@@ -123,3 +130,72 @@ def test_the_command_and_the_api_refuse_it_too(
 def test_the_page_shows_the_refusal(posts: int) -> None:
     shown = launch_page.launch_runs(None, posts, "rloo", "", *values(reward="run:1"))
     assert "row 11" in shown["outcome"]
+
+
+def twice(*, copies: int) -> int:
+    """A dataset with one prompt on both sides: row 10 is held out, the others are for training."""
+    made = add("twice", *["=Same?"] * (copies + 1), "Other?", held_out=0.0)
+    hold_out(made, 10)
+    return made
+
+
+def test_all_leaking_pairs_are_listed_and_left_out(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = twice(copies=8)
+    with pytest.raises(Refused, match=rf"leave-out {made} --leaks.*`hypo datasets leaks {made}` lists all"):
+        launch("dpo", made, QUICK)
+    assert hypo(["datasets", "leaks", str(made), "--json"]) == 0
+    rows = [pair["row"] for pair in json.loads(capsys.readouterr().out)]
+    assert rows == list(range(11, 19))
+    assert hypo(["datasets", "leaks", str(made), "--csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["row,position,prompt", "11,1,'=Same?"]
+    assert hypo(["datasets", "leave-out", str(made), "--leaks", "--json"]) == 0
+    new = json.loads(capsys.readouterr().out)
+    assert (new["rows"], new["left_out"]) == (2, 8)
+    assert launch("dpo", new["id"], QUICK)
+    assert hypo(["datasets", "leaks", str(new["id"])]) == 0
+    assert "No training pair leaks" in capsys.readouterr().out
+    assert hypo(["datasets", "leave-out", str(new["id"]), "--leaks"]) == 1
+
+
+def test_pairs_that_leak_into_another_dataset_are_left_out(posts: int) -> None:
+    with pytest.raises(Refused, match=rf"`hypo datasets leaks 1 --into {posts}` lists all"):
+        launch("rloo", posts, RLOO)
+    made = leaving_out.leave_out_leaks(1, posts)
+    assert (made.name, made.rows, made.left_out) == ("feedback", 7, 1)
+    with read_session() as session:
+        (line,) = datasets.page_of_left_out(made.id, session=session)
+        assert line.reason == "Its prompt is held out by posts version 1."
+        assert find_leak(made.id, posts, session=session) is None
+
+
+def test_the_api_lists_leaks_and_leaves_them_out(posts: int, api: TestClient) -> None:
+    own = twice(copies=3)
+    first = api.get(f"datasets/{own}/leaks?limit=2").json()
+    rest = api.get(f"datasets/{own}/leaks?limit=2&cursor={first['next']}").json()
+    assert [pair["row"] for pair in [*first["items"], *rest["items"]]] == [11, 12, 13]
+    assert rest["next"] is None
+    assert api.get("datasets/feedback/leaks").json()["items"] == []
+    (pair,) = api.get("datasets/feedback/leaks?into=posts").json()["items"]
+    assert pair == {"row": 11, "position": 1, "prompt": "Why 1?"}
+    assert api.get("datasets/feedback/leaks.csv?into=posts").text.splitlines()[1:] == ["11,1,Why 1?"]
+    both = api.post(f"datasets/{own}/leave-out", json={"leaks": True, "rows": [11]})
+    assert both.status_code == 422
+    made = api.post(f"datasets/{own}/leave-out", json={"leaks": True})
+    assert made.json()["left_out"] == 3
+    assert api.get("datasets/nowhere/leaks").status_code == 404
+
+
+def test_the_datasets_page_has_the_leaks(engine: Engine) -> None:
+    own = twice(copies=3)
+    request: Any = SimpleNamespace(query_params={"id": str(own)}, username="ada")
+    shown = leaking.show(request)
+    assert "3 training pairs have prompts" in shown["leaks"]
+    assert f'href="api/v1/datasets/{own}/leaks.csv"' in shown["leaks"]
+    assert shown["leave_leaks"]["visible"]
+    done = leaking.leave_out(request)
+    assert "twice version 2 has 2 pairs" in done["leaks"]
+    other: Any = SimpleNamespace(query_params={"id": str(own + 1)}, username="ada")
+    assert leaking.show(other)["leaks"] == ""
+    assert "No training pair has a prompt" in leaking.leave_out(other)["leaks"]

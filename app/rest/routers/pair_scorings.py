@@ -1,18 +1,21 @@
-"""A dataset's pairs under models: score, cancel, list, leave out."""
+"""A dataset's pairs: score them under models, cancel, list; find leaks; leave pairs out."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
-from app import leaving_out, pair_scoring
+from app import leaks, leaving_out, pair_scoring
 from app.errors import InvalidInput
+from app.leaks import Leak
 from app.leaving_out import NewVersion
 from app.rest.caller import Caller
+from app.rest.files import streamed
 from app.rest.once import OnceOnly
-from app.rest.paging import Limit, Page
+from app.rest.paging import Cursor, Limit, Page, cut, place_of
 from app.rest.schemas.pair_scorings import (
+    LeakShown,
     LeaveOut,
     NewVersionShown,
     PairScoringShown,
@@ -82,6 +85,32 @@ def list_scored_pairs(
     return {"items": items, "next": page.following or None}
 
 
+Into = Annotated[Name, Query(description="The dataset that holds the prompts out; by default the same one.")]
+
+
+@router.get("/datasets/{dataset}/leaks", response_model=Page[LeakShown])
+def list_leaks(dataset: Name, into: Into = "", limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """List the training pairs of a dataset whose prompts an evaluation uses."""
+    after, leak = place_of(cursor) or 0, _leak(dataset, into)
+    found = [] if leak is None else [pair for pair in leak.pairs if pair.position >= after]
+    shown, following = cut(found[: limit + 1], limit, lambda pair: pair.position + 1)
+    return {"items": [asdict(pair) for pair in shown], "next": following}
+
+
+@router.get("/datasets/{dataset}/leaks.csv", response_class=StreamingResponse)
+def export_leaks(dataset: Name, into: Into = "") -> StreamingResponse:
+    """Download the training pairs of a dataset whose prompts an evaluation uses, as CSV."""
+    name = f"dataset-{_id(dataset)}-leaks.csv"
+    return streamed(leaks.pieces(_leak(dataset, into)), name, "text/csv; charset=utf-8")
+
+
+def _leak(dataset: str, into: str) -> Leak | None:
+    with read_session() as session:
+        trained_on = datasets.resolve(dataset, session=session).id
+        evaluated_on = datasets.resolve(into, session=session).id if into else trained_on
+        return leaks.find_leak(trained_on, evaluated_on, session=session)
+
+
 @router.post("/datasets/{dataset}/leave-out", status_code=201, response_model=NewVersionShown)
 def leave_out_pairs(once: OnceOnly, dataset: Name, given: LeaveOut) -> Response:
     """Make the next version of a dataset without some pairs; the old version stays."""
@@ -94,8 +123,10 @@ def leave_out_pairs(once: OnceOnly, dataset: Name, given: LeaveOut) -> Response:
 
 
 def _leave_out(dataset_id: int, given: LeaveOut) -> NewVersion:
-    if (given.sort is not None) == bool(given.rows or given.positions):
-        raise InvalidInput("Give either rows or positions, or sort.", field="rows")
+    if (given.sort is not None) + bool(given.rows or given.positions) + given.leaks != 1:
+        raise InvalidInput("Give rows or positions, or sort, or leaks.", field="rows")
+    if given.leaks:
+        return leaving_out.leave_out_leaks(dataset_id, _id(given.into) if given.into else None)
     if given.sort is None:
         of_rows = leaving_out.positions_of_rows(dataset_id, given.rows)
         return leaving_out.leave_out(dataset_id, {*given.positions, *of_rows}, reason=given.reason)

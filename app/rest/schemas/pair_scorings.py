@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from app.leaving_out import MAX_POSITIONS, MAX_REASON_CHARS
-from app.rest.types import Given, Id, Shown, Text
+from app.rest.types import Given, Id, Name, Shown, Text
 from app.store.enums import MarginKind, PairScoringStatus, Split
 from app.store.scored_pairs import Show
 
@@ -68,8 +68,16 @@ class ScoredPairShown(Shown):
     scores: list[PairScoreShown]
 
 
+class LeakShown(Shown):
+    """A training pair whose prompt an evaluation uses."""
+
+    row: int = Field(description="Its row in the source, from 1.")
+    position: int
+    prompt: str | list[dict[str, Any]] = Field(description="Text, or a list of messages.")
+
+
 class LeaveOut(Given):
-    """Pairs to leave out: rows of the source, positions, or all pairs of an order."""
+    """Pairs to leave out: rows of the source, positions, all pairs of an order, or those that leak."""
 
     rows: list[Id] = Field([], max_length=MAX_POSITIONS, description="Rows of the source, from 1.")
     positions: list[int] = Field([], max_length=MAX_POSITIONS, description="Positions, from 0.")
@@ -77,6 +85,8 @@ class LeaveOut(Given):
     scoring: list[Id] = Field([], max_length=2, description="For sort: the scorings.")
     split: Split | None = Field(None, description="For sort: only one side.")
     search: Text = Field("", max_length=500, description="For sort: only pairs that contain this.")
+    leaks: bool = Field(False, description="Instead: training pairs whose prompts an evaluation uses.")
+    into: Name = Field("", description="For leaks: the dataset of the evaluation; by default the same.")
     expected: int | None = Field(None, description="For sort: refuse another number of pairs than this.")
     reason: Text = Field("", max_length=MAX_REASON_CHARS, description="Why, for rows and positions.")
 

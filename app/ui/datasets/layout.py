@@ -46,6 +46,8 @@ class Detail:
     pairs: Pairs
     line_page: gr.Number
     left_out: gr.HTML
+    leaks: gr.HTML
+    leave_leaks: gr.Button
     check: gr.HTML
     lengths: gr.HTML
     delete: gr.Button
@@ -123,6 +125,10 @@ def _detail() -> Detail:
                 line_page = gr.Number(1, label=_("Page"), precision=0, minimum=1, scale=0, min_width=110)
                 left_out = gr.HTML()
             with gr.Tab(_("Check"), id="check") as each["check"]:
+                leaks = gr.HTML()
+                leave_leaks = gr.Button(
+                    _("Make a version without these pairs"), size="md", min_width=240, scale=0, visible=False
+                )
                 check = gr.HTML()
             with gr.Tab(_("Lengths"), id="lengths") as each["lengths"]:
                 lengths = gr.HTML()
@@ -132,7 +138,8 @@ def _detail() -> Detail:
                 _("Yes, delete it"), variant="stop", size="md", min_width=150, scale=0, visible=False
             )
             no = gr.Button(_("No, keep it"), size="md", min_width=120, scale=0, visible=False)
-    return Detail(detail, facts, pairs, line_page, left_out, check, lengths, delete, yes, no, tabs, each)
+    checked, buttons = (leaks, leave_leaks, check), (delete, yes, no)
+    return Detail(detail, facts, pairs, line_page, left_out, *checked, lengths, *buttons, tabs, each)
 
 
 def _pairs() -> Pairs:

@@ -13,6 +13,7 @@ from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.models import Dataset
 from app.ui import events, formatting, tabs, widgets
+from app.ui.datasets import leaking
 from app.ui.datasets import view as dataset_view
 from app.ui.datasets.adding import add_from_page, dataset_list, look_at, look_through
 from app.ui.datasets.detail import dataset_id, show_check, show_left_out, show_lengths, show_pairs
@@ -35,11 +36,17 @@ def _wire_opening(page: Layout) -> None:
     detail, pairs = page.detail, page.detail.pairs
     of_list, of_one = pick(named(page.adding), "overview", "found"), pick(named(detail), "detail", "facts")
     loaded = on_open(N_("Datasets"), show, None, {"header": page.header, **of_list, **of_one})
-    loaded.then(
-        show_pairs, [pairs.split, pairs.search, pairs.page], [pairs.pairs, pairs.pages], **events.QUIET
-    ).then(show_left_out, detail.line_page, detail.left_out, **events.QUIET).then(
-        show_check, None, detail.check, **events.QUIET
-    ).then(show_lengths, None, detail.lengths, **events.QUIET)
+    listed = (
+        loaded.then(
+            show_pairs, [pairs.split, pairs.search, pairs.page], [pairs.pairs, pairs.pages], **events.QUIET
+        )
+        .then(show_left_out, detail.line_page, detail.left_out, **events.QUIET)
+        .then(show_check, None, detail.check, **events.QUIET)
+    )
+    leaks = connect(
+        listed.then, leaking.show, None, pick(named(detail), "leaks", "leave_leaks"), **events.QUIET
+    )
+    leaks.then(show_lengths, None, detail.lengths, **events.QUIET)
 
 
 def _wire_adding(form: Adding, message: gr.HTML) -> None:
@@ -78,6 +85,16 @@ def _wire_detail(detail: Detail, message: gr.HTML) -> None:
     buttons = [detail.delete, detail.yes, detail.no]
     detail.delete.click(lambda: ask(True), None, buttons, **events.QUIET)
     detail.no.click(lambda: ask(False), None, buttons, **events.QUIET)
+    connect(
+        detail.leave_leaks.click,
+        leaking.leave_out,
+        None,
+        pick(named(detail), "leaks", "leave_leaks"),
+        trigger_mode="once",
+        show_progress_on=detail.leaks,
+        api_visibility="private",
+        concurrency_limit=2,
+    )
     detail.yes.click(delete_version, None, message, **events.QUIET)
 
 

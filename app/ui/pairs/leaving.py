@@ -78,7 +78,7 @@ def confirmed(wanted: str, told: float, chosen: str | None, request: gr.Request)
             made = leaving_out.leave_out(address.dataset, positions(chosen))
     except AppError as error:
         return {**closed, "message": widgets.error_banner(str(error))}
-    return {**closed, "message": _made(made)}
+    return {**closed, "message": made_notice(made)}
 
 
 def _filter(address: Address) -> Filter:
@@ -93,7 +93,8 @@ def _filter(address: Address) -> Filter:
         )
 
 
-def _made(made: NewVersion) -> Html:
+def made_notice(made: NewVersion) -> Html:
+    """A notice with links to the new version."""
     words = _html(
         "{name} version {version} has {pairs}.",
         name=made.name,
