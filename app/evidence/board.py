@@ -9,7 +9,7 @@ from scipy.special import expit
 from app.evidence.bootstrap import FEWEST_PROMPTS, Statistic, bootstrap, estimate
 from app.evidence.bradley_terry import Strengths, largest_component
 from app.evidence.games import Floats, Games, Ints, totals
-from app.evidence.intervals import share_interval, t_interval
+from app.evidence.intervals import robust_error, share_interval, t_interval
 from app.evidence.pair_rates import PairRates
 from app.evidence.separation import more_votes
 from app.evidence.win_rates import Versus, versus_reference
@@ -109,7 +109,7 @@ def make_board(
     if len(prompts) >= FEWEST_PROMPTS:
         among = np.ix_(rated, rated)
         separation[among] = more_votes(counts[among], fitted, samples[0], len(prompts))
-    ratings = _ratings(games, counts, rated, fitted, samples[0])
+    ratings = _ratings(games, counts, wins, rated, fitted, samples[0])
     return Board(
         ratings, rates, *pair_rates.bounds(rates, samples[1]), counts, against, reference, separation
     )
@@ -123,7 +123,9 @@ def _empty(models: int, reference: int | None) -> Board:
     return Board([unrated] * models, unknown, unknown, unknown, counts, none, reference, unknown)
 
 
-def _ratings(games: Games, counts: Ints, rated: Ints, fitted: Floats, samples: Floats) -> list[Rating]:
+def _ratings(
+    games: Games, counts: Ints, wins: Floats, rated: Ints, fitted: Floats, samples: Floats
+) -> list[Rating]:
     ratings = []
     place = {model: index for index, model in enumerate(rated.tolist())}
     for model, played in enumerate(counts.sum(axis=1).tolist()):
@@ -134,10 +136,21 @@ def _ratings(games: Games, counts: Ints, rated: Ints, fitted: Floats, samples: F
             continue
         prompts = len(np.unique(games.prompt[(games.first == model) | (games.second == model)]))
         strength = float(fitted[at])
-        low, high = t_interval(strength, samples[:, at], prompts) or (None, None)
+        error = _error(samples[:, at], decided=wins[model].sum() in (0, played))
+        low, high = t_interval(strength, error, prompts) or (None, None)
         few = Missing.FEW_PROMPTS if low is None else None
         ratings.append(Rating(strength, low, high, played, few))
     return ratings
+
+
+def _error(samples: Floats, *, decided: bool) -> float:
+    """Standard error of a strength.
+
+    Args:
+        decided: whether the model won or lost all its games. Its replicates differ only in the outcomes of
+            the added ties, and those far out show how strong or weak it may be.
+    """
+    return float(samples.std(ddof=1)) if decided else robust_error(samples)
 
 
 def _win_rate(statistic: Versus, fitted: Floats, samples: Floats) -> WinRate:
@@ -148,7 +161,7 @@ def _win_rate(statistic: Versus, fitted: Floats, samples: Floats) -> WinRate:
     if statistic.controlled is None:
         return rate
     theta = float(fitted[1])
-    bounds = t_interval(theta, samples[:, 1], statistic.controlled.prompts)
+    bounds = t_interval(theta, float(samples[:, 1].std(ddof=1)), statistic.controlled.prompts)
     controlled_low, controlled_high = (None, None) if bounds is None else expit(bounds).tolist()
     return replace(
         rate,

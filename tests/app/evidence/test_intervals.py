@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.evidence import Rating, WinRate, make_board, mean_interval
-from app.evidence.intervals import share_interval, t_interval
+from app.evidence.intervals import robust_error, share_interval, t_interval
 from tests.app.evidence.votes import Row, games
 
 
@@ -83,14 +83,33 @@ def test_the_reference_wins_what_the_model_loses() -> None:
 
 def test_fewer_than_five_prompts_give_none() -> None:
     samples = np.array([0.4, 0.5, 0.6])
-    assert t_interval(0.5, samples, 4) is None
+    assert t_interval(0.5, 0.1, 4) is None
     assert share_interval(0.5, samples, 4) is None
-    assert t_interval(0.5, samples, 5) is not None
+    assert t_interval(0.5, 0.1, 5) is not None
 
 
 def test_a_replicate_without_votes_of_a_pair_is_left_out() -> None:
     found = share_interval(0.5, np.array([0.4, math.nan, 0.6]), 5)
     assert found == share_interval(0.5, np.array([0.4, 0.6]), 5)
+
+
+def test_resamples_far_out_do_not_widen_the_error_of_a_strength() -> None:
+    samples = np.random.default_rng(1).normal(0.3, 0.2, 5000)
+    assert robust_error(samples) == pytest.approx(0.2, rel=0.05)
+    samples[:100] = 6.0
+    assert robust_error(samples) == pytest.approx(0.2, rel=0.1)
+    assert samples.std() > 0.8
+
+
+@pytest.mark.parametrize(("prompts", "t"), [(10, 2.0930), (40, 2.0227)])
+def test_the_interval_of_a_share_is_students_over_the_effective_votes(prompts: int, t: float) -> None:
+    """Effective votes are p (1 - p) / se^2, here 20; t has 19 degrees of freedom, or more of more prompts."""
+    error = math.sqrt(0.24 / 20 * (prompts - 1) / prompts)
+    samples = 0.6 + error * np.array([-1.0, 1.0] * 5000)
+    scale = 1 + t**2 / 20
+    half = t * math.sqrt(0.24 / 20 + t**2 / 4 / 20**2) / scale
+    middle = (0.6 + t**2 / 40) / scale
+    assert share_interval(0.6, samples, prompts) == pytest.approx((middle - half, middle + half), abs=1e-4)
 
 
 def length_controlled(lengths: np.ndarray, scores: np.ndarray) -> WinRate:
