@@ -49,7 +49,7 @@ browser: $(INSTALLED) ## Tests in Chromium, installed if missing
 	@bash scripts/chromium.sh $(BIN)
 	$(PYTEST) --maxprocesses 2 tests/e2e
 
-bench-app: $(INSTALLED) ## Measure pages, votes and locks on a database with many rows; ARGS=--share=0.1 tries it
+bench-app: $(INSTALLED) ## Measure pages and votes with many rows, Label, and batches; ARGS="--only label" one of them
 	$(BIN)/python -m benchmarks.app $(ARGS)
 
 bench: $(INSTALLED) ## Measure speed and memory against TRL, for hours; ARGS=--quick tries it

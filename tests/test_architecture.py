@@ -64,7 +64,8 @@ HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "trl"}
 
 ALLOWED = {
     "benchmarks": ("benchmarks", "hypo_engine"),
-    "benchmarks/app": ("app", "benchmarks", "hypo_engine.config"),
+    "benchmarks/answering": ("app", "benchmarks", "hypo_engine", "worker"),
+    "benchmarks/app": ("app", "benchmarks", "hypo_engine.config", "hypo_engine.errors"),
     "benchmarks/coverage": ("app.evidence", "benchmarks.coverage"),
     "hypo_engine": ("hypo_engine",),
     "migrations": ("app.store", "migrations"),

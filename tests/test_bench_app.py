@@ -10,9 +10,10 @@ from app.store import labels
 from app.store.db import write_session
 from app.store.enums import Choice
 from benchmarks.app import judges, voters
-from benchmarks.app.__main__ import WIDTH, main
+from benchmarks.app.__main__ import main
 from benchmarks.app.calls import operations
 from benchmarks.app.cases import cases
+from benchmarks.app.databases import WIDTH
 from benchmarks.app.fill import Filler, Size
 from benchmarks.app.voters import Outcome
 
@@ -24,7 +25,8 @@ def test_the_whole_command_runs_every_case_and_loses_no_vote(
 ) -> None:
     for name in ("HYPO_DATABASE_URL", "HYPO_AUTH"):
         monkeypatch.setenv(name, "")  # set by the command; restored after the test
-    main(["--share", str(SHARE), "--rounds", "1", "--voting", "2", "--databases", "sqlite"])
+    given = ["--only", "calls", "votes", "--databases", "sqlite", "--share", str(SHARE)]
+    main([*given, "--rounds", "1", "--voting", "2"])
     said = capsys.readouterr().out
     measured = {line[:WIDTH].strip() for line in said.splitlines()}
     asked = {case.name for case in cases(Filler(Size().part(SHARE)).filled(), tmp_path)}

@@ -1,5 +1,7 @@
 """A campaign with written answers, for the calls that judge it."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import update
 
 from app import campaigns, labelling
@@ -33,23 +35,30 @@ def disputed(run_ids: tuple[int, ...], user: str) -> int:
     return campaign_id
 
 
-def of_base_models(prompts: int, *, contenders: int, votes_wanted: int) -> int:
-    """As `ready`, of base models that need no run."""
+def of_base_models(
+    prompts: int, *, contenders: int, votes_wanted: int, texts: Sequence[str] | None = None
+) -> int:
+    """As `ready`, of base models that need no run.
+
+    Args:
+        texts: the answer of each contender to every prompt.
+    """
     choices = [ContenderChoice(base_model=f"model {number}") for number in range(contenders)]
     new = NewCampaign("Which is best?", choices, _prompts(prompts), votes_wanted=votes_wanted)
-    return _written(campaigns.create(new), contenders)
+    return _written(campaigns.create(new), contenders, texts)
 
 
 def _prompts(count: int) -> list[CampaignPrompt]:
     return [CampaignPrompt([], f"Question {number} of the campaign?") for number in range(count)]
 
 
-def _written(campaign_id: int, contenders: int) -> int:
+def _written(campaign_id: int, contenders: int, texts: Sequence[str] | None = None) -> int:
     with read_session() as session:
         sources = campaign_items.comparison_ids(campaign_id, session=session)
     with write_session() as session:
         for position in range(contenders):
-            written = {"status": GenerationStatus.FINISHED, "text": f"Answer {position}. " * 40, "tokens": 80}
+            text = texts[position] if texts else f"Answer {position}. " * 40
+            written = {"status": GenerationStatus.FINISHED, "text": text, "tokens": 80}
             of_contender = (Generation.comparison_id.in_(sources), Generation.position == position)
             session.execute(update(Generation).where(*of_contender).values(**written))
         campaign_tasks.settle(sources, session=session)

@@ -7,17 +7,15 @@ acknowledged vote must be there. Then the campaign's board and its quality are r
 
 import argparse
 import asyncio
-import os
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 
+from benchmarks.app.home import new_home
 from benchmarks.app.voters import served, share
 
 HELD = 3
@@ -156,16 +154,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--people", type=int, default=5)
     parser.add_argument("--prompts", type=int, default=334, help="each has three comparisons")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="hypo-bench-") as home:
-        os.environ |= {"HYPO_HOME": str(Path(home)), "HYPO_DATABASE_URL": options.url, "HYPO_AUTH": ""}
-        from app import migrate
-        from app.settings import get_settings
-        from app.store.db import get_engine
-
-        get_settings.cache_clear()
-        migrate.upgrade()
+    with new_home(options.url):
         judged = run(prompts=options.prompts, people=options.people)
-        get_engine().dispose()
     print("\n".join(judged.lines()))
     for said in judged.errors[:3]:
         print(said, file=sys.stderr)

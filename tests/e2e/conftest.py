@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,10 +16,11 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from app.local.running import Running, last_running
 from app.settings import Settings
+from benchmarks.app.chromium import started_chromium
 from tests.e2e.watch import Watch
 from tests.endpoint_server import EndpointServer, Reaction, serving, write_config
 from tests.tiny_model import write_tiny_model
@@ -243,29 +243,11 @@ def twins(app: App, dataset: str, tiny_model: Path) -> list[int]:
     return ids
 
 
-def find_chromium() -> str | None:
-    """The browser from HYPO_CHROMIUM or PATH; None selects Playwright's own."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("HYPO_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE * 1000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(),
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-            ],
-        )
+    with started_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
