@@ -136,7 +136,7 @@ def pictures(subjects: Subjects) -> list[Picture]:
         ("campaigns", "campaigns", settle),
         ("results", "results", settle),
         ("generations", f"generations?run={subjects.run}", settle),
-        ("label", "label", settle),
+        ("label", "label", first_comparison),
     ]
     if subjects.dataset:
         wanted.append(("dataset", f"datasets?id={subjects.dataset}", settle))
@@ -154,9 +154,12 @@ def pictures(subjects: Subjects) -> list[Picture]:
 
 
 def settle(page: Page) -> None:
-    """Wait a fixed time for rows and fonts, as polling pages are never idle."""
+    """Wait for what loads, then a fixed time for rows and fonts, as polling pages are never idle."""
     page.evaluate("document.fonts.ready")
     page.wait_for_timeout(2500)
+    loading = "one => one.checkVisibility() && one.textContent === 'Loading…'"
+    page.wait_for_function(f"![...document.querySelectorAll('p, h2')].some({loading})")
+    page.wait_for_timeout(500)
 
 
 def charts(page: Page) -> None:
@@ -166,13 +169,19 @@ def charts(page: Page) -> None:
 
 def overlay(page: Page) -> None:
     charts(page)
-    page.locator("#overlay").evaluate("part => window.scrollTo(0, part.offsetTop - 80)")
+    page.locator("#overlay").evaluate("part => scrollBy(0, part.getBoundingClientRect().top - 16)")
     page.wait_for_timeout(500)
 
 
 def samples(page: Page) -> None:
     page.get_by_role("tab", name="Samples", exact=True).click()
     settle(page)
+
+
+def first_comparison(page: Page) -> None:
+    """Open the first campaign that asks for votes."""
+    page.get_by_role("table").get_by_role("link", name="Label", exact=True).first.click()
+    answers(page)
 
 
 def answers(page: Page) -> None:
