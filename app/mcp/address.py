@@ -18,9 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.rest.application import MOST_BODY_BYTES
 from app.rest.caller import caller
-from app.rest.errors import Unauthorized, problem
+from app.rest.errors import MOST_BODY_BYTES, Unauthorized, problem
 from app.settings import get_settings
 
 if TYPE_CHECKING:

@@ -46,8 +46,6 @@ _PARTS: Final = (
     lineage,
     system,
 )
-MOST_BODY_BYTES: Final = 1 << 20
-"""Largest body of a call other than an upload."""
 
 
 class Api(FastAPI):
@@ -62,7 +60,7 @@ class Api(FastAPI):
                 return
             if message["type"] == "http.response.start" and message["status"] == 413:
                 refused = True
-                await errors.problem(413, errors.TOO_LARGE)(scope, receive, send)
+                await errors.problem(413, errors.too_large(scope))(scope, receive, send)
             else:
                 await send(message)
 
@@ -81,7 +79,7 @@ def build(settings: Settings) -> FastAPI:
         dependencies=[Depends(bearer), Depends(caller)],
         responses=DOCUMENTED,
         generate_unique_id_function=_operation_id,
-        max_body_size=MOST_BODY_BYTES,
+        max_body_size=errors.MOST_BODY_BYTES,
         form_limits={"max_files": 1, "max_fields": 16, "max_part_size": 1 << 16},
     )
     uploads = APIRouter()

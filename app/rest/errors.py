@@ -9,7 +9,7 @@ disk -> 503 and 507.
 import errno
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
@@ -17,10 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.i18n import in_language
 from app.rest.schemas.problem import Problem
+from app.settings import get_settings
 from app.store.full_disk import SENTENCE as DISK_IS_FULL
 from app.store.full_disk import DiskFull
 from app.text import clean_text
@@ -29,7 +31,10 @@ from hypo_engine.errors import EngineError
 log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
-TOO_LARGE = "The body is larger than this address takes; HYPO_MAX_UPLOAD_MB limits uploads."
+MOST_BODY_BYTES: Final = 1 << 20
+"""Largest body of a call that has no limit of its own."""
+UPLOAD: Final = "add_dataset"
+"""The route whose limit is HYPO_MAX_UPLOAD_MB."""
 
 
 class Unauthorized(AppError):
@@ -72,6 +77,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SQLAlchemyError, _database_error)
     app.add_exception_handler(OSError, _system_error)
     app.add_exception_handler(Exception, _unexpected)
+
+
+def too_large(scope: Scope) -> str:
+    """Say how large a body the route of a call takes, and which setting limits it."""
+    route = scope.get("route")
+    if getattr(route, "name", "") == UPLOAD:
+        most = get_settings().max_upload_mb
+        return f"The file is larger than {most} MiB, the limit that HYPO_MAX_UPLOAD_MB sets."
+    limit = getattr(route, "max_body_size", None) or MOST_BODY_BYTES
+    return f"The body is larger than {limit // 2**20} MiB, the most that this address takes."
 
 
 async def outside(request: Request, error: Exception) -> Response:
@@ -121,7 +136,7 @@ def _sentence(error: dict[str, Any], field: str) -> str:
     return f"{field}: {said[:1].lower()}{said[1:]}."
 
 
-def _http_error(_request: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
         return problem(507, DISK_IS_FULL)
@@ -129,7 +144,7 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
     sentences = {
         404: "There is no such address; /api/v1/docs lists all addresses.",
         405: "The address does not support this method; /api/v1/docs lists all methods.",
-        413: TOO_LARGE,
+        413: too_large(request.scope),
     }
     return problem(status, sentences.get(status, detail.rstrip(".") + "."))
 

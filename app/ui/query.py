@@ -18,6 +18,12 @@ def ids(request: gr.Request | None, name: str) -> list[int]:
     return to_ids(value(request, name))[:32]
 
 
+def wrong_id(request: gr.Request | None, name: str) -> str:
+    """The beginning of a query parameter that should be an id and is none; empty if nothing is wrong."""
+    text = value(request, name).strip()
+    return "" if to_ids(text) else text[:40]
+
+
 def to_ids(text: str) -> list[int]:
     """Ids separated by commas or spaces; invalid ids are dropped."""
     found = (read_id(part) for part in re.split(r"[,\s]+", text))

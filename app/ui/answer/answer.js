@@ -1,7 +1,7 @@
 // The answer page: one answer, or two beside each other. The server says what this person may see.
 
 import { badge, button, element, link, notice, sentence, turns } from "./dom.js";
-import { call, pause } from "./rest.js";
+import { call, isId, pause } from "./rest.js";
 import { TokenView, sharedBeginning } from "./tokens.js";
 
 const WAIT_SECONDS = 20;
@@ -26,13 +26,14 @@ class Page {
   }
 
   async open(id, beside) {
-    if (!/^[1-9]\d{0,9}$/.test(id ?? "")) {
-      this.refuse(hyText("No answer is named"), hyText("Open one on Compare, or among a run's samples."));
+    if (!isId(id)) {
+      if (/^\d+$/.test(id ?? "")) this.refuse(titleOf(404), hyText("No answer has the id {id}.", { id: id.slice(0, 40) }));
+      else this.refuse(hyText("No answer is named"), hyText("Open one on Compare, or among a run's samples."));
       return;
     }
     const first = await this.read(0, id);
     if (!first) return;
-    if (beside && !/^[1-9]\d{0,9}$/.test(beside))
+    if (beside && !isId(beside))
       this.complain(hyText("The address names no answer to put beside this one."));
     else if (beside && beside !== id) await this.read(1, beside);
   }

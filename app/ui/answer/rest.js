@@ -2,6 +2,9 @@
 
 const TIMEOUT_SECONDS = 45;
 
+// Whether a text of an address is an id, as the server reads it.
+export const isId = (text) => /^[1-9]\d{0,9}$/.test(text ?? "") && Number(text) <= 2 ** 31 - 1;
+
 // Returns {ok, data, sentence}; `sentence` says why a call was refused or failed.
 export async function call(method, path, body) {
   try {

@@ -1,14 +1,14 @@
 // The scores of a pasted text: a row for each contender and reference, and the tokens of the chosen one.
 
 import { badge, button, element, notice, number, sentence, turns } from "./dom.js";
-import { call, pause } from "./rest.js";
+import { call, isId, pause } from "./rest.js";
 import { TokenView } from "./tokens.js";
 
 const WAIT_SECONDS = 20;
 
 export function start(root) {
   const query = new URLSearchParams(location.search);
-  if (!/^[1-9]\d{0,9}$/.test(query.get("id") ?? "")) return;
+  if (!isId(query.get("id"))) return; // the server says what is wrong with another one
   root.closest(".prose")?.classList.remove("prose"); // Gradio's styles of texts
   root.hidden = false;
   new Scores(root, query.get("id"), Number(query.get("show") ?? NaN)).follow();

@@ -12,7 +12,7 @@ from app.i18n import N_, _
 from app.store import datasets
 from app.store.db import read_session, write_session
 from app.store.models import Dataset
-from app.ui import events, formatting, tabs, widgets
+from app.ui import events, formatting, query, tabs, widgets
 from app.ui.datasets import leaking
 from app.ui.datasets import view as dataset_view
 from app.ui.datasets.adding import add_from_page, dataset_list, look_at, look_through
@@ -104,6 +104,8 @@ def _wire_detail(detail: Detail, message: gr.HTML) -> None:
 def show(request: gr.Request) -> Updates:
     """Show the list, or the version in the page's address."""
     wanted = dataset_id(request)
+    if wrong := query.wrong_id(request, "id"):
+        return {**_EMPTY, "header": _no_such(wrong)}
     if wanted is None:
         header = widgets.page_header(
             _("Datasets"), _("Pairs of answers to the same prompt, one preferred. A dataset never changes.")
@@ -136,7 +138,7 @@ _EMPTY: Updates = {
 }
 
 
-def _no_such(dataset_id: int) -> Html:
+def _no_such(dataset_id: object) -> Html:
     gone = widgets.empty_state(
         _("There is no such dataset"),
         _("No dataset has the id {id}.", id=dataset_id),

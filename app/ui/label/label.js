@@ -16,8 +16,9 @@ const SLIP_MS = 250; // a key so soon after a comparison appeared was meant for 
 const POLL_SECONDS = { waiting: 3, open: 15, paused: 15 };
 
 export function start(root) {
-  const campaign = Number(new URLSearchParams(location.search).get("campaign"));
-  if (!Number.isInteger(campaign) || campaign < 1) root.remove();
+  const named = new URLSearchParams(location.search).get("campaign") ?? "";
+  const campaign = /^\d{1,10}$/.test(named) ? Number(named) : 0;
+  if (campaign < 1 || campaign > 2 ** 31 - 1) root.remove(); // the server says that there is none
   else {
     window.hyLabel = new Label(root, campaign); // for measurements
     window.hyLabel.open();

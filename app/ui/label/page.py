@@ -18,10 +18,21 @@ def show_list(request: gr.Request) -> Html:
     """The open campaigns in which this person may vote, unless the address names one."""
     if query.ids(request, "campaign"):
         return widgets.NOTHING
+    if query.wrong_id(request, "campaign"):
+        return _no_campaign()
     header = widgets.page_header(
         _("Label"), _("Judge a campaign's answers blind, with one key for each comparison.")
     )
     return widgets.join([header, _campaigns(query.username(request))])
+
+
+def _no_campaign() -> Html:
+    gone = widgets.empty_state(
+        _("There is no such campaign"),
+        _("Choose one on the list of open campaigns."),
+        widgets.link_button(_("Open campaigns"), "label", primary=True),
+    )
+    return widgets.join([widgets.page_header(_("Label")), gone])
 
 
 def _campaigns(user: str) -> Html:

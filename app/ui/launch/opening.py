@@ -76,6 +76,10 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
     asked = query.ids(request, "dataset")
     dataset_id = asked[0] if asked else dataset_id
     known = [identity for _label, identity in choices]
+    named = query.value(request, "dataset")
+    if named and (asked[0] if asked else None) not in known:
+        words = _("There is no dataset {id} to launch on; choose one below.", id=named[:40])
+        said = widgets.join([said, widgets.notice(words, "warning")])
     dataset_id = dataset_id if dataset_id in known else (known[0] if known else None)
     return {
         "notice": worker_notice(),
@@ -106,11 +110,15 @@ def _model_choices() -> list[tuple[str, str]]:
 
 
 def _cloned(request: gr.Request | None) -> tuple[Run | None, str]:
-    wanted = query.ids(request, "clone")
+    wanted, wrong = query.ids(request, "clone"), query.wrong_id(request, "clone")
     if not wanted:
-        return None, ""
+        return None, _no_run(wrong) if wrong else ""
     try:
         with read_session() as session:
             return runs.get(wanted[0], session=session), ""
     except NotFound:
-        return None, _("There is no run {id} to clone; the form shows the defaults.", id=wanted[0])
+        return None, _no_run(wanted[0])
+
+
+def _no_run(run_id: object) -> str:
+    return _("There is no run {id} to clone; the form shows the defaults.", id=run_id)

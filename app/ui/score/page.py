@@ -10,7 +10,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app import answer_tokens, scored_texts
-from app.errors import AppError, InvalidInput
+from app.errors import AppError, InvalidInput, NotFound
 from app.i18n import _
 from app.store import comparisons, prompts, scorings
 from app.store.contenders import ENDPOINT
@@ -58,7 +58,13 @@ def offer(request: gr.Request | None = None) -> Updates:
 
 
 def _filled(request: gr.Request | None, user: str, offered: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Prompt, text and contenders of a scored text, of an answer, or of a conversation's last question."""
+    """Prompt, text and contenders of a scored text, of an answer, or of a conversation's last question.
+
+    Raises:
+        NotFound: what the address names is not there.
+    """
+    if any(query.wrong_id(request, name) for name in ("id", "answer", "conversation")):
+        raise NotFound(_("There is nothing with the id in the address; write a prompt and a text below."))
     if ids := query.ids(request, "id"):
         scored = scored_texts.look(ids[0], user=user).text
         rows = [_contender(row) for row in scored.contenders]

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from app.rest.application import MOST_BODY_BYTES
+from app.rest.errors import MOST_BODY_BYTES
 from app.store.db import write_session
 from tests.app import arena
 from tests.app.mcp.conftest import Connect, ok, refused, token_of

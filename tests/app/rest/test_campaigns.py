@@ -79,7 +79,8 @@ def test_a_file_of_answers_may_be_large(api: TestClient, runs: list[int]) -> Non
     rows = [{"prompt": "Why?", "answer": f"{number}" * 50_000} for number in range(10, 35)]
     made = started(api, runs[:1], prompts=[], answers=[{"name": "GPT-4", "rows": rows}])
     assert made["progress"]["prompts"] == 1
-    refused(api.post("campaigns", content=b"x" * (33 << 20)), 413)
+    said = refused(api.post("campaigns", content=b"x" * (33 << 20)), 413)
+    assert said == "The body is larger than 32 MiB, the most that this address takes."
 
 
 def test_answers_from_elsewhere_are_contenders(api: TestClient, runs: list[int]) -> None:

@@ -156,8 +156,10 @@ def test_uploads_have_a_limit_and_leave_nothing(engine: object, monkeypatch: pyt
 
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
         streamed = api.post("datasets", content=chunks(), headers=kind)  # type: ignore[arg-type]
-        refused(streamed, 413)
-        refused(api.post("runs", content=b"x" * (2 << 20)), 413)
+        assert "larger than 1 MiB, the limit that HYPO_MAX_UPLOAD_MB" in refused(streamed, 413)
+        assert refused(api.post("runs", content=b"x" * (2 << 20)), 413) == (
+            "The body is larger than 1 MiB, the most that this address takes."
+        )
         refused(api.post("datasets", content=b"x" * 100, headers=kind), 400)
 
 
