@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.i18n import in_language
+from app.rest import validation
 from app.rest.schemas.problem import Problem
 from app.settings import get_settings
 from app.store.full_disk import SENTENCE as DISK_IS_FULL
@@ -116,24 +117,10 @@ def _bad_request(_request: Request, error: Exception) -> JSONResponse:
     more = f"{len(found) - 1} more values are invalid." if len(found) > 2 else ""
     more = "One more value is invalid." if len(found) == 2 else more
     return problem(
-        422, f"{_sentence(first, field)} {more}".strip(), field if first["type"] != "json_invalid" else "body"
+        422,
+        f"{validation.sentence(first, field)} {more}".strip(),
+        field if first["type"] != "json_invalid" else "body",
     )
-
-
-def _sentence(error: dict[str, Any], field: str) -> str:
-    """Convert a pydantic error to a sentence that names the field."""
-    said = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
-    if error["type"] == "json_invalid":
-        return f"The body is not valid JSON: {error.get('ctx', {}).get('error', said)}."
-    if field == "body":
-        return "The body must be a JSON object, sent with Content-Type: application/json."
-    if error["type"] == "missing":
-        return f"{field} is missing."
-    if error["type"] == "extra_forbidden":
-        return f"{field} is not a field of this call; /api/v1/docs lists the fields."
-    if error["type"] == "too_long" and isinstance(error.get("input"), str):
-        return f"{field} has more than {error['ctx']['max_length']} characters; shorten it."
-    return f"{field}: {said[:1].lower()}{said[1:]}."
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:

@@ -52,8 +52,8 @@ async def test_reading_needs_no_consent_and_errors_are_one_sentence(connect: Con
             ("get_run", {}, "run_id is missing."),
             ("get_run", {"run_id": "1/cancel"}, "run_id must not be empty"),
             ("get_run", {"run_id": {"a": 1}}, "run_id must be a number or a text."),
-            ("list_runs", {"status": "asleep"}, "status: input should be 'queued'"),
-            ("list_runs", {"limit": 0}, "limit: input should be greater than or equal to 1."),
+            ("list_runs", {"status": "asleep"}, "status: must be one of 'queued'"),
+            ("list_runs", {"limit": 0}, "limit: must be at least 1."),
             ("list_runs", {"colour": "red"}, "colour is not an argument of list_runs"),
             ("delete_run", {"run_id": 1}, "There is no tool delete_run"),
         ):
