@@ -131,6 +131,12 @@ class Generation(Base):
         Index(None, "kind", "id"),
         Index(None, "tokens", "id"),
         *(_sorted_by(name) for name in ("log_ratio", "token_log_ratio", "score")),
+        Index(
+            "ix_generations_step",
+            "step",
+            sqlite_where=sql("step IS NOT NULL"),
+            postgresql_where=sql("step IS NOT NULL"),
+        ),
         UniqueConstraint("comparison_id", "position", "take"),
         Index(
             "ix_generations_unfinished",

@@ -3,37 +3,40 @@
 Whoever reads sees what the other pages show as well: samples of runs, the own chats, and the answers of a
 campaign. Answers whose names are still hidden from the reader are in no list. Beside a probe answer with the
 same text, or in an order by a number, each would tell who wrote it.
+
+How a page is found depends on the smallest part of the filter (generation_sets.py). Few rows are read and
+sorted. Otherwise the index of the order is walked, and each row is tested until the page is full.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
+    Select,
     and_,
-    column,
     exists,
     func,
     literal,
     or_,
     select,
-    table,
     tuple_,
+    union_all,
 )
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
-from app.store import search_words, users
+from app.store import users
 from app.store.enums import GenerationKind, GenerationStatus
 from app.store.generation_filter import GenerationFilter, GenerationOrigin, GenerationSort, Place
-from app.store.models import Comparison, Contender, Conversation, Generation, NamesSeen, Run
-from app.store.search_words import Search
+from app.store.generation_sets import FEW, Part, Stream, parts, plain, size_of
+from app.store.models import Comparison, Conversation, Generation, NamesSeen, Run
 
 MOST_COUNTED: Final = 10_000
-MOST_COUNTED_BY_ROW: Final = 1_000
-"""Matches are counted up to these numbers; the second is for common words, which are looked up row by row."""
-COMMON: Final = 30_000
-"""Words with more hits are common. Up to it, reading all hits takes less time than testing rows for them."""
+MOST_READ: Final = 20_000
+"""Matches are counted up to the first number, among at most the second number of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,64 @@ def find(
     Raises:
         InvalidInput: for a filter that cannot be searched for.
     """
-    key = sort.column
-    conditions, _ = _conditions(only, viewer, session)
+    only.check()
+    me = users.find(viewer, session=session)
+    found, rest = parts(only, me, session), [_over(), _visible(me), *_rest(only)]
+    page = partial(_page, sort=sort, ascending=ascending, limit=limit, after=after, session=session)
+    if found and found[0].size <= FEW:
+        return page(rest + _driven(found), indexed=False)
     if sort is GenerationSort.NEWEST:
-        order: tuple[Any, ...] = (Generation.id,)
-    else:
-        order = (key, Generation.id)
-        conditions.append(key.is_not(None))
+        stream = next((part.stream for part in found if part.stream is not None), None)
+        if stream is not None:
+            return page(rest + [part.test for part in found if part.stream is None], stream=stream)
+        if found and found[0].slices:
+            others = [part.test for part in found[1:]]
+            return _merged([page([*rest, one, *others]) for one in found[0].slices], limit, ascending)
+    return page(rest + [part.walked for part in found])
+
+
+def _merged(pages: list[Found], limit: int, ascending: bool) -> Found:
+    """The first page of several lists, each sorted by id."""
+    ids = sorted({id_ for page in pages for id_ in page.ids}, reverse=not ascending)
+    more = len(ids) > limit or any(page.next is not None for page in pages)
+    shown = ids[:limit]
+    return Found(shown, Place(float(shown[-1]), shown[-1]) if more else None)
+
+
+def _driven(found: list[Part]) -> list[ColumnElement[bool]]:
+    """The conditions for the rows of the first part that are in all others."""
+    first, *others = found
+    return [first.driving, *(part.test_of(first.size) for part in others)]
+
+
+def _page(
+    conditions: list[ColumnElement[bool]],
+    *,
+    sort: GenerationSort,
+    ascending: bool,
+    limit: int,
+    after: Place | None,
+    session: Session,
+    indexed: bool = True,
+    stream: Stream | None = None,
+) -> Found:
+    """A page of the rows under some conditions, by the index of the order unless the rows are few."""
+    key: ColumnElement[Any] = sort.column if indexed else plain(sort.column)
+    id_: ColumnElement[int] = Generation.id if indexed else plain(Generation.id)  # type: ignore[assignment]
+    query = select(Generation.id, key.label("place"))
+    if stream is not None:
+        key = id_ = stream.row
+        query = query.join_from(stream.index, Generation, Generation.id == stream.row)
+        conditions = [*conditions, stream.matches]
+    order = (id_,) if sort is GenerationSort.NEWEST else (key, id_)
+    if sort is not GenerationSort.NEWEST:
+        conditions = [*conditions, key.is_not(None)]
     if after is not None:
-        here = tuple_(*order)
-        place = tuple_(*map(literal, _values(sort, after)))
-        conditions.append(here > place if ascending else here < place)
-    query = select(Generation.id, key.label("place")).where(*conditions).limit(limit + 1)
+        here: Any = tuple_(*order) if len(order) > 1 else id_
+        values = _values(sort, after)
+        place: Any = tuple_(*map(literal, values)) if len(order) > 1 else literal(values[0])
+        conditions = [*conditions, here > place if ascending else here < place]
+    query = query.where(*conditions).limit(limit + 1)
     rows = session.execute(query.order_by(*(part if ascending else part.desc() for part in order))).all()
     shown = rows[:limit]
     following = Place(float(shown[-1].place), shown[-1].id) if len(rows) > limit else None
@@ -98,13 +147,48 @@ def _values(sort: GenerationSort, place: Place) -> tuple[float | int, ...]:
     return (place.value, place.id)
 
 
-def count(only: GenerationFilter, *, session: Session, viewer: str) -> Count:
-    """The number of generations that match and that a person may see."""
-    conditions, by_row = _conditions(only, viewer, session)
-    most = MOST_COUNTED_BY_ROW if by_row else MOST_COUNTED
-    some = select(Generation.id).where(*conditions).limit(most + 1)
-    number = session.scalar(select(func.count()).select_from(some.subquery())) or 0
-    return Count(min(number, most), more=number > most)
+def count(only: GenerationFilter, *, session: Session, viewer: str, shown: int = 0) -> Count:
+    """The number of generations that match and that a person may see.
+
+    Args:
+        shown: a number of matches that are known; there are at least as many.
+    """
+    only.check()
+    me = users.find(viewer, session=session)
+    found, rest = parts(only, me, session), [_over(), _visible(me), *_rest(only)]
+    if found and found[0].size <= FEW:
+        return _up_to(select(Generation.id).where(*rest, *_driven(found)), session)
+    ids = found[0].ids if found else _all(only, me)
+    some = ids.limit(MOST_READ).subquery()
+    tests = [part.test for part in found[1:]]
+    matches = select(Generation.id).join(some, some.c.id == Generation.id).where(*rest, *tests)
+    number = _up_to(matches, session)
+    if number.more or size_of(ids, MOST_READ, session) <= MOST_READ:
+        return number
+    return Count(max(number.number, shown, 1) - 1, more=True)
+
+
+def _all(only: GenerationFilter, me: int | None) -> CompoundSelect[Any]:
+    """The ids of all generations that a person may see and some more, without others' chats."""
+    found = []
+    samples = [kind for kind in only.kinds if kind is not GenerationKind.ANSWER]
+    if samples:
+        found.append(select(Generation.id).where(Generation.kind.in_(samples)))
+    elif not only.kinds:
+        found.append(select(Generation.id).where(Generation.comparison_id.is_(None)))
+    if not only.kinds or GenerationKind.ANSWER in only.kinds:
+        answers = select(Generation.id).join(Comparison, Generation.comparison_id == Comparison.id)
+        own = answers.join(Conversation, Comparison.conversation_id == Conversation.id)
+        found.append(own.where(Conversation.user_id == (me or 0), Conversation.campaign_id.is_(None)))
+        seen = answers.join(NamesSeen, NamesSeen.comparison_id == Comparison.id)
+        found.append(seen.where(NamesSeen.user_id == (me or 0), Comparison.campaign_id.is_not(None)))
+    return union_all(*found)
+
+
+def _up_to(rows: Select[Any], session: Session) -> Count:
+    some = rows.limit(MOST_COUNTED + 1).subquery()
+    number = session.scalar(select(func.count()).select_from(some)) or 0
+    return Count(min(number, MOST_COUNTED), more=number > MOST_COUNTED)
 
 
 def is_visible(generation_id: int, *, session: Session, viewer: str) -> bool:
@@ -121,33 +205,14 @@ def is_visible(generation_id: int, *, session: Session, viewer: str) -> bool:
 # --- conditions ------------------------------------------------------------------------------
 
 
-def _conditions(
-    only: GenerationFilter, viewer: str, session: Session
-) -> tuple[list[ColumnElement[bool]], bool]:
-    """The conditions of a filter, and whether they look up a common word row by row."""
-    only.check()
-    me = users.find(viewer, session=session)
-    found, by_row = [_over(), _visible(me)], False
-    for text, field, words, key in (
-        (only.text, "text", "generation_words", Generation.id),
-        (only.prompt_text, "prompt", "prompt_words", Generation.prompt_id),
-    ):
-        search = search_words.parse(text, field=field)
-        if search is not None:
-            condition, is_common = _has_words(search, words, key, session)
-            found.append(condition)
-            by_row |= is_common
-    if only.prompt_id is not None:
-        found.append(Generation.prompt_id == only.prompt_id)
+def _rest(only: GenerationFilter) -> list[ColumnElement[bool]]:
+    """The conditions of a filter that are no part by themselves: kinds, and samples of runs."""
+    found: list[ColumnElement[bool]] = []
+    if only.origin is GenerationOrigin.RUN:
+        found.append(plain(Generation.comparison_id).is_(None))
     if only.kinds:
         found.append(Generation.kind.in_(only.kinds))
-    if only.run_ids:
-        found.append(_of_runs(only))
-    if only.first_step is not None:
-        found.append(Generation.step >= only.first_step)
-    if only.last_step is not None:
-        found.append(Generation.step <= only.last_step)
-    return found + _of_origin(only, me), by_row
+    return found
 
 
 def _over() -> ColumnElement[bool]:
@@ -173,67 +238,3 @@ def _visible(me: int | None, *, linked: bool = False) -> ColumnElement[bool]:
         .where(Comparison.id == Generation.comparison_id, shown)
     )
     return or_(of_run, answered.exists())
-
-
-def _has_words(search: Search, words: str, key: Any, session: Session) -> tuple[ColumnElement[bool], bool]:
-    """The condition for rows whose text has the words of a search, and whether these are common.
-
-    The hits of rare words are read first, and then looked up. With common ones, a page is full after a few
-    rows of the list, each of which is tested.
-    """
-    on_sqlite = session.get_bind().dialect.name == "sqlite"
-    if on_sqlite:
-        index = table(words, column("rowid"), column(words))
-        row, matches = index.c.rowid, index.c[words].op("MATCH")(search.fts5)
-    else:
-        index = table(words, column(_KEYS[words]), column("words"))
-        row, matches = index.c[_KEYS[words]], index.c.words.op("@@")(search.tsquery)
-    some = select(row).where(matches).limit(COMMON + 1).subquery()
-    if (session.scalar(select(func.count()).select_from(some)) or 0) <= COMMON:
-        return key.in_(select(row).where(matches)), False
-    return exists(select(1).select_from(index).where(row == key, matches).correlate(Generation)), True
-
-
-_KEYS: Final = {"generation_words": "generation_id", "prompt_words": "prompt_id"}
-
-
-def _of_runs(only: GenerationFilter) -> ColumnElement[bool]:
-    """The condition for samples of some runs and answers of their checkpoints."""
-    sampled = Generation.run_id.in_(only.run_ids)
-    if only.kinds and GenerationKind.ANSWER not in only.kinds:
-        return sampled
-    answer = Generation.__table__.alias("answer")
-    answered = (
-        select(answer.c.id)
-        .join(Comparison, answer.c.comparison_id == Comparison.id)
-        .join(
-            Contender,
-            and_(
-                Contender.conversation_id == Comparison.conversation_id,
-                Contender.position == answer.c.position,
-            ),
-        )
-        .where(Contender.run_id.in_(only.run_ids))
-    )
-    return or_(sampled, Generation.id.in_(answered))
-
-
-def _of_origin(only: GenerationFilter, me: int | None) -> list[ColumnElement[bool]]:
-    """The conditions of an origin. They name the few comparisons of a person, which an index then finds."""
-    found: list[ColumnElement[bool]] = []
-    if only.origin is GenerationOrigin.RUN:
-        found.append(Generation.comparison_id.is_(None))
-    elif only.origin is GenerationOrigin.CHAT:
-        own = select(Conversation.id).where(
-            Conversation.user_id == (me or 0), Conversation.campaign_id.is_(None)
-        )
-        asked = select(Comparison.id).where(Comparison.conversation_id.in_(own))
-        found.append(Generation.comparison_id.in_(asked))
-    elif only.origin is GenerationOrigin.CAMPAIGN:
-        seen = select(NamesSeen.comparison_id).where(NamesSeen.user_id == (me or 0))
-        asked = select(Comparison.id).where(Comparison.id.in_(seen), Comparison.campaign_id.is_not(None))
-        found.append(Generation.comparison_id.in_(asked))
-    if only.campaign_id is not None:
-        of_this = select(Comparison.id).where(Comparison.campaign_id == only.campaign_id)
-        found.append(Generation.comparison_id.in_(of_this))
-    return found

@@ -6,11 +6,15 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy.orm import Session
 
-from app.store import clock, silence
+from app.store import clock, search_backfill, silence
+from app.store.models import SearchBackfill
 
 Row = Mapping[str, Any]
 _BATCH = 5_000
+_INDEXED = ("generations", "prompts")
+_WORDS_AT_ONCE = 20_000
 
 
 def insert_rows(engine: Engine, table: Table, rows: Iterable[Row]) -> int:
@@ -52,6 +56,7 @@ def _processor(column: Any, engine: Engine) -> Callable[[Any], Any]:
 def _execute_many(connection: Connection, table: Table, values: Iterator[tuple[Any, ...]]) -> int:
     names = ", ".join(column.name for column in table.columns)
     marks = ", ".join("?" for _ in table.columns)
+    connection.exec_driver_sql("PRAGMA cache_size = -500000")
     written = 0
     while batch := list(islice(values, _BATCH)):
         connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", batch)
@@ -68,6 +73,21 @@ def _copy(connection: Connection, table: Table, values: Iterator[tuple[Any, ...]
             copy.write_row(row)
             written += 1
     return written
+
+
+def postpone_words(engine: Engine) -> None:
+    """Let SQLite's triggers leave the rows alone. Their words are indexed in batches, which is faster."""
+    if engine.dialect.name == "sqlite":
+        with Session(engine) as session, session.begin():
+            session.add_all(SearchBackfill(name=name, next_id=2**31) for name in _INDEXED)
+
+
+def index_words(engine: Engine) -> None:
+    """Index the words of all rows, as after the migration that brought the search."""
+    waiting = True
+    while waiting:
+        with Session(engine) as session, session.begin():
+            waiting = search_backfill.fill_some(session=session, rows=_WORDS_AT_ONCE)
 
 
 def finish(engine: Engine, tables: Iterable[Table]) -> None:

@@ -24,7 +24,7 @@ from app.store.enums import (
 from app.store.generations import log_ratios
 from app.store.models import Base
 from app.store.prompts import sha256_of
-from benchmarks.app.bulk import Row, finish, insert_rows
+from benchmarks.app.bulk import Row, finish, index_words, insert_rows, postpone_words
 from hypo_engine.config import TrainConfig
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -354,9 +354,11 @@ def fill(engine: Engine, size: Size | None = None, *, on_table: Any = None) -> F
     """
     filler = Filler(size or Size())
     tables: dict[str, Table] = dict(Base.metadata.tables)
+    postpone_words(engine)
     for name, rows in filler.tables():
         written = insert_rows(engine, tables[name], rows)
         if on_table is not None:
             on_table(name, written)
+    index_words(engine)
     finish(engine, tables.values())
     return filler.filled()

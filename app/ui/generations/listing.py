@@ -12,6 +12,7 @@ from app.store import generation_origins, generation_search, search_backfill, se
 from app.store.enums import GenerationKind
 from app.store.generation_filter import GenerationFilter, GenerationSort, Place
 from app.store.generation_origins import Origin
+from app.store.generation_search import Found
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.compare.names import contender_name
@@ -48,7 +49,7 @@ def listed(asked: Asked, user: str, *, session: Session, after: Place | None = N
         pages.append(widgets.link_button(_("Next page"), "generations", **asked.query(after=found.next)))
     return render(
         "generations/list.html",
-        count=_count(only, user, session),
+        count=_count(found, only, user, session, first=after is None),
         notes=_notes(asked, only, session),
         table=table(shown, asked),
         pages=pages,
@@ -191,8 +192,11 @@ def marked(text: str, pattern: re.Pattern[str] | None) -> Html:
 # --- what stands around the table ------------------------------------------------------------
 
 
-def _count(only: GenerationFilter, user: str, session: Session) -> str:
-    found = generation_search.count(only, session=session, viewer=user)
+def _count(page: Found, only: GenerationFilter, user: str, session: Session, *, first: bool) -> str:
+    if first and page.next is None:
+        return formatting.count(len(page.ids), "text")
+    shown = len(page.ids) + (page.next is not None)
+    found = generation_search.count(only, session=session, viewer=user, shown=shown)
     if found.more:
         return _n("More than {n} text", "More than {n} texts", found.number)
     return formatting.count(found.number, "text")

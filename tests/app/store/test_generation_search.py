@@ -10,6 +10,7 @@ from app.store import (
     comparisons,
     generation_origins,
     generation_search,
+    generation_sets,
     generations,
     names,
     search_backfill,
@@ -21,6 +22,7 @@ from app.store.generation_filter import GenerationFilter, GenerationOrigin, Gene
 from app.store.generations import TrainingSample
 from app.store.models import Comparison, Generation, SearchBackfill
 from tests.app import arena, campaign_setup
+from tests.app.store.test_indexes import statements
 
 SORTS = [(sort, ascending) for sort in GenerationSort for ascending in (False, True)]
 
@@ -268,12 +270,68 @@ def test_chats_of_others_are_in_no_list(session: Session) -> None:
     assert generation_origins.get(answer.id, session=session, viewer="eve").hidden
 
 
-def test_common_words_are_looked_up_row_by_row(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+LIMITS = [(0, 0, 0), (0, 0, 10**6), (0, 10**6, 10**6), (10**6, 0, 0), (3, 2, 2)]
+"""Sizes of `FEW`, `MANY` and `A_FEW` with which every way of finding a page is taken."""
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("sort", GenerationSort)
+def test_every_way_of_finding_a_page_finds_the_same(
+    session: Session, monkeypatch: pytest.MonkeyPatch, sort: GenerationSort, limits: tuple[int, int, int]
+) -> None:
+    one, other = arena.add_run(session), arena.add_run(session)
+    for number in range(6):
+        add(session, one.id, "common " * (number + 1), policy_logp=-float(number), score=number % 3)
+    add(session, other.id, "common but elsewhere", "other", prompt="A common one?", score=1.0)
+    for module in (generation_search, generation_sets):
+        monkeypatch.setattr(module, "FEW", limits[0])
+    monkeypatch.setattr(generation_sets, "MANY", limits[1])
+    monkeypatch.setattr(generation_sets, "A_FEW", limits[2])
+    assert len(texts(session, sort=sort, text="common")) == 7
+    assert len(texts(session, sort=sort, text="common -elsewhere")) == 6
+    assert len(texts(session, sort=sort, text="common", run_ids=(one.id,))) == 6
+    assert len(texts(session, sort=sort, text="common", run_ids=(one.id, other.id), first_step=2)) == 0
+    assert texts(session, sort=sort, text="common", prompt_text="common") == ["common but elsewhere"]
+    assert len(texts(session, sort=sort, run_ids=(one.id, other.id))) == 8
+    assert len(texts(session, sort=sort, first_step=1)) == len(texts(session, sort=sort, last_step=1)) == 8
+    assert sorted(texts(session, sort=sort, run_ids=(other.id,))) == ["common but elsewhere", "other"]
+    only = GenerationFilter(text="common", run_ids=(one.id,))
+    first = generation_search.find(only, session=session, viewer="ada", sort=sort, limit=4)
+    last = generation_search.find(only, session=session, viewer="ada", sort=sort, limit=4, after=first.next)
+    whole = generation_search.find(only, session=session, viewer="ada", sort=sort)
+    assert first.ids + last.ids == whole.ids
+
+
+def test_matches_are_counted_among_a_bounded_number_of_rows(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = arena.add_run(session)
-    add(session, run.id, *(f"common number {number}" for number in range(6)), "other", prompt="A common one?")
-    monkeypatch.setattr(generation_search, "COMMON", 2)
-    assert len(texts(session, text="common -5", sort="tokens")) == 5
-    assert len(texts(session, prompt_text="common", text="number")) == 6
-    monkeypatch.setattr(generation_search, "MOST_COUNTED_BY_ROW", 3)
-    counted = generation_search.count(GenerationFilter(text="common"), session=session, viewer="ada")
-    assert (counted.number, counted.more) == (3, True)
+    add(session, run.id, *(f"common number {number}" for number in range(6)))
+    monkeypatch.setattr(generation_search, "FEW", 2)
+
+    def counted(shown: int = 0) -> tuple[int, bool]:
+        only = GenerationFilter(text="common")
+        found = generation_search.count(only, session=session, viewer="ada", shown=shown)
+        return found.number, found.more
+
+    assert counted() == (6, False)
+    monkeypatch.setattr(generation_search, "MOST_READ", 4)
+    assert counted() == (3, True)
+    assert counted(shown=5) == (4, True)
+    monkeypatch.setattr(generation_search, "MOST_COUNTED", 2)
+    assert counted() == (2, True)
+
+
+def test_the_newest_hits_of_a_common_word_are_streamed(session: Session) -> None:
+    """SQLite would otherwise read every hit before the first row of a page."""
+    if session.get_bind().dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's planner chooses by its statistics.")
+    run = arena.add_run(session)
+    add(session, run.id, "common", "common")
+    with pytest.MonkeyPatch.context() as patch, statements(session) as sent:
+        patch.setattr(generation_search, "FEW", 0)
+        texts(session, text="common")
+    [page] = [(said, given) for said, given in sent if said.startswith("SELECT") and "AS place" in said]
+    plan = [row[3] for row in session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {page[0]}", page[1])]
+    assert plan[0].startswith("SCAN generation_words VIRTUAL TABLE")
+    assert not any("TEMP B-TREE" in line for line in plan)

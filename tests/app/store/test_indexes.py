@@ -12,6 +12,7 @@ from app.store import (
     answering,
     comparisons,
     conversations,
+    generation_search,
     generations,
     label_queries,
     labels,
@@ -29,6 +30,7 @@ from app.store import (
 )
 from app.store.answering import ANSWER_LEASES, WAKE_UPS
 from app.store.enums import Choice, GenerationKind, RunStatus
+from app.store.generation_filter import GenerationFilter, GenerationOrigin, GenerationSort
 from app.store.models import Base, Comparison, Run
 from app.store.run_transitions import RUN_LEASES
 from tests.app import arena
@@ -100,6 +102,14 @@ def whole_reads(statement: str, parameters: Any, session: Session) -> list[str]:
     return [line for line in found if line.partition("Seq Scan on ")[2].split()[0] in MANY_ROWS]
 
 
+def find_texts(session: Session, **only: Any) -> None:
+    """Search generations in two orders, and count them."""
+    chosen = GenerationFilter(**only)
+    for sort in (GenerationSort.NEWEST, GenerationSort.TOKENS):
+        generation_search.find(chosen, session=session, viewer="ada", sort=sort)
+    generation_search.count(chosen, session=session, viewer="ada")
+
+
 Asked = Callable[[Session, Run, Run], Any]
 ASKED: dict[str, Asked] = {
     "leases of runs": lambda s, r, q: RUN_LEASES.all_held(session=s),
@@ -160,6 +170,11 @@ ASKED: dict[str, Asked] = {
     "ended last": lambda s, r, q: run_lists.ended_last(session=s, limit=5),
     "runs to start": lambda s, r, q: run_dependencies.startable_after(r.id, session=s),
     "stranded runs": lambda s, r, q: run_dependencies.stranded(session=s),
+    "texts with words": lambda s, r, q: find_texts(s, text="could -would", kinds=[GenerationKind.EVAL]),
+    "texts of a prompt": lambda s, r, q: find_texts(s, prompt_text="could"),
+    "texts of runs": lambda s, r, q: find_texts(s, run_ids=(r.id, q.id)),
+    "texts of steps": lambda s, r, q: find_texts(s, first_step=3, last_step=4),
+    "own chats": lambda s, r, q: find_texts(s, origin=GenerationOrigin.CHAT),
     "queued first": lambda s, r, q: run_lists.queued_first(session=s, limit=5),
 }
 
