@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.settings import get_settings
@@ -30,24 +30,31 @@ class TrainingSample:
 
 
 def record_samples(run_id: int, samples: Iterable[TrainingSample], *, session: Session) -> None:
-    """Store the responses that a run sampled."""
-    for sample in samples:
-        session.add(
-            Generation(
-                kind=sample.kind,
-                prompt_id=prompts.keep(sample.prompt, session=session),
-                run_id=run_id,
-                step=sample.step,
-                text=sample.text,
-                seed=sample.seed,
-                tokens=sample.tokens,
-                complete=sample.complete,
-                policy_logp=sample.policy_logp,
-                reference_logp=sample.reference_logp,
-                score=sample.score,
-                **log_ratios(sample.policy_logp, sample.reference_logp, sample.tokens),
-            )
-        )
+    """Store the responses that a run sampled.
+
+    With RETURNING, SQLAlchemy sends one statement for many rows. FTS5 writes its index at the end of each.
+    """
+    made = list(samples)
+    prompt_ids = prompts.keep_all([sample.prompt for sample in made], session=session)
+    rows = [
+        {
+            "kind": sample.kind,
+            "prompt_id": prompt_id,
+            "run_id": run_id,
+            "step": sample.step,
+            "text": sample.text,
+            "seed": sample.seed,
+            "tokens": sample.tokens,
+            "complete": sample.complete,
+            "policy_logp": sample.policy_logp,
+            "reference_logp": sample.reference_logp,
+            "score": sample.score,
+            **log_ratios(sample.policy_logp, sample.reference_logp, sample.tokens),
+        }
+        for sample, prompt_id in zip(made, prompt_ids, strict=True)
+    ]
+    if rows:
+        session.execute(insert(Generation).returning(Generation.id), rows)
 
 
 def log_ratios(

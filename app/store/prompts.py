@@ -13,6 +13,7 @@ from app.store.models import Prompt
 from app.text import clean_text
 
 MAX_OPENING: Final = 200
+_AT_ONCE: Final = 500
 
 
 OPENING_ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -70,6 +71,28 @@ def keep(content: Any, *, session: Session) -> int:
     insert = _insert_for(session).values(sha256=digest, content=content).on_conflict_do_nothing()
     session.execute(insert)
     return session.scalars(select(Prompt.id).where(Prompt.sha256 == digest)).one()
+
+
+def keep_all(contents: Sequence[Any], *, session: Session) -> list[int]:
+    """Return the ids of prompts, in their order, and store those that are new."""
+    digests = [sha256_of(content) for content in contents]
+    by_digest = dict(zip(digests, contents, strict=True))
+    ids = _ids(list(by_digest), session)
+    new = [digest for digest in by_digest if digest not in ids]
+    if new:
+        rows = [{"sha256": digest, "content": by_digest[digest]} for digest in new]
+        session.execute(_insert_for(session).on_conflict_do_nothing().returning(Prompt.id), rows)
+        ids |= _ids(new, session)
+    return [ids[digest] for digest in digests]
+
+
+def _ids(digests: Sequence[str], session: Session) -> dict[str, int]:
+    found = dict[str, int]()
+    for start in range(0, len(digests), _AT_ONCE):
+        some = digests[start : start + _AT_ONCE]
+        query = select(Prompt.sha256, Prompt.id).where(Prompt.sha256.in_(some))
+        found |= {digest: id_ for digest, id_ in session.execute(query).all()}
+    return found
 
 
 def _insert_for(session: Session) -> Any:

@@ -9,6 +9,7 @@ from app.store.enums import GenerationKind, GenerationStatus
 from app.store.generations import TrainingSample
 from app.store.models import Generation
 from tests.app import arena
+from tests.app.store.test_indexes import statements
 
 
 def sample(
@@ -33,6 +34,22 @@ def test_samples_keep_all_that_made_them(session: Session) -> None:
     assert (stored.text, stored.seed, stored.tokens, stored.complete) == ("so\nlala 🙂", 2**40, 3, False)
     assert (stored.policy_logp, stored.reference_logp, stored.step) == (-1.5, -2.5, 1)
     assert (stored.prompt.content, stored.status) == (messages, GenerationStatus.FINISHED)
+
+
+def test_many_samples_are_stored_by_few_statements(session: Session) -> None:
+    """A write lock is held meanwhile, and SQLite's word index is written at the end of each statement."""
+    run = arena.add_run(session)
+    prompts = ["old", *(f"new {number}" for number in range(3))]
+    generations.record_samples(run.id, [sample("first", prompt="old")], session=session)
+    session.commit()
+    made = [sample(f"text {number}", prompt=prompts[number % 4]) for number in range(64)]
+    with statements(session) as sent:
+        generations.record_samples(run.id, made, session=session)
+    assert len([said for said, _ in sent if not said.startswith("BEGIN")]) == 4
+    stored = generations.of_run(run.id, session=session, kind=GenerationKind.ONLINE, limit=100)
+    assert [one.text for one in stored] == ["first", *(one.text for one in made)]
+    assert [one.prompt.content for one in stored] == ["old", *(one.prompt for one in made)]
+    generations.record_samples(run.id, [], session=session)
 
 
 def test_a_step_done_again_leaves_its_new_samples_only(session: Session) -> None:
