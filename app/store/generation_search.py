@@ -158,7 +158,9 @@ def count(only: GenerationFilter, *, session: Session, viewer: str, shown: int =
     found, rest = parts(only, me, session), [_over(), _visible(me), *_rest(only)]
     if found and found[0].size <= FEW:
         return _up_to(select(Generation.id).where(*rest, *_driven(found)), session)
-    ids = found[0].ids if found else _all(only, me)
+    if not found:
+        return _up_to(_all(only, me, rest), session)
+    ids = found[0].ids
     some = ids.limit(MOST_READ).subquery()
     tests = [part.test for part in found[1:]]
     matches = select(Generation.id).join(some, some.c.id == Generation.id).where(*rest, *tests)
@@ -168,8 +170,8 @@ def count(only: GenerationFilter, *, session: Session, viewer: str, shown: int =
     return Count(max(number.number, shown, 1) - 1, more=True)
 
 
-def _all(only: GenerationFilter, me: int | None) -> CompoundSelect[Any]:
-    """The ids of all generations that a person may see and some more, without others' chats."""
+def _all(only: GenerationFilter, me: int | None, rest: list[ColumnElement[bool]]) -> CompoundSelect[Any]:
+    """The ids of the generations under some conditions, read without the answers in others' chats."""
     found = []
     samples = [kind for kind in only.kinds if kind is not GenerationKind.ANSWER]
     if samples:
@@ -182,10 +184,10 @@ def _all(only: GenerationFilter, me: int | None) -> CompoundSelect[Any]:
         found.append(own.where(Conversation.user_id == (me or 0), Conversation.campaign_id.is_(None)))
         seen = answers.join(NamesSeen, NamesSeen.comparison_id == Comparison.id)
         found.append(seen.where(NamesSeen.user_id == (me or 0), Comparison.campaign_id.is_not(None)))
-    return union_all(*found)
+    return union_all(*(some.where(*rest) for some in found))
 
 
-def _up_to(rows: Select[Any], session: Session) -> Count:
+def _up_to(rows: Select[Any] | CompoundSelect[Any], session: Session) -> Count:
     some = rows.limit(MOST_COUNTED + 1).subquery()
     number = session.scalar(select(func.count()).select_from(some)) or 0
     return Count(min(number, MOST_COUNTED), more=number > MOST_COUNTED)

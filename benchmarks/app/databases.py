@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from statistics import median
 
 from sqlalchemy.engine import make_url
 
@@ -81,7 +82,8 @@ def _time_calls(filled: "object", home: Path, options: argparse.Namespace) -> bo
     from benchmarks.app.fill import Filled
 
     assert isinstance(filled, Filled)
-    print(f"Milliseconds:\n\n{'':{WIDTH}}{'p50':>8}{'p95':>8}{'limit':>8}{'lock':>8}")
+    heads = "".join(f"{name:>8}" for name in ("p50", "p95", "limit", "lock", "cpu"))
+    print(f"Milliseconds:\n\n{'':{WIDTH}}{heads}")
     locks, kept = Locks(), True
     with locks.watching(get_engine()), calls(filled) as of_api:
         settle()
@@ -102,6 +104,7 @@ def _line(times: Times) -> str:
     limit = "" if times.limit == float("inf") else f"{1000 * times.limit:.0f}"
     numbers = (
         f"{1000 * times.share(0.5):8.1f}{1000 * times.share(0.95):8.1f}{limit:>8}{1000 * times.lock:8.1f}"
+        f"{1000 * median(times.worked):8.1f}"
     )
     return f"{times.name:{WIDTH}}{numbers}{'' if _is_kept(times) else '   over'}"
 

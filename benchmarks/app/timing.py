@@ -13,11 +13,16 @@ from benchmarks.app.case import ANY, Case
 
 @dataclass(slots=True)
 class Times:
-    """The times of a call in seconds, and the longest write lock held in any of them."""
+    """The times of a call in seconds, and the longest write lock held in any of them.
+
+    `worked` are the processor times of this process, which other processes of a machine lengthen less. They
+    leave out what PostgreSQL does.
+    """
 
     name: str
     limit: float
     seconds: list[float] = field(default_factory=list)
+    worked: list[float] = field(default_factory=list)
     lock: float = 0.0
 
     def share(self, part: float) -> float:
@@ -44,9 +49,10 @@ def measure(times: Times, case: Case, *, rounds: int, most: float, locks: "Locks
     for _ in range(rounds):
         case.before()
         locks.longest = 0.0
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         case.call()
         times.seconds.append(time.perf_counter() - began)
+        times.worked.append(time.process_time() - worked)
         times.lock = max(times.lock, locks.longest)
         if time.perf_counter() > end:
             break
