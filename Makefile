@@ -9,6 +9,9 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 ONE_MORE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))")
 TORCH := $(shell grep '^torch==' constraints.txt)
 
+# Tests start many processes: without bytecode on the disk each would compile all the code again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up migrate test lint types backend unit integration browser bench bench-app format docs pins clean
 

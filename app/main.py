@@ -10,17 +10,14 @@ import gc
 import os
 import sys
 import warnings
-
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-import gradio as gr
+from app.ui import gradio as gr  # isort: split
+
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException

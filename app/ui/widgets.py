@@ -239,7 +239,7 @@ def code(text: str, label: str = "") -> Markup:
 def messages(prompt: Any) -> Markup:
     """A readable prompt: plain text, or the turns of a conversation."""
     if isinstance(prompt, str):
-        return Markup('<div class="hy-text">{}</div>').format(escape(prompt))
+        return Markup('<div class="hy-text" translate="no">{}</div>').format(escape(prompt))
     turns = [
         (message.get("role", ""), escape(message.get("content", "")))
         if isinstance(message, Mapping)
@@ -247,6 +247,11 @@ def messages(prompt: Any) -> Markup:
         for message in prompt or []
     ]
     return render("widgets/messages.html", turns=turns)
+
+
+def written(text: str, length: int) -> Markup:
+    """The beginning of what a person or a model wrote, which no browser is to translate."""
+    return Markup('<span translate="no">{}</span>').format(formatting.clip(text, length))
 
 
 def prompt_line(prompt: Any, length: int = 100) -> str:

@@ -1,19 +1,23 @@
-"""Every page, light and dark, wide and narrow: no axe violations and no layout shift while it loads.
+"""Every page, light and dark, wide and narrow, in English and Russian: no axe violations, no layout shift
+while it loads, and no text left in English.
 
 Runs after the other files, which count the questions asked.
 """
 
+import re
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
-from tests.e2e.conftest import App, wait_for
+from tests.e2e.conftest import PATIENCE, App, wait_for
+from tests.e2e.untranslated import left_over, texts
 
 pytestmark = pytest.mark.browser
 
 SETTLED_MS = 2500
+API_DOCS = "api/v1/docs"
 MOST_SHIFT = 0.1
 """Upper bound on cumulative layout shift; values up to 0.1 count as good."""
 
@@ -49,11 +53,9 @@ def scored_and_reported(app: App, twins: list[int]) -> tuple[object, int, int]:
     return dataset, campaign, report
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
-def test_every_page_is_accessible_and_stands_still(
-    app: App, twins: list[int], browser: Browser, scheme: Literal["light", "dark"], width: int
-) -> None:
+@pytest.fixture(scope="module")
+def paths(app: App, twins: list[int]) -> list[str]:
+    """Every page, with what twins, votes, a campaign, scored pairs and a report show."""
     judged = app.ask("Say 4.", twins, max_new_tokens=12)["comparison_id"]
     with app.api() as api:  # so that the results show a ranking
         vote = api.put(f"comparisons/{judged}/vote", json={"choice": "A", "worst": "B"})
@@ -64,7 +66,7 @@ def test_every_page_is_accessible_and_stands_still(
     dataset, campaign, report = scored_and_reported(app, twins)
     score(app, answer)
     wait_for(lambda: app.rows(SCORED_PAIRS), "the scored pairs")
-    paths = [
+    return [
         "",
         "datasets",
         f"datasets?id={dataset}",
@@ -85,11 +87,36 @@ def test_every_page_is_accessible_and_stands_still(
         f"report?id={report}",
         "label",
         "results",
-        "api/v1/docs",
+        API_DOCS,
     ]
+
+
+def looked_at(path: str, page: Page, app: App) -> list[str]:
+    """What is wrong with a page: it jumps, has English text in Russian, or hinders somebody."""
+    found = []
+    shift = float(page.evaluate(SHIFT))
+    if shift >= MOST_SHIFT:
+        found.append(f"{path}: what stands on the page jumps ({shift:.2f})")
+    if page.locator("html").get_attribute("lang") == "ru" and path != API_DOCS:
+        if sum(bool(re.search("[а-яё]{2}", text)) for text in texts(page)) <= 10:
+            found.append(f"{path}: is not in Russian")
+        found += [f"{path}: in English: {text}" for text in left_over(page, app)]
+    for folded in page.locator("button.label-wrap:not(.open)").all():  # collapsed parts are checked too
+        folded.click()
+    for problem in Axe().run(page).response["violations"]:
+        found += [f"{path}: {problem['id']}: {node['html'][:120]}" for node in problem["nodes"]]
+    return found
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("scheme", "width", "locale"), [("light", 1440, "en-US"), ("dark", 390, "ru-RU")])
+def test_every_page_is_accessible_stands_still_and_speaks_one_language(
+    app: App, paths: list[str], browser: Browser, scheme: Literal["light", "dark"], width: int, locale: str
+) -> None:
     context = browser.new_context(
-        base_url=app.url, viewport={"width": width, "height": 900}, color_scheme=scheme
+        base_url=app.url, viewport={"width": width, "height": 900}, color_scheme=scheme, locale=locale
     )
+    context.set_default_timeout(PATIENCE * 1000)
     pages = {path: context.new_page() for path in paths}
     for path, page in pages.items():
         page.goto(f"{app.url}/{path}")
@@ -97,15 +124,7 @@ def test_every_page_is_accessible_and_stands_still(
     pages[paths[-1]].wait_for_timeout(SETTLED_MS)
     found = []
     for path, page in pages.items():
-        shift = float(page.evaluate(SHIFT))
-        if shift >= MOST_SHIFT:
-            found.append(f"{path}: what stands on the page jumps ({shift:.2f})")
-        for folded in ("Advanced", "Load YAML", "Decoding"):  # collapsed parts are checked too
-            button = page.get_by_role("button", name=folded)
-            if button.count():
-                button.click()
-        for problem in Axe().run(page).response["violations"]:
-            found += [f"{path}: {problem['id']}: {node['html'][:120]}" for node in problem["nodes"]]
+        found += looked_at(path, page, app)
         page.close()  # its polling would slow the others down
     context.close()
     assert found == []

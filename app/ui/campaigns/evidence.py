@@ -116,7 +116,7 @@ def _failed(failed: Sequence[Result]) -> Html:
             result.person,
             _(FAILURES[result.kind]),
             f"{result.number}",
-            formatting.clip(result.question, 80),
+            widgets.written(result.question, 80),
             "–" if result.seconds is None else _("{n} s", n=f"{result.seconds:.1f}"),
         )
         for result in reversed(failed[-NUMBERS_SHOWN:])

@@ -73,7 +73,7 @@ def _text(turn: Turn, side: int) -> Html:
     if not answer.text:
         stopped = answer.status is GenerationStatus.STOPPED
         why = _("(empty: stopped)") if stopped else _("(empty: it ended at once)")
-        return Markup('<div class="hy-text"><em class="hy-note">{}</em></div>').format(why)
+        return Markup('<div class="hy-text" translate="yes"><em class="hy-note">{}</em></div>').format(why)
     return Markup('<div class="hy-text{}" translate="no" {}>{}</div>').format(
         " hy-live" if live else "",
         Markup('aria-busy="true"') if live else "",
@@ -302,7 +302,9 @@ def recent_list(found: Sequence[RecentConversation], present: int) -> Html:
         {
             "present": line.id == present,
             "link": widgets.link(
-                formatting.clip(line.question, 80) or _("(no question)"), "compare", conversation=line.id
+                widgets.written(line.question, 80) if line.question else _("(no question)"),
+                "compare",
+                conversation=line.id,
             ),
             "names": " / ".join(line.names) or _("names hidden"),
             "turns": formatting.count(line.turns, "turn"),

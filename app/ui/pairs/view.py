@@ -150,13 +150,15 @@ def _row(found: ScoredPair, models: Sequence[PairScoring], address: Address) -> 
         pair.position, _("Choose the pair of row {n}", n=pair.row)
     )
     words = widgets.prompt_line(pair.prompt, EXCERPT) or _("(empty)")
-    opened = Markup('<a href="{}">{}</a>').format(address.at(after=address.after, pair=pair.position), words)
+    opened = Markup('<a href="{}" translate="no">{}</a>').format(
+        address.at(after=address.after, pair=pair.position), words
+    )
     return [
         box,
         Markup('{:,}<br><span class="hy-note">{}</span>').format(pair.row, _(_SIDES[pair.split])),
         opened,
-        formatting.clip(pair.chosen, EXCERPT),
-        formatting.clip(pair.rejected, EXCERPT),
+        widgets.written(pair.chosen, EXCERPT),
+        widgets.written(pair.rejected, EXCERPT),
         *(_margin(score) for score in found.scores[: len(models)]),
     ]
 

@@ -94,7 +94,7 @@ def caveat(sentence: str) -> Html:
 def _notes(text: str) -> Html:
     if not text:
         return widgets.NOTHING
-    return Markup('<div class="hy-md hy-report-notes">{}</div>').format(to_html(text))
+    return Markup('<div class="hy-md hy-report-notes" translate="no">{}</div>').format(to_html(text))
 
 
 # --- runs and figures ------------------------------------------------------------------------

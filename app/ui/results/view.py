@@ -239,7 +239,7 @@ def vote_list(votes: Sequence[Vote], *, user: str) -> Html:
             _question(vote.comparison),
             verdict(vote),
             _blind(vote.label.blind),
-            "" if vote.hidden else formatting.clip(vote.label.reason, 90),
+            "" if vote.hidden else widgets.written(vote.label.reason, 90),
             _change(vote, user),
         )
         for vote in votes
@@ -254,7 +254,7 @@ def _blind(blind: bool) -> str:
 
 def _question(comparison: Comparison) -> Html:
     """The question, with a link to its conversation or campaign."""
-    text = formatting.clip(comparison.question, 70)
+    text = widgets.written(comparison.question, 70)
     if comparison.campaign_id is not None:
         return widgets.link(text, "campaigns", campaign=comparison.campaign_id)
     return widgets.link(text, "compare", conversation=comparison.conversation_id)

@@ -159,7 +159,7 @@ def _recent(user: str) -> Html:
 
 def _line(scored: ScoredText) -> tuple[object, ...]:
     return (
-        widgets.link(formatting.clip(scored.text, 80), "score", id=scored.id),
+        widgets.link(widgets.written(scored.text, 80), "score", id=scored.id),
         " / ".join(contender["name"] for contender in scored.contenders),
         formatting.ago(scored.created_at),
     )
