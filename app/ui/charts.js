@@ -42,10 +42,11 @@ const traces = (figure, log) => {
     if (hidden.has(String(meta.run))) return [];
     const name = plain(own.name), raw = log ? above(own.y) : own.y;
     const hover = `%{y:${number}}${unit}`;
+    const measured = hyText('measured {value}', { value: `%{customdata:${number}}` });
     if (!meta.smooth || !chosen.smoothing) return [{ ...own, y: raw, name, hovertemplate: hover }];
     const y = smoothed(raw, chosen.smoothing);
     const faint = { ...own, y: raw, name, mode: 'lines', line: { ...own.line, width: 1, dash: 'solid' }, opacity: 0.28, hoverinfo: 'skip' };
-    return [faint, { ...own, y, name, mode: 'lines', customdata: raw, hovertemplate: `${hover} (measured %{customdata:${number}})` }];
+    return [faint, { ...own, y, name, mode: 'lines', customdata: raw, hovertemplate: `${hover} (${measured})` }];
   });
   return [drawn, leftOut];
 };
@@ -100,8 +101,9 @@ const fill = (figure, box) => {
   csv.href = figure.csv || '';
   csv.hidden = !figure.csv;
   csv.download = box.dataset.file + '.csv';
-  const points = leftOut === 1 ? '1 value is' : `${leftOut} values are`;
-  box.querySelector('.hy-left-out').textContent = leftOut ? `${points} not above zero and left out of the logarithmic axis.` : '';
+  box.querySelector('.hy-left-out').textContent = !leftOut ? '' : hyCount(
+    '{n} value is not above zero and left out of the logarithmic axis.',
+    '{n} values are not above zero and left out of the logarithmic axis.', leftOut);
   if (empty) return;
   if (!window.Plotly) { plotly(grid.dataset.plotly).then(draw); return; }
   plot.setAttribute('role', 'group'); // role=img must not contain buttons
@@ -148,7 +150,7 @@ new MutationObserver(press).observe(document.body, { childList: true, subtree: t
 
 const options = element.querySelector('.hy-chart-options');
 const slider = options.querySelector('[data-smoothing]'), box = options.querySelector('[data-log]');
-const said = () => { options.querySelector('output').textContent = chosen.smoothing ? chosen.smoothing.toFixed(2) : 'off'; };
+const said = () => { options.querySelector('output').textContent = chosen.smoothing ? chosen.smoothing.toFixed(2) : hyText('off'); };
 slider.value = chosen.smoothing;
 box.checked = chosen.log;
 said();
