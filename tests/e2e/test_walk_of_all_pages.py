@@ -101,8 +101,9 @@ def looked_at(path: str, page: Page, app: App) -> list[str]:
         if sum(bool(re.search("[а-яё]{2}", text)) for text in texts(page)) <= 10:
             found.append(f"{path}: is not in Russian")
         found += [f"{path}: in English: {text}" for text in left_over(page, app)]
-    for folded in page.locator("button.label-wrap:not(.open)").all():  # collapsed parts are checked too
-        folded.click()
+    folded = page.locator("button.label-wrap:not(.open):visible")
+    for _ in range(folded.count()):  # collapsed parts are checked too; an open one is no longer counted
+        folded.first.click()
     for problem in Axe().run(page).response["violations"]:
         found += [f"{path}: {problem['id']}: {node['html'][:120]}" for node in problem["nodes"]]
     return found
