@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> int:
             simulations=options.simulations,
             replicates=options.replicates,
             width=options.width,
+            first_seed=options.first_seed,
             processes=options.processes,
         )
         for quantity, found in outcome.coverage.items():
@@ -41,6 +42,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--simulations", type=int, default=1000, help="boards for each number of prompts")
     parser.add_argument("--replicates", type=int, default=1000, help="bootstrap resamples for each board")
     parser.add_argument("--width", type=float, default=1.0, help="factor on each interval; 0.5 must fail")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first board; others follow")
     parser.add_argument("--processes", type=int, default=1, help="boards made at the same time")
     return parser.parse_args(arguments)
 

@@ -70,16 +70,24 @@ class Outcome:
 
 
 def simulate(
-    world: World, *, simulations: int, replicates: int, width: float = 1.0, processes: int = 1
+    world: World,
+    *,
+    simulations: int,
+    replicates: int,
+    width: float = 1.0,
+    first_seed: int = 0,
+    processes: int = 1,
 ) -> Outcome:
     """Draw votes, make boards and count. The outcome depends on the arguments alone, not on `processes`.
 
     Args:
         width: factor on each interval; a factor below 1 shows what too narrow intervals would look like.
+        first_seed: seed of the first simulation; each one has the next seed.
     """
     limit = limit_board(world)
     outcome = Outcome(simulations)
-    for board in _boards(world, simulations, replicates, processes):
+    seeds = range(first_seed, first_seed + simulations)
+    for board in _boards(world, seeds, replicates, processes):
         outcome.add(board, limit, width)
     return outcome
 
@@ -95,13 +103,13 @@ def limit_board(world: World) -> Board:
     return make_board(many, world.models, reference=world.reference, replicates=2)
 
 
-def _boards(world: World, simulations: int, replicates: int, processes: int) -> Iterator[Board]:
+def _boards(world: World, seeds: range, replicates: int, processes: int) -> Iterator[Board]:
     board = partial(simulated_board, world, replicates)
     if processes == 1:
-        yield from map(board, range(simulations))
+        yield from map(board, seeds)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(board, range(simulations), chunksize=10)
+        yield from pool.map(board, seeds, chunksize=10)
 
 
 def simulated_board(world: World, replicates: int, seed: int) -> Board:
