@@ -13,7 +13,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up migrate test lint types backend unit integration browser bench bench-app format docs pins clean
+.PHONY: help setup demo up migrate test lint types compiled backend unit integration browser bench bench-app format docs pins clean
 
 help: ## List these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -29,7 +29,9 @@ up: $(INSTALLED) ## Start the app; Ctrl-C stops it
 migrate: $(INSTALLED) ## Bring the database to the newest schema
 	@$(BIN)/hypo db upgrade
 
-test: lint types backend browser ## All checks and tests, as CI runs them
+test: $(INSTALLED) ## All checks and tests, as CI runs them
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target types lint compiled
+	@$(MAKE) --no-print-directory backend browser
 
 lint: $(INSTALLED) ## Check formatting, lint and declared imports
 	$(BIN)/ruff format --check .
@@ -38,6 +40,9 @@ lint: $(INSTALLED) ## Check formatting, lint and declared imports
 
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
+
+compiled: $(INSTALLED) ## Write the tests' bytecode once, before several processes would each do it
+	@$(BIN)/python -m pytest --collect-only -qq tests >/dev/null
 
 backend: $(INSTALLED) ## Tests without a browser: unit and integration side by side
 	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/e2e --cov --cov-report=
