@@ -31,7 +31,7 @@ def test_a_name_without_a_value_is_an_error() -> None:
 
 def test_line_breaks_between_tags_are_dropped_and_others_stay() -> None:
     shown = render("widgets/answer.html", text="a\n  b", note="")
-    assert shown == '<div class="hy-answer"><div class="hy-text">a\n  b</div></div>'
+    assert shown == '<div class="hy-answer"><div class="hy-text" translate="no">a\n  b</div></div>'
     source = "<p>a</p>\n  <p>one <code>x</code>\nmakes one.</p>"
     kept = "<p>a</p><p>one <code>x</code>\nmakes one.</p>"
     assert templates._environment.preprocess(source) == kept

@@ -30,7 +30,7 @@ def test_pairs_from_scoring_to_a_new_version(settings: Settings, capsys: pytest.
     assert "--after 1.0_1 lists them" in said.err
     leave = ("datasets", "leave-out", dataset)
     for given, sentence in (
-        ([], "either --rows or --sort"),
+        ([], "one of --rows, --sort and --leaks"),
         (["--rows", "1,x"], "'x' is no row"),
         (["--rows", "5-2"], "no range"),
         (["--rows", "1-999999999"], "no range"),

@@ -112,7 +112,7 @@ def test_answers_from_elsewhere_are_contenders(api: TestClient, runs: list[int])
         ({"prompts": [MESSAGES[:1]]}, "prompts", "Prompt 1"),
         ({"prompts": [7]}, "prompts.0.messages", "list"),
         ({"prompts": [[{"role": "user"}]]}, "prompts.0.messages.0.content", "missing"),
-        ({"prompts": ["x"] * 1001}, "prompts", "1000"),
+        ({"prompts": ["x"] * 1001}, "prompts", "1,000"),
         ({"prompts": [f"{n}" for n in range(600)], "samples": 2}, "prompts", "1,000"),
         ({"votes_wanted": 51}, "votes_wanted", "50"),
         ({"samples": 0}, "samples", "1"),
