@@ -173,7 +173,7 @@ def check_exported_file(app: App, page: Page, folder: Path) -> None:
     page.get_by_role("link", name="Results").click()
     expect(page.get_by_role("table", name="Win rates", exact=True)).to_be_visible()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download").click()
+        page.get_by_role("button", name="Download", exact=True).click()
     download.value.save_as(folder / "votes.jsonl")
     rows = [json.loads(line) for line in (folder / "votes.jsonl").read_text().splitlines()]
     expected = [
