@@ -36,17 +36,16 @@ def _wire_opening(page: Layout) -> None:
     detail, pairs = page.detail, page.detail.pairs
     of_list, of_one = pick(named(page.adding), "overview", "found"), pick(named(detail), "detail", "facts")
     loaded = on_open(N_("Datasets"), show, None, {"header": page.header, **of_list, **of_one})
-    listed = (
+    shown = (
         loaded.then(
             show_pairs, [pairs.split, pairs.search, pairs.page], [pairs.pairs, pairs.pages], **events.QUIET
         )
         .then(show_left_out, detail.line_page, detail.left_out, **events.QUIET)
         .then(show_check, None, detail.check, **events.QUIET)
+        .then(show_lengths, None, detail.lengths, **events.QUIET)
     )
-    leaks = connect(
-        listed.then, leaking.show, None, pick(named(detail), "leaks", "leave_leaks"), **events.QUIET
-    )
-    leaks.then(show_lengths, None, detail.lengths, **events.QUIET)
+    # last: it reads every prompt
+    connect(shown.then, leaking.show, None, pick(named(detail), "leaks", "leave_leaks"), **events.QUIET)
 
 
 def _wire_adding(form: Adding, message: gr.HTML) -> None:
