@@ -56,6 +56,11 @@ new MutationObserver(() => {
   }
 }).observe(document.documentElement, { childList: true, subtree: true });
 
+// Code that can only be read is scrolled by keyboard too.
+new MutationObserver(() => {
+  for (const box of document.querySelectorAll('.cm-scroller[tabindex="-1"]:has([contenteditable="false"])')) box.tabIndex = 0;
+}).observe(document.documentElement, { childList: true, subtree: true });
+
 // The title of the browser's tab: that of the page, or a shorter one that the page's header gives.
 const showTitle = () => {
   const heading = document.querySelector('h1');

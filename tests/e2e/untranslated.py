@@ -25,8 +25,8 @@ TEXTS = """() => {
 """What a person reads on a page, apart from code and what people wrote."""
 
 NAMES = re.compile(
-    r"HyPO Studio|Hugging Face|length, regex|run:NUMBER|votes, weight, margin|"
-    r"Gradio footer navigation|Click to upload or drop files|(number input|range slider) for|"
+    r"HyPO Studio|Hugging Face|length, regex|run:NUMBER|votes, weight, margin|trl, kto|"
+    r"Gradio footer navigation|More tabs|Click to upload or drop files|(number input|range slider) for|"
     r"Reset to default value|Unfold line|Reset axes|Share chart|Zoom (in|out)|(DPO|HyPO|dpo|hypo) on \w+"
 )
 """Names, and what Gradio and Plotly say in English in every language."""
