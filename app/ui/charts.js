@@ -42,8 +42,8 @@ const traces = (figure, log) => {
     if (hidden.has(String(meta.run))) return [];
     const name = plain(own.name), raw = log ? above(own.y) : own.y;
     const hover = `%{y:${number}}${unit}`;
-    const measured = hyText('measured {value}', { value: `%{customdata:${number}}` });
     if (!meta.smooth || !chosen.smoothing) return [{ ...own, y: raw, name, hovertemplate: hover }];
+    const measured = hyText('measured {value}', { value: `%{customdata:${number}}` });
     const y = smoothed(raw, chosen.smoothing);
     const faint = { ...own, y: raw, name, mode: 'lines', line: { ...own.line, width: 1, dash: 'solid' }, opacity: 0.28, hoverinfo: 'skip' };
     return [faint, { ...own, y, name, mode: 'lines', customdata: raw, hovertemplate: `${hover} (${measured})` }];
@@ -107,7 +107,7 @@ const fill = (figure, box) => {
   if (empty) return;
   if (!window.Plotly) { plotly(grid.dataset.plotly).then(draw); return; }
   plot.setAttribute('role', 'group'); // role=img must not contain buttons
-  plot.setAttribute('aria-label', 'Chart: ' + title);
+  plot.setAttribute('aria-label', hyText('Chart: {name}', { name: title }));
   const layout = axes(figure, log);
   const print = JSON.stringify([data, layout, document.body.className]);
   if (plot.dataset.print === print) return;
