@@ -70,6 +70,7 @@ export class TokenView {
     span.setAttribute("role", "option");
     span.setAttribute("aria-selected", "false");
     span.setAttribute("aria-label", this.words(token));
+    span.translate = false; // a model wrote it
     this.scale.paint(span, ratio(token));
     return span;
   }
