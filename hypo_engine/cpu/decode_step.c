@@ -1,4 +1,4 @@
-/* One decoding step: the next token's logits of a few rows, for float32 Llama-like models.
+/* One decoding step: the next token's logits of a few rows, for float32 Llama-like models, with LoRA by row.
  *
  * With few rows, the lower bound of a step is the time to read every weight once. torch's products of few rows take
  * about twice that, and the call overhead of thirty layers of small operations as much again. Here each weight is read
@@ -7,7 +7,7 @@
  * A row's results do not depend on the other rows or on the number of threads, to the last bit.
  * hypo_engine/decoding/cpu_step.py declares the same structs in Python.
  */
-#include "skinny_gemm.h"
+#include "row_lora.h"
 
 #include <math.h>
 #include <omp.h>
@@ -18,7 +18,10 @@
 typedef struct { /* weights are [out, in]; a bias may be null */
     const float *norm_in, *q, *k, *v, *q_bias, *k_bias, *v_bias, *o, *o_bias;
     const float *norm_out, *gate, *up, *down;
+    const Lora *lora[7]; /* of each projection: [adapters], or null */
 } Layer;
+
+enum { Q, K, V, O, GATE, UP, DOWN };
 
 typedef struct {
     int64_t layers, hidden, heads, kv_heads, size, inner, vocabulary;
@@ -28,7 +31,9 @@ typedef struct {
 } Model;
 
 typedef struct { /* the state of a decoding */
-    int64_t slots, limit, longest;    /* capacity in rows, tokens per response, longest prompt */
+    int64_t slots, limit, longest;    /* capacity in rows, tokens per response, longest prompt, */
+    int64_t ranks;                    /* largest rank of the adapters; 0 without any */
+    const int64_t *adapter;           /* [slots]: see Routes; */
     const int64_t *lengths;           /* [slots]: tokens of each prompt */
     const float *const *prefix_keys;   /* [layers, slots]: each [tokens, kv_heads, size], rotated */
     const float *const *prefix_values;
@@ -205,9 +210,9 @@ static void swiglu(int rows, float *gate, const float *up, int64_t inner, Share 
         }
 }
 
-static int64_t of_rows(const Model *m)
+static int64_t of_rows(const Model *m, int64_t ranks)
 {
-    return 2 * m->hidden + 2 * m->heads * m->size + 2 * m->kv_heads * m->size + 2 * m->inner;
+    return 2 * m->hidden + 2 * m->heads * m->size + 2 * m->kv_heads * m->size + 2 * m->inner + 3 * ranks;
 }
 
 static int64_t of_thread(const Model *m, int64_t rows, int64_t longest)
@@ -216,9 +221,19 @@ static int64_t of_thread(const Model *m, int64_t rows, int64_t longest)
 }
 
 /* Size of the workspace in floats; longest: the largest number of positions of a row. */
-int64_t hypo_workspace(const Model *m, int64_t rows, int64_t longest, int threads)
+int64_t hypo_workspace(const Model *m, int64_t rows, int64_t longest, int64_t ranks, int threads)
 {
-    return rows * of_rows(m) + threads * of_thread(m, rows, longest);
+    return rows * of_rows(m, ranks) + threads * of_thread(m, rows, longest);
+}
+
+/* Prepares add_lora for `count` layers that read the same x; all threads wait for each other. */
+static void prepare(const Routes *routes, const Lora *const *loras, int count, int rows, const float *x, int64_t depth,
+                    int thread, int threads)
+{
+    if (!routes->most)
+        return;
+    lora_parts(routes, loras, count, rows, x, depth, share(count * rows, 1, thread, threads));
+#pragma omp barrier
 }
 
 /* One thread's part of a step, with barriers where a part of a layer needs all of the one before. */
@@ -230,7 +245,8 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
     float *x = d->workspace, *q = x + rows * hidden, *k = q + rows * wide, *v = k + rows * narrow;
     float *attended = v + rows * narrow, *added = attended + rows * wide;
     float *gate = added + rows * hidden, *up = gate + rows * inner;
-    float *normed = d->workspace + rows * of_rows(m) + thread * of_thread(m, rows, longest);
+    Routes routes = {slot, d->adapter, d->ranks, up + rows * inner};
+    float *normed = d->workspace + rows * of_rows(m, d->ranks) + thread * of_thread(m, rows, longest);
     float *scores = normed + rows * hidden;
     Share of_hidden = share(hidden, LANES, thread, threads), of_inner = share(inner, LANES, thread, threads);
     Share of_wide = share(wide, LANES, thread, threads), of_narrow = share(narrow, LANES, thread, threads);
@@ -243,6 +259,10 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
         product(rows, normed, l->q, l->q_bias, hidden, wide, q, of_wide);
         product(rows, normed, l->k, l->k_bias, hidden, narrow, k, of_narrow);
         product(rows, normed, l->v, l->v_bias, hidden, narrow, v, of_narrow);
+        prepare(&routes, l->lora + Q, 3, rows, normed, hidden, thread, threads);
+        add_lora(&routes, l->lora[Q], 0, rows, q, wide, of_wide);
+        add_lora(&routes, l->lora[K], 1, rows, k, narrow, of_narrow);
+        add_lora(&routes, l->lora[V], 2, rows, v, narrow, of_narrow);
 #pragma omp barrier
         for (int64_t head = of_heads.begin; head < of_heads.end; head++) {
             int64_t at = head * m->size, own = at * group, next = head + 1 < of_heads.end ? head + 1 : head;
@@ -251,14 +271,21 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
         }
 #pragma omp barrier
         product(rows, attended, l->o, l->o_bias, wide, hidden, added, of_hidden);
+        prepare(&routes, l->lora + O, 1, rows, attended, wide, thread, threads);
+        add_lora(&routes, l->lora[O], 0, rows, added, hidden, of_hidden);
         add_columns(rows, x, added, hidden, of_hidden);
 #pragma omp barrier
         rms_norms(rows, x, l->norm_out, m->eps, hidden, normed);
         product(rows, normed, l->gate, NULL, hidden, inner, gate, of_inner);
         product(rows, normed, l->up, NULL, hidden, inner, up, of_inner);
+        prepare(&routes, l->lora + GATE, 2, rows, normed, hidden, thread, threads);
+        add_lora(&routes, l->lora[GATE], 0, rows, gate, inner, of_inner);
+        add_lora(&routes, l->lora[UP], 1, rows, up, inner, of_inner);
         swiglu(rows, gate, up, inner, of_inner);
 #pragma omp barrier
         product(rows, gate, l->down, NULL, inner, hidden, added, of_hidden);
+        prepare(&routes, l->lora + DOWN, 1, rows, gate, inner, thread, threads);
+        add_lora(&routes, l->lora[DOWN], 0, rows, added, hidden, of_hidden);
         add_columns(rows, x, added, hidden, of_hidden);
 #pragma omp barrier
     }

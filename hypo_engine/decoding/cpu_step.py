@@ -1,20 +1,20 @@
 """Decoding with decode_step.c: all layers of a step in one call, for float32 Llama-like models on a CPU.
 
-The modules show whether a model is Llama-like. Other models, and layers with more than one weight, decode
-through transformers' modules. :mod:`hypo_engine.prompts.shared` compares the two once per model.
+The modules show whether a model is Llama-like. Other models decode through transformers' modules.
+:mod:`hypo_engine.prompts.shared` compares the two once per model. Rows may have LoRA adapters of their own.
 """
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
+from ctypes import Structure, byref, c_int64, c_void_p
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hypo_engine.cpu.skinny_gemm import is_float, library
+from hypo_engine.decoding.cpu_weights import Weights, counts, pointers
 from hypo_engine.forward.attention_mask import PrefixKeys
-from hypo_engine.forward.merged_lora import weight_and_bias
 
 _FORMS = frozenset({"LlamaModel", "Qwen2Model"})
 """transformers' model classes that compute what decode_step.c does: Llama's, with or without biases."""
@@ -23,32 +23,10 @@ _ROPES = frozenset({"default", "linear", "llama3"})
 """Rotary embeddings whose angles do not depend on the length of the text."""
 
 
-def _pointers(names: str) -> list[tuple[str, Any]]:
-    return [(name, c_void_p) for name in names.split()]
-
-
-def _counts(names: str) -> list[tuple[str, Any]]:
-    return [(name, c_int64) for name in names.split()]
-
-
-class _Layer(Structure):
-    _fields_ = _pointers("norm_in q k v q_bias k_bias v_bias o o_bias norm_out gate up down")
-
-
-class _Model(Structure):
-    _fields_ = [
-        *_counts("layers hidden heads kv_heads size inner vocabulary"),
-        ("eps", c_float),
-        ("scaling", c_float),
-        ("layer", POINTER(_Layer)),
-        *_pointers("embedding norm head"),
-    ]
-
-
 class _Decoding(Structure):
     _fields_ = [
-        *_counts("slots limit longest"),
-        *_pointers("lengths prefix_keys prefix_values keys values cosines sines workspace logits"),
+        *counts("slots limit longest ranks"),
+        *pointers("adapter lengths prefix_keys prefix_values keys values cosines sines workspace logits"),
     ]
 
 
@@ -59,7 +37,7 @@ class CompiledStep:
         tried: Whether its logits were compared with those of the modules (:class:`.protocol.FastStep`).
     """
 
-    follows_routes = True  # it reads the current weights, and declines if a layer has several
+    follows_routes = True  # it reads the present weights and adapters
 
     def __init__(self, body: Any, head: Tensor) -> None:
         self.tried = False
@@ -82,45 +60,14 @@ class CompiledStep:
             logits: [len(rows), vocabulary], for the first token.
 
         Returns:
-            None if a layer now has more than one float32 weight (several adapters, a bfloat16 base), or if
-            the machine has no compiler.
+            None if a layer's weights are not float32 matrices and adapters now (a bfloat16 base), or if the
+            machine has no compiler.
         """
-        held: list[Tensor] = []
         c = library()
-        model = self._model(held) if c else None  # merging weights is slow
-        if model is None or c is None:
+        weights = Weights.of(self._body, self._head, len(rows)) if c else None  # merging weights is slow
+        if weights is None or c is None:
             return None
-        return CompiledDecoding(c, model, self._body.rotary_emb, held, prefix, rows, limit, logits)
-
-    def _model(self, held: list[Tensor]) -> _Model | None:
-        """Pointers to the current weights; ``held`` keeps the tensors alive."""
-        config = self._body.config
-        layers = (_Layer * len(self._body.layers))()
-        for layer, module in zip(layers, self._body.layers, strict=True):
-            found = _layer_weights(module)
-            if found is None:
-                return None
-            for name, tensor in found.items():
-                setattr(layer, name, tensor.data_ptr())
-                held.append(tensor)
-        first = self._body.layers[0].self_attn
-        weights = self._body.embed_tokens.weight, self._body.norm.weight, self._head
-        if not all(is_float(weight) for weight in weights):
-            return None
-        held.extend(weights)
-        return _Model(
-            len(layers),
-            config.hidden_size,
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            first.head_dim,
-            config.intermediate_size,
-            len(self._head),
-            config.rms_norm_eps,
-            first.scaling,
-            layers,
-            *(weight.data_ptr() for weight in weights),
-        )
+        return CompiledDecoding(c, weights, self._body.rotary_emb, prefix, rows, limit, logits)
 
 
 class CompiledDecoding:
@@ -129,16 +76,16 @@ class CompiledDecoding:
     def __init__(
         self,
         c: ctypes.CDLL,
-        model: _Model,
+        weights: Weights,
         rotary: Any,
-        held: list[Tensor],
         prefix: PrefixKeys,
         rows: Sequence[int],
         limit: int,
         logits: Tensor,
     ) -> None:
         self.logits = logits
-        self._step, self._model, self._held = c.hypo_step, model, held
+        model, ranks = weights.model, weights.ranks
+        self._step, self._weights, self._model = c.hypo_step, weights, model
         self._slots, self._written, self._limit = torch.arange(len(rows)), 0, limit
         self._threads = torch.get_num_threads()
         hypo_workspace = c.hypo_workspace
@@ -150,7 +97,9 @@ class CompiledDecoding:
         angles = rotary(own, torch.arange(longest + limit)[None])
         cosines, sines = (x[0, :, : model.size // 2].contiguous() for x in angles)
         space = torch.empty(
-            hypo_workspace(byref(model), c_int64(len(rows)), c_int64(longest + limit), self._threads)
+            hypo_workspace(
+                byref(model), c_int64(len(rows)), c_int64(longest + limit), c_int64(ranks), self._threads
+            )
         )
         pieces = [prefix.by_prompt(layer) for layer in layers]
         keys, values = (
@@ -158,9 +107,9 @@ class CompiledDecoding:
         )
         places = [torch.tensor([x.data_ptr() for x in found]) for found in (keys, values)]
         self._logits = torch.empty(len(rows), model.vocabulary)
-        parts = [lengths, *places, own[0], own[1], cosines, sines, space, self._logits]
-        held.extend([*keys, *values, *parts])
-        self._state = _Decoding(len(rows), limit, longest, *(part.data_ptr() for part in parts))
+        parts = [weights.adapters, lengths, *places, own[0], own[1], cosines, sines, space, self._logits]
+        self._held = [*keys, *values, *parts]
+        self._state = _Decoding(len(rows), limit, longest, ranks, *(part.data_ptr() for part in parts))
 
     def feed(self, tokens: Tensor) -> None:
         """Append one token to each row: tokens [rows] int64.
@@ -206,19 +155,3 @@ def _is_plain(body: Any) -> bool:
         and all(is_float(norm.weight) for norm in (*norms, body.norm))
         and is_float(body.embed_tokens.weight)
     )
-
-
-def _layer_weights(module: Any) -> dict[str, Tensor] | None:
-    """The tensors that decode_step.c's ``Layer`` points to; missing biases are omitted."""
-    attention, mlp = module.self_attn, module.mlp
-    found = {"norm_in": module.input_layernorm.weight, "norm_out": module.post_attention_layernorm.weight}
-    projections = {"q": attention.q_proj, "k": attention.k_proj, "v": attention.v_proj, "o": attention.o_proj}
-    gated = {"gate": mlp.gate_proj, "up": mlp.up_proj, "down": mlp.down_proj}
-    for name, layer in (projections | gated).items():
-        pair = weight_and_bias(layer)
-        if pair is None or (pair[1] is not None and name in gated):
-            return None
-        found[name] = pair[0]
-        if pair[1] is not None:
-            found[f"{name}_bias"] = pair[1]
-    return found if all(is_float(tensor) for tensor in found.values()) else None

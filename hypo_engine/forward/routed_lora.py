@@ -6,8 +6,8 @@ and a fraction of the calls, which are what a step of few tokens takes time for.
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,14 @@ from hypo_engine.forward.peft_layers import adapted_layers
 
 Blocks = tuple[tuple[str, int], ...]
 """The adapters that stand side by side, each with its rank."""
+
+
+class LowRank(NamedTuple):
+    """An adapter's matrices in one layer: a [rank, inputs] and b [outputs, rank], and the scale of b a."""
+
+    a: Tensor
+    b: Tensor
+    scale: float
 
 
 class RoutedLora:
@@ -29,7 +37,7 @@ class RoutedLora:
         self._joined: dict[Any, tuple[list[str], Blocks, Tensor, Tensor]] = {}
         self._layers = adapted_layers(model)
         for layer in self._layers:
-            layer.forward = partial(self._forward, layer)
+            layer.forward = RoutedLayer(layer, self)
 
     def release(self) -> None:
         """Restore the forward of PEFT's layers."""
@@ -42,7 +50,17 @@ class RoutedLora:
             self._adapters, self._masks = list(adapters), {}
             self._names = sorted({name for name in adapters if name is not None})
 
-    def _forward(self, layer: Any, x: Tensor) -> Tensor:
+    @property
+    def names(self) -> list[str]:
+        """The adapters of the next pass."""
+        return self._names
+
+    @property
+    def places(self) -> list[int]:
+        """The place of each token's adapter in :attr:`names`; -1 for the base model."""
+        return [-1 if name is None else self._names.index(name) for name in self._adapters]
+
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
         found: Tensor = layer.base_layer(x)
         rows, results = x.reshape(-1, x.shape[-1]), found.view(-1, found.shape[-1])
         if self._names and len(rows) != len(self._adapters):
@@ -79,3 +97,35 @@ class RoutedLora:
             table = torch.tensor(own)[:, None] == torch.tensor(owners)
             self._masks[blocks] = table.to(device=like.device, dtype=like.dtype)
         return self._masks[blocks]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedLayer:
+    """The forward of one of PEFT's layers."""
+
+    layer: Any
+    router: RoutedLora
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.router.forward(self.layer, x)
+
+    @property
+    def base(self) -> Any:
+        """The layer without adapters."""
+        return self.layer.base_layer
+
+    def adapters(self) -> list[LowRank | None]:
+        """The matrices of each adapter of the next pass; None where it leaves this layer as it is."""
+        layer = self.layer
+        return [
+            LowRank(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
+            if name in layer.lora_A
+            else None
+            for name in self.router.names
+        ]
+
+
+def routed(layer: Any) -> RoutedLayer | None:
+    """The forward of a layer that runs with an adapter for each token; None for any other layer."""
+    forward = vars(layer).get("forward")
+    return forward if isinstance(forward, RoutedLayer) else None

@@ -138,6 +138,7 @@ class SharedPrefix:
         step = self._packed.step
         if step is None or not (step.follows_routes or self._route is everywhere_the_same):
             return None
+        self._route(rows)
         if not step.tried and not self._agrees(step, rows, logits):
             self._packed.step = None
             return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -21,7 +22,7 @@ from hypo_engine.decoding.protocol import Decoding
 from hypo_engine.forward.head import Head
 from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.forward.routed_lora import RoutedLora
-from hypo_engine.models.adapters import attach_lora
+from hypo_engine.models.adapters import attach_lora, quiet_peft
 from hypo_engine.models.load import load_model
 from hypo_engine.models.policy import load_policy
 from hypo_engine.prompts.packing import try_packing
@@ -52,6 +53,11 @@ def logits_of(decoding: Decoding, tokens: Sequence[Sequence[int]]) -> list[Tenso
         decoding.feed(torch.tensor(now))
         found.append(decoding.logits.clone())
     return found
+
+
+def assert_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-4)
 
 
 def both(prefix: SharedPrefix, rows: list[int], limit: int) -> tuple[CompiledDecoding, PrefixDecoding]:
@@ -216,13 +222,96 @@ def test_options_of_a_known_form_are_seen(tiny: Callable[[str], Path], change: s
     assert Decoder(model).step is None
 
 
-def test_adapters_by_row_decode_through_their_modules(tiny: Callable[[str], Path]) -> None:
-    model = attach_lora(
-        load(tiny("llama")), rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x"
-    )
-    found, routed = view(model), RoutedLora(model)
-    routed.route([None] * 7, CPU)
-    assert isinstance(SharedPrefix(found, PROMPTS[:1]).decoding([0], 2), PrefixDecoding)
+ADAPTERS = {
+    "one": ("all-linear", 3),
+    "two": (["q_proj", "down_proj"], 8),
+    "three": (["v_proj", "gate_proj"], 1),
+}
+
+
+def with_adapters(model: Any) -> Any:
+    """A model with adapters of several ranks on several layers, none of them zero."""
+    configs = {
+        name: LoraConfig(r=rank, lora_alpha=8 + rank, target_modules=targets)
+        for name, (targets, rank) in ADAPTERS.items()
+    }
+    with quiet_peft():
+        found = get_peft_model(model, configs["one"], adapter_name="one")
+        for name in ("two", "three"):
+            found.add_adapter(name, configs[name])
+    generator = torch.Generator().manual_seed(0)
+    for parameter_name, parameter in found.named_parameters():
+        if "lora_" in parameter_name:
+            parameter.detach().copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return found.eval()
+
+
+@needs_compiler
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "names",
+    [["one"], [None, "two", "one"], ["three", "three", None, "one", "two"], [None, None], ["two"] * 17],
+)
+def test_rows_with_adapters_of_their_own(
+    tiny: Callable[[str], Path], form: str, names: list[str | None]
+) -> None:
+    model = load(tiny(form))
+    found, routed = view(model), RoutedLora(with_adapters(model))
+    rows = [place % len(PROMPTS) for place in range(len(names))]
+    prompts = [PROMPTS[row] for row in rows]
+    prefix = SharedPrefix(found, prompts, route=lambda rows: routed.route([names[row] for row in rows], CPU))
+    one, other = both(prefix, list(range(len(names))), 12)
+    tokens = torch.randint(3, 300, (12, len(names)), generator=torch.Generator().manual_seed(1)).numpy()
+    assert_same(logits_of(one, tokens[:6]), logits_of(other, tokens[:6]))
+    left = torch.arange(0, len(names), 2)
+    assert one.keep(left)
+    assert other.keep(left)
+    assert_same(logits_of(one, tokens[6:, left.tolist()]), logits_of(other, tokens[6:, left.tolist()]))
+
+
+@needs_compiler
+def test_a_row_is_the_same_beside_other_adapters_and_with_other_threads(tiny: Callable[[str], Path]) -> None:
+    model = load(tiny("llama"))
+    found, routed = view(model), RoutedLora(with_adapters(model))
+
+    names: list[str | None] = [None]
+    prefix = SharedPrefix(found, PROMPTS[:1], route=lambda rows: routed.route(names, CPU))
+    prefix.decoding([0], 1)  # encodes the prompt
+
+    def last_logits(threads: int) -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            decoding = prefix.decoding([0] * len(names), 4)
+            assert isinstance(decoding, CompiledDecoding)
+            return logits_of(decoding, [[7] * len(names)] * 4)[-1][-1]
+        finally:
+            torch.set_num_threads(before)
+
+    plain = last_logits(1)
+    names[:] = ["one"]
+    alone = last_logits(1)
+    assert not torch.allclose(alone, plain)
+    names[:] = [None, "two", "three", "one"]
+    assert torch.equal(alone, last_logits(1))
+    names[:] = ["two", None, "one"]
+    assert torch.equal(alone, last_logits(3))
+
+
+@needs_compiler
+def test_adapters_in_another_precision_decode_through_the_modules(tiny: Callable[[str], Path]) -> None:
+    model = load(tiny("llama"))
+    found, adapted = view(model), with_adapters(model)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.bfloat16()
+    routed = RoutedLora(adapted)
+    prefix = SharedPrefix(found, PROMPTS[:1], route=lambda rows: routed.route([None] * len(rows), CPU))
+    assert isinstance(prefix.decoding([0], 2), CompiledDecoding)
+    step = found.step
+    routed.route(["one"], CPU)
+    assert step is not None
+    assert step.begin(prefix._keys, [0], 2, torch.empty(1, 300)) is None
 
 
 @needs_compiler
