@@ -17,7 +17,7 @@ from app.store.enums import Split
 from app.store.models import Dataset, DatasetPair, PairScoring
 from app.store.scored_pairs import STRONGLY, Filter, Show
 from app.text import clean_text
-from hypo_engine.data.formats import Account, Kept, LeftOut, Pair
+from hypo_engine.data.formats import Account, Kept, LeftOut
 
 ROWS: Final = 500
 MAX_REASON_CHARS: Final = 200
@@ -56,7 +56,8 @@ def leave_out(dataset_id: int, positions: Collection[int], *, reason: str = "") 
     with read_session() as session:
         old = datasets.get(dataset_id, session=session)
     _check(old, gone)
-    left_out, digest, train = _survey(old, gone, reason)
+    account = _account(old, len(gone), reason)
+    left_out, digest, train = _survey(old, gone, reason, account)
     if not train:
         raise Refused(
             f"No training pair would remain of {old.name} version {old.version}; leave out fewer pairs."
@@ -71,7 +72,7 @@ def leave_out(dataset_id: int, positions: Collection[int], *, reason: str = "") 
         pairs=_remaining(old.id, gone),
         left_out=left_out,
         left_out_count=len(gone),
-        account=_account(old, len(gone), reason),
+        account=account,
         parent_id=old.id,
     )
     return NewVersion(made.id, made.name, made.version, made.rows, len(gone))
@@ -169,8 +170,14 @@ def _check(old: Dataset, gone: Collection[int]) -> None:
         raise Refused(f"No pair would remain of {old.name} version {old.version}; leave out fewer pairs.")
 
 
-def _survey(old: Dataset, gone: Collection[int], reason: str) -> tuple[list[LeftOut], str, int]:
-    """The rows left out, as far as they are kept; a digest of the others; how many of these train."""
+def _survey(
+    old: Dataset, gone: Collection[int], reason: str, account: Account
+) -> tuple[list[LeftOut], str, int]:
+    """The rows left out, as far as they are kept; a digest of the others; how many of these train.
+
+    Args:
+        account: counts the weights and margins of the others.
+    """
     left_out: list[LeftOut] = []
     digest, train = hashlib.sha256(), 0
     for pair in _pairs(old.id):
@@ -179,7 +186,9 @@ def _survey(old: Dataset, gone: Collection[int], reason: str) -> tuple[list[Left
                 left_out.append(LeftOut(pair.row, reason))
             continue
         train += pair.split is Split.TRAIN
-        line = json.dumps([pair.row, pair.prompt, pair.chosen, pair.rejected])
+        found = datasets.pair_of(pair)
+        account.weigh(found)
+        line = json.dumps([pair.row, found.prompt, found.chosen, found.rejected, *found.extras])
         digest.update(line.encode() + b"\n")
     return left_out, digest.hexdigest(), train
 
@@ -187,7 +196,7 @@ def _survey(old: Dataset, gone: Collection[int], reason: str) -> tuple[list[Left
 def _remaining(dataset_id: int, gone: Collection[int]) -> Iterator[Placed]:
     for pair in _pairs(dataset_id):
         if pair.position not in gone:
-            yield Placed(Kept(pair.row, Pair(pair.prompt, pair.chosen, pair.rejected)), pair.split)
+            yield Placed(Kept(pair.row, datasets.pair_of(pair)), pair.split)
 
 
 def _pairs(dataset_id: int) -> Iterator[DatasetPair]:

@@ -1,9 +1,11 @@
 """Scorings and scored pairs as plain values, for the command line and the API."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from app.pair_scoring import seconds_left
+from app.store.datasets import pair_of
 from app.store.models import PairScore, PairScoring
 from app.store.scored_pairs import ScoredPair
 
@@ -33,9 +35,12 @@ def scoring_view(scoring: PairScoring) -> dict[str, Any]:
 
 def pair_view(found: ScoredPair, scorings: Sequence[PairScoring]) -> dict[str, Any]:
     """A pair with its score under each model. Of a reward model, the log-probabilities are rewards."""
-    names = ("position", "row", "split", "prompt", "chosen", "rejected")
+    pair = found.pair
     return {
-        **{name: getattr(found.pair, name) for name in names},
+        "position": pair.position,
+        "row": pair.row,
+        "split": pair.split,
+        **asdict(pair_of(pair)),
         "scores": [
             _score_view(scoring, score) for scoring, score in zip(scorings, found.scores, strict=True)
         ],

@@ -117,7 +117,7 @@ def read_pairs(path: Path, account: Account) -> Iterator[Pair]:
     """
     for row in read_jsonl_pairs(path):
         if isinstance(row, Kept):
-            account.add(row.unused, row.score)
+            account.add(row.unused, row.score, row.pair)
             yield row.pair
         else:
             account.leave_out(row.reason)

@@ -16,6 +16,7 @@ WRITING = tuple(method for method in Method if method.writes)
 """Methods whose model writes answers."""
 
 _ON_PAIRS = (Method.DPO, Method.HYPO)
+_WEIGHED = (*_ON_PAIRS, Method.SFT, Method.REWARD)
 _SCORED = tuple(method for method in Method if Need.SCORES in method.needs)
 _SAMPLING = tuple(method for method in Method if Need.SAMPLES in method.needs)
 _PREFERRING = (*_ON_PAIRS, Method.ONLINE_DPO)
@@ -94,6 +95,14 @@ class MethodFields(BaseModel):
         description="Weight of an SFT term: the negative log-likelihood of the chosen answers, a mean over "
         "their tokens, added to the preference loss.",
         json_schema_extra=group("loss", *_ON_PAIRS),
+    )
+    use_pair_weights: bool = Field(
+        True,
+        title="Weights of pairs",
+        description="Pairs count in the loss by the weights of their dataset, if it has some, and a reward "
+        "model subtracts their margins. RLOO, online DPO and HyPO's penalty learn from samples and ignore "
+        "both.",
+        json_schema_extra=group("loss", *_WEIGHED),
     )
     missing_eos_penalty: float = Field(
         0.0,
@@ -211,6 +220,16 @@ class MethodFields(BaseModel):
         """The parts of a batch that a step reads."""
         without = frozenset() if self.loss_type.reads_reference else frozenset({Need.REFERENCE})
         return self.method.needs - without
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether a pair counts by its weight."""
+        return self.use_pair_weights and self.method in _WEIGHED
+
+    @property
+    def reads_margins(self) -> bool:
+        """Whether a pair's margin is subtracted from the difference of its rewards."""
+        return self.use_pair_weights and self.method is Method.REWARD
 
     @property
     def loads_reward_model(self) -> bool:

@@ -131,7 +131,7 @@ def show_command(
         ]
         view["splits"] = asdict(datasets.split_counts(found.id, session=session))
         view["first"] = [
-            {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+            asdict(datasets.pair_of(pair))
             for pair in datasets.page_of_pairs(found.id, session=session, limit=3)
         ]
     if as_json:
@@ -145,3 +145,5 @@ def show_command(
         warn(f"Row {entry['row']} left out: {entry['reason']}")
     for pair in view["first"]:
         say(f"\nprompt    {pair['prompt']}\nchosen    {pair['chosen']}\nrejected  {pair['rejected']}")
+        if (pair["weight"], pair["margin"]) != (1, 0):
+            say(f"weight    {pair['weight']:g}\nmargin    {pair['margin']:g}")

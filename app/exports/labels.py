@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from app.errors import InvalidInput, Refused
-from app.exports import reading
 from app.exports.counts import Counts
 from app.exports.layouts import LabelFormat, layout_of
 from app.exports.manifest import manifest
 from app.exports.options import DEFAULTS, Options
-from app.exports.trl_votes import Message, trl_rows
+from app.exports.trl_votes import Message
 from app.exports.writers import FileType, encoded, write_file
 from app.imports.service import AddedDataset, add_pairs, checked_name
 from app.store import adjudications, label_queries
@@ -185,11 +184,16 @@ def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) ->
     return TrlCounts(whole + cut, cut, left_out)
 
 
-def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: bool = False) -> AddedDataset:
+def use_as_dataset(
+    name: str, *, only: VoteFilter | None = None, leave_out_cut: bool = False, merge: bool = False
+) -> AddedDataset:
     """Store the pairs of a `trl` export as the next version of a dataset, all of them for training.
 
     Their prompts are removed from the held-out pairs of every dataset, so no later evaluation uses a prompt
     that a model was trained on.
+
+    Args:
+        merge: as in `Options`; the pairs have the weights and margins of the votes on their comparisons.
 
     Raises:
         InvalidInput: for an invalid name.
@@ -199,7 +203,8 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
     if only is not None:
         only.check()
     counts, voted_on = Counts(), Counter[int]()
-    rows = _rows(only, counts, voted_on, Options(leave_out_cut=leave_out_cut))
+    options = Options(leave_out_cut=leave_out_cut, merge=merge)
+    rows = _rows(only, counts, voted_on, options)
     first = next(rows, None)
     if first is None and counts.left_out[WhyLeftOut.CUT]:
         raise Refused(
@@ -208,9 +213,7 @@ def use_as_dataset(name: str, *, only: VoteFilter | None = None, leave_out_cut: 
         )
     if first is None:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")
-    pairs = (
-        Pair(row["prompt"], _said(row["chosen"]), _said(row["rejected"])) for row in chain([first], rows)
-    )
+    pairs = (_pair(row) for row in chain([first], rows))
     return add_pairs(pairs=pairs, name=name, source="votes", format="votes", held_out=0.0, voted_on=voted_on)
 
 
@@ -218,10 +221,18 @@ def _rows(
     only: VoteFilter | None, counts: Counts, voted_on: Counter[int], options: Options
 ) -> Iterator[dict[str, Any]]:
     """The rows of a `trl` export; counts those of each comparison."""
-    for verdict in reading.verdicts(only, None):
-        for row in trl_rows([verdict], counts, options):
+    layout = layout_of(LabelFormat.TRL, options)
+    for found in layout.read(only, None):
+        verdict = found[0] if options.merge else found
+        for row in layout.rows([found], counts, options):
             voted_on[verdict.comparison_id] += 1
             yield row
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    """The pair of a row; a merged one has a weight and a margin."""
+    chosen, rejected = _said(row["chosen"]), _said(row["rejected"])
+    return Pair(row["prompt"], chosen, rejected, row.get("weight", 1.0), row.get("margin", 0.0))
 
 
 def _said(messages: list[Message]) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -301,7 +301,8 @@ def _naming(path: Path, among_others: bool) -> Iterator[None]:
 def _checked(pairs: Iterable[Pair]) -> Iterator[Kept | LeftOut]:
     for number, pair in enumerate(pairs, start=1):
         try:
-            yield Kept(number, make_pair(pair.prompt, pair.chosen, pair.rejected))
+            made = make_pair(pair.prompt, pair.chosen, pair.rejected)
+            yield Kept(number, replace(made, weight=pair.weight, margin=pair.margin))
         except RowError as error:
             yield LeftOut(number, str(error))
 

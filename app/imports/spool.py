@@ -25,10 +25,10 @@ class Spool:
         for row in rows:
             if isinstance(row, Kept):
                 self.kept += 1
-                self.account.add(row.unused, row.score)
                 pair = row.pair
+                self.account.add(row.unused, row.score, pair)
                 prompt = pair.prompt if isinstance(pair.prompt, str) else list(pair.prompt)
-                line = json.dumps([row.row, prompt, pair.chosen, pair.rejected])
+                line = json.dumps([row.row, prompt, pair.chosen, pair.rejected, *pair.extras])
                 self._file.write(line.encode() + b"\n")
             else:
                 self.left_out_count += 1
@@ -43,8 +43,8 @@ class Spool:
 
     def pairs(self) -> Iterator[Kept]:
         for line in self.rewound():
-            row, prompt, chosen, rejected = json.loads(line)
-            yield Kept(row, Pair(prompt, chosen, rejected))
+            row, *parts = json.loads(line)
+            yield Kept(row, Pair(*parts))
 
     def why_nothing_was_kept(self) -> str:
         """The message for a file without a single pair."""

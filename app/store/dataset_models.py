@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store import clock
@@ -37,7 +37,10 @@ class Dataset(Base):
 
 
 class DatasetPair(Base):
-    """One preference pair. `prompt` is a string or a list of messages; `row` is its 1-based source row."""
+    """One preference pair. `prompt` is a string or a list of messages; `row` is its 1-based source row.
+
+    `weight` is NULL for a pair that counts like all others, `margin` for one without.
+    """
 
     __tablename__ = "dataset_pairs"
     __table_args__ = (Index(None, "dataset_id", "split", "position"),)
@@ -49,6 +52,8 @@ class DatasetPair(Base):
     prompt: Mapped[Any]
     chosen: Mapped[str] = mapped_column(Text)
     rejected: Mapped[str] = mapped_column(Text)
+    weight: Mapped[float | None] = mapped_column(Float(53))
+    margin: Mapped[float | None] = mapped_column(Float(53))
 
 
 class DatasetLeftOut(Base):

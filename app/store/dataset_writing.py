@@ -146,6 +146,8 @@ def _pair_values(dataset: Dataset, position: int, given: Kept | Placed) -> dict[
         "prompt": prompt,
         "chosen": pair.chosen,
         "rejected": pair.rejected,
+        "weight": pair.weight if pair.weight != 1 else None,
+        "margin": pair.margin or None,
     }
 
 

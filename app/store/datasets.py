@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, func, or_, select
+from sqlalchemy import ColumnElement, Row, String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
@@ -165,13 +165,21 @@ def page_of_left_out(
 def iter_pairs(dataset_id: int, *, session: Session, split: Split | None = None) -> Iterator[Pair]:
     """Stream the pairs of one split, or all pairs, in source order."""
     query = (
-        select(DatasetPair.prompt, DatasetPair.chosen, DatasetPair.rejected)
+        select(*_PAIR)
         .where(*_matching(dataset_id, split, ""))
         .order_by(DatasetPair.position)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
-    for prompt, chosen, rejected in session.execute(query):
-        yield Pair(prompt, chosen, rejected)
+    for row in session.execute(query):
+        yield pair_of(row)
+
+
+_PAIR = tuple(getattr(DatasetPair, field.name) for field in fields(Pair))
+
+
+def pair_of(row: DatasetPair | Row[Any]) -> Pair:
+    """A stored pair with its weight and margin."""
+    return Pair(row.prompt, row.chosen, row.rejected, row.weight or 1.0, row.margin or 0.0)
 
 
 def account_of(dataset_id: int, *, session: Session) -> Account:
@@ -186,13 +194,13 @@ def spread_pairs(dataset_id: int, *, session: Session, split: Split, most: int) 
     # the stride is odd because sources often alternate between two kinds of rows
     stride = 1 if count <= most else -(-count // most) | 1
     query = (
-        select(DatasetPair.prompt, DatasetPair.chosen, DatasetPair.rejected)
+        select(*_PAIR)
         .where(*side, DatasetPair.position % stride == 0)
         .order_by(DatasetPair.position)
         .limit(most)
     )
-    for prompt, chosen, rejected in session.execute(query):
-        yield Pair(prompt, chosen, rejected)
+    for row in session.execute(query):
+        yield pair_of(row)
 
 
 def split_counts(dataset_id: int, *, session: Session) -> SplitCounts:

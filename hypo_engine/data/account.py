@@ -1,11 +1,13 @@
-"""Counts of what a file holds besides its pairs: unused columns, skipped rows, scores. No torch here."""
+"""Counts of what a file holds besides its texts: skipped rows, weights, scores. No torch here."""
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hypo_engine.data.pair import Pair
 from hypo_engine.data.scores import Score
+from hypo_engine.data.weights import Mean
 
 MOST_NAMES = 200
 MOST_REASONS = 20
@@ -22,6 +24,7 @@ class Account:
         left_out: number of skipped rows, by reason.
         compared: pairs with scores of both answers; `equal` and `contradicting` count some of them.
         score_columns: the columns compared.
+        weights, margins: the pairs with a weight other than 1, and those with a margin.
         remarks: sentences on how the file was read.
     """
 
@@ -31,17 +34,27 @@ class Account:
     equal: int = 0
     contradicting: int = 0
     score_columns: tuple[str, ...] = ()
+    weights: Mean = field(default_factory=Mean)
+    margins: Mean = field(default_factory=Mean)
     remarks: tuple[str, ...] = ()
 
-    def add(self, unused: tuple[str, ...], score: Score | None) -> None:
+    def add(self, unused: tuple[str, ...], score: Score | None, pair: Pair) -> None:
         """Count a row that became a pair."""
         for name in unused:
             _count(self.unused, name)
+        self.weigh(pair)
         if score is not None:
             self.compared += 1
             self.equal += score.sign == 0
             self.contradicting += score.sign < 0
             self.score_columns = self.score_columns or score.columns
+
+    def weigh(self, pair: Pair) -> None:
+        """Count a pair's weight and margin."""
+        if pair.weight != 1:
+            self.weights.add(pair.weight)
+        if pair.margin:
+            self.margins.add(pair.margin)
 
     def leave_out(self, reason: str) -> None:
         """Count a row that was skipped."""
@@ -58,6 +71,8 @@ class Account:
                 "equal": self.equal,
                 "contradicting": self.contradicting,
             },
+            "weights": asdict(self.weights),
+            "margins": asdict(self.margins),
             "remarks": list(self.remarks),
         }
 
@@ -72,13 +87,25 @@ class Account:
             equal=scores.get("equal", 0),
             contradicting=scores.get("contradicting", 0),
             score_columns=tuple(scores.get("columns", ())),
+            weights=Mean(**values.get("weights", {})),
+            margins=Mean(**values.get("margins", {})),
             remarks=tuple(values.get("remarks", ())),
         )
 
     def sentences(self, *, reasons: bool = False) -> list[str]:
         """One sentence per finding; with `reasons`, also why rows were skipped."""
         left_out = [f"Left out: {self.why_left_out()}."] if reasons and self.left_out else []
-        return [*self.remarks, *left_out, *self.about_unused(), *self.about_scores()]
+        said = [*self.remarks, *self.about_weights()]
+        return [*said, *left_out, *self.about_unused(), *self.about_scores()]
+
+    def about_weights(self) -> list[str]:
+        """A sentence on the weights of the pairs, and one on their margins."""
+        found = []
+        if self.weights.pairs:
+            found.append(f"Weights: {_pairs(self.weights.pairs)}, {self.weights.mean:.3g} on average.")
+        if self.margins.pairs:
+            found.append(f"Margins: {_pairs(self.margins.pairs)}, {self.margins.mean:.3g} on average.")
+        return found
 
     def about_unused(self) -> list[str]:
         """A sentence on the columns that the pairs do not use."""
@@ -109,3 +136,7 @@ def _count(counts: Counter[str], name: str) -> None:
 
 def _rows(count: int) -> str:
     return f"{count:,} row" if count == 1 else f"{count:,} rows"
+
+
+def _pairs(count: int) -> str:
+    return f"{count:,} pair" if count == 1 else f"{count:,} pairs"

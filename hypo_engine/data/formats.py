@@ -5,8 +5,8 @@ names; `pairing` combines what they find into a pair, and `columns` checks what 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from hypo_engine.data.pair import Pair, prompt_fraction, prompt_key
 from hypo_engine.data.pairing import assemble, begins_with_prompt, is_short, spoken
 from hypo_engine.data.rows import BadCell, Row, RowError, make_pair
 from hypo_engine.data.scores import Score, score_of
+from hypo_engine.data.weights import weight_and_margin
 from hypo_engine.errors import DataError
 
 __all__ = [
@@ -113,12 +114,21 @@ def convert(rows: Iterable[tuple[int, object]], how: Format | AnyMapping) -> Ite
 def _converted(number: int, row: Row, how: Format | AnyMapping, repeated: bool) -> Kept:
     parts = how.to_parts(row)
     pair = assemble(parts, prompts_are_repeated=repeated)
+    names_winner = isinstance(how, WinnerMapping) or bool(parts.chosen_side)
+    weight, margin = weight_and_margin(row, _taken(how), margins=not names_winner)
+    if (weight, margin) != (pair.weight, pair.margin):
+        pair = replace(pair, weight=weight, margin=margin)
     score = score_of(row, parts.chosen_side, parts.rejected_side)
     unused = row.unused()
     refuse_unusable(unused, row)
     if not how.maps:
         check_unused(unused, row, pair)
     return Kept(number, pair, tuple(unused), score)
+
+
+def _taken(how: Format | AnyMapping) -> Sequence[str]:
+    """The columns that a mapping names."""
+    return how.columns if isinstance(how, ColumnMapping | WinnerMapping) else ()
 
 
 def _prompts_are_repeated(rows: Iterable[object], how: Format | AnyMapping) -> bool:
@@ -147,7 +157,7 @@ def account_of(results: Iterable[Kept | LeftOut]) -> Account:
     account = Account()
     for result in results:
         if isinstance(result, Kept):
-            account.add(result.unused, result.score)
+            account.add(result.unused, result.score, result.pair)
         else:
             account.leave_out(result.reason)
     return account

@@ -13,6 +13,7 @@ from hypo_engine.data.columns import ANSWERS, CONVERSATIONS, HISTORIES, QUESTION
 from hypo_engine.data.mapping import LMARENA
 from hypo_engine.data.pairing import Parts, is_transcript
 from hypo_engine.data.rows import Row, RowError, listed, optional_text, text
+from hypo_engine.data.weights import MARGIN, WEIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +148,16 @@ def _alpaca(row: Row) -> Parts:
     return _instructed(row, row.get("chosen"), row.get("rejected"))
 
 
-_ALPACA_V0 = frozenset({"instruction", "input", "output", "system", "history"})
+_ALPACA_V0 = frozenset({"instruction", "input", "output", "system", "history", WEIGHT, MARGIN})
 
 
 def _is_alpaca_v0(row: Row) -> bool:
     """Two outputs, the better one first; any further column might say otherwise."""
-    return _has(row, "instruction", "input") and _ALPACA_V0.issuperset(row) and _are_two(row.peek("output"))
+    return (
+        _has(row, "instruction", "input")
+        and _ALPACA_V0.issuperset(map(key, row))
+        and _are_two(row.peek("output"))
+    )
 
 
 def _are_two(value: Any) -> bool:

@@ -13,12 +13,20 @@ Turn = dict[str, str]
 class Pair:
     """One preference: two answers to the same prompt.
 
-    ``prompt`` is plain text to continue, or the turns of a conversation up to the answer.
+    ``prompt`` is plain text to continue, or the turns of a conversation up to the answer. ``weight`` is how
+    much the pair counts, ``margin`` how much better the chosen answer is; a pair without has 1 and 0.
     """
 
     prompt: Prompt
     chosen: str
     rejected: str
+    weight: float = 1.0
+    margin: float = 0.0
+
+    @property
+    def extras(self) -> tuple[float, ...]:
+        """Weight and margin; empty for a pair without, so that a digest of it does not change."""
+        return () if (self.weight, self.margin) == (1.0, 0.0) else (self.weight, self.margin)
 
 
 def prompt_key(prompt: Prompt) -> str:

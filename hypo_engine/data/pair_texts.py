@@ -18,6 +18,7 @@ class PairTexts(Sequence[Pair]):
         self._text = bytearray()
         # per pair: start and end of the prompt, start of the answers, end of each answer
         self._bounds = array("q")
+        self._extras = array("d")  # per pair: weight and margin
         for pair in pairs:
             self.append(pair)
 
@@ -33,6 +34,7 @@ class PairTexts(Sequence[Pair]):
         middle = len(self._text)
         self._text += rejected
         self._bounds.extend((begin, end, answers, middle, len(self._text)))
+        self._extras.extend((pair.weight, pair.margin))
 
     def __len__(self) -> int:
         return len(self._bounds) // 5
@@ -48,8 +50,9 @@ class PairTexts(Sequence[Pair]):
             return [self[i] for i in range(len(self))[index]]
         row = range(len(self))[index]
         begin, end, answers, middle, last = self._bounds[5 * row : 5 * row + 5]
-        prompt, chosen, rejected = self._text[begin:end], self._text[answers:middle], self._text[middle:last]
-        return Pair(*(json.loads(_decode(part)) for part in (prompt, chosen, rejected)))
+        parts = self._text[begin:end], self._text[answers:middle], self._text[middle:last]
+        prompt, chosen, rejected = (json.loads(_decode(part)) for part in parts)
+        return Pair(prompt, chosen, rejected, *self._extras[2 * row : 2 * row + 2])
 
 
 def _encode(part: object) -> bytes:

@@ -1,8 +1,10 @@
 """Pairs as token ids: a single pair, and all pairs of a dataset in one array. No torch here."""
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import overload
 
 
@@ -12,12 +14,15 @@ class TokenPair:
 
     Attributes:
         source_index: The pair's index in the dataset as given, before pairs were left out.
+        weight, margin: As in :class:`hypo_engine.data.pair.Pair`, as far as the run reads them.
     """
 
     source_index: int
     prompt: list[int]
     chosen: list[int]
     rejected: list[int]
+    weight: float = 1.0
+    margin: float = 0.0
 
     @property
     def length(self) -> int:
@@ -30,6 +35,27 @@ class TokenPair:
         return len(self.prompt) + len(self.chosen) + len(self.rejected)
 
 
+@dataclass(frozen=True, slots=True)
+class StepMeans:
+    """Means over the pairs of a step, with which it is the same however it is divided into batches.
+
+    Attributes:
+        tokens: Of the lengths of the chosen answers, by the pairs' weights.
+        weight: Of the pairs' weights.
+    """
+
+    tokens: float
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, weights: Sequence[float], lengths: Sequence[int]) -> "StepMeans":
+        """The means of given weights and lengths; exact if all weights are equal."""
+        alike = len(set(weights)) == 1
+        weight = weights[0] if alike else sum(each / len(weights) for each in weights)
+        shares = [each / weight for each in weights]
+        return cls(fmean(share * length for share, length in zip(shares, lengths, strict=True)), weight)
+
+
 class TokenPairs(Sequence[TokenPair]):
     """Tokenised pairs at 4 bytes per token; indexing by pair index creates a TokenPair.
 
@@ -40,6 +66,7 @@ class TokenPairs(Sequence[TokenPair]):
         self._ids, self._last_prompt = array("i"), array("i")
         self._sources, self._starts = array("q"), array("q")  # offsets of the prompt and of the answers
         self._lengths = array("i")  # lengths of prompt, chosen and rejected
+        self._weights, self._margins = array("d"), array("d")
         for pair in pairs:
             self.append(pair)
 
@@ -55,20 +82,30 @@ class TokenPairs(Sequence[TokenPair]):
         self._ids.extend(pair.rejected)
         self._sources.append(pair.source_index)
         self._lengths.extend((len(prompt), len(pair.chosen), len(pair.rejected)))
+        self._weights.append(pair.weight)
+        self._margins.append(pair.margin)
 
     def lengths(self, index: int) -> tuple[int, int, int]:
         """Tokens of a pair's prompt, chosen and rejected completion, without creating the pair."""
         prompt, chosen, rejected = self._lengths[3 * index : 3 * index + 3]
         return prompt, chosen, rejected
 
-    def mean_chosen(self, indices: Sequence[int]) -> float:
-        """The mean length of some pairs' chosen answers, in tokens."""
-        return sum(self._lengths[3 * index + 1] for index in indices) / len(indices)
+    def means(self, indices: Sequence[int]) -> StepMeans:
+        """The means over the pairs of a step."""
+        return StepMeans.of(
+            [self._weights[index] for index in indices], [self._lengths[3 * index + 1] for index in indices]
+        )
+
+    def weighing(self) -> str:
+        """SHA-256 of all weights and margins in hex; empty if no pair has any."""
+        if not any(self._margins) and set(self._weights) <= {1.0}:
+            return ""
+        return hashlib.sha256(repr((self._weights, self._margins)).encode()).hexdigest()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = self._ids, self._sources, self._starts, self._lengths
+        arrays = self._ids, self._sources, self._starts, self._lengths, self._weights, self._margins
         return sum(len(values) * values.itemsize for values in arrays)
 
     def token_ids(self) -> set[int]:
@@ -96,4 +133,6 @@ class TokenPairs(Sequence[TokenPair]):
             self._ids[begin : begin + prompt].tolist(),
             self._ids[answers:middle].tolist(),
             self._ids[middle : middle + rejected].tolist(),
+            self._weights[row],
+            self._margins[row],
         )

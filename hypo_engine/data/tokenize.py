@@ -200,12 +200,15 @@ def tokenize_pairs(
     *,
     max_prompt_length: int,
     max_completion_length: int,
+    weights: bool = False,
+    margins: bool = False,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[TokenPairs, TokenReport]:
     """Tokenise pairs; leave out pairs with an overlong answer, and cut overlong prompts on the left.
 
     Args:
         max_completion_length: In tokens, including the end token.
+        weights, margins: Whether the run reads those of the pairs.
         between: Called every few pairs; may raise to stop.
 
     Raises:
@@ -234,7 +237,8 @@ def tokenize_pairs(
         )
         report.trimmed_prompts += len(prompt) > max_prompt_length
         trimmed = tokenization.trim(prompt, max_prompt_length)
-        kept.append(TokenPair(source_index, trimmed, chosen, rejected))
+        weight, margin = pair.weight if weights else 1.0, pair.margin if margins else 0.0
+        kept.append(TokenPair(source_index, trimmed, chosen, rejected, weight, margin))
     return kept, report
 
 

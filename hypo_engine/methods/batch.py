@@ -22,6 +22,7 @@ class PairLogps:
         chosen_tokens, rejected_tokens: Lengths of the answers.
         mean_tokens: Mean length of the chosen answers of the whole step, so that a mean over tokens is the
             same however the step is divided into batches.
+        weights: How much each pair counts, divided by the mean of the whole step; None if all count alike.
     """
 
     chosen: Tensor
@@ -31,14 +32,22 @@ class PairLogps:
     chosen_tokens: Tensor
     rejected_tokens: Tensor
     mean_tokens: float
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PairRewards:
-    """Rewards of the pairs' answers with gradient, [pairs] each."""
+    """Rewards of the pairs' answers with gradient, [pairs] each.
+
+    Attributes:
+        weights: As in :class:`PairLogps`.
+        margins: How much better each chosen answer should be; None if no pair says.
+    """
 
     chosen: Tensor
     rejected: Tensor
+    weights: Tensor | None = None
+    margins: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

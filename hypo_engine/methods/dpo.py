@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hypo_engine.config import LossType, TrainConfig
 from hypo_engine.methods.batch import Batch, MethodLoss, PairLogps
-from hypo_engine.methods.losses import LOSSES, PreferenceLoss, preference_loss, simpo_loss
+from hypo_engine.methods.losses import LOSSES, PreferenceLoss, preference_loss, simpo_loss, weighted_mean
 from hypo_engine.methods.sft import likelihood_losses
 
 _NAMES = (
@@ -85,11 +85,11 @@ class DPO:
         assert pairs is not None
         assert pairs.rejected is not None
         found = self.preference(pairs)
-        loss = found.losses.mean()
+        loss = weighted_mean(found.losses, pairs.weights)
         metrics = preference_metrics(found, pairs)
         metrics["loss"] = metrics["loss/dpo"] = float(loss.detach())
         if self.alpha:
-            likelihood = likelihood_losses(pairs).mean()
+            likelihood = weighted_mean(likelihood_losses(pairs), pairs.weights)
             loss = loss + self.alpha * likelihood
             metrics["loss/sft"] = float(likelihood.detach())
             metrics["loss"] += self.alpha * metrics["loss/sft"]

@@ -126,13 +126,29 @@ def reward_accuracies(margins: Tensor, logps: Tensor) -> Tensor:
     return torch.where(ties, 0.5, (margins > 0).to(margins.dtype))
 
 
-def bradley_terry_loss(chosen: Tensor, rejected: Tensor, *, center: float = 0.0) -> Tensor:
-    """The loss of a reward model: ``-log sigmoid(r+ - r-) + center * (r+ + r-)^2``, [pairs].
+def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of ``weights * values``; the plain mean without weights.
 
+    The weights are divided by the mean of their step, so that the mean over a step's batches, each counted by
+    its pairs, is ``sum(weight * value) / sum(weight)`` over the step.
+
+    Args:
+        values: [pairs], and ``weights`` likewise.
+    """
+    return values.mean() if weights is None else (weights * values).mean()
+
+
+def bradley_terry_loss(
+    chosen: Tensor, rejected: Tensor, *, margins: Tensor | None = None, center: float = 0.0
+) -> Tensor:
+    """The loss of a reward model: ``-log sigmoid(r+ - r- - margin) + center * (r+ + r-)^2``, [pairs].
+
+    A pair's margin says how much better its chosen answer is (Touvron et al., arXiv 2307.09288, equation 2).
     The second term, TRL's ``center_rewards_coefficient`` (Eisenstein et al., arXiv 2312.09244), keeps the
     rewards near zero, which the first one leaves free.
     """
-    losses = -F.logsigmoid(chosen - rejected)
+    difference = chosen - rejected
+    losses = -F.logsigmoid(difference if margins is None else difference - margins)
     return losses + center * (chosen + rejected) ** 2 if center else losses
 
 

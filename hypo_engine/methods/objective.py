@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.config import Method, Need, TrainConfig
-from hypo_engine.data.token_pairs import TokenPair
+from hypo_engine.data.token_pairs import StepMeans, TokenPair
 from hypo_engine.forward.logprobs import TokenLogps
 from hypo_engine.forward.phases import phase
 from hypo_engine.methods.batch import Batch, BatchLoss, PairLogps, PairRewards, ScoredResponse
@@ -73,7 +73,7 @@ class Objective:
         reference: ReferenceCache | None,
         pair_indices: Sequence[int],
         watch: Callable[[], None],
-        mean_tokens: float | None = None,
+        means: StepMeans | None = None,
     ) -> BatchResult:
         """Compute the loss of a batch with policy and reference.
 
@@ -82,15 +82,17 @@ class Objective:
             reference: Cached reference scores of the pairs; if None, they are computed here.
             pair_indices: Pair indices of the batch, the keys of the cache.
             watch: Called often; may raise to abandon the batch.
-            mean_tokens: Mean length of the chosen answers of the whole step; None takes the batch's.
+            means: Over the pairs of the whole step; None takes the batch's.
         """
         device = policy.model.device
+        means = means or means_of(batch)
         prefix = policy.encode([pair.prompt for pair in batch])
         drawn = Drawn()
         if self.sampler:
             drawn = self.sampler.draw(prefix, batch, step=step, device=device, watch=watch)
         if Need.REWARDS in self.needs:
-            found = self.method(Batch(rewards=pair_rewards(policy, prefix, batch)))
+            rewards = pair_rewards(policy, prefix, batch, means.weight)
+            found = self.method(Batch(rewards=rewards))
             return BatchResult(found.loss, found.metrics)
         completions = self._completions(batch, drawn)
         logps = completions.score(prefix, since=0, device=device)
@@ -111,7 +113,7 @@ class Objective:
             cached = sums[: len(batch)], sums[len(batch) : stored]
 
         samples = None
-        pairs = self._pair_logps(batch, logps.rows(slice(0, stored)).sums(), cached, mean_tokens)
+        pairs = self._pair_logps(batch, logps.rows(slice(0, stored)).sums(), cached, means)
         if self.sampler:
             own, held = logps.rows(slice(stored, None)), reference_logps.rows(slice(stored - since, None))
             scores = self._scores(batch, drawn, device)
@@ -148,13 +150,13 @@ class Objective:
         batch: Sequence[TokenPair],
         sums: Tensor,
         reference: tuple[Tensor, Tensor] | None,
-        mean_tokens: float | None,
+        means: StepMeans,
     ) -> PairLogps | None:
         """The log-probabilities of the pairs, from those of all chosen and then all rejected answers."""
         if not len(sums):
             return None
         rejected = sums[len(batch) :] if Need.REJECTED in self.needs else None
-        return pair_logps(batch, sums[: len(batch)], rejected, reference, mean_tokens)
+        return pair_logps(batch, sums[: len(batch)], rejected, reference, means)
 
 
 def pair_logps(
@@ -162,32 +164,52 @@ def pair_logps(
     chosen: Tensor,
     rejected: Tensor | None,
     reference: tuple[Tensor, Tensor] | None,
-    mean_tokens: float | None = None,
+    means: StepMeans | None = None,
 ) -> PairLogps:
-    """Combine log-probabilities with the lengths of the answers.
+    """Combine log-probabilities with the lengths of the answers and the weights of the pairs.
 
     Args:
-        mean_tokens: As in :class:`PairLogps`; None takes the batch's own.
+        means: Over the pairs of the whole step; None takes the batch's own.
     """
-    lengths = [len(pair.chosen) for pair in batch]
+    means = means or means_of(batch)
     reference_chosen, reference_rejected = reference or (None, None)
     return PairLogps(
         chosen,
         rejected,
         reference_chosen,
         reference_rejected,
-        chosen.new_tensor(lengths),
+        chosen.new_tensor([len(pair.chosen) for pair in batch]),
         chosen.new_tensor([len(pair.rejected) for pair in batch]),
-        mean_tokens or sum(lengths) / len(lengths),
+        means.tokens,
+        _weights(batch, means.weight, chosen),
     )
 
 
-def pair_rewards(policy: Policy, encoded: Encoded, batch: Sequence[TokenPair]) -> PairRewards:
-    """The rewards of the pairs' answers."""
+def pair_rewards(
+    policy: Policy, encoded: Encoded, batch: Sequence[TokenPair], mean_weight: float = 1.0
+) -> PairRewards:
+    """The rewards of the pairs' answers, with the weights and margins of the pairs."""
     rows = range(len(batch))
     answers = [*(pair.chosen for pair in batch), *(pair.rejected for pair in batch)]
     rewards = policy.rewards(encoded, [*rows, *rows], answers)
-    return PairRewards(rewards[: len(batch)], rewards[len(batch) :])
+    margins = [pair.margin for pair in batch]
+    return PairRewards(
+        rewards[: len(batch)],
+        rewards[len(batch) :],
+        _weights(batch, mean_weight, rewards),
+        rewards.new_tensor(margins) if any(margins) else None,
+    )
+
+
+def means_of(batch: Sequence[TokenPair]) -> StepMeans:
+    """The means over the pairs of a batch that is a whole step."""
+    return StepMeans.of([pair.weight for pair in batch], [len(pair.chosen) for pair in batch])
+
+
+def _weights(batch: Sequence[TokenPair], mean_weight: float, like: Tensor) -> Tensor | None:
+    """How much each pair counts, as in :class:`PairLogps`."""
+    weights = [pair.weight / mean_weight for pair in batch]
+    return like.new_tensor(weights) if any(weight != 1 for weight in weights) else None
 
 
 def make_objective(

@@ -7,19 +7,23 @@ from torch import Tensor
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.methods.batch import Batch, MethodLoss, PairRewards
-from hypo_engine.methods.losses import bradley_terry_loss
+from hypo_engine.methods.losses import bradley_terry_loss, weighted_mean
 
 
 @dataclass(frozen=True)
 class Reward:
-    """``-log sigmoid(r(chosen) - r(rejected))``, plus ``center`` times the squared sum of both rewards."""
+    """``-log sigmoid(r(chosen) - r(rejected) - margin)`` plus ``center * (r(chosen) + r(rejected))^2``.
+
+    Held-out losses are without margins, so that runs with margins and without compare.
+    """
 
     center: float
 
     def __call__(self, batch: Batch) -> MethodLoss:
         rewards = batch.rewards
         assert rewards is not None
-        loss = self._losses(rewards).mean()
+        losses = self._losses(rewards, rewards.margins)
+        loss = weighted_mean(losses, rewards.weights)
         both = torch.cat([rewards.chosen, rewards.rejected]).detach()
         values = {name: column.detach().mean() for name, column in _columns(rewards).items()}
         values |= {"min_reward": both.min(), "mean_reward": both.mean(), "max_reward": both.max()}
@@ -30,8 +34,8 @@ class Reward:
         assert batch.rewards is not None
         return {"loss": self._losses(batch.rewards), **_columns(batch.rewards)}
 
-    def _losses(self, rewards: PairRewards) -> Tensor:
-        return bradley_terry_loss(rewards.chosen, rewards.rejected, center=self.center)
+    def _losses(self, rewards: PairRewards, margins: Tensor | None = None) -> Tensor:
+        return bradley_terry_loss(rewards.chosen, rewards.rejected, margins=margins, center=self.center)
 
 
 def make_reward(config: TrainConfig) -> Reward:

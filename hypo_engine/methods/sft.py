@@ -6,6 +6,7 @@ from torch import Tensor
 
 from hypo_engine.config import TrainConfig
 from hypo_engine.methods.batch import Batch, MethodLoss, PairLogps
+from hypo_engine.methods.losses import weighted_mean
 
 
 def likelihood_losses(pairs: PairLogps) -> Tensor:
@@ -22,7 +23,7 @@ class SFT:
 
     def __call__(self, batch: Batch) -> MethodLoss:
         assert batch.pairs is not None
-        loss = likelihood_losses(batch.pairs).mean()
+        loss = weighted_mean(likelihood_losses(batch.pairs), batch.pairs.weights)
         metrics = {"loss": float(loss.detach()), "logps/chosen": float(batch.pairs.chosen.detach().mean())}
         return MethodLoss(loss, metrics)
 

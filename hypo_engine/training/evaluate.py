@@ -14,7 +14,7 @@ from statistics import stdev
 import torch
 
 from hypo_engine.config import Need
-from hypo_engine.data.token_pairs import TokenPair
+from hypo_engine.data.token_pairs import StepMeans, TokenPair
 from hypo_engine.decoding.sampling import Choice, sample_responses
 from hypo_engine.methods.batch import Batch, BatchLoss
 from hypo_engine.methods.objective import pair_logps, pair_rewards
@@ -95,17 +95,17 @@ class Evaluation:
             fill_reference(
                 self.reference, policy, self.pairs, batches, between=lambda *_: self.between("evaluating")
             )
-        mean_tokens = mean([len(pair.chosen) for pair in self.pairs])
+        means = StepMeans(mean([len(pair.chosen) for pair in self.pairs]))  # every pair counts alike
         columns: dict[str, list[float]] = {}
         for batch in batches:
             self.between("evaluating")
-            found = self.method.held_out(self._parts(policy, batch, mean_tokens))
+            found = self.method.held_out(self._parts(policy, batch, means))
             table = torch.stack(list(found.values()), dim=1).tolist()
             for name, column in zip(found, zip(*table, strict=True), strict=True):
                 columns.setdefault(name, []).extend(column)
         return _pair_metrics(columns)
 
-    def _parts(self, policy: Policy, batch: Sequence[int], mean_tokens: float) -> Batch:
+    def _parts(self, policy: Policy, batch: Sequence[int], means: StepMeans) -> Batch:
         """The parts of a batch of held-out pairs that the method reads."""
         pairs = [self.pairs[i] for i in batch]
         if Need.REWARDS in self.needs:
@@ -114,7 +114,7 @@ class Evaluation:
         chosen, rejected = score_pairs(policy.encode, pairs)
         compares = Need.REFERENCE in self.needs
         reference = self.reference.get(batch, chosen.device) if compares else None
-        return Batch(pair_logps(pairs, chosen, rejected, reference, mean_tokens))
+        return Batch(pair_logps(pairs, chosen, rejected, reference, means))
 
     def _sample(
         self, policy: Policy, step: int, kind: SampleKind, prompts: Sequence[TokenPrompt], temperature: float

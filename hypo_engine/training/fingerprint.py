@@ -1,10 +1,13 @@
 """The identity of a run: everything that determines its bits, by name, to report differences."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.token_pairs import TokenPairs
+from hypo_engine.reference.scores import reference_key
 
 _SHOWN = 60
 _MISSING = object()
@@ -17,7 +20,7 @@ class Fingerprint:
     Attributes:
         config: The fields of TrainConfig that affect the computation, as JSON values.
         pairs: Number of training pairs.
-        data: SHA-256 of their token ids.
+        data: SHA-256 of their token ids, and of their weights and margins if the run reads any.
         model: SHA-256 of the base model's configuration and weights.
         arithmetic: Device type and dtypes of the computation.
     """
@@ -37,6 +40,12 @@ class Fingerprint:
         """Stored facts, plus the defaults of configuration fields that an earlier version did not have."""
         usual = TrainConfig().model_dump(mode="json")
         return {name: usual[name] for name in self.config if name in usual} | dict(stored)
+
+
+def data_key(tokens: TokenPairs) -> str:
+    """SHA-256 of token ids, and of the weights and margins that the run reads, if there are any."""
+    key, weighing = reference_key("", "", tokens), tokens.weighing()
+    return hashlib.sha256(f"{key} {weighing}".encode()).hexdigest() if weighing else key
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -178,7 +178,7 @@ def _gradients(run: Run, size: int) -> StepSums:
     run.between("training")
     run.optimizer.zero_grad(set_to_none=True)
     in_step, sums = run.plan.pair_indices(run.counters.step), StepSums()
-    mean_tokens = run.pairs.mean_chosen(in_step)
+    means = run.pairs.means(in_step)
     for pair_indices, counted in run.micro_batches(size):
         # scores the pairs, samples k responses per prompt and scores them, as far as the method needs it
         result = run.objective(
@@ -188,7 +188,7 @@ def _gradients(run: Run, size: int) -> StepSums:
             reference=run.reference,
             pair_indices=pair_indices,
             watch=run.watch,
-            mean_tokens=mean_tokens,
+            means=means,
         )
         with phase("backward"):
             (result.loss * (counted / len(in_step))).backward()  # type: ignore[no-untyped-call]

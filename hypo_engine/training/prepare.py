@@ -43,7 +43,7 @@ from hypo_engine.training.checkpoint import (
     remove_checkpoint,
 )
 from hypo_engine.training.evaluate import Evaluation, TokenPrompt
-from hypo_engine.training.fingerprint import Fingerprint
+from hypo_engine.training.fingerprint import Fingerprint, data_key
 from hypo_engine.training.memory_check import check_fits
 from hypo_engine.training.optimizer import make_optimizer
 from hypo_engine.training.plan import Plan, make_plan
@@ -258,17 +258,19 @@ def make_tokenization(config: TrainConfig, tokenizer: Any, pairs: Sequence[Pair]
 def _tokenize(
     config: TrainConfig, pairs: Sequence[Pair], tokenization: Tokenization, reporter: Reporter, what: str
 ) -> tuple[TokenPairs, TokenReport]:
-    limits = (config.max_prompt_length, config.max_completion_length)
+    limits, training = (config.max_prompt_length, config.max_completion_length), what == "training"
     tokens, report = tokenize_pairs(
         pairs,
         tokenization,
         max_prompt_length=limits[0],
         max_completion_length=limits[1],
+        weights=training and config.reads_weights,
+        margins=training and config.reads_margins,
         between=partial(ask_wish, reporter),
     )
     for sentence in report.sentences(*limits):
         reporter.log("warning", f"Of the {what} data: {sentence}")
-    if pairs and not tokens and what == "training":
+    if pairs and not tokens and training:
         raise DataError(report.nothing_left(limits[1]))
     return tokens, report
 
@@ -340,7 +342,7 @@ def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
 
 
 def _fingerprint(
-    config: TrainConfig, plan: Plan, policy: Policy, tokens: Sequence[TokenPair], identity: str
+    config: TrainConfig, plan: Plan, policy: Policy, tokens: TokenPairs, identity: str
 ) -> Fingerprint:
     # the number of processes and of micro-batches may change on resume, the pairs of a step may not
     fields = config.model_dump(
@@ -349,7 +351,7 @@ def _fingerprint(
     return Fingerprint(
         config=fields | {"pairs_per_step": plan.pairs_per_step},
         pairs=len(tokens),
-        data=reference_key("", "", tokens),
+        data=data_key(tokens),
         model=hashlib.sha256(identity.encode()).hexdigest(),
         arithmetic=_arithmetic(config, policy),
     )

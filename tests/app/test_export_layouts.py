@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
-from app.exports.labels import Export, export_labels
+from app.exports.labels import Export, export_labels, use_as_dataset
 from app.exports.options import Options
 from app.imports import service
 from app.store import datasets, labels
@@ -133,6 +133,17 @@ def test_merged_votes_say_how_people_agree(engine: Engine, tmp_path: Path) -> No
         "ties": 1,
         "all_bad": 1,
     }
+    weighed = [("good", 4.0, 0.25), ("sure", 1.0, 1.0), ("three", 3.0, 1.0)]
+    table, _ = export_labels("trl", "csv", folder=tmp_path, options=Options(merge=True))
+    for added in (
+        service.add_dataset(path=exported.path, name="back", held_out=0),
+        service.add_dataset(path=table.path, name="back", held_out=0),
+        use_as_dataset("in one click", merge=True),
+    ):
+        with read_session() as session:
+            pairs = list(datasets.iter_pairs(added.id, session=session))
+        assert [(pair.chosen, pair.weight, pair.margin) for pair in pairs] == weighed
+        assert (added.account.weights.pairs, added.account.weights.mean) == (2, 3.5)
 
 
 def test_people_are_pseudonyms_unless_their_names_are_asked_for(engine: Engine, tmp_path: Path) -> None:

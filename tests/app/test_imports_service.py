@@ -190,6 +190,8 @@ def test_what_the_file_held_beyond_its_pairs_is_stored(session: Session, tmp_pat
             "equal": 7,
             "contradicting": 7,
         },
+        "weights": {"pairs": 0, "mean": 0.0},
+        "margins": {"pairs": 0, "mean": 0.0},
         "remarks": [],
     }
     assert added.account.as_dict() == stored

@@ -5,11 +5,13 @@ from sqlalchemy import Engine
 
 from app import leaving_out
 from app.errors import InvalidInput, NotFound, Refused
+from app.imports import service
 from app.store import datasets, voted_prompts
 from app.store.db import read_session, write_session
 from app.store.enums import Split
 from app.store.models import DatasetPair
 from app.store.scored_pairs import Filter, Show
+from hypo_engine.data.formats import Pair
 from tests.app.scored import add_pairs, add_scoring
 
 
@@ -84,3 +86,16 @@ def test_nothing_is_made_when_nothing_would_remain(engine: Engine) -> None:
     assert leaving_out.positions_of_rows(old, [1, 3]) == [0, 2]
     with read_session() as session:
         assert datasets.count(session=session) == 1
+
+
+def test_weights_and_margins_stay_with_their_pairs(engine: Engine) -> None:
+    pairs = [Pair(f"Question {n}?", "good", "bad", weight=n or 1, margin=n / 2) for n in range(5)]
+    old = service.add_pairs(pairs=pairs, name="weighed", source="a test", held_out=0.0)
+    made = leaving_out.leave_out(old.id, {1, 4})
+    with read_session() as session:
+        kept = list(datasets.iter_pairs(made.id, session=session))
+        account = datasets.account_of(made.id, session=session)
+    assert kept == [pairs[0], pairs[2], pairs[3]]
+    assert (account.weights.pairs, account.weights.mean, account.margins.mean) == (2, 2.5, 1.25)
+    first = pairs_of(made.id)[0]
+    assert (first.weight, first.margin) == (None, None)

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -35,9 +36,10 @@ def load(config: TrainConfig, *, separate: bool = False) -> Policy:
     return load_policy(config, config.model_name_or_path, pad_id=0, device=cpu, separate=separate)
 
 
-def loss_of(policy: Policy, config: TrainConfig) -> Any:
+def loss_of(policy: Policy, config: TrainConfig, pairs: Sequence[TokenPair] = PAIRS) -> Any:
     objective = make_objective(config, max_new_tokens=4, stop_ids=frozenset({END}))
-    return objective(policy, PAIRS, step=0, reference=None, pair_indices=range(2), watch=lambda: None)
+    places = range(len(pairs))
+    return objective(policy, pairs, step=0, reference=None, pair_indices=places, watch=lambda: None)
 
 
 def rewards(policy: Policy, sequences: list[tuple[list[int], list[int]]]) -> Tensor:
@@ -90,6 +92,27 @@ def test_loss_and_metrics_are_trls(config: MakeConfig) -> None:
     theirs = torch.autograd.grad(expected, policy.parameters())
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_and_margins_of_pairs(config: MakeConfig) -> None:
+    """A weight of two is the pair twice; a margin is subtracted, and changes no metric but the loss."""
+    chosen = config(method="reward")
+    policy = load(chosen)
+    twice = loss_of(policy, chosen, [*PAIRS, PAIRS[1]])
+    weighed = loss_of(policy, chosen, [PAIRS[0], replace(PAIRS[1], weight=2.0)])
+    assert weighed.metrics["loss"] == pytest.approx(twice.metrics["loss"], abs=1e-6)
+    ours, theirs = (torch.autograd.grad(found.loss, policy.parameters()) for found in (weighed, twice))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+    plain = loss_of(policy, chosen)
+    margins = (0.5, 2.0)
+    found = loss_of(policy, chosen, [replace(p, margin=m) for p, m in zip(PAIRS, margins, strict=True)])
+    good = rewards(policy, [(p.prompt, p.chosen) for p in PAIRS])
+    bad = rewards(policy, [(p.prompt, p.rejected) for p in PAIRS])
+    expected = -F.logsigmoid(good - bad - torch.tensor(margins)).mean().item()
+    assert found.metrics["loss"] == pytest.approx(expected, abs=1e-5)
+    assert {**found.metrics, "loss": 0} == {**plain.metrics, "loss": 0}
 
 
 def test_a_linear_reward_is_recovered_from_its_labels() -> None:

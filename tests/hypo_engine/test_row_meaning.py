@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -350,17 +351,25 @@ def test_what_a_question_is_about_is_in_the_prompt_or_the_row_is_left_out(
     assert isinstance(mapped, Kept)
 
 
+ONE = Pair("What time is it?", "Noon.", "No.")
+
+
 def test_account_counts_rows_and_scores_and_survives_json() -> None:
     account = Account()
     for i in range(6):
-        account.add(("source", "note") if i else ("source",), Score(("good_score", "bad_score"), i % 3 - 1))
-    account.add((), None)
+        account.add(
+            ("source", "note") if i else ("source",), Score(("good_score", "bad_score"), i % 3 - 1), ONE
+        )
+    account.add((), None, replace(ONE, weight=2.0, margin=0.5))
+    account.add((), None, replace(ONE, weight=3.0))
     account.leave_out("a tie")
     account.remarks = ("Read as Windows-1252.",)
     again = Account.of(json.loads(json.dumps(account.as_dict())))
     assert again == account
     assert account.sentences() == [
         "Read as Windows-1252.",
+        "Weights: 2 pairs, 2.5 on average.",
+        "Margins: 1 pair, 0.5 on average.",
         "Not used: source (6 rows), note (5 rows).",
         "In 2 of 6 pairs with scores (good_score and bad_score) the rejected answer has the higher score.",
         "In 2 of 6 pairs with scores (good_score and bad_score) both answers have the same score.",
@@ -373,7 +382,7 @@ def test_account_counts_rows_and_scores_and_survives_json() -> None:
 def test_account_of_a_file_with_a_name_a_row_stays_small() -> None:
     account = Account()
     for i in range(MOST_NAMES + 50):
-        account.add((f"key {i}",), None)
+        account.add((f"key {i}",), None, ONE)
         account.leave_out(f"not UTF-8 at byte {i}")
     assert len(account.unused) == MOST_NAMES + 1
     assert account.unused[REST] == account.left_out[REST] == 50
@@ -393,7 +402,6 @@ def test_account_of_a_file_with_a_name_a_row_stays_small() -> None:
         ({"chosen-rating": 4, "rejected-rating": 5}, -1),
         ({"chosen_avg_rating": 4, "rejected_avg_rating": 3}, 1),
         ({"rewardChosen": 0.5, "rewardRejected": 0.75}, -1),
-        ({"margin": -0.5}, -1),
         ({"margin": 0}, 0),
         ({"rating": [9.0, 9.0]}, 0),
         ({"rating": [9.0, 8.0]}, None),

@@ -7,11 +7,13 @@ import pytest
 
 from app import artifacts, dispatch
 from app.errors import Refused
+from app.imports.service import add_pairs
 from app.settings import Settings
 from app.store import datasets, generations, metrics, run_checkpoints, run_events, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Run
+from hypo_engine.data.formats import Pair
 from tests.worker.conftest import Launcher
 from worker.keeper import Maintenance
 from worker.reporter import StoreReporter
@@ -194,3 +196,22 @@ def test_a_worker_that_lost_its_lease_writes_no_more(
     run = run_of(run_id)
     assert (run.status, run.lease_id) == (RunStatus.RUNNING, "somebody else")
     assert run.step <= 1
+
+
+def test_a_run_counts_pairs_by_the_weights_of_its_dataset(
+    home: Settings, tiny_model: Path, tmp_path: Path
+) -> None:
+    pairs = [
+        Pair(f"Say {n}.", f" yes {n}" + n * " more", f" no {n}", weight=5.0 if n else 1.0) for n in range(2)
+    ]
+    added = add_pairs(pairs=pairs, name="weighed", source="a test", held_out=0.0)
+    nothing = {"eval_pairs": 0, "eval_prompts": 0, "probe_prompts": 0, "max_steps": 1}
+    nothing["max_completion_length"] = 40
+    launcher = Launcher(added.id, tiny_model)
+    ids = [launcher("sft", **nothing, use_pair_weights=used)[0] for used in (True, False)]
+    while train_next(worker="here:1:train"):
+        continue
+    with read_session() as session:
+        weighed, plain = (runs.final_metrics(run, session=session) for run in ids)
+    assert weighed["logps/chosen"] == plain["logps/chosen"]
+    assert weighed["loss"] != plain["loss"]

@@ -134,7 +134,8 @@ def add_dataset_from_votes(once: OnceOnly, given: FromVotes) -> Response:
     )
 
     def act() -> DatasetAdded:
-        return _added(exports.use_as_dataset(given.name, only=only, leave_out_cut=given.whole))
+        made = exports.use_as_dataset(given.name, only=only, leave_out_cut=given.whole, merge=given.merge)
+        return _added(made)
 
     return once.run(given, act)
 
@@ -220,7 +221,8 @@ def _added(added: AddedDataset) -> DatasetAdded:
 
 
 def _pair_view(pair: Any) -> dict[str, Any]:
-    return {name: getattr(pair, name) for name in PairShown.model_fields}
+    found = datasets.pair_of(pair)
+    return {"position": pair.position, "row": pair.row, "split": pair.split, **asdict(found)}
 
 
 def _mapping(columns: Columns | None) -> dict[str, Any] | None:

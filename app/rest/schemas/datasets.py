@@ -25,12 +25,21 @@ class ScoresShown(Shown):
     contradicting: int = Field(0, description="Pairs whose rejected answer has the higher score.")
 
 
+class MeanShown(Shown):
+    """The pairs that have a value, and its mean over them."""
+
+    pairs: int = 0
+    mean: float = 0.0
+
+
 class AccountShown(Shown):
     """What the source held beyond the pairs."""
 
     unused: dict[str, int] = Field({}, description="Columns and message keys not used, with their rows.")
     left_out: dict[str, int] = Field({}, description="Reasons why rows were left out, with their rows.")
     scores: ScoresShown = ScoresShown()
+    weights: MeanShown = Field(MeanShown(), description="Pairs with a weight other than 1.")
+    margins: MeanShown = Field(MeanShown(), description="Pairs with a margin.")
     remarks: list[str] = Field([], description="How the file was read, if that is not obvious.")
 
 
@@ -89,6 +98,8 @@ class PairShown(Shown):
     prompt: str | list[dict[str, Any]] = Field(description="Text, or a list of messages.")
     chosen: str
     rejected: str
+    weight: float = Field(description="How much it counts in training; 1 unless the source says otherwise.")
+    margin: float = Field(description="How much better the chosen answer is; 0 unless the source says.")
 
 
 class Columns(Given):
@@ -128,3 +139,6 @@ class FromVotes(Given):
         False, description="Adjudicated verdicts of the campaign in place of the votes there."
     )
     whole: bool = Field(False, description="Leave out pairs with an answer that was cut at the length limit.")
+    merge: bool = Field(
+        False, description="One pair for each comparison, with the weight and margin of its votes."
+    )

@@ -65,6 +65,8 @@ class ScoredPairShown(Shown):
     prompt: str | list[dict[str, Any]] = Field(description="Text, or a list of messages.")
     chosen: str
     rejected: str
+    weight: float = Field(description="How much it counts in training, as the dataset says.")
+    margin: float = Field(description="Its margin in the dataset, which no model computed; 0 without.")
     scores: list[PairScoreShown]
 
 

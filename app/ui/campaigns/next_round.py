@@ -25,6 +25,7 @@ class NextRound:
     pairs: gr.HTML
     dataset_name: gr.Textbox
     make_dataset: gr.Button
+    merge: gr.Checkbox
     made: gr.HTML
 
 
@@ -36,9 +37,13 @@ def lay_out() -> NextRound:
             name = gr.Textbox(
                 "votes", label=_("Dataset"), info=_("An existing name gets a new version."), max_length=100
             )
+            merge = gr.Checkbox(
+                label=_("One pair for each comparison"),
+                info=_("Several votes become one pair with their weight and margin."),
+            )
         with gr.Row(elem_classes="hy-buttons"):
             button = gr.Button(_("Use as dataset"), variant="primary", size="md", scale=0, min_width=160)
-        return NextRound(section, pairs, name, button, gr.HTML())
+        return NextRound(section, pairs, name, button, merge, gr.HTML())
 
 
 def show(campaign: int, *, adjudicated: bool = False) -> Updates:
@@ -48,11 +53,13 @@ def show(campaign: int, *, adjudicated: bool = False) -> Updates:
     return {"next_round": gr.update(visible=counts.rows > 0), "pairs": pairs}
 
 
-def use_as_dataset(name: str, adjudicated: bool | None, request: gr.Request | None) -> Updates:
+def use_as_dataset(
+    name: str, adjudicated: bool | None, merge: bool | None, request: gr.Request | None
+) -> Updates:
     """Store the votes as the next version of a dataset, and link to Launch."""
     campaign, user = campaign_id(request), query.username(request)
     only = VoteFilter(campaign_id=campaign, adjudicated=bool(adjudicated))
-    added = exports.use_as_dataset(name, only=only)
+    added = exports.use_as_dataset(name, only=only, merge=bool(merge))
     policies = campaigns.policies(campaign, user)
     return {"made": results_view.became_dataset(added.name, added.version, added.rows, added.id, policies)}
 

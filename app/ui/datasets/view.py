@@ -6,10 +6,11 @@ from difflib import SequenceMatcher
 
 from markupsafe import Markup
 
+from app import weights
 from app.i18n import N_, _, _html, _n, in_language
 from app.imports import AddedDataset, FileLook
 from app.preflight import Preflight
-from app.store.datasets import Lengths, SplitCounts
+from app.store.datasets import Lengths, SplitCounts, pair_of
 from app.store.enums import Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair
 from app.templates import render
@@ -107,6 +108,7 @@ def dataset_facts(
             _("Rows left out"): f"{dataset.left_out_count:,}",
             _("Chosen answers"): _lengths(lengths.chosen_mean, lengths.chosen_longest),
             _("Rejected answers"): _lengths(lengths.rejected_mean, lengths.rejected_longest),
+            **weights.facts(Account.of(dataset.account), dataset.rows),
             _("Format"): format_title(dataset.format),
             _("From"): dataset.source,
             _("Added"): formatting.ago(dataset.created_at),
@@ -131,7 +133,7 @@ def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Htm
         )
     blocks = (
         _pair(
-            Pair(pair.prompt, pair.chosen, pair.rejected),
+            pair_of(pair),
             f"{_('row {n}', n=pair.row)} · {_(_SPLITS[pair.split])}",
             counter,
         )
@@ -143,8 +145,9 @@ def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Htm
 def _pair(pair: Pair, label: str, counter: TokenCounter | None) -> Html:
     chosen, rejected = differing(pair.chosen[:MAX_CHARACTERS], pair.rejected[:MAX_CHARACTERS])
     prompt = widgets.messages(_cut(pair.prompt))
+    about = " · ".join([label, *weights.of_pair(pair)])
     cells = [
-        {"title": _("Prompt"), "body": prompt, "note": _size(pair.prompt, counter, label)},
+        {"title": _("Prompt"), "body": prompt, "note": _size(pair.prompt, counter, about)},
         {"title": _("Chosen"), "body": chosen, "note": _size(pair.chosen, counter)},
         {"title": _("Rejected"), "body": rejected, "note": _size(pair.rejected, counter)},
     ]
@@ -233,7 +236,7 @@ def guessed(found: FileLook) -> Html:
 
 def notes(account: Account) -> Html:
     """Notices: how a file was read, unused columns, and scores that contradict the pairs."""
-    said = [*account.remarks, *_unused(account)]
+    said = [*account.remarks, *weights.sentences(account), *_unused(account)]
     return widgets.join(
         [
             *(widgets.notice(sentence) for sentence in said),

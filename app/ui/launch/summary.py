@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from app import weights
 from app.held_out_share import nothing_held_out
 from app.i18n import _, _html, _n, in_language
 from app.launch_methods import PENDING
@@ -17,6 +18,7 @@ from app.ui.updates import Updates
 from app.ui.widgets import Html
 from app.workload import Workload, epochs_in_words, remarks, workload
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.formats import Account
 
 
 def show(configs: Sequence[TrainConfig], dataset: Dataset | None, errors: Mapping[str, str]) -> Updates:
@@ -40,7 +42,8 @@ def show(configs: Sequence[TrainConfig], dataset: Dataset | None, errors: Mappin
         missing = nothing_held_out(dataset, session=session)
     if missing and (config.eval_pairs or config.eval_prompts or config.probe_prompts):
         said.append(widgets.notice(missing, "warning"))
-    summary = widgets.join([_sentence(work, configs), *_minimised(configs), *said])
+    notes = [*_minimised(configs), *_weights(dataset, configs)]
+    summary = widgets.join([_sentence(work, configs), *notes, *said])
     time = _time([forecast(one, work) for one in configs]) if work.pairs else widgets.NOTHING
     return _shown(summary, time, _lengths(work, config))
 
@@ -98,6 +101,12 @@ def _minimised(configs: Sequence[TrainConfig]) -> list[Html]:
         return []
     said = _("It minimises {loss}.", loss=_(configs[0].method.loss))
     return [Markup('<p class="hy-note">{}</p>').format(said)]
+
+
+def _weights(dataset: Dataset, configs: Sequence[TrainConfig]) -> list[Html]:
+    """What the runs make of the weights and margins of the pairs."""
+    said = weights.on_launch(Account.of(dataset.account), dataset.rows, configs)
+    return [Markup('<p class="hy-note">{}</p>').format(sentence) for sentence in said]
 
 
 def _lengths(work: Workload, config: TrainConfig) -> Html:

@@ -5,10 +5,12 @@ from typing import Final
 
 from markupsafe import Markup
 
+from app import weights
 from app.i18n import N_, _, in_language
 from app.pair_scoring import Histogram, PairPage, seconds_left
+from app.store.datasets import pair_of
 from app.store.enums import MarginKind, PairScoringStatus, Split
-from app.store.models import PairScore, PairScoring
+from app.store.models import DatasetPair, PairScore, PairScoring
 from app.store.scored_pairs import STRONGLY, ScoredPair, Show
 from app.templates import render
 from app.ui import formatting, widgets
@@ -155,12 +157,17 @@ def _row(found: ScoredPair, models: Sequence[PairScoring], address: Address) -> 
     )
     return [
         box,
-        Markup('{:,}<br><span class="hy-note">{}</span>').format(pair.row, _(_SIDES[pair.split])),
+        Markup('{:,}<br><span class="hy-note">{}</span>').format(pair.row, _about(pair)),
         opened,
         widgets.written(pair.chosen, EXCERPT),
         widgets.written(pair.rejected, EXCERPT),
         *(_margin(score) for score in found.scores[: len(models)]),
     ]
+
+
+def _about(pair: DatasetPair) -> Html:
+    """A pair's side of the split, its weight and its margin."""
+    return widgets.join([_(_SIDES[pair.split]), *weights.of_pair(pair_of(pair))], "<br>")
 
 
 def _margin(score: PairScore | None) -> Html:
@@ -194,6 +201,7 @@ def whole(found: ScoredPair, models: Sequence[PairScoring], address: Address) ->
     return render(
         "pairs/whole.html",
         title=_("Row {n}, {side}", n=f"{pair.row:,}", side=_(_SIDES[pair.split])),
+        notes=weights.of_pair(pair_of(pair)),
         close=address.at(after=address.after),
         prompt=widgets.messages(pair.prompt),
         chosen=widgets.escape(pair.chosen),

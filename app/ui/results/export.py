@@ -52,7 +52,7 @@ def _hidden(votes: int, *, only_names: bool) -> str:
     )
 
 
-def use_as_dataset(name: str, whole: bool = False) -> str:
+def use_as_dataset(name: str, whole: bool = False, merge: bool = False) -> str:
     """Store the votes as the next version of a dataset."""
-    added = showing_errors(lambda: exports.use_as_dataset(name, leave_out_cut=whole))
+    added = showing_errors(lambda: exports.use_as_dataset(name, leave_out_cut=whole, merge=merge))
     return results_view.became_dataset(added.name, added.version, added.rows, added.id)

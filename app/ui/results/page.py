@@ -59,9 +59,8 @@ def _wire_export(parts: Export) -> None:
     parts.export.click(export.export, wanted, parts.file, **_QUIET).success(
         None, parts.file, None, js="(address) => { window.location.href = address; }"
     )
-    parts.use.click(
-        export.use_as_dataset, [parts.name, parts.whole], parts.used, trigger_mode="once", **_QUIET
-    )
+    used = [parts.name, parts.whole, parts.merge]
+    parts.use.click(export.use_as_dataset, used, parts.used, trigger_mode="once", **_QUIET)
 
 
 def _wire_change(parts: Change, everything: Components, changed: Components) -> None:

@@ -80,6 +80,8 @@ def test_winners_are_read_by_columns_and_values(api: TestClient) -> None:
         "unused": {"site": 2},
         "left_out": {"best holds a value that names neither answer": 1},
         "scores": {"columns": [], "compared": 0, "equal": 0, "contradicting": 0},
+        "weights": {"pairs": 0, "mean": 0.0},
+        "margins": {"pairs": 0, "mean": 0.0},
         "remarks": ["best prefers one where it is a, two where it is b."],
     }
     listed = ok(api.get("/datasets"), 200)["items"]

@@ -15,11 +15,12 @@ from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.data.tokenize import Tokenization, tokenize_pairs
 from hypo_engine.models.load import load_tokenizer
 
+WEIGHTS = st.just(1.0) | st.floats(1e-3, 1e3)
 IDS = st.lists(st.integers(0, 300_000), min_size=1, max_size=9)
-TOKEN_PAIRS = st.lists(st.builds(TokenPair, st.integers(0, 9), IDS, IDS, IDS), max_size=9)
+TOKEN_PAIRS = st.lists(st.builds(TokenPair, st.integers(0, 9), IDS, IDS, IDS, WEIGHTS, WEIGHTS), max_size=9)
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 TURNS = st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": TEXT}), min_size=1, max_size=3)
-PAIRS = st.lists(st.builds(Pair, TEXT | TURNS, TEXT, TEXT), max_size=9)
+PAIRS = st.lists(st.builds(Pair, TEXT | TURNS, TEXT, TEXT, WEIGHTS, WEIGHTS), max_size=9)
 
 
 @given(TOKEN_PAIRS, st.integers(0, 9))

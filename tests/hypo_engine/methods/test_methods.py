@@ -1,6 +1,9 @@
 """Every method on a tiny model: its loss and gradient against a formula on the whole model's logits."""
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from hypo_engine.config import Method, TrainConfig, applies
-from hypo_engine.data.token_pairs import TokenPair, TokenPairs
+from hypo_engine.data.token_pairs import StepMeans, TokenPair, TokenPairs
+from hypo_engine.methods.losses import bradley_terry_loss
 from hypo_engine.methods.objective import METHODS, BatchResult, make_objective
 from hypo_engine.models.policy import Policy, load_policy
 
@@ -31,7 +35,9 @@ def policy(tiny: Callable[[str], Path]) -> Policy:
     return load_policy(config, str(tiny("llama")), pad_id=0, device=CPU)
 
 
-def result_of(policy: Policy, pairs: Sequence[TokenPair], *, mean_tokens: Any = None, **fields: Any) -> Any:
+def result_of(
+    policy: Policy, pairs: Sequence[TokenPair], *, means: StepMeans | None = None, **fields: Any
+) -> Any:
     """The result of one batch and its gradient."""
     objective = make_objective(TrainConfig(lora_r=0, **fields), max_new_tokens=4, stop_ids=frozenset({2}))
     places = range(len(pairs))
@@ -42,7 +48,7 @@ def result_of(policy: Policy, pairs: Sequence[TokenPair], *, mean_tokens: Any = 
         reference=None,
         pair_indices=places,
         watch=lambda: None,
-        mean_tokens=mean_tokens,
+        means=means,
     )
     return result, torch.autograd.grad(result.loss, policy.parameters())
 
@@ -80,15 +86,46 @@ def test_sft_is_the_models_own_loss(policy: Policy, tiny: Callable[[str], Path])
     agree(gradient, torch.autograd.grad(loss, list(model.parameters())))
 
 
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (0.5, 3, 1, 7)])
 @pytest.mark.parametrize("fields", [{"method": "sft"}, {"method": "dpo", "rpo_alpha": 2.0, "beta": 0.3}])
-def test_micro_batches_and_their_order_change_nothing(policy: Policy, fields: dict[str, Any]) -> None:
-    mean_tokens = TokenPairs(PAIRS).mean_chosen(range(4))
-    _, whole = result_of(policy, PAIRS, **fields)
+def test_micro_batches_and_their_order_change_nothing(
+    policy: Policy, weights: Sequence[float], fields: dict[str, Any]
+) -> None:
+    pairs = [replace(pair, weight=weight) for pair, weight in zip(PAIRS, weights, strict=True)]
+    means = TokenPairs(pairs).means(range(4))
+    whole, gradient = result_of(policy, pairs, **fields)
     parts = [
-        result_of(policy, part, mean_tokens=mean_tokens, **fields)[1]
-        for part in ([PAIRS[3]], [PAIRS[1], PAIRS[0]], [PAIRS[2]])
+        result_of(policy, part, means=means, **fields)
+        for part in ([pairs[3]], [pairs[1], pairs[0]], [pairs[2]])
     ]
-    agree([(a + 2 * b + c) / 4 for a, b, c in zip(*parts, strict=True)], whole)
+    (one, a), (two, b), (three, c) = parts
+    agree([(x + 2 * y + z) / 4 for x, y, z in zip(a, b, c, strict=True)], gradient)
+    loss = (one.metrics["loss"] + 2 * two.metrics["loss"] + three.metrics["loss"]) / 4
+    assert loss == pytest.approx(whole.metrics["loss"], rel=1e-5)
+
+
+WEIGHED = [
+    {"method": "sft"},
+    {"method": "dpo", "rpo_alpha": 2.0, "beta": 0.3},
+    {"method": "dpo", "loss_type": "simpo"},
+    {"method": "dpo", "label_smoothing": 0.1},
+]
+
+
+@pytest.mark.parametrize("fields", WEIGHED)
+def test_a_pair_of_weight_two_is_that_pair_twice(policy: Policy, fields: dict[str, Any]) -> None:
+    twice, gradient = result_of(policy, [*PAIRS, PAIRS[1]], **fields)
+    weighed, ours = result_of(policy, [*PAIRS[:1], replace(PAIRS[1], weight=2.0), *PAIRS[2:]], **fields)
+    assert weighed.metrics["loss"] == pytest.approx(twice.metrics["loss"], rel=1e-5)
+    agree(ours, gradient)
+
+
+@pytest.mark.parametrize("fields", WEIGHED[:2])
+def test_equal_weights_change_no_bit(policy: Policy, fields: dict[str, Any]) -> None:
+    plain, gradient = result_of(policy, PAIRS, **fields)
+    weighed, ours = result_of(policy, [replace(pair, weight=0.7) for pair in PAIRS], **fields)
+    assert weighed.metrics == plain.metrics
+    assert all(torch.equal(a, b) for a, b in zip(ours, gradient, strict=True))
 
 
 def test_simpo_agrees_with_trl(
@@ -123,3 +160,25 @@ def test_simpo_never_asks_the_reference(policy: Policy, monkeypatch: pytest.Monk
     monkeypatch.setattr(policy, "reference", lambda: pytest.fail("the reference was asked"))
     result_of(policy, PAIRS, method="dpo", loss_type="simpo")
     result_of(policy, PAIRS, method="sft")
+
+
+def test_margins_agree_with_trls_reward_trainer() -> None:
+    """`RewardTrainer.compute_loss` itself, on rewards that a stand-in for its model returns."""
+    from trl import RewardTrainer
+
+    chosen, rejected, margins = torch.tensor([[1.0, -0.5, 0.2], [0.4, 0.3, 0.2], [0.5, 0.0, 3.0]])
+    rewards = torch.cat([chosen, rejected])[:, None]
+    same = SimpleNamespace(gather=lambda values: values, gather_for_metrics=lambda values: values)
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(training=False),
+        args=SimpleNamespace(center_rewards_coefficient=0.3),
+        accelerator=same,
+        _total_train_tokens=0,
+        _metrics={"eval": defaultdict(list)},
+    )
+    inputs = {"margin": margins}
+    expected = RewardTrainer.compute_loss(trainer, lambda **_: SimpleNamespace(logits=rewards), inputs)
+    found = bradley_terry_loss(chosen, rejected, margins=margins, center=0.3)
+    assert found.mean().item() == pytest.approx(expected.item(), rel=1e-6)
+    by_hand = math.log1p(math.exp(-(1.0 - 0.4 - 0.5))) + 0.3 * (1.0 + 0.4) ** 2
+    assert found[0].item() == pytest.approx(by_hand, rel=1e-6)

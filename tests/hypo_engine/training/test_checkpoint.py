@@ -13,12 +13,13 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from hypo_engine.config import TrainConfig
+from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.errors import CheckpointError, EngineError
 from hypo_engine.models.adapters import quiet_peft
 from hypo_engine.models.load import load_tokenizer
 from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.prompts.separate import SeparateSequences
-from hypo_engine.reference.scores import ReferenceCache
+from hypo_engine.reference.scores import ReferenceCache, reference_key
 from hypo_engine.training.checkpoint import (
     Counters,
     DamagedCheckpoint,
@@ -32,7 +33,7 @@ from hypo_engine.training.checkpoint import (
     remove_checkpoints_before,
     save_checkpoint,
 )
-from hypo_engine.training.fingerprint import Fingerprint, differences
+from hypo_engine.training.fingerprint import Fingerprint, data_key, differences
 from hypo_engine.training.metrics import StepMetrics
 from hypo_engine.training.optimizer import make_optimizer
 
@@ -257,6 +258,15 @@ def test_a_foreign_checkpoint_is_refused_with_what_differs(
         f"checkpoint-000002 was made with {theirs}; this run has {ours}: give this run an output folder"
     )
     assert all(torch.equal(p, q) for p, q in zip(before, policy.parameters(), strict=True))
+
+
+def test_other_weights_are_other_data_and_none_are_what_they_were() -> None:
+    def key(weight: float = 1.0, margin: float = 0.0) -> str:
+        return data_key(TokenPairs([TokenPair(0, [5], [6, 2], [7, 2], weight, margin)]))
+
+    plain = reference_key("", "", [TokenPair(0, [5], [6, 2], [7, 2])])
+    assert key() == plain
+    assert len({key(), key(2.0), key(3.0), key(2.0, 0.5), key(1.0, 2.0)}) == 5
 
 
 def test_differences_of_nothing_are_none() -> None:
