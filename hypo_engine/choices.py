@@ -10,7 +10,8 @@ class Need(StrEnum):
 
     CHOSEN, REJECTED: log-probabilities of the stored answers. REFERENCE: those of the reference model for the
     stored answers. SAMPLES: responses that the policy samples, with both log-probabilities. REWARDS: rewards
-    of the stored answers from a trained head. SCORES: scores of the samples.
+    of the stored answers from a trained head. SCORES: scores of the samples. VALUES: values of the samples'
+    tokens from a trained head, for several updates on the same samples.
     """
 
     CHOSEN = "chosen"
@@ -19,6 +20,7 @@ class Need(StrEnum):
     SAMPLES = "samples"
     REWARDS = "rewards"
     SCORES = "scores"
+    VALUES = "values"
 
 
 _PAIRS: Final = frozenset({Need.CHOSEN, Need.REJECTED, Need.REFERENCE})
@@ -43,6 +45,7 @@ class Method(StrEnum):
     SFT = "sft"
     REWARD = "reward"
     RLOO = "rloo"
+    PPO = "ppo"
     ONLINE_DPO = "online_dpo"
 
     @property
@@ -64,6 +67,11 @@ class Method(StrEnum):
     def writes(self) -> bool:
         """Whether the trained model writes answers; a reward model only scores them."""
         return Need.REWARDS not in self.needs
+
+    @property
+    def compares_samples(self) -> bool:
+        """Whether the method compares the scores of a prompt's samples, so that it needs two or more."""
+        return Need.SCORES in self.needs and Need.VALUES not in self.needs
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -92,6 +100,12 @@ _TRAITS: Final = {
         run="an RLOO run",
         loss="minus the score of sampled responses, less beta times their KL, by policy gradient",
         needs=_SCORED,
+    ),
+    Method.PPO: _Traits(
+        label="PPO",
+        run="a PPO run",
+        loss="RLOO's objective by several clipped updates on the same samples, with a value head",
+        needs=_SCORED | {Need.VALUES},
     ),
     Method.ONLINE_DPO: _Traits(
         label="Online DPO",

@@ -275,9 +275,14 @@ class TrainConfig(MethodFields):
 
     @field_validator("sharding")
     @classmethod
-    def _shards_no_reward_model(cls, value: Sharding, info: ValidationInfo) -> Sharding:
-        if value is not Sharding.NONE and info.data.get("method") is Method.REWARD:
+    def _shards_no_head(cls, value: Sharding, info: ValidationInfo) -> Sharding:
+        method = info.data.get("method")
+        if value is Sharding.NONE or method is None:
+            return value
+        if not method.writes:
             raise PydanticCustomError("sharding", "cannot shard a reward model yet; set it to none")
+        if Need.VALUES in method.needs:
+            raise PydanticCustomError("sharding", "cannot shard PPO's value head yet; set it to none")
         return value
 
     @property

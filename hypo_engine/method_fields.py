@@ -50,8 +50,8 @@ class MethodFields(BaseModel):
         gt=0,
         le=10,
         title="beta",
-        description="Scale of DPO's margin, or weight of RLOO's KL penalty: larger keeps the policy closer "
-        "to the reference.",
+        description="Scale of DPO's margin, or weight of the KL penalty of RLOO and PPO: larger keeps "
+        "the policy closer to the reference.",
         json_schema_extra=group("front", *_ON_PAIRS, *_SCORED),
     )
     kl_coef: float = Field(
@@ -100,8 +100,8 @@ class MethodFields(BaseModel):
         True,
         title="Weights of pairs",
         description="Pairs count in the loss by the weights of their dataset, if it has some, and a reward "
-        "model subtracts their margins. RLOO, online DPO and HyPO's penalty learn from samples and ignore "
-        "both.",
+        "model subtracts their margins. RLOO, PPO, online DPO and HyPO's penalty learn from samples and "
+        "ignore both.",
         json_schema_extra=group("loss", *_WEIGHED),
     )
     missing_eos_penalty: float = Field(
@@ -135,6 +135,77 @@ class MethodFields(BaseModel):
         description="Weight of the squared sum of a pair's two rewards, which keeps rewards near 0. "
         "1e-2 is usual; 0 leaves it out.",
         json_schema_extra=group("loss", Method.REWARD),
+    )
+    num_ppo_epochs: int = Field(
+        4,
+        ge=1,
+        le=100,
+        title="Updates per batch",
+        description="Updates that PPO makes on the samples of a step, each on all of them. The first one is "
+        "a plain policy gradient; clipping limits the others.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    cliprange: float = Field(
+        0.2,
+        gt=0,
+        le=1e6,
+        title="Ratio limit",
+        description="A token's probability ratio to the policy that sampled it earns nothing beyond 1 plus "
+        "or minus this.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    cliprange_value: float = Field(
+        0.2,
+        gt=0,
+        le=1e6,
+        title="Value limit",
+        description="A value that moved further than this since the sampling earns nothing more. Set it to "
+        "the size of the scores.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    vf_coef: float = Field(
+        0.1,
+        ge=0,
+        le=100,
+        title="Value loss",
+        description="Weight of the value head's squared error beside the policy's loss. Both train the body.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    gamma: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        title="gamma",
+        description="Discount of later rewards, a token.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    lam: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        title="lambda",
+        description="Trade-off of GAE: 1 uses the rewards that followed, 0 the next token's value.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    whiten_rewards: bool = Field(
+        False,
+        title="Whiten rewards",
+        description="Divide the tokens' rewards by their standard deviation in the step; their mean stays.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    whiten_advantages: bool = Field(
+        True,
+        title="Whiten advantages",
+        description="Scale the tokens' advantages in a step to mean 0 and deviation 1. TRL always does.",
+        json_schema_extra=group("ppo", Method.PPO),
+    )
+    critic_warmup: int = Field(
+        2,
+        ge=0,
+        le=1_000_000,
+        title="Critic's warm-up",
+        description="First steps in which the value head alone is trained, while the policy stays as it is.",
+        json_schema_extra=group("ppo", Method.PPO),
     )
     label_smoothing: float = Field(
         0.0,
@@ -197,7 +268,7 @@ class MethodFields(BaseModel):
     @classmethod
     def _compares_samples(cls, value: int, info: ValidationInfo) -> int:
         method = info.data.get("method")
-        if value < 2 and method in _SCORED:
+        if value < 2 and method is not None and method.compares_samples:
             raise PydanticCustomError(
                 "num_generations",
                 "must be 2 or more for {method}, which compares samples",

@@ -16,6 +16,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 GROUPS = {
     "front": "On the form's front",
     "loss": "Loss",
+    "ppo": "PPO",
     "sampling": "Sampling",
     "lengths": "Lengths",
     "optimiser": "Optimiser",

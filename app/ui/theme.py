@@ -78,6 +78,14 @@ ROLES: Final = {
         ("dashdot", "longdash", "dot"),
         "cross",
     ),
+    "ppo": Role(
+        "PPO",
+        "P",
+        ("#007f87", "#45aab1", "#00474d"),
+        ("#4fc6cf", "#9be3e8", "#2a99a2"),
+        ("longdashdot", "dash", "dot"),
+        "x",
+    ),
     "online_dpo": Role(
         "Online DPO",
         "O",

@@ -125,6 +125,21 @@ CHARTS = (
         "mean_reward",
         needs=frozenset({Need.REWARDS}),
     ),
+    Chart(
+        "value_loss",
+        N_("Value loss"),
+        N_("Half the squared error of PPO's values. It falls as the values learn the scores."),
+        "loss/value_avg",
+        needs=frozenset({Need.VALUES}),
+    ),
+    Chart(
+        "clipped",
+        N_("Clipped tokens"),
+        N_("Share of the sampled tokens at which PPO's ratio limit counted."),
+        "policy/clipfrac_avg",
+        percent=True,
+        needs=frozenset({Need.VALUES}),
+    ),
     Chart("grad", N_("Gradient norm"), N_("Before clipping."), "grad_norm"),
 )
 STEP_TIME = ("step_time", "time/sampling", "time/training")

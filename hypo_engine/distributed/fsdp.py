@@ -56,12 +56,13 @@ class WholeModel:
 
 @dataclass(frozen=True)
 class WholePolicy:
-    """The gathered policy, for a checkpoint. A reward model is never sharded."""
+    """The gathered policy, for a checkpoint. Models with a head of ours are never sharded."""
 
     model: WholeModel
     thinking: bool
     adapted: bool = False
     head: None = None
+    value_head: None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ so a disagreement with a measured peak is one number to change.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from hypo_engine.config import Precision, TrainConfig
+from hypo_engine.config import Need, Precision, TrainConfig
 from hypo_engine.memory.shape import ModelShape
 
 GIB = 2**30
@@ -111,13 +111,13 @@ class Estimate:
     Attributes:
         weights: The base model, the reference of full fine-tuning, the merged copy of the matrices if every
             step samples responses, and a reward model, which is assumed to be as large as the base model.
-        adapter: LoRA weights.
+        adapter: LoRA weights, and PPO's value head.
         optimiser: AdamW's two moments.
         gradients: Gradients of all trained weights.
         activations: What the forward pass saves for the backward pass in the largest micro-batch.
         kv_cache: Keys and values while responses are sampled in training or in an evaluation; includes the
             merged copy if only evaluations sample.
-        head: Chunks of logits.
+        head: Chunks of logits, and the states that PPO's value head reads, in float32.
         process: Python and its libraries.
     """
 
@@ -185,7 +185,8 @@ def estimate_memory(
         gradients=4 * trained,
         activations=_activations(shape, config, load, number, using),
         kv_cache=_kv_cache(shape, config, load, number, using, gpu=gpu),
-        head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu),
+        head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu)
+        + 4 * load.sampled * _value_head(shape, config),
         process=using.gpu_process if gpu else using.process,
     )
 
@@ -223,10 +224,17 @@ def _weights(
     """Bytes of the base weights and of the adapter, and the number of trained parameters."""
     if config.lora_r == 0:
         cast = 2 * shape.linear_parameters if half else 0  # autocast caches cast weights
-        return 8 * shape.parameters + cast, 0, shape.parameters  # the policy and the frozen reference
-    trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r
+        head = _value_head(shape, config)
+        # the policy and the frozen reference
+        return 8 * shape.parameters + cast, 4 * head, shape.parameters + head
+    trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r + _value_head(shape, config)
     copy = _merged(shape, config, using, half=half, gpu=gpu) if config.samples_online else 0
     return (2 if half else 4) * shape.parameters + copy, 4 * trained, trained
+
+
+def _value_head(shape: ModelShape, config: TrainConfig) -> int:
+    """Parameters of PPO's value head."""
+    return shape.hidden if Need.VALUES in config.needs else 0
 
 
 def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool, gpu: bool) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypo_engine.config import Need, Precision, TrainConfig
+from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory, format_bytes
 from hypo_engine.memory.shape import ModelShape
 
@@ -84,7 +84,7 @@ def _candidates(config: TrainConfig, *, gpu: bool) -> Iterator[list[dict[str, An
     if not config.gradient_checkpointing:
         yield [{"gradient_checkpointing": True}]
     if config.samples_online:
-        least = 2 if Need.SCORES in config.needs else 1
+        least = 2 if config.method.compares_samples else 1
         yield [{"num_generations": k} for k in _below(config.num_generations, least=least)]
     yield [{"max_completion_length": n} for n in _below(config.max_completion_length, least=_SHORTEST)]
     yield [{"max_prompt_length": n} for n in _below(config.max_prompt_length, least=_SHORTEST)]

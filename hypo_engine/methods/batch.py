@@ -82,12 +82,39 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """Samples of a step, scored again by the policy as it is now; every tensor is [responses, tokens].
+
+    Attributes:
+        logps, values: With gradient; ``old_logps`` and ``old_values`` are those of the policy that sampled.
+        advantages: How much better a token was than expected.
+        returns: What the values should have been.
+        mask: True on the responses' tokens.
+        mean_tokens: Mean length of all responses of the step, as in :class:`PairLogps`.
+    """
+
+    logps: Tensor
+    old_logps: Tensor
+    values: Tensor
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    mask: Tensor
+    mean_tokens: float
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over tokens; over a whole step, it is weighted by this batch's share of the responses."""
+        return (values * self.mask).sum() / (len(self.mask) * self.mean_tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """The parts of a batch that the method needs; the others are None."""
 
     pairs: PairLogps | None = None
     samples: Samples | None = None
     rewards: PairRewards | None = None
+    replay: Replay | None = None
 
 
 @dataclass(slots=True)

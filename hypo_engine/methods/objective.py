@@ -19,9 +19,11 @@ from hypo_engine.methods.batch import Batch, BatchLoss, PairLogps, PairRewards, 
 from hypo_engine.methods.dpo import make_dpo
 from hypo_engine.methods.hypo import make_hypo
 from hypo_engine.methods.online_dpo import make_online_dpo
+from hypo_engine.methods.ppo import make_ppo
 from hypo_engine.methods.reward import make_reward
 from hypo_engine.methods.rloo import make_rloo
-from hypo_engine.methods.sampler import Drawn, Sampler, score_samples
+from hypo_engine.methods.rollouts import Experience, Rollouts
+from hypo_engine.methods.sampler import Drawn, Sampler, Watch, score_samples
 from hypo_engine.methods.scoring import ScoreResponses, Scoring
 from hypo_engine.methods.sft import make_sft
 from hypo_engine.models.policy import Policy
@@ -33,6 +35,7 @@ METHODS: Final[Mapping[Method, Callable[[TrainConfig], BatchLoss]]] = {
     Method.HYPO: make_hypo,
     Method.REWARD: make_reward,
     Method.RLOO: make_rloo,
+    Method.PPO: make_ppo,
     Method.ONLINE_DPO: make_online_dpo,
     Method.SFT: make_sft,
 }
@@ -57,12 +60,14 @@ class Objective:
         needs: The parts that it reads.
         sampler: Draws the samples; None if the method needs none.
         scoring: Scores the samples; None if the method needs no scores.
+        rollouts: Draws samples for several updates; None if a step makes one update on new samples.
     """
 
     method: BatchLoss
     needs: frozenset[Need]
     sampler: Sampler | None
     scoring: Scoring | None = None
+    rollouts: Rollouts | None = None
 
     def __call__(
         self,
@@ -72,7 +77,7 @@ class Objective:
         step: int,
         reference: ReferenceCache | None,
         pair_indices: Sequence[int],
-        watch: Callable[[], None],
+        watch: Watch,
         means: StepMeans | None = None,
     ) -> BatchResult:
         """Compute the loss of a batch with policy and reference.
@@ -121,6 +126,26 @@ class Objective:
         found = self.method(Batch(pairs, samples))
         metrics = found.metrics | (samples.metrics if samples else {})
         return BatchResult(found.loss, metrics, samples.responses if samples else [], drawn.seconds)
+
+    @property
+    def updates(self) -> int:
+        """Optimiser updates in one step."""
+        return self.rollouts.updates if self.rollouts else 1
+
+    def replayed(
+        self,
+        policy: Policy,
+        batch: Sequence[TokenPair],
+        kept: Sequence[Experience],
+        *,
+        step: int,
+        mean_tokens: float,
+    ) -> BatchResult:
+        """Compute the loss of a batch on kept samples; arguments as in :meth:`.rollouts.Rollouts.replay`."""
+        assert self.rollouts is not None
+        replay = self.rollouts.replay(policy, batch, kept, step=step, mean_tokens=mean_tokens)
+        found = self.method(Batch(replay=replay))
+        return BatchResult(found.loss, found.metrics)
 
     def _scores(self, batch: Sequence[TokenPair], drawn: Drawn, device: torch.device) -> Tensor | None:
         if self.scoring is None:
@@ -228,11 +253,13 @@ def make_objective(
     """
     sampler = Sampler.of(config, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
     method = METHODS[config.method](config)
-    scoring = None
+    scoring, rollouts = None, None
     if Need.SCORES in config.needs:
         assert score is not None
         scoring = Scoring.of(config, score, std=score_std)
-    return Objective(method, config.needs, sampler if config.samples_online else None, scoring)
+        if Need.VALUES in config.needs:
+            rollouts = Rollouts.of(config, sampler, scoring)
+    return Objective(method, config.needs, sampler if config.samples_online else None, scoring, rollouts)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from hypo_engine.methods.batch import Samples, ScoredResponse
 from hypo_engine.prompts.encoder import Encoded
 from hypo_engine.seeds import derive_seed
 
+Watch = Callable[[], None]
+"""Called often in a step; may raise to abandon it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
@@ -48,7 +51,7 @@ class Sampler:
         *,
         step: int,
         device: torch.device,
-        watch: Callable[[], None],
+        watch: Watch,
     ) -> Drawn:
         """Sample; the responses of a prompt are adjacent."""
         seeds = self._seeds(batch, step)

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Need, TrainConfig
 from hypo_engine.forward.logprobs import Ids
 from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.models.adapters import attach_lora
+from hypo_engine.models.heads import RewardHead, ValueHead
 from hypo_engine.models.load import load_model, published_name, weights_dtype
-from hypo_engine.models.reward_head import RewardHead
 from hypo_engine.prompts.encoder import Encode, Encoded, PromptEncoder
 from hypo_engine.seeds import derive_seed
 
@@ -35,10 +35,12 @@ class Policy:
         shares_prompts: Whether each prompt is encoded once for all its completions.
         thinking: Whether its training prompts leave thinking to the model.
         head: The head of a reward model; None for a model that writes.
+        value_head: PPO's critic; None for other methods.
     """
 
     thinking = False
     head: RewardHead | None = None
+    value_head: ValueHead | None = None
 
     def __init__(
         self,
@@ -75,8 +77,9 @@ class Policy:
 
     def parameters(self) -> list[nn.Parameter]:
         """The trained parameters, in a fixed order."""
-        head = list(self.head.parameters()) if self.head is not None else []
-        return [p for p in self.model.parameters() if p.requires_grad] + head
+        heads = [head for head in (self.head, self.value_head) if head is not None]
+        own = [p for p in self.model.parameters() if p.requires_grad]
+        return own + [p for head in heads for p in head.parameters()]
 
 
 def load_policy(
@@ -101,8 +104,10 @@ def load_policy(
     load = _load_adapted if config.lora_r > 0 else _load_full
     read = partial(load_model, resolved, device=device, adapters=adapters)
     policy = load(config, read, pad_id, device, separate)
+    hidden = policy.model.get_input_embeddings().weight.shape[1]
+    if Need.VALUES in config.needs:
+        policy.value_head = ValueHead(hidden, device=device)
     if not config.method.writes:
-        hidden = policy.model.get_input_embeddings().weight.shape[1]
         policy.head = RewardHead(hidden, seed=derive_seed("head", config.seed), device=device)
     return policy
 

@@ -27,6 +27,11 @@ class Encoded(Protocol):
     def top_logps(self, rows: Sequence[int], completions: Sequence[Ids], k: int) -> list[TopLogps]:
         """As ``score`` at temperature 1, with the k likeliest tokens; no autograd, no empty completion."""
 
+    def score_with_hidden(
+        self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
+    ) -> tuple[TokenLogps, Tensor]:
+        """As ``score``, with the hidden states that predict the tokens, in their order: [tokens, hidden]."""
+
     def last_hidden(self, rows: Sequence[int], completions: Sequence[Ids]) -> Tensor:
         """The last layer's hidden state at the last token of each completion: [len(rows), hidden]."""
 

@@ -49,16 +49,23 @@ class SharedPrefix:
         self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
     ) -> TokenLogps:
         """Score each completion after its prompt; see :meth:`.encoder.Encoded.score`."""
-        device, packed = self._packed.device, self._packed
+        return self.score_with_hidden(rows, completions, temperature)[0]
+
+    def score_with_hidden(
+        self, rows: Sequence[int], completions: Sequence[Ids], temperature: Tensor | float = 1.0
+    ) -> tuple[TokenLogps, Tensor]:
+        """Score completions; see :meth:`.encoder.Encoded.score_with_hidden`."""
+        device = self._packed.device
+        hidden = self._before_each_token(rows, completions)
         lengths = [len(completion) for completion in completions]
         targets = torch.tensor([t for completion in completions for t in completion], device=device)
         count = torch.tensor(lengths, device=device)
         scale = torch.as_tensor(temperature, dtype=torch.float32, device=device)
         scale = scale.reshape(-1).expand(len(lengths)).repeat_interleave(count)
-        logps = packed.logps(self._before_each_token(rows, completions), targets, scale)
+        logps = self._packed.logps(hidden, targets, scale)
         mask = torch.arange(max(lengths), device=device) < count[:, None]
         values = torch.zeros(mask.shape, dtype=torch.float32, device=device)
-        return TokenLogps(values.masked_scatter(mask, logps), mask)
+        return TokenLogps(values.masked_scatter(mask, logps), mask), hidden
 
     @torch.no_grad()
     def top_logps(self, rows: Sequence[int], completions: Sequence[Ids], k: int) -> list[TopLogps]:

@@ -3,6 +3,7 @@
     checkpoint-000020/
     ├── adapter/        PeftModel.from_pretrained reads it as it stands (model/ for full fine-tuning)
     ├── head.safetensors    the head of a reward model
+    ├── value_head.safetensors    PPO's value head
     ├── classifier/     the reward model as a whole, after the last step
     ├── optimizer.pt    a state dict, read with weights_only=True
     ├── reference.safetensors    reference log-probabilities of the pairs, NaN where none was computed
@@ -36,6 +37,7 @@ from hypo_engine.disk import writing
 from hypo_engine.errors import CheckpointError
 from hypo_engine.files.adapter import ADAPTER_WEIGHTS
 from hypo_engine.models.classifier import RewardNote, save_classifier
+from hypo_engine.models.heads import ScalarHead
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache
 from hypo_engine.training.fingerprint import Fingerprint, differences
@@ -46,9 +48,9 @@ FORMAT = 2
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE, _OPTIMIZER, _REFERENCE = "state.json", "optimizer.pt", "reference.safetensors"
-HEAD_FILE = "head.safetensors"
+HEAD_FILE, _VALUE_HEAD = "head.safetensors", "value_head.safetensors"
 ADAPTER_FOLDER, MODEL_FOLDER, CLASSIFIER_FOLDER = "adapter", "model", "classifier"
-RESUME_FILES = (_OPTIMIZER, _REFERENCE)
+RESUME_FILES = (_OPTIMIZER, _REFERENCE, _VALUE_HEAD)
 """Files that are needed only to resume from a checkpoint."""
 
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
@@ -190,6 +192,8 @@ def load_checkpoint(
         if reference is not None and reference.key == state["reference"]:
             _load_reference(checkpoint, reference)
         load_weights(policy, checkpoint)
+        if policy.value_head is not None:
+            _load_head(policy.value_head, checkpoint / _VALUE_HEAD)
         stored = torch.load(checkpoint / _OPTIMIZER, map_location="cpu", weights_only=True)
         optimizer.load_state_dict(stored)
         counters = state["counters"]
@@ -269,8 +273,9 @@ def _sweep(output_dir: Path) -> None:
 def _save_weights(policy: Policy, tokenizer: Any, folder: Path) -> None:
     _save_parameters(policy, tokenizer, folder)
     note_thinking(trained_folder(folder), thinking=policy.thinking)
-    if policy.head is not None:
-        save_file({"weight": policy.head.weight.detach().cpu()}, folder / HEAD_FILE)
+    for head, name in ((policy.head, HEAD_FILE), (policy.value_head, _VALUE_HEAD)):
+        if head is not None:
+            save_file({"weight": head.weight.detach().cpu()}, folder / name)
 
 
 def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
@@ -295,8 +300,7 @@ def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
 def load_weights(policy: Policy, checkpoint: Path) -> None:
     """Load the trained weights of a checkpoint, and the head of a reward model."""
     if policy.head is not None:
-        with torch.no_grad():
-            policy.head.weight.copy_(load_file(checkpoint / HEAD_FILE)["weight"])
+        _load_head(policy.head, checkpoint / HEAD_FILE)
     folder = trained_folder(checkpoint)
     if policy.adapted:
         from peft import set_peft_model_state_dict
@@ -310,6 +314,11 @@ def load_weights(policy: Policy, checkpoint: Path) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
+
+
+def _load_head(head: ScalarHead, file: Path) -> None:
+    with torch.no_grad():
+        head.weight.copy_(load_file(file)["weight"])
 
 
 def _load_reference(checkpoint: Path, reference: ReferenceCache) -> None:

@@ -13,10 +13,12 @@ from time import perf_counter
 
 from hypo_engine.config import Sharding, TrainConfig, parse_config
 from hypo_engine.data.formats import Pair
+from hypo_engine.data.token_pairs import StepMeans
 from hypo_engine.distributed.out_of_memory import release_cached_memory
 from hypo_engine.distributed.world import MutedReporter, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
 from hypo_engine.forward.phases import phase
+from hypo_engine.methods.objective import BatchResult
 from hypo_engine.models.source import ModelSource
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
 from hypo_engine.training.checkpoint import ADAPTER_FOLDER, weights_folder
@@ -36,6 +38,7 @@ from hypo_engine.training.reports import (
     stops_at_kl,
 )
 from hypo_engine.training.reward_scale import measure_scale
+from hypo_engine.training.rollouts import Kept, keep_samples
 from hypo_engine.training.run import Run
 from hypo_engine.training.saving import checkpoint_is_due, save
 
@@ -153,48 +156,72 @@ def _end(run: Run) -> TrainResult:
 
 
 def _optimizer_step(run: Run) -> dict[str, float]:
-    """Run one optimiser step over all processes; returns its metrics."""
+    """Run one step over all processes; returns its metrics.
+
+    A step is one update, or several on the same samples if the method keeps them. It cannot be stopped
+    between two updates, so that a checkpoint never holds a part of a step.
+    """
     started, rate = perf_counter(), run.set_learning_rate()
-    own = halving(run, partial(_gradients, run))
+    kept = keep_samples(run)
+    means, sampling_seconds = StepMetrics(), kept.sampling_seconds if kept else 0.0
+    for _ in range(run.objective.updates):
+        done = _update(run, kept)
+        means.add(done.metrics.means())
+        sampling_seconds += done.sampling_seconds
+    run.count_step()
+    values = means.means() | (kept.metrics if kept else {})
+    seconds = perf_counter() - started
+    return values | step_values(run, rate=rate, seconds=seconds, sampling_seconds=sampling_seconds)
+
+
+def _update(run: Run, kept: Kept | None) -> StepSums:
+    """Run one update of the weights over all processes."""
+    own = halving(run, partial(_gradients, run, kept))
     run.world.sum_gradients(run.parameters)
     done = StepSums.joined(run.world.gather(own))
     report_responses(run, done.responses)
 
     with phase("optimiser"):
         grad_norm = float(clip_gradients(run.parameters, run.config.max_grad_norm))
-        values = done.metrics.means()
-        _check_finite(values["loss"], grad_norm, run.counters.step + 1)
+        _check_finite(done.metrics.means()["loss"], grad_norm, run.counters.step + 1)
         run.optimizer.step()
         run.optimizer.zero_grad(set_to_none=True)
-    run.count_step()
-    seconds = perf_counter() - started
-    return values | step_values(
-        run, rate=rate, grad_norm=grad_norm, seconds=seconds, sampling_seconds=done.sampling_seconds
-    )
+    done.metrics.add({"grad_norm": grad_norm})
+    return done
 
 
-def _gradients(run: Run, size: int) -> StepSums:
+def _gradients(run: Run, kept: Kept | None, size: int) -> StepSums:
     """Accumulate the gradient of the method's loss over this process's micro-batches."""
-    run.between("training")
+    if kept is None:
+        run.between("training")
     run.optimizer.zero_grad(set_to_none=True)
     in_step, sums = run.plan.pair_indices(run.counters.step), StepSums()
     means = run.pairs.means(in_step)
     for pair_indices, counted in run.micro_batches(size):
-        # scores the pairs, samples k responses per prompt and scores them, as far as the method needs it
-        result = run.objective(
-            run.policy,
-            [run.pairs[i] for i in pair_indices],
-            step=run.counters.step,
-            reference=run.reference,
-            pair_indices=pair_indices,
-            watch=run.watch,
-            means=means,
-        )
+        result = _batch_result(run, kept, pair_indices, means)
         with phase("backward"):
             (result.loss * (counted / len(in_step))).backward()  # type: ignore[no-untyped-call]
         sums.add(result, counted)
         del result  # free the rest of the graph before the next one is built
     return sums
+
+
+def _batch_result(run: Run, kept: Kept | None, pair_indices: list[int], means: StepMeans) -> BatchResult:
+    """The loss of a micro-batch, on kept samples if there are some."""
+    batch, step = [run.pairs[i] for i in pair_indices], run.counters.step
+    if kept is not None:
+        samples = [one for i in pair_indices for one in kept.by_pair[i]]
+        return run.objective.replayed(run.policy, batch, samples, step=step, mean_tokens=kept.mean_tokens)
+    # scores the pairs, samples k responses per prompt and scores them, as far as the method needs it
+    return run.objective(
+        run.policy,
+        batch,
+        step=step,
+        reference=run.reference,
+        pair_indices=pair_indices,
+        watch=run.watch,
+        means=means,
+    )
 
 
 def _check_finite(loss: float, grad_norm: float, step: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hypo_engine.methods.batch import ScoredResponse
     from hypo_engine.methods.objective import BatchResult
+    from hypo_engine.methods.rollouts import DrawnBatch
 
 _LAST_VALUE = frozenset({"learning_rate", "epoch", "num_tokens"})
 """Counters and settings, which report their last value instead of a mean."""
@@ -49,7 +50,7 @@ class StepSums:
     responses: "list[ScoredResponse]" = field(default_factory=list)
     sampling_seconds: float = 0.0
 
-    def add(self, result: "BatchResult", pairs: int) -> None:
+    def add(self, result: "BatchResult | DrawnBatch", pairs: int) -> None:
         """Add a batch's result; a batch of weight zero is ignored."""
         if pairs:
             self.metrics.add(result.metrics, weight=pairs)

@@ -21,12 +21,9 @@ def report_metrics(run: Run, values: dict[str, float]) -> None:
     run.reporter.metrics(run.counters.step, values)
 
 
-def step_values(
-    run: Run, *, rate: float, grad_norm: float, seconds: float, sampling_seconds: float
-) -> dict[str, float]:
+def step_values(run: Run, *, rate: float, seconds: float, sampling_seconds: float) -> dict[str, float]:
     """Metrics of the last step, besides the objective's."""
     values = {
-        "grad_norm": grad_norm,
         "learning_rate": rate,
         "epoch": run.counters.step / run.plan.steps_per_epoch,
         "num_tokens": float(run.counters.num_tokens),

@@ -113,7 +113,7 @@ def test_a_clone_knows_its_parent(dataset_id: int, sent: list[int]) -> None:
 @pytest.mark.parametrize(
     ("method", "values", "name", "field"),
     [
-        ("ppo", {}, "", "method"),
+        ("grpo", {}, "", "method"),
         ("dpo", {}, "x" * 101, "name"),
         ("dpo", {"beta": 0}, "", "beta"),
         ("dpo", {"beta": "much"}, "", "beta"),
@@ -232,11 +232,11 @@ def test_methods_of_a_launch() -> None:
     [
         ("", "none was given"),
         ([], "none was given"),
-        ("ppo", "must be one of dpo, hypo, .*, not 'ppo'"),
+        ("grpo", "must be one of dpo, hypo, .*, not 'grpo'"),
         ("dpo,twins", "not 'twins'"),
         ("dpo,", "not ''"),
         ("dpo,dpo", "names dpo more than once; name each method once"),
-        (",".join(Method), "names 6 methods, and a launch trains at most 5"),
+        (",".join(Method), "names 7 methods, and a launch trains at most 5"),
         ({"dpo": 1}, "must be one of"),
         ([1], "must be one of"),
         (7, "must be one of"),

@@ -20,6 +20,7 @@ from hypo_engine.field_text import limits
 
 SECTIONS: Final = {
     "loss": N_("Loss"),
+    "ppo": "PPO",
     "sampling": N_("Sampling"),
     "lengths": N_("Lengths and prompts"),
     "optimiser": N_("Optimiser"),

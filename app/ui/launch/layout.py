@@ -103,8 +103,8 @@ def lay_out() -> Layout:
         widgets.page_header(
             _("Launch a run"),
             _(
-                "DPO learns from the pairs alone, HyPO also samples from the model and penalises drift. RLOO "
-                "and online DPO learn from a reward."
+                "DPO learns from the pairs alone, HyPO also samples from the model and penalises drift. "
+                "RLOO, PPO and online DPO learn from a reward."
             ),
         ),
         js_on_load=form.SCRIPT,

@@ -102,7 +102,7 @@ def test_launch_queues_twins_with_the_given_values(
         (["--set", "beta=-1"], "beta"),
         (["--set", "nonsense=1"], "nonsense"),
         (["--set", "beta"], "NAME=VALUE"),
-        (["--method", "ppo"], "'ppo'"),
+        (["--method", "grpo"], "'grpo'"),
         (["--dataset", "nothing"], "nothing"),
         (["--preset", "nothing"], "nothing"),
         (["--wait"], "hypo up"),

@@ -134,7 +134,7 @@ def test_presets_and_clones_are_starting_points(api: TestClient, dataset: str) -
 @pytest.mark.parametrize(
     ("given", "field"),
     [
-        ({"method": "ppo"}, "method"),
+        ({"method": "grpo"}, "method"),
         ({"config": {"beta": -1}}, "beta"),
         ({"config": {"no_such": 1}}, "no_such"),
         ({"config": {"\ud800": 1}}, "config"),

@@ -320,7 +320,7 @@ def test_yaml_fills_the_form(session: Session, dataset: Dataset) -> None:
     assert filled["beta"] == 0.05
 
 
-@pytest.mark.parametrize("text", ["method: ppo", "dataset: nowhere", "beta: [", "nonsense: 1"])
+@pytest.mark.parametrize("text", ["method: grpo", "dataset: nowhere", "beta: [", "nonsense: 1"])
 def test_yaml_that_does_not_fit_leaves_the_form(session: Session, text: str) -> None:
     filled = load.fill(text, 1, "twins", "", *START)
     assert "hy-error" in filled["yaml_message"]

@@ -67,6 +67,7 @@ RUNS = {
     "three": {"per_device_train_batch_size": 3},
     "live": {"precompute_ref_log_probs": False},
     "full": {"lora_r": 0, "learning_rate": 1e-4, "method": "dpo"},
+    "ppo": {"method": "ppo", "reward": "length:-1", "critic_warmup": 0, "num_ppo_epochs": 2},
     "fine": {"lora_r": 0, "learning_rate": 1e-4, "kl_estimator": "reward_to_go", "num_generations": 3},
 }
 """Five pairs: steps of four (2 + 2) and of one (1 + 0), or of five (3 + 2).
@@ -106,6 +107,8 @@ def test_two_processes_do_what_one_does(runs: Any, name: str) -> None:
     assert main.values.keys() == expected.values.keys() == {0, 1, 2, 3}
     for step in (1, 2, 3):
         for metric in ("loss", "loss/dpo", "grad_norm", "logps/chosen", "rewards/margins", "num_tokens"):
+            if metric.startswith(("loss/dpo", "logps", "rewards")) and name == "ppo":
+                continue  # it reads the prompts of the pairs only
             value = expected.values[step][metric]
             assert main.values[step][metric] == pytest.approx(value, rel=CLOSE, abs=2e-5), (step, metric)
     assert_same_gradients(main, expected)

@@ -162,6 +162,20 @@ def test_a_reward_model_counts_as_another_base_model_and_samples_are_compared() 
     assert min(knob.changes.get("num_generations", 2) for knob in found) == 2
 
 
+def test_ppos_value_head_is_trained_and_its_states_are_kept() -> None:
+    rloo, ppo = (
+        estimate_memory(SHAPE, changed(HYPO, method=method, reward="length"))
+        for method in (Method.RLOO, Method.PPO)
+    )
+    assert ppo.optimiser - rloo.optimiser == 8 * SHAPE.hidden
+    assert ppo.gradients - rloo.gradients == ppo.adapter - rloo.adapter == 4 * SHAPE.hidden
+    assert ppo.head > rloo.head
+    assert (ppo.weights, ppo.activations, ppo.kv_cache) == (rloo.weights, rloo.activations, rloo.kv_cache)
+    wide = changed(HYPO, method=Method.PPO, reward="length", num_generations=8)
+    found = helpful_knobs(SHAPE, wide, available=1, most=20)
+    assert min(knob.changes.get("num_generations", 2) for knob in found) == 1
+
+
 def test_checkpointing_saves_memory_and_a_generic_model_takes_more() -> None:
     deep = ModelShape(**{**_fields(SHAPE), "layers": 30})
     plain = estimate_memory(deep, DPO, gpu=True)

@@ -111,7 +111,7 @@ def test_sft_learns_the_chosen_answers_and_resumes(run: Any, config: MakeConfig)
     assert_same_weights(again, run(config(**settings), name="whole")[0])
 
 
-@pytest.mark.parametrize("method", [Method.RLOO, Method.ONLINE_DPO])
+@pytest.mark.parametrize("method", [Method.RLOO, Method.PPO, Method.ONLINE_DPO])
 def test_scored_methods_raise_the_score_and_resume(run: Any, config: MakeConfig, method: Method) -> None:
     settings = {
         "method": method, "reward": "length:-1", "num_generations": 6, "max_steps": 8, "save_steps": 4,
@@ -432,6 +432,36 @@ def test_sampling_within_a_step_lets_go_and_the_step_is_done_again(
     assert latest_checkpoint(tmp_path / "parts").name == "checkpoint-000001"  # type: ignore[union-attr]
     result, _ = run(config(method="hypo"), name="parts")
     assert_same_weights(result, straight)
+
+
+def test_ppo_stops_between_steps_and_never_between_updates(
+    run: Any, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three updates a step; the wish comes in the second one of step 2."""
+    settings = {
+        "method": "ppo", "reward": "length:-1", "num_ppo_epochs": 3, "critic_warmup": 1,
+        "max_completion_length": 20,
+    }  # fmt: skip
+    straight, _ = run(config(**settings), name="straight")
+    monkeypatch.setattr(run_module, "_WISH_SECONDS", 0.0)
+    updates: list[int] = []
+    original = loop.clip_gradients
+
+    def clip(*arguments: Any) -> torch.Tensor:
+        updates.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "clip_gradients", clip)
+    recorder = Recorder(lambda _: Wish.YIELD if len(updates) >= 5 else Wish.CONTINUE)
+    with pytest.raises(Interrupted):
+        run(config(**settings), name="parts", recorder=recorder)
+    assert len(updates) == 6
+    assert latest_checkpoint(tmp_path / "parts").name == "checkpoint-000002"  # type: ignore[union-attr]
+    result, _ = run(config(**settings), name="parts")
+    assert_same_weights(result, straight)
+    heads = [load_file(r.checkpoint_dir / "value_head.safetensors")["weight"] for r in (straight, result)]
+    assert heads[0].abs().max() > 0
+    assert torch.equal(*heads)
 
 
 def test_checkpoints_by_save_steps_and_the_last_two_only(
