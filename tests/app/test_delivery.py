@@ -1,10 +1,9 @@
 """Delivery of responses: compressed, small, and cached if the address depends on the content."""
 
 import gzip
-from collections.abc import Iterator
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 
 from app import main, migrate
 from app.delivery import FOR_GOOD
@@ -15,13 +14,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[TestClient]:
+def client(settings: Settings, browser: httpx.Client) -> httpx.Client:
     migrate.upgrade()
-    with TestClient(main.build(), base_url="http://localhost:7860") as client:
-        yield client
+    return browser
 
 
-def test_pages_are_compressed_and_none_names_plotly_in_its_head(client: TestClient) -> None:
+def test_pages_are_compressed_and_none_names_plotly_in_its_head(client: httpx.Client) -> None:
     for page in main.pages():
         answer = client.get(f"/{page.path}", headers={"Accept": "text/html", "Accept-Encoding": "gzip"})
         assert answer.headers["content-encoding"] == "gzip", page.name
@@ -31,7 +29,7 @@ def test_pages_are_compressed_and_none_names_plotly_in_its_head(client: TestClie
         assert "content-encoding" not in plain.headers
 
 
-def test_plotly_is_compressed_and_kept_for_good_at_an_address_of_its_content(client: TestClient) -> None:
+def test_plotly_is_compressed_and_kept_for_good_at_an_address_of_its_content(client: httpx.Client) -> None:
     plain = client.get(f"/{plotly_js.address()}", headers={"Accept-Encoding": "identity"})
     answer = client.get(f"/{plotly_js.address()}", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
@@ -41,7 +39,7 @@ def test_plotly_is_compressed_and_kept_for_good_at_an_address_of_its_content(cli
     assert b"plotly.js" in plain.content[:200]
 
 
-def test_gradio_s_files_are_kept_by_their_names(client: TestClient) -> None:
+def test_gradio_s_files_are_kept_by_their_names(client: httpx.Client) -> None:
     page = client.get("/").text
     name = page.split('src="./assets/')[1].split('"')[0] if 'src="./assets/' in page else ""
     name = name or page.split("/assets/")[1].split('"')[0]

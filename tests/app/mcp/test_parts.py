@@ -11,13 +11,12 @@ from app.mcp.calls import check
 from app.mcp.catalogue import OFFERS, Tool, tools_of
 from app.mcp.confirmations import Confirmations
 from app.mcp.shortening import MOST_POINTS, MOST_TEXT, shortened
-from app.rest import application
-from app.settings import Settings
+from tests.web_server import rest_api
 
 
 @pytest.fixture(scope="module")
 def tools() -> dict[str, Tool]:
-    return tools_of(application.build(Settings()).openapi())
+    return tools_of(rest_api().openapi())
 
 
 def test_every_offer_is_an_operation_with_a_text_and_a_closed_schema(tools: dict[str, Tool]) -> None:

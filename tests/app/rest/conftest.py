@@ -10,16 +10,15 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from app.rest import application
-from app.settings import get_settings
 from app.store import tokens
 from app.store.db import write_session
-from tests.web_server import served_app
+from tests.web_server import rest_api
 
 
 def served() -> FastAPI:
     """The API, mounted as in the web app."""
     outer = FastAPI(openapi_url=None)
-    outer.mount(application.PREFIX, application.build(get_settings()))
+    outer.mount(application.PREFIX, rest_api())
     return outer
 
 
@@ -57,7 +56,6 @@ def refused(response: httpx.Response, status: int, *, field: str | None = None) 
 
 
 @pytest.fixture
-def address(engine: Engine) -> Iterator[str]:
-    """The address of the whole web app, served on its own port."""
-    with served_app() as found:
-        yield found
+def address(web_address: str, engine: Engine) -> str:
+    """The address of the whole web app, on the database of this test."""
+    return web_address

@@ -7,12 +7,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from app.rest import application
 from app.settings import get_settings
 from app.store import tokens
 from app.store.db import read_session, write_session
 from app.store.models import ApiToken
 from tests.app.rest.conftest import ok, refused, served
+from tests.web_server import rest_api
 
 AsUser = Callable[[str], dict[str, str]]
 
@@ -59,7 +59,7 @@ def test_an_expired_and_a_revoked_token_are_refused(api: TestClient, as_user: As
 
 @pytest.mark.usefixtures("logins")
 def test_with_logins_every_address_wants_a_token(api: TestClient, as_user: AsUser) -> None:
-    schema = application.build(get_settings()).openapi()
+    schema = rest_api().openapi()
     paths = [(method, path) for path, methods in schema["paths"].items() for method in methods]
     assert len(paths) > 35
     paths += [("get", path) for path in ("/openapi.json", "/docs", "/docs.css")]

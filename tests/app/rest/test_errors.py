@@ -11,6 +11,7 @@ from app.rest import application
 from app.settings import Settings, get_settings
 from app.store.full_disk import DiskFull
 from tests.app.rest.conftest import refused
+from tests.web_server import rest_api
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_what_fails_below_is_said_without_its_details(
 
 
 def test_an_unknown_address_and_method_have_the_shape_too(settings: Settings) -> None:
-    with TestClient(application.build(get_settings())) as client:
+    with TestClient(rest_api()) as client:
         assert "/api/v1/docs" in refused(client.get("/nothing"), 404)
         assert "/api/v1/docs" in refused(client.patch("/runs"), 405)
 
@@ -56,7 +57,7 @@ def test_an_unknown_address_and_method_have_the_shape_too(settings: Settings) ->
     ],
 )
 def test_bodies_that_are_no_json(settings: Settings, content: bytes, kind: str, said: str) -> None:
-    with TestClient(application.build(get_settings()), raise_server_exceptions=False) as client:
+    with TestClient(rest_api(), raise_server_exceptions=False) as client:
         answer: Any = client.post("/runs", content=content, headers={"Content-Type": kind})
     assert answer.status_code in (400, 422)
     assert said in answer.json()["message"]

@@ -2,15 +2,15 @@
 
 import re
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client
 from sqlalchemy import Engine
 
-from app import main
 from app.rest import application
 from app.rest.moved import MOVED
-from app.settings import get_settings
+from tests.web_server import rest_api
 
 pytestmark = [
     pytest.mark.parametrize("engine", ["sqlite"], indirect=True),
@@ -32,14 +32,13 @@ def test_gradio_client_is_told_the_rest_call_of_each_function(address: str) -> N
 
 
 def test_every_call_that_is_named_exists(engine: Engine) -> None:
-    paths = application.build(get_settings()).openapi()["paths"]
+    paths = rest_api().openapi()["paths"]
     for call in MOVED.values():
         method, path = call.split()
         assert method.lower() in paths[path.removeprefix(application.PREFIX)]
 
 
-def test_gradio_has_no_functions_for_programs(engine: Engine) -> None:
-    blocks = main.build_blocks()
+def test_gradio_has_no_functions_for_programs(engine: Engine, blocks: gr.Blocks) -> None:
     public = {str(fn.api_name) for fn in blocks.fns.values() if fn.api_visibility != "private"}
     assert public == set()
     assert not [name for name in MOVED if not re.fullmatch(r"\w+", name)]

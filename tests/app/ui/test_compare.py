@@ -10,7 +10,7 @@ from markupsafe import Markup
 from sqlalchemy import Engine, event
 
 from app import campaigns as campaigns_service
-from app import labelling, main
+from app import labelling
 from app.errors import NotFound
 from app.i18n.texts import filled_in
 from app.settings import Settings
@@ -634,9 +634,8 @@ def english(label: str | None) -> str:
     return filled_in((label or "").encode(), "en").decode()
 
 
-def test_blind_is_the_default(settings: Settings) -> None:
-    blocks = main.build_blocks().blocks.values()
-    (blind,) = [block for block in blocks if english(getattr(block, "label", "")) == "Blind"]
+def test_blind_is_the_default(blocks: gr.Blocks) -> None:
+    (blind,) = [block for block in blocks.blocks.values() if english(getattr(block, "label", "")) == "Blind"]
     assert blind.value is True  # type: ignore[attr-defined]
 
 

@@ -27,11 +27,6 @@ AS_OPENED = 1
 HOSTILE: list[Any] = [MARKUP, 10**30, None]
 
 
-@pytest.fixture
-def blocks(engine: Engine) -> gr.Blocks:
-    return main.build_blocks()
-
-
 async def _call(blocks: gr.Blocks, event: Any, value: Any, state: SessionState) -> list[Any]:
     given = [getattr(part, "value", None) if value is AS_OPENED else value for part in event.inputs]
     inputs = [
@@ -51,7 +46,9 @@ def _comes_from_us(error: Exception) -> bool:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_no_handler_fails_raw_or_echoes_markup(blocks: gr.Blocks, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_handler_fails_raw_or_echoes_markup(
+    engine: Engine, blocks: gr.Blocks, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL)  # the tracebacks of invalid values
 
     async def walk() -> list[str]:

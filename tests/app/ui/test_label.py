@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from app import main, migrate
+from app import migrate
 from app.settings import Settings
 from app.store import db
 from app.store.models import Base
@@ -42,19 +42,18 @@ def test_without_a_campaign_the_open_ones_are_listed(engine: Engine) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_modules_are_served_and_kept_by_browsers(settings: Settings) -> None:
+def test_the_modules_are_served_and_kept_by_browsers(settings: Settings, browser: httpx.Client) -> None:
     migrate.upgrade()
     address = modules.address("label", "label.js")
     assert re.fullmatch(r"modules/label/[0-9a-f]{12}/label\.js", address)
-    with TestClient(main.build(), base_url="http://localhost:7860") as client:
-        script = client.get(f"/{address}")
-        assert "immutable" in script.headers["cache-control"]
-        for name in re.findall(r'from "\./(\w+\.js)"', script.text):
-            assert client.get(f"/{modules.address('label', name)}").status_code == 200
-        older = client.get("/modules/label/0123456789ab/label.js")
-        assert (older.status_code, older.headers["cache-control"]) == (200, "no-store")
-        for missing in ("label/0/page.py", "label/0/none.js", "compare/0/compare.js", "label/0/..%2fpage.js"):
-            assert client.get(f"/modules/{missing}").status_code == 404, missing
+    script = browser.get(f"/{address}")
+    assert "immutable" in script.headers["cache-control"]
+    for name in re.findall(r'from "\./(\w+\.js)"', script.text):
+        assert browser.get(f"/{modules.address('label', name)}").status_code == 200
+    older = browser.get("/modules/label/0123456789ab/label.js")
+    assert (older.status_code, older.headers["cache-control"]) == (200, "no-store")
+    for missing in ("label/0/page.py", "label/0/none.js", "compare/0/compare.js", "label/0/..%2fpage.js"):
+        assert browser.get(f"/modules/{missing}").status_code == 404, missing
 
 
 def test_the_help_names_every_key() -> None:

@@ -1,7 +1,8 @@
 """The web app as a whole: it builds, stays small, and reports its health."""
 
+import gradio as gr
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 
 from app import main, migrate
 from app.settings import Settings
@@ -10,12 +11,11 @@ from app.ui import theme
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def test_pages_assets_and_health(settings: Settings) -> None:
+def test_pages_assets_and_health(settings: Settings, browser: httpx.Client) -> None:
     migrate.upgrade()
-    with TestClient(main.build(), base_url="http://localhost:7860") as client:
-        assert client.get("/healthz").json() == {"status": "ok", "database": "ok", "home": "ok"}
-        for page in main.pages():
-            assert client.get(f"/{page.path}").status_code == 200, page.name
+    assert browser.get("/healthz").json() == {"status": "ok", "database": "ok", "home": "ok"}
+    for page in main.pages():
+        assert browser.get(f"/{page.path}").status_code == 200, page.name
 
 
 def test_health_tells_when_the_database_is_away(monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
@@ -33,9 +33,8 @@ def test_nothing_comes_from_the_network() -> None:
     assert theme.Theme()._stylesheets == []
 
 
-def test_no_handler_of_a_page_waits_for_somebody_elses(settings: object) -> None:
+def test_no_handler_of_a_page_waits_for_somebody_elses(blocks: gr.Blocks) -> None:
     """Gradio runs one call per handler at a time by default; imports and exports run two at a time."""
-    blocks = main.build_blocks()
     assert blocks._queue.default_concurrency_limit is None
     limited = {fn.concurrency_limit for fn in blocks.fns.values()}
     assert limited <= {None, "default", 2}
