@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS := -n auto --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
 # Processes for tests that wait now and then: one more than there are cores.
 ONE_MORE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))")
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -45,7 +46,9 @@ compiled: $(INSTALLED) ## Write the tests' bytecode once, before several process
 	@$(BIN)/python -m pytest --collect-only -qq tests >/dev/null
 
 backend: $(INSTALLED) ## Tests without a browser: unit and integration side by side
-	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/e2e --cov --cov-report=
+	$(BIN)/python -m slipcover --json --out $(VENV)/coverage.json -m pytest $(PYTEST_ARGS) \
+		-n $(ONE_MORE) --maxprocesses 4 --ignore=tests/e2e
+	$(BIN)/python scripts/coverage_floor.py $(VENV)/coverage.json
 
 unit: $(INSTALLED) ## Tests without a browser or workers
 	$(PYTEST) -n $(ONE_MORE) --maxprocesses 4 --ignore=tests/integration --ignore=tests/e2e

@@ -42,43 +42,10 @@ SLOWEST_FIRST = (
 compute and those that wait for servers alternate."""
 
 
-NOT_TRACED = (
-    "test_disk.py",
-    "test_load.py",
-    "test_loop.py",
-    "test_out_of_memory.py",
-    "test_resume.py",
-    "test_traps.py",
-)
-"""Files that train whole runs again and again, without coverage: it takes a sixth of their time."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what takes longest first."""
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Run tests that say little about coverage, and their fixtures, without tracing them."""
-    coverage = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
-    if coverage is None or not (item.path.name in NOT_TRACED or repeats_on_postgresql(item)):
-        return (yield)
-    coverage.pause()
-    try:
-        return (yield)
-    finally:
-        coverage.resume()
-
-
-def repeats_on_postgresql(item: pytest.Item) -> bool:
-    """Whether the test runs on SQLite too, where it covers nearly the same lines.
-
-    Tracing takes a third of the time of such tests.
-    """
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return parameters.get("engine") == "postgresql"
 
 
 @pytest.fixture(autouse=True, scope="module")

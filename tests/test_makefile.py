@@ -1,8 +1,10 @@
 """The Makefile's targets, without running them, and their small scripts."""
 
+import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,20 @@ def test_tests_are_all_run_by_one_verb() -> None:
     ):
         assert part in commands
     assert "--ignore=tests/integration" not in commands
+
+
+@pytest.mark.parametrize(("percent", "status"), [(93.0, 0), (92.9, 1)])
+def test_too_few_lines_that_tests_run_fail_and_say_where(percent: float, status: int, tmp_path: Path) -> None:
+    found = {"summary": {"percent_covered": percent}, "files": {"app/few.py": {"missing_lines": [1, 2]}}}
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    command = [sys.executable, "scripts/coverage_floor.py", str(tmp_path / "found.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == status
+    assert f"{percent:.1f}%" in done.stdout
+    assert ("2 lines not run: app/few.py" in done.stdout) == (status == 1)
+    commands = make("--dry-run", "backend").splitlines()
+    assert "slipcover" in commands[-3]
+    assert commands[-1].endswith("scripts/coverage_floor.py .venv/coverage.json")
 
 
 def test_a_missing_python_is_told_in_one_sentence() -> None:
