@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from pathlib import Path
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from app.ui import gradio as gr  # isort: split
 
@@ -97,6 +97,17 @@ def pages() -> list[Page]:
     ]
 
 
+class Pages(gr.Blocks):
+    """All pages as one Gradio app. Gradio describes every page anew after each one; here once, after all."""
+
+    complete = False
+
+    def get_config_file(self) -> Any:
+        """The description of all pages; an older one while pages are still added."""
+        older = getattr(self, "config", None)
+        return super().get_config_file() if self.complete or older is None else older
+
+
 def _in_a_loop(make: Callable[P, T]) -> Callable[P, T]:
     """Call `make` inside an event loop. Without one, Gradio opens a loop for each lock and leaks it."""
 
@@ -114,7 +125,7 @@ def _in_a_loop(make: Callable[P, T]) -> Callable[P, T]:
 def build_blocks() -> gr.Blocks:
     """All pages as one Gradio app."""
     first, *others = pages()
-    blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
+    blocks = Pages(title=TITLE, analytics_enabled=False)
     with speaking(LATER):
         blocks.pages[0] = (first.path, _(first.name), first.in_navbar)  # Gradio calls it Home
         with blocks:
@@ -122,6 +133,7 @@ def build_blocks() -> gr.Blocks:
         for page in others:
             with blocks.route(_(page.name), f"/{page.path}", show_in_navbar=page.in_navbar):
                 page.build()
+    blocks.complete = True
     guard(blocks)
     blocks.state_session_capacity = MOST_TABS
     blocks.queue(default_concurrency_limit=None)  # the default runs one call of each handler at a time
