@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +21,9 @@ from hypo_engine.training.checkpoint import checkpoints
 from hypo_engine.training.jsonl_log import METRICS, SAMPLES, Record
 from hypo_engine.training.loop import train
 from hypo_engine.training.run import Run
+from tests.forked import ForkedPython
 from tests.hypo_engine.conftest import TIMES, Recorder
 
-ROOT = Path(__file__).resolve().parents[2]
 WAYS = [{"method": method, "lora_r": rank} for method in ("dpo", "hypo") for rank in (4, 0)]
 
 
@@ -338,35 +336,32 @@ def command(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def start(config: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "hypo_engine", str(config)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(config: Path) -> ForkedPython:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return ForkedPython("hypo_engine", [str(config)], environment=environment, log=said_by(config))
+
+
+def said_by(config: Path) -> Path:
+    """The file with what the last start of the command said."""
+    return config.with_suffix(".log")
 
 
 def signal_at(config: Path, folder: Path, step: int, number: signal.Signals) -> tuple[int, str]:
-    """Start the command and signal it once a step's checkpoint exists; returns exit code and stderr."""
+    """Start the command and signal it once a step's checkpoint exists; returns exit code and output."""
     process = start(config)
     try:
         while not (folder / f"checkpoint-{step:06d}").exists() and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=120)
+        code = process.wait(120)
     finally:
         process.kill()
-    return process.returncode, errors
+    return code, said_by(config).read_text()
 
 
 def test_the_command_survives_sigterm_kill_9_and_ctrl_c(command: Any, tmp_path: Path) -> None:
-    straight = start(command("straight", method="hypo", lora_r=4))
-    output = straight.communicate(timeout=200)
-    assert straight.returncode == 0, output
+    whole = command("straight", method="hypo", lora_r=4)
+    assert start(whole).wait(200) == 0, said_by(whole).read_text()
     config, folder = command("parts", method="hypo", lora_r=4), tmp_path / "parts"
 
     code, said = signal_at(config, folder, 2, signal.SIGTERM)
@@ -382,8 +377,6 @@ def test_the_command_survives_sigterm_kill_9_and_ctrl_c(command: Any, tmp_path: 
     assert code == 130
     assert "Stopped by SIGINT. The run is kept in " in said
 
-    last = start(config)
-    output, errors = last.communicate(timeout=200)
-    assert last.returncode == 0, errors
-    assert "info: Continuing from step" in output
+    assert start(config).wait(200) == 0, said_by(config).read_text()
+    assert "info: Continuing from step" in said_by(config).read_text()
     assert_the_same(folder, tmp_path / "straight")
