@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from fastapi.testclient import TestClient
 
 from app import main, migrate
@@ -17,7 +18,7 @@ ADDRESS = "http://localhost:7860"
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., TestClient]]:
     """A factory for clients of one app with two logins: `web()` is anonymous, `web("ann")` is logged in."""
     home = tmp_path_factory.mktemp("web")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, start_blocking_portal() as loop:
         patch.setenv("HYPO_HOME", str(home))
         patch.setenv("HYPO_AUTH", ",".join(f"{name}:{word}" for name, word in LOGINS.items()))
         get_settings.cache_clear()
@@ -27,6 +28,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Test
 
         def client(user: str | None = None) -> TestClient:
             made = TestClient(app, base_url=ADDRESS, follow_redirects=False)
+            made.portal = loop  # else each request starts a thread and an event loop of its own
             clients.append(made)
             if user:
                 made.post("/login", data={"username": user, "password": LOGINS[user]})
