@@ -179,6 +179,7 @@ def _run(config: TrainConfig, pairs: Sequence[Pair], models_dir: Path, watch: _W
             "probe_prompts": 0,
             "save_steps": 1_000_000,  # unreachable: the run is abandoned before, which writes nothing
             "insist": True,  # already checked with the lengths of all pairs
+            "critic_warmup": 0,  # steps that train the value head alone take less
         }
     )
     with tempfile.TemporaryDirectory(prefix="hypo-dry-run-") as folder:
