@@ -273,6 +273,18 @@ class TrainConfig(MethodFields):
                 raise PydanticCustomError("stop_at_kl", f"needs {name} of 1 or more, to measure the KL")
         return value
 
+    @field_validator("max_steps")
+    @classmethod
+    def _outlasts_the_warmup(cls, value: int, info: ValidationInfo) -> int:
+        method, warmup = info.data.get("method"), info.data.get("critic_warmup", 0)
+        if method is not None and Need.VALUES in method.needs and 0 < value <= warmup:
+            raise PydanticCustomError(
+                "max_steps",
+                "must be more than critic_warmup, {warmup}: until then the policy stays as it is",
+                {"warmup": warmup},
+            )
+        return value
+
     @field_validator("sharding")
     @classmethod
     def _shards_no_head(cls, value: Sharding, info: ValidationInfo) -> Sharding:

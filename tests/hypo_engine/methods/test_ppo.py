@@ -302,3 +302,5 @@ def test_what_ppo_needs() -> None:
     found = field_errors({"method": "ppo", "reward": "length", "sharding": "fsdp"})
     assert found["sharding"].endswith("cannot shard PPO's value head yet; set it to none.")
     assert replace(make_ppo(ppo()), vf_coef=0.5) == make_ppo(ppo(vf_coef=0.5))
+    found = field_errors({"method": "ppo", "reward": "length", "max_steps": 2})
+    assert "must be more than critic_warmup, 2" in found["max_steps"]
