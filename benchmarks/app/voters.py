@@ -133,9 +133,9 @@ async def _vote(
     url: str, comparisons: list[int], people: dict[str, str], *, seconds: float, pause: float
 ) -> Outcome:
     outcome = Outcome()
-    began = time.perf_counter()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=f"{url}/api/v1", limits=limits, timeout=60) as client:
+        began = time.perf_counter()
         voters = [
             _one_voter(client, name, token, comparisons, outcome, end=began + seconds, pause=pause)
             for name, token in people.items()
@@ -159,7 +159,7 @@ async def _one_voter(
     order = dice.sample(comparisons, len(comparisons))
     await asyncio.sleep(dice.uniform(0, pause))
     number = 0
-    while time.perf_counter() < end:
+    while not number or time.perf_counter() < end:
         again = bool(number) and dice.random() < SHARE_CHANGED
         comparison = order[(number - 1 if again else number) % len(order)]
         number += not again

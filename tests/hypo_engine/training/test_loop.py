@@ -228,6 +228,7 @@ def test_eight_batches_of_one_are_one_batch_of_eight(run: Any, config: MakeConfi
             "per_device_train_batch_size": batch,
             "gradient_accumulation_steps": accumulation,
             "max_steps": 1,
+            "critic_warmup": 0,
         }
         _, recorder = run(config(**settings), name=f"{batch}", eval_pairs=(), eval_prompts=())
         found.append(recorder.values[1])
