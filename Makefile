@@ -14,7 +14,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up migrate test lint types compiled backend unit integration browser bench bench-app format docs pins clean
+.PHONY: help setup demo up migrate test lint types compiled backend unit integration browser bench bench-app study format docs pins clean
 
 help: ## List these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -65,6 +65,9 @@ bench-app: $(INSTALLED) ## Measure pages and votes with many rows, Label, and ba
 
 bench: $(INSTALLED) ## Measure speed and memory against TRL, for hours; ARGS=--quick tries it
 	$(BIN)/python -m benchmarks $(ARGS)
+
+study: $(INSTALLED) ## Test HyPO's claim on the demo model, in hours; start it again to go on; ARGS=--quick tries it
+	$(BIN)/python -m study $(ARGS)
 
 format: $(INSTALLED) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

@@ -58,6 +58,7 @@ from app.ui.results import page as results_page
 from app.ui.run import page as run_page
 from app.ui.runs import page as runs_page
 from app.ui.score import page as score_page
+from app.ui.study import page as study_page
 from app.ui.theme import Theme, css, head
 
 TITLE = "HyPO Studio"
@@ -94,6 +95,7 @@ def pages() -> list[Page]:
         Page(N_("Results"), "results", results_page.build),
         Page(N_("Reports"), "report", report_page.build),
         Page(N_("Lineage"), "lineage", lineage_page.build, in_navbar=False),
+        Page(N_("Study"), "study", study_page.build, in_navbar=False),
     ]
 
 

@@ -18,7 +18,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HISTORY = {"CHANGELOG.md"}
 """Documents about past versions. Their files and commands may no longer exist."""
 
-FOLDERS = "app|benchmarks|docs|hypo_engine|migrations|scripts|tests|worker"
+FOLDERS = "app|benchmarks|docs|hypo_engine|migrations|scripts|study|tests|worker"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FILE = re.compile(rf"(?:{FOLDERS})(?:/[\w.-]+)*/?|[\w-]+\.(?:md|toml|yaml|txt)|Makefile")

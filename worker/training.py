@@ -36,14 +36,20 @@ from worker.shutdown import released_on_exit
 log = logging.getLogger(__name__)
 
 
-def train_next(*, worker: str) -> bool:
-    """Train the longest waiting run, from its start or its last checkpoint; return False if none waits."""
+def train_next(*, worker: str, only: int | None = None) -> bool:
+    """Train the longest waiting run, from its start or its last checkpoint; return False if none waits.
+
+    Args:
+        only: train this run if it waits, and no other.
+    """
     seconds, lease = get_settings().lease_seconds, str(uuid4())
-    run = retry_write(
-        lambda session: RUN_LEASES.claim_next(
-            session=session, worker=worker, lease_seconds=seconds, lease=lease
-        )
-    )
+
+    def claim_one(session: Session) -> Run | None:
+        if only is None:
+            return RUN_LEASES.claim_next(session=session, worker=worker, lease_seconds=seconds, lease=lease)
+        return RUN_LEASES.claim(only, session=session, worker=worker, lease_seconds=seconds, lease=lease)
+
+    run = retry_write(claim_one)
     if run is None:
         return False
     claim = Claim.of(run)

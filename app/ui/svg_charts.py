@@ -107,7 +107,7 @@ def _axes(x: Scale, y: Scale, layout: Mapping[str, Any]) -> dict[str, Any]:
 def _lines(figure: Figure) -> dict[str, Any]:
     data = [still for trace in figure["data"] for still in _still(trace)]
     layout, traces = figure["layout"], [_finite(trace) for trace in data]
-    xs = [x for trace in traces for x, _, _ in trace]
+    xs = [end for trace in data for end in _x_ends(trace)]
     ends = [end for trace in traces for _, y, error in trace for end in (y - error, y + error)]
     x_range = _range(xs or [0.0], layout["xaxis"].get("range"))
     y_range = _range(ends or [0.0], layout["yaxis"].get("range"), zero=bool(layout["yaxis"].get("zeroline")))
@@ -129,6 +129,20 @@ def _finite(trace: Mapping[str, Any]) -> list[Point]:
     ys = trace["y"]
     errors = trace.get("error_y", {}).get("array") or [0.0] * len(ys)
     return [(x, y, error) for x, y, error in zip(trace["x"], ys, errors, strict=True) if y is not None]
+
+
+def _x_errors(trace: Mapping[str, Any]) -> list[tuple[float, float, float]]:
+    """x, y and half the length of each horizontal error bar."""
+    errors = trace.get("error_x", {}).get("array") or []
+    points = zip(trace["x"], trace["y"], errors, strict=False)
+    return [(x, y, error) for x, y, error in points if y is not None and error]
+
+
+def _x_ends(trace: Mapping[str, Any]) -> list[float]:
+    """The values that an x axis has to show."""
+    return [x for x, _, _ in _finite(trace)] + [
+        end for x, _, error in _x_errors(trace) for end in (x - error, x + error)
+    ]
 
 
 def _still(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -153,6 +167,7 @@ def _trace(trace: Mapping[str, Any], points: Sequence[Point], x: Scale, y: Scale
         "square": str(marker.get("symbol", "")).startswith("square"),
         "dots": [(x(a), y(b)) for a, b, _ in points] if "markers" in mode else [],
         "errors": [(x(a), y(b - error), y(b + error)) for a, b, error in points if error],
+        "wide_errors": [(y(b), x(a - error), x(a + error)) for a, b, error in _x_errors(trace)],
     }
 
 

@@ -1,0 +1,181 @@
+"""The plan, written down before it ran: hypotheses, settings, and the order of the runs."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from study.pool import PoolSize
+from study.regimes import Regime
+
+Values = Mapping[str, Any]
+"""Values of a TrainConfig."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A method with its options. Settings of a family share a line of argument: `DPO`, `HyPO`, ...
+
+    Attributes:
+        seeds: how many of the plan's seeds it runs with.
+        regimes: the regimes in which it runs.
+    """
+
+    name: str
+    family: str
+    values: Values
+    seeds: int = 3
+    regimes: Sequence[Regime] = tuple(Regime)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run of the plan."""
+
+    setting: Setting
+    regime: Regime
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of the run, and of its file."""
+        return f"{self.regime}-{self.setting.name}-seed{self.seed}"
+
+
+_DPO_RATE, _RLOO_RATE, _PPO_RATE, _REWARD_RATE = 1e-4, 1e-4, 1e-4, 2e-4
+"""Learning rates, chosen on seed 1 and held for all; docs/study.md has the trials."""
+
+PROXY: Final = Setting(
+    "proxy", "Reward model", {"method": "reward", "learning_rate": _REWARD_RATE, "max_steps": 60}, seeds=1
+)
+"""The reward model of a regime: RLOO and PPO maximise it, and it scores every method's samples."""
+
+
+def _dpo(beta: float) -> Setting:
+    return Setting(f"dpo-{beta:g}", "DPO", {"method": "dpo", "beta": beta, "learning_rate": _DPO_RATE})
+
+
+def _hypo(kl_coef: float) -> Setting:
+    values = {"method": "hypo", "beta": 0.05, "kl_coef": kl_coef, "learning_rate": _DPO_RATE}
+    return Setting(f"hypo-{kl_coef:g}", "HyPO", values)
+
+
+_ONLINE: Final = {"num_generations": 2, "missing_eos_penalty": 0.0, "normalize_reward": True}
+
+SETTINGS: Final = (
+    _dpo(0.05),
+    _hypo(1e-3),
+    _dpo(0.2),
+    _hypo(3e-4),
+    _dpo(0.5),
+    _hypo(3e-3),
+    Setting(
+        "ipo-0.1",
+        "IPO",
+        {"method": "dpo", "loss_type": "ipo", "beta": 0.1, "learning_rate": _DPO_RATE},
+    ),
+    Setting(
+        "rloo-0.05",
+        "RLOO",
+        {"method": "rloo", "beta": 0.05, "learning_rate": _RLOO_RATE, **_ONLINE},
+        regimes=(Regime.FULL,),
+    ),
+    Setting(
+        "ppo-0.05",
+        "PPO",
+        {"method": "ppo", "beta": 0.05, "learning_rate": _PPO_RATE, **_ONLINE, "num_ppo_epochs": 2},
+        seeds=1,
+        regimes=(Regime.FULL,),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that determines the study's numbers, up to rounding.
+
+    Attributes:
+        prompts, held_out: how many prompts there are, and how many of them are held out.
+        pool: answers that the reference samples for each prompt.
+        pairs: training pairs of each regime.
+        common: values of every run's configuration.
+    """
+
+    prompts: int = 500
+    held_out: int = 100
+    pool: int = 8
+    pairs: int = 240
+    seeds: Sequence[int] = (1, 2, 3)
+    settings: Sequence[Setting] = SETTINGS
+    regimes: Sequence[Regime] = tuple(Regime)
+    proxy: Setting = PROXY
+    common: Values = field(
+        default_factory=lambda: {
+            "model_name_or_path": "demo",
+            "max_steps": 60,
+            "per_device_train_batch_size": 4,
+            "lora_r": 16,
+            "lr_scheduler_type": "constant",
+            "warmup_ratio": 0.1,
+            "max_prompt_length": 96,
+            "max_completion_length": 32,
+            "eval_steps": 20,
+            "eval_prompts": 48,
+            "eval_pairs": 32,
+            "probe_prompts": 2,
+            "logging_steps": 5,
+        }
+    )
+
+    @property
+    def pool_size(self) -> PoolSize:
+        """The pool. Its answers are shorter than a run's, so that each fits with its end token."""
+        tokens = int(self.common["max_completion_length"]) - 2
+        return PoolSize(self.prompts, self.held_out, self.pool, tokens)
+
+    def runs(self) -> Iterator[PlannedRun]:
+        """Every run, in an order in which a beginning is useful: the proxies, then seed by seed."""
+        for regime in self.regimes:
+            yield PlannedRun(self.proxy, regime, self.seeds[0])
+        for place, seed in enumerate(self.seeds):
+            for setting in self.settings:
+                for regime in self.regimes:
+                    if place < setting.seeds and regime in setting.regimes:
+                        yield PlannedRun(setting, regime, seed)
+
+    def config(self, run: PlannedRun) -> dict[str, Any]:
+        """The values of a run's configuration, without its reward."""
+        return {**self.common, **run.setting.values, "seed": run.seed}
+
+    def digest(self, run: PlannedRun, pairs_sha: str) -> str:
+        """Changes whenever a run would be another one."""
+        told = json.dumps([self.config(run), pairs_sha], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def quick(model: str) -> Plan:
+    """The whole pipeline in little: two steps of two methods on few prompts."""
+    return Plan(
+        prompts=18,
+        held_out=6,
+        pool=4,
+        pairs=8,
+        seeds=(1,),
+        settings=[one for one in SETTINGS if one.name in ("dpo-0.05", "hypo-0.001")],
+        regimes=(Regime.OFF_POLICY,),
+        proxy=Setting("proxy", "Reward model", {**PROXY.values, "max_steps": 2}, seeds=1),
+        common={
+            **Plan().common,
+            "model_name_or_path": model,
+            "max_steps": 2,
+            "per_device_train_batch_size": 4,
+            "lora_r": 4,
+            "max_completion_length": 96,
+            "eval_steps": 1,
+            "eval_prompts": 6,
+            "eval_pairs": 4,
+            "probe_prompts": 1,
+            "logging_steps": 1,
+        },
+    )
