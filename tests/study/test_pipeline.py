@@ -116,7 +116,7 @@ def test_the_report_has_every_number_and_a_page(home: Path) -> None:
     assert dpo["memory"] == 2 * 10**9
     html = (home / "report.html").read_text()
     assert "<script" not in html
-    for said in ("dpo-0.05", "hypo-0.001", "DPO's gold reward bends down along KL.", "not_measured"):
+    for said in ("dpo-0.05", "hypo-0.001", "DPO's gold reward bends down along KL.", "not measured"):
         assert said.replace("'", "&#39;") in html
 
 
