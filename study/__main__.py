@@ -12,7 +12,7 @@ from app.settings import get_settings
 from hypo_engine.errors import EngineError
 from study.execution import RunFailed, Stopped
 from study.options import parse
-from study.plan import Plan, quick
+from study.plan import Plan, quick, rates
 from study.regimes import TooFewPairs
 from study.report import PAGE, write_report
 from study.runner import Study
@@ -21,11 +21,13 @@ from study.runner import Study
 def main(arguments: Sequence[str]) -> int:
     """Run the study and return the exit status."""
     options = parse(arguments)
-    plan = quick(options.model) if options.quick else Plan()
-    folder = options.out or get_settings().root / ("study-quick" if options.quick else "study")
+    data = options.out or get_settings().root / ("study-quick" if options.quick else "study")
+    plan, folder = quick(options.model) if options.quick else Plan(), data
+    if options.rates:
+        plan, folder = rates(options.rates), data / "rates"
     try:
         if not options.report:
-            Study(plan, folder, say).run(minutes=options.minutes)
+            Study(plan, folder, data, say).run(minutes=options.minutes)
         report = write_report(folder, plan, machine())
     except (KeyboardInterrupt, Stopped):
         print("Stopped. Start it again to go on.", file=sys.stderr)

@@ -6,6 +6,7 @@ same for all seeds and methods.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -67,10 +68,24 @@ def bootstrap(statistic: Statistic, prompts: int, *, seed: int = 0) -> Estimate:
 
     It is not defined if it is not on every twentieth resample.
     """
+    values = np.array([statistic(weights) for weights in resamples(prompts, seed)])
+    return _estimated(statistic(np.full(prompts, 1 / prompts)), values)
+
+
+def mean(values: Array, *, seed: int = 0) -> Estimate:
+    """The mean of a value for each prompt, as :func:`bootstrap` would give it."""
+    return _estimated(float(values.mean()), resamples(len(values), seed) @ values)
+
+
+@lru_cache(maxsize=8)
+def resamples(prompts: int, seed: int) -> Array:
+    """Weights of the prompts in each resample: [resamples, prompts]."""
     draw = np.random.default_rng(seed)
-    counts = draw.multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
-    values = np.array([statistic(row / prompts) for row in counts])
-    value, known = statistic(np.full(prompts, 1 / prompts)), values[np.isfinite(values)]
+    return draw.multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES) / prompts
+
+
+def _estimated(value: float, values: Array) -> Estimate:
+    known = values[np.isfinite(values)]
     if len(known) < 0.95 * RESAMPLES:
         return Estimate(value, np.nan, np.nan)
     low, high = np.quantile(known, [0.025, 0.975])

@@ -24,6 +24,7 @@ from study.regimes import is_narrow
 
 GOLD_METRIC: Final = "eval_gold"
 MEMORY_METRIC: Final = "process_memory"
+PROCESSOR_METRIC: Final = "process_seconds"
 SAMPLES_KEPT: Final = 4
 DIGITS: Final = 4
 _MOST: Final = 100_000
@@ -50,6 +51,7 @@ def measure(planned: PlannedRun, run_id: int, digest: str, spent: Spent | None) 
             "seconds": _seconds(run),
             "step_seconds": _step_seconds(run, session),
             "memory": spent.memory if spent else final.get(MEMORY_METRIC),
+            "processor_seconds": spent.processor if spent else final.get(PROCESSOR_METRIC),
             "device": run.device,
             "final": final,
             "steps": [one for one, _ in steps],
@@ -57,8 +59,8 @@ def measure(planned: PlannedRun, run_id: int, digest: str, spent: Spent | None) 
         }
     with write_session() as session:
         if spent:
-            memory = {MEMORY_METRIC: float(spent.memory)}
-            metrics.record(run_id, session=session, step=run.total_steps, values=memory)
+            cost = {MEMORY_METRIC: float(spent.memory), PROCESSOR_METRIC: spent.processor}
+            metrics.record(run_id, session=session, step=run.total_steps, values=cost)
         for one, _ in steps:
             mean = sum(one["gold"]) / len(one["gold"])
             metrics.record(run_id, session=session, step=one["step"], values={GOLD_METRIC: mean})

@@ -14,5 +14,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="start no new run after so many minutes")
     parser.add_argument("--quick", action="store_true", help="two steps of two methods: only tries it")
     parser.add_argument("--model", default="demo", help="with --quick: another base model, a folder")
+    parser.add_argument("--rates", type=_rates, help="instead, try learning rates on one seed: 1e-4,2e-4")
     parser.add_argument("--report", action="store_true", help="only write the report of the finished runs")
     return parser.parse_args(arguments)
+
+
+def _rates(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from study.pool import PoolSize
@@ -152,6 +152,17 @@ class Plan:
         """Changes whenever a run would be another one."""
         told = json.dumps([self.config(run), pairs_sha], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def rates(tried: Sequence[float]) -> Plan:
+    """Trials of learning rates, on the first seed: one setting of each method at each rate."""
+    settings = [
+        replace(one, name=f"{one.name}-{rate:g}", values={**one.values, "learning_rate": rate}, seeds=1)
+        for one in SETTINGS
+        if one.name in ("dpo-0.05", "hypo-0.001", "rloo-0.05")
+        for rate in tried
+    ]
+    return Plan(seeds=(1,), settings=settings, regimes=(Regime.FULL,))
 
 
 def quick(model: str) -> Plan:

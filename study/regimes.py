@@ -22,7 +22,7 @@ from study.writer import two_answers
 SHARPNESS: Final = 2.0
 """Label noise: an answer that is better by 1 is chosen with probability sigmoid(2) = 0.88."""
 
-NARROW_WORDS: Final = 14
+NARROW_WORDS: Final = 16
 """Longest answer of the narrow part, in words."""
 
 

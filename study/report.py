@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from app.ui.study.document import document
-from study.compare import Array, Estimate, bootstrap
+from study.compare import Array, mean
 from study.curves import array, grouped, policies
 from study.measure import Result, read_result
 from study.plan import Plan
@@ -78,14 +78,14 @@ def _row(runs: Sequence[Result]) -> dict[str, Any]:
         ],
         "seconds": _mean([run["seconds"] for run in runs]),
         "step_seconds": _mean([run["step_seconds"] for run in runs]),
+        "processor_seconds": _mean([run["processor_seconds"] for run in runs]),
         "memory": max((run["memory"] for run in runs if run["memory"]), default=None),
     }
 
 
 def _estimate(values: Array) -> list[float | None]:
     """The mean and its interval, from values of [seeds, prompts]."""
-    of_prompts = values.mean(axis=0)
-    found: Estimate = bootstrap(lambda weights: float(of_prompts @ weights), len(of_prompts))
+    found = mean(values.mean(axis=0))
     return [_number(one) for one in (found.value, found.low, found.high)]
 
 
@@ -108,6 +108,7 @@ def _proxy(result: Result) -> dict[str, Any]:
         "regime": result["regime"],
         "accuracy": result["final"].get("eval_rewards/accuracies"),
         "seconds": result["seconds"],
+        "processor_seconds": result["processor_seconds"],
         "memory": result["memory"],
     }
 

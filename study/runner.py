@@ -36,12 +36,14 @@ class Study:
     """A plan with the folder of its files.
 
     Attributes:
-        folder: receives the pool, the pairs and a file for each run.
+        folder: receives a file for each run.
+        data: has the pool and the pairs, or receives them.
         say: told what happens, a line at a time.
     """
 
     plan: Plan
     folder: Path
+    data: Path
     say: Say
 
     def run(self, *, minutes: float | None = None) -> bool:
@@ -72,7 +74,7 @@ class Study:
 
     def datasets(self) -> dict[Regime, tuple[int, str]]:
         """The dataset of each regime and its digest; made from the pool if they are not there yet."""
-        files = {regime: self.folder / PAIRS / f"{regime}.jsonl" for regime in self.plan.regimes}
+        files = {regime: self.data / PAIRS / f"{regime}.jsonl" for regime in self.plan.regimes}
         if not all(path.exists() for path in files.values()):
             self._make_pairs(files)
         return {regime: _dataset(regime, path, self.plan) for regime, path in files.items()}
@@ -101,7 +103,7 @@ class Study:
         return self.folder / RUNS / f"{run.name}.json"
 
     def _make_pairs(self, files: dict[Regime, Path]) -> None:
-        plan, path, size = self.plan, self.folder / POOL, self.plan.pool_size
+        plan, path, size = self.plan, self.data / POOL, self.plan.pool_size
         if missing(path, size):
             self.say(f"Sampling {plan.pool} answers of the reference to each of {plan.prompts} prompts.")
             sizes = (size.prompts, size.held_out, size.answers, size.tokens)

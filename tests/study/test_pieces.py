@@ -11,7 +11,7 @@ from hypo_engine.data.formats import prompt_fraction
 from study.compare import Curve, bootstrap, drop, frontier, kl_gap, overvalued
 from study.gold import gold, is_word, repetition
 from study.measure import distinct2, read_result, write_result
-from study.plan import Plan, Setting
+from study.plan import Plan, Setting, rates
 from study.prompts import held_out_share, is_held_out, questions, some
 from study.regimes import Pool, Regime, Sampled, TooFewPairs, chosen_probability, is_narrow, make_pairs
 from study.writer import answer
@@ -218,6 +218,14 @@ def test_the_plan_starts_with_the_proxies_and_ends_with_the_last_seed() -> None:
     first = runs[3]
     other = type(first)(hotter, first.regime, first.seed)
     assert plan.digest(first, "a") != plan.digest(other, "a") != plan.digest(other, "b")
+
+
+def test_trials_of_rates_differ_in_the_rate_alone() -> None:
+    tried = [run for run in rates([1e-4, 3e-4]).runs() if run.setting.family == "DPO"]
+    assert [run.name for run in tried] == ["full-dpo-0.05-0.0001-seed1", "full-dpo-0.05-0.0003-seed1"]
+    first, second = (dict(Plan().config(run)) for run in tried)
+    assert (first.pop("learning_rate"), second.pop("learning_rate")) == (1e-4, 3e-4)
+    assert first == second
 
 
 def test_a_file_that_was_cut_counts_as_none(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from app.ui.widgets import Html
 
 Row = Mapping[str, Any]
 
-METHODS: Final[Mapping[str, str]] = {"DPO": "dpo", "HyPO": "hypo", "IPO": "sft", "RLOO": "rloo", "PPO": "ppo"}
+METHODS: Final[Mapping[str, str]] = {"DPO": "dpo", "HyPO": "hypo", "IPO": "dpo", "RLOO": "rloo", "PPO": "ppo"}
 """The method whose colour a family has."""
 
 ALONG: Final = (
@@ -30,13 +30,13 @@ ALONG: Final = (
 
 
 def looks(rows: Iterable[Row]) -> dict[str, int]:
-    """The look of each setting among those of its family, as the number of a run."""
+    """The look of each setting among those with its method's colour, as the number of a run."""
     found: dict[str, int] = {}
     counts: dict[str, int] = {}
     for row in rows:
         if row["setting"] not in found:
-            counts[row["family"]] = counts.get(row["family"], 0) + 1
-            found[row["setting"]] = counts[row["family"]]
+            method = METHODS.get(row["family"], "reference")
+            found[row["setting"]] = counts[method] = counts.get(method, 0) + 1
     return found
 
 

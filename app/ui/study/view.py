@@ -155,16 +155,24 @@ def _cost(report: Report) -> Html:
     lines += [
         (_("Reward model"), _(REGIME_NAMES[one["regime"]]), *_spent(one), "–") for one in report["proxies"]
     ]
-    headers = [_("Variant"), _("Regime"), _("Seconds of a run"), _("Memory, GB"), _("Seconds of a step")]
-    table = widgets.table(headers, lines, caption=_("Cost"), numeric=(2, 3, 4))
+    headers = [
+        _("Variant"),
+        _("Regime"),
+        _("A run"),
+        _("Processor time"),
+        _("Memory, GB"),
+        _("Seconds of a step"),
+    ]
+    table = widgets.table(headers, lines, caption=_("Cost"), numeric=(2, 3, 4, 5))
     return widgets.section(
         _("Cost"), table, _("a run with its evaluations; the largest memory of its process")
     )
 
 
-def _spent(one: Mapping[str, Any]) -> tuple[str, str]:
+def _spent(one: Mapping[str, Any]) -> tuple[str, str, str]:
     memory = one["memory"]
-    return formatting.duration(one["seconds"]), "–" if memory is None else f"{memory / 1e9:.2f}"
+    seconds, processor = (formatting.duration(one[name]) for name in ("seconds", "processor_seconds"))
+    return seconds, processor, "–" if memory is None else f"{memory / 1e9:.2f}"
 
 
 def _curves(regime: str, rows: Sequence[Mapping[str, Any]]) -> Html:
