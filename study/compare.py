@@ -29,6 +29,7 @@ class Curve:
 
     setting: str
     family: str
+    seeds: Sequence[int]
     steps: Sequence[int]
     gold: Array
     kl: Array

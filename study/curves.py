@@ -1,6 +1,7 @@
 """From the files of runs to the arrays that are compared."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,25 +30,31 @@ def array(runs: Sequence[Result], name: str) -> Array:
 
 def curve(runs: Sequence[Result]) -> Curve:
     """The curve of a setting's runs in one regime."""
-    first = runs[0]
+    first, seeds = runs[0], [run["seed"] for run in runs]
     steps = [step["step"] for step in first["steps"]]
-    return Curve(first["setting"], first["family"], steps, array(runs, "gold"), array(runs, "kl"))
+    gold, kl = array(runs, "gold"), array(runs, "kl")
+    return Curve(first["setting"], first["family"], seeds, steps, gold, kl)
 
 
-def paired(results: Iterable[Result], regime: str, families: Sequence[str]) -> dict[str, list[Curve]]:
-    """The curves of some families in a regime, over the seeds that all of them have; may be empty."""
-    found = [
-        runs
-        for (_, where), runs in grouped(results).items()
-        if where == regime and runs[0]["family"] in families
+def of_families(results: Iterable[Result], regime: str, families: Sequence[str]) -> dict[str, list[Curve]]:
+    """The curves of some families in a regime; empty unless each family has one."""
+    found: dict[str, list[Curve]] = {family: [] for family in families}
+    for (_, where), runs in grouped(results).items():
+        if where == regime and runs[0]["family"] in found:
+            found[runs[0]["family"]].append(curve(runs))
+    return found if all(found.values()) else {}
+
+
+def seeds_of(curves: Iterable[Curve]) -> list[int]:
+    """Every seed that one of the curves has, in order."""
+    return sorted({seed for one in curves for seed in one.seeds})
+
+
+def alone(curves: Iterable[Curve], seed: int) -> list[Curve]:
+    """The curves that have a seed, of that seed alone."""
+    return [
+        replace(one, seeds=[seed], gold=one.gold[[at]], kl=one.kl[[at]])
+        for one in curves
+        for at, own in enumerate(one.seeds)
+        if own == seed
     ]
-    if {runs[0]["family"] for runs in found} != set(families):
-        return {}
-    shared = set.intersection(*({run["seed"] for run in runs} for runs in found))
-    if not shared:
-        return {}
-    curves: dict[str, list[Curve]] = {family: [] for family in families}
-    for runs in found:
-        made = curve([run for run in runs if run["seed"] in shared])
-        curves[made.family].append(made)
-    return curves

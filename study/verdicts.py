@@ -1,14 +1,14 @@
 """The four hypotheses, each with a verdict computed from the files of the runs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from app.ui.study.words import HYPOTHESES
 from study.compare import Array, Curve, Estimate, Verdict, bootstrap, drop, kl_gap, overvalued
-from study.curves import array, grouped, paired
+from study.curves import alone, array, grouped, of_families, seeds_of
 from study.measure import Result
 from study.regimes import Regime
 
@@ -44,7 +44,7 @@ class Judged:
 
 def judge(results: Sequence[Result]) -> list[Judged]:
     """All hypotheses. One whose runs are not there is `not measured`."""
-    gaps = {regime: paired(results, regime, ("DPO", "HyPO")) for regime in Regime}
+    gaps = {regime: of_families(results, regime, ("DPO", "HyPO")) for regime in Regime}
     return [_h1(gaps), _h2(gaps), _h3(results), _h4(results)]
 
 
@@ -87,13 +87,13 @@ def _h2(gaps: Gaps) -> Judged:
 
 
 def _h3(results: Sequence[Result]) -> Judged:
-    found = {regime: paired(results, regime, ("DPO",)).get("DPO", []) for regime in Regime}
+    found = {regime: of_families(results, regime, ("DPO",)).get("DPO", []) for regime in Regime}
     known = {regime: curves for regime, curves in found.items() if curves}
     parts = [
         Part(
             regime.value,
             bootstrap(lambda weights, of=curves: drop(of, weights), _prompts(curves)),  # type: ignore[misc]
-            _each_seed(curves, lambda alone: drop(alone, _equal(_prompts(alone)))),
+            [drop(alone(curves, seed), _equal(_prompts(curves))) for seed in seeds_of(curves)],
         )
         for regime, curves in known.items()
     ]
@@ -127,20 +127,9 @@ def _gap(gaps: Gaps, regime: Regime, weights: Array) -> float:
 def _part(regime: Regime, dear: Sequence[Curve], cheap: Sequence[Curve]) -> Part:
     prompts = _prompts(dear)
     estimate = bootstrap(lambda weights: kl_gap(dear, cheap, weights), prompts)
-    seeds = [
-        kl_gap([_alone(one, at) for one in dear], [_alone(one, at) for one in cheap], _equal(prompts))
-        for at in range(len(dear[0].gold))
-    ]
+    shared = set(seeds_of(dear)) & set(seeds_of(cheap))
+    seeds = [kl_gap(alone(dear, seed), alone(cheap, seed), _equal(prompts)) for seed in sorted(shared)]
     return Part(regime.value, estimate, seeds)
-
-
-def _each_seed(curves: Sequence[Curve], number: Callable[[list[Curve]], float]) -> list[float]:
-    return [number([_alone(one, at) for one in curves]) for at in range(len(curves[0].gold))]
-
-
-def _alone(curve: Curve, seed: int) -> Curve:
-    """A curve of one of its seeds."""
-    return replace(curve, gold=curve.gold[[seed]], kl=curve.kl[[seed]])
 
 
 def _prompts(curves: Sequence[Curve]) -> int:

@@ -159,7 +159,7 @@ def a_curve(family: str, gold_by_step: list[float], kl_by_step: list[float], *, 
     shape = (3, len(gold_by_step), 40)
     golds = np.array(gold_by_step)[None, :, None] + 0.2 * draw.normal(size=shape)
     kls = np.array(kl_by_step)[None, :, None] * (1 + 0.2 * draw.normal(size=shape))
-    return Curve(family, family, list(range(len(gold_by_step))), golds, kls)
+    return Curve(family, family, [1, 2, 3], list(range(len(gold_by_step))), golds, kls)
 
 
 def test_a_planted_gap_is_found_and_none_is_not() -> None:
@@ -174,13 +174,13 @@ def test_a_planted_gap_is_found_and_none_is_not() -> None:
 
 
 def test_the_frontier_keeps_what_no_point_with_less_kl_reaches() -> None:
-    flat = Curve("a", "DPO", [0, 1, 2, 3], np.ones((1, 4, 40)), np.ones((1, 4, 40)))
+    flat = Curve("a", "DPO", [1], [0, 1, 2, 3], np.ones((1, 4, 40)), np.ones((1, 4, 40)))
     flat.gold[0] *= np.array([0.0, 0.5, 0.4, 0.9])[:, None]
     flat.kl[0] *= np.array([0.0, 2.0, 3.0, 4.0])[:, None]
     kl, golds = frontier([flat], EQUAL)
     assert kl.tolist() == pytest.approx([0, 2, 4])
     assert golds.tolist() == pytest.approx([0, 0.5, 0.9])
-    worse = Curve("b", "HyPO", [0, 1], np.zeros((1, 2, 40)) - [[[0], [1]]], np.ones((1, 2, 40)))
+    worse = Curve("b", "HyPO", [1], [0, 1], np.zeros((1, 2, 40)) - [[[0], [1]]], np.ones((1, 2, 40)))
     assert np.isnan(kl_gap([flat], [worse], EQUAL))
     assert bootstrap(lambda weights: kl_gap([flat], [worse], weights), 40).verdict == "undecided"
 
