@@ -80,6 +80,7 @@ def open_page(request: gr.Request) -> Updates:
     header = widgets.page_header(
         _("Reports"),
         _("A question, and what the runs and votes say about it."),
+        widgets.link_button(_("Study"), "study"),
         widgets.link_button(_("Choose runs"), "runs"),
     )
     return {"header": header, "listing": gr.update(visible=True), **_list(0)}

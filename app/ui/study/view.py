@@ -80,7 +80,8 @@ def _hypothesis(one: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Ht
         pieces.append(_parts(one))
     if drawn := _drawn(key, rows):
         pieces += [figures.legend(drawn), svg_charts.charts(_figures_of(key, drawn))]
-    return widgets.section(f"{key}: {verdict}", widgets.join(pieces))
+    spaced = Markup('<div class="hy-spaced">{}</div>').format(widgets.join(pieces))
+    return widgets.section(f"{key}: {verdict}", spaced)
 
 
 def _parts(one: Mapping[str, Any]) -> Html:
