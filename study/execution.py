@@ -86,27 +86,27 @@ def finish(run_id: int) -> Spent | None:
     return spent
 
 
-def number_of(name: str) -> int:
-    """The finished run of the study with this name.
+def number_of(name: str, dataset_id: int) -> int:
+    """The newest finished run of the study with this name on a dataset.
 
     Raises:
         RunFailed: there is none.
     """
-    found = _finished(name)
+    found = _finished(name, dataset_id)
     if found is None:
         raise RunFailed(f"The run {name} is not in this store; start the study again.")
     return found.id
 
 
-def has_finished(name: str) -> bool:
-    """Whether the store has a finished run of this name."""
-    return _finished(name) is not None
+def has_finished(name: str, dataset_id: int) -> bool:
+    """Whether the store has a finished run of this name on a dataset."""
+    return _finished(name, dataset_id) is not None
 
 
-def _finished(name: str) -> Run | None:
+def _finished(name: str, dataset_id: int) -> Run | None:
     with read_session() as session:
         found = runs.find(session=session, tag=TAG, name=name, status=RunStatus.FINISHED)
-        return next((run for run in found if run.name == name), None)
+        return next((run for run in found if run.name == name and run.dataset_id == dataset_id), None)
 
 
 def start_again(run_id: int) -> None:

@@ -112,8 +112,8 @@ class Plan:
             "max_completion_length": 32,
             "eval_steps": 20,
             "eval_prompts": 32,
-            "eval_pairs": 32,
-            "probe_prompts": 2,
+            "eval_pairs": 16,
+            "probe_prompts": 0,
             "logging_steps": 5,
         }
     )

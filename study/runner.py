@@ -63,7 +63,7 @@ class Study:
         for number, run in enumerate(planned, 1):
             dataset_id, sha = sets[run.regime]
             digest = self.plan.digest(run, sha)
-            if self.is_done(run, digest):
+            if self.is_done(run, dataset_id, digest):
                 continue
             if minutes is not None and time.monotonic() - started > 60 * minutes:
                 self.say(f"{minutes:g} minutes are over; the next start goes on with {run.name}.")
@@ -79,19 +79,19 @@ class Study:
             self._make_pairs(files)
         return {regime: _dataset(regime, path, self.plan) for regime, path in files.items()}
 
-    def is_done(self, run: PlannedRun, digest: str) -> bool:
+    def is_done(self, run: PlannedRun, dataset_id: int, digest: str) -> bool:
         """Whether a run's file is there, whole, and of this plan. A proxy has to be in this store, too."""
         result = read_result(self.path(run))
         if result is None or result["digest"] != digest:
             return False
-        return run.setting != self.plan.proxy or execution.has_finished(run.name)
+        return run.setting != self.plan.proxy or execution.has_finished(run.name, dataset_id)
 
     def do(self, run: PlannedRun, dataset_id: int, digest: str) -> Result:
         """Train one run, or what is missing of it, and write its file."""
         values = self.plan.config(run)
         if run.setting != self.plan.proxy:
             proxy = PlannedRun(self.plan.proxy, run.regime, self.plan.seeds[0])
-            values["reward"] = f"run:{execution.number_of(proxy.name)}"
+            values["reward"] = f"run:{execution.number_of(proxy.name, dataset_id)}"
         run_id = find_or_queue(run.name, dataset_id, values)
         start_again(run_id)
         result = measure(run, run_id, digest, finish(run_id))

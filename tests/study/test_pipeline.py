@@ -71,6 +71,8 @@ def test_the_runs_are_runs_of_the_app_that_held_out_the_same_prompts(home: Path)
         assert len(found) == 3
         assert "eval_gold" in runs.final_metrics(found[0].id, session=session)
         [dataset_id] = {run.dataset_id for run in found}
+        assert execution.number_of("off-policy-proxy-seed1", dataset_id) == min(run.id for run in found)
+        assert not execution.has_finished("off-policy-proxy-seed1", dataset_id + 1)
         counts = datasets.split_counts(dataset_id, session=session)
         held = {
             str(pair.prompt)
