@@ -1,7 +1,7 @@
 """Launching of runs, shared by the form, the command line and the API."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from app import dispatch, endpoints, run_judges
 from app.errors import InvalidInput
 from app.estimates import refuse_what_cannot_fit
-from app.launch_methods import PENDING, each_run, launch_problems, read_methods
+from app.launch_methods import PENDING, read_methods
+from app.launch_plan import Planned, plan
 from app.leaks import refuse_leaks
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
@@ -20,24 +21,13 @@ from app.store.db import read_session, write_session
 from app.store.models import Run
 from app.store.run_names import TWIN, copy_name
 from app.store.run_transitions import RUN_LEASES
+from app.sweeps import Sweep
 from app.text import clean_name, clean_text
 from app.workload import refuse_what_keeps_no_pair
-from hypo_engine.config import Method, TrainConfig
-from hypo_engine.field_text import label
 
-
-def check_configs(methods: Sequence[Method], values: Mapping[str, Any]) -> list[TrainConfig]:
-    """Validate raw values as the configurations of a launch's runs, in the order in which they are queued.
-
-    Raises:
-        InvalidInput: names every invalid field; `field` is the first of them.
-    """
-    fields = TrainConfig.model_fields
-    if found := launch_problems(methods, values):
-        titles = [label(name, fields[name]) if name in fields else name for name in found]
-        said = [f"{title} {problem}." for title, problem in zip(titles, found.values(), strict=True)]
-        raise InvalidInput(" ".join(said), field=next(iter(found)))
-    return [TrainConfig.model_validate(run) for run in each_run(methods, values)]
+_LONGEST: Final = 120
+_LONGEST_TITLE: Final = 100
+"""Characters of a run's name, and of the part that is its own in a launch."""
 
 
 def launch(
@@ -48,22 +38,26 @@ def launch(
     name: str = "",
     parent_id: int | None = None,
     judge: str = "",
+    sweep: Sweep | None = None,
+    trials: int | None = None,
     user: str = users.LOCAL,
 ) -> list[Run]:
-    """Queue a run for each method, and notify the workers after the commit.
+    """Queue a run for each method and combination of swept values; notify the workers after the commit.
 
-    Several runs differ in the method alone. With the reward `train`, a reward model is trained first, on the
-    same pairs, and the other runs wait for it.
+    Without a sweep, several runs differ in the method alone. With the reward `train`, a reward model is
+    trained first, on the same pairs, and the other runs wait for it.
 
     Args:
         method: a method, several with commas between, a list of them, or `twins`, short for `dpo,hypo`.
         values: raw TrainConfig values; a `method` among them is ignored.
         name: name of the runs; derived from method and dataset when empty.
         judge: judges every evaluation against the reference: `endpoint:NAME` or a scorer; empty: nobody.
+        sweep: several values for some options, and
+        trials: how many of their combinations are drawn at random; None means all.
 
     Raises:
-        InvalidInput: for an invalid method, name, judge or configuration, for a base model that cannot be
-            trained, and for length limits that leave no pair. Nothing is queued in these cases.
+        InvalidInput: for an invalid method, name, judge, sweep or configuration, for a base model that
+            cannot be trained, and for length limits that leave no pair. Nothing is queued in these cases.
         NotFound: for a dataset that does not exist.
         Refused: for a dataset without training pairs, for a run whose evaluation uses prompts that it or its
             reward model is trained on, and for a run that needs more memory than this machine's workers
@@ -76,18 +70,20 @@ def launch(
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
     if isinstance(model := values.get("model_name_or_path"), str):
         values["model_name_or_path"] = wherever_read(model)
-    configs = check_configs(chosen, values)
+    planned = plan(chosen, values, sweep, trials=trials)
+    configs = [one.config for one in planned]
     if judge:
         run_judges.read_judge(judge)
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
-    refuse_unusable_model(configs[-1])
-    refuse_missing_reward(configs[-1])
-    refuse_leaks(configs[-1], dataset_id)
-    refuse_what_keeps_no_pair(configs[-1], dataset_id)
+    for config in configs if sweep else configs[-1:]:
+        refuse_unusable_model(config)
+        refuse_missing_reward(config)
+        refuse_leaks(config, dataset_id)
+        refuse_what_keeps_no_pair(config, dataset_id)
     refuse_what_cannot_fit(configs, dataset_id)
     with write_session() as session:
-        queued = _queue(configs, dataset_id, name, parent_id, session=session)
+        queued = _queue(planned, dataset_id, name, parent_id, session=session)
         if judge:
             run_judges.add(judge, queued, user=user, session=session)
     _send_startable([run.id for run in queued])
@@ -95,16 +91,18 @@ def launch(
 
 
 def _queue(
-    configs: Sequence[TrainConfig], dataset_id: int, name: str, parent_id: int | None, *, session: Session
+    planned: Sequence[Planned], dataset_id: int, name: str, parent_id: int | None, *, session: Session
 ) -> list[Run]:
-    """Queue a run for each configuration; the first is that of the reward model for which others wait."""
-    group = str(uuid4()) if len(configs) > 1 else None
+    """Queue the planned runs; the first is that of the reward model for which others wait."""
+    group = str(uuid4()) if len(planned) > 1 else None
     if parent_id is not None and not name:
         name = copy_name(runs.get(parent_id, session=session), session=session, longest=90)
     name = TWIN.sub("", name) if group else name
-    starts.hold(configs[0].model_name_or_path, session=session)
+    for model in sorted({one.config.model_name_or_path for one in planned}):
+        starts.hold(model, session=session)
     queued: list[Run] = []
-    for config in configs:
+    for one in planned:
+        config = one.config
         if config.reward == PENDING:
             config = config.model_copy(update={"reward": f"run:{queued[0].id}"})
         run = runs.create(
@@ -116,10 +114,17 @@ def _queue(
             parent_id=parent_id,
             depends_on_id=reward_run(config),
         )
-        title = config.method.label
-        run.name = f"{name} · {title}" if name and group else name or f"{title} on {run.dataset.name}"
+        run.name = _name(name, one, run.dataset.name, alone=group is None)
         queued.append(run)
     return queued
+
+
+def _name(name: str, planned: Planned, dataset: str, *, alone: bool) -> str:
+    """The name of a run. If it is too long, the part that the runs of a launch have in common is cut."""
+    if not name:
+        return f"{planned.title} on {dataset}"[:_LONGEST].rstrip()
+    title = f" · {planned.title}"[:_LONGEST_TITLE].rstrip()
+    return name if alone else name[: _LONGEST - len(title)].rstrip() + title
 
 
 def resume(run_id: int) -> Run:

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from hypo_engine.choices import KLEstimator, LossType, Method, Need
 from hypo_engine.model_spec import parse_run_model
-from hypo_engine.reward_spec import known, parse_reward
+from hypo_engine.reward_spec import parse_reward, scorers
 
 COMPARING = tuple(method for method in Method if Need.REFERENCE in method.needs)
 """Methods that compare the stored answers with the reference."""
@@ -254,8 +254,9 @@ class MethodFields(BaseModel):
         if not value and method in _SCORED:
             raise PydanticCustomError(
                 "reward",
-                "is empty, but {method} needs one: {known}",
-                {"method": method.label, "known": known()},
+                "is empty, but {method} needs one: {scorers}, run:NUMBER, or a reward model's folder (/path) "
+                "or hub id (owner/name)",
+                {"method": method.label, "scorers": scorers()},
             )
         if value:
             try:

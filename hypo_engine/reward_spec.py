@@ -46,13 +46,15 @@ def parse_reward(text: str) -> RewardSpec:
         return RewardSpec(scorer=named[1], argument=named[2] or "")
     if text.startswith(("/", "./", "../", "~")) or re.fullmatch(r"[\w.-]+/[\w.-]+", text):
         return RewardSpec(model=text)
-    raise ValueError(f"must be {known()}, not {text[:80]}")
+    raise ValueError(
+        f"must be {scorers()}, run:NUMBER, or a reward model's folder (/path) or hub id (owner/name), "
+        f"not {text[:80]}"
+    )
 
 
-def known() -> str:
-    """What a reward may be, in words."""
-    scorers = ", ".join(("length", "regex:PATTERN", "vader", *plugins()))
-    return f"{scorers}, run:NUMBER, or a reward model's folder (/path) or hub id (owner/name)"
+def scorers() -> str:
+    """The notations of all scorers, for a sentence."""
+    return ", ".join(("length", "regex:PATTERN", "vader", *plugins()))
 
 
 def plugins() -> dict[str, EntryPoint]:

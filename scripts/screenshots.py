@@ -131,6 +131,7 @@ def pictures(subjects: Subjects) -> list[Picture]:
         ("launch", f"launch?clone={subjects.run}", settle),
         ("runs", "runs", settle),
         ("overlay", f"runs?compare={overlaid}", overlay),
+        ("frontier", f"runs?compare={overlaid}&tab=frontier", overlay),
         ("run", f"run?id={subjects.run}", charts),
         ("run-samples", f"run?id={subjects.run}", samples),
         ("campaigns", "campaigns", settle),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from app import sweeps
 from app.cli.output import (
     BeforeId,
     JsonFlag,
@@ -40,6 +41,21 @@ from hypo_engine.measures import HEADLINES, MEASURES
 
 cli = typer.Typer(help="Training runs.", no_args_is_help=True)
 
+SweepOption = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=V1,V2 or NAME=LOW..HIGH:COUNT: a run for each combination. May be repeated."),
+]
+TrialsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=sweeps.MOST, help="Draw this many combinations of a sweep at random."),
+]
+JudgeOption = Annotated[
+    str,
+    typer.Option(
+        help="Judges the samples of every evaluation against the reference's: endpoint:NAME, or a scorer "
+        "as for `hypo judge start`."
+    ),
+]
 RunId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The run's number.")]
 
 
@@ -56,23 +72,22 @@ def launch_command(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE for any TrainConfig field; may be repeated.")
     ] = None,
+    sweep: SweepOption = None,
+    trials: TrialsOption = None,
     preset: Annotated[str | None, typer.Option(help="Start from a preset of the launch page.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="Start from a YAML file, as shown by the launch page.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
-    judge: Annotated[
-        str,
-        typer.Option(
-            help="Judges the samples of every evaluation against the reference's: endpoint:NAME, or a scorer "
-            "as for `hypo judge start`."
-        ),
-    ] = "",
+    judge: JudgeOption = "",
     insist: Annotated[bool, typer.Option("--insist", help="Launch even if memory seems too small.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs are over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Queue a run for each method. Options overrule the YAML file, which overrules the preset."""
+    """Queue a run for each method. Options overrule the YAML file, which overrules the preset.
+
+    With --sweep a run is queued for each combination of the values that its method reads.
+    """
     given = RunYaml() if config is None else _read_yaml(config)
     values = {
         **({} if preset is None else preset_values(preset)),
@@ -91,7 +106,15 @@ def launch_command(
         require_worker(TRAIN_QUEUE)
     with read_session() as session:
         dataset_id = dataset_store.resolve(wanted, session=session).id
-    queued = launch(chosen, dataset_id, values, name=name or given.name or "", judge=judge)
+    queued = launch(
+        chosen,
+        dataset_id,
+        values,
+        name=name or given.name or "",
+        judge=judge,
+        sweep=sweeps.read_sweep(sweep or []),
+        trials=trials,
+    )
     if not wait:
         missing = worker_missing(TRAIN_QUEUE)
         if missing:

@@ -42,6 +42,7 @@ const traces = (figure, log) => {
     if (hidden.has(String(meta.run))) return [];
     const name = plain(own.name), raw = log ? above(own.y) : own.y;
     const hover = `%{y:${number}}${unit}`;
+    if (meta.links) return [{ ...own, y: raw, name, customdata: meta.links, hovertemplate: `%{text}<br>${hover}` }];
     if (!meta.smooth || !chosen.smoothing) return [{ ...own, y: raw, name, hovertemplate: hover }];
     const measured = hyText('measured {value}', { value: `%{customdata:${number}}` });
     const y = smoothed(raw, chosen.smoothing);
@@ -75,6 +76,12 @@ const card = (figure) => {
     if (plot.offsetWidth && plot.classList.contains('js-plotly-plot')) Plotly.Plots.resize(plot);
   }).observe(box);
   return box;
+};
+
+// A point that has an address is opened by a click: the samples of an evaluation.
+const open = ({ points }) => {
+  const to = points[0]?.customdata;
+  if (typeof to === 'string') window.location.href = to;
 };
 
 const picture = (box) => {
@@ -116,6 +123,8 @@ const fill = (figure, box) => {
     displaylogo: false, responsive: true, displayModeBar: 'hover',
     modeBarButtonsToRemove: ['toImage', 'select2d', 'lasso2d', 'autoScale2d', 'zoomIn2d', 'zoomOut2d', 'pan2d'],
   });
+  if (!plot.dataset.opens) plot.on('plotly_click', open);
+  plot.dataset.opens = 'yes';
 };
 
 const draw = () => {

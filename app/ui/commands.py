@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import yaml
 
+from app import sweeps
 from app.run_yaml import DEFAULTS
+from app.sweeps import Sweep
 
 _NOT_SET: Final = ("method", "model_name_or_path")
 
@@ -17,14 +19,25 @@ def changed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def launch_command(
-    method: str, dataset: str, values: Mapping[str, Any], *, name: str = "", judge: str = ""
+    method: str,
+    dataset: str,
+    values: Mapping[str, Any],
+    *,
+    name: str = "",
+    judge: str = "",
+    sweep: Sweep | None = None,
+    trials: int | None = None,
 ) -> str:
     """The command that launches a run with these values; defaults are omitted."""
     words = ["hypo", "runs", "launch", "--method", method, "--dataset", dataset or "NAME"]
     words += ["--model", str(values.get("model_name_or_path") or DEFAULTS["model_name_or_path"])]
     for field, value in changed(values).items():
-        if field not in _NOT_SET:
+        if field not in _NOT_SET and field not in (sweep or {}):
             words += ["--set", f"{field}={_plain(value)}"]
+    for text in sweeps.written(sweep or {}):
+        words += ["--sweep", text]
+    if sweep and trials:
+        words += ["--trials", str(trials)]
     if name.strip():
         words += ["--name", name.strip()]
     if judge:

@@ -16,7 +16,7 @@ const house = (layout) => {
     title: { ...(own?.title || {}), font: { size: 12, color: text } },
   });
   return {
-    height: 230, margin: { l: 46, r: 14, t: 8, b: 38 },
+    height: layout.height ?? 230, margin: { l: 46, r: 14, t: 8, b: 38 },
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', dragmode: 'zoom',
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: text },
     hoverlabel: { bgcolor: token('chart-hover'), bordercolor: rule, font: { size: 12, color: token('chart-ink') } },

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from app import dispatch
 from app import launch as launching
 from app.errors import InvalidInput, NotFound, Refused
-from app.launch import check_configs, launch
+from app.launch import launch
 from app.launch_methods import read_methods, written
+from app.launch_plan import check_configs
 from app.local.running import Running
 from app.settings import Settings
 from app.store import dataset_writing, runs
@@ -295,6 +296,22 @@ def test_what_one_of_several_methods_lacks_queues_nothing(dataset_id: int, sent:
     with pytest.raises(InvalidInput, match="num_generations"):
         launch("dpo,rloo", dataset_id, {"reward": "train", "num_generations": 1})
     assert (count(), sent) == (0, [])
+
+
+def test_a_sweep_is_one_group_with_names_that_fit(dataset_id: int, sent: list[int]) -> None:
+    sweep = {"beta": [0.1, 0.2], "seed": [1, 2]}
+    queued = launch("dpo", dataset_id, {}, name="n" * 100, sweep=sweep, trials=3)
+    assert sent == [run.id for run in queued]
+    assert len({run.twin_group for run in queued}) == 1
+    assert len({(run.config["beta"], run.config["seed"]) for run in queued}) == 3
+    rows = [stored(run.id).name for run in queued]
+    assert all(
+        name.startswith("nnn") and ("beta 0.1, seed" in name or "beta 0.2, seed" in name) for name in rows
+    )
+    assert max(map(len, rows)) <= 120
+    with pytest.raises(InvalidInput, match="there is no setting"):
+        launch("dpo", dataset_id, {}, sweep={"x": [1]})
+    assert count() == 3
 
 
 def test_a_copy_gets_a_name_of_its_own(dataset_id: int, sent: list[int]) -> None:

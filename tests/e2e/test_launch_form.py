@@ -45,3 +45,10 @@ def test_fractions_step_by_ratio_and_wrong_fields_are_marked(app: App, page: Pag
     expect(rate).to_be_visible()
     methods.get_by_role("checkbox", name="DPO", exact=True).check()
     expect(beta).to_have_value("0.2")
+
+    page.get_by_role("button", name="Sweep").click()
+    page.get_by_role("textbox", name="Values to combine").fill("beta=0.1,0.2\nlearning_rate=1e-5..1e-3:3")
+    expect(page.get_by_role("button", name="Launch 9 runs")).to_be_visible()
+    expect(page.get_by_text("--sweep learning_rate=1e-05,0.0001,0.001")).to_be_visible()
+    page.get_by_role("textbox", name="Values to combine").fill("betta=1")
+    expect(page.get_by_text("there is no setting named betta")).to_be_visible()

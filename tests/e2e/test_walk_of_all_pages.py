@@ -77,7 +77,7 @@ def paths(app: App, twins: list[int]) -> list[str]:
         f"datasets?id={dataset}",
         f"pairs?dataset={dataset}&pair=0",
         "launch",
-        "runs",
+        f"runs?compare={twins[0]},{twins[1]}&tab=frontier",
         f"run?id={twins[-1]}",
         "generations",
         "generations?id=1",
@@ -92,6 +92,7 @@ def paths(app: App, twins: list[int]) -> list[str]:
         f"report?id={report}",
         "label",
         "results",
+        "study",
         API_DOCS,
     ]
 

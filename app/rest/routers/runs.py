@@ -49,7 +49,16 @@ def launch_runs(once: OnceOnly, user: Caller, given: Launch) -> Response:
             dataset_id = datasets.resolve(given.dataset, session=session).id
         values = _values(given)
         return _queued(
-            launch.launch(given.method, dataset_id, values, name=given.name, judge=given.judge, user=user)
+            launch.launch(
+                given.method,
+                dataset_id,
+                values,
+                name=given.name,
+                judge=given.judge,
+                sweep=given.sweep,
+                trials=given.trials,
+                user=user,
+            )
         )
 
     return once.run(given, act)

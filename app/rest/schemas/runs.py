@@ -1,11 +1,11 @@
 """Training runs and what they leave behind."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from app import run_edits
+from app import run_edits, sweeps
 from app.rest.types import Given, Name, Shown, Text
 from app.store.enums import EventLevel, GenerationKind, RunStatus
 from hypo_engine.config import Method
@@ -24,6 +24,15 @@ class Launch(Given):
     config: dict[str, Any] = Field(
         default_factory=dict,
         description="Other options by name (docs/configuration.md lists them); the rest keep their defaults.",
+    )
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1, max_length=sweeps.MOST)]] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="Several values for some options: a run for each combination of them that its method "
+        f"reads, at most {sweeps.MOST}.",
+    )
+    trials: Annotated[int, Field(ge=1, le=sweeps.MOST)] | None = Field(
+        None, description="Draw this many combinations of the sweep at random; null: all."
     )
     name: Name = Field("", description="Name of the run; generated if empty.")
     judge: Name = Field(

@@ -37,11 +37,14 @@ def offer(request: gr.Request | None = None) -> Updates:
 def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[list[str], Updates]:
     """Contenders, blindness and decoding of the conversation in the `like` parameter."""
     ids = query.ids(request, "like")
-    if not ids:
+    if not ids and not query.wrong_id(request, "like"):
         return [], {}
     try:
-        chosen, conversation = compare_state.setup_like(ids[0], query.username(request), offered)
+        chosen, conversation = compare_state.setup_like(
+            ids[0] if ids else 0, query.username(request), offered
+        )
     except NotFound:
+        gr.Warning(_("The address names no conversation that exists; choose the contenders."), duration=8)
         return [], {}
     decoding = {name: conversation.parameters[name] for name in ("max_new_tokens", "temperature", "top_p")}
     return chosen, {"blind": conversation.blind or len(conversation.contenders) == 1, **decoding}

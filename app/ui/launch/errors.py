@@ -6,7 +6,7 @@ from typing import Any, Final
 import gradio as gr
 
 from app.i18n import _
-from app.launch import check_configs
+from app.launch_plan import check_configs
 from app.model_check import model_problems
 from app.reward_check import reward_problems
 from app.ui import widgets
@@ -49,8 +49,9 @@ def messages(errors: Mapping[str, str]) -> Updates:
         f"{field}_message": gr.update(
             value=widgets.field_error(errors.get(field, "")), visible=field in errors
         )
-        for field in ("dataset", "method", "name", "judge", *FIELDS)
+        for field in ("dataset", "method", "name", "judge", "sweep", *FIELDS)
     }
-    if "judge" in errors:
-        said["judging"] = gr.update(open=True)
+    for field, section in (("judge", "judging"), ("sweep", "sweeping")):
+        if field in errors:
+            said[section] = gr.update(open=True)
     return {"advanced": gr.update(open=True), **said} if hidden else said

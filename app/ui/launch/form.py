@@ -39,6 +39,7 @@ OTHER_TITLES: Final = {
     "name": N_("Name"),
     "method": N_("Method"),
     "judge": N_("Judge"),
+    "sweep": N_("Sweep"),
 }
 """Labels of fields that are not in the schema."""
 

@@ -14,6 +14,8 @@ from app.ui.launch.errors import FIELDS
 from app.ui.launch.form import Form
 from app.ui.launch.judge import JudgeChoice
 from app.ui.launch.judge import lay_out as lay_out_judge
+from app.ui.launch.sweep import SweepChoice
+from app.ui.launch.sweep import lay_out as lay_out_sweep
 from app.ui.updates import named, pick
 from hypo_engine.config import Method
 
@@ -75,6 +77,7 @@ class Layout:
     fields: Form
     choices: Choices
     judge: JudgeChoice
+    sweep: SweepChoice
     forecast: Forecast
     load: LoadYaml
     state: PageState
@@ -94,6 +97,7 @@ class Layout:
         """The messages below the fields, and the Advanced accordion, which opens on an error inside it."""
         own = pick(named(self.choices), "advanced", "dataset_message", "method_message", "name_message")
         own |= pick(named(self.judge), "judging", "judge_message")
+        own |= pick(named(self.sweep), "sweeping", "sweep_message")
         return {**own, **{f"{field}_message": self.fields.messages[field] for field in FIELDS}}
 
 
@@ -114,6 +118,7 @@ def lay_out() -> Layout:
     with gr.Row(elem_classes="hy-launch"):
         with gr.Column(scale=3, min_width=340):
             choices = _choices(fields)
+            sweep = lay_out_sweep()
             judge = lay_out_judge()
         with gr.Column(scale=2, min_width=320, elem_classes="hy-aside"):
             forecast = _forecast(fields)
@@ -123,7 +128,7 @@ def lay_out() -> Layout:
         refused=gr.Textbox(visible=False),
         draft=gr.BrowserState({}, storage_key="hypo-launch", secret="hypo-launch"),
     )
-    return Layout(notice, fields, choices, judge, forecast, load, state)
+    return Layout(notice, fields, choices, judge, sweep, forecast, load, state)
 
 
 def _choices(fields: Form) -> Choices:

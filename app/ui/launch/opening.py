@@ -16,7 +16,7 @@ from app.store.enums import RunStatus
 from app.store.models import Dataset, Run
 from app.store.run_names import copy_name
 from app.ui import formatting, query, widgets
-from app.ui.launch import form, judge
+from app.ui.launch import form, judge, sweep
 from app.ui.launch.errors import FIELDS
 from app.ui.launch.presets import about, has_gpu, start
 from app.ui.run import view as run_view
@@ -88,6 +88,7 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
         "name": name,
         "parent": parent,
         **judge.opened(chosen.get("judge")),
+        **sweep.opened(chosen),
         "outcome": said,
         "preset": first,
         "about": about(first),

@@ -9,23 +9,27 @@ from markupsafe import Markup
 
 from app.errors import AppError, InvalidInput, NotFound, Refused
 from app.i18n import _, _html, _n, in_language
-from app.launch import check_configs, launch
+from app.launch import launch
 from app.launch_methods import each_run, written
+from app.launch_plan import plan
 from app.store import datasets, run_dependencies, users
 from app.store.db import read_session
 from app.store.models import Dataset, Run
+from app.sweeps import Sweep
 from app.ui import events, query, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.launch import form
 from app.ui.launch import judge as judges
 from app.ui.launch import memory as launch_memory
 from app.ui.launch import summary as launch_summary
+from app.ui.launch import sweep as sweeps
 from app.ui.launch.errors import messages, name_error, problems, raw
 from app.ui.launch.layout import Layout, launch_label, lay_out
 from app.ui.launch.load import fill, fill_from_file
 from app.ui.launch.opening import open_page, worker_notice
 from app.ui.launch.presets import defaults, use_preset
 from app.ui.updates import Updates, connect, named, pick
+from hypo_engine.config import Method, TrainConfig
 
 
 def build() -> None:
@@ -39,20 +43,21 @@ def build() -> None:
 
 def _wire_opening(page: Layout) -> None:
     parts = named(page.choices, page.forecast, page.state)
+    sweep = pick(named(page.sweep), "sweep", "trials")
     opened = pick(parts, "dataset", "method", "name", "parent", "outcome", "preset", "about")
-    outputs = {"notice": page.notice, "judge": page.judge.judge, **opened, **page.config_inputs}
+    outputs = {"notice": page.notice, "judge": page.judge.judge, **sweep, **opened, **page.config_inputs}
     _then_preview(page, connect(events.on_load, open_page, page.state.draft, outputs))
     events.poll(5, worker_notice, None, page.notice)
 
 
 def _then_preview(page: Layout, event: Any) -> None:
     """Update the preview after an event that changed the form."""
-    connect(event.then, preview_judged, _judged(page), _previewed(page), **events.QUIET)
+    connect(event.then, preview_all, _all_inputs(page), _previewed(page), **events.QUIET)
 
 
-def _judged(page: Layout) -> list[Any]:
-    """The judge and the inputs of the whole form."""
-    return [page.judge.judge, *page.form_inputs]
+def _all_inputs(page: Layout) -> list[Any]:
+    """The judge, the sweep, and the inputs of the whole form."""
+    return [page.judge.judge, page.sweep.sweep, page.sweep.trials, *page.form_inputs]
 
 
 def _previewed(page: Layout) -> dict[str, Any]:
@@ -63,9 +68,10 @@ def _previewed(page: Layout) -> dict[str, Any]:
 
 
 def _wire_editing(page: Layout) -> None:
-    edited = partial(gr.on, [component.input for component in _judged(page)])
+    inputs = [component.input for component in _all_inputs(page) if component is not page.sweep.sweep]
+    edited = partial(gr.on, [*inputs, page.sweep.sweep.change])  # a pasted text is no input to several lines
     last: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
-    connect(edited, preview_judged, _judged(page), _previewed(page), **last)
+    connect(edited, preview_all, _all_inputs(page), _previewed(page), **last)
     refused = page.state.refused
     edited(forget_refusal, refused, [page.forecast.outcome, refused], **last)
 
@@ -94,8 +100,8 @@ def _wire_launch(page: Layout) -> None:
     answered = pick(named(page.forecast, page.state), "outcome", "refused", "go")
     connect(
         page.forecast.go.click,
-        launch_judged,
-        [page.judge.judge, page.state.parent, *page.form_inputs],
+        launch_all,
+        [page.state.parent, *_all_inputs(page)],
         {**answered, **page.message_outputs},
         trigger_mode="once",
         api_visibility="private",
@@ -105,36 +111,63 @@ def _wire_launch(page: Layout) -> None:
 # --- handlers --------------------------------------------------------------------------------
 
 
-def preview_judged(judge: str | None, *values: Any) -> Updates:
-    """`preview`, with the value of the judge's field first."""
-    return preview(*values, judge=judge)
+def preview_all(judge: str | None, sweep: str, trials: float | None, *values: Any) -> Updates:
+    """`preview`, with the judge and the sweep first."""
+    return preview(*values, judge=judge, sweep=sweep, trials=trials)
 
 
-def preview(dataset_id: int | None, method: Any, name: str, *values: Any, judge: str | None = "") -> Updates:
+def preview(
+    dataset_id: int | None,
+    method: Any,
+    name: str,
+    *values: Any,
+    judge: str | None = "",
+    sweep: str = "",
+    trials: float | None = None,
+) -> Updates:
     """Update the summary, command, YAML, error messages and saved draft."""
     methods = form.chosen_methods(method)
     given = form.relevant(raw(values), methods)
+    drawn = sweeps.read_trials(trials)
     errors = {**problems(given, method), **judges.error(judge)}
-    configs = [] if errors else check_configs(methods, given)
+    configs, swept, wrong = _planned(methods, given, sweep, drawn)
+    errors |= wrong
+    configs = [] if errors else configs
     tidy = {**configs[-1].model_dump(mode="json"), "reward": given["reward"]} if configs else given
     named = written(methods) or "METHOD"
     dataset = _find_dataset(dataset_id)
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
     return {
         **launch_summary.show(configs, dataset, errors),
-        "command": launch_command(named, reference, tidy, name=name or "", judge=judges.given(judge)),
+        "command": launch_command(
+            named, reference, tidy, name=name or "", judge=judges.given(judge), sweep=swept, trials=drawn
+        ),
         "yaml": to_yaml(tidy, method=named, dataset=reference, name=name or ""),
         "draft": {
             "dataset": dataset_id,
             "method": method,
             "name": name,
             "judge": judges.given(judge),
+            "sweep": sweep,
+            "trials": drawn,
             "values": {**raw(values), "insist": False},
         },
-        "go": gr.update(interactive=True, value=launch_label(len(each_run(methods, given)))),
+        "go": gr.update(interactive=True, value=launch_label(len(configs) or len(each_run(methods, given)))),
         **(launch_memory.show(configs, dataset) if configs and dataset else launch_memory.nothing()),
         **messages({**errors, **name_error(name)}),
     }
+
+
+def _planned(
+    methods: Sequence[Method], values: Mapping[str, Any], text: str, trials: int | None
+) -> tuple[list[TrainConfig], Sweep, dict[str, str]]:
+    """The configurations of the launch, the sweep, and what is wrong with the sweep."""
+    swept: Sweep = {}
+    try:
+        swept = sweeps.read(text)
+        return [one.config for one in plan(methods, values, swept, trials=trials)], swept, {}
+    except InvalidInput as error:
+        return [], swept, sweeps.error(error) or ({"sweep": str(error)} if swept else {})
 
 
 def forget_refusal(refused: str | None) -> tuple[Any, Any]:
@@ -146,9 +179,17 @@ def forget_refusal(refused: str | None) -> tuple[Any, Any]:
     return (widgets.NOTHING, "") if refused else (gr.skip(), gr.skip())
 
 
-def launch_judged(request: gr.Request, judge: str | None, *values: Any) -> Updates:
-    """`launch_runs`, with the value of the judge's field first, by the person at the page."""
-    return launch_runs(*values, judge=judge, user=query.username(request))
+def launch_all(
+    request: gr.Request,
+    parent: int | None,
+    judge: str | None,
+    sweep: str,
+    trials: float | None,
+    *values: Any,
+) -> Updates:
+    """`launch_runs` by the person at the page, with the judge and the sweep before the form's values."""
+    user = query.username(request)
+    return launch_runs(parent, *values, judge=judge, sweep=sweep, trials=trials, user=user)
 
 
 def launch_runs(
@@ -158,11 +199,16 @@ def launch_runs(
     name: str,
     *values: Any,
     judge: str | None = "",
+    sweep: str = "",
+    trials: float | None = None,
     user: str = users.LOCAL,
 ) -> Updates:
     """Queue the runs; on invalid values show messages below the fields and queue nothing."""
-    given = form.relevant(raw(values), form.chosen_methods(method))
+    methods, drawn = form.chosen_methods(method), sweeps.read_trials(trials)
+    given = form.relevant(raw(values), methods)
     errors = {**problems(given, method), **name_error(name), **judges.error(judge)}
+    _configs, swept, wrong = _planned(methods, given, sweep, drawn)
+    errors |= wrong
     if _find_dataset(dataset_id) is None:
         errors["dataset"] = _("Choose a dataset; add one on the page Datasets.")
     if errors:
@@ -175,6 +221,8 @@ def launch_runs(
             name=name or "",
             parent_id=parent,
             judge=judges.given(judge),
+            sweep=swept,
+            trials=drawn,
             user=user,
         )
     except Refused as error:
@@ -183,13 +231,24 @@ def launch_runs(
         field = error.field if isinstance(error, InvalidInput) else None
         marked = {field: str(error)} if field else {}
         return {"outcome": widgets.error_banner(str(error)), "refused": "", **messages(marked)}
+    return _queued(queued, frontier=bool(swept))
+
+
+def _queued(queued: Sequence[Run], *, frontier: bool) -> Updates:
+    """Name the queued runs and open the one that starts first, or the frontier of a sweep."""
     links = [widgets.link(_("run {id}", id=run.id), "run", id=run.id) for run in queued]
     words = _html("Queued {runs}. Opening…", runs=widgets.join(links, ", "))
     said = Markup('<div class="hy-notice hy-good" role="status" data-next="{}">{}</div>').format(
-        widgets.url("run", id=_first(queued)), words
+        _frontier(queued) if frontier else widgets.url("run", id=_first(queued)), words
     )
     button = gr.update(interactive=False, value=_("Queued"))
     return {"outcome": said, "refused": "", "go": button, **messages({})}
+
+
+def _frontier(queued: Sequence[Run]) -> str:
+    """The address of the frontier of the queued runs, without the reward model that they wait for."""
+    ids = [run.id for run in queued if run.method != Method.REWARD] or [run.id for run in queued]
+    return widgets.url("runs", compare=",".join(map(str, ids)), tab="frontier")
 
 
 def _to_correct(errors: Mapping[str, str]) -> str:

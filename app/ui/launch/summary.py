@@ -65,7 +65,7 @@ def _sentence(work: Workload, configs: Sequence[TrainConfig]) -> Html:
     pairs = formatting.count(work.pairs, "training pair")
     work_in_words = _html(
         "<b>{runs}</b> of {steps} on {pairs}, {n} a step; {epochs}.",
-        runs=formatting.capital(formatting.in_words([_(config.method.run) for config in configs])),
+        runs=_runs(configs),
         steps=formatting.count(work.steps, "step"),
         pairs=pairs if work.exact or work.lengths is None else _("about {number}", number=pairs),
         n=f"{work.a_step:,}",
@@ -74,9 +74,16 @@ def _sentence(work: Workload, configs: Sequence[TrainConfig]) -> Html:
     return Markup('<p class="hy-summary">{} {}</p>').format(work_in_words, _sampling(work, configs))
 
 
+def _runs(configs: Sequence[TrainConfig]) -> str:
+    """The runs by method; of a sweep, their number."""
+    if len(configs) > len({config.method for config in configs}):
+        return _n("{n} run", "{n} runs", len(configs))
+    return formatting.capital(formatting.in_words([_(config.method.run) for config in configs]))
+
+
 def _sampling(work: Workload, configs: Sequence[TrainConfig]) -> str:
     """How many responses the runs sample."""
-    methods = [config.method.label for config in configs if config.samples_online]
+    methods = list(dict.fromkeys(config.method.label for config in configs if config.samples_online))
     if not methods:
         return ""
     sampled = work.seen * configs[-1].num_generations
@@ -128,13 +135,16 @@ def _time(forecasts: list[Forecast | None]) -> Html:
             )
         )
     total = formatting.duration(sum(found.seconds for found in known))
+    of_each: dict[str, float] = {}
+    for found in known:
+        of_each[found.title] = of_each.get(found.title, 0.0) + found.seconds
     parts = [
-        _("{time} for {method}", time=formatting.duration(found.seconds), method=_(found.title))
-        for found in known
+        _("{time} for {method}", time=formatting.duration(seconds), method=_(title))
+        for title, seconds in of_each.items()
     ]
     said: list[str] = [
         _html("<b>About {time}</b>: {parts}", time=total, parts=formatting.in_words(parts))
-        if len(known) > 1
+        if len(parts) > 1
         else _html("<b>About {time}</b>", time=parts[0])
     ]
     if others := len(forecasts) - len(known):
@@ -147,7 +157,8 @@ def _time(forecasts: list[Forecast | None]) -> Html:
                 others,
             )
         )
-    sources = [widgets.link(_("run {id}", id=found.run_id), "run", id=found.run_id) for found in known]
+    ids = dict.fromkeys(found.run_id for found in known)
+    sources = [widgets.link(_("run {id}", id=run_id), "run", id=run_id) for run_id in ids]
     source = _html(
         "From the steps of {runs} on {device}.",
         runs=widgets.join(sources, _(" and ")),

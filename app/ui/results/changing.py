@@ -22,10 +22,12 @@ from app.ui.updates import Updates
 
 def open_change(request: gr.Request | None = None) -> Updates:
     """Open the vote in the page's address if it is the reader's own."""
-    wanted = query.ids(request, "vote")
-    if not wanted:
+    wanted, wrong = query.ids(request, "vote"), query.wrong_id(request, "vote")
+    if not wanted and not wrong:
         return closed()
-    vote = _own_vote(wanted[0], query.username(request))
+    vote = _own_vote(wanted[0] if wanted else 0, query.username(request))
+    if vote is None:
+        gr.Warning(_("The address names no vote of yours; choose one from the list."), duration=8)
     return closed() if vote is None or vote.hidden else _opened(vote)
 
 

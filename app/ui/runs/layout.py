@@ -73,9 +73,13 @@ class Overlay:
     overlaid: gr.Column
     key: gr.HTML
     x_axis: gr.Radio
+    few: gr.HTML
     panel: gr.HTML
     only: gr.Checkbox
     config: gr.HTML
+    kl_axis: gr.Radio
+    frontier: gr.HTML
+    evaluated: gr.HTML
     drawn: gr.State
     tabs: gr.Tabs
     of: dict[str, gr.Tab]
@@ -200,9 +204,21 @@ def _overlay() -> Overlay:
             x_axis = charts.axis_choice()
         with gr.Tabs() as tabs:
             with gr.Tab(_("Charts"), id="charts") as of_charts:
+                few = gr.HTML()
                 panel = charts.panel(elem_id="runs-charts")
             with gr.Tab(_("Configuration"), id="config") as of_config:
                 only = gr.Checkbox(True, label=_("Show differences only"), container=False)
                 config = gr.HTML()
-    each = {"charts": of_charts, "config": of_config}
-    return Overlay(overlaid, key, x_axis, panel, only, config, gr.State(()), tabs, each)
+            with gr.Tab(_("Frontier"), id="frontier") as of_frontier:
+                kl_axis = gr.Radio(
+                    [(_("KL"), "kl"), (_("square root of KL"), "root")],
+                    value="kl",
+                    show_label=False,
+                    container=False,
+                    elem_classes="hy-compact",
+                )
+                frontier = charts.panel(elem_id="runs-frontier")
+                evaluated = gr.HTML()
+    each = {"charts": of_charts, "config": of_config, "frontier": of_frontier}
+    shown = key, x_axis, few, panel, only, config, kl_axis, frontier, evaluated
+    return Overlay(overlaid, *shown, gr.State(()), tabs, each)

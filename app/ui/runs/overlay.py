@@ -1,7 +1,7 @@
 """The overlay of several runs: their curves and configurations."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import gradio as gr
 from markupsafe import Markup
@@ -9,26 +9,29 @@ from markupsafe import Markup
 from app.i18n import _
 from app.store import metrics
 from app.store.db import read_session
+from app.store.metrics import Series as Points
 from app.store.models import Run
 from app.ui import formatting, query, training, widgets
-from app.ui.runs import chosen
+from app.ui.runs import chosen, frontier
+from app.ui.runs.frontier import KlAxis
 from app.ui.training import XAxis
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
 
-MAX_OVERLAID = 8
+MAX_OVERLAID: Final = 8
+"""The largest number of runs whose curves share a chart."""
 Seen = tuple[Any, ...]
 
 
-def draw(x_axis: str, only_differences: bool, request: gr.Request) -> Updates:
-    """Show the curves and configurations of the runs in the page's address."""
-    return redraw(x_axis, only_differences, (), request)
+def draw(x_axis: str, only_differences: bool, kl_axis: str, request: gr.Request) -> Updates:
+    """Show the curves, configurations and frontier of the runs in the page's address."""
+    return redraw(x_axis, only_differences, kl_axis, (), request)
 
 
-def redraw(x_axis: str, only_differences: bool, drawn: Seen, request: gr.Request) -> Updates:
+def redraw(x_axis: str, only_differences: bool, kl_axis: str, drawn: Seen, request: gr.Request) -> Updates:
     """Update the overlay if there are new points since `drawn`."""
-    ids = query.ids(request, "compare")[:MAX_OVERLAID]
+    ids = query.ids(request, "compare")
     if not ids:
         return {"overlaid": gr.update(visible=False), "drawn": ()}
     with read_session() as session:
@@ -36,14 +39,33 @@ def redraw(x_axis: str, only_differences: bool, drawn: Seen, request: gr.Request
         now: Seen = (ids, metrics.revision(ids, session=session))
         if now == drawn:
             return {}
-        points = training.load_points([run.id for run in picked], session=session)
+        few = picked[:MAX_OVERLAID]
+        points = training.load_points([run.id for run in few], session=session)
+        evaluated = frontier.load([run.id for run in picked], session=session)
     return {
         "overlaid": gr.update(visible=bool(picked)),
         "key": training.legend(picked),
-        "panel": training.figures(picked, points, x_axis=cast(XAxis, x_axis)),
-        "config": config_table(picked, only_differences=only_differences),
+        "few": _first_of(picked),
+        "panel": training.figures(few, points, x_axis=cast(XAxis, x_axis)),
+        "config": config_table(few, only_differences=only_differences),
+        "frontier": frontier.figures(picked, evaluated, x_axis=cast(KlAxis, kl_axis)),
+        "evaluated": frontier_note(picked, evaluated),
         "drawn": now,
     }
+
+
+def _first_of(picked: Sequence[Run]) -> Html:
+    """Says that only the first runs are drawn, if there are more."""
+    if len(picked) <= MAX_OVERLAID:
+        return widgets.NOTHING
+    said = _("Of {all} runs the first {few} are drawn; Frontier has all.", all=len(picked), few=MAX_OVERLAID)
+    return widgets.notice(said)
+
+
+def frontier_note(picked: Sequence[Run], evaluated: Points) -> Html:
+    """The table below the frontier, or why there is none yet."""
+    missing = frontier.nothing(picked, evaluated)
+    return widgets.notice(missing) if missing else frontier.table(picked, evaluated)
 
 
 def config_table(picked: Sequence[Run], *, only_differences: bool) -> Html:

@@ -73,8 +73,10 @@ def _wire_list(page: Layout, listed: Components, buttons: Components) -> None:
 
 def _wire_overlay(page: Layout, listed: Components, timer: gr.Timer) -> None:
     overlay, filters = page.overlay, page.filters.inputs
-    curves = pick(named(overlay), "overlaid", "key", "panel", "config", "drawn")
-    how: list[Any] = [overlay.x_axis, overlay.only]
+    curves = pick(
+        named(overlay), "overlaid", "key", "few", "panel", "config", "frontier", "evaluated", "drawn"
+    )
+    how: list[Any] = [overlay.x_axis, overlay.only, overlay.kl_axis]
     connect(events.on_load, draw, how, curves)
     looked_at = [page.pager.page, page.seen, *how, overlay.drawn, *filters]
     connect(partial(events.tick, timer), look_again, looked_at, {**listed, **curves})
@@ -222,12 +224,13 @@ def look_again(
     seen: Seen,
     x_axis: str,
     only_differences: bool,
+    kl_axis: str,
     drawn: Seen,
     request: gr.Request,
     *filters: Any,
 ) -> Updates:
     """Poll the list and the overlay in one call."""
-    return {**refresh(page, seen, *filters), **redraw(x_axis, only_differences, drawn, request)}
+    return {**refresh(page, seen, *filters), **redraw(x_axis, only_differences, kl_axis, drawn, request)}
 
 
 def relist(*filters: Any) -> Updates:

@@ -51,6 +51,13 @@ def test_twins_are_queued_listed_and_cancelled(api: TestClient, dataset: str) ->
     assert api.post("runs/999/resume").status_code == 404
 
 
+def test_a_sweep_is_queued(api: TestClient, dataset: str) -> None:
+    queued = launch(api, dataset, sweep={"beta": [0.1, 0.2], "seed": [1, 2]}, trials=3)
+    assert len({(run["config"]["beta"], run["config"]["seed"]) for run in queued}) == 3
+    body = {"method": "dpo", "dataset": dataset, "sweep": {"beta": []}}
+    assert "at least 1 values" in refused(api.post("runs", json=body), 422, field="sweep.beta")
+
+
 def test_a_run_is_edited_and_archived(api: TestClient, dataset: str) -> None:
     (run,) = launch(api, dataset)
     address = f"runs/{run['id']}"

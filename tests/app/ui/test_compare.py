@@ -148,7 +148,20 @@ def test_a_new_conversation_takes_contenders_and_decoding_over(engine: Engine) -
     )
     others = setup.offer(SimpleNamespace(query_params={"like": "1"}, username="bob"))
     assert others["contenders"]["value"] == compare_state.preselected([], compare_state.offered_contenders())
-    assert "contenders" in offered(like=99)
+
+
+@pytest.mark.parametrize("given", ["99", "BAD"])
+def test_an_address_that_names_nothing_says_so(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda sentence, **_: said.append(sentence))
+    assert "contenders" in offered(like=given)
+    assert changing.open_change(at(vote=given)) == changing.closed()
+    assert [sentence.split(";")[0] for sentence in said] == [
+        "The address names no conversation that exists",
+        "The address names no vote of yours",
+    ]
 
 
 def test_a_first_question_starts_a_conversation(engine: Engine) -> None:

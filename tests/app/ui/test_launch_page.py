@@ -130,6 +130,27 @@ def test_a_judge_is_given_to_each_run_or_told_beside_its_field(session: Session,
     assert opening.open_page({"judge": "gone"}, request_for())["judge"]["value"] == ""
 
 
+def test_a_sweep_is_counted_queued_and_opened_at_its_frontier(session: Session, dataset: Dataset) -> None:
+    given, sweep = values(max_steps=3), "beta=0.03,0.1\n\nkl_coef=0,0.01"
+    shown = launch_page.preview(dataset.id, ["dpo", "hypo"], "", *given, sweep=sweep)
+    assert shown["go"]["value"] == "Launch 6 runs"
+    assert "6 runs" in shown["summary"]
+    assert "--sweep beta=0.03,0.1" in shown["command"]
+    assert (
+        "--trials 3" in launch_page.preview(dataset.id, "hypo", "", *given, sweep=sweep, trials=3)["command"]
+    )
+    kept = opening.open_page({**shown["draft"], "trials": 99}, request_for())
+    assert (kept["sweep"], kept["trials"]) == (sweep, None)
+    queued = launch_page.launch_runs(None, dataset.id, "hypo", "", *given, sweep=sweep)
+    assert 'data-next="runs?compare=1%2C2%2C3%2C4&amp;tab=frontier"' in queued["outcome"]
+    wrong = launch_page.launch_runs(None, dataset.id, "hypo", "", *given, sweep="betta=1")
+    assert "no setting named betta" in wrong["sweep_message"]["value"]
+    assert wrong["sweeping"]["open"] is True
+    worse = launch_page.preview(dataset.id, "hypo", "", *given, sweep="beta=-1,1")
+    assert "beta" in worse["sweep_message"]["value"]
+    assert len(runs.find(session=session)) == 4
+
+
 def test_a_model_that_cannot_be_trained_is_told_beside_it(
     session: Session, dataset: Dataset, tmp_path: Path
 ) -> None:
