@@ -70,6 +70,9 @@ def launch(
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
     if isinstance(model := values.get("model_name_or_path"), str):
         values["model_name_or_path"] = wherever_read(model)
+    if models := (sweep or {}).get("model_name_or_path"):
+        read = [wherever_read(model) if isinstance(model, str) else model for model in models]
+        sweep = {**(sweep or {}), "model_name_or_path": read}
     planned = plan(chosen, values, sweep, trials=trials)
     configs = [one.config for one in planned]
     if judge:

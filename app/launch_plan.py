@@ -59,6 +59,7 @@ def plan(
         InvalidInput: names every invalid field, and what is wrong with the sweep.
     """
     swept = sweeps.check(sweep or {})
+    sweeps.refuse_unread(swept, methods)
     seed = values.get("seed", TrainConfig.model_fields["seed"].default)
     runs: dict[tuple[Method, str], Planned] = {}
     for combination in sweeps.combinations(swept, trials=trials, seed=seed if isinstance(seed, int) else 0):

@@ -10,7 +10,7 @@ from typing import Any, Final
 from app.errors import InvalidInput
 from app.launch_methods import TRAIN_FIRST
 from hypo_engine.assignments import parse_assignments
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Method, TrainConfig, applies
 from hypo_engine.errors import ConfigError
 
 Sweep = Mapping[str, Sequence[Any]]
@@ -22,6 +22,7 @@ MOST: Final = 32
 _FIXED: Final = ("method", "insist")
 _NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE: Final = re.compile(rf"({_NUMBER})\.\.({_NUMBER}):(\d{{1,4}})")
+_LEAST: Final = 1e-100
 _EXAMPLE: Final = "beta=0.03,0.1 or learning_rate=1e-5..1e-3:3"
 
 
@@ -45,6 +46,18 @@ def read_sweep(texts: Sequence[str]) -> dict[str, list[Any]]:
     return check(sweep)
 
 
+def refuse_unread(sweep: Sweep, methods: Sequence[Method]) -> None:
+    """Refuse a sweep over an option that no method of the launch reads.
+
+    Raises:
+        InvalidInput: names the option.
+    """
+    for name in sweep:
+        if not any(applies(name, method) for method in methods):
+            said = " or ".join(method.label for method in methods)
+            raise _wrong(f"sweep: {name} is not read by {said}; leave it out, or choose another method.")
+
+
 def check(sweep: Sweep) -> dict[str, list[Any]]:
     """The sweep without repeated values.
 
@@ -58,6 +71,8 @@ def check(sweep: Sweep) -> dict[str, list[Any]]:
             raise _wrong(f"sweep: {name} cannot be swept; choose it for all runs.")
         if not values:
             raise _wrong(f"sweep: {name} has no values; write {_EXAMPLE}.")
+        if not all(isinstance(value, str | int | float) for value in values):
+            raise _wrong(f"sweep: {name} has a value that is neither a number nor a text; write {_EXAMPLE}.")
         if name == "reward" and TRAIN_FIRST in values:
             raise _wrong(
                 f"sweep: reward can be {TRAIN_FIRST} for all runs only; give it outside of the sweep."
@@ -111,7 +126,9 @@ def short(value: Any) -> str:
     """A value as `read_sweep` reads it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return brief if float(brief := f"{value:g}") == value else repr(value)
 
 
 def _combination(sweep: Sweep, number: int) -> dict[str, Any]:
@@ -134,7 +151,7 @@ def _listed(name: str, text: str) -> list[Any]:
 
 def _spaced(name: str, found: re.Match[str]) -> list[Any]:
     low, high, count = float(found[1]), float(found[2]), int(found[3])
-    if count < 2 or low >= high:
+    if count < 2 or low >= high or not math.isfinite(high - low) or 0 < low < _LEAST:
         raise _wrong(
             f"sweep: {name[:80]}: a range needs LOW below HIGH and 2 or more values; write {_EXAMPLE}."
         )

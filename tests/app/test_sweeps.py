@@ -18,6 +18,7 @@ from hypo_engine.config import Method
         ("kl_coef=0..1:3", [0.0, 0.5, 1.0]),
         ("lora_r=4..64:3", [4, 16, 64]),
         ("loss_type=sigmoid,ipo", ["sigmoid", "ipo"]),
+        ("beta=0.10000001,0.10000002", [0.10000001, 0.10000002]),
         ("precompute_ref_log_probs=true,false", [True, False]),
     ],
 )
@@ -38,6 +39,9 @@ def test_values_are_listed_or_a_range(text: str, values: list[Any]) -> None:
         (["beta=[1"], "beta: the value '[1' cannot be read."),
         (["beta=2..1:3"], "beta: a range needs LOW below HIGH"),
         (["beta=1..2:99"], "99 values are too many"),
+        (["beta=1e-320..1:3"], "beta: a range needs LOW below HIGH"),
+        (["beta=[1]"], "beta has a value that is neither a number nor a text"),
+        (["beta=&a [*a]"], "beta has a value that is neither a number nor a text"),
         (["reward=vader,train"], "reward can be train for all runs only"),
     ],
 )
@@ -94,5 +98,7 @@ def test_a_bad_combination_names_its_field() -> None:
     with pytest.raises(InvalidInput, match="beta") as told:
         plan([Method.DPO], {}, {"beta": [0.1, -1]})
     assert told.value.field == "beta"
+    with pytest.raises(InvalidInput, match="sweep: kl_coef is not read by DPO or SFT"):
+        plan([Method.DPO, Method.SFT], {}, {"kl_coef": [0.1, 0.2]})
     with pytest.raises(InvalidInput, match="60 runs are too many"):
         plan([Method.DPO, Method.HYPO], {}, {"seed": list(range(30))})
