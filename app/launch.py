@@ -25,6 +25,7 @@ from app.sweeps import Sweep
 from app.text import clean_name, clean_text
 from app.workload import refuse_what_keeps_no_pair
 
+_MODEL: Final = "model_name_or_path"
 _LONGEST: Final = 120
 _LONGEST_TITLE: Final = 100
 """Characters of a run's name, and of the part that is its own in a launch."""
@@ -68,11 +69,9 @@ def launch(
     values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
     if len(name) > 100:
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
-    if isinstance(model := values.get("model_name_or_path"), str):
-        values["model_name_or_path"] = wherever_read(model)
-    if models := (sweep or {}).get("model_name_or_path"):
-        read = [wherever_read(model) if isinstance(model, str) else model for model in models]
-        sweep = {**(sweep or {}), "model_name_or_path": read}
+    values |= {_MODEL: _wherever_read(values[_MODEL])} if _MODEL in values else {}
+    if sweep and _MODEL in sweep:
+        sweep = {**sweep, _MODEL: list(map(_wherever_read, sweep[_MODEL]))}
     planned = plan(chosen, values, sweep, trials=trials)
     configs = [one.config for one in planned]
     if judge:
@@ -91,6 +90,10 @@ def launch(
             run_judges.add(judge, queued, user=user, session=session)
     _send_startable([run.id for run in queued])
     return queued
+
+
+def _wherever_read(model: object) -> object:
+    return wherever_read(model) if isinstance(model, str) else model
 
 
 def _queue(

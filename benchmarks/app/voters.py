@@ -133,7 +133,8 @@ async def _vote(
     url: str, comparisons: list[int], people: dict[str, str], *, seconds: float, pause: float
 ) -> Outcome:
     outcome = Outcome()
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    # a connection is not used again when the server, which waits five seconds, may be closing it
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)
     async with httpx.AsyncClient(base_url=f"{url}/api/v1", limits=limits, timeout=60) as client:
         began = time.perf_counter()
         voters = [

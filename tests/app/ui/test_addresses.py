@@ -1,5 +1,6 @@
 """What a page says when its address names something by an id that is none, or that nothing has."""
 
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,7 @@ PAGES: dict[str, tuple[str, Page, str]] = {
     "score an answer": ("answer", score_page.offer, "There is nothing with the id"),
     "launch": ("clone", lambda at: launch_page.open_page(None, at), "There is no run"),
     "launch on": ("dataset", lambda at: launch_page.open_page(None, at), "There is no dataset"),
-    "results": ("vote", results_page.open_page, "No votes yet"),
+    "results": ("vote", results_page.open_page, "names no vote of yours"),
 }
 
 
@@ -47,6 +48,8 @@ PAGES: dict[str, tuple[str, Page, str]] = {
 def test_a_page_says_that_nothing_has_the_id_of_its_address(engine: Engine, page: str, text: str) -> None:
     name, opened, said = PAGES[page]
     address = SimpleNamespace(query_params={name: text}, username="ada")
-    shown = str(opened(address))
+    with warnings.catch_warnings(record=True) as told:  # what Gradio shows above the page
+        warnings.simplefilter("always", UserWarning)
+        shown = str(opened(address)) + " ".join(str(one.message) for one in told)
     assert said in shown
     assert "<u>x" not in shown
