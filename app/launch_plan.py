@@ -61,14 +61,14 @@ def plan(
     swept = sweeps.check(sweep or {})
     sweeps.refuse_unread(swept, methods)
     seed = values.get("seed", TrainConfig.model_fields["seed"].default)
+    first = check_configs(methods, values)[0] if trains_reward_first(methods, values) else None
     runs: dict[tuple[Method, str], Planned] = {}
     for combination in sweeps.combinations(swept, trials=trials, seed=seed if isinstance(seed, int) else 0):
-        configs = check_configs(methods, {**values, **combination})
-        first = trains_reward_first(methods, values)
-        for place, config in enumerate(configs):
+        for config in check_configs(methods, {**values, **combination}):
             own = {name: value for name, value in combination.items() if applies(name, config.method)}
-            if first and place == 0:
-                config, own = check_configs(methods, values)[0], {}
-            runs.setdefault((config.method, sweeps.in_words(own)), Planned(config, own))
+            planned = Planned(config, own)
+            if first is not None and config.method is Method.REWARD:
+                planned = Planned(first)
+            runs.setdefault((config.method, sweeps.in_words(planned.swept)), planned)
     sweeps.refuse_too_many(len(runs))
     return list(runs.values())

@@ -29,7 +29,8 @@ _EXAMPLE: Final = "beta=0.03,0.1 or learning_rate=1e-5..1e-3:3"
 def read_sweep(texts: Sequence[str]) -> dict[str, list[Any]]:
     """Parse ``["beta=0.03,0.1", "learning_rate=1e-5..1e-3:3"]``.
 
-    LOW..HIGH:COUNT are values at equal ratios, or at equal distances if LOW is not above zero.
+    LOW..HIGH:COUNT are values at equal ratios, or at equal distances if LOW is not above zero or if whole
+    numbers would coincide.
 
     Raises:
         InvalidInput: names the option, and what to write.
@@ -158,9 +159,16 @@ def _spaced(name: str, found: re.Match[str]) -> list[Any]:
     if count > MOST:
         raise _wrong(f"sweep: {name[:80]}: {count} values are too many, at most {MOST} are trained.")
     steps = [at / (count - 1) for at in range(count)]
-    values = [low * (high / low) ** at if low > 0 else low + (high - low) * at for at in steps]
-    whole = name in TrainConfig.model_fields and TrainConfig.model_fields[name].annotation is int
-    return [round(value) if whole else float(f"{value:.4g}") for value in values]
+    even = [low + (high - low) * at for at in steps]
+    values = [low * (high / low) ** at for at in steps] if low > 0 else even
+    if not _is_whole(name):
+        return [float(f"{value:.4g}") for value in values]
+    whole = list(map(round, values))
+    return whole if len(set(whole)) == count else list(map(round, even))
+
+
+def _is_whole(name: str) -> bool:
+    return name in TrainConfig.model_fields and TrainConfig.model_fields[name].annotation is int
 
 
 def _wrong(said: str) -> InvalidInput:

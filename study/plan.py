@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from hypo_engine.config import parse_config
 from study.pool import PoolSize
 from study.regimes import Regime
 
@@ -137,6 +138,12 @@ class Plan:
     def config(self, run: PlannedRun) -> dict[str, Any]:
         """The values of a run's configuration, without its reward."""
         return {**self.common, **run.setting.values, "seed": run.seed}
+
+    def has(self, run: PlannedRun, config: Mapping[str, Any]) -> bool:
+        """Whether a run with this configuration is the planned one, and not that of an earlier plan."""
+        wanted = parse_config(self.config(run)).model_dump(mode="json")
+        beside = ("model_name_or_path", "reward")  # written otherwise in each store
+        return all(config.get(name) == value for name, value in wanted.items() if name not in beside)
 
     def digest(self, run: PlannedRun, pairs_sha: str) -> str:
         """Changes whenever a run would be another one."""

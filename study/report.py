@@ -39,11 +39,11 @@ def write_report(folder: Path, plan: Plan, machine: Mapping[str, Any]) -> dict[s
 
 def make_report(results: Sequence[Result], plan: Plan, machine: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the page shows, as JSON."""
-    planned = {run.name for run in plan.runs()}
-    done = [one for one in results if one["name"] in planned]
+    runs = {run.name: run for run in plan.runs()}
+    done = [one for one in results if (run := runs.get(one["name"])) and plan.has(run, one["config"])]
     return {
         "done": len(done),
-        "planned": len(planned),
+        "planned": len(runs),
         "machine": dict(machine),
         "plan": {
             "prompts": plan.prompts,

@@ -27,6 +27,16 @@ def on_load(fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **o
     )
 
 
+def edited(component: Any) -> Any:
+    """The event of a reader's edit.
+
+    Gradio's boxes of several lines fire `input` at keys alone, not at a pasted text. Their `change` follows
+    both, and what the page fills in.
+    """
+    several = isinstance(component, gr.Textbox) and component.lines > 1
+    return component.change if several else component.input
+
+
 def poll(
     seconds: float, fn: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any
 ) -> gr.Timer:

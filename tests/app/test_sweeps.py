@@ -17,6 +17,7 @@ from hypo_engine.config import Method
         ("learning_rate=1e-5..1e-3:3", [1e-5, 1e-4, 1e-3]),
         ("kl_coef=0..1:3", [0.0, 0.5, 1.0]),
         ("lora_r=4..64:3", [4, 16, 64]),
+        ("seed=1..16:16", list(range(1, 17))),
         ("loss_type=sigmoid,ipo", ["sigmoid", "ipo"]),
         ("beta=0.10000001,0.10000002", [0.10000001, 0.10000002]),
         ("precompute_ref_log_probs=true,false", [True, False]),

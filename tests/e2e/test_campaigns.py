@@ -24,9 +24,9 @@ def test_a_campaign_from_twins_to_its_end(
     expect(page.locator(CHIPS)).to_have_count(3)
     page.get_by_role("radio", name="Pasted lines").check()
     page.get_by_role("textbox", name="One prompt a line").fill("Say 1.\nSay 2.\n\nSay 3.")
+    expect(page.get_by_text("3 prompts")).to_be_visible()  # a text that is set at once, as a pasted one is
     shorten_answers(page)
     page.get_by_role("textbox", name="Guidelines").fill("Be **fair**.")
-    expect(page.get_by_text("3 prompts")).to_be_visible()
     expect(page.get_by_text("9 votes")).to_be_visible()
     page.get_by_role("spinbutton", name="Votes on each comparison").fill("0")
     page.get_by_role("button", name="Start", exact=True).click()

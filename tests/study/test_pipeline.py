@@ -15,6 +15,8 @@ from app.ui.study import page
 from study import child, execution
 from study.__main__ import main
 from study.execution import Spent
+from study.plan import quick
+from study.report import make_report
 from tests.tiny_model import write_tiny_model
 from worker.shutdown import shutting_down
 
@@ -46,6 +48,11 @@ def results(home: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in (home / "runs").glob("*.json")}
 
 
+def model_of(home: Path) -> str:
+    """The base model of the runs."""
+    return str(next(iter(results(home).values()))["config"]["model_name_or_path"])
+
+
 def test_every_run_has_a_file_with_a_value_for_each_prompt(home: Path) -> None:
     found = results(home)
     assert set(found) == {f"off-policy-{name}-seed1" for name in ("proxy", "dpo-0.05", "hypo-0.001")}
@@ -62,6 +69,13 @@ def test_every_run_has_a_file_with_a_value_for_each_prompt(home: Path) -> None:
         assert any(steps[2]["kl"])
     dpo, hypo = (found[f"off-policy-{name}-seed1"]["steps"] for name in ("dpo-0.05", "hypo-0.001"))
     assert dpo[0]["gold"] == hypo[0]["gold"]
+
+
+def test_a_run_of_an_earlier_plan_is_not_in_the_report(home: Path) -> None:
+    found, plan = list(results(home).values()), quick(model_of(home))
+    assert make_report(found, plan, {})["done"] == len(found) == 3
+    found[0]["config"]["max_steps"] += 1
+    assert make_report(found, plan, {})["done"] == 2
 
 
 def test_the_runs_are_runs_of_the_app_that_held_out_the_same_prompts(home: Path) -> None:
@@ -109,7 +123,7 @@ def test_no_run_starts_when_time_is_over(home: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_report_has_every_number_and_a_page(home: Path) -> None:
-    assert main(["--quick", "--report"]) == 0
+    assert main(["--quick", "--report", "--model", model_of(home)]) == 0
     report = json.loads((home / "report.json").read_text())
     assert (report["done"], report["planned"]) == (3, 3)
     assert [one["verdict"] for one in report["hypotheses"]][1] == "not_measured"

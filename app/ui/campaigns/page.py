@@ -102,7 +102,7 @@ def _wire_opening(page: Layout, shown: Components) -> None:
 def _wire_form(form: Form) -> None:
     _wire_source(form.prompts)
     files = [form.inputs["file"].change, form.inputs["answer_files"].change]
-    edited = partial(gr.on, [component.input for component in _with_input(form)] + files)
+    edited = partial(gr.on, [events.edited(component) for component in _with_input(form)] + files)
     connect(edited, preview, form.in_order, form.outputs, **_LAST)
     edited(making.forget_refusal, None, form.outcome, **_LAST)
     connect(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from markupsafe import Markup
@@ -16,7 +16,7 @@ from app.store import datasets, run_dependencies, users
 from app.store.db import read_session
 from app.store.models import Dataset, Run
 from app.sweeps import Sweep
-from app.ui import events, query, widgets
+from app.ui import events, formatting, query, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.launch import form
 from app.ui.launch import judge as judges
@@ -68,8 +68,7 @@ def _previewed(page: Layout) -> dict[str, Any]:
 
 
 def _wire_editing(page: Layout) -> None:
-    inputs = [component.input for component in _all_inputs(page) if component is not page.sweep.sweep]
-    edited = partial(gr.on, [*inputs, page.sweep.sweep.change])  # a pasted text is no input to several lines
+    edited = partial(gr.on, [events.edited(component) for component in _all_inputs(page)])
     last: dict[str, Any] = {**events.QUIET, "trigger_mode": "always_last"}
     connect(edited, preview_all, _all_inputs(page), _previewed(page), **last)
     refused = page.state.refused
@@ -126,14 +125,9 @@ def preview(
     trials: float | None = None,
 ) -> Updates:
     """Update the summary, command, YAML, error messages and saved draft."""
-    methods = form.chosen_methods(method)
-    given = form.relevant(raw(values), methods)
-    drawn = sweeps.read_trials(trials)
-    errors = {**problems(given, method), **judges.error(judge)}
-    configs, swept, wrong = _planned(methods, given, sweep, drawn)
-    errors |= wrong
-    configs = [] if errors else configs
+    methods, given, swept, drawn, configs, errors = _check(method, values, judge, sweep, trials)
     tidy = {**configs[-1].model_dump(mode="json"), "reward": given["reward"]} if configs else given
+    tidy = {**tidy, **{name: given[name] for name in swept}}
     named = written(methods) or "METHOD"
     dataset = _find_dataset(dataset_id)
     reference = f"{dataset.name}@{dataset.version}" if dataset else ""
@@ -158,16 +152,33 @@ def preview(
     }
 
 
-def _planned(
-    methods: Sequence[Method], values: Mapping[str, Any], text: str, trials: int | None
-) -> tuple[list[TrainConfig], Sweep, dict[str, str]]:
-    """The configurations of the launch, the sweep, and what is wrong with the sweep."""
+class Checked(NamedTuple):
+    """The form's values: what they would launch, and what is wrong with them, by field."""
+
+    methods: Sequence[Method]
+    values: Mapping[str, Any]
+    sweep: Sweep
+    trials: int | None
+    configs: Sequence[TrainConfig]
+    errors: dict[str, str]
+
+
+def _check(
+    method: Any, values: Sequence[Any], judge: str | None, sweep: str, trials: float | None
+) -> Checked:
+    methods, drawn = form.chosen_methods(method), sweeps.read_trials(trials)
     swept: Sweep = {}
+    given = form.relevant(raw(values), methods)
+    errors = {**problems(given, method), **judges.error(judge)}
+    configs: list[TrainConfig] = []
     try:
-        swept = sweeps.read(text)
-        return [one.config for one in plan(methods, values, swept, trials=trials)], swept, {}
+        swept = sweeps.read(sweep)
+        if not errors:
+            configs = [one.config for one in plan(methods, given, swept, trials=drawn)]
     except InvalidInput as error:
-        return [], swept, sweeps.error(error) or ({"sweep": str(error)} if swept else {})
+        said = in_language(str(error))
+        errors["sweep"] = formatting.capital(said) if error.field == "sweep" else said
+    return Checked(methods, given, swept, drawn, configs, errors)
 
 
 def forget_refusal(refused: str | None) -> tuple[Any, Any]:
@@ -204,11 +215,8 @@ def launch_runs(
     user: str = users.LOCAL,
 ) -> Updates:
     """Queue the runs; on invalid values show messages below the fields and queue nothing."""
-    methods, drawn = form.chosen_methods(method), sweeps.read_trials(trials)
-    given = form.relevant(raw(values), methods)
-    errors = {**problems(given, method), **name_error(name), **judges.error(judge)}
-    _configs, swept, wrong = _planned(methods, given, sweep, drawn)
-    errors |= wrong
+    checked = _check(method, values, judge, sweep, trials)
+    errors = {**checked.errors, **name_error(name)}
     if _find_dataset(dataset_id) is None:
         errors["dataset"] = _("Choose a dataset; add one on the page Datasets.")
     if errors:
@@ -217,12 +225,12 @@ def launch_runs(
         queued = launch(
             method,
             int(dataset_id or 0),
-            given,
+            checked.values,
             name=name or "",
             parent_id=parent,
             judge=judges.given(judge),
-            sweep=swept,
-            trials=drawn,
+            sweep=checked.sweep,
+            trials=checked.trials,
             user=user,
         )
     except Refused as error:
@@ -231,7 +239,7 @@ def launch_runs(
         field = error.field if isinstance(error, InvalidInput) else None
         marked = {field: str(error)} if field else {}
         return {"outcome": widgets.error_banner(str(error)), "refused": "", **messages(marked)}
-    return _queued(queued, frontier=bool(swept))
+    return _queued(queued, frontier=bool(checked.sweep))
 
 
 def _queued(queued: Sequence[Run], *, frontier: bool) -> Updates:

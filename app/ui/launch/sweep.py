@@ -7,10 +7,8 @@ from typing import Any, Final
 import gradio as gr
 
 from app import sweeps
-from app.errors import InvalidInput
-from app.i18n import _, in_language
+from app.i18n import _
 from app.sweeps import Sweep
-from app.ui import formatting
 
 MAX_CHARS: Final = 2000
 _SHOWN: Final = ("beta=0.03,0.1", "learning_rate=1e-5..1e-3:3")
@@ -73,9 +71,3 @@ def read_trials(value: Any) -> int | None:
     """The number of combinations to draw; None for all of them."""
     usable = isinstance(value, int | float) and 1 <= value <= sweeps.MOST
     return int(value) if usable else None
-
-
-def error(problem: InvalidInput) -> dict[str, str]:
-    """The message below the field, if that is what a problem is about."""
-    said = formatting.capital(in_language(str(problem)))
-    return {"sweep": said} if problem.field == "sweep" else {}

@@ -13,11 +13,12 @@ from app.ui.widgets import Html
 def document(report: view.Report) -> Html:
     """The whole file."""
     return render(
-        "study/document.html",
+        "report/document.html",
         policy=POLICY,
         css=Markup(css()),
         language=current() or DEFAULT,
         title=_("Does HyPO stay closer to the reference than DPO?"),
         lead=_(view.LEAD),
         body=view.body(report),
+        reader="",
     )

@@ -136,6 +136,7 @@ def test_a_sweep_is_counted_queued_and_opened_at_its_frontier(session: Session, 
     assert shown["go"]["value"] == "Launch 6 runs"
     assert "6 runs" in shown["summary"]
     assert "--sweep beta=0.03,0.1" in shown["command"]
+    assert f"beta: {DEFAULTS['beta']}\n" in shown["yaml"]
     assert (
         "--trials 3" in launch_page.preview(dataset.id, "hypo", "", *given, sweep=sweep, trials=3)["command"]
     )
