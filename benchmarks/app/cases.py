@@ -76,7 +76,7 @@ def _pages(filled: Filled) -> Iterator[Case]:
         lambda: detail.show_pairs("", "first", 1, _request(id=filled.dataset)),
     )
     yield Case("Launch: load", lambda: opening.open_page(None, _request()))
-    yield Case("Runs: load", lambda: runs_page.restore({}, _request()))
+    yield Case("Runs: load", lambda: runs_page.open_page({}, "steps", True, "kl", _request()))
     yield Case("Runs: list, and every 2 s", lambda: runs_page.relist())
     yield Case(
         "Runs: sorted by KL",

@@ -84,6 +84,11 @@ class Overlay:
     tabs: gr.Tabs
     of: dict[str, gr.Tab]
 
+    @property
+    def how(self) -> list[Any]:
+        """The choices of how to draw: what `draw` reads."""
+        return [self.x_axis, self.only, self.kl_axis]
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

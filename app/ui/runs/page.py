@@ -15,7 +15,7 @@ from app.store.models import Run
 from app.text import clean_text, read_id
 from app.ui import confirmation, events, paging, query, tabs
 from app.ui.runs import chosen
-from app.ui.runs.layout import ALL, Layout, lay_out
+from app.ui.runs.layout import ALL, Layout, Overlay, lay_out
 from app.ui.runs.overlay import draw, redraw
 from app.ui.runs.table import run_table
 from app.ui.updates import Components, Updates, connect, named, pick
@@ -49,17 +49,25 @@ def build() -> None:
     timer = gr.Timer(events.BUSY_SECONDS)
     listed = {"table": page.table, "seen": page.seen, "timer": timer, **page.pager.outputs}
     buttons = {**named(page.buttons), "tagging": page.tagging.tagging}
+    _wire_opening(page, {**listed, **buttons})
     _wire_list(page, listed, buttons)
     _wire_overlay(page, listed, timer)
     _wire_actions(page, listed, buttons)
 
 
+def _wire_opening(page: Layout, listed: Components) -> None:
+    """The list and the overlay below it appear together; a later list would push the overlay down."""
+    outputs = {**named(page.filters), "chosen": page.chosen, **listed, **_curves(page.overlay)}
+    connect(events.on_load, open_page, [page.kept, *page.overlay.how], outputs)
+
+
+def _curves(overlay: Overlay) -> Components:
+    names = "overlaid", "key", "few", "panel", "config", "frontier", "evaluated", "drawn"
+    return pick(named(overlay), *names)
+
+
 def _wire_list(page: Layout, listed: Components, buttons: Components) -> None:
     filters, pager = page.filters.inputs, page.pager
-    asked = [pager.page, page.seen, *filters]
-    restored = {**named(page.filters), "chosen": page.chosen, "list_page": pager.page}
-    loaded = connect(events.on_load, restore, page.kept, restored)
-    connect(loaded.then, refresh, asked, listed, **events.QUIET)
     for button, turn in ((pager.back, newer), (pager.on, older)):
         turned = connect(button.click, turn, [pager.page, *filters], listed, js=_TO_TOP, **events.QUIET)
         turned.then(None, pager.page, None, js=_PLACE)
@@ -73,11 +81,7 @@ def _wire_list(page: Layout, listed: Components, buttons: Components) -> None:
 
 def _wire_overlay(page: Layout, listed: Components, timer: gr.Timer) -> None:
     overlay, filters = page.overlay, page.filters.inputs
-    curves = pick(
-        named(overlay), "overlaid", "key", "few", "panel", "config", "frontier", "evaluated", "drawn"
-    )
-    how: list[Any] = [overlay.x_axis, overlay.only, overlay.kl_axis]
-    connect(events.on_load, draw, how, curves)
+    curves, how = _curves(overlay), overlay.how
     looked_at = [page.pager.page, page.seen, *how, overlay.drawn, *filters]
     connect(partial(events.tick, timer), look_again, looked_at, {**listed, **curves})
     connect(partial(gr.on, [field.input for field in how]), draw, how, curves, **events.QUIET)
@@ -131,34 +135,47 @@ class Asked(NamedTuple):
         return self[:6] != Asked()[:6]
 
 
-def restore(kept: Mapping[str, Any] | None, request: gr.Request) -> Updates:
-    """Restore the list and the selection from the address; columns and order also from the last visit."""
+def open_page(
+    kept: Mapping[str, Any] | None, x_axis: str, only_differences: bool, kl_axis: str, request: gr.Request
+) -> Updates:
+    """The filters, the list and the overlay of the address; columns and order also from the last visit."""
     with read_session() as session:
         names = list(dict.fromkeys(found.name for found in datasets.find(session=session)))
         tags = run_tags.known(session=session)
-    method, status = query.value(request, "method"), query.value(request, "status")
-    dataset, tag, show = (query.value(request, key) for key in ("dataset", "tag", "show"))
-    columns, sort = _arranged(kept, request)
-    page = read_id(query.value(request, "page")) or 1
+    asked = _asked(kept, names, tags, request)
+    page = (read_id(query.value(request, "page")) or 1) - 1
+    ticked = ",".join(str(i) for i in query.ids(request, "compare"))
     return {
-        "name": query.value(request, "name"),
-        "method": method if method in list(Method) else ALL,
-        "status": status if status in list(RunStatus) else ALL,
-        "dataset": _choices(names, dataset),
-        "tag": _choices(tags, tag),
-        "show": show if show in list(Shelf) else Shelf.CURRENT.value,
-        "columns": columns,
-        "sort": sort,
-        "chosen": ",".join(str(i) for i in query.ids(request, "compare")),
-        "list_page": paging.number_of(page - 1),
+        **asked._asdict(),
+        "dataset": _choices(names, asked.dataset),
+        "tag": _choices(tags, asked.tag),
+        "chosen": ticked,
+        **chosen.enable(ticked),
+        **refresh(page, (), *asked),
+        **draw(x_axis, only_differences, kl_axis, request),
     }
 
 
-def _choices(values: Sequence[str], chosen_one: str) -> Any:
-    return gr.update(
-        choices=[(_("any"), ALL), *((value, value) for value in values)],
-        value=chosen_one if chosen_one in values else ALL,
+def _asked(
+    kept: Mapping[str, Any] | None, names: Sequence[str], tags: Sequence[str], request: gr.Request
+) -> Asked:
+    method, status = query.value(request, "method"), query.value(request, "status")
+    dataset, tag, show = (query.value(request, key) for key in ("dataset", "tag", "show"))
+    columns, sort = _arranged(kept, request)
+    return Asked(
+        name=query.value(request, "name"),
+        method=method if method in list(Method) else ALL,
+        status=status if status in list(RunStatus) else ALL,
+        dataset=dataset if dataset in names else ALL,
+        tag=tag if tag in tags else ALL,
+        show=show if show in list(Shelf) else Shelf.CURRENT.value,
+        columns=columns,
+        sort=sort,
     )
+
+
+def _choices(values: Sequence[str], chosen_one: str) -> Any:
+    return gr.update(choices=[(_("any"), ALL), *((value, value) for value in values)], value=chosen_one)
 
 
 def _arranged(kept: Mapping[str, Any] | None, request: gr.Request) -> tuple[list[str], str]:

@@ -38,3 +38,25 @@ def test_no_handler_of_a_page_waits_for_somebody_elses(blocks: gr.Blocks) -> Non
     assert blocks._queue.default_concurrency_limit is None
     limited = {fn.concurrency_limit for fn in blocks.fns.values()}
     assert limited <= {None, "default", 2}
+
+
+def test_what_stands_on_a_page_appears_at_once(blocks: gr.Blocks) -> None:
+    """Two handlers finish in either order, and what comes above pushes down what is already read."""
+    openings = [
+        (fn.page, fn.name)
+        for fn in blocks.fns.values()
+        if any(event == "load" for _block, event in fn.targets)
+        and not all(_in_tab(output) for output in fn.outputs)
+    ]
+    pages = [page for page, _name in openings]
+    assert len(pages) > 10
+    assert len(set(pages)) == len(pages), openings
+
+
+def _in_tab(block: object) -> bool:
+    """Whether a block is a row of tabs or stands in a tab, where nothing stands below it."""
+    while block is not None:
+        if isinstance(block, gr.Tab | gr.Tabs):
+            return True
+        block = getattr(block, "parent", None)
+    return False

@@ -28,6 +28,7 @@ from app.views import run_views
 from tests.app.ui.conftest import request_for
 
 EVIL = "<script>alert(1)</script>"
+HOW = ("steps", True, "kl")
 ARGS: tuple[Any, ...] = ("steps", 0, run_page.LATEST, 1)
 
 
@@ -317,22 +318,25 @@ def test_a_run_is_edited_on_its_page(session: Session, twins: list[Run]) -> None
 
 
 def test_the_address_restores_filters_and_choice(session: Session, twins: list[Run]) -> None:
-    request = request_for(method="dpo", status="bogus", dataset="pairs", name="x", compare="3, 4,y")
+    session.commit()
     kept = {"columns": ["kl", "nonsense"], "sort": "-kl"}
-    restored = runs_page.restore(kept, request)
-    assert (restored.pop("columns"), restored.pop("sort")) == (["kl"], "-kl")
-    assert (restored.pop("tag")["value"], restored.pop("show"), restored.pop("list_page")) == (
-        "",
-        "current",
-        0,
+    ids = ",".join(str(run.id) for run in twins)
+    asked = {"method": "dpo", "status": "bogus", "dataset": "pairs", "name": "x", "compare": f"{ids},y"}
+    opened = runs_page.open_page(kept, *HOW, request_for(**asked))
+    assert (opened["columns"], opened["sort"]) == (["kl"], "-kl")
+    assert (opened["name"], opened["method"], opened["status"]) == ("x", "dpo", "")
+    assert (opened["dataset"]["value"], opened["tag"]["value"]) == ("pairs", "")
+    assert (opened["show"], opened["list_page"], opened["chosen"]) == ("current", 0, ids)
+    assert "No run" in opened["table"]  # filtered by what the address says
+    assert opened["overlaid"]["visible"]  # with the list, which would push it down if it came later
+
+    shared = runs_page.open_page(
+        kept, *HOW, request_for(columns="none", sort="steps", page="3", show="archived")
     )
-    shared = runs_page.restore(kept, request_for(columns="none", sort="steps", page="3", show="archived"))
     assert (shared["columns"], shared["sort"], shared["list_page"]) == ([], "steps", 2)
     assert shared["show"] == "archived"
-    assert runs_page.restore({"columns": 7, "sort": ["x"]}, request_for())["sort"] == "-launched"
-    restored["dataset"] = restored["dataset"]["value"]
-    expected = {"name": "x", "method": "dpo", "status": "", "dataset": "pairs", "chosen": "3,4"}
-    assert restored == expected
+    assert not shared["overlaid"]["visible"]
+    assert runs_page.open_page({"columns": 7, "sort": ["x"]}, *HOW, request_for())["sort"] == "-launched"
 
 
 def test_runs_are_overlaid_and_only_differences_shown(session: Session, twins: list[Run]) -> None:
