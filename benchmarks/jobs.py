@@ -1,10 +1,12 @@
 """The measured work: shapes, token ids of a step, and the job of a child process. Does not use torch."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Tuning = Literal["lora", "full"]
+Trains = Literal["preference", "reward", "rloo"]
 
 CONTENDERS = {
     "ours": "ours",
@@ -53,6 +55,7 @@ class Job:
         model: Folder of the base model.
         pairs: Pairs per step (B).
         samples: Responses per prompt (k); 0 is DPO.
+        trains: DPO or HyPO (``preference``), a reward model, or RLOO.
         steps: Timed steps, after :data:`WARMUP` untimed ones.
         threads: Threads of torch; 0 keeps torch's default.
         without: A part of the engine to switch off (:data:`benchmarks.without.PARTS`); empty for none.
@@ -66,6 +69,7 @@ class Job:
     completion: int = 16
     pairs: int = 4
     samples: int = 0
+    trains: Trains = "preference"
     steps: int = 1
     threads: int = 0
     without: str = ""
@@ -77,7 +81,10 @@ class Job:
 
     @property
     def method(self) -> str:
-        return f"HyPO k={self.samples}" if self.samples else "DPO"
+        """The method in words, for tables."""
+        if self.trains == "preference":
+            return f"HyPO k={self.samples}" if self.samples else "DPO"
+        return "reward model" if self.trains == "reward" else f"RLOO k={self.samples}"
 
     @property
     def all_steps(self) -> int:
@@ -86,8 +93,9 @@ class Job:
 
     @property
     def tokens(self) -> int:
-        """Distinct tokens of one step: prompts, both answers and samples."""
-        return self.pairs * (self.prompt + (2 + self.samples) * self.completion)
+        """Distinct tokens of one step: prompts, both answers (RLOO reads none) and samples."""
+        stored = 0 if self.trains == "rloo" else 2
+        return self.pairs * (self.prompt + (stored + self.samples) * self.completion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,11 @@ def pairs_of(job: Job, *, steps: int, vocabulary: int) -> list[Ids]:
         return [source.randrange(first, vocabulary) for _ in range(count)]
 
     return [Ids(ids(job.prompt), ids(job.completion), ids(job.completion)) for _ in range(steps * job.pairs)]
+
+
+def diversity(ids: Sequence[int]) -> float:
+    """The score of RLOO's samples: the share of distinct tokens. It takes no time."""
+    return len(set(ids)) / len(ids)
 
 
 def learning_rate(tuning: Tuning) -> float:

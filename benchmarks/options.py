@@ -10,7 +10,7 @@ from typing import cast
 from benchmarks.jobs import SHAPES, Shape, Tuning
 from benchmarks.without import PARTS
 
-SECTIONS = ("steps", "decode", "growth", "memory", "parts")
+SECTIONS = ("steps", "reward", "rloo", "decode", "growth", "memory", "parts")
 _DEMO = "smollm2-135m-instruct"
 _ALL = ",".join(SECTIONS)
 _HARMLESS = ("shapes", "tuning", "k", "rounds", "steps", "sections", "without", "quick")

@@ -1,13 +1,15 @@
 """Our engine's step, as train.py runs it: the objective, backward, clipping, AdamW."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from benchmarks.jobs import WARMUP, Ids, Job, learning_rate, pairs_of
+from benchmarks.jobs import WARMUP, Ids, Job, diversity, learning_rate, pairs_of
 from benchmarks.meter import Meter, now
-from hypo_engine.config import Method, TrainConfig
+from hypo_engine.config import Method, Need, TrainConfig
 from hypo_engine.data.token_pairs import TokenPair
+from hypo_engine.decoding.sampling import Response
 from hypo_engine.forward.phases import measured, phase
 from hypo_engine.methods.objective import make_objective
 from hypo_engine.models.load import default_device
@@ -22,7 +24,10 @@ def configuration(job: Job) -> TrainConfig:
     """The configuration of a run with the job's steps and without evaluations."""
     return TrainConfig(
         model_name_or_path=job.model,
-        method=Method.HYPO if job.samples else Method.DPO,
+        method=_method(job),
+        reward="length"
+        if job.trains == "rloo"
+        else "",  # steps() scores by another rule, which takes no time
         beta=BETA,
         learning_rate=learning_rate(job.tuning),
         per_device_train_batch_size=job.pairs,
@@ -38,11 +43,26 @@ def configuration(job: Job) -> TrainConfig:
     )
 
 
+def _method(job: Job) -> Method:
+    if job.trains == "preference":
+        return Method.HYPO if job.samples else Method.DPO
+    return Method(job.trains)
+
+
 def load(job: Job) -> Policy:
     """Load the policy, with an adapter as after some training."""
     policy = load_policy(configuration(job), job.model, pad_id=0, device=default_device())
     train_adapter_a_little(policy.model)
+    if policy.head is not None:
+        with torch.no_grad():
+            policy.head.weight.copy_(reward_weight(policy.head.weight.shape[1]))
     return policy
+
+
+def reward_weight(hidden: int) -> torch.Tensor:
+    """A reward model's head, [1, hidden], the same for all contenders."""
+    weight: torch.Tensor = torch.randn(1, hidden, generator=torch.Generator().manual_seed(1))
+    return weight / float(hidden**0.5)
 
 
 @torch.no_grad()
@@ -60,10 +80,10 @@ def vocabulary(model: Any) -> int:
 
 
 def steps(job: Job) -> dict[str, Any]:
-    """Time optimiser steps and their phases. The reference is scored first and timed separately."""
+    """Time optimiser steps and their phases. The reference of the stored answers is timed apart."""
     policy = load(job)
     config = configuration(job)
-    objective = make_objective(config, max_new_tokens=job.completion, stop_ids=frozenset())
+    objective = make_objective(config, max_new_tokens=job.completion, stop_ids=frozenset(), score=_scores)
     optimizer = make_optimizer(policy.parameters(), learning_rate=config.learning_rate, weight_decay=0.0)
     pairs = _token_pairs(pairs_of(job, steps=job.all_steps, vocabulary=vocabulary(policy.model)))
     indices = range(len(pairs))
@@ -71,10 +91,11 @@ def steps(job: Job) -> dict[str, Any]:
 
     meter = Meter()
     meter.loaded(policy.model)
-    cache = ReferenceCache(None, "benchmark", len(pairs))
-    started = now()
-    fill_reference(cache, policy, pairs, batches, between=lambda _done, _all: None)
-    reference_seconds = (now() - started) / len(batches)
+    cache, reference_seconds = None, 0.0
+    if Need.REFERENCE in config.needs:
+        cache, started = ReferenceCache(None, "benchmark", len(pairs)), now()
+        fill_reference(cache, policy, pairs, batches, between=lambda _done, _all: None)
+        reference_seconds = (now() - started) / len(batches)
 
     phases: list[dict[str, float]] = []
     for step, batch in enumerate(batches):
@@ -109,6 +130,21 @@ def logps(job: Job) -> dict[str, Any]:
     completions = [*(p.chosen for p in pairs), *(p.rejected for p in pairs)]
     with torch.no_grad():
         return {"logps": policy.encode([p.prompt for p in pairs]).score(rows, completions).values.tolist()}
+
+
+def rewards(job: Job) -> dict[str, Any]:
+    """Rewards of the first step's answers, a list each: all chosen, then all rejected."""
+    policy = load(job)
+    pairs = pairs_of(job, steps=1, vocabulary=vocabulary(policy.model))
+    rows = [*range(len(pairs)), *range(len(pairs))]
+    completions = [*(p.chosen for p in pairs), *(p.rejected for p in pairs)]
+    with torch.no_grad():
+        found = policy.rewards(policy.encode([p.prompt for p in pairs]), rows, completions)
+    return {"rewards": found[:, None].tolist()}
+
+
+def _scores(_pairs: Sequence[TokenPair], responses: Sequence[Response]) -> list[float]:
+    return [diversity(response.ids) for response in responses]
 
 
 def _token_pairs(pairs: list[Ids]) -> list[TokenPair]:

@@ -21,6 +21,7 @@ class Results:
         models: Each model's config.json, by the model's name in the records.
         rates: The machine's rates, one record per measurement.
         steps: One record per contender and configuration, with its ``runs`` in the order of the rounds.
+        reward: The same for reward models; ``rloo`` for RLOO.
     """
 
     commands: list[str]
@@ -30,6 +31,8 @@ class Results:
     agreement: list[Record] = field(default_factory=list)
     rates: list[Record] = field(default_factory=list)
     steps: list[Record] = field(default_factory=list)
+    reward: list[Record] = field(default_factory=list)
+    rloo: list[Record] = field(default_factory=list)
     decode: list[Record] = field(default_factory=list)
     draws: list[Record] = field(default_factory=list)
     growth: list[Record] = field(default_factory=list)

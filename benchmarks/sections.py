@@ -60,6 +60,37 @@ class Bench:
             self._record(self._results.steps, job)["runs"].append(run)
             self._results.save(options.json)
 
+    def reward(self) -> None:
+        """Time steps of a reward model, after its rewards agree with TRL's."""
+        for shape in self._usual_shapes():
+            job = self._job("rewards", shape, trains="reward")
+            what = f"{shape.name}: rewards of the first batch"
+            ours, theirs = (
+                self._measure(replace(job, measure=measure), f"{what}, {who}")
+                for measure, who in (("rewards", "ours"), ("trl_rewards", "TRL"))
+            )
+            check_agreement(
+                ours["rewards"], theirs["rewards"], what=what, unit="an answer", bf16=self._results.on_gpu
+            )
+        self._other("reward", trains="reward")
+
+    def rloo(self) -> None:
+        """Time steps of RLOO."""
+        self._other("rloo", trains="rloo", samples=2)
+
+    def _usual_shapes(self) -> tuple[Shape, ...]:
+        return tuple(shape for shape in self._options.shapes if shape.name != "long")
+
+    def _other(self, section: str, **more: Any) -> None:
+        """Time the steps of another method with LoRA; contenders alternate in each round."""
+        records = getattr(self._results, section)
+        for number in range(self._options.rounds):
+            for shape, contender in product(self._usual_shapes(), in_turn(contenders(0), number)):
+                job = self._job(contender, shape, steps=self._options.steps, **more)
+                what = f"round {number + 1}: {shape.name}, {job.method}, {CONTENDERS[contender]}"
+                self._record(records, job)["runs"].append(self._measure(job, what))
+                self._results.save(self._options.json)
+
     def decode(self) -> None:
         """Time decoding of 4, 8 and 16 rows, and test the distribution of draws."""
         shape = Shape("decode", 90, 16 if self._options.quick else 64)
@@ -172,11 +203,13 @@ def in_turn(names: tuple[str, ...], number: int) -> tuple[str, ...]:
     return names[first:] + names[:first]
 
 
-def check_agreement(ours: list[list[float]], theirs: list[list[float]], *, what: str, bf16: bool) -> float:
-    """Compare log-probabilities token by token.
+def check_agreement(
+    ours: list[list[float]], theirs: list[list[float]], *, what: str, bf16: bool, unit: str = "nats a token"
+) -> float:
+    """Compare log-probabilities token by token, or other numbers.
 
     Returns:
-        The largest difference in nats; in bfloat16, the mean difference.
+        The largest difference; in bfloat16, the mean difference.
 
     Raises:
         Disagreement: the difference exceeds the tolerance, or the shapes differ.
@@ -190,7 +223,7 @@ def check_agreement(ours: list[list[float]], theirs: list[list[float]], *, what:
     tolerance = TOLERANCE_BF16 if bf16 else TOLERANCE
     if not difference <= tolerance:
         raise Disagreement(
-            f"{what} differ by {difference:.2g} nats a token between ours and TRL, "
+            f"{what} differ by {difference:.2g} {unit} between ours and TRL, "
             f"more than {tolerance:g}; times of unlike work are not compared, so nothing was timed."
         )
     return difference

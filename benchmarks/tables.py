@@ -18,6 +18,8 @@ def section_text(results: Results, section: str) -> str:
     """One section's tables, below the command and the machine; empty without measurements."""
     makers: dict[str, Callable[[Results], str]] = {
         "steps": _steps,
+        "reward": lambda found: _other(found.reward),
+        "rloo": lambda found: _other(found.rloo),
         "decode": _decode,
         "growth": _growth,
         "memory": _memory,
@@ -54,17 +56,17 @@ def _configuration(job: Job) -> str:
     return f"{job.model}, {shape}, {job.tuning}, {job.method}"
 
 
-def _groups(results: Results) -> dict[str, dict[str, Record]]:
+def _groups(steps: Iterable[Record]) -> dict[str, dict[str, Record]]:
     """Records of steps by configuration and contender, in the order they were measured."""
     groups: dict[str, dict[str, Record]] = {}
-    for record in results.steps:
+    for record in steps:
         job = job_of(record)
         groups.setdefault(_configuration(job), {})[job.measure] = record
     return groups
 
 
 def _steps(results: Results) -> str:
-    groups = _groups(results)
+    groups = _groups(results.steps)
     gaps = [record["difference"] for record in results.agreement]
     known = [gap for gap in gaps if gap is not None]
     agreement = (
@@ -77,24 +79,36 @@ def _steps(results: Results) -> str:
         agreement += f" ({len(gaps) - len(known)} of {len(gaps)} not compared: out of memory)"
     parts = [
         agreement + ".\n",
-        table(
-            (
-                "step",
-                "who",
-                "s a step",
-                "fastest..slowest",
-                "tokens/s",
-                "peak GB",
-                "above loading",
-                "reference",
-            ),
-            (_step_row(name, record) for name, group in groups.items() for record in group.values()),
-        ),
+        table(_STEP_HEAD, _step_rows(groups)),
         "`reference` is the one-time cost of scoring the reference, in seconds a step.\n",
-        table(("step", "against", "times faster", "peak memory, of theirs"), _ratio_rows(groups)),
+        table(_RATIO_HEAD, _ratio_rows(groups)),
         *(_bound(results, model) for model in results.models),
     ]
     return "\n".join(parts)
+
+
+_STEP_HEAD = (
+    "step",
+    "who",
+    "s a step",
+    "fastest..slowest",
+    "tokens/s",
+    "peak GB",
+    "above loading",
+    "reference",
+)
+_RATIO_HEAD = ("step", "against", "times faster", "peak memory, of theirs")
+
+
+def _other(records: Sequence[Record]) -> str:
+    """Steps of a method whose reference is not scored beforehand."""
+    groups = _groups(records)
+    steps = table(_STEP_HEAD[:-1], (row[:-1] for row in _step_rows(groups)))
+    return f"{steps}\n{table(_RATIO_HEAD, _ratio_rows(groups))}"
+
+
+def _step_rows(groups: dict[str, dict[str, Record]]) -> Iterable[list[str]]:
+    return (_step_row(name, record) for name, group in groups.items() for record in group.values())
 
 
 def _step_row(name: str, record: Record) -> list[str]:
@@ -134,7 +148,7 @@ def _bound(results: Results, model: str) -> str:
     rates, sizes = median_rates(results, model), Sizes.of(results.models[model])
     peak = peak_operations(results.machine["accelerator"]) if results.on_gpu else None
     rows = []
-    for name, group in _groups(results).items():
+    for name, group in _groups(results.steps).items():
         summary = summarise(group["ours"]["runs"]) if "ours" in group else None
         if summary is not None and job_of(group["ours"]).model == model:
             rows.append(_bound_row(name, job_of(group["ours"]), summary, sizes, rates, peak, results.on_gpu))

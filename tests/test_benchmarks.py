@@ -119,7 +119,9 @@ def test_the_whole_command_measures_everything(quick: tuple[Results, str]) -> No
         "| decode_step |",
     ):
         assert part in printed
-    assert [len(part) for part in (found.steps, found.decode, found.growth, found.memory)] == [5, 2, 1, 1]
+    parts = found.steps, found.reward, found.rloo, found.decode, found.growth, found.memory
+    assert [len(part) for part in parts] == [5, 3, 3, 2, 1, 1]
+    assert all(row in printed for row in ("lora, reward model | TRL tuned |", "lora, RLOO k=2 | ours |"))
 
 
 def test_every_contender_runs_a_step(quick: tuple[Results, str]) -> None:
@@ -136,6 +138,17 @@ def test_every_contender_runs_a_step(quick: tuple[Results, str]) -> None:
         assert (passes | {"backward", "optimiser"} <= set(summary.phases)) == (measure == "ours")
 
 
+@pytest.mark.parametrize("section", ["reward", "rloo"])
+def test_other_methods_run_a_step(quick: tuple[Results, str], section: str) -> None:
+    records = getattr(quick[0], section)
+    assert [record["job"]["measure"] for record in records] == ["ours", "trl", "trl_tuned"]
+    for record in records:
+        summary = summarise(record["runs"])
+        assert summary is not None
+        assert summary.seconds > 0
+        assert summary.reference == 0
+
+
 def test_contenders_agree_on_the_first_batch(quick: tuple[Results, str]) -> None:
     assert [0 <= record["difference"] < 1e-4 for record in quick[0].agreement] == [True]
 
@@ -145,6 +158,8 @@ def test_log_probabilities_that_differ_are_told() -> None:
     assert check_agreement(ours, [[-1.0, -2.0], [-3.00002]], what="they", bf16=False) < 1e-4
     with pytest.raises(Disagreement, match=r"differ by 0\.0002 nats a token between ours and TRL"):
         check_agreement(ours, [[-1.0, -2.0002], [-3.0]], what="they", bf16=False)
+    with pytest.raises(Disagreement, match=r"differ by 0\.01 an answer between"):
+        check_agreement([[1.0]], [[1.01]], what="rewards", bf16=False, unit="an answer")
     with pytest.raises(Disagreement, match="other lengths"):
         check_agreement(ours[1:], ours, what="they", bf16=False)
 
@@ -468,7 +483,7 @@ def test_tables_go_between_their_markers(results: Results, tmp_path: Path) -> No
     assert write_page(results, page) == ["steps", "decode", "growth", "memory"]
     once = page.read_text(encoding="utf-8")
     assert "| tiny, tldr, lora, DPO | TRL tuned | 4.50 | 0.40 |" in once
-    assert once.count("Not measured.") == 4  # on a GPU
+    assert once.count("Not measured.") == 8  # on a GPU
     write_page(results, page)
     assert page.read_text(encoding="utf-8") == once
     with pytest.raises(ValueError, match="markers of bench:nothing once, not 0 times"):
