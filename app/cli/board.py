@@ -7,7 +7,7 @@ import typer
 
 from app import board_csv
 from app.board_csv import BoardTable
-from app.cli.output import JsonFlag, print_json, print_table, say
+from app.cli.output import JsonFlag, counted, print_json, print_table, say
 from app.errors import InvalidInput
 from app.evidence import FEWEST_PROMPTS, WinRate
 from app.ranking import Ranking, read_ranking
@@ -113,10 +113,13 @@ def _sentences(ranking: Ranking) -> list[str]:
     if ranking.order and not ranking.has_intervals:
         said.append(f"No intervals yet: they need votes on at least {FEWEST_PROMPTS} prompts.")
     said += [
-        f"About {pair.more_votes:,} more votes would tell {names[pair.stronger]} from {names[pair.weaker]}."
+        f"About {counted(pair.more_votes, 'more vote')} would tell {names[pair.stronger]} "
+        f"from {names[pair.weaker]}."
         for pair in ranking.neighbours
         if pair.more_votes
     ]
     if ranking.hidden:
-        said.append(f"{ranking.hidden} votes are left out, because you may still judge their answers blind.")
+        said.append(
+            f"Left out, because you may still judge their answers blind: {counted(ranking.hidden, 'vote')}."
+        )
     return said

@@ -28,6 +28,7 @@ from app.cli.campaign_options import (
 from app.cli.output import (
     BeforeId,
     JsonFlag,
+    counted,
     print_json,
     print_table,
     require_worker,
@@ -39,7 +40,9 @@ from app.cli.quality import quality_command
 from app.cli.runs import WorkerWatch
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, Refused
+from app.local.running import read_running
 from app.presence import worker_missing
+from app.settings import get_settings
 from app.store import datasets
 from app.store.campaign_items import CampaignPrompt, GivenAnswers
 from app.store.conversations import ContenderChoice, Decoding
@@ -324,20 +327,22 @@ def _show(campaign_id: int, *, as_json: bool) -> None:
         warn(failure)
     _print_votes(view["progress"])
     if overview.campaign.status is CampaignStatus.OPEN:
-        say(f"Vote on the page label?campaign={campaign_id}.")
+        running = read_running(get_settings())
+        say(f"Vote on the page {running.url + '/' if running else ''}label?campaign={campaign_id}")
 
 
 def _sentences(overview: Overview) -> list[str]:
     """The progress of answers, comparisons and votes."""
     progress, tasks = overview.progress, overview.progress.tasks
-    said = f"{progress.answered} of {progress.answers} answers to {progress.prompts} prompts are written"
+    said = f"{progress.written} of {progress.answers} answers to {progress.prompts} prompts are written"
     if progress.failed_answers:
         said += f", {progress.failed_answers} failed"
     if progress.unwritten and progress.seconds_left is not None:
         said += f", about {max(1, round(progress.seconds_left / 60))} min left"
     found = [f"{said}.", f"{progress.votes} of {progress.votes_wanted} votes are in."]
     if tasks.get(TaskStatus.IDENTICAL):
-        found.append(f"{tasks[TaskStatus.IDENTICAL]} comparisons need no vote: their answers are identical.")
+        alike = counted(tasks[TaskStatus.IDENTICAL], "comparison")
+        found.append(f"Identical answers, which need no vote: {alike}.")
     return found
 
 

@@ -182,18 +182,18 @@ def _sentences(report: JudgeReport) -> list[str]:
     counts = report.counts
     said = [f"{report.verdicts - report.waiting} of {report.verdicts} verdicts are over."]
     named: dict[VerdictStatus, Any] = {
-        VerdictStatus.UNPARSABLE: "have no verdict in a reply",
-        VerdictStatus.FAILED: "failed",
-        VerdictStatus.STOPPED: "were stopped",
+        VerdictStatus.UNPARSABLE: "No verdict in a reply",
+        VerdictStatus.FAILED: "Failed",
+        VerdictStatus.STOPPED: "Stopped",
     }
-    said += [f"{counts[status]} {what}." for status, what in named.items() if counts[status]]
+    said += [f"{what}: {counts[status]}." for status, what in named.items() if counts[status]]
     if report.flips.of:
         said.append(f"The two orders disagree: {_percent(report.flips)}.")
     if report.longer.of:
         said.append(f"Prefers the longer answer: {_percent(report.longer)}.")
     if report.cost.replies:
         cost = "unknown" if report.cost.cost is None else f"{report.cost.cost:.4f}"
-        said.append(f"{report.cost.replies} replies, cost: {cost}.")
+        said.append(f"Replies: {report.cost.replies}, cost: {cost}.")
     if report.with_people.pairs:
         said.append(f"Agrees with people: {_agreement(report.with_people)}.")
     if report.among_people.pairs:

@@ -60,6 +60,11 @@ def say(message: str) -> None:
     stdout.print(plain(message))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 vote`, `1,200 votes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def say_more(views: Sequence[Mapping[str, Any]], *, more: bool) -> None:
     """Print on stderr how to continue a list, so that programs read only the list on stdout."""
     if more:

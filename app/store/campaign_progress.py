@@ -70,6 +70,11 @@ class Progress:
     cost: float | None = None
 
     @property
+    def written(self) -> int:
+        """The number of answers that are there to be judged."""
+        return self.answered - self.failed_answers
+
+    @property
     def unwritten(self) -> int:
         """The number of answers that are not over."""
         return self.answers - self.answered

@@ -7,13 +7,16 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.store import controls, slot_conditions, users
-from app.store.enums import SlotStatus
+from app.store.enums import CampaignStatus, SlotStatus
 from app.store.models import Campaign, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A person's judged and skipped comparisons in a campaign, and those that this person can still get."""
+    """A person's judged and skipped comparisons in a campaign, and those that this person can still get.
+
+    Nothing is left in a closed campaign.
+    """
 
     voted: int
     skipped: int
@@ -29,4 +32,6 @@ def counts(campaign: Campaign, user: str, *, session: Session) -> Counts:
     left = own.left + by_status[SlotStatus.OPEN]
     if left or controls.next_one(own, session=session):
         left += own.to_come
+    if campaign.status is CampaignStatus.CLOSED:
+        left = 0
     return Counts(by_status[SlotStatus.VOTED], by_status[SlotStatus.SKIPPED], left)

@@ -41,6 +41,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.1e}"
 
 
+def cost(value: float) -> str:
+    """An amount in the unit of the endpoints' prices."""
+    return "< 0.0001" if 0 < value < 0.00005 else f"{value:,.4f}"
+
+
 def duration(seconds: float | None) -> str:
     """A duration: `4.2 s`, `3 min 10 s`, `2 h 05 min`."""
     if seconds is None:

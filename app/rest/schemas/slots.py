@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from app.i18n import in_language
 from app.labelling import Offer, Taken
 from app.markdown import to_html
 from app.rest.schemas.votes import VoteCast
@@ -132,5 +133,5 @@ class SlotsTaken(Shown):
             slots=[SlotShown.of(offer) for offer in taken.offers],
             mine=OwnProgress(voted=mine.voted, skipped=mine.skipped, left=mine.left),
             waiting=taken.waiting,
-            note=taken.note,
+            note=in_language(taken.note),
         )

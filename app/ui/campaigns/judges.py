@@ -46,4 +46,5 @@ def _board(report: JudgeReport, user: str) -> Html:
     title = Markup('<h2 class="hy-h2" style="margin-top:18px">{}</h2>').format(
         _("By the judge {name}, #{id}", name=report.judge.name, id=report.judge.id)
     )
-    return widgets.join([title, ranking_view.ranking(found)])
+    note = Markup('<p class="hy-note">{}</p>').format(_("Below, votes are this judge's verdicts."))
+    return widgets.join([title, note, ranking_view.ranking(found)])

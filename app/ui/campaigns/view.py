@@ -10,12 +10,13 @@ from app.campaigns import Overview
 from app.i18n import N_, _, _html, _n, in_language
 from app.markdown import to_html
 from app.store import workers
-from app.store.campaign_progress import PairProgress, PersonProgress, Progress
+from app.store.campaign_progress import PersonProgress, Progress
 from app.store.db import read_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, TaskStatus
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.campaigns.form import aspect_name
+from app.ui.compare.names import contender_name
 from app.ui.widgets import Html
 
 LEAD: Final = N_(
@@ -75,7 +76,7 @@ def _row(overview: Overview) -> tuple[object, ...]:
     )
     names = widgets.join(
         [
-            widgets.method_badge(found.method, formatting.clip(found.name, 40))
+            widgets.method_badge(found.method, formatting.clip(contender_name(found), 40))
             for found in overview.contenders
         ],
         " ",
@@ -85,7 +86,7 @@ def _row(overview: Overview) -> tuple[object, ...]:
         who,
         Markup('<span class="hy-badges">{}</span>').format(names),
         state_badge(overview),
-        _small_bar(progress.answered, progress.answers, live=progress.unwritten > 0),
+        _small_bar(progress.written, progress.answers, live=progress.unwritten > 0),
         _small_bar(progress.votes, progress.votes_wanted),
         formatting.ago(campaign.created_at),
         widgets.link_button(_("Label"), "label", campaign=campaign.id) if votable else widgets.NOTHING,
@@ -122,7 +123,9 @@ def header(overview: Overview, *, votable: bool) -> Html:
     lead = render(
         "campaigns/lead.html",
         state=state_badge(overview),
-        contenders=[widgets.method_badge(found.method, found.name) for found in overview.contenders],
+        contenders=[
+            widgets.method_badge(found.method, contender_name(found)) for found in overview.contenders
+        ],
         facts=" · ".join(
             [
                 _prompts(progress.prompts, campaign.samples),
@@ -206,12 +209,12 @@ def _failures(progress: Progress) -> Html:
 
 def _bars(overview: Overview) -> Html:
     progress, tasks = overview.progress, overview.progress.tasks
-    left = progress.seconds_left
+    left, closed = progress.seconds_left, overview.campaign.status is CampaignStatus.CLOSED
     written = _n(
         "{written} of {n} answer written",
         "{written} of {n} answers written",
         progress.answers,
-        written=f"{progress.answered:,}",
+        written=f"{progress.written:,}",
     )
     votes = _n(
         "{given} of {n} vote", "{given} of {n} votes", progress.votes_wanted, given=f"{progress.votes:,}"
@@ -220,7 +223,7 @@ def _bars(overview: Overview) -> Html:
     return render(
         "campaigns/bars.html",
         answers=widgets.bar(
-            progress.answered / progress.answers if progress.answers else 0.0,
+            progress.written / progress.answers if progress.answers else 0.0,
             written,
             _("about {time} left", time=formatting.duration(left)) if left is not None else "",
             live=progress.unwritten > 0,
@@ -228,17 +231,21 @@ def _bars(overview: Overview) -> Html:
         votes=widgets.bar(
             progress.votes / progress.votes_wanted if progress.votes_wanted else 0.0,
             votes,
-            _("{n} to go", n=f"{max(0, progress.votes_wanted - progress.votes):,}"),
+            "" if closed else _("{n} to go", n=f"{max(0, progress.votes_wanted - progress.votes):,}"),
             live=overview.campaign.status is CampaignStatus.OPEN,
         ),
         facts=widgets.facts(
             [
                 (_("Comparisons"), f"{sum(tasks.values()):,}"),
-                (_("To judge"), f"{tasks[TaskStatus.READY]:,}"),
+                (_("Answers complete"), f"{tasks[TaskStatus.READY]:,}"),
                 (_("Waiting for answers"), f"{tasks[TaskStatus.WAITING]:,}"),
                 (_("Identical answers, no vote needed"), f"{identical:,}"),
                 (_("Failed"), f"{tasks[TaskStatus.FAILED]:,}"),
-                *([(_("Cost of the endpoints' answers"), f"{progress.cost:,.4f}")] if progress.cost else []),
+                *(
+                    [(_("Cost of the endpoints' answers"), formatting.cost(progress.cost))]
+                    if progress.cost
+                    else []
+                ),
             ]
         ),
     )
@@ -249,16 +256,20 @@ def votes_section(overview: Overview) -> Html:
     progress = overview.progress
     pieces = []
     if len(progress.pairs) > 1:
-        pieces.append(widgets.section(_("Votes by pair"), _pairs(progress.pairs)))
+        pieces.append(widgets.section(_("Votes by pair"), _pairs(overview)))
     people = _people(progress.people) if progress.people else _nobody()
     pieces.append(widgets.section(_("Votes by person"), people))
     return widgets.join(pieces)
 
 
-def _pairs(pairs: Sequence[PairProgress]) -> Html:
+def _pairs(overview: Overview) -> Html:
+    names = {contender.name: contender_name(contender) for contender in overview.contenders}
     rows = [
-        (formatting.in_words([pair.first, pair.second]), _small_bar(pair.votes, pair.wanted))
-        for pair in pairs
+        (
+            formatting.in_words([names.get(name, name) for name in (pair.first, pair.second)]),
+            _small_bar(pair.votes, pair.wanted),
+        )
+        for pair in overview.progress.pairs
     ]
     return widgets.table([_("Pair"), _("Votes")], rows, caption=_("Votes by pair"), stack=False)
 

@@ -122,7 +122,7 @@ def _name(report: JudgeReport) -> str:
 def _cost(report: JudgeReport) -> str:
     if not report.cost.replies:
         return "–"
-    return _("unknown") if report.cost.cost is None else f"{report.cost.cost:,.4f}"
+    return _("unknown") if report.cost.cost is None else formatting.cost(report.cost.cost)
 
 
 def _agreements(found: Sequence[JudgeReport]) -> Html:
@@ -133,9 +133,9 @@ def _agreements(found: Sequence[JudgeReport]) -> Html:
         (_name(report), _agreement(report.with_people), _agreement(report.among_people)) for report in found
     ]
     return widgets.table(
-        [_("Agreement on the same answers"), _("Judge with people"), _("People with each other")],
+        [_("Judge"), _("Agrees with people"), _("People agree on the same answers")],
         rows,
-        caption=_("Agreement of judges and people"),
+        caption=_("Agreement of judges and people on the same answers"),
         numeric=(1, 2),
     )
 

@@ -355,8 +355,8 @@ def _campaign_costs(costs: Sequence[CampaignCost]) -> Html:
     rows = [
         (
             one.campaign_id,
-            "–" if one.answers is None else f"{one.answers:,.4f}",
-            "–" if not one.replies else _("unknown") if one.judges is None else f"{one.judges:,.4f}",
+            "–" if one.answers is None else formatting.cost(one.answers),
+            "–" if not one.replies else _("unknown") if one.judges is None else formatting.cost(one.judges),
         )
         for one in costs
     ]

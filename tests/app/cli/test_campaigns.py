@@ -80,8 +80,8 @@ def test_the_progress_in_words(runs: list[str], lines: str, capsys: pytest.Captu
     assert run(["campaigns", "show", "1", "--follow"]) == 0
     writing.join()
     shown = capsys.readouterr()
-    assert "6 of 6 answers to 2 prompts are written, 1 failed." in shown.out
-    assert "2 comparisons need no vote: their answers are identical." in shown.out
+    assert "5 of 6 answers to 2 prompts are written, 1 failed." in shown.out
+    assert "Identical answers, which need no vote: 2 comparisons." in shown.out
     assert "Reference / dpo" in shown.out
     assert "label?campaign=1" in shown.out
     assert "It does not fit." in shown.err

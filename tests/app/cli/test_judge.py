@@ -55,7 +55,7 @@ def test_a_judge_in_words(campaign: str, capsys: pytest.CaptureFixture[str]) -> 
         assert run(["judge", *command]) == 0
     said = capsys.readouterr()
     assert "The two orders disagree: 0% of 6 (0 to 39%)." in said.out
-    assert "6 replies, cost: unknown." in said.out
+    assert "Replies: 6, cost: unknown." in said.out
     assert "{answer_b}" in said.out
 
 

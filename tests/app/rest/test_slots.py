@@ -7,6 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app import campaigns, labelling
+from app.i18n.language import speaking
+from app.rest.schemas.slots import SlotsTaken
 from app.settings import get_settings
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus
 from tests.app import campaign_setup
@@ -151,6 +153,10 @@ def test_why_there_is_nothing_to_judge(api: TestClient) -> None:
         taken = take(api, campaign_id)
         assert taken["status"] == status.value
         assert status.value in taken["note"]
+    assert taken["mine"]["left"] == 0  # in a closed campaign
+    with speaking("ru"):
+        told = SlotsTaken.of(labelling.take(campaign_id), campaigns.overview(campaign_id).campaign)
+    assert told.note == "Кампания закрыта."
 
 
 def test_what_is_not_there_or_not_allowed(

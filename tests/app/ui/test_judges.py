@@ -68,7 +68,7 @@ def test_a_judge_is_started_stopped_and_continued(endpoint: None) -> None:
     started = judge_actions.start("GPT", "", "", 0, at(campaign=1))
     assert "0 of 5" in started["judged"]
     assert "No endpoints worker is running" in started["judged"]
-    assert "Agreement on the same answers" not in started["judged"]
+    assert "People agree" not in started["judged"]
     assert "judge_stop" in visible(started)
     stopped = judge_actions.stop(at(campaign=1))
     assert "5 stopped" in stopped["judged"]
