@@ -126,7 +126,7 @@ def check_names_shown(comparison: Comparison, user: str, *, session: Session) ->
         if not names.seen_in_campaign(comparison.campaign_id, user, session=session):
             raise Refused(
                 f"The names of campaign {comparison.campaign_id} are hidden from you, and log-probabilities "
-                "would tell them. To see the names, and vote no more: "
+                "would tell them. The campaign's page shows them, and you cannot vote there afterwards: "
                 f"campaigns?campaign={comparison.campaign_id}."
             )
     elif names.hidden(comparison, user, session=session):

@@ -137,7 +137,8 @@ def _campaigns(ids: Collection[int], session: Session) -> list[Node]:
 def _campaign(campaign: Campaign, asked: facts.Asked) -> Node:
     notes = []
     if asked.others:
-        notes.append(_("{names} answered too.", names=_in_words(asked.others)))
+        others = [_("Reference") if name == "Reference" else name for name in asked.others]
+        notes.append(_("{names} answered too.", names=_in_words(others)))
     if asked.deleted:
         one, many = (
             N_("{names} answered too, whose run was deleted."),

@@ -169,7 +169,8 @@ def _check_names_shown(content: Any, user: str, *, session: Session) -> None:
         if may_vote and not names.seen_in_campaign(campaign_id, user, session=session):
             raise Refused(
                 f"Campaign {campaign_id} asks this prompt and hides its names from you; scores would tell "
-                f"them. To see them, and vote no more: campaigns?campaign={campaign_id}."
+                "them. The campaign's page shows them, and you cannot vote there afterwards: "
+                f"campaigns?campaign={campaign_id}."
             )
 
 

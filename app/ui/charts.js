@@ -137,7 +137,9 @@ const draw = () => {
     if (grid.children[place] !== box) grid.insertBefore(box, grid.children[place] || null);
     fill(figure, box);
   }
-  options.hidden = !figures.length;
+  const lines = figures.flatMap(({ data }) => data).filter(({ type }) => type === 'scatter');
+  options.hidden = !lines.length; // both change nothing in histograms and bars
+  slider.parentElement.hidden = !lines.some(({ meta }) => meta.smooth);
   press();
 };
 

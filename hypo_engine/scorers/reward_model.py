@@ -101,7 +101,10 @@ def _load(resolved: str) -> Any:
         raise
     except Exception as error:  # transformers raises arbitrary errors
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"The reward model {resolved!r} cannot be loaded ({first[:200]}).") from error
+        raise ModelError(
+            f"The reward model {resolved!r} cannot be loaded ({first[:200].rstrip('.')}). Give the run that "
+            "trained one, as run:12, a folder, or a hub id that the worker can reach."
+        ) from error
     if told["missing_keys"]:
         raise ModelError(
             f"{resolved!r} is no reward model: it has no trained "

@@ -46,12 +46,7 @@ def ranking_section(
         return _not_asked() if wanted else widgets.NOTHING
     about = f"{campaign.name}, {form.aspect_name(wanted)}" if wanted else campaign.name
     files = RankingFiles(found, campaign.id, about, wanted, adjudicated=adjudicated)
-    reference = found.board.reference
-    against = widgets.NOTHING
-    if reference is not None:
-        title = _("Win rates against {name}", name=ranking_view.names_of(found)[reference])
-        against = widgets.section(title, ranking_view.against(found, files))
-    return widgets.join([ranking_view.ranking(found, files), against])
+    return widgets.join([ranking_view.ranking(found, files), ranking_view.against_reference(found, files)])
 
 
 def _not_asked() -> Html:

@@ -19,6 +19,7 @@ from app.store.models import Run
 from app.templates import render
 from app.ui import formatting, training, widgets
 from app.ui.charts import Figure as Chart
+from app.ui.compare.names import model_name
 from app.ui.results import ranking_view
 from app.ui.run.samples import facts as answer_facts
 from app.ui.runs.overlay import config_table
@@ -218,8 +219,9 @@ def _campaign(part: CampaignPart) -> Html:
         if judged.board is not None:
             judge = judged.report.judge
             pieces.append(
-                Markup('<h3 class="hy-h3">{}</h3>').format(
-                    _("By the judge {name}, #{id}", name=judge.name, id=judge.id)
+                Markup('<h3 class="hy-h3">{}</h3><p class="hy-note">{}</p>').format(
+                    _("By the judge {name}, #{id}", name=judge.name, id=judge.id),
+                    _("Below, votes are this judge's verdicts."),
                 )
             )
             pieces.append(_board(judged.board, _("The judge has no verdict yet.")))
@@ -239,8 +241,7 @@ def _hidden(part: CampaignPart) -> Html:
 def _board(board: Ranking, nothing: str) -> Html:
     if len(board.models) < 2:
         return widgets.notice(nothing)
-    against = ranking_view.against(board) if board.board.reference is not None else widgets.NOTHING
-    return widgets.join([ranking_view.ranking(board), against])
+    return widgets.join([ranking_view.ranking(board), ranking_view.against_reference(board)])
 
 
 def _samples(found: Experiment) -> Html:
@@ -263,7 +264,7 @@ def _exchange(exchange: Exchange) -> Html:
     cells = [
         (
             Markup("{} <span>{}</span>").format(
-                widgets.method_badge(reply.method, formatting.clip(reply.name, 40)),
+                widgets.method_badge(reply.method, formatting.clip(model_name(reply.method, reply.name), 40)),
                 "" if reply.step is None else _("step {n}", n=reply.step),
             ),
             widgets.answer(reply.answer.text, note=answer_facts(reply.answer)),

@@ -305,6 +305,15 @@ def against(found: Ranking, files: RankingFiles | None = None) -> Html:
     return widgets.join([table, taken, caveat])
 
 
+def against_reference(found: Ranking, files: RankingFiles | None = None) -> Html:
+    """A section with the win rates against the reference; nothing without one."""
+    reference = found.board.reference
+    if reference is None:
+        return widgets.NOTHING
+    title = _("Win rates against {name}", name=names_of(found)[reference])
+    return widgets.section(title, against(found, files))
+
+
 def _against(found: Ranking, at: int, rate: WinRate) -> tuple[object, ...]:
     badge = results_view.model_badge(found.models[at])
     plain = _rate(rate.rate, rate.low, rate.high)

@@ -74,7 +74,7 @@ class _Cells:
         run = self.run
         more = f" · {_('twin')}" if run.twin_group else ""
         more += f" · {_('archived')}" if run.archived_at else ""
-        return Markup('{}<br><span class="hy-note">#{}{}</span>').format(
+        return Markup('<div class="hy-run-name">{}<br><span class="hy-note">#{}{}</span></div>').format(
             widgets.link(run.name, "run", id=run.id), run.id, more
         )
 
