@@ -70,6 +70,13 @@ const showTitle = () => {
 };
 new MutationObserver(showTitle).observe(document.documentElement, { childList: true, subtree: true });
 
+// On a phone the navigation scrolls: the page that is open is in view.
+(async () => {
+  await window.hyTools;
+  const nav = document.querySelector('.nav-holder nav'), open = nav.querySelector('a.active');
+  if (open) nav.scrollLeft = open.offsetLeft - (nav.clientWidth - nav.querySelector('.hy-tools').offsetWidth - open.offsetWidth) / 2;
+})();
+
 // The user's name and a logout button, at the end of the navigation.
 (async () => {
   const user = window.gradio_config?.username;

@@ -212,6 +212,7 @@ export class Screen {
     const back = this.part("back");
     back.href = exists ? `campaigns?campaign=${this.campaign}` : "campaigns";
     back.textContent = exists ? hyText("Back to the campaign") : hyText("All campaigns");
+    this.part("others").hidden = !exists || Boolean(waiting);
     this.root.dataset.state = waiting ? "waiting" : "empty";
     this.part("note").textContent = sentence;
   }

@@ -70,14 +70,16 @@ def stop(request: gr.Request) -> Updates:
 
 
 def resume(request: gr.Request) -> Updates:
-    """Continue the run's judges."""
-    return _each(judges.resume, request)
+    """Continue the run's judges; say so if nothing is left."""
+    return _each(judges.resume, request, _("Nothing is left to judge: all samples have a verdict."))
 
 
-def _each(act: Callable[..., object], request: gr.Request) -> Updates:
+def _each(act: Callable[..., int | None], request: gr.Request, nothing: str = "") -> Updates:
+    """Do it with each judge; if no judge has anything to do, say `nothing`."""
     try:
-        for report in judges.reports_of_run(run_id(request)):
-            act(report.judge.id, user=query.username(request))
+        user = query.username(request)
+        counts = [act(report.judge.id, user=user) for report in judges.reports_of_run(run_id(request))]
     except AppError as error:
         return {"message": widgets.error_banner(str(error))}
-    return {"message": widgets.NOTHING, "seen": (), "timer": gr.Timer(active=True)}
+    message = widgets.notice(nothing) if nothing and not any(counts) else widgets.NOTHING
+    return {"message": message, "seen": (), "timer": gr.Timer(active=True)}
