@@ -23,7 +23,7 @@ from hypo_engine.choices import Sharding as Sharding
 from hypo_engine.choices import Thinking as Thinking
 from hypo_engine.errors import ConfigError
 from hypo_engine.field_text import complaint, label
-from hypo_engine.method_fields import COMPARING, WRITING, MethodFields, group
+from hypo_engine.method_fields import COMPARING, SAMPLING, WRITING, MethodFields, group
 
 
 class TrainConfig(MethodFields):
@@ -233,6 +233,32 @@ class TrainConfig(MethodFields):
         "trains all steps.",
         json_schema_extra=group("watching", *WRITING),
     )
+    stop_at_tokens: int = Field(
+        0,
+        ge=0,
+        le=10**15,
+        title="Stop at tokens",
+        description="End the run once it has trained on this many tokens, sampled ones included; 0 trains "
+        "all steps. The learning rate's schedule still spans all steps.",
+        json_schema_extra=group("watching"),
+    )
+    stop_at_samples: int = Field(
+        0,
+        ge=0,
+        le=10**12,
+        title="Stop at samples",
+        description="End the run once it has sampled this many responses to train on; 0 trains all steps.",
+        json_schema_extra=group("watching", *SAMPLING),
+    )
+    stop_at_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=1e9,
+        title="Stop at seconds",
+        description="End the run once its steps have taken this long, not counting evaluations; 0 trains all "
+        "steps.",
+        json_schema_extra=group("watching"),
+    )
     probe_prompts: int = Field(
         2,
         ge=0,
@@ -247,6 +273,14 @@ class TrainConfig(MethodFields):
         le=1_000_000,
         title="Checkpoint every",
         description="Optimiser steps between checkpoints; 0 keeps only the last two.",
+        json_schema_extra=group("watching"),
+    )
+    save_total_limit: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="Checkpoints kept",
+        description="With Checkpoint every, keep only this many of the last checkpoints; 0 keeps all.",
         json_schema_extra=group("watching"),
     )
     seed: int = Field(
@@ -301,6 +335,11 @@ class TrainConfig(MethodFields):
     def pairs_per_step(self) -> int:
         """Pairs in one optimiser step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def checkpoints_kept(self) -> int | None:
+        """How many of its last checkpoints a run keeps while it trains; None is all of them."""
+        return (self.save_total_limit or None) if self.save_steps else 2
 
     def tokens_read(self, prompt: int, chosen: int, rejected: int) -> int:
         """Tokens of a pair that a step reads, with the prompt counted once."""

@@ -15,10 +15,12 @@ COMPARING = tuple(method for method in Method if Need.REFERENCE in method.needs)
 WRITING = tuple(method for method in Method if method.writes)
 """Methods whose model writes answers."""
 
+SAMPLING = tuple(method for method in Method if Need.SAMPLES in method.needs)
+"""Methods that sample responses to train on."""
+
 _ON_PAIRS = (Method.DPO, Method.HYPO)
 _WEIGHED = (*_ON_PAIRS, Method.SFT, Method.REWARD)
 _SCORED = tuple(method for method in Method if Need.SCORES in method.needs)
-_SAMPLING = tuple(method for method in Method if Need.SAMPLES in method.needs)
 _PREFERRING = (*_ON_PAIRS, Method.ONLINE_DPO)
 
 
@@ -227,7 +229,7 @@ class MethodFields(BaseModel):
         le=64,
         title="Responses per prompt (k)",
         description="Responses that a step samples for each prompt; 2 or more give a leave-one-out baseline.",
-        json_schema_extra=group("sampling", *_SAMPLING),
+        json_schema_extra=group("sampling", *SAMPLING),
     )
     temperature: float = Field(
         1.0,

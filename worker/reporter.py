@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -53,19 +53,40 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+class Kept(NamedTuple):
+    """How many of its last checkpoints a run keeps while it trains, and when it has ended; None is all.
+
+    One that trains keeps at least two, in case one is damaged.
+    """
+
+    training: int | None
+    ended: int | None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Kept":
+        """What a run's stored configuration asks for; one of an earlier version may lack a field."""
+        if not config.get("save_steps"):
+            return LAST_TWO
+        limit = config.get("save_total_limit") or None
+        return cls(limit and max(2, limit), limit)
+
+
+KEEP_ALL: Final = Kept(None, None)
+LAST_TWO: Final = Kept(2, 1)
+
+
 class StoreReporter:
     """Writes the events of one claimed run; the lease guards every write.
 
     Args:
         lost: set once the lease is lost.
-        keep_all: keep every checkpoint. If False, only the last two are kept, the second in case one is
-            damaged.
+        keep: while the run trains, and when it has ended, keep so many of its last checkpoints; None is all.
     """
 
-    def __init__(self, claim: Claim, lost: threading.Event, *, keep_all: bool = True) -> None:
+    def __init__(self, claim: Claim, lost: threading.Event, *, keep: Kept = KEEP_ALL) -> None:
         self._claim = claim
         self._lost = lost
-        self._keep_all = keep_all
+        self._keep = keep
         self._asked_at = 0.0
         self._wish = Wish.CONTINUE
         self._sampled: set[tuple[GenerationKind, int]] = set()
@@ -124,20 +145,19 @@ class StoreReporter:
                 self._claim.id, session=session, step=step, path=key, size_bytes=size
             )
         )
-        if self._keep_all:
+        if self._keep is not LAST_TWO:
             self._drop_needless_state()
             self._leave_two_here(folder)
-        self._forget_all_but(2)
+        self._forget_all_but(self._keep.training)
 
     def finished(self) -> None:
-        """Keep the last checkpoint only, since the run has ended."""
-        self._forget_all_but(1)
+        """Delete the checkpoints that only a run that trains may need."""
+        self._forget_all_but(self._keep.ended)
 
-    def _forget_all_but(self, count: int) -> None:
-        """Delete all checkpoints but the last `count`, unless all are kept."""
-        if self._keep_all:
+    def _forget_all_but(self, count: int | None) -> None:
+        """Delete all checkpoints but the last `count`; None keeps all."""
+        if count is None:
             return
-
         stored = self.read(lambda session: run_checkpoints.of_run(self._claim.id, session=session))
         earlier = stored[:-count]
         if not earlier or self._lost.is_set():

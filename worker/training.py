@@ -27,7 +27,7 @@ from hypo_engine.reward_spec import parse_reward
 from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER, DamagedCheckpoint, read_state
 from hypo_engine.training.loop import train
 from worker.lease import LeaseRenewer
-from worker.reporter import StoreReporter
+from worker.reporter import Kept, StoreReporter
 from worker.retry import SHUTDOWN_SECONDS, StillUnavailable, retry_read, retry_write
 from worker.run_models import fetch_for_training
 from worker.scratch import scratch_folder
@@ -58,7 +58,7 @@ def train_next(*, worker: str, only: int | None = None) -> bool:
         _write_interruption(claim, Wish.YIELD, seconds=SHUTDOWN_SECONDS)
 
     with LeaseRenewer(RUN_LEASES, [claim], seconds) as renewer, released_on_exit(release):
-        reporter = StoreReporter(claim, renewer.lost, keep_all=bool(run.config.get("save_steps")))
+        reporter = StoreReporter(claim, renewer.lost, keep=Kept.of(run.config))
         try:
             _train(run, claim, reporter)
         except Interrupted as interrupted:

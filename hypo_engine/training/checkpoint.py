@@ -71,6 +71,9 @@ class Counters:
     """A run's progress and measurements so far.
 
     Attributes:
+        num_tokens: Of the stored prompts and answers that the steps read.
+        samples: Responses drawn to train on; ``sample_tokens`` is their length.
+        seconds: What the steps took.
         micro_batch: Pairs per forward and backward pass that turned out to fit; 0 means as configured.
         window: Measurements since the last report.
         metrics: The last value of every metric.
@@ -78,6 +81,9 @@ class Counters:
 
     step: int = 0
     num_tokens: int = 0
+    samples: int = 0
+    sample_tokens: int = 0
+    seconds: float = 0.0
     micro_batch: int = 0
     window: StepMetrics = field(default_factory=StepMetrics)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -257,10 +263,10 @@ def remove_checkpoint(checkpoint: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def remove_checkpoints_before(checkpoint: Path) -> None:
-    """Delete the checkpoints of earlier steps in the same folder."""
-    ordered = checkpoints(checkpoint.parent)
-    for older in ordered[ordered.index(checkpoint) + 1 :] if checkpoint in ordered else []:
+def keep_last_checkpoints(newest: Path, count: int) -> None:
+    """Keep a checkpoint and the `count` - 1 before it; delete those of earlier steps in the same folder."""
+    ordered = checkpoints(newest.parent)
+    for older in ordered[ordered.index(newest) + count :] if newest in ordered else []:
         remove_checkpoint(older)
 
 

@@ -35,12 +35,12 @@ from hypo_engine.training.reports import (
     report_metrics,
     report_responses,
     step_values,
-    stops_at_kl,
 )
 from hypo_engine.training.reward_scale import measure_scale
 from hypo_engine.training.rollouts import Kept, keep_samples
 from hypo_engine.training.run import Run
 from hypo_engine.training.saving import checkpoint_is_due, save
+from hypo_engine.training.stop_rules import budget_is_spent, stops_at_kl
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def train(
 
 def _train(run: Run) -> TrainResult:
     """Run the steps, with reference scoring ahead of them, and reports and checkpoints in between."""
-    while run.counters.step < run.plan.total_steps:
+    while run.counters.step < run.plan.total_steps and not budget_is_spent(run):
         if evaluation_is_due(run):
             evaluate(run)
             if stops_at_kl(run):
@@ -171,6 +171,7 @@ def _optimizer_step(run: Run) -> dict[str, float]:
     run.count_step()
     values = means.means() | (kept.metrics if kept else {})
     seconds = perf_counter() - started
+    run.counters.seconds += seconds
     return values | step_values(run, rate=rate, seconds=seconds, sampling_seconds=sampling_seconds)
 
 

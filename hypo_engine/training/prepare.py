@@ -59,7 +59,11 @@ _WATCHING = {
     "eval_prompts",
     "probe_prompts",
     "save_steps",
+    "save_total_limit",
     "stop_at_kl",
+    "stop_at_tokens",
+    "stop_at_samples",
+    "stop_at_seconds",
     "insist",
     "sharding",
 }

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from hypo_engine.data.tokenize import decode_text
-from hypo_engine.measures import KL
 from hypo_engine.methods.batch import ScoredResponse
 from hypo_engine.reporting import Sample
 from hypo_engine.training.run import Run
@@ -34,7 +33,9 @@ def step_values(run: Run, *, rate: float, seconds: float, sampling_seconds: floa
 
 
 def report_responses(run: Run, responses: Sequence[ScoredResponse]) -> None:
-    """Report the responses sampled in the current step; steps are numbered from 1."""
+    """Count and report the responses sampled in the current step; steps are numbered from 1."""
+    run.counters.samples += len(responses)
+    run.counters.sample_tokens += sum(len(scored.response.ids) for scored in responses)
     samples = [
         Sample(
             kind="online",
@@ -58,17 +59,6 @@ def evaluation_is_due(run: Run) -> bool:
     """Whether the policy is evaluated before the next step: at the start, and every ``eval_steps``."""
     every, step = run.config.eval_steps, run.counters.step
     return step == 0 or (every > 0 and step % every == 0)
-
-
-def stops_at_kl(run: Run) -> bool:
-    """Whether the last evaluation's sampled KL is above ``stop_at_kl``. All processes must call it."""
-    kl, limit, step = run.counters.metrics.get(KL.metric, 0.0), run.config.stop_at_kl, run.counters.step
-    if not limit or not run.world.from_main(kl > limit):
-        return False
-    if step < run.plan.total_steps:
-        told = f"The sampled KL of {kl:.3g} nats is above stop_at_kl, {limit:g}"
-        run.reporter.log("info", f"{told}: the run ends after step {step} of {run.plan.total_steps}.")
-    return True
 
 
 def evaluate(run: Run) -> None:

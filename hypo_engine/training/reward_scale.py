@@ -11,7 +11,7 @@ import torch
 from hypo_engine.decoding.sampling import Choice, sample_responses
 from hypo_engine.seeds import derive_seed
 from hypo_engine.training.run import Run
-from hypo_engine.training.saving import is_saved
+from hypo_engine.training.saving import has_whole_reward_model
 
 _PROMPTS_AT_ONCE = 16
 
@@ -24,7 +24,7 @@ def measure_scale(run: Run) -> None:
     Raises:
         Interrupted: the reporter wishes to stop.
     """
-    if run.policy.head is None or run.world.from_main(is_saved(run)):
+    if run.policy.head is None or run.world.from_main(has_whole_reward_model(run)):
         return
     with run.world.synchronized():
         if not run.world.main:

@@ -1,12 +1,13 @@
 """When a run writes a checkpoint, and how all processes take part."""
 
+from pathlib import Path
 from time import monotonic
 
 from hypo_engine.distributed.fsdp import gathered
 from hypo_engine.errors import Interrupted
 from hypo_engine.models.classifier import RewardNote
 from hypo_engine.reporting import Wish
-from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER, remove_checkpoints_before, save_checkpoint
+from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER, keep_last_checkpoints, save_checkpoint
 from hypo_engine.training.run import Run
 
 _ROLLING_SECONDS = 60.0
@@ -29,7 +30,7 @@ def save(run: Run, phase: str) -> None:
     """Write a checkpoint of the current step, unless it exists or no step was done.
 
     The main process writes the whole model; all processes must call this. With ``save_steps`` 0 the last
-    two checkpoints are kept, in case one is damaged.
+    two checkpoints are kept, in case one is damaged; otherwise ``save_total_limit``.
 
     Args:
         phase: The phase to report meanwhile.
@@ -51,12 +52,21 @@ def save(run: Run, phase: str) -> None:
 
 
 def is_saved(run: Run) -> bool:
-    """Whether the current step has a checkpoint, with the whole reward model if there is one."""
+    """Whether the current step has a checkpoint; that of a reward model whose scale is known is whole."""
+    if _reward_note(run) is not None:
+        return has_whole_reward_model(run)
+    return _saved_now(run) is not None
+
+
+def has_whole_reward_model(run: Run) -> bool:
+    """Whether the current step's checkpoint has the reward model in one folder, with its scale."""
+    last = _saved_now(run)
+    return last is not None and (last / CLASSIFIER_FOLDER).is_dir()
+
+
+def _saved_now(run: Run) -> Path | None:
     last = run.saved.checkpoint
-    if last is None or not last.name.endswith(f"-{run.counters.step:06d}"):
-        return False
-    whole = run.policy.head is not None and run.counters.step == run.plan.total_steps
-    return not whole or (last / CLASSIFIER_FOLDER).is_dir()
+    return last if last is not None and last.name.endswith(f"-{run.counters.step:06d}") else None
 
 
 def _reward_note(run: Run) -> RewardNote | None:
@@ -76,7 +86,7 @@ def _reward_note(run: Run) -> RewardNote | None:
 
 
 def _write(run: Run, phase: str) -> None:
-    before, step = run.saved.checkpoint, run.counters.step
+    step = run.counters.step
     if is_saved(run) or (step == 0 and run.plan.total_steps > 0):
         return
     run.progress(phase)
@@ -94,9 +104,9 @@ def _write(run: Run, phase: str) -> None:
     )
     run.saved.at, run.saved.seconds = monotonic(), monotonic() - started
     run.reporter.checkpoint(step, str(run.saved.checkpoint))
-    if before is not None and not run.config.save_steps:
+    if (kept := run.config.checkpoints_kept) is not None:
         _raise_if_abandoned(run)
-        remove_checkpoints_before(before)
+        keep_last_checkpoints(run.saved.checkpoint, kept)
 
 
 def _raise_if_abandoned(run: Run) -> None:

@@ -119,7 +119,7 @@ class Recorder:
         return self._decide(self)
 
 
-TIMES = {"step_time", "time/sampling", "time/training"}
+TIMES = {"step_time", "time/sampling", "time/training", "seconds"}
 
 
 def computed(recorder: Recorder) -> dict[int, dict[str, float]]:

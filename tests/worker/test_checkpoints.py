@@ -16,7 +16,7 @@ from app.store.enums import RunStatus
 from app.store.models import utcnow
 from app.store.run_transitions import RUN_LEASES
 from tests.worker.conftest import Launcher
-from worker.reporter import StoreReporter
+from worker.reporter import Kept, StoreReporter
 from worker.training import train_next
 
 
@@ -44,20 +44,25 @@ def saved(tmp_path: Path, step: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("keep_all", "kept", "at_the_end"), [(True, [5, 10, 15], [5, 10, 15]), (False, [10, 15], [15])]
+    ("saving", "kept", "at_the_end"),
+    [
+        ({"save_steps": 5}, [5, 10, 15], [5, 10, 15]),
+        ({"save_steps": 5, "save_total_limit": 1}, [10, 15], [15]),
+        ({}, [10, 15], [15]),
+    ],
 )
 def test_the_last_two_are_kept_unless_all_are_wanted(
     launch_tiny: Launcher,
     home: Settings,
     tmp_path: Path,
-    keep_all: bool,
+    saving: dict[str, int],
     kept: list[int],
     at_the_end: list[int],
 ) -> None:
     [run_id] = launch_tiny()
     with write_session() as session:
         RUN_LEASES.claim(run_id, session=session, worker="w", lease_seconds=60, lease="lease")
-    reporter = StoreReporter(Claim(run_id, "lease", 1), threading.Event(), keep_all=keep_all)
+    reporter = StoreReporter(Claim(run_id, "lease", 1), threading.Event(), keep=Kept.of(saving))
     for step in (5, 10, 15):
         reporter.checkpoint(step, saved(tmp_path, step))
     assert steps(run_id) == kept

@@ -6,14 +6,16 @@ from typing import Final
 import gradio as gr
 from markupsafe import Markup
 
+from app.disk_forecast import DiskForecast, forecast_disk
 from app.estimates import MemoryForecast, forecast_memory
-from app.i18n import N_, _, _html, in_language
+from app.i18n import N_, _, _html, _n, in_language
 from app.store.models import Dataset
 from app.templates import render
 from app.ui import widgets
 from app.ui.launch import form
 from app.ui.updates import Updates
 from app.ui.widgets import Html
+from app.workload import workload
 from hypo_engine.config import TrainConfig
 from hypo_engine.memory.estimate import Estimate, format_bytes
 from hypo_engine.memory.knobs import Knob
@@ -34,10 +36,20 @@ UNITS: Final = (N_("GiB"), N_("MiB"), N_("KiB"))
 
 
 def show(configs: Sequence[TrainConfig], dataset: Dataset) -> Updates:
-    """Updates of the estimate and the `insist` checkbox; of several runs, the one that needs most counts."""
-    forecast = max((forecast_memory(config, dataset.id) for config in configs), key=_needed)
+    """Updates of the estimate and the `insist` checkbox; of several runs, the one that needs most counts.
+
+    The disk space is that of all runs.
+    """
+    forecasts = [forecast_memory(config, dataset.id) for config in configs]
+    forecast = max(forecasts, key=_needed)
+    known = [
+        (config, found.estimate, workload(config, dataset.id).steps)
+        for config, found in zip(configs, forecasts, strict=True)
+        if found.estimate is not None
+    ]
+    disk = disk_panel(forecast_disk(known)) if known else widgets.NOTHING
     insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)
-    return {"memory": panel(forecast), "insist": insist}
+    return {"memory": widgets.join([panel(forecast), disk]), "insist": insist}
 
 
 def _needed(forecast: MemoryForecast) -> int:
@@ -73,6 +85,24 @@ def panel(forecast: MemoryForecast) -> Html:
         limit=_limit(forecast, scale),
         help=_help(forecast),
     )
+
+
+def disk_panel(disk: DiskForecast) -> Html:
+    """The size of the checkpoints in a sentence; a warning if they do not fit."""
+    size = _bytes(disk.size)
+    said = _n(
+        "{n} checkpoint takes {size} of disk.",
+        "{n} checkpoints take {size} of disk.",
+        disk.checkpoints,
+        size=size,
+    )
+    if disk.fits or disk.free is None:
+        return Markup('<p class="hy-note">{}</p>').format(said)
+    short = _(
+        "{free} are free. Write fewer with Checkpoint every, or keep fewer with Checkpoints kept.",
+        free=_bytes(disk.free),
+    )
+    return widgets.notice(f"{said} {short}", "warning")
 
 
 def _limit(forecast: MemoryForecast, scale: int) -> float | None:

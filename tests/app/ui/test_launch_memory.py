@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app import estimates
+from app.disk_forecast import DiskForecast, forecast_disk
 from app.estimates import MemoryForecast
 from app.local.running import Running
 from app.run_yaml import DEFAULTS
@@ -18,8 +19,8 @@ from app.store.models import Dataset
 from app.ui.launch import opening
 from app.ui.launch import page as launch_page
 from app.ui.launch.errors import FIELDS
-from app.ui.launch.memory import panel
-from hypo_engine.config import Precision
+from app.ui.launch.memory import disk_panel, panel
+from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.memory.estimate import GIB, Estimate
 from hypo_engine.memory.knobs import Knob
 from tests.app.ui.conftest import request_for
@@ -37,6 +38,29 @@ SIZES = {
     "num_attention_heads": 4,
     "vocab_size": 500,
 }
+
+
+def run(**values: Any) -> tuple[TrainConfig, Estimate, int]:
+    return TrainConfig(**values), ESTIMATE, 100
+
+
+def test_the_disk_of_checkpoints(settings: Settings) -> None:
+    weights, state = ESTIMATE.gradients, ESTIMATE.optimiser
+    assert forecast_disk([run()]).size == weights + state
+    every = forecast_disk([run(save_steps=30), run(save_steps=30, save_total_limit=1)])
+    assert (every.checkpoints, every.size) == (4 + 1, 4 * weights + 2 * state + weights + state)
+    reward = forecast_disk([run(method="reward")])
+    assert reward.size == weights + state + ESTIMATE.weights  # the merged model beside the adapter
+    assert reward.free is not None
+
+
+def test_the_disk_panel_warns_of_what_does_not_fit() -> None:
+    assert disk_panel(DiskForecast(1, GIB, 2 * GIB)) == (
+        '<p class="hy-note">1 checkpoint takes 1.0 GiB of disk.</p>'
+    )
+    html = disk_panel(DiskForecast(12, 3 * GIB, 2 * GIB))
+    assert "12 checkpoints take 3.0 GiB of disk. 2.0 GiB are free." in html
+    assert "hy-notice" in html
 
 
 @pytest.fixture
@@ -110,7 +134,9 @@ def test_the_estimate_follows_the_form(
     assert "of memory at the peak" in html
     assert insist["visible"] is False
     assert preview(per_device_train_batch_size=8)[0] != html
-    assert preview("twins")[0] == preview("hypo")[0] != html  # the one that needs more memory
+    twins, hypo = (preview(method)[0].split('<p class="hy-note">') for method in ("twins", "hypo"))
+    assert twins[0] == hypo[0] != html.split('<p class="hy-note">')[0]  # the one that needs more memory
+    assert (twins[1][0], hypo[1][0]) == ("2", "1")  # the checkpoints of both
     assert preview(beta=-1)[0] == ""
 
 

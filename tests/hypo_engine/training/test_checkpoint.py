@@ -26,11 +26,11 @@ from hypo_engine.training.checkpoint import (
     _hash_files,
     _state_hash,
     checkpoints,
+    keep_last_checkpoints,
     latest_checkpoint,
     load_checkpoint,
     read_state,
     remove_checkpoint,
-    remove_checkpoints_before,
     save_checkpoint,
 )
 from hypo_engine.training.fingerprint import Fingerprint, data_key, differences
@@ -325,12 +325,12 @@ def test_what_was_measured_comes_back_exactly(policy_of: Any, tiny: Any, tmp_pat
     assert (found.step, found.num_tokens, found.micro_batch, found.metrics) == (3, 99, 2, counters.metrics)
 
 
-def test_the_ones_before_a_checkpoint_are_deleted(policy_of: Any, tiny: Any, tmp_path: Path) -> None:
+def test_the_last_checkpoints_are_kept(policy_of: Any, tiny: Any, tmp_path: Path) -> None:
     policy, optimizer = policy_of()
     for step in (5, 9, 20, 30):
         save(policy, optimizer, tmp_path, tiny, step)
-    remove_checkpoints_before(tmp_path / "run" / "checkpoint-000020")
-    remove_checkpoints_before(tmp_path / "run" / "checkpoint-000025")  # missing: deletes nothing
+    keep_last_checkpoints(tmp_path / "run" / "checkpoint-000025", 1)  # missing: deletes nothing
+    keep_last_checkpoints(tmp_path / "run" / "checkpoint-000030", 2)
     assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-000030", "checkpoint-000020"]
 
 

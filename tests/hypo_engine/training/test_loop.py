@@ -471,6 +471,8 @@ def test_checkpoints_by_save_steps_and_the_last_two_only(
     _, recorder = run(config(method="dpo", max_steps=5, save_steps=2), name="kept")
     assert [step for step, _ in recorder.checkpoints] == [2, 4, 5]
     assert len(list((tmp_path / "kept").iterdir())) == 3
+    run(config(method="dpo", max_steps=5, save_steps=2, save_total_limit=2), name="limited")
+    assert sorted(path.name[-1] for path in (tmp_path / "limited").iterdir()) == ["4", "5"]
     monkeypatch.setattr(saving, "_ROLLING_SECONDS", 0.0)
     monkeypatch.setattr(loop, "checkpoint_is_due", lambda run: True)
     _, recorder = run(config(method="dpo", max_steps=3), name="rolling")

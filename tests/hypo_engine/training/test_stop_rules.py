@@ -1,4 +1,4 @@
-"""Runs that end before their last step because a measured value passed a limit."""
+"""Runs that end before their last step because a measured value passed a limit, or a budget is spent."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def start(tmp_path: Path, pairs: list[Pair], config: Callable[..., TrainConfig])
     def run(**changes: Any) -> tuple[TrainResult, Recorder]:
         recorder = Recorder()
         result = train(
-            config(method="dpo", **(FAST | changes)),
+            config(**({"method": "dpo"} | FAST | changes)),
             pairs,
             eval_pairs=pairs[:2],
             eval_prompts=[pair.prompt for pair in pairs[:3]],
@@ -61,3 +61,28 @@ def test_a_limit_without_a_measurement_is_refused(missing: str) -> None:
     assert errors == {
         "stop_at_kl": f"Stop at KL (stop_at_kl) needs {missing} of 1 or more, to measure the KL."
     }
+
+
+def test_budgets_end_a_run_after_the_step_that_spends_them(start: Start) -> None:
+    result, recorder = start(stop_at_samples=9, method="hypo", num_generations=2, logging_steps=1)
+    per_step = sum(row.kind == "online" for row in recorder.rows) // result.steps
+    assert result.steps == -(-9 // per_step)
+    assert result.checkpoint_dir.name == f"checkpoint-{result.steps:06d}"
+    assert "eval_loss" in recorder.values[result.steps]
+    said = f"The budget stop_at_samples of 9 is spent: the run ends after step {result.steps} of 8."
+    assert f"info: {said}" in recorder.messages
+
+    tokens = recorder.values[1]["num_tokens"]  # stored ones; samples count too
+    again, more = start(stop_at_samples=0, stop_at_tokens=int(8 * tokens), method="hypo", num_generations=2)
+    assert result.steps < again.steps < 8
+    assert any("stop_at_tokens" in message for message in more.messages)
+
+
+def test_a_reward_model_whose_time_is_over_is_whole(start: Start) -> None:
+    result, recorder = start(method="reward", stop_at_seconds=1e-6)
+    assert result.steps == 1
+    assert result.model_dir is not None
+    assert any("stop_at_seconds" in message for message in recorder.messages)
+    again, _ = start(method="reward", stop_at_seconds=0)
+    assert again.steps == 8
+    assert again.model_dir is not None
