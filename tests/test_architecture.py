@@ -50,6 +50,7 @@ GROUND = (
     "field_text",
     "measures",
     "method_fields",
+    "training_fields",
     "model_spec",
     "reporting",
     "reward_spec",

@@ -97,7 +97,7 @@ def disk_panel(disk: DiskForecast) -> Html:
         size=size,
     )
     if disk.fits or disk.free is None:
-        return Markup('<p class="hy-note">{}</p>').format(said)
+        return Markup('<p class="hy-note hy-disk">{}</p>').format(said)
     short = _(
         "{free} are free. Write fewer with Checkpoint every, or keep fewer with Checkpoints kept.",
         free=_bytes(disk.free),

@@ -56,7 +56,7 @@ def test_the_disk_of_checkpoints(settings: Settings) -> None:
 
 def test_the_disk_panel_warns_of_what_does_not_fit() -> None:
     assert disk_panel(DiskForecast(1, GIB, 2 * GIB)) == (
-        '<p class="hy-note">1 checkpoint takes 1.0 GiB of disk.</p>'
+        '<p class="hy-note hy-disk">1 checkpoint takes 1.0 GiB of disk.</p>'
     )
     html = disk_panel(DiskForecast(12, 3 * GIB, 2 * GIB))
     assert "12 checkpoints take 3.0 GiB of disk. 2.0 GiB are free." in html
@@ -134,8 +134,10 @@ def test_the_estimate_follows_the_form(
     assert "of memory at the peak" in html
     assert insist["visible"] is False
     assert preview(per_device_train_batch_size=8)[0] != html
-    twins, hypo = (preview(method)[0].split('<p class="hy-note">') for method in ("twins", "hypo"))
-    assert twins[0] == hypo[0] != html.split('<p class="hy-note">')[0]  # the one that needs more memory
+    twins, hypo = (preview(method)[0].split('<p class="hy-note hy-disk">') for method in ("twins", "hypo"))
+    assert (
+        twins[0] == hypo[0] != html.split('<p class="hy-note hy-disk">')[0]
+    )  # the one that needs more memory
     assert (twins[1][0], hypo[1][0]) == ("2", "1")  # the checkpoints of both
     assert preview(beta=-1)[0] == ""
 
