@@ -33,6 +33,9 @@ NamesFlag = Annotated[
 CampaignOption = Annotated[
     int | None, typer.Option("--campaign", min=1, max=MAX_ID, help="Only votes of this campaign.")
 ]
+RunOption = Annotated[
+    int | None, typer.Option("--run", min=1, max=MAX_ID, help="Only votes in which this run took part.")
+]
 BlindFlag = Annotated[bool, typer.Option("--blind", help="Only votes that were cast blind.")]
 FormatOption = Annotated[
     LabelFormat,
@@ -69,6 +72,7 @@ def list_command(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of votes to list.")] = 200,
     before: BeforeId = None,
     campaign: CampaignOption = None,
+    run: RunOption = None,
     blind: BlindFlag = False,
     names: NamesFlag = False,
     as_json: JsonFlag = False,
@@ -80,7 +84,7 @@ def list_command(
     if names:
         answers.show_all_names()
     with read_session() as session:
-        only = VoteFilter(campaign_id=campaign, blind=blind)
+        only = VoteFilter(campaign_id=campaign, run_id=run, blind=blind)
         found = label_queries.votes(
             session=session, only=only, limit=limit + 1, before=before, viewer=users.LOCAL
         )
@@ -158,6 +162,7 @@ def export_command(
     people: PeopleFlag = False,
     licence: Annotated[str, typer.Option(help="The licence that the manifest states.")] = "",
     campaign: CampaignOption = None,
+    run: RunOption = None,
     blind: BlindFlag = False,
     adjudicated: AdjudicatedFlag = False,
     names: NamesFlag = False,
@@ -176,7 +181,7 @@ def export_command(
             format,
             kind,
             folder=Path(scratch),
-            only=VoteFilter(campaign_id=campaign, blind=blind, adjudicated=adjudicated),
+            only=VoteFilter(campaign_id=campaign, run_id=run, blind=blind, adjudicated=adjudicated),
             viewer=users.LOCAL,
             options=Options(leave_out_cut=whole, merge=merge, people=people),
             licence=licence,
@@ -199,6 +204,7 @@ def push_command(
     merge: MergeFlag = False,
     licence: Annotated[str, typer.Option(help="The licence, such as cc-by-4.0.")] = "",
     campaign: CampaignOption = None,
+    run: RunOption = None,
     blind: BlindFlag = False,
     adjudicated: AdjudicatedFlag = False,
     public: PublicFlag = False,
@@ -215,7 +221,7 @@ def push_command(
         repo,
         format=format,
         file_type=file_type,
-        only=VoteFilter(campaign_id=campaign, blind=blind, adjudicated=adjudicated),
+        only=VoteFilter(campaign_id=campaign, run_id=run, blind=blind, adjudicated=adjudicated),
         leave_out_cut=whole,
         merge=merge,
         licence=licence,

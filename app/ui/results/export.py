@@ -8,31 +8,48 @@ from app.exports.writers import FileType
 from app.i18n import _, _n
 from app.store import label_queries
 from app.store.db import read_session
+from app.store.label_queries import VoteFilter
 from app.ui import query, widgets
 from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
+from app.ui.results.layout import ALL
+
+
+def _only(campaign: str, run: str, blind: bool) -> VoteFilter:
+    return VoteFilter(
+        campaign_id=int(campaign) if campaign else None, run_id=int(run) if run else None, blind=blind
+    )
+
+
+def counts(whole: bool, campaign: str = ALL, run: str = ALL, blind: bool = False) -> str:
+    """The number of training pairs from the chosen votes; `whole` excludes cut answers."""
+    only = _only(campaign, run, blind)
+    return results_view.export_counts(exports.count_trl(only=only, leave_out_cut=whole))
 
 
 def export(
     format: str,
     file_type: str,
     whole: bool,
+    campaign: str = ALL,
+    run: str = ALL,
+    blind: bool = False,
     merge: bool = False,
     people: bool = False,
     archive: bool = False,
     request: gr.Request | None = None,
 ) -> str:
     """The address of the export; warns about an empty file or hidden names."""
-    kind, ending = LabelFormat(format), FileType(file_type)
-    if kind is LabelFormat.TRL and exports.count_trl(leave_out_cut=whole).rows == 0:
+    kind, ending, only = LabelFormat(format), FileType(file_type), _only(campaign, run, blind)
+    if kind is LabelFormat.TRL and exports.count_trl(only=only, leave_out_cut=whole).rows == 0:
         gr.Warning(_("The file has no rows: no vote prefers one answer to another yet."))
     if kind in (LabelFormat.RAW, LabelFormat.ARENA, LabelFormat.ARGILLA):
         with read_session() as session:
             hidden = label_queries.count_hidden(query.username(request), session=session)
         if hidden:
             gr.Info(_hidden(hidden, only_names=kind is LabelFormat.RAW), duration=8)
-    given = {"format": kind.value, "file_type": ending.value}
-    wanted = {"whole": whole, "merge": merge, "people": people, "archive": archive}
+    given = {"format": kind.value, "file_type": ending.value, "campaign_id": campaign, "run_id": run}
+    wanted = {"blind": blind, "whole": whole, "merge": merge, "people": people, "archive": archive}
     return widgets.url(
         "api/v1/votes/export", **given, **{name: "true" if on else "" for name, on in wanted.items()}
     )
@@ -52,7 +69,15 @@ def _hidden(votes: int, *, only_names: bool) -> str:
     )
 
 
-def use_as_dataset(name: str, whole: bool = False, merge: bool = False) -> str:
-    """Store the votes as the next version of a dataset."""
-    added = showing_errors(lambda: exports.use_as_dataset(name, leave_out_cut=whole, merge=merge))
+def use_as_dataset(
+    name: str,
+    whole: bool = False,
+    campaign: str = ALL,
+    run: str = ALL,
+    blind: bool = False,
+    merge: bool = False,
+) -> str:
+    """Store the chosen votes as the next version of a dataset."""
+    only = _only(campaign, run, blind)
+    added = showing_errors(lambda: exports.use_as_dataset(name, only=only, leave_out_cut=whole, merge=merge))
     return results_view.became_dataset(added.name, added.version, added.rows, added.id)

@@ -62,6 +62,9 @@ class Export:
     """The votes as a file, or as a dataset."""
 
     counts: gr.HTML
+    campaign: gr.Dropdown
+    of_run: gr.Dropdown
+    blind: gr.Checkbox
     format: gr.Dropdown
     file_type: gr.Radio
     export: gr.Button
@@ -73,6 +76,11 @@ class Export:
     name: gr.Textbox
     use: gr.Button
     used: gr.HTML
+
+    @property
+    def filters(self) -> list[Any]:
+        """What is left out: cut answers, and the votes of other campaigns and runs, or not blind."""
+        return [self.whole, self.campaign, self.of_run, self.blind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +173,13 @@ def _export() -> Export:
     counts = gr.HTML()
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
+            with gr.Row():
+                any_campaign = [(_("any campaign"), ALL)]
+                campaign = gr.Dropdown(any_campaign, value=ALL, label=_("Votes of a campaign"), min_width=150)
+                of_run = gr.Dropdown(
+                    [(_("any run"), ALL)], value=ALL, label=_("Votes on a run"), min_width=150
+                )
+            blind = gr.Checkbox(label=_("Blind votes only"))
             layouts = [(_(title), value) for title, value in LAYOUTS]
             format = gr.Dropdown(layouts, value="trl", label=_("Format"))
             file_type = gr.Radio(
@@ -194,7 +209,7 @@ def _export() -> Export:
             use = gr.Button(_("Use as dataset"), variant="primary")
             used = gr.HTML()
     boxes = whole, merge, people, archive
-    return Export(counts, format, file_type, export, *boxes, file, name, use, used)
+    return Export(counts, campaign, of_run, blind, format, file_type, export, *boxes, file, name, use, used)
 
 
 def _votes() -> Votes:

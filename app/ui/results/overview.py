@@ -4,20 +4,20 @@ import gradio as gr
 
 from app import answers
 from app.board import read_board
-from app.exports import labels as exports
 from app.i18n import _
-from app.store import label_queries, runs
+from app.store import campaigns, label_queries, runs
 from app.store.db import read_session
 from app.store.enums import Choice
 from app.store.label_queries import VoteFilter
 from app.ui import paging, query, widgets
 from app.ui.compare.actions import showing_errors
-from app.ui.results import ranking, win_rates
+from app.ui.results import export, ranking, win_rates
 from app.ui.results import view as results_view
 from app.ui.results.layout import ALL
 from app.ui.updates import Updates
 
 PAGE_ROWS = 20
+MOST_CAMPAIGNS = 200
 
 
 def overview(request: gr.Request | None = None) -> Updates:
@@ -27,9 +27,11 @@ def overview(request: gr.Request | None = None) -> Updates:
         board = read_board(session=session, viewer=user)
         people = label_queries.voters(session=session)
         known = runs.find(session=session)
+        asked = campaigns.recent(session=session, limit=MOST_CAMPAIGNS)
     if board.votes + board.hidden == 0:
         nothing = gr.update(value=results_view.nothing_yet(), visible=True)
         return {"empty": nothing, "body": gr.update(visible=False)}
+    of_campaigns = [(f"#{one.id} {one.name}", str(one.id)) for one in asked]
     of_runs = [(f"#{run.id} {run.name}", str(run.id)) for run in known]
     return {
         "empty": gr.update(visible=False),
@@ -39,16 +41,13 @@ def overview(request: gr.Request | None = None) -> Updates:
         **ranking.show(request=request),
         **win_rates.of(board.records, 0, board.record_count),
         "habits": results_view.habits(board) if board.votes else "",
-        "counts": counts(False),
+        "counts": export.counts(False),
+        "campaign": gr.update(choices=[(_("any campaign"), ALL), *of_campaigns], value=ALL),
+        "of_run": gr.update(choices=[(_("any run"), ALL), *of_runs], value=ALL),
         "who": gr.update(choices=[(_("everybody"), ALL), *((name, name) for name in people)], value=ALL),
         "run": gr.update(choices=[(_("any run"), ALL), *of_runs], value=ALL),
         **list_votes(ALL, ALL, ALL, 0, request),
     }
-
-
-def counts(whole: bool) -> str:
-    """The number of training pairs from the votes; `whole` excludes cut answers."""
-    return results_view.export_counts(exports.count_trl(leave_out_cut=whole))
 
 
 def show_names(request: gr.Request | None = None) -> Updates:

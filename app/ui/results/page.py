@@ -32,7 +32,7 @@ def _shown(page: Layout) -> Components:
         **named(page.ranking),
         **pick(named(board), "hidden", "show_names", "board", "habits"),
         **board.records.outputs,
-        "counts": page.export.counts,
+        **pick(named(page.export), "counts", "campaign", "of_run"),
         **pick(named(votes), "who", "run", "table"),
         **votes.pager.outputs,
     }
@@ -54,12 +54,14 @@ def _wire_lists(page: Layout, shown: Components) -> None:
 
 
 def _wire_export(parts: Export) -> None:
-    parts.whole.input(overview.counts, parts.whole, parts.counts, **_QUIET)
-    wanted = [parts.format, parts.file_type, parts.whole, parts.merge, parts.people, parts.archive]
+    for chosen in parts.filters:
+        chosen.input(export.counts, parts.filters, parts.counts, **_QUIET)
+    how = [parts.merge, parts.people, parts.archive]
+    wanted = [parts.format, parts.file_type, *parts.filters, *how]
     parts.export.click(export.export, wanted, parts.file, **_QUIET).success(
         None, parts.file, None, js="(address) => { window.location.href = address; }"
     )
-    used = [parts.name, parts.whole, parts.merge]
+    used = [parts.name, *parts.filters, parts.merge]
     parts.use.click(export.use_as_dataset, used, parts.used, trigger_mode="once", **_QUIET)
 
 

@@ -640,6 +640,10 @@ def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
         export.use_as_dataset("votes")
     compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
     assert "Version 1 of the dataset <strong>votes</strong> holds 1 pair." in export.use_as_dataset("votes")
+    assert "1 training pair" in export.counts(False)
+    assert "0 training pairs" in export.counts(False, campaign="7")
+    address = export.export("kto", "jsonl", False, "7", "3", blind=True)
+    assert {"campaign_id=7", "run_id=3", "blind=true"} < set(address.partition("?")[2].split("&"))
     with pytest.raises(gr.Error, match="name"):
         export.use_as_dataset("")
 
