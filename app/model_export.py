@@ -130,12 +130,12 @@ def _job(wanted: _Wanted, form: Form, scratch: Path) -> dict[str, Any]:
 
 
 def _pairs(dataset_id: int, *, session: Session) -> list[dict[str, Any]]:
-    """Pairs of a dataset to check an export on; held-out ones first."""
+    """Pairs of a dataset to check an export on, held-out ones first; a single answer stands on both sides."""
     found: list[dict[str, Any]] = []
     for split in (Split.HELD_OUT, Split.TRAIN):
         pairs = datasets.iter_pairs(dataset_id, session=session, split=split)
         found += [
-            {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+            {"prompt": pair.prompt, "chosen": pair.answers[0], "rejected": pair.answers[-1]}
             for pair in islice(pairs, CANDIDATES - len(found))
         ]
     return found

@@ -9,14 +9,16 @@ class Need(StrEnum):
     """A part of a batch that a method reads.
 
     CHOSEN, REJECTED: log-probabilities of the stored answers. REFERENCE: those of the reference model for the
-    stored answers. SAMPLES: responses that the policy samples, with both log-probabilities. REWARDS: rewards
-    of the stored answers from a trained head. SCORES: scores of the samples. VALUES: values of the samples'
-    tokens from a trained head, for several updates on the same samples.
+    stored answers. MISMATCHED: the log-ratio of answers under other prompts of the step. SAMPLES: responses
+    that the policy samples, with both log-probabilities. REWARDS: rewards of the stored answers from a
+    trained head. SCORES: scores of the samples. VALUES: values of the samples' tokens from a trained head,
+    for several updates on the same samples.
     """
 
     CHOSEN = "chosen"
     REJECTED = "rejected"
     REFERENCE = "reference"
+    MISMATCHED = "mismatched"
     SAMPLES = "samples"
     REWARDS = "rewards"
     SCORES = "scores"
@@ -42,6 +44,7 @@ class Method(StrEnum):
 
     DPO = "dpo"
     HYPO = "hypo"
+    KTO = "kto"
     SFT = "sft"
     REWARD = "reward"
     RLOO = "rloo"
@@ -68,6 +71,15 @@ class Method(StrEnum):
         """Whether the trained model writes answers; a reward model only scores them."""
         return Need.REWARDS not in self.needs
 
+    def uses(self, chosen: bool, rejected: bool) -> bool:
+        """Whether the method trains on a row that has a chosen answer, or a rejected one, or both."""
+        if Need.MISMATCHED in self.needs:
+            return chosen or rejected
+        both = Need.REWARDS in self.needs
+        return (chosen or not (both or Need.CHOSEN in self.needs)) and (
+            rejected or not (both or Need.REJECTED in self.needs)
+        )
+
     @property
     def compares_samples(self) -> bool:
         """Whether the method compares the scores of a prompt's samples, so that it needs two or more."""
@@ -88,6 +100,13 @@ _TRAITS: Final = {
         run="a HyPO run",
         loss="DPO's loss plus a KL penalty on sampled responses",
         needs=_PAIRS | {Need.SAMPLES},
+    ),
+    Method.KTO: _Traits(
+        label="KTO",
+        run="a KTO run",
+        loss="one minus the value of each answer by itself, chosen ones above and rejected ones below a "
+        "reference point; rows may have one answer",
+        needs=_PAIRS | {Need.MISMATCHED},
     ),
     Method.REWARD: _Traits(
         label="Reward model",

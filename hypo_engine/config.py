@@ -171,6 +171,20 @@ class TrainConfig(TrainingFields):
             raise PydanticCustomError("sharding", "cannot shard a reward model yet; set it to none")
         if Need.VALUES in method.needs:
             raise PydanticCustomError("sharding", "cannot shard PPO's value head yet; set it to none")
+        if Need.MISMATCHED in method.needs:
+            raise PydanticCustomError("sharding", "cannot shard KTO yet; set it to none")
+        return value
+
+    @field_validator("gradient_accumulation_steps")
+    @classmethod
+    def _has_other_prompts(cls, value: int, info: ValidationInfo) -> int:
+        method, size = info.data.get("method"), info.data.get("per_device_train_batch_size", 2)
+        if method is not None and Need.MISMATCHED in method.needs and value * size < 2:
+            raise PydanticCustomError(
+                "gradient_accumulation_steps",
+                "times the batch size must be 2 or more for {method}, which compares a step's prompts",
+                {"method": method.label},
+            )
         return value
 
     @property

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPairs
-from hypo_engine.data.tokenize import tokenize_pairs
+from hypo_engine.data.tokenize import tokenize_pairs, uses_row
 from hypo_engine.errors import DataError, Interrupted
 from hypo_engine.memory.estimate import Estimate, format_bytes
 from hypo_engine.models.load import default_device, load_tokenizer
@@ -196,6 +197,7 @@ def _tokens(config: TrainConfig, pairs: Sequence[Pair], resolved: str) -> TokenP
         make_tokenization(config, load_tokenizer(resolved), pairs),
         max_prompt_length=config.max_prompt_length,
         max_completion_length=config.max_completion_length,
+        uses=partial(uses_row, config.method),
     )
     if not tokens:
         raise DataError(

@@ -108,16 +108,22 @@ def pairs_left_out(metrics: Metrics) -> str:
     """A sentence on training pairs that were left out; "" if none were, or if it is unknown."""
     refused = int(metrics.get("num_train_pairs_refused", 0))
     long = int(metrics.get("num_train_pairs_too_long", 0))
-    if not refused + long:
+    single = int(metrics.get("num_train_pairs_single", 0))
+    without = refused + long + single
+    if not without:
         return ""
-    given = int(metrics.get("num_train_pairs", 0)) + refused + long
-    reasons = {"an answer is longer than the limit": long, "the chat template refuses the prompt": refused}
+    given = int(metrics.get("num_train_pairs", 0)) + without
+    reasons = {
+        "an answer is longer than the limit": long,
+        "the chat template refuses the prompt": refused,
+        "the row has one answer": single,
+    }
     met = {reason: number for reason, number in reasons.items() if number}
     counted = [reason if len(met) == 1 else f"{reason} ({number:,})" for reason, number in met.items()]
     said = " or ".join(counted)
-    if refused + long == 1:
+    if without == 1:
         return f"1 of {given:,} training pairs was left out: {said}."
-    return f"{refused + long:,} of {given:,} training pairs were left out: {said}."
+    return f"{without:,} of {given:,} training pairs were left out: {said}."
 
 
 def share(value: float, count: float | None) -> str:

@@ -19,7 +19,7 @@ SAMPLING = tuple(method for method in Method if Need.SAMPLES in method.needs)
 """Methods that sample responses to train on."""
 
 _ON_PAIRS = (Method.DPO, Method.HYPO)
-_WEIGHED = (*_ON_PAIRS, Method.SFT, Method.REWARD)
+_WEIGHED = (*_ON_PAIRS, Method.KTO, Method.SFT, Method.REWARD)
 _SCORED = tuple(method for method in Method if Need.SCORES in method.needs)
 _PREFERRING = (*_ON_PAIRS, Method.ONLINE_DPO)
 
@@ -52,9 +52,9 @@ class MethodFields(BaseModel):
         gt=0,
         le=10,
         title="beta",
-        description="Scale of DPO's margin, or weight of the KL penalty of RLOO and PPO: larger keeps "
-        "the policy closer to the reference.",
-        json_schema_extra=group("front", *_ON_PAIRS, *_SCORED),
+        description="Scale of DPO's margin and KTO's log-ratios, or weight of RLOO's and PPO's KL penalty: "
+        "larger keeps the policy closer to the reference.",
+        json_schema_extra=group("front", *_ON_PAIRS, Method.KTO, *_SCORED),
     )
     kl_coef: float = Field(
         1e-3,
@@ -97,6 +97,23 @@ class MethodFields(BaseModel):
         description="Weight of an SFT term: the negative log-likelihood of the chosen answers, a mean over "
         "their tokens, added to the preference loss.",
         json_schema_extra=group("loss", *_ON_PAIRS),
+    )
+    desirable_weight: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        title="Weight of chosen",
+        description="Factor of KTO's loss on chosen answers. Where they are fewer, raise it until weight "
+        "times number is about the same on both sides.",
+        json_schema_extra=group("loss", Method.KTO),
+    )
+    undesirable_weight: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        title="Weight of rejected",
+        description="Factor of KTO's loss on rejected answers.",
+        json_schema_extra=group("loss", Method.KTO),
     )
     use_pair_weights: bool = Field(
         True,
@@ -292,8 +309,8 @@ class MethodFields(BaseModel):
     @property
     def needs(self) -> frozenset[Need]:
         """The parts of a batch that a step reads."""
-        without = frozenset() if self.loss_type.reads_reference else frozenset({Need.REFERENCE})
-        return self.method.needs - without
+        normalized = self.method in _PREFERRING and not self.loss_type.reads_reference
+        return self.method.needs - (frozenset({Need.REFERENCE}) if normalized else frozenset())
 
     @property
     def reads_weights(self) -> bool:
@@ -313,9 +330,12 @@ class MethodFields(BaseModel):
     @property
     def held_out_needs(self) -> frozenset[Need]:
         """The parts of a batch that an evaluation reads of held-out pairs."""
-        if Need.SCORES not in self.needs:
-            return self.needs - {Need.SAMPLES}
-        return Method.DPO.needs
+        return self.needs - {Need.SAMPLES} if self.held_out_method is self.method else Method.DPO.needs
+
+    @property
+    def held_out_method(self) -> Method:
+        """The method that reads the answers which an evaluation reads."""
+        return Method.DPO if Need.SCORES in self.needs else self.method
 
     @property
     def samples_online(self) -> bool:

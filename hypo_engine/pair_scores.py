@@ -94,6 +94,8 @@ class PairScorer:
         return [found[index] for index in range(len(pairs))]
 
     def _tokenize(self, pair: Pair) -> TokenPair | Unscored:
+        if pair.is_single:
+            return Unscored("The row has one answer, and a margin compares two.")
         longest = self.config.max_completion_length
         kept, report = tokenize_pairs(
             [pair],

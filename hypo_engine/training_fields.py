@@ -89,6 +89,7 @@ class TrainingFields(MethodFields):
         title="Accumulation",
         description="Batches whose gradients are combined into one optimiser step.",
         json_schema_extra=group("optimiser"),
+        validate_default=True,
     )
     lr_scheduler_type: Scheduler = Field(
         Scheduler.LINEAR,

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.store.models import Run
 
-TWIN = re.compile(r" · (?:DPO|HyPO|SFT|Reward model|RLOO|PPO|Online DPO)$")
+TWIN = re.compile(r" · (?:DPO|HyPO|KTO|SFT|Reward model|RLOO|PPO|Online DPO)$")
 """The suffix that distinguishes runs that were launched as twins: the name of the method."""
 
 _NUMBER = re.compile(r" \(\d{1,6}\)$")

@@ -94,6 +94,14 @@ ROLES: Final = {
         ("longdash", "dot", "dashdot"),
         "star",
     ),
+    "kto": Role(
+        "KTO",
+        "K",
+        ("#b02a2a", "#d66a6a", "#6e1111"),
+        ("#f07f78", "#f7bdb9", "#c9504a"),
+        ("longdash", "dashdot", "dot"),
+        "pentagon",
+    ),
     "sft": Role(
         "SFT",
         "S",

@@ -100,6 +100,16 @@ CHARTS = (
         unit=N_("nats"),
     ),
     Chart(
+        "reference_point",
+        N_("KTO's reference point"),
+        N_("Mean log-ratio of answers under other prompts, at least 0. A value that climbs is drift."),
+        "kl",
+        "eval_kl",
+        zero=True,
+        needs=frozenset({Need.MISMATCHED}),
+        unit=N_("nats"),
+    ),
+    Chart(
         "scores",
         N_("Score of samples"),
         N_("By the run's reward; bars are the standard error."),

@@ -1,4 +1,4 @@
-"""A preference pair, and the identity of its prompt. No torch here."""
+"""A preference pair, or a single judged answer, and the identity of its prompt. No torch here."""
 
 import hashlib
 import json
@@ -11,8 +11,9 @@ Turn = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One preference: two answers to the same prompt.
+    """One preference: two answers to the same prompt, or one answer that was judged good or bad by itself.
 
+    A good answer alone is ``chosen``, a bad one alone ``rejected``; the other side is then empty.
     ``prompt`` is plain text to continue, or the turns of a conversation up to the answer. ``weight`` is how
     much the pair counts, ``margin`` how much better the chosen answer is; a pair without has 1 and 0.
     """
@@ -22,6 +23,16 @@ class Pair:
     rejected: str
     weight: float = 1.0
     margin: float = 0.0
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the row has one answer."""
+        return not (self.chosen and self.rejected)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The answers that the row has, the chosen one first."""
+        return tuple(answer for answer in (self.chosen, self.rejected) if answer)
 
     @property
     def extras(self) -> tuple[float, ...]:

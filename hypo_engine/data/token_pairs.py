@@ -10,7 +10,7 @@ from typing import overload
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """A pair as token ids; both completions end with an end token.
+    """A pair as token ids; completions end with an end token. An answer that the row lacks is empty.
 
     Attributes:
         source_index: The pair's index in the dataset as given, before pairs were left out.
@@ -42,18 +42,24 @@ class StepMeans:
     Attributes:
         tokens: Of the lengths of the chosen answers, by the pairs' weights.
         weight: Of the pairs' weights.
+        answers: Of the numbers of the pairs' answers, by the weights.
     """
 
     tokens: float
     weight: float = 1.0
+    answers: float = 2.0
 
     @classmethod
-    def of(cls, weights: Sequence[float], lengths: Sequence[int]) -> "StepMeans":
-        """The means of given weights and lengths; exact if all weights are equal."""
+    def of(cls, weights: Sequence[float], lengths: Sequence[int], answers: Sequence[int]) -> "StepMeans":
+        """The means of given weights, lengths and numbers of answers; exact if all weights are equal."""
         alike = len(set(weights)) == 1
         weight = weights[0] if alike else sum(each / len(weights) for each in weights)
         shares = [each / weight for each in weights]
-        return cls(fmean(share * length for share, length in zip(shares, lengths, strict=True)), weight)
+        tokens, number = (
+            fmean(share * value for share, value in zip(shares, values, strict=True))
+            for values in (lengths, answers)
+        )
+        return cls(tokens, weight, number)
 
 
 class TokenPairs(Sequence[TokenPair]):
@@ -92,8 +98,11 @@ class TokenPairs(Sequence[TokenPair]):
 
     def means(self, indices: Sequence[int]) -> StepMeans:
         """The means over the pairs of a step."""
+        answers = [self.lengths(index)[1:] for index in indices]
         return StepMeans.of(
-            [self._weights[index] for index in indices], [self._lengths[3 * index + 1] for index in indices]
+            [self._weights[index] for index in indices],
+            [chosen for chosen, _ in answers],
+            [bool(chosen) + bool(rejected) for chosen, rejected in answers],
         )
 
     def weighing(self) -> str:

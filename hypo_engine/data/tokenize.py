@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hypo_engine.chat.template import ChatTemplate, Rendered, TemplateRefusal
 from hypo_engine.chat.thinking import holds_thought, without_mark
-from hypo_engine.config import PromptStyle
+from hypo_engine.config import Method, PromptStyle
 from hypo_engine.data.pair import Pair
 from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.errors import ConfigError, ModelError
@@ -28,6 +28,7 @@ class TokenReport:
 
     pairs: int = 0
     left_out: int = 0
+    single: int = 0
     refused: int = 0
     refusal: str = ""
     stray_thoughts: int = 0
@@ -38,6 +39,11 @@ class TokenReport:
     def sentences(self, max_prompt_length: int, max_completion_length: int) -> list[str]:
         """One sentence per finding."""
         found = []
+        if self.single:
+            found.append(
+                f"{self.single} of {self.pairs} rows were left out: they have one answer, from which the "
+                "method does not learn. KTO uses every row, SFT those with a chosen answer."
+            )
         if self.refused:
             found.append(f"{self.refused} of {self.pairs} pairs were left out. {self.refusal}")
         if self.stray_thoughts:
@@ -72,13 +78,19 @@ class TokenReport:
     def counts(self) -> dict[str, float]:
         """The counts as metrics."""
         return {
-            "num_train_pairs": float(self.pairs - self.refused - self.left_out),
+            "num_train_pairs": float(self.pairs - self.refused - self.left_out - self.single),
             "num_train_pairs_refused": float(self.refused),
             "num_train_pairs_too_long": float(self.left_out),
+            **({"num_train_pairs_single": float(self.single)} if self.single else {}),
         }
 
     def nothing_left(self, max_completion_length: int) -> str:
         """Why no pair is left to train on."""
+        if self.single > self.refused + self.left_out:
+            return (
+                f"No pair is left: {self.single} of {self.pairs} rows have one answer; train them with KTO, "
+                "or those with a chosen answer with SFT."
+            )
         if self.refused > self.left_out:
             return f"No pair is left: {self.refused} of {self.pairs} are left out. {self.refusal}"
         return (
@@ -194,6 +206,11 @@ class Tokenization:
         return ids[len(ids) - limit :]
 
 
+def uses_row(method: Method, pair: Pair) -> bool:
+    """Whether a method learns from a row, which may have one answer."""
+    return method.uses(bool(pair.chosen), bool(pair.rejected))
+
+
 def tokenize_pairs(
     pairs: Sequence[Pair],
     tokenization: Tokenization,
@@ -202,6 +219,7 @@ def tokenize_pairs(
     max_completion_length: int,
     weights: bool = False,
     margins: bool = False,
+    uses: Callable[[Pair], bool] = lambda _: True,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[TokenPairs, TokenReport]:
     """Tokenise pairs; leave out pairs with an overlong answer, and cut overlong prompts on the left.
@@ -209,6 +227,7 @@ def tokenize_pairs(
     Args:
         max_completion_length: In tokens, including the end token.
         weights, margins: Whether the run reads those of the pairs.
+        uses: Whether the run learns from a pair; others are left out and counted.
         between: Called every few pairs; may raise to stop.
 
     Raises:
@@ -219,6 +238,9 @@ def tokenize_pairs(
     for source_index, pair in enumerate(pairs):
         if source_index % _A_WHILE == 0:
             between()
+        if not uses(pair):
+            report.single += 1
+            continue
         try:
             rendered = tokenization.rendered(pair.prompt)
         except TemplateRefusal as refusal:
@@ -227,14 +249,17 @@ def tokenize_pairs(
             continue
         prompt, end_id = tokenization._ids(pair.prompt, rendered.text), tokenization.end_id(pair.prompt)
         answers = [without_mark(answer, rendered.opened) for answer in (pair.chosen, pair.rejected)]
-        chosen, rejected = (tokenization.completion_ids(answer, end_id=end_id) for answer in answers)
+        chosen = tokenization.completion_ids(answers[0], end_id=end_id) if pair.chosen else []
+        rejected = tokenization.completion_ids(answers[1], end_id=end_id) if pair.rejected else []
         if max(len(chosen), len(rejected)) > max_completion_length:
             report.left_out += 1
             continue
         _count_thoughts(report, tokenization, pair, opened=bool(rendered.opened))
-        report.boundary_differences += _boundary_differs(
-            tokenization, pair.prompt, rendered.text + answers[0], [*prompt, *chosen[:-1]]
+        text, ids = (
+            rendered.text + (answers[0] if pair.chosen else answers[1]),
+            [*prompt, *(chosen or rejected)[:-1]],
         )
+        report.boundary_differences += _boundary_differs(tokenization, pair.prompt, text, ids)
         report.trimmed_prompts += len(prompt) > max_prompt_length
         trimmed = tokenization.trim(prompt, max_prompt_length)
         weight, margin = pair.weight if weights else 1.0, pair.margin if margins else 0.0
@@ -245,7 +270,7 @@ def tokenize_pairs(
 def _count_thoughts(report: TokenReport, tokenization: Tokenization, pair: Pair, *, opened: bool) -> None:
     if not tokenization.uses_template(pair.prompt) or not tokenization.template.can_think:
         return
-    thoughts = [holds_thought(answer) for answer in (pair.chosen, pair.rejected)]
+    thoughts = [holds_thought(answer) for answer in pair.answers]
     report.stray_thoughts += any(thoughts) and not tokenization.template.thinking
     report.missing_thoughts += not all(thoughts) and opened
 

@@ -1,7 +1,7 @@
 """What a batch offers to a method, and what the method returns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from hypo_engine.decoding.sampling import Response
 class PairLogps:
     """Log-probabilities of the pairs' answers, in nats, summed over tokens; every tensor is [pairs].
 
-    What the method does not need is None.
+    What the method does not need is None. An answer that a row lacks has length 0 and log-probability 0.
 
     Attributes:
         chosen, rejected: Of the policy, with gradient.
@@ -23,6 +23,7 @@ class PairLogps:
         mean_tokens: Mean length of the chosen answers of the whole step, so that a mean over tokens is the
             same however the step is divided into batches.
         weights: How much each pair counts, divided by the mean of the whole step; None if all count alike.
+        answers: Mean number of a pair's answers in the whole step, by the weights.
     """
 
     chosen: Tensor
@@ -33,6 +34,17 @@ class PairLogps:
     rejected_tokens: Tensor
     mean_tokens: float
     weights: Tensor | None = None
+    answers: float = 2.0
+
+    @property
+    def has_chosen(self) -> Tensor:
+        """Which rows have a chosen answer: [pairs], bool."""
+        return self.chosen_tokens > 0
+
+    @property
+    def has_rejected(self) -> Tensor:
+        """Which rows have a rejected answer: [pairs], bool."""
+        return self.rejected_tokens > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +121,30 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The parts of a batch that the method needs; the others are None."""
+    """The parts of a batch that the method needs; the others are None.
+
+    Attributes:
+        mismatched: Mean of log pi - log ref over answers under other prompts of the whole step.
+    """
 
     pairs: PairLogps | None = None
     samples: Samples | None = None
     rewards: PairRewards | None = None
     replay: Replay | None = None
+    mismatched: float | None = None
 
 
 @dataclass(slots=True)
 class MethodLoss:
-    """The loss of a batch (a scalar with gradient, a mean over its prompts), and metrics, which are means."""
+    """The loss of a batch (a scalar with gradient, a mean over its prompts), and metrics, which are means.
+
+    Attributes:
+        counts: Over how many values a metric is the mean, if not over the prompts.
+    """
 
     loss: Tensor
     metrics: dict[str, float]
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class BatchLoss(Protocol):
@@ -132,4 +154,4 @@ class BatchLoss(Protocol):
         """Compute the loss of a batch."""
 
     def held_out(self, batch: Batch) -> dict[str, Tensor]:
-        """Values of each held-out pair by metric, [pairs] each; ``loss`` is the method's own."""
+        """Values of held-out pairs by metric, of each pair or answer that has one; ``loss`` is its own."""

@@ -152,6 +152,20 @@ def bradley_terry_loss(
     return losses + center * (chosen + rejected) ** 2 if center else losses
 
 
+def kto_losses(ratios: Tensor, reference_point: float, *, beta: float, desirable: bool) -> Tensor:
+    """KTO: ``1 - sigmoid(beta * (ratio - z0))``, or ``1 - sigmoid(beta * (z0 - ratio))``: [answers].
+
+    The second is for undesirable answers. Ethayarajh et al., arXiv 2402.01306, without the weights lambda. At
+    step 0 it is 1/2.
+
+    Args:
+        ratios: [answers], log pi(y|x) - log ref(y|x).
+        reference_point: z0, which has no gradient.
+    """
+    above = ratios - reference_point
+    return torch.sigmoid(-beta * above if desirable else beta * above)
+
+
 def leave_one_out_mean(values: Tensor) -> Tensor:
     """For each of k samples (dimension 1), the mean of the other k-1; zero if k is 1.
 

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from hypo_engine.config import Method, Need, TrainConfig
 from hypo_engine.data.token_pairs import StepMeans, TokenPair
-from hypo_engine.forward.logprobs import TokenLogps
+from hypo_engine.forward.logprobs import Ids, TokenLogps
 from hypo_engine.forward.phases import phase
 from hypo_engine.methods.batch import Batch, BatchLoss, PairLogps, PairRewards, ScoredResponse
 from hypo_engine.methods.dpo import make_dpo
 from hypo_engine.methods.hypo import make_hypo
+from hypo_engine.methods.kto import make_kto
+from hypo_engine.methods.mismatch import mismatched_answers, mismatched_ratios
 from hypo_engine.methods.online_dpo import make_online_dpo
 from hypo_engine.methods.ppo import make_ppo
 from hypo_engine.methods.reward import make_reward
@@ -28,11 +30,13 @@ from hypo_engine.methods.scoring import ScoreResponses, Scoring
 from hypo_engine.methods.sft import make_sft
 from hypo_engine.models.policy import Policy
 from hypo_engine.prompts.encoder import Encoded
+from hypo_engine.prompts.stored import StoredAnswers
 from hypo_engine.reference.scores import ReferenceCache
 
 METHODS: Final[Mapping[Method, Callable[[TrainConfig], BatchLoss]]] = {
     Method.DPO: make_dpo,
     Method.HYPO: make_hypo,
+    Method.KTO: make_kto,
     Method.REWARD: make_reward,
     Method.RLOO: make_rloo,
     Method.PPO: make_ppo,
@@ -43,12 +47,17 @@ METHODS: Final[Mapping[Method, Callable[[TrainConfig], BatchLoss]]] = {
 
 @dataclass(slots=True)
 class BatchResult:
-    """The result of a batch: the loss (mean over its pairs, with autograd), metrics (means), and samples."""
+    """The result of a batch: the loss (mean over its pairs, with autograd), metrics (means), and samples.
+
+    Attributes:
+        counts: As in :class:`.batch.MethodLoss`.
+    """
 
     loss: Tensor
     metrics: dict[str, float]
     responses: Sequence[ScoredResponse] = field(default_factory=list)
     sampling_seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class Objective:
         pair_indices: Sequence[int],
         watch: Watch,
         means: StepMeans | None = None,
+        mismatched: float | None = None,
     ) -> BatchResult:
         """Compute the loss of a batch with policy and reference.
 
@@ -88,6 +98,7 @@ class Objective:
             pair_indices: Pair indices of the batch, the keys of the cache.
             watch: Called often; may raise to abandon the batch.
             means: Over the pairs of the whole step; None takes the batch's.
+            mismatched: As in :class:`.batch.Batch`; None takes the batch's.
         """
         device = policy.model.device
         means = means or means_of(batch)
@@ -99,13 +110,13 @@ class Objective:
             rewards = pair_rewards(policy, prefix, batch, means.weight)
             found = self.method(Batch(rewards=rewards))
             return BatchResult(found.loss, found.metrics)
-        completions = self._completions(batch, drawn)
+        completions = self._completions(answers := self._stored(batch), drawn)
         logps = completions.score(prefix, since=0, device=device)
         watch()
 
         compares = Need.REFERENCE in self.needs
         cached = reference.get(pair_indices, device) if compares and reference else None
-        stored = len(completions.rows) - len(drawn.responses)
+        stored = len(answers.completions)
         since = stored if cached or not compares else 0
         reference_logps = TokenLogps(logps.values[:0], logps.mask[:0])
         if since < len(completions.rows):
@@ -114,18 +125,19 @@ class Objective:
                     encode([p.prompt for p in batch]), since=since, device=device
                 )
         if compares and cached is None:
-            sums = reference_logps.sums()
-            cached = sums[: len(batch)], sums[len(batch) : stored]
+            cached = answers.by_pair(reference_logps.sums()[:stored])
 
         samples = None
-        pairs = self._pair_logps(batch, logps.rows(slice(0, stored)).sums(), cached, means)
+        pairs = self._pair_logps(batch, answers, logps.rows(slice(0, stored)).sums(), cached, means)
         if self.sampler:
             own, held = logps.rows(slice(stored, None)), reference_logps.rows(slice(stored - since, None))
             scores = self._scores(batch, drawn, device)
             samples = score_samples(drawn, batch, own, held, scores)
-        found = self.method(Batch(pairs, samples))
+        point = self._mismatched(policy, batch) if mismatched is None else mismatched
+        found = self.method(Batch(pairs, samples, mismatched=point))
         metrics = found.metrics | (samples.metrics if samples else {})
-        return BatchResult(found.loss, metrics, samples.responses if samples else [], drawn.seconds)
+        responses = samples.responses if samples else []
+        return BatchResult(found.loss, metrics, responses, drawn.seconds, found.counts)
 
     @property
     def updates(self) -> int:
@@ -153,16 +165,18 @@ class Objective:
         with phase("scores"):
             return self.scoring(batch, drawn.responses, device)
 
-    def _completions(self, batch: Sequence[TokenPair], drawn: Drawn) -> "_Completions":
-        """The chosen, the rejected and the sampled answers, as far as they are needed."""
-        rows, completions = list[int](), list[list[int]]()
-        for need, answers in (
-            (Need.CHOSEN, (pair.chosen for pair in batch)),
-            (Need.REJECTED, (pair.rejected for pair in batch)),
-        ):
-            if need in self.needs:
-                rows += range(len(batch))
-                completions += answers
+    def _mismatched(self, policy: Policy, batch: Sequence[TokenPair]) -> float | None:
+        if Need.MISMATCHED not in self.needs:
+            return None
+        return mismatched_ratios(policy, batch, mismatched_answers(batch)).mean
+
+    def _stored(self, batch: Sequence[TokenPair]) -> StoredAnswers:
+        """The stored answers that the method needs."""
+        return StoredAnswers.of(batch, chosen=Need.CHOSEN in self.needs, rejected=Need.REJECTED in self.needs)
+
+    def _completions(self, stored: StoredAnswers, drawn: Drawn) -> "_Completions":
+        """The stored and the sampled answers, as far as they are needed."""
+        rows, completions = list(stored.rows), list(stored.completions)
         temperatures = [1.0] * len(rows)
         if self.sampler:
             rows += (row // self.sampler.samples_per_prompt for row in range(len(drawn.responses)))
@@ -173,15 +187,16 @@ class Objective:
     def _pair_logps(
         self,
         batch: Sequence[TokenPair],
+        answers: StoredAnswers,
         sums: Tensor,
         reference: tuple[Tensor, Tensor] | None,
         means: StepMeans,
     ) -> PairLogps | None:
-        """The log-probabilities of the pairs, from those of all chosen and then all rejected answers."""
+        """The log-probabilities of the pairs, from those of their stored answers."""
         if not len(sums):
             return None
-        rejected = sums[len(batch) :] if Need.REJECTED in self.needs else None
-        return pair_logps(batch, sums[: len(batch)], rejected, reference, means)
+        chosen, rejected = answers.by_pair(sums)
+        return pair_logps(batch, chosen, rejected if Need.REJECTED in self.needs else None, reference, means)
 
 
 def pair_logps(
@@ -207,6 +222,7 @@ def pair_logps(
         chosen.new_tensor([len(pair.rejected) for pair in batch]),
         means.tokens,
         _weights(batch, means.weight, chosen),
+        means.answers,
     )
 
 
@@ -228,7 +244,11 @@ def pair_rewards(
 
 def means_of(batch: Sequence[TokenPair]) -> StepMeans:
     """The means over the pairs of a batch that is a whole step."""
-    return StepMeans.of([pair.weight for pair in batch], [len(pair.chosen) for pair in batch])
+    return StepMeans.of(
+        [pair.weight for pair in batch],
+        [len(pair.chosen) for pair in batch],
+        [bool(pair.chosen) + bool(pair.rejected) for pair in batch],
+    )
 
 
 def _weights(batch: Sequence[TokenPair], mean_weight: float, like: Tensor) -> Tensor | None:
@@ -267,7 +287,7 @@ class _Completions:
     """The completions to score, each with its prompt row and temperature."""
 
     rows: list[int]
-    completions: list[list[int]]
+    completions: list[Ids]
     temperatures: list[float]
 
     def score(self, encoded: Encoded, *, since: int, device: torch.device) -> TokenLogps:

@@ -51,6 +51,7 @@ class DrawnBatch:
     metrics: dict[str, float]
     sampling_seconds: float
     responses: Sequence[ScoredResponse] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

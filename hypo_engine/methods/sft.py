@@ -34,7 +34,7 @@ class SFT:
         return {
             "loss": likelihood_losses(pairs),
             "logps/chosen": pairs.chosen,
-            "logps/rejected": pairs.rejected,
+            "logps/rejected": pairs.rejected[pairs.has_rejected],
         }
 
 

@@ -23,6 +23,7 @@ from hypo_engine.files.reference_cache import TENSOR, UseMark, cache_limit, lock
 from hypo_engine.forward.logprobs import Ids
 from hypo_engine.models.policy import Policy
 from hypo_engine.prompts.encoder import Encoded
+from hypo_engine.prompts.stored import StoredAnswers
 
 _VERSION = "3"
 
@@ -159,11 +160,9 @@ def length_batches(
 def score_pairs(
     encode: Callable[[Sequence[Ids]], Encoded], pairs: Sequence[TokenPair]
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of (chosen, rejected) summed over tokens: each [pairs] float32."""
-    rows = range(len(pairs))
-    completions = [*(p.chosen for p in pairs), *(p.rejected for p in pairs)]
-    sums = encode([p.prompt for p in pairs]).score([*rows, *rows], completions).sums()
-    return sums[: len(pairs)], sums[len(pairs) :]
+    """Log-probabilities of (chosen, rejected) summed over tokens: each [pairs] float32; 0 without answer."""
+    stored = StoredAnswers.of(pairs)
+    return stored.by_pair(encode([p.prompt for p in pairs]).score(stored.rows, stored.completions).sums())
 
 
 def fill_reference(

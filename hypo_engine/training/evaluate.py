@@ -17,6 +17,7 @@ from hypo_engine.config import Need
 from hypo_engine.data.token_pairs import StepMeans, TokenPair
 from hypo_engine.decoding.sampling import Choice, sample_responses
 from hypo_engine.methods.batch import Batch, BatchLoss
+from hypo_engine.methods.mismatch import RatioSum, mismatched_answers, mismatched_ratios
 from hypo_engine.methods.objective import pair_logps, pair_rewards
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache, fill_reference, length_batches, score_pairs
@@ -96,16 +97,29 @@ class Evaluation:
                 self.reference, policy, self.pairs, batches, between=lambda *_: self.between("evaluating")
             )
         means = StepMeans(mean([len(pair.chosen) for pair in self.pairs]))  # every pair counts alike
+        mismatched = self._mismatched(policy, batches) if Need.MISMATCHED in self.needs else None
         columns: dict[str, list[float]] = {}
         for batch in batches:
             self.between("evaluating")
-            found = self.method.held_out(self._parts(policy, batch, means))
-            table = torch.stack(list(found.values()), dim=1).tolist()
-            for name, column in zip(found, zip(*table, strict=True), strict=True):
-                columns.setdefault(name, []).extend(column)
-        return _pair_metrics(columns)
+            found = self.method.held_out(self._parts(policy, batch, means, mismatched))
+            for name, column in found.items():
+                columns.setdefault(name, []).extend(column.tolist())
+        point = {} if mismatched is None else {"eval_kl": max(0.0, mismatched)}
+        return {"eval_num_pairs": float(len(self.pairs))} | point | _pair_metrics(columns)
 
-    def _parts(self, policy: Policy, batch: Sequence[int], means: StepMeans) -> Batch:
+    def _mismatched(self, policy: Policy, batches: Sequence[Sequence[int]]) -> float:
+        """The mean log-ratio of mismatched answers over all held-out pairs."""
+        answers = mismatched_answers(self.pairs)
+        found = RatioSum()
+        for batch in batches:
+            self.between("evaluating")
+            pairs = [self.pairs[i] for i in batch]
+            found += mismatched_ratios(policy, pairs, [answers[i] for i in batch])
+        return found.mean
+
+    def _parts(
+        self, policy: Policy, batch: Sequence[int], means: StepMeans, mismatched: float | None
+    ) -> Batch:
         """The parts of a batch of held-out pairs that the method reads."""
         pairs = [self.pairs[i] for i in batch]
         if Need.REWARDS in self.needs:
@@ -114,7 +128,7 @@ class Evaluation:
         chosen, rejected = score_pairs(policy.encode, pairs)
         compares = Need.REFERENCE in self.needs
         reference = self.reference.get(batch, chosen.device) if compares else None
-        return Batch(pair_logps(pairs, chosen, rejected, reference, means))
+        return Batch(pair_logps(pairs, chosen, rejected, reference, means), mismatched=mismatched)
 
     def _sample(
         self, policy: Policy, step: int, kind: SampleKind, prompts: Sequence[TokenPrompt], temperature: float
@@ -171,9 +185,11 @@ class Evaluation:
 
 
 def _pair_metrics(columns: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Means over pairs, with standard errors except for log-probabilities, which vary with length."""
-    found = {"eval_num_pairs": float(len(next(iter(columns.values()))))}
+    """Means over pairs or answers; standard errors except for log-probabilities, which vary with length."""
+    found: dict[str, float] = {}
     for name, values in columns.items():
+        if not values:
+            continue
         logps = name.startswith("logps/")
         found |= {f"eval_{name}": mean(values)} if logps else _mean_and_error(f"eval_{name}", values)
     return found

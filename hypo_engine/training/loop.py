@@ -25,6 +25,7 @@ from hypo_engine.training.checkpoint import ADAPTER_FOLDER, weights_folder
 from hypo_engine.training.explain import plain_errors
 from hypo_engine.training.halving import halving
 from hypo_engine.training.metrics import StepMetrics, StepSums
+from hypo_engine.training.mismatch import step_mismatch
 from hypo_engine.training.optimizer import clip_gradients
 from hypo_engine.training.prepare import prepare_run
 from hypo_engine.training.reference_ahead import score_reference_ahead
@@ -177,7 +178,7 @@ def _optimizer_step(run: Run) -> dict[str, float]:
 
 def _update(run: Run, kept: Kept | None) -> StepSums:
     """Run one update of the weights over all processes."""
-    own = halving(run, partial(_gradients, run, kept))
+    own = halving(run, partial(_gradients, run, kept, step_mismatch(run)))
     run.world.sum_gradients(run.parameters)
     done = StepSums.joined(run.world.gather(own))
     report_responses(run, done.responses)
@@ -191,7 +192,7 @@ def _update(run: Run, kept: Kept | None) -> StepSums:
     return done
 
 
-def _gradients(run: Run, kept: Kept | None, size: int) -> StepSums:
+def _gradients(run: Run, kept: Kept | None, mismatched: float | None, size: int) -> StepSums:
     """Accumulate the gradient of the method's loss over this process's micro-batches."""
     if kept is None:
         run.between("training")
@@ -199,7 +200,7 @@ def _gradients(run: Run, kept: Kept | None, size: int) -> StepSums:
     in_step, sums = run.plan.pair_indices(run.counters.step), StepSums()
     means = run.pairs.means(in_step)
     for pair_indices, counted in run.micro_batches(size):
-        result = _batch_result(run, kept, pair_indices, means)
+        result = _batch_result(run, kept, pair_indices, means, mismatched)
         with phase("backward"):
             (result.loss * (counted / len(in_step))).backward()  # type: ignore[no-untyped-call]
         sums.add(result, counted)
@@ -207,7 +208,9 @@ def _gradients(run: Run, kept: Kept | None, size: int) -> StepSums:
     return sums
 
 
-def _batch_result(run: Run, kept: Kept | None, pair_indices: list[int], means: StepMeans) -> BatchResult:
+def _batch_result(
+    run: Run, kept: Kept | None, pair_indices: list[int], means: StepMeans, mismatched: float | None
+) -> BatchResult:
     """The loss of a micro-batch, on kept samples if there are some."""
     batch, step = [run.pairs[i] for i in pair_indices], run.counters.step
     if kept is not None:
@@ -222,6 +225,7 @@ def _batch_result(run: Run, kept: Kept | None, pair_indices: list[int], means: S
         pair_indices=pair_indices,
         watch=run.watch,
         means=means,
+        mismatched=mismatched,
     )
 
 

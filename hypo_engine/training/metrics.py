@@ -53,7 +53,10 @@ class StepSums:
     def add(self, result: "BatchResult | DrawnBatch", pairs: int) -> None:
         """Add a batch's result; a batch of weight zero is ignored."""
         if pairs:
-            self.metrics.add(result.metrics, weight=pairs)
+            counts = result.counts
+            self.metrics.add({n: v for n, v in result.metrics.items() if n not in counts}, weight=pairs)
+            for name, count in counts.items():
+                self.metrics.add({name: result.metrics[name]}, weight=count)
             self.responses += result.responses
         self.sampling_seconds += result.sampling_seconds
 

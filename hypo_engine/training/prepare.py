@@ -17,7 +17,7 @@ from hypo_engine.chat.thinking import leaves_room
 from hypo_engine.config import Need, TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPair, TokenPairs
-from hypo_engine.data.tokenize import Tokenization, TokenReport, decode_text, tokenize_pairs
+from hypo_engine.data.tokenize import Tokenization, TokenReport, decode_text, tokenize_pairs, uses_row
 from hypo_engine.decoding.sampling import Response
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import CheckpointError, ConfigError, DataError
@@ -94,12 +94,12 @@ def prepare_run(
     """Do everything before the first step; arguments and errors as in :func:`.loop.train`."""
     _announce(reporter, "loading model")
     source = resolve_source(config.model_name_or_path, models_dir, run_model)
-    tokenizer = load_tokenizer(source.place)
-    tokenization = make_tokenization(config, tokenizer, pairs)
+    tokenization = make_tokenization(config, tokenizer := load_tokenizer(source.place), pairs)
     tokens, counted = _tokenize(config, pairs, tokenization, reporter, "training")
-    candidates = eval_pairs[: _CANDIDATES * config.eval_pairs]
+    usable = (pair for pair in eval_pairs if uses_row(config.held_out_method, pair))
+    candidates = list(islice(usable, _CANDIDATES * config.eval_pairs))
     held_out, _ = _tokenize(config, candidates, tokenization, reporter, "evaluation")
-    held_out = TokenPairs(islice(held_out, config.eval_pairs))
+    held_out = TokenPairs(held_out[: config.eval_pairs])
     plan = _plan(config, len(tokens), world)
     _announce(reporter, "loading model")
     policy = _load_policy(config, source, tokenization, tokens, held_out, reporter, world)
@@ -254,7 +254,7 @@ def _announce(reporter: Reporter, phase: str) -> None:
 
 def make_tokenization(config: TrainConfig, tokenizer: Any, pairs: Sequence[Pair]) -> Tokenization:
     """Make the tokenization of the run."""
-    answers = (answer for pair in pairs for answer in (pair.chosen, pair.rejected))
+    answers = (answer for pair in pairs for answer in pair.answers)
     thinking = leaves_room(config.enable_thinking, answers)
     return Tokenization(tokenizer, config.prompt_style, thinking=thinking)
 
@@ -270,6 +270,7 @@ def _tokenize(
         max_completion_length=limits[1],
         weights=training and config.reads_weights,
         margins=training and config.reads_margins,
+        uses=partial(uses_row, config.method) if training else lambda _: True,
         between=partial(ask_wish, reporter),
     )
     for sentence in report.sentences(*limits):

@@ -24,7 +24,7 @@ from app.ui.run.samples import LATEST
 from app.ui.training import XAxis
 from app.ui.updates import Components, Updates, connect, named, pick
 from app.ui.widgets import Html
-from hypo_engine.config import LossType, Method, Need
+from hypo_engine.config import LossType, Method, Need, applies
 
 SECONDS = 1.5
 Seen = tuple[Any, ...]
@@ -219,8 +219,9 @@ def _export_label(run: Run) -> str:
 
 def _relative(run: Run) -> bool:
     """Whether the run learns the pairs' labels by rewards that are relative to the reference."""
-    loss = LossType(run.config.get("loss_type", LossType.SIGMOID))
-    return Need.REFERENCE in Method(run.method).needs and loss.reads_reference
+    method, loss = Method(run.method), LossType(run.config.get("loss_type", LossType.SIGMOID))
+    ignores = applies("loss_type", method) and not loss.reads_reference
+    return Need.REFERENCE in method.needs and not ignores
 
 
 def _drawn(run: Run, twins: list[Run], x_axis: str, session: Session) -> Updates:
