@@ -78,6 +78,7 @@ def launch(
         run_judges.read_judge(judge)
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
+        datasets.require_rows_for(chosen, dataset_id, session=reading)
     for config in configs if sweep else configs[-1:]:
         refuse_unusable_model(config)
         refuse_missing_reward(config)

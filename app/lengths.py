@@ -97,8 +97,10 @@ def _measured(
     if not sample:
         return None
     prompts = counter.count_all([pair.prompt for pair in sample])
-    chosen = [count + 1 for count in counter.count_all([pair.chosen for pair in sample])]
-    rejected = [count + 1 for count in counter.count_all([pair.rejected for pair in sample])]
+    chosen, rejected = (
+        [count + bool(answer) for count, answer in zip(counter.count_all(answers), answers, strict=True)]
+        for answers in ([pair.chosen for pair in sample], [pair.rejected for pair in sample])
+    )
     return TokenLengths(
         tuple(prompts),
         tuple(map(max, chosen, rejected)),

@@ -14,9 +14,10 @@ MOST_PAIRS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Counts over the checked pairs.
+    """Counts over the checked pairs and single answers.
 
-    `duplicates` repeat an earlier pair; `contradictions` prefer what an earlier pair rejected.
+    `duplicates` repeat an earlier pair; `contradictions` prefer what an earlier pair rejected, or judge an
+    answer otherwise than an earlier row.
     `longer_wins` is the accuracy of the rule "the longer answer is better" on pairs whose answers differ in
     length, or None without such pairs. A value far from 0.5 means that the data teaches length.
     """
@@ -34,7 +35,7 @@ def check_pairs(pairs: Iterable[Pair], *, most: int = MOST_PAIRS) -> Preflight:
     iterator = iter(pairs)
     prompts: set[bytes] = set()
     seen: set[bytes] = set()
-    duplicates = contradictions = longer = shorter = equal = 0
+    duplicates = contradictions = single = longer = shorter = equal = 0
     for pair in islice(iterator, most):
         prompt = _digest(pair.prompt)
         prompts.add(prompt)
@@ -45,11 +46,14 @@ def check_pairs(pairs: Iterable[Pair], *, most: int = MOST_PAIRS) -> Preflight:
         duplicates += forward in seen
         contradictions += backward in seen
         seen.add(forward)
+        if pair.is_single:
+            single += 1
+            continue
         longer += len(pair.chosen) > len(pair.rejected)
         shorter += len(pair.chosen) < len(pair.rejected)
         equal += len(pair.chosen) == len(pair.rejected)
     return Preflight(
-        pairs=longer + shorter + equal,
+        pairs=longer + shorter + equal + single,
         prompts=len(prompts),
         duplicates=duplicates,
         contradictions=contradictions,

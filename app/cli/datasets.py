@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.output import BeforeId, JsonFlag, print_json, print_table, say, say_more, warn
+from app.cli.output import NO_ANSWER, BeforeId, JsonFlag, print_json, print_table, say, say_more, warn
 from app.cli.pairs import add_commands
 from app.errors import InvalidInput
 from app.imports import add_dataset
@@ -144,6 +144,7 @@ def show_command(
     for entry in view["left_out"][:20]:
         warn(f"Row {entry['row']} left out: {entry['reason']}")
     for pair in view["first"]:
-        say(f"\nprompt    {pair['prompt']}\nchosen    {pair['chosen']}\nrejected  {pair['rejected']}")
+        chosen, rejected = (pair[side] or NO_ANSWER for side in ("chosen", "rejected"))
+        say(f"\nprompt    {pair['prompt']}\nchosen    {chosen}\nrejected  {rejected}")
         if (pair["weight"], pair["margin"]) != (1, 0):
             say(f"weight    {pair['weight']:g}\nmargin    {pair['margin']:g}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app import leaks, leaving_out, pair_scoring
-from app.cli.output import JsonFlag, print_json, print_table, say, warn
+from app.cli.output import NO_ANSWER, JsonFlag, print_json, print_table, say, warn
 from app.errors import InvalidInput
 from app.leaving_out import NewVersion
 from app.presence import worker_missing
@@ -121,7 +121,8 @@ def pairs_command(
             [
                 found.pair.row,
                 found.pair.split.value,
-                *(_clip(text) for text in (found.pair.prompt, found.pair.chosen, found.pair.rejected)),
+                _clip(found.pair.prompt),
+                *(_clip(text or NO_ANSWER) for text in (found.pair.chosen, found.pair.rejected)),
                 *("-" if s is None or s.margin is None else f"{s.margin:.3f}" for s in found.scores),
             ]
             for found in page.pairs

@@ -50,8 +50,6 @@ def how_to_read(head: Sequence[NumberedRow], mapping: GivenMapping | None) -> Fo
     known = detect(rows_of(head))
     if known is None:
         raise UnknownFormat(columns, propose(rows_of(head)))
-    if known.refusal:
-        raise bad_file(known.refusal)
     return known
 
 

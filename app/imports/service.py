@@ -37,8 +37,8 @@ from hypo_engine.data.formats import (
     Pair,
     RowError,
     account_of,
+    checked_pair,
     convert,
-    make_pair,
     prompt_key,
 )
 from hypo_engine.data.proposal import column_names
@@ -301,7 +301,7 @@ def _naming(path: Path, among_others: bool) -> Iterator[None]:
 def _checked(pairs: Iterable[Pair]) -> Iterator[Kept | LeftOut]:
     for number, pair in enumerate(pairs, start=1):
         try:
-            made = make_pair(pair.prompt, pair.chosen, pair.rejected)
+            made = checked_pair(pair)
             yield Kept(number, replace(made, weight=pair.weight, margin=pair.margin))
         except RowError as error:
             yield LeftOut(number, str(error))

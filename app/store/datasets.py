@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, String, cast, func, or_, select
+from sqlalchemy import ColumnElement, Row, String, and_, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Refused
 from app.store import clock
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run
+from hypo_engine.choices import Method
 from hypo_engine.data.formats import Account, Pair
 
 ROWS_AT_ONCE = 500
@@ -231,6 +232,28 @@ def require_training_pairs(dataset_id: int, *, session: Session) -> None:
         )
 
 
+def require_rows_for(methods: Collection[Method], dataset_id: int, *, session: Session) -> None:
+    """Refuse a dataset of which a method uses no training row, because it has single answers.
+
+    Raises:
+        Refused: names the method, and those that learn from single answers.
+    """
+    dataset = get(dataset_id, session=session)
+    train = [DatasetPair.dataset_id == dataset_id, DatasetPair.split == Split.TRAIN]
+    kinds = [(True, True), (True, False), (False, True)]
+    for method in methods:
+        sides = (
+            and_((DatasetPair.chosen != "") == good, (DatasetPair.rejected != "") == bad)
+            for good, bad in kinds
+            if method.uses(good, bad)
+        )
+        if session.scalar(select(DatasetPair.position).where(*train, or_(*sides)).limit(1)) is None:
+            raise Refused(
+                f"{dataset.name} version {dataset.version} has one answer a row, from which {method.label} "
+                "learns nothing; train KTO on it, or SFT if it has good answers."
+            )
+
+
 def trains_on(prompt: Any, dataset_ids: Collection[int], *, session: Session) -> bool:
     """Whether one of the datasets trains on a prompt, as a text or as a single user message."""
     texts = [json.dumps(prompt)]
@@ -248,7 +271,9 @@ def trains_on(prompt: Any, dataset_ids: Collection[int], *, session: Session) ->
 
 def lengths(dataset_id: int, *, session: Session) -> Lengths:
     """Answer lengths in characters, over all pairs."""
-    chosen, rejected = func.length(DatasetPair.chosen), func.length(DatasetPair.rejected)
+    chosen, rejected = (
+        func.nullif(func.length(answer), 0) for answer in (DatasetPair.chosen, DatasetPair.rejected)
+    )
     query = select(func.avg(chosen), func.max(chosen), func.avg(rejected), func.max(rejected))
     row = session.execute(query.where(DatasetPair.dataset_id == dataset_id)).one()
     return Lengths(float(row[0] or 0), row[1] or 0, float(row[2] or 0), row[3] or 0)

@@ -254,6 +254,11 @@ def written(text: str, length: int) -> Markup:
     return Markup('<span translate="no">{}</span>').format(formatting.clip(text, length))
 
 
+def stored_answer(text: Any) -> Markup:
+    """A stored answer, or a dash and a word for the one that a row with a single answer lacks."""
+    return escape(text) if text else Markup('<span class="hy-note">\u2014 {}</span>').format(_("no answer"))
+
+
 def prompt_line(prompt: Any, length: int = 100) -> str:
     """A prompt on one line: its last message."""
     if isinstance(prompt, str):

@@ -24,6 +24,7 @@ class Account:
         left_out: number of skipped rows, by reason.
         compared: pairs with scores of both answers; `equal` and `contradicting` count some of them.
         score_columns: the columns compared.
+        good, bad: the rows with one answer, by its judgement.
         weights, margins: the pairs with a weight other than 1, and those with a margin.
         remarks: sentences on how the file was read.
     """
@@ -34,6 +35,8 @@ class Account:
     equal: int = 0
     contradicting: int = 0
     score_columns: tuple[str, ...] = ()
+    good: int = 0
+    bad: int = 0
     weights: Mean = field(default_factory=Mean)
     margins: Mean = field(default_factory=Mean)
     remarks: tuple[str, ...] = ()
@@ -50,7 +53,9 @@ class Account:
             self.score_columns = self.score_columns or score.columns
 
     def weigh(self, pair: Pair) -> None:
-        """Count a pair's weight and margin."""
+        """Count a pair's weight and margin, or a row with one answer."""
+        self.good += not pair.rejected
+        self.bad += not pair.chosen
         if pair.weight != 1:
             self.weights.add(pair.weight)
         if pair.margin:
@@ -71,6 +76,7 @@ class Account:
                 "equal": self.equal,
                 "contradicting": self.contradicting,
             },
+            "single": {"good": self.good, "bad": self.bad},
             "weights": asdict(self.weights),
             "margins": asdict(self.margins),
             "remarks": list(self.remarks),
@@ -87,6 +93,8 @@ class Account:
             equal=scores.get("equal", 0),
             contradicting=scores.get("contradicting", 0),
             score_columns=tuple(scores.get("columns", ())),
+            good=values.get("single", {}).get("good", 0),
+            bad=values.get("single", {}).get("bad", 0),
             weights=Mean(**values.get("weights", {})),
             margins=Mean(**values.get("margins", {})),
             remarks=tuple(values.get("remarks", ())),
@@ -95,8 +103,18 @@ class Account:
     def sentences(self, *, reasons: bool = False) -> list[str]:
         """One sentence per finding; with `reasons`, also why rows were skipped."""
         left_out = [f"Left out: {self.why_left_out()}."] if reasons and self.left_out else []
-        said = [*self.remarks, *self.about_weights()]
+        said = [*self.remarks, *self.about_single(), *self.about_weights()]
         return [*said, *left_out, *self.about_unused(), *self.about_scores()]
+
+    def about_single(self) -> list[str]:
+        """A sentence on the rows with one answer, and on what trains on them."""
+        if not self.good + self.bad:
+            return []
+        return [
+            f"One answer instead of two: {_rows(self.good + self.bad)}, {self.good:,} judged good and "
+            f"{self.bad:,} bad. KTO trains on all of them, SFT on the good ones, online methods on their "
+            "prompts; methods that compare two answers leave them out."
+        ]
 
     def about_weights(self) -> list[str]:
         """A sentence on the weights of the pairs, and one on their margins."""

@@ -15,10 +15,11 @@ from hypo_engine.data.account import Account
 from hypo_engine.data.columns import check_unused, refuse_unusable
 from hypo_engine.data.jsonl import jsonl_rows
 from hypo_engine.data.layouts import FORMATS, Format
+from hypo_engine.data.made import checked_pair, make_pair
 from hypo_engine.data.mapping import AnyMapping, ColumnMapping, WinnerMapping, read_mapping
 from hypo_engine.data.pair import Pair, prompt_fraction, prompt_key
 from hypo_engine.data.pairing import assemble, begins_with_prompt, is_short, spoken
-from hypo_engine.data.rows import BadCell, Row, RowError, make_pair
+from hypo_engine.data.rows import BadCell, Row, RowError
 from hypo_engine.data.scores import Score, score_of
 from hypo_engine.data.weights import weight_and_margin
 from hypo_engine.errors import DataError
@@ -36,6 +37,7 @@ __all__ = [
     "RowError",
     "WinnerMapping",
     "account_of",
+    "checked_pair",
     "convert",
     "detect",
     "jsonl_rows",
@@ -94,11 +96,7 @@ def convert(rows: Iterable[tuple[int, object]], how: Format | AnyMapping) -> Ite
 
     The first rows are inspected together, to find out whether the answers repeat their prompts.
 
-    Raises:
-        DataError: the format cannot be used; the message says why.
     """
-    if how.refusal:
-        raise DataError(how.refusal)
     rows = iter(rows)
     head = list(islice(rows, ROWS_TO_DETECT))
     repeated = _prompts_are_repeated((row for _, row in head), how)
@@ -115,7 +113,7 @@ def _converted(number: int, row: Row, how: Format | AnyMapping, repeated: bool) 
     parts = how.to_parts(row)
     pair = assemble(parts, prompts_are_repeated=repeated)
     names_winner = isinstance(how, WinnerMapping) or bool(parts.chosen_side)
-    weight, margin = weight_and_margin(row, _taken(how), margins=not names_winner)
+    weight, margin = weight_and_margin(row, _taken(how), margins=not (names_winner or pair.is_single))
     if (weight, margin) != (pair.weight, pair.margin):
         pair = replace(pair, weight=weight, margin=margin)
     score = score_of(row, parts.chosen_side, parts.rejected_side)

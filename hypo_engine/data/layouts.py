@@ -18,16 +18,12 @@ from hypo_engine.data.weights import MARGIN, WEIGHT
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A known layout of rows.
-
-    A format with a ``refusal`` is recognised only to explain why it cannot be used and what to do.
-    """
+    """A known layout of rows."""
 
     name: str
     title: str
     recognises: Callable[[Row], bool]
     to_parts: Callable[[Row], Parts]
-    refusal: str = ""
 
     maps = False
 
@@ -290,26 +286,55 @@ def _preference(value: Any) -> float:
 
 # One answer and a thumb.
 
-_KTO_REFUSAL = (
-    "These rows have one answer with a thumbs-up or a thumbs-down, as for KTO, and no pairs. A "
-    "pair compares two answers to one prompt: give prompt, chosen and rejected."
-)
+_THUMBS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+_ONE_ANSWER = ("completion", "response", "output")
 
 
 def _is_kto(row: Row) -> bool:
     """Whether a row is KTO's; a label that is no thumb, or a rejected answer, means another format."""
     if any(map(row.holds, ("chosen", "rejected", "rejected_response", "rejected_messages"))):
         return False
-    thumb = str(row.peek("label")).casefold() in ("true", "false", "0", "1", "0.0", "1.0")
+    thumb = str(row.peek("label")).casefold() in _THUMBS
     return "kto_tag" in row or (thumb and ("completion" in row or "messages" in row))
 
 
-def _kto(_row: Row) -> Parts:
-    raise RowError("only one answer, not a pair")
+def _kto(row: Row) -> Parts:
+    """The answer of TRL's `prompt, completion, label`, or the last turn of LLaMA-Factory's conversations."""
+    column = "kto_tag" if row.holds("kto_tag") else "label"
+    thumb = str(row.get(column)).casefold()
+    if thumb not in _THUMBS:
+        raise RowError(f"{column} must be true or false")
+    answer = next((row[name] for name in _ONE_ANSWER if row.holds(name)), None)
+    if answer is not None and row.holds("instruction"):
+        return replace(_instructed(row, answer, answer), good=_THUMBS[thumb])
+    asked = _prompt_column(row, answer) if answer is not None else ""
+    prompt = row[asked] if asked else None
+    if not asked:
+        prompt, answer = _question_and_answer(row, answer)
+    return Parts(
+        prompt=prompt,
+        chosen=answer,
+        rejected=answer,
+        system=system_of(row),
+        history=history_of(row),
+        conversational=key(asked) in QUESTIONS,
+        good=_THUMBS[thumb],
+    )
+
+
+def _question_and_answer(row: Row, answer: Any) -> tuple[Any, Any]:
+    """A whole conversation, in a column of its own or as the answer, without its last turn, and that turn."""
+    whole = answer
+    if whole is None:
+        whole = next((row[name] for name in columns_of(row, CONVERSATIONS) if row.holds(name)), None)
+    turns = listed(whole)
+    if not isinstance(turns, list) or len(turns) < 2:
+        raise RowError("prompt missing: the answer is neither beside a prompt nor in a conversation")
+    return turns[:-1], turns[-1:]
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("kto", "KTO", _is_kto, _kto, _KTO_REFUSAL),
+    Format("kto", "KTO: one answer with a thumb", _is_kto, _kto),
     Format(
         "alpaca_eval",
         "AlpacaEval annotations",

@@ -27,7 +27,6 @@ class ColumnMapping:
     system: str | None = None
 
     name = "mapped"
-    refusal = ""
     maps = True
 
     def __post_init__(self) -> None:
@@ -69,7 +68,6 @@ class WinnerMapping:
     system: str | None = None
 
     name = "winner"
-    refusal = ""
     maps = True
 
     def __post_init__(self) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hypo_engine.data.made import make_pair, make_single
 from hypo_engine.data.pair import Pair, Turn
 from hypo_engine.data.rows import (
     RowError,
     answer_of,
     conversation,
     is_message,
-    make_pair,
     message,
     optional_text,
     plain,
@@ -41,6 +41,7 @@ class Parts:
     Args:
         conversational: a text prompt is a user's turn, not a text to continue.
         shared_text: without a prompt column, answers that are not transcripts begin with their common prompt.
+        good: of a row with one answer, which is chosen and rejected alike here, whether it was judged good.
         chosen_side, rejected_side: the words that distinguish the answers' columns if a winner is named; see
             `scores.score_of`.
     """
@@ -52,6 +53,7 @@ class Parts:
     history: Any = None
     conversational: bool = False
     shared_text: bool = False
+    good: bool | None = None
     chosen_side: str = ""
     rejected_side: str = ""
 
@@ -67,12 +69,16 @@ def assemble(parts: Parts, *, prompts_are_repeated: bool = False) -> Pair:
     """
     prompt = None if parts.prompt is None else spoken(parts.prompt, "prompt")
     chosen, rejected = _answers(prompt, parts)
+    if parts.good is not None and prompt is None:
+        raise RowError("prompt missing")
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         prompt, chosen, rejected = _of_conversations(prompt, _turns(chosen), _turns(rejected))
     elif prompt is None:
         prompt, chosen, rejected = _shared_beginning(chosen, rejected, parts)
     elif begins_with_prompt(prompt, chosen, rejected) and (prompts_are_repeated or not is_short(prompt)):
         chosen, rejected = (_without(asked(prompt), answer) for answer in (chosen, rejected))
+    if parts.good is not None:
+        return make_single(_in_context(prompt, parts), chosen, good=parts.good)
     return make_pair(_in_context(prompt, parts), chosen, rejected)
 
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypo_engine.data.pair import Pair, Turn
+from hypo_engine.data.pair import Turn
 from hypo_engine.data.written import UnreadableMessages, read_messages
 from hypo_engine.errors import DataError
-from hypo_engine.reporting import Prompt
 
 MAX_DEPTH = 32
 ROLES = {
@@ -368,16 +367,3 @@ def shared_text(chosen: str, rejected: str) -> int:
     while end > 0 and chosen[end - 1] == " ":
         end -= 1
     return end
-
-
-def make_pair(prompt: Prompt | list[Turn], chosen: object, rejected: object) -> Pair:
-    """Make a pair of checked parts.
-
-    Raises:
-        RowError: the message says what is wrong with the row.
-    """
-    good, bad = text(chosen, "chosen"), text(rejected, "rejected")
-    if good.strip() == bad.strip():
-        raise RowError("chosen equals rejected")
-    turns = prompt if isinstance(prompt, str) else [dict(turn) for turn in prompt]
-    return Pair(checked_prompt(turns), good, bad)

@@ -85,6 +85,13 @@ def test_an_exported_file_is_a_dataset_as_it_stands(voted: list[int], kind: str,
         ]
     assert len(pairs[0]) == 3
     assert pairs[0] == pairs[1]
+    judged, _ = export_labels("kto", kind, folder=tmp_path)
+    with write_session() as session:
+        single = add_dataset(path=judged.path, name="judged", held_out=0)
+    with read_session() as session:
+        found = list(datasets.iter_pairs(single.id, session=session))
+    assert [pair.answers for pair in found] == [(text,) for pair in pairs[0] for text in pair.answers]
+    assert [bool(pair.chosen) for pair in found] == [True, False] * 3
 
 
 def test_votes_train_the_next_run(voted: list[int], tiny_model: Path) -> None:

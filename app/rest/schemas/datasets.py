@@ -96,8 +96,8 @@ class PairShown(Shown):
     row: int = Field(description="Its row in the source, from 1.")
     split: Split
     prompt: str | list[dict[str, Any]] = Field(description="Text, or a list of messages.")
-    chosen: str
-    rejected: str
+    chosen: str = Field(description="Empty if the row has one answer, which was judged bad.")
+    rejected: str = Field(description="Empty if the row has one answer, which was judged good.")
     weight: float = Field(description="How much it counts in training; 1 unless the source says otherwise.")
     margin: float = Field(description="How much better the chosen answer is; 0 unless the source says.")
 

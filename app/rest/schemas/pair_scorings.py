@@ -63,8 +63,8 @@ class ScoredPairShown(Shown):
     row: int = Field(description="Its row in the source, from 1.")
     split: Split
     prompt: str | list[dict[str, Any]] = Field(description="Text, or a list of messages.")
-    chosen: str
-    rejected: str
+    chosen: str = Field(description="Empty if the row has one answer, which was judged bad.")
+    rejected: str = Field(description="Empty if the row has one answer, which was judged good.")
     weight: float = Field(description="How much it counts in training, as the dataset says.")
     margin: float = Field(description="Its margin in the dataset, which no model computed; 0 without.")
     scores: list[PairScoreShown]

@@ -143,13 +143,18 @@ def pair_list(pairs: Sequence[DatasetPair], counter: TokenCounter | None) -> Htm
 
 
 def _pair(pair: Pair, label: str, counter: TokenCounter | None) -> Html:
-    chosen, rejected = differing(pair.chosen[:MAX_CHARACTERS], pair.rejected[:MAX_CHARACTERS])
+    good, bad = pair.chosen[:MAX_CHARACTERS], pair.rejected[:MAX_CHARACTERS]
+    chosen, rejected = map(widgets.stored_answer, (good, bad)) if pair.is_single else differing(good, bad)
     prompt = widgets.messages(_cut(pair.prompt))
     about = " · ".join([label, *weights.of_pair(pair)])
     cells = [
         {"title": _("Prompt"), "body": prompt, "note": _size(pair.prompt, counter, about)},
-        {"title": _("Chosen"), "body": chosen, "note": _size(pair.chosen, counter)},
-        {"title": _("Rejected"), "body": rejected, "note": _size(pair.rejected, counter)},
+        {"title": _("Chosen"), "body": chosen, "note": _size(pair.chosen, counter) if pair.chosen else ""},
+        {
+            "title": _("Rejected"),
+            "body": rejected,
+            "note": _size(pair.rejected, counter) if pair.rejected else "",
+        },
     ]
     return render("datasets/pair.html", style=_COLUMNS, cells=cells)
 
@@ -236,13 +241,30 @@ def guessed(found: FileLook) -> Html:
 
 def notes(account: Account) -> Html:
     """Notices: how a file was read, unused columns, and scores that contradict the pairs."""
-    said = [*account.remarks, *weights.sentences(account), *_unused(account)]
+    said = [*account.remarks, *_single(account), *weights.sentences(account), *_unused(account)]
     return widgets.join(
         [
             *(widgets.notice(sentence) for sentence in said),
             *(widgets.notice(sentence, "warning") for sentence in account.about_scores()),
         ]
     )
+
+
+def _single(account: Account) -> list[str]:
+    """A sentence on the rows with one answer, and on what trains on them."""
+    rows = account.good + account.bad
+    if not rows:
+        return []
+    return [
+        _(
+            "One answer instead of two: {rows}, {good} judged good and {bad} bad. KTO trains on all of them, "
+            "SFT on the good ones, online methods on their prompts; methods that compare two answers leave "
+            "them out.",
+            rows=formatting.count(rows, "row"),
+            good=f"{account.good:,}",
+            bad=f"{account.bad:,}",
+        )
+    ]
 
 
 def _unused(account: Account) -> list[str]:

@@ -159,8 +159,8 @@ def _row(found: ScoredPair, models: Sequence[PairScoring], address: Address) -> 
         box,
         Markup('{:,}<br><span class="hy-note">{}</span>').format(pair.row, _about(pair)),
         opened,
-        widgets.written(pair.chosen, EXCERPT),
-        widgets.written(pair.rejected, EXCERPT),
+        widgets.written(pair.chosen, EXCERPT) if pair.chosen else widgets.stored_answer(""),
+        widgets.written(pair.rejected, EXCERPT) if pair.rejected else widgets.stored_answer(""),
         *(_margin(score) for score in found.scores[: len(models)]),
     ]
 
@@ -204,8 +204,8 @@ def whole(found: ScoredPair, models: Sequence[PairScoring], address: Address) ->
         notes=weights.of_pair(pair_of(pair)),
         close=address.at(after=address.after),
         prompt=widgets.messages(pair.prompt),
-        chosen=widgets.escape(pair.chosen),
-        rejected=widgets.escape(pair.rejected),
+        chosen=widgets.stored_answer(pair.chosen),
+        rejected=widgets.stored_answer(pair.rejected),
         scores=_scores(found, models),
     )
 

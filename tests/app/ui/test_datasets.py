@@ -216,7 +216,7 @@ def test_refusals_are_sentences_on_the_page(tmp_path: Path) -> None:
     assert "name" in adding.add_from_page(write(tmp_path, ROWS), "", "", 0.1)["message"]
     assert "is not a hub id" in adding.add_from_page(None, "no id", "sky", 0.1)["message"]
     kto = write(tmp_path, [{"prompt": "p", "completion": "c", "label": True}])
-    assert "thumb" in adding.look_at(kto, "")["look"]
+    assert "\u2014 no answer" in adding.look_at(kto, "")["look"]
 
 
 @pytest.mark.usefixtures("engine")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from hypothesis import strategies as st
 
 from hypo_engine.data.formats import (
     FORMATS,
+    Account,
     BadCell,
     ColumnMapping,
     Format,
     Kept,
     LeftOut,
     Pair,
+    account_of,
+    checked_pair,
     convert,
     detect,
-    make_pair,
     prompt_fraction,
     read_jsonl_pairs,
 )
@@ -190,12 +193,62 @@ def test_alpaca_eval_row_without_a_preference_is_left_out(preference: object, re
     assert reason in reason_of({**ALPACA_EVAL, "preference": preference})
 
 
-@pytest.mark.parametrize("row", [KTO, {"messages": [user("a")], "label": False}, {"a": 1, "kto_tag": True}])
-def test_kto_rows_are_refused_with_a_word_why(row: dict[str, Any]) -> None:
+ASKED, SAID = user("Why?"), {"role": "assistant", "content": "Because."}
+
+
+@pytest.mark.parametrize(
+    ("row", "pair"),
+    [
+        (KTO, Pair("The sky is", " blue.", "")),
+        ({**KTO, "label": "False"}, Pair("The sky is", "", " blue.")),
+        ({"prompt": [ASKED], "completion": [SAID], "label": 0}, Pair([ASKED], "", "Because.")),
+        ({"messages": [ASKED, SAID], "label": True}, Pair([ASKED], "Because.", "")),
+        (
+            {"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "Because."}]}
+            | {"kto_tag": "false"},
+            Pair([ASKED], "", "Because."),
+        ),
+        (
+            {
+                "instruction": "Why",
+                "input": "so?",
+                "output": "Because.",
+                "kto_tag": True,
+                "system": "Be brief.",
+            },
+            Pair([{"role": "system", "content": "Be brief."}, user("Why\nso?")], "Because.", ""),
+        ),
+        ({**KTO, "weight": 2, "margin": 3}, Pair("The sky is", " blue.", "", 2.0)),
+    ],
+)
+def test_one_answer_with_a_thumb_is_a_row_with_one_answer(row: dict[str, Any], pair: Pair) -> None:
     known = detect([row])
     assert known is not None
-    with pytest.raises(DataError, match=r"thumb.*two answers to one prompt.*prompt, chosen and rejected"):
-        list(convert([(1, row)], known))
+    assert known.name == "kto"
+    [kept] = convert([(1, row)], known)
+    assert isinstance(kept, Kept)
+    assert kept.pair == pair
+    assert kept.pair.is_single
+    account = account_of([kept])
+    assert (account.good, account.bad) == (bool(pair.chosen), bool(pair.rejected))
+    assert "One answer instead of two: 1 row" in account.sentences()[0]
+    assert Account.of(account.as_dict()) == account
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"messages": [user("a")], "label": False}, "prompt missing"),
+        ({**KTO, "completion": "  "}, "the answer"),
+        ({**KTO, "label": None}, "label must be true or false"),
+    ],
+)
+def test_a_thumb_without_an_answer_is_left_out(row: dict[str, Any], reason: str) -> None:
+    known = detect([KTO])
+    assert known is not None
+    [out] = convert([(1, row)], known)
+    assert isinstance(out, LeftOut)
+    assert reason in out.reason
 
 
 @pytest.mark.parametrize(
@@ -414,14 +467,12 @@ def test_mapping_reads_any_columns() -> None:
 )
 def test_no_row_whatever_stops_the_conversion(row: dict[str, Any]) -> None:
     for known in FORMATS:
-        if known.refusal:
-            continue
         (result,) = convert([(5, row)], known)
         assert result.row == 5
         if isinstance(result, LeftOut):
             assert 0 < len(result.reason) <= 300
         else:
-            assert make_pair(result.pair.prompt, result.pair.chosen, result.pair.rejected) == result.pair
+            assert checked_pair(result.pair) == replace(result.pair, weight=1.0, margin=0.0)
     detect([row])
 
 
