@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from app.errors import InvalidInput, Refused
+from app.exports.bad_answers import bad_answers
 from app.exports.counts import Counts
 from app.exports.layouts import LabelFormat, layout_of
 from app.exports.manifest import manifest
@@ -185,7 +186,12 @@ def count_trl(*, only: VoteFilter | None = None, leave_out_cut: bool = False) ->
 
 
 def use_as_dataset(
-    name: str, *, only: VoteFilter | None = None, leave_out_cut: bool = False, merge: bool = False
+    name: str,
+    *,
+    only: VoteFilter | None = None,
+    leave_out_cut: bool = False,
+    merge: bool = False,
+    bad: bool = False,
 ) -> AddedDataset:
     """Store the pairs of a `trl` export as the next version of a dataset, all of them for training.
 
@@ -194,6 +200,7 @@ def use_as_dataset(
 
     Args:
         merge: as in `Options`; the pairs have the weights and margins of the votes on their comparisons.
+        bad: the answers of votes for "both bad" become rows with one answer, for KTO.
 
     Raises:
         InvalidInput: for an invalid name.
@@ -204,8 +211,8 @@ def use_as_dataset(
         only.check()
     counts, voted_on = Counts(), Counter[int]()
     options = Options(leave_out_cut=leave_out_cut, merge=merge)
-    rows = _rows(only, counts, voted_on, options)
-    first = next(rows, None)
+    pairs = _pairs(only, counts, voted_on, options, bad=bad)
+    first = next(pairs, None)
     if first is None and counts.left_out[WhyLeftOut.CUT]:
         raise Refused(
             "Every pair from the votes has an answer that was cut at the length limit. Include "
@@ -213,8 +220,25 @@ def use_as_dataset(
         )
     if first is None:
         raise Refused("No vote prefers one answer to another yet; vote for a better answer first.")
-    pairs = (_pair(row) for row in chain([first], rows))
-    return add_pairs(pairs=pairs, name=name, source="votes", format="votes", held_out=0.0, voted_on=voted_on)
+    return add_pairs(
+        pairs=chain([first], pairs),
+        name=name,
+        source="votes",
+        format="votes",
+        held_out=0.0,
+        voted_on=voted_on,
+    )
+
+
+def _pairs(
+    only: VoteFilter | None, counts: Counts, voted_on: Counter[int], options: Options, *, bad: bool
+) -> Iterator[Pair]:
+    """The pairs of the votes, and the bad answers if wanted; counts the rows of each comparison."""
+    yield from map(_pair, _rows(only, counts, voted_on, options))
+    if bad:
+        for comparison, row in bad_answers(only, options, without=frozenset(voted_on)):
+            voted_on[comparison] += 1
+            yield row
 
 
 def _rows(

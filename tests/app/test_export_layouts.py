@@ -144,6 +144,15 @@ def test_merged_votes_say_how_people_agree(engine: Engine, tmp_path: Path) -> No
             pairs = list(datasets.iter_pairs(added.id, session=session))
         assert [(pair.chosen, pair.weight, pair.margin) for pair in pairs] == weighed
         assert (added.account.weights.pairs, added.account.weights.mean) == (2, 3.5)
+    for merge, others in ((True, 3), (False, 7)):  # of the comparison whose answers are both bad
+        kept = use_as_dataset("with bad ones", merge=merge, bad=True)
+        with read_session() as session:
+            pairs = list(datasets.iter_pairs(kept.id, session=session))
+        assert [(pair.chosen, pair.rejected, pair.weight) for pair in pairs[others:]] == [
+            ("", "one", 1.0),
+            ("", "two", 1.0),
+        ]
+        assert (kept.account.good, kept.account.bad) == (0, 2)
 
 
 def test_people_are_pseudonyms_unless_their_names_are_asked_for(engine: Engine, tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def add_dataset_from_votes(once: OnceOnly, given: FromVotes) -> Response:
     )
 
     def act() -> DatasetAdded:
-        made = exports.use_as_dataset(given.name, only=only, leave_out_cut=given.whole, merge=given.merge)
+        made = exports.use_as_dataset(
+            given.name, only=only, leave_out_cut=given.whole, merge=given.merge, bad=given.bad
+        )
         return _added(made)
 
     return once.run(given, act)

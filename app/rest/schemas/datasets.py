@@ -142,3 +142,6 @@ class FromVotes(Given):
     merge: bool = Field(
         False, description="One pair for each comparison, with the weight and margin of its votes."
     )
+    bad: bool = Field(
+        False, description="The answers of votes for all bad become rows with one answer, for KTO."
+    )

@@ -9,12 +9,14 @@ from app import campaigns
 from app.exports import labels as exports
 from app.exports.labels import TrlCounts
 from app.i18n import _, _html
+from app.store.enums import WhyLeftOut
 from app.store.label_queries import VoteFilter
 from app.ui import formatting, query, widgets
 from app.ui.campaigns.address import campaign_id
 from app.ui.results import view as results_view
 from app.ui.updates import Updates
 from app.ui.widgets import Html
+from hypo_engine.choices import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class NextRound:
     dataset_name: gr.Textbox
     make_dataset: gr.Button
     merge: gr.Checkbox
+    bad: gr.Checkbox
     made: gr.HTML
 
 
@@ -41,27 +44,35 @@ def lay_out() -> NextRound:
                 label=_("One pair for each comparison"),
                 info=_("Several votes become one pair with their weight and margin."),
             )
+            bad = gr.Checkbox(
+                label=_("Also answers judged bad, for KTO"),
+                info=_("Votes that find all answers bad become rows with one answer."),
+            )
         with gr.Row(elem_classes="hy-buttons"):
             button = gr.Button(_("Use as dataset"), variant="primary", size="md", scale=0, min_width=160)
-        return NextRound(section, pairs, name, button, merge, gr.HTML())
+        return NextRound(section, pairs, name, button, merge, bad, gr.HTML())
 
 
 def show(campaign: int, *, adjudicated: bool = False) -> Updates:
     """Updates of the section."""
     counts = exports.count_trl(only=VoteFilter(campaign_id=campaign, adjudicated=adjudicated))
     pairs = _pairs(campaign, counts, adjudicated=adjudicated)
-    return {"next_round": gr.update(visible=counts.rows > 0), "pairs": pairs}
+    bad = counts.left_out[WhyLeftOut.ALL_BAD.value] > 0
+    return {"next_round": gr.update(visible=counts.rows > 0 or bad), "pairs": pairs}
 
 
 def use_as_dataset(
-    name: str, adjudicated: bool | None, merge: bool | None, request: gr.Request | None
+    name: str, adjudicated: bool | None, merge: bool | None, bad: bool | None, request: gr.Request | None
 ) -> Updates:
     """Store the votes as the next version of a dataset, and link to Launch."""
     campaign, user = campaign_id(request), query.username(request)
     only = VoteFilter(campaign_id=campaign, adjudicated=bool(adjudicated))
-    added = exports.use_as_dataset(name, only=only, merge=bool(merge))
+    added = exports.use_as_dataset(name, only=only, merge=bool(merge), bad=bool(bad))
     policies = campaigns.policies(campaign, user)
-    return {"made": results_view.became_dataset(added.name, added.version, added.rows, added.id, policies)}
+    made = results_view.became_dataset(
+        added.name, added.version, added.rows, added.id, policies, method=Method.KTO if bad else None
+    )
+    return {"made": made}
 
 
 def _pairs(campaign: int, counts: TrlCounts, *, adjudicated: bool) -> Html:

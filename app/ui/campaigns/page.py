@@ -185,7 +185,7 @@ def _wire_next_round(page: Layout) -> None:
     connect(
         parts.make_dataset.click,
         next_round.use_as_dataset,
-        [parts.dataset_name, page.one.deciding.adjudicated, parts.merge],
+        [parts.dataset_name, page.one.deciding.adjudicated, parts.merge, parts.bad],
         pick(named(parts), "made"),
         trigger_mode="once",
         **events.QUIET,

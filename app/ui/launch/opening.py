@@ -46,7 +46,7 @@ def worker_notice() -> Html:
 
 
 def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
-    """Restore the draft, or fill the form from the address: `?clone=RUN`, `?start=RUN` or `?dataset=ID`."""
+    """Restore the draft, or fill the form from the address: `?clone=`, `?start=`, `?dataset=`, `?method=`."""
     choices = dataset_choices()
     chosen = dict(draft or {})
     first = default_preset(gpu=has_gpu()) if not chosen.get("values") else None
@@ -84,7 +84,7 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
     return {
         "notice": worker_notice(),
         "dataset": gr.update(choices=choices, value=dataset_id),
-        "method": form.chosen_methods(method) or list(DEFAULT),
+        "method": form.chosen_methods(query.value(request, "method") or method) or list(DEFAULT),
         "name": name,
         "parent": parent,
         **judge.opened(chosen.get("judge")),

@@ -13,6 +13,7 @@ from app.ui import query, widgets
 from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
 from app.ui.results.layout import ALL
+from hypo_engine.choices import Method
 
 
 def _only(campaign: str, run: str, blind: bool) -> VoteFilter:
@@ -76,8 +77,13 @@ def use_as_dataset(
     run: str = ALL,
     blind: bool = False,
     merge: bool = False,
+    bad: bool = False,
 ) -> str:
     """Store the chosen votes as the next version of a dataset."""
     only = _only(campaign, run, blind)
-    added = showing_errors(lambda: exports.use_as_dataset(name, only=only, leave_out_cut=whole, merge=merge))
-    return results_view.became_dataset(added.name, added.version, added.rows, added.id)
+    added = showing_errors(
+        lambda: exports.use_as_dataset(name, only=only, leave_out_cut=whole, merge=merge, bad=bad)
+    )
+    return results_view.became_dataset(
+        added.name, added.version, added.rows, added.id, method=Method.KTO if bad else None
+    )

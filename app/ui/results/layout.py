@@ -74,6 +74,7 @@ class Export:
     archive: gr.Checkbox
     file: gr.Textbox
     name: gr.Textbox
+    bad: gr.Checkbox
     use: gr.Button
     used: gr.HTML
 
@@ -206,10 +207,15 @@ def _export() -> Export:
             name = gr.Textbox(
                 "votes", label=_("Dataset"), info=_("An existing name gets a new version."), max_length=100
             )
+            bad = gr.Checkbox(
+                label=_("Also answers judged bad, for KTO"),
+                info=_("Votes that find all answers bad become rows with one answer."),
+            )
             use = gr.Button(_("Use as dataset"), variant="primary")
             used = gr.HTML()
     boxes = whole, merge, people, archive
-    return Export(counts, campaign, of_run, blind, format, file_type, export, *boxes, file, name, use, used)
+    shown = counts, campaign, of_run, blind, format, file_type, export
+    return Export(*shown, *boxes, file, name, bad, use, used)
 
 
 def _votes() -> Votes:

@@ -61,7 +61,7 @@ def _wire_export(parts: Export) -> None:
     parts.export.click(export.export, wanted, parts.file, **_QUIET).success(
         None, parts.file, None, js="(address) => { window.location.href = address; }"
     )
-    used = [parts.name, *parts.filters, parts.merge]
+    used = [parts.name, *parts.filters, parts.merge, parts.bad]
     parts.use.click(export.use_as_dataset, used, parts.used, trigger_mode="once", **_QUIET)
 
 

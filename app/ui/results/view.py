@@ -17,6 +17,7 @@ from app.ui import formatting, widgets
 from app.ui.answer.address import answer_link
 from app.ui.compare.names import contender_name, model_name, origin_words
 from app.ui.widgets import Html
+from hypo_engine.choices import Method
 
 
 def nothing_yet() -> Html:
@@ -198,14 +199,22 @@ def export_counts(found: TrlCounts) -> Html:
 
 
 def became_dataset(
-    name: str, version: int, rows: int, dataset_id: int, policies: Sequence[tuple[str, str]] = ()
+    name: str,
+    version: int,
+    rows: int,
+    dataset_id: int,
+    policies: Sequence[tuple[str, str]] = (),
+    *,
+    method: Method | None = None,
 ) -> Html:
     """A notice with links to the dataset and to Launch.
 
     Args:
         policies: models of runs that the next run may start from, as base models and by name.
+        method: the method that Launch opens with; None leaves it.
     """
-    links = [widgets.link(shown, "launch", dataset=dataset_id, start=base) for base, shown in policies]
+    asked: dict[str, object] = {"dataset": dataset_id} | ({"method": method.value} if method else {})
+    links = [widgets.link(shown, "launch", **asked, start=base) for base, shown in policies]
     holds = _html(
         "Version {version} of the dataset <strong>{name}</strong> holds {pairs}.",
         version=version,
@@ -213,7 +222,7 @@ def became_dataset(
         pairs=formatting.count(rows, "pair"),
     )
     look = widgets.link(_("Look at it"), "datasets", id=dataset_id)
-    launch = widgets.link(_("or launch a run on it"), "launch", dataset=dataset_id)
+    launch = widgets.link(_("or launch a run on it"), "launch", **asked)
     if links:
         then = _html(
             "{look} {launch} from the original reference, or from a policy: {policies}.",

@@ -401,14 +401,17 @@ def test_votes_become_a_dataset_of_the_campaign_alone() -> None:
     assert shown["next_round"]["visible"]
     assert "The votes make 12 training pairs" in shown["pairs"]
     assert f"campaign_id={campaign_id}" in shown["pairs"]
-    made = next_round.use_as_dataset("round", False, False, at(campaign=campaign_id))["made"]
+    made = next_round.use_as_dataset("round", False, False, False, at(campaign=campaign_id))["made"]
     assert "holds 12 pairs" in made
     assert "launch?dataset=" in made
     assert "start=run" in made
-    merged = next_round.use_as_dataset("merged", False, True, at(campaign=campaign_id))["made"]
+    merged = next_round.use_as_dataset("merged", False, True, False, at(campaign=campaign_id))["made"]
     assert "holds 6 pairs" in merged
     hidden = judged(told=False)
-    assert "start=run" not in next_round.use_as_dataset("round", False, False, at(campaign=hidden))["made"]
+    assert (
+        "start=run"
+        not in next_round.use_as_dataset("round", False, False, False, at(campaign=hidden))["made"]
+    )
 
 
 @pytest.mark.usefixtures("engine")
