@@ -23,6 +23,7 @@ from app.store.run_names import TWIN, copy_name
 from app.store.run_transitions import RUN_LEASES
 from app.sweeps import Sweep
 from app.text import clean_name, clean_text
+from app.usable_rows import refuse_unread_rows
 from app.workload import refuse_what_keeps_no_pair
 
 _MODEL: Final = "model_name_or_path"
@@ -78,7 +79,7 @@ def launch(
         run_judges.read_judge(judge)
     with read_session() as reading:
         datasets.require_training_pairs(dataset_id, session=reading)
-        datasets.require_rows_for(chosen, dataset_id, session=reading)
+        refuse_unread_rows(chosen, dataset_id, session=reading)
     for config in configs if sweep else configs[-1:]:
         refuse_unusable_model(config)
         refuse_missing_reward(config)

@@ -10,7 +10,7 @@ from app.exports.kto_votes import kto_rows
 from app.exports.options import Options
 from app.store.enums import Choice
 from app.store.label_queries import VoteFilter
-from hypo_engine.data.pair import Pair
+from hypo_engine.data.formats import Pair
 
 
 def bad_answers(

@@ -12,7 +12,6 @@ from app.errors import NotFound, Refused
 from app.store import clock
 from app.store.enums import RunStatus, Split
 from app.store.models import Dataset, DatasetLeftOut, DatasetPair, Run
-from hypo_engine.choices import Method
 from hypo_engine.data.formats import Account, Pair
 
 ROWS_AT_ONCE = 500
@@ -232,26 +231,14 @@ def require_training_pairs(dataset_id: int, *, session: Session) -> None:
         )
 
 
-def require_rows_for(methods: Collection[Method], dataset_id: int, *, session: Session) -> None:
-    """Refuse a dataset of which a method uses no training row, because it has single answers.
-
-    Raises:
-        Refused: names the method, and those that learn from single answers.
-    """
-    dataset = get(dataset_id, session=session)
+def has_training_rows(sides: Collection[tuple[bool, bool]], dataset_id: int, *, session: Session) -> bool:
+    """Whether any training row has one of these sets of answers: a chosen one, a rejected one."""
+    wanted = (
+        and_((DatasetPair.chosen != "") == chosen, (DatasetPair.rejected != "") == rejected)
+        for chosen, rejected in sides
+    )
     train = [DatasetPair.dataset_id == dataset_id, DatasetPair.split == Split.TRAIN]
-    kinds = [(True, True), (True, False), (False, True)]
-    for method in methods:
-        sides = (
-            and_((DatasetPair.chosen != "") == good, (DatasetPair.rejected != "") == bad)
-            for good, bad in kinds
-            if method.uses(good, bad)
-        )
-        if session.scalar(select(DatasetPair.position).where(*train, or_(*sides)).limit(1)) is None:
-            raise Refused(
-                f"{dataset.name} version {dataset.version} has one answer a row, from which {method.label} "
-                "learns nothing; train KTO on it, or SFT if it has good answers."
-            )
+    return session.scalar(select(DatasetPair.position).where(*train, or_(*wanted)).limit(1)) is not None
 
 
 def trains_on(prompt: Any, dataset_ids: Collection[int], *, session: Session) -> bool:

@@ -9,7 +9,10 @@ LOOKS: Final = 7
 """Looks of one method's runs. A prime, so that runs launched in turn with other methods still differ."""
 
 _DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "12px,3px,3px,3px,3px,3px")
-_SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "hexagon", "cross", "star", "x")
+_SYMBOLS: Final = (
+    *("circle", "square", "diamond", "triangle-up", "hexagon", "cross", "star", "x"),
+    *("pentagon", "triangle-down"),
+)
 
 
 _STRIDE: Final = 3

@@ -71,7 +71,6 @@ def test_checksum_is_that_of_the_packed_file(session: Session, tmp_path: Path) -
             [{"prompt": "p", "chosen": "same", "rejected": "same"}] * 3,
             r"Row 1: chosen equals rejected.*\(3 rows\)",
         ),
-        ([{"prompt": "p", "completion": "c", "label": True}], "thumb"),
         ([{"question": "q", "good": "a", "bad": "b"}], "not recognised"),
     ],
 )
@@ -168,8 +167,9 @@ def test_first_look_tells_format_columns_and_rows(tmp_path: Path) -> None:
     assert len(look.preview) == 21
     other = look_into(write(tmp_path, [{"question": "q"}]), limits=LIMITS)
     assert (other.format, other.columns, other.preview) == (None, ["question"], [])
-    with pytest.raises(InvalidInput, match="thumb"):
-        look_into(write(tmp_path, [{"prompt": "p", "completion": "c", "label": True}]), limits=LIMITS)
+    thumbs = look_into(write(tmp_path, [{"prompt": "p", "completion": "c", "label": False}]), limits=LIMITS)
+    assert thumbs.format is not None
+    assert (thumbs.format.name, thumbs.account.bad) == ("kto", 1)
 
 
 def test_what_the_file_held_beyond_its_pairs_is_stored(session: Session, tmp_path: Path) -> None:
@@ -190,6 +190,7 @@ def test_what_the_file_held_beyond_its_pairs_is_stored(session: Session, tmp_pat
             "equal": 7,
             "contradicting": 7,
         },
+        "single": {"good": 0, "bad": 0},
         "weights": {"pairs": 0, "mean": 0.0},
         "margins": {"pairs": 0, "mean": 0.0},
         "remarks": [],

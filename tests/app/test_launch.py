@@ -237,7 +237,7 @@ def test_methods_of_a_launch() -> None:
         ("dpo,twins", "not 'twins'"),
         ("dpo,", "not ''"),
         ("dpo,dpo", "names dpo more than once; name each method once"),
-        (",".join(Method), "names 7 methods, and a launch trains at most 5"),
+        (",".join(Method), "names 8 methods, and a launch trains at most 5"),
         ({"dpo": 1}, "must be one of"),
         ([1], "must be one of"),
         (7, "must be one of"),

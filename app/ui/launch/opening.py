@@ -22,6 +22,7 @@ from app.ui.launch.presets import about, has_gpu, start
 from app.ui.run import view as run_view
 from app.ui.updates import Updates
 from app.ui.widgets import Html
+from app.usable_rows import learns_from
 from hypo_engine.config import Method
 from hypo_engine.model_spec import is_run_model
 
@@ -84,7 +85,7 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
     return {
         "notice": worker_notice(),
         "dataset": gr.update(choices=choices, value=dataset_id),
-        "method": form.chosen_methods(query.value(request, "method") or method) or list(DEFAULT),
+        "method": _methods(request, method, dataset_id),
         "name": name,
         "parent": parent,
         **judge.opened(chosen.get("judge")),
@@ -95,6 +96,17 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
         **{field: values[field] for field in FIELDS},
         "model_name_or_path": gr.update(choices=_model_choices(), value=values["model_name_or_path"]),
     }
+
+
+def _methods(request: gr.Request, method: object, dataset_id: int | None) -> list[Method]:
+    """The address's methods, or the form's; KTO for a dataset whose rows have one answer."""
+    named = form.chosen_methods(query.value(request, "method") or method)
+    if named or dataset_id is None:
+        return named or list(DEFAULT)
+    with read_session() as session:
+        pairs = learns_from(Method.DPO, dataset_id, session=session)
+        single = not pairs and learns_from(Method.KTO, dataset_id, session=session)
+    return [Method.KTO] if single else list(DEFAULT)
 
 
 def _model_choices() -> list[tuple[str, str]]:
