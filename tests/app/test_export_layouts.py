@@ -144,7 +144,7 @@ def test_merged_votes_say_how_people_agree(engine: Engine, tmp_path: Path) -> No
             pairs = list(datasets.iter_pairs(added.id, session=session))
         assert [(pair.chosen, pair.weight, pair.margin) for pair in pairs] == weighed
         assert (added.account.weights.pairs, added.account.weights.mean) == (2, 3.5)
-    for merge, others in ((True, 3), (False, 7)):  # of the comparison whose answers are both bad
+    for merge, others in ((True, 3), (False, 9)):  # of the comparison whose answers are both bad
         kept = use_as_dataset("with bad ones", merge=merge, bad=True)
         with read_session() as session:
             pairs = list(datasets.iter_pairs(kept.id, session=session))
