@@ -16,7 +16,7 @@ from app.ui.campaigns.address import campaign_id
 from app.ui.results import view as results_view
 from app.ui.updates import Updates
 from app.ui.widgets import Html
-from hypo_engine.choices import Method
+from hypo_engine.config import Method
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from app.ui import query, widgets
 from app.ui.compare.actions import showing_errors
 from app.ui.results import view as results_view
 from app.ui.results.layout import ALL
-from hypo_engine.choices import Method
+from hypo_engine.config import Method
 
 
 def _only(campaign: str, run: str, blind: bool) -> VoteFilter:

@@ -17,7 +17,7 @@ from app.ui import formatting, widgets
 from app.ui.answer.address import answer_link
 from app.ui.compare.names import contender_name, model_name, origin_words
 from app.ui.widgets import Html
-from hypo_engine.choices import Method
+from hypo_engine.config import Method
 
 
 def nothing_yet() -> Html:

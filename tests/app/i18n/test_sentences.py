@@ -29,7 +29,7 @@ from tests.app.rest.conftest import api as api
 NAMES = re.compile(
     r"`[^`]*`|'[^']*'|“[^”]*”|\b\w+_\w+\b|\b\w+\?\w+=|--\w+|/api/\S+|"
     r"\b(API|DPO|PPO|HyPO|JSON|JSONL|CSV|Parquet|Excel|YAML|Idempotency-Key|UTF-8|id|method|dpo|hypo|sft|simpo|"
-    r"rloo|ppo|reward|online|twins|tie|both|bad|cursor|next|Content-Type|application|json|seed|temperature|rows|"
+    r"rloo|ppo|kto|reward|online|twins|tie|both|bad|cursor|next|Content-Type|application|json|seed|temperature|rows|"
     r"posts|train|run|Reference|count|prompts?|conversations?|text|question|messages|input|instruction|chosen|rejected|sort|choice)\b"
 )
 
