@@ -259,7 +259,7 @@ def _counts(_database: str, dataset_id: int, state: State) -> dict[Show, int]:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """The margins of each scoring in common bins. The outer bins hold everything beyond them."""
+    """Counts of each scoring's margins, or of rewards, in common bins. The outer ones hold the rest."""
 
     edges: list[float]
     counts: list[list[int]]
@@ -286,6 +286,22 @@ def _histogram(_database: str, state: State) -> Histogram:
         return Histogram(
             edges, [scored_pairs.histogram(scoring, edges, session=session) for scoring in scorings]
         )
+
+
+def reward_histogram(scoring_id: int, *, session: Session) -> Histogram:
+    """The distribution of a reward model's rewards of the chosen, and of the rejected answers."""
+    return _reward_histogram(get_settings().sqlalchemy_url, _state(Filter((scoring_id,)), session))
+
+
+@lru_cache(maxsize=200)
+def _reward_histogram(_database: str, state: State) -> Histogram:
+    [(scoring, _, _)] = state
+    with read_session() as session:
+        limits = scored_pairs.reward_range(scoring, session=session)
+        if limits is None:
+            return Histogram([], [])
+        edges = _edges(*limits)
+        return Histogram(edges, scored_pairs.reward_histogram(scoring, edges, session=session))
 
 
 def _edges(low: float, high: float) -> list[float]:

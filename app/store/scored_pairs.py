@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from sqlalchemy import ColumnElement, Select, String, and_, cast, func, or_, select, tuple_
@@ -140,6 +141,25 @@ def histogram(scoring_id: int, edges: Sequence[float], *, session: Session) -> l
         bounds += [] if high is None else [PairScore.margin < high]
         counts.append(session.scalar(select(func.count()).where(*bounds)) or 0)
     return counts
+
+
+def reward_range(scoring_id: int, *, session: Session) -> tuple[float, float] | None:
+    """The lowest and the highest reward of an answer under a reward model; None without any."""
+    of_scoring = PairScore.scoring_id == scoring_id
+    columns = [of(column) for of in (func.min, func.max) for column in (PairScore.chosen, PairScore.rejected)]
+    found = [
+        value for value in session.execute(select(*columns).where(of_scoring)).one() if value is not None
+    ]
+    return (min(found), max(found)) if found else None
+
+
+def reward_histogram(scoring_id: int, edges: Sequence[float], *, session: Session) -> list[list[int]]:
+    """The number of chosen, and of rejected answers whose reward is in each bin; one pass for each."""
+    found = []
+    for column in (PairScore.chosen, PairScore.rejected):
+        bins = [func.count().filter(column >= low, column < high) for low, high in pairwise(edges)]
+        found.append(list(session.execute(select(*bins).where(PairScore.scoring_id == scoring_id)).one()))
+    return found
 
 
 # --- the query ----------------------------------------------------------------------------------

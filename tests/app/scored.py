@@ -35,7 +35,12 @@ def add_run(dataset_id: int, *, method: str = "dpo", status: RunStatus = RunStat
 
 
 def add_scoring(
-    dataset_id: int, margins: Sequence[float | None], *, name: str = "a dpo run", total: int | None = None
+    dataset_id: int,
+    margins: Sequence[float | None],
+    *,
+    name: str = "a dpo run",
+    method: str = "dpo",
+    total: int | None = None,
 ) -> int:
     """A scoring with these margins, as a worker writes it; returns its id."""
     with write_session() as session:
@@ -43,7 +48,7 @@ def add_scoring(
             dataset_id=dataset_id,
             user_id=users.ensure("local", session=session).id,
             run_name=name,
-            method="dpo",
+            method=method,
             step=2,
             margin_kind=MarginKind.RELATIVE,
             beta=0.1,

@@ -15,14 +15,16 @@ from app.store import datasets, pair_scorings, run_checkpoints, runs, scored_pai
 from app.store.db import read_session
 from app.store.enums import PairScoringStatus
 from app.store.models import Dataset, PairScoring, Run
-from app.store.scored_pairs import Show
+from app.store.scored_pairs import Filter, Show
 from app.ui import confirmation, events, formatting, query, widgets
+from app.ui.charts import Figure
 from app.ui.opening import on_open
-from app.ui.pairs import leaving, view
+from app.ui.pairs import histograms, leaving, view
 from app.ui.pairs.address import Address
 from app.ui.pairs.layout import Layout, lay_out
 from app.ui.updates import Updates, connect, named, pick
 from app.ui.widgets import Html
+from hypo_engine.config import Method
 
 PAIRS_PER_PAGE: Final = 25
 MOST_RUNS: Final = 200
@@ -274,7 +276,7 @@ def _listing(address: Address, session: Session) -> Updates:
         "first": gr.update(choices=choices, value=str(models[0].id)),
         "second": gr.update(choices=[(_("none"), ""), *choices], value=second, visible=len(usable) > 1),
         "meaning": view.margins(models),
-        "chart": view.histogram(pair_scoring.histogram(wanted, session=session), models),
+        "chart": _charts(wanted, models, session),
         "orders": view.orders(address, counts, models),
         "split": address.split,
         "search": wanted.search,
@@ -283,6 +285,15 @@ def _listing(address: Address, session: Session) -> Updates:
         "pages": view.pages(page, address),
         "all": _all_button(address, counts),
     }
+
+
+def _charts(wanted: Filter, models: Sequence[PairScoring], session: Session) -> list[Figure]:
+    """The margins, and the rewards under each reward model."""
+    found = histograms.margins(pair_scoring.histogram(wanted, session=session), models)
+    for model in models:
+        if model.method == Method.REWARD:
+            found += histograms.rewards(pair_scoring.reward_histogram(model.id, session=session), model)
+    return found
 
 
 def _cannot(address: Address, error: AppError) -> Html:

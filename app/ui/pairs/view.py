@@ -1,4 +1,4 @@
-"""Scored pairs as HTML: the models, the orders, the table, one whole pair, and the histogram."""
+"""Scored pairs as HTML: the models, the orders, the table, and one whole pair."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -7,15 +7,13 @@ from markupsafe import Markup
 
 from app import weights
 from app.i18n import N_, _, in_language
-from app.pair_scoring import Histogram, PairPage, seconds_left
+from app.pair_scoring import PairPage, seconds_left
 from app.store.datasets import pair_of
 from app.store.enums import MarginKind, PairScoringStatus, Split
 from app.store.models import DatasetPair, PairScore, PairScoring
 from app.store.scored_pairs import STRONGLY, ScoredPair, Show
 from app.templates import render
 from app.ui import formatting, widgets
-from app.ui.charts import Figure
-from app.ui.looks import colour, look_of
 from app.ui.pairs.address import Address
 from app.ui.widgets import Html
 
@@ -224,41 +222,3 @@ def _scores(found: ScoredPair, models: Sequence[PairScoring]) -> Html:
         *(_("Reference, chosen"), _("Reference, rejected"), _("Tokens")),
     ]
     return widgets.table(heads, rows, caption=_("Log-probabilities or rewards"), numeric=range(1, 7))
-
-
-# --- the histogram ------------------------------------------------------------------------------
-
-
-def histogram(found: Histogram, models: Sequence[PairScoring]) -> list[Figure]:
-    """The margins of the models in one chart."""
-    if not found.edges:
-        return []
-    middles = [(low + high) / 2 for low, high in zip(found.edges, found.edges[1:], strict=False)]
-    data = []
-    for model, counts in zip(models, found.counts, strict=True):
-        tint = colour(model.method, look_of(model.run_id or 1))
-        data.append(
-            {
-                "type": "bar",
-                "x": middles,
-                "y": counts,
-                "name": formatting.clip(model.run_name, 40),
-                "opacity": 0.6 if len(models) > 1 else 0.85,
-                "marker": {"color": tint, "line": {"width": 1, "color": tint}},
-                "hovertemplate": _("{n} pairs near {margin}", n="%{y:,}", margin="%{x:.3g}"),
-            }
-        )
-    layout = {
-        "uirevision": "margins",
-        "xaxis": {"title": {"text": _("margin"), "standoff": 4}, "zeroline": True},
-        "yaxis": {"title": {"text": _("pairs")}, "automargin": True},
-        "barmode": "overlay",
-        "bargap": 0,
-        "hovermode": "x",
-        "showlegend": len(models) > 1,
-        "legend": {"orientation": "h", "y": 1.12},
-    }
-    note = _(
-        "Left of zero the model prefers the rejected answer. The outer bars hold everything beyond them."
-    )
-    return [{"key": "margins", "title": _("Margins"), "note": note, "data": data, "layout": layout}]

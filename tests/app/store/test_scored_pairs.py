@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from app import pair_scoring
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import scored_pairs
-from app.store.db import read_session
+from app.store.db import read_session, write_session
 from app.store.enums import Split
+from app.store.models import PairScore
 from app.store.scored_pairs import Filter, Place, Show
 from tests.app.scored import add_pairs, add_run, add_scoring
 
@@ -115,6 +116,22 @@ def test_a_histogram_has_no_bin_with_both_signs(engine: Engine) -> None:
     negative = [low < 0 for low in found.edges[:-1]]
     assert [sum(row) for row in found.counts] == [9, 10]
     assert sum(n for n, below in zip(found.counts[0], negative, strict=True) if below) == 4
+
+
+def test_a_histogram_of_rewards_counts_every_answer_once(engine: Engine) -> None:
+    dataset = add_pairs(10)
+    scoring, nothing = add_scoring(dataset, FIRST), add_scoring(dataset, [None] * 10)
+    with write_session() as session:
+        for score in session.scalars(select(PairScore).where(PairScore.scoring_id == scoring)):
+            if score.chosen is not None:
+                score.chosen, score.rejected = 0.25 * score.position, -0.5 * score.position
+    with read_session() as session:
+        found = pair_scoring.reward_histogram(scoring, session=session)
+        assert pair_scoring.reward_histogram(nothing, session=session).edges == []
+    assert [sum(row) for row in found.counts] == [9, 9]
+    assert (found.edges[0] <= -4.5, found.edges[-1] > 2.25) == (True, True)
+    below = [high <= 0 for high in found.edges[1:]]
+    assert sum(n for n, negative in zip(found.counts[0], below, strict=True) if negative) == 0
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 10**9 - 1))

@@ -93,3 +93,12 @@ def test_pairs_are_left_out_after_a_question(engine: Engine) -> None:
     assert "nothing to leave out" in leaving.ask_all(nothing)["message"]
     with read_session() as session:
         assert datasets.count(session=session) == 3
+
+
+def test_the_rewards_of_a_reward_model_are_drawn(engine: Engine, settings: Settings) -> None:
+    dataset = add_pairs(4)
+    add_scoring(dataset, [1.0] * 4, name="a judge", method="reward")
+    shown = page.show(request_for(dataset=dataset))["chart"]
+    assert [figure["key"].partition("-")[0] for figure in shown] == ["margins", "rewards"]
+    assert [(bars["name"], sum(bars["y"])) for bars in shown[1]["data"]] == [("Chosen", 4), ("Rejected", 4)]
+    assert "a judge" in shown[1]["note"]
