@@ -204,12 +204,12 @@ def _buttons() -> Buttons:
 
 def _overlay() -> Overlay:
     with gr.Column(visible=False, elem_id="overlay") as overlaid:
-        with gr.Row(elem_classes="hy-split"):
-            key = gr.HTML()
-            x_axis = charts.axis_choice()
+        key = gr.HTML()
         with gr.Tabs() as tabs:
             with gr.Tab(_("Charts"), id="charts") as of_charts:
-                few = gr.HTML()
+                with gr.Row(elem_classes="hy-split"):
+                    few = gr.HTML()
+                    x_axis = charts.axis_choice()
                 panel = charts.panel(elem_id="runs-charts")
             with gr.Tab(_("Configuration"), id="config") as of_config:
                 only = gr.Checkbox(True, label=_("Show differences only"), container=False)
