@@ -58,12 +58,19 @@ def asked_in(page: Page, seconds: float) -> int:
     return len(asked)
 
 
+def settle(page: Page) -> None:
+    """Wait until a page has asked nothing for a while; a busy machine takes longer to open it."""
+    for _ in range(20):
+        if asked_in(page, SETTLED_MS / 1000) == 0:
+            return
+
+
 def test_a_page_on_which_nothing_goes_on_is_quiet(app: App, twins: list[int], page: Page) -> None:
     page.goto(f"run?id={twins[0]}")
     expect(page.get_by_role("tab", name="Charts")).to_be_visible()
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     assert asked_in(page, 6) == 0
     page.goto("")
     expect(page.get_by_role("heading", name="Latest results")).to_be_visible()
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     assert asked_in(page, 9) <= 4  # one poll: a call, and its response as a stream
