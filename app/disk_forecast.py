@@ -31,7 +31,7 @@ class DiskForecast:
 
 
 def forecast_disk(runs: Iterable[tuple[TrainConfig, Estimate, int]]) -> DiskForecast:
-    """The forecast for runs with their memory estimates and numbers of steps."""
+    """The forecast for runs with their memory estimates and, if they have `save_steps`, numbers of steps."""
     settings = get_settings()
     numbers, sizes = [0], [0]
     for config, estimate, steps in runs:

@@ -43,7 +43,7 @@ def show(configs: Sequence[TrainConfig], dataset: Dataset) -> Updates:
     forecasts = [forecast_memory(config, dataset.id) for config in configs]
     forecast = max(forecasts, key=_needed)
     known = [
-        (config, found.estimate, workload(config, dataset.id).steps)
+        (config, found.estimate, workload(config, dataset.id).steps if config.save_steps else 0)
         for config, found in zip(configs, forecasts, strict=True)
         if found.estimate is not None
     ]
