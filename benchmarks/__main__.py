@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
 def measure(options: Options) -> Results:
     """Measure the requested sections with the base model and, on a GPU, with the random Llamas too."""
     device = run_job(Job("device", str(options.model)))
+    options = replace(options, precisions=options.precisions or tuple(device["precisions"]))
     results = Results([options.command], machine(device, options.threads), quick=options.quick)
     _measure_model(options, results, options.model, _name(options), options.sections)
     if results.on_gpu and not options.quick:

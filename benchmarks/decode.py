@@ -52,7 +52,7 @@ def decode(job: Job) -> dict[str, Any]:
 
 def load_transformers(job: Job) -> Any:
     """Load the same weights as a plain transformers model, without the engine's changes."""
-    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
     model.generation_config.eos_token_id = None  # see plain_sampling

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 Tuning = Literal["lora", "full"]
 Trains = Literal["preference", "reward", "rloo"]
+Precision = Literal["float32", "bfloat16"]
 
 CONTENDERS = {
     "ours": "ours",
@@ -56,6 +57,7 @@ class Job:
         pairs: Pairs per step (B).
         samples: Responses per prompt (k); 0 is DPO.
         trains: DPO or HyPO (``preference``), a reward model, or RLOO.
+        precision: Of the frozen base weights and the products. Full fine-tuning keeps float32 weights.
         steps: Timed steps, after :data:`WARMUP` untimed ones.
         threads: Threads of torch; 0 keeps torch's default.
         without: A part of the engine to switch off (:data:`benchmarks.without.PARTS`); empty for none.
@@ -70,6 +72,7 @@ class Job:
     pairs: int = 4
     samples: int = 0
     trains: Trains = "preference"
+    precision: Precision = "float32"
     steps: int = 1
     threads: int = 0
     without: str = ""

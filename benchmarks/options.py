@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from benchmarks.jobs import SHAPES, Shape, Tuning
+from benchmarks.jobs import SHAPES, Precision, Shape, Tuning
 from benchmarks.without import PARTS
 
 SECTIONS = ("steps", "reward", "rloo", "decode", "growth", "memory", "parts")
 _DEMO = "smollm2-135m-instruct"
 _ALL = ",".join(SECTIONS)
-_HARMLESS = ("shapes", "tuning", "k", "rounds", "steps", "sections", "without", "quick")
+_HARMLESS = ("shapes", "tuning", "k", "precision", "rounds", "steps", "sections", "without", "quick")
 
 
 class BadOption(ValueError):
@@ -26,6 +26,7 @@ class Options:
 
     Attributes:
         samples: Values of k; 0 is DPO.
+        precisions: Those to measure; empty for those that the machine is fast in.
         rounds: Runs of every contender per configuration.
         steps: Timed steps per child.
         without: Parts of the engine that the section ``parts`` switches off, one after another.
@@ -37,6 +38,7 @@ class Options:
     shapes: tuple[Shape, ...]
     tunings: tuple[Tuning, ...]
     samples: tuple[int, ...]
+    precisions: tuple[Precision, ...]
     rounds: int
     steps: int
     sections: tuple[str, ...]
@@ -66,6 +68,10 @@ def parse(arguments: Sequence[str]) -> Options:
         shapes=tuple(SHAPES[name] for name in _names("shapes", given.shapes, tuple(SHAPES))),
         tunings=cast(tuple[Tuning, ...], _names("tuning", given.tuning, ("lora", "full"))),
         samples=_numbers("k", given.k),
+        precisions=cast(
+            tuple[Precision, ...],
+            _names("precision", given.precision, ("float32", "bfloat16")) if given.precision else (),
+        ),
         rounds=_positive("rounds", given.rounds),
         steps=_positive("steps", given.steps),
         sections=_names("sections", given.sections or ("parts" if given.without else _ALL), SECTIONS),
@@ -102,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shapes", default="tldr,chat,long", help=f"of {', '.join(SHAPES)}")
     parser.add_argument("--tuning", default="lora,full", help="of lora, full")
     parser.add_argument("--k", default="0,1,2", help="samples a prompt; 0 is DPO")
+    parser.add_argument(
+        "--precision", help="of float32, bfloat16; by default those that the machine is fast in"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="times that every contender runs, in turn")
     parser.add_argument("--steps", type=int, default=2, help="timed steps a run, after two that are not")
     parser.add_argument("--sections", help=f"of {', '.join(SECTIONS)}; by default all of them")

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.jobs import WARMUP, Ids, Job, diversity, learning_rate, pairs_of
 from benchmarks.meter import Meter, now
-from hypo_engine.config import Method, Need, TrainConfig
+from hypo_engine.config import Method, Need, Precision, TrainConfig
 from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.decoding.sampling import Response
 from hypo_engine.forward.phases import measured, phase
@@ -37,6 +37,7 @@ def configuration(job: Job) -> TrainConfig:
         max_prompt_length=job.prompt,
         max_completion_length=job.completion,
         max_grad_norm=CLIP,
+        precision=Precision(job.precision),
         eval_pairs=0,
         eval_prompts=0,
         probe_prompts=0,

@@ -12,6 +12,7 @@ import torch
 from benchmarks.bound import Sizes
 from benchmarks.jobs import Job
 from benchmarks.meter import now
+from hypo_engine.cpu import bf16_gemm
 from hypo_engine.cpu.gemm import linear
 from hypo_engine.models.load import default_device
 
@@ -21,10 +22,11 @@ _HEAD_TOKENS = 256
 
 
 def device(_job: Job) -> dict[str, Any]:
-    """The device of the measurements: the accelerator if there is one."""
+    """The device of the measurements, the accelerator if there is one, and the precisions it is fast in."""
     if torch.cuda.is_available():
-        return {"type": "cuda", "name": torch.cuda.get_device_name()}
-    return {"type": "cpu", "name": torch.backends.cpu.get_cpu_capability()}
+        return {"type": "cuda", "name": torch.cuda.get_device_name(), "precisions": ["bfloat16"]}
+    precisions = ["float32", "bfloat16"] if bf16_gemm.is_fast() else ["float32"]
+    return {"type": "cpu", "name": torch.backends.cpu.get_cpu_capability(), "precisions": precisions}
 
 
 def rates(job: Job) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def rates(job: Job) -> dict[str, Any]:
     config = json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8"))
     sizes = Sizes.of(config)
     where = default_device()
-    dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+    dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
     tokens = min(_MOST_TOKENS, job.tokens)
     operations = seconds = 0.0
     products = [(shape, count * sizes.layers, tokens) for shape, count in Counter(sizes.linears).items()]
@@ -58,7 +60,12 @@ def rates(job: Job) -> dict[str, Any]:
 
 def _products(x: torch.Tensor, w: torch.Tensor) -> tuple[Callable[[], object], ...]:
     """x w^T, computed by torch and by the engine."""
-    return lambda: x @ w.t(), lambda: linear(x, w)
+    if w.dtype == torch.float32:
+        return lambda: x @ w.t(), lambda: linear(x, w)
+    if w.device.type == "cuda":
+        return (lambda: x @ w.t(),)
+    narrow = bf16_gemm.rounded(x.float())
+    return lambda: x @ w.t(), lambda: bf16_gemm.product([(narrow, w)])
 
 
 def _median_seconds(call: Callable[[], object]) -> float:

@@ -1,15 +1,18 @@
 """The results as Markdown, one text per section."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from statistics import median
+from typing import get_args
 
 from benchmarks.bound import PHASES, Rates, Sizes, bound_seconds, decode_work, step_work
 from benchmarks.decision import chi_square_fits, means_agree
-from benchmarks.jobs import CONTENDERS, SHAPES, Job
+from benchmarks.jobs import CONTENDERS, SHAPES, Job, Precision
 from benchmarks.machine import peak_operations
 from benchmarks.results import Record, Results, Summary, job_of, summarise
 
 LORA_RANK = 16
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 _GIGA = 1e9
 _NOTHING = "–"
 
@@ -42,9 +45,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def median_rates(results: Results, model: str) -> Rates:
+def median_rates(results: Results, model: str, precision: str) -> Rates:
     """The machine's rates with a model's shapes: the medians of all measurements."""
-    found = [record for record in results.rates if job_of(record).model == model]
+    found = _rates(results, model, precision)
     return Rates(median(r["operations"] for r in found), median(r["bytes"] for r in found))
 
 
@@ -56,40 +59,74 @@ def _configuration(job: Job) -> str:
     return f"{job.model}, {shape}, {job.tuning}, {job.method}"
 
 
-def _groups(steps: Iterable[Record]) -> dict[str, dict[str, Record]]:
-    """Records of steps by configuration and contender, in the order they were measured."""
-    groups: dict[str, dict[str, Record]] = {}
+def _rates(results: Results, model: str, precision: str) -> list[Record]:
+    jobs = ((job_of(record), record) for record in results.rates)
+    return [record for job, record in jobs if (job.model, job.precision) == (model, precision)]
+
+
+Group = dict[tuple[str, str], Record]
+"""Records of one configuration, by contender and precision."""
+
+
+def _groups(steps: Iterable[Record]) -> dict[str, Group]:
+    """Records of steps by configuration, in the order they were measured."""
+    groups: dict[str, Group] = {}
     for record in steps:
         job = job_of(record)
-        groups.setdefault(_configuration(job), {})[job.measure] = record
+        groups.setdefault(_configuration(job), {})[job.measure, job.precision] = record
     return groups
 
 
 def _steps(results: Results) -> str:
     groups = _groups(results.steps)
-    gaps = [record["difference"] for record in results.agreement]
-    known = [gap for gap in gaps if gap is not None]
-    agreement = (
-        f"Before anything was timed, log-probabilities of the first batch agreed between ours and TRL within "
-        f"{max(known):.1e} nats a token"
-        if known
-        else "Log-probabilities could not be compared for want of memory"
-    )
-    if known and len(known) < len(gaps):
-        agreement += f" ({len(gaps) - len(known)} of {len(gaps)} not compared: out of memory)"
     parts = [
-        agreement + ".\n",
+        _agreement(results.agreement),
+        _ratios(groups),
         table(_STEP_HEAD, _step_rows(groups)),
         "`reference` is the one-time cost of scoring the reference, in seconds a step.\n",
-        table(_RATIO_HEAD, _ratio_rows(groups)),
-        *(_bound(results, model) for model in results.models),
+        *(_bound(results, *pair) for pair in product(results.models, PRECISIONS)),
     ]
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
+
+
+def _agreement(records: Sequence[Record]) -> str:
+    """How far each contender's log-probabilities lie from TRL's in float32."""
+    told = []
+    for precision, what in (("float32", "at most"), ("bfloat16", "on average at most")):
+        for who in ("ours", "TRL"):
+            own = [r["difference"] for r in records if (r["who"], job_of(r).precision) == (who, precision)]
+            known = [gap for gap in own if gap is not None]
+            missing = (
+                f" ({len(own) - len(known)} not compared: out of memory)" if len(known) < len(own) else ""
+            )
+            if known:
+                told.append(f"{who} in {precision} {what} {max(known):.1e}{missing}")
+    if not told:
+        return "Log-probabilities could not be compared for want of memory.\n"
+    return (
+        "Log-probabilities of the first batch were compared with TRL's in float32 before anything was timed. "
+        f"They differ, in nats a token: {', '.join(told)}.\n"
+    )
+
+
+def _ratios(groups: dict[str, Group]) -> str:
+    """Ours against the others, each in its fastest precision, and then all in float32."""
+    precisions = {precision for group in groups.values() for _, precision in group}
+    if len(precisions) == 1:
+        return table(_RATIO_HEAD, _ratio_rows(groups))
+    alike = {
+        name: {key: r for key, r in group.items() if key[1] == "float32"} for name, group in groups.items()
+    }
+    return (
+        f"Each in the precision in which it is fastest:\n\n{table(_RATIO_HEAD, _ratio_rows(groups))}\n"
+        f"All in float32:\n\n{table(_RATIO_HEAD, _ratio_rows(alike))}"
+    )
 
 
 _STEP_HEAD = (
     "step",
     "who",
+    "precision",
     "s a step",
     "fastest..slowest",
     "tokens/s",
@@ -97,27 +134,28 @@ _STEP_HEAD = (
     "above loading",
     "reference",
 )
-_RATIO_HEAD = ("step", "against", "times faster", "peak memory, of theirs")
+_RATIO_HEAD = ("step", "against", "ours in", "theirs in", "times faster", "peak memory, of theirs")
 
 
 def _other(records: Sequence[Record]) -> str:
     """Steps of a method whose reference is not scored beforehand."""
     groups = _groups(records)
     steps = table(_STEP_HEAD[:-1], (row[:-1] for row in _step_rows(groups)))
-    return f"{steps}\n{table(_RATIO_HEAD, _ratio_rows(groups))}"
+    return f"{_ratios(groups)}\n{steps}"
 
 
-def _step_rows(groups: dict[str, dict[str, Record]]) -> Iterable[list[str]]:
+def _step_rows(groups: dict[str, Group]) -> Iterable[list[str]]:
     return (_step_row(name, record) for name, group in groups.items() for record in group.values())
 
 
 def _step_row(name: str, record: Record) -> list[str]:
     job, summary = job_of(record), summarise(record["runs"])
     if summary is None:
-        return [name, CONTENDERS[job.measure], "out of memory", *([_NOTHING] * 5)]
+        return [name, CONTENDERS[job.measure], job.precision, "out of memory", *([_NOTHING] * 5)]
     return [
         name,
         CONTENDERS[job.measure],
+        job.precision,
         f"{summary.seconds:.2f}",
         f"{summary.low:.2f}..{summary.high:.2f}",
         f"{job.tokens / summary.seconds:.0f}",
@@ -127,37 +165,47 @@ def _step_row(name: str, record: Record) -> list[str]:
     ]
 
 
-def _ratio_rows(groups: dict[str, dict[str, Record]]) -> Iterable[list[str]]:
+def _ratio_rows(groups: dict[str, Group]) -> Iterable[list[str]]:
     for name, group in groups.items():
-        ours = summarise(group["ours"]["runs"]) if "ours" in group else None
-        for who, record in group.items():
-            theirs = summarise(record["runs"])
-            if who == "ours" or ours is None:
+        ours = _fastest(group, "ours")
+        for who in dict.fromkeys(who for who, _ in group if who != "ours"):
+            if ours is None:
                 continue
+            theirs = _fastest(group, who)
             if theirs is None:
-                yield [name, CONTENDERS[who], "they: out of memory", _NOTHING]
+                yield [name, CONTENDERS[who], "they: out of memory", *([_NOTHING] * 3)]
                 continue
-            speed, memory = theirs.seconds / ours.seconds, ours.peak / theirs.peak
-            yield [name, CONTENDERS[who], f"{speed:.2f}", f"{memory:.2f}"]
+            speed, memory = theirs[1].seconds / ours[1].seconds, ours[1].peak / theirs[1].peak
+            yield [name, CONTENDERS[who], ours[0], theirs[0], f"{speed:.2f}", f"{memory:.2f}"]
 
 
-def _bound(results: Results, model: str) -> str:
+def _fastest(group: Group, who: str) -> tuple[str, Summary] | None:
+    """A contender's fastest precision, and its summary; None if it ran out of memory in all."""
+    found = [(p, summarise(record["runs"])) for (name, p), record in group.items() if name == who]
+    fits = [(precision, summary) for precision, summary in found if summary is not None]
+    return min(fits, key=lambda pair: pair[1].seconds, default=None)
+
+
+def _bound(results: Results, model: str, precision: str) -> str:
     """Our steps compared with their lower bound, with one column per phase: measured / bound."""
-    if not any(job_of(record).model == model for record in results.rates):
+    if not _rates(results, model, precision):
         return ""
-    rates, sizes = median_rates(results, model), Sizes.of(results.models[model])
+    rates, sizes = median_rates(results, model, precision), Sizes.of(results.models[model])
     peak = peak_operations(results.machine["accelerator"]) if results.on_gpu else None
     rows = []
     for name, group in _groups(results.steps).items():
-        summary = summarise(group["ours"]["runs"]) if "ours" in group else None
-        if summary is not None and job_of(group["ours"]).model == model:
-            rows.append(_bound_row(name, job_of(group["ours"]), summary, sizes, rates, peak, results.on_gpu))
+        own = group.get(("ours", precision))
+        summary = summarise(own["runs"]) if own else None
+        if own and summary is not None and job_of(own).model == model:
+            rows.append(_bound_row(name, job_of(own), summary, sizes, rates, peak, results.on_gpu))
+    if not rows:
+        return ""
     head = ["step", "s a step", "bound", "ratio", *PHASES]
     lead = (
-        f"The bound for {model}: operations at {rates.operations / _GIGA:.0f} GFLOP/s "
-        f"({_range(results, 'operations')}) in the model's own matrix products, decoding's bytes at "
-        f"{rates.bytes / _GIGA:.1f} GB/s ({_range(results, 'bytes')}), both measured between the steps. "
-        "Phases in seconds, measured / bound.\n\n"
+        f"The bound for {model} in {precision}: operations at {rates.operations / _GIGA:.0f} GFLOP/s "
+        f"({_range(results, model, precision, 'operations')}) in the model's own matrix products, decoding's "
+        f"bytes at {rates.bytes / _GIGA:.1f} GB/s ({_range(results, model, precision, 'bytes')}), both "
+        "measured between the steps. Phases in seconds, measured / bound.\n\n"
     )
     return lead + table([*head, "MFU"] if results.on_gpu else head, rows)
 
@@ -165,7 +213,7 @@ def _bound(results: Results, model: str) -> str:
 def _bound_row(
     name: str, job: Job, summary: Summary, sizes: Sizes, rates: Rates, peak: float | None, on_gpu: bool
 ) -> list[str]:
-    work = step_work(sizes, job, rank=LORA_RANK, bytes_per_number=2 if on_gpu else 4)
+    work = step_work(sizes, job, rank=LORA_RANK, bytes_per_number=_bytes(job))
     bound = bound_seconds(work, rates)
     row = [name, f"{summary.seconds:.2f}", f"{bound:.2f}", f"{summary.seconds / bound:.2f}"]
     for phase in PHASES:
@@ -178,8 +226,12 @@ def _bound_row(
     return row
 
 
-def _range(results: Results, rate: str) -> str:
-    values = [record[rate] / _GIGA for record in results.rates]
+def _bytes(job: Job) -> int:
+    return 2 if job.precision == "bfloat16" else 4
+
+
+def _range(results: Results, model: str, precision: str, rate: str) -> str:
+    values = [record[rate] / _GIGA for record in _rates(results, model, precision)]
     return f"{min(values):.0f}..{max(values):.0f}"
 
 
@@ -187,6 +239,7 @@ def _decode(results: Results) -> str:
     rows = [_decode_row(results, record) for record in results.decode]
     head = (
         "weights",
+        "precision",
         "rows",
         "ours, tokens/s",
         "generate",
@@ -205,7 +258,7 @@ def _decode_row(results: Results, record: Record) -> list[str]:
     job = job_of(record)
     weights = f"{job.model}, {'policy with LoRA' if job.tuning == 'lora' else 'base model'}"
     if "out_of_memory" in record:
-        return [weights, str(job.pairs * job.samples), "out of memory", *([_NOTHING] * 8)]
+        return [weights, job.precision, str(job.pairs * job.samples), "out of memory", *([_NOTHING] * 8)]
     rows, length = job.pairs * job.samples, job.completion
     cells, after = [], []
     for who in ("ours", "generate"):
@@ -219,12 +272,13 @@ def _decode_row(results: Results, record: Record) -> list[str]:
         samples=job.samples,
         prompt=job.prompt,
         length=length,
-        bytes_per_number=2 if results.on_gpu else 4,
+        bytes_per_number=_bytes(job),
     )
     seconds = rows * (length - 1) / after[0]
-    share = work.bytes / seconds / median_rates(results, job.model).bytes
+    share = work.bytes / seconds / median_rates(results, job.model, job.precision).bytes
     return [
         weights,
+        job.precision,
         str(rows),
         f"{cells[0]:.0f}",
         f"{cells[1]:.0f}",
@@ -277,7 +331,7 @@ def _memory(results: Results) -> str:
     rows = []
     for record in results.memory:
         job, summary = job_of(record), summarise(record["runs"])
-        name = f"{_configuration(job)}, B {job.pairs}"
+        name = f"{_configuration(job)}, B {job.pairs}, {job.precision}"
         estimate = record["estimate"]["peak"]
         if summary is None:
             rows.append([name, f"{estimate / _GIGA:.2f}", "out of memory", _NOTHING])

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import torch
 
-from hypo_engine.config import TrainConfig, parse_config
+from hypo_engine.config import Precision, TrainConfig, parse_config
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.tokenize import Tokenization, tokenize_pairs
 from hypo_engine.errors import EngineError, ModelError
@@ -87,6 +87,8 @@ def export_model(job: Job) -> Checked:
         EngineError: it cannot be written, there is no room, or what was written differs from the run's model.
     """
     config, checkpoint, output = parse_config(job.config), Path(job.checkpoint), Path(job.output)
+    if config.precision is Precision.AUTO:  # more digits to compare
+        config = config.model_copy(update={"precision": Precision.FLOAT32})
     models_dir, trained = Path(job.models_dir), trained_folder(Path(job.checkpoint))
     given = ModelSource(job.base, tuple(map(Path, job.base_adapters))) if job.base else None
     source = resolve_source(config.model_name_or_path, models_dir, given)

@@ -32,10 +32,9 @@ from hypo_engine.models.load import (
     check_vocabulary,
     context_limit,
     default_device,
-    load_model,
+    load_frozen,
     load_tokenizer,
     stop_token_ids,
-    weights_dtype,
 )
 from hypo_engine.models.source import ModelSource, resolve_source
 from hypo_engine.prompts.encoder import Encoded, PromptEncoder
@@ -97,8 +96,9 @@ class Served:
         if (folder / ADAPTER_CONFIG).is_file():
             self._load_adapter(name, folder)
         elif (folder / "config.json").is_file():
-            dtype = next(self.base.parameters()).dtype
-            model = load_model(str(folder), dtype=dtype, device=self.base.device).requires_grad_(False)
+            half = next(self.base.parameters()).dtype == torch.bfloat16
+            precision = Precision.BFLOAT16 if half else Precision.FLOAT32
+            model = load_frozen(str(folder), precision=precision, device=self.base.device)
             self.full_models[name] = model
             self._encoders[id(model)] = PromptEncoder(model, pad_id=self.tokenizer.eos_token_id)
         else:
@@ -353,9 +353,7 @@ def load_served(
     source = resolve_source(model_name, models_dir, run_model)
     tokenizer = load_tokenizer(source.place)
     device = default_device()
-    dtype = weights_dtype(precision, device)
-    model = load_model(source.place, dtype=dtype, device=device, adapters=source.adapters)
-    model.requires_grad_(False)
+    model = load_frozen(source.place, precision=precision, device=device, adapters=source.adapters)
     check_vocabulary(model, tokenizer, model_name)
     tokenization = Tokenization(tokenizer, PromptStyle.AUTO)
     served = Served(

@@ -146,8 +146,9 @@ class TrainingFields(MethodFields):
     precision: Precision = Field(
         Precision.AUTO,
         title="Precision",
-        description="Data type of the base model's weights; auto is bfloat16 on a GPU and float32 on a CPU. "
-        "LoRA weights and the optimiser's state stay in float32.",
+        description="Data type of the base model's weights; auto is bfloat16 where that is faster (on a GPU, "
+        "and with LoRA on a CPU with AMX) and float32 elsewhere. LoRA weights and the optimiser's state stay "
+        "in float32, and so do activations on a CPU.",
         json_schema_extra=group("memory"),
     )
     sharding: Sharding = Field(

@@ -42,6 +42,11 @@ SLOWEST_FIRST = (
 compute and those that wait for servers alternate."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The precision of the engine's tests; those marked ``exact`` keep float32."""
+    parser.addoption("--precision", choices=("float32", "bfloat16"), default="float32")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what takes longest first."""
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}

@@ -13,7 +13,7 @@ from benchmarks.ours import CLIP, LORA_ALPHA, LORA_RANK
 
 def dtype(job: Job) -> torch.dtype:
     """The precision of the weights."""
-    return torch.bfloat16 if torch.cuda.is_available() and job.tuning == "lora" else torch.float32
+    return torch.bfloat16 if job.precision == "bfloat16" and job.tuning == "lora" else torch.float32
 
 
 def lora(job: Job, *, task: str = "CAUSAL_LM") -> LoraConfig | None:
@@ -33,7 +33,7 @@ def arguments(job: Job, folder: str) -> dict[str, Any]:
         "lr_scheduler_type": "constant",
         "max_grad_norm": CLIP,
         "optim": "adamw_torch_fused",
-        "bf16": on_gpu,
+        "bf16": job.precision == "bfloat16",
         "use_cpu": not on_gpu,
         "report_to": "none",
         "save_strategy": "no",

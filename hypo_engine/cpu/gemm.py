@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hypo_engine.cpu import bf16_gemm
 from hypo_engine.cpu.compiler import compiled
 from hypo_engine.cpu.pool import empty
 
@@ -22,7 +23,12 @@ _LEAST = 1 << 22
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x w^T + bias without autograd: x [..., depth], w [outs, depth] (or a transposed view), bias [outs]."""
+    """x w^T + bias without autograd: x [..., depth], w [outs, depth] (or a transposed view), bias [outs].
+
+    With a bfloat16 w, a float32 x on a CPU is rounded for the product, and the result is float32.
+    """
+    if _is_mixed(x, w):
+        return bf16_gemm.linear(x, w, bias)
     c = _library(x, w)
     if c is None:
         return F.linear(x, w, bias)
@@ -35,11 +41,17 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def add_linear(y: Tensor, x: Tensor, w: Tensor) -> Tensor:
     """y += x w^T in place: y [rows, outs], x [rows, depth], w [outs, depth] (or a transposed view)."""
+    if _is_mixed(x, w):
+        return bf16_gemm.product([(bf16_gemm.rounded(x), w)], into=y)
     c = _library(x, w) if y.is_contiguous() and y.dtype == torch.float32 else None
     if c is None:
         return y.addmm_(x, w.t())
     _call(c, x, w, y, add=True)
     return y
+
+
+def _is_mixed(x: Tensor, w: Tensor) -> bool:
+    return x.dtype == torch.float32 and w.dtype == torch.bfloat16 and w.device.type == "cpu"
 
 
 def _call(c: ctypes.CDLL, x: Tensor, w: Tensor, y: Tensor, *, add: bool) -> None:

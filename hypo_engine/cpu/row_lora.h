@@ -12,7 +12,7 @@ typedef struct { /* one adapter of one layer: a [rank, depth], b [outs, rank]; r
 
 typedef struct { /* the adapters of the rows of a step */
     const int64_t *slot, *adapter; /* [rows] indices into [slots] indices into the Loras of a layer; -1: none */
-    int64_t most;                  /* largest rank */
+    int64_t adapters, most;        /* their number, and the largest rank */
     float *parts;                  /* [layers of one input, rows, most] */
 } Routes;
 

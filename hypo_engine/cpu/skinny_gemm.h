@@ -108,16 +108,3 @@ static Share share(int64_t count, int64_t grain, int thread, int threads)
     int64_t begin = grains * thread / threads * grain, end = grains * (thread + 1) / threads * grain;
     return (Share){begin < count ? begin : count, end < count ? end : count};
 }
-
-/* y = x w^T + bias for the outputs of one thread; x [rows, depth], w [outs, depth], y [rows, outs] */
-static void product(int rows, const float *x, const float *w, const float *bias, int64_t depth, int64_t outs,
-                    float *y, Share mine)
-{
-    const float *from = w + mine.begin * depth;
-    Matrix part = {from, depth, from + AHEAD * depth};
-    multiply(rows, x, part, depth, mine.end - mine.begin, y + mine.begin, outs);
-    if (bias)
-        for (int row = 0; row < rows; row++)
-            for (int64_t out = mine.begin; out < mine.end; out++)
-                y[row * outs + out] += bias[out];
-}

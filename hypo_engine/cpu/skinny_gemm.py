@@ -7,14 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hypo_engine.cpu import bf16_gemm
 from hypo_engine.cpu.compiler import compiled
 
 FEW = 16
 """Up to this many rows, reading the matrix takes longer than the arithmetic."""
 
 
-def library() -> ctypes.CDLL | None:
-    """The compiled decode_step.c; None on a machine that cannot compile it."""
+def library(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
+    """The compiled decoding step for weights of a dtype; None on a machine that has none."""
+    if dtype == torch.bfloat16:
+        return compiled(Path(__file__).with_name("decode_step_bf16.c")) if bf16_gemm.is_fast() else None
     return compiled(Path(__file__).with_name("decode_step.c"))
 
 

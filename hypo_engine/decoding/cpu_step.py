@@ -1,4 +1,6 @@
-"""Decoding with decode_step.c: all layers of a step in one call, for float32 Llama-like models on a CPU.
+"""Decoding with decode_step.h: all layers of a step in one call, for Llama-like models on a CPU.
+
+Weights are float32, or bfloat16 on a processor with AMX; everything else is float32.
 
 The modules show whether a model is Llama-like. Other models decode through transformers' modules.
 :mod:`hypo_engine.prompts.shared` compares the two once per model. Rows may have LoRA adapters of their own.
@@ -25,7 +27,7 @@ _ROPES = frozenset({"default", "linear", "llama3"})
 
 class _Decoding(Structure):
     _fields_ = [
-        *counts("slots limit longest ranks"),
+        *counts("slots limit longest adapters ranks"),
         *pointers("adapter lengths prefix_keys prefix_values keys values cosines sines workspace logits"),
     ]
 
@@ -46,7 +48,7 @@ class CompiledStep:
     @classmethod
     def of(cls, body: Any, head: Tensor) -> "CompiledStep | None":
         """A step for a model's body and head [vocabulary, hidden]; None if decode_step.c does not apply."""
-        if type(body).__name__ not in _FORMS or not _is_plain(body) or not is_float(head):
+        if type(body).__name__ not in _FORMS or not _is_plain(body) or head.device.type != "cpu":
             return None
         return cls(body, head) if len(head) == len(body.embed_tokens.weight) else None
 
@@ -60,10 +62,10 @@ class CompiledStep:
             logits: [len(rows), vocabulary], for the first token.
 
         Returns:
-            None if a layer's weights are not float32 matrices and adapters now (a bfloat16 base), or if the
-            machine has no compiler.
+            None if a layer's weights are not matrices and adapters now, or if the machine has no code for
+            their dtype.
         """
-        c = library()
+        c = library(self._head.dtype)
         weights = Weights.of(self._body, self._head, len(rows)) if c else None  # merging weights is slow
         if weights is None or c is None:
             return None
@@ -85,6 +87,7 @@ class CompiledDecoding:
     ) -> None:
         self.logits = logits
         model, ranks = weights.model, weights.ranks
+        count = weights.count
         self._step, self._weights, self._model = c.hypo_step, weights, model
         self._slots, self._written, self._limit = torch.arange(len(rows)), 0, limit
         self._threads = torch.get_num_threads()
@@ -98,7 +101,9 @@ class CompiledDecoding:
         cosines, sines = (x[0, :, : model.size // 2].contiguous() for x in angles)
         space = torch.empty(
             hypo_workspace(
-                byref(model), c_int64(len(rows)), c_int64(longest + limit), c_int64(ranks), self._threads
+                byref(model),
+                *(c_int64(size) for size in (len(rows), longest + limit, count * ranks)),
+                self._threads,
             )
         )
         pieces = [prefix.by_prompt(layer) for layer in layers]
@@ -109,7 +114,7 @@ class CompiledDecoding:
         self._logits = torch.empty(len(rows), model.vocabulary)
         parts = [weights.adapters, lengths, *places, own[0], own[1], cosines, sines, space, self._logits]
         self._held = [*keys, *values, *parts]
-        self._state = _Decoding(len(rows), limit, longest, ranks, *(part.data_ptr() for part in parts))
+        self._state = _Decoding(len(rows), limit, longest, count, ranks, *(part.data_ptr() for part in parts))
 
     def feed(self, tokens: Tensor) -> None:
         """Append one token to each row: tokens [rows] int64.
@@ -153,5 +158,4 @@ def _is_plain(body: Any) -> bool:
         and not windows
         and len(layers) == config.num_hidden_layers
         and all(is_float(norm.weight) for norm in (*norms, body.norm))
-        and is_float(body.embed_tokens.weight)
     )

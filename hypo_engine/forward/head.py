@@ -99,7 +99,7 @@ class Head:
 
     def _chunk(self, hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits in float32, and the derivative of the soft-capping."""
-        logits = (hidden.to(weight.dtype) @ weight.t()).float()
+        logits = _float_logits(hidden, weight)
         if self.bias is not None:
             logits = logits + self.bias.detach().float()
         if self.softcap is None:
@@ -121,7 +121,7 @@ class _HeadLogps(torch.autograd.Function):
     ) -> Tensor:
         ctx.head, ctx.trained = head, ctx.needs_input_grad[1]
         fused = ctx.needs_input_grad[0] and not ctx.trained
-        if head.is_plain and not ctx.trained and BlockwiseSoftmax.serves(hidden, weight):
+        if head.is_plain and not ctx.trained and _in_blocks(hidden, weight):
             found, gradient = _block_by_block(hidden, weight.detach(), targets, scale, differentiate=fused)
             ctx.save_for_backward(gradient if fused else hidden, weight, bias, targets, scale)
             return found
@@ -176,6 +176,19 @@ def _block_by_block(
     if sums is not None:
         sums = torch.sub(weight[targets], sums.div_(softmax.normalizer()[:, None])).mul_(scale[:, None])
     return softmax.target_logps(), sums
+
+
+def _in_blocks(hidden: Tensor, weight: Tensor) -> bool:
+    """Whether the head can iterate over blocks of the vocabulary."""
+    mixed = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and weight.is_contiguous()
+    return BlockwiseSoftmax.serves(hidden) and (mixed or BlockwiseSoftmax.serves(weight))
+
+
+def _float_logits(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Logits in float32; on a CPU those of float32 hidden states are not rounded to the weight's dtype."""
+    if hidden.dtype == torch.float32 and hidden.device.type == "cpu":
+        return linear(hidden, weight)
+    return (hidden.to(weight.dtype) @ weight.t()).float()
 
 
 def _downward(logps: Tensor, slope: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor:

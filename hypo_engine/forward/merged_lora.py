@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from hypo_engine.cpu import lora
 from hypo_engine.cpu.gemm import add_linear, linear
+from hypo_engine.forward.mixed import MixedLinear
+from hypo_engine.forward.mixed_lora import MixedLoraLayer
 from hypo_engine.forward.peft_layers import SIDE_BY_SIDE, adapted_layers
 from hypo_engine.forward.rematerialize import Recipe, recipe_of
 
@@ -27,12 +29,15 @@ _FEW = 64
 def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
     """The weight and bias that a linear layer computes with; None if it has several weights.
 
-    This call computes a merged weight.
+    This call computes a merged weight. An adapter on bfloat16 weights is left to the caller.
     """
     forward = vars(layer).get("forward")
     if isinstance(forward, _MergedLayer):
         return forward.lasting() if forward.on else forward.base.weight, forward.base.bias
-    return (layer.weight, layer.bias) if type(layer) is nn.Linear and forward is None else None
+    if isinstance(forward, MixedLoraLayer):
+        return forward.base.weight, forward.base.bias
+    is_plain = type(layer) is nn.Linear and (forward is None or isinstance(forward, MixedLinear))
+    return (layer.weight, layer.bias) if is_plain else None
 
 
 class MergedLora:

@@ -170,21 +170,23 @@ def estimate_memory(
 
     Args:
         lengths: Lengths of the run's pairs, at least of the longest; None means the configured maxima.
-        gpu: Whether it runs on a GPU, where automatic precision is bfloat16.
+        gpu: Whether it runs on a GPU, where automatic precision is bfloat16. On a CPU it counts as float32,
+            which needs more.
     """
     load = heaviest(config, lengths)
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
-    number = 2 if half else 4  # bytes per number in the model's dtype
+    # bytes per number of activations, which stay float32 on a CPU over frozen bfloat16 weights
+    number = 2 if half and (gpu or config.lora_r == 0) else 4
     weights, adapter, trained = _weights(shape, config, using, half=half, gpu=gpu)
     if config.loads_reward_model:
-        weights += number * shape.parameters
+        weights += (2 if half else 4) * shape.parameters
     return Estimate(
         weights=weights,
         adapter=adapter,
         optimiser=8 * trained,
         gradients=4 * trained,
         activations=_activations(shape, config, load, number, using),
-        kv_cache=_kv_cache(shape, config, load, number, using, gpu=gpu),
+        kv_cache=_kv_cache(shape, config, load, number, using, half=half, gpu=gpu),
         head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu)
         + 4 * load.sampled * _value_head(shape, config),
         process=using.gpu_process if gpu else using.process,
@@ -283,7 +285,14 @@ def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remad
 
 
 def _kv_cache(
-    shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, gpu: bool
+    shape: ModelShape,
+    config: TrainConfig,
+    load: Load,
+    number: int,
+    using: Coefficients,
+    *,
+    half: bool,
+    gpu: bool,
 ) -> int:
     """Bytes of keys and values for the samples of a training step or of an evaluation, whichever is more."""
     prompts = min(config.eval_prompts, using.held_out_at_once)
@@ -291,7 +300,7 @@ def _kv_cache(
     training = load.prompts + load.sampled if config.samples_online else 0
     found = max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
     now_and_then = evaluation and not config.samples_online
-    return found + (_merged(shape, config, using, half=number == 2, gpu=gpu) if now_and_then else 0)
+    return found + (_merged(shape, config, using, half=half, gpu=gpu) if now_and_then else 0)
 
 
 def _head(shape: ModelShape, load: Load, using: Coefficients, *, in_blocks: bool) -> int:

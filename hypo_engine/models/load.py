@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from hypo_engine.config import Precision, PromptStyle
+from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.errors import ModelError
 from hypo_engine.files.check import CONTEXT, HARMLESS, check_model_files, folder_finder, other_weights
 from hypo_engine.files.demo import DEMO_NAME, DEMO_UPSTREAM, demo_folder
 from hypo_engine.files.tokenizer import refuse_larger
 from hypo_engine.files.weights import sha256
+from hypo_engine.forward.mixed import keep_activations_float
 from hypo_engine.forward.trial import check_sound, vocabulary_size
 from hypo_engine.models.adapters import adapter_identity, merge_adapters
 from hypo_engine.models.untrusted import read_config, refuse_adapter_repository
@@ -75,11 +77,21 @@ def load_tokenizer(resolved: str) -> Any:
     return tokenizer
 
 
-def weights_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of frozen base weights: AUTO is bfloat16 on a GPU and float32 on a CPU."""
-    if precision is Precision.AUTO:
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32
+def settled(precision: Precision, device: torch.device, *, frozen: bool) -> Precision:
+    """What AUTO stands for here: bfloat16 where it is faster, else float32. Others are left as they are.
+
+    That is a GPU, and for frozen weights a CPU with AMX.
+    """
+    if precision is not Precision.AUTO:
+        return precision
+    faster = device.type == "cuda" or (frozen and is_fast())
+    return Precision.BFLOAT16 if faster else Precision.FLOAT32
+
+
+def weights_dtype(precision: Precision, device: torch.device, *, frozen: bool = True) -> torch.dtype:
+    """The dtype that a model computes its products in, which is that of frozen weights."""
+    half = settled(precision, device, frozen=frozen) is Precision.BFLOAT16
+    return torch.bfloat16 if half else torch.float32
 
 
 def load_model(
@@ -119,6 +131,20 @@ def load_model(
     merge_adapters(model, adapters)
     model = model.to(device).eval()
     check_sound(model, resolved)
+    return model
+
+
+def load_frozen(
+    resolved: str, *, precision: Precision, device: torch.device, adapters: Sequence[Path] = ()
+) -> Any:
+    """Load a model whose weights are not trained, as :func:`load_model`; bfloat16 only stores them on a CPU.
+
+    Activations are float32 there, if the architecture allows it (:mod:`hypo_engine.forward.mixed`).
+    """
+    dtype = weights_dtype(precision, device)
+    model = load_model(resolved, dtype=dtype, device=device, adapters=adapters).requires_grad_(False)
+    if dtype == torch.bfloat16 and device.type == "cpu":
+        keep_activations_float(model)
     return model
 
 

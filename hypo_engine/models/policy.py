@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from hypo_engine.config import Need, TrainConfig
 from hypo_engine.forward.logprobs import Ids
 from hypo_engine.forward.merged_lora import MergedLora
+from hypo_engine.forward.mixed import has_float_activations
+from hypo_engine.forward.mixed_lora import MixedLora
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.heads import RewardHead, ValueHead
-from hypo_engine.models.load import load_model, published_name, weights_dtype
+from hypo_engine.models.load import load_frozen, load_model, published_name, weights_dtype
 from hypo_engine.prompts.encoder import Encode, Encoded, PromptEncoder
 from hypo_engine.seeds import derive_seed
 
@@ -101,9 +103,8 @@ def load_policy(
         ModelError: the model cannot be used.
         ConfigError: ``lora_target_modules`` names no module, or the output head.
     """
-    load = _load_adapted if config.lora_r > 0 else _load_full
-    read = partial(load_model, resolved, device=device, adapters=adapters)
-    policy = load(config, read, pad_id, device, separate)
+    load, read = (_load_adapted, load_frozen) if config.lora_r > 0 else (_load_full, load_model)
+    policy = load(config, partial(read, resolved, device=device, adapters=adapters), pad_id, device, separate)
     hidden = policy.model.get_input_embeddings().weight.shape[1]
     if Need.VALUES in config.needs:
         policy.value_head = ValueHead(hidden, device=device)
@@ -115,7 +116,8 @@ def load_policy(
 def _load_adapted(
     config: TrainConfig, read: Callable[..., Any], pad_id: int, device: torch.device, separate: bool
 ) -> Policy:
-    base = read(dtype=weights_dtype(config.precision, device))
+    base = read(precision=config.precision)
+    half, exact = base.dtype == torch.bfloat16, has_float_activations(base)
     model = attach_lora(
         base,
         rank=config.lora_r,
@@ -127,12 +129,13 @@ def _load_adapted(
     encoder = PromptEncoder(
         model, pad_id=pad_id, checkpointing=config.gradient_checkpointing, separate=separate
     )
-    merges = encoder.shares_prompts and base.dtype == torch.float32
-    merged = MergedLora(model, often=config.samples_online) if merges else None
+    lora: MergedLora | MixedLora | None = None  # PEFT's own layers serve any model
+    if encoder.shares_prompts and exact:
+        lora = MixedLora(model) if half else MergedLora(model, often=config.samples_online)
 
     @contextmanager
     def reference() -> Iterator[Encode]:
-        with model.disable_adapter(), merged.off() if merged else nullcontext():
+        with model.disable_adapter(), lora.off() if lora else nullcontext():
             yield encoder
 
     return Policy(model, adapted=True, encoder=encoder, reference_scope=reference)
@@ -142,7 +145,7 @@ def _load_full(
     config: TrainConfig, read: Callable[..., Any], pad_id: int, device: torch.device, separate: bool
 ) -> Policy:
     # trained weights are always float32: updates of 1e-6 vanish in bfloat16
-    half = weights_dtype(config.precision, device) is torch.bfloat16
+    half = weights_dtype(config.precision, device, frozen=False) is torch.bfloat16
 
     model = read(dtype=torch.float32)
     encoder = PromptEncoder(

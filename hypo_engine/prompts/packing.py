@@ -9,6 +9,7 @@ from hypo_engine.decoding.decoder import Decoder
 from hypo_engine.forward.attention_mask import CompletionPass, PrefixKeys, TreePass
 from hypo_engine.forward.fused import fuse
 from hypo_engine.forward.interface import AttentionOptions, Pass
+from hypo_engine.forward.mixed import has_float_activations
 from hypo_engine.forward.packed import base_model
 from hypo_engine.forward.structure import attention_as_configured, only_attention_mixes, positions_by_length
 from hypo_engine.forward.trial import MODEL_ERRORS, Trial, make_trial, precisely
@@ -31,7 +32,7 @@ def try_packing(model: Any, *, half: bool = False) -> Decoder | None:
     base = base_model(model)
     if not only_attention_mixes(base) or positions_by_length(base):
         return None
-    exact = next(model.parameters()).dtype == torch.float32 and not half
+    exact = has_float_activations(model) and not half
     before, undo = base.config._attn_implementation, None
     try:
         with precisely(model) as wide:

@@ -156,7 +156,7 @@ class SharedPrefix:
         one = step.begin(self._keys, rows, 1, logits)
         if one is None:
             return True
-        step.tried, exact = True, self._encoded().dtype == torch.float32
+        step.tried, exact = True, self._packed.head.weight.dtype == torch.float32
         return same_logits(one, self._through_modules(rows, 1, logits), logits.argmax(dim=-1), exact=exact)
 
     def _through_modules(self, rows: Sequence[int], limit: int, logits: Tensor) -> PrefixDecoding:

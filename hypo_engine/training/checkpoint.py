@@ -22,6 +22,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -240,6 +241,15 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         )
     _compare_files(checkpoint, state["files"])
     return state
+
+
+def stored_facts(output_dir: Path) -> Mapping[str, Any]:
+    """What the latest readable checkpoint says of its run, unchecked; empty without one."""
+    for checkpoint in checkpoints(output_dir):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            facts: dict[str, Any] = json.loads((checkpoint / _STATE).read_text())["made_with"]
+            return facts
+    return {}
 
 
 def _compare_files(checkpoint: Path, written: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.memory.knobs import helpful_knobs, refusal
 from hypo_engine.memory.machine import available_bytes
 from hypo_engine.memory.shape import ModelShape, read_shape
+from hypo_engine.models.load import settled
 from hypo_engine.models.untrusted import read_config
 
 INSIST = "set insist: true in the YAML, pass --set insist=true, or tick Run anyway on the form"
@@ -31,7 +32,7 @@ def check_fits(config: TrainConfig, resolved: str, pairs: TokenPairs, *, device:
     if config.insist or config.sharding is not Sharding.NONE or (shape := model_shape(resolved)) is None:
         return
     available = available_memory(device)
-    lengths, gpu = pair_lengths(pairs), device.type == "cuda"
+    lengths, gpu, config = pair_lengths(pairs), device.type == "cuda", _settled(config, device)
     estimate = estimate_memory(shape, config, lengths, gpu=gpu)
     if available is None or estimate.total <= available:
         return
@@ -45,7 +46,14 @@ def estimate_run(
     """The estimate of a run on these pairs; None if the model's sizes are unknown."""
     if (shape := model_shape(resolved)) is None:
         return None
-    return estimate_memory(shape, config, pair_lengths(pairs), gpu=device.type == "cuda")
+    return estimate_memory(shape, _settled(config, device), pair_lengths(pairs), gpu=device.type == "cuda")
+
+
+def _settled(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """The configuration with what automatic precision stands for on this machine."""
+    return config.model_copy(
+        update={"precision": settled(config.precision, device, frozen=config.lora_r > 0)}
+    )
 
 
 def model_shape(resolved: str) -> ModelShape | None:

@@ -47,6 +47,7 @@ from hypo_engine.training.fingerprint import Fingerprint, data_key
 from hypo_engine.training.memory_check import check_fits
 from hypo_engine.training.optimizer import make_optimizer
 from hypo_engine.training.plan import Plan, make_plan
+from hypo_engine.training.precision import arithmetic_of, settle_precision
 from hypo_engine.training.run import Run, ask_wish
 
 _CANDIDATES = 8
@@ -102,7 +103,8 @@ def prepare_run(
     held_out = TokenPairs(held_out[: config.eval_pairs])
     plan = _plan(config, len(tokens), world)
     _announce(reporter, "loading model")
-    policy = _load_policy(config, source, tokenization, tokens, held_out, reporter, world)
+    settled = settle_precision(config, output_dir, reporter, resume=resume)
+    policy = _load_policy(settled, source, tokenization, tokens, held_out, reporter, world)
     identity = model_identity(source.place, policy.model, source.adapters)
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
     scorer = _load_scorer(config, policy, reward_folder)
@@ -327,15 +329,8 @@ def _open_cache(
     layout: str,
     tokens: Sequence[TokenPair],
 ) -> ReferenceCache:
-    arithmetic = _arithmetic(config, policy)
-    key = reference_key(identity, arithmetic, tokens, layout=layout)
+    key = reference_key(identity, arithmetic_of(config, policy), tokens, layout=layout)
     return ReferenceCache(cache_dir, key, len(tokens), model=config.model_name_or_path, warn=warn)
-
-
-def _arithmetic(config: TrainConfig, policy: Policy) -> str:
-    """The device type and the dtypes, which determine the last digits."""
-    dtype = next(policy.model.parameters()).dtype
-    return f"{default_device().type} {dtype} {config.precision.value} full={not policy.adapted}"
 
 
 def _layout(config: TrainConfig, plan: Plan, world: World) -> str:
@@ -358,7 +353,7 @@ def _fingerprint(
         pairs=len(tokens),
         data=data_key(tokens),
         model=hashlib.sha256(identity.encode()).hexdigest(),
-        arithmetic=_arithmetic(config, policy),
+        arithmetic=arithmetic_of(config, policy),
     )
 
 

@@ -68,12 +68,20 @@ def _turn(i: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def config(tiny: Callable[[str], Path]) -> Callable[..., TrainConfig]:
+def precision(request: pytest.FixtureRequest) -> str:
+    """That of ``--precision``, for tests that need no more digits than bfloat16 has."""
+    exact = request.node.get_closest_marker("exact") is not None
+    return "float32" if exact else str(request.config.getoption("--precision"))
+
+
+@pytest.fixture
+def config(tiny: Callable[[str], Path], precision: str) -> Callable[..., TrainConfig]:
     """A small configuration on the tiny Llama; keyword arguments override fields."""
 
     def make(**changes: Any) -> TrainConfig:
         fields: dict[str, Any] = {
             "model_name_or_path": str(tiny("llama")),
+            "precision": precision,
             "max_steps": 3,
             "lora_r": 4,
             "learning_rate": 1e-2,

@@ -1,0 +1,41 @@
+"""The precision of a run: what AUTO stands for on this machine, and the arithmetic that follows."""
+
+from pathlib import Path
+
+import torch
+
+from hypo_engine.config import Precision, TrainConfig
+from hypo_engine.forward.mixed import has_float_activations
+from hypo_engine.models.load import default_device, settled
+from hypo_engine.models.policy import Policy
+from hypo_engine.reporting import Reporter
+from hypo_engine.training.checkpoint import stored_facts
+
+_MIXED = "mixed"
+"""bfloat16 weights with float32 activations."""
+
+
+def settle_precision(
+    config: TrainConfig, output_dir: Path, reporter: Reporter, *, resume: bool
+) -> TrainConfig:
+    """The configuration with its precision settled; a resumed run keeps the one it began with."""
+    device = default_device()
+    began = str(stored_facts(output_dir).get("arithmetic", "")) if resume else ""
+    if config.precision is not Precision.AUTO:
+        found = config.precision
+    elif began:
+        half = _MIXED in began.split() or "torch.bfloat16" in began.split()
+        found = Precision.BFLOAT16 if half else Precision.FLOAT32
+    else:
+        found = settled(config.precision, device, frozen=config.lora_r > 0)
+        if found is Precision.BFLOAT16 and device.type == "cpu":
+            reporter.log("info", "Products are computed in bfloat16, which is faster on this processor.")
+    return config.model_copy(update={"precision": found})
+
+
+def arithmetic_of(config: TrainConfig, policy: Policy) -> str:
+    """The device type and the dtypes, which determine the last digits."""
+    dtype = next(policy.model.parameters()).dtype
+    mixed = dtype == torch.bfloat16 and has_float_activations(policy.model)
+    what = _MIXED if mixed else dtype
+    return f"{default_device().type} {what} {config.precision.value} full={not policy.adapted}"

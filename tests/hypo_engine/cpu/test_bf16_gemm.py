@@ -1,0 +1,98 @@
+"""Products of bfloat16 matrices with float32 sums: in C where the processor has AMX, else in torch."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hypo_engine.cpu import bf16_gemm
+from hypo_engine.cpu.bf16_gemm import linear, product, rounded
+
+
+@pytest.fixture(params=["machine", "torch"])
+def sharp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether results keep float32's digits: what this machine has, and what it would do without AMX."""
+    if request.param == "torch":
+        monkeypatch.setattr(bf16_gemm, "_library", lambda: None)
+    return bf16_gemm.is_fast()
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def close(found: Tensor, expected: Tensor, *, sharp: bool) -> None:
+    assert found.dtype == torch.float32
+    size = float(expected.abs().max())
+    torch.testing.assert_close(found.double(), expected, atol=(1e-6 if sharp else 1e-2) * size, rtol=0)
+
+
+SIZES = st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 130))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=SIZES, across=st.booleans(), rank=st.integers(0, 40), threads=st.integers(1, 3))
+def test_any_size_and_several_terms(
+    sharp: bool, sizes: tuple[int, int, int], across: bool, rank: int, threads: int
+) -> None:
+    rows, outs, depth = sizes
+    x = rounded(random(rows, depth))
+    w = (random(depth, outs, seed=1).t() if across else random(outs, depth, seed=1)).bfloat16()
+    terms = [(x, w)]
+    if rank:
+        terms.append((rounded(random(rows, rank, seed=2)), random(outs, rank, seed=3).bfloat16()))
+    expected = sum((x.matrix.double() @ w.double().t() for x, w in terms), torch.zeros(rows, outs).double())
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        close(product(terms), expected, sharp=sharp)
+        start = random(rows, outs, seed=4)
+        close(product(terms, into=start.clone()), start.double() + expected, sharp=sharp)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_rounding_is_to_nearest() -> None:
+    x = random(37, 70)
+    assert torch.equal(rounded(x).matrix, x.bfloat16())
+    assert torch.equal(rounded(random(70, 37).t()).matrix, random(70, 37).t().bfloat16())
+
+
+def test_a_rows_result_does_not_depend_on_the_others() -> None:
+    x, w = random(77, 96), random(50, 96, seed=1).bfloat16()
+    together = product([(rounded(x), w)])
+    for start, end in ((0, 1), (13, 40), (76, 77)):
+        assert torch.equal(product([(rounded(x[start:end]), w)]), together[start:end])
+
+
+def test_leading_dimensions_and_bias() -> None:
+    x, w, bias = random(2, 9, 40), random(24, 40, seed=1).bfloat16(), random(24, seed=2)
+    expected = x.bfloat16().double() @ w.double().t() + bias.double()
+    found = linear(x, w, bias)
+    assert found.shape == (2, 9, 24)
+    close(found, expected, sharp=bf16_gemm.is_fast())
+
+
+def test_more_terms_than_a_strip_holds() -> None:
+    depth = bf16_gemm._DEEPEST + 1
+    x, w = random(3, depth), random(5, depth, seed=1).bfloat16()
+    close(product([(rounded(x), w)]), x.bfloat16().double() @ w.double().t(), sharp=False)
+
+
+def test_a_machine_without_amx_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithoutAmx:
+        def hypo_bf16_available(self) -> int:
+            return 0
+
+    def compiled(_: Any) -> Any:
+        return WithoutAmx()
+
+    monkeypatch.setattr(bf16_gemm, "compiled", compiled)
+    bf16_gemm._library.cache_clear()
+    try:
+        assert not bf16_gemm.is_fast()
+    finally:
+        bf16_gemm._library.cache_clear()

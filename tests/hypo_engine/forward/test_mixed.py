@@ -1,0 +1,169 @@
+"""bfloat16 weights with float32 activations: compared with float32 on the same weights."""
+
+from collections.abc import Callable
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hypo_engine.config import TrainConfig
+from hypo_engine.decoding.cpu_step import CompiledDecoding
+from hypo_engine.forward.mixed import has_float_activations, keep_activations_float
+from hypo_engine.forward.mixed_lora import MixedLora
+from hypo_engine.forward.peft_layers import adapted_layers
+from hypo_engine.models.adapters import attach_lora
+from hypo_engine.models.load import load_model
+from hypo_engine.models.policy import Policy, load_policy
+from tests.hypo_engine.forward.test_lora import IDS, shake
+
+CPU = torch.device("cpu")
+ARCHITECTURES = ("llama", "llama_untied", "qwen2", "qwen3", "gemma2")
+PROMPTS = [[5, 90, 33, 7, 200, 41, 18], [60, 61, 62]]
+ANSWERS = [[9, 8, 7, 6], [70, 71, 72], [100, 101]]
+ROWS = [0, 0, 1]
+
+
+def base(folder: Path, *, mixed: bool) -> Any:
+    """The same numbers in both: those of bfloat16."""
+    model = load_model(str(folder), dtype=torch.bfloat16, device=CPU)
+    if not mixed:
+        return model.float()
+    assert keep_activations_float(model.requires_grad_(False))
+    return model
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_lie_near_those_of_float32(tiny: Callable[[str], Path], architecture: str) -> None:
+    exact, mixed = (base(tiny(architecture), mixed=mixed) for mixed in (False, True))
+    plain = load_model(str(tiny(architecture)), dtype=torch.bfloat16, device=CPU)
+    with torch.no_grad():
+        expected, found, rough = (model(input_ids=IDS).logits.float() for model in (exact, mixed, plain))
+    assert has_float_activations(mixed)
+    assert not has_float_activations(plain)
+    assert 0 < (found - expected).abs().mean() < (rough - expected).abs().mean()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_lie_near_those_of_float32(tiny: Callable[[str], Path], architecture: str) -> None:
+    gradients = []
+    for mixed in (False, True):
+        model = attach_lora(
+            base(tiny(architecture), mixed=mixed),
+            rank=3,
+            alpha=8,
+            target_modules="all-linear",
+            seed=0,
+            base_name="x",
+        )
+        shake(model)
+        if mixed:
+            MixedLora(model)
+        model(input_ids=IDS).logits.square().mean().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
+    for name, expected in gradients[0].items():
+        off = (gradients[1][name] - expected).norm() / expected.norm()
+        assert off < 0.05, (name, float(off))
+
+
+def test_a_model_whose_matrices_are_no_linear_layers_stays_as_it_was(tiny: Callable[[str], Path]) -> None:
+    model = load_model(str(tiny("gpt2")), dtype=torch.bfloat16, device=CPU)
+    assert not keep_activations_float(model)
+    assert not has_float_activations(model)
+    assert all(p.dtype == torch.bfloat16 for p in model.parameters())
+
+
+def test_a_model_that_reads_weights_past_the_forward_stays_as_it_was(tiny: Callable[[str], Path]) -> None:
+    model = load_model(str(tiny("llama")), dtype=torch.bfloat16, device=CPU)
+    mlp = model.model.layers[0].mlp
+    mlp.forward = lambda x: torch.nn.functional.linear(x, mlp.up_proj.weight) @ mlp.up_proj.weight
+    assert not keep_activations_float(model)
+    assert all(p.dtype == torch.bfloat16 for p in model.parameters())
+    assert model(input_ids=IDS).logits.dtype == torch.bfloat16
+
+
+def policy(config: Callable[..., TrainConfig], folder: Path, **changes: Any) -> Policy:
+    settings = config(**({"model_name_or_path": str(folder), "precision": "bfloat16"} | changes))
+    return load_policy(settings, str(folder), pad_id=0, device=CPU)
+
+
+def logps(policy: Policy) -> Tensor:
+    return policy.encode(PROMPTS).score(ROWS, ANSWERS).values
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2"])
+def test_an_untrained_policy_is_the_reference_to_the_last_bit(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path], architecture: str
+) -> None:
+    found = policy(config, tiny(architecture))
+    own = logps(found)
+    with found.reference() as encode:
+        assert torch.equal(encode(PROMPTS).score(ROWS, ANSWERS).values, own)
+    assert own.grad_fn is not None
+    with torch.no_grad():
+        assert torch.equal(logps(found), own)
+    loss = -torch.nn.functional.logsigmoid(torch.zeros(()))
+    assert float(loss) == pytest.approx(log(2), abs=1e-7)
+
+
+def test_layers_of_one_input_are_joined_and_give_what_pefts_layers_give(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path]
+) -> None:
+    found = policy(config, tiny("llama"))
+    shake(found.model)
+    joint = logps(found)
+    assert any("joint" in vars(module) for module in found.model.modules())
+    for module in found.model.modules():
+        vars(module).pop("joint", None)
+    apart = logps(found)
+    for layer in adapted_layers(found.model):
+        del layer.forward
+    pefts = logps(found)
+    torch.testing.assert_close(apart, joint, atol=0, rtol=0)
+    torch.testing.assert_close(pefts, joint, atol=0.1, rtol=0)  # PEFT's own matrices are not rounded
+    with torch.no_grad():
+        shake(found.model, seed=1)
+    assert (logps(found) - pefts).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("architecture", ["llama", "llama_untied", "qwen2"])
+def test_decoding_gives_trainings_log_probabilities(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path], architecture: str
+) -> None:
+    exact, found = (policy(config, tiny(architecture), precision=p) for p in ("float32", "bfloat16"))
+    shake(exact.model)
+    shake(found.model)
+    with torch.no_grad():
+        expected, rounding = logps(found), (logps(found) - logps(exact)).abs().mean()
+        decoding = found.encode(PROMPTS).decoding(ROWS, 4)
+    decoded = []
+    for place in range(2):
+        tokens = torch.tensor([answer[place] for answer in ANSWERS])
+        decoded.append(decoding.logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0].clone())
+        decoding.feed(tokens)
+    gap = (torch.stack(decoded, dim=1) - expected[:, :2]).abs().mean()
+    assert gap < 2 * rounding < 0.1
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16, 17, 40, 70])
+def test_decoding_in_c_gives_what_modules_give(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path], rows: int
+) -> None:
+    found = policy(config, tiny("llama"))
+    shake(found.model)
+    with torch.no_grad():
+        encoded = found.encode([[5, 90, 33 + row] for row in range(rows)])
+        decoding = encoded.decoding(range(rows), 3)
+        through = encoded._through_modules(range(rows), 3, decoding.logits.clone())  # type: ignore[attr-defined]
+    if not isinstance(decoding, CompiledDecoding):
+        pytest.skip("this processor has no AMX")
+    for token in (7, 8):
+        for one in (decoding, through):
+            one.feed(torch.full((rows,), token) + torch.arange(rows))
+        apart = (decoding.logits - through.logits).abs()
+        assert apart.mean() < 0.02 * decoding.logits.std()
+    decoding.keep(torch.arange(rows)[::2])
+    decoding.feed(torch.full((len(range(0, rows, 2)),), 9))
+    assert decoding.logits.isfinite().all()
