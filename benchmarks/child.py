@@ -23,6 +23,7 @@ MEASURES = {
     "trl_rewards": "benchmarks.trl_trainers.reward:rewards",
     "decode": "benchmarks.decode:decode",
     "draws": "benchmarks.draws:draws",
+    "accuracy": "benchmarks.accuracy:accuracy",
     "estimate": "benchmarks.estimate:estimate",
     "random_llama": "benchmarks.llamas:write",
 }

@@ -10,7 +10,7 @@ from typing import cast
 from benchmarks.jobs import SHAPES, Precision, Shape, Tuning
 from benchmarks.without import PARTS
 
-SECTIONS = ("steps", "reward", "rloo", "decode", "growth", "memory", "parts")
+SECTIONS = ("steps", "reward", "rloo", "decode", "accuracy", "growth", "memory", "parts")
 _DEMO = "smollm2-135m-instruct"
 _ALL = ",".join(SECTIONS)
 _HARMLESS = ("shapes", "tuning", "k", "precision", "rounds", "steps", "sections", "without", "quick")

@@ -35,6 +35,7 @@ class Results:
     rloo: list[Record] = field(default_factory=list)
     decode: list[Record] = field(default_factory=list)
     draws: list[Record] = field(default_factory=list)
+    accuracy: list[Record] = field(default_factory=list)
     growth: list[Record] = field(default_factory=list)
     memory: list[Record] = field(default_factory=list)
     parts: list[Record] = field(default_factory=list)

@@ -113,6 +113,16 @@ class Bench:
         )
         self._results.save(self._options.json)
 
+    def accuracy(self) -> None:
+        """Compare log-probabilities with float64's, if the machine is fast in bfloat16."""
+        if "bfloat16" not in self._options.precisions:
+            return
+        texts = 8 if self._options.quick else 80
+        job = replace(self._job("accuracy", Shape("accuracy", 16, 128)), pairs=texts)
+        found = self._measure(job, f"log-probabilities of {texts * job.completion} tokens against float64")
+        self._results.accuracy.append(record_of(job, self._name, **found))
+        self._results.save(self._options.json)
+
     def growth(self) -> None:
         """Measure our step's time and memory while one size at a time grows."""
         jobs = growth_jobs(self._job("ours", Shape("growth", 256, 64)))

@@ -24,6 +24,7 @@ def section_text(results: Results, section: str) -> str:
         "reward": lambda found: _other(found.reward),
         "rloo": lambda found: _other(found.rloo),
         "decode": _decode,
+        "accuracy": _accuracy,
         "growth": _growth,
         "memory": _memory,
         "parts": _parts,
@@ -94,7 +95,8 @@ def _agreement(records: Sequence[Record]) -> str:
     told = []
     for precision, what in (("float32", "at most"), ("bfloat16", "on average at most")):
         for who in ("ours", "TRL"):
-            own = [r["difference"] for r in records if (r["who"], job_of(r).precision) == (who, precision)]
+            mine = [r for r in records if (r["who"], job_of(r).precision) == (who, precision)]
+            own = [r["difference"] for r in mine if job_of(r).trains == "preference"]
             known = [gap for gap in own if gap is not None]
             missing = (
                 f" ({len(own) - len(known)} not compared: out of memory)" if len(known) < len(own) else ""
@@ -302,6 +304,19 @@ def _draws_text(record: Record) -> str:
         f"{record['error']:.3f}, expected {record['expected']:.3f} "
         f"({'within' if close else '**outside**'} three standard errors)."
     )
+
+
+def _accuracy(results: Results) -> str:
+    """Distances of log-probabilities from float64's."""
+    rows = [
+        [f"{job_of(record).model}, {who}", str(record["tokens"]), *(f"{gap[name]:.1e}" for name in _GAPS)]
+        for record in results.accuracy
+        for who, gap in record["contenders"].items()
+    ]
+    return table(("log-probabilities", "tokens", *_GAPS), rows)
+
+
+_GAPS = ("median", "mean", "largest")
 
 
 def _growth(results: Results) -> str:

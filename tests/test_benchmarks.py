@@ -61,7 +61,10 @@ def quick(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result
     file = tmp_path_factory.mktemp("quick") / "all.json"
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.setattr(children, "start_child", forked_child)
-        assert main(["--quick", "--model", str(model), "--json", str(file)]) == 0
+        assert (
+            main(["--quick", "--precision", "float32,bfloat16", "--model", str(model), "--json", str(file)])
+            == 0
+        )
     with redirect_stdout(StringIO()) as again:
         assert main(["--read", str(file)]) == 0
     assert again.getvalue() == printed.getvalue()
@@ -108,10 +111,14 @@ def test_a_child_knows_the_parts(job: Job, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_whole_command_measures_everything(quick: tuple[Results, str]) -> None:
     found, printed = quick
     for row in ("| ours |", "| TRL defaults |", "| TRL tuned |", "| composed on TRL |"):
-        assert f"lora, {'HyPO k=2' if 'composed' in row else 'DPO'} {row}" in printed
+        step = f"lora, {'HyPO k=2' if 'composed' in row else 'DPO'} {row}"
+        assert all(f"{step} {precision} |" in printed for precision in ("float32", "bfloat16"))
     for part in (
-        "The bound for tiny",
-        "| tiny, base model | 4 |",
+        "The bound for tiny in float32",
+        "The bound for tiny in bfloat16",
+        "Each in the precision in which it is fastest",
+        "| tiny, base model | float32 | 4 |",
+        "| tiny, plain bfloat16 | 1024 |",
         "1024 draws",
         "| P = 64 |",
         "estimated GB",
@@ -119,15 +126,26 @@ def test_the_whole_command_measures_everything(quick: tuple[Results, str]) -> No
         "| decode_step |",
     ):
         assert part in printed
-    parts = found.steps, found.reward, found.rloo, found.decode, found.growth, found.memory
-    assert [len(part) for part in parts] == [5, 3, 3, 2, 1, 1]
+    parts = found.steps, found.reward, found.rloo, found.decode, found.accuracy, found.growth, found.memory
+    assert [len(part) for part in parts] == [10, 6, 6, 4, 1, 1, 2]
     assert all(row in printed for row in ("lora, reward model | TRL tuned |", "lora, RLOO k=2 | ours |"))
 
 
+def test_bfloat16_lies_closer_to_float64_than_a_plain_pass(quick: tuple[Results, str]) -> None:
+    (found,) = quick[0].accuracy
+    gaps = found["contenders"]
+    assert gaps["ours in float32"]["largest"] < 1e-3
+    for name in ("median", "mean"):
+        assert gaps["ours in float32"][name] < gaps["ours in bfloat16"][name] < gaps["plain bfloat16"][name]
+
+
 def test_every_contender_runs_a_step(quick: tuple[Results, str]) -> None:
-    contenders = {(r["job"]["measure"], r["job"]["samples"]): r["runs"] for r in quick[0].steps}
-    assert set(contenders) == {("ours", 0), ("trl", 0), ("trl_tuned", 0), ("ours", 2), ("composed", 2)}
-    for (measure, samples), runs in contenders.items():
+    contenders = {
+        (r["job"]["measure"], r["job"]["samples"], r["job"]["precision"]): r["runs"] for r in quick[0].steps
+    }
+    every = (("ours", 0), ("trl", 0), ("trl_tuned", 0), ("ours", 2), ("composed", 2))
+    assert set(contenders) == {(*who, precision) for who in every for precision in ("float32", "bfloat16")}
+    for (measure, samples, _), runs in contenders.items():
         summary = summarise(runs)
         assert summary is not None
         assert len(runs[0]["seconds"]) == 1  # the warm-up is not counted
@@ -141,7 +159,9 @@ def test_every_contender_runs_a_step(quick: tuple[Results, str]) -> None:
 @pytest.mark.parametrize("section", ["reward", "rloo"])
 def test_other_methods_run_a_step(quick: tuple[Results, str], section: str) -> None:
     records = getattr(quick[0], section)
-    assert [record["job"]["measure"] for record in records] == ["ours", "trl", "trl_tuned"]
+    assert [(record["job"]["measure"], record["job"]["precision"]) for record in records] == [
+        (who, precision) for who in ("ours", "trl", "trl_tuned") for precision in ("float32", "bfloat16")
+    ]
     for record in records:
         summary = summarise(record["runs"])
         assert summary is not None
@@ -150,15 +170,19 @@ def test_other_methods_run_a_step(quick: tuple[Results, str], section: str) -> N
 
 
 def test_contenders_agree_on_the_first_batch(quick: tuple[Results, str]) -> None:
-    assert [0 <= record["difference"] < 1e-4 for record in quick[0].agreement] == [True]
+    found = [(r["who"], r["job"]["precision"], r["difference"]) for r in quick[0].agreement]
+    asked = [("ours", "float32"), ("ours", "bfloat16"), ("TRL", "bfloat16")]
+    assert [(who, precision) for who, precision, _ in found] == 2 * asked
+    for _, precision, gap in found:
+        assert 0 <= gap < (1e-4 if precision == "float32" else 0.1)
 
 
 def test_log_probabilities_that_differ_are_told() -> None:
     ours = [[-1.0, -2.0], [-3.0]]
     assert check_agreement(ours, [[-1.0, -2.0], [-3.00002]], what="they", bf16=False) < 1e-4
-    with pytest.raises(Disagreement, match=r"differ by 0\.0002 nats a token between ours and TRL"):
+    with pytest.raises(Disagreement, match=r"differ by 0\.0002 nats a token from TRL"):
         check_agreement(ours, [[-1.0, -2.0002], [-3.0]], what="they", bf16=False)
-    with pytest.raises(Disagreement, match=r"differ by 0\.01 an answer between"):
+    with pytest.raises(Disagreement, match=r"differ by 0\.01 an answer from"):
         check_agreement([[1.0]], [[1.01]], what="rewards", bf16=False, unit="an answer")
     with pytest.raises(Disagreement, match="other lengths"):
         check_agreement(ours[1:], ours, what="they", bf16=False)
@@ -170,11 +194,12 @@ def test_agreement_refuses_what_is_no_number() -> None:
 
 
 def test_decoding_is_timed_and_checked(quick: tuple[Results, str]) -> None:
-    assert [record["job"]["tuning"] for record in quick[0].decode] == ["lora", "full"]
+    assert [record["job"]["tuning"] for record in quick[0].decode] == ["lora", "lora", "full", "full"]
     for found in quick[0].decode:
+        exact = found["job"]["precision"] == "float32"
         assert [len(found[who]) for who in ("ours", "generate")] == [2, 2]
         assert all(whole > prefill > 0 for whole, prefill in found["ours"])
-        assert 0 < found["difference"] < 1e-4
+        assert 0 < found["difference"] < (1e-4 if exact else 0.2)
         assert means_agree(*found["means"])
 
 
@@ -422,7 +447,7 @@ def results(job: Job) -> Results:
         ("trl_tuned", [run([9.0], 5e9)]),
     ):
         found.steps.append(record_of(replace(tldr, measure=measure), "tiny", runs=runs))
-    found.agreement.append(record_of(tldr, "tiny", difference=3e-6))
+    found.agreement.append(record_of(tldr, "tiny", who="ours", difference=3e-6))
     found.rates.append(record_of(tldr, "tiny", operations=1e9, bytes=1e9))
     decode = {"ours": [[1.0, 0.2]], "generate": [[3.0, 0.2]], "difference": 1e-6}
     found.decode.append(
@@ -436,9 +461,9 @@ def results(job: Job) -> Results:
 def test_steps_as_tables(results: Results) -> None:
     text = section_text(results, "steps")
     assert text.startswith("`make bench` on: cores 2.\n")
-    assert "| tiny, tldr, lora, DPO | ours | 2.00 | 2.00..2.00 | 812 | 2.00 | 1.00 | 0.50 |" in text
-    assert "| tiny, tldr, lora, DPO | TRL defaults | out of memory |" in text
-    assert "| tiny, tldr, lora, DPO | TRL tuned | 4.50 | 0.40 |" in text
+    assert "| tiny, tldr, lora, DPO | ours | float32 | 2.00 | 2.00..2.00 | 812 | 2.00 | 1.00 | 0.50 |" in text
+    assert "| tiny, tldr, lora, DPO | TRL defaults | float32 | out of memory |" in text
+    assert "| tiny, tldr, lora, DPO | TRL tuned | float32 | float32 | 4.50 | 0.40 |" in text
     work = step_work(SIZES, replace(STEP, prompt=340, completion=33, pairs=4), rank=16)
     bound = bound_seconds(work, Rates(1e9, 1e9))
     assert f"| 2.00 | {bound:.2f} | {2 / bound:.2f} | 1.00 / {work['forward'].operations / 1e9:.2f} |" in text
@@ -446,7 +471,7 @@ def test_steps_as_tables(results: Results) -> None:
 
 def test_the_other_sections_as_tables(results: Results) -> None:
     decode = section_text(results, "decode")
-    assert "| tiny, policy with LoRA | 4 | 20 | 7 | 3.00 | 20 | 6 | 3.50 |" in decode
+    assert "| tiny, policy with LoRA | float32 | 4 | 20 | 7 | 3.00 | 20 | 6 | 3.50 |" in decode
     assert "| yes |" in decode
     assert "| P = 64 | 148 | 1.00 | 6.76 | 2.00 | 13.51 |" in section_text(results, "growth")
     assert "| 3.80 | 4.00 | -5.0% |" in section_text(results, "memory")
@@ -482,7 +507,7 @@ def test_tables_go_between_their_markers(results: Results, tmp_path: Path) -> No
     page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     assert write_page(results, page) == ["steps", "decode", "growth", "memory"]
     once = page.read_text(encoding="utf-8")
-    assert "| tiny, tldr, lora, DPO | TRL tuned | 4.50 | 0.40 |" in once
+    assert "| tiny, tldr, lora, DPO | TRL tuned | float32 | float32 | 4.50 | 0.40 |" in once
     assert once.count("Not measured.") == 7  # on a GPU, and RLOO
     write_page(results, page)
     assert page.read_text(encoding="utf-8") == once

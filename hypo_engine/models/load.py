@@ -80,7 +80,8 @@ def load_tokenizer(resolved: str) -> Any:
 def settled(precision: Precision, device: torch.device, *, frozen: bool) -> Precision:
     """What AUTO stands for here: bfloat16 where it is faster, else float32. Others are left as they are.
 
-    That is a GPU, and for frozen weights a CPU with AMX.
+    That is a GPU, and for frozen weights a CPU with AMX. Weights that adapters are merged into do not count as
+    frozen, because a merged weight loses most of a small update when it is rounded.
     """
     if precision is not Precision.AUTO:
         return precision
@@ -141,7 +142,7 @@ def load_frozen(
 
     Activations are float32 there, if the architecture allows it (:mod:`hypo_engine.forward.mixed`).
     """
-    dtype = weights_dtype(precision, device)
+    dtype = weights_dtype(precision, device, frozen=not adapters)
     model = load_model(resolved, dtype=dtype, device=device, adapters=adapters).requires_grad_(False)
     if dtype == torch.bfloat16 and device.type == "cpu":
         keep_activations_float(model)

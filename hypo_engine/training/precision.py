@@ -8,6 +8,7 @@ from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.forward.mixed import has_float_activations
 from hypo_engine.models.load import default_device, settled
 from hypo_engine.models.policy import Policy
+from hypo_engine.models.source import ModelSource
 from hypo_engine.reporting import Reporter
 from hypo_engine.training.checkpoint import stored_facts
 
@@ -16,7 +17,7 @@ _MIXED = "mixed"
 
 
 def settle_precision(
-    config: TrainConfig, output_dir: Path, reporter: Reporter, *, resume: bool
+    config: TrainConfig, source: ModelSource, output_dir: Path, reporter: Reporter, *, resume: bool
 ) -> TrainConfig:
     """The configuration with its precision settled; a resumed run keeps the one it began with."""
     device = default_device()
@@ -27,7 +28,7 @@ def settle_precision(
         half = _MIXED in began.split() or "torch.bfloat16" in began.split()
         found = Precision.BFLOAT16 if half else Precision.FLOAT32
     else:
-        found = settled(config.precision, device, frozen=config.lora_r > 0)
+        found = settled(config.precision, device, frozen=config.lora_r > 0 and not source.adapters)
         if found is Precision.BFLOAT16 and device.type == "cpu":
             reporter.log("info", "Products are computed in bfloat16, which is faster on this processor.")
     return config.model_copy(update={"precision": found})

@@ -103,7 +103,7 @@ def prepare_run(
     held_out = TokenPairs(held_out[: config.eval_pairs])
     plan = _plan(config, len(tokens), world)
     _announce(reporter, "loading model")
-    settled = settle_precision(config, output_dir, reporter, resume=resume)
+    settled = settle_precision(config, source, output_dir, reporter, resume=resume)
     policy = _load_policy(settled, source, tokenization, tokens, held_out, reporter, world)
     identity = model_identity(source.place, policy.model, source.adapters)
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}

@@ -12,6 +12,7 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.cpu import compiler
 from hypo_engine.cpu.compiler import compiled
 from hypo_engine.data.formats import Pair
+from hypo_engine.models import load
 from hypo_engine.reporting import LogLevel, Sample, Wish
 from tests.tiny_model import write_tiny_model
 
@@ -72,6 +73,12 @@ def precision(request: pytest.FixtureRequest) -> str:
     """That of ``--precision``, for tests that need no more digits than bfloat16 has."""
     exact = request.node.get_closest_marker("exact") is not None
     return "float32" if exact else str(request.config.getoption("--precision"))
+
+
+@pytest.fixture(autouse=True)
+def _automatic_precision(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Automatic precision is that of ``--precision`` on every machine."""
+    monkeypatch.setattr(load, "is_fast", lambda: precision == "bfloat16")
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def run_of(run_id: int) -> Run:
 
 
 def test_a_run_starts_from_a_finished_runs_model(launch_tiny: Launcher, home: Settings) -> None:
-    [first] = launch_tiny()
+    [first] = launch_tiny(precision="float32")
     with pytest.raises(InvalidInput, match=f"Run {first} is queued; wait for it to finish"):
         launch_tiny(model_name_or_path=f"run:{first}")
     train_all()

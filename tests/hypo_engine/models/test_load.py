@@ -137,7 +137,7 @@ def test_functional_attention_dropout_is_off(tiny: Callable[[str], Path], tmp_pa
 
 
 def test_precision_by_device() -> None:
-    assert weights_dtype(Precision.AUTO, CPU) is torch.float32
+    assert weights_dtype(Precision.AUTO, CPU, frozen=False) is torch.float32
     assert weights_dtype(Precision.AUTO, torch.device("cuda")) is torch.bfloat16
     assert weights_dtype(Precision.BFLOAT16, CPU) is torch.bfloat16
     assert weights_dtype(Precision.FLOAT32, torch.device("cuda")) is torch.float32

@@ -55,6 +55,7 @@ def first(
     """The adapter of a run on the tiny Llama, and what the run reported."""
     config = TrainConfig(
         model_name_or_path=str(tiny("llama")),
+        precision="float32",
         method="dpo",
         max_steps=3,
         lora_r=4,

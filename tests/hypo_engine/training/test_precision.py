@@ -12,6 +12,7 @@ from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.data.formats import Pair
 from hypo_engine.models import load
 from hypo_engine.models.load import settled
+from hypo_engine.training.checkpoint import checkpoints
 from tests.hypo_engine.conftest import Recorder
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -35,8 +36,8 @@ def test_automatic_is_bfloat16_where_that_is_faster(fast: bool) -> None:
 
 
 def arithmetic(folder: Path) -> str:
-    (state,) = folder.glob("checkpoint-*/state.json")
-    return str(json.loads(state.read_text())["made_with"]["arithmetic"])
+    state = json.loads((checkpoints(folder)[0] / "state.json").read_text())
+    return str(state["made_with"]["arithmetic"])
 
 
 def test_a_resumed_run_keeps_its_precision(
