@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.settings import Settings, get_settings
-from hypo_engine.config import Method, TrainConfig
+from hypo_engine.config import BestMetric, Method, TrainConfig
 from hypo_engine.memory.estimate import Estimate
 
 
@@ -43,10 +43,11 @@ def forecast_disk(runs: Iterable[tuple[TrainConfig, Estimate, int]]) -> DiskFore
 
 def checkpoints_left(config: TrainConfig, steps: int) -> int:
     """How many checkpoints a run has when it has ended."""
+    best = int(config.metric_for_best_model is not BestMetric.NONE)
     if not config.save_steps:
-        return 1
+        return 1 + best
     written = max(1, math.ceil(steps / config.save_steps))
-    return min(written, config.save_total_limit or written)
+    return min(written, config.save_total_limit or written) + best
 
 
 def _size(config: TrainConfig, estimate: Estimate, kept: int, resumable: int) -> int:

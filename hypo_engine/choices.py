@@ -172,6 +172,14 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class BestMetric(StrEnum):
+    """The held-out metric by which a run's best checkpoint is chosen; the highest value is the best."""
+
+    NONE = "none"
+    ACCURACY = "eval_rewards/accuracies"
+    SCORE = "eval_objective/scores"
+
+
 class Sharding(StrEnum):
     NONE = "none"
     FSDP = "fsdp"

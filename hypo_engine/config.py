@@ -12,6 +12,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from hypo_engine.choices import BestMetric as BestMetric
 from hypo_engine.choices import KLEstimator as KLEstimator
 from hypo_engine.choices import LossType as LossType
 from hypo_engine.choices import Method as Method
@@ -125,6 +126,14 @@ class TrainConfig(TrainingFields):
         description="With Checkpoint every, keep only this many of the last checkpoints; 0 keeps all.",
         json_schema_extra=group("watching"),
     )
+    metric_for_best_model: BestMetric = Field(
+        BestMetric.NONE,
+        title="Keep the best by",
+        description="Besides the last checkpoints, keep that of the evaluation with the highest value of "
+        "this held-out metric: the accuracy on held-out pairs, or the score of held-out samples, unless the "
+        "method maximises that score.",
+        json_schema_extra=group("watching"),
+    )
     seed: int = Field(
         0,
         ge=0,
@@ -147,6 +156,25 @@ class TrainConfig(TrainingFields):
         for name in ("eval_steps", "eval_prompts"):
             if value and not info.data.get(name, 1):
                 raise PydanticCustomError("stop_at_kl", f"needs {name} of 1 or more, to measure the KL")
+        return value
+
+    @field_validator("metric_for_best_model")
+    @classmethod
+    def _measures_what_is_best(cls, value: BestMetric, info: ValidationInfo) -> BestMetric:
+        method, reward = info.data.get("method"), info.data.get("reward")
+        counted = {BestMetric.ACCURACY: "eval_pairs", BestMetric.SCORE: "eval_prompts"}.get(value)
+        for name in ("eval_steps", counted) if counted else ():
+            if not info.data.get(name, 1):
+                raise PydanticCustomError("best_model", "needs {name} of 1 or more", {"name": name})
+        if value is BestMetric.SCORE and method is not None:
+            if Need.SCORES in method.needs:
+                raise PydanticCustomError(
+                    "best_model",
+                    "must be a metric that {method} does not maximise; use eval_rewards/accuracies",
+                    {"method": method.label},
+                )
+            if not reward:
+                raise PydanticCustomError("best_model", "needs a reward, which scores the samples")
         return value
 
     @field_validator("max_steps")

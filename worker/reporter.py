@@ -56,19 +56,22 @@ log = logging.getLogger(__name__)
 class Kept(NamedTuple):
     """How many of its last checkpoints a run keeps while it trains, and when it has ended; None is all.
 
-    One that trains keeps at least two, in case one is damaged.
+    One that trains keeps at least two, in case one is damaged. `best` is the metric whose best checkpoint is
+    kept besides.
     """
 
     training: int | None
     ended: int | None
+    best: str | None = None
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Kept":
         """What a run's stored configuration asks for; one of an earlier version may lack a field."""
+        best = run_checkpoints.best_metric(config)
         if not config.get("save_steps"):
-            return LAST_TWO
+            return LAST_TWO._replace(best=best) if best else LAST_TWO
         limit = config.get("save_total_limit") or None
-        return cls(limit and max(2, limit), limit)
+        return cls(limit and max(2, limit), limit, best)
 
 
 KEEP_ALL: Final = Kept(None, None)
@@ -155,16 +158,18 @@ class StoreReporter:
         self._forget_all_but(self._keep.ended)
 
     def _forget_all_but(self, count: int | None) -> None:
-        """Delete all checkpoints but the last `count`; None keeps all."""
+        """Delete all checkpoints but the last `count` and the best; None keeps all."""
         if count is None:
             return
-        stored = self.read(lambda session: run_checkpoints.of_run(self._claim.id, session=session))
-        earlier = stored[:-count]
+        run_id, metric = self._claim.id, self._keep.best
+        stored = self.read(lambda session: run_checkpoints.of_run(run_id, session=session))
+        best = self.read(lambda session: run_checkpoints.best_step(run_id, metric, session=session))
+        earlier = [checkpoint for checkpoint in stored[:-count] if checkpoint.step != best]
         if not earlier or self._lost.is_set():
             return
         first = stored[-count].step
         retry_write(
-            lambda session: run_checkpoints.forget_before(self._claim.id, session=session, step=first),
+            lambda session: run_checkpoints.forget_before(run_id, session=session, step=first, best=best),
             on_pause=self._wait_for_database,
         )
         self._tell_of_database()

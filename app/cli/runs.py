@@ -31,7 +31,7 @@ from app.run_columns import NEWEST, SORTABLE, order_of
 from app.run_edits import Edit, edit
 from app.run_yaml import RunYaml, read_run_yaml
 from app.store import datasets as dataset_store
-from app.store import run_events, run_transitions, runs
+from app.store import run_checkpoints, run_events, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus, Shelf
 from app.views import run_view, run_views
@@ -186,6 +186,7 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
     with read_session() as session:
         run = runs.get(run_id, session=session)
         view = run_view(run, session=session)
+        view["best_step"] = run_checkpoints.best_step_of(run, session=session)
         view["events"] = [
             {"at": event.at.isoformat(), "level": event.level.value, "message": event.message}
             for event in run_events.of_run(run_id, session=session)
@@ -194,6 +195,8 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
         print_json(view)
         return
     say(f"Run {run_id}: {view['name']}, {_stands(view)}, step {view['step']} of {view['total_steps'] or '?'}")
+    if view["best_step"] is not None:
+        say(f"Best checkpoint: step {view['best_step']} ({run.config['metric_for_best_model']})")
     if view["tags"]:
         say(f"Tags: {', '.join(view['tags'])}")
     if view["notes"]:

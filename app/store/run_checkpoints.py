@@ -1,12 +1,13 @@
 """The checkpoint rows of a run. Their files are among the artifacts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store.models import Checkpoint
+from app.store.models import Checkpoint, Metric, Run
 
 
 def add(run_id: int, *, session: Session, step: int, path: str, size_bytes: int | None = None) -> None:
@@ -14,12 +15,44 @@ def add(run_id: int, *, session: Session, step: int, path: str, size_bytes: int 
     session.add(Checkpoint(run_id=run_id, step=step, path=path, size_bytes=size_bytes))
 
 
-def forget_before(run_id: int, *, session: Session, step: int) -> list[str]:
-    """Delete the rows of checkpoints before a step, and return their paths for the caller to delete."""
-    earlier = (Checkpoint.run_id == run_id, Checkpoint.step < step)
+def forget_before(run_id: int, *, session: Session, step: int, best: int | None = None) -> list[str]:
+    """Delete the rows of checkpoints before a step, but for the best step's.
+
+    Returns:
+        Their paths, for the caller to delete.
+    """
+    earlier = [Checkpoint.run_id == run_id, Checkpoint.step < step]
+    if best is not None:
+        earlier.append(Checkpoint.step != best)
     paths = list(session.scalars(select(Checkpoint.path).where(*earlier)))
     session.execute(delete(Checkpoint).where(*earlier))
     return paths
+
+
+def best_metric(config: Mapping[str, Any]) -> str | None:
+    """The metric by which a run's stored configuration chooses its best checkpoint; None without one."""
+    metric = config.get("metric_for_best_model", "none")
+    return None if metric == "none" else str(metric)
+
+
+def best_step(run_id: int, metric: str | None, *, session: Session) -> int | None:
+    """The step with the highest value of a metric, the first of several; None before it was measured.
+
+    Step 0, where nothing is trained, does not count.
+    """
+    if metric is None:
+        return None
+    return session.scalar(
+        select(Metric.step)
+        .where(Metric.run_id == run_id, Metric.name == metric, Metric.step > 0)
+        .order_by(Metric.value.desc(), Metric.step)
+        .limit(1)
+    )
+
+
+def best_step_of(run: Run, *, session: Session) -> int | None:
+    """The step of a run's best checkpoint; None if it does not choose one, or has none yet."""
+    return best_step(run.id, best_metric(run.config), session=session)
 
 
 def of_run(run_id: int, *, session: Session) -> Sequence[Checkpoint]:

@@ -80,8 +80,8 @@ def load_tokenizer(resolved: str) -> Any:
 def settled(precision: Precision, device: torch.device, *, frozen: bool) -> Precision:
     """What AUTO stands for here: bfloat16 where it is faster, else float32. Others are left as they are.
 
-    That is a GPU, and for frozen weights a CPU with AMX. Weights that adapters are merged into do not count as
-    frozen, because a merged weight loses most of a small update when it is rounded.
+    That is a GPU, and for frozen weights a CPU with AMX. Weights that adapters are merged into do not count
+    as frozen, because a merged weight loses most of a small update when it is rounded.
     """
     if precision is not Precision.AUTO:
         return precision

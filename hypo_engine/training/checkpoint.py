@@ -76,6 +76,7 @@ class Counters:
         samples: Responses drawn to train on; ``sample_tokens`` is their length.
         seconds: What the steps took.
         micro_batch: Pairs per forward and backward pass that turned out to fit; 0 means as configured.
+        best: The highest value of the configuration's ``metric_for_best_model``, and the step that had it.
         window: Measurements since the last report.
         metrics: The last value of every metric.
     """
@@ -86,6 +87,8 @@ class Counters:
     sample_tokens: int = 0
     seconds: float = 0.0
     micro_batch: int = 0
+    best: float | None = None
+    best_step: int = 0
     window: StepMetrics = field(default_factory=StepMetrics)
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -273,11 +276,12 @@ def remove_checkpoint(checkpoint: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def keep_last_checkpoints(newest: Path, count: int) -> None:
-    """Keep a checkpoint and the `count` - 1 before it; delete those of earlier steps in the same folder."""
+def keep_last_checkpoints(newest: Path, count: int, *, best: Path | None = None) -> None:
+    """Keep a checkpoint, the `count` - 1 before it, and ``best``; delete those of earlier steps beside it."""
     ordered = checkpoints(newest.parent)
     for older in ordered[ordered.index(newest) + count :] if newest in ordered else []:
-        remove_checkpoint(older)
+        if older != best:
+            remove_checkpoint(older)
 
 
 def _sweep(output_dir: Path) -> None:

@@ -21,6 +21,7 @@ from hypo_engine.forward.phases import phase
 from hypo_engine.methods.objective import BatchResult
 from hypo_engine.models.source import ModelSource
 from hypo_engine.reporting import Prompt, Reporter, SilentReporter, Wish
+from hypo_engine.training.best import keep_if_best
 from hypo_engine.training.checkpoint import ADAPTER_FOLDER, weights_folder
 from hypo_engine.training.explain import plain_errors
 from hypo_engine.training.halving import halving
@@ -131,6 +132,7 @@ def _train(run: Run) -> TrainResult:
     while run.counters.step < run.plan.total_steps and not budget_is_spent(run):
         if evaluation_is_due(run):
             evaluate(run)
+            keep_if_best(run)
             if stops_at_kl(run):
                 return _end(run)
         score_reference_ahead(run)
@@ -144,6 +146,7 @@ def _train(run: Run) -> TrainResult:
     measure_scale(run)
     save(run, "saving")
     evaluate(run)
+    keep_if_best(run)
     return _end(run)
 
 

@@ -61,6 +61,7 @@ _WATCHING = {
     "probe_prompts",
     "save_steps",
     "save_total_limit",
+    "metric_for_best_model",
     "stop_at_kl",
     "stop_at_tokens",
     "stop_at_samples",

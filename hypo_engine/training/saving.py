@@ -7,7 +7,12 @@ from hypo_engine.distributed.fsdp import gathered
 from hypo_engine.errors import Interrupted
 from hypo_engine.models.classifier import RewardNote
 from hypo_engine.reporting import Wish
-from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER, keep_last_checkpoints, save_checkpoint
+from hypo_engine.training.checkpoint import (
+    CLASSIFIER_FOLDER,
+    checkpoint_path,
+    keep_last_checkpoints,
+    save_checkpoint,
+)
 from hypo_engine.training.run import Run
 
 _ROLLING_SECONDS = 60.0
@@ -30,7 +35,7 @@ def save(run: Run, phase: str) -> None:
     """Write a checkpoint of the current step, unless it exists or no step was done.
 
     The main process writes the whole model; all processes must call this. With ``save_steps`` 0 the last
-    two checkpoints are kept, in case one is damaged; otherwise ``save_total_limit``.
+    two checkpoints are kept, in case one is damaged; otherwise ``save_total_limit``; the best one besides.
 
     Args:
         phase: The phase to report meanwhile.
@@ -49,6 +54,13 @@ def save(run: Run, phase: str) -> None:
     finally:
         run.policy, run.optimizer = sharded
     run.saved.checkpoint = run.world.from_main(run.saved.checkpoint)
+
+
+def drop_older(run: Run) -> None:
+    """Delete the checkpoints that the configuration does not keep: all but the last ones and the best."""
+    newest, kept, best = run.saved.checkpoint, run.config.checkpoints_kept, run.counters.best_step
+    if newest is not None and kept is not None and run.world.main:
+        keep_last_checkpoints(newest, kept, best=checkpoint_path(newest.parent, best))
 
 
 def is_saved(run: Run) -> bool:
@@ -104,9 +116,9 @@ def _write(run: Run, phase: str) -> None:
     )
     run.saved.at, run.saved.seconds = monotonic(), monotonic() - started
     run.reporter.checkpoint(step, str(run.saved.checkpoint))
-    if (kept := run.config.checkpoints_kept) is not None:
+    if run.config.checkpoints_kept is not None:
         _raise_if_abandoned(run)
-        keep_last_checkpoints(run.saved.checkpoint, kept)
+        drop_older(run)
 
 
 def _raise_if_abandoned(run: Run) -> None:

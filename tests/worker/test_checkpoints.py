@@ -72,6 +72,23 @@ def test_the_last_two_are_kept_unless_all_are_wanted(
     assert stored_folders(run_id, home) == [f"checkpoint-{step:06d}" for step in at_the_end]
 
 
+def test_the_best_is_kept_besides(launch_tiny: Launcher, home: Settings, tmp_path: Path) -> None:
+    [run_id] = launch_tiny()
+    with write_session() as session:
+        RUN_LEASES.claim(run_id, session=session, worker="w", lease_seconds=60, lease="lease")
+    keep = Kept.of({"metric_for_best_model": "eval_rewards/accuracies"})
+    reporter = StoreReporter(Claim(run_id, "lease", 1), threading.Event(), keep=keep)
+    for step, accuracy in ((0, 0.9), (5, 0.5), (10, 0.8), (15, 0.6), (20, 0.8), (25, 0.1)):
+        reporter.metrics(step, {"eval_rewards/accuracies": accuracy})
+        if step:
+            reporter.checkpoint(step, saved(tmp_path, step))
+    assert steps(run_id) == [10, 20, 25]
+    assert stored_folders(run_id, home) == [f"checkpoint-{step:06d}" for step in (10, 20, 25)]
+    reporter.finished()
+    assert steps(run_id) == [10, 25]
+    assert stored_folders(run_id, home) == [f"checkpoint-{step:06d}" for step in (10, 25)]
+
+
 def test_who_lost_the_lease_stores_no_files(launch_tiny: Launcher, home: Settings, tmp_path: Path) -> None:
     [run_id] = launch_tiny()
     lost = threading.Event()

@@ -238,9 +238,12 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
 def list_checkpoints(run_id: PathId) -> list[dict[str, Any]]:
     """List the weights that a run kept, oldest first."""
     with read_session() as session:
-        runs.get(run_id, session=session)
+        best = run_checkpoints.best_step_of(runs.get(run_id, session=session), session=session)
         found = run_checkpoints.of_run(run_id, session=session)
-    return [{name: getattr(row, name) for name in CheckpointShown.model_fields} for row in found]
+    return [
+        {"id": row.id, "step": row.step, "created_at": row.created_at, "best": row.step == best}
+        for row in found
+    ]
 
 
 @router.get("/{run_id}/export", response_class=FileResponse)

@@ -161,6 +161,7 @@ class CheckpointShown(Shown):
     id: int
     step: int
     created_at: datetime
+    best: bool = Field(description="Whether it is the best by the run's `metric_for_best_model`.")
 
 
 class PresetShown(Shown):

@@ -10,7 +10,18 @@ from app import answer_waits, answers, endpoints
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, NotFound
 from app.i18n import _
-from app.store import comparisons, conversations, judging, labels, names, run_lists, runs, stamps, workers
+from app.store import (
+    comparisons,
+    conversations,
+    judging,
+    labels,
+    names,
+    run_checkpoints,
+    run_lists,
+    runs,
+    stamps,
+    workers,
+)
 from app.store.contenders import ENDPOINT, REFERENCE, REWARD
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session
@@ -190,13 +201,15 @@ def offered_contenders() -> list[tuple[str, str]]:
         offered = [(_("Reference · {model}", model=_short(base)), f"{REFERENCE}:{base}") for base in bases]
         kept = run_lists.checkpoints([run.id for run in finished], session=session)
         for run in finished:
-            points = kept[run.id][::-1]
+            points, best = kept[run.id][::-1], run_checkpoints.best_step_of(run, session=session)
             for place, point in enumerate(points):
                 shown = f"#{run.id} {run.name}"
                 if place == 0:
                     offered.append((shown, f"run:{run.id}"))
                 else:
                     said = _("{run} @ step {step}", run=shown, step=point.step)
+                    if point.step == best:
+                        said = _("{run} @ step {step}, the best", run=shown, step=point.step)
                     offered.append((said, f"run:{run.id}:{point.id}"))
     remote = [one.name for one in endpoints.configured()]
     return offered + [(_("{name} · endpoint", name=name), f"{ENDPOINT}:{name}") for name in remote]

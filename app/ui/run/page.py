@@ -200,7 +200,11 @@ def _shown(run: Run, twins: list[Run], session: Session) -> Updates:
         "header": run_view.header(run, twins, run_tags.of_runs([run.id], session=session)[run.id]),
         "body": gr.update(visible=True),
         "status": widgets.join(status),
-        "facts": run_view.run_facts(run, retention.disk_use(run.id, session=session)),
+        "facts": run_view.run_facts(
+            run,
+            retention.disk_use(run.id, session=session),
+            run_checkpoints.best_step_of(run, session=session),
+        ),
         "cancel": gr.update(visible=can.cancel, value=_("Cancel run {id}", id=run.id)),
         "resume": gr.update(visible=can.resume, value=_("Resume run {id}", id=run.id)),
         "export": gr.update(visible=can.export, value=_export_label(run)),

@@ -238,8 +238,8 @@ def _base_model(name: str) -> Html | str:
     return name if named is None else widgets.link(name, "run", id=named.run)
 
 
-def run_facts(run: Run, stored: DiskUse) -> Html:
-    """The run's facts: dataset, model, main settings, worker, storage."""
+def run_facts(run: Run, stored: DiskUse, best: int | None = None) -> Html:
+    """The run's facts: dataset, model, main settings, worker, storage, the step of its best checkpoint."""
     dataset = widgets.link(f"{run.dataset.name} v{run.dataset.version}", "datasets", id=run.dataset_id)
     pairs: list[tuple[str, object]] = [
         (_("Dataset"), dataset),
@@ -263,6 +263,8 @@ def run_facts(run: Run, stored: DiskUse) -> Html:
         pairs.append((_("Attempt"), run.attempt))
     if stored.checkpoints:
         pairs.append((_("On disk"), _stored(stored)))
+    if best is not None:
+        pairs.append((_("Best checkpoint"), _("step {n}", n=best)))
     if run.parent_id:
         pairs.append(
             (_("Cloned from"), widgets.link(_("run {id}", id=run.parent_id), "run", id=run.parent_id))

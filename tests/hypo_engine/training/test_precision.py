@@ -49,7 +49,8 @@ def test_a_resumed_run_keeps_its_precision(
 ) -> None:
     settings = config(precision="auto", eval_pairs=0, eval_prompts=0, save_total_limit=1)
     begun = Recorder()
-    train(settings.model_copy(update={"stop_at_samples": 1}), pairs, output_dir=tmp_path, reporter=begun, models_dir=tmp_path)
+    short = settings.model_copy(update={"stop_at_samples": 1})
+    train(short, pairs, output_dir=tmp_path, reporter=begun, models_dir=tmp_path)
     before = arithmetic(tmp_path)
     assert before.split()[1] == ("mixed" if fast else "torch.float32")
     assert (SAID in begun.messages) == fast
