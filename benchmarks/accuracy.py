@@ -76,7 +76,8 @@ def _plain(model: Any, prompts: list[list[int]], texts: list[list[int]]) -> Tens
         length = len(texts[0])
         logits = model(input_ids=ids, logits_to_keep=length + 1).logits[:, :-1]
         exact = logits if logits.dtype == torch.float64 else logits.float()
-        return exact.log_softmax(dim=-1).gather(2, ids[:, -length:, None])[:, :, 0].cpu()
+        picked: Tensor = exact.log_softmax(dim=-1).gather(2, ids[:, -length:, None])[:, :, 0].cpu()
+        return picked
 
     return _joined(len(prompts), score)
 

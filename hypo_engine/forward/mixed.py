@@ -29,8 +29,8 @@ def keep_activations_float(model: Any) -> bool:
         False for a model of which these would be a large part, or that reads a layer's weight past its
         forward. It is left as it was.
     """
-    layers = [module for module in model.modules() if type(module) is nn.Linear]
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    layers: list[Any] = [module for module in model.modules() if type(module) is nn.Linear]
+    tables: list[Any] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     narrow = {id(module.weight): module.weight.numel() for module in (*layers, *tables)}
     if sum(narrow.values()) < _LINEAR_SHARE * sum(p.numel() for p in model.parameters()):
         return False

@@ -113,7 +113,7 @@ def _forward(parts: Sequence[MixedLoraLayer], x: Tensor) -> Iterator[tuple[Tenso
         y = product(terms)
         if part.base.bias is not None:
             y.add_(part.base.bias)
-        yield y.view(*x.shape[:-1], -1), down and down.padded
+        yield y.view(*x.shape[:-1], -1), None if down is None else down.padded
 
 
 class _LowRankLinear(torch.autograd.Function):

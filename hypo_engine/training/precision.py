@@ -20,18 +20,21 @@ def settle_precision(
     config: TrainConfig, source: ModelSource, output_dir: Path, reporter: Reporter, *, resume: bool
 ) -> TrainConfig:
     """The configuration with its precision settled; a resumed run keeps the one it began with."""
-    device = default_device()
-    began = str(stored_facts(output_dir).get("arithmetic", "")) if resume else ""
     if config.precision is not Precision.AUTO:
-        found = config.precision
-    elif began:
-        half = _MIXED in began.split() or "torch.bfloat16" in began.split()
-        found = Precision.BFLOAT16 if half else Precision.FLOAT32
-    else:
-        found = settled(config.precision, device, frozen=config.lora_r > 0 and not source.adapters)
-        if found is Precision.BFLOAT16 and device.type == "cpu":
-            reporter.log("info", "Products are computed in bfloat16, which is faster on this processor.")
-    return config.model_copy(update={"precision": found})
+        return config
+    device = default_device()
+    began = str(stored_facts(output_dir).get("arithmetic", "")).split() if resume else []
+    if began:
+        half = _MIXED in began or "torch.bfloat16" in began
+        return _with(config, Precision.BFLOAT16 if half else Precision.FLOAT32)
+    found = settled(config.precision, device, frozen=config.lora_r > 0 and not source.adapters)
+    if found is Precision.BFLOAT16 and device.type == "cpu":
+        reporter.log("info", "Products are computed in bfloat16, which is faster on this processor.")
+    return _with(config, found)
+
+
+def _with(config: TrainConfig, precision: Precision) -> TrainConfig:
+    return config.model_copy(update={"precision": precision})
 
 
 def arithmetic_of(config: TrainConfig, policy: Policy) -> str:

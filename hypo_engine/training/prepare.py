@@ -100,8 +100,8 @@ def prepare_run(
     tokens, counted = _tokenize(config, pairs, tokenization, reporter, "training")
     usable = (pair for pair in eval_pairs if uses_row(config.held_out_method, pair))
     candidates = list(islice(usable, _CANDIDATES * config.eval_pairs))
-    held_out, _ = _tokenize(config, candidates, tokenization, reporter, "evaluation")
-    held_out = TokenPairs(held_out[: config.eval_pairs])
+    readable, _ = _tokenize(config, candidates, tokenization, reporter, "evaluation")
+    held_out = TokenPairs(readable[: config.eval_pairs])
     plan = _plan(config, len(tokens), world)
     _announce(reporter, "loading model")
     settled = settle_precision(config, source, output_dir, reporter, resume=resume)
@@ -109,7 +109,6 @@ def prepare_run(
     identity = model_identity(source.place, policy.model, source.adapters)
     stop_ids = stop_token_ids(policy.model, tokenizer) | {tokenization.turn_end_id}
     scorer = _load_scorer(config, policy, reward_folder)
-    objective = _make_objective(config, scorer, tokenizer, pairs, stop_ids)
     open_cache = partial(_open_cache, config, policy, identity, cache_dir, partial(reporter.log, "warning"))
     parameters = policy.parameters()
     run = Run(
@@ -122,7 +121,7 @@ def prepare_run(
         plan=plan,
         tokenizer=tokenizer,
         policy=policy,
-        objective=objective,
+        objective=_make_objective(config, scorer, tokenizer, pairs, stop_ids),
         optimizer=make_optimizer(
             parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         ),
