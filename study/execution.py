@@ -17,6 +17,7 @@ from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Run
 from hypo_engine.config import parse_config
+from study.plan import agree
 from worker.keeper import Maintenance
 
 TAG: Final = "study"
@@ -50,17 +51,12 @@ def find_or_queue(name: str, dataset_id: int, values: Mapping[str, Any]) -> int:
     wanted = parse_config(values).model_dump(mode="json")
     with read_session() as session:
         for run in runs.find(session=session, tag=TAG, name=name):
-            alike = _same(run.config, wanted) and run.name == name
+            alike = run.name == name and agree(run.config, wanted, beside=("model_name_or_path",))
             if alike and run.dataset_id == dataset_id:
                 return run.id
     [queued] = launch(method, dataset_id, dict(values), name=name)
     edit([queued.id], Edit(tag=(TAG,)))
     return queued.id
-
-
-def _same(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether two configurations are the same, but for how the model's place is written."""
-    return all(stored.get(key) == value for key, value in wanted.items() if key != "model_name_or_path")
 
 
 def finish(run_id: int) -> Spent | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from hypo_engine.config import parse_config
+from hypo_engine.config import TrainConfig, parse_config
 from study.pool import PoolSize
 from study.regimes import Regime
 
@@ -80,6 +80,15 @@ SETTINGS: Final = (
 """In the order of the runs of a seed. DPO and HyPO have equally many settings and seeds."""
 
 
+def agree(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, beside: Sequence[str]) -> bool:
+    """Whether two configurations are the same, but for some fields.
+
+    A field that the version which stored one did not know had its default.
+    """
+    known = TrainConfig().model_dump(mode="json") | dict(stored)
+    return all(known.get(name) == value for name, value in wanted.items() if name not in beside)
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that determines the study's numbers, up to rounding.
@@ -140,8 +149,8 @@ class Plan:
     def has(self, run: PlannedRun, config: Mapping[str, Any]) -> bool:
         """Whether a run with this configuration is the planned one, and not that of an earlier plan."""
         wanted = parse_config(self.config(run)).model_dump(mode="json")
-        beside = ("model_name_or_path", "reward")  # written otherwise in each store
-        return all(config.get(name) == value for name, value in wanted.items() if name not in beside)
+        # written otherwise in each store
+        return agree(config, wanted, beside=("model_name_or_path", "reward"))
 
     def digest(self, run: PlannedRun, pairs_sha: str) -> str:
         """Changes whenever a run would be another one."""
