@@ -50,6 +50,7 @@ def fields(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
     return {
         "model_name_or_path": str(folder),
         "max_steps": 3,
+        "precision": "float32",
         "lora_r": 4,
         "learning_rate": 1e-4,
         "per_device_train_batch_size": 2,

@@ -46,6 +46,7 @@ def configure(tiny: Callable[[str], Path]) -> Configure:
             "model_name_or_path": str(tiny("llama")),
             "method": "hypo",
             "max_steps": 3,
+            "precision": "float32",
             "lora_r": 4,
             "learning_rate": 1e-4,
             "per_device_train_batch_size": 2,
