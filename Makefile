@@ -58,7 +58,7 @@ integration: $(INSTALLED) ## Tests with real workers, Valkey and PostgreSQL
 
 browser: $(INSTALLED) ## Tests in Chromium, installed if missing
 	@bash scripts/chromium.sh $(BIN)
-	$(PYTEST) -n $(ONE_MORE) --maxprocesses 3 tests/e2e
+	$(PYTEST) --maxprocesses 2 tests/e2e
 
 bench-app: $(INSTALLED) ## Measure pages and votes with many rows, Label, and batches; ARGS="--only label" one of them
 	$(BIN)/python -m benchmarks.app $(ARGS)
