@@ -127,7 +127,7 @@ def test_the_whole_command_measures_everything(quick: tuple[Results, str]) -> No
     ):
         assert part in printed
     parts = found.steps, found.reward, found.rloo, found.decode, found.accuracy, found.growth, found.memory
-    assert [len(part) for part in parts] == [10, 6, 6, 4, 1, 1, 2]
+    assert [len(part) for part in parts] == [10, 6, 6, 3, 1, 1, 2]
     assert all(row in printed for row in ("lora, reward model | TRL tuned |", "lora, RLOO k=2 | ours |"))
 
 
@@ -194,7 +194,7 @@ def test_agreement_refuses_what_is_no_number() -> None:
 
 
 def test_decoding_is_timed_and_checked(quick: tuple[Results, str]) -> None:
-    assert [record["job"]["tuning"] for record in quick[0].decode] == ["lora", "lora", "full", "full"]
+    assert [record["job"]["tuning"] for record in quick[0].decode] == ["lora", "lora", "full"]
     for found in quick[0].decode:
         exact = found["job"]["precision"] == "float32"
         assert [len(found[who]) for who in ("ours", "generate")] == [2, 2]
