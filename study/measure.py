@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from app.store import generations, metrics, runs
+from app.store import generations, metrics, run_events, runs
 from app.store.db import read_session, write_session
 from app.store.enums import GenerationKind
 from app.store.models import Generation, Run
@@ -48,7 +48,7 @@ def measure(planned: PlannedRun, run_id: int, digest: str, spent: Spent | None) 
             "digest": digest,
             "run": run.id,
             "config": run.config,
-            "seconds": _seconds(run),
+            "seconds": _seconds(run, session),
             "step_seconds": _step_seconds(run, session),
             "memory": spent.memory if spent else final.get(MEMORY_METRIC),
             "processor_seconds": spent.processor if spent else final.get(PROCESSOR_METRIC),
@@ -149,9 +149,13 @@ def _examples(by_step: Sequence[Sequence[Generation]]) -> list[dict[str, str]]:
     return [{"prompt": prompt_of(a), "reference": a.text, "answer": b.text} for a, b in pairs]
 
 
-def _seconds(run: Run) -> float | None:
-    """Seconds from a run's start to its end, with evaluations and pauses."""
+def _seconds(run: Run, session: Session) -> float | None:
+    """Seconds from a run's start to its end, with evaluations; None for one that was stopped in between."""
     if run.started_at is None or run.finished_at is None:
+        return None
+    if any(
+        event.message.startswith("Continuing from") for event in run_events.of_run(run.id, session=session)
+    ):
         return None
     return round((run.finished_at - run.started_at).total_seconds(), 1)
 
