@@ -39,6 +39,8 @@ def measure(planned: PlannedRun, run_id: int, digest: str, spent: Spent | None) 
     with read_session() as session:
         run, final = runs.get(run_id, session=session), runs.final_metrics(run_id, session=session)
         steps = [] if run.method == "reward" else _steps(run, session)
+        stopped = _was_stopped(run, session)
+        processor = spent.processor if spent else final.get(PROCESSOR_METRIC)
         result = {
             "name": planned.name,
             "setting": planned.setting.name,
@@ -48,10 +50,10 @@ def measure(planned: PlannedRun, run_id: int, digest: str, spent: Spent | None) 
             "digest": digest,
             "run": run.id,
             "config": run.config,
-            "seconds": _seconds(run, session),
+            "seconds": None if stopped else _seconds(run),
             "step_seconds": _step_seconds(run, session),
             "memory": spent.memory if spent else final.get(MEMORY_METRIC),
-            "processor_seconds": spent.processor if spent else final.get(PROCESSOR_METRIC),
+            "processor_seconds": None if stopped else processor,
             "device": run.device,
             "final": final,
             "steps": [one for one, _ in steps],
@@ -149,13 +151,16 @@ def _examples(by_step: Sequence[Sequence[Generation]]) -> list[dict[str, str]]:
     return [{"prompt": prompt_of(a), "reference": a.text, "answer": b.text} for a, b in pairs]
 
 
-def _seconds(run: Run, session: Session) -> float | None:
-    """Seconds from a run's start to its end, with evaluations; None for one that was stopped in between."""
-    if run.started_at is None or run.finished_at is None:
-        return None
-    if any(
+def _was_stopped(run: Run, session: Session) -> bool:
+    """Whether a run was stopped and went on later, so that what it took as a whole is not known."""
+    return any(
         event.message.startswith("Continuing from") for event in run_events.of_run(run.id, session=session)
-    ):
+    )
+
+
+def _seconds(run: Run) -> float | None:
+    """Seconds from a run's start to its end, with evaluations."""
+    if run.started_at is None or run.finished_at is None:
         return None
     return round((run.finished_at - run.started_at).total_seconds(), 1)
 
