@@ -73,5 +73,5 @@ def test_the_first_step_of_mixed_precision(
     assert first["loss"] == pytest.approx(torch.log(torch.tensor(2.0)).item(), abs=1e-6)
     assert first["rewards/margins"] == 0
     if method == "hypo":
-        assert first["objective/kl"] == 0
+        assert first["objective/kl"] == pytest.approx(0, abs=1e-5)  # 0 in C; torch sums in another order
     assert recorder.values[2]["loss"] != first["loss"]
