@@ -55,6 +55,24 @@ def best_step_of(run: Run, *, session: Session) -> int | None:
     return best_step(run.id, best_metric(run.config), session=session)
 
 
+def best_steps(found: Sequence[Run], *, session: Session) -> dict[int, int]:
+    """The same of several runs, those that have one, by the run's id: a query for each metric."""
+    by_metric: dict[str, list[int]] = {}
+    for run in found:
+        if metric := best_metric(run.config):
+            by_metric.setdefault(metric, []).append(run.id)
+    best: dict[int, int] = {}
+    for metric, run_ids in by_metric.items():
+        rows = session.execute(
+            select(Metric.run_id, Metric.step)
+            .where(Metric.run_id.in_(run_ids), Metric.name == metric, Metric.step > 0)
+            .order_by(Metric.value.desc(), Metric.step)
+        )
+        for run_id, step in rows:
+            best.setdefault(run_id, step)
+    return best
+
+
 def of_run(run_id: int, *, session: Session) -> Sequence[Checkpoint]:
     """A run's checkpoints, oldest first."""
     return session.scalars(

@@ -20,24 +20,6 @@ INLINE __m512i rounded(const float *from)
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
 }
 
-/* Transpose 16 vectors of 16 pairs in place */
-INLINE void transpose_pairs(Ints *x)
-{
-    const Ints lane = COUNTING, none = {0};
-#pragma GCC unroll 4
-    for (int s = 1; s < LANES; s *= 2) {
-        const Ints of_second = (lane & (none + s)) != 0;
-        const Ints low = (lane & ~(none + s)) + (of_second & (none + LANES)), high = low + s;
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++)
-            if (!(i & s)) {
-                Ints one = x[i], other = x[i + s];
-                x[i] = __builtin_shuffle(one, other, low);
-                x[i + s] = __builtin_shuffle(one, other, high);
-            }
-    }
-}
-
 /* Every thread that uses tiles calls this first, and _tile_release in the end. */
 static void configure_tiles(void)
 {

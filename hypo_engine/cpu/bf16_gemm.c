@@ -16,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define ARCH_REQ_XCOMP_PERM 0x1023 /* asm/prctl.h of Linux, which older headers lack */
+#define XFEATURE_XTILEDATA 18
 #define STRIP (1 << 19) /* elements of w that are packed at a time: 1 MiB */
 
 typedef struct { /* x [rows, depth], padded with zeros to whole tiles; w [outs, depth] with strides, one of which is 1 */
@@ -31,7 +33,7 @@ static inline int64_t least(int64_t one, int64_t other)
 /* Whether the system lets this process use the tile unit */
 int hypo_bf16_available(void)
 {
-    return !syscall(SYS_arch_prctl, 0x1023, 18);
+    return !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 
 /* to [padded rows, padded depth] = x [rows, depth] in bfloat16, zero-padded; to_row is a multiple of DEEP. */
@@ -61,11 +63,11 @@ void hypo_bf16_round(const float *x, int64_t x_row, int64_t rows, int64_t depth,
 INLINE void pack_tile(const Half *w, int64_t row, int64_t column, int64_t wide, int64_t deep, Half *to)
 {
     if (wide >= SIDE && deep >= DEEP && column == 1) {
-        Ints x[SIDE];
+        Lanes x[SIDE];
 #pragma GCC unroll 16
         for (int j = 0; j < SIDE; j++)
-            x[j] = (Ints)_mm512_loadu_si512(w + j * row);
-        transpose_pairs(x);
+            x[j] = (Lanes)_mm512_loadu_si512(w + j * row);
+        transpose(x);
 #pragma GCC unroll 16
         for (int pair = 0; pair < SIDE; pair++)
             _mm512_storeu_si512(to + pair * DEEP, (__m512i)x[pair]);

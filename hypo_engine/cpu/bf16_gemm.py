@@ -6,7 +6,7 @@ bfloat16 as well.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ctypes import Structure, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -56,11 +56,12 @@ class Rounded:
 
 
 def rounded(x: Tensor) -> Rounded:
-    """Round x [rows, depth] float32 to bfloat16."""
+    """Round x [rows, depth] to bfloat16."""
     rows, depth = x.shape
-    c = _library() if x.dtype == torch.float32 and x.stride(-1) == 1 else None
+    c = _library()
     if c is None:
         return Rounded(x.to(torch.bfloat16), rows, depth)
+    x = x.float().contiguous()  # an expanded gradient, say, has strides of 0
     to_rows, to_depth = -(-rows // _ROWS) * _ROWS, -(-depth // TILE_DEPTH) * TILE_DEPTH
     padded = empty(to_rows, to_depth // 2).view(torch.bfloat16)
     c.hypo_bf16_round(
@@ -73,17 +74,45 @@ def rounded(x: Tensor) -> Rounded:
     return Rounded(padded, rows, depth)
 
 
-def product(terms: Sequence[tuple[Rounded, Tensor]], into: Tensor | None = None) -> Tensor:
+_Operands = tuple[Rounded, Tensor]
+"""x [rows, depth] and w [outs, depth] of one term."""
+
+
+def product(terms: Sequence[_Operands], into: Tensor | None = None) -> Tensor:
     """The sum of x w^T over (x, w), x [rows, depth] and w [outs, depth] bfloat16: [rows, outs] float32.
 
     Args:
         into: Added to in place, contiguous.
     """
+    c = _library()
+    for part in _parts(terms):
+        if c is None or not all(1 in w.stride() for _, w in part):
+            found = torch.stack([F.linear(x.matrix, w).float() for x, w in part]).sum(dim=0)
+            into = found if into is None else into.add_(found)
+        else:
+            into = _multiply(c, part, into)
+    assert into is not None
+    return into
+
+
+def _parts(terms: Sequence[_Operands]) -> Iterator[list[_Operands]]:
+    """The terms in groups that are not too deep for a strip, cut where one alone is."""
+    group, room = list[_Operands](), _DEEPEST
+    for x, w in terms:
+        for start in range(0, x.depth, _DEEPEST):
+            depth = min(_DEEPEST, x.depth - start)
+            padded = -(-depth // TILE_DEPTH) * TILE_DEPTH
+            if padded > room:
+                yield group
+                group, room = [], _DEEPEST
+            columns = x.padded[:, start : start + padded]
+            group.append((Rounded(columns, x.rows, depth), w[:, start : start + depth]))
+            room -= padded
+    yield group
+
+
+def _multiply(c: ctypes.CDLL, terms: Sequence[_Operands], into: Tensor | None) -> Tensor:
     x, w = terms[0]
-    c = _library() if sum(_depth(x) for x, _ in terms) <= _DEEPEST else None
-    if c is None or not all(1 in w.stride() for _, w in terms):
-        found = torch.stack([F.linear(x.matrix, w).float() for x, w in terms]).sum(dim=0)
-        return found if into is None else into.add_(found)
     y = empty(x.rows, len(w)) if into is None else into
     given = (_Term * len(terms))(
         *(
@@ -112,10 +141,6 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 def is_fast() -> bool:
     """Whether this processor multiplies bfloat16 several times as fast as float32."""
     return _library() is not None
-
-
-def _depth(x: Rounded) -> int:
-    return -(-x.depth // TILE_DEPTH) * TILE_DEPTH
 
 
 @cache

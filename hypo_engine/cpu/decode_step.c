@@ -13,7 +13,8 @@ typedef struct { /* rows of activations, and the adapters of the layers that rea
 
 static int64_t input_floats(int64_t rows, int64_t depth, int64_t ranks)
 {
-    return 0 * rows * depth * ranks;
+    (void)rows, (void)depth, (void)ranks;
+    return 0;
 }
 
 static void widen(const float *from, int64_t count, float *to)

@@ -50,11 +50,11 @@ static Input input(const Routes *routes, const Lora *const *loras, int count, in
     Half *to = (Half *)(((uintptr_t)space + 63) / 64 * 64), *found = to;
     for (int top = 0; top < rows; top += SIDE)
         for (int64_t k = 0; k < depth; k += DEEP, to += TILE) {
-            Ints of[SIDE];
+            Lanes of[SIDE];
 #pragma GCC unroll 16
             for (int row = 0; row < SIDE; row++)
-                of[row] = top + row < rows ? (Ints)rounded(x + (top + row) * depth + k) : (Ints){0};
-            transpose_pairs(of);
+                of[row] = top + row < rows ? (Lanes)rounded(x + (top + row) * depth + k) : (Lanes){0};
+            transpose(of);
 #pragma GCC unroll 16
             for (int pair = 0; pair < SIDE; pair++)
                 _mm512_storeu_si512(to + pair * DEEP, (__m512i)of[pair]);
@@ -97,15 +97,15 @@ INLINE void add_four(const Half *w, int64_t stride, const Half *x, int64_t depth
 /* y [rows, outs] = sums [16 outputs, 16 rows] transposed, for at most 16 of both */
 INLINE void put_tile(const float *sums, int64_t outs, int rows, float *y, int64_t stride)
 {
-    Ints of[SIDE];
+    Lanes of[SIDE];
 #pragma GCC unroll 16
     for (int out = 0; out < SIDE; out++)
-        of[out] = (Ints)load(sums + out * SIDE);
-    transpose_pairs(of);
+        of[out] = load(sums + out * SIDE);
+    transpose(of);
 #pragma GCC unroll 16
     for (int row = 0; row < SIDE; row++)
         if (row < rows)
-            put(y + row * stride, outs, (Lanes)of[row]);
+            put(y + row * stride, outs, of[row]);
 }
 
 /* scale B is in the adapters; down = A x for all rows, 0 where a row has another adapter. */

@@ -91,3 +91,21 @@ INLINE Lanes exponential(Lanes x)
     p = 1.0f + r * (1.0f + r * (0.5f + r * (1.0f / 6 + r * p)));
     return (Lanes)((Ints)p + ((Ints)power << 23));
 }
+
+/* Transpose LANES vectors in place: lane j of vector i is exchanged with lane i of vector j. */
+INLINE void transpose(Lanes *x)
+{
+    const Ints lane = COUNTING, none = {0};
+#pragma GCC unroll 8
+    for (int s = 1; s < LANES; s *= 2) {
+        const Ints of_second = (lane & (none + s)) != 0;
+        const Ints low = (lane & ~(none + s)) + (of_second & (none + LANES)), high = low + s;
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++)
+            if (!(i & s)) {
+                Lanes one = x[i], other = x[i + s];
+                x[i] = __builtin_shuffle(one, other, low);
+                x[i + s] = __builtin_shuffle(one, other, high);
+            }
+    }
+}

@@ -75,24 +75,6 @@ APART void tile_along(int64_t tall, View x, const float *w, int64_t deep, float 
     switch (tall) { HEIGHTS(ALONG) }
 }
 
-/* Transpose LANES vectors in place: lane j of vector i is exchanged with lane i of vector j. */
-INLINE void transpose(Lanes *x)
-{
-    const Ints lane = COUNTING, none = {0};
-#pragma GCC unroll 8
-    for (int s = 1; s < LANES; s *= 2) {
-        const Ints of_second = (lane & (none + s)) != 0;
-        const Ints low = (lane & ~(none + s)) + (of_second & (none + LANES)), high = low + s;
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++)
-            if (!(i & s)) {
-                Lanes one = x[i], other = x[i + s];
-                x[i] = __builtin_shuffle(one, other, low);
-                x[i + s] = __builtin_shuffle(one, other, high);
-            }
-    }
-}
-
 /* Pack to[k][j] = w(j, k) for WIDE columns j of y, zero-padded from `width` on */
 APART void put_in_order(View w, int64_t deep, int64_t width, float *to)
 {

@@ -6,8 +6,7 @@ takes one product forward and one backward, and the adapter's gradients come fro
 replaces the forward of PEFT's layers on this model only; PEFT still stores and loads the adapter.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from hypo_engine.cpu import lora
 from hypo_engine.cpu.gemm import add_linear, linear
 from hypo_engine.forward.mixed import MixedLinear
 from hypo_engine.forward.mixed_lora import MixedLoraLayer
-from hypo_engine.forward.peft_layers import SIDE_BY_SIDE, adapted_layers
+from hypo_engine.forward.peft_layers import ReplacedLayers, adapted_layers
 from hypo_engine.forward.rematerialize import Recipe, recipe_of
 
 _FEW = 64
@@ -40,7 +39,7 @@ def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
     return (layer.weight, layer.bias) if is_plain else None
 
 
-class MergedLora:
+class MergedLora(ReplacedLayers):
     """Computes a model's LoRA layers with merged weights: one float32 adapter on a float32 base.
 
     Layers other than plain linear ones keep PEFT's forward.
@@ -53,23 +52,7 @@ class MergedLora:
             for layer in adapted_layers(model)
             if isinstance(layer.base_layer, nn.Linear)
         }
-        self._layers = list(merged.values())
-        for module in model.modules():
-            for names in SIDE_BY_SIDE:
-                parts = [merged.get(getattr(module, name, None)) for name in names]
-                if None not in parts:
-                    module.joint = _Joint([part for part in parts if part])
-
-    @contextmanager
-    def off(self) -> Iterator[None]:
-        """A scope with the base model alone, which is the reference."""
-        for layer in self._layers:
-            layer.on = False
-        try:
-            yield
-        finally:
-            for layer in self._layers:
-                layer.on = True
+        super().__init__(model, merged, _Joint)
 
 
 class _MergedLayer:

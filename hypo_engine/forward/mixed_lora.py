@@ -6,7 +6,6 @@ that read the same input round it once.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,12 +14,12 @@ from torch.autograd.function import once_differentiable
 
 from hypo_engine.cpu.bf16_gemm import Rounded, product, rounded
 from hypo_engine.forward.mixed import MixedLinear
-from hypo_engine.forward.peft_layers import SIDE_BY_SIDE, adapted_layers
+from hypo_engine.forward.peft_layers import ReplacedLayers, adapted_layers
 from hypo_engine.forward.rematerialize import Recipe, recipe_of
 from hypo_engine.forward.routed_lora import LowRank
 
 
-class MixedLora:
+class MixedLora(ReplacedLayers):
     """Computes a mixed-precision model's LoRA layers: one float32 adapter on a bfloat16 base.
 
     Layers other than plain linear ones keep PEFT's forward.
@@ -32,23 +31,7 @@ class MixedLora:
             for layer in adapted_layers(model)
             if isinstance(vars(layer.base_layer).get("forward"), MixedLinear)
         }
-        self._layers = list(layers.values())
-        for module in model.modules():
-            for names in SIDE_BY_SIDE:
-                parts = [layers.get(getattr(module, name, None)) for name in names]
-                if None not in parts:
-                    module.joint = _Joint([part for part in parts if part])
-
-    @contextmanager
-    def off(self) -> Iterator[None]:
-        """A scope with the base model alone, which is the reference."""
-        for layer in self._layers:
-            layer.on = False
-        try:
-            yield
-        finally:
-            for layer in self._layers:
-                layer.on = True
+        super().__init__(model, layers, _Joint)
 
 
 class MixedLoraLayer:

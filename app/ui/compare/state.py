@@ -200,15 +200,16 @@ def offered_contenders() -> list[tuple[str, str]]:
         bases = list(dict.fromkeys(run.base_model for run in finished)) or ["demo"]
         offered = [(_("Reference · {model}", model=_short(base)), f"{REFERENCE}:{base}") for base in bases]
         kept = run_lists.checkpoints([run.id for run in finished], session=session)
+        best = run_checkpoints.best_steps(finished, session=session)
         for run in finished:
-            points, best = kept[run.id][::-1], run_checkpoints.best_step_of(run, session=session)
+            points = kept[run.id][::-1]
             for place, point in enumerate(points):
                 shown = f"#{run.id} {run.name}"
                 if place == 0:
                     offered.append((shown, f"run:{run.id}"))
                 else:
                     said = _("{run} @ step {step}", run=shown, step=point.step)
-                    if point.step == best:
+                    if point.step == best.get(run.id):
                         said = _("{run} @ step {step}, the best", run=shown, step=point.step)
                     offered.append((said, f"run:{run.id}:{point.id}"))
     remote = [one.name for one in endpoints.configured()]

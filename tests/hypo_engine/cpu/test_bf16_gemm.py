@@ -96,3 +96,30 @@ def test_a_machine_without_amx_uses_torch(monkeypatch: pytest.MonkeyPatch) -> No
         assert not bf16_gemm.is_fast()
     finally:
         bf16_gemm._library.cache_clear()
+
+
+@pytest.mark.parametrize("given", ["expanded", "transposed", "float64"])
+def test_whatever_is_rounded_is_padded(given: str) -> None:
+    """The C code reads whole tiles; NaN stands where memory would be read past the matrix."""
+    x = {
+        "expanded": torch.ones(3, 1).expand(3, 40),
+        "transposed": random(40, 3).t(),
+        "float64": random(3, 40).double(),
+    }[given]
+    w = random(5, 40, seed=1).bfloat16()
+    found = product([(rounded(x), w)])
+    close(found, x.bfloat16().double() @ w.double().t(), sharp=bf16_gemm.is_fast())
+    if bf16_gemm.is_fast():
+        assert rounded(x).padded.shape == (32, 64)
+
+
+def test_deep_sums_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bf16_gemm, "_DEEPEST", 64)
+    terms = [
+        (rounded(random(7, depth, seed=depth)), random(5, depth, seed=depth + 1).bfloat16())
+        for depth in (40, 30, 150, 64)
+    ]
+    expected = sum((x.matrix.double() @ w.double().t() for x, w in terms), torch.zeros(7, 5).double())
+    close(product(terms), expected, sharp=bf16_gemm.is_fast())
+    start = random(7, 5, seed=9)
+    close(product(terms, into=start.clone()), start.double() + expected, sharp=bf16_gemm.is_fast())
