@@ -14,7 +14,17 @@ from app import labelling
 from app.errors import NotFound
 from app.i18n.texts import filled_in
 from app.settings import Settings
-from app.store import campaigns, comparisons, conversations, db, generations, label_queries, labels, workers
+from app.store import (
+    campaigns,
+    comparisons,
+    conversations,
+    db,
+    generations,
+    label_queries,
+    labels,
+    metrics,
+    workers,
+)
 from app.store.db import read_session, write_session
 from app.store.enums import Choice, GenerationStatus, RunStatus
 from app.store.label_queries import VoteFilter
@@ -94,6 +104,19 @@ def test_contenders_offered_and_preselected(engine: Engine) -> None:
     assert compare_state.preselected([], offered) == ["reference:org/other", f"run:{hypo.id}"]
     for _, key in offered:
         compare_state.to_choice(key)
+
+
+def test_the_best_checkpoint_is_offered_as_that(engine: Engine) -> None:
+    with write_session() as session:
+        run = arena.add_run(session, "dpo", name="plain", steps=(5, 10, 15))
+        run.config = run.config | {"metric_for_best_model": "eval_rewards/accuracies"}
+        for step, accuracy in ((5, 0.5), (10, 0.8), (15, 0.6)):
+            metrics.record(run.id, session=session, step=step, values={"eval_rewards/accuracies": accuracy})
+    assert [label for label, _ in compare_state.offered_contenders()][1:] == [
+        f"#{run.id} plain",
+        f"#{run.id} plain @ step 10, the best",
+        f"#{run.id} plain @ step 5",
+    ]
 
 
 def offered(**query: object) -> Updates:
