@@ -264,7 +264,8 @@ def run_facts(run: Run, stored: DiskUse, best: int | None = None) -> Html:
     if stored.checkpoints:
         pairs.append((_("On disk"), _stored(stored)))
     if best is not None:
-        pairs.append((_("Best checkpoint"), _("step {n}", n=best)))
+        there = {"run": run.id, "kind": "eval", "steps": str(best)}
+        pairs.append((_("Best checkpoint"), widgets.link(_("step {n}", n=best), "generations", **there)))
     if run.parent_id:
         pairs.append(
             (_("Cloned from"), widgets.link(_("run {id}", id=run.parent_id), "run", id=run.parent_id))
