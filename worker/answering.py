@@ -28,7 +28,6 @@ TOKENS_A_ROW = 256
 """Tokens of a prompt and its answer that a batch has room for, per row of HYPO_ANSWER_BATCH_ROWS."""
 
 log = logging.getLogger(__name__)
-_serving = SERVING
 
 
 def answer_next(*, worker: str, chats_only: bool = False) -> bool:
@@ -146,10 +145,10 @@ def _answer_together(pending: Sequence[Pending], stream: StreamOf, worker: str) 
 
     If one model fails, its answers record the reason, and the other answers are still written.
     """
-    with _serving.in_use([p.model for p in pending]):
+    with SERVING.in_use([p.model for p in pending]):
         try:
             served, failed = retry(
-                lambda: _serving.load([p.model for p in pending], worker=worker),
+                lambda: SERVING.load([p.model for p in pending], worker=worker),
                 on_pause=stream(pending).check_wanted,
             )
         except Exception as error:

@@ -16,7 +16,9 @@ from app.store.models import Base
 from tests.relay import Relay
 from tests.tiny_dataset import add_tiny_dataset
 from tests.tiny_model import write_tiny_model
+from worker import answering, token_scoring
 from worker.answering import answer_next
+from worker.serving import Serving
 from worker.shutdown import shutting_down
 
 TINY_RUN = {
@@ -38,7 +40,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(settings: Settings) -> Settings:
+def home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home with tables, and nothing loaded for another one."""
+    serving = Serving()
+    monkeypatch.setattr(answering, "SERVING", serving)
+    monkeypatch.setattr(token_scoring, "SERVING", serving)
     migrate.upgrade()
     shutting_down.clear()
     return settings
