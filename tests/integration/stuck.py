@@ -18,5 +18,5 @@ if __name__ == "__main__":
     from worker import answering, training
 
     training.train = stuck  # type: ignore[assignment]
-    answering._serving.load = stuck  # type: ignore[assignment, method-assign]
+    answering.SERVING.load = stuck  # type: ignore[assignment, method-assign]
     worker_main.main()

@@ -16,7 +16,6 @@ from hypo_engine.generate import Served
 from tests.worker.conftest import Launcher, answer_all
 from worker import serving
 from worker.answer_stream import ChatStream
-from worker.serving import Serving
 from worker.training import train_next
 
 SHORT = Decoding(max_new_tokens=8, temperature=1.0)
@@ -60,7 +59,6 @@ def test_all_contenders_answer_with_log_probabilities(contenders: list[Contender
 def test_the_worker_says_that_it_loads_the_model(
     contenders: list[ContenderChoice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.answering._serving", Serving())
     load, seen = serving.load_served, list[list[str]]()
 
     def watched(*given: Any, **named: Any) -> Served:
@@ -189,7 +187,6 @@ def test_a_contender_that_fails_leaves_the_others_their_answers(
     contenders: list[ContenderChoice], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: a damaged checkpoint also failed the reference's answer."""
-    monkeypatch.setattr("worker.answering._serving", Serving())  # no loaded models from other tests
     comparison = ask(contenders)
     with read_session() as session:
         broken = session.get(Checkpoint, comparison.conversation.contenders[1].checkpoint_id)

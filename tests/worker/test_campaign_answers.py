@@ -34,8 +34,7 @@ PROMPTS = ("Why?", "Say something long about the sea.", "Who is there?", "Go on.
 
 
 @pytest.fixture(autouse=True)
-def nothing_loaded(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering_of_worker, "_serving", Serving())
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.answer_stream.PAUSE_SECONDS", 0.0)
 
 
@@ -216,7 +215,7 @@ def test_a_chat_amid_a_batch_leaves_the_batchs_checkpoints(
 ) -> None:
     alone = create(three)
     answer_all()
-    monkeypatch.setattr(answering_of_worker, "_serving", Serving())
+    monkeypatch.setattr(answering_of_worker, "SERVING", Serving())
     monkeypatch.setattr("worker.serving.CHECKPOINTS_KEPT", 0)
     on_first_token(monkeypatch, lambda: [answers.begin([c], "Hm?", seed=1, decoding=SHORT) for c in three])
     amid = create(three)
