@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.cpu.attention import Segments
+from hypo_engine.forward.flex import FlexSegments
 from hypo_engine.forward.interface import AttentionOptions, Masks, batched_attention
 
 
@@ -105,6 +106,7 @@ class _Row:
         self._longest = max(behind + length for behind, length in shapes)
         self._segments = Segments(lengths, before if any(behind for _, behind in before) else None)
         self._masks = Masks()
+        self._flex: FlexSegments | None = None
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, options: AttentionOptions
@@ -112,6 +114,10 @@ class _Row:
         """q [tokens, heads, size], k and v [tokens, kv heads, size], also of the prefix -> [1, *q.shape]."""
         if options.is_plain(self._longest):
             attended = self._segments.attend(q, k, v, prefix, options.scaling)
+            if attended is not None:
+                return attended.unsqueeze(0)
+        if q.is_cuda and FlexSegments.is_usable:
+            attended = self._in_one_kernel(q, k, v, prefix, options)
             if attended is not None:
                 return attended.unsqueeze(0)
         sizes = [count * length for _, count, (_, length) in self._runs]
@@ -132,6 +138,18 @@ class _Row:
             )
         ]
         return (torch.cat(found) if len(found) > 1 else found[0]).unsqueeze(0)
+
+    def _in_one_kernel(
+        self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, options: AttentionOptions
+    ) -> Tensor | None:
+        """As :meth:`attend`, by flex_attention: [tokens, heads, size], or None."""
+        before = prefix if prefix is not None and prefix[0] is not k else None  # of another row
+        if self._flex is None:
+            lengths = None if before is None else self._prefix
+            self._flex = FlexSegments(self._lengths, self._prompts, lengths, device=q.device)
+        if before is not None:
+            k, v = (torch.cat([there, own]) for there, own in zip(before, (k, v), strict=True))
+        return self._flex.attend(q, k, v, options)
 
     def _with_prompts(self, own: Tensor, sizes: Sequence[int], prefix: Tensor | None) -> list[Tensor]:
         """For each run of equally shaped segments, their keys (or values), each after those of its prompt."""
