@@ -80,6 +80,8 @@ def forecast_memory(config: TrainConfig, dataset_id: int | None) -> MemoryForeca
     except ModelError as error:
         return MemoryForecast(None, str(error))
     gpu, available, waits = _machine(settings)
+    if available is not None:
+        available //= config.devices  # without a GPU all processes of the run share the memory
     lengths = None if dataset_id is None else _lengths_of(dataset_id, settings)
     estimate = estimate_memory(shape, config, lengths, gpu=gpu)
     knobs: Sequence[Knob] = ()

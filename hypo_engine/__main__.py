@@ -5,8 +5,8 @@ format), ``output_dir``, and optionally ``eval_fraction`` (share of the prompts 
 ``cache_dir``. Checkpoints, metrics.jsonl and samples.jsonl are written to ``output_dir``. SIGTERM and Ctrl-C
 write a checkpoint too, and the same command resumes from the last one.
 
-``torchrun --nproc-per-node N -m hypo_engine config.yaml`` trains with N processes, and each step sees N times
-as many pairs.
+``devices: N`` trains with N processes on this machine, and each step sees N times as many pairs. So does
+``torchrun --nproc-per-node N -m hypo_engine config.yaml``, on several machines too.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import yaml
 
@@ -143,12 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = read_job(given.config)
         if given.insist:
             job = replace(job, config=job.config.model_copy(update={"insist": True}))
+        if job.config.devices > 1 and "WORLD_SIZE" not in os.environ:
+            _start_processes(job.config.devices, sys.argv[1:] if arguments is None else arguments)
         _train(job, as_json=given.json, dry=given.dry_run)
     except EngineError as error:
         if _speaks():
             print(error, file=sys.stderr)
         return error.exit_code if isinstance(error, Stopped) else 1
     return 0
+
+
+def _start_processes(devices: int, arguments: Sequence[str]) -> NoReturn:
+    from hypo_engine.distributed.devices import torchrun  # imports torch
+
+    torchrun(arguments, devices=devices)
 
 
 def _speaks() -> bool:

@@ -216,9 +216,14 @@ class TrainConfig(TrainingFields):
         return value
 
     @property
+    def pairs_per_device(self) -> int:
+        """Pairs of one process in one optimiser step."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
     def pairs_per_step(self) -> int:
         """Pairs in one optimiser step."""
-        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+        return self.pairs_per_device * self.devices
 
     @property
     def checkpoints_kept(self) -> int | None:

@@ -94,7 +94,7 @@ def dry_run(
     device = default_device()
     check_fits(config, resolved, tokens, device=device)
     available = available_memory(device)
-    a_step = config.pairs_per_step * int(os.environ.get("WORLD_SIZE", "1"))  # started by torchrun
+    a_step = config.pairs_per_device * int(os.environ.get("WORLD_SIZE", "1"))  # started by torchrun
     work = [sum(tokens.lengths(i)) for i in range(len(tokens))]
     longest = sorted(range(len(tokens)), key=lambda i: (-work[i], i))[:a_step]
     watch = _Watch(say)

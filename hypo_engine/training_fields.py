@@ -151,11 +151,21 @@ class TrainingFields(MethodFields):
         "in float32, and so do activations on a CPU.",
         json_schema_extra=group("memory"),
     )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Devices",
+        description="Processes that train the run together on the worker's machine: one per GPU, or each "
+        "with its share of the cores where there is no GPU. Each takes its batches of a step, so a step has "
+        "this many times more pairs.",
+        json_schema_extra=group("memory"),
+    )
     sharding: Sharding = Field(
         Sharding.NONE,
         title="Sharding",
-        description="fsdp splits the model's weights across the processes that torchrun starts, for models "
-        "that do not fit on one device; none gives each process the whole model.",
+        description="fsdp splits the model's weights across the processes, for models that do not fit on "
+        "one device; none gives each process the whole model.",
         json_schema_extra=group("memory"),
     )
     gradient_checkpointing: bool = Field(

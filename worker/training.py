@@ -4,7 +4,7 @@ import errno
 import logging
 import shutil
 import traceback
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,19 +13,17 @@ from sqlalchemy.orm import Session
 from app import dispatch
 from app.errors import AppError, Refused
 from app.settings import get_settings
-from app.store import datasets, run_checkpoints, run_dependencies, run_transitions, runs
+from app.store import run_checkpoints, run_dependencies, run_transitions, runs
 from app.store.claims import Claim
-from app.store.enums import Split
 from app.store.models import Run
 from app.store.run_transitions import RUN_LEASES
 from hypo_engine.config import TrainConfig, parse_config
-from hypo_engine.data.pair import Pair
-from hypo_engine.data.pair_texts import PairTexts
 from hypo_engine.errors import CheckpointError, EngineError, Interrupted, disk_full, memory_full
 from hypo_engine.reporting import Wish
 from hypo_engine.reward_spec import parse_reward
 from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER, DamagedCheckpoint, read_state
-from hypo_engine.training.loop import train
+from hypo_engine.training.run import ask_wish
+from worker.engine_job import EngineJob
 from worker.lease import LeaseRenewer
 from worker.reporter import Kept, StoreReporter
 from worker.retry import SHUTDOWN_SECONDS, StillUnavailable, retry_read, retry_write
@@ -75,25 +73,18 @@ def train_next(*, worker: str, only: int | None = None) -> bool:
 
 
 def _train(run: Run, claim: Claim, reporter: StoreReporter) -> None:
-    settings = get_settings()
     reporter.progress(run.step, run.total_steps, "reading the dataset")
-    config = parse_config(run.config)
-    pairs = _read_pairs(run.dataset_id, Split.TRAIN, reporter)
-    held_out = _read_pairs(run.dataset_id, Split.HELD_OUT, reporter)
-    output = _scratch(claim)
+    config, output = parse_config(run.config), _scratch(claim)
     _fetch_last_checkpoint(claim, output, reporter)
-    train(
+    job = EngineJob(
         config,
-        pairs,
-        eval_pairs=held_out,
-        eval_prompts=list({str(pair.prompt): pair.prompt for pair in held_out}.values()),
-        output_dir=output,
-        reporter=reporter,
-        models_dir=settings.models_dir,
-        cache_dir=settings.cache_dir,
+        run.dataset_id,
+        output,
         reward_folder=_fetch_reward(config, _reward_folder(claim), reporter),
         run_model=fetch_for_training(config.model_name_or_path, _base_folder(claim), reporter),
     )
+    with job.with_other_processes(_group_folder(claim), partial(ask_wish, reporter)):
+        job.run(reporter, reporter.read)
 
 
 def _fetch_reward(config: TrainConfig, folder: Path, reporter: StoreReporter) -> Path | None:
@@ -105,13 +96,6 @@ def _fetch_reward(config: TrainConfig, folder: Path, reporter: StoreReporter) ->
     if checkpoint is None:
         raise Refused(f"The reward model of run {number} was deleted; name another reward and launch again.")
     return reporter.fetch(f"{checkpoint.path}/{CLASSIFIER_FOLDER}", folder)
-
-
-def _read_pairs(dataset_id: int, split: Split, reporter: StoreReporter) -> Sequence[Pair]:
-    def read(session: Session) -> PairTexts:
-        return PairTexts(datasets.iter_pairs(dataset_id, session=session, split=split))
-
-    return reporter.read(read)
 
 
 def _scratch(claim: Claim) -> Path:
@@ -129,9 +113,14 @@ def _base_folder(claim: Claim) -> Path:
     return scratch_folder(claim.id) / f"{claim.lease}-base"
 
 
+def _group_folder(claim: Claim) -> Path:
+    """The folder of what the attempt's processes need to find each other."""
+    return scratch_folder(claim.id) / f"{claim.lease}-group"
+
+
 def _clean_up(claim: Claim) -> None:
     """Delete the scratch folder of this attempt, or those of all attempts once the run is over."""
-    for used in (_scratch(claim), _reward_folder(claim), _base_folder(claim)):
+    for used in (_scratch(claim), _reward_folder(claim), _base_folder(claim), _group_folder(claim)):
         shutil.rmtree(used, ignore_errors=True)
     if retry_read(lambda session: runs.get(claim.id, session=session).status.is_over):
         shutil.rmtree(scratch_folder(claim.id), ignore_errors=True)

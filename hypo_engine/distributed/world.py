@@ -1,16 +1,16 @@
 """:class:`World` coordinates the processes of a run; a run of one process has a world of size one.
 
-``torchrun --nproc-per-node N -m hypo_engine config.yaml`` starts them: gloo on CPUs, nccl between GPUs,
-one process per GPU. Every process has the model and takes its share of a step's pairs. Gradients are
-summed over the processes before all apply the same optimiser step. Only the main process (rank 0) reports
-and writes.
+A worker starts them (:mod:`.devices`), or ``torchrun --nproc-per-node N -m hypo_engine config.yaml`` does:
+gloo on CPUs, nccl between GPUs, one process per GPU. Every process has the model and takes its share of a
+step's pairs. Gradients are summed over the processes before all apply the same optimiser step. Only the main
+process (rank 0) reports and writes.
 """
 
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -154,29 +154,57 @@ class MutedReporter(SilentReporter):
 
 
 @contextmanager
-def joined_world(*, lockstep: bool = False) -> Iterator[World]:
+def joined_world(*, devices: int = 1, lockstep: bool = False) -> Iterator[World]:
     """Join the process group that torchrun started, and leave it at the end.
 
     An existing process group is used, and is not destroyed.
+
+    Args:
+        devices: Processes that the configuration asks for; 1 takes any number.
+
+    Raises:
+        ConfigError: there are not ``devices`` processes, or a single one in lockstep.
     """
-    ours = _launched() and not dist.is_initialized()
-    if ours:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=_TIMEOUT)
-    try:
+    with ExitStack() as scope:
+        if _launched() and not dist.is_initialized():
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            scope.enter_context(join_group())
         world = World(dist.get_rank(), dist.get_world_size(), lockstep) if dist.is_initialized() else World()
+        world = replace(world, _key=world.from_main(world._key))  # each process counts its own runs
+        if devices > 1 and world.size != devices:
+            raise ConfigError(
+                f"devices is {devices}, but the number of processes is {world.size}; `python -m hypo_engine "
+                "config.yaml` starts as many as it says."
+            )
         if lockstep and world.size == 1:
             raise ConfigError(
                 "sharding fsdp splits the model across several processes, but there is only one; "
-                "start the run with `torchrun --nproc-per-node 2 -m hypo_engine config.yaml`, or "
-                "set sharding to none."
+                "set devices to 2 or more, or sharding to none."
             )
         yield world
+
+
+@contextmanager
+def join_group(store: Any = None, *, rank: int = -1, size: int = -1) -> Iterator[None]:
+    """Join a process group, and leave it at the end.
+
+    Args:
+        store: Where its processes meet; None is what torchrun's environment says.
+    """
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
+    try:
+        yield
     finally:
-        if ours:
-            dist.destroy_process_group()
+        dist.destroy_process_group()
+
+
+def processes_here() -> int:
+    """Processes of this run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or (
+        dist.get_world_size() if dist.is_initialized() else 1
+    )
 
 
 def lost_another(error: Exception) -> bool:

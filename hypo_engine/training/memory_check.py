@@ -8,6 +8,7 @@ import torch
 
 from hypo_engine.config import Sharding, TrainConfig
 from hypo_engine.data.token_pairs import TokenPairs
+from hypo_engine.distributed.world import processes_here
 from hypo_engine.errors import ConfigError
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.memory.knobs import helpful_knobs, refusal
@@ -74,8 +75,7 @@ def available_memory(device: torch.device) -> int | None:
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     if (free := available_bytes()) is None:
         return None
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # number of torchrun's processes on this machine
-    return free // beside + _held()
+    return free // processes_here() + _held()
 
 
 def pair_lengths(pairs: TokenPairs) -> list[PairLength]:

@@ -68,6 +68,7 @@ _WATCHING = {
     "stop_at_seconds",
     "insist",
     "sharding",
+    "devices",
 }
 """Fields that may differ on resume because they affect reporting, not the computation."""
 
@@ -242,7 +243,7 @@ def _make_evaluation(
 def _plan(config: TrainConfig, pairs: int, world: World) -> Plan:
     return make_plan(
         pairs,
-        pairs_per_step=config.pairs_per_step * world.size,
+        pairs_per_step=config.pairs_per_device * world.size,
         max_steps=config.max_steps,
         epochs=config.num_train_epochs,
         seed=config.seed,
