@@ -16,6 +16,7 @@ from app.store.campaign_progress import Progress
 from app.store.contenders import (
     ENDPOINT,
     GIVEN,
+    REFERENCE,
     check_contenders_exist,
     check_contenders_write,
 )
@@ -213,21 +214,30 @@ def overview(campaign_id: int) -> Overview:
         )
 
 
-def policies(campaign_id: int, user: str) -> list[tuple[str, str]]:
-    """The models of a campaign's runs as base models of a next run, with their names.
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """The models that a next run may start from, as in `model_name_or_path`.
 
-    Nobody gets them who may still judge the campaign blind.
-
-    Returns:
-        Names as in `model_name_or_path` (`run:7`, `run:7@40`), and names for people.
+    Attributes:
+        references: Base models of the contenders.
+        policies: Their models (`run:7`, `run:7@40`), with names for people.
     """
+
+    references: Sequence[str] = ()
+    policies: Sequence[tuple[str, str]] = ()
+
+
+def next_starts(campaign_id: int, user: str) -> Starts:
+    """What a run on a campaign's votes may start from; nothing for those who may still judge it blind."""
     with read_session() as session:
         if not names.seen_in_campaign(campaign_id, user, session=session):
-            return []
+            return Starts()
         contenders = campaign_progress.contenders(campaign_id, session=session)
+        ours = [one for one in contenders if one.run_id or one.method == REFERENCE]
+        bases = dict.fromkeys(one.base_model for one in ours)
         points = [session.get(Checkpoint, one.checkpoint_id) for one in contenders if one.checkpoint_id]
         found = starts.startable([point for point in points if point is not None], session=session)
-    return [(name, run.name) for name, run in found]
+    return Starts(list(bases), [(name, run.name) for name, run in found])
 
 
 def overviews(*, limit: int = 50, before: int | None = None, offset: int = 0) -> list[Overview]:

@@ -20,6 +20,10 @@ PromptsOption = Annotated[
     ),
 ]
 RunOption = Annotated[list[int] | None, typer.Option("--run", help="A run that answers; may be repeated.")]
+CheckpointOption = Annotated[
+    list[int] | None,
+    typer.Option("--checkpoint", help="An earlier checkpoint that answers; may be repeated."),
+]
 EndpointOption = Annotated[
     list[str] | None,
     typer.Option(help="A configured endpoint that answers; may be repeated. `hypo endpoints` lists them."),

@@ -14,6 +14,7 @@ from app.cli.adjudication import adjudicate_command, disagreements_command
 from app.cli.campaign_options import (
     AnswersOption,
     CampaignId,
+    CheckpointOption,
     CountOption,
     DatasetOption,
     EndpointOption,
@@ -72,6 +73,7 @@ AdjudicatorsOption = Annotated[
 @cli.command("new")
 def new_command(
     run: RunOption = None,
+    checkpoint: CheckpointOption = None,
     reference: Annotated[bool, typer.Option(help="Let the base model answer as well.")] = True,
     endpoint: EndpointOption = None,
     dataset: DatasetOption = None,
@@ -100,7 +102,7 @@ def new_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Start a campaign: models answer many prompts ahead of time, and people judge the answers blind."""
-    choices = answers.contenders_of_runs(run or [], with_reference=reference)
+    choices = answers.contenders_of_runs(run or [], with_reference=reference, checkpoint_ids=checkpoint or [])
     choices += answers.contenders_of_endpoints(endpoint or [])
     given = [_read_answers(named) for named in answers_of or ()]
     campaign_id = campaigns.create(

@@ -107,6 +107,12 @@ def count(*, session: Session) -> int:
     return session.scalar(query) or 0
 
 
+def of_runs(run_ids: Collection[int], *, session: Session) -> list[int]:
+    """The datasets that runs train on, in the order of the runs."""
+    query = select(Run.dataset_id).where(Run.id.in_(run_ids)).order_by(Run.id)
+    return list(dict.fromkeys(session.scalars(query)))
+
+
 def versions_of(name: str, *, session: Session) -> Sequence[Dataset]:
     """The versions of a name that are not deleted, newest first."""
     query = select(Dataset).where(Dataset.name == name, Dataset.deleted_at.is_(None))

@@ -157,16 +157,6 @@ def probe_answers(run_id: int, prompt_id: int, *, session: Session) -> Sequence[
     return session.scalars(query.order_by(Generation.step, Generation.id)).all()
 
 
-def has_probes(run_id: int, prompt_id: int, *, session: Session) -> bool:
-    """Whether a prompt is one that the run answers at each evaluation."""
-    query = select(Generation.id).where(
-        Generation.run_id == run_id,
-        Generation.kind == GenerationKind.PROBE,
-        Generation.prompt_id == prompt_id,
-    )
-    return session.scalar(query.limit(1)) is not None
-
-
 # --- answers: queued -> running -> finished | stopped | failed --------------------------------
 
 

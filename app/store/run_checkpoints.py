@@ -86,6 +86,11 @@ def last(run_id: int, *, session: Session) -> Checkpoint | None:
     )
 
 
+def of_step(run_id: int, step: int, *, session: Session) -> Checkpoint | None:
+    """The checkpoint of one step of a run, if it is kept."""
+    return session.scalar(select(Checkpoint).where(Checkpoint.run_id == run_id, Checkpoint.step == step))
+
+
 def get(checkpoint_id: int, *, session: Session) -> Checkpoint:
     """One checkpoint.
 

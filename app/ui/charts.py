@@ -185,9 +185,14 @@ _DRAW: Final = PICTURES + _script("charts.js")
 
 def axis_choice() -> gr.Radio:
     """The choice of the x axis: optimiser steps or seconds."""
+    return choice([(_("by step"), "steps"), (_("by seconds"), "seconds")])
+
+
+def choice(choices: Sequence[tuple[str, str]]) -> gr.Radio:
+    """A row of ways to draw charts, of which the first is chosen."""
     return gr.Radio(
-        [(_("by step"), "steps"), (_("by seconds"), "seconds")],
-        value="steps",
+        list(choices),
+        value=choices[0][1],
         show_label=False,
         container=False,
         scale=0,

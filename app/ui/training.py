@@ -186,19 +186,19 @@ def csv_address(runs: Sequence[Run], names: Sequence[str]) -> str:
 def figures(runs: Sequence[Run], points: Points, *, x_axis: XAxis = "steps") -> list[Figure]:
     """All charts, with one line per run."""
     of_runs = f"run-{'-'.join(str(run.id) for run in runs)}"
-    clocks = {run.id: _clock(points.get((run.id, "step_time"), ())) for run in runs}
+    clocks = {run.id: clock(points.get((run.id, "step_time"), ())) for run in runs}
     ends = [p[-1][0] for p in points.values() if p]
     last = max(ends, default=1.0)
     if x_axis == "seconds":
-        last = max((max(clock.values()) for clock in clocks.values()), default=1.0)
+        last = max((max(spent.values()) for spent in clocks.values()), default=1.0)
     made = []
     for chart in (*CHARTS, *_win_rates(points)):
         if not any(_may_fill(chart, run, points) for run in runs):
             continue
         lines: list[Series] = []
         for run in runs:
-            clock = clocks[run.id] if x_axis == "seconds" else None
-            lines.extend(_lines(chart, run, points, clock))
+            spent = clocks[run.id] if x_axis == "seconds" else None
+            lines.extend(_lines(chart, run, points, spent))
         made.append(
             charts.figure(
                 chart.key,
@@ -268,7 +268,7 @@ def _lines(chart: Chart, run: Run, points: Points, clock: Mapping[float, float] 
     return lines
 
 
-def _clock(step_times: Sequence[Point]) -> dict[float, float]:
+def clock(step_times: Sequence[Point]) -> dict[float, float]:
     """Seconds of training up to the end of each step; an unlogged step counts like the next logged one."""
     spent, last = 0.0, 0.0
     clock = {0.0: 0.0}

@@ -76,7 +76,7 @@ def _pages(filled: Filled) -> Iterator[Case]:
         lambda: detail.show_pairs("", "first", 1, _request(id=filled.dataset)),
     )
     yield Case("Launch: load", lambda: opening.open_page(None, _request()))
-    yield Case("Runs: load", lambda: runs_page.open_page({}, "steps", True, "kl", _request()))
+    yield Case("Runs: load", lambda: runs_page.open_page({}, "steps", True, "kl", "run", _request()))
     yield Case("Runs: list, and every 2 s", lambda: runs_page.relist())
     yield Case(
         "Runs: sorted by KL",
@@ -85,7 +85,9 @@ def _pages(filled: Filled) -> Iterator[Case]:
     yield Case("Runs: queued", lambda: runs_page.relist("", "", "queued"))
     yield Case("Runs: by name", lambda: runs_page.relist("hypo 12"))
     overlaid = ",".join(str(n) for n in range(1, 9))
-    yield Case("Runs: 8 overlaid", lambda: overlay.draw("steps", True, "kl", _request(compare=overlaid)))
+    yield Case(
+        "Runs: 8 overlaid", lambda: overlay.draw("steps", True, "kl", "run", _request(compare=overlaid))
+    )
     yield Case("Compare: load", lambda: [setup.offer(_request()), compare_actions.open_page(_request())])
     yield Case("Compare: conversation", lambda: compare_actions.open_page(here))
     yield Case(

@@ -38,7 +38,7 @@ def opened(draft: Mapping[str, Any] | None, request: gr.Request | None) -> Updat
     offered = contenders.offered_contenders()
     datasets = source.offered_datasets()
     logins = [name for name, _hash in get_settings().logins()]
-    known = [identity for _name, identity in datasets]
+    asked = _asked(request)
     kinds = [kind for _name, kind in (*source.KINDS, source.OF_ANSWERS)]
     kind = values["source"] if values["source"] in kinds else source.DATASET
     return {
@@ -46,10 +46,9 @@ def opened(draft: Mapping[str, Any] | None, request: gr.Request | None) -> Updat
         **values,
         **source.show_fields(kind),
         "source": kind,
-        "contenders": gr.update(choices=offered, value=_chosen(values["contenders"], offered, request)),
+        "contenders": gr.update(choices=offered, value=_chosen(values["contenders"], offered, asked)),
         "dataset": gr.update(
-            choices=datasets,
-            value=values["dataset"] if values["dataset"] in known else next(iter(known), None),
+            choices=datasets, value=source.first_choice(values["dataset"], datasets, runs=asked)
         ),
         "pasted": gr.update(value=str(values["pasted"] or ""), visible=kind == source.PASTED),
         "file": gr.update(value=None, visible=kind == source.FILE),
@@ -62,14 +61,18 @@ def opened(draft: Mapping[str, Any] | None, request: gr.Request | None) -> Updat
     }
 
 
+def _asked(request: gr.Request | None) -> Sequence[int]:
+    """The runs of the address, named one by one or as a group of twins."""
+    asked, group = query.ids(request, "runs"), query.value(request, "group")
+    if asked or not group:
+        return asked
+    with read_session() as session:
+        return run_lists.of_twin_group(group, session=session)
+
+
 def _chosen(
-    remembered: Sequence[str] | None, offered: Sequence[tuple[str, str]], request: gr.Request | None
+    remembered: Sequence[str] | None, offered: Sequence[tuple[str, str]], asked: Sequence[int]
 ) -> list[str]:
-    asked = query.ids(request, "runs")
-    group = query.value(request, "group")
-    if group and not asked:
-        with read_session() as session:
-            asked = run_lists.of_twin_group(group, session=session)
     keys = {key for _name, key in offered}
     kept = [key for key in remembered or [] if key in keys]
     if asked or len(kept) < 2:

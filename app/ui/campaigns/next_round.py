@@ -68,11 +68,8 @@ def use_as_dataset(
     campaign, user = campaign_id(request), query.username(request)
     only = VoteFilter(campaign_id=campaign, adjudicated=bool(adjudicated))
     added = exports.use_as_dataset(name, only=only, merge=bool(merge), bad=bool(bad))
-    policies = campaigns.policies(campaign, user)
-    made = results_view.became_dataset(
-        added.name, added.version, added.rows, added.id, policies, method=Method.KTO if bad else None
-    )
-    return {"made": made}
+    starts, method = campaigns.next_starts(campaign, user), Method.KTO if bad else None
+    return {"made": results_view.became_dataset(added, starts, method=method)}
 
 
 def _pairs(campaign: int, counts: TrlCounts, *, adjudicated: bool) -> Html:

@@ -170,6 +170,22 @@ class GivenPrompts:
         return campaign_prompts.of_file(path, path.name)
 
 
+def first_choice(
+    remembered: int | None, offered: Sequence[tuple[str, int]], *, runs: Sequence[int]
+) -> int | None:
+    """The dataset that the form opens with.
+
+    It is that of the runs whose answers are to be judged, else the remembered one, else the newest with
+    held-out prompts.
+    """
+    known = [identity for _name, identity in offered]
+    with read_session() as session:
+        trained_on = list(datasets.of_runs(runs, session=session))
+        asking = [one.id for one in datasets.find(session=session) if one.held_out]
+    wanted = [*trained_on, remembered, *asking, *known]
+    return next((identity for identity in wanted if identity in known), None)
+
+
 def offered_datasets() -> list[tuple[str, int]]:
     """The datasets, newest first."""
     with read_session() as session:

@@ -17,11 +17,14 @@ from app.ui.updates import Updates
 def offer(request: gr.Request | None = None) -> Updates:
     """The available contenders, the preselected ones, and a prompt.
 
-    `?like=5` copies contenders and decoding from a conversation; `?prompt=random` draws a prompt.
+    `?runs=3,4` and `?checkpoints=12` choose contenders; `?like=5` copies them and the decoding from a
+    conversation; `?prompt=random` draws a prompt.
     """
     offered = compare_state.offered_contenders()
     chosen, decoding = _like(request, offered)
-    chosen = chosen or compare_state.preselected(query.ids(request, "runs"), offered)
+    chosen = chosen or compare_state.preselected(
+        query.ids(request, "runs"), offered, checkpoint_ids=query.ids(request, "checkpoints")
+    )
     updates = {
         "contenders": gr.update(choices=offered, value=chosen),
         "seed": compare_state.random_seed(),

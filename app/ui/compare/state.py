@@ -27,7 +27,7 @@ from app.store.conversations import ContenderChoice
 from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.judging import LETTERS
-from app.store.models import Comparison, Contender, Conversation, Generation, Label, Run, User
+from app.store.models import Checkpoint, Comparison, Contender, Conversation, Generation, Label, Run, User
 from app.text import read_id
 from app.ui import formatting
 from app.ui.compare.names import contender_name
@@ -216,15 +216,21 @@ def offered_contenders() -> list[tuple[str, str]]:
     return offered + [(_("{name} · endpoint", name=name), f"{ENDPOINT}:{name}") for name in remote]
 
 
-def preselected(run_ids: Sequence[int], offered: Sequence[tuple[str, str]]) -> list[str]:
-    """Keys of the reference and the given runs.
+def preselected(
+    run_ids: Sequence[int], offered: Sequence[tuple[str, str]], *, checkpoint_ids: Sequence[int] = ()
+) -> list[str]:
+    """Keys of the reference, and of the given runs and checkpoints.
 
-    If no given run is offered, those of the last twins that are all finished, or else of the newest finished
+    If none of them is offered, those of the last twins that are all finished, or else of the newest finished
     run and its twins.
     """
     keys = {key for _name, key in offered}
-    wanted = [f"run:{run_id}" for run_id in run_ids if f"run:{run_id}" in keys]
+    wanted = [f"run:{run_id}" for run_id in run_ids]
     with read_session() as session:
+        for point in filter(None, (session.get(Checkpoint, one) for one in checkpoint_ids)):
+            earlier, last = f"run:{point.run_id}:{point.id}", f"run:{point.run_id}"
+            wanted.append(earlier if earlier in keys else last)
+        wanted = [key for key in wanted if key in keys]
         if not wanted:
             twins = run_lists.last_complete_twins(session=session) or _newest(session)
             wanted = [f"run:{run.id}" for run in twins if f"run:{run.id}" in keys]

@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 
 from app.i18n import _
 from app.store import generation_origins, generation_search, generations, search_words
-from app.store.enums import GenerationKind
 from app.store.generation_filter import GenerationFilter
 from app.store.generation_origins import Origin
 from app.store.promotion import decoding
@@ -53,10 +52,12 @@ def _links(one: Origin, asked: Asked, session: Session) -> list[Html]:
         links.append(
             widgets.link_button(_("Its chat"), "compare", conversation=one.comparison.conversation_id)
         )
-    if one.run is not None and generations.has_probes(one.run.id, row.prompt_id, session=session):
-        step = row.step if row.kind is GenerationKind.PROBE else None
+    if one.run is not None and (
+        probes := generations.probe_answers(one.run.id, row.prompt_id, session=session)
+    ):
+        place = next((at for at, probe in enumerate(probes, start=1) if probe.id == row.id), None)
         links.append(
-            widgets.link_button(_("Through training"), "run", id=one.run.id, prompt=row.prompt_id, at=step)
+            widgets.link_button(_("Through training"), "run", id=one.run.id, prompt=row.prompt_id, at=place)
         )
     if not one.hidden and row.text:
         links.append(

@@ -8,16 +8,18 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app.i18n import N_, _, _html, _n, in_language
-from app.store import generation_origins, generation_search, search_backfill, search_words
+from app.store import generation_origins, generation_search, run_checkpoints, search_backfill, search_words
 from app.store.enums import GenerationKind
 from app.store.generation_filter import GenerationFilter, GenerationSort, Place
 from app.store.generation_origins import Origin
 from app.store.generation_search import Found
+from app.store.models import Run
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.compare.names import contender_name
 from app.ui.generations.address import Asked
 from app.ui.widgets import Html
+from hypo_engine.config import Method
 
 PAGE: Final = 50
 EXCERPT_CHARS: Final = 280
@@ -143,7 +145,7 @@ def where(one: Origin) -> Html:
         return widgets.join([step, _(KIND_WORDS.get(one.generation.kind, SAMPLE))], " · ")
     if one.comparison.campaign_id is not None:
         number = one.comparison.campaign_id
-        return widgets.link(_("campaign {number}", number=number), "campaigns", id=number)
+        return widgets.link(_("campaign {number}", number=number), "campaigns", campaign=number)
     number = one.comparison.conversation_id
     return widgets.link(_("chat {number}", number=number), "compare", conversation=number)
 
@@ -210,11 +212,25 @@ def _notes(asked: Asked, only: GenerationFilter, session: Session) -> list[Html]
     if only.campaign_id is not None:
         all_ = widgets.link(_("all generations"), "generations", **asked.query(campaign=""))
         notes.append(_html("Only campaign {number}; {all}", number=only.campaign_id, all=all_))
+    if len(only.run_ids) == 1 and only.first_step and only.first_step == only.last_step:
+        notes += _checkpoint(only.run_ids[0], only.first_step, session)
     if asked.text or asked.prompt:
         share = search_backfill.share_filled(session=session)
         if share is not None:
             notes.append(_html("Older texts are still being indexed ({share} done)", share=f"{share:.0%}"))
     return notes
+
+
+def _checkpoint(run_id: int, step: int, session: Session) -> list[Html]:
+    """A link to Compare with the checkpoint of a run's step, or that it was not kept."""
+    run = session.get(Run, run_id)
+    if run is None or not run.status.is_over or not Method(run.method).writes:
+        return []
+    found = run_checkpoints.of_step(run_id, step, session=session)
+    if found is None:
+        return [_html("The checkpoint of step {step} was not kept (Checkpoint every)", step=f"{step:,}")]
+    words = _("Compare the checkpoint of step {step}", step=f"{step:,}")
+    return [widgets.link(words, "compare", checkpoints=found.id)]
 
 
 def _nothing(asked: Asked, only: GenerationFilter, sort: GenerationSort) -> Html:

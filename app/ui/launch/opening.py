@@ -15,6 +15,7 @@ from app.store.db import read_session
 from app.store.enums import RunStatus
 from app.store.models import Dataset, Run
 from app.store.run_names import copy_name
+from app.text import clean_name
 from app.ui import formatting, query, widgets
 from app.ui.launch import form, judge, sweep
 from app.ui.launch.errors import FIELDS
@@ -24,7 +25,10 @@ from app.ui.updates import Updates
 from app.ui.widgets import Html
 from app.usable_rows import learns_from
 from hypo_engine.config import Method
-from hypo_engine.model_spec import is_run_model
+from hypo_engine.model_spec import PREFIX, is_run_model
+
+_LONGEST_NAME = 500
+"""Characters of a base model's name."""
 
 
 def dataset_choices() -> list[tuple[str, int]]:
@@ -69,7 +73,8 @@ def open_page(draft: Mapping[str, Any] | None, request: gr.Request) -> Updates:
         )
     elif problem:
         said = widgets.notice(problem, "warning")
-    if is_run_model(start_from := query.value(request, "start")):
+    start_from = clean_name(query.value(request, "start"))[:_LONGEST_NAME]
+    if is_run_model(start_from) or (start_from and not start_from.startswith(PREFIX)):
         values["model_name_or_path"] = start_from
         said = widgets.notice(
             _("The run starts from {model}, which is then its reference.", model=start_from)

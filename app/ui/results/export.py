@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from app.campaigns import Starts, next_starts
 from app.exports import labels as exports
 from app.exports.layouts import LabelFormat
 from app.exports.writers import FileType
@@ -78,12 +79,12 @@ def use_as_dataset(
     blind: bool = False,
     merge: bool = False,
     bad: bool = False,
+    request: gr.Request | None = None,
 ) -> str:
     """Store the chosen votes as the next version of a dataset."""
     only = _only(campaign, run, blind)
     added = showing_errors(
         lambda: exports.use_as_dataset(name, only=only, leave_out_cut=whole, merge=merge, bad=bad)
     )
-    return results_view.became_dataset(
-        added.name, added.version, added.rows, added.id, method=Method.KTO if bad else None
-    )
+    starts = Starts() if only.campaign_id is None else next_starts(only.campaign_id, query.username(request))
+    return results_view.became_dataset(added, starts, method=Method.KTO if bad else None)

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from app.board import Board, Model, Record, wilson
+from app.campaigns import Starts
 from app.exports.counts import MEANINGS
 from app.exports.labels import TrlCounts
 from app.i18n import _, _html, _n
+from app.imports.service import AddedDataset
 from app.store.enums import Choice, GenerationStatus, WhyLeftOut
 from app.store.judging import LETTERS
 from app.store.models import Comparison, LabelVersion
@@ -198,30 +200,24 @@ def export_counts(found: TrlCounts) -> Html:
     return render("results/export_counts.html", pairs=pairs, lines=lines)
 
 
-def became_dataset(
-    name: str,
-    version: int,
-    rows: int,
-    dataset_id: int,
-    policies: Sequence[tuple[str, str]] = (),
-    *,
-    method: Method | None = None,
-) -> Html:
+def became_dataset(added: AddedDataset, starts: Starts, *, method: Method | None = None) -> Html:
     """A notice with links to the dataset and to Launch.
 
     Args:
-        policies: models of runs that the next run may start from, as base models and by name.
+        starts: the models that the next run may start from.
         method: the method that Launch opens with; None leaves it.
     """
-    asked: dict[str, object] = {"dataset": dataset_id} | ({"method": method.value} if method else {})
-    links = [widgets.link(shown, "launch", **asked, start=base) for base, shown in policies]
+    asked: dict[str, object] = {"dataset": added.id} | ({"method": method.value} if method else {})
+    links = [widgets.link(shown, "launch", **asked, start=base) for base, shown in starts.policies]
+    if len(starts.references) == 1:
+        asked["start"] = starts.references[0]
     holds = _html(
         "Version {version} of the dataset <strong>{name}</strong> holds {pairs}.",
-        version=version,
-        name=name,
-        pairs=formatting.count(rows, "pair"),
+        version=added.version,
+        name=added.name,
+        pairs=formatting.count(added.rows, "pair"),
     )
-    look = widgets.link(_("Look at it"), "datasets", id=dataset_id)
+    look = widgets.link(_("Look at it"), "datasets", id=added.id)
     launch = widgets.link(_("or launch a run on it"), "launch", **asked)
     if links:
         then = _html(

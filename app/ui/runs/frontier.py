@@ -1,7 +1,8 @@
 """The frontier of several runs: what they gained for the KL that they spent, a point for each evaluation."""
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -21,6 +22,8 @@ from hypo_engine.config import Method, TrainConfig, applies
 from hypo_engine.measures import ACCURACY, KL, SCORE, mean
 
 KlAxis = Literal["kl", "root"]
+Tint = Literal["run", "tokens", "seconds"]
+"""What the colour of a point says: its run, or the budget that was spent until then."""
 
 HEIGHT: Final = 340
 """Of a chart, in pixels."""
@@ -45,34 +48,57 @@ _GAINS: Final = (
 )
 
 
+_TOKENS: Final = "num_tokens"
+_SECONDS: Final = "step_time"
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
-    """An evaluation of a run."""
+    """An evaluation of a run.
+
+    Attributes:
+        spent: Tokens or seconds of training until then, as the tint asks for; 0 for a run's colour.
+    """
 
     step: int
     kl: float
     kl_stderr: float
     gain: float
     gain_stderr: float
+    spent: float = 0.0
+
+    def x(self, axis: KlAxis) -> float:
+        """A sampled KL may be a little below zero; its root is then 0."""
+        return _root(self.kl) if axis == "root" else self.kl
+
+    def bars(self, axis: KlAxis) -> tuple[float, float]:
+        """How far the KL's standard error reaches above and below `x`."""
+        error = self.kl_stderr if math.isfinite(self.kl_stderr) else 0.0
+        if axis == "kl":
+            return error, error
+        return _root(self.kl + error) - self.x(axis), self.x(axis) - _root(self.kl - error)
 
 
 def load(run_ids: Sequence[int], *, session: Session) -> Points:
     """The metrics of frontiers of these runs."""
     names = [gain.metric for gain in (*_win_rates(run_judges.metrics_of(run_ids, session=session)), *_GAINS)]
     names.append(KL.metric)
-    return metrics.series(run_ids, [*names, *(f"{name}_stderr" for name in names)], session=session)
+    found = metrics.series(run_ids, [*names, *(f"{name}_stderr" for name in names)], session=session)
+    return found | metrics.thinned(run_ids, [_TOKENS, _SECONDS], session=session, most=charts.MAX_POINTS)
 
 
-def figures(runs: Sequence[Run], points: Points, *, x_axis: KlAxis = "kl") -> list[Figure]:
+def figures(
+    runs: Sequence[Run], points: Points, *, x_axis: KlAxis = "kl", tint: Tint = "run"
+) -> list[Figure]:
     """A chart for each gain that a run measured together with its KL."""
     made = []
     for gain in _gains(points):
-        lines = [(run, found) for run in runs if (found := _along(run.id, gain, points))]
+        lines = [(run, found) for run in runs if (found := _along(run.id, gain, points, tint))]
         if not lines:
             continue
         title = _("{gain} against KL", gain=_(gain.title))
         figure = charts.figure(
-            f"frontier-{gain.metric}-{x_axis}",
+            f"frontier-{gain.metric}-{x_axis}-{tint}",
             title,
             [_series(run, found, x_axis) for run, found in lines],
             note=_(
@@ -88,6 +114,8 @@ def figures(runs: Sequence[Run], points: Points, *, x_axis: KlAxis = "kl") -> li
         figure["layout"] |= {"hovermode": "closest", "height": HEIGHT}
         for trace, (run, found) in zip(figure["data"], lines, strict=True):
             _detail(trace, run, found, x_axis)
+        if tint != "run":
+            _colour_by_budget(figure, [found for _run, found in lines], tint)
         made.append(figure)
     return made
 
@@ -138,21 +166,30 @@ def _gains(points: Points) -> list[Gain]:
     return [*_win_rates(rates), *(gain for gain in _GAINS if gain.metric in known)]
 
 
-def _along(run_id: int, gain: Gain, points: Points) -> list[Point]:
+def _along(run_id: int, gain: Gain, points: Points, tint: Tint) -> list[Point]:
     """The evaluations in which a run measured both its KL and the gain, in the order of the steps."""
     names = KL.metric, KL.stderr, gain.metric, gain.stderr
     kl, kl_stderr, gained, gain_stderr = (dict(points.get((run_id, name), ())) for name in names)
+    spent = _spent(run_id, points, tint)
     return [
-        Point(step, kl[step], kl_stderr.get(step, 0.0), gained[step], gain_stderr.get(step, 0.0))
+        Point(step, kl[step], kl_stderr.get(step, 0.0), gained[step], gain_stderr.get(step, 0.0), spent(step))
         for step in sorted(kl.keys() & gained.keys())
     ]
+
+
+def _spent(run_id: int, points: Points, tint: Tint) -> Callable[[int], float]:
+    """What a run had spent at a step."""
+    measured = points.get((run_id, _SECONDS if tint == "seconds" else _TOKENS), ())
+    known = {0: 0.0, **(training.clock(measured) if tint == "seconds" else dict(measured))}
+    steps = sorted(known)
+    return lambda step: known[steps[bisect_right(steps, step) - 1]]
 
 
 def _series(run: Run, found: Sequence[Point], x_axis: KlAxis) -> Series:
     return Series(
         training.label_of(run),
         run.method,
-        [(_x(point.kl, x_axis), point.gain) for point in found],
+        [(point.x(x_axis), point.gain) for point in found],
         [point.gain_stderr for point in found],
         held_out=True,
         look=look_of(run.id),
@@ -160,16 +197,14 @@ def _series(run: Run, found: Sequence[Point], x_axis: KlAxis) -> Series:
     )
 
 
-def _x(kl: float, x_axis: KlAxis) -> float:
-    """A sampled KL may be a little below zero; its root is then 0."""
-    return math.sqrt(max(0.0, kl)) if x_axis == "root" else kl
+def _root(kl: float) -> float:
+    return math.sqrt(max(0.0, kl))
 
 
 def _detail(trace: dict[str, Any], run: Run, found: Sequence[Point], x_axis: KlAxis) -> None:
     """Bars of the KL, larger markers for later evaluations, and where a point leads."""
-    if x_axis == "kl":
-        bars = [point.kl_stderr if math.isfinite(point.kl_stderr) else 0 for point in found]
-        trace["error_x"] = {**trace["error_y"], "array": bars}
+    above, below = zip(*(point.bars(x_axis) for point in found), strict=True)
+    trace["error_x"] = {**trace["error_y"], "array": list(above), "arrayminus": list(below)}
     last = max(1, found[-1].step)
     trace["marker"]["size"] = [round(5 + 6 * point.step / last, 1) for point in found]
     trace["meta"]["links"] = [_samples(run, point.step) for point in found]
@@ -177,6 +212,16 @@ def _detail(trace: dict[str, Any], run: Run, found: Sequence[Point], x_axis: KlA
         _("step {step}, KL {kl}", step=f"{point.step:,}", kl=mean(point.kl, point.kl_stderr))
         for point in found
     ]
+
+
+def _colour_by_budget(figure: Figure, lines: Sequence[Sequence[Point]], tint: Tint) -> None:
+    """Colour the points of all runs by what was spent until then, on one scale."""
+    most = max(point.spent for found in lines for point in found)
+    named = _("tokens") if tint == "tokens" else _("seconds")
+    bar = {"title": {"text": named}, "thickness": 10, "outlinewidth": 0}
+    figure["layout"]["coloraxis"] = {"colorscale": "Viridis", "cmin": 0, "cmax": most, "colorbar": bar}
+    for trace, found in zip(figure["data"], lines, strict=True):
+        trace["marker"] |= {"color": [point.spent for point in found], "coloraxis": "coloraxis"}
 
 
 def _samples(run: Run, step: int) -> str:

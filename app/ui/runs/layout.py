@@ -78,6 +78,7 @@ class Overlay:
     only: gr.Checkbox
     config: gr.HTML
     kl_axis: gr.Radio
+    tint: gr.Radio
     frontier: gr.HTML
     evaluated: gr.HTML
     drawn: gr.State
@@ -87,7 +88,7 @@ class Overlay:
     @property
     def how(self) -> list[Any]:
         """The choices of how to draw: what `draw` reads."""
-        return [self.x_axis, self.only, self.kl_axis]
+        return [self.x_axis, self.only, self.kl_axis, self.tint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +216,17 @@ def _overlay() -> Overlay:
                 only = gr.Checkbox(True, label=_("Show differences only"), container=False)
                 config = gr.HTML()
             with gr.Tab(_("Frontier"), id="frontier") as of_frontier:
-                kl_axis = gr.Radio(
-                    [(_("KL"), "kl"), (_("square root of KL"), "root")],
-                    value="kl",
-                    show_label=False,
-                    container=False,
-                    elem_classes="hy-compact",
-                )
+                with gr.Row(elem_classes="hy-split"):
+                    kl_axis = charts.choice([(_("KL"), "kl"), (_("square root of KL"), "root")])
+                    tint = charts.choice(
+                        [
+                            (_("a colour a run"), "run"),
+                            (_("coloured by tokens"), "tokens"),
+                            (_("by seconds"), "seconds"),
+                        ]
+                    )
                 frontier = charts.panel(elem_id="runs-frontier")
                 evaluated = gr.HTML()
     each = {"charts": of_charts, "config": of_config, "frontier": of_frontier}
-    shown = key, x_axis, few, panel, only, config, kl_axis, frontier, evaluated
+    shown = key, x_axis, few, panel, only, config, kl_axis, tint, frontier, evaluated
     return Overlay(overlaid, *shown, gr.State(()), tabs, each)

@@ -13,7 +13,7 @@ from app.store.metrics import Series as Points
 from app.store.models import Run
 from app.ui import formatting, query, training, widgets
 from app.ui.runs import chosen, frontier
-from app.ui.runs.frontier import KlAxis
+from app.ui.runs.frontier import KlAxis, Tint
 from app.ui.training import XAxis
 from app.ui.updates import Updates
 from app.ui.widgets import Html
@@ -24,12 +24,14 @@ MAX_OVERLAID: Final = 8
 Seen = tuple[Any, ...]
 
 
-def draw(x_axis: str, only_differences: bool, kl_axis: str, request: gr.Request) -> Updates:
+def draw(x_axis: str, only_differences: bool, kl_axis: str, tint: str, request: gr.Request) -> Updates:
     """Show the curves, configurations and frontier of the runs in the page's address."""
-    return redraw(x_axis, only_differences, kl_axis, (), request)
+    return redraw(x_axis, only_differences, kl_axis, tint, (), request)
 
 
-def redraw(x_axis: str, only_differences: bool, kl_axis: str, drawn: Seen, request: gr.Request) -> Updates:
+def redraw(
+    x_axis: str, only_differences: bool, kl_axis: str, tint: str, drawn: Seen, request: gr.Request
+) -> Updates:
     """Update the overlay if there are new points since `drawn`."""
     ids = query.ids(request, "compare")
     if not ids:
@@ -48,7 +50,7 @@ def redraw(x_axis: str, only_differences: bool, kl_axis: str, drawn: Seen, reque
         "few": _first_of(picked),
         "panel": training.figures(few, points, x_axis=cast(XAxis, x_axis)),
         "config": config_table(few, only_differences=only_differences),
-        "frontier": frontier.figures(picked, evaluated, x_axis=cast(KlAxis, kl_axis)),
+        "frontier": frontier.figures(picked, evaluated, x_axis=cast(KlAxis, kl_axis), tint=cast(Tint, tint)),
         "evaluated": frontier_note(picked, evaluated),
         "drawn": now,
     }

@@ -136,7 +136,12 @@ class Asked(NamedTuple):
 
 
 def open_page(
-    kept: Mapping[str, Any] | None, x_axis: str, only_differences: bool, kl_axis: str, request: gr.Request
+    kept: Mapping[str, Any] | None,
+    x_axis: str,
+    only_differences: bool,
+    kl_axis: str,
+    tint: str,
+    request: gr.Request,
 ) -> Updates:
     """The filters, the list and the overlay of the address; columns and order also from the last visit."""
     with read_session() as session:
@@ -152,7 +157,7 @@ def open_page(
         "chosen": ticked,
         **chosen.enable(ticked),
         **refresh(page, (), *asked),
-        **draw(x_axis, only_differences, kl_axis, request),
+        **draw(x_axis, only_differences, kl_axis, tint, request),
     }
 
 
@@ -242,12 +247,16 @@ def look_again(
     x_axis: str,
     only_differences: bool,
     kl_axis: str,
+    tint: str,
     drawn: Seen,
     request: gr.Request,
     *filters: Any,
 ) -> Updates:
     """Poll the list and the overlay in one call."""
-    return {**refresh(page, seen, *filters), **redraw(x_axis, only_differences, kl_axis, drawn, request)}
+    return {
+        **refresh(page, seen, *filters),
+        **redraw(x_axis, only_differences, kl_axis, tint, drawn, request),
+    }
 
 
 def relist(*filters: Any) -> Updates:

@@ -405,6 +405,7 @@ def test_votes_become_a_dataset_of_the_campaign_alone() -> None:
     assert "holds 12 pairs" in made
     assert "launch?dataset=" in made
     assert "start=run" in made
+    assert "start=demo" in made, "the original reference"
     merged = next_round.use_as_dataset("merged", False, True, False, at(campaign=campaign_id))["made"]
     assert "holds 6 pairs" in merged
     hidden = judged(told=False)

@@ -23,6 +23,7 @@ from app.store import (
     label_queries,
     labels,
     metrics,
+    run_checkpoints,
     workers,
 )
 from app.store.db import read_session, write_session
@@ -102,6 +103,10 @@ def test_contenders_offered_and_preselected(engine: Engine) -> None:
     ]
     assert compare_state.preselected([dpo.id], offered) == ["reference:demo", f"run:{dpo.id}"]
     assert compare_state.preselected([], offered) == ["reference:org/other", f"run:{hypo.id}"]
+    with read_session() as session:
+        earlier, last = run_checkpoints.of_run(dpo.id, session=session)
+    early = compare_state.preselected([], offered, checkpoint_ids=[earlier.id, last.id, 99])
+    assert early == ["reference:demo", f"run:{dpo.id}:{earlier.id}", f"run:{dpo.id}"]
     for _, key in offered:
         compare_state.to_choice(key)
 

@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 from sqlalchemy import Engine
 
-from app.store import comparisons
+from app.store import comparisons, run_checkpoints
 from app.store.db import read_session, write_session
 from app.ui.generations import page
 from app.ui.generations.address import Asked
@@ -54,9 +54,20 @@ def test_one_text_with_the_others_of_its_prompt(engine: Engine) -> None:
     shown = found(id=2, text="text")
     assert ids(shown) == ["2", "3", "1"]
     assert "Through training" in shown
-    assert f"run?id={run_id}&amp;prompt=1" in shown
+    assert f"run?id={run_id}&amp;prompt=1&amp;at=2" in shown, "the second evaluation"
+    assert f"run?id={run_id}&amp;prompt=1&amp;at=1" in found(id=1)
     assert "No such text" in found(id=99)
     assert "No such text" in found(id="x")
+
+
+def test_the_samples_of_a_step_lead_to_its_checkpoint(engine: Engine) -> None:
+    run_id = stored()
+    with read_session() as session:
+        [checkpoint] = run_checkpoints.of_run(run_id, session=session)
+    assert f"compare?checkpoints={checkpoint.id}" in found(run=run_id, steps="10")
+    assert "step 5 was not kept" in found(run=run_id, steps="5")
+    for other in ("0", "5-10"):
+        assert "checkpoint" not in found(run=run_id, steps=other)
 
 
 def test_a_hidden_text_stands_alone(engine: Engine) -> None:

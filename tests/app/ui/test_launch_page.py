@@ -325,6 +325,9 @@ def test_opening_from_a_runs_model(session: Session, dataset: Dataset) -> None:
     assert "which is then its reference" in str(shown["outcome"])
     shown = opening.open_page(None, request_for(start="run:x"))
     assert shown["model_name_or_path"]["value"] == "demo"
+    draft = {"values": {"model_name_or_path": f"run:{run.id}"}}
+    shown = opening.open_page(draft, request_for(start="some/base"))
+    assert shown["model_name_or_path"]["value"] == "some/base"
 
 
 def test_opening_a_draft_and_an_unknown_clone(session: Session, dataset: Dataset) -> None:

@@ -28,7 +28,7 @@ from app.views import run_views
 from tests.app.ui.conftest import request_for
 
 EVIL = "<script>alert(1)</script>"
-HOW = ("steps", True, "kl")
+HOW = ("steps", True, "kl", "run")
 ARGS: tuple[Any, ...] = ("steps", 0, run_page.LATEST, 1)
 
 
@@ -276,7 +276,7 @@ def test_the_list_is_paged(session: Session, twins: list[Run], monkeypatch: pyte
     assert (second["list_page"], "2–2" in second["list_place"]["value"]) == (1, True)
     assert [second[name]["visible"] for name in pager] == [True, True, False]
     assert runs_page.newer(second["list_page"])["table"] == first["table"]
-    still = runs_page.look_again(1, second["seen"], "steps", True, "kl", (), request_for())
+    still = runs_page.look_again(1, second["seen"], "steps", True, "kl", "run", (), request_for())
     assert "table" not in still
     for sent in (-7, None, 1e12):
         assert isinstance(runs_page.refresh(sent, ())["table"], str)
@@ -342,15 +342,15 @@ def test_the_address_restores_filters_and_choice(session: Session, twins: list[R
 
 def test_runs_are_overlaid_and_only_differences_shown(session: Session, twins: list[Run]) -> None:
     ids = ",".join(str(run.id) for run in twins)
-    shown = overlay.draw("steps", True, "kl", request_for(compare=ids))
+    shown = overlay.draw("steps", True, "kl", "run", request_for(compare=ids))
     assert shown["overlaid"]["visible"] is True
     assert "DPO" in shown["key"]
     assert "HyPO" in shown["key"]
     assert next(figure for figure in shown["panel"] if figure["key"] == "loss")["data"]
     assert "Method" in shown["config"]
     assert "Seed" not in shown["config"]
-    assert overlay.redraw("steps", True, "kl", shown["drawn"], request_for(compare=ids)) == {}
-    assert overlay.draw("steps", True, "kl", request_for())["overlaid"]["visible"] is False
+    assert overlay.redraw("steps", True, "kl", "run", shown["drawn"], request_for(compare=ids)) == {}
+    assert overlay.draw("steps", True, "kl", "run", request_for())["overlaid"]["visible"] is False
 
 
 def test_chosen_runs_are_cancelled_then_deleted(session: Session, twins: list[Run]) -> None:
