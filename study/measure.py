@@ -50,7 +50,7 @@ def measure(planned: PlannedRun, run_id: int, digest: str, spent: Spent | None) 
             "digest": digest,
             "run": run.id,
             "config": run.config,
-            "seconds": None if stopped else _seconds(run),
+            "seconds": None if stopped else _seconds(run, session),
             "step_seconds": _step_seconds(run, session),
             "memory": spent.memory if spent else final.get(MEMORY_METRIC),
             "processor_seconds": None if stopped else processor,
@@ -158,11 +158,13 @@ def _was_stopped(run: Run, session: Session) -> bool:
     )
 
 
-def _seconds(run: Run) -> float | None:
-    """Seconds from a run's start to its end, with evaluations."""
-    if run.started_at is None or run.finished_at is None:
+def _seconds(run: Run, session: Session) -> float | None:
+    """Seconds from a run's last start to its end, with evaluations."""
+    events = run_events.of_run(run.id, session=session)
+    began = [event.at for event in events if event.message.startswith("Started by")]
+    if not began or run.finished_at is None:
         return None
-    return round((run.finished_at - run.started_at).total_seconds(), 1)
+    return round((run.finished_at - began[-1]).total_seconds(), 1)
 
 
 def _step_seconds(run: Run, session: Session) -> float | None:

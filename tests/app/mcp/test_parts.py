@@ -14,6 +14,14 @@ from app.mcp.shortening import MOST_POINTS, MOST_TEXT, shortened
 from tests.web_server import rest_api
 
 
+READ = [
+    operation["get"]["operationId"]
+    for operation in rest_api().openapi()["paths"].values()
+    if "get" in operation
+]
+"""Every operation that only reads."""
+
+
 @pytest.fixture(scope="module")
 def tools() -> dict[str, Tool]:
     return tools_of(rest_api().openapi())
@@ -33,7 +41,13 @@ def test_nothing_deletes_votes_or_shows_names(tools: dict[str, Tool]) -> None:
     for tool in tools.values():
         assert tool.method in ("GET", "POST")
         assert "/names" not in tool.path
-        assert "vote" not in tool.path or tool.method == "GET"
+        assert not tool.path.endswith("/vote") or tool.method == "GET"
+
+
+def test_what_can_be_read_can_be_read_by_a_tool() -> None:
+    files = {name for name in READ if name.startswith("export_")}
+    own = {"get_own_vote", "me", "health"}  # of the person, or of the server
+    assert set(READ) - set(OFFERS) == files | own
 
 
 def test_the_page_lists_every_tool(tools: dict[str, Tool]) -> None:
