@@ -86,6 +86,11 @@ class Method(StrEnum):
         return Need.SCORES in self.needs and Need.VALUES not in self.needs
 
     @property
+    def judges_pairs(self) -> bool:
+        """Whether an evaluation compares the two answers of held-out pairs."""
+        return bool(self.needs & {Need.REJECTED, Need.REWARDS, Need.SCORES})
+
+    @property
     def needs(self) -> frozenset[Need]:
         """The parts of a batch that the method reads."""
         return _TRAITS[self].needs

@@ -166,6 +166,12 @@ class TrainConfig(TrainingFields):
         for name in ("eval_steps", counted) if counted else ():
             if not info.data.get(name, 1):
                 raise PydanticCustomError("best_model", "needs {name} of 1 or more", {"name": name})
+        if value is BestMetric.ACCURACY and method is not None and not method.judges_pairs:
+            raise PydanticCustomError(
+                "best_model",
+                "must be none or eval_objective/scores for {method}, which has no accuracy on pairs",
+                {"method": method.label},
+            )
         if value is BestMetric.SCORE and method is not None:
             if Need.SCORES in method.needs:
                 raise PydanticCustomError(

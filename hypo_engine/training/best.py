@@ -16,6 +16,12 @@ def keep_if_best(run: Run) -> None:
     if metric is BestMetric.NONE or counters.step == 0:
         return
     value = run.world.from_main(counters.metrics.get(metric.value))
+    if value is None and counters.step == run.config.eval_steps:
+        run.reporter.log(
+            "warning",
+            f"metric_for_best_model is {metric.value}, which is not measured without held-out pairs: no "
+            "checkpoint is kept as the best. Hold out a share of the dataset's prompts.",
+        )
     if value is None or not isfinite(value) or (counters.best is not None and value <= counters.best):
         return
     counters.best, counters.best_step = value, counters.step

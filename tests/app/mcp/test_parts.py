@@ -13,7 +13,6 @@ from app.mcp.confirmations import Confirmations
 from app.mcp.shortening import MOST_POINTS, MOST_TEXT, shortened
 from tests.web_server import rest_api
 
-
 READ = [
     operation["get"]["operationId"]
     for operation in rest_api().openapi()["paths"].values()

@@ -74,6 +74,15 @@ def test_a_resumed_run_remembers_its_best(
     assert kept(out) == [1, 5]
 
 
+def test_a_run_without_held_out_pairs_says_that_there_is_no_best(
+    config: Callable[..., TrainConfig], pairs: list[Pair], tmp_path: Path
+) -> None:
+    told, limits = Recorder(), settings(config, save_steps=1, save_total_limit=1, max_steps=3)
+    train(limits, pairs, output_dir=tmp_path / "out", models_dir=tmp_path, reporter=told)
+    assert kept(tmp_path / "out") == [3]
+    assert len([said for said in told.messages if "no checkpoint is kept as the best" in said]) == 1
+
+
 def test_without_the_metric_nothing_is_kept_for_it(
     config: Callable[..., TrainConfig], pairs: list[Pair], tmp_path: Path, evaluated: Any
 ) -> None:
@@ -116,6 +125,7 @@ def test_a_real_run_keeps_one_of_its_evaluations(
             {"metric_for_best_model": "eval_objective/scores", "method": "rloo", "reward": "length"},
             "must be a metric that RLOO does not maximise; use eval_rewards/accuracies",
         ),
+        ({"method": "sft"}, "must be none or eval_objective/scores for SFT, which has no accuracy on pairs"),
         ({"metric_for_best_model": "eval_loss"}, "metric_for_best_model"),
     ],
 )
