@@ -119,6 +119,21 @@ CHARTS = (
         needs=frozenset({Need.SCORES}),
     ),
     Chart(
+        "rlhf_reward",
+        N_("Penalised reward"),
+        N_("The score less beta times the KL. Online RLHF maximises it; the score alone is a proxy."),
+        "objective/rlhf_reward",
+        needs=frozenset({Need.SCORES}),
+    ),
+    Chart(
+        "entropy",
+        N_("Entropy of samples"),
+        N_("Minus the log-probability of a sampled response. A fall to 0 means that all samples are alike."),
+        "objective/entropy",
+        needs=frozenset({Need.SCORES}),
+        unit=N_("nats"),
+    ),
+    Chart(
         "length",
         N_("Length of samples"),
         N_("Mean tokens of the responses that are sampled."),
@@ -149,6 +164,14 @@ CHARTS = (
         "policy/clipfrac_avg",
         percent=True,
         needs=frozenset({Need.VALUES}),
+    ),
+    Chart(
+        "approxkl",
+        N_("KL of an update"),
+        N_("From the policy that sampled, nats a token, estimated by half the squared log-ratio."),
+        "policy/approxkl_avg",
+        needs=frozenset({Need.VALUES}),
+        unit=N_("nats"),
     ),
     Chart("grad", N_("Gradient norm"), N_("Before clipping."), "grad_norm"),
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from app import settings as settings_module
 from app.store import datasets, runs
-from app.store.db import read_session
+from app.store.db import read_session, write_session
 from app.store.enums import RunStatus, Split
 from app.ui.study import page
 from study import child, execution
@@ -107,6 +108,8 @@ def test_a_second_start_trains_nothing_but_what_has_no_whole_file(
     damaged = home / "runs" / "off-policy-dpo-0.05-seed1.json"
     whole = json.loads(damaged.read_text())
     damaged.write_text(damaged.read_text()[:200])
+    with write_session() as session:  # as if it had been taken up and given back an hour before
+        runs.get(whole["run"], session=session).started_at -= timedelta(hours=1)
     before = {name: path.stat().st_mtime_ns for path in (home / "runs").iterdir() if (name := path.name)}
     monkeypatch.setattr(execution, "in_child", lambda *_: pytest.fail("nothing is to be trained"))
     assert main(["--quick", "--model", str(home.parents[1] / "tiny")]) == 0
@@ -114,6 +117,7 @@ def test_a_second_start_trains_nothing_but_what_has_no_whole_file(
     assert {name for name in after if after[name] != before[name]} == {damaged.name}
     again = json.loads(damaged.read_text())
     assert again["steps"] == whole["steps"]
+    assert again["seconds"] == whole["seconds"]
 
 
 def test_no_run_starts_when_time_is_over(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +136,9 @@ def test_the_report_has_every_number_and_a_page(home: Path) -> None:
     [dpo, hypo] = report["rows"]
     assert (dpo["family"], hypo["family"]) == ("DPO", "HyPO")
     assert (dpo["memory"], dpo["processor_seconds"]) == (2 * 10**9, 1.0)
+    assert report["proxies"][0]["accuracy"] is not None
     html = (home / "report.html").read_text()
+    assert "Reward models of the proxy" in html
     assert "<script" not in html
     for said in ("dpo-0.05", "hypo-0.001", "DPO's gold reward bends down along KL.", "not measured"):
         assert said.replace("'", "&#39;") in html

@@ -217,7 +217,7 @@ def _detail(trace: dict[str, Any], run: Run, found: Sequence[Point], x_axis: KlA
 def _colour_by_budget(figure: Figure, lines: Sequence[Sequence[Point]], tint: Tint) -> None:
     """Colour the points of all runs by what was spent until then, on one scale."""
     most = max(point.spent for found in lines for point in found)
-    named = _("tokens") if tint == "tokens" else _("seconds")
+    named = _("Tokens") if tint == "tokens" else _("Seconds")
     bar = {"title": {"text": named}, "thickness": 10, "outlinewidth": 0}
     figure["layout"]["coloraxis"] = {"colorscale": "Viridis", "cmin": 0, "cmax": most, "colorbar": bar}
     for trace, found in zip(figure["data"], lines, strict=True):

@@ -44,7 +44,8 @@ def body(report: Report) -> Html:
     parts = [_state(report), *(_hypothesis(one, rows) for one in report["hypotheses"])]
     if rows:
         regimes = dict.fromkeys(row["regime"] for row in rows)
-        parts += [_table(rows), *(_curves(regime, rows) for regime in regimes), _cost(report)]
+        parts += [_table(rows), *(_curves(regime, rows) for regime in regimes)]
+        parts += [_proxies(report["proxies"]), _cost(report)]
         parts += [_samples(report["samples"])]
     return widgets.join(parts)
 
@@ -146,6 +147,18 @@ def _line(row: Mapping[str, Any]) -> tuple[object, ...]:
         _number(_value(last.get("tokens"))),
         *shares,
     )
+
+
+def _proxies(proxies: Sequence[Mapping[str, Any]]) -> Html:
+    lines = [
+        (_(REGIME_NAMES[one["regime"]]), "–" if one["accuracy"] is None else f"{one['accuracy']:.0%}")
+        for one in proxies
+    ]
+    table = widgets.table(
+        [_("Regime"), _("Accuracy")], lines, caption=_("Reward models of the proxy"), numeric=(1,)
+    )
+    note = _("share of held-out pairs that they order as the labels do; half is chance")
+    return widgets.section(_("Reward models of the proxy"), table, note)
 
 
 def _cost(report: Report) -> Html:
