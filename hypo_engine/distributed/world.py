@@ -154,7 +154,7 @@ class MutedReporter(SilentReporter):
 
 
 @contextmanager
-def joined_world(*, devices: int = 1, lockstep: bool = False) -> Iterator[World]:
+def joined_world(devices: int = 1, *, lockstep: bool = False) -> Iterator[World]:
     """Join the process group that torchrun started, and leave it at the end.
 
     An existing process group is used, and is not destroyed.

@@ -100,8 +100,7 @@ def train(
         raise DataError("There are no pairs to train on; give at least one.")
     config = parse_config(dict(config))  # model_copy checks nothing
     reporter = reporter or SilentReporter()
-    lockstep = config.sharding is Sharding.FSDP
-    with plain_errors(), joined_world(devices=config.devices, lockstep=lockstep) as world:
+    with plain_errors(), joined_world(config.devices, lockstep=config.sharding is Sharding.FSDP) as world:
         with world.synchronized():
             run = prepare_run(
                 config,
