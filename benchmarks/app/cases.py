@@ -88,7 +88,7 @@ def _pages(filled: Filled) -> Iterator[Case]:
     yield Case(
         "Runs: 8 overlaid", lambda: overlay.draw("steps", True, "kl", "run", _request(compare=overlaid))
     )
-    yield Case("Compare: load", lambda: [setup.offer(_request()), compare_actions.open_page(_request())])
+    yield Case("Compare: load", lambda: [setup.offer({}, _request()), compare_actions.open_page(_request())])
     yield Case("Compare: conversation", lambda: compare_actions.open_page(here))
     yield Case(
         "Compare: every 0.3 s of an answer", lambda: compare_actions.refresh(filled.conversation, {}, here)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput
 from app.exports.labels import Export, export_labels, use_as_dataset
+from app.exports.layouts import LabelFormat
 from app.exports.options import Options
 from app.imports import service
 from app.store import datasets, labels
@@ -104,6 +106,28 @@ def test_an_argilla_record_has_the_responses_of_all_voters(engine: Engine, tmp_p
     assert second["responses"]["preference"][0]["value"] == "response_3"
     table = pd.read_parquet(export_labels("argilla", "parquet", folder=tmp_path)[0].path)
     assert table["fields"][0]["response_2"] == "bad"
+
+
+@pytest.mark.parametrize("format", list(LabelFormat))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_pandas_and_datasets_read_every_file(engine: Engine, tmp_path: Path, format: LabelFormat) -> None:
+    import datasets as hf
+
+    with write_session() as session:
+        cast(session, ("good", "bad"), Choice.BEST, best=0)
+        cast(session, ('=1+1, "quoted"', "two\nlines"), Choice.BEST, best=1)
+    readers = {"jsonl": partial(pd.read_json, lines=True), "csv": pd.read_csv, "parquet": pd.read_parquet}
+    for file_type, reader in readers.items():
+        exported, _manifest = export_labels(format, file_type, folder=tmp_path)
+        table = reader(exported.path)
+        loaded = hf.load_dataset(
+            "json" if file_type == "jsonl" else file_type,
+            data_files=str(exported.path),
+            cache_dir=str(tmp_path / "cache"),
+            split="train",
+        )
+        assert len(table) == len(loaded) == exported.rows > 0, file_type
+        assert list(table.columns) == loaded.column_names, file_type
 
 
 def test_merged_votes_say_how_people_agree(engine: Engine, tmp_path: Path) -> None:

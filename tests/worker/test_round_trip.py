@@ -8,6 +8,7 @@ import pytest
 from app import answers, artifacts, judges
 from app.errors import InvalidInput
 from app.exports.labels import export_labels, use_as_dataset
+from app.exports.options import Options
 from app.imports import add_dataset
 from app.store import datasets, runs
 from app.store.conversations import Decoding
@@ -44,11 +45,12 @@ def test_trl_takes_steps_on_exported_files(voted: list[int], tiny_model: Path, t
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
-    for format, config, trainer_class, rows in (
-        ("trl", DPOConfig, DPOTrainer, 3),
-        ("kto", KTOConfig, KTOTrainer, 6),
+    for format, options, config, trainer_class, rows in (
+        ("trl", Options(), DPOConfig, DPOTrainer, 3),
+        ("trl", Options(merge=True), DPOConfig, DPOTrainer, 3),  # with weight, margin and soft label
+        ("kto", Options(), KTOConfig, KTOTrainer, 6),
     ):
-        exported, _ = export_labels(format, "jsonl", folder=tmp_path)
+        exported, _ = export_labels(format, "jsonl", folder=tmp_path, options=options)
         assert (exported.rows, exported.left_out["ties"]) == (rows, 1)
         model = AutoModelForCausalLM.from_pretrained(tiny_model)
         before = {name: weight.clone() for name, weight in model.named_parameters()}

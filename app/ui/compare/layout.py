@@ -97,10 +97,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Components outside the sections; `seen` is the state that the open page shows."""
+    """Components outside the sections.
+
+    `seen` is the state that the open page shows, `kept` the setup that this browser asked last.
+    """
 
     conversation: gr.Number
     seen: gr.State
+    kept: gr.BrowserState
     no_worker: gr.HTML
     recent: gr.HTML
     timer: gr.Timer
@@ -140,12 +144,13 @@ def lay_out() -> Layout:
     )
     conversation = gr.Number(0, visible="hidden", precision=0)
     seen = gr.State(Seen())
+    kept = gr.BrowserState({}, storage_key="hypo-compare", secret="hypo-compare")
     no_worker = gr.HTML(compare_view.no_worker(), visible=False)
     sections = (_setup(), _conversation(), _voting(), _question())
     recent = gr.HTML(elem_id="hy-recent")
     timer = gr.Timer(REFRESH_SECONDS, active=False)
     look = gr.Button("Look", visible="hidden", elem_id="hy-look")
-    return Layout(Frame(conversation, seen, no_worker, recent, timer, look), *sections)
+    return Layout(Frame(conversation, seen, kept, no_worker, recent, timer, look), *sections)
 
 
 def _setup() -> Setup:

@@ -48,7 +48,7 @@ def _wire_opening(page: Layout, outputs: Components) -> None:
     chosen = pick(parts, "twins", "ask", "ask_note")
     prompt = pick(parts, "ask_box", "opening", "opening_shown", "opening_box")
     # From top to bottom, so that nothing that is shown is pushed down by what loads above it.
-    offered = connect(events.on_load, setup.offer, None, {**pick(parts, *begun), **chosen, **prompt})
+    offered = connect(events.on_load, setup.offer, frame.kept, {**pick(parts, *begun), **chosen, **prompt})
     opened = connect(offered.then, actions.open_page, None, outputs, **{**_QUIET, "queue": True})
     opened.then(actions.show_question, frame.conversation, [question.ask_row, question.prompts], **_QUIET)
     contenders = page.setup.contenders
@@ -67,14 +67,17 @@ def _wire_question(page: Layout, outputs: Components) -> None:
     how, question = page.setup, page.question
     decoding = [how.seed, how.max_new_tokens, how.temperature, how.top_p]
     asked = [how.contenders, question.ask_box, how.blind, *decoding, question.continues, question.opening]
-    connect(
+    sent = connect(
         partial(gr.on, [question.ask_box.submit, question.ask.click]),
         actions.ask,
         [*_here(page), *asked],
         {**outputs, "ask_box": question.ask_box},
         trigger_mode="once",
         **_QUIET,
-    ).success(None, None, None, js=LEAVE_QUESTION)
+    )
+    sent.success(None, None, None, js=LEAVE_QUESTION)
+    chosen = [how.contenders, how.blind, how.max_new_tokens, how.temperature, how.top_p]
+    sent.success(setup.remember, chosen, page.frame.kept, **_QUIET)
 
 
 def _wire_voting(page: Layout, outputs: Components) -> None:

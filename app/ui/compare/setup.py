@@ -1,5 +1,6 @@
 """The setup of a new conversation: contenders, decoding and a prompt."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,28 +14,52 @@ from app.ui.compare import state as compare_state
 from app.ui.compare import view as compare_view
 from app.ui.updates import Updates
 
+_DECODING = ("max_new_tokens", "temperature", "top_p")
 
-def offer(request: gr.Request | None = None) -> Updates:
+
+def remember(keys: list[str], blind: bool, *decoding: float) -> dict[str, Any]:
+    """What this browser keeps for its next conversation: contenders, blindness and decoding."""
+    return {"contenders": keys, "blind": blind, **dict(zip(_DECODING, decoding, strict=True))}
+
+
+def offer(kept: Mapping[str, Any] | None = None, request: gr.Request | None = None) -> Updates:
     """The available contenders, the preselected ones, and a prompt.
 
     `?runs=3,4` and `?checkpoints=12` choose contenders; `?like=5` copies them and the decoding from a
-    conversation; `?prompt=random` draws a prompt.
+    conversation; `?prompt=random` draws a prompt. What it does not say is as this browser asked last.
     """
     offered = compare_state.offered_contenders()
-    chosen, decoding = _like(request, offered)
-    chosen = chosen or compare_state.preselected(
-        query.ids(request, "runs"), offered, checkpoint_ids=query.ids(request, "checkpoints")
+    asked = {name: query.ids(request, name) for name in ("runs", "checkpoints")}
+    remembered, decoding = _kept(kept, offered)
+    if any(asked.values()):
+        remembered = []
+    liked, like_decoding = _like(request, offered)
+    chosen = (
+        liked
+        or remembered
+        or compare_state.preselected(asked["runs"], offered, checkpoint_ids=asked["checkpoints"])
     )
     updates = {
         "contenders": gr.update(choices=offered, value=chosen),
         "seed": compare_state.random_seed(),
         "untrained": _untrained(offered),
         **decoding,
+        **like_decoding,
         **choose(chosen),
     }
     if query.value(request, "prompt") == "random":
         updates |= random_prompt(chosen)
     return updates
+
+
+def _kept(kept: Mapping[str, Any] | None, offered: list[tuple[str, str]]) -> tuple[list[str], Updates]:
+    """The contenders that this browser asked last, if all are still offered, and the rest of its setup."""
+    if not isinstance(kept, Mapping):
+        return [], {}
+    keys, known = kept.get("contenders"), {key for _name, key in offered}
+    whole = isinstance(keys, list) and known.issuperset(keys)
+    rest = {name: kept[name] for name in _DECODING if isinstance(kept.get(name), int | float)}
+    return keys if whole else [], rest | ({"blind": bool(kept["blind"])} if "blind" in kept else {})
 
 
 def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[list[str], Updates]:
@@ -49,7 +74,7 @@ def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[l
     except NotFound:
         gr.Warning(_("The address names no conversation that exists; choose the contenders."), duration=8)
         return [], {}
-    decoding = {name: conversation.parameters[name] for name in ("max_new_tokens", "temperature", "top_p")}
+    decoding = {name: conversation.parameters[name] for name in _DECODING}
     return chosen, {"blind": conversation.blind or len(conversation.contenders) == 1, **decoding}
 
 

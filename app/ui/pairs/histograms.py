@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import quote
 
+from app import csv_text
 from app.i18n import N_, _
 from app.pair_scoring import Histogram
 from app.store.models import PairScoring
@@ -35,7 +37,8 @@ def margins(found: Histogram, models: Sequence[PairScoring]) -> list[Figure]:
         "Left of zero the model prefers the rejected answer. The outer bars hold everything beyond them."
     )
     layout = _layout("margins", _("margin"), _("pairs"), legend=len(models) > 1)
-    return [{"key": "margins", "title": _("Margins"), "note": note, "data": data, "layout": layout}]
+    names = [f"{model.run_name} #{model.run_id}" if model.run_id else model.run_name for model in models]
+    return [_figure("margins", _("Margins"), note, data, layout, csv=_csv(found, names))]
 
 
 def rewards(found: Histogram, model: PairScoring) -> list[Figure]:
@@ -49,8 +52,22 @@ def rewards(found: Histogram, model: PairScoring) -> list[Figure]:
     ]
     note = _("The farther apart the two are, the better {name} tells the answers apart.", name=model.run_name)
     layout = _layout(f"rewards-{model.id}", _("reward"), _("answers"), legend=True)
-    key = f"rewards-{model.id}"
-    return [{"key": key, "title": _("Rewards"), "note": note, "data": data, "layout": layout}]
+    csv = _csv(found, ["chosen", "rejected"])
+    return [_figure(f"rewards-{model.id}", _("Rewards"), note, data, layout, csv=csv)]
+
+
+def _figure(
+    key: str, title: str, note: str, data: list[dict[str, Any]], layout: dict[str, Any], *, csv: str
+) -> Figure:
+    return {"key": key, "title": title, "note": note, "data": data, "layout": layout, "csv": csv, "file": key}
+
+
+def _csv(found: Histogram, names: Sequence[str]) -> str:
+    """The bars as a CSV file, in an address that holds it: the edges of a bar, and a count for each name."""
+    heads = ["from", "to", *map(csv_text.escaped, names)]
+    bars = zip(pairwise(found.edges), zip(*found.counts, strict=True), strict=True)
+    content = csv_text.lines([heads, *((low, high, *counts) for (low, high), counts in bars)])
+    return f"data:text/csv;charset=utf-8,{quote(content)}"
 
 
 def _tint(model: PairScoring) -> str:

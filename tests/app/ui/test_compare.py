@@ -126,7 +126,7 @@ def test_the_best_checkpoint_is_offered_as_that(engine: Engine) -> None:
 
 def offered(**query: object) -> Updates:
     """The initial values of the setup and the question box."""
-    return setup.offer(at(**query))
+    return setup.offer({}, at(**query))
 
 
 def test_without_runs_the_reference_is_there_to_try(engine: Engine) -> None:
@@ -161,6 +161,22 @@ def test_the_last_twins_that_are_finished_are_one_click_away(engine: Engine) -> 
     assert "Choose a contender" in nobody["ask_note"]
 
 
+def test_a_browser_opens_with_what_it_asked_last(engine: Engine) -> None:
+    with write_session() as session:
+        first, second = (arena.add_run(session, "dpo") for _ in range(2))
+    keys = [f"run:{first.id}", "reference:demo"]
+    kept = setup.remember(keys, True, 64, 0.5, 0.9)
+    begun = setup.offer(kept, at())
+    assert (begun["contenders"]["value"], begun["blind"]) == (keys, True)
+    assert (begun["max_new_tokens"], begun["temperature"], begun["top_p"]) == (64, 0.5, 0.9)
+    asked = setup.offer(kept, at(runs=second.id))
+    assert asked["contenders"]["value"] == ["reference:demo", f"run:{second.id}"]
+    assert asked["max_new_tokens"] == 64
+    gone = setup.offer({**kept, "contenders": ["run:99"], "top_p": "x"}, at())
+    assert gone["contenders"]["value"] == compare_state.preselected([], compare_state.offered_contenders())
+    assert "top_p" not in gone
+
+
 def test_a_new_conversation_takes_contenders_and_decoding_over(engine: Engine) -> None:
     with write_session() as session:
         run = arena.add_run(session, "dpo", steps=(5, 10))
@@ -174,7 +190,7 @@ def test_a_new_conversation_takes_contenders_and_decoding_over(engine: Engine) -
         0.5,
         0.9,
     )
-    others = setup.offer(SimpleNamespace(query_params={"like": "1"}, username="bob"))
+    others = setup.offer({}, SimpleNamespace(query_params={"like": "1"}, username="bob"))
     assert others["contenders"]["value"] == compare_state.preselected([], compare_state.offered_contenders())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 import pytest
@@ -102,3 +103,7 @@ def test_the_rewards_of_a_reward_model_are_drawn(engine: Engine, settings: Setti
     assert [figure["key"].partition("-")[0] for figure in shown] == ["margins", "rewards"]
     assert [(bars["name"], sum(bars["y"])) for bars in shown[1]["data"]] == [("Chosen", 4), ("Rejected", 4)]
     assert "a judge" in shown[1]["note"]
+    margins, rewards = (unquote(figure["csv"]).splitlines() for figure in shown)
+    assert margins[0].startswith("data:text/csv;charset=utf-8,from,to,a judge")
+    assert rewards[0].endswith(",from,to,chosen,rejected")
+    assert sum(int(row.split(",")[2]) for row in rewards[1:]) == 4
