@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from app.errors import InvalidInput
 from app.store.enums import CampaignForm, CampaignOrder
 
 CampaignId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The campaign's number.")]
@@ -54,3 +55,15 @@ TopPOption = Annotated[
 GuidelinesOption = Annotated[
     Path | None, typer.Option(help="A Markdown file that tells voters what to look for.")
 ]
+
+
+def read_guidelines(path: Path) -> str:
+    """The text of a file of guidelines.
+
+    Raises:
+        InvalidInput: it cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}.", field="guidelines") from error

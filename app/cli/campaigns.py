@@ -11,6 +11,7 @@ import typer
 from app import answers, campaign_prompts, campaigns, given_answers
 from app.campaigns import NewCampaign, Overview
 from app.cli.adjudication import adjudicate_command, disagreements_command
+from app.cli.campaign_edit import edit_command
 from app.cli.campaign_options import (
     AnswersOption,
     CampaignId,
@@ -25,6 +26,7 @@ from app.cli.campaign_options import (
     PromptsOption,
     RunOption,
     TopPOption,
+    read_guidelines,
 )
 from app.cli.output import (
     BeforeId,
@@ -117,7 +119,7 @@ def new_command(
             votes_wanted=votes,
             form=form,
             order=order,
-            guidelines="" if guidelines is None else _read_text(guidelines),
+            guidelines="" if guidelines is None else read_guidelines(guidelines),
             ask_reason=ask_reason,
             voters=voter or (),
             aspects=aspect or (),
@@ -240,6 +242,7 @@ def extend_command(
     _changed(campaign, "is extended", as_json=as_json)
 
 
+cli.command("edit")(edit_command)
 cli.command("quality")(quality_command)
 cli.command("disagreements")(disagreements_command)
 cli.command("adjudicate")(adjudicate_command)
@@ -275,13 +278,6 @@ def _read_answers(named: str) -> GivenAnswers:
     if not path.is_file():
         raise InvalidInput(f"{path} is not a file.", field="answers")
     return given_answers.of_file(path, path.name, name="" if str(path) == named else name)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}.", field="guidelines") from error
 
 
 def _follow(campaign_id: int, *, quiet: bool) -> None:
