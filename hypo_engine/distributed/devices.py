@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore  # public as torch.distributed.FileStore, without a type
 
 from hypo_engine.distributed.world import join_group
 from hypo_engine.errors import ConfigError, EngineError
@@ -72,7 +72,7 @@ def other_processes(
         scope.enter_context(_environment(LOOPBACK))
         scope.enter_context(_threads(threads_of(devices)))
         children = [scope.enter_context(_child(command, rank, devices, folder)) for rank in range(1, devices)]
-        store = dist.FileStore(str(folder / "group"), devices)
+        store = FileStore(str(folder / "group"), devices)
         while not store.check([f"ready/{rank}" for rank in range(1, devices)]):
             watch()
             for rank, child in enumerate(children, start=1):
@@ -106,7 +106,7 @@ def member() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.set_device(rank)
     torch.set_num_threads(threads_of(size))
-    store = dist.FileStore(os.environ[_GROUP], size)
+    store = FileStore(os.environ[_GROUP], size)
     store.set(f"ready/{rank}", "")
     with join_group(store, rank=rank, size=size):
         yield

@@ -129,7 +129,7 @@ def _softcap(cap: float) -> Callable[..., Tensor]:
 
 
 @cache
-def _kernel(compiled: bool) -> Callable[..., Any]:
+def _kernel(compiled: bool) -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
     return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention

@@ -56,10 +56,10 @@ def _kept(kept: Mapping[str, Any] | None, offered: list[tuple[str, str]]) -> tup
     """The contenders that this browser asked last, if all are still offered, and the rest of its setup."""
     if not isinstance(kept, Mapping):
         return [], {}
-    keys, known = kept.get("contenders"), {key for _name, key in offered}
-    whole = isinstance(keys, list) and known.issuperset(keys)
+    named, known = kept.get("contenders"), {key for _name, key in offered}
+    keys = [key for key in named if key in known] if isinstance(named, list) else []
     rest = {name: kept[name] for name in _DECODING if isinstance(kept.get(name), int | float)}
-    return keys if whole else [], rest | ({"blind": bool(kept["blind"])} if "blind" in kept else {})
+    return keys if keys == named else [], rest | ({"blind": bool(kept["blind"])} if "blind" in kept else {})
 
 
 def _like(request: gr.Request | None, offered: list[tuple[str, str]]) -> tuple[list[str], Updates]:

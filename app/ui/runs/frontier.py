@@ -180,7 +180,8 @@ def _along(run_id: int, gain: Gain, points: Points, tint: Tint) -> list[Point]:
 def _spent(run_id: int, points: Points, tint: Tint) -> Callable[[int], float]:
     """What a run had spent at a step."""
     measured = points.get((run_id, _SECONDS if tint == "seconds" else _TOKENS), ())
-    known = {0: 0.0, **(training.clock(measured) if tint == "seconds" else dict(measured))}
+    known: dict[float, float] = {0: 0.0}
+    known |= training.clock(measured) if tint == "seconds" else dict(measured)
     steps = sorted(known)
     return lambda step: known[steps[bisect_right(steps, step) - 1]]
 
