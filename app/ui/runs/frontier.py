@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import sweeps
 from app.i18n import N_, _
+from app.run_yaml import DEFAULTS
 from app.store import metrics, run_judges
 from app.store.metrics import Series as Points
 from app.store.models import Run
@@ -247,7 +248,7 @@ def _reads(run: Run, name: str) -> bool:
 
 
 def _setting(run: Run, name: str) -> str:
-    return sweeps.short(run.config.get(name)) if _reads(run, name) else "–"
+    return sweeps.short(run.config.get(name, DEFAULTS[name])) if _reads(run, name) else "–"
 
 
 def _at(points: Points, run_id: int, metric: str, step: int | None, *, percent: bool) -> str:

@@ -7,6 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.i18n import _
+from app.run_yaml import DEFAULTS
 from app.store import metrics
 from app.store.db import read_session
 from app.store.metrics import Series as Points
@@ -74,7 +75,7 @@ def config_table(picked: Sequence[Run], *, only_differences: bool) -> Html:
     """The runs' configurations side by side."""
     rows = []
     for field, schema in TrainConfig.model_fields.items():
-        values = [run.config.get(field) for run in picked]
+        values = [run.config.get(field, DEFAULTS[field]) for run in picked]  # older runs lack newer fields
         differ = len({str(value) for value in values}) > 1
         if differ or not only_differences:
             label = _(schema.title or field)
