@@ -99,9 +99,8 @@ def export_model(job: Job) -> Checked:
     _refuse_without_room(output.parent, _stored_bytes(place))
     scorer = load_pair_scorer(config, checkpoint, models_dir, given)
     own = _own_scores(scorer, [Pair(**pair) for pair in job.pairs])
-    exact = scorer.policy.model.dtype == torch.float32
     model = load_merged(place, () if whole else (*source.adapters, trained))
-    exact = exact and model.dtype == torch.float32
+    exact = config.precision is Precision.FLOAT32 and model.dtype == torch.float32
     tokenizer = load_tokenizer(place)
     _refuse_without_room(output.parent, model.num_parameters() * model.dtype.itemsize)
     output.mkdir(parents=True)

@@ -180,7 +180,7 @@ def joined_world(devices: int = 1, *, lockstep: bool = False) -> Iterator[World]
         if lockstep and world.size == 1:
             raise ConfigError(
                 "sharding fsdp splits the model across several processes, but there is only one; "
-                "set devices to 2 or more, or sharding to none."
+                "set devices to 2 or more, or set sharding to none."
             )
         yield world
 

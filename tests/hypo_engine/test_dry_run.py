@@ -183,6 +183,7 @@ def test_a_dry_run_refuses_as_the_run_would_unless_told_to_insist(
     assert main([str(yaml_file()), "--dry-run", "--insist"]) == 0
 
 
+@pytest.mark.exact
 def test_a_run_that_fits_goes_on_and_an_unknown_model_refuses_nothing(
     tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

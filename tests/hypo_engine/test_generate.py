@@ -122,6 +122,7 @@ def test_adapters_decode_as_if_each_were_alone(
         same(alone.answer([request("it")])[0], answer)
 
 
+@pytest.mark.exact
 def test_scores_are_of_the_untempered_distribution(
     full_house: Served, tiny: Any, trained: dict[str, Path]
 ) -> None:

@@ -74,6 +74,7 @@ def test_the_reward_is_read_at_the_answers_end_token(config: MakeConfig, *, sepa
         assert reward == pytest.approx(expected.item(), rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.exact
 def test_loss_and_metrics_are_trls(config: MakeConfig) -> None:
     """RewardTrainer.compute_loss, written out, with centering."""
     chosen = config(method="reward", center_rewards_coefficient=0.3)
@@ -158,6 +159,7 @@ def run(tmp_path: Path, pairs: list[Pair]) -> Callable[..., tuple[TrainResult, R
     return start
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("lora_r", [4, 0])
 def test_a_reward_model_is_trained_resumed_and_loaded_by_transformers(
     run: Any, config: MakeConfig, pairs: list[Pair], lora_r: int

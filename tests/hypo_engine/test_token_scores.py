@@ -65,6 +65,7 @@ def agrees(scored: ScoredText, side: str, logps: torch.Tensor, ids: list[int], t
         assert [text for text, _ in found] == [texts.alone(int(token_id)) for token_id in top_ids]
 
 
+@pytest.mark.exact
 def test_scores_are_those_of_a_plain_forward_pass(
     served: Served, tiny: Callable[[str], Path], trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -280,6 +280,7 @@ def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
     assert 0 < here < all_of_it
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2"])
 def test_what_is_said_of_activations_is_what_autograd_saves(tmp_path: Path, architecture: str) -> None:
     """Counted on a model so wide that the layers' tensors dominate."""

@@ -97,6 +97,7 @@ def test_merging_is_pefts_merging(
     assert not torch.allclose(ours(IDS).logits, bare(IDS).logits, atol=1e-2)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("rank", [4, 0])
 @pytest.mark.parametrize("named", ["folder", "run"])
 def test_the_merged_model_is_the_reference_of_step_zero(
@@ -155,6 +156,7 @@ def test_the_cached_reference_is_that_of_the_merged_weights(
     assert model_identity(str(tiny("llama")), model, (copy,)) != merged
 
 
+@pytest.mark.exact
 def test_answers_and_scores_of_such_a_run_are_measured_from_the_merged_model(
     first: tuple[Path, Recorder], config: MakeConfig, pairs: list[Pair], tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_weights_and_optimiser_come_back_exactly(
         assert torch.equal(p, q)
 
 
+@pytest.mark.exact
 def test_the_adapter_loads_with_peft_as_it_stands(policy_of: Any, tiny: Any, tmp_path: Path) -> None:
     policy, optimizer = policy_of()
     train_a_little(policy, optimizer)

@@ -111,6 +111,7 @@ def test_sft_learns_the_chosen_answers_and_resumes(run: Any, config: MakeConfig)
     assert_same_weights(again, run(config(**settings), name="whole")[0])
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("method", [Method.RLOO, Method.PPO, Method.ONLINE_DPO])
 def test_scored_methods_raise_the_score_and_resume(run: Any, config: MakeConfig, method: Method) -> None:
     settings = {
@@ -238,6 +239,7 @@ def test_eight_batches_of_one_are_one_batch_of_eight(run: Any, config: MakeConfi
     assert found[2]["num_tokens"] > found[0]["num_tokens"]  # nine pairs
 
 
+@pytest.mark.exact
 def test_the_reference_may_be_computed_on_the_way(run: Any, config: MakeConfig) -> None:
     found = []
     for cached in (True, False):
@@ -258,6 +260,7 @@ def test_twins_share_the_cached_reference(run: Any, config: MakeConfig) -> None:
     assert twin.values[0] == first.values[0]
 
 
+@pytest.mark.exact
 def test_a_model_that_cannot_share_prompts_trains_all_the_same(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_dealing_is_fixed_for_ever() -> None:
     assert deal([4], [1], 3) == [[4], [], []]
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("method", [Method.DPO, Method.HYPO])
 @pytest.mark.parametrize("lora_r", [0, 4])
 def test_eight_batches_of_one_are_one_batch_of_eight_in_every_gradient(
