@@ -26,6 +26,7 @@ class Reply:
 
     name: str
     method: str
+    run_id: int | None
     step: int | None
     answer: Generation
 
@@ -75,7 +76,7 @@ def _probes(report_id: int, found: Sequence[Run], session: Session) -> Sample:
         for row in _last_probes(run, session):
             key = canonical(row.prompt.content)
             prompts[key] = row.prompt.content
-            replies.setdefault(key, []).append(Reply(run.name, run.method, row.step, row))
+            replies.setdefault(key, []).append(Reply(run.name, run.method, run.id, row.step, row))
     chosen = sorted(replies, key=lambda key: (-len(replies[key]), _place(report_id, key)))[:PROMPTS]
     return Sample(None, len(replies), [Exchange(prompts[key], replies[key]) for key in chosen])
 
@@ -102,7 +103,7 @@ def _exchange(source: int, session: Session) -> Exchange:
     contenders = {one.position: one for one in comparison.conversation.contenders}
     rows = sorted(comparisons.answers(source, session=session), key=lambda row: row.position or 0)
     replies = [
-        Reply(contender.name, contender.method, None, row)
+        Reply(contender.name, contender.method, contender.run_id, None, row)
         for row in rows
         if row.status is GenerationStatus.FINISHED and (contender := contenders[row.position or 0])
     ]

@@ -35,6 +35,12 @@ def colour(method: str, look: int = 0) -> str:
     return f"@{known}-{shade}" if shade else f"@{known}"
 
 
+def style_of(method: str, run_id: int | None) -> str:
+    """The CSS of an element that has a run's colour; empty for the method's own."""
+    shade = "" if run_id is None else colour(method, look_of(run_id))
+    return f"--hy-run:var(--hy-{shade[1:]})" if shade else ""
+
+
 def dash_of(method: str, look: int = 0) -> str:
     """The dash of a run's curves; the first look has the method's own."""
     return _turned(_DASHES, role(method).dashes[0], look)

@@ -258,8 +258,8 @@ def css() -> str:
 
 
 def _look(name: str) -> str:
-    """The colour of a method's badge and of its bar in a ranking."""
-    colour = f"var(--hy-{name})"
+    """The colour of a method's badge and of its bar in a ranking; a run has its own shade, `--hy-run`."""
+    colour = f"var(--hy-run, var(--hy-{name}))"
     badge = f".hy-method.hy-{name} b {{ background: {colour}; }}"
     return f"{badge} .hy-strength.hy-of-{name} {{ --tone: {colour}; }}\n"
 

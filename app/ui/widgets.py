@@ -18,7 +18,7 @@ from app.store.enums import RunStatus
 from app.store.models import Run
 from app.templates import render
 from app.ui import formatting
-from app.ui.looks import colour, look_of, stroke_of
+from app.ui.looks import colour, look_of, stroke_of, style_of
 from app.ui.theme import role
 
 Html = Markup
@@ -74,12 +74,13 @@ def link_button(text: str, page: str, /, *, primary: bool = False, **query: obje
     return Markup('<a class="{}" href="{}">{}</a>').format(kind, url(page, **query), text)
 
 
-def method_badge(method: str, label: str | None = None) -> Markup:
-    """A badge with the colour, letter and name of a method or of the reference."""
+def method_badge(method: str, label: str | None = None, *, run: int | None = None) -> Markup:
+    """A badge with the letter and name of a method or of the reference, in its colour or in that of a run."""
     look = role(method)
     css = method if re.fullmatch(r"[a-z_]+", method) else "reference"
-    return Markup('<span class="hy-method hy-{}"><b aria-hidden="true">{}</b>{}</span>').format(
-        css, look.letter, label or _(look.label)
+    tone = Markup(' style="{}"').format(style) if (style := style_of(method, run)) else ""
+    return Markup('<span class="hy-method hy-{}"{}><b aria-hidden="true">{}</b>{}</span>').format(
+        css, tone, look.letter, label or _(look.label)
     )
 
 
@@ -93,7 +94,7 @@ def run_badge(run: Run) -> Markup:
     """The badge of a run's method, after the line that the run has in charts."""
     look = look_of(run.id)
     key = render("widgets/key.html", colour=colour(run.method, look)[1:], dashes=stroke_of(run.method, look))
-    return Markup('<span class="hy-run">{}{}</span>').format(key, method_badge(run.method))
+    return Markup('<span class="hy-run">{}{}</span>').format(key, method_badge(run.method, run=run.id))
 
 
 _STATUS_MARKS: Final = {

@@ -76,7 +76,7 @@ def _row(overview: Overview) -> tuple[object, ...]:
     )
     names = widgets.join(
         [
-            widgets.method_badge(found.method, formatting.clip(contender_name(found), 40))
+            widgets.method_badge(found.method, formatting.clip(contender_name(found), 40), run=found.run_id)
             for found in overview.contenders
         ],
         " ",
@@ -124,7 +124,8 @@ def header(overview: Overview, *, votable: bool) -> Html:
         "campaigns/lead.html",
         state=state_badge(overview),
         contenders=[
-            widgets.method_badge(found.method, contender_name(found)) for found in overview.contenders
+            widgets.method_badge(found.method, contender_name(found), run=found.run_id)
+            for found in overview.contenders
         ],
         facts=" · ".join(
             [

@@ -32,7 +32,7 @@ def who(turn: Turn, side: int) -> Html:
     if turn.hidden:
         return render("compare/who.html", letter=LETTERS[side], badge="", origin="")
     contender = turn.contenders[side]
-    badge = widgets.method_badge(contender.method, contender_name(contender))
+    badge = widgets.method_badge(contender.method, contender_name(contender), run=contender.run_id)
     return render("compare/who.html", letter=LETTERS[side], badge=badge, origin=_origin(contender))
 
 

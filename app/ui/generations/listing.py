@@ -130,9 +130,10 @@ def who(one: Origin) -> Html:
     if one.hidden:
         return Markup('<span class="hy-note">{}</span>').format(_("hidden until you vote"))
     if one.contender is not None:
-        badge = widgets.method_badge(one.contender.method, formatting.clip(contender_name(one.contender), 60))
+        name = formatting.clip(contender_name(one.contender), 60)
+        badge = widgets.method_badge(one.contender.method, name, run=one.contender.run_id)
     elif one.run is not None:
-        badge = widgets.method_badge(one.run.method, formatting.clip(one.run.name, 60))
+        badge = widgets.method_badge(one.run.method, formatting.clip(one.run.name, 60), run=one.run.id)
     else:
         return widgets.NOTHING
     return badge if one.run_id is None else widgets.link(badge, "run", id=one.run_id)

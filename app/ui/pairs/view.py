@@ -71,7 +71,7 @@ def scorings(found: Sequence[PairScoring]) -> Html:
     rows = [
         (
             widgets.link(name(one), "run", id=one.run_id) if one.run_id else name(one),
-            widgets.method_badge(one.method),
+            widgets.method_badge(one.method, run=one.run_id),
             _progress(one),
         )
         for one in found

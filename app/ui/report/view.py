@@ -13,7 +13,7 @@ from app.reports import cost, samples
 from app.reports.cost import CampaignCost, RunCost
 from app.reports.figures import OF_ALL, Column, Figure
 from app.reports.reading import CampaignPart, DataUsed, Experiment, RunLine
-from app.reports.samples import Exchange, Sample
+from app.reports.samples import Exchange, Reply, Sample
 from app.store.db import read_session
 from app.store.models import Run
 from app.templates import render
@@ -115,7 +115,7 @@ def _runs(lines: Sequence[RunLine]) -> Html:
 
 def _run(line: RunLine) -> tuple[object, ...]:
     stored, run = line.stored, line.run
-    badge = widgets.method_badge(stored.method)
+    badge = widgets.method_badge(stored.method, run=stored.run_id)
     if run is None:
         name = Markup('{} <span class="hy-note">#{}</span>').format(stored.name, stored.run_id)
         return name, badge, widgets.status_badge("deleted"), "–", "–", "–"
@@ -135,7 +135,8 @@ def _figures(found: Experiment) -> Html:
     rows = [
         (
             Markup("{} {}").format(
-                widgets.method_badge(line.stored.method, name(line)), f"#{line.stored.run_id}"
+                widgets.method_badge(line.stored.method, name(line), run=line.stored.run_id),
+                f"#{line.stored.run_id}",
             ),
             *(_figure(found.table.figures.get((line.stored.run_id, one.key)), one) for one in columns),
         )
@@ -260,11 +261,16 @@ def _sample(sample: Sample) -> Html:
     return widgets.section(title, widgets.join([blocks, caveat(_(ANSWERS_CAVEAT))]), note)
 
 
+def _reply_badge(reply: Reply) -> Html:
+    name = formatting.clip(model_name(reply.method, reply.name), 40)
+    return widgets.method_badge(reply.method, name, run=reply.run_id)
+
+
 def _exchange(exchange: Exchange) -> Html:
     cells = [
         (
             Markup("{} <span>{}</span>").format(
-                widgets.method_badge(reply.method, formatting.clip(model_name(reply.method, reply.name), 40)),
+                _reply_badge(reply),
                 "" if reply.step is None else _("step {n}", n=reply.step),
             ),
             widgets.answer(reply.answer.text, note=answer_facts(reply.answer)),

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.board import Model
 from app.board_csv import BoardTable, file_name
 from app.i18n import N_, _
 from app.ranking import Ranking
@@ -11,7 +12,7 @@ from app.templates import render
 from app.ui import plotly_js, widgets
 from app.ui.charts import Figure
 from app.ui.compare.names import model_name
-from app.ui.looks import colour, symbol_of
+from app.ui.looks import colour, look_of, symbol_of
 from app.ui.theme import role
 from app.ui.widgets import Html
 
@@ -67,9 +68,9 @@ class RankingFiles:
 
 
 def figure(found: Ranking, title: str, file: str) -> Figure:
-    """The strengths with their intervals, the strongest on top; a colour and a symbol for each method."""
+    """The strengths with their intervals, the strongest on top; the colour and the symbol of each run."""
     order = list(reversed(found.order))
-    methods = dict.fromkeys(found.models[at].method for at in found.order)
+    looks = dict.fromkeys(_look(found.models[at]) for at in found.order)
     marks = [_mark(found, at) for at in order]
     layout = {
         "xaxis": {"title": {"text": _("strength, with 95% interval (log-odds)")}, "zeroline": True},
@@ -81,7 +82,10 @@ def figure(found: Ranking, title: str, file: str) -> Figure:
             "zeroline": False,
         },
     }
-    data = [_trace(found, method, order) for method in methods]
+    data = [_trace(found, look, order) for look in looks]
+    for trace, (method, _of_method) in zip(data, looks, strict=True):  # the legend names a method once
+        trace["legendgroup"] = method
+        trace["showlegend"] = trace is next(one for one in data if one["name"] == trace["name"])
     return {"title": title, "file": file, "height": 190 + 34 * len(order), "data": data, "layout": layout}
 
 
@@ -91,18 +95,23 @@ def _mark(found: Ranking, at: int) -> str:
     return name if rank is None else f"{rank} · {name}"
 
 
-def _trace(found: Ranking, method: str, order: list[int]) -> dict[str, Any]:
+def _look(model: Model) -> tuple[str, int]:
+    """The method of a model, and the look of its run."""
+    return model.method, look_of(model.run_id) if model.run_id else 0
+
+
+def _trace(found: Ranking, look: tuple[str, int], order: list[int]) -> dict[str, Any]:
+    method, tint = look[0], colour(*look)
     places = [(place, found.board.ratings[at]) for place, at in enumerate(order)]
-    own = [(place, rating) for place, rating in places if found.models[order[place]].method == method]
+    own = [(place, rating) for place, rating in places if _look(found.models[order[place]]) == look]
     bounds = [(r.strength or 0.0, r.low, r.high) for _place, r in own]
-    tint = colour(method)
     return {
         "type": "scatter",
         "mode": "markers",
         "name": _(role(method).label),
         "x": [strength for strength, _low, _high in bounds],
         "y": [place for place, _rating in own],
-        "marker": {"symbol": symbol_of(method), "size": 10, "color": tint},
+        "marker": {"symbol": symbol_of(*look), "size": 10, "color": tint},
         "error_x": {
             "type": "data",
             "symmetric": False,

@@ -13,6 +13,7 @@ from app.ranking import Neighbours, Ranking
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.compare.names import model_name
+from app.ui.looks import style_of
 from app.ui.results import view as results_view
 from app.ui.results.ranking_files import RankingFiles
 from app.ui.theme import ROLES, role
@@ -190,6 +191,7 @@ def _strength(found: Ranking, at: int, name: str, axis: _Axis) -> dict[str, Any]
         "model": results_view.model_badge(model),
         "method": model.method if model.method in ROLES else "reference",
         "letter": role(model.method).letter,
+        "style": style_of(model.method, model.run_id),
         "label": _("{model}: {value}, interval {interval}", model=name, value=value, interval=span)
         if known
         else _("{model}: {value}, no interval", model=name, value=value),
@@ -247,7 +249,7 @@ def _matrix(found: Ranking) -> Html:
     rows = [
         {
             "name": names[at],
-            "badge": widgets.method_badge(found.models[at].method, names[at]),
+            "badge": widgets.method_badge(found.models[at].method, names[at], run=found.models[at].run_id),
             "cells": [_cell(found, names, at, other) for other in order],
         }
         for at in order

@@ -95,7 +95,7 @@ def win_rates(records: Sequence[Record], of: int) -> Html:
 
 def model_badge(model: Model) -> Html:
     """A model's badge with a link to its run; a base model and a deleted run say so."""
-    badge = widgets.method_badge(model.method, model_name(model.method, model.name))
+    badge = widgets.method_badge(model.method, model_name(model.method, model.name), run=model.run_id)
     if model.run_id is None:
         where = origin_words(model.method, model.base_model, model.run_id)
         return Markup('{} <small class="hy-note">{}</small>').format(badge, where)
@@ -312,7 +312,8 @@ def _sides(sides: Sequence[Side]) -> Html:
 
 
 def _side(side: Side) -> Html:
-    return widgets.method_badge(side.contender.method, contender_name(side.contender))
+    contender = side.contender
+    return widgets.method_badge(contender.method, contender_name(contender), run=contender.run_id)
 
 
 def _opener(side: Side) -> Html:

@@ -54,7 +54,9 @@ def probes(runs: Sequence[Run], before: int, after: int, *, session: Session) ->
             rows.append(first.get(key))
         for run, step, answers in columns:
             heads.append(
-                Markup("{} <span>{}</span>").format(widgets.method_badge(run.method), _("step {n}", n=step))
+                Markup("{} <span>{}</span>").format(
+                    widgets.method_badge(run.method, run=run.id), _("step {n}", n=step)
+                )
             )
             rows.append(answers.get(key))
         cells = list(zip(heads, _cells(rows), strict=True))

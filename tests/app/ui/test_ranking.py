@@ -16,6 +16,7 @@ from app.store import db, labels
 from app.store.db import write_session
 from app.store.enums import Choice
 from app.store.models import Base
+from app.ui.looks import colour, look_of, style_of
 from app.ui.results import overview, ranking, ranking_files, ranking_view
 from app.ui.results.ranking_files import RankingFiles
 from tests.app import arena
@@ -151,3 +152,16 @@ def test_the_picture_has_every_strength_with_its_interval() -> None:
         rating = found.board.ratings[at]
         assert points[place] == pytest.approx((rating.strength, rating.low, rating.high))
     assert drawn["layout"]["yaxis"]["ticktext"][-1].startswith("1 · ")
+
+
+def test_a_run_has_its_own_colour_on_the_board() -> None:
+    found = found_among(4)
+    runs = [model for model in found.models if model.run_id is not None]
+    assert len({look_of(model.run_id or 0) for model in runs}) == len(runs) > 1
+    html = ranking_view.ranking(found)
+    for model in runs:
+        assert html.count(f'{style_of(model.method, model.run_id)}"') >= 2, "the badge and the bar"
+    drawn = ranking_files.figure(found, "Ranking", "board")
+    tints = {trace["marker"]["color"] for trace in drawn["data"]}
+    assert tints >= {colour(model.method, look_of(model.run_id or 0)) for model in runs}
+    assert sum(trace["showlegend"] for trace in drawn["data"]) == len({t["name"] for t in drawn["data"]})
