@@ -15,6 +15,9 @@ _SYMBOLS: Final = (
 )
 
 
+_PALE: Final = 1
+"""The shade of every method on which a white letter cannot be read."""
+
 _STRIDE: Final = 3
 """Between the dashes, and markers, of neighbouring looks: twins of two methods have different ones."""
 
@@ -37,8 +40,11 @@ def colour(method: str, look: int = 0) -> str:
 
 def style_of(method: str, run_id: int | None) -> str:
     """The CSS of an element that has a run's colour; empty for the method's own."""
-    shade = "" if run_id is None else colour(method, look_of(run_id))
-    return f"--hy-run:var(--hy-{shade[1:]})" if shade else ""
+    if run_id is None:
+        return ""
+    look = look_of(run_id)
+    ink = ";--hy-run-ink:#131514" if look % len(role(method).light) == _PALE else ""
+    return f"--hy-run:var(--hy-{colour(method, look)[1:]}){ink}"
 
 
 def dash_of(method: str, look: int = 0) -> str:

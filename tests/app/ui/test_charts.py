@@ -61,6 +61,33 @@ def test_a_run_has_one_look_wherever_it_appears() -> None:
     assert "run=9&run=1&name=loss" in beside["csv"]
 
 
+@pytest.mark.parametrize("run", range(1, looks.LOOKS + 1))
+@pytest.mark.parametrize("method", theme.ROLES)
+def test_the_letter_of_a_badge_can_be_read(method: str, run: int) -> None:
+    shades, style = theme.ROLES[method].light, looks.style_of(method, run)
+    ink = "#131514" if "--hy-run-ink:#131514" in style else "#ffffff"
+    shade = shades[looks.look_of(run) % len(shades)]
+    assert f"--hy-{looks.colour(method, looks.look_of(run))[1:]})" in style
+    assert contrast(ink, shade) >= 4.5
+
+
+@pytest.mark.parametrize("method", theme.ROLES)
+def test_the_letter_of_a_badge_can_be_read_in_the_dark(method: str) -> None:
+    assert all(contrast("#131514", shade) >= 4.5 for shade in theme.ROLES[method].dark)
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, as WCAG 2.2 defines it."""
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 def test_a_legend_says_which_runs_look_alike() -> None:
     apart = charts.legend([("a", "dpo", 1), ("b", "dpo", 2)])
     assert 'data-curve="2"' in apart
