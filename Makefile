@@ -32,7 +32,7 @@ migrate: $(INSTALLED) ## Bring the database to the newest schema
 
 test: $(INSTALLED) ## All checks and tests, as CI runs them
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target types lint compiled
-	@$(MAKE) --no-print-directory -j 2 --keep-going backend browser
+	@$(MAKE) --no-print-directory backend browser
 
 lint: $(INSTALLED) ## Check formatting, lint and declared imports
 	$(BIN)/ruff format --check .

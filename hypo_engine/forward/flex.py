@@ -1,7 +1,7 @@
 """Attention over packed segments in one kernel on a GPU, through torch's flex_attention.
 
 A block mask says which blocks of keys a block of queries reads, so the others cost nothing. Windows and
-soft-capping are part of the kernel. On a CPU the same functions run uncompiled, for the tests.
+soft-capping are part of the kernel.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ class FlexSegments:
             [tokens, heads, size]; None if the kernel cannot be used here.
         """
         try:
-            found = _kernel(q.is_cuda)(
+            found = _kernel()(
                 *(x.transpose(0, 1)[None] for x in (q, k, v)),
                 score_mod=None if options.softcap is None else _softcap(options.softcap),
                 block_mask=self._mask(options.window),
@@ -76,8 +76,6 @@ class FlexSegments:
                 enable_gqa=q.shape[1] != k.shape[1],
             )
         except RuntimeError:  # no Triton, or a head size or a data type that it does not compile
-            if not q.is_cuda:
-                raise
             type(self).is_usable = False
             return None
         attended: Tensor = found[0].transpose(0, 1)
@@ -129,7 +127,7 @@ def _softcap(cap: float) -> Callable[..., Tensor]:
 
 
 @cache
-def _kernel(compiled: bool) -> Any:
+def _kernel() -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
+    return torch.compile(flex_attention, dynamic=True)

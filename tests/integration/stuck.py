@@ -15,8 +15,8 @@ def stuck(*_: object, **__: object) -> None:
 
 
 if __name__ == "__main__":
-    from worker import answering, training
+    from worker import answering, engine_job
 
-    training.train = stuck  # type: ignore[assignment]
+    engine_job.train = stuck  # type: ignore[assignment]
     answering.SERVING.load = stuck  # type: ignore[assignment, method-assign]
     worker_main.main()

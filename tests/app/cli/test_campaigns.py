@@ -54,9 +54,7 @@ def test_a_campaign_from_start_to_end(
     assert (extended["votes_wanted"], extended["progress"]["prompts"]) == (3, 3)
     again = call(capsys, "campaigns", "extend", "1", "--repeats", "0.2", "--aspect", "kind")
     assert (again["repeat_share"], again["aspects"]) == (0.2, ["helpful", "kind"])
-    changed = call(
-        capsys, "campaigns", "edit", "1", "--name", "Later", "--no-ask-reason", "--adjudicator", ""
-    )
+    changed = call(capsys, "campaigns", "edit", "1", "--name", "Now", "--no-ask-reason", "--adjudicator", "")
     assert (changed["name"], changed["ask_reason"], changed["adjudicators"]) == ("Now", False, [])
     assert changed["guidelines"] == "Be *fair*."
     assert "Give --name" in refuse(capsys, "campaigns", "edit", "1")
