@@ -9,7 +9,7 @@ import secrets
 import time
 
 from worker import __main__ as worker_main
-from worker import identity, training
+from worker import engine_job, identity
 
 TRAINING_SECONDS = 0.05
 
@@ -20,7 +20,7 @@ def take_a_moment(*_: object, **__: object) -> None:
 
 
 if __name__ == "__main__":
-    training.train = take_a_moment  # type: ignore[assignment]
+    engine_job.train = take_a_moment  # type: ignore[assignment]
     for _ in range(int(os.environ["CLAIMERS"])):
         if os.fork() == 0:
             identity.TOKEN = secrets.token_hex(4)
