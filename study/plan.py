@@ -148,7 +148,8 @@ class Plan:
 
     def has(self, run: PlannedRun, config: Mapping[str, Any]) -> bool:
         """Whether a run with this configuration is the planned one, and not that of an earlier plan."""
-        wanted = parse_config(self.config(run)).model_dump(mode="json")
+        values = {**self.config(run), "reward": config.get("reward", "")}  # RLOO and PPO need one
+        wanted = parse_config(values).model_dump(mode="json")
         # written otherwise in each store
         return agree(config, wanted, beside=("model_name_or_path", "reward"))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hypo_engine.config import parse_config
 from hypo_engine.data.formats import prompt_fraction
 from study.compare import Curve, bootstrap, drop, frontier, kl_gap, overvalued
 from study.gold import gold, is_word, repetition
@@ -26,6 +27,19 @@ def test_no_two_of_the_500_prompts_are_alike_and_a_hundred_are_held_out() -> Non
     share = held_out_share(every, 100)
     assert sum(is_held_out(one, share) for one in every) == 100
     assert all((prompt_fraction(one.turns) < share) is is_held_out(one, share) for one in every)
+
+
+def test_every_planned_run_is_known_again_by_its_configuration() -> None:
+    """Regression: RLOO and PPO have no configuration without a reward."""
+    plan = Plan()
+    planned = list(plan.runs())
+    assert len({run.name for run in planned}) == len(planned) == 39
+    assert {run.setting.family for run in planned} >= {"DPO", "HyPO", "IPO", "RLOO", "PPO"}
+    for run in planned:
+        reward = "" if run.setting is plan.proxy else "run:7"
+        stored = parse_config({**plan.config(run), "reward": reward}).model_dump(mode="json")
+        assert plan.has(run, stored), run.name
+        assert not plan.has(run, {**stored, "max_steps": 7})
 
 
 # --- the gold reward -----------------------------------------------------------------------------
