@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.i18n import N_, _, _html, _n, in_language
 from app.store import generation_origins, generation_search, run_checkpoints, search_backfill, search_words
-from app.store.enums import GenerationKind
+from app.store.enums import GenerationKind, RunStatus
 from app.store.generation_filter import GenerationFilter, GenerationSort, Place
 from app.store.generation_origins import Origin
 from app.store.generation_search import Found
@@ -225,7 +225,7 @@ def _notes(asked: Asked, only: GenerationFilter, session: Session) -> list[Html]
 def _checkpoint(run_id: int, step: int, session: Session) -> list[Html]:
     """A link to Compare with the checkpoint of a run's step, or that it was not kept."""
     run = session.get(Run, run_id)
-    if run is None or not run.status.is_over or not Method(run.method).writes:
+    if run is None or run.status is not RunStatus.FINISHED or not Method(run.method).writes:
         return []
     found = run_checkpoints.of_step(run_id, step, session=session)
     if found is None:
