@@ -65,33 +65,49 @@ def launch(
             reward model is trained on, and for a run that needs more memory than this machine's workers
             have, unless `insist` is set.
     """
-    chosen = read_methods(method)
     name = clean_name(name)
-    values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
     if len(name) > 100:
         raise InvalidInput("The name has more than 100 characters; shorten it.", field="name")
-    values |= {_MODEL: _wherever_read(values[_MODEL])} if _MODEL in values else {}
-    if sweep and _MODEL in sweep:
-        sweep = {**sweep, _MODEL: list(map(_wherever_read, sweep[_MODEL]))}
-    planned = plan(chosen, values, sweep, trials=trials)
-    configs = [one.config for one in planned]
     if judge:
         run_judges.read_judge(judge)
-    with read_session() as reading:
-        datasets.require_training_pairs(dataset_id, session=reading)
-        refuse_unread_rows(chosen, dataset_id, session=reading)
-    for config in configs if sweep else configs[-1:]:
-        refuse_unusable_model(config)
-        refuse_missing_reward(config)
-        refuse_leaks(config, dataset_id)
-        refuse_what_keeps_no_pair(config, dataset_id)
-    refuse_what_cannot_fit(configs, dataset_id)
+    planned = checked_plan(method, dataset_id, values, sweep=sweep, trials=trials)
+    refuse_what_cannot_fit([one.config for one in planned], dataset_id)
     with write_session() as session:
         queued = _queue(planned, dataset_id, name, parent_id, session=session)
         if judge:
             run_judges.add(judge, queued, user=user, session=session)
     _send_startable([run.id for run in queued])
     return queued
+
+
+def checked_plan(
+    method: str | Sequence[str],
+    dataset_id: int,
+    values: Mapping[str, Any],
+    *,
+    sweep: Sweep | None = None,
+    trials: int | None = None,
+) -> list[Planned]:
+    """The runs that `launch` would queue, whatever their memory.
+
+    Raises:
+        InvalidInput, NotFound, Refused: as `launch`, except for memory.
+    """
+    chosen = read_methods(method)
+    values = {key: clean_text(value) if isinstance(value, str) else value for key, value in values.items()}
+    values |= {_MODEL: _wherever_read(values[_MODEL])} if _MODEL in values else {}
+    if sweep and _MODEL in sweep:
+        sweep = {**sweep, _MODEL: list(map(_wherever_read, sweep[_MODEL]))}
+    planned = plan(chosen, values, sweep, trials=trials)
+    with read_session() as reading:
+        datasets.require_training_pairs(dataset_id, session=reading)
+        refuse_unread_rows(chosen, dataset_id, session=reading)
+    for one in planned if sweep else planned[-1:]:
+        refuse_unusable_model(one.config)
+        refuse_missing_reward(one.config)
+        refuse_leaks(one.config, dataset_id)
+        refuse_what_keeps_no_pair(one.config, dataset_id)
+    return planned
 
 
 def _wherever_read(model: object) -> object:

@@ -69,12 +69,12 @@ _PPO: Final = {"method": "ppo", "learning_rate": _PPO_RATE, "num_ppo_epochs": 2,
 SETTINGS: Final = (
     _dpo(0.05, seeds=3),
     _hypo(1e-3, seeds=3),
-    _dpo(0.2, seeds=1),
-    _hypo(3e-4, seeds=1),
-    _dpo(0.5, seeds=1),
-    _hypo(3e-3, seeds=1),
+    _dpo(0.2, seeds=2),
+    _hypo(3e-4, seeds=2),
+    _dpo(0.5, seeds=2),
+    _hypo(3e-3, seeds=2),
     Setting("ipo-0.1", "IPO", _IPO, seeds=1),
-    Setting("rloo-0.05", "RLOO", _RLOO, seeds=2, regimes=(Regime.FULL,)),
+    Setting("rloo-0.05", "RLOO", _RLOO, seeds=2),
     Setting("ppo-0.05", "PPO", _PPO, seeds=1, regimes=(Regime.FULL,)),
 )
 """In the order of the runs of a seed. DPO and HyPO have equally many settings and seeds."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -108,16 +109,30 @@ def _h3(results: Sequence[Result]) -> Judged:
 
 
 def _h4(results: Sequence[Result]) -> Judged:
-    found = [(key[1], runs) for key, runs in grouped(results).items() if runs[0]["family"] == "RLOO"]
-    found = [(regime, runs) for regime, runs in found if all(run["steps"][0]["proxy"] for run in runs)]
-    if not found:
+    found = {key[1]: runs for key, runs in grouped(results).items() if runs[0]["family"] == "RLOO"}
+    scores = {
+        regime: (array(runs, "proxy"), array(runs, "gold"))
+        for regime, runs in found.items()
+        if all(run["steps"][0]["proxy"] for run in runs)
+    }
+    if not scores:
         return _judged("H4", _NONE, "deviations", [], "not_measured")
-    regime, runs = found[0]
-    proxy, gold = array(runs, "proxy"), array(runs, "gold")
-    estimate = bootstrap(lambda weights: overvalued(proxy, gold, weights), proxy.shape[2])
-    equal = _equal(proxy.shape[2])
-    seeds = [overvalued(proxy[[at]], gold[[at]], equal) for at in range(len(proxy))]
-    return _judged("H4", estimate, "deviations", [Part(regime, estimate, seeds)], estimate.verdict)
+    prompts = next(iter(scores.values()))[0].shape[2]
+    equal = _equal(prompts)
+
+    def mean_gap(weights: Array, regimes: Sequence[str] = tuple(scores)) -> float:
+        return float(np.mean([overvalued(*scores[regime], weights) for regime in regimes]))
+
+    parts = [
+        Part(
+            regime,
+            bootstrap(partial(mean_gap, regimes=[regime]), prompts),
+            [overvalued(proxy[[at]], gold[[at]], equal) for at in range(len(proxy))],
+        )
+        for regime, (proxy, gold) in scores.items()
+    ]
+    estimate = bootstrap(mean_gap, prompts)
+    return _judged("H4", estimate, "deviations", parts, estimate.verdict)
 
 
 def _gap(gaps: Gaps, regime: Regime, weights: Array) -> float:

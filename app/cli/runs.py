@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from app import sweeps
+from app.cli.forecast import show_forecast
 from app.cli.output import (
     BeforeId,
     JsonFlag,
@@ -23,7 +24,8 @@ from app.cli.pushing import PublicFlag, RepoArgument, UpdateFlag, YesFlag, agree
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput, Refused
-from app.launch import launch, resume
+from app.launch import checked_plan, launch, resume
+from app.launch_forecast import forecast_view
 from app.presence import worker_missing
 from app.presets import preset_values
 from app.pushing.runs import push_run
@@ -81,6 +83,9 @@ def launch_command(
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     judge: JudgeOption = "",
     insist: Annotated[bool, typer.Option("--insist", help="Launch even if memory seems too small.")] = False,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Queue nothing; tell the runs with their memory and disk.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs are over.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -102,17 +107,22 @@ def launch_command(
     wanted = dataset or given.dataset
     if chosen is None or wanted is None:
         raise InvalidInput("Give --method and --dataset, or a YAML file that names both.")
-    if wait:
-        require_worker(TRAIN_QUEUE)
     with read_session() as session:
         dataset_id = dataset_store.resolve(wanted, session=session).id
+    swept = sweeps.read_sweep(sweep or [])
+    if forecast:
+        planned = checked_plan(chosen, dataset_id, values, sweep=swept, trials=trials)
+        show_forecast(forecast_view(planned, dataset_id), as_json=as_json)
+        return
+    if wait:
+        require_worker(TRAIN_QUEUE)
     queued = launch(
         chosen,
         dataset_id,
         values,
         name=name or given.name or "",
         judge=judge,
-        sweep=sweeps.read_sweep(sweep or []),
+        sweep=swept,
         trials=trials,
     )
     if not wait:

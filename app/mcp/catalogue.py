@@ -40,6 +40,7 @@ OFFERS: Final[dict[str, Offer]] = {
     "list_scored_pairs": Offer(),
     "held_out_prompt": Offer(called="get_held_out_prompt"),
     "list_presets": Offer(),
+    "forecast_runs": Offer(),
     "list_runs": Offer(without=_LONG),
     "get_run": Offer(),
     "get_metrics": Offer(),

@@ -66,7 +66,7 @@ def load_reward_model(name: str, *, device: torch.device) -> RewardModel:
     model = _load(resolved).to(device).eval().requires_grad_(False)
     disable_dropout(model)
     model.config.get_text_config().pad_token_id = None  # the score is then read at the very last token
-    tokenizer, note = load_tokenizer(resolved), _note(folder)
+    tokenizer, note = load_tokenizer(resolved), _note(resolved)
     # a model trained elsewhere reads conversations, if it has a template for them
     usual = PromptStyle.CHAT if tokenizer.chat_template else PromptStyle.PLAIN
     try:
@@ -114,10 +114,13 @@ def _load(resolved: str) -> Any:
     return model
 
 
-def _note(folder: Path) -> dict[str, Any]:
+def _note(resolved: str) -> dict[str, Any]:
     """What a reward run wrote beside its weights; empty for a model trained elsewhere."""
+    from transformers.utils.hub import cached_file
+
     try:
-        values = json.loads((folder / REWARD_NOTE).read_text(encoding="utf-8"))
+        path = cached_file(resolved, REWARD_NOTE, _raise_exceptions_for_missing_entries=False)
+        values = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

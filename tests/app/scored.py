@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.imports import service
-from app.store import users
+from app.store import run_checkpoints, users
 from app.store.db import write_session
 from app.store.enums import MarginKind, PairScoringStatus, RunStatus
 from app.store.models import Checkpoint, PairScore, PairScoring, Run
@@ -41,11 +41,19 @@ def add_scoring(
     name: str = "a dpo run",
     method: str = "dpo",
     total: int | None = None,
+    run_id: int | None = None,
 ) -> int:
-    """A scoring with these margins, as a worker writes it; returns its id."""
+    """A scoring with these margins, as a worker writes it, by the last checkpoint of a run, if one is named.
+
+    Returns:
+        The scoring's id.
+    """
     with write_session() as session:
+        checkpoint = run_checkpoints.last(run_id, session=session) if run_id else None
         scoring = PairScoring(
             dataset_id=dataset_id,
+            run_id=run_id,
+            checkpoint_id=checkpoint and checkpoint.id,
             user_id=users.ensure("local", session=session).id,
             run_name=name,
             method=method,

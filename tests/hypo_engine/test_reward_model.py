@@ -17,7 +17,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from hypo_engine.config import TrainConfig, field_errors
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPair
-from hypo_engine.methods.losses import bradley_terry_loss
 from hypo_engine.methods.objective import make_objective
 from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.training.loop import TrainResult, train
@@ -116,29 +115,37 @@ def test_weights_and_margins_of_pairs(config: MakeConfig) -> None:
     assert {**found.metrics, "loss": 0} == {**plain.metrics, "loss": 0}
 
 
-def test_a_linear_reward_is_recovered_from_its_labels() -> None:
-    """Bradley-Terry labels, in expectation, determine a reward up to a constant."""
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(40, 3, generator=generator, dtype=torch.float64)
-    truth = features @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + 7.0
-    first, second = torch.triu_indices(40, 40, 1)
-    share = torch.sigmoid(truth[first] - truth[second])
-    learnt = torch.zeros(40, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([learnt], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+@pytest.mark.exact
+def test_a_linear_reward_is_recovered_from_its_labels(config: MakeConfig) -> None:
+    """Bradley-Terry labels, in expectation, determine a reward that is linear in the last hidden state."""
+    chosen = config(method="reward")
+    policy = load(chosen)
+    assert policy.head is not None
+    head = policy.head.weight
+    prompt, answers = [5, 6], [[*range(8 + k, 9 + 2 * k), END] for k in range(7)]
+    sequences = [(prompt, answer) for answer in answers]
+    with torch.no_grad():
+        head.copy_(torch.randn(head.shape, generator=torch.Generator().manual_seed(0)))
+        truth = rewards(policy, sequences)
+        head.zero_()
+    assert truth.std() > 0.5
+    pairs = [
+        TokenPair(0, prompt, good, bad, weight=torch.sigmoid(truth[i] - truth[j]).item())
+        for i, good in enumerate(answers)
+        for j, bad in enumerate(answers)
+        if i != j
+    ]
+    optimizer = torch.optim.LBFGS([head], max_iter=300, tolerance_grad=1e-8, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        right, wrong = (
-            bradley_terry_loss(learnt[first], learnt[second]),
-            bradley_terry_loss(learnt[second], learnt[first]),
-        )
-        loss = (share * right + (1 - share) * wrong).mean()
-        loss.backward()
+        loss: Tensor = loss_of(policy, chosen, pairs).loss
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)
-    found = learnt.detach()
-    torch.testing.assert_close(found - found.mean(), truth - truth.mean(), atol=1e-3, rtol=0)
+    found = rewards(policy, sequences).detach()
+    torch.testing.assert_close(found - found.mean(), truth - truth.mean(), atol=0.01, rtol=0)
 
 
 @pytest.fixture

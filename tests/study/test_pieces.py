@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from study.measure import distinct2, read_result, write_result
 from study.plan import Plan, Setting, rates
 from study.prompts import held_out_share, is_held_out, questions, some
 from study.regimes import Pool, Regime, Sampled, TooFewPairs, chosen_probability, is_narrow, make_pairs
+from study.verdicts import judge
 from study.writer import answer
 
 EQUAL = np.full(40, 1 / 40)
@@ -33,7 +35,7 @@ def test_every_planned_run_is_known_again_by_its_configuration() -> None:
     """Regression: RLOO and PPO have no configuration without a reward."""
     plan = Plan()
     planned = list(plan.runs())
-    assert len({run.name for run in planned}) == len(planned) == 39
+    assert len({run.name for run in planned}) == len(planned) == 55
     assert {run.setting.family for run in planned} >= {"DPO", "HyPO", "IPO", "RLOO", "PPO"}
     for run in planned:
         reward = "" if run.setting is plan.proxy else "run:7"
@@ -215,6 +217,26 @@ def test_a_proxy_that_rises_alone_is_overvalued() -> None:
     stays = np.concatenate([start, start], axis=1)
     assert overvalued(proxy, stays, EQUAL) == pytest.approx(2, abs=0.5)
     assert overvalued(proxy, np.concatenate([start, start + 2], axis=1), EQUAL) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_proxy_is_judged_in_every_regime() -> None:
+    draw = np.random.default_rng(0)
+
+    def result(regime: Regime, rise: float) -> dict[str, Any]:
+        start = draw.normal(size=40)
+        first = {"step": 0, "proxy": start, "gold": start, "kl": 0 * start}
+        last = {"step": 1, "proxy": start + rise, "gold": start, "kl": 1 + 0 * start}
+        steps = [{key: np.asarray(of).tolist() for key, of in step.items()} for step in (first, last)]
+        return {"family": "RLOO", "setting": "rloo", "regime": regime.value, "seed": 1, "steps": steps}
+
+    rises = {Regime.FULL: 1, Regime.PARTIAL: 2, Regime.OFF_POLICY: 3}
+    *_, found = judge([result(regime, rise) for regime, rise in rises.items()])
+    values = {part.regime: part.estimate.value for part in found.parts}
+    assert values == pytest.approx(rises, rel=0.4)
+    assert found.estimate.value == pytest.approx(sum(values.values()) / 3)
+    assert found.verdict == "supported"
+    *_, none = judge([])
+    assert none.verdict == "not_measured"
 
 
 # --- the plan and its files ----------------------------------------------------------------------

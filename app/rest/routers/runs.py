@@ -10,6 +10,7 @@ from app import artifacts, launch, metrics_csv, run_edits
 from app.deletion import delete_run as delete_run_and_files
 from app.dispatch import TRAIN_QUEUE
 from app.errors import InvalidInput
+from app.launch_forecast import forecast_view
 from app.presence import worker_missing
 from app.presets import preset_values
 from app.rest.caller import Caller
@@ -21,6 +22,8 @@ from app.rest.schemas.runs import (
     Clone,
     Edit,
     EventShown,
+    Forecast,
+    ForecastShown,
     Launch,
     MetricsShown,
     RunShown,
@@ -64,7 +67,18 @@ def launch_runs(once: OnceOnly, user: Caller, given: Launch) -> Response:
     return once.run(given, act)
 
 
-def _values(given: Launch) -> dict[str, Any]:
+@router.post("/forecast", response_model=ForecastShown)
+def forecast_runs(given: Forecast) -> dict[str, Any]:
+    """Tell what a launch would queue: the runs with their steps, memory and disk. Nothing is queued."""
+    with read_session() as session:
+        dataset_id = datasets.resolve(given.dataset, session=session).id
+    planned = launch.checked_plan(
+        given.method, dataset_id, _values(given), sweep=given.sweep, trials=given.trials
+    )
+    return forecast_view(planned, dataset_id)
+
+
+def _values(given: Forecast) -> dict[str, Any]:
     """Options, which overrule the preset; the model may be named in either place, but only one."""
     values = {**(preset_values(given.preset) if given.preset else {}), **given.config}
     said = values.setdefault("model_name_or_path", given.model or DEMO_MODEL)

@@ -11,8 +11,8 @@ from app.store.enums import EventLevel, GenerationKind, RunStatus
 from hypo_engine.config import Method
 
 
-class Launch(Given):
-    """A run to queue, or several that differ in the method alone: same data, order, seed and steps."""
+class Forecast(Given):
+    """A run, or several that differ in the method alone: same data, order, seed and steps."""
 
     method: Name = Field(
         description=f"One of {', '.join(Method)}; two to five with commas between, as dpo,hypo,rloo; or "
@@ -34,6 +34,11 @@ class Launch(Given):
     trials: Annotated[int, Field(ge=1, le=sweeps.MOST)] | None = Field(
         None, description="Draw this many combinations of the sweep at random; null: all."
     )
+
+
+class Launch(Forecast):
+    """A run to queue, or several that differ in the method alone: same data, order, seed and steps."""
+
     name: Name = Field("", description="Name of the run; generated if empty.")
     judge: Name = Field(
         "",
@@ -113,6 +118,35 @@ class RunsQueued(Shown):
 
     runs: list[RunShown]
     note: str = Field(description="How to start a worker if none is running; otherwise empty.")
+
+
+class DiskShown(Shown):
+    """The checkpoints that are left when runs have ended."""
+
+    checkpoints: int
+    bytes: int
+    free_bytes: int | None = Field(description="Bytes that are free; null in an object store.")
+    fits: bool
+
+
+class RunForecastShown(Shown):
+    """What one run would take."""
+
+    title: str = Field(description="What tells it from the other runs of the launch.")
+    method: Method
+    steps: int
+    memory_bytes: int | None = Field(description="At the peak, by estimate; null if it is unknown.")
+    available_bytes: int | None = Field(description="Null if workers are on other machines or have a GPU.")
+    fits: bool = Field(description="Whether the memory is enough, as far as known.")
+    unknown: str = Field(description="Why there is no estimate; empty if there is one.")
+    disk: DiskShown | None
+
+
+class ForecastShown(Shown):
+    """What a launch would queue; `disk` is that of all runs whose size is known."""
+
+    runs: list[RunForecastShown]
+    disk: DiskShown | None
 
 
 class EventShown(Shown):

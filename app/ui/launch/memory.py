@@ -6,16 +6,16 @@ from typing import Final
 import gradio as gr
 from markupsafe import Markup
 
-from app.disk_forecast import DiskForecast, forecast_disk
-from app.estimates import MemoryForecast, forecast_memory
+from app.disk_forecast import DiskForecast
+from app.estimates import MemoryForecast
 from app.i18n import N_, _, _html, _n, in_language
+from app.launch_forecast import forecast_runs
 from app.store.models import Dataset
 from app.templates import render
 from app.ui import widgets
 from app.ui.launch import form
 from app.ui.updates import Updates
 from app.ui.widgets import Html
-from app.workload import workload
 from hypo_engine.config import TrainConfig
 from hypo_engine.memory.estimate import Estimate, format_bytes
 from hypo_engine.memory.knobs import Knob
@@ -40,14 +40,9 @@ def show(configs: Sequence[TrainConfig], dataset: Dataset) -> Updates:
 
     The disk space is that of all runs.
     """
-    forecasts = [forecast_memory(config, dataset.id) for config in configs]
-    forecast = max(forecasts, key=_needed)
-    known = [
-        (config, found.estimate, workload(config, dataset.id).steps if config.save_steps else 0)
-        for config, found in zip(configs, forecasts, strict=True)
-        if found.estimate is not None
-    ]
-    disk = disk_panel(forecast_disk(known)) if known else widgets.NOTHING
+    found = forecast_runs(configs, dataset.id)
+    forecast = max((run.memory for run in found.runs), key=_needed)
+    disk = disk_panel(found.disk) if found.disk else widgets.NOTHING
     insist = gr.update(visible=True) if not forecast.fits else gr.update(visible=False, value=False)
     return {"memory": widgets.join([panel(forecast), disk]), "insist": insist}
 

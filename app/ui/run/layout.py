@@ -50,12 +50,13 @@ class Editing:
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """The curves of the run and its twin, and the findings."""
+    """The curves of the run and its twin, the findings, and the rewards of a reward model."""
 
     advice: gr.HTML
     key: gr.HTML
     x_axis: gr.Radio
     panel: gr.HTML
+    rewards: gr.HTML
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def _charts() -> Charts:
     with gr.Row(elem_classes="hy-split"):
         key = gr.HTML()
         x_axis = charts.axis_choice()
-    return Charts(advice, key, x_axis, charts.panel(elem_id="run-charts"))
+    return Charts(advice, key, x_axis, charts.panel(elem_id="run-charts"), gr.HTML())
 
 
 def _samples(each: dict[str, gr.Tab]) -> tuple[Samples, Probe]:

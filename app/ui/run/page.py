@@ -16,7 +16,7 @@ from app.ui import confirmation, events, tabs, training, widgets
 from app.ui.commands import launch_command, to_yaml
 from app.ui.judging import layout as judging_layout
 from app.ui.opening import on_open
-from app.ui.run import actions, editing, findings, judges, probe, samples
+from app.ui.run import actions, editing, findings, judges, probe, rewards, samples
 from app.ui.run import view as run_view
 from app.ui.run.address import run_id
 from app.ui.run.layout import FIRST, Layout, lay_out
@@ -48,7 +48,7 @@ def _wire_refresh(page: Layout) -> gr.Timer:
     outputs = {
         **pick(named(page.frame), "seen", "header", "body", "log"),
         **pick(named(page.summary), "status", "facts", "cancel", "resume", "export", "delete", "archive"),
-        **pick(named(shown), "advice", "key", "panel"),
+        **pick(named(shown), "advice", "key", "panel", "rewards"),
         **pick(named(sampled), "before", "after", "probes", "online"),
         **pick(named(page.judging), *judging_layout.SHOWN),
         "timer": timer,
@@ -132,19 +132,22 @@ def refresh(seen: Seen, x_axis: str, before: int, after: int, page: int, request
         except NotFound as error:
             return _missing(seen, in_language(str(error)))
         twins = list(runs.twins_of(run, session=session))
-        state = _state(run, twins, session)
+        scoring = rewards.scoring(run, session=session)
+        state = (*_state(run, twins, session), rewards.waiting(scoring))
         revision = metrics.revision([twin.id for twin in twins], session=session)
-        points = (revision, run.status.is_over)
+        points = (revision, run.status.is_over, scoring and (scoring.id, scoring.status.value, scoring.done))
         now: Seen = (state, points, page)
         old = seen if len(seen) == 3 else ((), (), 0)
         updates: Updates = {} if now == tuple(seen) else {"seen": now}
         if state != old[0]:
             # stop the timer once the run and its twins are over, and judged
             going_on = any(not twin.status.is_over for twin in twins)
-            going_on |= judges.waiting(run, session=session)
+            going_on |= judges.waiting(run, session=session) or rewards.waiting(scoring)
             updates |= {**_shown(run, twins, session), "timer": gr.Timer(active=going_on)}
         if points != old[1]:
             updates |= _drawn(run, twins, x_axis, session)
+            updates["panel"] += rewards.figures(scoring, session=session)
+            updates["rewards"] = rewards.told(run, scoring, session=session)
         if (points, page) != tuple(old[1:]):
             updates |= _sampled(run, twins, before, after, page, session)
     return updates

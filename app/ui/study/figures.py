@@ -83,16 +83,23 @@ def along(rows: Sequence[Row]) -> list[Figure]:
     return figures
 
 
-def proxy_and_gold(row: Row) -> list[Figure]:
-    """The proxy and the gold reward of one setting along its KL."""
-    titles = {"proxy": _("Proxy reward"), "gold": _("Gold reward")}
-    return [
-        charts.figure(
-            f"gap-{key}", titles[key], [_series(row, {row["setting"]: 1}, "kl", key)], x_title=_("nats")
-        )
-        for key in titles
-        if _has(row, key)
-    ]
+def proxy_and_gold(rows: Sequence[Row]) -> list[Figure]:
+    """The proxy and the gold reward along the KL, for each row."""
+    known, figures = looks(rows), []
+    for row in rows:
+        regime = _(REGIME_NAMES.get(row["regime"], row["regime"]))
+        titles = {
+            "proxy": _("Proxy reward, {regime}", regime=regime),
+            "gold": _("Gold reward, {regime}", regime=regime),
+        }
+        figures += [
+            charts.figure(
+                f"gap-{row['regime']}-{key}", title, [_series(row, known, "kl", key)], x_title=_("nats")
+            )
+            for key, title in titles.items()
+            if _has(row, key)
+        ]
+    return figures
 
 
 def _has(row: Row, key: str) -> bool:

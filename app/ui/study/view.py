@@ -102,13 +102,13 @@ def _parts(one: Mapping[str, Any]) -> Html:
 def _drawn(key: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows that a hypothesis is about."""
     if key == "H4":
-        return [row for row in rows if row["family"] == "RLOO"][:1]
+        return [row for row in rows if row["family"] == "RLOO"]
     families, regimes = _FAMILIES[key], _SHOWN.get(key, tuple(REGIMES))
     return [row for row in rows if row["family"] in families and row["regime"] in regimes]
 
 
 def _figures_of(key: str, rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    return figures.proxy_and_gold(rows[0]) if key == "H4" else figures.frontiers(rows)
+    return figures.proxy_and_gold(rows) if key == "H4" else figures.frontiers(rows)
 
 
 # --- numbers ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from app.cli.main import run
 from app.settings import Settings, get_settings
 from app.store import runs, workers
 from app.store.db import write_session
+from tests.tiny_model import write_tiny_model
 
 
 @pytest.fixture
@@ -94,6 +95,33 @@ def test_launch_queues_twins_with_the_given_values(
     assert queued[0]["config"]["beta"] == 0.05
     assert queued[1]["config"]["learning_rate"] == 1e-4
     assert queued[0]["twin_group"] == queued[1]["twin_group"] is not None
+
+
+def test_a_forecast_tells_memory_and_disk_and_queues_nothing(
+    dataset: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_tiny_model(tmp_path / "tiny")
+    arguments = ["runs", "launch", "--method", "dpo,hypo", "--dataset", "mine", "--model", str(model)]
+    arguments += [
+        "--sweep",
+        "kl_coef=0.01,0.1",
+        "--set",
+        "max_steps=4",
+        "--set",
+        "save_steps=1",
+        "--forecast",
+    ]
+    told = call(capsys, *arguments)
+    assert [one["title"] for one in told["runs"]] == ["DPO", "HyPO · kl_coef 0.01", "HyPO · kl_coef 0.1"]
+    assert all(one["steps"] == 4 and one["memory_bytes"] > 0 for one in told["runs"])
+    assert [one["disk"]["checkpoints"] for one in told["runs"]] == [4, 4, 4]
+    assert told["disk"]["bytes"] == sum(one["disk"]["bytes"] for one in told["runs"])
+    assert run(arguments) == 0
+    said = capsys.readouterr().out
+    assert "HyPO · kl_coef 0.1" in said
+    assert "12 checkpoints: " in said
+    assert "nothing" in refuse(capsys, *arguments, "--set", "nothing=1")
+    assert call(capsys, "runs", "list") == []
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,16 @@ def test_a_sweep_is_queued(api: TestClient, dataset: str) -> None:
     assert "at least 1 values" in refused(api.post("runs", json=body), 422, field="sweep.beta")
 
 
+def test_a_forecast_queues_nothing(api: TestClient, dataset: str) -> None:
+    given = {"method": "dpo", "dataset": dataset, "sweep": {"beta": [0.1, 0.2]}, "config": {"max_steps": 3}}
+    told = ok(api.post("runs/forecast", json=given))
+    assert [run["title"] for run in told["runs"]] == ["DPO · beta 0.1", "DPO · beta 0.2"]
+    assert {run["steps"] for run in told["runs"]} == {3}
+    wrong = api.post("runs/forecast", json={**given, "sweep": {}, "config": {"beta": -1}})
+    assert "beta" in refused(wrong, 422, field="beta")
+    assert ok(api.get("runs"))["items"] == []
+
+
 def test_a_run_is_edited_and_archived(api: TestClient, dataset: str) -> None:
     (run,) = launch(api, dataset)
     address = f"runs/{run['id']}"

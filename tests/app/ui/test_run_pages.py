@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 import pytest
 from rich.console import Console
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.cli.progress import results_table
@@ -13,6 +14,7 @@ from app.launch import launch
 from app.security import files
 from app.store import generations, metrics, run_transitions, runs, workers
 from app.store.claims import Claim
+from app.store.db import write_session
 from app.store.enums import GenerationKind, RunStatus
 from app.store.models import Dataset, Run
 from app.store.run_transitions import RUN_LEASES
@@ -25,6 +27,7 @@ from app.ui.runs import page as runs_page
 from app.ui.runs import table as run_table
 from app.ui.updates import Updates
 from app.views import run_views
+from tests.app.scored import add_pairs, add_run, add_scoring
 from tests.app.ui.conftest import request_for
 
 EVIL = "<script>alert(1)</script>"
@@ -74,6 +77,22 @@ def test_a_run_names_its_reward(session: Session, dataset: Dataset) -> None:
     made = [launch(method, dataset.id, {"reward": reward})[0].id for method, reward in wanted]
     shown = [run_page.refresh((), *ARGS, request=request_for(id=run_id))["facts"] for run_id in made]
     assert ["Reward<" in facts for facts in shown] == [False, True, False]
+
+
+def test_a_reward_model_shows_the_rewards_of_its_pairs(engine: Engine) -> None:
+    dataset = add_pairs(4)
+    run, other = add_run(dataset, method="reward"), add_run(dataset)
+    with write_session() as session:
+        metrics.record(run, session=session, step=0, values={"eval_loss": 0.7})
+    before = run_page.refresh((), *ARGS, request=request_for(id=run))
+    assert f'href="pairs?dataset={dataset}&amp;run={run}"' in before["rewards"]
+    add_scoring(dataset, [1.0] * 4, method="reward", run_id=run)
+    after = run_page.refresh(before["seen"], *ARGS, request=request_for(id=run))
+    assert "Rewards of 4 of 4 pairs." in after["rewards"]
+    drawn = after["panel"][-1]
+    assert [(bars["name"], sum(bars["y"])) for bars in drawn["data"]] == [("Chosen", 4), ("Rejected", 4)]
+    shown = run_page.refresh((), *ARGS, request=request_for(id=other))
+    assert (shown["rewards"], shown["panel"]) == ("", [])
 
 
 def test_a_run_is_shown_with_its_twin(session: Session, twins: list[Run]) -> None:

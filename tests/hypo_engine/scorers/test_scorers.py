@@ -1,12 +1,14 @@
 """Scorers: their notation, the built-in ones, those of other packages, and reward models."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -136,6 +138,21 @@ def test_the_stored_mean_is_subtracted(classifier: Path) -> None:
     (classifier / "reward.json").write_text(json.dumps(note | {"prompt_style": "wild"}))
     with pytest.raises(ModelError, match=r"reward\.json .* is damaged"):
         load_scorer(str(classifier), device=CPU)
+
+
+def test_the_scale_comes_from_the_hub_too(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (classifier / "reward.json").write_text(json.dumps({"mean": 2.5, "std": 0.5, "prompt_style": "plain"}))
+    repository = tmp_path / "hub" / "models--ada--judge"
+    shutil.copytree(classifier, repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    folder, hub = (load_scorer(name, device=CPU) for name in (str(classifier), "ada/judge"))
+    assert std_of(hub) == 0.5
+    assert hub.score(["?"], ["Yes"]) == folder.score(["?"], ["Yes"])
 
 
 def test_what_is_no_reward_model_is_refused(
