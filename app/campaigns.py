@@ -10,7 +10,16 @@ from app.given_answers import covered
 from app.launch import send_comparison
 from app.settings import get_settings
 from app.store import aspects as aspect_rules
-from app.store import campaign_items, campaign_progress, campaigns, names, starts, users
+from app.store import (
+    campaign_items,
+    campaign_progress,
+    campaigns,
+    names,
+    run_checkpoints,
+    runs,
+    starts,
+    users,
+)
 from app.store.campaign_items import BATCH, NOT_GIVEN, CampaignPrompt, GivenAnswers
 from app.store.campaign_progress import Progress
 from app.store.contenders import (
@@ -238,6 +247,19 @@ def next_starts(campaign_id: int, user: str) -> Starts:
         points = [session.get(Checkpoint, one.checkpoint_id) for one in contenders if one.checkpoint_id]
         found = starts.startable([point for point in points if point is not None], session=session)
     return Starts(list(bases), [(name, run.name) for name, run in found])
+
+
+def run_starts(run_id: int) -> Starts:
+    """What a run on the votes on a run's answers may start from: its model, or the model it started from.
+
+    Raises:
+        NotFound: when the run does not exist.
+    """
+    with read_session() as session:
+        run = runs.get(run_id, session=session)
+        last = run_checkpoints.last(run_id, session=session)
+        found = starts.startable([last] if last else [], session=session)
+        return Starts([run.base_model], [(name, one.name) for name, one in found])
 
 
 def overviews(*, limit: int = 50, before: int | None = None, offset: int = 0) -> list[Overview]:

@@ -40,7 +40,7 @@ from app.cli.output import (
     warn,
 )
 from app.cli.quality import quality_command
-from app.cli.runs import WorkerWatch
+from app.cli.waiting import WorkerWatch
 from app.dispatch import GENERATE_QUEUE
 from app.errors import InvalidInput, Refused
 from app.local.running import read_running

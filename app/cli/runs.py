@@ -1,15 +1,10 @@
 """`hypo runs`: launch, list, show, edit, cancel, clone, delete, push."""
 
-import sys
-import time
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
 
-from app import sweeps
-from app.cli.forecast import show_forecast
 from app.cli.output import (
     BeforeId,
     JsonFlag,
@@ -21,115 +16,27 @@ from app.cli.output import (
     warn,
 )
 from app.cli.pushing import PublicFlag, RepoArgument, UpdateFlag, YesFlag, agree, report
+from app.cli.run_launch import assignments, launch_runs
+from app.cli.waiting import report_runs, stands
 from app.deletion import delete_run
 from app.dispatch import TRAIN_QUEUE
-from app.errors import InvalidInput, Refused
-from app.launch import checked_plan, launch, resume
-from app.launch_forecast import forecast_view
-from app.presence import worker_missing
-from app.presets import preset_values
+from app.errors import InvalidInput
+from app.launch import launch, resume
 from app.pushing.runs import push_run
 from app.run_columns import NEWEST, SORTABLE, order_of
 from app.run_edits import Edit, edit
-from app.run_yaml import RunYaml, read_run_yaml
-from app.store import datasets as dataset_store
 from app.store import run_checkpoints, run_events, run_transitions, runs
 from app.store.db import read_session, write_session
 from app.store.enums import RunStatus, Shelf
 from app.views import run_view, run_views
-from hypo_engine.assignments import parse_assignments
-from hypo_engine.errors import ConfigError
 from hypo_engine.measures import HEADLINES, MEASURES
 
 cli = typer.Typer(help="Training runs.", no_args_is_help=True)
 
-SweepOption = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=V1,V2 or NAME=LOW..HIGH:COUNT: a run for each combination. May be repeated."),
-]
-TrialsOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=sweeps.MOST, help="Draw this many combinations of a sweep at random."),
-]
-JudgeOption = Annotated[
-    str,
-    typer.Option(
-        help="Judges the samples of every evaluation against the reference's: endpoint:NAME, or a scorer "
-        "as for `hypo judge start`."
-    ),
-]
 RunId = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The run's number.")]
 
 
-@cli.command("launch")
-def launch_command(
-    dataset: Annotated[str | None, typer.Option(help="Dataset: NAME, NAME@VERSION or id.")] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(help="A method, or up to five on the same data: dpo,hypo,rloo; twins: dpo,hypo."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="demo (the default), a hub id, a folder, or run:NUMBER.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE for any TrainConfig field; may be repeated.")
-    ] = None,
-    sweep: SweepOption = None,
-    trials: TrialsOption = None,
-    preset: Annotated[str | None, typer.Option(help="Start from a preset of the launch page.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Start from a YAML file, as shown by the launch page.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
-    judge: JudgeOption = "",
-    insist: Annotated[bool, typer.Option("--insist", help="Launch even if memory seems too small.")] = False,
-    forecast: Annotated[
-        bool, typer.Option("--forecast", help="Queue nothing; tell the runs with their memory and disk.")
-    ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the runs are over.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Queue a run for each method. Options overrule the YAML file, which overrules the preset.
-
-    With --sweep a run is queued for each combination of the values that its method reads.
-    """
-    given = RunYaml() if config is None else _read_yaml(config)
-    values = {
-        **({} if preset is None else preset_values(preset)),
-        **given.values,
-        **_assignments(settings or []),
-    }
-    if model is not None:
-        values["model_name_or_path"] = model
-    if insist:
-        values["insist"] = True
-    chosen = method or given.method
-    wanted = dataset or given.dataset
-    if chosen is None or wanted is None:
-        raise InvalidInput("Give --method and --dataset, or a YAML file that names both.")
-    with read_session() as session:
-        dataset_id = dataset_store.resolve(wanted, session=session).id
-    swept = sweeps.read_sweep(sweep or [])
-    if forecast:
-        planned = checked_plan(chosen, dataset_id, values, sweep=swept, trials=trials)
-        show_forecast(forecast_view(planned, dataset_id), as_json=as_json)
-        return
-    if wait:
-        require_worker(TRAIN_QUEUE)
-    queued = launch(
-        chosen,
-        dataset_id,
-        values,
-        name=name or given.name or "",
-        judge=judge,
-        sweep=swept,
-        trials=trials,
-    )
-    if not wait:
-        missing = worker_missing(TRAIN_QUEUE)
-        if missing:
-            warn(f"Queued, and waiting: {missing}")
-    _report([run.id for run in queued], wait=wait, as_json=as_json)
+cli.command("launch")(launch_runs)
 
 
 @cli.command("list")
@@ -204,7 +111,7 @@ def show_command(run_id: RunId, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(view)
         return
-    say(f"Run {run_id}: {view['name']}, {_stands(view)}, step {view['step']} of {view['total_steps'] or '?'}")
+    say(f"Run {run_id}: {view['name']}, {stands(view)}, step {view['step']} of {view['total_steps'] or '?'}")
     if view["best_step"] is not None:
         say(f"Best checkpoint: step {view['best_step']} ({run.config['metric_for_best_model']})")
     if view["tags"]:
@@ -279,7 +186,7 @@ def resume_command(
     if wait:
         require_worker(TRAIN_QUEUE)
     resume(run_id)
-    _report([run_id], wait=wait, as_json=as_json)
+    report_runs([run_id], wait=wait, as_json=as_json)
 
 
 @cli.command("clone")
@@ -296,9 +203,9 @@ def clone_command(
         require_worker(TRAIN_QUEUE)
     with read_session() as session:
         run = runs.get(run_id, session=session)
-    values = {**run.config, **_assignments(settings or [])}
+    values = {**run.config, **assignments(settings or [])}
     queued = launch(str(values["method"]), run.dataset_id, values, parent_id=run.id)
-    _report([one.id for one in queued], wait=wait, as_json=as_json)
+    report_runs([one.id for one in queued], wait=wait, as_json=as_json)
 
 
 @cli.command("delete")
@@ -329,80 +236,3 @@ def push_command(
     """
     agree(repo, public=public, yes=yes)
     report(push_run(run_id, repo, public=public, update=update), as_json=as_json)
-
-
-def _report(run_ids: list[int], *, wait: bool, as_json: bool) -> None:
-    if wait:
-        _wait(run_ids, quiet=as_json or not sys.stderr.isatty())
-    with read_session() as session:
-        views = run_views([runs.get(run_id, session=session) for run_id in run_ids], session=session)
-    if as_json:
-        print_json(views)
-    else:
-        for view in views:
-            say(f"Run {view['id']}: {view['name']}, {_stands(view)}")
-    bad = [view for view in views if view["status"] in ("failed", "cancelled")]
-    if wait and bad:
-        raise Refused(
-            "; ".join(f"run {view['id']} {view['status']}: {view['error'] or 'on request'}" for view in bad)
-        )
-
-
-def _stands(view: dict[str, Any]) -> str:
-    """A run's state, with its place in the queue or the run that it waits for."""
-    if view["waits_for"]:
-        return f"{view['status']}, waits for run {view['waits_for']}"
-    place = f", place {view['place_in_queue']} in the queue" if view["place_in_queue"] else ""
-    return f"{view['status']}{place}"
-
-
-def _wait(run_ids: list[int], *, quiet: bool) -> None:
-    from app.cli.progress import follow
-
-    watch = WorkerWatch()
-    if not quiet:
-        follow(run_ids, stopped=lambda: watch.gone)
-    else:
-        while not (_all_over(run_ids) or watch.gone):
-            time.sleep(0.3)
-    if not _all_over(run_ids):
-        raise Refused(f"The worker is gone and no other one has started. The runs wait: {watch.sentence}")
-
-
-class WorkerWatch:
-    """Checks every few seconds for a worker of a queue. `gone` is true after a minute without one."""
-
-    def __init__(self, queue: str = TRAIN_QUEUE) -> None:
-        self.queue = queue
-        self.sentence = ""
-        self._looked_at = self._seen_at = time.monotonic()
-
-    @property
-    def gone(self) -> bool:
-        now = time.monotonic()
-        if now - self._looked_at > 5:
-            self._looked_at = now
-            self.sentence = worker_missing(self.queue) or ""
-            if not self.sentence:
-                self._seen_at = now
-        return now - self._seen_at > 60
-
-
-def _all_over(run_ids: list[int]) -> bool:
-    with read_session() as session:
-        return all(runs.get(run_id, session=session).status.is_over for run_id in run_ids)
-
-
-def _read_yaml(path: Path) -> RunYaml:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}.", field="config") from error
-    return read_run_yaml(text)
-
-
-def _assignments(assignments: list[str]) -> dict[str, Any]:
-    try:
-        return parse_assignments(assignments)
-    except ConfigError as error:
-        raise InvalidInput(f"--set: {error}", field="set") from error

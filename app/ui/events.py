@@ -10,6 +10,9 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Options of page-private events: no spinner, no entry in Gradio's API."""
 
 
+GO = "(address) => { window.location.href = address; }"
+"""Opens the address of its input."""
+
 CLICK_DOWNLOAD = """() => setTimeout(() => {
     const place = document.getElementById("hy-download");
     const target = place?.matches("a, button") ? place : place?.querySelector("a, button");

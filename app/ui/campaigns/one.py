@@ -50,7 +50,7 @@ def show(
     own = may_change(overview.owner, user)
     reports = judges.reports(overview.campaign.id)
     judging = judges_view.show(reports, user, own=own, told=told)
-    following = next_round.show(overview.campaign.id, adjudicated=adjudicated)
+    following = next_round.show(overview.campaign.id, user, adjudicated=adjudicated)
     deciding = disagreements.show(overview, user, told=told)
     sections = [*pieces.values(), *judging.values(), *following.values(), *deciding.values()]
     now = "".join(map(str, [*sections, told]))

@@ -78,7 +78,7 @@ def _shown_one(page: Layout) -> Components:
         ),
         **named(page.one.buttons),
         **pick(named(page.one.judging), *judging_layout.SHOWN),
-        **pick(named(page.one.following), "next_round", "pairs"),
+        **pick(named(page.one.following), "next_round", "pairs", "start"),
         **named(page.one.deciding),
     }
 
@@ -181,15 +181,16 @@ def _wire_disagreements(parts: Disagreements, shown: Components) -> None:
 
 
 def _wire_next_round(page: Layout) -> None:
-    parts = page.one.following
-    connect(
-        parts.make_dataset.click,
-        next_round.use_as_dataset,
-        [parts.dataset_name, page.one.deciding.adjudicated, parts.merge, parts.bad],
-        pick(named(parts), "made"),
-        trigger_mode="once",
-        **events.QUIET,
-    )
+    parts, adjudicated = page.one.following, page.one.deciding.adjudicated
+    given = [parts.dataset_name, adjudicated, parts.merge, parts.bad]
+    made, address = pick(named(parts), "made"), pick(named(parts), "address")
+    once: dict[str, Any] = {"trigger_mode": "once", **events.QUIET}
+    connect(parts.make_dataset.click, next_round.use_as_dataset, given, made, **once)
+    launched = connect(parts.launch.click, next_round.launch, [*given, parts.start], address, **once)
+    wanted = [parts.format, parts.file_type, parts.archive, adjudicated, parts.merge]
+    downloaded = connect(parts.download.click, next_round.download, wanted, address, **events.QUIET)
+    for done in (launched, downloaded):
+        done.success(None, parts.address, None, js=events.GO)
 
 
 # --- handlers --------------------------------------------------------------------------------

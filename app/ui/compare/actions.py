@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -19,6 +19,8 @@ from app.ui.compare.show import EACH_ITS_OWN, Seen, ids, recent, show
 from app.ui.compare.state import Turn, View
 from app.ui.updates import Updates
 
+T = TypeVar("T")
+
 _ASK = N_("The conversation changed in another tab; look again, then ask.")
 _VOTE = N_("The conversation changed in another tab; look again, then vote.")
 _SAY_WHY = N_("The conversation changed in another tab; look again, then say why.")
@@ -28,7 +30,7 @@ _STOP = N_("The conversation changed in another tab; look again, then stop.")
 _REGENERATE = N_("The conversation changed in another tab; look again, then regenerate.")
 
 
-def showing_errors(act: Callable[[], Any]) -> Any:
+def showing_errors(act: Callable[[], T]) -> T:
     """Call a function and raise an `AppError` as a message on the page."""
     try:
         return act()

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from app.campaigns import Starts, next_starts
+from app.campaigns import Starts, next_starts, run_starts
 from app.exports import labels as exports
 from app.exports.layouts import LabelFormat
 from app.exports.writers import FileType
@@ -45,16 +45,22 @@ def export(
     kind, ending, only = LabelFormat(format), FileType(file_type), _only(campaign, run, blind)
     if kind is LabelFormat.TRL and exports.count_trl(only=only, leave_out_cut=whole).rows == 0:
         gr.Warning(_("The file has no rows: no vote prefers one answer to another yet."))
-    if kind in (LabelFormat.RAW, LabelFormat.ARENA, LabelFormat.ARGILLA):
-        with read_session() as session:
-            hidden = label_queries.count_hidden(query.username(request), session=session)
-        if hidden:
-            gr.Info(_hidden(hidden, only_names=kind is LabelFormat.RAW), duration=8)
+    tell_hidden(kind, query.username(request))
     given = {"format": kind.value, "file_type": ending.value, "campaign_id": campaign, "run_id": run}
     wanted = {"blind": blind, "whole": whole, "merge": merge, "people": people, "archive": archive}
     return widgets.url(
         "api/v1/votes/export", **given, **{name: "true" if on else "" for name, on in wanted.items()}
     )
+
+
+def tell_hidden(kind: LabelFormat, user: str) -> None:
+    """Tell what the file leaves out because this person may still judge it blind."""
+    if kind not in (LabelFormat.RAW, LabelFormat.ARENA, LabelFormat.ARGILLA):
+        return
+    with read_session() as session:
+        hidden = label_queries.count_hidden(user, session=session)
+    if hidden:
+        gr.Info(_hidden(hidden, only_names=kind is LabelFormat.RAW), duration=8)
 
 
 def _hidden(votes: int, *, only_names: bool) -> str:
@@ -86,5 +92,11 @@ def use_as_dataset(
     added = showing_errors(
         lambda: exports.use_as_dataset(name, only=only, leave_out_cut=whole, merge=merge, bad=bad)
     )
-    starts = Starts() if only.campaign_id is None else next_starts(only.campaign_id, query.username(request))
+    starts = _starts(only, query.username(request))
     return results_view.became_dataset(added, starts, method=Method.KTO if bad else None)
+
+
+def _starts(only: VoteFilter, user: str) -> Starts:
+    if only.campaign_id is not None:
+        return next_starts(only.campaign_id, user)
+    return Starts() if only.run_id is None else run_starts(only.run_id)

@@ -167,6 +167,12 @@ LAYOUTS = [
     (N_("argilla: a record for each comparison"), "argilla"),
     (N_("raw: one row for each vote, with everything"), "raw"),
 ]
+FILE_TYPES = [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")]
+
+
+def layouts() -> list[tuple[str, str]]:
+    """The formats of exported votes, as choices."""
+    return [(_(title), value) for title, value in LAYOUTS]
 
 
 def _export() -> Export:
@@ -181,13 +187,8 @@ def _export() -> Export:
                     [(_("any run"), ALL)], value=ALL, label=_("Votes on a run"), min_width=150
                 )
             blind = gr.Checkbox(label=_("Blind votes only"))
-            layouts = [(_(title), value) for title, value in LAYOUTS]
-            format = gr.Dropdown(layouts, value="trl", label=_("Format"))
-            file_type = gr.Radio(
-                [("JSONL", "jsonl"), ("CSV", "csv"), ("Parquet", "parquet")],
-                value="jsonl",
-                label=_("File"),
-            )
+            format = gr.Dropdown(layouts(), value="trl", label=_("Format"))
+            file_type = gr.Radio(FILE_TYPES, value="jsonl", label=_("File"))
             whole = gr.Checkbox(
                 label=_("Whole answers only"),
                 info=_("trl, kto: leave out answers that were cut at the length limit."),

@@ -59,7 +59,7 @@ def _wire_export(parts: Export) -> None:
     how = [parts.merge, parts.people, parts.archive]
     wanted = [parts.format, parts.file_type, *parts.filters, *how]
     parts.export.click(export.export, wanted, parts.file, **_QUIET).success(
-        None, parts.file, None, js="(address) => { window.location.href = address; }"
+        None, parts.file, None, js=events.GO
     )
     used = [parts.name, *parts.filters, parts.merge, parts.bad]
     parts.use.click(export.use_as_dataset, used, parts.used, trigger_mode="once", **_QUIET)

@@ -1,9 +1,11 @@
 """The campaigns page: handlers, called as functions, and HTML."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 import pytest
@@ -400,7 +402,10 @@ def test_votes_become_a_dataset_of_the_campaign_alone() -> None:
     shown = one.show("", at(campaign=campaign_id))
     assert shown["next_round"]["visible"]
     assert "The votes make 12 training pairs" in shown["pairs"]
-    assert f"campaign_id={campaign_id}" in shown["pairs"]
+    asked = ("trl", "csv", True, False, True, at(campaign=campaign_id))
+    address = next_round.download(*asked)["address"]
+    assert address.startswith(f"api/v1/votes/export?campaign_id={campaign_id}&format=trl&file_type=csv")
+    assert address.endswith("&archive=true&merge=true")
     made = next_round.use_as_dataset("round", False, False, False, at(campaign=campaign_id))["made"]
     assert "holds 12 pairs" in made
     assert "launch?dataset=" in made
@@ -413,6 +418,27 @@ def test_votes_become_a_dataset_of_the_campaign_alone() -> None:
         "start=run"
         not in next_round.use_as_dataset("round", False, False, False, at(campaign=hidden))["made"]
     )
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_next_round_opens_in_launch() -> None:
+    campaign_id = judged(told=True)
+    shown = one.show("", at(campaign=campaign_id))
+    (_, original), *policies = shown["start"]["choices"]
+    assert original == next_round.ORIGINAL
+    base = policies[0][1]
+    for start, merge, bad, expected in (
+        (original, False, False, "start=demo"),
+        (base, True, False, f"start={quote(base, safe='')}"),
+        ("run:999", False, True, "method=kto&start=demo"),
+    ):
+        given = ("round", False, merge, bad, start, at(campaign=campaign_id))
+        address = next_round.launch(*given)["address"]
+        assert re.fullmatch(rf"launch\?dataset=\d+&{re.escape(expected)}", address), address
+    with pytest.raises(gr.Error, match="name"):
+        next_round.launch("", False, False, False, original, at(campaign=campaign_id))
+    hidden = one.show("", at(campaign=judged(told=False)))
+    assert [value for _, value in hidden["start"]["choices"]] == [original]
 
 
 @pytest.mark.usefixtures("engine")
@@ -484,7 +510,9 @@ def test_the_owner_decides_a_disagreement(runs: list[int]) -> None:
     last = page.decide(2, False, "A", None, "", here)
     assert "It was the last one." in last["case_message"]["value"]
     assert not last["deciding"]["visible"]
-    assert "adjudicated=True" in page.count_by(None, True, here)["pairs"]
+    counted = [page.count_by(None, adjudicated, here)["pairs"] for adjudicated in (False, True)]
+    assert counted[0] != counted[1]
+    assert "adjudicated=true" in next_round.download("trl", "csv", False, True, False, here)["address"]
     assert "is taken back" in page.undo_verdict(2, False, here)["case_message"]["value"]
     campaigns.show_names(campaign_id)
     assert "you can decide none of them" in one.show("", here)["queue"]

@@ -684,6 +684,9 @@ def test_votes_become_a_dataset_from_the_page(engine: Engine) -> None:
         export.use_as_dataset("votes")
     compare_page.vote_a(comparison.conversation_id, shown(comparison.conversation_id), "", at())
     assert "Version 1 of the dataset <strong>votes</strong> holds 1 pair." in export.use_as_dataset("votes")
+    of_run = export.use_as_dataset("votes", run="1")
+    assert "start=run%3A1" in of_run
+    assert "start=demo" in of_run, "the original reference"
     assert "1 training pair" in export.counts(False)
     assert "0 training pairs" in export.counts(False, campaign="7")
     address = export.export("kto", "jsonl", False, "7", "3", blind=True)
