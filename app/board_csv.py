@@ -41,9 +41,9 @@ def pieces(ranking: Ranking, table: BoardTable) -> Iterator[bytes]:
     yield lines([cells for at in order if (cells := row(ranking, at)) is not None])
 
 
-def file_name(table: BoardTable, campaign_id: int | None = None) -> str:
-    """The name of the file, as in `campaign-3-ranking.csv`."""
-    return f"{'board' if campaign_id is None else f'campaign-{campaign_id}'}-{table.value}.csv"
+def file_name(table: BoardTable, board: str = "board") -> str:
+    """The name of the file, as in `campaign-3-ranking.csv` for the board `campaign-3`."""
+    return f"{board}-{table.value}.csv"
 
 
 def _model(ranking: Ranking, at: int) -> list[object]:

@@ -1,6 +1,5 @@
 """Progress of a campaign: answers, tasks, and votes by person and by pair."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -8,8 +7,8 @@ from statistics import median
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from app.store import campaigns, endpoint_answers
-from app.store.enums import GenerationStatus, SlotKind, SlotStatus, TaskStatus
+from app.store import campaigns, endpoint_answers, slot_conditions, users
+from app.store.enums import CampaignStatus, GenerationStatus, SlotKind, SlotStatus, TaskStatus
 from app.store.models import (
     Campaign,
     Comparison,
@@ -23,6 +22,8 @@ from app.store.models import (
 )
 
 FAILURES_SHOWN = 5
+NOBODY = 0
+"""The id of a named voter who has never logged in; no user has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def read(campaign: Campaign, *, session: Session) -> Progress:
         votes=sum(pair.votes for pair in pairs),
         votes_wanted=sum(pair.wanted for pair in pairs),
         seconds_left=_seconds_left(campaign, answers - over),
-        people=_people(campaign.id, session=session),
+        people=_people(campaign, session=session),
         pairs=pairs,
         failures=_failures(campaign.id, session=session),
         requests=endpoint_answers.count_unwritten(campaign.id, session=session),
@@ -166,20 +167,40 @@ def _pairs(campaign: Campaign, *, session: Session) -> list[PairProgress]:
     ]
 
 
-def _people(campaign_id: int, *, session: Session) -> list[PersonProgress]:
-    """Everybody with a vote or a skip, those with the most votes first."""
+def _people(campaign: Campaign, *, session: Session) -> list[PersonProgress]:
+    """Everybody with a vote or a skip, and those who are named as voters; the most votes first."""
     query = (
         select(User.name, Slot.status, Label.seconds)
         .join(Slot, Slot.user_id == User.id)
         .join(Task, Slot.comparison_id == Task.comparison_id)
         .outerjoin(Label, and_(Label.comparison_id == Slot.comparison_id, Label.user_id == Slot.user_id))
-        .where(Task.campaign_id == campaign_id, Slot.status != SlotStatus.OPEN, Slot.kind == SlotKind.TASK)
+        .where(Task.campaign_id == campaign.id, Slot.status != SlotStatus.OPEN, Slot.kind == SlotKind.TASK)
     )
-    rows: dict[str, list[tuple[SlotStatus, float | None]]] = defaultdict(list)
+    rows: dict[str, list[tuple[SlotStatus, float | None]]] = {name: [] for name in campaign.voters}
     for name, status, seconds in session.execute(query):
-        rows[name].append((status, seconds))
+        rows.setdefault(name, []).append((status, seconds))
     people = [_person(name, slots) for name, slots in rows.items()]
     return sorted(people, key=lambda person: (-person.votes, person.name))
+
+
+def to_go(campaign: Campaign, names: Sequence[str], *, session: Session) -> dict[str, int]:
+    """The comparisons that each person holds or can still get; none in a closed campaign."""
+    if campaign.status is CampaignStatus.CLOSED:
+        return dict.fromkeys(names, 0)
+    ids = {name: users.find(name, session=session) or NOBODY for name in names}
+    return {name: _left(campaign, user_id, session=session) for name, user_id in ids.items()}
+
+
+def _left(campaign: Campaign, user_id: int, *, session: Session) -> int:
+    tasks = select(func.count()).select_from(Task)
+    available = tasks.where(*slot_conditions.available(campaign, user_id))
+    held = tasks.join(Slot, Slot.comparison_id == Task.comparison_id).where(
+        Task.campaign_id == campaign.id,
+        Slot.user_id == user_id,
+        Slot.status == SlotStatus.OPEN,
+        Slot.kind == SlotKind.TASK,
+    )
+    return (session.scalar(available) or 0) + (session.scalar(held) or 0)
 
 
 def _person(name: str, slots: Sequence[tuple[SlotStatus, float | None]]) -> PersonProgress:

@@ -9,10 +9,10 @@ from sqlalchemy import select, update
 from app import answers, campaigns, labelling
 from app.errors import NotFound, Refused
 from app.labelling import Offer
-from app.store import clock, label_queries, labels, names, tallies
+from app.store import campaign_progress, clock, label_queries, labels, names, tallies
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, SlotStatus
-from app.store.models import Generation, Label, LabelVersion, Slot, Task
+from app.store.models import Campaign, Generation, Label, LabelVersion, Slot, Task
 from tests.app import campaign_setup
 from tests.app.store.concurrently import concurrently
 
@@ -114,6 +114,31 @@ def test_only_voters_vote() -> None:
     assert labelling.take(campaign_id, user="ada").offers
     with pytest.raises(Refused, match="bob is not among the voters"):
         labelling.take(campaign_id, user="bob")
+
+
+def test_the_owner_sees_what_each_person_has_to_go() -> None:
+    campaign_id = campaign_setup.ready(
+        prompts=["1?", "2?", "3?"], votes_wanted=2, voters=["ada", "bob", "eve"]
+    )
+
+    def to_go() -> dict[str, int]:
+        progress = campaigns.overview(campaign_id).progress
+        people = [person.name for person in progress.people]
+        with read_session() as session:
+            campaign = session.get_one(Campaign, campaign_id)
+            return campaign_progress.to_go(campaign, people, session=session)
+
+    assert to_go() == {"ada": 3, "bob": 3, "eve": 3}, "who is named counts before the first vote"
+    offers = labelling.take(campaign_id, count=2, user="ada").offers
+    labelling.vote(offers[0].slot_id, "A", user="ada")
+    assert to_go() == {"ada": 2, "bob": 3, "eve": 3}, "what a person holds is to go"
+    for user in ("bob", "eve"):
+        slots = labelling.take(campaign_id, count=3, user=user).offers
+        for offer in slots:
+            labelling.vote(offer.slot_id, "A", user=user)
+    assert to_go()["ada"] <= 1, "two votes of three people are enough"
+    campaigns.set_status(campaign_id, CampaignStatus.CLOSED)
+    assert set(to_go().values()) == {0}
 
 
 def test_anothers_slot_is_refused() -> None:

@@ -5,13 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from app import board_csv
 from app.board_csv import BoardTable
 from app.quality import read_quality
 from app.quality_view import quality_view
 from app.ranking import Ranking, read_ranking
+from app.rest.board_files import Table, sent_board
 from app.rest.caller import Caller
-from app.rest.files import streamed
 from app.rest.schemas.board import BoardShown
 from app.rest.schemas.quality import QualityShown
 from app.rest.types import Name, PathId
@@ -43,15 +42,6 @@ Adjudicated = Annotated[
 ]
 
 
-Table = Annotated[
-    BoardTable,
-    Query(
-        description="ranking: a row for each model; matrix: for each cell of the win-rate matrix; against: "
-        "win rates against the reference."
-    ),
-]
-
-
 @router.get("/board", response_model=BoardShown)
 def get_board(user: Caller, reference: Reference = None) -> dict[str, Any]:
     """Rank all models by the votes whose names you may see."""
@@ -66,7 +56,7 @@ def export_board(
     """Download a table of the ranking of all models as CSV: exact values, counts of votes, 95% intervals."""
     with read_session() as session:
         found = read_ranking(session=session, viewer=user, reference=reference)
-    return _sent(found, table)
+    return sent_board(found, table)
 
 
 @router.get("/campaigns/{campaign_id}/board", response_model=BoardShown)
@@ -92,7 +82,7 @@ def export_campaign_board(
 ) -> StreamingResponse:
     """Download a table of a campaign's ranking as CSV: exact values, counts of votes, 95% intervals."""
     found = _of_campaign(user, campaign_id, reference, aspect, adjudicated=adjudicated)
-    return _sent(found, table, campaign_id)
+    return sent_board(found, table, f"campaign-{campaign_id}")
 
 
 def _of_campaign(
@@ -108,11 +98,6 @@ def _of_campaign(
             aspect=campaigns.checked_aspect(campaign, aspect),
             adjudicated=adjudicated,
         )
-
-
-def _sent(found: Ranking, table: BoardTable, campaign_id: int | None = None) -> StreamingResponse:
-    name = board_csv.file_name(table, campaign_id)
-    return streamed(board_csv.pieces(found, table), name, "text/csv; charset=utf-8")
 
 
 @router.get("/campaigns/{campaign_id}/quality", response_model=QualityShown)

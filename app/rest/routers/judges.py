@@ -3,11 +3,13 @@
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from app import judges, run_judges
+from app.board_csv import BoardTable
 from app.judge_view import judge_view, sample_verdict_view, verdict_view
 from app.presence import worker_missing
+from app.rest.board_files import Table, sent_board
 from app.rest.caller import Caller
 from app.rest.once import OnceOnly
 from app.rest.paging import Cursor, Limit, Page, cut, place_of
@@ -89,6 +91,14 @@ def resume_judge(user: Caller, judge_id: PathId) -> JudgeShown:
 def get_judge_board(user: Caller, judge_id: PathId) -> dict[str, Any]:
     """Rank a campaign's contenders by a judge, once you have seen its names. Ids are positions, from 0."""
     return ranking_view(judges.board(judge_id, user=user))
+
+
+@router.get("/judges/{judge_id}/board.csv", response_class=StreamingResponse)
+def export_judge_board(
+    user: Caller, judge_id: PathId, table: Table = BoardTable.RANKING
+) -> StreamingResponse:
+    """Download a table of a judge's ranking as CSV: exact values, counts of verdicts, 95% intervals."""
+    return sent_board(judges.board(judge_id, user=user), table, f"judge-{judge_id}")
 
 
 @router.get("/judges/{judge_id}/verdicts", response_model=Page[VerdictShown])

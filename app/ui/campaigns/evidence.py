@@ -45,7 +45,7 @@ def ranking_section(
     if len(found.models) < 2:
         return _not_asked() if wanted else widgets.NOTHING
     about = f"{campaign.name}, {form.aspect_name(wanted)}" if wanted else campaign.name
-    files = RankingFiles(found, campaign.id, about, wanted, adjudicated=adjudicated)
+    files = RankingFiles(found, "campaign", campaign.id, about, wanted, adjudicated=adjudicated)
     return widgets.join([ranking_view.ranking(found, files), ranking_view.against_reference(found, files)])
 
 

@@ -12,6 +12,7 @@ from app.store.enums import VerdictStatus
 from app.ui import widgets
 from app.ui.judging import actions, view
 from app.ui.results import ranking_view
+from app.ui.results.ranking_files import RankingFiles
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 
@@ -47,4 +48,5 @@ def _board(report: JudgeReport, user: str) -> Html:
         _("By the judge {name}, #{id}", name=report.judge.name, id=report.judge.id)
     )
     note = Markup('<p class="hy-note">{}</p>').format(_("Below, votes are this judge's verdicts."))
-    return widgets.join([title, note, ranking_view.ranking(found)])
+    files = RankingFiles(found, "judge", report.judge.id, about=report.judge.name)
+    return widgets.join([title, note, ranking_view.ranking(found, files)])

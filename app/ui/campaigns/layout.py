@@ -132,7 +132,7 @@ def _one() -> One:
         aspect = gr.Radio([], label=_("Rank by"), visible=False, elem_id="rank-by", elem_classes="hy-rank-by")
         results, votes, quality = gr.HTML(js_on_load=charts.PICTURES), gr.HTML(), gr.HTML()
         deciding = disagreements.lay_out()
-        judging, judge_boards = judging_layout.lay_out(), gr.HTML()
+        judging, judge_boards = judging_layout.lay_out(), gr.HTML(js_on_load=charts.PICTURES)
         following, setup = next_round.lay_out(), gr.HTML()
     return One(
         one,

@@ -9,10 +9,11 @@ from app import presence
 from app.campaigns import Overview
 from app.i18n import N_, _, _html, _n, in_language
 from app.markdown import to_html
-from app.store import workers
+from app.store import campaign_progress, workers
 from app.store.campaign_progress import PersonProgress, Progress
 from app.store.db import read_session
 from app.store.enums import CampaignForm, CampaignOrder, CampaignStatus, TaskStatus
+from app.store.models import Campaign
 from app.templates import render
 from app.ui import formatting, widgets
 from app.ui.campaigns.form import aspect_name
@@ -258,7 +259,7 @@ def votes_section(overview: Overview) -> Html:
     pieces = []
     if len(progress.pairs) > 1:
         pieces.append(widgets.section(_("Votes by pair"), _pairs(overview)))
-    people = _people(progress.people) if progress.people else _nobody()
+    people = _people(overview.campaign, progress.people) if progress.people else _nobody()
     pieces.append(widgets.section(_("Votes by person"), people))
     return widgets.join(pieces)
 
@@ -275,21 +276,24 @@ def _pairs(overview: Overview) -> Html:
     return widgets.table([_("Pair"), _("Votes")], rows, caption=_("Votes by pair"), stack=False)
 
 
-def _people(people: Sequence[PersonProgress]) -> Html:
+def _people(campaign: Campaign, people: Sequence[PersonProgress]) -> Html:
+    with read_session() as session:
+        left = campaign_progress.to_go(campaign, [person.name for person in people], session=session)
     rows = [
         (
             person.name,
             f"{person.votes:,}",
+            f"{left[person.name]:,}",
             f"{person.skipped:,}",
             "–" if person.median_seconds is None else _("{n} s", n=f"{person.median_seconds:.1f}"),
         )
         for person in people
     ]
     return widgets.table(
-        [_("Person"), _("Votes"), _("Skipped"), _("Median time")],
+        [_("Person"), _("Votes"), _("To go"), _("Skipped"), _("Median time")],
         rows,
         caption=_("Votes by person"),
-        numeric=(1, 2, 3),
+        numeric=(1, 2, 3, 4),
         stack=False,
     )
 

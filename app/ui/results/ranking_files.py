@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from app.board import Model
 from app.board_csv import BoardTable, file_name
@@ -25,14 +25,16 @@ TITLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RankingFiles:
-    """The files of a ranking as the page shows it: of all votes, or of a campaign's.
+    """The files of a ranking as the page shows it: of all votes, of a campaign's, or of a judge's verdicts.
 
     Attributes:
+        of_what: `campaign` or `judge`, with its `number`; empty for all votes.
         about: what the chart's title says beyond "Ranking".
     """
 
     found: Ranking
-    campaign_id: int | None = None
+    of_what: Literal["", "campaign", "judge"] = ""
+    number: int = 0
     about: str = ""
     aspect: str | None = None
     adjudicated: bool = False
@@ -47,12 +49,16 @@ class RankingFiles:
             as_png=_("Download {title} as PNG", title=title),
             as_csv=_("Download {title} as CSV", title=title),
             address=self._address(table),
-            name=file_name(table, self.campaign_id),
+            name=file_name(table, self._board),
         )
 
+    @property
+    def _board(self) -> str:
+        return f"{self.of_what}-{self.number}" if self.of_what else "board"
+
     def _address(self, table: BoardTable) -> str:
-        page = "board" if self.campaign_id is None else f"campaigns/{self.campaign_id}/board"
-        reference = self.found.board.reference
+        page = f"{self.of_what}s/{self.number}/board" if self.of_what else "board"
+        reference = self.found.board.reference if self.of_what != "judge" else None
         return widgets.url(
             f"api/v1/{page}.csv",
             table=table.value,
@@ -63,7 +69,7 @@ class RankingFiles:
 
     def _picture(self, title: str) -> str:
         said = f"{title}: {self.about}" if self.about else title
-        name = file_name(BoardTable.RANKING, self.campaign_id).removesuffix(".csv")
+        name = file_name(BoardTable.RANKING, self._board).removesuffix(".csv")
         return json.dumps(figure(self.found, said, name), ensure_ascii=False)
 
 

@@ -43,14 +43,17 @@ def test_a_judge_is_started_read_stopped_and_continued(api: TestClient, campaign
 def test_names_wait_for_those_who_asked_for_them(api: TestClient, campaign: int, as_user: AsUser) -> None:
     ok(api.post(f"campaigns/{campaign}/judges", json={"endpoint": "GPT"}), 201)
     decide(1)
-    for address in ("judges/1/board", "judges/1/verdicts"):
+    for address in ("judges/1/board", "judges/1/board.csv", "judges/1/verdicts"):
         assert "still hidden" in refused(api.get(address), 409)
     ok(api.post("comparisons/2/names", headers=as_user("bob")))  # the others may still be judged
-    for address in ("judges/1/board", "judges/1/verdicts"):
+    for address in ("judges/1/board", "judges/1/board.csv", "judges/1/verdicts"):
         assert "still hidden" in refused(api.get(address, headers=as_user("bob")), 409)
     ok(api.post(f"campaigns/{campaign}/names", headers=as_user("bob")))
     board = ok(api.get("judges/1/board", headers=as_user("bob")))
     assert [model["name"] for model in board["models"]] == ["Reference", "dpo run"]
+    table = api.get("judges/1/board.csv", headers=as_user("bob"))
+    assert "judge-1-ranking.csv" in table.headers["content-disposition"]
+    assert len(table.text.splitlines()) == 3
     first = ok(api.get("judges/1/verdicts", params={"limit": 4}, headers=as_user("bob")))
     rest = ok(api.get("judges/1/verdicts", params={"cursor": first["next"]}, headers=as_user("bob")))
     assert (len(first["items"]), len(rest["items"]), rest["next"]) == (4, 2, None)

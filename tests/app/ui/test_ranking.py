@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from app.board import Model
+from app.board_csv import BoardTable
 from app.evidence import Games, make_board
 from app.ranking import Ranking
 from app.settings import Settings
@@ -127,7 +128,7 @@ def test_the_axis_covers_all_values_and_zero(values: list[float], low: float, hi
 
 def test_the_tables_are_linked_as_shown() -> None:
     found = found_among(4, reference=2)
-    files = RankingFiles(found, campaign_id=7, about="<i>soups", aspect="helpful", adjudicated=True)
+    files = RankingFiles(found, "campaign", 7, about="<i>soups", aspect="helpful", adjudicated=True)
     html = ranking_view.ranking(found, files) + ranking_view.against(found, files)
     for table in ("ranking", "matrix", "against"):
         query = f"table={table}&amp;reference=3&amp;aspect=helpful&amp;adjudicated=true"
@@ -135,6 +136,9 @@ def test_the_tables_are_linked_as_shown() -> None:
         assert f'download="campaign-7-{table}.csv"' in html
     assert html.count("data-picture=") == 1
     assert "<i>soups" not in html
+    judged = RankingFiles(found, "judge", 3).of(BoardTable.RANKING)
+    assert 'href="api/v1/judges/3/board.csv?table=ranking"' in judged
+    assert 'download="judge-3-ranking.csv"' in judged
     assert "board.csv" not in ranking_view.ranking(found) + ranking_view.against(found)
 
 
