@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,17 +187,11 @@ def follow_up_is_blind_again(app: App, ada: Page, bob: Page, address: str) -> No
 def test_a_campaign_from_prompts_to_the_next_run(two_logins: App, browser: Browser, tmp_path: Path) -> None:
     """Answers, the votes of two people, the board, the export, and a run trained on the votes."""
     app = two_logins
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("\n".join(f"Say {number}." for number in range(12)))
-    made = hypo(
-        app, "campaigns", "new", "--name", "Round", "--run", "1", "--run", "2", "--prompts", str(prompts),
-        "--max-new-tokens", "8", "--temperature", "2", "--json",
-    )  # fmt: skip
-    campaign = int(json.loads(made)["id"])
-    wait_for(lambda: tasks(app, campaign, "waiting") == 0, "the answers")
-    wanted = tasks(app, campaign, "ready")
-    assert wanted >= 20  # of 36 pairs; the answers of the others are identical, which differs by processor
     with logged_in(app, browser, "ada") as ada, logged_in(app, browser, "bob", watched=False) as bob:
+        campaign = start_campaign(ada, tmp_path)
+        wait_for(lambda: tasks(app, campaign, "waiting") == 0, "the answers")
+        wanted = tasks(app, campaign, "ready")
+        assert wanted >= 20  # of 36 pairs; identical answers, which differ by processor, ask for no vote
         for page in (ada, bob):
             page.goto(f"label?campaign={campaign}")
         judge(ada, 5)
@@ -214,7 +209,28 @@ def test_a_campaign_from_prompts_to_the_next_run(two_logins: App, browser: Brows
         assert ballots(app, campaign) == [1] * wanted
         assert NAME not in ada.locator("body").inner_text()
         see_the_board(ada, campaign)
-        train_on_votes(app, ada, campaign, tmp_path)
+        take_the_votes_away(ada, tmp_path)
+        train_on_votes(app, ada)
+
+
+def start_campaign(page: Page, folder: Path) -> int:
+    """Let the twins and their reference answer a file of twelve prompts; return the campaign's number."""
+    prompts = folder / "prompts.txt"
+    prompts.write_text("\n".join(f"Say {number}." for number in range(12)))
+    page.goto("campaigns?runs=1,2")
+    page.get_by_role("radio", name="A file").check()
+    page.locator("#campaign-file input[type=file]").set_input_files(prompts)
+    expect(page.get_by_text("12 prompts")).to_be_visible()
+    page.locator("#campaign-name input").fill("Round")
+    page.get_by_role("button", name="Decoding").click()
+    for name, value in (("Longest answer", "8"), ("Temperature", "2")):
+        field = page.get_by_role("spinbutton", name=re.compile(name))
+        field.fill(value)
+        field.press("Tab")
+    expect(page.get_by_text("36 votes")).to_be_visible()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/campaigns?campaign=*")
+    return int(page.url.rpartition("=")[2])
 
 
 def judge(page: Page, votes: int) -> None:
@@ -257,22 +273,38 @@ def see_the_board(page: Page, campaign: int) -> None:
     expect(page.get_by_role("table", name="Win-rate matrix").or_(page.locator(".hy-matrix"))).to_be_visible()
 
 
-def train_on_votes(app: App, page: Page, campaign: int, folder: Path) -> None:
-    """Download the pairs, make a dataset of them, and train on it."""
+def take_the_votes_away(page: Page, folder: Path) -> None:
+    """Download the pairs, one for each comparison, with a manifest that says so."""
+    page.get_by_role("checkbox", name="One pair for each comparison").check()
+    page.get_by_role("checkbox", name="With a manifest").check()
     with page.expect_download() as download:
-        page.get_by_role("link", name="jsonl").click()
-    download.value.save_as(folder / "pairs.jsonl")
-    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+        page.get_by_role("button", name="Download", exact=True).click()
+    download.value.save_as(folder / "votes.zip")
+    with zipfile.ZipFile(folder / "votes.zip") as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        [file] = [name for name in archive.namelist() if name.endswith(".jsonl")]
+        pairs = archive.read(file).splitlines()
+    assert len(pairs) == manifest["rows"] > 10
+    assert "weight" in json.loads(pairs[0])
+
+
+def train_on_votes(app: App, page: Page) -> None:
+    """One click opens Launch on the votes, with the policy as base; the run finishes."""
     page.get_by_label("Dataset").fill("round")
-    page.get_by_role("button", name="Use as dataset").click()
-    expect(page.get_by_text(f"holds {len(pairs)} pairs")).to_be_visible()
-    page.get_by_role("link", name="launch a run on it").click()
+    base = page.get_by_role("combobox", name="Base model")
+    base.click()
+    page.get_by_role("option", name=re.compile(f"{NAME}.*HyPO")).click()
+    page.get_by_role("button", name="Launch the next round").click()
     page.wait_for_url("**/launch?dataset=*")
-    settings = {**TINY_RUN, "max_completion_length": 128}
-    options = [f"--set={name}={value}" for name, value in settings.items()]
-    model = app.value("SELECT base_model FROM runs WHERE id = 1")
-    launched = hypo(
-        app, "runs", "launch", "--method", "dpo", "--dataset", "round", "--model", model, "--json", *options
-    )
-    run = json.loads(launched)[0]["id"]
+    expect(page.get_by_role("combobox", name="Dataset")).to_have_value(re.compile("round v1"))
+    expect(page.get_by_role("combobox", name="Base model")).to_have_value(re.compile("Run 2: "))
+    page.get_by_role("checkbox", name="HyPO", exact=True).uncheck()
+    page.get_by_role("button", name="Advanced").click()
+    for name, value in {**TINY_RUN, "max_completion_length": 128}.items():
+        page.locator(f"#field-{name} input").fill(str(value))
+    page.get_by_role("button", name="Launch", exact=True).click()
+    page.wait_for_url("**/run?id=*")
+    run = int(page.url.rpartition("=")[2])
     assert app.wait_until_over(run)[0]["status"] == "finished"
+    expect(page.get_by_role("button", name="Delete run")).to_be_visible()
+    assert app.value("SELECT base_model FROM runs WHERE id = ?", run) == "run:2"
