@@ -75,17 +75,19 @@ def lay_out() -> NextRound:
                     label=_("Base model"),
                     info=_("What the next run starts from."),
                 )
-                with gr.Row(elem_classes="hy-buttons"):
-                    launch = gr.Button(
-                        _("Launch the next round"), variant="primary", size="md", scale=0, min_width=200
-                    )
-                    make = gr.Button(_("Use as dataset"), size="md", scale=0, min_width=160)
             file = _download()
+        with gr.Row(elem_classes="hy-buttons"):
+            launch = gr.Button(
+                _("Launch the next round"), variant="primary", size="md", scale=0, min_width=200
+            )
+            make = gr.Button(_("Use as dataset"), size="md", scale=0, min_width=160)
+            download = gr.Button(_("Download"), size="md", scale=0, min_width=130)
         made, address = gr.HTML(), gr.Textbox(visible="hidden")
-    return NextRound(section, pairs, name, merge, bad, start, launch, make, made, *file, address)
+    shown = section, pairs, name, merge, bad, start, launch, make, made
+    return NextRound(*shown, *file, download, address)
 
 
-def _download() -> tuple[gr.Dropdown, gr.Radio, gr.Checkbox, gr.Button]:
+def _download() -> tuple[gr.Dropdown, gr.Radio, gr.Checkbox]:
     with gr.Column(min_width=280, elem_classes="hy-field"):
         format = gr.Dropdown(layouts(), value=LabelFormat.TRL.value, label=_("Format"))
         file_type = gr.Radio(FILE_TYPES, value=FileType.JSONL.value, label=_("File"))
@@ -93,9 +95,7 @@ def _download() -> tuple[gr.Dropdown, gr.Radio, gr.Checkbox, gr.Button]:
             label=_("With a manifest"),
             info=_("A zip with the file, its filters, counts, columns and hash."),
         )
-        with gr.Row(elem_classes="hy-buttons"):
-            button = gr.Button(_("Download"), size="md", scale=0, min_width=130)
-    return format, file_type, archive, button
+    return format, file_type, archive
 
 
 def show(campaign: int, user: str, *, adjudicated: bool = False) -> Updates:
