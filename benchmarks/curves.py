@@ -9,6 +9,8 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -58,7 +60,14 @@ class Point:
 
 
 def run(
-    method: Method, precision: Precision, seed: int, *, model: str, pairs: Sequence[Pair], steps: int
+    method: Method,
+    precision: Precision,
+    seed: int,
+    *,
+    model: str,
+    pairs: Sequence[Pair],
+    steps: int,
+    models_dir: Path,
 ) -> Curve:
     """The held-out metrics of one run."""
     config = TrainConfig(
@@ -85,7 +94,7 @@ def run(
             eval_pairs=held_out,
             eval_prompts=[pair.prompt for pair in held_out],
             output_dir=Path(folder) / "run",
-            models_dir=Path(folder) / "models",
+            models_dir=models_dir,
             reporter=points,
         )
     return points.curve
@@ -133,14 +142,14 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     pairs = [row.pair for row in read_jsonl_pairs(given.pairs) if isinstance(row, Kept)]
     points = list[Point]()
-    for method in METHODS:
-        curves: dict[Precision, list[Curve]] = {precision: [] for precision in PRECISIONS}
-        for seed in range(given.seeds):
-            for precision in PRECISIONS:
-                found = run(method, precision, seed, model=given.model, pairs=pairs, steps=given.steps)
-                curves[precision].append(found)
+    with TemporaryDirectory() as models:
+        one = partial(run, model=given.model, pairs=pairs, steps=given.steps, models_dir=Path(models))
+        for method in METHODS:
+            curves: dict[Precision, list[Curve]] = {precision: [] for precision in PRECISIONS}
+            for seed, precision in product(range(given.seeds), PRECISIONS):
+                curves[precision].append(one(method, precision, seed))
                 print(f"{method.label}, seed {seed}, {precision}: done", file=sys.stderr, flush=True)
-        points += compare(method, *curves.values())
+            points += compare(method, *curves.values())
     print(report(points))
     return 0
 

@@ -30,6 +30,7 @@ READS: dict[str, _Prepare] = {
     "list_judges": lambda c: c.judge,
     "get_judge": lambda c: c.judge,
     "get_judge_board": lambda c: c.judge,
+    "export_judge_board": lambda c: c.judge,
     "list_verdicts": lambda c: c.judge,
     "list_sample_verdicts": lambda c: c.run_judge,
     "get_answer_tokens": lambda c: {"generation_id": c.two_samples()[0]},
@@ -49,6 +50,7 @@ WRITES: dict[str, _Prepare] = {
     "add_dataset": lambda c: c.upload(),
     "add_dataset_from_votes": lambda c: {"json": {"name": "votes", "user": "voter-7"}},
     "launch_runs": lambda c: {"json": {"method": "twins", "dataset": str(c.filled.dataset)}},
+    "forecast_runs": lambda c: {"json": {"method": "twins", "dataset": str(c.filled.dataset)}},
     "clone_run": lambda c: {"run_id": c.filled.usual_run, "json": {}},
     "edit_run": lambda c: {
         "run_id": c.filled.usual_run,
