@@ -3,9 +3,12 @@
 DPO and HyPO are trained on the pairs of a JSONL file, with each seed in each precision. A point is the mean
 over the seeds of a held-out metric at an evaluation. What counts is how far bfloat16's point lies from
 float32's, beside the range of float32's seeds there.
+
+With ``--json FILE`` finished runs are kept in a file, and a second call trains only those that it lacks.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +114,33 @@ def compare(method: Method, exact: Sequence[Curve], half: Sequence[Curve]) -> li
     return found
 
 
+class Finished:
+    """The curves of finished runs, kept in a file of JSON lines if there is one."""
+
+    def __init__(self, file: Path | None, **settings: object) -> None:
+        """``settings``: what the runs have in common; those of other settings are ignored."""
+        self._file, self._settings, self._found = file, settings, dict[tuple[object, ...], Curve]()
+        if file is not None and file.exists():
+            for line in file.read_text(encoding="utf-8").splitlines():
+                one = json.loads(line)
+                if one["settings"] == settings:
+                    values = {(step, metric): value for step, metric, value in one["curve"]}
+                    self._found[tuple(one["run"])] = values
+
+    def of(self, *key: Method | Precision | int) -> Curve | None:
+        """The curve of a run; None if it has not finished."""
+        return self._found.get(key)
+
+    def add(self, *key: Method | Precision | int, curve: Curve) -> None:
+        """Keep the curve of a run."""
+        self._found[key] = curve
+        if self._file is not None:
+            values = [[step, metric, value] for (step, metric), value in curve.items()]
+            line = {"settings": self._settings, "run": key, "curve": values}
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(line)}\n")
+
+
 def report(points: Sequence[Point]) -> str:
     """The points as a table, with how many lie within the spread of seeds."""
     rows = [
@@ -139,7 +169,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", default="demo", help="demo, or a folder")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="keep finished runs in this file, and use those in it")
     given = parser.parse_args(arguments)
+    finished = Finished(given.json, pairs=str(given.pairs), model=given.model, steps=given.steps)
     pairs = [row.pair for row in read_jsonl_pairs(given.pairs) if isinstance(row, Kept)]
     points = list[Point]()
     with TemporaryDirectory() as models:
@@ -147,8 +179,12 @@ def main(arguments: Sequence[str]) -> int:
         for method in METHODS:
             curves: dict[Precision, list[Curve]] = {precision: [] for precision in PRECISIONS}
             for seed, precision in product(range(given.seeds), PRECISIONS):
-                curves[precision].append(one(method, precision, seed))
-                print(f"{method.label}, seed {seed}, {precision}: done", file=sys.stderr, flush=True)
+                curve = finished.of(method, precision, seed)
+                if curve is None:
+                    curve = one(method, precision, seed)
+                    finished.add(method, precision, seed, curve=curve)
+                    print(f"{method.label}, seed {seed}, {precision}: done", file=sys.stderr, flush=True)
+                curves[precision].append(curve)
             points += compare(method, *curves.values())
     print(report(points))
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import curves
-from hypo_engine.config import Method
+from hypo_engine.config import Method, Precision
 from tests.tiny_model import write_tiny_model
 
 
@@ -30,7 +30,8 @@ def test_both_methods_are_trained_in_both_precisions(
     rows = [{"prompt": f"Say {n}.", "chosen": f" yes {n}", "rejected": f" no {n}"} for n in range(20)]
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    given = ["--model", str(model), "--pairs", str(file), "--steps", "2", "--seeds", "1"]
+    kept = tmp_path / "kept.jsonl"
+    given = ["--model", str(model), "--pairs", str(file), "--steps", "2", "--seeds", "1", "--json", str(kept)]
     assert curves.main(given) == 0
     printed = capsys.readouterr()
     assert printed.err.count("done") == 4
@@ -38,3 +39,10 @@ def test_both_methods_are_trained_in_both_precisions(
         for metric in curves.METRICS:
             assert f"| {method} | {metric} | 2 |" in printed.out
     assert " of 16 points lie within" in printed.out
+    kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:3]))
+    assert curves.main(given) == 0
+    again = capsys.readouterr()
+    assert again.err.splitlines() == ["HyPO, seed 0, bfloat16: done"], "the others were kept"
+    assert again.out == printed.out
+    other = curves.Finished(kept, pairs=str(file), model=str(model), steps=3)
+    assert other.of(Method.DPO, Precision.FLOAT32, 0) is None
