@@ -19,7 +19,7 @@ from app.store.timings import Measured
 from app.workload import Workload
 from hypo_engine.config import Method, TrainConfig
 
-_SAME = ("precision", "gradient_checkpointing", "num_ppo_epochs")
+_SAME = ("precision", "load_in_4bit", "gradient_checkpointing", "num_ppo_epochs")
 """Settings that affect the step time and must match, as the forecast does not scale for them."""
 
 
@@ -57,7 +57,7 @@ def _like(config: TrainConfig, *, session: Session) -> Measured | None:
     """The newest comparable run: same model, method, device and kind of adapter."""
     present = workers.present(session=session, queue="train")
     device = present[0].device if present else None
-    wanted = config.model_dump(mode="json")
+    wanted, usual = config.model_dump(mode="json"), TrainConfig().model_dump(mode="json")
     name = config.model_name_or_path
     for run in timings.latest(
         session=session,
@@ -65,7 +65,7 @@ def _like(config: TrainConfig, *, session: Session) -> Measured | None:
         method=config.method.value,
         device=device,
     ):
-        alike = all(run.config.get(name, wanted[name]) == wanted[name] for name in _SAME)
+        alike = all(run.config.get(name, usual[name]) == wanted[name] for name in _SAME)
         if not alike or bool(run.config.get("lora_r")) != bool(config.lora_r) or not run.device:
             continue
         found = timings.measured(run, session=session)

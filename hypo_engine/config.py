@@ -201,6 +201,8 @@ class TrainConfig(TrainingFields):
         method = info.data.get("method")
         if value is Sharding.NONE or method is None:
             return value
+        if info.data.get("load_in_4bit"):
+            raise PydanticCustomError("sharding", "cannot shard 4-bit weights yet; set it to none")
         if not method.writes:
             raise PydanticCustomError("sharding", "cannot shard a reward model yet; set it to none")
         if Need.VALUES in method.needs:

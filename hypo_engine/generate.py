@@ -341,19 +341,25 @@ def load_served(
     models_dir: Path,
     precision: Precision = Precision.AUTO,
     run_model: ModelSource | None = None,
+    *,
+    in_4bit: bool = False,
 ) -> Served:
     """Load a base model for answering.
 
     Args:
         run_model: The files of the run that ``model_name`` refers to, if it is one.
+        in_4bit: Hold its weights in 4 bits, as a run with ``load_in_4bit`` does.
 
     Raises:
         ModelError: as :func:`hypo_engine.models.load.load_model`.
+        ConfigError: 4-bit weights are not possible here, or for this model.
     """
     source = resolve_source(model_name, models_dir, run_model)
     tokenizer = load_tokenizer(source.place)
     device = default_device()
-    model = load_frozen(source.place, precision=precision, device=device, adapters=source.adapters)
+    model = load_frozen(
+        source.place, precision=precision, device=device, adapters=source.adapters, in_4bit=in_4bit
+    )
     check_vocabulary(model, tokenizer, model_name)
     tokenization = Tokenization(tokenizer, PromptStyle.AUTO)
     served = Served(

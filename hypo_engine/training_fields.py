@@ -1,6 +1,7 @@
 """The fields of TrainConfig that every method reads to train: optimiser, lengths, adapter, memory."""
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from hypo_engine.choices import Precision, PromptStyle, Scheduler, Sharding, Thinking
 from hypo_engine.method_fields import COMPARING, MethodFields, group
@@ -151,6 +152,13 @@ class TrainingFields(MethodFields):
         "in float32, and so do activations on a CPU.",
         json_schema_extra=group("memory"),
     )
+    load_in_4bit: bool = Field(
+        False,
+        title="4-bit base model",
+        description="QLoRA: hold the frozen matrices of the base model's layers in 4 bits a weight (NF4), "
+        "for models that do not fit otherwise. Needs LoRA and the package bitsandbytes.",
+        json_schema_extra=group("memory"),
+    )
     devices: int = Field(
         1,
         ge=1,
@@ -180,3 +188,12 @@ class TrainingFields(MethodFields):
         description="Start the run even if memory seems short.",
         json_schema_extra=group("memory"),
     )
+
+    @field_validator("load_in_4bit")
+    @classmethod
+    def _trains_an_adapter(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("lora_r") == 0:
+            raise PydanticCustomError(
+                "load_in_4bit", "needs lora_r of 1 or more, because 4-bit weights cannot be trained"
+            )
+        return value

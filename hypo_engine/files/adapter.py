@@ -20,6 +20,9 @@ MOST: Final = 8
 _CHANGE_THE_BASE: Final = frozenset({"pissa", "olora", "corda", "loftq", "lora"})
 """Ways to initialise an adapter that leave another base model; the last one is lora_ga."""
 
+_FOUR_BIT_NOTE: Final = "quantization.json"
+"""Beside an adapter that was trained on 4-bit weights: the arguments of transformers' BitsAndBytesConfig."""
+
 _TENSOR: Final = re.compile(r"(?:base_model\.model\.)?(.+)\.(lora_[AB])\.weight")
 
 
@@ -51,6 +54,20 @@ def adapter_folder(name: str) -> Path | None:
         return folder.resolve() if alone else None
     except (OSError, ValueError, RuntimeError):  # an invalid path, or the home of an unknown user
         return None
+
+
+def note_four_bit(folder: Path) -> None:
+    """Record beside an adapter that it was trained on 4-bit weights."""
+    said = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+    (folder / _FOUR_BIT_NOTE).write_text(json.dumps(said), encoding="utf-8")
+
+
+def was_on_four_bit(folder: Path) -> bool:
+    """Whether an adapter was trained on 4-bit weights."""
+    try:
+        return json.loads((folder / _FOUR_BIT_NOTE).read_text(encoding="utf-8"))["load_in_4bit"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _base_of(folder: Path) -> str:

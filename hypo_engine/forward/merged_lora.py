@@ -4,6 +4,8 @@ PEFT adds ``scale * B (A x)`` to each layer's result, which takes four small pro
 memory. :class:`MergedLora` computes W + scale * B A, uses it for all tokens at once and discards it. That
 takes one product forward and one backward, and the adapter's gradients come from the same tensors. It
 replaces the forward of PEFT's layers on this model only; PEFT still stores and loads the adapter.
+
+A weight that is held in 4 bits is expanded for each use and discarded with the merged one.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from hypo_engine.cpu import lora
 from hypo_engine.cpu.gemm import add_linear, linear
+from hypo_engine.forward.four_bit import is_four_bit, weight_of
 from hypo_engine.forward.mixed import MixedLinear
 from hypo_engine.forward.mixed_lora import MixedLoraLayer
 from hypo_engine.forward.peft_layers import ReplacedLayers, adapted_layers
@@ -26,12 +29,14 @@ _FEW = 64
 
 
 def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
-    """The weight and bias that a linear layer computes with; None if it has several weights.
+    """The weight and bias that a linear layer computes with; None if it has several weights or 4-bit ones.
 
     This call computes a merged weight. An adapter on bfloat16 weights is left to the caller.
     """
     forward = vars(layer).get("forward")
     if isinstance(forward, _MergedLayer):
+        if is_four_bit(forward.base):
+            return None
         return forward.lasting() if forward.on else forward.base.weight, forward.base.bias
     if isinstance(forward, MixedLoraLayer):
         return forward.base.weight, forward.base.bias
@@ -40,7 +45,7 @@ def weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 class MergedLora(ReplacedLayers):
-    """Computes a model's LoRA layers with merged weights: one float32 adapter on a float32 base.
+    """Computes a model's LoRA layers with merged weights: one float32 adapter on a float32 or 4-bit base.
 
     Layers other than plain linear ones keep PEFT's forward.
     """
@@ -65,9 +70,14 @@ class _MergedLayer:
         self.a, self.b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
         layer.forward = self
 
+    def weight(self) -> Tensor:
+        """W, [outputs, inputs]."""
+        found: Tensor = weight_of(self.base) if is_four_bit(self.base) else self.base.weight
+        return found
+
     def merged(self, buffer: Tensor | None = None) -> Tensor:
         """W + scale B A, [outputs, inputs], without autograd."""
-        return lora.merge(self.base.weight, self.a, self.b, self.scale, buffer)
+        return lora.merge(self.weight(), self.a, self.b, self.scale, buffer)
 
     def lasting(self) -> Tensor:
         """The same in a reused buffer, for a caller that uses it many times; valid until the next call."""
@@ -79,12 +89,12 @@ class _MergedLayer:
         base = self.base
         if torch.is_grad_enabled():
             if not self.on:
-                return F.linear(x, base.weight, base.bias)
+                return F.linear(x, self.weight(), base.bias)
             found: Tensor = _MergedLinear.apply(x, recipe_of(x), self.a, self.b, self)  # type: ignore[no-untyped-call]
             return found
         if self.on and x.numel() > _FEW * x.shape[-1]:
             return linear(x, self.merged(), base.bias)
-        found = linear(x, base.weight, base.bias)
+        found = linear(x, self.weight(), base.bias)
         return found.add_(F.linear(F.linear(x, self.a), self.b), alpha=self.scale) if self.on else found
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hypo_engine.errors import ModelError
 from hypo_engine.files.check import not_causal
+from hypo_engine.forward.four_bit import computing_in_float32
 
 MODEL_ERRORS: Final = (
     TypeError,
@@ -84,6 +85,7 @@ def in_float32(model: Any) -> Iterator[None]:
     """
     with ExitStack() as hooks:
         if next(model.parameters()).dtype != torch.float32:
+            hooks.enter_context(computing_in_float32(model))
             for part in _parts(model):
                 widened = _Widened(part)
                 hooks.callback(part.register_forward_pre_hook(widened.widen).remove)
@@ -188,17 +190,26 @@ def _extremes(tensor: Tensor) -> Tensor:
     return torch.stack(list(torch.aminmax(tensor)))
 
 
-def check_sound(model: Any, name: str) -> None:
-    """Refuse a model that cannot run, has non-finite numbers, or is not causal.
+def check_finite(model: Any, name: str) -> None:
+    """Refuse a model whose weights contain non-finite numbers.
 
     Raises:
-        ModelError: saying which of these.
+        ModelError: naming the first such weight.
     """
     if bad := _not_finite(model):
         raise ModelError(
             f"{name!r} contains numbers that are not finite ({bad}): its weights or its "
             "config.json are damaged; fetch the model again."
         )
+
+
+def check_sound(model: Any, name: str) -> None:
+    """Refuse a model that cannot run, has non-finite numbers, or is not causal.
+
+    Raises:
+        ModelError: saying which of these.
+    """
+    check_finite(model, name)
     ids = try_tokens(model, 12)
     try:
         with precisely(model) as wide:

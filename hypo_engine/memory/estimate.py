@@ -49,6 +49,9 @@ class Coefficients:
             dtype.
         head_hidden: Vectors of the hidden size that the head saves per scored token.
         held_out_at_once: Prompts that an evaluation samples together.
+        four_bit: Bytes of a weight in 4 bits with its share of the scales, which are quantised themselves:
+            a byte a block, and 4 bytes for 256 blocks.
+        four_bit_block: Weights that share a scale.
         process: Bytes of Python and its libraries, on a CPU.
         gpu_process: Bytes of the CUDA context on a GPU.
         slack: Overhead of the allocator, relative to the requested bytes.
@@ -82,6 +85,8 @@ class Coefficients:
     chunk_copies: float = 3.0
     head_hidden: float = 3.0
     held_out_at_once: int = 16
+    four_bit: float = 0.5 + 1 / 64 + 4 / (64 * 256)
+    four_bit_block: int = 64
     process: int = 480 * 2**20
     gpu_process: int = 0
     slack: float = 1.05
@@ -119,6 +124,7 @@ class Estimate:
             merged copy if only evaluations sample.
         head: Chunks of logits, and the states that PPO's value head reads, in float32.
         process: Python and its libraries.
+        loading: The model as its files have it, while it is read to be held in 4 bits; a GPU never has it.
     """
 
     weights: int
@@ -129,12 +135,24 @@ class Estimate:
     kv_cache: int
     head: int
     process: int
+    loading: int = 0
 
     @property
     def total(self) -> int:
-        """The peak. Sampling ends before the forward pass begins, so only the larger of the two counts."""
-        lasting = self.weights + self.adapter + self.optimiser + self.gradients + self.process
-        return lasting + self.head + max(self.activations, self.kv_cache)
+        """The peak."""
+        return sum(self.at_once().values())
+
+    def at_once(self) -> dict[str, int]:
+        """The parts that add up to the peak, by name.
+
+        Sampling ends before the forward pass begins, so only the larger of the two counts; and loading ends
+        before anything is trained.
+        """
+        later = "kv_cache" if self.kv_cache <= self.activations else "activations"
+        lasting = {"weights": self.weights, "process": self.process}
+        training = {n: size for n, size in self.parts().items() if n not in (later, "loading")}
+        reading = lasting | {"loading": self.loading}
+        return max(training, reading, key=lambda parts: sum(parts.values()))
 
     def parts(self) -> dict[str, int]:
         """Bytes by name, in order, without the total."""
@@ -175,8 +193,8 @@ def estimate_memory(
     """
     load = heaviest(config, lengths)
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
-    # bytes per number of activations, which stay float32 on a CPU over frozen bfloat16 weights
-    number = 2 if half and (gpu or config.lora_r == 0) else 4
+    # bytes per number of activations, which stay float32 on a CPU over frozen bfloat16 matrices
+    number = 2 if half and (gpu or config.lora_r == 0 or config.load_in_4bit) else 4
     weights, adapter, trained = _weights(shape, config, using, half=half, gpu=gpu)
     if config.loads_reward_model:
         weights += (2 if half else 4) * shape.parameters
@@ -190,6 +208,7 @@ def estimate_memory(
         head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu)
         + 4 * load.sampled * _value_head(shape, config),
         process=using.gpu_process if gpu else using.process,
+        loading=shape.stored * shape.parameters if config.load_in_4bit and not gpu else 0,
     )
 
 
@@ -231,7 +250,16 @@ def _weights(
         return 8 * shape.parameters + cast, 4 * head, shape.parameters + head
     trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r + _value_head(shape, config)
     copy = _merged(shape, config, using, half=half, gpu=gpu) if config.samples_online else 0
-    return (2 if half else 4) * shape.parameters + copy, 4 * trained, trained
+    return _frozen(shape, config, using, 2 if half else 4) + copy, 4 * trained, trained
+
+
+def _frozen(shape: ModelShape, config: TrainConfig, using: Coefficients, number: int) -> int:
+    """Bytes of the frozen weights of a run with LoRA, at ``number`` bytes for each that is not in 4 bits."""
+    if not config.load_in_4bit:
+        return number * shape.parameters
+    packed = shape.four_bit_parameters
+    expanded = (number + 4 / using.four_bit_block) * shape.largest_matrix  # one at a time, with its scales
+    return round(using.four_bit * packed + expanded) + number * (shape.parameters - packed)
 
 
 def _value_head(shape: ModelShape, config: TrainConfig) -> int:
@@ -241,7 +269,7 @@ def _value_head(shape: ModelShape, config: TrainConfig) -> int:
 
 def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half: bool, gpu: bool) -> int:
     """Bytes of the merged copy of the adapted matrices, which exists on a CPU during sampling."""
-    if half or gpu or config.lora_r == 0 or shape.family in using.unmerged:
+    if half or gpu or config.lora_r == 0 or config.load_in_4bit or shape.family in using.unmerged:
         return 0
     return 4 * shape.adapted(config.lora_target_modules)[0]
 

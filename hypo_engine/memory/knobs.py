@@ -90,6 +90,8 @@ def _candidates(config: TrainConfig, *, gpu: bool) -> Iterator[list[dict[str, An
     yield [{"max_prompt_length": n} for n in _below(config.max_prompt_length, least=_SHORTEST)]
     if config.precision is Precision.FLOAT32 or (config.precision is Precision.AUTO and not gpu):
         yield [{"precision": Precision.BFLOAT16}]
+    if gpu and config.lora_r and not config.load_in_4bit:
+        yield [{"load_in_4bit": True}]
     if config.lora_r == 0:
         yield [{"lora_r": _SMALL_RANK}]
     else:

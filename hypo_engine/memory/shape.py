@@ -17,6 +17,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _PLAIN_MLP = frozenset({"gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2"})
 """Families whose feed-forward layers have two matrices; all others are assumed to have a gate as well."""
 
+_TRANSPOSED = frozenset({"gpt2"})
+"""Families whose matrices are no plain linear layers, which 4 bits cannot hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
@@ -31,6 +34,7 @@ class ModelShape:
         softcapped: Whether attention scores are soft-capped, so that they are saved for the backward pass.
         experts: Experts per layer; 1 without a mixture.
         experts_a_token: Experts that each token runs through.
+        stored: Bytes of a number in the model's files, as its configuration states them.
     """
 
     family: str
@@ -47,6 +51,7 @@ class ModelShape:
     softcapped: bool = False
     experts: int = 1
     experts_a_token: int = 1
+    stored: int = 4
 
     @property
     def q_dim(self) -> int:
@@ -78,6 +83,19 @@ class ModelShape:
         """Parameters of all layers' matrices, without embeddings and output head."""
         a_layer = sum(inputs * outputs * many for _, inputs, outputs, many in self.linear_layers())
         return a_layer * self.layers
+
+    @property
+    def four_bit_parameters(self) -> int:
+        """Parameters of all layers' matrices that 4 bits can hold, which are all but those of experts."""
+        if self.family in _TRANSPOSED:
+            return 0
+        a_layer = (inputs * outputs for _, inputs, outputs, many in self.linear_layers() if many == 1)
+        return sum(a_layer) * self.layers
+
+    @property
+    def largest_matrix(self) -> int:
+        """Parameters of the largest matrix of a layer."""
+        return max(inputs * outputs for _, inputs, outputs, _ in self.linear_layers())
 
     @property
     def parameters(self) -> int:
@@ -116,6 +134,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape:
     wide = _optional(values, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size") or 4 * hidden
     if experts > 1:
         wide = _optional(values, "moe_intermediate_size") or wide
+    stored = str(values.get("dtype") or values.get("torch_dtype") or "")
     return ModelShape(
         family=family,
         **sizes,
@@ -128,6 +147,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape:
         softcapped=bool(values.get("attn_logit_softcapping")),
         experts=experts,
         experts_a_token=_optional(values, "num_experts_per_tok") or 1,
+        stored=2 if stored.rpartition(".")[2] in ("bfloat16", "float16") else 4,
     )
 
 

@@ -1,6 +1,5 @@
 """LoRA adapters: attach a fresh one to a base model, check a stored one before loading, and merge it."""
 
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,20 +9,20 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypo_engine.errors import ConfigError, ModelError
-from hypo_engine.files.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from hypo_engine.files.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, was_on_four_bit
 from hypo_engine.files.weights import sha256
+from hypo_engine.forward.four_bit import is_four_bit, require_bitsandbytes, through_four_bit
 from hypo_engine.forward.trial import MODEL_ERRORS, plain_logits, try_tokens
+from hypo_engine.models.linear_layers import four_bit_layers, linear_layers
 from hypo_engine.models.untrusted import read_lora_config
 
 _PREFIX = "base_model.model."
 
-_ROUTER = re.compile(r"router|topk|moegate|gating", re.IGNORECASE)
-_GATES = frozenset({"gate", "router", "shared_expert_gate", "wg", "dt_proj"})
-_OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
-"""Names that PEFT treats as a mixture's experts and would adapt differently."""
+_Part = tuple[Tensor, Tensor, float]
+"""A, B and the scale of an adapter in one layer."""
 
 
 def attach_lora(base: Any, *, rank: int, alpha: int, target_modules: str, seed: int, base_name: str) -> Any:
@@ -66,36 +65,6 @@ def attach_lora(base: Any, *, rank: int, alpha: int, target_modules: str, seed: 
             f"this model's linear layers are {_leaves(fitting)}."
         ) from error
     return model
-
-
-def linear_layers(base: Any) -> list[str]:
-    """Names of the layers that LoRA adapts by default, in the model's order.
-
-    The output head and the embeddings are not adapted. Neither are the routers of mixtures, which train
-    best frozen, and experts, which transformers stores as one tensor. Of state space layers only the first
-    projection is adapted, because fused kernels read the weights of the others directly.
-    """
-    from transformers.pytorch_utils import Conv1D
-
-    tables = (base.get_output_embeddings(), base.get_input_embeddings())
-    mixture = any(weight.dim() == 3 and "expert" in name for name, weight in base.named_parameters())
-    aside: list[str] = []
-    found = []
-    for name, module in base.named_modules():
-        kind = type(module).__name__
-        if _ROUTER.search(kind):
-            aside.append(f"{name}.")
-        leaf = name.rpartition(".")[2]
-        if not isinstance(module, (nn.Linear, Conv1D)) or any(module is table for table in tables):
-            if any(isinstance(child, nn.Conv1d) for child in module.children()):
-                aside += [f"{name}.{inner}" for inner in ("out_proj", "x_proj", "dt_proj")]
-            continue
-        if any(name == place or (place.endswith(".") and name.startswith(place)) for place in aside):
-            continue
-        if _ROUTER.search(kind) or leaf in _GATES or (mixture and leaf in _OF_EXPERTS):
-            continue
-        found.append(name)
-    return found
 
 
 def _named(base: Any, names: str, fitting: Sequence[str]) -> list[str]:
@@ -171,24 +140,33 @@ def check_adapter(base: Any, folder: Path) -> Any:
 def _tensor_fits(base: Any, name: str, shape: tuple[int, ...]) -> bool:
     module_name, _, matrix = name.removesuffix(".weight").rpartition(".")
     try:
-        weight = base.get_submodule(module_name.removeprefix(_PREFIX)).weight
+        layer = base.get_submodule(module_name.removeprefix(_PREFIX))
+        packed = is_four_bit(getattr(layer, "base_layer", layer))  # its weight has another shape
+        sides = (layer.out_features, layer.in_features) if packed else layer.weight.shape
     except AttributeError:
         return False
     # GPT-2's Conv1D stores [in, out] where Linear stores [out, in]
     side = {"lora_A": shape[-1], "lora_B": shape[0]}.get(matrix)
-    return side in weight.shape
+    return side in sides
 
 
 def merge_adapters(model: Any, folders: Sequence[Path]) -> None:
     """Add stored LoRA adapters to a model's weights, in float32, and round each weight once.
 
+    An adapter that was trained on 4-bit weights is added to the weights as 4 bits hold them.
+
     Raises:
         ModelError: an adapter cannot be read, does not fit, or adapts a table that embeddings and output head
             share.
+        ConfigError: an adapter was trained on 4-bit weights, and bitsandbytes is missing.
     """
-    layers: dict[str, list[tuple[Tensor, Tensor, float]]] = {}
+    layers: dict[str, list[_Part | None]] = {}
     for folder in folders:
         config = check_adapter(model, folder)
+        if was_on_four_bit(folder):
+            require_bitsandbytes(f"The adapter {folder.name!r} was trained on 4-bit weights and")
+            for name in four_bit_layers(model):
+                layers.setdefault(name, []).append(None)
         scale = config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)
         tensors = load_file(folder / ADAPTER_WEIGHTS)
         for name in sorted(
@@ -208,11 +186,16 @@ def merge_adapters(model: Any, folders: Sequence[Path]) -> None:
                 raise _unfitting(folders[-1]) from error
 
 
-def _merge(layer: Any, parts: Sequence[tuple[Tensor, Tensor, float]]) -> None:
+def _merge(layer: Any, parts: Sequence[_Part | None]) -> None:
+    """Add adapters to a layer's weight; None stands for holding the sum so far in 4 bits."""
     from transformers.pytorch_utils import Conv1D
 
     merged = layer.weight.to(torch.float32, copy=True)
-    for a, b, scale in parts:
+    for part in parts:
+        if part is None:
+            merged = through_four_bit(merged)
+            continue
+        a, b, scale = part
         product = scale * (b.float() @ a.float()).to(merged.device)
         merged += product.T if isinstance(layer, Conv1D) else product
     layer.weight.copy_(merged)
@@ -232,9 +215,10 @@ def _refuse_shared(model: Any, names: Iterable[str], folder: Path) -> None:
 
 
 def adapter_identity(folder: Path) -> list[Any]:
-    """What determines the weights that an adapter adds: its tensors and its scale."""
+    """What determines the weights that an adapter makes: its tensors, its scale, and 4-bit weights below."""
     config = read_lora_config(folder / ADAPTER_CONFIG)
-    return [sha256(folder / ADAPTER_WEIGHTS), config.r, config.lora_alpha, bool(config.use_rslora)]
+    own = [sha256(folder / ADAPTER_WEIGHTS), config.r, config.lora_alpha, bool(config.use_rslora)]
+    return [*own, "4 bit"] if was_on_four_bit(folder) else own
 
 
 def _unfitting(folder: Path) -> ModelError:

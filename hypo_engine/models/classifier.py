@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hypo_engine.config import PromptStyle
 from hypo_engine.errors import ModelError
+from hypo_engine.forward.four_bit import is_four_bit, weight_of
 from hypo_engine.forward.packed import base_model
 from hypo_engine.models.policy import Policy
 
@@ -87,9 +88,13 @@ def save_classifier(policy: Policy, tokenizer: Any, folder: Path, note: RewardNo
 def _merged_weights(base: Any) -> Iterator[tuple[str, Tensor]]:
     """The weights by their names without an adapter, with the adapter added to them."""
     with torch.no_grad():
+        four_bit = {name: layer for name, layer in base.named_modules() if is_four_bit(layer)}
         for name, weight in base.state_dict().items():
-            if "lora_" in name:
-                continue
+            owner, _, beside = name.partition(".weight")
+            if "lora_" in name or (beside and owner in four_bit):
+                continue  # a 4-bit weight has further tensors beside it
+            if owner in four_bit and name != f"{owner}.bias":
+                weight = weight_of(four_bit[owner]).to(base.dtype)
             layer_name, inside, rest = name.partition(".base_layer.")
             layer = base.get_submodule(layer_name) if inside else None
             if layer is not None and rest == "weight":

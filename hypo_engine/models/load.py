@@ -18,13 +18,17 @@ from hypo_engine.files.check import CONTEXT, HARMLESS, check_model_files, folder
 from hypo_engine.files.demo import DEMO_NAME, DEMO_UPSTREAM, demo_folder
 from hypo_engine.files.tokenizer import refuse_larger
 from hypo_engine.files.weights import sha256
+from hypo_engine.forward.four_bit import require_bitsandbytes
 from hypo_engine.forward.mixed import keep_activations_float
-from hypo_engine.forward.trial import check_sound, vocabulary_size
+from hypo_engine.forward.trial import check_finite, check_sound, vocabulary_size
 from hypo_engine.models.adapters import adapter_identity, merge_adapters
+from hypo_engine.models.linear_layers import hold_in_four_bit
 from hypo_engine.models.untrusted import read_config, refuse_adapter_repository
 
 _WRITTEN_BY = frozenset({"transformers_version", "_name_or_path"})
 """Fields of config.json that describe its origin, not the model."""
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def default_device() -> torch.device:
@@ -81,7 +85,8 @@ def settled(precision: Precision, device: torch.device, *, frozen: bool) -> Prec
     """What AUTO stands for here: bfloat16 where it is faster, else float32. Others are left as they are.
 
     That is a GPU, and for frozen weights a CPU with AMX. Weights that adapters are merged into do not count
-    as frozen, because a merged weight loses most of a small update when it is rounded.
+    as frozen, because a merged weight loses most of a small update when it is rounded. Neither do weights
+    that are held in 4 bits, which no kernel for AMX reads.
     """
     if precision is not Precision.AUTO:
         return precision
@@ -93,6 +98,12 @@ def weights_dtype(precision: Precision, device: torch.device, *, frozen: bool = 
     """The dtype that a model computes its products in, which is that of frozen weights."""
     half = settled(precision, device, frozen=frozen) is Precision.BFLOAT16
     return torch.bfloat16 if half else torch.float32
+
+
+def stored_dtype(resolved: str) -> torch.dtype:
+    """The data type of a model's files, as its configuration states it; float32 if it does not."""
+    dtype = getattr(_load(lambda: read_config(resolved), resolved), "dtype", None)
+    return dtype if dtype in _DTYPES else torch.float32
 
 
 def load_model(
@@ -109,6 +120,13 @@ def load_model(
             missing or unexpected weights, needs remote code, has an adapter, or computes non-finite
             numbers; or an adapter does not fit it.
     """
+    model = _read_model(resolved, dtype=dtype, adapters=adapters).to(device)
+    check_sound(model, resolved)
+    return model
+
+
+def _read_model(resolved: str, *, dtype: torch.dtype, adapters: Sequence[Path]) -> Any:
+    """The model on the CPU, adapters merged, before it has run."""
     from transformers import AutoModelForCausalLM
 
     refuse_adapter_repository(resolved)
@@ -130,23 +148,46 @@ def load_model(
     check_whole(told, resolved)
     disable_dropout(model)
     merge_adapters(model, adapters)
-    model = model.to(device).eval()
-    check_sound(model, resolved)
-    return model
+    return model.eval()
 
 
 def load_frozen(
-    resolved: str, *, precision: Precision, device: torch.device, adapters: Sequence[Path] = ()
+    resolved: str,
+    *,
+    precision: Precision,
+    device: torch.device,
+    adapters: Sequence[Path] = (),
+    in_4bit: bool = False,
 ) -> Any:
     """Load a model whose weights are not trained, as :func:`load_model`; bfloat16 only stores them on a CPU.
 
     Activations are float32 there, if the architecture allows it (:mod:`hypo_engine.forward.mixed`).
+
+    Args:
+        in_4bit: Hold the weights of linear layers in 4 bits.
+
+    Raises:
+        ConfigError: 4 bits can hold no layer, or need bitsandbytes, which is missing.
     """
+    if in_4bit:
+        return _load_in_4bit(resolved, precision, device, adapters)
     dtype = weights_dtype(precision, device, frozen=not adapters)
     model = load_model(resolved, dtype=dtype, device=device, adapters=adapters).requires_grad_(False)
     if dtype == torch.bfloat16 and device.type == "cpu":
         keep_activations_float(model)
     return model
+
+
+def _load_in_4bit(resolved: str, precision: Precision, device: torch.device, adapters: Sequence[Path]) -> Any:
+    """Load a frozen model on the CPU in the data type of its files, then move it in 4 bits to its device."""
+    require_bitsandbytes("load_in_4bit")
+    dtype = weights_dtype(precision, device, frozen=False)
+    stored = torch.float32 if adapters else stored_dtype(resolved)
+    model = _read_model(resolved, dtype=dtype if dtype is torch.bfloat16 else stored, adapters=adapters)
+    check_finite(model, resolved)  # 4 bits have no NaN
+    hold_in_four_bit(model, dtype=dtype, device=device)
+    check_sound(model, resolved)
+    return model.requires_grad_(False)
 
 
 def _load(call: Callable[[], Any], resolved: str) -> Any:

@@ -3,21 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from hypo_engine.errors import ModelError
-from hypo_engine.models.load import load_model
+from hypo_engine.models.load import load_model, stored_dtype
 from hypo_engine.models.untrusted import read_config
-
-_DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
-
-
-def stored_dtype(place: str) -> torch.dtype:
-    """The data type of a model's files, as its configuration states it; float32 if it does not."""
-    dtype = getattr(read_config(place), "dtype", None)
-    return dtype if dtype in _DTYPES else torch.float32
 
 
 def load_merged(place: str, adapters: Sequence[Path]) -> Any:

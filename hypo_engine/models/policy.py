@@ -36,11 +36,13 @@ class Policy:
         adapted: True for LoRA, False when every weight is trained.
         shares_prompts: Whether each prompt is encoded once for all its completions.
         thinking: Whether its training prompts leave thinking to the model.
+        in_4bit: Whether its frozen weights are held in 4 bits.
         head: The head of a reward model; None for a model that writes.
         value_head: PPO's critic; None for other methods.
     """
 
     thinking = False
+    in_4bit = False
     head: RewardHead | None = None
     value_head: ValueHead | None = None
 
@@ -101,10 +103,12 @@ def load_policy(
 
     Raises:
         ModelError: the model cannot be used.
-        ConfigError: ``lora_target_modules`` names no module, or the output head.
+        ConfigError: ``lora_target_modules`` names no module, or the output head; or 4-bit weights are not
+            possible here, or for this model.
     """
     load, read = (_load_adapted, load_frozen) if config.lora_r > 0 else (_load_full, load_model)
     policy = load(config, partial(read, resolved, device=device, adapters=adapters), pad_id, device, separate)
+    policy.in_4bit = config.load_in_4bit
     hidden = policy.model.get_input_embeddings().weight.shape[1]
     if Need.VALUES in config.needs:
         policy.value_head = ValueHead(hidden, device=device)
@@ -116,7 +120,7 @@ def load_policy(
 def _load_adapted(
     config: TrainConfig, read: Callable[..., Any], pad_id: int, device: torch.device, separate: bool
 ) -> Policy:
-    base = read(precision=config.precision)
+    base = read(precision=config.precision, in_4bit=config.load_in_4bit)
     half, exact = base.dtype == torch.bfloat16, has_float_activations(base)
     model = attach_lora(
         base,

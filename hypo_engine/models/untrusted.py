@@ -3,10 +3,14 @@
 config.json may name an attention function or an expert kernel, and transformers downloads and runs one
 that is named like a hub repository. Quantised weights load kernels from the hub as well. An adapter's
 configuration may name a Python module that PEFT imports. None of these settings is accepted from a file.
+bitsandbytes, which PEFT imports, downloads and runs a kernel on some processors of its own accord, so the
+package that fetches it cannot be imported.
 """
 
 import json
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +20,8 @@ from hypo_engine.errors import ModelError
 from hypo_engine.files.check import quantised
 
 os.environ["USE_HUB_KERNELS"] = "0"  # read on transformers' import
+sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns that it could not fetch the kernel
 
 _LORA_FIELDS = frozenset(
     {"r", "lora_alpha", "target_modules", "exclude_modules", "fan_in_fan_out", "use_rslora"}

@@ -36,7 +36,7 @@ from safetensors.torch import load_file, save_file
 from hypo_engine.chat.thinking import note_thinking
 from hypo_engine.disk import writing
 from hypo_engine.errors import CheckpointError
-from hypo_engine.files.adapter import ADAPTER_WEIGHTS
+from hypo_engine.files.adapter import ADAPTER_WEIGHTS, note_four_bit
 from hypo_engine.models.classifier import RewardNote, save_classifier
 from hypo_engine.models.heads import ScalarHead
 from hypo_engine.models.policy import Policy
@@ -315,6 +315,8 @@ def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
     if isinstance(config.target_modules, set):  # a set's order differs between processes
         config.target_modules = sorted(config.target_modules)
     config.save_pretrained(adapter)
+    if policy.in_4bit:
+        note_four_bit(adapter)
 
 
 def load_weights(policy: Policy, checkpoint: Path) -> None:

@@ -17,6 +17,7 @@ from hypo_engine.data.token_pairs import StepMeans
 from hypo_engine.distributed.out_of_memory import release_cached_memory
 from hypo_engine.distributed.world import MutedReporter, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
+from hypo_engine.forward.four_bit import require_bitsandbytes
 from hypo_engine.forward.phases import phase
 from hypo_engine.methods.objective import BatchResult
 from hypo_engine.models.source import ModelSource
@@ -98,7 +99,7 @@ def train(
     """
     if not pairs:
         raise DataError("There are no pairs to train on; give at least one.")
-    config = parse_config(dict(config))  # model_copy checks nothing
+    config = _checked(config)
     reporter = reporter or SilentReporter()
     with plain_errors(), joined_world(config.devices, lockstep=config.sharding is Sharding.FSDP) as world:
         with world.synchronized():
@@ -125,6 +126,14 @@ def train(
             raise
         finally:
             release_cached_memory()
+
+
+def _checked(config: TrainConfig) -> TrainConfig:
+    """A configuration whose fields are valid, and whose packages are there."""
+    config = parse_config(dict(config))  # model_copy checks nothing
+    if config.load_in_4bit:
+        require_bitsandbytes("load_in_4bit")
+    return config
 
 
 def _train(run: Run) -> TrainResult:

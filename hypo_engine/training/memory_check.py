@@ -53,7 +53,11 @@ def estimate_run(
 def _settled(config: TrainConfig, device: torch.device) -> TrainConfig:
     """The configuration with what automatic precision stands for on this machine."""
     return config.model_copy(
-        update={"precision": settled(config.precision, device, frozen=config.lora_r > 0)}
+        update={
+            "precision": settled(
+                config.precision, device, frozen=config.lora_r > 0 and not config.load_in_4bit
+            )
+        }
     )
 
 

@@ -27,7 +27,8 @@ def settle_precision(
     if began:
         half = _MIXED in began or "torch.bfloat16" in began
         return _with(config, Precision.BFLOAT16 if half else Precision.FLOAT32)
-    found = settled(config.precision, device, frozen=config.lora_r > 0 and not source.adapters)
+    frozen = config.lora_r > 0 and not source.adapters and not config.load_in_4bit
+    found = settled(config.precision, device, frozen=frozen)
     if found is Precision.BFLOAT16 and device.type == "cpu":
         reporter.log("info", "Products are computed in bfloat16, which is faster on this processor.")
     return _with(config, found)
@@ -41,5 +42,5 @@ def arithmetic_of(config: TrainConfig, policy: Policy) -> str:
     """The device type and the dtypes, which determine the last digits."""
     dtype = next(policy.model.parameters()).dtype
     mixed = dtype == torch.bfloat16 and has_float_activations(policy.model)
-    what = _MIXED if mixed else dtype
+    what = f"{_MIXED if mixed else dtype}{' 4bit' if config.load_in_4bit else ''}"
     return f"{default_device().type} {what} {config.precision.value} full={not policy.adapted}"

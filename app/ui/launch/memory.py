@@ -17,7 +17,7 @@ from app.ui.launch import form
 from app.ui.updates import Updates
 from app.ui.widgets import Html
 from hypo_engine.config import TrainConfig
-from hypo_engine.memory.estimate import Estimate, format_bytes
+from hypo_engine.memory.estimate import format_bytes
 from hypo_engine.memory.knobs import Knob
 
 PARTS: Final = {
@@ -29,6 +29,7 @@ PARTS: Final = {
     "kv_cache": N_("Sampling"),
     "head": N_("Chunks of logits"),
     "process": "Python",
+    "loading": N_("Model while it is read"),
 }
 """Labels of an estimate's parts."""
 
@@ -60,7 +61,7 @@ def panel(forecast: MemoryForecast) -> Html:
     """The estimate as a sentence, a bar and a list, with suggestions for a run that does not fit."""
     if forecast.estimate is None:
         return Markup('<p class="hy-note">{}</p>').format(in_language(forecast.missing))
-    total, at_once = forecast.estimate.total, _at_once(forecast.estimate)
+    total, at_once = forecast.estimate.total, forecast.estimate.at_once()
     scale = max(total, forecast.available or 0)
     parts = [
         {
@@ -105,14 +106,6 @@ def _limit(forecast: MemoryForecast, scale: int) -> float | None:
     if forecast.fits or forecast.available is None:
         return None
     return 100 * forecast.available / scale
-
-
-def _at_once(estimate: Estimate) -> dict[str, int]:
-    """The parts that add up to the peak; the KV cache and the activations do not exist at the same time."""
-    parts = {part: size for part, size in estimate.parts().items() if size}
-    later = "kv_cache" if estimate.kv_cache <= estimate.activations else "activations"
-    parts.pop(later, None)
-    return parts
 
 
 def _total(forecast: MemoryForecast, total: str) -> Html:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from hypo_engine.config import Method, Precision, TrainConfig
 from hypo_engine.errors import ModelError
+from hypo_engine.forward.four_bit import is_four_bit
 from hypo_engine.memory.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
 from hypo_engine.memory.knobs import helpful_knobs, refusal
 from hypo_engine.memory.machine import available_bytes, whole_memory
@@ -37,6 +39,56 @@ HYPO = DPO.model_copy(update={"method": Method.HYPO})
 
 def changed(config: TrainConfig, **changes: Any) -> TrainConfig:
     return config.model_copy(update=changes)
+
+
+def test_the_bytes_of_4_bit_weights_are_counted(tiny: Callable[[str], Path]) -> None:
+    folder = tiny("llama_untied")
+    values = json.loads((folder / "config.json").read_text())
+    shape = read_shape(values)
+    config = TrainConfig(lora_r=4, load_in_4bit=True, precision=Precision.FLOAT32)
+    policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
+    packed = [layer for layer in policy.model.modules() if is_four_bit(layer)]
+    states = [layer.weight.quant_state for layer in packed]
+    bytes_of = [
+        layer.weight.numel() + state.absmax.numel() for layer, state in zip(packed, states, strict=True)
+    ]
+    # a scale for 256 blocks is more for these tiny matrices than the estimate's share of it
+    bytes_of += [4 * state.shape.numel() // (64 * 256) for state in states]
+    others = sum(4 * p.numel() for p in policy.model.parameters() if p.dtype == torch.float32)
+    others -= sum(4 * p.numel() for p in policy.parameters())
+    expanded = (4 + 1 / 16) * shape.largest_matrix
+    found = estimate_memory(shape, config)
+    assert found.weights == pytest.approx(sum(bytes_of) + others + expanded, abs=len(packed))
+    assert found.loading == 4 * shape.parameters
+    assert read_shape(values | {"dtype": "bfloat16"}).stored == 2
+    on_gpu = estimate_memory(shape, config.model_copy(update={"precision": Precision.AUTO}), gpu=True)
+    assert on_gpu.loading == 0
+    assert on_gpu.weights < 0.8 * estimate_memory(shape, TrainConfig(lora_r=4), gpu=True).weights
+
+
+def test_experts_and_transposed_matrices_stay_as_they_are() -> None:
+    mixture = read_shape(
+        {"model_type": "mixtral", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "vocab_size": 100, "intermediate_size": 32, "num_local_experts": 8}
+    )  # fmt: skip
+    assert mixture.four_bit_parameters == 2 * 4 * 64 * 64
+    assert ModelShape(**{**asdict(SHAPE), "family": "gpt2"}).four_bit_parameters == 0
+
+
+def test_reading_a_model_counts_where_it_takes_more_than_training() -> None:
+    large = ModelShape(**{**asdict(SHAPE), "hidden": 2048, "intermediate": 8192, "layers": 16})
+    config = changed(DPO, load_in_4bit=True, max_prompt_length=8, max_completion_length=8)
+    found = estimate_memory(large, config)
+    assert found.at_once() == {
+        "weights": found.weights, "process": found.process, "loading": 4 * large.parameters
+    }  # fmt: skip
+    assert found.total == sum(found.at_once().values())
+    assert "loading" not in estimate_memory(large, config, gpu=True).at_once()
+    tight = found.total // 3
+    assert {"load_in_4bit": True} in [
+        dict(knob.changes)
+        for knob in helpful_knobs(large, changed(config, load_in_4bit=False), available=tight, gpu=True)
+    ]
 
 
 NAMED = {"gpt2": "c_proj", "gpt_neox": "dense,dense_h_to_4h"}
@@ -114,6 +166,7 @@ def test_the_total_counts_what_lives_at_once() -> None:
         assert found.total == sum(parts.values()) - min(parts["activations"], parts["kv_cache"])
     assert list(parts) == [
         "weights", "adapter", "optimiser", "gradients", "activations", "kv_cache", "head", "process",
+        "loading",
     ]  # fmt: skip
 
 
@@ -280,13 +333,18 @@ def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
     assert 0 < here < all_of_it
 
 
+SAVING = [*((name, False) for name in ARCHITECTURES), ("llama", True), ("qwen2", True)]
+
+
 @pytest.mark.exact
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2"])
-def test_what_is_said_of_activations_is_what_autograd_saves(tmp_path: Path, architecture: str) -> None:
+@pytest.mark.parametrize(("architecture", "in_4bit"), SAVING)
+def test_what_is_said_of_activations_is_what_autograd_saves(
+    tmp_path: Path, architecture: str, *, in_4bit: bool
+) -> None:
     """Counted on a model so wide that the layers' tensors dominate."""
     folder = wide_model(tmp_path / architecture, architecture)
     shape = read_shape(json.loads((folder / "config.json").read_text()))
-    config = changed(DPO, model_name_or_path=str(folder), lora_r=4)
+    config = changed(DPO, model_name_or_path=str(folder), lora_r=4, load_in_4bit=in_4bit)
     policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
     weights = {parameter.untyped_storage().data_ptr() for parameter in policy.parameters()}
     saved: dict[int, int] = {}
