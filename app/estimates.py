@@ -150,8 +150,12 @@ def _machine(settings: Settings) -> tuple[bool, int | None, bool]:
         gpu = workers.any_gpu(session=session, queue="train")
         counts = runs.count_by_status(session=session)
     waits = bool(counts.get(RunStatus.RUNNING, 0) + counts.get(RunStatus.QUEUED, 0))
-    running = read_running(settings)
-    here = running is not None and "broker" in running.children
-    if gpu or not here:
+    if gpu or not has_own_workers(settings):
         return gpu, None, waits
     return gpu, whole_memory() if waits else available_bytes(), waits
+
+
+def has_own_workers(settings: Settings) -> bool:
+    """Whether `hypo up` runs the workers on this machine."""
+    running = read_running(settings)
+    return running is not None and "broker" in running.children

@@ -14,6 +14,7 @@ from app.launch_plan import Planned, plan
 from app.leaks import refuse_leaks
 from app.local_models import wherever_read
 from app.model_check import refuse_unusable_model
+from app.package_check import refuse_missing_packages
 from app.reward_check import refuse_missing_reward, reward_run
 from app.store import datasets, recovery, run_dependencies, runs, starts, users
 from app.store.answering import ANSWER_LEASES
@@ -59,7 +60,8 @@ def launch(
 
     Raises:
         InvalidInput: for an invalid method, name, judge, sweep or configuration, for a base model that
-            cannot be trained, and for length limits that leave no pair. Nothing is queued in these cases.
+            cannot be trained, for a missing package, and for length limits that leave no pair. Nothing is
+            queued in these cases.
         NotFound: for a dataset that does not exist.
         Refused: for a dataset without training pairs, for a run whose evaluation uses prompts that it or its
             reward model is trained on, and for a run that needs more memory than this machine's workers
@@ -71,6 +73,7 @@ def launch(
     if judge:
         run_judges.read_judge(judge)
     planned = checked_plan(method, dataset_id, values, sweep=sweep, trials=trials)
+    refuse_missing_packages([one.config for one in planned])
     refuse_what_cannot_fit([one.config for one in planned], dataset_id)
     with write_session() as session:
         queued = _queue(planned, dataset_id, name, parent_id, session=session)

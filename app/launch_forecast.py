@@ -8,7 +8,8 @@ from app.disk_forecast import DiskForecast, forecast_disk
 from app.estimates import MemoryForecast, forecast_memory
 from app.launch_plan import Planned
 from app.workload import workload
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Method, TrainConfig
+from hypo_engine.memory.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,10 @@ def forecast_runs(configs: Sequence[TrainConfig], dataset_id: int) -> LaunchFore
     """The forecasts of runs on one dataset."""
     memory = [forecast_memory(config, dataset_id) for config in configs]
     steps = [workload(config, dataset_id).steps for config in configs]
+    written = [_written(config, found, dataset_id) for config, found in zip(configs, memory, strict=True)]
     known = [
-        [] if found.estimate is None else [(config, found.estimate, number)]
-        for config, found, number in zip(configs, memory, steps, strict=True)
+        [] if estimate is None else [(config, estimate, number)]
+        for config, estimate, number in zip(configs, written, steps, strict=True)
     ]
     runs = [
         RunForecast(found, number, forecast_disk(one) if one else None)
@@ -42,6 +44,13 @@ def forecast_runs(configs: Sequence[TrainConfig], dataset_id: int) -> LaunchFore
     ]
     whole = [one for each in known for one in each]
     return LaunchForecast(runs, forecast_disk(whole) if whole else None)
+
+
+def _written(config: TrainConfig, found: MemoryForecast, dataset_id: int) -> Estimate | None:
+    """The estimate of the tensors that a run writes; a reward model's 4-bit weights are written expanded."""
+    if config.load_in_4bit and config.method is Method.REWARD:
+        return forecast_memory(config.model_copy(update={"load_in_4bit": False}), dataset_id).estimate
+    return found.estimate
 
 
 def forecast_view(planned: Sequence[Planned], dataset_id: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -71,6 +71,7 @@ def model_card(run: Run, metrics: Mapping[str, float], step: int, form: Form = F
         "```",
         "",
         _usage(is_adapter, run.base_model, form) if method.writes else REWARD_USAGE,
+        *_four_bit(run.config, is_adapter=is_adapter),
     ]
     return "\n".join(lines) + "\n"
 
@@ -119,6 +120,20 @@ def _metric_table(metrics: Mapping[str, float]) -> list[str]:
 def _of(measure: Measure, metrics: Mapping[str, float]) -> str:
     count = metrics.get(measure.count)
     return f"{count:,.0f} {measure.counted}" if count else measure.counted
+
+
+def _four_bit(config: Mapping[str, Any], *, is_adapter: bool) -> list[str]:
+    """A paragraph on the weights below an adapter that was trained on 4-bit ones."""
+    if not config.get("load_in_4bit"):
+        return []
+    if not is_adapter:
+        return ["", "The base model's weights in it are those that 4 bits hold, on which it was trained."]
+    return [
+        "",
+        "It was trained on 4-bit weights. Load the base model with\n"
+        "`quantization_config=BitsAndBytesConfig(**json.load(open(FOLDER + '/quantization.json')))`;\n"
+        "on other weights its log-probabilities differ from those measured here.",
+    ]
 
 
 def _usage(is_adapter: bool, base_model: str, form: Form) -> str:

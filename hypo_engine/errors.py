@@ -52,3 +52,8 @@ def disk_full(remedy: str, *, disk: str = "The disk") -> str:
 def memory_full(remedy: str, *, memory: str = "The memory") -> str:
     """The sentence for out of memory, with a remedy."""
     return f"{memory} is full; {remedy}."
+
+
+def needs_bitsandbytes(what: str) -> str:
+    """The sentence for a missing package, beginning with what needs it."""
+    return f"{what} needs the package bitsandbytes; run pip install 'hypo-studio[qlora]'."

@@ -19,7 +19,7 @@ from hypo_engine.generate import GenerationRequest, Served
 from worker.answer_stream import AnswerStream, CampaignStream, ChatStream
 from worker.lease import LeaseRenewer
 from worker.retry import SHUTDOWN_SECONDS, retry, retry_write
-from worker.serving import SERVING, ServedModel
+from worker.serving import SERVING, ServedBase, ServedModel
 from worker.shutdown import released_on_exit, shutting_down
 from worker.token_scoring import score_tokens_next
 from worker.training import describe
@@ -119,8 +119,8 @@ StreamOf = Callable[[Sequence[Pending]], AnswerStream]
 """Returns the stream of some answers."""
 
 
-def _base_of(pending: Pending) -> str:
-    return pending.model.base_model
+def _base_of(pending: Pending) -> ServedBase:
+    return pending.model.base
 
 
 def _pending(claimed: Sequence[Comparison], session: Session) -> list[Pending]:

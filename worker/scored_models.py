@@ -1,7 +1,7 @@
 """What is scored by which weights: a generation by those that wrote it, a pasted text by its contenders."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from app.errors import Refused
 from app.store import comparisons, run_checkpoints, runs
 from app.store.claims import Claim
-from app.store.contenders import ENDPOINT, GIVEN
+from app.store.contenders import ENDPOINT, GIVEN, trained_in_4bit
 from app.store.models import Checkpoint, Contender, Generation, ScoredText, Scoring
 from app.store.scorings import MOST_TOKENS
 from hypo_engine.generate import Served
 from hypo_engine.token_scores import ScoreRequest
-from worker.serving import ServedModel
+from worker.serving import ServedBase, ServedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _of_text(scoring: Scoring, scored: ScoredText, *, session: Session) -> Job:
     path, base = contender["path"], contender["base_model"]
     if path is not None and not run_checkpoints.is_kept(path, session=session):
         raise Refused(f"The checkpoint of {contender['name']} was deleted; score the text with another one.")
-    model = ServedModel(base, path)
+    model = ServedModel(base, path, bool(contender.get("in_4bit")))
     return Job(Claim.of(scoring), model, contender["step"], scored.prompt.content, scored.text, given={})
 
 
@@ -86,12 +86,12 @@ def _of_answer(scoring: Scoring, answer: Generation, *, session: Session) -> Job
         answer.prompt.content,
         answer.text,
         given={**_sampled(answer), "max_new_tokens": int(answer.parameters["max_new_tokens"])},
-        beside=_beside(contender, list(contenders.values()), session=session),
+        beside=_beside(contender, list(contenders.values()), model.base, session=session),
     )
 
 
 def _beside(
-    contender: Contender, others: Sequence[Contender], *, session: Session
+    contender: Contender, others: Sequence[Contender], base: ServedBase, *, session: Session
 ) -> tuple[ServedModel, ...]:
     """The models of contenders with the same base model, as far as they are still there."""
     found = []
@@ -102,7 +102,7 @@ def _beside(
             found.append(ServedModel.of(other, session=session))
         except Refused:
             continue
-    return tuple(found)
+    return tuple(model for model in found if model.base == base)
 
 
 def _of_sample(scoring: Scoring, sample: Generation, *, session: Session) -> Job:
@@ -112,8 +112,9 @@ def _of_sample(scoring: Scoring, sample: Generation, *, session: Session) -> Job
     later = [checkpoint for checkpoint in kept if checkpoint.step >= step] or list(kept[-1:])
     if not later and step > 0:
         raise Refused(f"Run {run.id} has no checkpoint left, so the weights that wrote this are gone.")
-    tuned = ServedModel(run.base_model, later[0].path) if later else None
-    model = ServedModel(run.base_model, None) if step == 0 or tuned is None else tuned
+    base = ServedModel(run.base_model, None, trained_in_4bit(run))
+    tuned = replace(base, checkpoint_path=later[0].path) if later else None
+    model = base if step == 0 or tuned is None else tuned
     return Job(
         Claim.of(scoring),
         model,

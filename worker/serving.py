@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
 from app import artifacts
 from app.errors import Refused
 from app.settings import get_settings
+from app.store.contenders import REFERENCE, answers_in_4bit
 from app.store.models import Checkpoint, Contender
 from hypo_engine.generate import Served, load_served
 from worker.loading import LOADING
@@ -21,12 +23,25 @@ CHECKPOINTS_KEPT = 8
 """Checkpoints kept per base model; the least recently used one is dropped first."""
 
 
+class ServedBase(NamedTuple):
+    """A base model as it is loaded: its name, and whether its weights are held in 4 bits."""
+
+    name: str
+    in_4bit: bool
+
+
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """The model that writes an answer: a base model as it is, or a checkpoint trained from it."""
 
     base_model: str
     checkpoint_path: str | None
+    in_4bit: bool = False
+
+    @property
+    def base(self) -> ServedBase:
+        """What is loaded below it. Models on one base answer together."""
+        return ServedBase(self.base_model, self.in_4bit)
 
     @property
     def adapter(self) -> str | None:
@@ -40,20 +55,21 @@ class ServedModel:
         Raises:
             Refused: its run or checkpoint was deleted.
         """
-        if contender.checkpoint_id is None and contender.method == "reference":
-            return cls(contender.base_model, None)
+        in_4bit = answers_in_4bit(contender, session=session)
+        if contender.checkpoint_id is None and contender.method == REFERENCE:
+            return cls(contender.base_model, None, in_4bit)
         checkpoint = session.get(Checkpoint, contender.checkpoint_id) if contender.checkpoint_id else None
         if checkpoint is None:
             raise Refused(f"{contender.name} was deleted; start a new conversation with runs that are there.")
-        return cls(contender.base_model, checkpoint.path)
+        return cls(contender.base_model, checkpoint.path, in_4bit)
 
 
 class Serving:
     """The most recently used base models, loaded, with the checkpoints added to them."""
 
     def __init__(self) -> None:
-        self._bases: OrderedDict[str, Served] = OrderedDict()
-        self._used: dict[str, OrderedDict[str, None]] = {}
+        self._bases: OrderedDict[ServedBase, Served] = OrderedDict()
+        self._used: dict[ServedBase, OrderedDict[str, None]] = {}
         self._answering: list[str | None] = []
 
     @contextmanager
@@ -87,13 +103,13 @@ class Serving:
             return self._load(models)
 
     def _is_loaded(self, models: Sequence[ServedModel]) -> bool:
-        served = self._bases.get(models[0].base_model)
+        served = self._bases.get(models[0].base)
         paths = {model.checkpoint_path for model in models} - {None}
         return served is not None and paths <= set(served.names)
 
     def _load(self, models: Sequence[ServedModel]) -> tuple[Served, dict[ServedModel, Exception]]:
-        served = self._base(models[0].base_model)
-        used = self._used[models[0].base_model]
+        served = self._base(models[0].base)
+        used = self._used[models[0].base]
         failed: dict[ServedModel, Exception] = {}
         for model in dict.fromkeys(models):
             if (path := model.checkpoint_path) is None:
@@ -117,18 +133,20 @@ class Serving:
             with TemporaryDirectory(prefix="hypo-serving-") as scratch:
                 served.add_adapter(path, artifacts.fetch_weights(path, Path(scratch) / "weights"))
 
-    def _base(self, name: str) -> Served:
+    def _base(self, base: ServedBase) -> Served:
         settings = get_settings()
-        if name not in self._bases:
+        if base not in self._bases:
             while len(self._bases) >= settings.keep_served_models:
                 dropped, _ = self._bases.popitem(last=False)
                 del self._used[dropped]
             with TemporaryDirectory(prefix="hypo-serving-") as scratch:
-                run_model = fetch_run_model(name, Path(scratch))
-                self._bases[name] = load_served(name, settings.models_dir, run_model=run_model)
-            self._used[name] = OrderedDict()
-        self._bases.move_to_end(name)
-        return self._bases[name]
+                run_model = fetch_run_model(base.name, Path(scratch))
+                self._bases[base] = load_served(
+                    base.name, settings.models_dir, run_model=run_model, in_4bit=base.in_4bit
+                )
+            self._used[base] = OrderedDict()
+        self._bases.move_to_end(base)
+        return self._bases[base]
 
 
 SERVING = Serving()

@@ -57,8 +57,8 @@ def score_tokens_next(*, worker: str) -> bool:
     with renewer, released_on_exit(lambda: release(SHUTDOWN_SECONDS)):
         for claim, sentence in refused:
             _fail([claim], sentence)
-        jobs.sort(key=lambda job: job.model.base_model)
-        for _, group in groupby(jobs, key=lambda job: job.model.base_model):
+        jobs.sort(key=lambda job: job.model.base)
+        for _, group in groupby(jobs, key=lambda job: job.model.base):
             if not renewer.lost.is_set():
                 _score_together(list(group), worker)
     release()

@@ -59,9 +59,37 @@ def read_contender(
     )
 
 
-def reference_name(base_model: str) -> str:
-    """The name of a base model among contenders; that of a run's model says of which run."""
-    return f"Reference ({base_model})" if is_run_model(base_model) else "Reference"
+def reference_name(base_model: str, *, in_4bit: bool = False) -> str:
+    """The name of a base model among contenders; that of a run's model says of which run.
+
+    Args:
+        in_4bit: Whether its weights are held in 4 bits, which makes it another model.
+    """
+    which = [*([base_model] if is_run_model(base_model) else []), *(["4-bit"] if in_4bit else [])]
+    return f"Reference ({', '.join(which)})" if which else "Reference"
+
+
+def name_references(contenders: Sequence[Contender], *, session: Session) -> None:
+    """Name base models among new contenders: beside runs on 4-bit weights alone, they are in 4 bits too."""
+    for one in contenders:
+        if one.method == REFERENCE:
+            beside = {other.run_id for other in contenders if other.base_model == one.base_model} - {None}
+            found = session.scalars(select(Run).where(Run.id.in_(beside))).all()
+            in_4bit = bool(found) and all(map(trained_in_4bit, found))
+            one.name = reference_name(one.base_model, in_4bit=in_4bit)
+
+
+def trained_in_4bit(run: Run) -> bool:
+    """Whether a run's frozen weights were held in 4 bits."""
+    return bool(run.config.get("load_in_4bit"))
+
+
+def answers_in_4bit(contender: Contender, *, session: Session) -> bool:
+    """Whether a contender's frozen weights are held in 4 bits, as its run or a base model's name says."""
+    if contender.method == REFERENCE:
+        return contender.name == reference_name(contender.base_model, in_4bit=True)
+    run = session.get(Run, contender.run_id) if contender.run_id else None
+    return run is not None and trained_in_4bit(run)
 
 
 def checkpoint_name(run: Run, step: int) -> str:

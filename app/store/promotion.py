@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound, Refused
 from app.store import generation_origins, names, prompts, users
-from app.store.contenders import REFERENCE, checkpoint_name, reference_name
+from app.store.contenders import REFERENCE, checkpoint_name, reference_name, trained_in_4bit
 from app.store.conversations import Decoding
 from app.store.enums import GenerationKind, GenerationStatus
 from app.store.generation_origins import Origin
@@ -142,7 +142,7 @@ def _contender(one: Origin, position: int, session: Session) -> Contender:
         return Contender(
             position=position,
             base_model=one.run.base_model,
-            name=reference_name(one.run.base_model),
+            name=reference_name(one.run.base_model, in_4bit=trained_in_4bit(one.run)),
             method=REFERENCE,
         )
     stored = select(Checkpoint).where(Checkpoint.run_id == one.run.id, Checkpoint.step == step)

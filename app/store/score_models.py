@@ -17,7 +17,8 @@ class ScoredText(Base):
     """A text that a person had scored as the answer to a prompt, by several contenders.
 
     `contenders` holds what is needed of each to find its weights and to name it later: `name`, `method`,
-    `base_model`, `run_id`, `step`, and `checkpoint_id` and `path` of the checkpoint, null for a base model.
+    `base_model`, `in_4bit` (whether its weights are held in 4 bits; missing in older rows), `run_id`, `step`,
+    and `checkpoint_id` and `path` of the checkpoint, null for a base model.
     """
 
     __tablename__ = "scored_texts"

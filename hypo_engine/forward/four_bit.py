@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypo_engine.errors import ConfigError
+from hypo_engine.errors import ConfigError, needs_bitsandbytes
 
 _SETTINGS = {"compress_statistics": True, "quant_type": "nf4"}
 
@@ -29,9 +29,7 @@ def require_bitsandbytes(what: str) -> None:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
-            f"{what} needs the package bitsandbytes; run pip install 'hypo-studio[qlora]'."
-        ) from error
+        raise ConfigError(needs_bitsandbytes(what)) from error
     except Exception as error:  # it loads libraries for the accelerator that it finds
         raise ConfigError(
             f"{what} needs the package bitsandbytes, which does not start here ({str(error)[:200]}); "

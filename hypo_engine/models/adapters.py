@@ -164,7 +164,7 @@ def merge_adapters(model: Any, folders: Sequence[Path]) -> None:
     for folder in folders:
         config = check_adapter(model, folder)
         if was_on_four_bit(folder):
-            require_bitsandbytes(f"The adapter {folder.name!r} was trained on 4-bit weights and")
+            require_bitsandbytes(f"The adapter {folder.name!r}, which was trained on 4-bit weights,")
             for name in four_bit_layers(model):
                 layers.setdefault(name, []).append(None)
         scale = config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)

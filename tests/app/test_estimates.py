@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app import estimates
-from app.errors import Refused
+from app.errors import InvalidInput, Refused
 from app.estimates import find_config, forecast_memory, refuse_what_cannot_fit
 from app.launch import launch
 from app.local.running import Running
@@ -135,6 +136,18 @@ def test_a_run_that_cannot_fit_is_refused_and_nothing_is_queued(
     assert runs.find(session=session) == []
     session.commit()
     assert len(launch("twins", dataset.id, {**values, "insist": True})) == 2
+
+
+@pytest.mark.usefixtures("own_workers")
+def test_a_run_without_its_package_is_refused(
+    session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {**config_for(model).model_dump(mode="json"), "load_in_4bit": True}
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
+    with pytest.raises(InvalidInput, match=r"load_in_4bit needs the package bitsandbytes; run pip") as caught:
+        launch("dpo", dataset.id, values)
+    assert caught.value.field == "load_in_4bit"
+    assert runs.find(session=session) == []
 
 
 @pytest.mark.usefixtures("own_workers")

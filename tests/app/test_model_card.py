@@ -6,7 +6,7 @@ import pytest
 import yaml
 from sqlalchemy.orm import Session
 
-from app.model_card import model_card
+from app.model_card import Form, model_card
 from app.store.models import Run
 from tests.app import arena
 
@@ -16,6 +16,16 @@ def card_of(run: Run, metrics: dict[str, float] | None = None) -> tuple[dict[str
     before, header, body = text.split("---\n", 2)
     assert before == ""
     return yaml.safe_load(header), body
+
+
+@pytest.mark.parametrize(
+    ("form", "said"), [(Form.TRAINED, "quantization.json"), (Form.MERGED, "4 bits hold")]
+)
+def test_a_card_tells_4_bit_weights(session: Session, form: Form, said: str) -> None:
+    run = arena.add_run(session, "hypo", base_model="org/model")
+    assert "4-bit" not in model_card(run, {}, step=12, form=form)
+    run.config = {**run.config, "load_in_4bit": True}
+    assert said in model_card(run, {}, step=12, form=form)
 
 
 def test_a_card_of_an_adapter(session: Session) -> None:

@@ -19,10 +19,11 @@ from tests.worker.conftest import Launcher
 from tests.worker.test_run_models import train_all
 
 
+@pytest.mark.parametrize("in_4bit", [False, True])
 def test_a_run_that_started_from_a_run_is_exported_whole(
-    launch_tiny: Launcher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    launch_tiny: Launcher, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, in_4bit: bool
 ) -> None:
-    [first] = launch_tiny(max_steps=1)
+    [first] = launch_tiny(max_steps=1, load_in_4bit=in_4bit)
     train_all()
     [second] = launch_tiny(max_steps=1, model_name_or_path=f"run:{first}")
     train_all()

@@ -23,9 +23,9 @@ def score_all() -> None:
         continue
 
 
-@pytest.fixture
-def run_id(launch_tiny: Launcher) -> int:
-    (run_id,) = launch_tiny("dpo")
+@pytest.fixture(params=[False, True], ids=["plain", "4 bit"])
+def run_id(launch_tiny: Launcher, request: pytest.FixtureRequest) -> int:
+    (run_id,) = launch_tiny("dpo", load_in_4bit=request.param)
     while train_next(worker="here:1:train"):
         continue
     return run_id
