@@ -134,10 +134,16 @@ def _campaigns(ids: Collection[int], session: Session) -> list[Node]:
     return [_campaign(campaign, asked[campaign.id]) for campaign in found]
 
 
+def _reference_translated(name: str) -> str:
+    """A base model's name, "Reference" or "Reference (which)", in the present language."""
+    first, *rest = name.split(" ", 1)
+    return " ".join([_("Reference"), *rest]) if first == "Reference" else name
+
+
 def _campaign(campaign: Campaign, asked: facts.Asked) -> Node:
     notes = []
     if asked.others:
-        others = [_("Reference") if name == "Reference" else name for name in asked.others]
+        others = [_reference_translated(name) for name in asked.others]
         notes.append(_("{names} answered too.", names=_in_words(others)))
     if asked.deleted:
         one, many = (

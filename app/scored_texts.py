@@ -14,7 +14,7 @@ from app.local_models import find_file
 from app.presence import worker_missing
 from app.settings import get_settings
 from app.store import campaigns, conversations, names, prompts, scorings, slots, users
-from app.store.contenders import ENDPOINT, answers_in_4bit
+from app.store.contenders import ENDPOINT
 from app.store.conversations import ContenderChoice
 from app.store.db import read_session, write_session
 from app.store.enums import CampaignStatus, ScoringStatus
@@ -181,7 +181,7 @@ def _row(contender: Contender, *, session: Session) -> dict[str, Any]:
         "name": contender.name,
         "method": contender.method,
         "base_model": contender.base_model,
-        "in_4bit": answers_in_4bit(contender, session=session),
+        "in_4bit": contender.in_4bit,
         "run_id": contender.run_id,
         "checkpoint_id": contender.checkpoint_id,
         "path": None if checkpoint is None else checkpoint.path,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app import artifacts
 from app.errors import Refused
 from app.settings import get_settings
-from app.store.contenders import REFERENCE, answers_in_4bit
+from app.store.contenders import REFERENCE
 from app.store.models import Checkpoint, Contender
 from hypo_engine.generate import Served, load_served
 from worker.loading import LOADING
@@ -55,13 +55,12 @@ class ServedModel:
         Raises:
             Refused: its run or checkpoint was deleted.
         """
-        in_4bit = answers_in_4bit(contender, session=session)
         if contender.checkpoint_id is None and contender.method == REFERENCE:
-            return cls(contender.base_model, None, in_4bit)
+            return cls(contender.base_model, None, contender.in_4bit)
         checkpoint = session.get(Checkpoint, contender.checkpoint_id) if contender.checkpoint_id else None
         if checkpoint is None:
             raise Refused(f"{contender.name} was deleted; start a new conversation with runs that are there.")
-        return cls(contender.base_model, checkpoint.path, in_4bit)
+        return cls(contender.base_model, checkpoint.path, contender.in_4bit)
 
 
 class Serving:

@@ -147,6 +147,7 @@ def _copy(contender: Contender, position: int) -> Contender:
         checkpoint_id=contender.checkpoint_id,
         name=contender.name,
         method=contender.method,
+        in_4bit=contender.in_4bit,
     )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -54,6 +54,7 @@ class Contender(Base):
     """A model that answers in a conversation: a run's checkpoint, or a base model.
 
     `method` is `reference` for a base model. For other methods, a null `run_id` means a deleted run.
+    `in_4bit` tells whether its frozen weights are held in 4 bits.
     """
 
     __tablename__ = "contenders"
@@ -69,6 +70,7 @@ class Contender(Base):
     )
     name: Mapped[str] = mapped_column(String(160))
     method: Mapped[str] = mapped_column(String(16))
+    in_4bit: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Comparison(Leased, Base):

@@ -56,6 +56,7 @@ def read_contender(
         checkpoint_id=checkpoint.id,
         name=checkpoint_name(run, checkpoint.step),
         method=run.method,
+        in_4bit=trained_in_4bit(run),
     )
 
 
@@ -69,27 +70,18 @@ def reference_name(base_model: str, *, in_4bit: bool = False) -> str:
     return f"Reference ({', '.join(which)})" if which else "Reference"
 
 
-def name_references(contenders: Sequence[Contender], *, session: Session) -> None:
-    """Name base models among new contenders: beside runs on 4-bit weights alone, they are in 4 bits too."""
+def settle_references(contenders: Sequence[Contender]) -> None:
+    """Hold base models among new contenders in 4 bits if all runs beside them, trained from them, are."""
     for one in contenders:
         if one.method == REFERENCE:
-            beside = {other.run_id for other in contenders if other.base_model == one.base_model} - {None}
-            found = session.scalars(select(Run).where(Run.id.in_(beside))).all()
-            in_4bit = bool(found) and all(map(trained_in_4bit, found))
-            one.name = reference_name(one.base_model, in_4bit=in_4bit)
+            runs = [other for other in contenders if other.base_model == one.base_model and other.run_id]
+            one.in_4bit = bool(runs) and all(run.in_4bit for run in runs)
+            one.name = reference_name(one.base_model, in_4bit=one.in_4bit)
 
 
 def trained_in_4bit(run: Run) -> bool:
     """Whether a run's frozen weights were held in 4 bits."""
     return bool(run.config.get("load_in_4bit"))
-
-
-def answers_in_4bit(contender: Contender, *, session: Session) -> bool:
-    """Whether a contender's frozen weights are held in 4 bits, as its run or a base model's name says."""
-    if contender.method == REFERENCE:
-        return contender.name == reference_name(contender.base_model, in_4bit=True)
-    run = session.get(Run, contender.run_id) if contender.run_id else None
-    return run is not None and trained_in_4bit(run)
 
 
 def checkpoint_name(run: Run, step: int) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import InvalidInput, NotFound
 from app.store import prompts, starts, users
-from app.store.contenders import ENDPOINT, GIVEN, REFERENCE, name_references, read_contender
+from app.store.contenders import ENDPOINT, GIVEN, REFERENCE, read_contender, settle_references
 from app.store.models import Contender, Conversation, User
 
 MAX_CONTENDERS = 4
@@ -117,7 +117,7 @@ def read_contenders(
     for contender in contenders:
         if contender.method == REFERENCE:
             starts.chain(contender.base_model, session=session)  # a run's model has to be there
-    name_references(contenders, session=session)
+    settle_references(contenders)
     seats = {(c.method == ENDPOINT and c.name, c.base_model, c.run_id, c.checkpoint_id) for c in contenders}
     if len(seats) < len(contenders):
         raise InvalidInput("One contender was chosen twice; choose different models.", field="contenders")

@@ -133,17 +133,18 @@ def _check(one: Origin) -> None:
 def _contender(one: Origin, position: int, session: Session) -> Contender:
     """The model that wrote a text, at a position of the new conversation."""
     if one.contender is not None:
-        copied = ("base_model", "run_id", "checkpoint_id", "name", "method")
+        copied = ("base_model", "run_id", "checkpoint_id", "name", "method", "in_4bit")
         return Contender(position=position, **{name: getattr(one.contender, name) for name in copied})
     if one.run is None:
         raise NotFound(f"The run of generation {one.generation.id} was deleted.")
-    step = weights_step(one.generation)
+    step, in_4bit = weights_step(one.generation), trained_in_4bit(one.run)
     if step == 0:
         return Contender(
             position=position,
             base_model=one.run.base_model,
-            name=reference_name(one.run.base_model, in_4bit=trained_in_4bit(one.run)),
+            name=reference_name(one.run.base_model, in_4bit=in_4bit),
             method=REFERENCE,
+            in_4bit=in_4bit,
         )
     stored = select(Checkpoint).where(Checkpoint.run_id == one.run.id, Checkpoint.step == step)
     checkpoint = session.scalars(stored).one_or_none()
@@ -154,6 +155,7 @@ def _contender(one: Origin, position: int, session: Session) -> Contender:
         checkpoint_id=None if checkpoint is None else checkpoint.id,
         name=checkpoint_name(one.run, step),
         method=one.run.method,
+        in_4bit=in_4bit,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypo_engine.config import Precision, TrainConfig
+from hypo_engine.config import Precision, Sharding, TrainConfig
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory, format_bytes
 from hypo_engine.memory.shape import ModelShape
 
@@ -90,7 +90,7 @@ def _candidates(config: TrainConfig, *, gpu: bool) -> Iterator[list[dict[str, An
     yield [{"max_prompt_length": n} for n in _below(config.max_prompt_length, least=_SHORTEST)]
     if config.precision is Precision.FLOAT32 or (config.precision is Precision.AUTO and not gpu):
         yield [{"precision": Precision.BFLOAT16}]
-    if gpu and config.lora_r and not config.load_in_4bit:
+    if gpu and config.lora_r and not config.load_in_4bit and config.sharding is Sharding.NONE:
         yield [{"load_in_4bit": True}]
     if config.lora_r == 0:
         yield [{"lora_r": _SMALL_RANK}]

@@ -42,6 +42,14 @@ def test_the_contenders_are_the_weights_of_the_step(session: Session) -> None:
     ] == ["answer at 15", "answer at 20"]
 
 
+def test_contenders_keep_their_weights_in_4_bits(session: Session) -> None:
+    run = arena.add_run(session, "hypo", name="walnut", steps=(10, 20))
+    run.config = {**run.config, "load_in_4bit": True}
+    made = promotion.promote(probes(session, run, (0, 20)), session=session, user="ada")
+    assert contenders(made)[0] == ("Reference (4-bit)", "reference", False)
+    assert [one.in_4bit for one in made.conversation.contenders] == [True, True]
+
+
 def test_an_online_sample_is_of_the_weights_before_its_step(session: Session) -> None:
     run = arena.add_run(session, name="walnut", steps=(10, 20))
     for step in (1, 11):

@@ -7,6 +7,7 @@ from app.errors import InvalidInput, NotFound, Refused
 from app.store import removal, starts
 from app.store.conversations import ContenderChoice, read_contenders
 from app.store.enums import RunStatus
+from app.store.models import Run
 from tests.app import arena
 
 
@@ -82,3 +83,23 @@ def test_the_reference_of_a_started_run_is_a_contender_with_its_own_name(session
     assert [one.name for one in found] == ["Reference", f"Reference (run:{first.id})"]
     with pytest.raises(NotFound):
         read_contenders([ContenderChoice(base_model="run:99999")], session=session)
+
+
+def test_a_reference_is_in_4_bits_only_beside_runs_that_all_are(session: Session) -> None:
+    packed, plain, elsewhere = (
+        arena.add_run(session),
+        arena.add_run(session),
+        arena.add_run(session, base_model="org/other"),
+    )
+    packed.config = {**packed.config, "load_in_4bit": True}
+
+    def reference_beside(*runs: Run) -> tuple[str, bool]:
+        choices = [ContenderChoice(base_model="demo"), *(ContenderChoice(run_id=run.id) for run in runs)]
+        found, *others = read_contenders(choices, session=session)
+        assert [one.in_4bit for one in others] == [run is packed for run in runs]
+        return found.name, found.in_4bit
+
+    assert reference_beside(packed) == ("Reference (4-bit)", True)
+    assert reference_beside(packed, elsewhere) == ("Reference (4-bit)", True)
+    for beside in ((), (plain,), (packed, plain), (elsewhere,)):
+        assert reference_beside(*beside) == ("Reference", False)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypo_engine.config import Method, Precision, TrainConfig
+from hypo_engine.config import Method, Precision, Sharding, TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.forward.four_bit import is_four_bit
 from hypo_engine.memory.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
@@ -89,6 +89,9 @@ def test_reading_a_model_counts_where_it_takes_more_than_training() -> None:
         dict(knob.changes)
         for knob in helpful_knobs(large, changed(config, load_in_4bit=False), available=tight, gpu=True)
     ]
+    sharded = changed(config, load_in_4bit=False, sharding=Sharding.FSDP)
+    knobs = helpful_knobs(large, sharded, available=tight, gpu=True)
+    assert not any("load_in_4bit" in knob.changes for knob in knobs), "which sharding refuses"
 
 
 NAMED = {"gpt2": "c_proj", "gpt_neox": "dense,dense_h_to_4h"}
