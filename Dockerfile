@@ -19,7 +19,7 @@ COPY hypo_engine ./hypo_engine
 COPY app ./app
 COPY worker ./worker
 COPY migrations ./migrations
-RUN pip install -c constraints.txt -e '.[s3]'
+RUN pip install -c constraints.txt -e '.[s3,qlora]'
 
 RUN useradd --create-home hypo && install -d -o hypo -g hypo /data
 USER hypo

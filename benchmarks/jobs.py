@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Tuning = Literal["lora", "full"]
+Tuning = Literal["lora", "full", "qlora"]
 Trains = Literal["preference", "reward", "rloo"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -54,6 +54,7 @@ class Job:
     Attributes:
         measure: A name in :data:`benchmarks.child.MEASURES`.
         model: Folder of the base model.
+        tuning: LoRA, full fine-tuning, or LoRA on 4-bit weights.
         pairs: Pairs per step (B).
         samples: Responses per prompt (k); 0 is DPO.
         trains: DPO or HyPO (``preference``), a reward model, or RLOO.
@@ -128,4 +129,4 @@ def diversity(ids: Sequence[int]) -> float:
 
 def learning_rate(tuning: Tuning) -> float:
     """The learning rate of every contender. Its value does not affect a step's time."""
-    return 1e-4 if tuning == "lora" else 3e-6
+    return 3e-6 if tuning == "full" else 1e-4

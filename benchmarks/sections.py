@@ -262,7 +262,7 @@ def growth_jobs(base: Job) -> list[tuple[str, Job]]:
 
 
 def memory_jobs(base: Job) -> list[Job]:
-    """Ten configurations that cover every kind of step."""
+    """Configurations that cover every kind of step: ten, and two with 4-bit weights."""
     tldr, chat, long = (
         replace(base, prompt=SHAPES[name].prompt, completion=SHAPES[name].completion)
         for name in ("tldr", "chat", "long")
@@ -278,6 +278,8 @@ def memory_jobs(base: Job) -> list[Job]:
         replace(chat, samples=1, tuning="full"),
         replace(long, pairs=2),
         replace(long, pairs=2, samples=1),
+        replace(tldr, tuning="qlora"),
+        replace(chat, samples=2, tuning="qlora"),
     ]
 
 

@@ -290,10 +290,10 @@ def test_another_contender_begins_each_round() -> None:
     assert contenders(2) == ("ours", "composed")
 
 
-def test_ten_configurations_and_every_size_varied(job: Job) -> None:
+def test_twelve_configurations_and_every_size_varied(job: Job) -> None:
     jobs = memory_jobs(job)
-    assert len(jobs) == len(set(map(repr, jobs))) == 10
-    assert {j.tuning for j in jobs} == {"lora", "full"}
+    assert len(jobs) == len(set(map(repr, jobs))) == 12
+    assert {j.tuning for j in jobs} == {"lora", "full", "qlora"}
     grown = growth_jobs(job)
     assert {name for name, _ in grown} == {"P", "C", "B", "k"}
     assert [j.prompt for name, j in grown if name == "P"] == [64, 128, 256, 512, 1024, 2048]

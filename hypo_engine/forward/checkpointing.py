@@ -3,8 +3,6 @@
 transformers implements it. It is active in training mode only, which the engine uses for nothing else.
 """
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from hypo_engine.cpu.heap import return_large_tensors
 from hypo_engine.errors import ConfigError
-
-_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
-_LARGE = 2**20
 
 
 def enable(model: Any) -> None:
@@ -32,19 +28,7 @@ def enable(model: Any) -> None:
     # transformers renamed the second to the first
     start = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     start({"use_reentrant": False})
-    if sys.platform == "linux":
-        _return_memory()
-
-
-def _return_memory() -> None:
-    """Make glibc return large tensors to the system when they are freed.
-
-    By default glibc adapts its threshold and keeps them. The heap then fragments, and a step takes as much
-    memory as without checkpointing.
-    """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
-    if set_option:
-        set_option(_MMAP_THRESHOLD, _LARGE)
+    return_large_tensors()
 
 
 @contextmanager

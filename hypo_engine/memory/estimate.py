@@ -53,6 +53,7 @@ class Coefficients:
             a byte a block, and 4 bytes for 256 blocks.
         four_bit_block: Weights that share a scale.
         process: Bytes of Python and its libraries, on a CPU.
+        four_bit_process: Further bytes for bitsandbytes, on a CPU.
         gpu_process: Bytes of the CUDA context on a GPU.
         slack: Overhead of the allocator, relative to the requested bytes.
     """
@@ -88,6 +89,7 @@ class Coefficients:
     four_bit: float = 0.5 + 1 / 64 + 4 / (64 * 256)
     four_bit_block: int = 64
     process: int = 480 * 2**20
+    four_bit_process: int = 80 * 2**20
     gpu_process: int = 0
     slack: float = 1.05
 
@@ -207,7 +209,7 @@ def estimate_memory(
         kv_cache=_kv_cache(shape, config, load, number, using, half=half, gpu=gpu),
         head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu)
         + 4 * load.sampled * _value_head(shape, config),
-        process=using.gpu_process if gpu else using.process,
+        process=_process(config, using, gpu=gpu),
         loading=shape.stored * shape.parameters if config.load_in_4bit and not gpu else 0,
     )
 
@@ -251,6 +253,13 @@ def _weights(
     trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r + _value_head(shape, config)
     copy = _merged(shape, config, using, half=half, gpu=gpu) if config.samples_online else 0
     return _frozen(shape, config, using, 2 if half else 4) + copy, 4 * trained, trained
+
+
+def _process(config: TrainConfig, using: Coefficients, *, gpu: bool) -> int:
+    """Bytes of the libraries, or of the CUDA context."""
+    if gpu:
+        return using.gpu_process
+    return using.process + (using.four_bit_process if config.load_in_4bit else 0)
 
 
 def _frozen(shape: ModelShape, config: TrainConfig, using: Coefficients, number: int) -> int:

@@ -13,6 +13,7 @@ from torch import nn
 
 from hypo_engine.config import Precision, PromptStyle
 from hypo_engine.cpu.bf16_gemm import is_fast
+from hypo_engine.cpu.heap import return_large_tensors
 from hypo_engine.errors import ModelError
 from hypo_engine.files.check import CONTEXT, HARMLESS, check_model_files, folder_finder, other_weights
 from hypo_engine.files.demo import DEMO_NAME, DEMO_UPSTREAM, demo_folder
@@ -181,6 +182,7 @@ def load_frozen(
 def _load_in_4bit(resolved: str, precision: Precision, device: torch.device, adapters: Sequence[Path]) -> Any:
     """Load a frozen model on the CPU in the data type of its files, then move it in 4 bits to its device."""
     require_bitsandbytes("load_in_4bit")
+    return_large_tensors()
     dtype = weights_dtype(precision, device, frozen=False)
     stored = torch.float32 if adapters else stored_dtype(resolved)
     model = _read_model(resolved, dtype=dtype if dtype is torch.bfloat16 else stored, adapters=adapters)

@@ -29,7 +29,7 @@ PARTS: Final = {
     "kv_cache": N_("Sampling"),
     "head": N_("Chunks of logits"),
     "process": "Python",
-    "loading": N_("Model while it is read"),
+    "loading": N_("Loading"),
 }
 """Labels of an estimate's parts."""
 
