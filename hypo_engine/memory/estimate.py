@@ -15,10 +15,17 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a family saves for the backward pass relative to the fused forms, in float32 and in bfloat16."""
+    """What a family saves for the backward pass, relative to the fused forms.
+
+    Attributes:
+        float32: With float32 activations.
+        bfloat16: With bfloat16 activations, in full fine-tuning.
+        with_lora: With bfloat16 activations and LoRA.
+    """
 
     float32: float
     bfloat16: float
+    with_lora: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +70,16 @@ class Coefficients:
     wide: float = 3.0
     families: Mapping[str, Saved] = field(
         default_factory=lambda: {
-            "llama": Saved(1.05, 2.25),
-            "mistral": Saved(1.05, 2.25),
-            "qwen2": Saved(1.05, 2.25),
-            "qwen3": Saved(1.18, 2.43),
-            "gpt_neox": Saved(0.88, 1.40),
-            "gpt2": Saved(1.55, 1.97),
-            "gemma2": Saved(1.37, 2.38),
+            "llama": Saved(1.05, 2.25, 1.50),
+            "mistral": Saved(1.05, 2.25, 1.50),
+            "qwen2": Saved(1.05, 2.25, 1.50),
+            "qwen3": Saved(1.18, 2.43, 1.69),
+            "gpt_neox": Saved(0.88, 1.40, 1.20),
+            "gpt2": Saved(1.55, 1.97, 1.95),
+            "gemma2": Saved(1.37, 2.38, 1.83),
         }
     )
-    other: Saved = field(default_factory=lambda: Saved(2.0, 3.0))
+    other: Saved = field(default_factory=lambda: Saved(2.0, 3.0, 3.0))
     remade: frozenset[str] = frozenset({"llama", "mistral", "qwen2", "qwen3"})
     remade_hidden: float = 2.0
     remade_wide: float = 2.0
@@ -285,8 +292,9 @@ def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half
 
 def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
     """Bytes saved for the backward pass, and its working memory."""
-    merged = number == 4 and config.lora_r > 0
-    a_layer = _saved_a_layer(shape, number, using, remade=merged and shape.family in using.remade)
+    adapted = config.lora_r > 0
+    remade = adapted and number == 4 and shape.family in using.remade
+    a_layer = _saved_a_layer(shape, number, using, adapted=adapted, remade=remade)
     tokens = load.prompts + load.answers + load.sampled
     saved = tokens * shape.layers * a_layer
     scores = 4 * using.scores * shape.heads * _attended(load) if shape.softcapped else 0.0
@@ -310,7 +318,9 @@ def _attended(load: Load) -> float:
     return load.prompts * prompt + answers * (prompt + answer)
 
 
-def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remade: bool) -> float:
+def _saved_a_layer(
+    shape: ModelShape, number: int, using: Coefficients, *, adapted: bool, remade: bool
+) -> float:
     """Bytes saved per token and layer."""
     numbers = (
         (using.remade_hidden if remade else using.hidden) * shape.hidden
@@ -318,7 +328,8 @@ def _saved_a_layer(shape: ModelShape, number: int, using: Coefficients, *, remad
         + (using.remade_wide if remade else using.wide) * shape.intermediate * shape.experts_a_token
     )
     family = using.families.get(shape.family, using.other)
-    return number * numbers * (family.float32 if number == 4 else family.bfloat16)
+    in_half = family.with_lora if adapted else family.bfloat16
+    return number * numbers * (family.float32 if number == 4 else in_half)
 
 
 def _kv_cache(

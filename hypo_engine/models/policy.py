@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from hypo_engine.config import Need, TrainConfig
+from hypo_engine.forward.grouped_lora import GroupedLora
 from hypo_engine.forward.logprobs import Ids
 from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.forward.mixed import has_float_activations
 from hypo_engine.forward.mixed_lora import MixedLora
+from hypo_engine.forward.peft_layers import ReplacedLayers
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.heads import RewardHead, ValueHead
 from hypo_engine.models.load import load_frozen, load_model, published_name, weights_dtype
@@ -133,8 +135,10 @@ def _load_adapted(
     encoder = PromptEncoder(
         model, pad_id=pad_id, checkpointing=config.gradient_checkpointing, separate=separate
     )
-    lora: MergedLora | MixedLora | None = None  # PEFT's own layers serve any model
-    if encoder.shares_prompts and exact:
+    lora: ReplacedLayers | None = None  # PEFT's own layers serve any model
+    if half and not exact:
+        lora = GroupedLora(model)
+    elif encoder.shares_prompts:
         lora = MixedLora(model) if half else MergedLora(model, often=config.samples_online)
 
     @contextmanager

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from hypo_engine.forward.fused import fuse
+from hypo_engine.forward.grouped_lora import GroupedLora
 from hypo_engine.forward.merged_lora import MergedLora
 from hypo_engine.forward.peft_layers import adapted_layers
 from hypo_engine.forward.routed_lora import RoutedLora
@@ -87,6 +88,72 @@ def test_off_is_the_base_model_to_the_last_bit(adapted: Any, tiny: Callable[[str
     with merged.off():
         assert torch.equal(model(input_ids=IDS).logits, expected)
     assert (model(input_ids=IDS).logits - expected).abs().max() > 1e-2
+
+
+def gradients_in(dtype: torch.dtype, folder: Path, *, grouped: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and the adapter's gradients, flat; the base has the same numbers in every data type."""
+    base = load_model(str(folder), dtype=torch.bfloat16, device=CPU).to(dtype)
+    model = attach_lora(base, rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x")
+    shake(model)
+    if grouped:
+        GroupedLora(model)
+    logits = model(input_ids=IDS).logits
+    logits.float().square().mean().backward()
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    assert {gradient.dtype for gradient in found} == {torch.float32}
+    return logits.detach().float(), torch.cat([gradient.flatten() for gradient in found])
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt_neox", "gemma2"])
+def test_grouped_layers_are_nearly_as_close_to_float32_as_pefts(
+    tiny: Callable[[str], Path], architecture: str
+) -> None:
+    exact, pefts, ours = (
+        gradients_in(dtype, tiny(architecture), grouped=grouped)
+        for dtype, grouped in ((torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True))
+    )
+    for expected, theirs, found in zip(exact, pefts, ours, strict=True):
+        assert len(found) == len(expected)
+        off, theirs_off = ((one - expected).norm() / expected.norm() for one in (found, theirs))
+        assert off < max(2 * theirs_off, 0.01)
+    wide = gradients_in(torch.float32, tiny(architecture), grouped=True)
+    for expected, found in zip(exact, wide, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.exact
+@torch.no_grad()
+def test_a_grouped_adapter_of_zeros_and_one_that_is_off_change_no_bit(tiny: Callable[[str], Path]) -> None:
+    """So the loss at step 0 is ln 2, and the reference is the base model."""
+    base = load_model(str(tiny("qwen2")), dtype=torch.bfloat16, device=CPU)
+    expected = base(input_ids=IDS).logits
+    model = attach_lora(base, rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x")
+    grouped = GroupedLora(model)
+    assert torch.equal(model(input_ids=IDS).logits, expected)
+    shake(model)
+    assert (model(input_ids=IDS).logits - expected).abs().max() > 1e-2
+    with grouped.off():
+        assert torch.equal(model(input_ids=IDS).logits, expected)
+
+
+@torch.no_grad()
+def test_layers_that_read_the_same_input_share_a_product(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_model(str(tiny("llama")), dtype=torch.float32, device=CPU)
+    model = attach_lora(base, rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x")
+    GroupedLora(model)
+    ranks, linear = [], torch.nn.functional.linear
+
+    def watched(x: torch.Tensor, weight: torch.Tensor, *bias: Any) -> torch.Tensor:
+        if weight.shape[0] in (3, 6, 9):
+            ranks.append(weight.shape[0])
+        return linear(x, weight, *bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", watched)
+    model(input_ids=IDS)
+    assert ranks == [9, 3, 6, 3] * model.config.num_hidden_layers, "of q, k and v; o; gate and up; down"
 
 
 @torch.no_grad()

@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 from hypo_engine.config import Method, Precision, Sharding, TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.forward.four_bit import is_four_bit
+from hypo_engine.forward.grouped_lora import GroupedLora
 from hypo_engine.memory.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
 from hypo_engine.memory.knobs import helpful_knobs, refusal
 from hypo_engine.memory.machine import available_bytes, whole_memory
 from hypo_engine.memory.shape import ModelShape, read_shape
+from hypo_engine.models.adapters import attach_lora
+from hypo_engine.models.load import load_model
 from hypo_engine.models.policy import load_policy
+from hypo_engine.prompts.encoder import Encode, PromptEncoder
 from tests.tiny_model import ARCHITECTURES
 
 SHAPE = ModelShape(
@@ -346,10 +350,34 @@ def test_what_is_said_of_activations_is_what_autograd_saves(
 ) -> None:
     """Counted on a model so wide that the layers' tensors dominate."""
     folder = wide_model(tmp_path / architecture, architecture)
-    shape = read_shape(json.loads((folder / "config.json").read_text()))
     config = changed(DPO, model_name_or_path=str(folder), lora_r=4, load_in_4bit=in_4bit)
     policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
-    weights = {parameter.untyped_storage().data_ptr() for parameter in policy.parameters()}
+    assert said_of(folder, config) == pytest.approx(saved_by(policy.encode, policy.model), rel=0.15)
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_so_is_what_is_said_of_bfloat16_on_a_gpu(tmp_path: Path, architecture: str) -> None:
+    """The layers are those that a GPU runs, here on a CPU."""
+    folder = wide_model(tmp_path / architecture, architecture)
+    base = load_model(str(folder), dtype=torch.bfloat16, device=torch.device("cpu"))
+    model = attach_lora(base, rank=4, alpha=8, target_modules="all-linear", seed=0, base_name="x")
+    encoder = PromptEncoder(model, pad_id=0)
+    GroupedLora(model)
+    config = changed(DPO, model_name_or_path=str(folder), lora_r=4, precision=Precision.BFLOAT16)
+    assert said_of(folder, config, gpu=True) == pytest.approx(saved_by(encoder, model), rel=0.15)
+
+
+def said_of(folder: Path, config: TrainConfig, *, gpu: bool = False) -> int:
+    """The estimate of what two pairs of 96 + 64 tokens save."""
+    shape = read_shape(json.loads((folder / "config.json").read_text()))
+    using = Coefficients(workspace=0.0, slack=1.0)
+    return estimate_memory(shape, config, [PairLength(96, 64, 64)] * 2, gpu=gpu, using=using).activations
+
+
+def saved_by(encode: Encode, model: Any) -> int:
+    """Bytes that autograd saves of two pairs of 96 + 64 tokens, without weights."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved: dict[int, int] = {}
     alive: list[torch.Tensor] = []  # so that no address is reused
 
@@ -360,14 +388,9 @@ def test_what_is_said_of_activations_is_what_autograd_saves(
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    prompts, answers = [[5] * 96] * 2, [[7] * 64] * 4
-    frozen = {p.untyped_storage().data_ptr() for p in policy.model.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        policy.encode(prompts).score([0, 1, 0, 1], answers).sums().sum()
-    counted = sum(size for address, size in saved.items() if address not in frozen)
-    using = Coefficients(workspace=0.0, slack=1.0)
-    said = estimate_memory(shape, config, [PairLength(96, 64, 64)] * 2, using=using).activations
-    assert said == pytest.approx(counted, rel=0.15)
+        encode([[5] * 96] * 2).score([0, 1, 0, 1], [[7] * 64] * 4).sums().sum()
+    return sum(saved.values())
 
 
 def wide_model(folder: Path, architecture: str) -> Path:
