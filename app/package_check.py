@@ -7,7 +7,7 @@ from app.errors import InvalidInput
 from app.estimates import has_own_workers
 from app.settings import get_settings
 from hypo_engine.config import TrainConfig
-from hypo_engine.errors import needs_bitsandbytes
+from hypo_engine.errors import needs_bitsandbytes, needs_vllm
 
 
 def refuse_missing_packages(configs: Iterable[TrainConfig]) -> None:
@@ -16,6 +16,13 @@ def refuse_missing_packages(configs: Iterable[TrainConfig]) -> None:
     Raises:
         InvalidInput: with the package and how to install it.
     """
-    wanted = any(config.load_in_4bit for config in configs)
-    if wanted and has_own_workers(get_settings()) and find_spec("bitsandbytes") is None:
-        raise InvalidInput(needs_bitsandbytes("load_in_4bit"), field="load_in_4bit")
+    if not has_own_workers(get_settings()):
+        return
+    for config in configs:
+        wanted = {
+            "load_in_4bit": (config.load_in_4bit, "bitsandbytes", needs_bitsandbytes("load_in_4bit")),
+            "rollout": (config.samples_with_vllm, "vllm", needs_vllm()),
+        }
+        for field, (is_wanted, package, sentence) in wanted.items():
+            if is_wanted and find_spec(package) is None:
+                raise InvalidInput(sentence, field=field)

@@ -19,7 +19,7 @@ from app.store.timings import Measured
 from app.workload import Workload
 from hypo_engine.config import Method, TrainConfig
 
-_SAME = ("precision", "load_in_4bit", "gradient_checkpointing", "num_ppo_epochs")
+_SAME = ("precision", "load_in_4bit", "rollout", "gradient_checkpointing", "num_ppo_epochs")
 """Settings that affect the step time and must match, as the forecast does not scale for them."""
 
 

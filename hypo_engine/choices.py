@@ -165,6 +165,13 @@ class KLEstimator(StrEnum):
     REWARD_TO_GO = "reward_to_go"
 
 
+class RolloutEngine(StrEnum):
+    """What draws the samples that a step trains on."""
+
+    ENGINE = "engine"
+    VLLM = "vllm"
+
+
 class Scheduler(StrEnum):
     LINEAR = "linear"
     COSINE = "cosine"

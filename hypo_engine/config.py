@@ -19,6 +19,7 @@ from hypo_engine.choices import Method as Method
 from hypo_engine.choices import Need as Need
 from hypo_engine.choices import Precision as Precision
 from hypo_engine.choices import PromptStyle as PromptStyle
+from hypo_engine.choices import RolloutEngine as RolloutEngine
 from hypo_engine.choices import Scheduler as Scheduler
 from hypo_engine.choices import Sharding as Sharding
 from hypo_engine.choices import Thinking as Thinking
@@ -195,12 +196,28 @@ class TrainConfig(TrainingFields):
             )
         return value
 
+    @field_validator("devices")
+    @classmethod
+    def _samples_in_one_process(cls, value: int, info: ValidationInfo) -> int:
+        method, vllm = info.data.get("method"), info.data.get("rollout") is RolloutEngine.VLLM
+        if value > 1 and vllm and method is not None and Need.SAMPLES in method.needs:
+            raise PydanticCustomError(
+                "devices",
+                "must be 1 when vLLM samples, which it does in one process yet; or set rollout to engine",
+            )
+        return value
+
     @field_validator("sharding")
     @classmethod
     def _shards_no_head(cls, value: Sharding, info: ValidationInfo) -> Sharding:
         method = info.data.get("method")
         if value is Sharding.NONE or method is None:
             return value
+        if info.data.get("rollout") is RolloutEngine.VLLM and Need.SAMPLES in method.needs:
+            raise PydanticCustomError(
+                "sharding",
+                "cannot shard a model that vLLM samples from yet; set it to none, or rollout to engine",
+            )
         if info.data.get("load_in_4bit"):
             raise PydanticCustomError("sharding", "cannot shard 4-bit weights yet; set it to none")
         if not method.writes:

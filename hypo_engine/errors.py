@@ -57,3 +57,8 @@ def memory_full(remedy: str, *, memory: str = "The memory") -> str:
 def needs_bitsandbytes(what: str) -> str:
     """The sentence for a missing package, beginning with what needs it."""
     return f"{what} needs the package bitsandbytes; run pip install 'hypo-studio[qlora]'."
+
+
+def needs_vllm() -> str:
+    """The sentence for sampling with vLLM without it."""
+    return "rollout vllm needs the package vllm; install it as docs/launch.md says, or set rollout to engine."

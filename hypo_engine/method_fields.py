@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from hypo_engine.choices import KLEstimator, LossType, Method, Need
+from hypo_engine.choices import KLEstimator, LossType, Method, Need, RolloutEngine
 from hypo_engine.model_spec import parse_run_model
 from hypo_engine.reward_spec import parse_reward, scorers
 
@@ -256,6 +256,14 @@ class MethodFields(BaseModel):
         description="Temperature of the samples. Policy and reference are scaled alike.",
         json_schema_extra=group("sampling"),
     )
+    rollout: RolloutEngine = Field(
+        RolloutEngine.ENGINE,
+        title="Sampled by",
+        description="What draws the responses of a step. engine: the engine's own decoder. vllm: the package "
+        "vLLM, which gets the policy's weights at each step; it must be installed, and needs memory for a "
+        "second copy of the model. Evaluations are always sampled by the engine.",
+        json_schema_extra=group("sampling", *SAMPLING),
+    )
 
     @field_validator("model_name_or_path")
     @classmethod
@@ -341,3 +349,13 @@ class MethodFields(BaseModel):
     def samples_online(self) -> bool:
         """Whether a step samples responses."""
         return Need.SAMPLES in self.needs
+
+    @property
+    def decodes_online(self) -> bool:
+        """Whether a step samples responses with the engine's own decoder."""
+        return self.samples_online and self.rollout is RolloutEngine.ENGINE
+
+    @property
+    def samples_with_vllm(self) -> bool:
+        """Whether a step samples responses with vLLM."""
+        return self.samples_online and self.rollout is RolloutEngine.VLLM

@@ -43,7 +43,8 @@ NOT_SHOWN: Final = (
     "hypo_engine/__main__.py",
     "hypo_engine/chat/standing.py",
     "hypo_engine/cpu",
-    "hypo_engine/decoding",
+    "hypo_engine/decoding/cpu_",
+    "hypo_engine/decoding/cuda_graph.py",
     "hypo_engine/dry_run.py",
 )
 """Code whose sentences are not patterns: for programs and the command line, or with texts of their own."""

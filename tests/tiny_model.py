@@ -36,15 +36,20 @@ def write_tiny_model(
     chat_template: bool = True,
     add_bos: bool = False,
     seed: int = 0,
+    **sizes: int,
 ) -> Path:
-    """Write a model of a listed architecture with its tokenizer to ``folder``; return the folder."""
+    """Write a model of a listed architecture with its tokenizer to ``folder``; return the folder.
+
+    Args:
+        sizes: Fields of its configuration that differ from the usual ones.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     tokenizer = _tiny_tokenizer(chat_template=chat_template, add_bos=add_bos)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(_tiny_config(architecture, tokenizer))
+        model = AutoModelForCausalLM.from_config(_tiny_config(architecture, tokenizer, sizes))
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if weight.dim() > 1:  # larger than usual, so that distributions are not flat
@@ -88,7 +93,7 @@ def _tiny_tokenizer(*, chat_template: bool, add_bos: bool) -> Any:
     return tokenizer
 
 
-def _tiny_config(architecture: str, tokenizer: Any) -> Any:
+def _tiny_config(architecture: str, tokenizer: Any, sizes: dict[str, int]) -> Any:
     from transformers import AutoConfig
 
     common = {
@@ -128,4 +133,4 @@ def _tiny_config(architecture: str, tokenizer: Any) -> Any:
     if architecture == "gpt_neox":
         shapes[architecture] |= {"attention_dropout": 0.1, "hidden_dropout": 0.1}
     kind = architecture.removesuffix("_untied")
-    return AutoConfig.for_model(kind, **common, **shapes[architecture])
+    return AutoConfig.for_model(kind, **common, **(shapes[architecture] | sizes))

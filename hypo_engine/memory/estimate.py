@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from hypo_engine.config import Need, Precision, TrainConfig
+from hypo_engine.memory.rollout import cache_bytes
 from hypo_engine.memory.shape import ModelShape
 
 GIB = 2**30
@@ -59,6 +60,7 @@ class Coefficients:
         four_bit: Bytes of a weight in 4 bits with its share of the scales, which are quantised themselves:
             a byte a block, and 4 bytes for 256 blocks.
         four_bit_block: Weights that share a scale.
+        vllm_process: Bytes of vLLM's libraries and its working memory, on a CPU.
         process: Bytes of Python and its libraries, on a CPU.
         four_bit_process: Further bytes for bitsandbytes, on a CPU.
         gpu_process: Bytes of the CUDA context on a GPU.
@@ -95,6 +97,7 @@ class Coefficients:
     held_out_at_once: int = 16
     four_bit: float = 0.5 + 1 / 64 + 4 / (64 * 256)
     four_bit_block: int = 64
+    vllm_process: int = 480 * 2**20
     process: int = 480 * 2**20
     four_bit_process: int = 80 * 2**20
     gpu_process: int = 0
@@ -124,7 +127,7 @@ class Estimate:
 
     Attributes:
         weights: The base model, the reference of full fine-tuning, the merged copy of the matrices if every
-            step samples responses, and a reward model, which is assumed to be as large as the base model.
+            step samples with the engine's decoder, and a reward model, assumed to be as large as the base.
         adapter: LoRA weights, and PPO's value head.
         optimiser: AdamW's two moments.
         gradients: Gradients of all trained weights.
@@ -133,6 +136,7 @@ class Estimate:
             merged copy if only evaluations sample.
         head: Chunks of logits, and the states that PPO's value head reads, in float32.
         process: Python and its libraries.
+        rollout: vLLM's copy of the weights, its keys and values, and on a CPU its libraries, if it samples.
         loading: The model as its files have it, while it is read to be held in 4 bits; a GPU never has it.
     """
 
@@ -144,6 +148,7 @@ class Estimate:
     kv_cache: int
     head: int
     process: int
+    rollout: int = 0
     loading: int = 0
 
     @property
@@ -217,6 +222,7 @@ def estimate_memory(
         head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu)
         + 4 * load.sampled * _value_head(shape, config),
         process=_process(config, using, gpu=gpu),
+        rollout=_rollout(shape, config, 2 if half else 4, using, gpu=gpu),
         loading=shape.stored * shape.parameters if config.load_in_4bit and not gpu else 0,
     )
 
@@ -258,7 +264,7 @@ def _weights(
         # the policy and the frozen reference
         return 8 * shape.parameters + cast, 4 * head, shape.parameters + head
     trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r + _value_head(shape, config)
-    copy = _merged(shape, config, using, half=half, gpu=gpu) if config.samples_online else 0
+    copy = _merged(shape, config, using, half=half, gpu=gpu) if config.decodes_online else 0
     return _frozen(shape, config, using, 2 if half else 4) + copy, 4 * trained, trained
 
 
@@ -345,10 +351,18 @@ def _kv_cache(
     """Bytes of keys and values for the samples of a training step or of an evaluation, whichever is more."""
     prompts = min(config.eval_prompts, using.held_out_at_once)
     evaluation = prompts * (config.max_prompt_length + config.max_completion_length)
-    training = load.prompts + load.sampled if config.samples_online else 0
+    training = load.prompts + load.sampled if config.decodes_online else 0
     found = max(evaluation, training) * 2 * shape.kv_dim * shape.layers * number
-    now_and_then = evaluation and not config.samples_online
+    now_and_then = evaluation and not config.decodes_online
     return found + (_merged(shape, config, using, half=half, gpu=gpu) if now_and_then else 0)
+
+
+def _rollout(shape: ModelShape, config: TrainConfig, number: int, using: Coefficients, *, gpu: bool) -> int:
+    """Bytes of vLLM beside the run, at ``number`` bytes for a weight, a key or a value."""
+    if not config.samples_with_vllm:
+        return 0
+    held = number * shape.parameters + cache_bytes(shape, config, number)
+    return held + (0 if gpu else using.vllm_process)
 
 
 def _head(shape: ModelShape, load: Load, using: Coefficients, *, in_blocks: bool) -> int:

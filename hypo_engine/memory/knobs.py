@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypo_engine.config import Precision, Sharding, TrainConfig
+from hypo_engine.config import Precision, RolloutEngine, Sharding, TrainConfig
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory, format_bytes
 from hypo_engine.memory.shape import ModelShape
 
@@ -96,6 +96,8 @@ def _candidates(config: TrainConfig, *, gpu: bool) -> Iterator[list[dict[str, An
         yield [{"lora_r": _SMALL_RANK}]
     else:
         yield [{"lora_r": r} for r in _below(config.lora_r, least=1)]
+    if config.samples_with_vllm:
+        yield [{"rollout": RolloutEngine.ENGINE}]
     if config.eval_prompts:
         yield [{"eval_prompts": n} for n in [*_below(config.eval_prompts, least=1), 0]]
 

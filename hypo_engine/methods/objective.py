@@ -5,6 +5,7 @@ A method is a file in this folder, a line in :data:`METHODS`, and a name with it
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from hypo_engine.config import Method, Need, TrainConfig
 from hypo_engine.data.token_pairs import StepMeans, TokenPair
+from hypo_engine.decoding.vllm_rollout import VllmRollout
 from hypo_engine.forward.logprobs import Ids, TokenLogps
 from hypo_engine.forward.phases import phase
 from hypo_engine.methods.batch import Batch, BatchLoss, PairLogps, PairRewards, ScoredResponse
@@ -105,7 +107,7 @@ class Objective:
         prefix = policy.encode([pair.prompt for pair in batch])
         drawn = Drawn()
         if self.sampler:
-            drawn = self.sampler.draw(prefix, batch, step=step, device=device, watch=watch)
+            drawn = self.sampler.draw(lambda: prefix, batch, step=step, device=device, watch=watch)
         if Need.REWARDS in self.needs:
             rewards = pair_rewards(policy, prefix, batch, means.weight)
             found = self.method(Batch(rewards=rewards))
@@ -138,6 +140,11 @@ class Objective:
         metrics = found.metrics | (samples.metrics if samples else {})
         responses = samples.responses if samples else []
         return BatchResult(found.loss, metrics, responses, drawn.seconds, found.counts)
+
+    def running(self) -> AbstractContextManager[None]:
+        """A scope in which batches can be computed: it runs the program that samples, if there is one."""
+        vllm = self.sampler.vllm if self.sampler else None
+        return vllm.running() if vllm else nullcontext()
 
     @property
     def updates(self) -> int:
@@ -264,14 +271,16 @@ def make_objective(
     stop_ids: frozenset[int],
     score: ScoreResponses | None = None,
     score_std: float = 1.0,
+    vllm: VllmRollout | None = None,
 ) -> Objective:
     """Make the objective of a configuration's method.
 
     Args:
         score: Scores responses; required by methods that need scores.
         score_std: Standard deviation of the scores of the reference's own answers.
+        vllm: Draws the samples in place of the engine's own decoder.
     """
-    sampler = Sampler.of(config, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+    sampler = Sampler.of(config, max_new_tokens=max_new_tokens, stop_ids=stop_ids, vllm=vllm)
     method = METHODS[config.method](config)
     scoring, rollouts = None, None
     if Need.SCORES in config.needs:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import torch
@@ -79,8 +80,8 @@ class Rollouts:
         """Sample responses and score them with everything that does not change in the step."""
         device = policy.model.device
         with torch.no_grad():
-            prefix = policy.encode([pair.prompt for pair in batch])
-            drawn = self.sampler.draw(prefix, batch, step=step, device=device, watch=watch)
+            encode_prompts = partial(policy.encode, [pair.prompt for pair in batch])
+            drawn = self.sampler.draw(encode_prompts, batch, step=step, device=device, watch=watch)
         logps, values = (part.detach() for part in self._score(policy, batch, drawn.responses, step))
         rows, answers = self._rows(drawn.responses)
         watch()

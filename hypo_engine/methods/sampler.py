@@ -10,6 +10,7 @@ from torch import Tensor
 from hypo_engine.config import TrainConfig
 from hypo_engine.data.token_pairs import TokenPair
 from hypo_engine.decoding.sampling import Choice, Response, sample_responses
+from hypo_engine.decoding.vllm_rollout import VllmRollout
 from hypo_engine.forward.logprobs import TokenLogps
 from hypo_engine.forward.phases import phase
 from hypo_engine.methods.batch import Samples, ScoredResponse
@@ -31,48 +32,83 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Samples k responses for each prompt, from the policy itself."""
+    """Samples k responses for each prompt, from the policy itself.
+
+    Attributes:
+        vllm: Samples with vLLM; None samples with the engine's own decoder.
+    """
 
     samples_per_prompt: int
     temperature: float
     max_new_tokens: int
     stop_ids: frozenset[int]
     seed: int
+    vllm: VllmRollout | None = None
 
     @classmethod
-    def of(cls, config: TrainConfig, *, max_new_tokens: int, stop_ids: frozenset[int]) -> "Sampler":
+    def of(
+        cls,
+        config: TrainConfig,
+        *,
+        max_new_tokens: int,
+        stop_ids: frozenset[int],
+        vllm: VllmRollout | None = None,
+    ) -> "Sampler":
         """The sampler of a configuration."""
-        return cls(config.num_generations, config.temperature, max_new_tokens, stop_ids, config.seed)
+        return cls(config.num_generations, config.temperature, max_new_tokens, stop_ids, config.seed, vllm)
 
     def draw(
         self,
-        encoded: Encoded,
+        encode: Callable[[], Encoded],
         batch: Sequence[TokenPair],
         *,
         step: int,
         device: torch.device,
         watch: Watch,
     ) -> Drawn:
-        """Sample; the responses of a prompt are adjacent."""
-        seeds = self._seeds(batch, step)
+        """Sample; the responses of a prompt are adjacent.
 
+        Args:
+            encode: The prompts of the batch, encoded; called only if the engine's decoder needs them.
+        """
+        seeds = self._seeds(batch, step)
+        with phase("decode"):
+            if self.vllm:
+                return self._from_vllm(self.vllm, batch, seeds, step, watch)
+            return self._decoded(encode(), seeds, device, watch)
+
+    def _from_vllm(
+        self, vllm: VllmRollout, batch: Sequence[TokenPair], seeds: list[int], step: int, watch: Watch
+    ) -> Drawn:
+        started = perf_counter()
+        responses = vllm.sample(
+            [pair.prompt for pair in batch for _ in range(self.samples_per_prompt)],
+            step=step,
+            seeds=seeds,
+            temperature=self.temperature,
+            max_new_tokens=self.max_new_tokens,
+            stop_ids=self.stop_ids,
+            watch=watch,
+        )
+        return Drawn(responses, seeds, perf_counter() - started)
+
+    def _decoded(self, encoded: Encoded, seeds: list[int], device: torch.device, watch: Watch) -> Drawn:
         def on_token(_row: int, _token: int) -> bool:
             watch()
             return False
 
-        with phase("decode"):
-            rows = [row // self.samples_per_prompt for row in range(len(seeds))]
-            decoding = encoded.decoding(rows, self.max_new_tokens)
-            started = perf_counter()
-            responses = sample_responses(
-                decoding,
-                seeds=seeds,
-                choice=Choice.same(len(seeds), device, temperature=self.temperature),
-                max_new_tokens=[self.max_new_tokens] * len(seeds),
-                stop_ids=self.stop_ids,
-                on_token=on_token,
-            )
-            return Drawn(responses, seeds, perf_counter() - started)
+        rows = [row // self.samples_per_prompt for row in range(len(seeds))]
+        decoding = encoded.decoding(rows, self.max_new_tokens)
+        started = perf_counter()
+        responses = sample_responses(
+            decoding,
+            seeds=seeds,
+            choice=Choice.same(len(seeds), device, temperature=self.temperature),
+            max_new_tokens=[self.max_new_tokens] * len(seeds),
+            stop_ids=self.stop_ids,
+            on_token=on_token,
+        )
+        return Drawn(responses, seeds, perf_counter() - started)
 
     def _seeds(self, batch: Sequence[TokenPair], step: int) -> list[int]:
         """One seed per response, a function of (seed, step, pair, sample)."""

@@ -5,18 +5,16 @@ nothing else is missing, because transformers would initialise it anew without a
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from hypo_engine.config import PromptStyle
 from hypo_engine.errors import ModelError
-from hypo_engine.forward.four_bit import is_four_bit, weight_of
 from hypo_engine.forward.packed import base_model
+from hypo_engine.models.merged_weights import merged_weights
 from hypo_engine.models.policy import Policy
 
 REWARD_NOTE: Final = "reward.json"
@@ -75,7 +73,7 @@ def save_classifier(policy: Policy, tokenizer: Any, folder: Path, note: RewardNo
     config.pad_token_id = None if pad is None else tokenizer.convert_tokens_to_ids(pad)
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config, dtype=base.dtype)  # type: ignore[no-untyped-call]
-    weights = dict(_merged_weights(base))
+    weights = dict(merged_weights(base))
     [head] = sorted(set(model.state_dict()) - set(weights))
     weights[head] = policy.head.weight.detach()  # in float32, as it was trained
     model.load_state_dict({name: weights[name] for name in model.state_dict()}, strict=True, assign=True)
@@ -83,23 +81,6 @@ def save_classifier(policy: Policy, tokenizer: Any, folder: Path, note: RewardNo
     tokenizer.save_pretrained(folder)
     _set_pad_token(folder, pad)
     note.write(folder)
-
-
-def _merged_weights(base: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights by their names without an adapter, with the adapter added to them."""
-    with torch.no_grad():
-        four_bit = {name: layer for name, layer in base.named_modules() if is_four_bit(layer)}
-        for name, weight in base.state_dict().items():
-            owner, _, beside = name.partition(".weight")
-            if "lora_" in name or (beside and owner in four_bit):
-                continue  # a 4-bit weight has further tensors beside it
-            if owner in four_bit and name != f"{owner}.bias":
-                weight = weight_of(four_bit[owner]).to(base.dtype)
-            layer_name, inside, rest = name.partition(".base_layer.")
-            layer = base.get_submodule(layer_name) if inside else None
-            if layer is not None and rest == "weight":
-                weight = weight + layer.get_delta_weight("default").to(weight.dtype)
-            yield (f"{layer_name}.{rest}" if inside else name), weight
 
 
 def _pad_token(tokenizer: Any, end_ids: frozenset[int]) -> str | None:

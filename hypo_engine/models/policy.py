@@ -139,7 +139,7 @@ def _load_adapted(
     if half and not exact:
         lora = GroupedLora(model)
     elif encoder.shares_prompts:
-        lora = MixedLora(model) if half else MergedLora(model, often=config.samples_online)
+        lora = MixedLora(model) if half else MergedLora(model, often=config.decodes_online)
 
     @contextmanager
     def reference() -> Iterator[Encode]:

@@ -32,17 +32,28 @@ def plain_errors() -> Iterator[None]:
                 "Another process of the run died; its last output says why. Start the run again: "
                 "it continues from its last checkpoint."
             ) from error
-        if raised_by_model(error):
-            raise ModelError(_OF_A_MODEL.format(kind=type(error).__name__)) from error
+        if sentence := _of_foreign_code(error):
+            raise ModelError(sentence) from error
         raise
     except MODEL_ERRORS as error:
-        if raised_by_model(error):
-            raise ModelError(_OF_A_MODEL.format(kind=type(error).__name__)) from error
+        if sentence := _of_foreign_code(error):
+            raise ModelError(sentence) from error
         raise
     except OSError as error:
         if (sentence := no_room(error)) is None:
             raise
         raise EngineError(sentence) from error
+
+
+def _of_foreign_code(error: Exception) -> str | None:
+    """The sentence for an error of vLLM or of a model's code; None if it is the engine's own."""
+    kind, text = type(error).__name__, " ".join(str(error).split())[:200]
+    if raised_by(error, "vllm."):
+        return (
+            f"vLLM stopped with an error ({kind}: {text}): it cannot sample from this model here. "
+            "Set rollout to engine, or install another version; the traceback says where it stopped."
+        )
+    return _OF_A_MODEL.format(kind=kind) if raised_by_model(error) else None
 
 
 _OF_A_MODEL = (
@@ -53,5 +64,10 @@ _OF_A_MODEL = (
 
 def raised_by_model(error: BaseException) -> bool:
     """Whether an error originates in the code of a model or an adapter, not in the engine's."""
+    return raised_by(error, "transformers.models.", "peft.")
+
+
+def raised_by(error: BaseException, *packages: str) -> bool:
+    """Whether the code of packages, given by the beginnings of their modules' names, was running."""
     places = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(place.startswith(("transformers.models.", "peft.")) for place in places)
+    return any(place.startswith(packages) for place in places)

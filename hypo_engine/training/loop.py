@@ -14,6 +14,7 @@ from time import perf_counter
 from hypo_engine.config import Sharding, TrainConfig, parse_config
 from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import StepMeans
+from hypo_engine.decoding.vllm_engine import require_vllm
 from hypo_engine.distributed.out_of_memory import release_cached_memory
 from hypo_engine.distributed.world import MutedReporter, joined_world
 from hypo_engine.errors import DataError, EngineError, Interrupted
@@ -44,6 +45,7 @@ from hypo_engine.training.rollouts import Kept, keep_samples
 from hypo_engine.training.run import Run
 from hypo_engine.training.saving import checkpoint_is_due, save
 from hypo_engine.training.stop_rules import budget_is_spent, stops_at_kl
+from hypo_engine.training.vllm import sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,7 @@ def train(
         EngineError: the message says what to do (ConfigError, DataError, ModelError, CheckpointError).
         Interrupted: the reporter wished to stop. After any step a checkpoint was written, but for ABANDON.
     """
-    if not pairs:
-        raise DataError("There are no pairs to train on; give at least one.")
-    config = _checked(config)
+    config = _checked(config, pairs)
     reporter = reporter or SilentReporter()
     with plain_errors(), joined_world(config.devices, lockstep=config.sharding is Sharding.FSDP) as world:
         with world.synchronized():
@@ -119,7 +119,8 @@ def train(
             )
         run.share_state()
         try:
-            return _train(run)
+            with sampling(run):
+                return _train(run)
         except Interrupted as interrupted:
             if interrupted.wish is not Wish.ABANDON:
                 save(run, "stopping")
@@ -128,11 +129,15 @@ def train(
             release_cached_memory()
 
 
-def _checked(config: TrainConfig) -> TrainConfig:
-    """A configuration whose fields are valid, and whose packages are there."""
+def _checked(config: TrainConfig, pairs: Sequence[Pair]) -> TrainConfig:
+    """A configuration whose fields are valid, and whose packages are there; there must be pairs."""
+    if not pairs:
+        raise DataError("There are no pairs to train on; give at least one.")
     config = parse_config(dict(config))  # model_copy checks nothing
     if config.load_in_4bit:
         require_bitsandbytes("load_in_4bit")
+    if config.samples_with_vllm:
+        require_vllm()
     return config
 
 

@@ -19,6 +19,7 @@ from hypo_engine.data.formats import Pair
 from hypo_engine.data.token_pairs import TokenPair, TokenPairs
 from hypo_engine.data.tokenize import Tokenization, TokenReport, decode_text, tokenize_pairs, uses_row
 from hypo_engine.decoding.sampling import Response
+from hypo_engine.decoding.vllm_rollout import VllmRollout
 from hypo_engine.distributed.world import World
 from hypo_engine.errors import CheckpointError, ConfigError, DataError
 from hypo_engine.methods.objective import Objective, make_objective
@@ -49,6 +50,7 @@ from hypo_engine.training.optimizer import make_optimizer
 from hypo_engine.training.plan import Plan, make_plan
 from hypo_engine.training.precision import arithmetic_of, settle_precision
 from hypo_engine.training.run import Run, ask_wish
+from hypo_engine.training.vllm import make_rollout, refuse_several_processes
 
 _CANDIDATES = 8
 """Held-out pairs that are tokenised for each one needed, because some are too long."""
@@ -122,7 +124,7 @@ def prepare_run(
         plan=plan,
         tokenizer=tokenizer,
         policy=policy,
-        objective=_make_objective(config, scorer, tokenizer, pairs, stop_ids),
+        objective=_make_objective(config, scorer, tokenizer, pairs, stop_ids, make_rollout(settled, policy)),
         optimizer=make_optimizer(
             parameters, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         ),
@@ -151,6 +153,7 @@ def _load_policy(
     world: World,
 ) -> Policy:
     """Check that the run fits, load the policy, and check that its vocabulary covers the pairs."""
+    refuse_several_processes(config, world)
     # a model to be sharded may not fit on one device
     device = torch.device("cpu") if world.lockstep else default_device()
     check_fits(config, source.place, tokens, device=device)
@@ -189,6 +192,7 @@ def _make_objective(
     tokenizer: Any,
     pairs: Sequence[Pair],
     stop_ids: frozenset[int],
+    vllm: VllmRollout | None,
 ) -> Objective:
     return make_objective(
         config,
@@ -196,6 +200,7 @@ def _make_objective(
         stop_ids=stop_ids,
         score=partial(_score_responses, scorer, tokenizer, pairs) if scorer else None,
         score_std=std_of(scorer) if scorer else 1.0,
+        vllm=vllm,
     )
 
 

@@ -139,14 +139,28 @@ def test_a_run_that_cannot_fit_is_refused_and_nothing_is_queued(
 
 
 @pytest.mark.usefixtures("own_workers")
+@pytest.mark.parametrize(
+    ("field", "value", "package", "said"),
+    [
+        ("load_in_4bit", True, "bitsandbytes", "load_in_4bit needs the package bitsandbytes; run pip"),
+        ("rollout", "vllm", "vllm", "rollout vllm needs the package vllm; docs"),
+    ],
+)
 def test_a_run_without_its_package_is_refused(
-    session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session,
+    dataset: Dataset,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    field: str,
+    value: bool | str,
+    package: str,
+    said: str,
 ) -> None:
-    values = {**config_for(model).model_dump(mode="json"), "load_in_4bit": True}
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
-    with pytest.raises(InvalidInput, match=r"load_in_4bit needs the package bitsandbytes; run pip") as caught:
-        launch("dpo", dataset.id, values)
-    assert caught.value.field == "load_in_4bit"
+    values = {**config_for(model).model_dump(mode="json"), field: value}
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(InvalidInput, match=said) as caught:
+        launch("hypo", dataset.id, values)
+    assert caught.value.field == field
     assert runs.find(session=session) == []
 
 

@@ -29,6 +29,7 @@ PARTS: Final = {
     "kv_cache": N_("Sampling"),
     "head": N_("Chunks of logits"),
     "process": "Python",
+    "rollout": "vLLM",
     "loading": N_("Loading"),
 }
 """Labels of an estimate's parts."""

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypo_engine.config import Method, Precision, Sharding, TrainConfig
+from hypo_engine.config import Method, Precision, RolloutEngine, Sharding, TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.forward.four_bit import is_four_bit
 from hypo_engine.forward.grouped_lora import GroupedLora
@@ -98,6 +98,25 @@ def test_reading_a_model_counts_where_it_takes_more_than_training() -> None:
     assert not any("load_in_4bit" in knob.changes for knob in knobs), "which sharding refuses"
 
 
+def test_vllm_holds_a_second_model_and_the_rows_of_a_step() -> None:
+    own = changed(HYPO, precision=Precision.FLOAT32)
+    with_vllm = changed(own, rollout=RolloutEngine.VLLM)
+    before, found = estimate_memory(SHAPE, own), estimate_memory(SHAPE, with_vllm)
+    assert (before.rollout, estimate_memory(SHAPE, changed(with_vllm, method=Method.DPO)).rollout) == (0, 0)
+    rows = own.per_device_train_batch_size * own.num_generations
+    cache = (rows * 12 + 1) * 64 * 2 * 2 * 16 * 3 * 4  # 768 tokens are 12 blocks of 64
+    assert found.rollout == 4 * SHAPE.parameters + cache + Coefficients().vllm_process
+    assert (before.kv_cache > 0, found.kv_cache) == (True, 0)
+    assert found.weights < before.weights  # no merged copy for the engine's decoder
+    assert "rollout" in found.at_once()
+    on_gpu = estimate_memory(SHAPE, changed(with_vllm, precision=Precision.AUTO), gpu=True)
+    assert on_gpu.rollout == 2 * SHAPE.parameters + cache // 2
+    most, more = (changed(with_vllm, per_device_train_batch_size=size) for size in (128, 1000))
+    assert estimate_memory(SHAPE, most).rollout == estimate_memory(SHAPE, more).rollout > found.rollout
+    knobs = helpful_knobs(SHAPE, with_vllm, available=before.total)
+    assert {"rollout": RolloutEngine.ENGINE} in [dict(knob.changes) for knob in knobs]
+
+
 NAMED = {"gpt2": "c_proj", "gpt_neox": "dense,dense_h_to_4h"}
 
 
@@ -173,7 +192,7 @@ def test_the_total_counts_what_lives_at_once() -> None:
         assert found.total == sum(parts.values()) - min(parts["activations"], parts["kv_cache"])
     assert list(parts) == [
         "weights", "adapter", "optimiser", "gradients", "activations", "kv_cache", "head", "process",
-        "loading",
+        "rollout", "loading",
     ]  # fmt: skip
 
 
