@@ -37,7 +37,7 @@ def test_files_and_merged_weights_have_the_same_names(
     merged = dict(weights_as_in_files(base_model(policy.model)))
     other.load_state_dict(merged, strict=False)
     with torch.no_grad():
-        assert torch.allclose(other(torch.tensor([[5, 90, 33]])).logits, logits, atol=1e-4)
+        assert torch.allclose(other(torch.tensor([[5, 90, 33]])).logits, logits, atol=1e-3)
 
 
 def test_experts_are_apart_as_in_the_files(tmp_path: Path) -> None:
