@@ -143,7 +143,7 @@ def test_a_run_that_cannot_fit_is_refused_and_nothing_is_queued(
     ("field", "value", "package", "said"),
     [
         ("load_in_4bit", True, "bitsandbytes", "load_in_4bit needs the package bitsandbytes; run pip"),
-        ("rollout", "vllm", "vllm", "rollout vllm needs the package vllm; docs"),
+        ("rollout", "vllm", "vllm", "rollout vllm needs the package vllm; install it as docs"),
     ],
 )
 def test_a_run_without_its_package_is_refused(
