@@ -136,8 +136,8 @@ def _campaigns(ids: Collection[int], session: Session) -> list[Node]:
 
 def _reference_translated(name: str) -> str:
     """A base model's name, "Reference" or "Reference (which)", in the present language."""
-    first, *rest = name.split(" ", 1)
-    return " ".join([_("Reference"), *rest]) if first == "Reference" else name
+    is_reference = name == "Reference" or name.startswith("Reference (")
+    return _("Reference") + name.removeprefix("Reference") if is_reference else name
 
 
 def _campaign(campaign: Campaign, asked: facts.Asked) -> Node:

@@ -127,7 +127,10 @@ def _four_bit(config: Mapping[str, Any], *, is_adapter: bool) -> list[str]:
     if not config.get("load_in_4bit"):
         return []
     if not is_adapter:
-        return ["", "The base model's weights in it are those that 4 bits hold, on which it was trained."]
+        return [
+            "",
+            "The base model's weights were rounded to 4 bits for training, and these files have them so.",
+        ]
     return [
         "",
         "It was trained on 4-bit weights. Load the base model with\n"

@@ -19,6 +19,7 @@ from hypo_engine.files.adapter import check_adapter_files, unstack
 from hypo_engine.files.check import check_model_files, configured_context, read_model_config
 from hypo_engine.files.tokenizer import ANY_OF
 from hypo_engine.files.weights import INDEX, SINGLE
+from hypo_engine.memory.shape import read_shape
 
 FIELD: Final = "model_name_or_path"
 _READ: Final = ("config.json", "adapter_config.json", "chat_template.jinja", SINGLE, INDEX, *ANY_OF)
@@ -56,6 +57,10 @@ def model_problems(config: TrainConfig) -> dict[str, str]:
         limit = _checked(name, config.prompt_style, stamps, settings.models_dir)
     except ModelError as error:
         return {FIELD: str(error)}
+    if config.load_in_4bit and not _fits_four_bit(name, settings):
+        return {
+            "load_in_4bit": "The model has no linear layer that 4 bits can hold; set load_in_4bit to false."
+        }
     wanted = config.max_prompt_length + config.max_completion_length
     if limit is not None and wanted > limit:
         return {
@@ -63,6 +68,15 @@ def model_problems(config: TrainConfig) -> dict[str, str]:
             f"model reads {limit:,}; lower one of them (max_prompt_length, max_completion_length)."
         }
     return {}
+
+
+def _fits_four_bit(name: str, settings: Settings) -> bool:
+    """Whether 4 bits can hold a model's layers; also true of an unknown architecture, which a run tries."""
+    try:
+        shape = read_shape(read_model_config(name, partial(find_file, name, settings=settings)))
+    except ModelError:
+        return True
+    return shape.four_bit_parameters > 0
 
 
 def _missing_folder(name: str, settings: Settings) -> str:

@@ -19,7 +19,7 @@ from app.store.timings import Measured
 from app.workload import Workload
 from hypo_engine.config import Method, TrainConfig
 
-_SAME = ("precision", "load_in_4bit", "rollout", "gradient_checkpointing", "num_ppo_epochs")
+_SAME = ("precision", "load_in_4bit", "gradient_checkpointing", "num_ppo_epochs")
 """Settings that affect the step time and must match, as the forecast does not scale for them."""
 
 
@@ -65,7 +65,8 @@ def _like(config: TrainConfig, *, session: Session) -> Measured | None:
         method=config.method.value,
         device=device,
     ):
-        alike = all(run.config.get(name, usual[name]) == wanted[name] for name in _SAME)
+        names = (*_SAME, "rollout") if config.samples_online else _SAME
+        alike = all(run.config.get(name, usual[name]) == wanted[name] for name in names)
         if not alike or bool(run.config.get("lora_r")) != bool(config.lora_r) or not run.device:
             continue
         found = timings.measured(run, session=session)

@@ -203,7 +203,7 @@ class TrainConfig(TrainingFields):
         if value > 1 and vllm and method is not None and Need.SAMPLES in method.needs:
             raise PydanticCustomError(
                 "devices",
-                "must be 1 when vLLM samples, which it does in one process yet; or set rollout to engine",
+                "must be 1 when vLLM samples, in a single process so far; or set rollout to engine",
             )
         return value
 

@@ -206,7 +206,7 @@ def _answer(side: Side, *, hidden: bool) -> dict[str, Any]:
 
 
 _TELLING = (
-    "name", "method", "base_model", "run_id", "checkpoint_step",
+    "name", "method", "base_model", "in_4bit", "run_id", "checkpoint_step",
     "tokens", "seconds", "policy_logp", "reference_logp", "token_logps",
 )  # fmt: skip
 """Fields that reveal an answer's contender, directly or indirectly."""
@@ -218,6 +218,7 @@ def _who(side: Side) -> dict[str, Any]:
         "name": contender.name,
         "method": contender.method,
         "base_model": contender.base_model,
+        "in_4bit": contender.in_4bit,
         "run_id": contender.run_id,
         "checkpoint_step": side.step,
         "tokens": answer.tokens,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hypo_engine.decoding.sampling import Response
 from hypo_engine.decoding.vllm_engine import VllmEngine
+from hypo_engine.errors import ModelError
 
 
 @dataclass
@@ -48,7 +49,7 @@ class VllmRollout:
         """Responses of the policy at a step, in which its weights do not change; see :class:`VllmEngine`."""
         assert self._engine is not None
         if step != self._taken:
-            self._engine.take(self.weights())
+            self._hand_over(self._engine)
             self._taken = step
         return self._engine.sample(
             prompts,
@@ -58,3 +59,19 @@ class VllmRollout:
             stop_ids=stop_ids,
             watch=watch,
         )
+
+    def _hand_over(self, engine: VllmEngine) -> None:
+        """Give vLLM the weights. It cannot be used after a failure, which may leave it with half of them.
+
+        Raises:
+            ModelError: it has no room for them, or does not know them.
+        """
+        try:
+            engine.take(self.weights())
+        except ModelError:
+            raise
+        except Exception as error:
+            kind, text = type(error).__name__, " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"The policy's weights could not be handed to vLLM ({kind}: {text}); set rollout to engine."
+            ) from error

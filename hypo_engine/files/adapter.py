@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,9 +56,18 @@ def adapter_folder(name: str) -> Path | None:
         return None
 
 
-def note_four_bit(folder: Path) -> None:
-    """Record beside an adapter that it was trained on 4-bit weights."""
-    said = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+def note_four_bit(folder: Path, others: Sequence[str]) -> None:
+    """Record beside an adapter that it was trained on 4-bit weights.
+
+    Args:
+        others: Names of the linear layers that were not in 4 bits, among them the output head.
+    """
+    said = {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "llm_int8_skip_modules": list(others),
+    }
     (folder / _FOUR_BIT_NOTE).write_text(json.dumps(said), encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hypo_engine.forward.four_bit import is_four_bit
+from hypo_engine.forward.packed import base_model
 from hypo_engine.forward.peft_layers import ReplacedLayers, adapted_layers
 
 
@@ -30,6 +31,15 @@ class GroupedLora(ReplacedLayers):
             if type(layer.base_layer) is nn.Linear or is_four_bit(layer.base_layer)
         }
         super().__init__(model, layers, _Group)
+        self._groups = {layer.group for layer in layers.values()}
+        body = base_model(model).base_model
+        body.register_forward_pre_hook(self._forget)
+        body.register_forward_hook(self._forget, always_call=True)
+
+    def _forget(self, *_: Any) -> None:
+        """Drop what a pass left: one that failed, or whose layers were not all asked."""
+        for group in self._groups:
+            group.forget()
 
 
 class _Layer:
@@ -43,10 +53,10 @@ class _Layer:
         layer.forward = self
 
     def __call__(self, x: Tensor) -> Tensor:
-        y: Tensor = self.base(x.flatten(end_dim=-2))
+        y: Tensor = self.base(_rows(x))
         if self.on:
             y.addmm_(self.group.down(self, x), (self.b * self.scale).to(y.dtype).t())
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], y.shape[-1])
 
 
 class _Group:
@@ -54,22 +64,30 @@ class _Group:
 
     def __init__(self, parts: Sequence[_Layer]) -> None:
         self._parts = parts
-        self._read: Tensor | None = None
-        self._downs: dict[_Layer, Tensor] = {}
+        self.forget()
         for part in parts:
             part.group = self
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(part(x) for part in self._parts)
 
+    def forget(self) -> None:
+        """Drop products that no layer has asked for, and the graph that they hold."""
+        self._read: Tensor | None = None
+        self._downs: dict[_Layer, Tensor] = {}
+
     def down(self, part: _Layer, x: Tensor) -> Tensor:
         """x A^T of a part, [tokens, rank]; the first that asks has it computed for all parts."""
         if self._read is not x or part not in self._downs:
             a = torch.cat([one.a for one in self._parts]).to(x.dtype)
             ranks = [len(one.a) for one in self._parts]
-            downs = torch.split(F.linear(x.flatten(end_dim=-2), a), ranks, dim=-1)
+            downs = torch.split(F.linear(_rows(x), a), ranks, dim=-1)
             self._read, self._downs = x, dict(zip(self._parts, downs, strict=True))
         down = self._downs.pop(part)
         if not self._downs:
             self._read = None
         return down
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])

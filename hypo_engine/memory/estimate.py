@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from hypo_engine.config import Need, Precision, TrainConfig
 from hypo_engine.memory.rollout import cache_bytes
 from hypo_engine.memory.shape import ModelShape
+from hypo_engine.model_spec import is_run_model
 
 GIB = 2**30
 
@@ -223,7 +224,7 @@ def estimate_memory(
         + 4 * load.sampled * _value_head(shape, config),
         process=_process(config, using, gpu=gpu),
         rollout=_rollout(shape, config, 2 if half else 4, using, gpu=gpu),
-        loading=shape.stored * shape.parameters if config.load_in_4bit and not gpu else 0,
+        loading=0 if gpu else _loading(shape, config, half=half),
     )
 
 
@@ -266,6 +267,14 @@ def _weights(
     trained = shape.adapted(config.lora_target_modules)[1] * config.lora_r + _value_head(shape, config)
     copy = _merged(shape, config, using, half=half, gpu=gpu) if config.decodes_online else 0
     return _frozen(shape, config, using, 2 if half else 4) + copy, 4 * trained, trained
+
+
+def _loading(shape: ModelShape, config: TrainConfig, *, half: bool) -> int:
+    """Bytes of the weights before 4 bits hold them, while they are read, or as a reward model is written."""
+    if not config.load_in_4bit:
+        return 0
+    whole = is_run_model(config.model_name_or_path) or not config.method.writes
+    return (2 if half else 4 if whole else shape.stored) * shape.parameters
 
 
 def _process(config: TrainConfig, using: Coefficients, *, gpu: bool) -> int:

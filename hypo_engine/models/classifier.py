@@ -73,9 +73,11 @@ def save_classifier(policy: Policy, tokenizer: Any, folder: Path, note: RewardNo
     config.pad_token_id = None if pad is None else tokenizer.convert_tokens_to_ids(pad)
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config, dtype=base.dtype)  # type: ignore[no-untyped-call]
-    weights = dict(merged_weights(base))
+    weights = {
+        name: weight.cpu() for name, weight in merged_weights(base)
+    }  # a GPU may not hold them expanded
     [head] = sorted(set(model.state_dict()) - set(weights))
-    weights[head] = policy.head.weight.detach()  # in float32, as it was trained
+    weights[head] = policy.head.weight.detach().cpu()  # in float32, as it was trained
     model.load_state_dict({name: weights[name] for name in model.state_dict()}, strict=True, assign=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -8,6 +8,7 @@ from torch import nn
 
 from hypo_engine.errors import ConfigError
 from hypo_engine.forward.four_bit import in_four_bit
+from hypo_engine.forward.packed import base_model
 
 _ROUTER = re.compile(r"router|topk|moegate|gating", re.IGNORECASE)
 _GATES = frozenset({"gate", "router", "shared_expert_gate", "wg", "dt_proj"})
@@ -48,6 +49,12 @@ def linear_layers(base: Any) -> list[str]:
 def four_bit_layers(base: Any) -> list[str]:
     """Names of the layers whose weights are held in 4 bits: the plain ones among those that LoRA adapts."""
     return [name for name in linear_layers(base) if type(base.get_submodule(name)) is nn.Linear]
+
+
+def whole_layers(model: Any) -> list[str]:
+    """Names of the linear layers of a model with 4-bit weights, perhaps adapted, that are not in 4 bits."""
+    named = base_model(model).named_modules()
+    return [name for name, layer in named if type(layer) is nn.Linear and ".lora_" not in name]
 
 
 def hold_in_four_bit(base: Any, *, dtype: torch.dtype, device: torch.device) -> None:

@@ -14,11 +14,10 @@ def merged_weights(base: Any) -> Iterator[tuple[str, Tensor]]:
     """Names and weights; an adapted or a 4-bit weight is new, every other one is the model's own."""
     four_bit = {name: layer for name, layer in base.named_modules() if is_four_bit(layer)}
     for name, weight in base.state_dict().items():
-        owner, _, beside = name.partition(".weight")
-        if "lora_" in name or (beside and owner in four_bit):
+        if "lora_" in name or name.rpartition(".weight.")[0] in four_bit:
             continue  # a 4-bit weight has further tensors beside it
-        if owner in four_bit and name != f"{owner}.bias":
-            weight = weight_of(four_bit[owner]).to(base.dtype)
+        if name.endswith(".weight") and (packed := four_bit.get(name.removesuffix(".weight"))):
+            weight = weight_of(packed).to(base.dtype)
         layer_name, inside, rest = name.partition(".base_layer.")
         layer = base.get_submodule(layer_name) if inside else None
         if layer is not None and rest == "weight":

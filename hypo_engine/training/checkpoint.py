@@ -39,6 +39,7 @@ from hypo_engine.errors import CheckpointError
 from hypo_engine.files.adapter import ADAPTER_WEIGHTS, note_four_bit
 from hypo_engine.models.classifier import RewardNote, save_classifier
 from hypo_engine.models.heads import ScalarHead
+from hypo_engine.models.linear_layers import whole_layers
 from hypo_engine.models.policy import Policy
 from hypo_engine.reference.scores import ReferenceCache
 from hypo_engine.training.fingerprint import Fingerprint, differences
@@ -316,7 +317,7 @@ def _save_parameters(policy: Policy, tokenizer: Any, folder: Path) -> None:
         config.target_modules = sorted(config.target_modules)
     config.save_pretrained(adapter)
     if policy.in_4bit:
-        note_four_bit(adapter)
+        note_four_bit(adapter, whole_layers(policy.model))
 
 
 def load_weights(policy: Policy, checkpoint: Path) -> None:

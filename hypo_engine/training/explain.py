@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 
@@ -12,6 +13,9 @@ from hypo_engine.distributed.world import lost_another
 from hypo_engine.errors import EngineError, ModelError, memory_full
 from hypo_engine.forward.trial import MODEL_ERRORS
 
+_ACCELERATORS: Final = "The accelerator's memory"
+_OR_WITHOUT_VLLM: Final = "lower the batch size, or set rollout to engine, since vLLM holds a second model"
+
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
@@ -19,14 +23,16 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
+        remedy = "lower the batch size, or turn gradient checkpointing on"
         raise EngineError(
-            memory_full(
-                "lower the batch size, or turn gradient checkpointing on", memory="The accelerator's memory"
-            )
+            memory_full(_OR_WITHOUT_VLLM if raised_by(error, "vllm.") else remedy, memory=_ACCELERATORS)
         ) from error
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
-            raise EngineError(memory_full("lower the batch size or choose a smaller model")) from error
+            remedy = "lower the batch size or choose a smaller model"
+            raise EngineError(
+                memory_full(_OR_WITHOUT_VLLM if raised_by(error, "vllm.") else remedy)
+            ) from error
         if lost_another(error):
             raise EngineError(
                 "Another process of the run died; its last output says why. Start the run again: "

@@ -1,7 +1,7 @@
 """What a run needs to sample with vLLM: sizes of its batches, its model's configuration, its weights."""
 
 import copy
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ def refuse_several_processes(config: TrainConfig, world: World) -> None:
     """
     if config.samples_with_vllm and world.size > 1:
         raise ConfigError(
-            f"vLLM samples in one process yet, and this run has {world.size}; set rollout to engine."
+            f"vLLM samples in a single process so far, and this run has {world.size}; set rollout to engine."
         )
 
 
@@ -39,8 +39,9 @@ def sampling(run: Run) -> AbstractContextManager[None]:
     Raises:
         Interrupted: the reporter wishes to stop.
     """
-    if run.config.samples_with_vllm:
-        run.between("starting vLLM")
+    if not run.config.samples_with_vllm or run.counters.step >= run.plan.total_steps:
+        return nullcontext()
+    run.between("starting vLLM")
     return run.objective.running()
 
 

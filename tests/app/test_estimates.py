@@ -164,6 +164,17 @@ def test_a_run_without_its_package_is_refused(
     assert runs.find(session=session) == []
 
 
+def test_a_model_that_4_bits_cannot_hold_is_refused(
+    session: Session, dataset: Dataset, tmp_path: Path
+) -> None:
+    folder = write_tiny_model(tmp_path / "gpt2", architecture="gpt2")
+    values = {**config_for(folder).model_dump(mode="json"), "load_in_4bit": True}
+    with pytest.raises(InvalidInput, match="no linear layer that 4 bits can hold") as caught:
+        launch("dpo", dataset.id, values)
+    assert caught.value.field == "load_in_4bit"
+    assert runs.find(session=session) == []
+
+
 @pytest.mark.usefixtures("own_workers")
 def test_a_run_that_fits_is_not_refused(
     session: Session, dataset: Dataset, model: Path, monkeypatch: pytest.MonkeyPatch

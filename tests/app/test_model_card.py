@@ -19,7 +19,7 @@ def card_of(run: Run, metrics: dict[str, float] | None = None) -> tuple[dict[str
 
 
 @pytest.mark.parametrize(
-    ("form", "said"), [(Form.TRAINED, "quantization.json"), (Form.MERGED, "4 bits hold")]
+    ("form", "said"), [(Form.TRAINED, "quantization.json"), (Form.MERGED, "rounded to 4 bits")]
 )
 def test_a_card_tells_4_bit_weights(session: Session, form: Form, said: str) -> None:
     run = arena.add_run(session, "hypo", base_model="org/model")

@@ -275,6 +275,21 @@ def test_a_watch_that_raises_abandons_the_samples(engine: VllmEngine) -> None:
     assert sample(engine, PROMPTS, [1, 2, 3]) == before
 
 
+def test_weights_that_do_not_arrive_end_the_run(
+    sampled: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM may have half of them then, so the step is not tried again with fewer pairs."""
+
+    def full(self: VllmEngine, weights: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(VllmEngine, "take", full)
+    with pytest.raises(
+        ModelError, match=r"could not be handed to vLLM \(MemoryError: no room\); set rollout"
+    ):
+        run(sampled())
+
+
 def test_missing_weights_are_refused(engine: VllmEngine, policy: Policy) -> None:
     weights = dict(weights_as_in_files(base_model(policy.model)))
     del weights["model.norm.weight"]

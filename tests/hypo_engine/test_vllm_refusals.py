@@ -10,7 +10,7 @@ import pytest
 from hypo_engine.config import Method, RolloutEngine, TrainConfig, applies, field_errors
 from hypo_engine.data.formats import Pair
 from hypo_engine.distributed.world import World
-from hypo_engine.errors import ConfigError, ModelError
+from hypo_engine.errors import ConfigError, EngineError, ModelError
 from hypo_engine.training.explain import plain_errors
 from hypo_engine.training.loop import train
 from hypo_engine.training.vllm import refuse_several_processes
@@ -21,7 +21,7 @@ Make = Callable[..., TrainConfig]
 @pytest.mark.parametrize(
     ("changes", "field", "said"),
     [
-        ({"devices": 2}, "devices", "must be 1 when vLLM samples, which it does in one process yet"),
+        ({"devices": 2}, "devices", "must be 1 when vLLM samples, in a single process so far"),
         ({"sharding": "fsdp"}, "sharding", "cannot shard a model that vLLM samples from yet; set it to none"),
         ({"rollout": "tgi"}, "rollout", "must be engine or vllm, not tgi"),
     ],
@@ -57,16 +57,16 @@ def test_a_run_without_vllm_is_refused_before_anything_is_loaded(
 
 def test_processes_of_torchrun_are_refused(config: Make) -> None:
     wanted = config(method="hypo", rollout="vllm")
-    with pytest.raises(ConfigError, match="vLLM samples in one process yet, and this run has 2"):
+    with pytest.raises(ConfigError, match="vLLM samples in a single process so far, and this run has 2"):
         refuse_several_processes(wanted, World(size=2))
     refuse_several_processes(wanted, World())
     refuse_several_processes(config(method="hypo"), World(size=2))
 
 
 def test_an_error_of_vllm_is_a_sentence_and_one_of_the_engine_is_not() -> None:
-    def failing(module: str) -> Callable[[], None]:
+    def failing(module: str, error: str = "ValueError('no kernel\\nfor this')") -> Callable[[], None]:
         scope: dict[str, Any] = {"__name__": module}
-        exec("def fail():\n    raise ValueError('no kernel\\nfor this')", scope)
+        exec(f"def fail():\n    raise {error}", scope)
         return scope["fail"]  # type: ignore[no-any-return]
 
     with (
@@ -76,3 +76,8 @@ def test_an_error_of_vllm_is_a_sentence_and_one_of_the_engine_is_not() -> None:
         failing("vllm.v1.engine")()
     with pytest.raises(ValueError, match="no kernel"), plain_errors():
         failing("hypo_engine.decoding")()
+    full = "MemoryError"
+    with pytest.raises(EngineError, match="set rollout to engine, since vLLM holds"), plain_errors():
+        failing("vllm.v1.engine", full)()
+    with pytest.raises(EngineError, match="choose a smaller model"), plain_errors():
+        failing("hypo_engine.decoding", full)()

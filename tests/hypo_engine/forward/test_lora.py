@@ -137,6 +137,25 @@ def test_a_grouped_adapter_of_zeros_and_one_that_is_off_change_no_bit(tiny: Call
         assert torch.equal(model(input_ids=IDS).logits, expected)
 
 
+def test_a_pass_that_fails_leaves_nothing_in_a_group(tiny: Callable[[str], Path]) -> None:
+    """Its graph would be alive while the step is tried again with fewer pairs."""
+    base = load_model(str(tiny("llama")), dtype=torch.float32, device=CPU)
+    model = attach_lora(base, rank=3, alpha=8, target_modules="all-linear", seed=0, base_name="x")
+    grouped = GroupedLora(model)
+    failing = base.model.layers[1].mlp.act_fn.register_forward_hook(_out_of_memory)
+    with pytest.raises(MemoryError):
+        model(input_ids=IDS)
+    assert not any(group._downs or group._read is not None for group in grouped._groups)
+    failing.remove()
+    assert model(input_ids=IDS).logits.isfinite().all()
+    layer = adapted_layers(model)[0]
+    assert layer(torch.zeros(0, layer.in_features)).shape == (0, layer.out_features)
+
+
+def _out_of_memory(*_: object) -> None:
+    raise MemoryError
+
+
 @torch.no_grad()
 def test_layers_that_read_the_same_input_share_a_product(
     tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch

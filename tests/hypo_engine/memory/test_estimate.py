@@ -88,6 +88,12 @@ def test_reading_a_model_counts_where_it_takes_more_than_training() -> None:
     }  # fmt: skip
     assert found.total == sum(found.at_once().values())
     assert "loading" not in estimate_memory(large, config, gpu=True).at_once()
+    stored = ModelShape(**asdict(large) | {"stored": 2})
+    read = [
+        estimate_memory(stored, changed(config, **changes)).loading / large.parameters
+        for changes in ({}, {"model_name_or_path": "run:7"}, {"method": Method.REWARD})
+    ]
+    assert read == [2, 4, 4]  # merged in float32, and written in float32
     tight = found.total // 3
     assert {"load_in_4bit": True} in [
         dict(knob.changes)
