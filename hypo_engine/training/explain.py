@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import torch
 
@@ -13,9 +12,6 @@ from hypo_engine.distributed.world import lost_another
 from hypo_engine.errors import EngineError, ModelError, memory_full
 from hypo_engine.forward.trial import MODEL_ERRORS
 
-_ACCELERATORS: Final = "The accelerator's memory"
-_OR_WITHOUT_VLLM: Final = "lower the batch size, or set rollout to engine, since vLLM holds a second model"
-
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
@@ -23,16 +19,12 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        remedy = "lower the batch size, or turn gradient checkpointing on"
-        raise EngineError(
-            memory_full(_OR_WITHOUT_VLLM if raised_by(error, "vllm.") else remedy, memory=_ACCELERATORS)
-        ) from error
+        remedy = _without_vllm(error) or "lower the batch size, or turn gradient checkpointing on"
+        raise EngineError(memory_full(remedy, memory="The accelerator's memory")) from error
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
-            remedy = "lower the batch size or choose a smaller model"
-            raise EngineError(
-                memory_full(_OR_WITHOUT_VLLM if raised_by(error, "vllm.") else remedy)
-            ) from error
+            remedy = _without_vllm(error) or "lower the batch size or choose a smaller model"
+            raise EngineError(memory_full(remedy)) from error
         if lost_another(error):
             raise EngineError(
                 "Another process of the run died; its last output says why. Start the run again: "
@@ -49,6 +41,13 @@ def plain_errors() -> Iterator[None]:
         if (sentence := no_room(error)) is None:
             raise
         raise EngineError(sentence) from error
+
+
+def _without_vllm(error: Exception) -> str | None:
+    """The remedy for memory that is full while vLLM runs; None while it does not."""
+    if raised_by(error, "vllm."):
+        return "lower the batch size, or set rollout to engine, since vLLM holds a second model"
+    return None
 
 
 def _of_foreign_code(error: Exception) -> str | None:

@@ -14,6 +14,7 @@ from hypo_engine.cpu.compiler import compiled
 from hypo_engine.data.formats import Pair
 from hypo_engine.models import load
 from hypo_engine.reporting import LogLevel, Sample, Wish
+from hypo_engine.training.loop import train
 from tests.tiny_model import write_tiny_model
 
 
@@ -143,3 +144,29 @@ def computed(recorder: Recorder) -> dict[int, dict[str, float]]:
         step: {name: value for name, value in values.items() if name not in TIMES}
         for step, values in recorder.values.items()
     }
+
+
+Run = Callable[..., tuple[Recorder, Path]]
+
+
+@pytest.fixture
+def run(pairs: list[Pair], tmp_path: Path) -> Run:
+    """Train in a folder; returns the record and the last checkpoint."""
+
+    def start(
+        config: TrainConfig, name: str = "run", recorder: Recorder | None = None
+    ) -> tuple[Recorder, Path]:
+        recorder = recorder or Recorder()
+        result = train(
+            config,
+            pairs,
+            output_dir=tmp_path / name,
+            models_dir=tmp_path,
+            reporter=recorder,
+            eval_pairs=pairs[:3],
+            eval_prompts=[pair.prompt for pair in pairs[:3]],
+            cache_dir=tmp_path / "cache",
+        )
+        return recorder, result.checkpoint_dir
+
+    return start

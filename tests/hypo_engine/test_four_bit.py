@@ -29,15 +29,13 @@ from hypo_engine.pair_scores import PairScore, load_pair_scorer
 from hypo_engine.reporting import Wish
 from hypo_engine.token_scores import ScoreRequest, score_texts
 from hypo_engine.training.checkpoint import CLASSIFIER_FOLDER
-from hypo_engine.training.loop import train
-from tests.hypo_engine.conftest import Recorder, computed
+from tests.hypo_engine.conftest import Recorder, Run, computed
 from tests.tiny_model import write_tiny_model
 
 CPU = torch.device("cpu")
 PROMPTS = [[5, 90, 33, 7], [60, 61]]
 ROWS, COMPLETIONS = [0, 0, 1], [[44, 45, 46], [70], [80, 81]]
 Make = Callable[..., TrainConfig]
-Run = Callable[..., tuple[Recorder, Path]]
 
 
 @pytest.fixture
@@ -48,29 +46,6 @@ def four_bit(config: Make) -> Make:
         return config(**{"load_in_4bit": True, "method": "dpo", "seed": 5, "learning_rate": 3e-2} | changes)
 
     return make
-
-
-@pytest.fixture
-def run(pairs: list[Pair], tmp_path: Path) -> Run:
-    """Train in a folder; returns the record and the last checkpoint."""
-
-    def start(
-        config: TrainConfig, name: str = "run", recorder: Recorder | None = None
-    ) -> tuple[Recorder, Path]:
-        recorder = recorder or Recorder()
-        result = train(
-            config,
-            pairs,
-            output_dir=tmp_path / name,
-            models_dir=tmp_path,
-            reporter=recorder,
-            eval_pairs=pairs[:3],
-            eval_prompts=[pair.prompt for pair in pairs[:3]],
-            cache_dir=tmp_path / "cache",
-        )
-        return recorder, result.checkpoint_dir
-
-    return start
 
 
 @pytest.mark.parametrize("method", ["dpo", "hypo"])

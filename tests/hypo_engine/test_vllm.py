@@ -12,16 +12,14 @@ import pytest
 import torch
 
 from hypo_engine.config import TrainConfig
-from hypo_engine.data.formats import Pair
 from hypo_engine.decoding.vllm_engine import VllmEngine
 from hypo_engine.errors import CheckpointError, Interrupted, ModelError
 from hypo_engine.forward.packed import base_model
 from hypo_engine.models.merged_weights import weights_as_in_files
 from hypo_engine.models.policy import Policy, load_policy
 from hypo_engine.reporting import Wish
-from hypo_engine.training.loop import train
 from hypo_engine.training.vllm import make_rollout
-from tests.hypo_engine.conftest import Recorder, computed
+from tests.hypo_engine.conftest import Recorder, Run, computed
 from tests.tiny_model import write_tiny_model
 
 pytestmark = [
@@ -40,7 +38,6 @@ SIZES = {
     "gpt2": {"n_embd": 64, "n_head": 2},
 }
 Make = Callable[..., TrainConfig]
-Run = Callable[..., tuple[Recorder, Path]]
 
 
 @pytest.fixture(scope="module")
@@ -66,28 +63,6 @@ def sampled(config: Make, fitting: Callable[[str], Path]) -> Make:
         return config(**usual | {"model_name_or_path": str(fitting(architecture))} | changes)
 
     return make
-
-
-@pytest.fixture
-def run(pairs: list[Pair], tmp_path: Path) -> Run:
-    """Train in a folder; returns the record and the last checkpoint."""
-
-    def start(
-        config: TrainConfig, name: str = "run", recorder: Recorder | None = None
-    ) -> tuple[Recorder, Path]:
-        recorder = recorder or Recorder()
-        result = train(
-            config,
-            pairs,
-            output_dir=tmp_path / name,
-            models_dir=tmp_path,
-            reporter=recorder,
-            eval_pairs=pairs[:3],
-            eval_prompts=[pair.prompt for pair in pairs[:3]],
-        )
-        return recorder, result.checkpoint_dir
-
-    return start
 
 
 def gaps(recorder: Recorder) -> list[float]:
