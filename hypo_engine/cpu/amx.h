@@ -20,6 +20,51 @@ INLINE __m512i rounded(const float *from)
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
 }
 
+/* to [wide] = x [count] in bfloat16, zero-padded; `wide` is a multiple of DEEP. */
+INLINE void round_row(const float *x, int64_t count, Half *to, int64_t wide)
+{
+    int64_t k = 0;
+    for (; k + DEEP <= count; k += DEEP)
+        _mm512_storeu_si512(to + k, rounded(x + k));
+    if (k < count) {
+        float rest[DEEP] = {0};
+        memcpy(rest, x + k, (count - k) * sizeof *rest);
+        _mm512_storeu_si512(to + k, rounded(rest));
+        k += DEEP;
+    }
+    for (; k < wide; k += DEEP)
+        _mm512_storeu_si512(to + k, _mm512_setzero_si512());
+}
+
+/* One tile of w, packed: to[pair][column] = (w(column, 2 pair), w(column, 2 pair + 1)), zero-padded */
+INLINE void pack_tile(const Half *w, int64_t row, int64_t column, int64_t wide, int64_t deep, Half *to)
+{
+    if (wide >= SIDE && deep >= DEEP && column == 1) {
+        Lanes x[SIDE];
+#pragma GCC unroll 16
+        for (int j = 0; j < SIDE; j++)
+            x[j] = (Lanes)_mm512_loadu_si512(w + j * row);
+        transpose(x);
+#pragma GCC unroll 16
+        for (int pair = 0; pair < SIDE; pair++)
+            _mm512_storeu_si512(to + pair * DEEP, (__m512i)x[pair]);
+        return;
+    }
+    if (wide >= SIDE && deep >= DEEP && row == 1) {
+#pragma GCC unroll 4
+        for (int pair = 0; pair < SIDE; pair++) {
+            const Half *from = w + 2 * pair * column;
+            __m512i even = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+            __m512i odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(from + column)));
+            _mm512_storeu_si512(to + pair * DEEP, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+        }
+        return;
+    }
+    for (int64_t k = 0; k < DEEP; k++)
+        for (int64_t j = 0; j < SIDE; j++)
+            to[k / 2 * DEEP + 2 * j + k % 2] = j < wide && k < deep ? w[j * row + k * column] : 0;
+}
+
 /* Every thread that uses tiles calls this first, and _tile_release in the end. */
 static void configure_tiles(void)
 {

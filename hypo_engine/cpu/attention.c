@@ -5,33 +5,20 @@
  * with the query heads that share one key head. No two tasks write to the same memory, so results do not depend on the
  * number of threads.
  *
- * hypo_engine/cpu/attention.py declares the same struct in Python.
+ * hypo_engine/cpu/attention.py declares the struct of attention.h in Python.
  */
 #include "tile.h"
+#include "attention.h"
 
 #include <math.h>
 #include <omp.h>
 
 #define BLOCK (4 * TALL) /* queries per update of the keys' gradients */
 
-typedef struct {
-    int64_t segments, heads, kv_heads, size;
-    const int64_t *begins, *lengths;         /* [segments]: offset and length in the row */
-    const int64_t *prompts, *before, *parts; /* [segments]: its prompt's first token in the prefix, its length, and where
-                                                its part of the prefix's gradients begins */
-    float scaling;
-    const float *queries, *keys, *values;    /* [tokens, heads, size], [tokens, kv_heads, size] twice */
-    const float *prefix_keys, *prefix_values;  /* [prefix tokens, kv_heads, size], or null where no segment has a prompt */
-    float *found, *sums;                     /* result [tokens, heads, size]; log-sum-exp of the scores [tokens, heads] */
-    const float *upstream;                   /* like found; from here on for the backward pass only */
-    float *of_queries, *of_keys, *of_values; /* gradients, shaped like those without of_ */
-    float *of_prefix_keys, *of_prefix_values;  /* [parts, kv_heads, size]: one part per segment with a prompt */
-    float *workspace;
-} Attention;
-
 /* The workspace of one task. */
 typedef struct {
-    int64_t segment, head, length, before, keys, room, columns; /* attended keys; rounded up; column blocks of a head */
+    Span of;
+    int64_t room, columns;        /* number of keys, rounded up; column blocks of a head */
     float *key_rows, *value_rows; /* [keys, size] contiguous, later their gradients */
     float *key_tiles;             /* keys packed for scores: [room / WIDE][size][WIDE] */
     float *value_tiles;           /* values packed likewise, for the gradient of weights */
@@ -46,14 +33,6 @@ static int64_t rounded(int64_t count)
     return (count + WIDE - 1) / WIDE * WIDE;
 }
 
-static int64_t longest(const Attention *a)
-{
-    int64_t keys = 0;
-    for (int64_t s = 0; s < a->segments; s++)
-        keys = a->before[s] + a->lengths[s] > keys ? a->before[s] + a->lengths[s] : keys;
-    return rounded(keys);
-}
-
 static int64_t of_task(int64_t room, int64_t size)
 {
     return room * (2 * size + 4 * rounded(size)) + 2 * BLOCK * (room + rounded(size));
@@ -62,17 +41,14 @@ static int64_t of_task(int64_t room, int64_t size)
 /* Size of the workspace for this many threads, in floats. */
 int64_t hypo_segments_workspace(const Attention *a, int threads)
 {
-    return threads * of_task(longest(a), a->size);
+    return threads * of_task(rounded(most_keys(a)), a->size);
 }
 
-/* Gather a segment's rows of a tensor [tokens, kv_heads, size], prompt first, as [keys, size] */
+/* Gather a span's keys or values as [keys, size] */
 static void gather(const Attention *a, const Task *t, const float *prefix, const float *own, float *rows)
 {
-    int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
-    for (int64_t i = 0; i < t->before; i++)
-        memcpy(rows + i * a->size, prefix + (a->prompts[t->segment] + i) * stride + t->head * a->size, bytes);
-    for (int64_t i = 0; i < t->length; i++)
-        memcpy(rows + (t->before + i) * a->size, own + (a->begins[t->segment] + i) * stride + t->head * a->size, bytes);
+    for (int64_t i = 0; i < t->of.keys; i++)
+        memcpy(rows + i * a->size, key_at(a, &t->of, prefix, own, i), a->size * sizeof *rows);
 }
 
 /* Pack rows [count, size] by columns: [columns][count][WIDE] */
@@ -91,10 +67,9 @@ static void order_rows(const float *rows, int64_t keys, int64_t size, float *to)
 
 static Task begin(const Attention *a, int64_t number, int thread, int backward)
 {
-    Task t = {.segment = number / a->kv_heads, .head = number % a->kv_heads};
-    int64_t room = longest(a), wide = rounded(a->size);
-    t.length = a->lengths[t.segment], t.before = a->before[t.segment], t.keys = t.length + t.before;
-    t.room = rounded(t.keys), t.columns = wide / WIDE;
+    Task t = {.of = span_of(a, number)};
+    int64_t room = rounded(most_keys(a)), wide = rounded(a->size);
+    t.room = rounded(t.of.keys), t.columns = wide / WIDE;
     t.key_rows = a->workspace + thread * of_task(room, a->size), t.value_rows = t.key_rows + room * a->size;
     t.key_tiles = t.value_rows + room * a->size, t.value_tiles = t.key_tiles + room * wide;
     t.key_columns = t.value_tiles + room * wide, t.value_columns = t.key_columns + room * wide;
@@ -102,12 +77,12 @@ static Task begin(const Attention *a, int64_t number, int thread, int backward)
     t.query_columns = t.slopes + BLOCK * room, t.upstream_columns = t.query_columns + BLOCK * wide;
     gather(a, &t, a->prefix_keys, a->keys, t.key_rows);
     gather(a, &t, a->prefix_values, a->values, t.value_rows);
-    order_rows(t.key_rows, t.keys, a->size, t.key_tiles);
+    order_rows(t.key_rows, t.of.keys, a->size, t.key_tiles);
     if (backward) {
-        order_rows(t.value_rows, t.keys, a->size, t.value_tiles);
-        order_columns(t.key_rows, a->size, t.keys, a->size, t.key_columns);
+        order_rows(t.value_rows, t.of.keys, a->size, t.value_tiles);
+        order_columns(t.key_rows, a->size, t.of.keys, a->size, t.key_columns);
     } else
-        order_columns(t.value_rows, a->size, t.keys, a->size, t.value_columns);
+        order_columns(t.value_rows, a->size, t.of.keys, a->size, t.value_columns);
     return t;
 }
 
@@ -143,31 +118,22 @@ INLINE float weigh(float *scores, float scaling, float top, int64_t count, int64
     return total(sum);
 }
 
-static float highest(const float *scores, int64_t count)
-{
-    float top = scores[0];
-#pragma omp simd reduction(max : top)
-    for (int64_t i = 0; i < count; i++)
-        top = scores[i] > top ? scores[i] : top;
-    return top;
-}
-
 static void attend(const Attention *a, const Task *t)
 {
     int64_t group = a->heads / a->kv_heads, row = a->heads * a->size;
-    for (int64_t head = t->head * group; head < (t->head + 1) * group; head++)
-        for (int64_t top = 0; top < t->length; top += TALL) {
-            int64_t tall = least(TALL, t->length - top), seen = t->before + top + tall, first = a->begins[t->segment] + top;
-            int64_t deep = least(rounded(seen), t->keys);
+    for (int64_t head = t->of.head * group; head < (t->of.head + 1) * group; head++)
+        for (int64_t top = 0; top < t->of.length; top += TALL) {
+            int64_t tall = least(TALL, t->of.length - top), seen = t->of.before + top + tall, first = a->begins[t->of.segment] + top;
+            int64_t deep = least(rounded(seen), t->of.keys);
             float *found = a->found + first * row + head * a->size, inverse[TALL];
             against(tall, a->queries + first * row + head * a->size, row, t->key_tiles, a->size, seen, t->weights, t->room);
             for (int64_t i = 0; i < tall; i++) {
-                float *scores = t->weights + i * t->room, best = a->scaling * highest(scores, t->before + top + i + 1);
-                float sum = weigh(scores, a->scaling, best, t->before + top + i + 1, rounded(seen));
+                float *scores = t->weights + i * t->room, best = a->scaling * highest(scores, t->of.before + top + i + 1);
+                float sum = weigh(scores, a->scaling, best, t->of.before + top + i + 1, rounded(seen));
                 a->sums[(first + i) * a->heads + head] = best + logf(sum);
                 inverse[i] = 1 / sum;
             }
-            along(tall, t->weights, t->room, t->value_columns, t->keys, deep, a->size, found, row);
+            along(tall, t->weights, t->room, t->value_columns, t->of.keys, deep, a->size, found, row);
             for (int64_t i = 0; i < tall; i++)
                 for (int64_t j = 0; j < a->size; j++)
                     found[i * row + j] *= inverse[i];
@@ -178,22 +144,19 @@ static void attend(const Attention *a, const Task *t)
 static void slopes_of(const Attention *a, const Task *t, int64_t head, int64_t top, int64_t tall, float *weights,
                       float *slopes)
 {
-    int64_t row = a->heads * a->size, first = a->begins[t->segment] + top, at = first * row + head * a->size;
-    int64_t seen = t->before + top + tall, deep = least(rounded(seen), t->keys);
+    int64_t row = a->heads * a->size, first = a->begins[t->of.segment] + top, at = first * row + head * a->size;
+    int64_t seen = t->of.before + top + tall, deep = least(rounded(seen), t->of.keys);
     against(tall, a->queries + at, row, t->key_tiles, a->size, seen, weights, t->room);
     against(tall, a->upstream + at, row, t->value_tiles, a->size, seen, slopes, t->room);
     for (int64_t i = 0; i < tall; i++) {
-        float *w = weights + i * t->room, *s = slopes + i * t->room, mean = 0;
-        const float *found = a->found + at + i * row, *given = a->upstream + at + i * row;
-        weigh(w, a->scaling, a->sums[(first + i) * a->heads + head], t->before + top + i + 1, rounded(seen));
-#pragma omp simd reduction(+ : mean)
-        for (int64_t j = 0; j < a->size; j++)
-            mean += found[j] * given[j];
+        float *w = weights + i * t->room, *s = slopes + i * t->room;
+        float mean = dot(a->found + at + i * row, a->upstream + at + i * row, a->size);
+        weigh(w, a->scaling, a->sums[(first + i) * a->heads + head], t->of.before + top + i + 1, rounded(seen));
 #pragma omp simd
         for (int64_t j = 0; j < rounded(seen); j++)
             s[j] = w[j] * (s[j] - mean) * a->scaling;
     }
-    along(tall, slopes, t->room, t->key_columns, t->keys, deep, a->size, a->of_queries + at, row);
+    along(tall, slopes, t->room, t->key_columns, t->of.keys, deep, a->size, a->of_queries + at, row);
 }
 
 /* y [keys seen, size] += x^T times packed rows, x [count, keys] */
@@ -213,27 +176,24 @@ static void add_across(const float *x, int64_t room, int64_t count, int64_t seen
         }
 }
 
-/* Scatter gradients [keys, size] to the segment's part of the prefix's gradient and to its own keys */
+/* Scatter gradients [keys, size] */
 static void put_back(const Attention *a, const Task *t, const float *rows, float *prefix, float *own)
 {
-    int64_t stride = a->kv_heads * a->size, bytes = a->size * sizeof *rows;
-    for (int64_t i = 0; i < t->before; i++)
-        memcpy(prefix + (a->parts[t->segment] + i) * stride + t->head * a->size, rows + i * a->size, bytes);
-    for (int64_t i = 0; i < t->length; i++)
-        memcpy(own + (a->begins[t->segment] + i) * stride + t->head * a->size, rows + (t->before + i) * a->size, bytes);
+    for (int64_t i = 0; i < t->of.keys; i++)
+        memcpy(gradient_at(a, &t->of, prefix, own, i), rows + i * a->size, a->size * sizeof *rows);
 }
 
 static void differentiate(const Attention *a, const Task *t)
 {
     int64_t group = a->heads / a->kv_heads, row = a->heads * a->size;
-    memset(t->key_rows, 0, t->keys * a->size * sizeof(float));
-    memset(t->value_rows, 0, t->keys * a->size * sizeof(float));
-    for (int64_t head = t->head * group; head < (t->head + 1) * group; head++)
-        for (int64_t from = 0; from < t->length; from += BLOCK) {
-            int64_t count = least(BLOCK, t->length - from), seen = t->before + from + count;
-            int64_t at = (a->begins[t->segment] + from) * row + head * a->size;
+    memset(t->key_rows, 0, t->of.keys * a->size * sizeof(float));
+    memset(t->value_rows, 0, t->of.keys * a->size * sizeof(float));
+    for (int64_t head = t->of.head * group; head < (t->of.head + 1) * group; head++)
+        for (int64_t from = 0; from < t->of.length; from += BLOCK) {
+            int64_t count = least(BLOCK, t->of.length - from), seen = t->of.before + from + count;
+            int64_t at = (a->begins[t->of.segment] + from) * row + head * a->size;
             for (int64_t i = 0; i < count; i += TALL) {
-                int64_t tall = least(TALL, count - i), known = rounded(t->before + from + i + tall);
+                int64_t tall = least(TALL, count - i), known = rounded(t->of.before + from + i + tall);
                 float *weights = t->weights + i * t->room, *slopes = t->slopes + i * t->room;
                 slopes_of(a, t, head, from + i, tall, weights, slopes);
                 for (int64_t line = 0; line < tall && known < seen; line++) { /* keys that only later queries of the block attend to */

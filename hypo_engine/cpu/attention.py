@@ -1,4 +1,7 @@
-"""Attention over packed segments in C (attention.c): float32 on a CPU, no window, no soft-capping.
+"""Attention over packed segments in C: float32 tensors on a CPU, no window, no soft-capping.
+
+Products are float32 (attention.c), or bfloat16 with float32 sums where the processor has AMX
+(attention_bf16.c), for a model whose matrices are bfloat16.
 
 Where it does not apply, :mod:`hypo_engine.forward.interface` uses torch's kernels. Those need the keys of
 each completion after a copy of its prompt's keys, repeated for each query head, and save all of that for the
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.cpu.compiler import compiled
 from hypo_engine.cpu.pool import empty, empty_like
 
@@ -52,35 +56,43 @@ class Segments:
         self._table = torch.tensor(rows, dtype=torch.int64)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor] | None, scaling: float
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        prefix: tuple[Tensor, Tensor] | None,
+        scaling: float,
+        *,
+        half: bool = False,
     ) -> Tensor | None:
         """Causal attention of each token to its segment's prompt and to its own segment.
 
         Args:
             query: [tokens, heads, size].
             key, value: [tokens, kv heads, size].
-            prefix: The prompts' keys and values, [prefix tokens, kv heads, size]; None without prompts.
+            prefix: The prompts' keys and values, [prefix tokens, kv heads, size]; None without prompts, or if
+                they are segments of this row.
+            half: Whether products may be bfloat16.
 
         Returns:
             [tokens, heads, size]; None if the C kernel does not apply.
         """
-        tensors = query, key, value, *(prefix or ())
-        if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in tensors) or _library() is None:
+        tensors = query, key, value, *(prefix or (None, None))
+        c = _library(half=half)
+        given = [x for x in tensors if x is not None]
+        if c is None or any(x.dtype != torch.float32 or x.device.type != "cpu" for x in given):
             return None
-        inputs = [x.contiguous() for x in tensors]
-        arguments = (*inputs, *((None, None) if prefix is None else ()), self, scaling)
-        found: Tensor = _Attend.apply(*arguments)  # type: ignore[no-untyped-call]
+        inputs = [None if x is None else x.contiguous() for x in tensors]
+        found: Tensor = _Attend.apply(*inputs, self, scaling, c)  # type: ignore[no-untyped-call]
         return found
 
-    def run(self, name: str, scaling: float, tensors: dict[str, Tensor | None]) -> None:
-        """Call a function of attention.c; the keywords are the members of its struct."""
-        c, query, key = _library(), tensors["queries"], tensors["keys"]
-        if c is None or query is None or key is None:
-            raise TypeError("attention.c needs a compiler, queries and keys")
+    def run(self, c: ctypes.CDLL, name: str, scaling: float, tensors: dict[str, Tensor]) -> None:
+        """Call a function of a library; the tensors are named as the members of attention.h's struct."""
+        query, key = tensors["queries"], tensors["keys"]
         threads = torch.get_num_threads()
         table = [row.data_ptr() for row in self._table]
         sizes = self._table.shape[1], query.shape[1], key.shape[1], query.shape[2]
-        given = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+        given = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         state = _Attention(*sizes, *table, scaling, **given)
         measure = c.hypo_segments_workspace
         measure.restype = c_int64
@@ -88,9 +100,9 @@ class Segments:
         state.workspace = workspace.data_ptr()
         getattr(c, name)(byref(state), threads)
 
-    def join(self, parts: Tensor, prefix: Tensor) -> Tensor:
-        """Sum the segments' shares [parts, ...] into the prefix's gradient, in a fixed order."""
-        total, begin = torch.zeros_like(prefix), 0
+    def join(self, parts: Tensor, total: Tensor) -> Tensor:
+        """Add the segments' shares [parts, ...] to the prefix's gradient in place, in a fixed order."""
+        begin = 0
         for start, length in self._prompts:
             total[start : start + length] += parts[begin : begin + length]
             begin += length
@@ -108,29 +120,37 @@ class _Attend(torch.autograd.Function):
         prefix_value: Tensor | None,
         segments: Segments,
         scaling: float,
+        c: ctypes.CDLL,
     ) -> Tensor:
-        inputs = query, key, value, prefix_key, prefix_value
+        prefix = () if prefix_key is None or prefix_value is None else (prefix_key, prefix_value)
         found, sums = empty_like(query), query.new_empty(query.shape[:2])
-        named = dict(zip(_INPUTS, inputs, strict=True)) | {"found": found, "sums": sums}
-        segments.run("hypo_attend", scaling, named)
-        ctx.save_for_backward(*inputs, found, sums)
-        ctx.segments, ctx.scaling = segments, scaling
+        named = _named(query, key, value, prefix) | {"found": found, "sums": sums}
+        segments.run(c, "hypo_attend", scaling, named)
+        ctx.save_for_backward(query, key, value, *prefix, found, sums)
+        ctx.segments, ctx.scaling, ctx.c = segments, scaling, c
         return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, found, sums = ctx.saved_tensors
+        query, key, value, *prefix, found, sums = ctx.saved_tensors
         segments: Segments = ctx.segments
-        gradients = [empty_like(x) for x in inputs[:3]]
-        shares = [empty(segments.parts, *x.shape[1:]) for x in inputs[3:] if x is not None]
-        named = dict(zip(_INPUTS, inputs, strict=True))
+        gradients = [empty_like(x) for x in (query, key, value)]
+        shares = [empty(segments.parts, *x.shape[1:]) for x in (key, value)]
+        named = _named(query, key, value, prefix)
         named |= {"found": found, "sums": sums, "upstream": upstream.contiguous()}
-        named |= {f"of_{name}": x for name, x in zip(_INPUTS, gradients + shares, strict=False)}
-        segments.run("hypo_attend_gradient", ctx.scaling, named)
-        of_prefix = [segments.join(share, x) for share, x in zip(shares, inputs[3:], strict=False)]
-        return *gradients, *(of_prefix or (None, None)), None, None
+        named |= {f"of_{name}": x for name, x in zip(_INPUTS, gradients + shares, strict=True)}
+        segments.run(ctx.c, "hypo_attend_gradient", ctx.scaling, named)
+        into = [torch.zeros_like(x) for x in prefix] or gradients[1:]
+        joined = [segments.join(*pair) for pair in zip(shares, into, strict=True)]
+        return *gradients, *(joined if prefix else (None, None)), None, None, None
 
 
-def _library() -> ctypes.CDLL | None:
-    return compiled(Path(__file__).with_name("attention.c"))
+def _named(query: Tensor, key: Tensor, value: Tensor, prefix: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The inputs by name; without a prefix, prompts are read from the row itself."""
+    return dict(zip(_INPUTS, (query, key, value, *(prefix or (key, value))), strict=True))
+
+
+def _library(*, half: bool) -> ctypes.CDLL | None:
+    name = "attention_bf16.c" if half and is_fast() else "attention.c"
+    return compiled(Path(__file__).with_name(name))

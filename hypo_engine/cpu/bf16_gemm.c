@@ -25,11 +25,6 @@ typedef struct { /* x [rows, depth], padded with zeros to whole tiles; w [outs, 
     int64_t x_row, w_row, w_column, depth;
 } Term;
 
-static inline int64_t least(int64_t one, int64_t other)
-{
-    return one < other ? one : other;
-}
-
 /* Whether the system lets this process use the tile unit */
 int hypo_bf16_available(void)
 {
@@ -41,51 +36,11 @@ void hypo_bf16_round(const float *x, int64_t x_row, int64_t rows, int64_t depth,
                       int64_t to_row, int threads)
 {
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < to_rows; i++) {
-        Half *line = to + i * to_row;
-        int64_t k = 0;
-        if (i < rows) {
-            for (; k + DEEP <= depth; k += DEEP)
-                _mm512_storeu_si512(line + k, rounded(x + i * x_row + k));
-            if (k < depth) {
-                float rest[DEEP] = {0};
-                memcpy(rest, x + i * x_row + k, (depth - k) * sizeof *rest);
-                _mm512_storeu_si512(line + k, rounded(rest));
-                k += DEEP;
-            }
-        }
-        for (; k < to_row; k += DEEP)
-            _mm512_storeu_si512(line + k, _mm512_setzero_si512());
-    }
-}
-
-/* One tile of w, packed: to[pair][column] = (w(column, 2 pair), w(column, 2 pair + 1)), zero-padded */
-INLINE void pack_tile(const Half *w, int64_t row, int64_t column, int64_t wide, int64_t deep, Half *to)
-{
-    if (wide >= SIDE && deep >= DEEP && column == 1) {
-        Lanes x[SIDE];
-#pragma GCC unroll 16
-        for (int j = 0; j < SIDE; j++)
-            x[j] = (Lanes)_mm512_loadu_si512(w + j * row);
-        transpose(x);
-#pragma GCC unroll 16
-        for (int pair = 0; pair < SIDE; pair++)
-            _mm512_storeu_si512(to + pair * DEEP, (__m512i)x[pair]);
-        return;
-    }
-    if (wide >= SIDE && deep >= DEEP && row == 1) {
-#pragma GCC unroll 4
-        for (int pair = 0; pair < SIDE; pair++) {
-            const Half *from = w + 2 * pair * column;
-            __m512i even = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
-            __m512i odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(from + column)));
-            _mm512_storeu_si512(to + pair * DEEP, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
-        }
-        return;
-    }
-    for (int64_t k = 0; k < DEEP; k++)
-        for (int64_t j = 0; j < SIDE; j++)
-            to[k / 2 * DEEP + 2 * j + k % 2] = j < wide && k < deep ? w[j * row + k * column] : 0;
+    for (int64_t i = 0; i < to_rows; i++)
+        if (i < rows)
+            round_row(x + i * x_row, depth, to + i * to_row, to_row);
+        else
+            memset(to + i * to_row, 0, to_row * sizeof *to);
 }
 
 /* Pack columns of y [from, from + 2 SIDE) of all terms, tile after tile */

@@ -1,4 +1,7 @@
 /* Vectors of floats of the processor's width: loads, sums over lanes, exp. */
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 #include <stdint.h>
 #include <string.h>
 
@@ -15,6 +18,11 @@ typedef int32_t Ints __attribute__((vector_size(LANES * sizeof(int32_t))));
 
 #define INLINE static inline __attribute__((always_inline))
 #define APART static __attribute__((noinline))
+
+static inline int64_t least(int64_t one, int64_t other)
+{
+    return one < other ? one : other;
+}
 
 INLINE Lanes load(const float *from)
 {
@@ -77,6 +85,15 @@ INLINE float total(Lanes x)
 INLINE Lanes either(Ints mask, Lanes yes, Lanes no)
 {
     return (Lanes)((mask & (Ints)yes) | (~mask & (Ints)no));
+}
+
+INLINE Lanes larger(Lanes x, Lanes y)
+{
+#if defined(__AVX512F__)
+    return (Lanes)_mm512_max_ps((__m512)x, (__m512)y);
+#else
+    return either(x > y, x, y);
+#endif
 }
 
 /* exp to about one unit in the last place; Cody-Waite reduction and a Taylor polynomial on |r| <= ln 2 / 2 */

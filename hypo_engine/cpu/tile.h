@@ -18,11 +18,6 @@ static inline View part(View v, int64_t row, int64_t column)
     return (View){v.at + row * v.row + column * v.column, v.row, v.column};
 }
 
-static inline int64_t least(int64_t one, int64_t other)
-{
-    return one < other ? one : other;
-}
-
 /* Prefetch a cache line of each of some rows, for reading or writing */
 INLINE void fetch(const float *at, int64_t row, int64_t rows, const int write)
 {

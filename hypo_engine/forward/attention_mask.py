@@ -112,12 +112,13 @@ class _Row:
         self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, options: AttentionOptions
     ) -> Tensor:
         """q [tokens, heads, size], k and v [tokens, kv heads, size], also of the prefix -> [1, *q.shape]."""
+        elsewhere = prefix if prefix is not None and prefix[0] is not k else None  # not in this row
         if options.is_plain(self._longest):
-            attended = self._segments.attend(q, k, v, prefix, options.scaling)
+            attended = self._segments.attend(q, k, v, elsewhere, options.scaling, half=options.half)
             if attended is not None:
                 return attended.unsqueeze(0)
         if q.is_cuda and FlexSegments.is_usable:
-            attended = self._in_one_kernel(q, k, v, prefix, options)
+            attended = self._in_one_kernel(q, k, v, elsewhere, options)
             if attended is not None:
                 return attended.unsqueeze(0)
         sizes = [count * length for _, count, (_, length) in self._runs]
@@ -140,10 +141,9 @@ class _Row:
         return (torch.cat(found) if len(found) > 1 else found[0]).unsqueeze(0)
 
     def _in_one_kernel(
-        self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, options: AttentionOptions
+        self, q: Tensor, k: Tensor, v: Tensor, before: tuple[Tensor, Tensor] | None, options: AttentionOptions
     ) -> Tensor | None:
-        """As :meth:`attend`, by flex_attention: [tokens, heads, size], or None."""
-        before = prefix if prefix is not None and prefix[0] is not k else None  # of another row
+        """As :meth:`attend`, by flex_attention: [tokens, heads, size] or None; ``before``: another row's."""
         if self._flex is None:
             lengths = None if before is None else self._prefix
             self._flex = FlexSegments(self._lengths, self._prompts, lengths, device=q.device)

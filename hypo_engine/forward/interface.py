@@ -6,6 +6,7 @@ Models that use the interface need no change.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -26,11 +27,13 @@ class AttentionOptions:
         scaling: Factor of the scores.
         window: Length of a sliding window in tokens; None is unlimited.
         softcap: Scores are soft-capped to ``softcap * tanh(score / softcap)``; None leaves them.
+        half: Whether the layer's matrices are bfloat16, whatever its activations are.
     """
 
     scaling: float
     window: int | None = None
     softcap: float | None = None
+    half: bool = False
 
     def is_plain(self, keys: int) -> bool:
         """Whether attention over this many keys needs neither a window nor soft-capping."""
@@ -66,7 +69,10 @@ def attend(
         TypeError: the layer uses an option that packed attention does not support.
     """
     options = AttentionOptions(
-        query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap
+        query.shape[-1] ** -0.5 if scaling is None else scaling,
+        sliding_window,
+        softcap,
+        half=any(weight.dtype == torch.bfloat16 for weight in islice(module.parameters(), 1)),
     )
     if tree is None:
         return _usual(module, query, key, value, attention_mask, options, dropout, others), None

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hypo_engine.config import TrainConfig
-from hypo_engine.cpu import compiler
+from hypo_engine.cpu import bf16_gemm, compiler
 from hypo_engine.cpu.compiler import compiled
 from hypo_engine.data.formats import Pair
 from hypo_engine.models import load
@@ -26,9 +26,14 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         compiler, "_FLAGS", [flag.replace("native", request.param) for flag in compiler._FLAGS]
     )
-    compiled.cache_clear()
+    _forget_compiled()
     yield
+    _forget_compiled()
+
+
+def _forget_compiled() -> None:
     compiled.cache_clear()
+    bf16_gemm._library.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)
